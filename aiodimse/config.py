@@ -1,0 +1,77 @@
+"""Every deadline and every limit, with a sentence each. Nothing here is global: each association carries its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Deadlines in seconds; None waits for ever. Each is absolute: a trickle of bytes does not renew it."""
+
+    connect: float | None = 30.0
+    """Requestor: DNS, TCP, TLS and ACSE negotiation together."""
+    tls_handshake: float | None = 10.0
+    """The TLS handshake alone, on either side."""
+    artim: float | None = 30.0
+    """Acceptor: from the transport connection to the complete A-ASSOCIATE-RQ (PS3.8 9.1.5)."""
+    close: float | None = 10.0
+    """After our A-ASSOCIATE-RJ or A-RELEASE-RP: how long the peer may take to close the connection (ARTIM, Sta13)."""
+    close_after_abort: float | None = 1.0
+    """The same after our A-ABORT."""
+    pdu: float | None = 30.0
+    """From the first byte of a PDU to its last."""
+    write_stall: float | None = 30.0
+    """How long the peer may take no bytes at all while we have some to send."""
+    consumer: float | None = 300.0
+    """How long reading may stay paused because a data set is not consumed."""
+    response: float | None = 60.0
+    """From a request to its response; renewed by each Pending response and each sub-operation. Not for C-MOVE."""
+    move_response: float | None = None
+    """The same for C-MOVE, whose Pending responses are optional (PS3.4 C.4.2.3.1)."""
+    release: float | None = 10.0
+    """From our A-RELEASE-RQ to the peer's A-RELEASE-RP."""
+    idle: float | None = 60.0
+    """Acceptor: an established association with no operation open and no bytes coming is aborted after this."""
+    cancel_drain: float | None = 10.0
+    """From our C-CANCEL-RQ to the final response; past it the association is aborted."""
+    handler_close: float = 5.0
+    """How long a cancelled handler may take to end before its final response is sent without it."""
+    server_drain: float = 30.0
+    """Leaving a server: how long running operations may take to end."""
+    authenticate: float | None = 10.0
+    """How long the authenticate and on_associate hooks may take together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on what a peer can make us hold; all sizes in bytes."""
+
+    max_pdu_length: int = 262144
+    """The largest P-DATA-TF variable field that we take, announced to the peer (PS3.8 D.1)."""
+    max_send_pdu_length: int = 131072
+    """The largest that we send, whatever the peer would take (0, no limit, included)."""
+    associate_pdu_length: int = 1 << 20
+    """The largest A-ASSOCIATE-RQ or -AC."""
+    command_set: int = 65536
+    """The largest command set."""
+    identifier: int = 1 << 20
+    """The largest Identifier, or other data set that is decoded before its handler is called."""
+    dataset_depth: int = 64
+    """How deep sequences may nest in a data set that we decode."""
+    dataset_in_memory: int = 1 << 30
+    """The largest data set that request.dataset() reads into memory."""
+    deflate_ratio: int = 1032
+    """How many times larger than its bytes a deflated data set may become (1032 is what Deflate can do)."""
+    operations: int = 64
+    """What an operations window of 0, unlimited, means to us."""
+    waiting_requests: int = 4
+    """Requests beyond the operations window that wait for a place; one more is refused."""
+    write_backlog: int = 1 << 20
+    """Bytes waiting to be written above which we stop reading."""
+    max_associations: int = 100
+    """Associations at once; one more is rejected 2/3/2."""
+    max_associations_per_peer: int | None = None
+    """The same for one peer address."""
+    max_pending_connections: int = 1000
+    """Connections that have not associated yet; over it the oldest is closed."""

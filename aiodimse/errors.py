@@ -1,0 +1,152 @@
+"""The exception tree. An error says who, where, and what went on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class AiodimseError(Exception):
+    """Base of everything this library raises on purpose."""
+
+
+# --- the association --------------------------------------------------------------------------------------------------
+
+
+class AssociationError(AiodimseError):
+    """The association could not be made, or cannot be used any more."""
+
+
+class AssociationRejected(AssociationError):
+    """The peer answered with A-ASSOCIATE-RJ (PS3.8 9.3.4).
+
+    result: 1 rejected-permanent, 2 rejected-transient; source: 1 service-user, 2 service-provider (ACSE),
+    3 service-provider (presentation); reason: its meaning depends on the source.
+    """
+
+    def __init__(self, result: int, source: int, reason: int, meaning: str = "") -> None:
+        self.result, self.source, self.reason, self.meaning = result, source, reason, meaning
+        words = f" ({meaning})" if meaning else ""
+        super().__init__(f"association rejected by the peer: {result}/{source}/{reason}{words}")
+
+
+class AssociationAborted(AssociationError):
+    """An A-ABORT ended the association (PS3.8 9.3.8).
+
+    source: 0 service-user, 2 service-provider; None where the transport connection went away without an A-ABORT.
+    by_peer tells who sent it.
+    """
+
+    def __init__(self, source: int | None, reason: int | None, *, by_peer: bool = True, meaning: str = "") -> None:
+        self.source, self.reason, self.by_peer, self.meaning = source, reason, by_peer, meaning
+        if source is None:
+            what = "the transport connection was lost"
+        else:
+            what = f"association aborted by {'the peer' if by_peer else 'us'}: {source}/{reason}"
+        super().__init__(f"{what} ({meaning})" if meaning else what)
+
+
+class AssociationClosed(AssociationError):
+    """The association was released or closed before this call."""
+
+
+class AssociationTimeout(AssociationError, TimeoutError):
+    """A deadline passed. phase is one of connect, negotiation, response, release, write, consumer."""
+
+    def __init__(self, phase: str, message: str = "") -> None:
+        self.phase = phase
+        super().__init__(message or f"the {phase} deadline passed")
+
+
+class NoAcceptedContext(AssociationError):
+    """No accepted presentation context can carry this operation.
+
+    answers: for each abstract syntax that was proposed and would have done, the peer's answer in words.
+    """
+
+    def __init__(self, message: str, answers: Mapping[str, str] | None = None) -> None:
+        self.answers = dict(answers or {})
+        if self.answers:
+            message += ": " + "; ".join(f"{uid} {answer}" for uid, answer in self.answers.items())
+        super().__init__(message)
+
+
+# --- bytes and rules --------------------------------------------------------------------------------------------------
+
+
+class ProtocolError(AiodimseError):
+    """The protocol does not allow this: misuse by the local caller, or a fault of the peer."""
+
+
+class LocalProtocolError(ProtocolError):
+    """The local caller asked for something that the protocol or the state does not allow; nothing was changed."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the protocol."""
+
+
+class PDUDecodeError(RemoteProtocolError):
+    """Bytes that are not the PDU they claim to be.
+
+    field: the PS3.8 name of the field; offset: bytes from the start of the PDU; reason: the A-ABORT
+    reason/diagnostic that PS3.8 9.3.8 gives for it (1 unrecognised PDU, 2 unexpected PDU, 4 unrecognised parameter,
+    5 unexpected parameter, 6 invalid parameter value).
+    """
+
+    def __init__(self, message: str, *, field: str, offset: int, reason: int = 6) -> None:
+        self.field, self.offset, self.reason = field, offset, reason
+        super().__init__(f"{field} at offset {offset}: {message}")
+
+
+class CommandDecodeError(RemoteProtocolError):
+    """A command set that is not one (PS3.7 6.3). reason: for the A-ABORT, as in PDUDecodeError."""
+
+    def __init__(self, message: str, *, reason: int = 6) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class DatasetDecodeError(AiodimseError):
+    """A data set that does not decode. The text names tags and offsets, never values."""
+
+    def __init__(self, message: str, *, offset: int | None = None) -> None:
+        self.offset = offset
+        super().__init__(message if offset is None else f"{message} at offset {offset}")
+
+
+class DatasetEncodeError(AiodimseError):
+    """A data set that cannot be encoded in the transfer syntax of its context."""
+
+
+class NotDICOM(AiodimseError):
+    """A file that is not DICOM Part 10. The text names the path."""
+
+
+# --- DIMSE ------------------------------------------------------------------------------------------------------------
+
+
+class DIMSEFailure(AiodimseError):
+    """A final response with a Failure status; raised in a handler, it becomes one.
+
+    status: the code (0000,0900), with its meaning where it came from a peer; comment: Error Comment (0000,0902);
+    offending_elements: tags (0000,0901); progress: the counters of a C-GET or C-MOVE, None elsewhere;
+    failed_sop_instance_uids: from Failed SOP Instance UID List (0008,0058).
+    """
+
+    def __init__(
+        self,
+        status: int,
+        comment: str | None = None,
+        *,
+        offending_elements: Sequence[int] = (),
+        progress: object | None = None,
+        failed_sop_instance_uids: Sequence[str] = (),
+    ) -> None:
+        self.status, self.comment = status, comment
+        self.offending_elements = tuple(offending_elements)
+        self.progress = progress
+        self.failed_sop_instance_uids = tuple(failed_sop_instance_uids)
+        text = f"status 0x{int(status):04X}"
+        if meaning := getattr(status, "meaning", ""):
+            text += f" ({meaning})"
+        super().__init__(f"{text}: {comment}" if comment else text)
