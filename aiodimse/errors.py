@@ -82,7 +82,11 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke the protocol."""
+    """The peer broke the protocol. reason: for the A-ABORT that answers it (PS3.8 9.3.8)."""
+
+    def __init__(self, message: str, *, reason: int = 6) -> None:
+        self.reason = reason
+        super().__init__(message)
 
 
 class PDUDecodeError(RemoteProtocolError):
@@ -94,16 +98,12 @@ class PDUDecodeError(RemoteProtocolError):
     """
 
     def __init__(self, message: str, *, field: str, offset: int, reason: int = 6) -> None:
-        self.field, self.offset, self.reason = field, offset, reason
-        super().__init__(f"{field} at offset {offset}: {message}")
+        self.field, self.offset = field, offset
+        super().__init__(f"{field} at offset {offset}: {message}", reason=reason)
 
 
 class CommandDecodeError(RemoteProtocolError):
-    """A command set that is not one (PS3.7 6.3). reason: for the A-ABORT, as in PDUDecodeError."""
-
-    def __init__(self, message: str, *, reason: int = 6) -> None:
-        self.reason = reason
-        super().__init__(message)
+    """A command set that is not one (PS3.7 6.3)."""
 
 
 class DatasetDecodeError(AiodimseError):
