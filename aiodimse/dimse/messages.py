@@ -1,0 +1,435 @@
+"""The 23 messages of PS3.7 9.3 and 10.3, and one for a request whose Command Field PS3.7 does not know.
+
+A field is the element of that name in `elements.py`, which gives its tag, VR and place in the command set; an element
+that is absent is None. Not frozen: a message is made for every operation and every response.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar
+
+
+class Priority(IntEnum):
+    """Priority (0000,0700), PS3.7 E.1: the numbers do not ascend with the urgency."""
+
+    MEDIUM = 0
+    HIGH = 1
+    LOW = 2
+
+
+@dataclass(slots=True, kw_only=True)
+class Message:
+    """A command set, and whether a data set follows it (Command Data Set Type (0000,0800) is not 0101H)."""
+
+    command_field: ClassVar[int]
+    name: ClassVar[str]
+    is_request: ClassVar[bool] = False
+
+    has_data_set: bool = False
+
+    @property
+    def sop_class_uid(self) -> str:
+        """Affected or Requested SOP Class UID, whichever this message has; "" where it has none."""
+        return getattr(self, "affected_sop_class_uid", None) or getattr(self, "requested_sop_class_uid", None) or ""
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """Affected or Requested SOP Instance UID, likewise."""
+        found = getattr(self, "affected_sop_instance_uid", None) or getattr(self, "requested_sop_instance_uid", None)
+        return found or ""
+
+    def __str__(self) -> str:
+        """One line for a log: no data set, so no patient data; what the peer wrote as text is escaped."""
+        parts = [self.name]
+        for field, form in _LOGGED:
+            if (value := getattr(self, field, None)) is not None:
+                parts.append(form(value))
+        if self.has_data_set:
+            parts.append("with data set")
+        return " ".join(parts)
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Request(Message):
+    """A request that wants a response: everything with a Message ID, so not C-CANCEL-RQ."""
+
+    is_request: ClassVar[bool] = True
+
+    message_id: int
+
+
+@dataclass(slots=True, kw_only=True)
+class AffectedRequest(Request):
+    """DIMSE-C, N-EVENT-REPORT and N-CREATE name the SOP class that the operation affects."""
+
+    affected_sop_class_uid: str
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestedRequest(Request):
+    """The other DIMSE-N name the instance that they ask for; it may be of another class than the context's."""
+
+    requested_sop_class_uid: str
+    requested_sop_instance_uid: str
+
+
+@dataclass(slots=True, kw_only=True)
+class CStoreRQ(AffectedRequest):
+    """PS3.7 9.3.1.1. The Move Originator is there when a C-MOVE asked for this."""
+
+    command_field: ClassVar[int] = 0x0001
+    name: ClassVar[str] = "C-STORE-RQ"
+
+    affected_sop_instance_uid: str
+    priority: int = Priority.MEDIUM
+    move_originator_ae_title: str | None = None
+    move_originator_message_id: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class CFindRQ(AffectedRequest):
+    """PS3.7 9.3.2.1."""
+
+    command_field: ClassVar[int] = 0x0020
+    name: ClassVar[str] = "C-FIND-RQ"
+
+    priority: int = Priority.MEDIUM
+
+
+@dataclass(slots=True, kw_only=True)
+class CGetRQ(AffectedRequest):
+    """PS3.7 9.3.3.1."""
+
+    command_field: ClassVar[int] = 0x0010
+    name: ClassVar[str] = "C-GET-RQ"
+
+    priority: int = Priority.MEDIUM
+
+
+@dataclass(slots=True, kw_only=True)
+class CMoveRQ(AffectedRequest):
+    """PS3.7 9.3.4.1."""
+
+    command_field: ClassVar[int] = 0x0021
+    name: ClassVar[str] = "C-MOVE-RQ"
+
+    move_destination: str
+    priority: int = Priority.MEDIUM
+
+
+@dataclass(slots=True, kw_only=True)
+class CEchoRQ(AffectedRequest):
+    """PS3.7 9.3.5.1."""
+
+    command_field: ClassVar[int] = 0x0030
+    name: ClassVar[str] = "C-ECHO-RQ"
+
+
+@dataclass(slots=True, kw_only=True)
+class CCancelRQ(Message):
+    """C-CANCEL-FIND-RQ, -GET-RQ and -MOVE-RQ are one message (PS3.7 9.3.2.3). It has no Message ID and no response."""
+
+    command_field: ClassVar[int] = 0x0FFF
+    name: ClassVar[str] = "C-CANCEL-RQ"
+    is_request: ClassVar[bool] = True
+
+    message_id_being_responded_to: int
+
+
+@dataclass(slots=True, kw_only=True)
+class NEventReportRQ(AffectedRequest):
+    """PS3.7 10.3.1.1."""
+
+    command_field: ClassVar[int] = 0x0100
+    name: ClassVar[str] = "N-EVENT-REPORT-RQ"
+
+    affected_sop_instance_uid: str
+    event_type_id: int | None = None
+    """Mandatory; None only where a peer left it out, which can still be answered."""
+
+
+@dataclass(slots=True, kw_only=True)
+class NGetRQ(RequestedRequest):
+    """PS3.7 10.3.2.1. No Attribute Identifier List asks for all attributes (10.1.2.1.5)."""
+
+    command_field: ClassVar[int] = 0x0110
+    name: ClassVar[str] = "N-GET-RQ"
+
+    attribute_identifier_list: tuple[int, ...] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class NSetRQ(RequestedRequest):
+    """PS3.7 10.3.3.1."""
+
+    command_field: ClassVar[int] = 0x0120
+    name: ClassVar[str] = "N-SET-RQ"
+
+
+@dataclass(slots=True, kw_only=True)
+class NActionRQ(RequestedRequest):
+    """PS3.7 10.3.4.1."""
+
+    command_field: ClassVar[int] = 0x0130
+    name: ClassVar[str] = "N-ACTION-RQ"
+
+    action_type_id: int | None = None
+    """Mandatory; None only where a peer left it out, which can still be answered."""
+
+
+@dataclass(slots=True, kw_only=True)
+class NCreateRQ(AffectedRequest):
+    """PS3.7 10.3.5.1. Without an instance UID the performer chooses one (10.1.5.1.4)."""
+
+    command_field: ClassVar[int] = 0x0140
+    name: ClassVar[str] = "N-CREATE-RQ"
+
+    affected_sop_instance_uid: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class NDeleteRQ(RequestedRequest):
+    """PS3.7 10.3.6.1."""
+
+    command_field: ClassVar[int] = 0x0150
+    name: ClassVar[str] = "N-DELETE-RQ"
+
+
+@dataclass(slots=True, kw_only=True)
+class UnknownRequest(Request):
+    """A request with a Command Field that PS3.7 does not list; answered 0211H, Unrecognized Operation (C.5.24)."""
+
+    name: ClassVar[str] = "unknown request"
+
+    command_field: int  # type: ignore[misc]  # a constant of every other message
+    affected_sop_class_uid: str | None = None
+    requested_sop_class_uid: str | None = None
+    affected_sop_instance_uid: str | None = None
+    requested_sop_instance_uid: str | None = None
+
+
+# --- responses --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Response(Message):
+    """What every response has, and the status-related elements that any may have (PS3.7 C)."""
+
+    message_id_being_responded_to: int
+    status: int
+    affected_sop_class_uid: str | None = None
+    offending_element: tuple[int, ...] | None = None
+    error_comment: str | None = None
+    error_id: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class InstanceResponse(Response):
+    """A response about one SOP instance."""
+
+    affected_sop_instance_uid: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class SuboperationsResponse(Response):
+    """C-GET-RSP and C-MOVE-RSP count their C-STORE sub-operations."""
+
+    number_of_remaining_suboperations: int | None = None
+    number_of_completed_suboperations: int | None = None
+    number_of_failed_suboperations: int | None = None
+    number_of_warning_suboperations: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class CStoreRSP(InstanceResponse):
+    """PS3.7 9.3.1.2."""
+
+    command_field: ClassVar[int] = 0x8001
+    name: ClassVar[str] = "C-STORE-RSP"
+
+
+@dataclass(slots=True, kw_only=True)
+class CFindRSP(Response):
+    """PS3.7 9.3.2.2."""
+
+    command_field: ClassVar[int] = 0x8020
+    name: ClassVar[str] = "C-FIND-RSP"
+
+
+@dataclass(slots=True, kw_only=True)
+class CGetRSP(SuboperationsResponse):
+    """PS3.7 9.3.3.2."""
+
+    command_field: ClassVar[int] = 0x8010
+    name: ClassVar[str] = "C-GET-RSP"
+
+
+@dataclass(slots=True, kw_only=True)
+class CMoveRSP(SuboperationsResponse):
+    """PS3.7 9.3.4.2."""
+
+    command_field: ClassVar[int] = 0x8021
+    name: ClassVar[str] = "C-MOVE-RSP"
+
+
+@dataclass(slots=True, kw_only=True)
+class CEchoRSP(Response):
+    """PS3.7 9.3.5.2."""
+
+    command_field: ClassVar[int] = 0x8030
+    name: ClassVar[str] = "C-ECHO-RSP"
+
+
+@dataclass(slots=True, kw_only=True)
+class NEventReportRSP(InstanceResponse):
+    """PS3.7 10.3.1.2."""
+
+    command_field: ClassVar[int] = 0x8100
+    name: ClassVar[str] = "N-EVENT-REPORT-RSP"
+
+    event_type_id: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class NGetRSP(InstanceResponse):
+    """PS3.7 10.3.2.2. The list names attributes that were not recognised (C.4.2)."""
+
+    command_field: ClassVar[int] = 0x8110
+    name: ClassVar[str] = "N-GET-RSP"
+
+    attribute_identifier_list: tuple[int, ...] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class NSetRSP(InstanceResponse):
+    """PS3.7 10.3.3.2. The list as in N-GET-RSP."""
+
+    command_field: ClassVar[int] = 0x8120
+    name: ClassVar[str] = "N-SET-RSP"
+
+    attribute_identifier_list: tuple[int, ...] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class NActionRSP(InstanceResponse):
+    """PS3.7 10.3.4.2."""
+
+    command_field: ClassVar[int] = 0x8130
+    name: ClassVar[str] = "N-ACTION-RSP"
+
+    action_type_id: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class NCreateRSP(InstanceResponse):
+    """PS3.7 10.3.5.2. The list as in N-GET-RSP."""
+
+    command_field: ClassVar[int] = 0x8140
+    name: ClassVar[str] = "N-CREATE-RSP"
+
+    attribute_identifier_list: tuple[int, ...] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class NDeleteRSP(InstanceResponse):
+    """PS3.7 10.3.6.2."""
+
+    command_field: ClassVar[int] = 0x8150
+    name: ClassVar[str] = "N-DELETE-RSP"
+
+
+@dataclass(slots=True, kw_only=True)
+class UnknownResponse(InstanceResponse):
+    """The answer to an UnknownRequest: its Command Field with bit 15 set. Sent, never received."""
+
+    name: ClassVar[str] = "unknown response"
+
+    command_field: int  # type: ignore[misc]
+
+
+# --- the registry -----------------------------------------------------------------------------------------------------
+
+# fmt: off
+MESSAGES: dict[int, type[Message]] = {
+    message.command_field: message
+    for message in (
+        CStoreRQ,       CStoreRSP,
+        CGetRQ,         CGetRSP,
+        CFindRQ,        CFindRSP,
+        CMoveRQ,        CMoveRSP,
+        CEchoRQ,        CEchoRSP,
+        NEventReportRQ, NEventReportRSP,
+        NGetRQ,         NGetRSP,
+        NSetRQ,         NSetRSP,
+        NActionRQ,      NActionRSP,
+        NCreateRQ,      NCreateRSP,
+        NDeleteRQ,      NDeleteRSP,
+        CCancelRQ,
+    )
+}
+"""Every message of PS3.7 by its Command Field (0000,0100)."""
+# fmt: on
+
+RESPONSE_BIT = 0x8000
+"""Bit 15 of the Command Field tells a response from its request (PS3.7 E.1)."""
+
+
+def response_to(request: Request, status: int, *, has_data_set: bool = False, **fields: object) -> Response:
+    """The response that answers this request, with its Message ID and, where it carries them, its SOP class and
+    SOP instance UID; `fields` are further fields of the response class, and win over those."""
+    code = request.command_field | RESPONSE_BIT
+    response_class: type[Response] = MESSAGES.get(code, UnknownResponse)  # type: ignore[assignment]
+    if response_class is UnknownResponse:
+        fields["command_field"] = code
+    fields.setdefault("affected_sop_class_uid", request.sop_class_uid or None)
+    if issubclass(response_class, InstanceResponse):
+        fields.setdefault("affected_sop_instance_uid", request.sop_instance_uid or None)
+    return response_class(
+        message_id_being_responded_to=request.message_id,
+        status=status,
+        has_data_set=has_data_set,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+# --- words for a log line ---------------------------------------------------------------------------------------------
+
+
+def _text(value: str) -> str:
+    """Text from the peer on one line, whatever it holds."""
+    return ascii(value)[1:-1]
+
+
+def _tags(tags: tuple[int, ...]) -> str:
+    shown = ",".join(f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in tags[:8])
+    return shown if len(tags) <= 8 else f"{shown} and {len(tags) - 8} more"
+
+
+_LOGGED = (
+    ("message_id", lambda value: f"{value}"),
+    ("message_id_being_responded_to", lambda value: f"to {value}"),
+    ("status", lambda value: f"status 0x{value:04X}"),
+    ("affected_sop_class_uid", _text),
+    ("requested_sop_class_uid", _text),
+    ("affected_sop_instance_uid", _text),
+    ("requested_sop_instance_uid", _text),
+    ("priority", lambda value: f"priority {value}" if value else ""),
+    ("move_destination", lambda value: f"destination {_text(value)}"),
+    ("move_originator_ae_title", lambda value: f"originator {_text(value)}"),
+    ("move_originator_message_id", lambda value: f"originator's {value}"),
+    ("event_type_id", lambda value: f"event {value}"),
+    ("action_type_id", lambda value: f"action {value}"),
+    ("attribute_identifier_list", lambda value: f"attributes {_tags(value)}"),
+    ("number_of_remaining_suboperations", lambda value: f"remaining {value}"),
+    ("number_of_completed_suboperations", lambda value: f"completed {value}"),
+    ("number_of_failed_suboperations", lambda value: f"failed {value}"),
+    ("number_of_warning_suboperations", lambda value: f"warning {value}"),
+    ("offending_element", lambda value: f"offending {_tags(value)}"),
+    ("error_id", lambda value: f"error {value}"),
+    ("error_comment", lambda value: f"comment '{_text(value)}'"),
+)
