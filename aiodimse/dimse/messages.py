@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
+
+
+RESPONSE_BIT = 0x8000
+"""Bit 15 of the Command Field tells a response from its request (PS3.7 E.1)."""
 
 
 class Priority(IntEnum):
@@ -30,6 +34,11 @@ class Message:
     has_data_set: bool = False
 
     @property
+    def service(self) -> str:
+        """The DIMSE service (PS3.7 7.5): "C-FIND" of C-FIND-RQ and C-FIND-RSP."""
+        return self.name.rpartition("-")[0]
+
+    @property
     def sop_class_uid(self) -> str:
         """Affected or Requested SOP Class UID, whichever this message has; "" where it has none."""
         return getattr(self, "affected_sop_class_uid", None) or getattr(self, "requested_sop_class_uid", None) or ""
@@ -44,8 +53,8 @@ class Message:
         """One line for a log: no data set, so no patient data; what the peer wrote as text is escaped."""
         parts = [self.name]
         for field, form in _LOGGED:
-            if (value := getattr(self, field, None)) is not None:
-                parts.append(form(value))
+            if (value := getattr(self, field, None)) is not None and (words := form(value)):
+                parts.append(words)
         if self.has_data_set:
             parts.append("with data set")
         return " ".join(parts)
@@ -61,6 +70,20 @@ class Request(Message):
     is_request: ClassVar[bool] = True
 
     message_id: int
+
+    def response(self, status: int, **fields: Any) -> Response:
+        """The response that answers this request: its Message ID, its SOP class and, where that response carries one,
+        its SOP instance UID; `fields` are further fields of the response, and win over those."""
+        code = self.command_field | RESPONSE_BIT
+        response_class = MESSAGES.get(code, UnknownResponse)
+        if response_class is UnknownResponse:
+            fields["command_field"] = code
+        fields.setdefault("affected_sop_class_uid", self.sop_class_uid or None)
+        if issubclass(response_class, InstanceResponse):
+            fields.setdefault("affected_sop_instance_uid", self.sop_instance_uid or None)
+        response = response_class(message_id_being_responded_to=self.message_id, status=status, **fields)
+        assert isinstance(response, Response)
+        return response
 
 
 @dataclass(slots=True, kw_only=True)
@@ -204,7 +227,7 @@ class NDeleteRQ(RequestedRequest):
 class UnknownRequest(Request):
     """A request with a Command Field that PS3.7 does not list; answered 0211H, Unrecognized Operation (C.5.24)."""
 
-    name: ClassVar[str] = "unknown request"
+    name: ClassVar[str] = "UNKNOWN-RQ"
 
     command_field: int  # type: ignore[misc]  # a constant of every other message
     affected_sop_class_uid: str | None = None
@@ -347,7 +370,7 @@ class NDeleteRSP(InstanceResponse):
 class UnknownResponse(InstanceResponse):
     """The answer to an UnknownRequest: its Command Field with bit 15 set. Sent, never received."""
 
-    name: ClassVar[str] = "unknown response"
+    name: ClassVar[str] = "UNKNOWN-RSP"
 
     command_field: int  # type: ignore[misc]
 
@@ -374,28 +397,6 @@ MESSAGES: dict[int, type[Message]] = {
 }
 """Every message of PS3.7 by its Command Field (0000,0100)."""
 # fmt: on
-
-RESPONSE_BIT = 0x8000
-"""Bit 15 of the Command Field tells a response from its request (PS3.7 E.1)."""
-
-
-def response_to(request: Request, status: int, *, has_data_set: bool = False, **fields: object) -> Response:
-    """The response that answers this request, with its Message ID and, where it carries them, its SOP class and
-    SOP instance UID; `fields` are further fields of the response class, and win over those."""
-    code = request.command_field | RESPONSE_BIT
-    response_class: type[Response] = MESSAGES.get(code, UnknownResponse)  # type: ignore[assignment]
-    if response_class is UnknownResponse:
-        fields["command_field"] = code
-    fields.setdefault("affected_sop_class_uid", request.sop_class_uid or None)
-    if issubclass(response_class, InstanceResponse):
-        fields.setdefault("affected_sop_instance_uid", request.sop_instance_uid or None)
-    return response_class(
-        message_id_being_responded_to=request.message_id,
-        status=status,
-        has_data_set=has_data_set,
-        **fields,  # type: ignore[arg-type]
-    )
-
 
 # --- words for a log line ---------------------------------------------------------------------------------------------
 
