@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
-
 RESPONSE_BIT = 0x8000
 """Bit 15 of the Command Field tells a response from its request (PS3.7 E.1)."""
 
@@ -75,14 +74,13 @@ class Request(Message):
         """The response that answers this request: its Message ID, its SOP class and, where that response carries one,
         its SOP instance UID; `fields` are further fields of the response, and win over those."""
         code = self.command_field | RESPONSE_BIT
-        response_class = MESSAGES.get(code, UnknownResponse)
+        response_class: Any = MESSAGES.get(code, UnknownResponse)
         if response_class is UnknownResponse:
             fields["command_field"] = code
         fields.setdefault("affected_sop_class_uid", self.sop_class_uid or None)
         if issubclass(response_class, InstanceResponse):
             fields.setdefault("affected_sop_instance_uid", self.sop_instance_uid or None)
-        response = response_class(message_id_being_responded_to=self.message_id, status=status, **fields)
-        assert isinstance(response, Response)
+        response: Response = response_class(message_id_being_responded_to=self.message_id, status=status, **fields)
         return response
 
 
