@@ -1,0 +1,237 @@
+"""Command sets (PS3.7 6.3.1) <-> messages: Implicit VR Little Endian, group length first, tags ascending, even lengths.
+
+Both ways walk one layout for each message class, made from the class's own fields and the rows of `elements.py`.
+Decoding is total: any bytes give a message or a CommandDecodeError, whose text names elements and never values.
+It is lenient where nothing depends on it: order, group length, padding, over-long text, unknown elements.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import cache
+from struct import Struct
+from struct import error as StructError
+from typing import Any, NamedTuple
+
+from aiodimse.dimse.elements import BY_FIELD, DATA_SET, NO_DATA_SET, Element
+from aiodimse.dimse.messages import MESSAGES, RESPONSE_BIT, Message, UnknownRequest
+from aiodimse.errors import CommandDecodeError, LocalProtocolError
+
+# Group and element numbers are two little endian shorts: read as one little endian long, the element is the upper half.
+_HEADER = Struct("<LL")
+_NUMBER_ELEMENT = Struct("<LLH")
+_GROUP_LENGTH = Struct("<HHLL")
+_NUMBER = Struct("<H")
+_TAG = Struct("<HH")
+
+_MAX_AE_TITLE, _MAX_ERROR_COMMENT = 16, 64  # PS3.5 6.2: AE and LO, in bytes where there is no extended character set
+# Without Specific Character Set there is ISO 646 only (PS3.5 6.1.2.1); a backslash would part two values.
+_COMMENT_BYTES = bytes(0x2F if byte == 0x5C else byte if 0x20 <= byte < 0x7F else 0x20 for byte in range(256))
+
+
+# --- one layout for each message class --------------------------------------------------------------------------------
+
+
+class _Row(NamedTuple):
+    key: int  # the tag as _HEADER reads it
+    field: str
+    vr: str
+    required: bool  # its field has no default
+    element: Element
+
+    @classmethod
+    def of(cls, field: str, required: bool) -> _Row:
+        element = BY_FIELD[field]
+        return cls(element.tag << 16, field, element.vr, required, element)
+
+
+_COMMAND_FIELD = _Row.of("command_field", True)
+_DATA_SET_TYPE = _Row.of("has_data_set", True)
+
+
+@cache
+def _layout(message_class: type[Message]) -> tuple[_Row, ...]:
+    """The fields of a message class in the order of their tags; without Command Field where that is a constant, and
+    without Command Data Set Type."""
+    rows = [
+        _Row.of(field.name, field.default is dataclasses.MISSING)
+        for field in dataclasses.fields(message_class)
+        if field.name != "has_data_set"
+    ]
+    return tuple(sorted(rows))
+
+
+# --- encoding ---------------------------------------------------------------------------------------------------------
+
+
+def _write_number(key: int, value: int) -> bytes:
+    return _NUMBER_ELEMENT.pack(key, 2, value)
+
+
+def _write_data_set_type(key: int, has_data_set: bool) -> bytes:
+    return _NUMBER_ELEMENT.pack(key, 2, DATA_SET if has_data_set else NO_DATA_SET)
+
+
+def _write_uid(key: int, value: str) -> bytes:
+    # Not judged: a response repeats the UIDs of its request, whatever they are.
+    data = value.encode("latin-1")
+    if len(data) & 1:
+        data += b"\0"
+    return _HEADER.pack(key, len(data)) + data
+
+
+def _write_ae_title(key: int, value: str) -> bytes:
+    data = value.strip(" ").encode("ascii")
+    if len(data) > _MAX_AE_TITLE or data.translate(_COMMENT_BYTES) != data:
+        raise ValueError("not an AE title (PS3.5 6.2)")
+    if len(data) & 1:
+        data += b" "
+    return _HEADER.pack(key, len(data)) + data
+
+
+def _write_comment(key: int, value: str) -> bytes:
+    # It is often the text of an exception: what LO does not allow is replaced, never an error.
+    data = value.encode("ascii", "replace").translate(_COMMENT_BYTES).strip(b" ")[:_MAX_ERROR_COMMENT]
+    if len(data) & 1:
+        data += b" "
+    return _HEADER.pack(key, len(data)) + data
+
+
+def _write_tags(key: int, tags: tuple[int, ...]) -> bytes:
+    data = b"".join([_TAG.pack(tag >> 16, tag & 0xFFFF) for tag in tags])
+    return _HEADER.pack(key, len(data)) + data
+
+
+_WRITERS: dict[str, Callable[[int, Any], bytes]] = {
+    "US": _write_number,
+    "UI": _write_uid,
+    "AE": _write_ae_title,
+    "LO": _write_comment,
+    "AT": _write_tags,
+}
+
+
+class _Step(NamedTuple):
+    write: Callable[[int, Any], bytes]
+    key: int
+    field: str
+    write_empty: bool  # 0 is a number like others, and what is required is there even when empty
+    required: bool
+
+
+@cache
+def _steps(message_class: type[Message]) -> tuple[_Step, ...]:
+    """The layout as `encode` walks it, with the two elements that it leaves out."""
+    rows = sorted({*_layout(message_class), _COMMAND_FIELD, _DATA_SET_TYPE})
+    return tuple(
+        _Step(
+            _write_data_set_type if row is _DATA_SET_TYPE else _WRITERS[row.vr],
+            row.key,
+            row.field,
+            row.required or row.vr == "US",
+            row.required,
+        )
+        for row in rows
+    )
+
+
+def encode(message: Message) -> bytes:
+    """The command set of a message. An empty optional text or list is left out, like None.
+
+    Raises LocalProtocolError for a value that its element cannot hold; an Error Comment is made to fit.
+    """
+    parts: list[bytes] = []
+    field = ""
+    try:
+        for write, key, field, write_empty, required in _steps(message.__class__):
+            value = getattr(message, field)
+            if value or (write_empty and value is not None):
+                parts.append(write(key, value))
+            elif required:
+                raise TypeError("missing")
+    except (StructError, TypeError, ValueError, AttributeError) as error:
+        raise LocalProtocolError(f"{message.name}: {field} cannot be encoded: {error}") from None
+    body = b"".join(parts)
+    return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body
+
+
+# --- decoding ---------------------------------------------------------------------------------------------------------
+
+
+def decode(data: bytes | memoryview) -> Message:
+    """The message that a command set is.
+
+    An absent or empty element takes its field's default; a required text becomes "", so that the request can be
+    answered. Raises CommandDecodeError where elements do not tile the bytes, one comes twice, one that the message
+    has is not of its VR's length, or there is no Command Field, Command Data Set Type, message ID or Status.
+    A response of an unknown kind answers nothing that we asked: reason 2, like any stray response.
+    """
+    raw = _scan(data if data.__class__ is bytes else bytes(data))
+    command_field = _required_number(raw, _COMMAND_FIELD)
+    message_class = MESSAGES.get(command_field)
+    if message_class is None:
+        if command_field & RESPONSE_BIT:
+            raise CommandDecodeError(f"a response with the unknown Command Field {command_field:04X}", reason=2)
+        message_class = UnknownRequest
+    fields: dict[str, Any] = {"has_data_set": _required_number(raw, _DATA_SET_TYPE) != NO_DATA_SET}
+    for row in _layout(message_class):
+        key, field, vr, required, _ = row
+        if value := raw.get(key):
+            if vr == "US":
+                if len(value) != 2:
+                    raise _bad_length(row, value)
+                (fields[field],) = _NUMBER.unpack(value)
+            elif vr == "AT":
+                if len(value) % 4:
+                    raise _bad_length(row, value)
+                fields[field] = tuple([group << 16 | element for group, element in _TAG.iter_unpack(value)])
+            else:
+                # PS3.5 6.2 pads UI with NUL and the others with spaces; peers mix them up. Latin-1 takes every byte.
+                fields[field] = str(value.strip(b"\0 "), "latin-1")
+        elif required:
+            if vr == "US":
+                raise _missing(row)
+            fields[field] = ""
+    return message_class(**fields)
+
+
+def _scan(data: bytes) -> dict[int, bytes]:
+    """The values of all elements by tag (as `_Row.key`), each within the data."""
+    elements: dict[int, bytes] = {}
+    offset, end = 0, len(data)
+    read_header = _HEADER.unpack_from
+    try:
+        while offset < end:
+            key, length = read_header(data, offset)
+            start = offset + 8
+            offset = start + length
+            if offset > end:
+                raise CommandDecodeError(f"the element at offset {start - 8} is cut off")
+            if key in elements:
+                raise CommandDecodeError(f"the element at offset {start - 8} comes twice")
+            elements[key] = data[start:offset]
+    except StructError:
+        raise CommandDecodeError(f"the element at offset {offset} is cut off") from None
+    return elements
+
+
+def _required_number(raw: dict[int, bytes], row: _Row) -> int:
+    value = raw.get(row.key)
+    if not value:
+        raise _missing(row)
+    if len(value) != 2:
+        raise _bad_length(row, value)
+    return value[0] | value[1] << 8
+
+
+def _name(row: _Row) -> str:
+    return f"{row.element.keyword} ({row.element.tag >> 16:04X},{row.element.tag & 0xFFFF:04X})"
+
+
+def _missing(row: _Row) -> CommandDecodeError:
+    return CommandDecodeError(f"{_name(row)} is missing")
+
+
+def _bad_length(row: _Row, value: bytes) -> CommandDecodeError:
+    return CommandDecodeError(f"{_name(row)} of {len(value)} bytes is no {row.vr}")
