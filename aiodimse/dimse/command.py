@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import cache
 from struct import Struct
 from struct import error as StructError
 from typing import Any, NamedTuple
 
 from aiodimse.dimse.elements import BY_FIELD, DATA_SET, NO_DATA_SET, Element
-from aiodimse.dimse.messages import MESSAGES, RESPONSE_BIT, Message, UnknownRequest
+from aiodimse.dimse.messages import MESSAGES, RESPONSE_BIT, Message, UnknownRequest, UnknownResponse
 from aiodimse.errors import CommandDecodeError, LocalProtocolError
 
 # Group and element numbers are two little endian shorts: read as one little endian long, the element is the upper half.
@@ -50,7 +49,6 @@ _COMMAND_FIELD = _Row.of("command_field", True)
 _DATA_SET_TYPE = _Row.of("has_data_set", True)
 
 
-@cache
 def _layout(message_class: type[Message]) -> tuple[_Row, ...]:
     """The fields of a message class in the order of their tags; without Command Field where that is a constant, and
     without Command Data Set Type."""
@@ -60,6 +58,9 @@ def _layout(message_class: type[Message]) -> tuple[_Row, ...]:
         if field.name != "has_data_set"
     ]
     return tuple(sorted(rows))
+
+
+_LAYOUTS = {each: _layout(each) for each in (*MESSAGES.values(), UnknownRequest, UnknownResponse)}
 
 
 # --- encoding ---------------------------------------------------------------------------------------------------------
@@ -120,10 +121,9 @@ class _Step(NamedTuple):
     required: bool
 
 
-@cache
 def _steps(message_class: type[Message]) -> tuple[_Step, ...]:
     """The layout as `encode` walks it, with the two elements that it leaves out."""
-    rows = sorted({*_layout(message_class), _COMMAND_FIELD, _DATA_SET_TYPE})
+    rows = sorted({*_LAYOUTS[message_class], _COMMAND_FIELD, _DATA_SET_TYPE})
     return tuple(
         _Step(
             _write_data_set_type if row is _DATA_SET_TYPE else _WRITERS[row.vr],
@@ -136,6 +136,9 @@ def _steps(message_class: type[Message]) -> tuple[_Step, ...]:
     )
 
 
+_STEPS = {each: _steps(each) for each in _LAYOUTS}
+
+
 def encode(message: Message) -> bytes:
     """The command set of a message. An empty optional text or list is left out, like None.
 
@@ -144,7 +147,7 @@ def encode(message: Message) -> bytes:
     parts: list[bytes] = []
     field = ""
     try:
-        for write, key, field, write_empty, required in _steps(message.__class__):
+        for write, key, field, write_empty, required in _STEPS[message.__class__]:
             value = getattr(message, field)
             if value or (write_empty and value is not None):
                 parts.append(write(key, value))
@@ -175,7 +178,7 @@ def decode(data: bytes | memoryview) -> Message:
             raise CommandDecodeError(f"a response with the unknown Command Field {command_field:04X}", reason=2)
         message_class = UnknownRequest
     fields: dict[str, Any] = {"has_data_set": _required_number(raw, _DATA_SET_TYPE) != NO_DATA_SET}
-    for row in _layout(message_class):
+    for row in _LAYOUTS[message_class]:
         key, field, vr, required, _ = row
         if value := raw.get(key):
             if vr == "US":
