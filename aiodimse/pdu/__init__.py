@@ -28,8 +28,11 @@ from aiodimse.pdu.pdus import (
     PDataTF,
     ReleaseRP,
     ReleaseRQ,
+    decode,
+    encode,
+    pdata_header,
 )
-from aiodimse.pdu.reader import DataHeader, DataPiece
+from aiodimse.pdu.reader import DataHeader, DataPiece, Item, PDUReader
 
 __all__ = [
     "APPLICATION_CONTEXT",
@@ -47,8 +50,10 @@ __all__ = [
     "ExtendedNegotiation",
     "ImplementationClassUID",
     "ImplementationVersionName",
+    "Item",
     "MaximumLength",
     "OperationsWindow",
+    "PDUReader",
     "PDataTF",
     "ProposedContext",
     "ReleaseRP",
@@ -59,4 +64,7 @@ __all__ = [
     "UserIdentityResponse",
     "UserInformation",
     "UserSubItem",
+    "decode",
+    "encode",
+    "pdata_header",
 ]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from aiodimse.errors import PDUDecodeError
+from aiodimse.pdu import items
+from aiodimse.pdu.cursor import AE_TITLE_LENGTH, Cursor, item, text, u8, u16, u32, uid
 from aiodimse.pdu.items import ContextResult, ProposedContext, UnknownItem, UserInformation
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
@@ -116,3 +121,158 @@ class Abort:
 
 
 PDU: TypeAlias = AssociateRQ | AssociateAC | AssociateRJ | PDataTF | ReleaseRQ | ReleaseRP | Abort
+
+
+# --- bytes ------------------------------------------------------------------------------------------------------------
+
+HEADER_LENGTH = 6
+"""PDU-type, reserved, PDU-length: the start of every PDU."""
+PDV_HEADER_LENGTH = 6
+"""Item-length, Presentation-context-ID, message control header: the start of every PDV, so a P-DATA-TF has no less."""
+
+ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA_TF, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
+NAMES = {
+    ASSOCIATE_RQ: "A-ASSOCIATE-RQ",
+    ASSOCIATE_AC: "A-ASSOCIATE-AC",
+    ASSOCIATE_RJ: "A-ASSOCIATE-RJ",
+    P_DATA_TF: "P-DATA-TF",
+    RELEASE_RQ: "A-RELEASE-RQ",
+    RELEASE_RP: "A-RELEASE-RP",
+    ABORT: "A-ABORT",
+}
+
+# Message control header: the other bits are sent as 0 and not tested (PS3.8 E.2).
+COMMAND, LAST = 1, 2
+
+_PDATA_HEADER = struct.Struct(">BxIIBB")
+
+
+def decode(data: bytes) -> PDU:
+    """The PDU that data is, whole. Raises PDUDecodeError for anything else, and nothing but that."""
+    pdu_type = data[0] if data else 0
+    if pdu_type not in NAMES:
+        raise PDUDecodeError(f"{pdu_type:02X}H is none of the seven", field="PDU-type", offset=0, reason=1)
+    cursor = Cursor(data, 2, len(data), NAMES[pdu_type])
+    length = cursor.u32("PDU-length")
+    if length != cursor.left:
+        raise cursor.error(f"{length} bytes announced, {cursor.left} there", "PDU-length", 2)
+    if fault := length_fault(pdu_type, length):
+        raise cursor.error(fault, "PDU-length", 2)
+    if pdu_type in (ASSOCIATE_RQ, ASSOCIATE_AC):
+        return _read_associate(pdu_type, cursor)
+    if pdu_type == P_DATA_TF:
+        return _read_pdata(cursor)
+    _, result, source, reason = cursor.rest()
+    match pdu_type:
+        case 3:
+            return AssociateRJ(result, source, reason)
+        case 5:
+            return ReleaseRQ()
+        case 6:
+            return ReleaseRP()
+    return Abort(source, reason)
+
+
+def length_fault(pdu_type: int, length: int) -> str:
+    """What is wrong with this PDU-length, whatever the limits; empty where nothing is."""
+    if pdu_type == P_DATA_TF:
+        return "" if length >= PDV_HEADER_LENGTH else f"{length} bytes cannot hold a PDV"
+    if pdu_type in (ASSOCIATE_RQ, ASSOCIATE_AC) or length == 4:
+        return ""
+    return f"{length} bytes instead of 4"
+
+
+def encode(pdu: PDU) -> bytes:
+    """Raises LocalProtocolError for a value that its field cannot hold."""
+    match pdu:
+        case AssociateRQ():
+            return _write_associate(ASSOCIATE_RQ, pdu, map(items.write_context, pdu.contexts))
+        case AssociateAC():
+            return _write_associate(ASSOCIATE_AC, pdu, map(items.write_result, pdu.results))
+        case AssociateRJ(result, source, reason):
+            return _write(ASSOCIATE_RJ, b"\0", u8(result, "Result"), u8(source, "Source"), u8(reason, "Reason/Diag."))
+        case PDataTF(pdvs):
+            return _write(P_DATA_TF, *(part for pdv in pdvs for part in _write_pdv(pdv)))
+        case ReleaseRQ():
+            return _write(RELEASE_RQ, b"\0\0\0\0")
+        case ReleaseRP():
+            return _write(RELEASE_RP, b"\0\0\0\0")
+        case Abort(source, reason):
+            return _write(ABORT, b"\0\0", u8(source, "Source"), u8(reason, "Reason/Diag."))
+
+
+def pdata_header(context_id: int, is_command: bool, is_last: bool, length: int) -> bytes:
+    """What stands before the one PDV, of length data bytes, of a P-DATA-TF: 12 bytes."""
+    control = (COMMAND if is_command else 0) | (LAST if is_last else 0)
+    return _PDATA_HEADER.pack(P_DATA_TF, length + PDV_HEADER_LENGTH, length + 2, context_id, control)
+
+
+def _write(pdu_type: int, *parts: bytes | memoryview) -> bytes:
+    value = b"".join(parts)
+    return u8(pdu_type, "PDU-type") + b"\0" + u32(len(value), "PDU-length") + value
+
+
+def _write_pdv(pdv: PDV) -> tuple[bytes | memoryview, ...]:
+    control = (COMMAND if pdv.is_command else 0) | (LAST if pdv.is_last else 0)
+    context_id = u8(pdv.context_id, "Presentation-context-ID")
+    return u32(len(pdv.data) + 2, "Item-length"), context_id, bytes((control,)), pdv.data
+
+
+def _read_pdata(cursor: Cursor) -> PDataTF:
+    pdvs = []
+    while cursor.left:
+        start = cursor.at
+        if cursor.left < PDV_HEADER_LENGTH:
+            raise cursor.error(f"{cursor.left} bytes left, a PDV takes {PDV_HEADER_LENGTH}", "Item-length")
+        size = cursor.u32("Item-length")
+        if not 2 <= size <= cursor.left:
+            raise cursor.error(f"PDV of {size} bytes, {cursor.left} left", "Item-length", start)
+        context_id, control = cursor.u8("Presentation-context-ID"), cursor.u8("Message control header")
+        data = cursor.take(size - 2, "Presentation-data-value")
+        pdvs.append(PDV(context_id, bool(control & COMMAND), bool(control & LAST), data))
+    return PDataTF(tuple(pdvs))
+
+
+def _read_associate(pdu_type: int, cursor: Cursor) -> AssociateRQ | AssociateAC:
+    """Items may be missing and in any order, and what is not expected is skipped: whether one can associate on the rest
+    is for the floor above to say, in words that the peer understands better than an A-ABORT."""
+    protocol_version = cursor.u16("Protocol-version")
+    cursor.take(2, "Reserved")
+    called = cursor.text(AE_TITLE_LENGTH, "Called-AE-title")
+    calling = cursor.text(AE_TITLE_LENGTH, "Calling-AE-title")
+    cursor.take(32, "Reserved")
+    application_context: str | None = None
+    information: UserInformation | None = None
+    contexts: list[ProposedContext] = []
+    results: list[ContextResult] = []
+    unknown: list[UnknownItem] = []
+    for item_type, value in cursor.items(items.NAMES):
+        if item_type == 0x10 and application_context is None:
+            application_context = value.uid(value.left, "Application-context-name")
+        elif item_type == 0x20 and pdu_type == ASSOCIATE_RQ:
+            contexts.append(items.read_context(value))
+        elif item_type == 0x21 and pdu_type == ASSOCIATE_AC:
+            results.append(items.read_result(value))
+        elif item_type == 0x50 and information is None:
+            information = items.read_user_information(value)
+        else:
+            unknown.append(UnknownItem(item_type, value.rest()))
+    common = (information or UserInformation(()), application_context or "", protocol_version, tuple(unknown))
+    if pdu_type == ASSOCIATE_RQ:
+        return AssociateRQ(called, calling, tuple(contexts), *common)
+    return AssociateAC(called, calling, tuple(results), *common)
+
+
+def _write_associate(pdu_type: int, pdu: AssociateRQ | AssociateAC, contexts: Iterable[bytes]) -> bytes:
+    return _write(
+        pdu_type,
+        u16(pdu.protocol_version, "Protocol-version"),
+        b"\0\0",
+        text(pdu.called_ae_title, "Called-AE-title", AE_TITLE_LENGTH),
+        text(pdu.calling_ae_title, "Calling-AE-title", AE_TITLE_LENGTH),
+        bytes(32),
+        item(0x10, uid(pdu.application_context, "Application-context-name")),
+        *contexts,
+        items.write_user_information(pdu.user_information),
+        *(item(unknown.item_type, unknown.data) for unknown in pdu.unknown_items),
+    )
