@@ -1,0 +1,162 @@
+"""Command sets and data sets <-> fragments, one in each PDV (PS3.8 E.1, E.2; PS3.7 6.3.1).
+
+A message is a command set and, where Command Data Set Type announces one, a data set; its fragments come in order, all
+in one presentation context, and no other message's between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from aiodimse.config import Limits
+from aiodimse.dimse import command
+from aiodimse.dimse.messages import Message
+from aiodimse.errors import CommandDecodeError, LocalProtocolError, RemoteProtocolError
+from aiodimse.pdu.pdus import PDV_HEADER_LENGTH, pdata_header
+from aiodimse.pdu.reader import DataPiece
+
+Buffer: TypeAlias = bytes | memoryview
+
+_COPIED_BELOW = 1024
+"""Pieces smaller than this are copied together: a view costs about 200 bytes and pins what it is a view of."""
+
+
+# --- in ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Command:
+    """A message whose command set is complete; where it has a data set, Data follows until is_last."""
+
+    context_id: int
+    message: Message
+
+
+@dataclass(slots=True)
+class Data:
+    """A piece of the data set of the last Command. Not frozen: one is made for every PDV."""
+
+    context_id: int
+    data: Buffer = field(repr=False)
+    is_last: bool
+
+
+Arrived: TypeAlias = Command | Data
+
+
+class Joiner:
+    """Makes messages of the pieces that the PDU reader hands up. After it has raised, the association is to be aborted
+    and the joiner not to be used again."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limit = limits.command_set
+        self._context_id: int | None = None  # of the message that is under way; None between messages
+        self._command = bytearray()
+        self._data_set_due = False
+
+    def accept(self, piece: DataPiece) -> Arrived | None:
+        """What the piece completes: a command set, or itself as part of a data set; None where more is to come.
+
+        Raises CommandDecodeError, and RemoteProtocolError for a fragment out of place.
+        """
+        context_id = piece.context_id
+        if self._context_id is not None and context_id != self._context_id:
+            raise RemoteProtocolError(f"a fragment in context {context_id} within a message in {self._context_id}")
+        if piece.is_command:
+            if self._data_set_due:
+                raise RemoteProtocolError("a command fragment where a data set is due")
+            return self._accept_command(context_id, piece)
+        if not self._data_set_due:
+            raise RemoteProtocolError("a data fragment that no command set has announced")
+        if piece.is_last:
+            self._context_id, self._data_set_due = None, False
+        elif not piece.data:
+            return None
+        return Data(context_id, piece.data, piece.is_last)
+
+    def _accept_command(self, context_id: int, piece: DataPiece) -> Command | None:
+        data = piece.data
+        if len(self._command) + len(data) > self._limit:
+            raise CommandDecodeError(f"a command set over {self._limit} bytes")
+        if self._command or not piece.is_last:
+            self._context_id = context_id
+            self._command += data
+            if not piece.is_last:
+                return None
+            data = bytes(self._command)
+            self._command = bytearray()
+        message = command.decode(data)
+        self._data_set_due = message.has_data_set
+        self._context_id = context_id if message.has_data_set else None
+        return Command(context_id, message)
+
+
+# --- out --------------------------------------------------------------------------------------------------------------
+
+
+class Fragmenter:
+    """Cuts command sets and data sets into P-DATA-TF PDUs of one PDV each, for one presentation context.
+
+    max_pdu_length: the most bytes after a PDU header, at least 8; where the peer announced 0, no limit (PS3.8 D.1.1),
+    the caller says how much. All methods return the buffers to be written, in order: 12 bytes of headers, then the
+    bytes of the fragment as views of what was fed, which must not change any more. Every fragment but the last is full,
+    and of even length (PS3.8 E.1). Only pieces under 1 KiB are copied.
+    """
+
+    def __init__(self, max_pdu_length: int, context_id: int) -> None:
+        self.fragment_length = (max_pdu_length - PDV_HEADER_LENGTH) & ~1
+        """The most bytes of a command set or data set that a fragment carries."""
+        if self.fragment_length < 2:
+            raise LocalProtocolError(f"a maximum PDU length of {max_pdu_length} leaves no room for a fragment")
+        self._context_id = context_id
+        self._full_header = pdata_header(context_id, False, False, self.fragment_length)
+        # The last bytes fed, at most one full fragment: it goes out when more comes, since the last must be flagged.
+        self._held: list[memoryview | bytearray] = []
+        self._held_length = 0
+
+    def command(self, data: bytes) -> list[Buffer]:
+        """A whole command set."""
+        size, total = self.fragment_length, len(data)
+        if total <= size:
+            return [pdata_header(self._context_id, True, True, total), data]
+        view = memoryview(data)
+        buffers: list[Buffer] = []
+        for start in range(0, total, size):
+            part = view[start : start + size]
+            buffers += (pdata_header(self._context_id, True, start + size >= total, len(part)), part)
+        return buffers
+
+    def feed(self, piece: Buffer) -> list[Buffer]:
+        """The next bytes of the data set, of any length: all full fragments that are not the last."""
+        view = memoryview(piece)
+        if view.format != "B" or view.ndim != 1:
+            view = view.cast("B")
+        size, start, end = self.fragment_length, 0, len(view)
+        buffers: list[Buffer] = []
+        if self._held_length and self._held_length + end > size:
+            start = size - self._held_length
+            self._hold(view[:start])
+            buffers += (self._full_header, *self._take())
+        while end - start > size:
+            buffers += (self._full_header, view[start : start + size])
+            start += size
+        self._hold(view[start:])
+        return buffers
+
+    def finish(self) -> list[Buffer]:
+        """The last fragment of the data set, empty where nothing was fed. The next message may follow."""
+        return [pdata_header(self._context_id, False, True, self._held_length), *self._take()]
+
+    def _hold(self, view: memoryview) -> None:
+        self._held_length += len(view)
+        if len(view) >= _COPIED_BELOW:
+            self._held.append(view)
+        elif self._held and type(self._held[-1]) is bytearray:
+            self._held[-1] += view
+        elif view:
+            self._held.append(bytearray(view))
+
+    def _take(self) -> list[Buffer]:
+        held, self._held, self._held_length = self._held, [], 0
+        return [memoryview(part) for part in held]
