@@ -1,0 +1,157 @@
+"""Transfer syntaxes by their PS3.6 keywords, with what a reader of bytes has to know (PS3.5 10, A)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class TransferSyntax(str):
+    """A Transfer Syntax UID: a str, with the facts of its encoding."""
+
+    __slots__ = ("deflated", "encapsulated", "implicit", "keyword", "little_endian", "retired")
+
+    keyword: str
+    """PS3.6 keyword, the name of the row."""
+    implicit: bool
+    """Implicit VR; all others are Explicit VR."""
+    little_endian: bool
+    """False for one, the retired Explicit VR Big Endian."""
+    deflated: bool
+    """The whole data set is one Deflate stream (PS3.5 A.5)."""
+    encapsulated: bool
+    """Pixel Data is a sequence of fragments (PS3.5 A.4)."""
+    retired: bool
+    """Whether the standard has retired it."""
+
+    def __new__(
+        cls,
+        uid: str,
+        *,
+        implicit: bool = False,
+        little_endian: bool = True,
+        deflated: bool = False,
+        encapsulated: bool = False,
+        retired: bool = False,
+    ) -> TransferSyntax:
+        self = super().__new__(cls, uid)
+        self.keyword = ""
+        self.implicit, self.little_endian, self.deflated = implicit, little_endian, deflated
+        self.encapsulated, self.retired = encapsulated, retired
+        return self
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return (str(self),)  # for copy and pickle; the slots follow as state
+
+
+def _explicit(uid: str) -> TransferSyntax:
+    return TransferSyntax(uid)
+
+
+def _deflated(uid: str) -> TransferSyntax:
+    return TransferSyntax(uid, deflated=True)
+
+
+def _encapsulated(uid: str) -> TransferSyntax:
+    return TransferSyntax(uid, encapsulated=True)
+
+
+def _retired(uid: str) -> TransferSyntax:
+    return TransferSyntax(uid, encapsulated=True, retired=True)
+
+
+# fmt: off
+# Data sets as they are (PS3.5 A.1, A.2, A.5; A.3 is retired)
+ImplicitVRLittleEndian         = TransferSyntax("1.2.840.10008.1.2", implicit=True)
+ExplicitVRLittleEndian         = _explicit("1.2.840.10008.1.2.1")
+DeflatedExplicitVRLittleEndian = _deflated("1.2.840.10008.1.2.1.99")
+ExplicitVRBigEndian            = TransferSyntax("1.2.840.10008.1.2.2", little_endian=False, retired=True)
+
+# Compressed Pixel Data in fragments (A.4)
+EncapsulatedUncompressedExplicitVRLittleEndian = _encapsulated("1.2.840.10008.1.2.1.98")
+JPEGBaseline8Bit                               = _encapsulated("1.2.840.10008.1.2.4.50")
+JPEGExtended12Bit                              = _encapsulated("1.2.840.10008.1.2.4.51")
+JPEGLossless                                   = _encapsulated("1.2.840.10008.1.2.4.57")
+JPEGLosslessSV1                                = _encapsulated("1.2.840.10008.1.2.4.70")
+JPEGLSLossless                                 = _encapsulated("1.2.840.10008.1.2.4.80")
+JPEGLSNearLossless                             = _encapsulated("1.2.840.10008.1.2.4.81")
+JPEG2000Lossless                               = _encapsulated("1.2.840.10008.1.2.4.90")
+JPEG2000                                       = _encapsulated("1.2.840.10008.1.2.4.91")
+JPEG2000MCLossless                             = _encapsulated("1.2.840.10008.1.2.4.92")
+JPEG2000MC                                     = _encapsulated("1.2.840.10008.1.2.4.93")
+MPEG2MPML                                      = _encapsulated("1.2.840.10008.1.2.4.100")
+MPEG2MPMLF                                     = _encapsulated("1.2.840.10008.1.2.4.100.1")
+MPEG2MPHL                                      = _encapsulated("1.2.840.10008.1.2.4.101")
+MPEG2MPHLF                                     = _encapsulated("1.2.840.10008.1.2.4.101.1")
+MPEG4HP41                                      = _encapsulated("1.2.840.10008.1.2.4.102")
+MPEG4HP41F                                     = _encapsulated("1.2.840.10008.1.2.4.102.1")
+MPEG4HP41BD                                    = _encapsulated("1.2.840.10008.1.2.4.103")
+MPEG4HP41BDF                                   = _encapsulated("1.2.840.10008.1.2.4.103.1")
+MPEG4HP422D                                    = _encapsulated("1.2.840.10008.1.2.4.104")
+MPEG4HP422DF                                   = _encapsulated("1.2.840.10008.1.2.4.104.1")
+MPEG4HP423D                                    = _encapsulated("1.2.840.10008.1.2.4.105")
+MPEG4HP423DF                                   = _encapsulated("1.2.840.10008.1.2.4.105.1")
+MPEG4HP42STEREO                                = _encapsulated("1.2.840.10008.1.2.4.106")
+MPEG4HP42STEREOF                               = _encapsulated("1.2.840.10008.1.2.4.106.1")
+HEVCMP51                                       = _encapsulated("1.2.840.10008.1.2.4.107")
+HEVCM10P51                                     = _encapsulated("1.2.840.10008.1.2.4.108")
+HTJ2KLossless                                  = _encapsulated("1.2.840.10008.1.2.4.201")
+HTJ2KLosslessRPCL                              = _encapsulated("1.2.840.10008.1.2.4.202")
+HTJ2K                                          = _encapsulated("1.2.840.10008.1.2.4.203")
+RLELossless                                    = _encapsulated("1.2.840.10008.1.2.5")
+
+# Added after edition 2024c, the last that pydicom 3.0 knows
+JPEGXLLossless                = _encapsulated("1.2.840.10008.1.2.4.110")
+JPEGXLJPEGRecompression       = _encapsulated("1.2.840.10008.1.2.4.111")
+JPEGXL                        = _encapsulated("1.2.840.10008.1.2.4.112")
+DeflatedImageFrameCompression = _encapsulated("1.2.840.10008.1.2.8.1")
+
+# Pixels elsewhere, reached by Pixel Data Provider URL (A.6, A.7)
+JPIPReferenced             = _explicit("1.2.840.10008.1.2.4.94")
+JPIPReferencedDeflate      = _deflated("1.2.840.10008.1.2.4.95")
+JPIPHTJ2KReferenced        = _explicit("1.2.840.10008.1.2.4.204")
+JPIPHTJ2KReferencedDeflate = _deflated("1.2.840.10008.1.2.4.205")
+
+# Retired JPEG processes
+JPEGExtended35                         = _retired("1.2.840.10008.1.2.4.52")
+JPEGSpectralSelectionNonHierarchical68 = _retired("1.2.840.10008.1.2.4.53")
+JPEGSpectralSelectionNonHierarchical79 = _retired("1.2.840.10008.1.2.4.54")
+JPEGFullProgressionNonHierarchical1012 = _retired("1.2.840.10008.1.2.4.55")
+JPEGFullProgressionNonHierarchical1113 = _retired("1.2.840.10008.1.2.4.56")
+JPEGLosslessNonHierarchical15          = _retired("1.2.840.10008.1.2.4.58")
+JPEGExtendedHierarchical1618           = _retired("1.2.840.10008.1.2.4.59")
+JPEGExtendedHierarchical1719           = _retired("1.2.840.10008.1.2.4.60")
+JPEGSpectralSelectionHierarchical2022  = _retired("1.2.840.10008.1.2.4.61")
+JPEGSpectralSelectionHierarchical2123  = _retired("1.2.840.10008.1.2.4.62")
+JPEGFullProgressionHierarchical2426    = _retired("1.2.840.10008.1.2.4.63")
+JPEGFullProgressionHierarchical2527    = _retired("1.2.840.10008.1.2.4.64")
+JPEGLosslessHierarchical28             = _retired("1.2.840.10008.1.2.4.65")
+JPEGLosslessHierarchical29             = _retired("1.2.840.10008.1.2.4.66")
+
+# Not for a presentation context: PS3.22 streams, mail, XML, and a file format of the past
+SMPTEST211020UncompressedProgressiveActiveVideo = _explicit("1.2.840.10008.1.2.7.1")
+SMPTEST211020UncompressedInterlacedActiveVideo  = _explicit("1.2.840.10008.1.2.7.2")
+SMPTEST211030PCMDigitalAudio                    = _explicit("1.2.840.10008.1.2.7.3")
+RFC2557MIMEEncapsulation                        = TransferSyntax("1.2.840.10008.1.2.6.1", retired=True)
+XMLEncoding                                     = TransferSyntax("1.2.840.10008.1.2.6.2", retired=True)
+Papyrus3ImplicitVRLittleEndian                  = TransferSyntax("1.2.840.10008.1.20", implicit=True, retired=True)
+# fmt: on
+
+_BY_UID: dict[str, TransferSyntax] = {}
+for _name, _row in list(globals().items()):
+    if isinstance(_row, TransferSyntax):
+        _row.keyword = _name
+        _BY_UID[_row] = _row
+
+ALL: tuple[TransferSyntax, ...] = tuple(_BY_UID.values())
+"""Every transfer syntax of PS3.6."""
+NETWORK: tuple[TransferSyntax, ...] = ALL[: ALL.index(SMPTEST211020UncompressedProgressiveActiveVideo)]
+"""Those that a presentation context can have: what a storage provider accepts when it takes objects as they are."""
+DEFAULT_PROPOSED: tuple[TransferSyntax, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+"""What a context proposes unless told otherwise, in this order. Implicit VR has to be among them (PS3.5 10.1)."""
+IDENTIFIERS: tuple[TransferSyntax, ...] = (*DEFAULT_PROPOSED, DeflatedExplicitVRLittleEndian)
+"""What a query provider accepts: those in which it can read an Identifier and write one."""
+
+
+def lookup(uid: str) -> TransferSyntax | None:
+    """The row of a UID; None for a private or unknown one."""
+    return _BY_UID.get(uid)
