@@ -1,0 +1,91 @@
+"""SOP class extended negotiation of the query and retrieve services, typed: named booleans <-> bytes (PS3.4 C.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import SupportsBytes, TypeAlias, TypeVar
+
+from aiodimse.standard import sop_class
+
+_T = TypeVar("_T", bound="_Flags")
+
+
+class _Flags:
+    """One byte a field, in their order; 1 is support or use, a byte that is missing is 0."""
+
+    __slots__ = ()
+
+    def __bytes__(self) -> bytes:
+        return bytes(astuple(self))  # type: ignore[call-overload]
+
+    @classmethod
+    def from_bytes(cls: type[_T], info: bytes) -> _T:
+        """The flags in service-class-application-information of any length; what is beyond the fields is ignored."""
+        return cls(*(bool(byte) for byte in info[: len(fields(cls))]))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendedQuery(_Flags):
+    """C-FIND: seven bytes (PS3.4 C.5.1)."""
+
+    relational: bool = False
+    """Relational queries: keys of any level, and no unique key of the levels above demanded."""
+    date_time: bool = False
+    """A date range and a time range together are one range of date-times."""
+    fuzzy_names: bool = False
+    """Fuzzy semantic matching of person names."""
+    timezone: bool = False
+    """Times are adjusted by Timezone Offset From UTC."""
+    enhanced_multi_frame: bool = False
+    """The query/retrieve view: enhanced multi-frame images beside or instead of what they were converted from."""
+    empty_value_matching: bool = False
+    """A key of two quotation marks matches an empty value."""
+    multiple_value_matching: bool = False
+    """Several values in a key match any of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendedRetrieve(_Flags):
+    """C-GET and C-MOVE: two bytes. Composite Instance Root Retrieve uses the second alone (PS3.4 Y)."""
+
+    relational: bool = False
+    """Relational retrieval: no unique key of the levels above demanded."""
+    enhanced_multi_frame: bool = False
+    """As for a query."""
+
+
+Extended: TypeAlias = bytes | ExtendedQuery | ExtendedRetrieve
+"""Service-class-application-information, typed or as it is on the wire."""
+
+
+def to_bytes(extended: Extended | SupportsBytes) -> bytes:
+    """As it is on the wire."""
+    return bytes(extended)
+
+
+def typed(uid: str, info: bytes) -> Extended:
+    """Service-class-application-information of a SOP class as its booleans; bytes where it is not a query or retrieve
+    class, or one that we do not know."""
+    row = sop_class.lookup(uid)
+    if row is None:
+        return info
+    if row in sop_class.QUERY_RETRIEVE_FIND:
+        return ExtendedQuery.from_bytes(info)
+    if row in sop_class.QUERY_RETRIEVE_GET or row in sop_class.QUERY_RETRIEVE_MOVE:
+        return ExtendedRetrieve.from_bytes(info)
+    return info
+
+
+def both(uid: str, offered: bytes, ours: bytes) -> bytes:
+    """The answer to an offer: byte by byte what both sides support, never longer than the offer.
+
+    A storage class answers with the acceptor's own levels instead: they state, they do not choose (PS3.4 B.3.1)."""
+    row = sop_class.lookup(uid)
+    if row is not None and "C-STORE" in row.commands:
+        return ours[: len(offered)]
+    return bytes(a & b for a, b in zip(offered, _padded(ours, len(offered)), strict=True))
+
+
+def _padded(info: Sequence[int], length: int) -> bytes:
+    return bytes(info[:length]).ljust(length, b"\0")

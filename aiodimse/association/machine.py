@@ -1,0 +1,287 @@
+"""The machine that walks PS3.8 Table 9-10: PDUs, local primitives and time in; bytes and indications out. Sans-IO.
+
+It is told the time (`now`, seconds, monotonic) and says when it wants to be called (`next_deadline`). What comes from
+the peer never raises. A local primitive that the state does not allow raises LocalProtocolError and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal, TypeAlias
+
+from aiodimse.association.answering import invalid_context_ids, refusal, too_small
+from aiodimse.association.events import (
+    AbortIndication,
+    AcceptedConfirmation,
+    CloseTransport,
+    DropTransport,
+    MachineEvent,
+    RejectedConfirmation,
+    ReleaseConfirmation,
+    ReleaseIndication,
+    ReleaseTimedOut,
+    RequestedIndication,
+    TransportClosedIndication,
+)
+from aiodimse.association.state_table import (
+    ACTIONS,
+    CAN_ABORT,
+    LOCAL_EVENTS,
+    SENDS_DATA,
+    TABLE,
+    TAKES_DATA,
+    Action,
+    Artim,
+    Event,
+    Send,
+    State,
+    Tell,
+    Transport,
+)
+from aiodimse.config import Timeouts
+from aiodimse.errors import LocalProtocolError, PDUDecodeError
+from aiodimse.pdu import (
+    PDU,
+    Abort,
+    AssociateAC,
+    AssociateRJ,
+    AssociateRQ,
+    DataHeader,
+    PDataTF,
+    ReleaseRP,
+    ReleaseRQ,
+    pdus,
+)
+from aiodimse.standard.reason import abort_meaning
+
+Role: TypeAlias = Literal["requestor", "acceptor"]
+Received: TypeAlias = PDU | DataHeader | PDUDecodeError
+
+_UNEXPECTED_PDU, _INVALID_PARAMETER = 2, 6
+
+_EVENT_OF: dict[type, Event] = {
+    AssociateAC: Event.EVT3,
+    AssociateRJ: Event.EVT4,
+    AssociateRQ: Event.EVT6,
+    PDataTF: Event.EVT10,
+    DataHeader: Event.EVT10,
+    ReleaseRQ: Event.EVT12,
+    ReleaseRP: Event.EVT13,
+    Abort: Event.EVT16,
+}
+
+_AWAITING_RELEASE_RP = (State.STA7, State.STA9, State.STA10, State.STA11)
+
+
+class Machine:
+    """One association as PS3.8 9.2 sees it."""
+
+    # fmt: off
+    def __init__(self, role: Role, *, timeouts: Timeouts) -> None:
+        self.role: Role = role
+        self.state = State.STA1
+        self.can_send_data = False
+        """Whether P-DATA may be sent now (Evt9 has an answer: Sta6, or Sta8 by AR-7)."""
+        self.data_allowed_in = False
+        """Whether P-DATA that comes now goes up to the user (DT-2 in Sta6, AR-6 in Sta7)."""
+        self._timeouts = timeouts
+        self._artim_running = False
+        self._artim_deadline: float | None = None     # None while running: wait for ever
+        self._release_deadline: float | None = None
+        self._rq = b""
+        self._out: list[bytes] = []
+        self._events: deque[MachineEvent] = deque()
+    # fmt: on
+
+    # --- what the peer and the transport do ---------------------------------------------------------------------------
+
+    def receive(self, item: Received, now: float) -> None:
+        """Take a PDU from the reader, or the header of a P-DATA-TF, or what was wrong with the bytes. Never raises."""
+        # The path of every P-DATA-TF: DT-2 and AR-6 change nothing here, their pieces go up past the machine.
+        if type(item) is DataHeader and self.data_allowed_in:
+            return
+        if isinstance(item, PDUDecodeError):
+            self._step(Event.EVT19, now, reason=item.reason)
+        elif (reason := _invalid(item)) is not None:
+            self._step(Event.EVT19, now, reason=reason)
+        else:
+            pdu = None if isinstance(item, DataHeader) else item
+            self._step(_EVENT_OF[type(item)], now, pdu, reason=_UNEXPECTED_PDU)
+
+    def provider_abort(self, reason: int, now: float) -> None:
+        """The peer broke a rule that is kept above the PDU floor (an undecodable command set, a PDU not finished in
+        time): as Evt19, answered by A-ABORT with source 2 and this reason. Never raises."""
+        self._step(Event.EVT19, now, reason=reason)
+
+    def transport_connected(self, now: float) -> None:
+        """The transport connection is open: Evt2 for a requestor, which sends its A-ASSOCIATE-RQ; Evt5 for an acceptor,
+        which starts ARTIM."""
+        self._step(Event.EVT2 if self.role == "requestor" else Event.EVT5, now)
+
+    def transport_closed(self, now: float) -> None:
+        """The peer closed the transport connection, or it broke, or it never came about (Evt17). Never raises."""
+        self._step(Event.EVT17, now)
+
+    # --- local primitives ---------------------------------------------------------------------------------------------
+
+    def associate(self, rq: AssociateRQ, now: float) -> None:
+        """A-ASSOCIATE request (Evt1). The caller opens the transport connection and says transport_connected."""
+        if self.role != "requestor":
+            raise LocalProtocolError("an association acceptor does not request the association")
+        self._check(Event.EVT1)
+        self._rq = pdus.encode(rq)
+        self._step(Event.EVT1, now)
+
+    def accept(self, ac: AssociateAC, now: float) -> None:
+        """A-ASSOCIATE response, accepted (Evt7)."""
+        self._step(Event.EVT7, now, ac)
+
+    def reject(self, rj: AssociateRJ, now: float) -> None:
+        """A-ASSOCIATE response, rejected (Evt8)."""
+        self._step(Event.EVT8, now, rj)
+
+    def release(self, now: float) -> None:
+        """A-RELEASE request (Evt11). ReleaseTimedOut follows if the peer does not answer."""
+        self._step(Event.EVT11, now)
+
+    def respond_release(self, now: float) -> None:
+        """A-RELEASE response (Evt14)."""
+        self._step(Event.EVT14, now)
+
+    def abort(self, now: float, source: int = 0, reason: int = 0) -> None:
+        """A-ABORT request (Evt15)."""
+        self._step(Event.EVT15, now, Abort(source, reason))
+
+    @property
+    def can_abort(self) -> bool:
+        """Whether abort would not raise: there is an association, or one in the making."""
+        return self.state in CAN_ABORT
+
+    # --- what comes out -----------------------------------------------------------------------------------------------
+
+    def take_output(self) -> list[bytes]:
+        """The PDUs to be sent, in order; they are then forgotten here."""
+        out, self._out = self._out, []
+        return out
+
+    def next_event(self) -> MachineEvent | None:
+        """The next indication, in order; None when there is no more."""
+        return self._events.popleft() if self._events else None
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def artim_running(self) -> bool:
+        """Whether ARTIM runs, with a deadline or without: only in Sta2 and Sta13."""
+        return self._artim_running
+
+    def next_deadline(self) -> float | None:
+        """When handle_timeout wants to be called; None: not at all. ARTIM and the release deadline never both run."""
+        return self._release_deadline if self._artim_deadline is None else self._artim_deadline
+
+    def handle_timeout(self, now: float) -> None:
+        """Act on a deadline that has passed; a call too early does nothing."""
+        if self._artim_deadline is not None and now >= self._artim_deadline:
+            self._step(Event.EVT18, now)
+        if self._release_deadline is not None and now >= self._release_deadline:
+            self._release_deadline = None
+            self._events.append(ReleaseTimedOut())
+
+    # --- the gate -----------------------------------------------------------------------------------------------------
+
+    def _check(self, event: Event) -> Action | None:
+        """The cell of Table 9-10 for this event; an empty one is None, or raises for a local primitive."""
+        action = TABLE[event][self.state]
+        if action is None and event in LOCAL_EVENTS:
+            raise LocalProtocolError(f"PS3.8 Table 9-10 has no {event.name.title()} in {self.state.name.title()}")
+        return action
+
+    def _step(self, event: Event, now: float, pdu: PDU | None = None, *, reason: int = 0) -> None:
+        """All events go through here. pdu is what came, or what is to be sent; reason is for an A-ABORT of ours."""
+        action = self._check(event)
+        if action is None:
+            return
+        if action.otherwise and isinstance(pdu, AssociateRQ) and (rj := refusal(pdu)) is not None:
+            action, pdu = ACTIONS[action.otherwise], rj
+        sent = None
+        if action.send is not None:
+            sent = self._to_send(action.send, pdu, reason)
+            self._out.append(sent if isinstance(sent, bytes) else pdus.encode(sent))
+        if action.tell is not None:
+            self._tell(action.tell, pdu if sent is None else sent, by_peer=sent is None)
+        self._enter(action.acceptor_state if action.acceptor_state and self.role == "acceptor" else action.next_state)
+        self._time(action, sent, now)
+        if action.transport is Transport.FINISH:
+            self._events.append(CloseTransport(self._artim_deadline))
+        elif action.transport is Transport.DROP:
+            self._events.append(DropTransport())
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self.can_send_data = state in SENDS_DATA
+        self.data_allowed_in = state in TAKES_DATA
+
+    def _to_send(self, send: Send, pdu: PDU | None, reason: int) -> bytes | PDU:
+        match send:
+            case Send.A_ASSOCIATE_RQ:
+                return self._rq
+            case Send.A_RELEASE_RQ:
+                return ReleaseRQ()
+            case Send.A_RELEASE_RP:
+                return ReleaseRP()
+            case Send.A_ABORT_USER:
+                # AA-1 also answers what comes instead of an A-ASSOCIATE-RQ: then the source is the user by the table.
+                return pdu if type(pdu) is Abort else Abort(0, 0)
+            case Send.A_ABORT_PROVIDER:
+                return Abort(2, reason)
+            case _:  # what the primitive brought
+                assert pdu is not None
+                return pdu
+
+    def _tell(self, tell: Tell, pdu: bytes | PDU | None, *, by_peer: bool) -> None:
+        """pdu is what came, or where it is not by the peer, the A-ABORT of ours that answers it."""
+        match tell, pdu:
+            case Tell.A_ASSOCIATE_INDICATION, AssociateRQ():
+                self._events.append(RequestedIndication(pdu))
+            case Tell.A_ASSOCIATE_ACCEPTED, AssociateAC():
+                self._events.append(AcceptedConfirmation(pdu))
+            case Tell.A_ASSOCIATE_REJECTED, AssociateRJ():
+                self._events.append(RejectedConfirmation(pdu))
+            case Tell.A_RELEASE_INDICATION, _:
+                self._events.append(ReleaseIndication(collision=self.state is State.STA7))
+            case Tell.A_RELEASE_CONFIRMATION, _:
+                self._events.append(ReleaseConfirmation(response_due=self.state is State.STA10))
+            case Tell.A_ABORT_INDICATION, Abort():
+                self._events.append(
+                    AbortIndication(pdu.source, pdu.reason, by_peer, abort_meaning(pdu.source, pdu.reason))
+                )
+            case Tell.TRANSPORT_CLOSED, _:
+                self._events.append(TransportClosedIndication())
+            case _:  # P_DATA_INDICATION: the pieces themselves go up
+                pass
+
+    def _time(self, action: Action, sent: bytes | PDU | None, now: float) -> None:
+        if action.artim is not None:
+            self._artim_running = action.artim is Artim.START
+            self._artim_deadline = None
+        if action.artim is Artim.START:
+            # Two waits under one name: for the A-ASSOCIATE-RQ (PS3.8 9.1.5), and for the peer's close.
+            times = self._timeouts
+            wait = times.artim if action.transport is None else times.close
+            if isinstance(sent, Abort):
+                wait = times.close_after_abort
+            self._artim_deadline = None if wait is None else now + wait
+        if action.send is Send.A_RELEASE_RQ:
+            self._release_deadline = None if self._timeouts.release is None else now + self._timeouts.release
+        elif self.state not in _AWAITING_RELEASE_RP:
+            self._release_deadline = None
+
+
+def _invalid(item: Received) -> int | None:
+    """The A-ABORT reason for a PDU that is well formed and yet not valid, so Evt19; None where it is valid."""
+    match item:
+        case AssociateRQ() if invalid_context_ids(item):
+            return _INVALID_PARAMETER
+        case AssociateAC() if too_small(item.user_information.maximum_length):
+            return _INVALID_PARAMETER
+    return None
