@@ -24,6 +24,9 @@ class ProposedContext:
     abstract_syntax: str
     """A SOP class UID; empty where the peer sent none."""
     transfer_syntaxes: tuple[str, ...]
+    reserved: bytes = field(default=b"\0\0\0", repr=False, compare=False)
+    """Zeros, not tested when received. Kept only so that a recording is written as it was read: DCMTK 3.6.7 and Orthanc
+    1.10.1 send 00 FF 00, the second byte being where the A-ASSOCIATE-AC has its result."""
 
     def __str__(self) -> str:
         return f"{self.context_id} {self.abstract_syntax} [{' '.join(self.transfer_syntaxes)}]"
@@ -248,16 +251,16 @@ NAMES = {
 
 def read_context(cursor: Cursor) -> ProposedContext:
     context_id = cursor.u8("Presentation-context-ID")
-    cursor.take(3, "Reserved")
+    reserved = cursor.take(3, "Reserved")
     abstract_syntax, transfer_syntaxes = _read_syntaxes(cursor)
-    return ProposedContext(context_id, abstract_syntax, transfer_syntaxes)
+    return ProposedContext(context_id, abstract_syntax, transfer_syntaxes, reserved)
 
 
 def write_context(context: ProposedContext) -> bytes:
     return item(
         0x20,
         u8(context.context_id, "Presentation-context-ID"),
-        b"\0\0\0",
+        context.reserved,
         item(0x30, uid(context.abstract_syntax, "Abstract-syntax-name")),
         *(item(0x40, uid(syntax, "Transfer-syntax-name")) for syntax in context.transfer_syntaxes),
     )

@@ -152,7 +152,8 @@ def decode(data: bytes) -> PDU:
     pdu_type = data[0] if data else 0
     if pdu_type not in NAMES:
         raise PDUDecodeError(f"{pdu_type:02X}H is none of the seven", field="PDU-type", offset=0, reason=1)
-    cursor = Cursor(data, 2, len(data), NAMES[pdu_type])
+    cursor = Cursor(data, 1, len(data), NAMES[pdu_type])
+    cursor.take(1, "Reserved")
     length = cursor.u32("PDU-length")
     if length != cursor.left:
         raise cursor.error(f"{length} bytes announced, {cursor.left} there", "PDU-length", 2)
