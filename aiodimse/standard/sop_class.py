@@ -30,7 +30,7 @@ from aiodimse.standard.service_class import (
     PROTOCOL_APPROVAL,
     QUERY_RETRIEVE,
     REAL_TIME_COMMUNICATION,
-    RELEVANT_PATIENT,
+    RELEVANT_PATIENT_INFORMATION_QUERY,
     RETIRED,
     RT_MACHINE_VERIFICATION,
     STORAGE_COMMITMENT,
@@ -71,9 +71,9 @@ RepositoryQuery                                   = SOPClass("1.2.840.10008.5.1.
 ModalityWorklistInformationModelFind = SOPClass("1.2.840.10008.5.1.4.31", BASIC_WORKLIST, _FIND)
 
 # Relevant Patient Information (Q.6)
-GeneralRelevantPatientInformationQuery       = SOPClass("1.2.840.10008.5.1.4.37.1", RELEVANT_PATIENT, _FIND)
-BreastImagingRelevantPatientInformationQuery = SOPClass("1.2.840.10008.5.1.4.37.2", RELEVANT_PATIENT, _FIND)
-CardiacRelevantPatientInformationQuery       = SOPClass("1.2.840.10008.5.1.4.37.3", RELEVANT_PATIENT, _FIND)
+GeneralRelevantPatientInformationQuery       = SOPClass("1.2.840.10008.5.1.4.37.1", RELEVANT_PATIENT_INFORMATION_QUERY)
+BreastImagingRelevantPatientInformationQuery = SOPClass("1.2.840.10008.5.1.4.37.2", RELEVANT_PATIENT_INFORMATION_QUERY)
+CardiacRelevantPatientInformationQuery       = SOPClass("1.2.840.10008.5.1.4.37.3", RELEVANT_PATIENT_INFORMATION_QUERY)
 
 # Hanging Protocol (U.6)
 HangingProtocolInformationModelFind = SOPClass("1.2.840.10008.5.1.4.38.2", HANGING_PROTOCOL, _FIND)

@@ -1,0 +1,113 @@
+"""SOP class extended negotiation (PS3.7 D.3.3.5): what each byte of the service-class-application-information says.
+
+A byte that is not there is 0, its default. The acceptor answers what it supports of what was offered, and never with
+more bytes than it was offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aiodimse.standard import service_class as s
+from aiodimse.standard import sop_class as c
+from aiodimse.standard.service_class import ServiceClass
+from aiodimse.standard.uid import SOPClass
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendedField:
+    """One byte of the field."""
+
+    service_classes: tuple[ServiceClass, ...]
+    commands: tuple[str, ...]
+    """The SOP classes that have it: those of the service classes with one of these commands ..."""
+    only: tuple[SOPClass, ...]
+    """... or, where not empty, these alone ..."""
+    but: tuple[SOPClass, ...]
+    """... and never these."""
+    index: int
+    """Which byte, from 0."""
+    keyword: str
+    """A name for programs."""
+    meaning: str
+    """What the value 1, or each value, says."""
+    highest: int
+    """The largest value defined."""
+    agreed: bool
+    """Whether 1 in the answer means that both sides have it. Otherwise the answer is a statement of its own."""
+    section: str
+
+    def holds_for(self, sop_class: SOPClass) -> bool:
+        """Whether this byte is defined for a SOP class."""
+        if self.only:
+            return sop_class in self.only
+        if sop_class in self.but or sop_class.service_class not in self.service_classes:
+            return False
+        return not sop_class.commands.isdisjoint(self.commands)
+
+
+_Row = tuple[int, str, str]
+
+
+def _rows(
+    services: ServiceClass | Iterable[ServiceClass],
+    commands: str,
+    section: str,
+    *rows: _Row,
+    only: tuple[SOPClass, ...] = (),
+    but: tuple[SOPClass, ...] = (),
+    highest: int = 1,
+    agreed: bool = True,
+) -> tuple[ExtendedField, ...]:
+    where = (services,) if isinstance(services, ServiceClass) else tuple(services)
+    return tuple(
+        ExtendedField(where, tuple(commands.split()), only, but, index, keyword, meaning, highest, agreed, section)
+        for index, keyword, meaning in rows
+    )
+
+
+_COMPOSITE_ROOT = (c.CompositeInstanceRootRetrieveMove, c.CompositeInstanceRootRetrieveGet)
+# Retrieve without bulk data has one level and no frames to convert (PS3.4 Z).
+_WITHOUT_BULK_DATA = (c.CompositeInstanceRetrieveWithoutBulkDataGet,)
+
+# fmt: off
+ROWS: tuple[ExtendedField, ...] = (
+    *_rows(s.QUERY_RETRIEVE, "C-FIND", "PS3.4 C.5.1.1",
+        (0, "relational",           "relational queries"),
+        (1, "date_time",            "a date and a time range matched as one"),
+        (2, "fuzzy_names",          "fuzzy semantic matching of person names"),
+        (3, "timezone",             "dates and times adjusted to the timezone of the query"),
+        (4, "enhanced_multi_frame", "classic and enhanced multi-frame images as views of one another"),
+        (5, "empty_value_matching", "empty value matching"),
+        (6, "multiple_value_matching", "multiple value matching"),
+    ),
+    *_rows(s.QUERY_RETRIEVE, "C-GET C-MOVE", "PS3.4 C.5.2.1, C.5.3.1",
+        (0, "relational",           "relational retrieval"),
+        but=_COMPOSITE_ROOT + _WITHOUT_BULK_DATA,
+    ),
+    *_rows(s.QUERY_RETRIEVE, "C-GET C-MOVE", "PS3.4 C.5.2.1, C.5.3.1, Y.5",
+        (1, "enhanced_multi_frame", "classic images converted to enhanced multi-frame, or back"),
+        but=_WITHOUT_BULK_DATA,
+    ),
+    # The first two bytes are those of C.5.1.1 and do not apply here.
+    *_rows((s.BASIC_WORKLIST, s.UNIFIED_PROCEDURE_STEP), "C-FIND", "PS3.4 K.5",
+        (2, "fuzzy_names",          "fuzzy semantic matching of person names"),
+        (3, "timezone",             "dates and times adjusted to the timezone of the query"),
+    ),
+    *_rows(s.STORAGE, "C-STORE", "PS3.4 B.3.1",
+        (0, "level_of_support",          "0 some attributes are kept, 1 all standard ones, 2 all, 3 not told"),
+        (2, "digital_signature_support", "0 signatures are not told of or lost, 1 to 3 how far they survive"),
+        highest=3, agreed=False,
+    ),
+    *_rows(s.STORAGE, "C-STORE", "PS3.4 B.3.1",
+        (4, "element_coercion",          "0 attributes are not changed, 1 they may be, 2 not told"),
+        highest=2, agreed=False,
+    ),
+)
+# fmt: on
+
+
+def fields(sop_class: SOPClass) -> tuple[ExtendedField, ...]:
+    """The bytes that a SOP class defines, in their order; none for one without extended negotiation."""
+    return tuple(sorted((row for row in ROWS if row.holds_for(sop_class)), key=lambda row: row.index))
