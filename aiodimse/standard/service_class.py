@@ -28,33 +28,33 @@ RETRIEVE = "C-FIND C-GET C-MOVE"
 NORMALIZED = "N-CREATE N-SET N-GET N-ACTION N-DELETE N-EVENT-REPORT"
 
 # fmt: off
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
+VERIFICATION               = _row("Verification", "A", "C-ECHO")
+STORAGE                    = _row("Storage", "B", "C-STORE")
+QUERY_RETRIEVE             = _row("Query/Retrieve", "C", RETRIEVE)
+PROCEDURE_STEP             = _row("Modality Performed Procedure Step", "F", "N-CREATE N-SET N-GET N-EVENT-REPORT")
+PRINT_MANAGEMENT           = _row("Print Management", "H", NORMALIZED)
+STORAGE_COMMITMENT         = _row("Storage Commitment", "J", "N-ACTION N-EVENT-REPORT")
+BASIC_WORKLIST             = _row("Basic Worklist Management", "K", "C-FIND")
+APPLICATION_EVENT_LOGGING  = _row("Application Event Logging", "P", "N-ACTION")
+RELEVANT_PATIENT_INFORMATION_QUERY = _row("Relevant Patient Information Query", "Q", "C-FIND")
+INSTANCE_AVAILABILITY      = _row("Instance Availability Notification", "R", "N-CREATE")
+MEDIA_CREATION             = _row("Media Creation Management", "S", "N-CREATE N-ACTION N-GET")
+HANGING_PROTOCOL           = _row("Hanging Protocol Query/Retrieve", "U", RETRIEVE)
+SUBSTANCE_ADMINISTRATION   = _row("Substance Administration Query", "V", "C-FIND")
+COLOR_PALETTE              = _row("Color Palette Query/Retrieve", "X", RETRIEVE)
+IMPLANT_TEMPLATE           = _row("Implant Template Query/Retrieve", "BB", RETRIEVE)
+UNIFIED_PROCEDURE_STEP     = _row("Unified Procedure Step", "CC", "C-FIND " + NORMALIZED)
+RT_MACHINE_VERIFICATION    = _row("RT Machine Verification", "DD", NORMALIZED)
+DISPLAY_SYSTEM             = _row("Display System Management", "EE", "N-GET")
+NON_PATIENT_OBJECT         = _row("Non-Patient Object Storage", "GG", "C-STORE")
+DEFINED_PROCEDURE_PROTOCOL = _row("Defined Procedure Protocol Query/Retrieve", "HH", RETRIEVE)
+PROTOCOL_APPROVAL          = _row("Protocol Approval Query/Retrieve", "II", RETRIEVE)
+INVENTORY                  = _row("Inventory Query/Retrieve", "JJ", RETRIEVE)
+STORAGE_MANAGEMENT         = _row("Storage Management", "KK", NORMALIZED)
 
 # Real-Time Communication (PS3.22) has SOP classes but no DIMSE service; retired services keep the ones they had.
-
-
+REAL_TIME_COMMUNICATION    = ServiceClass("Real-Time Communication", "PS3.22", frozenset())
+RETIRED                    = ServiceClass("Retired", "earlier editions of PS3.4", frozenset(NORMALIZED.split()))
 # fmt: on
 
 ALL: tuple[ServiceClass, ...] = tuple(value for value in list(globals().values()) if isinstance(value, ServiceClass))
