@@ -1,0 +1,194 @@
+"""Data sets between bytes and pydicom. Synchronous: a large one belongs off the event loop."""
+
+from __future__ import annotations
+
+import zlib
+from struct import pack
+from typing import Final, cast
+
+from pydicom.dataelem import DataElement, RawDataElement, empty_value_for_VR
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
+from pydicom.values import convert_SQ
+
+from aiodimse.config import Limits
+from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
+from aiodimse.instances.charsets import DEFAULT, encodings_from_bytes
+from aiodimse.instances.walk import UNDEFINED_LENGTH, known_syntax, top_elements
+from aiodimse.instances.writing import write_dataset
+from aiodimse.standard.transfer_syntax import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    TransferSyntax,
+    lookup,
+)
+
+RE_ENCODED: Final = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
+"""The transfer syntaxes between which a data set is re-encoded; in any other it travels as it is stored."""
+
+_SPECIFIC_CHARACTER_SET: Final = 0x00080005
+_SOP_CLASS_UID: Final = 0x00080016
+_SOP_INSTANCE_UID: Final = 0x00080018
+
+_DEFAULT_LIMITS: Final = Limits()
+
+
+def decode_dataset(
+    data: bytes | memoryview, transfer_syntax: str, *, limits: Limits = _DEFAULT_LIMITS, max_size: int | None = None
+) -> Dataset:
+    """The pydicom Dataset of an encoded data set that is sound to its last byte (walk.py).
+
+    Values stay encoded until they are read. max_size: of an inflated data set, in bytes; limits.dataset_in_memory when
+    None. Raises DatasetDecodeError and nothing else.
+    """
+    row = known_syntax(transfer_syntax)
+    if row.deflated:
+        size = limits.dataset_in_memory if max_size is None else max_size
+        data = inflate(data, max_size=size, max_ratio=limits.deflate_ratio)
+    try:
+        return _read(data, row, limits.dataset_depth)
+    except DatasetDecodeError:
+        raise
+    except Exception as error:  # pydicom's, on what the walk let pass; its text may quote a value
+        raise DatasetDecodeError(f"pydicom cannot read the data set ({type(error).__name__})") from None
+
+
+def _read(data: bytes | memoryview, row: TransferSyntax, max_depth: int) -> Dataset:
+    # What pydicom's read_dataset makes, in the same pass as the walk. Its own reading guesses again whether the VRs are
+    # explicit, follows nesting at once, and warns about character sets.
+    implicit, little_endian = row.implicit, row.little_endian
+    encodings = DEFAULT
+    elements: dict[BaseTag, RawDataElement | DataElement] = {}
+    for tag, vr, length, start, stop in top_elements(data, implicit, little_endian, max_depth=max_depth):
+        key = BaseTag(tag)
+        value = bytes(data[start:stop]) if stop > start else cast("bytes | None", empty_value_for_VR(vr, raw=True))
+        if length == UNDEFINED_LENGTH and vr not in ("OB", "OW"):
+            if vr == "UN":  # in Implicit VR, whatever surrounds it (PS3.5 6.2.2): decoded now, while that is known
+                items = convert_SQ(value or b"", True, little_endian, list(encodings))
+                items.is_undefined_length = True
+                elements[key] = DataElement(key, "SQ", items, start, True, already_converted=True)
+                continue
+            vr, length = "SQ", stop - start
+        if tag == _SPECIFIC_CHARACTER_SET and value:
+            encodings = encodings_from_bytes(value)
+        elements[key] = RawDataElement(key, vr, length, value, start, implicit, little_endian)
+    dataset = Dataset(elements)
+    dataset.set_original_encoding(implicit, little_endian, list(encodings))
+    return dataset
+
+
+def encode_dataset(dataset: Dataset, transfer_syntax: str) -> bytes:
+    """The data set in Implicit, Explicit or Deflated Explicit VR Little Endian. The argument is not changed.
+
+    Elements of groups 0000 and 0002 are left out. Raises DatasetEncodeError, also for any other transfer syntax: to
+    change that of pixels is not our trade (encode_stored writes a data set in its own).
+    """
+    row = lookup(transfer_syntax)
+    if row not in RE_ENCODED:
+        raise DatasetEncodeError(f"data sets are not re-encoded to transfer syntax {transfer_syntax}")
+    return _write(dataset, row)
+
+
+def encode_stored(dataset: Dataset) -> bytes:
+    """The data set in its own transfer syntax (dataset_uids), whichever that is: Pixel Data stays as it is.
+
+    Raises DatasetEncodeError, also where Pixel Data and transfer syntax do not agree on being encapsulated.
+    """
+    uid = dataset_uids(dataset)[2]
+    row = lookup(uid)
+    if row is None:
+        raise DatasetEncodeError(f"transfer syntax {uid} is not one of the standard's")
+    return _write(dataset, row)
+
+
+def _write(dataset: Dataset, row: TransferSyntax) -> bytes:
+    data = b"".join(
+        write_dataset(dataset, implicit=row.implicit, little_endian=row.little_endian, encapsulated=row.encapsulated)
+    )
+    return deflate(data) if row.deflated else data
+
+
+def transcode(
+    data: bytes | memoryview, source: str, target: str, *, limits: Limits = _DEFAULT_LIMITS
+) -> bytes | memoryview:
+    """An encoded data set in another of the transfer syntaxes RE_ENCODED; values stay as they are.
+
+    Raises DatasetDecodeError and DatasetEncodeError.
+    """
+    if source == target:
+        return data
+    return encode_dataset(decode_dataset(data, source, limits=limits), target)
+
+
+def can_transcode(source: str, target: str) -> bool:
+    """Whether transcode can do it: both are among the three."""
+    return source in RE_ENCODED and target in RE_ENCODED
+
+
+# --- deflated (PS3.5 A.5) ---------------------------------------------------------------------------------------------
+
+
+def inflate(data: bytes | memoryview, *, max_size: int, max_ratio: int) -> bytes:
+    """The data set in a deflated one. Raises DatasetDecodeError where it is not whole, or is larger than allowed."""
+    bound = min(max_size, len(data) * max_ratio)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        out = inflater.decompress(data, bound + 1)
+    except zlib.error:
+        raise DatasetDecodeError("the deflated data set is corrupt") from None
+    if len(out) > bound:
+        raise DatasetDecodeError(f"the deflated data set is larger than {bound} bytes")
+    if not inflater.eof:
+        raise DatasetDecodeError("the deflated data set is truncated")
+    # PS3.5 A.5: padded to even length with a NULL. DCTOOL 1.00 (PixelMed) leaves the end of a gzip file there: the CRC
+    # and the length of what was deflated, as in pydicom's image_dfl.dcm.
+    if inflater.unused_data not in (b"", b"\0", pack("<LL", zlib.crc32(out), len(out) & 0xFFFFFFFF)):
+        raise DatasetDecodeError("something follows the deflated data set")
+    return out
+
+
+def deflate(data: bytes) -> bytes:
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    out = deflater.compress(data) + deflater.flush()
+    return out + b"\0" if len(out) & 1 else out
+
+
+# --- who is it --------------------------------------------------------------------------------------------------------
+
+
+def dataset_uids(dataset: Dataset) -> tuple[str, str, str]:
+    """SOP Class UID, SOP Instance UID and transfer syntax of a data set to be stored; a missing UID is "".
+
+    The transfer syntax is that of its file meta, else the one that it was decoded from, else Explicit VR Little Endian.
+    """
+    sop_class, sop_instance = (str(dataset.get(keyword) or "") for keyword in ("SOPClassUID", "SOPInstanceUID"))
+    meta = getattr(dataset, "file_meta", None)
+    transfer_syntax = str(meta.get("TransferSyntaxUID") or "") if meta is not None else ""
+    if not transfer_syntax:
+        transfer_syntax = {
+            (True, True): ImplicitVRLittleEndian,
+            (False, False): ExplicitVRBigEndian,
+        }.get(dataset.original_encoding, ExplicitVRLittleEndian)  # type: ignore[arg-type]
+    return sop_class, sop_instance, transfer_syntax
+
+
+def first_uids(data: bytes | memoryview, transfer_syntax: str) -> tuple[str, str]:
+    """SOP Class UID and SOP Instance UID from the beginning of an encoded data set, "" where they are not in it.
+
+    data may be cut anywhere: only what comes before (0008,0018) is looked at. Never raises.
+    """
+    found = {_SOP_CLASS_UID: "", _SOP_INSTANCE_UID: ""}
+    try:
+        row = known_syntax(transfer_syntax)
+        if row.deflated:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, 1 << 16)
+        for tag, _, _, start, stop in top_elements(data, row.implicit, row.little_endian):
+            if tag in found:
+                found[tag] = bytes(data[start:stop]).decode("latin-1").strip(" \0")
+            if tag >= _SOP_INSTANCE_UID:
+                break
+    except (DatasetDecodeError, zlib.error):
+        pass
+    return found[_SOP_CLASS_UID], found[_SOP_INSTANCE_UID]

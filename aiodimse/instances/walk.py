@@ -1,0 +1,231 @@
+"""A walk over the tags, VRs and lengths of a data set (PS3.5 7), without recursion and without looking at values.
+
+pydicom alone accepts truncated values in silence and follows nesting as deep as its stack goes. What comes from a peer
+is therefore walked first: it ends exactly at its end, with every item and sequence closed, or it is a
+DatasetDecodeError. Each step takes eight bytes or closes something, so the time is linear in the length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from struct import Struct
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from pydicom.datadict import dictionary_VR
+
+from aiodimse.errors import DatasetDecodeError
+from aiodimse.standard import transfer_syntax
+
+UNDEFINED_LENGTH: Final = 0xFFFFFFFF
+
+_ITEM: Final = 0xFFFEE000
+_ITEM_DELIMITATION: Final = 0xFFFEE00D
+_SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
+
+# PS3.5 Tables 7.1-1 and 7.1-2: which VRs have a length of two bytes and which two reserved bytes and a length of four.
+# A VR that is in neither is refused: one cannot know where its value ends, and pydicom would guess.
+_SHORT_VRS: Final = {
+    vr.encode(): vr
+    for vr in (
+        "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO",
+        "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US",
+    )
+}  # fmt: skip
+_LONG_VRS: Final = {
+    vr.encode(): vr for vr in ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
+}
+
+
+_Unpack: TypeAlias = Callable[[bytes | memoryview, int], tuple[Any, ...]]
+
+
+def _unpackers(order: str) -> tuple[_Unpack, _Unpack, _Unpack]:
+    """Tag and four-byte length; tag, VR and two-byte length; a four-byte length alone."""
+    return Struct(order + "HHL").unpack_from, Struct(order + "HH2sH").unpack_from, Struct(order + "L").unpack_from
+
+
+_LITTLE: Final = _unpackers("<")
+_BIG: Final = _unpackers(">")
+
+
+class TopElement(NamedTuple):
+    """An element of the top level, as the walk found it. Offsets are those of the data that were walked."""
+
+    tag: int
+    vr: str | None
+    """As encoded; None in Implicit VR."""
+    length: int
+    """As encoded: UNDEFINED_LENGTH, or stop - start."""
+    start: int
+    """Where the value begins."""
+    stop: int
+    """Where it ends; for an undefined length, before the Sequence Delimitation Item."""
+
+
+class _Frame(NamedTuple):
+    """What the walk is inside of. Kept for what encloses it, while it is inside something else."""
+
+    is_sequence: bool
+    bound: int
+    """Nothing in it may go past this: its own end, or the end of what encloses it."""
+    is_open: bool
+    """Its length is undefined: a delimitation item ends it."""
+    implicit: bool
+
+
+def walk(data: bytes | memoryview, transfer_syntax_uid: str, *, max_depth: int = 64) -> None:
+    """Raise DatasetDecodeError unless data is one whole, sound data set.
+
+    max_depth: how deep sequences may nest. Of a deflated data set this takes the inflated bytes.
+    """
+    row = known_syntax(transfer_syntax_uid)
+    for _ in top_elements(data, row.implicit, row.little_endian, max_depth=max_depth):
+        pass
+
+
+def known_syntax(uid: str) -> transfer_syntax.TransferSyntax:
+    """The row of a transfer syntax; of a private one nothing is known, so that nothing can be read in it."""
+    row = transfer_syntax.lookup(uid)
+    if row is None:
+        raise DatasetDecodeError("the transfer syntax is not one of the standard's")
+    return row
+
+
+def top_elements(
+    data: bytes | memoryview, implicit: bool, little_endian: bool, *, max_depth: int = 64
+) -> Iterator[TopElement]:
+    """Walk data and yield the elements of the top level, each when it is complete.
+
+    Who stops early has proven only what was yielded. Raises DatasetDecodeError where the data set is not sound.
+    """
+    head, vr_head, long_length = _LITTLE if little_endian else _BIG
+    is_sequence, bound, is_open = False, len(data), False
+    enclosing: list[_Frame] = []
+    top_tag, top_vr, top_length, top_start = 0, None, 0, 0  # the top-level element that the frames are inside of
+    pos = 0
+    while True:
+        if pos == bound:  # the end of this frame, if it has a length
+            if is_open:
+                raise DatasetDecodeError(f"{_kind(is_sequence)} of undefined length is not closed", offset=pos)
+            if not enclosing:
+                return
+            is_sequence, bound, is_open, implicit = enclosing.pop()
+            if not enclosing:
+                yield TopElement(top_tag, top_vr, top_length, top_start, pos)
+            continue
+        if bound - pos < 8:
+            raise DatasetDecodeError("truncated element header", offset=pos)
+        group, element, length = head(data, pos)
+        tag = group << 16 | element
+
+        if is_sequence:
+            if tag == _ITEM:
+                start = pos + 8
+                if length == UNDEFINED_LENGTH:
+                    stop, opens = bound, True
+                else:
+                    stop, opens = _end(start, length, bound, tag, pos), False
+                enclosing.append(_Frame(is_sequence, bound, is_open, implicit))
+                is_sequence, bound, is_open = False, stop, opens
+                pos = start
+            elif tag == _SEQUENCE_DELIMITATION and is_open and length == 0:
+                is_sequence, bound, is_open, implicit = enclosing.pop()
+                if not enclosing:
+                    yield TopElement(top_tag, top_vr, top_length, top_start, pos)
+                pos += 8
+            else:
+                raise DatasetDecodeError(f"{_name(tag)} where an item must be", offset=pos)
+            continue
+
+        if tag == _ITEM_DELIMITATION and is_open and length == 0:
+            is_sequence, bound, is_open, implicit = enclosing.pop()
+            pos += 8
+            continue
+        if group == 0xFFFE or group == 0x0002 or group == 0x0000:
+            # Command elements (PS3.7 6.3) and file meta elements (PS3.10 7.1) have no place in a data set; a second
+            # file meta there is how one object comes to mean two things to two readers.
+            raise DatasetDecodeError(f"{_name(tag)} inside a data set", offset=pos)
+
+        vr: str | None
+        start = pos + 8
+        if implicit:
+            vr = None
+            opens = length == UNDEFINED_LENGTH
+            known = vr_in_dictionary(tag)
+            nests = known == "SQ" or opens
+            if opens and known not in ("SQ", "UN", None):
+                raise DatasetDecodeError(f"undefined length of {_name(tag)}, which is no sequence", offset=pos)
+        else:
+            _, _, code, length = vr_head(data, pos)
+            opens = False
+            vr = _SHORT_VRS.get(code)
+            if vr is None:
+                vr = _LONG_VRS.get(code)
+                if vr is None:
+                    raise DatasetDecodeError(f"unknown VR of {_name(tag)}", offset=pos)
+                if bound - pos < 12:
+                    raise DatasetDecodeError("truncated element header", offset=pos)
+                (length,) = long_length(data, start)
+                start += 4
+                opens = length == UNDEFINED_LENGTH
+            nests = vr == "SQ" or (opens and vr == "UN")
+
+        if nests:
+            if len(enclosing) >= 2 * max_depth:  # a sequence and its item are two frames
+                raise DatasetDecodeError(f"sequences nested deeper than {max_depth}", offset=pos)
+            if not enclosing:
+                top_tag, top_vr, top_length, top_start = tag, vr, length, start
+            stop = bound if opens else _end(start, length, bound, tag, pos)
+            enclosing.append(_Frame(is_sequence, bound, is_open, implicit))
+            # PS3.5 6.2.2: what is in a UN of undefined length is encoded in Implicit VR
+            is_sequence, bound, is_open, implicit = True, stop, opens, implicit or vr == "UN"
+            pos = start
+            continue
+
+        if opens:
+            if vr not in ("OB", "OW"):
+                raise DatasetDecodeError(f"undefined length of {_name(tag)}, which is no sequence", offset=pos)
+            stop = _end_of_fragments(data, start, bound, head)
+            pos = stop + 8
+        else:
+            stop = pos = _end(start, length, bound, tag, pos)
+        if not enclosing:
+            yield TopElement(tag, vr, length, start, stop)
+
+
+def _end_of_fragments(data: bytes | memoryview, pos: int, bound: int, head: _Unpack) -> int:
+    """The offset of the Sequence Delimitation Item after the fragments of encapsulated pixel data (PS3.5 A.4)."""
+    while True:
+        if bound - pos < 8:
+            raise DatasetDecodeError("encapsulated pixel data is not closed", offset=pos)
+        group, element, length = head(data, pos)
+        tag = group << 16 | element
+        if tag == _SEQUENCE_DELIMITATION and length == 0:
+            return pos
+        if tag != _ITEM or length == UNDEFINED_LENGTH:
+            raise DatasetDecodeError(f"{_name(tag)} where a fragment must be", offset=pos)
+        pos = _end(pos + 8, length, bound, tag, pos)
+
+
+def _end(start: int, length: int, bound: int, tag: int, pos: int) -> int:
+    """The offset after a value of this length, which must lie inside what encloses it."""
+    if length > bound - start:
+        raise DatasetDecodeError(f"length of {_name(tag)} goes past what encloses it", offset=pos)
+    return start + length
+
+
+@lru_cache(maxsize=8192)
+def vr_in_dictionary(tag: int) -> str | None:
+    try:
+        return str(dictionary_VR(tag))
+    except KeyError:
+        return None
+
+
+def _kind(is_sequence: bool) -> str:
+    return "a sequence" if is_sequence else "an item"
+
+
+def _name(tag: int) -> str:
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
