@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
+from aiodimse.standard import sop_class
+
 RESPONSE_BIT = 0x8000
 """Bit 15 of the Command Field tells a response from its request (PS3.7 E.1)."""
 
@@ -223,7 +225,7 @@ class NDeleteRQ(RequestedRequest):
 
 @dataclass(slots=True, kw_only=True)
 class UnknownRequest(Request):
-    """A request with a Command Field that PS3.7 does not list; answered 0211H, Unrecognized Operation (C.5.24)."""
+    """A request with a Command Field that PS3.7 does not list; answered 0211H, unrecognised operation (C.5.21)."""
 
     name: ClassVar[str] = "UNKNOWN-RQ"
 
@@ -404,6 +406,11 @@ def _text(value: str) -> str:
     return ascii(value)[1:-1]
 
 
+def _sop_class(uid: str) -> str:
+    row = sop_class.lookup(uid)
+    return _text(uid if row is None else row.keyword)
+
+
 def _tags(tags: tuple[int, ...]) -> str:
     shown = ",".join(f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in tags[:8])
     return shown if len(tags) <= 8 else f"{shown} and {len(tags) - 8} more"
@@ -413,8 +420,8 @@ _LOGGED = (
     ("message_id", lambda value: f"{value}"),
     ("message_id_being_responded_to", lambda value: f"to {value}"),
     ("status", lambda value: f"status 0x{value:04X}"),
-    ("affected_sop_class_uid", _text),
-    ("requested_sop_class_uid", _text),
+    ("affected_sop_class_uid", _sop_class),
+    ("requested_sop_class_uid", _sop_class),
     ("affected_sop_instance_uid", _text),
     ("requested_sop_instance_uid", _text),
     ("priority", lambda value: f"priority {value}" if value else ""),

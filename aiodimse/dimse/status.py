@@ -1,0 +1,65 @@
+"""Status (0000,0900) as a number that knows what it means (PS3.7 C)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from operator import index
+from typing import Any, final
+
+from aiodimse.standard import status as rows
+from aiodimse.standard.service_class import ServiceClass
+from aiodimse.standard.status import Category
+
+
+@final
+class Status(int):
+    """A status code, 0 to 0xFFFF; an int in every respect, and it prints as `0xA700 Refused: out of resources`.
+
+    service_class and command ("C-FIND") say where it was met, since the same code means different things elsewhere.
+    They are no part of its value: it equals, and hashes like, the plain int. Raises ValueError for another number and
+    TypeError for what is no integer.
+    """
+
+    service_class: ServiceClass | None
+    command: str | None
+
+    def __new__(cls, code: int, service_class: ServiceClass | None = None, command: str | None = None) -> Status:
+        if type(code) is not int:
+            if isinstance(code, Status) and service_class is None and command is None:
+                return code  # what it knows is more than nothing
+            code = index(code)
+        key = (code, service_class, command)
+        if (made := _MADE.get(key)) is not None:
+            return made
+        if not 0 <= code <= 0xFFFF:
+            raise ValueError(f"a status is a number from 0 to 0xFFFF, not {code}")
+        self = super().__new__(cls, code)
+        self.service_class, self.command = service_class, command
+        if len(_MADE) >= _MAX_MADE:
+            _MADE.clear()
+        _MADE[key] = self
+        return self
+
+    @cached_property
+    def category(self) -> Category:
+        """SUCCESS, PENDING, WARNING, FAILURE or CANCEL; by the ranges of PS3.7 C for a code that no row knows."""
+        return rows.category(int(self), self.service_class, self.command)
+
+    @cached_property
+    def meaning(self) -> str:
+        """In words; "" for a code that no row knows."""
+        return rows.meaning(int(self), self.service_class, self.command)
+
+    def __str__(self) -> str:
+        return f"0x{int(self):04X} {self.meaning}".rstrip()
+
+    def __repr__(self) -> str:
+        return f"<Status {self}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Status, (int(self), self.service_class, self.command)
+
+
+# One status is made for every response, and few differ. Bounded, for a peer can make up 65,536 of them.
+_MADE: dict[tuple[int, ServiceClass | None, str | None], Status] = {}
+_MAX_MADE = 4096
