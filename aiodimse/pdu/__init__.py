@@ -32,7 +32,7 @@ from aiodimse.pdu.pdus import (
     encode,
     pdata_header,
 )
-from aiodimse.pdu.reader import DataHeader, DataPiece, Item, PDUReader
+from aiodimse.pdu.reader import DataHeader, DataPiece, PDUReader, Received
 
 __all__ = [
     "APPLICATION_CONTEXT",
@@ -50,12 +50,12 @@ __all__ = [
     "ExtendedNegotiation",
     "ImplementationClassUID",
     "ImplementationVersionName",
-    "Item",
     "MaximumLength",
     "OperationsWindow",
     "PDUReader",
     "PDataTF",
     "ProposedContext",
+    "Received",
     "ReleaseRP",
     "ReleaseRQ",
     "RoleSelection",

@@ -145,6 +145,12 @@ def uid(value: str, field: str) -> bytes:
     return value.encode("ascii")
 
 
+def fixed(value: bytes, size: int, field: str) -> bytes:
+    if len(value) != size:
+        raise LocalProtocolError(f"{field}: {len(value)} bytes instead of {size}")
+    return value
+
+
 def sized(value: bytes, field: str) -> bytes:
     """A field after its length."""
     return u16(len(value), f"{field}-length") + value

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
-from aiodimse.pdu.cursor import Cursor, item, sized, text, u8, u16, u32, uid
+from aiodimse.pdu.cursor import Cursor, fixed, item, sized, text, u8, u16, u32, uid
 
 # --- presentation contexts --------------------------------------------------------------------------------------------
 
@@ -260,7 +260,7 @@ def write_context(context: ProposedContext) -> bytes:
     return item(
         0x20,
         u8(context.context_id, "Presentation-context-ID"),
-        context.reserved,
+        fixed(context.reserved, 3, "Reserved"),
         item(0x30, uid(context.abstract_syntax, "Abstract-syntax-name")),
         *(item(0x40, uid(syntax, "Transfer-syntax-name")) for syntax in context.transfer_syntaxes),
     )

@@ -47,7 +47,7 @@ class DataPiece:
         return f"{kind}{' last' if self.is_last else ''} in {self.context_id}, {len(self.data)} bytes"
 
 
-Item: TypeAlias = (
+Received: TypeAlias = (
     pdus.AssociateRQ
     | pdus.AssociateAC
     | pdus.AssociateRJ
@@ -121,7 +121,7 @@ class PDUReader:
         elif not self._broken:
             self._chunk, self._at, self._end = data, 0, len(data)
 
-    def next(self) -> Item | None:
+    def next(self) -> Received | None:
         """The next PDU, or part of a P-DATA-TF; None where more bytes are needed for it."""
         while True:
             if self._pdv_left:
@@ -167,7 +167,7 @@ class PDUReader:
             fault = f"{length} bytes, {limit} at most"
         return self._broke(f"{pdus.NAMES[pdu_type]}: {fault}", "PDU-length", 2) if fault else None
 
-    def _whole(self, body: bytes) -> Item:
+    def _whole(self, body: bytes) -> Received:
         header, self._header = self._header, b""
         try:
             pdu = pdus.decode(header + body)

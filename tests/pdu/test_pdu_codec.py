@@ -230,6 +230,8 @@ def test_unknown_and_repeated_items_are_kept_and_skipped():
     assert decoded.application_context == "1.1"
     assert [each.item_type for each in decoded.unknown_items] == [0x99, 0x10, 0x21, 0x50]
     assert decoded.contexts == ()
+    proposal = item(0x20, b"\1\0\0\0" + item(0x30, b"1.2"))
+    assert pdu.decode(framed(2, FIXED + proposal)).unknown_items == (pdu.UnknownItem(0x20, proposal[4:]),)
     inside = item(0x20, b"\1\0\0\0" + item(0x30, b"1.2") + item(0x99, b"?") + item(0x30, b"1.5"))
     assert pdu.decode(request(inside)).contexts == (pdu.ProposedContext(1, "1.2", ()),)
 
@@ -359,6 +361,7 @@ UNWRITABLE = {
     "UID too long": associate(contexts=(pdu.ProposedContext(1, "1" * 65, ()),)),
     "UID not ASCII": associate(user=(pdu.ImplementationClassUID("1.²"),)),
     "context id": associate(contexts=(pdu.ProposedContext(256, "1.2", ()),)),
+    "reserved of a context": associate(contexts=(pdu.ProposedContext(1, "1.2", (), b"\0"),)),
     "negative": associate(user=(pdu.MaximumLength(-1),)),
     "window": associate(user=(pdu.OperationsWindow(65536, 1),)),
     "field over 65535": associate(user=(pdu.UserIdentityRequest(3, False, bytes(65536)),)),
