@@ -6,7 +6,7 @@ PS3.8 7.1 and Annex D, PS3.7 Annex D. The acceptor's answer is answering.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from aiodimse.association.answering import (
@@ -178,8 +178,8 @@ class Negotiated:
     peer_implementation_class_uid: str | None
     peer_implementation_version_name: str | None
     user_identity_response: UserIdentityResponse | None
-    rq: AssociateRQ
-    ac: AssociateAC
+    rq: AssociateRQ = field(repr=False)
+    ac: AssociateAC = field(repr=False)
 
     def answers(self) -> dict[str, str]:
         """The peer's (or our) answer to each refused abstract syntax, in words."""
