@@ -16,6 +16,10 @@ from aiodimse.dimse.messages import MESSAGES, RESPONSE_BIT, Message, UnknownRequ
 CAPTURES = sorted((Path(__file__).parent.parent / "data" / "captures").glob("*.dul"))
 MESSAGE_CLASSES = [*MESSAGES.values(), UnknownRequest, UnknownResponse]
 
+_UNKNOWN: dict[type[Message], list[int]] = {
+    UnknownRequest: [code for code in range(RESPONSE_BIT) if code not in MESSAGES],
+    UnknownResponse: [code for code in range(RESPONSE_BIT, 0x10000) if code not in MESSAGES],
+}
 _PRINTABLE = [chr(code) for code in range(0x20, 0x7F) if code != 0x5C]
 
 
@@ -45,9 +49,8 @@ def messages_of(message_class: type[Message]) -> st.SearchStrategy[Message]:
             fields[field.name] = st.none() | _BY_VR[element.vr].map(lambda value: None if value in ("", ()) else value)
         else:
             fields[field.name] = _BY_VR[element.vr]
-    if message_class in (UnknownRequest, UnknownResponse):
-        bit = 0 if message_class is UnknownRequest else RESPONSE_BIT
-        fields["command_field"] = st.sampled_from([code | bit for code in range(0x8000) if code | bit not in MESSAGES])
+    if message_class in _UNKNOWN:
+        fields["command_field"] = st.sampled_from(_UNKNOWN[message_class])
     return st.builds(message_class, **fields)
 
 
