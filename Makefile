@@ -1,0 +1,58 @@
+# make demo    a provider over real files, and a user that echoes, finds, gets and moves through it
+# make test    everything that CI runs; installs the peers of the interop tests where it may
+# make test-all  unit and in-memory tests on every Python from 3.11 up that this machine has
+# make check   what make test runs, without installing peers
+# make docs    the documentation site, into site/
+#
+# Only python3 and make are needed to start; .venv holds the rest and is remade when pyproject.toml changes.
+
+VENV      := .venv
+INSTALLED := $(VENV)/.installed
+BIN       := $(VENV)/bin
+
+.PHONY: demo test test-all check format lint types contracts unit interop docs peers clean
+
+demo: $(INSTALLED)
+	@$(BIN)/python examples/demo.py
+
+test: peers check
+
+check: lint types contracts unit interop
+
+$(INSTALLED): pyproject.toml
+	@python=$$(.ci/python) && .ci/venv $(VENV) "$$python" dev,docs
+	@touch $@
+
+peers:
+	@.ci/peers
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+contracts: $(INSTALLED)
+	$(BIN)/lint-imports
+
+unit: $(INSTALLED)
+	$(BIN)/python -m pytest -q -n 2 --ignore tests/interop
+
+interop: $(INSTALLED)
+	$(BIN)/python -m pytest -q tests/interop
+
+test-all:
+	@.ci/test-all
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+clean:
+	rm -rf $(VENV) .venv-* site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

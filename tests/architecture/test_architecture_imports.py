@@ -1,0 +1,125 @@
+"""The house rules that import-linter's contracts in pyproject.toml cannot say."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+# What a floor may import beside the standard library and the package itself. rich is the extra "cli".
+GUESTS = {"cli": {"pydicom", "rich"}, "__main__": {"rich"}}
+# Floors that know pydicom's Dataset as a type that users hand in and get out, and nothing else of pydicom.
+DATASET_ONLY = {"services", "aio", "client", "server", "tls", "__init__"}
+DATASET = {("pydicom", "Dataset"), ("pydicom.dataset", "Dataset")}
+# Top floors: what they are built from is what any program has.
+PUBLIC_ONLY = {"archive"}
+
+
+def outside(found) -> bool:
+    return found.module.split(".")[0] != "aiodimse"
+
+
+def test_only_pydicom_comes_from_outside(imports):
+    strangers = [
+        str(found)
+        for found in imports
+        if outside(found)
+        and (top := found.module.split(".")[0]) not in sys.stdlib_module_names
+        and top not in GUESTS.get(found.floor, {"pydicom"})
+    ]
+    assert strangers == []
+
+
+def test_data_sets_are_read_and_written_in_instances_alone(imports):
+    """services/ and the roof hand Datasets on. Reading and writing them is instances/: lazy, and walked, in one place."""
+    deeper = [
+        str(found)
+        for found in imports
+        if found.floor in DATASET_ONLY
+        and found.module.startswith("pydicom")
+        and (found.module, found.name) not in DATASET
+    ]
+    assert deeper == []
+
+
+def test_archive_uses_only_the_public_api(imports):
+    behind = [
+        str(found)
+        for found in imports
+        if found.floor in PUBLIC_ONLY
+        and not outside(found)
+        and found.module != "aiodimse"
+        and not found.module.startswith("aiodimse.archive")
+    ]
+    assert behind == []
+
+
+def test_archive_imports_names_that_the_front_door_has(imports, sources):
+    public = set(names_of_all(sources["__init__.py"]))
+    missing = [
+        str(found)
+        for found in imports
+        if found.floor in PUBLIC_ONLY and found.module == "aiodimse" and found.name and found.name not in public
+    ]
+    assert missing == []
+
+
+def names_of_all(tree: ast.Module) -> list[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
+            return list(ast.literal_eval(node.value))
+    return []
+
+
+def test_the_front_door_holds_public_names_and_nothing_else(sources):
+    tree = sources["__init__.py"]
+    assert ast.get_docstring(tree)
+    imported = []
+    for node in tree.body[1:]:
+        if isinstance(node, ast.ImportFrom):
+            if node.module != "__future__":
+                assert node.module is not None
+                assert node.module.startswith("aiodimse")
+                imported += [alias.asname or alias.name for alias in node.names]
+        else:
+            assert isinstance(node, ast.Assign), ast.unparse(node)
+            assert ast.unparse(node.targets[0]) in ("__all__", "__version__"), ast.unparse(node)
+    assert sorted(imported) == sorted(name for name in names_of_all(tree) if name != "__version__")
+    assert not [name for name in imported if name.startswith("_")]
+
+
+def test_every_module_says_what_it_is(sources):
+    assert [path for path, tree in sources.items() if tree.body and not ast.get_docstring(tree)] == []
+
+
+def test_no_file_is_two_ideas(package):
+    """Past some 400 lines there is a seam to find; the bound leaves room for the last function."""
+    lengths = {
+        str(path.relative_to(package)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in package.rglob("*.py")
+    }
+    assert {path: length for path, length in lengths.items() if length > 450} == {}
+
+
+def test_the_library_does_not_print(sources):
+    printing = [
+        f"{path}:{node.lineno}"
+        for path, tree in sources.items()
+        if not path.startswith("cli/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert printing == []
+
+
+def test_no_test_sleeps():
+    """sleep(0) lets others run; anything longer waits for something that a test can be told of."""
+    sleeping = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            sleeps = isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.sleep", "asyncio.sleep", "sleep")
+            if sleeps and not (node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value == 0):
+                sleeping.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert sleeping == []
