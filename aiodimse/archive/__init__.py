@@ -1,0 +1,47 @@
+"""A ready Query/Retrieve provider over a folder, on top of the public API.
+
+    import aiodimse
+    from aiodimse.archive import Archive, provide
+
+    archive = await Archive.open("/data/dicom", progress=print)
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    provide(server, archive, destinations={"VIEWER": ("192.0.2.7", 11112)})
+    async with server.listen("0.0.0.0", 11112) as listening:
+        await listening.serve_forever()
+
+`matching` (PS3.4 C.2.2.2 as pure functions), `models` (the information models as rows) and the `Index` interface serve
+a provider of your own, over a database for instance.
+"""
+
+from __future__ import annotations
+
+from .archive import Archive
+from .folder import NotAnObject, ScanReport, read_header
+from .index import Counts, Header, Index, Match, MemoryIndex
+from .matching import Key, Rules, matches
+from .models import IdentifierError, Level, Model, Query, find_query, retrieve_query
+from .provider import provide
+from .responses import response
+
+__all__ = [
+    "Archive",
+    "Counts",
+    "Header",
+    "IdentifierError",
+    "Index",
+    "Key",
+    "Level",
+    "Match",
+    "MemoryIndex",
+    "Model",
+    "NotAnObject",
+    "Query",
+    "Rules",
+    "ScanReport",
+    "find_query",
+    "matches",
+    "provide",
+    "read_header",
+    "response",
+    "retrieve_query",
+]

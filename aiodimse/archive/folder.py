@@ -1,0 +1,129 @@
+"""Reading a folder of DICOM files into headers: which files there are, and what is in them. Synchronous; `Archive` runs
+it in a thread, a batch at a time."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from pydicom import dcmread
+from pydicom.datadict import tag_for_keyword
+from pydicom.errors import InvalidDicomError
+
+from .attributes import character_set_of, decode
+from .index import Header
+from .models import ATTRIBUTES, UNIQUE, Level
+
+_TAGS = [tag for keywords in ATTRIBUTES.values() for keyword in keywords if (tag := tag_for_keyword(keyword))]
+
+
+class NotAnObject(ValueError):
+    """A DICOM file that is no object of a study: a DICOMDIR, or without one of the UIDs that it would be found by."""
+
+
+@dataclass(slots=True)
+class ScanReport:
+    """What a scan has seen so far."""
+
+    files: int = 0
+    """Files looked at."""
+    indexed: int = 0
+    """Objects that can be found now."""
+    duplicates: int = 0
+    """Files of an object that another file holds too."""
+    not_dicom: int = 0
+    """Files without a DICOM Part 10 header."""
+    not_objects: int = 0
+    """DICOM files without the UIDs of an object, its series and its study."""
+    damaged: int = 0
+    """DICOM files whose header could not be read."""
+    unreadable: int = 0
+    """Files and folders that the system would not let us read."""
+
+    def __str__(self) -> str:
+        parts = [f"{self.indexed} of {self.files} files indexed"]
+        skipped = (
+            (self.duplicates, "duplicates"),
+            (self.not_dicom, "not DICOM"),
+            (self.not_objects, "without the UIDs of an object"),
+            (self.damaged, "damaged"),
+            (self.unreadable, "unreadable"),
+        )
+        return ", ".join(parts + [f"{count} {word}" for count, word in skipped if count])
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """Read what is kept of one file. Raises OSError, NotAnObject, pydicom's InvalidDicomError for what is not DICOM,
+    and anything at all for a header that is damaged."""
+    dataset = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+    levels = {level: decode(dataset, keywords) for level, keywords in ATTRIBUTES.items()}
+    header = Header(Path(path), levels, character_set_of(dataset))
+    missing = [UNIQUE[level] for level in (Level.STUDY, Level.SERIES, Level.IMAGE) if not header.unique(level)]
+    if missing:
+        raise NotAnObject("no " + ", ".join(missing))
+    return header
+
+
+def walk(directory: Path, report: ScanReport) -> Iterator[Path]:
+    """All regular files below, in the order of their names; links are followed, each folder is entered once. Names that
+    begin with a dot are left out: among them are the files that C-STORE is still writing."""
+    entered: set[tuple[int, int]] = set()
+    waiting = [directory]
+    while waiting:
+        path = waiting.pop()
+        try:
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode):
+                if (status.st_dev, status.st_ino) not in entered:
+                    entered.add((status.st_dev, status.st_ino))
+                    waiting += sorted((each for each in path.iterdir() if not each.name.startswith(".")), reverse=True)
+            elif stat.S_ISREG(status.st_mode):  # a pipe would make us wait for ever
+                yield path
+        except OSError:  # no permission, a broken link, a link to itself
+            report.unreadable += 1
+
+
+class Scanner:
+    """Reads a folder in batches. Of two files of one object, the one that C-STORE named after its UID counts, else the
+    first."""
+
+    def __init__(self, directory: Path) -> None:
+        self.report = ScanReport()
+        self._paths = walk(directory, self.report)
+        self._seen: set[str] = set()
+
+    def batch(self, seconds: float = 0.1) -> list[Header] | None:
+        """The headers of the files that can be read in about so many seconds; None at the end."""
+        until, headers, report = monotonic() + seconds, [], self.report
+        for path in self._paths:
+            report.files += 1
+            try:
+                header = read_header(path)
+            except OSError:
+                report.unreadable += 1
+            except InvalidDicomError:
+                report.not_dicom += 1
+            except NotAnObject:
+                report.not_objects += 1
+            except Exception:
+                # pydicom raises whatever it stumbles over, and one bad file of many must not end the scan.
+                report.damaged += 1
+            else:
+                if self._is_new(header):
+                    headers.append(header)
+            if monotonic() >= until:
+                return headers
+        return headers or None
+
+    def _is_new(self, header: Header) -> bool:
+        uid = header.unique(Level.IMAGE)
+        if uid not in self._seen:
+            self._seen.add(uid)
+            self.report.indexed += 1
+            return True
+        self.report.duplicates += 1
+        return bool(header.path.stem == uid)

@@ -1,0 +1,267 @@
+"""Attribute matching, PS3.4 C.2.2.2, as pure functions on decoded text.
+
+Everything here works on text that was decoded before, whatever character set it came in: a value is a tuple of strings,
+one for each value of the attribute, and a sequence is a tuple of mappings from keyword to value. Neither pydicom nor
+bytes come in, so the same functions serve a data set, a database row or a test.
+
+>>> matches([Key("PatientName", "PN", ("yam*",))], {"PatientName": ("Yamada^Tarou=山田^太郎",)})
+True
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import zip_longest
+from typing import TypeAlias
+
+from .moments import Range, parse, parse_range
+
+Value: TypeAlias = "tuple[str, ...] | tuple[Mapping[str, Value], ...]"
+"""The values of one attribute as text; for VR SQ its items."""
+
+Attributes: TypeAlias = Mapping[str, Value]
+"""Keyword -> value."""
+
+WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})  # C.2.2.2.4
+RANGE_VRS = frozenset({"DA", "TM", "DT"})  # C.2.2.2.5
+NUMBER_VRS = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
+MULTIPLE_VALUE_VRS = frozenset({"AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC"})  # C.2.2.2.8
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A Key Attribute of a request: what to match, and what to return."""
+
+    keyword: str
+    vr: str
+    values: tuple[str, ...] = ()
+    """The values asked for; none is Universal Matching (C.2.2.2.3)."""
+    item: tuple[Key, ...] = ()
+    """VR SQ: the keys of its one item (C.2.2.2.6)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What extended negotiation added to the baseline (PS3.4 C.5.1.1); without it everything is off."""
+
+    relational: bool = False
+    """Unique keys of the levels above may be missing."""
+    combined_datetime: bool = False
+    """A range of dates and one of times are one range of moments (C.2.2.2.5.4)."""
+    fuzzy_names: bool = False
+    """Names match word by word: order, case, accents and punctuation do not count, and the start of a word will do."""
+    empty_value: bool = False
+    """Two quotation marks match what is empty or absent (C.2.2.2.7)."""
+    multiple_value: bool = False
+    """Several values in a key: each must be there (C.2.2.2.8). Without it, the standard leaves open what they mean, and
+    any one of them will do."""
+
+    @classmethod
+    def negotiated(cls, info: bytes | None) -> Rules:
+        """From the service class application information that was agreed on for a C-FIND SOP class."""
+        flags = [byte == 1 for byte in (info or b"")[:7]]
+        flags += [False] * (7 - len(flags))
+        relational, combined, fuzzy, _timezone, _multi_frame, empty, multiple = flags
+        return cls(
+            relational=relational,
+            combined_datetime=combined,
+            fuzzy_names=fuzzy,
+            empty_value=empty,
+            multiple_value=multiple,
+        )
+
+
+BASELINE = Rules()
+
+
+def matches(keys: Iterable[Key], attributes: Attributes, rules: Rules = BASELINE) -> bool:
+    """Whether an entity with these attributes matches all the keys."""
+    return matcher(keys, rules)(attributes)
+
+
+def matcher(keys: Iterable[Key], rules: Rules = BASELINE) -> Callable[[Attributes], bool]:
+    """The test of all keys together, made once and used on many entities. Keys that match everything cost nothing."""
+    tests: list[Callable[[Attributes], bool]] = []
+    single = {key.keyword: key for key in keys}
+    if rules.combined_datetime:
+        for date, time, dates, times in _combined(single):
+            tests.append(_moment_test(date, time, dates, times))
+            del single[date], single[time]
+    tests += [_attribute_test(key.keyword, test) for key in single.values() if (test := value_test(key, rules))]
+    return lambda attributes: all(test(attributes) for test in tests)
+
+
+def value_test(key: Key, rules: Rules = BASELINE) -> Callable[[Value], bool] | None:
+    """The test that one key makes of a value; None where the key matches everything, an absent attribute included."""
+    if key.vr == "SQ":
+        if not any(value_test(each, rules) for each in key.item):
+            return None
+        item_matches = matcher(key.item, rules)
+        return lambda items: any(isinstance(item, Mapping) and item_matches(item) for item in items)
+    wanted = [text for text in key.values if text]
+    if not wanted:
+        return None
+    if rules.empty_value and wanted == ['""']:
+        return lambda values: not any(values)
+    if key.vr == "UI":  # C.2.2.2.2 List of UID Matching
+        uids = frozenset(wanted)
+        return lambda values: any(value in uids for value in values)
+    tests = [text_test(key.vr, text, rules) for text in wanted]
+    if rules.multiple_value and len(tests) > 1 and key.vr in MULTIPLE_VALUE_VRS:
+        return lambda values: all(any(_holds(test, value) for value in values) for test in tests)
+    if key.vr in WILDCARD_VRS and any(set(text) == {"*"} for text in wanted):
+        return None
+    # PS3.4 C.2.2.3: one matching value of a multi-valued attribute is a match of the attribute. An empty value is
+    # unknown, and matches nothing but a universal key (the same rule in words: K.2.2.1.1.1).
+    return lambda values: any(_holds(test, value) for test in tests for value in values)
+
+
+def matching_items(key: Key, items: Value, rules: Rules = BASELINE) -> Value:
+    """The items of a sequence that a response returns: those that match (C.2.2.2.6)."""
+    item_matches = matcher(key.item, rules)
+    return tuple(item for item in items if isinstance(item, Mapping) and item_matches(item))
+
+
+def text_test(vr: str, wanted: str, rules: Rules = BASELINE) -> Callable[[str], bool]:
+    """The test that one value of a key makes of one value of an attribute; neither is empty."""
+    if vr == "PN":
+        return _fuzzy_name_test(wanted) if rules.fuzzy_names else _name_test(wanted)
+    if vr in RANGE_VRS:
+        try:
+            wanted_range = parse_range(vr, wanted)
+        except ValueError:
+            return lambda _text: False
+        return lambda text: wanted_range.holds(parse(vr, text))
+    if vr in NUMBER_VRS:
+        number = _number(wanted)
+        return lambda text: text == wanted or (number is not None and _number(text) == number)
+    if vr in WILDCARD_VRS and has_wildcard(wanted):
+        pattern = wildcard(wanted)
+        return lambda text: pattern.match(text) is not None
+    return lambda text: text == wanted
+
+
+def has_wildcard(text: str) -> bool:
+    return "*" in text or "?" in text
+
+
+@lru_cache(maxsize=256)
+def wildcard(wanted: str, flags: int = 0) -> re.Pattern[str]:
+    """Compile * (any text, also none) and ? (one character), C.2.2.2.4.
+
+    The piece between two stars is bound to the first place where it fits and never moved (an atomic group), which
+    finds a match whenever there is one. So no key that a peer sends can make the search take exponential time.
+    """
+    first, *rest = ("".join("." if c == "?" else re.escape(c) for c in piece) for piece in re.split(r"\*+", wanted))
+    if not rest:
+        return re.compile(first + r"\Z", flags | re.DOTALL)
+    middle = "".join(f"(?>.*?{piece})" for piece in rest[:-1])
+    return re.compile(f"{first}{middle}.*{rest[-1]}\\Z", flags | re.DOTALL)
+
+
+# --- person names -----------------------------------------------------------------------------------------------------
+
+
+def _name_test(wanted: str) -> Callable[[str], bool]:
+    """PN: without regard to case (C.2.2.2.1, C.2.2.2.4), by component group.
+
+    A key without "=" may match any of the groups (alphabetic, ideographic, phonetic); with "=", each group that is not
+    empty must match its own. Trailing empty components do not count, on either side (PS3.5 6.2.1.1).
+    """
+    wanted = _canonical_name(wanted)
+    tests = [_name_group_test(group) for group in wanted.split("=")]
+    if len(tests) == 1 and tests[0] is not None:
+        test = tests[0]
+        return lambda name: any(test(group) for group in _canonical_name(name).split("="))
+    return lambda name: all(
+        test is None or test(group or "")
+        for test, group in zip_longest(tests, _canonical_name(name).split("=")[: len(tests)])
+    )
+
+
+def _name_group_test(wanted: str) -> Callable[[str], bool] | None:
+    wanted = wanted.strip().rstrip("^")
+    if not wanted.strip("*"):
+        return None
+    pattern, carets = wildcard(wanted, re.IGNORECASE), wanted.count("^")
+
+    def test(group: str) -> bool:
+        group = group.strip().rstrip("^")
+        # "Doe" is "Doe^^^^": so that "Doe^*" finds it.
+        return pattern.match(group + "^" * (carets - group.count("^"))) is not None
+
+    return test
+
+
+def _canonical_name(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _fuzzy_name_test(wanted: str) -> Callable[[str], bool]:
+    parts = _words(wanted)
+    return lambda name: all(any(word.startswith(part) for word in _words(name)) for part in parts)
+
+
+def _words(name: str) -> list[str]:
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    return re.findall(r"[^\W_]+", plain.casefold())
+
+
+# --- numbers, dates and times -----------------------------------------------------------------------------------------
+
+
+def _number(text: str) -> float | None:
+    """So that an Instance Number of "1" is found where " 1", "01" or "+1" was written."""
+    try:
+        return float(text) if len(text) <= 32 else None
+    except ValueError:
+        return None
+
+
+def _combined(keys: Mapping[str, Key]) -> Iterable[tuple[str, str, Range, Range]]:
+    """Pairs of a date and a time key that both hold the same form of range (C.2.2.2.5.4)."""
+    found = []
+    for date, key in keys.items():
+        time = date.removesuffix("Date") + "Time"
+        other = keys.get(time)
+        if key.vr != "DA" or other is None or other.vr != "TM" or len(key.values) != 1 or len(other.values) != 1:
+            continue
+        try:
+            dates, times = parse_range("DA", key.values[0]), parse_range("TM", other.values[0])
+        except ValueError:
+            continue
+        if dates.is_range and times.is_range and dates.form == times.form:
+            found.append((date, time, dates, times))
+    return found
+
+
+def _moment_test(date: str, time: str, dates: Range, times: Range) -> Callable[[Attributes], bool]:
+    low = None if dates.low is None or times.low is None else dates.low + times.low
+    high = None if dates.high is None or times.high is None else dates.high + times.high
+
+    def test(attributes: Attributes) -> bool:
+        day, clock = parse("DA", _first(attributes, date)), parse("TM", _first(attributes, time))
+        if day is None:
+            return False
+        # A date without a time is taken as the start of that day.
+        moment = day.first + (clock.first if clock else "0" * 12)
+        return (low is None or low <= moment) and (high is None or moment <= high)
+
+    return test
+
+
+def _first(attributes: Attributes, keyword: str) -> str:
+    value = attributes.get(keyword, ())
+    return value[0] if value and isinstance(value[0], str) else ""
+
+
+def _attribute_test(keyword: str, test: Callable[[Value], bool]) -> Callable[[Attributes], bool]:
+    return lambda attributes: test(attributes.get(keyword, ()))
+
+
+def _holds(test: Callable[[str], bool], value: object) -> bool:
+    return isinstance(value, str) and value != "" and test(value)

@@ -1,0 +1,135 @@
+"""The handlers that put an archive on a Server: C-STORE, C-FIND, C-GET and C-MOVE (PS3.4 B, C, Y, Z)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+
+import aiodimse
+from aiodimse import sop_class
+
+from .archive import Archive
+from .folder import NotAnObject
+from .matching import Rules
+from .models import (
+    COMPOSITE_INSTANCE,
+    PATIENT_ROOT,
+    PATIENT_STUDY_ONLY,
+    STUDY_ROOT,
+    IdentifierError,
+    Model,
+    Query,
+    find_query,
+    retrieve_query,
+)
+from .responses import response
+
+logger = logging.getLogger(__name__)
+
+FIND: Mapping[str, Model] = {
+    sop_class.PatientRootQueryRetrieveInformationModelFind: PATIENT_ROOT,
+    sop_class.StudyRootQueryRetrieveInformationModelFind: STUDY_ROOT,
+    sop_class.PatientStudyOnlyQueryRetrieveInformationModelFind: PATIENT_STUDY_ONLY,
+}
+GET: Mapping[str, Model] = {
+    sop_class.PatientRootQueryRetrieveInformationModelGet: PATIENT_ROOT,
+    sop_class.StudyRootQueryRetrieveInformationModelGet: STUDY_ROOT,
+    sop_class.PatientStudyOnlyQueryRetrieveInformationModelGet: PATIENT_STUDY_ONLY,
+    sop_class.CompositeInstanceRootRetrieveGet: COMPOSITE_INSTANCE,
+    sop_class.CompositeInstanceRetrieveWithoutBulkDataGet: COMPOSITE_INSTANCE,
+}
+MOVE: Mapping[str, Model] = {
+    sop_class.PatientRootQueryRetrieveInformationModelMove: PATIENT_ROOT,
+    sop_class.StudyRootQueryRetrieveInformationModelMove: STUDY_ROOT,
+    sop_class.PatientStudyOnlyQueryRetrieveInformationModelMove: PATIENT_STUDY_ONLY,
+    sop_class.CompositeInstanceRootRetrieveMove: COMPOSITE_INSTANCE,
+}
+
+MAX_SUBOPERATIONS = 65535  # the counters of a C-GET and C-MOVE response are of VR US, PS3.7 9.3.3
+
+
+def provide(
+    server: aiodimse.Server,
+    archive: Archive,
+    *,
+    destinations: Mapping[str, aiodimse.Destination | tuple[str, int]] | None = None,
+    durable: bool = True,
+) -> None:
+    """Register handlers on the server that save into the archive, and answer queries and retrievals from it.
+
+    destinations: AE title -> where a C-MOVE to it connects to; any other title is answered 0xA801. It is read at each
+    request, so it may change meanwhile. durable: whether a C-STORE is on the disk before it is answered.
+
+        archive = await Archive.open("/data/dicom")
+        provide(server, archive, destinations={"VIEWER": ("192.0.2.7", 11112)})
+    """
+    known = {} if destinations is None else destinations
+
+    @server.on_c_store
+    async def store(request: Any) -> int | Dataset:
+        path = await request.save(archive.directory, durable=durable)
+        return await _index(archive, path)
+
+    @server.on_c_find(*FIND)
+    async def find(request: Any) -> AsyncIterator[tuple[int, Dataset]]:
+        rules = Rules.negotiated(request.extended)
+        query = _checked(lambda: find_query(request.identifier, FIND[request.sop_class_uid], rules))
+        status = 0xFF01 if query.unsupported else 0xFF00  # C.4.1.1.4
+        async with aclosing(archive.index.find(query)) as matches:
+            async for match in matches:
+                yield status, response(query, match, ae_title=server.ae_title)
+
+    @server.on_c_get(*GET)
+    async def get(request: Any) -> AsyncIterator[object]:
+        paths = await _paths(archive, request, GET)
+        yield len(paths)
+        for path in paths:
+            yield 0xFF00, path
+
+    @server.on_c_move(*MOVE)
+    async def move(request: Any) -> AsyncIterator[object]:
+        paths = await _paths(archive, request, MOVE)
+        yield known.get(request.move_destination.strip())
+        yield len(paths)
+        for path in paths:
+            yield 0xFF00, path
+
+
+async def _index(archive: Archive, path: Path) -> int | Dataset:
+    """Index a saved object; a warning says that it is kept but will not be found."""
+    try:
+        await archive.add(path)
+    except NotAnObject as error:
+        comment = f"stored, but it cannot be found: {error}"
+    except Exception as error:
+        # pydicom raises what it likes over a damaged header, and its words may quote values: the type must do.
+        logger.warning("a stored object cannot be indexed: %s", type(error).__name__)
+        comment = "stored, but its header cannot be read"
+    else:
+        return 0x0000
+    status = Dataset()
+    status.Status = 0xB007  # Data Set does not match SOP Class, B.2.3
+    status.ErrorComment = comment[:64]
+    return status
+
+
+async def _paths(archive: Archive, request: Any, models: Mapping[str, Model]) -> list[Path]:
+    # The first byte of what was negotiated: Relational-retrieval (C.5.2.1, C.5.3.1).
+    relational = bytes(request.extended or b"")[:1] == b"\1"
+    query = _checked(lambda: retrieve_query(request.identifier, models[request.sop_class_uid], relational=relational))
+    paths = await archive.index.paths(query)
+    if len(paths) > MAX_SUBOPERATIONS:
+        raise aiodimse.DIMSEFailure(0xA701, f"more than {MAX_SUBOPERATIONS} instances: ask for less at once")
+    return paths
+
+
+def _checked(check: Callable[[], Query]) -> Query:
+    try:
+        return check()
+    except IdentifierError as error:
+        raise aiodimse.DIMSEFailure(error.status, error.comment, offending_elements=error.offending_elements) from None

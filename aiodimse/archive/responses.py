@@ -1,0 +1,78 @@
+"""The Identifier of a C-FIND response (PS3.4 C.4.1.1.3.2), from a match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydicom import DataElement, Dataset, config
+from pydicom.charset import convert_encodings
+
+from .attributes import element
+from .index import CharacterSet, Match
+from .matching import Key, Value
+from .models import Query
+
+UTF8: CharacterSet = ("ISO_IR 192",)
+
+
+def response(query: Query, match: Match, *, ae_title: str) -> Dataset:
+    """All keys asked for with their values (empty where the object has none), the level, and where to retrieve from.
+
+    The text is in the Specific Character Set of the object. Where objects of several character sets had a part in it,
+    or the object holds what its own character set cannot say, it is in ISO_IR 192.
+    """
+    identifier = Dataset()
+    character_set = choose_character_set(match.character_sets, _all_text(match.attributes.values()))
+    if character_set:
+        _put(identifier, Key("SpecificCharacterSet", "CS"), character_set)
+    _put(identifier, Key("QueryRetrieveLevel", "CS"), (query.level.name,))
+    # Retrieve AE Title, or the Storage Media File-Set ID, is always there: C.4.1.1.3.2.
+    _put(identifier, Key("RetrieveAETitle", "AE"), (ae_title,))
+    for key in query.keys:
+        if key.keyword == "InstanceAvailability":
+            _put(identifier, key, ("ONLINE",))
+        elif key.keyword != "RetrieveAETitle":
+            identifier.add(element(key, match.attributes.get(key.keyword, ()), query.rules))
+    return identifier
+
+
+def choose_character_set(candidates: Iterable[CharacterSet], texts: Iterable[str]) -> CharacterSet:
+    """The one character set, if it is one and can say all the texts; else ISO_IR 192, or none where ASCII will do."""
+    special = {character for text in texts if not text.isascii() for character in text if not character.isascii()}
+    distinct = list(dict.fromkeys(candidates))
+    if not special:
+        return distinct[0] if len(distinct) == 1 else ()
+    if len(distinct) == 1 and _can_say(distinct[0], special):
+        return distinct[0]
+    return UTF8
+
+
+def _can_say(character_set: CharacterSet, characters: set[str]) -> bool:
+    names = [name for name in character_set if name not in ("", "ISO_IR 6", "ISO 2022 IR 6")]
+    if not names:
+        return False
+    encodings = convert_encodings(names)
+    return all(any(_encodable(character, encoding) for encoding in encodings) for character in characters)
+
+
+def _encodable(character: str, encoding: str) -> bool:
+    try:
+        encoded = character.encode(encoding)
+    except (UnicodeError, LookupError):
+        return False
+    # ISO_IR 13 is JIS X 0201, of one byte a character; the Python codec that stands for it knows the kanji too.
+    return encoding != "shift_jis" or len(encoded) == 1
+
+
+def _all_text(values: Iterable[Value]) -> Iterable[str]:
+    for value in values:
+        for each in value:
+            if isinstance(each, str):
+                yield each
+            else:
+                yield from _all_text(each.values())
+
+
+def _put(identifier: Dataset, key: Key, values: tuple[str, ...]) -> None:
+    content = values[0] if len(values) == 1 else list(values)
+    identifier.add(DataElement(key.keyword, key.vr, content, validation_mode=config.IGNORE))

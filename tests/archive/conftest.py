@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+
+def make_object(
+    patient: str = "P1", study: str = "1", series: str = "1", image: str = "1", **attributes: object
+) -> Dataset:
+    """A small MR object; UIDs are 1.2.<study>, .<series> and .<image> below that."""
+    dataset = Dataset()
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+    dataset.PatientID = patient
+    dataset.StudyInstanceUID = f"1.2.{study}"
+    dataset.SeriesInstanceUID = f"1.2.{study}.{series}"
+    dataset.SOPInstanceUID = f"1.2.{study}.{series}.{image}"
+    dataset.StudyID = study
+    dataset.Modality = "MR"
+    dataset.InstanceNumber = image
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def write_object(path: Path, dataset: Dataset) -> Path:
+    dataset.ensure_file_meta()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.get("SOPInstanceUID") or generate_uid(None)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.fixture
+def an_object() -> Callable[..., Dataset]:
+    return make_object
+
+
+@pytest.fixture
+def a_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes an object (see make_object) to tmp_path / name."""
+
+    def write(name: str, **attributes: object) -> Path:
+        return write_object(tmp_path / name, make_object(**attributes))  # type: ignore[arg-type]
+
+    return write

@@ -1,0 +1,127 @@
+"""Reading folders: what is indexed, what is skipped and counted, and that nothing ends a scan."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+from pydicom.data import get_testdata_file
+
+from aiodimse.archive import Archive, NotAnObject, ScanReport, read_header
+from aiodimse.archive.models import STUDY_ROOT, Level, retrieve_query
+
+
+async def path_of(archive: Archive, uid: str = "1.2.1.1.1") -> list[Path]:
+    parts = uid.split(".")
+    asked = Dataset()
+    asked.QueryRetrieveLevel, asked.SOPInstanceUID = "IMAGE", uid
+    asked.StudyInstanceUID, asked.SeriesInstanceUID = ".".join(parts[:3]), ".".join(parts[:4])
+    return await archive.index.paths(retrieve_query(asked, STUDY_ROOT))
+
+
+@pytest.mark.parametrize(
+    ("file", "patient", "modality"),
+    [
+        ("CT_small.dcm", "1CT1", "CT"),
+        ("MR_small_bigendian.dcm", "4MR1", "MR"),
+        ("MR_small_implicit.dcm", "4MR1", "MR"),
+        ("JPEG2000.dcm", "8NM1", "NM"),
+        ("image_dfl.dcm", "", "OT"),
+        ("rtplan.dcm", "id00001", "RTPLAN"),
+        ("test-SR.dcm", "", "SR"),
+        ("waveform_ecg.dcm", "642341", "ECG"),
+        ("MR_truncated.dcm", "4MR1", "MR"),
+    ],
+)
+def test_headers_of_real_files(file: str, patient: str, modality: str) -> None:
+    header = read_header(get_testdata_file(file, download=False))
+    assert header.unique(Level.PATIENT) == patient
+    assert header.levels[Level.SERIES]["Modality"] == (modality,)
+
+
+async def test_a_folder_of_all_sorts(tmp_path: Path, a_file: Callable[..., Path]) -> None:
+    a_file("a/1.dcm", image="1")
+    a_file("a/b/no-extension", image="2")
+    a_file("a/again.dcm", image="1")
+    a_file("no-study.dcm", image="3", StudyInstanceUID="")
+    a_file(".hidden.dcm", image="4")
+    (tmp_path / "note.txt").write_text("not DICOM")
+    (tmp_path / "empty").touch()
+    deflated = Path(get_testdata_file("image_dfl.dcm", download=False)).read_bytes()
+    (tmp_path / "damaged.dcm").write_bytes(deflated[:1000] + bytes(1000))
+    shutil.copy(get_testdata_file("DICOMDIR", download=False), tmp_path / "DICOMDIR")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "self").symlink_to("self")
+    seen: list[ScanReport] = []
+    archive = await Archive.open(tmp_path, progress=seen.append)
+    assert archive.report == ScanReport(
+        files=8, indexed=2, duplicates=1, not_dicom=2, not_objects=2, damaged=1, unreadable=2
+    )
+    assert seen[-1] == archive.report
+    assert str(archive.report) == (
+        "2 of 8 files indexed, 1 duplicates, 2 not DICOM, 2 without the UIDs of an object, 1 damaged, 2 unreadable"
+    )
+    assert await path_of(archive) == [tmp_path / "a" / "1.dcm"]
+    assert await path_of(archive, "1.2.1.1.2") == [tmp_path / "a" / "b" / "no-extension"]
+
+
+async def test_what_may_not_be_read_is_counted(
+    tmp_path: Path, a_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_file("1.dcm")
+
+    def refuse(*_args: object, **_kwargs: object) -> None:
+        raise PermissionError  # root, who runs the tests, may read everything
+
+    monkeypatch.setattr("aiodimse.archive.folder.dcmread", refuse)
+    assert (await Archive.open(tmp_path)).report == ScanReport(files=1, unreadable=1)
+
+
+@pytest.mark.parametrize("first", ["1.2.1.1.1.dcm", "0.dcm"])
+async def test_the_file_that_c_store_wrote_counts_before_others_of_the_same_object(
+    tmp_path: Path, a_file: Callable[..., Path], first: str
+) -> None:
+    a_file(first)
+    a_file("z/1.2.1.1.1.dcm" if first == "0.dcm" else "z/other.dcm")
+    archive = await Archive.open(tmp_path)
+    assert [path.name for path in await path_of(archive)] == ["1.2.1.1.1.dcm"]
+    assert (archive.report.indexed, archive.report.duplicates) == (1, 1)
+
+
+async def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(NotADirectoryError, match="nothing-here"):
+        await Archive.open(tmp_path / "nothing-here")
+
+
+async def test_an_empty_folder(tmp_path: Path) -> None:
+    seen: list[ScanReport] = []
+    archive = await Archive.open(tmp_path, progress=seen.append)
+    assert (archive.report, seen) == (ScanReport(), [ScanReport()])
+    assert str(archive.report) == "0 of 0 files indexed"
+
+
+async def test_a_file_added_is_found_at_once(tmp_path: Path, a_file: Callable[..., Path]) -> None:
+    archive = await Archive.open(tmp_path)
+    path = a_file("new.dcm")
+    await archive.add(path)
+    assert await path_of(archive) == [path]
+    with pytest.raises(NotAnObject, match="no SeriesInstanceUID"):
+        await archive.add(a_file("bad.dcm", image="2", SeriesInstanceUID=""))
+
+
+def test_no_value_is_quoted_in_a_warning(a_file: Callable[..., Path]) -> None:
+    """pydicom warns about values that do not fit their VR, and says which: a patient's, in the end, in a log."""
+    path = a_file("1.dcm", PatientBirthDate="19700101", PatientAge="047Y")
+    path.write_bytes(path.read_bytes().replace(b"19700101", b"1970 Jan").replace(b"047Y", b"47 y"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        header = read_header(path)
+    assert header.levels[Level.PATIENT]["PatientBirthDate"] == ("1970 Jan",)
+    assert header.levels[Level.STUDY]["PatientAge"] == ("47 y",)

@@ -1,0 +1,216 @@
+"""The index in memory, by way of the interface that a database would implement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+
+from aiodimse.archive.attributes import character_set_of, decode
+from aiodimse.archive.index import Counts, Header, Index, MemoryIndex
+from aiodimse.archive.matching import Rules
+from aiodimse.archive.models import (
+    ATTRIBUTES,
+    COMPOSITE_INSTANCE,
+    PATIENT_ROOT,
+    STUDY_ROOT,
+    Model,
+    find_query,
+    retrieve_query,
+)
+
+MR, SR = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.88.11"
+SERIES = {"StudyInstanceUID": "1.2.1", "SeriesInstanceUID": "1.2.1.1"}
+OBJECTS = [  # patient, study, series, image, the rest
+    ("P1", "1", "1", "1", {"Modality": "CT", "PatientName": "Doe^John", "StudyDescription": "HEAD"}),
+    ("P1", "1", "1", "2", {"Modality": "CT", "PatientName": "Doe^John"}),
+    (
+        "P1",
+        "1",
+        "2",
+        "1",
+        {"Modality": "SR", "PatientName": "Doe^John", "SOPClassUID": SR},
+    ),
+    ("P1", "2", "1", "1", {"Modality": "MR", "PatientName": "Doe^John", "StudyDescription": "CHEST"}),
+    ("P2", "3", "1", "1", {"Modality": "MR", "PatientName": "Roe^Jane", "StudyDescription": "HEAD"}),
+]
+
+
+def header(dataset: Dataset, path: str = "") -> Header:
+    levels = {level: decode(dataset, keywords) for level, keywords in ATTRIBUTES.items()}
+    return Header(Path(path or dataset.SOPInstanceUID), levels, character_set_of(dataset))
+
+
+@pytest.fixture
+async def index(an_object: Callable[..., Dataset]) -> Index:
+    index = MemoryIndex()
+    for patient, study, series, image, rest in OBJECTS:
+        await index.add(header(an_object(patient, study, series, image, **rest)))
+    return index
+
+
+def asked(level: str, **keys: object) -> Dataset:
+    dataset = Dataset()
+    dataset.QueryRetrieveLevel = level
+    for keyword, value in keys.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+async def found(
+    index: Index,
+    model: Model,
+    keyword: str,
+    asked: Dataset,
+    rules: Rules = Rules(),  # noqa: B008
+) -> list[str]:
+    """The values of one attribute in all matches, several apart by backslashes."""
+    return ["\\".join(map(str, m.attributes[keyword])) async for m in index.find(find_query(asked, model, rules))]
+
+
+@pytest.mark.parametrize(
+    ("model", "identifier", "keyword", "expected"),
+    [
+        (PATIENT_ROOT, asked("PATIENT", PatientID=""), "PatientID", ["P1", "P2"]),
+        (PATIENT_ROOT, asked("PATIENT", PatientID="P2"), "PatientID", ["P2"]),
+        (PATIENT_ROOT, asked("PATIENT", PatientID="P*"), "PatientID", ["P1", "P2"]),
+        (PATIENT_ROOT, asked("PATIENT", PatientID="p2"), "PatientID", []),
+        (PATIENT_ROOT, asked("PATIENT", PatientName="doe*", PatientID=""), "PatientID", ["P1"]),
+        (PATIENT_ROOT, asked("STUDY", PatientID="P1", StudyInstanceUID=""), "StudyInstanceUID", ["1.2.1", "1.2.2"]),
+        (PATIENT_ROOT, asked("STUDY", PatientID="P2", StudyInstanceUID="1.2.1"), "StudyInstanceUID", []),
+        (STUDY_ROOT, asked("STUDY", StudyInstanceUID=""), "StudyInstanceUID", ["1.2.1", "1.2.2", "1.2.3"]),
+        (STUDY_ROOT, asked("STUDY", StudyInstanceUID=["1.2.3", "9.9", "1.2.1"], StudyID=""), "StudyID", ["3", "1"]),
+        (STUDY_ROOT, asked("STUDY", StudyDescription="HEAD", PatientID=""), "PatientID", ["P1", "P2"]),
+        (STUDY_ROOT, asked("STUDY", PatientID="P2", StudyDescription=""), "StudyDescription", ["HEAD"]),
+        (STUDY_ROOT, asked("STUDY", ModalitiesInStudy="SR"), "ModalitiesInStudy", ["CT\\SR"]),
+        (STUDY_ROOT, asked("STUDY", ModalitiesInStudy="MR", StudyID=""), "StudyID", ["2", "3"]),
+        (STUDY_ROOT, asked("SERIES", StudyInstanceUID="1.2.1", Modality=""), "Modality", ["CT", "SR"]),
+        (STUDY_ROOT, asked("SERIES", StudyInstanceUID="1.2.1", Modality="C?"), "Modality", ["CT"]),
+        (STUDY_ROOT, asked("SERIES", StudyInstanceUID="1.2.1", PatientID=""), "PatientID", ["P1", "P1"]),
+        (STUDY_ROOT, asked("IMAGE", **SERIES, InstanceNumber=""), "InstanceNumber", ["1", "2"]),
+        (STUDY_ROOT, asked("IMAGE", **SERIES, InstanceNumber="02"), "InstanceNumber", ["2"]),
+        (STUDY_ROOT, asked("IMAGE", **SERIES | {"StudyInstanceUID": "1.2.2"}, InstanceNumber=""), "InstanceNumber", []),
+    ],
+)  # fmt: skip
+async def test_find(index: Index, model: Model, identifier: Dataset, keyword: str, expected: list[str]) -> None:
+    assert await found(index, model, keyword, identifier) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "level", "unique", "keyword", "expected"),
+    [
+        (PATIENT_ROOT, "PATIENT", {}, "NumberOfPatientRelatedStudies", ["2", "1"]),
+        (PATIENT_ROOT, "PATIENT", {}, "NumberOfPatientRelatedSeries", ["3", "1"]),
+        (PATIENT_ROOT, "PATIENT", {}, "NumberOfPatientRelatedInstances", ["4", "1"]),
+        (STUDY_ROOT, "STUDY", {}, "NumberOfPatientRelatedStudies", ["2", "2", "1"]),
+        (STUDY_ROOT, "STUDY", {}, "NumberOfStudyRelatedSeries", ["2", "1", "1"]),
+        (STUDY_ROOT, "STUDY", {}, "NumberOfStudyRelatedInstances", ["3", "1", "1"]),
+        (STUDY_ROOT, "STUDY", {}, "ModalitiesInStudy", ["CT\\SR", "MR", "MR"]),
+        (STUDY_ROOT, "STUDY", {"StudyInstanceUID": "1.2.1"}, "SOPClassesInStudy", [f"{MR}\\{SR}"]),
+        (STUDY_ROOT, "SERIES", {"StudyInstanceUID": "1.2.1"}, "NumberOfSeriesRelatedInstances", ["2", "1"]),
+    ],
+)  # fmt: skip
+async def test_counted_attributes(
+    index: Index, model: Model, level: str, unique: dict[str, str], keyword: str, expected: list[str]
+) -> None:
+    assert await found(index, model, keyword, asked(level, **unique, **{keyword: ""})) == expected
+
+
+async def test_counted_attributes_can_be_matched(index: Index) -> None:
+    identifier = asked("STUDY", NumberOfStudyRelatedInstances="3", StudyInstanceUID="")
+    assert await found(index, STUDY_ROOT, "StudyInstanceUID", identifier) == ["1.2.1"]
+
+
+@pytest.mark.parametrize(
+    ("model", "identifier", "expected"),
+    [
+        (PATIENT_ROOT, asked("PATIENT", PatientID="P1"), "1.1.1 1.1.2 1.2.1 2.1.1"),
+        (PATIENT_ROOT, asked("PATIENT", PatientID="P9"), ""),
+        (PATIENT_ROOT, asked("STUDY", PatientID="P1", StudyInstanceUID="1.2.2"), "2.1.1"),
+        (PATIENT_ROOT, asked("STUDY", PatientID="P2", StudyInstanceUID="1.2.2"), ""),
+        (STUDY_ROOT, asked("STUDY", StudyInstanceUID=["1.2.3", "1.2.2"]), "3.1.1 2.1.1"),
+        (STUDY_ROOT, asked("STUDY", StudyInstanceUID=["1.2.3", "1.2.3"]), "3.1.1"),
+        (STUDY_ROOT, asked("SERIES", **SERIES), "1.1.1 1.1.2"),
+        (STUDY_ROOT, asked("SERIES", StudyInstanceUID="1.2.2", SeriesInstanceUID="1.2.1.1"), ""),
+        (COMPOSITE_INSTANCE, asked("IMAGE", SOPInstanceUID=["1.2.3.1.1", "1.2.1.2.1"]), "3.1.1 1.2.1"),
+    ],
+)  # fmt: skip
+async def test_paths(index: Index, model: Model, identifier: Dataset, expected: str) -> None:
+    paths = await index.paths(retrieve_query(identifier, model))
+    assert [path.name.removeprefix("1.2.") for path in paths] == expected.split()
+
+
+async def test_relational_queries_look_everywhere(index: Index) -> None:
+    identifier = asked("IMAGE", PatientID="P1", InstanceNumber="1", SOPInstanceUID="")
+    uids = await found(index, STUDY_ROOT, "SOPInstanceUID", identifier, Rules(relational=True))
+    assert uids == ["1.2.1.1.1", "1.2.1.2.1", "1.2.2.1.1"]
+
+
+async def test_an_object_that_comes_again_takes_the_place_of_the_first(
+    index: Index, an_object: Callable[..., Dataset]
+) -> None:
+    await index.add(header(an_object("P2", "3", "1", "1", StudyDescription="NECK"), "elsewhere"))
+    assert await index.counts() == Counts(patients=2, studies=3, series=4, instances=5)
+    identifier = asked("STUDY", StudyInstanceUID="1.2.3", StudyDescription="")
+    assert await found(index, STUDY_ROOT, "StudyDescription", identifier) == ["NECK"]
+    assert await index.paths(retrieve_query(identifier, STUDY_ROOT)) == [Path("elsewhere")]
+
+
+async def test_the_last_object_takes_its_study_and_patient_with_it(index: Index) -> None:
+    assert await index.remove("1.2.3.1.1")
+    assert not await index.remove("1.2.3.1.1")
+    assert await index.counts() == Counts(patients=1, studies=2, series=3, instances=4)
+    assert await found(index, PATIENT_ROOT, "PatientID", asked("PATIENT", PatientID="P2")) == []
+
+
+async def test_a_study_that_two_patients_claim_is_kept_as_two(index: Index, an_object: Callable[..., Dataset]) -> None:
+    await index.add(header(an_object("P2", "1", "1", "9")))
+    asked_for = asked("STUDY", PatientID="P2", StudyInstanceUID="1.2.1")
+    assert await index.paths(retrieve_query(asked_for, PATIENT_ROOT)) == [Path("1.2.1.1.9")]
+    identifier = asked("STUDY", StudyInstanceUID="1.2.1", PatientID="")
+    assert await found(index, STUDY_ROOT, "PatientID", identifier) == ["P1", "P2"]
+    assert (await index.counts()).studies == 4
+
+
+async def test_patients_without_an_id_are_not_one_patient(an_object: Callable[..., Dataset]) -> None:
+    index = MemoryIndex()
+    for study, name in enumerate(("Doe^John", "Roe^Jane", "Doe^John")):
+        await index.add(header(an_object("", str(study), PatientName=name)))
+    identifier = asked("PATIENT", PatientName="", NumberOfPatientRelatedStudies="")
+    assert await found(index, PATIENT_ROOT, "NumberOfPatientRelatedStudies", identifier) == ["2", "1"]
+
+
+async def test_issuers_tell_patients_apart(an_object: Callable[..., Dataset]) -> None:
+    index = MemoryIndex()
+    for study, issuer in enumerate(("NORTH", "SOUTH")):
+        await index.add(header(an_object("1", str(study), IssuerOfPatientID=issuer)))
+    identifier = asked("PATIENT", PatientID="1", IssuerOfPatientID="")
+    assert await found(index, PATIENT_ROOT, "IssuerOfPatientID", identifier) == ["NORTH", "SOUTH"]
+
+
+async def test_what_the_first_object_does_not_tell_a_later_one_may(an_object: Callable[..., Dataset]) -> None:
+    index = MemoryIndex()
+    await index.add(header(an_object(image="1", PatientName="", StudyDescription="HEAD")))
+    await index.add(header(an_object(image="2", PatientName="Doe^John", StudyDescription="NECK")))
+    identifier = asked("STUDY", PatientName="doe*", StudyDescription="")
+    assert await found(index, STUDY_ROOT, "StudyDescription", identifier) == ["HEAD"]
+
+
+async def test_the_index_may_change_while_a_query_runs(index: Index) -> None:
+    uids = []
+    query = find_query(asked("STUDY", StudyInstanceUID="", NumberOfStudyRelatedInstances=""), STUDY_ROOT)
+    async for match in index.find(query):
+        uids.append(match.attributes["StudyInstanceUID"])
+        await index.remove("1.2.2.1.1")
+    assert ("1.2.3",) in uids
+
+
+async def test_unique_keys_do_not_scan_the_rest(an_object: Callable[..., Dataset]) -> None:
+    """One study of many is found without a look at the others: a scan would hand them to _candidates."""
+    index = MemoryIndex()
+    for study in range(200):
+        await index.add(header(an_object(f"P{study}", str(study))))
+    one = find_query(asked("SERIES", StudyInstanceUID="1.2.7", Modality="MR"), STUDY_ROOT)
+    assert len(index._candidates(one)) == 1

@@ -1,0 +1,297 @@
+"""PS3.4 C.2.2.2, case by case, on decoded text."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiodimse.archive.matching import BASELINE, Key, Rules, matches, matching_items, wildcard
+
+YAMADA = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+HALF_WIDTH = "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう"
+MUELLER = "Müller^Jörg"
+
+
+def hit(vr: str, key: str, value: str, rules: Rules = BASELINE) -> bool:
+    """One key against one value, both as they stand in a data set: values apart by backslashes."""
+    return matches(
+        [Key("AKeyword", vr, tuple(key.split("\\")) if key else ())],
+        {"AKeyword": tuple(value.split("\\")) if value else ()},
+        rules,
+    )
+
+
+@pytest.mark.parametrize(
+    ("vr", "key", "value", "expected"),
+    [
+        # C.2.2.2.1 single value
+        ("LO", "1CT1", "1CT1", True),
+        ("LO", "1CT1", "1ct1", False),
+        ("LO", "1CT", "1CT1", False),
+        ("SH", "A.C", "ABC", False),  # no dialect of regular expressions
+        ("IS", "1", "01", True),
+        ("IS", "1", "10", False),
+        ("DS", "1.50", "1.5", True),
+        ("US", "512", "512", True),
+        ("AT", "00100010", "00100010", True),
+        # C.2.2.2.2 list of UID
+        ("UI", "1.2.3", "1.2.3", True),
+        ("UI", "1.2.3\\1.2.4", "1.2.4", True),
+        ("UI", "1.2.3\\1.2.4", "1.2.5", False),
+        # C.2.2.2.3 universal
+        ("LO", "", "anything", True),
+        ("LO", "", "", True),
+        ("DA", "", "20200101", True),
+        # C.2.2.2.4 wild card
+        ("LO", "*", "", True),
+        ("LO", "**", "", True),
+        ("LO", "?", "", False),
+        ("LO", "C?", "CT", True),
+        ("LO", "C?", "C", False),
+        ("LO", "*T", "CT", True),
+        ("LO", "C*T*", "CHEST", True),
+        ("LO", "C*T*", "CHES", False),
+        ("LO", "a*", "ABC", False),
+        ("LT", "*line two*", "line one\nline two\n", True),
+        ("CS", "M?", "MR", True),
+        ("UI", "1.2.*", "1.2.3", False),
+        ("DS", "1*", "10", False),
+        ("IS", "?", "1", False),
+        ("AS", "0??Y", "047Y", False),
+        ("DA", "2020*", "20200101", False),
+        ("TM", "*", "1000", False),
+        # an unknown value matches no key but a universal one (K.2.2.1.1.1)
+        ("LO", "1CT1", "", False),
+        ("LO", "*1*", "", False),
+        ("UI", "1.2.3", "", False),
+        ("DA", "-20201231", "", False),
+        # several values: one that matches will do, on either side (C.2.2.3)
+        ("CS", "MR", "CT\\MR", True),
+        ("CS", "CT\\MR", "MR", True),
+        ("CS", "CT\\MR", "US", False),
+    ],
+)
+def test_matching(vr: str, key: str, value: str, expected: bool) -> None:
+    assert hit(vr, key, value) is expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("Doe^John", "DOE^JOHN", True),
+        ("doe^*", "Doe^John^^Dr", True),
+        ("doe*john", "Doe^John", True),
+        ("Doe^J?hn", "Doe^John", True),
+        ("Doe", "Doe^John", False),
+        ("Doe", "Doe^^^^", True),  # trailing empty components do not count
+        ("Doe^^^^", "Doe", True),
+        ("Doe^*", "Doe", True),
+        ("Doe^?*", "Doe", False),
+        ("Do*^John", "Doe", False),
+        ("", "", True),
+        # component groups
+        ("yamada^tarou", YAMADA, True),
+        ("山田^太郎", YAMADA, True),
+        ("やまだ*", YAMADA, True),
+        ("山田^次郎", YAMADA, False),
+        ("Yamada*=山田*", YAMADA, True),
+        ("Yamada*=やまだ*", YAMADA, False),
+        ("=山田*", YAMADA, True),
+        ("==やまだ*", YAMADA, True),
+        ("=やまだ*", YAMADA, False),
+        ("*=*=*", YAMADA, True),
+        ("ﾔﾏﾀﾞ*", HALF_WIDTH, True),
+        ("ﾔﾏﾀﾞ*", YAMADA, False),
+        # case beyond ASCII, and the two ways to write an umlaut
+        ("MÜLLER^jörg", MUELLER, True),
+        ("M?ller*", MUELLER, True),
+        ("Mu\u0308ller*", MUELLER, True),
+        ("Muller*", MUELLER, False),
+        ("ΔΙΟΝΥΣΙΟΣ", "Διονυσιος", True),
+        ("люкceмбypг", "Люкceмбypг", True),
+    ],
+)
+def test_person_names(key: str, value: str, expected: bool) -> None:
+    assert hit("PN", key, value) is expected
+
+
+@pytest.mark.parametrize(
+    ("vr", "key", "value", "expected"),
+    [
+        ("DA", "20200115", "20200115", True),
+        ("DA", "20200115", "2020.01.15", True),
+        ("DA", "20200101-20201231", "20200101", True),
+        ("DA", "20200101-20201231", "20201231", True),
+        ("DA", "20200101 - 20201231", "20200630", True),
+        ("DA", "20200101-20201231", "20210101", False),
+        ("DA", "-20201231", "19991231", True),
+        ("DA", "-20201231", "20210101", False),
+        ("DA", "20200101-", "20200101", True),
+        ("DA", "20200101-", "20191231", False),
+        ("DA", "20201231-20200101", "20200601", False),
+        ("DA", "20200101-20201231", "unknown", False),
+        ("DA", "yesterday", "yesterday", False),
+        ("TM", "1030", "103059.999", True),
+        ("TM", "1030", "1031", False),
+        ("TM", "1000-1200", "120000", True),
+        ("TM", "1000-1200", "095959.999999", False),
+        ("TM", "10-", "235960", True),
+        ("TM", "-0959", "10", False),
+        ("TM", "10:00:00-11:00:00", "10:30:00", True),
+        ("TM", "2300-0100", "233000", False),  # across midnight: not supported, C.2.2.2.5.2
+        ("DT", "2020", "20200630120000", True),
+        ("DT", "202006-202007", "20200731235959.5", True),
+        ("DT", "202006-202007", "20200801", False),
+        ("DT", "2019-2020", "20200630", True),  # a range: no offset is 20:20
+        ("DT", "20200101000000-0500", "20200101050000+0000", True),  # a moment and its offset
+        ("DT", "20200101000000-0500", "20200101000000+0000", False),
+        ("DT", "20200101-0500-20200101-0500", "20200102045959+0000", True),
+        ("DT", "20200101-0500-20200101-0500", "20200102050000+0000", False),
+        ("DT", "20200101+0100-", "20191231235959+0100", False),
+        ("DT", "-20200101", "20191231", True),
+        ("DT", "-202002+0000", "20200229235959-0100", False),
+        ("DT", "-202002+0000", "20200229225959-0100", True),
+        ("DT", "9999+0000-", "99991231235959-1200", True),  # past the calendar: compared as it stands
+    ],
+)
+def test_ranges(vr: str, key: str, value: str, expected: bool) -> None:
+    assert hit(vr, key, value) is expected
+
+
+ITEMS = (
+    {"CodeValue": ("T-D1100",), "CodingSchemeDesignator": ("SNM3",)},
+    {"CodeValue": ("12738006",), "CodingSchemeDesignator": ("SCT",)},
+)
+
+
+def code(value: str = "", scheme: str = "") -> Key:
+    return Key(
+        "ProcedureCodeSequence",
+        "SQ",
+        item=(Key("CodeValue", "SH", (value,)), Key("CodingSchemeDesignator", "SH", (scheme,))),
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (code("12738006", "SCT"), True),
+        (code("12738006", "SNM3"), False),  # no one item matches both
+        (code("T-D*"), True),
+        (code(), True),
+        (Key("ProcedureCodeSequence", "SQ"), True),
+    ],
+)
+def test_sequences(key: Key, expected: bool) -> None:
+    assert matches([key], {"ProcedureCodeSequence": ITEMS}) is expected
+
+
+def test_a_sequence_key_that_asks_for_nothing_matches_an_entity_without_the_sequence() -> None:
+    assert matches([code()], {})
+    assert not matches([code("12738006")], {})
+
+
+def test_sequences_in_sequences() -> None:
+    deep = Key("RequestAttributesSequence", "SQ", item=(code("T-D1100"),))
+    assert matches([deep], {"RequestAttributesSequence": ({"ProcedureCodeSequence": ITEMS},)})
+    assert not matches([deep], {"RequestAttributesSequence": ({}, {"ProcedureCodeSequence": ITEMS[1:]})})
+
+
+def test_only_the_matching_items_are_returned() -> None:
+    assert matching_items(code("12738006"), ITEMS) == ITEMS[1:]
+
+
+def test_all_keys_must_match() -> None:
+    attributes = {"PatientName": ("Doe^John",), "PatientID": ("1",)}
+    name, number = Key("PatientName", "PN", ("doe*",)), Key("PatientID", "LO", ("1",))
+    assert matches([name, number], attributes)
+    assert not matches([name, Key("PatientID", "LO", ("2",))], attributes)
+    assert matches([], attributes)
+
+
+# --- what extended negotiation adds -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("date", "time", "plain", "combined"),
+    [  # PS3.4 C.2.2.2.5.4: the range begins on the 5th at 10:00 and ends on the 7th at 18:00
+        ("20060706", "0200", False, True),
+        ("20060705", "0959", False, False),
+        ("20060705", "1000", True, True),
+        ("20060707", "180059", True, True),
+        ("20060707", "1801", False, False),
+        ("20060706", "", False, True),
+        ("", "1200", False, False),
+    ],
+)
+def test_combined_date_and_time(date: str, time: str, plain: bool, combined: bool) -> None:
+    keys = [Key("StudyDate", "DA", ("20060705-20060707",)), Key("StudyTime", "TM", ("1000-1800",))]
+    attributes = {"StudyDate": (date,) if date else (), "StudyTime": (time,) if time else ()}
+    assert matches(keys, attributes) is plain
+    assert matches(keys, attributes, Rules(combined_datetime=True)) is combined
+
+
+def test_combined_only_where_both_are_ranges_of_one_form() -> None:
+    rules = Rules(combined_datetime=True)
+    keys = [Key("StudyDate", "DA", ("20060705-",)), Key("StudyTime", "TM", ("-1800",))]
+    assert not matches(keys, {"StudyDate": ("20060706",), "StudyTime": ("1900",)}, rules)
+    keys = [Key("StudyDate", "DA", ("20060705",)), Key("StudyTime", "TM", ("1000-1800",))]
+    assert not matches(keys, {"StudyDate": ("20060705",), "StudyTime": ("1900",)}, rules)
+
+
+def test_empty_value() -> None:
+    asked = Rules(empty_value=True)
+    assert hit("LO", '""', "", asked)
+    assert not hit("LO", '""', "something", asked)
+    assert not hit("LO", '""', "")
+
+
+def test_multiple_values_must_all_be_there_when_negotiated() -> None:
+    asked = Rules(multiple_value=True)
+    assert hit("CS", "CT\\PT", "PT\\CT\\SR", asked)
+    assert not hit("CS", "CT\\PT", "CT\\SR", asked)
+    assert hit("UI", "1.2\\1.3", "1.2", asked)  # a list of UIDs stays a list
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("Muller", True),
+        ("jorg muller", True),
+        ("müll^j", True),
+        ("Jürgen Müller", False),
+    ],
+)
+def test_fuzzy_names(key: str, expected: bool) -> None:
+    assert hit("PN", key, MUELLER, Rules(fuzzy_names=True)) is expected
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        (None, Rules()),
+        (b"", Rules()),
+        (b"\1", Rules(relational=True)),
+        (b"\0\1\1", Rules(combined_datetime=True, fuzzy_names=True)),
+        (b"\0\0\0\1\1\1\1\1\1", Rules(empty_value=True, multiple_value=True)),
+    ],
+)
+def test_rules_from_what_was_negotiated(info: bytes | None, expected: Rules) -> None:
+    assert Rules.negotiated(info) == expected
+
+
+# --- the wild card search itself --------------------------------------------------------------------------------------
+
+
+@given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))
+def test_wild_cards_are_what_a_plain_regular_expression_finds(key: str, value: str) -> None:
+    plain = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in key)
+    assert (wildcard(key).match(value) is not None) == (re.fullmatch(plain, value, re.DOTALL) is not None)
+
+
+def test_no_key_makes_the_search_explode() -> None:
+    # Backtracking would try about 10^40 ways; the test ends, or the suite's own timeout does it.
+    assert not hit("LT", "*" + "a*" * 20 + "b", "a" * 4000)

@@ -1,0 +1,184 @@
+"""The handlers, called as a Server calls them, without one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pydicom import Dataset
+
+import aiodimse
+from aiodimse import sop_class
+from aiodimse.archive import Archive, provide
+from aiodimse.archive import provider as provider_module
+
+FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+GET = sop_class.StudyRootQueryRetrieveInformationModelGet
+MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
+
+
+class Handlers:
+    """The part of a Server that `provide` uses."""
+
+    ae_title = "ARCHIVE"
+
+    def __init__(self) -> None:
+        self.by_sop_class: dict[str, Any] = {}
+
+    def on_c_store(self, function: Any) -> Any:
+        self.store = function
+        return function
+
+    def _register(self, *sop_classes: str) -> Callable[[Any], Any]:
+        def decorate(function: Any) -> Any:
+            self.by_sop_class.update(dict.fromkeys(sop_classes, function))
+            return function
+
+        return decorate
+
+    on_c_find = on_c_get = on_c_move = _register
+
+    async def run(self, uid: str, identifier: Dataset, **request: Any) -> list[Any]:
+        asked = SimpleNamespace(sop_class_uid=uid, identifier=identifier, **{"extended": None} | request)
+        steps: AsyncIterator[Any] = self.by_sop_class[uid](asked)
+        return [step async for step in steps]
+
+
+def asked(level: str, **keys: object) -> Dataset:
+    dataset = Dataset()
+    dataset.QueryRetrieveLevel = level
+    for keyword, value in keys.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+ALL = asked("STUDY", StudyInstanceUID="1.2.1")
+
+
+@pytest.fixture
+async def archive(tmp_path: Path, a_file: Callable[..., Path]) -> Archive:
+    a_file("1.dcm", image="1")
+    a_file("2.dcm", image="2")
+    return await Archive.open(tmp_path)
+
+
+@pytest.fixture
+def handlers(archive: Archive) -> Handlers:
+    handlers = Handlers()
+    provide(handlers, archive, destinations={"VIEWER": ("192.0.2.7", 11112)})  # type: ignore[arg-type]
+    return handlers
+
+
+def test_every_sop_class_of_the_models_is_served(handlers: Handlers) -> None:
+    """All of Query/Retrieve (PS3.4 C.6, Y.6, Z.6) but the Repository Query, which no folder can answer."""
+    served = set(handlers.by_sop_class)
+    assert {sop_class.lookup(uid).service_class.name for uid in served} == {"Query/Retrieve"}  # type: ignore[union-attr]
+    assert len(served) == 12
+
+
+async def test_find(handlers: Handlers) -> None:
+    ((status, found),) = await handlers.run(FIND, asked("STUDY", StudyInstanceUID="", NumberOfStudyRelatedInstances=""))
+    assert status == 0xFF00
+    assert (found.StudyInstanceUID, found.NumberOfStudyRelatedInstances) == ("1.2.1", 2)
+    assert (found.QueryRetrieveLevel, found.RetrieveAETitle) == ("STUDY", "ARCHIVE")
+
+
+async def test_find_with_a_key_that_is_not_kept(handlers: Handlers) -> None:
+    ((status, found),) = await handlers.run(FIND, asked("STUDY", StudyID="", PixelSpacing=None))
+    assert status == 0xFF01
+    assert "PixelSpacing" not in found
+
+
+@pytest.mark.parametrize("uid", [FIND, GET, MOVE])
+async def test_an_identifier_that_does_not_fit(handlers: Handlers, uid: str) -> None:
+    with pytest.raises(aiodimse.DIMSEFailure) as caught:
+        await handlers.run(uid, asked("SERIES", SeriesInstanceUID="1.2.1.1"), move_destination="VIEWER")
+    assert caught.value.status == 0xA900
+    assert caught.value.offending_elements == (0x0020000D,)
+    assert caught.value.comment == "StudyInstanceUID is needed at the SERIES level"
+
+
+async def test_relational_queries_and_retrievals_when_negotiated(handlers: Handlers) -> None:
+    found = await handlers.run(FIND, asked("SERIES", SeriesInstanceUID=""), extended=b"\1\0\0")
+    assert [each.SeriesInstanceUID for _, each in found] == ["1.2.1.1"]
+    got = await handlers.run(GET, asked("SERIES", SeriesInstanceUID="1.2.1.1"), extended=b"\1")
+    assert got[0] == 2
+
+
+async def test_get(handlers: Handlers, archive: Archive) -> None:
+    assert await handlers.run(GET, ALL) == [
+        2,
+        (0xFF00, archive.directory / "1.dcm"),
+        (0xFF00, archive.directory / "2.dcm"),
+    ]
+
+
+async def test_get_of_what_is_not_there(handlers: Handlers) -> None:
+    assert await handlers.run(GET, asked("STUDY", StudyInstanceUID="9.9")) == [0]
+
+
+async def test_composite_instances(handlers: Handlers, archive: Archive) -> None:
+    uids = asked("IMAGE", SOPInstanceUID=["1.2.1.1.2", "9.9"])
+    for uid in (sop_class.CompositeInstanceRootRetrieveGet, sop_class.CompositeInstanceRetrieveWithoutBulkDataGet):
+        assert await handlers.run(uid, uids) == [1, (0xFF00, archive.directory / "2.dcm")]
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"), [("VIEWER", ("192.0.2.7", 11112)), (" VIEWER ", ("192.0.2.7", 11112)), ("OTHER", None)]
+)
+async def test_move(handlers: Handlers, title: str, expected: object) -> None:
+    steps = await handlers.run(MOVE, ALL, move_destination=title)
+    assert steps[:2] == [expected, 2]
+
+
+async def test_more_than_the_counters_can_count(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider_module, "MAX_SUBOPERATIONS", 1)
+    with pytest.raises(aiodimse.DIMSEFailure) as caught:
+        await handlers.run(GET, ALL)
+    assert caught.value.status == 0xA701
+
+
+class StoreRequest:
+    def __init__(self, write: Callable[[], Path]) -> None:
+        self._write, self.saved = write, {}
+
+    async def save(self, directory: Path, **how: object) -> Path:
+        self.saved = {"directory": directory, **how}
+        return self._write()
+
+
+async def test_what_is_stored_is_found_at_once(
+    handlers: Handlers, archive: Archive, a_file: Callable[..., Path]
+) -> None:
+    request = StoreRequest(lambda: a_file("new.dcm", study="7"))
+    assert await handlers.store(request) == 0x0000
+    assert request.saved == {"directory": archive.directory, "durable": True}
+    assert await handlers.run(GET, asked("STUDY", StudyInstanceUID="1.2.7")) == [
+        1,
+        (0xFF00, archive.directory / "new.dcm"),
+    ]
+
+
+async def test_what_is_stored_and_cannot_be_found_gets_a_warning(
+    handlers: Handlers, a_file: Callable[..., Path]
+) -> None:
+    status = await handlers.store(StoreRequest(lambda: a_file("new.dcm", study="7", StudyInstanceUID="")))
+    assert (status.Status, status.ErrorComment) == (0xB007, "stored, but it cannot be found: no StudyInstanceUID")
+
+
+async def test_a_damaged_header_is_logged_without_its_values(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    def stumble(*_args: object, **_kwargs: object) -> None:
+        raise ValueError("Doe^John")
+
+    monkeypatch.setattr("aiodimse.archive.folder.dcmread", stumble)
+    with caplog.at_level(logging.DEBUG, "aiodimse"):
+        status = await handlers.store(StoreRequest(lambda: tmp_path / "new.dcm"))
+    assert (status.Status, status.ErrorComment) == (0xB007, "stored, but its header cannot be read")
+    assert "ValueError" in caplog.text
+    assert "Doe" not in caplog.text
