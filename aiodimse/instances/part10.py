@@ -148,11 +148,12 @@ def _read_head(path: Path, file: BinaryIO, size: int) -> tuple[FileHead, memoryv
     )
     if not transfer_syntax:
         raise NotDICOM(f"{path}: not a DICOM file (no Transfer Syntax UID)")
+    # Where the two differ the data set is believed, as its receiver will: pydicom's rtplan.dcm has another SOP Instance
+    # UID in its file meta, and Orthanc 1.10.1 answers a C-STORE under that one with 0xA900.
+    inside = first_uids(data, transfer_syntax)
+    sop_class, sop_instance = inside[0] or sop_class, inside[1] or sop_instance
     if not sop_class or not sop_instance:
-        inside = first_uids(data, transfer_syntax)
-        sop_class, sop_instance = sop_class or inside[0], sop_instance or inside[1]
-        if not sop_class or not sop_instance:
-            raise NotDICOM(f"{path}: no SOP {'Instance' if sop_class else 'Class'} UID")
+        raise NotDICOM(f"{path}: no SOP {'Instance' if sop_class else 'Class'} UID")
     return FileHead(path, sop_class, sop_instance, transfer_syntax, offset, max(size - offset, 0)), data
 
 
