@@ -33,7 +33,7 @@ def test_only_pydicom_comes_from_outside(imports):
 
 
 def test_data_sets_are_read_and_written_in_instances_alone(imports):
-    """services/ and the roof hand Datasets on. Reading and writing them is instances/: lazy, and walked, in one place."""
+    """services/ and the roof hand Datasets on; instances/ alone reads and writes them, and is lazy about it."""
     deeper = [
         str(found)
         for found in imports
