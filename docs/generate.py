@@ -46,8 +46,9 @@ def sop_classes() -> str:
             "`.commands`, `.carries` and `.retired`."
         ),
         (
-            f"`STORAGE` has {len(sop_class.STORAGE)} of them, `OTHER_STORAGE` {len(sop_class.OTHER_STORAGE)} more that are "
-            "retired or newer than edition 2024c. `QUERY_RETRIEVE_FIND`, `QUERY_RETRIEVE_GET` and `QUERY_RETRIEVE_MOVE` "
+            f"`STORAGE` has {len(sop_class.STORAGE)} of them, `OTHER_STORAGE` {len(sop_class.OTHER_STORAGE)} more, "
+            "retired or newer than edition 2024c. "
+            "`QUERY_RETRIEVE_FIND`, `QUERY_RETRIEVE_GET` and `QUERY_RETRIEVE_MOVE` "
             f"have {len(sop_class.QUERY_RETRIEVE_FIND)}, {len(sop_class.QUERY_RETRIEVE_GET)} and "
             f"{len(sop_class.QUERY_RETRIEVE_MOVE)}. `register()` adds a private one."
         ),
@@ -82,8 +83,8 @@ def statuses() -> str:
     parts = [
         (
             "A `Status` is an `int` with `.category` and `.meaning`. The same code says different things in different "
-            "services; one code goes before a range. A code without a row has the category that PS3.7 C gives its range, "
-            "and Failure where that gives none."
+            "services; one code goes before a range. A code without a row has the category that PS3.7 C gives its "
+            "range, and Failure where that gives none."
         ),
         "## General (PS3.7 C)",
         rows_of(status.GENERAL),
@@ -102,8 +103,8 @@ def statuses() -> str:
     parts += [
         "## Of this library",
         (
-            "The standard leaves 0xCxxx to implementations. These are what a provider made with aiodimse answers when a "
-            "handler, or a data set, is at fault."
+            "The standard leaves 0xCxxx to implementations. These are what a provider made with aiodimse answers when "
+            "a handler, or a data set, is at fault."
         ),
         rows_of(status.IMPLEMENTATION),
     ]
@@ -163,8 +164,8 @@ def reasons() -> str:
 def extended_negotiation() -> str:
     parts = [
         (
-            "Bytes of the service-class-application-information field (PS3.7 D.3.3.5). A byte that is not there is 0; an "
-            "answer is never longer than the offer."
+            "Bytes of the service-class-application-information field (PS3.7 D.3.3.5). A byte that is not there is 0; "
+            "an answer is never longer than the offer."
         ),
     ]
     groups: dict[tuple[object, ...], list[extended.ExtendedField]] = {}
