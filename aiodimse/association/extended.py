@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
-from typing import SupportsBytes, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
+from aiodimse.standard import extended as rows
 from aiodimse.standard import sop_class
 
 _T = TypeVar("_T", bound="_Flags")
@@ -59,33 +59,28 @@ Extended: TypeAlias = bytes | ExtendedQuery | ExtendedRetrieve
 """Service-class-application-information, typed or as it is on the wire."""
 
 
-def to_bytes(extended: Extended | SupportsBytes) -> bytes:
-    """As it is on the wire."""
-    return bytes(extended)
-
-
 def typed(uid: str, info: bytes) -> Extended:
-    """Service-class-application-information of a SOP class as its booleans; bytes where it is not a query or retrieve
-    class, or one that we do not know."""
+    """Service-class-application-information of a SOP class as its booleans; as bytes where it has no such, or is a
+    class that we do not know."""
     row = sop_class.lookup(uid)
-    if row is None:
-        return info
-    if row in sop_class.QUERY_RETRIEVE_FIND:
-        return ExtendedQuery.from_bytes(info)
-    if row in sop_class.QUERY_RETRIEVE_GET or row in sop_class.QUERY_RETRIEVE_MOVE:
-        return ExtendedRetrieve.from_bytes(info)
+    if row is not None and any(byte.agreed for byte in rows.fields(row)):
+        return (ExtendedQuery if "C-FIND" in row.commands else ExtendedRetrieve).from_bytes(info)
     return info
 
 
 def both(uid: str, offered: bytes, ours: bytes) -> bytes:
     """The answer to an offer: byte by byte what both sides support, never longer than the offer.
 
-    A storage class answers with the acceptor's own levels instead: they state, they do not choose (PS3.4 B.3.1)."""
+    Where the bytes are statements and not agreements, as for storage (PS3.4 B.3.1), the acceptor's own. Bytes that the
+    service class does not define are 0; of a class that we do not know all may be defined.
+    """
+    ours = ours[: len(offered)].ljust(len(offered), b"\0")
     row = sop_class.lookup(uid)
-    if row is not None and "C-STORE" in row.commands:
-        return ours[: len(offered)]
-    return bytes(a & b for a, b in zip(offered, _padded(ours, len(offered)), strict=True))
-
-
-def _padded(info: Sequence[int], length: int) -> bytes:
-    return bytes(info[:length]).ljust(length, b"\0")
+    defined = {byte.index: byte.agreed for byte in rows.fields(row)} if row is not None else {}
+    if not defined:
+        return bytes(a & b for a, b in zip(offered, ours, strict=True))
+    answer = bytearray(len(offered))
+    for index, agreed in defined.items():
+        if index < len(offered):
+            answer[index] = offered[index] & ours[index] if agreed else ours[index]
+    return bytes(answer)
