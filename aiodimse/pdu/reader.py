@@ -77,6 +77,7 @@ class PDUReader:
         "_control",
         "_end",
         "_header",
+        "_headers",
         "_held",
         "_later",
         "_later_size",
@@ -102,6 +103,13 @@ class PDUReader:
         # in a P-DATA-TF: its PDU-length, what of it comes after the current PDV, what of this one's data is to come
         self._pdu_length = self._pdu_left = self._pdv_left = 0
         self._context_id = self._control = 0
+        self._headers = 0  # complete ones
+
+    @property
+    def begun(self) -> int:
+        """How many PDUs have begun, as far as next() has been asked: each has a deadline of its own."""
+        between = not (self._pdv_left or self._pdu_left or self._header)
+        return self._headers + (1 if between and self._held else 0)
 
     @property
     def in_pdu(self) -> bool:
@@ -151,6 +159,7 @@ class PDUReader:
                 if fault := self._header_fault(pdu_type, length):
                     return fault
                 self._pdu_length = length
+                self._headers += 1
                 if pdu_type == P_DATA_TF:
                     self._pdu_left = length
                     return DataHeader(length)

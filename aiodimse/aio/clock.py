@@ -1,0 +1,70 @@
+"""The one clock of an association, which tests replace by one that they move."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol
+
+
+class TimerHandle(Protocol):
+    """What call_at returns."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock:
+    """Monotonic time in seconds, and calls at a time, from the running event loop."""
+
+    def now(self) -> float:
+        """The time now."""
+        return asyncio.get_running_loop().time()
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> TimerHandle:
+        """Call the callback once, at or soon after `when`."""
+        return asyncio.get_running_loop().call_at(when, callback)
+
+    def after(self, delay: float | None) -> float | None:
+        """The absolute deadline `delay` seconds from now; None stays None."""
+        return None if delay is None else self.now() + delay
+
+    def deadline(self, when: float | None, error: Callable[[], BaseException]) -> Deadline:
+        """An async context manager: past `when`, what is awaited inside is cancelled and error() is raised."""
+        return Deadline(self, when, error)
+
+
+class Deadline:
+    """asyncio.timeout_at, on a Clock and with an error of the caller's choice."""
+
+    __slots__ = ("_clock", "_error", "_expired", "_handle", "_task", "_when")
+
+    def __init__(self, clock: Clock, when: float | None, error: Callable[[], BaseException]) -> None:
+        self._clock, self._when, self._error = clock, when, error
+        self._handle: TimerHandle | None = None
+        self._expired = False
+
+    async def __aenter__(self) -> Deadline:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        if self._when is not None:
+            self._handle = self._clock.call_at(self._when, self._expire)
+        return self
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        if (
+            self._expired
+            and self._task.uncancel() <= 0
+            and kind is not None
+            and issubclass(kind, asyncio.CancelledError)
+        ):
+            raise self._error() from error

@@ -1,0 +1,116 @@
+"""One operation of ours, awaited: its responses as they come, its deadline, its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from aiodimse.dimse.messages import Response
+from aiodimse.dimse.router import Invoked
+from aiodimse.errors import AssociationTimeout
+
+if TYPE_CHECKING:
+    from aiodimse.aio.connection import Connection
+
+
+class Exchange:
+    """Responses to one request, in order. Made by Connection.invoke."""
+
+    def __init__(self, connection: Connection, operation: Invoked, timeout: float | None) -> None:
+        self.operation = operation
+        self.owner = asyncio.current_task()
+        """The task that asked; it must not wait for the place that this operation holds."""
+        self._connection = connection
+        self._timeout = timeout
+        self._deadline = connection.clock.after(timeout)
+        self._responses: deque[tuple[Response, bytes | None]] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: BaseException | None = None
+        self.is_left = False
+        """Nobody awaits it any more: what still comes is dropped."""
+
+    # --- for the connection -------------------------------------------------------------------------------------------
+
+    def put(self, response: Response, data: bytes | None) -> None:
+        """A response has arrived."""
+        if self.is_left:
+            return
+        self.renew()
+        self._responses.append((response, data))
+        if data:
+            self._connection.count_unread(len(data))
+        self.wake()
+
+    def fail(self, error: BaseException) -> None:
+        """No more responses will come."""
+        if self._error is None:
+            self._error = error
+        self.wake()
+
+    def renew(self) -> None:
+        """Something of this operation happened (a Pending response, a sub-operation): its deadline starts anew."""
+        self._deadline = self._connection.clock.after(self._timeout)
+
+    def wake(self) -> None:
+        """Have who waits look again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # --- for its user -------------------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """The final response has not come."""
+        return self.operation.is_open
+
+    async def next(self) -> tuple[Response, bytes | None]:
+        """The next response and its data set.
+
+        Raises AssociationTimeout where it does not come in time, and what ended the association. A cancelled await
+        loses nothing.
+        """
+        if not self._responses:
+            await self.wait()
+        response, data = self._responses.popleft()
+        if data:
+            self._connection.count_unread(-len(data))
+        return response, data
+
+    async def wait(self, or_until: Callable[[], bool] = lambda: False) -> None:
+        """Wait for the next response, or until this is true of something that is woken for (wake). Raises as next."""
+        clock = self._connection.clock
+        while not self._responses and not or_until():
+            if self._error is not None:
+                raise self._error
+            waiter = self._waiter = asyncio.get_running_loop().create_future()
+            timer = clock.call_at(self._deadline, self.wake) if self._deadline is not None else None
+            try:
+                await waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+            if self._responses or self._error is not None or self._deadline is None or or_until():
+                continue
+            if clock.now() >= self._deadline and not self._connection.is_paused:
+                request = self.operation.request
+                raise AssociationTimeout("response", f"no response to the {request.name} within {self._timeout} s")
+
+    def cancel(self) -> None:
+        """Send C-CANCEL, once, when the pen is free; the final response still comes."""
+        self._connection.send_cancel(self.operation)
+
+    def leave(self) -> None:
+        """C-CANCEL where it helps, and leave the rest to the association (design: section 5, leaving an operation)."""
+        if self.is_left:
+            return
+        self.is_left = True
+        for _, data in self._responses:
+            if data:
+                self._connection.count_unread(-len(data))
+        self._responses.clear()
+        if self.operation.is_open:
+            self.cancel()
+            self._connection.drain(self)

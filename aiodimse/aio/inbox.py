@@ -1,0 +1,86 @@
+"""What has arrived and nobody has read yet, counted: the place where a slow consumer slows the peer down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+
+class Inbox:
+    """The data set of one C-STORE request, arriving piece by piece, read by one consumer.
+
+    The bound is not here: `unread` is told of every byte put (+) and taken or dropped (-), and its owner stops reading
+    from the transport above a high mark. What was read in one go may pass the mark; it is no hard limit.
+    """
+
+    def __init__(self, unread: Callable[[int], None]) -> None:
+        self._unread = unread
+        self._pieces: deque[bytes | memoryview] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._discarding = False
+        self._error: BaseException | None = None
+        self.is_complete = False
+        """The last piece has arrived (it may still be unread)."""
+        self.touched = False
+        """Somebody has begun to read."""
+        self.consumed = False
+        """Everything has been read to the end, or discarded on purpose."""
+
+    def put(self, piece: bytes | memoryview, *, is_last: bool) -> None:
+        """A piece has arrived."""
+        if not self._discarding and len(piece):
+            self._pieces.append(piece)
+            self._unread(len(piece))
+        if is_last:
+            self.is_complete = True
+        self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        """The rest will not come."""
+        if not self.is_complete and self._error is None:
+            self._error = error
+        self.drop()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _arrival(self) -> None:
+        if self._waiter is not None:
+            raise RuntimeError("a data set has one reader at a time")
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    async def get(self) -> bytes | memoryview | None:
+        """The next piece, None at the end; raises what ended the association. A cancelled get loses nothing."""
+        self.touched = True
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self.is_complete:
+                self.consumed = True
+                return None
+            await self._arrival()
+        piece = self._pieces.popleft()
+        self._unread(-len(piece))
+        return piece
+
+    def drop(self) -> None:
+        """Forget what is here and what will come; the peer's message is still read to its end."""
+        self._discarding = True
+        if self._pieces:
+            size = sum(map(len, self._pieces))
+            self._pieces.clear()
+            self._unread(-size)
+
+    async def wait_complete(self) -> None:
+        """Wait for the last piece; raises what ended the association."""
+        while not self.is_complete:
+            if self._error is not None:
+                raise self._error
+            await self._arrival()

@@ -1,0 +1,62 @@
+"""Opening an association: DNS, TCP, TLS and ACSE under one deadline. Used by connect() and by C-MOVE."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl as ssl_module
+
+from aiodimse.aio.clock import Clock
+from aiodimse.aio.connection import Connection, Observer
+from aiodimse.config import Limits, Timeouts
+from aiodimse.errors import AssociationAborted, AssociationTimeout
+from aiodimse.pdu import AssociateRQ
+
+
+async def open_association(
+    host: str,
+    port: int,
+    rq: AssociateRQ,
+    observer: Observer,
+    *,
+    limits: Limits,
+    timeouts: Timeouts,
+    clock: Clock,
+    ssl: ssl_module.SSLContext | None = None,
+) -> Connection:
+    """Connect, propose, and wait for the peer's answer.
+
+    Raises AssociationRejected, AssociationAborted, AssociationTimeout with phase connect or negotiation, and OSError
+    where the address does not resolve or the connection is refused. A cancelled or failed call leaves no socket.
+    """
+    connection = Connection("requestor", observer, limits=limits, timeouts=timeouts, clock=clock)
+    connection.engine.associate(rq, clock.now())
+    phase = "connect"
+
+    def late() -> AssociationTimeout:
+        what = "did not answer the A-ASSOCIATE-RQ" if phase == "negotiation" else "did not take the connection"
+        return AssociationTimeout(phase, f"{host}:{port} {what} within {timeouts.connect} s")
+
+    loop = asyncio.get_running_loop()
+    try:
+        async with clock.deadline(clock.after(timeouts.connect), late):
+            await loop.create_connection(
+                lambda: connection.wire,
+                host,
+                port,
+                ssl=ssl,
+                server_hostname=host if ssl is not None else None,
+                ssl_handshake_timeout=timeouts.tls_handshake if ssl is not None else None,
+            )
+            phase = "negotiation"
+            await asyncio.shield(connection.established)
+    except AssociationAborted as error:
+        if error.source is None:
+            raise AssociationAborted(
+                None, None, meaning=f"{host}:{port} closed the connection instead of answering the A-ASSOCIATE-RQ"
+            ) from error
+        raise
+    except BaseException:
+        if connection.wire.transport is not None:
+            connection.abort()
+        raise
+    return connection

@@ -1,0 +1,206 @@
+"""The transport end of one association: an asyncio.Protocol that reads, writes, waits for room and notices stalls."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from aiodimse.aio.clock import Clock, TimerHandle
+
+_TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux
+_WRITELINES = sys.version_info >= (3, 12)  # before, writelines joins everything
+
+
+class WireOwner(Protocol):
+    """Who listens to a Wire."""
+
+    def wire_connected(self) -> None: ...
+
+    def wire_received(self, data: bytes) -> None: ...
+
+    def wire_stalled(self) -> None: ...
+
+    def wire_closed(self, error: Exception | None) -> None: ...
+
+    def wire_lost(self) -> None: ...
+
+
+class Wire(asyncio.Protocol):
+    """Bytes to and from one transport connection."""
+
+    def __init__(self, owner: WireOwner, clock: Clock, *, write_stall: float | None, quick_ack: bool = True) -> None:
+        self._owner = owner
+        self._clock = clock
+        self._write_stall = write_stall
+        self._quick_ack = quick_ack
+        self.transport: asyncio.Transport | None = None
+        self.is_reading = True
+        self.can_write = False
+        """Whether the transport wants more bytes (PS3.8 says nothing about back-pressure; TCP does)."""
+        self._socket: Any = None
+        self._closed = False
+        self._room_waiters: deque[asyncio.Future[None]] = deque()
+        self._written = 0  # bytes given to the transport since the start
+        self._stall_timer: TimerHandle | None = None
+        self._drained_at_arm = 0
+
+    # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport over; small messages must not wait for the acknowledgement of the last (Nagle)."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.can_write = True
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if self._quick_ack and _TCP_QUICKACK is not None:
+                self._socket = sock
+                sock.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
+        self._owner.wire_connected()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand the bytes up, and acknowledge them at once.
+
+        DCMTK and Orthanc write a PDU in two pieces with Nagle's algorithm on; the second waits for the
+        acknowledgement of the first, which Linux delays by 44 ms unless TCP_QUICKACK is set anew after every read.
+        """
+        if self._socket is not None:
+            try:
+                self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
+            except OSError:
+                self._socket = None
+        self._owner.wire_received(data)
+
+    def eof_received(self) -> bool:
+        """The peer has closed its side: for DICOM that is the end of the transport connection (Evt17)."""
+        self._close(None)
+        transport = self.transport
+        if transport is not None and transport.get_write_buffer_size():
+            transport.abort()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The transport is gone; no more calls follow."""
+        self._close(error)
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+        self._socket = None
+        self._owner.wire_lost()
+
+    def _close(self, error: Exception | None) -> None:
+        if not self._closed:
+            self._closed = True
+            self.can_write = False
+            self._owner.wire_closed(error)
+            self._wake()
+
+    def pause_writing(self) -> None:
+        """The transport holds as much as it wants to."""
+        self.can_write = False
+
+    def resume_writing(self) -> None:
+        """The transport has room again."""
+        self.can_write = not self._closed
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._room_waiters:
+            waiter = self._room_waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # --- for the connection -------------------------------------------------------------------------------------------
+
+    def write(self, buffers: Sequence[bytes | memoryview]) -> None:
+        """Give buffers to the transport."""
+        transport = self.transport
+        if transport is None or self._closed:
+            return
+        if len(buffers) == 1:
+            self._written += len(buffers[0])
+            transport.write(buffers[0])
+        else:
+            self._written += sum(map(len, buffers))
+            if _WRITELINES:
+                transport.writelines(buffers)
+            else:
+                for buffer in buffers:
+                    transport.write(buffer)
+        if self._stall_timer is None and self._write_stall is not None and transport.get_write_buffer_size():
+            self._watch(transport, self._write_stall)
+
+    @property
+    def peer_address(self) -> tuple[str, int] | None:
+        """IP address and port of the peer; None where the transport has none."""
+        name = self.transport.get_extra_info("peername") if self.transport is not None else None
+        return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) >= 2 else None
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        return self.transport.get_write_buffer_size() if self.transport is not None else 0
+
+    async def room(self) -> None:
+        """Wait until the transport wants bytes, or is gone; a cancelled wait changes nothing."""
+        while not self.can_write and not self._closed:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._room_waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                if not waiter.done() or waiter.cancelled():
+                    self._room_waiters = deque(w for w in self._room_waiters if w is not waiter)
+
+    def pause_reading(self) -> None:
+        """Stop reading; TCP tells the peer."""
+        if self.is_reading and self.transport is not None and not self.transport.is_closing():
+            self.is_reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if not self.is_reading and self.transport is not None and not self.transport.is_closing():
+            self.is_reading = True
+            self.transport.resume_reading()
+
+    def finish(self) -> None:
+        """Send FIN after what is written, and go on reading; TLS has no half-close and is closed."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if transport.can_write_eof():
+            transport.write_eof()
+            self.resume_reading()
+        else:
+            transport.close()
+
+    def drop(self) -> None:
+        """Close now; what is not written yet is lost."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    # --- stalls -------------------------------------------------------------------------------------------------------
+
+    def _watch(self, transport: asyncio.Transport, stall: float) -> None:
+        self._drained_at_arm = self._written - transport.get_write_buffer_size()
+        self._stall_timer = self._clock.call_at(self._clock.now() + stall, self._check_stall)
+
+    def _check_stall(self) -> None:
+        self._stall_timer = None
+        transport = self.transport
+        if self._closed or transport is None or self._write_stall is None:
+            return
+        waiting = transport.get_write_buffer_size()
+        if not waiting:
+            return
+        if self._written - waiting > self._drained_at_arm:
+            self._watch(transport, self._write_stall)
+        else:
+            self._owner.wire_stalled()

@@ -1,0 +1,355 @@
+"""Who awaits what: message IDs, open operations in both directions, the operations window, C-CANCEL.
+
+PS3.7 9.1 and 10.1 (operations and notifications), 9.3 and 10.3 (protocol), D.3.3.3 (asynchronous operations window).
+One router serves one association; it joins no bytes and knows no association: contexts are handed in as values.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiodimse.config import Limits
+from aiodimse.dimse.fragments import Command, Data
+from aiodimse.dimse.messages import (
+    CCancelRQ,
+    CFindRQ,
+    CFindRSP,
+    CGetRQ,
+    CMoveRQ,
+    CStoreRQ,
+    Message,
+    NEventReportRQ,
+    Request,
+    Response,
+    UnknownRequest,
+)
+from aiodimse.errors import LocalProtocolError, RemoteProtocolError
+from aiodimse.pdu import AcceptedContext
+from aiodimse.standard import sop_class
+
+PENDING = frozenset((0xFF00, 0xFF01))
+"""The statuses after which more responses follow (PS3.7 C.1.3)."""
+
+_MANY_RESPONSES = (CFindRQ, CGetRQ, CMoveRQ)
+_COMMAND_DATA_SET_TYPE, _MOVE_DESTINATION = 0x00000800, 0x00000600
+
+SOP_CLASS_NOT_SUPPORTED, DUPLICATE_INVOCATION, UNRECOGNIZED_OPERATION = 0x0122, 0x0210, 0x0211
+MISTYPED_ARGUMENT, RESOURCE_LIMITATION = 0x0212, 0x0213
+# What a request is told when there is no place for it, or its Identifier is too large: (no place, too large).
+_OUT_OF_RESOURCES: dict[int, tuple[int, int]] = {
+    CStoreRQ.command_field: (0xA700, 0xA700),
+    CFindRQ.command_field: (0xA700, 0xA700),
+    CGetRQ.command_field: (0xA702, 0xA701),
+    CMoveRQ.command_field: (0xA702, 0xA701),
+}
+
+
+@dataclass(slots=True, eq=False)
+class Invoked:
+    """An operation that we asked the peer for; open until its final response."""
+
+    message_id: int
+    context_id: int
+    request: Request
+    is_open: bool = True
+    cancel_sent: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Performed:
+    """An operation that the peer asked us for; open until our final response."""
+
+    message_id: int
+    context: AcceptedContext
+    request: Request
+    waiting: bool
+    """Beyond the operations window: not to be run before Runnable."""
+    is_open: bool = True
+    is_cancelled: bool = False
+
+
+# --- what climbs ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class RequestReceived:
+    """A request is admitted. data: its whole data set, joined; None for C-STORE, whose data set follows in pieces."""
+
+    operation: Performed
+    data: bytes | None
+
+
+@dataclass(slots=True)
+class DatasetReceived:
+    """A piece of the data set of the C-STORE request that was received last."""
+
+    operation: Performed
+    data: bytes | memoryview
+    is_last: bool
+
+
+@dataclass(slots=True)
+class RequestRefused:
+    """A request that gets this answer and no handler; its data set has been read and dropped."""
+
+    context_id: int
+    response: Response
+
+
+@dataclass(slots=True)
+class ResponseReceived:
+    """A response to an operation of ours, with its whole data set."""
+
+    operation: Invoked
+    response: Response
+    data: bytes | None
+    is_final: bool
+
+
+@dataclass(slots=True)
+class CancelReceived:
+    """The peer wants this operation to end (C-CANCEL, PS3.7 9.3.2.3)."""
+
+    operation: Performed
+
+
+@dataclass(slots=True)
+class Runnable:
+    """A request that waited for a place in the window has one."""
+
+    operation: Performed
+
+
+@dataclass(slots=True)
+class ResponseDropped:
+    """A response that nobody awaits and that known peers send; worth a line in the log."""
+
+    response: Response
+
+
+RouterEvent = (
+    RequestReceived | DatasetReceived | RequestRefused | ResponseReceived | CancelReceived | Runnable | ResponseDropped
+)
+
+
+class Router:
+    """The open operations of one association."""
+
+    def __init__(
+        self,
+        contexts: Mapping[int, AcceptedContext],
+        *,
+        invoked_window: int,
+        performed_window: int,
+        limits: Limits,
+        events: deque[Any],
+    ) -> None:
+        self.invoked: dict[int, Invoked] = {}
+        self.performed: dict[int, Performed] = {}
+        self._events = events  # the engine's queue, in which the order of all floors is kept
+        self._contexts = contexts
+        # PS3.7 D.3.3.3: 0 is unlimited; nothing here is.
+        self.invoked_window = min(invoked_window or limits.operations, limits.operations)
+        self.performed_window = min(performed_window or limits.operations, limits.operations)
+        self._limits = limits
+        self._last_id = 0
+        self._queue: deque[Performed] = deque()
+        self._message: Request | Response | None = None  # whose data set is coming
+        self._target: Performed | Invoked | RequestRefused | None = None  # None: dropped
+        self._pieces: list[bytes | memoryview] = []
+        self._joined = 0
+        # Repository Query finals of 0xB001: pynetdicom 3.0 providers send a further 0000 after them.
+        self._ended_by_b001: deque[int] = deque(maxlen=16)
+
+    # --- as invoker ---------------------------------------------------------------------------------------------------
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the window has a place for one more operation of ours."""
+        return len(self.invoked) < self.invoked_window
+
+    def invoke(self, context_id: int, request: Request) -> Invoked:
+        """Give the request a message ID, free and in turn (PS3.7 9.1: unique among open operations), and open it."""
+        if not self.has_room:
+            raise LocalProtocolError(f"the operations window of {self.invoked_window} is full")
+        message_id = self._last_id
+        while True:
+            message_id = message_id % 65535 + 1
+            if message_id not in self.invoked:
+                break
+        self._last_id = request.message_id = message_id
+        operation = self.invoked[message_id] = Invoked(message_id, context_id, request)
+        return operation
+
+    def cancel(self, operation: Invoked) -> CCancelRQ | None:
+        """The C-CANCEL-RQ to send; None where the operation has ended, cannot be cancelled, or was told already."""
+        if not operation.is_open or operation.cancel_sent or not isinstance(operation.request, _MANY_RESPONSES):
+            return None
+        operation.cancel_sent = True
+        return CCancelRQ(message_id_being_responded_to=operation.message_id)
+
+    # --- as performer -------------------------------------------------------------------------------------------------
+
+    def respond(self, operation: Performed, response: Response) -> bool:
+        """Account for a response about to be sent; True if it was the final one. Raises after the final one."""
+        if not operation.is_open:
+            raise LocalProtocolError(f"message {operation.message_id} has had its final response")
+        if response.status in PENDING and isinstance(operation.request, _MANY_RESPONSES):
+            return False
+        operation.is_open = False
+        del self.performed[operation.message_id]
+        if operation.waiting:
+            self._queue.remove(operation)
+        elif self._queue:
+            runnable = self._queue.popleft()
+            runnable.waiting = False
+            self._events.append(Runnable(runnable))
+        return True
+
+    # --- what the peer says -------------------------------------------------------------------------------------------
+
+    def receive(self, arrived: Command | Data) -> None:
+        """Route a command set or a piece of a data set; raises RemoteProtocolError for what cannot be answered."""
+        if type(arrived) is Data:
+            self._receive_data(arrived)
+            return
+        assert isinstance(arrived, Command)
+        message = arrived.message
+        if isinstance(message, Response):
+            self._receive_response(message)
+        elif type(message) is CCancelRQ:
+            operation = self.performed.get(message.message_id_being_responded_to)
+            if operation is not None and not operation.is_cancelled:
+                operation.is_cancelled = True
+                self._events.append(CancelReceived(operation))
+            self._expect_data(message, None)
+        else:
+            assert isinstance(message, Request)
+            self._receive_request(arrived.context_id, message)
+
+    def _receive_response(self, response: Response) -> None:
+        message_id = response.message_id_being_responded_to
+        operation = self.invoked.get(message_id)
+        if operation is None:
+            if message_id in self._ended_by_b001 and type(response) is CFindRSP and response.status == 0:
+                self._ended_by_b001.remove(message_id)
+                self._expect_data(response, None)
+                self._events.append(ResponseDropped(response))
+                return
+            raise RemoteProtocolError(f"a {response.name} to message {message_id}, which is not open", reason=2)
+        if response.command_field != operation.request.command_field | 0x8000:
+            raise RemoteProtocolError(f"a {response.name} to a {operation.request.name}", reason=2)
+        if response.has_data_set:
+            self._expect_data(response, operation)
+        else:
+            self._response_complete(operation, response, None)
+
+    def _response_complete(self, operation: Invoked, response: Response, data: bytes | None) -> None:
+        is_final = response.status not in PENDING or not isinstance(operation.request, _MANY_RESPONSES)
+        if is_final:
+            operation.is_open = False
+            del self.invoked[operation.message_id]
+            if response.status == 0xB001 and operation.request.sop_class_uid == sop_class.RepositoryQuery:
+                self._ended_by_b001.append(operation.message_id)
+        self._events.append(ResponseReceived(operation, response, data, is_final))
+
+    def _receive_request(self, context_id: int, request: Request) -> None:
+        context = self._contexts[context_id]
+        if refusal := self._refusal(context, request):
+            status, offending, comment = refusal
+            response = request.response(status)
+            response.error_comment = comment
+            if offending is not None:
+                response.offending_element = (offending,)
+            refused = RequestRefused(context_id, response)
+            if request.has_data_set:
+                self._expect_data(request, refused)
+            else:
+                self._events.append(refused)
+            return
+        operation = Performed(request.message_id, context, request, self._running >= self.performed_window)
+        self.performed[request.message_id] = operation
+        if operation.waiting:
+            self._queue.append(operation)
+        if type(request) is CStoreRQ:
+            self._expect_data(request, operation)
+            self._events.append(RequestReceived(operation, None))
+        elif request.has_data_set:
+            self._expect_data(request, operation)
+        else:
+            self._events.append(RequestReceived(operation, None))
+
+    @property
+    def _running(self) -> int:
+        return len(self.performed) - len(self._queue)
+
+    def _refusal(self, context: AcceptedContext, request: Request) -> tuple[int, int | None, str] | None:
+        """The status, offending element and comment of a request that no handler shall see (design: section 4)."""
+        uid = request.sop_class_uid
+        if request.message_id in self.performed:
+            return DUPLICATE_INVOCATION, None, f"message ID {request.message_id} is in use"
+        if type(request) is UnknownRequest:
+            return UNRECOGNIZED_OPERATION, None, f"command field {request.command_field:04X} is not known"
+        row = sop_class.lookup(context.abstract_syntax)
+        is_composite = request.name.startswith("C-")
+        carried = (context.abstract_syntax,) if is_composite or row is None else (row, *row.carries)
+        if uid not in carried:
+            return SOP_CLASS_NOT_SUPPORTED, None, "not the SOP class of its presentation context"
+        if row is not None and request.service not in row.commands:
+            return UNRECOGNIZED_OPERATION, None, f"{request.service} is not a service of this SOP class"
+        # PS3.7 D.3.3.4: who may invoke. Notifications go from the SCP to the SCU, operations the other way.
+        if not (context.scu if type(request) is NEventReportRQ else context.scp):
+            return SOP_CLASS_NOT_SUPPORTED, None, "the roles negotiated for this SOP class do not allow it"
+        if isinstance(request, (*_MANY_RESPONSES, CStoreRQ)) and not request.has_data_set:
+            return MISTYPED_ARGUMENT, _COMMAND_DATA_SET_TYPE, "a data set is required"
+        if type(request) is CMoveRQ and not request.move_destination:
+            return MISTYPED_ARGUMENT, _MOVE_DESTINATION, "a move destination is required"
+        if self._running >= self.performed_window and len(self._queue) >= self._limits.waiting_requests:
+            status, _ = _OUT_OF_RESOURCES.get(request.command_field, (RESOURCE_LIMITATION, RESOURCE_LIMITATION))
+            return status, None, "too many operations at once"
+        return None
+
+    # --- data sets ----------------------------------------------------------------------------------------------------
+
+    def _expect_data(self, message: Message, target: Performed | Invoked | RequestRefused | None) -> None:
+        if message.has_data_set:
+            self._message, self._target = message, target  # type: ignore[assignment]
+            self._pieces, self._joined = [], 0
+
+    def _receive_data(self, piece: Data) -> None:
+        target = self._target
+        if type(target) is Performed and type(target.request) is CStoreRQ:
+            self._events.append(DatasetReceived(target, piece.data, piece.is_last))
+        elif isinstance(target, (Performed, Invoked)):
+            self._joined += len(piece.data)
+            if self._joined > self._limits.identifier:
+                self._too_large(target)
+            else:
+                self._pieces.append(piece.data)
+        if piece.is_last:
+            self._data_complete()
+
+    def _too_large(self, target: Performed | Invoked) -> None:
+        """Refuse a request whose data set we will not hold; a response as large ends the association."""
+        if isinstance(target, Invoked):
+            raise RemoteProtocolError(f"a data set over {self._limits.identifier} bytes in a response", reason=6)
+        _, status = _OUT_OF_RESOURCES.get(target.request.command_field, (RESOURCE_LIMITATION, RESOURCE_LIMITATION))
+        response = target.request.response(status)
+        response.error_comment = f"the data set is over {self._limits.identifier} bytes"
+        self._pieces = []
+        self._target = RequestRefused(target.context.context_id, response)
+        self.respond(target, response)
+
+    def _data_complete(self) -> None:
+        message, target, pieces = self._message, self._target, self._pieces
+        self._message, self._target, self._pieces = None, None, []
+        if isinstance(target, RequestRefused):
+            self._events.append(target)
+        elif isinstance(target, Invoked):
+            assert isinstance(message, Response)
+            self._response_complete(target, message, b"".join(pieces))
+        elif isinstance(target, Performed) and type(target.request) is not CStoreRQ:
+            self._events.append(RequestReceived(target, b"".join(pieces)))

@@ -1,0 +1,291 @@
+"""The landing between the sans-IO floors and the event loop: bytes in, events out; messages in, bytes out.
+
+Nothing here waits, opens or knows the time: the caller says `now` (seconds, monotonic) and asks for the next deadline.
+Receiving never raises: what is wrong with the peer's bytes is an event that the state table answers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from aiodimse.association import (
+    AcceptedConfirmation,
+    Machine,
+    MachineEvent,
+    Negotiated,
+    RequestedIndication,
+    Role,
+    settle,
+)
+from aiodimse.config import Limits, Timeouts
+from aiodimse.dimse import command
+from aiodimse.dimse.fragments import Fragmenter, Joiner
+from aiodimse.dimse.messages import Message, Request, Response
+from aiodimse.dimse.router import Invoked, Performed, Router, RouterEvent
+from aiodimse.errors import LocalProtocolError, RemoteProtocolError
+from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ, DataHeader, DataPiece, PDUReader
+
+Buffer = bytes | memoryview
+EngineEvent = MachineEvent | RouterEvent
+
+_JOIN_BELOW = 65536
+"""Buffers are joined into one write up to this many bytes; beyond it a copy costs more than a system call."""
+
+
+class Engine:
+    """One association, from the transport's bytes to DIMSE messages and back."""
+
+    def __init__(self, role: Role, *, limits: Limits, timeouts: Timeouts) -> None:
+        self.machine = Machine(role, timeouts=timeouts)
+        self.negotiated: Negotiated | None = None
+        self.fault: RemoteProtocolError | None = None
+        """What the peer did wrong, once it has."""
+        self._limits, self._timeouts = limits, timeouts
+        self._reader = PDUReader(limits)
+        self._joiner = Joiner(limits)
+        self._router: Router | None = None
+        self._events: deque[EngineEvent] = deque()
+        self._out: list[Buffer] = []
+        self._sending: Fragmenter | None = None
+        self._rq: AssociateRQ | None = None
+        self._pdu_deadline: float | None = None
+        self._paused_at: float | None = None
+
+    # --- bytes up -----------------------------------------------------------------------------------------------------
+
+    def transport_connected(self, now: float) -> None:
+        """The transport connection is open (Evt2 or Evt5)."""
+        self.machine.transport_connected(now)
+        self._collect()
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take what the transport read. data must be immutable: pieces of it are handed on as views."""
+        reader, machine = self._reader, self.machine
+        reader.feed(data)
+        begun = reader.begun
+        while (item := reader.next()) is not None:
+            if type(item) is DataPiece:
+                if machine.data_allowed_in:
+                    self._receive_piece(item, now)
+                continue
+            if isinstance(item, RemoteProtocolError):
+                self.fault = item
+            machine.receive(item, now)
+            if type(item) is not DataHeader:
+                self._collect()
+        if not reader.in_pdu:
+            self._pdu_deadline = None
+        elif self._timeouts.pdu is not None and (self._pdu_deadline is None or reader.begun != begun):
+            self._pdu_deadline = now + self._timeouts.pdu
+
+    def _receive_piece(self, piece: DataPiece, now: float) -> None:
+        router = self._router
+        assert router is not None
+        assert self.negotiated is not None
+        try:
+            if piece.context_id not in self.negotiated.contexts:
+                raise RemoteProtocolError(f"presentation context {piece.context_id} was not accepted", reason=6)
+            if (arrived := self._joiner.accept(piece)) is not None:
+                router.receive(arrived)
+        except RemoteProtocolError as error:
+            self.fault = error
+            self.machine.provider_abort(error.reason, now)
+            self._collect()
+
+    def transport_closed(self, now: float) -> None:
+        """The peer closed the transport connection, or it broke (Evt17)."""
+        self.machine.transport_closed(now)
+        self._collect()
+
+    def next_event(self) -> EngineEvent | None:
+        """The next thing that happened, in order; None when there is no more."""
+        return self._events.popleft() if self._events else None
+
+    def _collect(self) -> None:
+        machine = self.machine
+        self._out += machine.take_output()
+        while (event := machine.next_event()) is not None:
+            if isinstance(event, RequestedIndication):
+                self._rq = event.rq
+            elif isinstance(event, AcceptedConfirmation):
+                assert self._rq is not None
+                self._settle(self._rq, event.ac)
+            self._events.append(event)
+
+    def _settle(self, rq: AssociateRQ, ac: AssociateAC) -> None:
+        negotiated = self.negotiated = settle(rq, ac, self.machine.role)
+        self._router = Router(
+            negotiated.contexts,
+            invoked_window=negotiated.invoked_window,
+            performed_window=negotiated.performed_window,
+            limits=self._limits,
+            events=self._events,
+        )
+
+    # --- association primitives ---------------------------------------------------------------------------------------
+
+    def associate(self, rq: AssociateRQ, now: float) -> None:
+        """A-ASSOCIATE request: sent when the transport is connected."""
+        self._rq = rq
+        self.machine.associate(rq, now)
+        self._collect()
+
+    def accept(self, ac: AssociateAC, now: float) -> None:
+        """A-ASSOCIATE response, accepted."""
+        assert self._rq is not None
+        self.machine.accept(ac, now)
+        self._settle(self._rq, ac)
+        self._collect()
+
+    def reject(self, rj: AssociateRJ, now: float) -> None:
+        """A-ASSOCIATE response, rejected."""
+        self.machine.reject(rj, now)
+        self._collect()
+
+    def release(self, now: float) -> None:
+        """A-RELEASE request."""
+        self._no_message_half_sent()
+        self.machine.release(now)
+        self._collect()
+
+    def respond_release(self, now: float) -> None:
+        """A-RELEASE response."""
+        self._no_message_half_sent()
+        self.machine.respond_release(now)
+        self._collect()
+
+    def abort(self, now: float, source: int = 0, reason: int = 0) -> None:
+        """A-ABORT request, or nothing where there is nothing to abort any more."""
+        if self.machine.can_abort:
+            self._sending = None
+            self.machine.abort(now, source, reason)
+            self._collect()
+
+    # --- messages down ------------------------------------------------------------------------------------------------
+
+    @property
+    def router(self) -> Router:
+        """The open operations; LocalProtocolError before the association is established."""
+        if self._router is None:
+            raise LocalProtocolError("the association is not established")
+        return self._router
+
+    @property
+    def can_send(self) -> bool:
+        """Whether P-DATA may be sent (Sta6, or Sta8 by AR-7)."""
+        return self.machine.can_send_data
+
+    @property
+    def fragment_length(self) -> int:
+        """The most data that one P-DATA-TF of ours carries; always even."""
+        assert self.negotiated is not None
+        most = self._limits.max_send_pdu_length
+        return (min(self.negotiated.peer_max_length or most, most) - 6) & ~1
+
+    def send(self, context_id: int, message: Message, data: Buffer | None = None) -> None:
+        """Send one whole message; data is its data set."""
+        self.start_message(context_id, message, has_data_set=data is not None)
+        if data is not None:
+            self.send_piece(data)
+            self.finish_message()
+
+    def start_message(self, context_id: int, message: Message, *, has_data_set: bool) -> None:
+        """Send the command set; with a data set, its pieces follow and then finish_message."""
+        self._no_message_half_sent()
+        if not self.machine.can_send_data:
+            raise LocalProtocolError(f"no data can be sent in {self.machine.state.name}")
+        message.has_data_set = has_data_set
+        fragmenter = Fragmenter(self.fragment_length + 6, context_id)
+        self._out += fragmenter.command(command.encode(message))
+        if has_data_set:
+            self._sending = fragmenter
+
+    def send_piece(self, piece: Buffer) -> None:
+        """Send a piece of the data set, of any length."""
+        if self._sending is None:
+            raise LocalProtocolError("no message with a data set is being sent")
+        self._out += self._sending.feed(piece)
+
+    def finish_message(self) -> None:
+        """Send what is held back, flagged as the last fragment."""
+        if self._sending is None:
+            raise LocalProtocolError("no message with a data set is being sent")
+        self._out += self._sending.finish()
+        self._sending = None
+
+    @property
+    def is_mid_message(self) -> bool:
+        """A message is half sent: only the rest of it, or A-ABORT, may follow."""
+        return self._sending is not None
+
+    def invoke(self, context_id: int, request: Request) -> Invoked:
+        """Open an operation; the request is to be sent next."""
+        return self.router.invoke(context_id, request)
+
+    def respond(self, operation: Performed, response: Response, data: Buffer | None = None) -> None:
+        """Send a response, if its operation is still open; a final one closes the operation."""
+        if operation.is_open:
+            self.router.respond(operation, response)
+            self.send(operation.context.context_id, response, data)
+
+    def _no_message_half_sent(self) -> None:
+        if self._sending is not None:
+            raise LocalProtocolError("another message is half sent")
+
+    def data_to_send(self) -> Sequence[Buffer]:
+        """Everything to be written, in order, small buffers joined."""
+        out = self._out
+        if len(out) < 2:
+            self._out = []
+            return out
+        self._out = []
+        if sum(map(len, out)) <= _JOIN_BELOW:
+            return (b"".join(out),)
+        joined: list[Buffer] = []
+        small: list[Buffer] = []
+        size = 0
+        for buffer in out:
+            if size + len(buffer) > _JOIN_BELOW:
+                if small:
+                    joined.append(b"".join(small))
+                small, size = [], 0
+            if len(buffer) > _JOIN_BELOW:
+                joined.append(buffer)
+            else:
+                small.append(buffer)
+                size += len(buffer)
+        if small:
+            joined.append(b"".join(small))
+        return joined
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def pause(self, now: float) -> None:
+        """We stopped reading: deadlines on the peer stand still (design: section 5)."""
+        if self._paused_at is None:
+            self._paused_at = now
+
+    def resume(self, now: float) -> None:
+        """We read again."""
+        if self._paused_at is not None and self._pdu_deadline is not None:
+            self._pdu_deadline += now - self._paused_at
+        self._paused_at = None
+
+    def next_deadline(self) -> float | None:
+        """When handle_timeout wants to be called, at the earliest."""
+        deadline = self.machine.next_deadline()
+        pdu = self._pdu_deadline if self._paused_at is None else None
+        if pdu is None or deadline is None:
+            return pdu if deadline is None else deadline
+        return min(pdu, deadline)
+
+    def handle_timeout(self, now: float) -> None:
+        """Act on the deadlines that have passed; a stale call does nothing."""
+        pdu = self._pdu_deadline
+        if pdu is not None and self._paused_at is None and now >= pdu:
+            self._pdu_deadline = None
+            self.fault = RemoteProtocolError("a PDU was not completed in time", reason=0)
+            self.machine.provider_abort(0, now)
+        self.machine.handle_timeout(now)
+        self._collect()

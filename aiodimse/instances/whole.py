@@ -1,0 +1,34 @@
+"""Whole instances as pydicom has them: a Dataset with its file meta information."""
+
+from __future__ import annotations
+
+import os
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID
+
+from aiodimse.association import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from aiodimse.instances.dataset import decode_dataset
+from aiodimse.instances.part10 import PartTenReader
+
+
+def file_meta_dataset(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> FileMetaDataset:
+    """Group 0002 for an instance that came over the network, so that pydicom can save it (PS3.10 7.1)."""
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\0\1"
+    meta.MediaStorageSOPClassUID = UID(sop_class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
+    meta.TransferSyntaxUID = UID(transfer_syntax)
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    return meta
+
+
+def read_file(path: str | os.PathLike[str]) -> Dataset:
+    """The whole data set of a file. Raises NotDICOM, DatasetDecodeError and OSError."""
+    with PartTenReader(path) as reader:
+        head = reader.head
+        data = b"".join(reader.pieces(1 << 20))
+    dataset = decode_dataset(data, head.transfer_syntax)
+    dataset.file_meta = file_meta_dataset(head.sop_class_uid, head.sop_instance_uid, head.transfer_syntax)
+    return dataset

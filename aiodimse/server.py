@@ -1,0 +1,346 @@
+"""The roof, service class provider: Server, its handler decorators and hooks, and listening."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl as ssl_module
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, TypeVar
+
+from aiodimse.aio.acceptor import Doorkeeper, Guest
+from aiodimse.aio.clock import Clock
+from aiodimse.aio.connection import Incoming
+from aiodimse.association import (
+    NO_REASON_GIVEN,
+    Negotiated,
+    TitlePolicy,
+    answer,
+    check_titles,
+    narrow,
+)
+from aiodimse.config import Limits, Timeouts
+from aiodimse.errors import AssociationRejected, LocalProtocolError
+from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ, UserIdentityRequest, UserIdentityResponse
+from aiodimse.services.drive import describe
+from aiodimse.services.handlers import Decorator, Handlers
+from aiodimse.services.provider import Authorize, Provider
+from aiodimse.services.request import Peer
+
+_log = logging.getLogger("aiodimse.server")
+
+Hook = TypeVar("Hook", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class AssociationRequest:
+    """What an on_associate or authenticate hook sees of an association that is asked for."""
+
+    rq: AssociateRQ
+    address: tuple[str, int] | None
+    tls_certificate: Any = None
+
+    @property
+    def calling_ae_title(self) -> str:
+        """Who asks."""
+        return self.rq.calling_ae_title
+
+    @property
+    def called_ae_title(self) -> str:
+        """Who is asked."""
+        return self.rq.called_ae_title
+
+    @property
+    def user_identity(self) -> UserIdentityRequest | None:
+        """What the peer says of itself."""
+        return self.rq.user_information.user_identity
+
+
+class Server:
+    """Handlers, and the sockets on which they are served.
+
+    ae_title: who we are; another called AE title is rejected 1/1/7 unless accept_called allows it: True, a title,
+    several, or a function. accept_calling restricts callers (1/1/3). operations_window: how many operations at once a
+    peer may have open, where it asks for more than one. any_storage: SOP classes that are not known are stored by the
+    C-STORE handler that is registered for all.
+    """
+
+    def __init__(
+        self,
+        *,
+        ae_title: str = "AIODIMSE",
+        accept_called: TitlePolicy | None = None,
+        accept_calling: TitlePolicy | None = None,
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
+        operations_window: int | tuple[int, int] = 16,
+        any_storage: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        self.ae_title = ae_title
+        self.limits, self.timeouts, self.clock = limits or Limits(), timeouts or Timeouts(), clock or Clock()
+        self._accept_called, self._accept_calling = accept_called, accept_calling
+        window = operations_window
+        self._window = (window, window) if isinstance(window, int) else window
+        self._handlers = Handlers()
+        self._handlers.any_storage = any_storage
+        self._authorize: Authorize | None = None
+        self._authenticate: Callable[..., Awaitable[Any]] | None = None
+        self._on_associate: Callable[[AssociationRequest], Awaitable[Any]] | None = None
+        for service, name in _DECORATORS.items():
+            setattr(self, name, Decorator(self._handlers, service))
+
+    on_c_echo: Decorator
+    on_c_store: Decorator
+    on_c_find: Decorator
+    on_c_get: Decorator
+    on_c_move: Decorator
+    on_n_event_report: Decorator
+    on_n_get: Decorator
+    on_n_set: Decorator
+    on_n_action: Decorator
+    on_n_create: Decorator
+    on_n_delete: Decorator
+
+    # --- hooks --------------------------------------------------------------------------------------------------------
+
+    def authorize(self, hook: Hook) -> Hook:
+        """Decorate `async def authorize(request) -> bool`: may it run? Otherwise it is answered 0124."""
+        self._authorize = hook
+        return hook
+
+    def authenticate(self, hook: Hook) -> Hook:
+        """Decorate `async def authenticate(identity, request)` for user identity negotiation (PS3.7 D.3.3.7).
+
+        identity is None where the peer sent none. A false answer rejects; True accepts; bytes accept and are the server
+        response (Kerberos, SAML, JWT) where the peer asked for one. Secrets are not logged.
+        """
+        self._authenticate = hook
+        return hook
+
+    def on_associate(self, hook: Hook) -> Hook:
+        """Decorate `async def on_associate(request)`: None accepts; a collection of SOP class UIDs or presentation
+        context IDs accepts no more than those; raise AssociationRejected(result, source, reason) to reject."""
+        self._on_associate = hook
+        return hook
+
+    # --- for the floors below and the other half of the roof ----------------------------------------------------------
+
+    def provider(self, peer: Peer) -> Provider:
+        """What answers the requests of this peer."""
+        return Provider(self._handlers, peer, ae_title=self.ae_title, authorize=self._authorize)
+
+    def answer(self, rq: AssociateRQ, identity: UserIdentityResponse | None = None) -> AssociateAC | AssociateRJ:
+        """The answer to an A-ASSOCIATE-RQ, as far as no hook has a say."""
+        return answer(
+            rq,
+            self._handlers.offer(),
+            ae_title=self.ae_title,
+            accept_called=self._accept_called,
+            accept_calling=self._accept_calling,
+            limits=self.limits,
+            operations_window=self._window,
+            user_identity_response=identity,
+        )
+
+    @property
+    def has_hooks(self) -> bool:
+        """Whether an association has to wait for an answer of the application."""
+        return self._authenticate is not None or self._on_associate is not None
+
+    async def decide(self, request: AssociationRequest) -> AssociateAC | AssociateRJ:
+        """The answer to an A-ASSOCIATE-RQ, with the hooks. Raises what they raise but for AssociationRejected."""
+        rq = request.rq
+        rejected = check_titles(
+            rq, self.ae_title, accept_called=self._accept_called, accept_calling=self._accept_calling
+        )
+        if rejected is not None:
+            return rejected
+        response: UserIdentityResponse | None = None
+        try:
+            if self._authenticate is not None:
+                verdict = await self._authenticate(request.user_identity, request)
+                if verdict is None or verdict is False:
+                    return NO_REASON_GIVEN
+                response = UserIdentityResponse(verdict if isinstance(verdict, bytes) else b"")
+            ac = self.answer(rq, response)
+            if self._on_associate is not None and isinstance(ac, AssociateAC):
+                keep = await self._on_associate(request)
+                if keep is not None:
+                    ac = _narrowed(rq, ac, keep)
+        except AssociationRejected as error:
+            return AssociateRJ(error.result, error.source, error.reason)
+        return ac
+
+    # --- listening ----------------------------------------------------------------------------------------------------
+
+    def listen(
+        self,
+        host: str | None = None,
+        port: int = 0,
+        *,
+        ssl: ssl_module.SSLContext | None = None,
+        sock: socket.socket | None = None,
+        reuse_port: bool = False,
+    ) -> Listening:
+        """A listening socket, to be entered: `async with server.listen("127.0.0.1", 0) as listening`."""
+        return Listening(self, host, port, ssl=ssl, sock=sock, reuse_port=reuse_port)
+
+
+_DECORATORS = {
+    f"{kind}-{service}": f"on_{kind.lower()}_{service.lower().replace('-', '_')}"
+    for kind, services in (
+        ("C", ("ECHO", "STORE", "FIND", "GET", "MOVE")),
+        ("N", ("EVENT-REPORT", "GET", "SET", "ACTION", "CREATE", "DELETE")),
+    )
+    for service in services
+}
+
+
+def _narrowed(rq: AssociateRQ, ac: AssociateAC, keep: Collection[object]) -> AssociateAC:
+    if isinstance(keep, (str, bytes)) or not isinstance(keep, Collection):
+        raise TypeError("an on_associate hook returns None, or a collection of SOP class UIDs or context IDs")
+    return narrow(rq, ac, lambda context: context.context_id in keep or context.abstract_syntax in keep)
+
+
+class _Guest(Guest):
+    """One accepted connection."""
+
+    def __init__(self, server: Server, doorkeeper: Doorkeeper) -> None:
+        self._server, self._doorkeeper = server, doorkeeper
+        self._provider: Provider | None = None
+        self._identity: UserIdentityRequest | None = None
+
+    @property
+    def _address(self) -> tuple[str, int] | None:
+        return self.connection.wire.peer_address
+
+    def association_requested(self, rq: AssociateRQ) -> None:
+        """Answer at once, or when the hooks have been asked."""
+        address = self._address
+        rejected = self._doorkeeper.admit(self.connection, address[0] if address else "")
+        if rejected is not None:
+            self.connection.reject(rejected)
+        elif self._server.has_hooks:
+            self.connection.tasks.spawn(self._ask(rq), "aiodimse associate")
+        else:
+            self._reply(rq, self._server.answer(rq))
+
+    async def _ask(self, rq: AssociateRQ) -> None:
+        server, connection = self._server, self.connection
+        transport = connection.wire.transport
+        certificate = transport.get_extra_info("peercert") if transport is not None else None
+        request = AssociationRequest(rq, self._address, certificate)
+        clock, seconds = server.clock, server.timeouts.authenticate
+        reply: AssociateAC | AssociateRJ
+        try:
+            async with clock.deadline(clock.after(seconds), TimeoutError):
+                reply = await server.decide(request)
+        except TimeoutError:
+            _log.warning("the hooks took longer than %s s: rejecting", seconds)
+            reply = replace(NO_REASON_GIVEN, result=2)
+        except Exception as error:
+            _log.error("a hook raised %s: rejecting", describe(error))
+            reply = NO_REASON_GIVEN
+        if connection.error is None:
+            self._reply(rq, reply)
+
+    def _reply(self, rq: AssociateRQ, reply: AssociateAC | AssociateRJ) -> None:
+        if isinstance(reply, AssociateRJ):
+            _log.info("rejecting %s: %s", ascii(rq.calling_ae_title), reply)
+            self.connection.reject(reply)
+        else:
+            self._identity = rq.user_information.user_identity
+            self.connection.accept(reply)
+
+    def association_established(self, negotiated: Negotiated) -> None:
+        """Requests can come."""
+        transport = self.connection.wire.transport
+        certificate = transport.get_extra_info("peercert") if transport is not None else None
+        peer = Peer(self._address, negotiated, self._identity, certificate)
+        self._provider = self._server.provider(peer)
+        _log.info("association with %s at %s", ascii(negotiated.calling_ae_title), self._address)
+
+    def request_received(self, incoming: Incoming) -> None:
+        """Run it."""
+        assert self._provider is not None
+        self._provider.handle(incoming)
+
+    def association_ended(self, error: BaseException) -> None:
+        """Make place for another."""
+        self._doorkeeper.leave(self.connection)
+        _log.info("association with %s ended: %s", self._address, error)
+
+    def connection_lost(self) -> None:
+        """Nothing is left."""
+        self._doorkeeper.gone(self.connection)
+
+
+class Listening:
+    """A Server on a socket. Leaving drains: running operations end within Timeouts.server_drain, then are aborted; an
+    exception or a second cancellation aborts at once."""
+
+    def __init__(
+        self,
+        server: Server,
+        host: str | None,
+        port: int,
+        *,
+        ssl: ssl_module.SSLContext | None,
+        sock: socket.socket | None,
+        reuse_port: bool,
+    ) -> None:
+        self._server, self._host, self._port = server, host, port
+        self._ssl, self._sock, self._reuse_port = ssl, sock, reuse_port
+        self._doorkeeper: Doorkeeper | None = None
+        self._asyncio_server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Listening:
+        server = self._server
+        self._doorkeeper = Doorkeeper(
+            lambda doorkeeper: _Guest(server, doorkeeper),
+            limits=server.limits,
+            timeouts=server.timeouts,
+            clock=server.clock,
+        )
+        self._asyncio_server = await self._doorkeeper.listen(
+            self._host, self._port, ssl=self._ssl, sock=self._sock, reuse_port=self._reuse_port
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._asyncio_server is not None
+        assert self._doorkeeper is not None
+        self._asyncio_server.close()
+        if kind is None or issubclass(kind, asyncio.CancelledError):
+            await self._doorkeeper.drain()
+        else:
+            self._doorkeeper.abort()
+            await self._doorkeeper.wait_empty()
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The listening sockets."""
+        return tuple(self._asyncio_server.sockets) if self._asyncio_server is not None else ()
+
+    @property
+    def port(self) -> int:
+        """The port of the first socket; LocalProtocolError before it is open."""
+        if not self.sockets:
+            raise LocalProtocolError("not listening")
+        port: int = self.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def associations(self) -> int:
+        """Associations at this moment."""
+        return self._doorkeeper.associations if self._doorkeeper is not None else 0
+
+    async def serve_forever(self) -> None:
+        """Wait until cancelled."""
+        await asyncio.get_running_loop().create_future()

@@ -1,0 +1,83 @@
+"""Which presentation context carries what: pure functions over what was negotiated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from aiodimse.association import Negotiated, PresentationContext
+from aiodimse.errors import NoAcceptedContext
+from aiodimse.instances import can_transcode
+from aiodimse.pdu import AcceptedContext
+from aiodimse.standard import sop_class
+from aiodimse.standard.reason import context_result_meaning
+from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+LITTLE_ENDIAN_PAIR = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
+
+
+def answers_for(negotiated: Negotiated, uid: str) -> Mapping[str, str]:
+    """What the peer said to each context of this SOP class, in words."""
+    answers: dict[str, str] = {}
+    for context in negotiated.rq.contexts:
+        if context.abstract_syntax != uid:
+            continue
+        if context.context_id in negotiated.contexts:
+            answers[uid] = f"accepted with {negotiated.contexts[context.context_id].transfer_syntax}"
+        else:
+            _, result = negotiated.refused.get(context.context_id, (uid, None))
+            answers[uid] = "not answered" if result is None else context_result_meaning(result)
+    return answers or {uid: "not proposed"}
+
+
+def user_contexts(negotiated: Negotiated, uid: str) -> list[AcceptedContext]:
+    """The accepted contexts of this SOP class in which we may be the user, in the order of their proposal."""
+    return [c for c in negotiated.contexts.values() if c.scu and c.abstract_syntax == uid]
+
+
+def context_for(negotiated: Negotiated, uid: str) -> AcceptedContext:
+    """The context for an operation of this SOP class; raises NoAcceptedContext with the peer's answers."""
+    if found := user_contexts(negotiated, uid):
+        return found[0]
+    # A DIMSE-N operation may travel in the context of another SOP class (PS3.4 CC.1: UPS; H.4: print).
+    for context in negotiated.contexts.values():
+        row = sop_class.lookup(context.abstract_syntax)
+        if context.scu and row is not None and uid in row.carries:
+            return context
+    raise NoAcceptedContext(f"no accepted presentation context for {_name(uid)}", answers_for(negotiated, uid))
+
+
+def store_context(negotiated: Negotiated, uid: str, transfer_syntax: str) -> AcceptedContext:
+    """The context for a C-STORE: the stored transfer syntax if it was accepted, else one to re-encode in.
+
+    Explicit Big Endian and compressed objects go only as stored. Raises NoAcceptedContext.
+    """
+    found = user_contexts(negotiated, uid)
+    for context in found:
+        if context.transfer_syntax == transfer_syntax:
+            return context
+    for context in found:
+        if can_transcode(transfer_syntax, context.transfer_syntax):
+            return context
+    raise NoAcceptedContext(
+        f"no accepted presentation context for {_name(uid)} in transfer syntax {transfer_syntax}",
+        answers_for(negotiated, uid),
+    )
+
+
+def _name(uid: str) -> str:
+    row = sop_class.lookup(uid)
+    return f"{row.keyword} ({uid})" if row is not None else uid or "no SOP class"
+
+
+def contexts_for_instances(kinds: Iterable[tuple[str, str]]) -> list[PresentationContext]:
+    """One context per SOP class and stored transfer syntax, and the Little Endian pair beside each SOP class."""
+    contexts: dict[tuple[str, tuple[str, ...]], PresentationContext] = {}
+    for uid, transfer_syntax in kinds:
+        for syntaxes in ((transfer_syntax,), LITTLE_ENDIAN_PAIR):
+            if syntaxes[0] in LITTLE_ENDIAN_PAIR:
+                # the stored one first; the other of the pair as second choice
+                syntaxes = tuple(sorted(LITTLE_ENDIAN_PAIR, key=lambda s: s != syntaxes[0]))
+                if any(key[0] == uid and set(key[1]) == set(syntaxes) for key in contexts):
+                    continue
+            contexts.setdefault((uid, syntaxes), PresentationContext(uid, syntaxes))
+    return list(contexts.values())

@@ -1,0 +1,230 @@
+"""Running a handler: one task from its first step to its end, whatever the peer, the clock or the handler does.
+
+Cancellation has three sources and each ends differently (design: section 4). C-CANCEL: the handler is cancelled where
+it waits, its `finally` runs, FE00 follows. The association ends: the same, and nothing is written. A CancelledError
+that nobody here asked for is the handler's own failure - unless this very task is being cancelled, as at the end of a
+loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from aiodimse.aio.clock import TimerHandle
+from aiodimse.aio.connection import Incoming
+from aiodimse.errors import AiodimseError, DIMSEFailure
+from aiodimse.services.request import Request
+from aiodimse.services.yielded import Yielded
+
+_log = logging.getLogger("aiodimse.handler")
+
+_YIELD_EVERY = 32
+"""Responses written without a wait after which the event loop gets its turn: a C-CANCEL wants to be heard."""
+
+
+class Cancelled(AiodimseError):
+    """The peer sent C-CANCEL, and the handler has been told."""
+
+
+class HandlerEnded(AiodimseError):
+    """The handler has no more to yield."""
+
+
+class HandlerRaised(AiodimseError):
+    """The handler raised; the exception is the cause."""
+
+
+def describe(error: BaseException) -> str:
+    """The exception's type and where it came from, but not its text: that may hold patient data."""
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    if where is None:
+        return type(error).__name__
+    code = where.tb_frame.f_code
+    return f"{type(error).__name__} at {code.co_filename}:{where.tb_lineno} in {code.co_name}"
+
+
+def failure_of(error: HandlerRaised, status: int) -> Yielded:
+    """The final answer to what a handler raised: DIMSEFailure carries its own status."""
+    cause = error.__cause__
+    if not isinstance(cause, DIMSEFailure):
+        return Yielded(status)
+    fields: dict[str, Any] = {}
+    if cause.comment is not None:
+        fields["error_comment"] = cause.comment
+    if cause.offending_elements:
+        fields["offending_element"] = tuple(cause.offending_elements)
+    return Yielded(int(cause.status), None, fields)
+
+
+class Run:
+    """One call of a handler for one request."""
+
+    def __init__(self, incoming: Incoming, request: Request, give_up: Callable[[], Awaitable[None]] | None) -> None:
+        """give_up: sends the final response when the handler does not end in time after a C-CANCEL."""
+        self._incoming = incoming
+        self._request = request
+        self._give_up = give_up
+        self._iterator: AsyncIterator[Any] | None = None
+        self._in_handler = False
+        self._cancels = 0
+        """task.cancel() calls of ours that have not been taken back."""
+        self._ended = False
+        self._timer: TimerHandle | None = None
+        self._steps = 0
+        self._task: asyncio.Task[Any] | None = None
+
+    # --- from outside -------------------------------------------------------------------------------------------------
+
+    def _on_cancel(self) -> None:
+        connection = self._incoming.connection
+        if self._give_up is None or self._timer is not None:
+            return
+        when = connection.clock.now() + connection.timeouts.handler_close
+        self._timer = connection.clock.call_at(when, self._too_late)
+        self._interrupt()
+
+    def _on_end(self, error: BaseException) -> None:
+        if not self._ended:
+            self._ended = True
+            if self._task is not None and self._task is not asyncio.current_task():
+                self._cancels += 1
+                self._task.cancel()
+
+    def _interrupt(self) -> None:
+        if self._in_handler and self._task is not None and self._task is not asyncio.current_task():
+            self._cancels += 1
+            self._task.cancel()
+
+    def _too_late(self) -> None:
+        seconds = self._incoming.connection.timeouts.handler_close
+        if self._incoming.operation.is_open and self._give_up is not None:
+            _log.warning("the handler of %s did not end within %s s", self._request.message, seconds)
+            self._incoming.connection.tasks.spawn(self._finally_give_up(), "aiodimse give up")
+
+    async def _finally_give_up(self) -> None:
+        assert self._give_up is not None
+        await self._give_up()
+
+    # --- the one task -------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Run:
+        self._task = asyncio.current_task()
+        self._incoming.on_cancel = self._on_cancel
+        self._incoming.on_end = self._on_end
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        try:
+            await self.close()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._incoming.on_cancel = self._incoming.on_end = None
+            self._take_back()
+
+    def _take_back(self) -> None:
+        assert self._task is not None
+        while self._cancels:
+            self._cancels -= 1
+            self._task.uncancel()
+
+    async def _inside(self, awaitable: Awaitable[Any]) -> Any:
+        """Await code of the handler."""
+        assert self._task is not None
+        if self._ended:
+            if inspect.iscoroutine(awaitable):
+                awaitable.close()
+            raise asyncio.CancelledError
+        self._in_handler = True
+        try:
+            result = await awaitable
+        except asyncio.CancelledError as error:
+            if self._ended:
+                raise
+            if self._cancels:
+                self._take_back()
+                raise Cancelled from None
+            if self._task.cancelling():
+                raise  # the task itself: the loop is closing
+            raise HandlerRaised("a CancelledError that nobody asked for") from error
+        except StopAsyncIteration:
+            self._check_cancelled()
+            raise HandlerEnded from None
+        except Exception as error:
+            self._check_cancelled()
+            raise HandlerRaised(describe(error)) from error
+        finally:
+            self._in_handler = False
+        self._check_cancelled()
+        return result
+
+    def _check_cancelled(self) -> None:
+        """However the handler took its cancellation, what it gave then is dropped."""
+        if self._ended:
+            raise asyncio.CancelledError
+        if self._request.is_cancelled and self._give_up is not None:
+            self._take_back()
+            raise Cancelled
+
+    async def call(self, handler: Callable[[Any], Any]) -> Any:
+        """Call a handler that gives one answer: an async function."""
+        try:
+            result = handler(self._request)
+        except Exception as error:
+            raise HandlerRaised(describe(error)) from error
+        return await self._inside(result) if inspect.isawaitable(result) else result
+
+    async def begin(self, handler: Callable[[Any], Any]) -> None:
+        """Call a handler that yields; one that returns instead is taken to yield that once."""
+        try:
+            result = handler(self._request)
+        except Exception as error:
+            raise HandlerRaised(describe(error)) from error
+        if hasattr(result, "__aiter__"):
+            self._iterator = result.__aiter__()
+        else:
+            self._iterator = _once(result)
+
+    async def step(self) -> Any:
+        """The next thing that the handler yields. Raises HandlerEnded, HandlerRaised or Cancelled."""
+        assert self._iterator is not None
+        if self._request.is_cancelled:
+            raise Cancelled
+        self._steps += 1
+        if self._steps % _YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+            if self._request.is_cancelled:
+                raise Cancelled
+        return await self._inside(self._iterator.__anext__())
+
+    async def close(self) -> None:
+        """Let the handler's `finally` run; what goes wrong there is logged."""
+        iterator, self._iterator = self._iterator, None
+        close = getattr(iterator, "aclose", None)
+        if close is None:
+            return
+        self._in_handler = True
+        try:
+            await close()
+        except asyncio.CancelledError:
+            if not self._cancels:
+                raise
+        except BaseException as error:
+            _log.warning("closing the handler of %s: %s", self._request.message, describe(error))
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._in_handler = False
+
+
+async def _once(result: Any) -> AsyncIterator[Any]:
+    if inspect.isawaitable(result):
+        result = await result
+    if result is not None:
+        yield result

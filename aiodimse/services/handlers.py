@@ -1,0 +1,148 @@
+"""Which handler serves which SOP class, and what is therefore offered in negotiation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar, overload
+
+from aiodimse.association import Offer, Served
+from aiodimse.association.extended import Extended
+from aiodimse.errors import LocalProtocolError
+from aiodimse.standard import sop_class
+from aiodimse.standard.transfer_syntax import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+IDENTIFIER_SYNTAXES = tuple(
+    str(uid) for uid in (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
+)
+"""What is accepted by default for data sets that are decoded before their handler is called."""
+
+# What a decorator means without SOP classes, by service; for the others every SOP class that has the service.
+_DEFAULTS: dict[str, tuple[str, ...]] = {
+    "C-ECHO": (sop_class.Verification,),
+    "C-FIND": tuple(sop_class.QUERY_RETRIEVE_FIND),
+    "C-GET": tuple(sop_class.QUERY_RETRIEVE_GET),
+    "C-MOVE": tuple(sop_class.QUERY_RETRIEVE_MOVE),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One handler for one SOP class."""
+
+    handler: Callable[..., Any]
+    transfer_syntaxes: tuple[str, ...] | None
+    extended: Extended | None
+
+
+class Handlers:
+    """The handlers of a server, by DIMSE service and SOP class."""
+
+    def __init__(self) -> None:
+        self._by_service: dict[str, dict[str, Registration]] = {}
+        self._any_store: Registration | None = None
+        self.any_storage = False
+        """SOP classes that are storage, or not known at all, are served by the C-STORE handler for all."""
+
+    def register(
+        self,
+        service: str,
+        uids: Iterable[str],
+        handler: Callable[..., Any],
+        *,
+        transfer_syntaxes: Iterable[str] | None = None,
+        extended: Extended | None = None,
+    ) -> None:
+        """Register a handler; a later one for the same SOP class replaces it. Raises LocalProtocolError."""
+        if not callable(handler):
+            raise TypeError(f"a handler is an async function or async generator, not {type(handler).__name__}")
+        syntaxes = None if transfer_syntaxes is None else tuple(map(str, transfer_syntaxes))
+        if syntaxes is None and service != "C-STORE":
+            syntaxes = IDENTIFIER_SYNTAXES
+        registration = Registration(handler, syntaxes, extended)
+        wanted = tuple(uids)
+        if not wanted:
+            wanted = default_sop_classes(service)
+            if service == "C-STORE":
+                self._any_store = registration
+        for uid in wanted:
+            row = sop_class.lookup(uid)
+            if row is not None and service not in row.commands:
+                raise LocalProtocolError(f"{row.keyword} has no {service}, but {', '.join(sorted(row.commands))}")
+            self._by_service.setdefault(service, {})[str(uid)] = registration
+
+    def find(self, service: str, *uids: str) -> Registration | None:
+        """The handler for the first of these SOP classes that has one."""
+        of_service = self._by_service.get(service, {})
+        for uid in uids:
+            if (registration := of_service.get(uid)) is not None:
+                return registration
+        return self._any_store if service == "C-STORE" and self.any_storage else None
+
+    def offer(self) -> Offer:
+        """What is offered in negotiation: Verification, and what has a handler."""
+        served: dict[str, Served] = {str(sop_class.Verification): Served(IDENTIFIER_SYNTAXES)}
+        for of_service in self._by_service.values():
+            for uid, registration in of_service.items():
+                served[uid] = self._join(served.get(uid), registration)
+        for row in sop_class.known():  # contexts that carry other SOP classes (print: H.4, UPS: CC.1)
+            for uid in row.carries:
+                if uid in served:
+                    served.setdefault(str(row), served[uid])
+        return Offer(
+            served,
+            any_storage_as_scu="C-GET" in self._by_service,
+            unknown_storage=Served(self._any_store.transfer_syntaxes)
+            if self.any_storage and self._any_store is not None
+            else None,
+        )
+
+    @staticmethod
+    def _join(before: Served | None, registration: Registration) -> Served:
+        extended = registration.extended
+        if extended is None and before is not None:
+            extended = before.extended
+        return Served(registration.transfer_syntaxes, extended=extended)
+
+
+def default_sop_classes(service: str) -> tuple[str, ...]:
+    """The SOP classes that a decorator without any means."""
+    found = _DEFAULTS.get(service)
+    return found if found is not None else tuple(str(row) for row in sop_class.known() if service in row.commands)
+
+
+class Decorator:
+    """`@server.on_c_find`, `@server.on_c_find()`, `@server.on_c_find(uid, ...)`, `server.on_c_find(uid)(function)`."""
+
+    def __init__(self, handlers: Handlers, service: str) -> None:
+        self._handlers, self._service = handlers, service
+
+    @overload
+    def __call__(self, handler: Handler, /) -> Handler: ...
+
+    @overload
+    def __call__(
+        self, *uids: str, transfer_syntaxes: Iterable[str] | None = None, extended: Extended | None = None
+    ) -> Callable[[Handler], Handler]: ...
+
+    def __call__(
+        self, *uids: Any, transfer_syntaxes: Iterable[str] | None = None, extended: Extended | None = None
+    ) -> Any:
+        """Register a handler for these SOP classes, or for all that the service has."""
+        if len(uids) == 1 and not isinstance(uids[0], str) and callable(uids[0]):
+            self._handlers.register(self._service, (), uids[0])
+            return uids[0]
+
+        def decorate(handler: Handler) -> Handler:
+            self._handlers.register(
+                self._service, uids, handler, transfer_syntaxes=transfer_syntaxes, extended=extended
+            )
+            return handler
+
+        return decorate

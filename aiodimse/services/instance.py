@@ -1,0 +1,257 @@
+"""Composite SOP instances on their way: from a file or a data set to the peer, or from the peer to a consumer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TypeAlias
+
+from pydicom.dataset import Dataset
+
+from aiodimse import instances
+from aiodimse.aio.files import off_loop, pieces_off_loop
+from aiodimse.aio.inbox import Inbox
+from aiodimse.config import Limits
+from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
+from aiodimse.instances import FileHead
+
+Buffer = bytes | memoryview
+InstanceSource: TypeAlias = "str | os.PathLike[str] | Dataset | Instance"
+
+ONE_HOP = 1 << 20
+"""A save is one trip to the file pool up to this many bytes, and a batch of a longer one holds as many."""
+
+
+class Instance:
+    """A SOP instance whose bytes can be read once: sent, saved, streamed, decoded or discarded."""
+
+    def __init__(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> None:
+        self.sop_class_uid = sop_class_uid
+        self.sop_instance_uid = sop_instance_uid
+        self.transfer_syntax = transfer_syntax
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.sop_class_uid} {self.sop_instance_uid}>"
+
+    @staticmethod
+    async def open(path: str | os.PathLike[str]) -> Instance:
+        """The instance in a DICOM Part 10 file; only its file meta information is read. Raises NotDICOM, OSError."""
+        return FileInstance(await off_loop(instances.read_head, Path(path)))
+
+    @staticmethod
+    def from_dataset(dataset: Dataset) -> Instance:
+        """The instance that a pydicom Dataset holds; it is encoded in its own transfer syntax when it is sent."""
+        return DatasetInstance(dataset)
+
+    def stream(self) -> AsyncIterator[Buffer]:
+        """The encoded data set, piece by piece, in bounded memory."""
+        raise NotImplementedError
+
+    async def dataset(self) -> Dataset:
+        """The decoded data set, wholly in memory. Raises DatasetDecodeError."""
+        raise NotImplementedError
+
+    async def save(self, directory: str | os.PathLike[str], *, durable: bool = True) -> Path:
+        """Write a DICOM Part 10 file into the directory, the data set as it is, and return its path.
+
+        The name comes from the SOP Instance UID and cannot leave the directory. The file appears whole or not at all
+        (temporary file, fsync, rename, fsync of the directory); durable=False leaves the two fsync out. A file of the
+        same name is replaced. Raises OSError; a cancelled save leaves nothing behind.
+        """
+        writer: instances.PartTenWriter | None = None
+        batch: list[Buffer] = []
+        size = 0
+        try:
+            async for piece in self.stream():
+                batch.append(piece)
+                size += len(piece)
+                if size >= ONE_HOP:
+                    writer = await off_loop(self._write, writer, Path(directory), durable, batch)
+                    batch, size = [], 0
+            return await off_loop(self._finish, writer, Path(directory), durable, batch)
+        except BaseException:
+            if writer is not None:
+                await off_loop(writer.rollback)
+            raise
+
+    def _write(
+        self, writer: instances.PartTenWriter | None, directory: Path, durable: bool, batch: list[Buffer]
+    ) -> instances.PartTenWriter:
+        if writer is None:
+            writer = instances.PartTenWriter(
+                directory,
+                sop_class_uid=self.sop_class_uid,
+                sop_instance_uid=self.sop_instance_uid,
+                transfer_syntax=self.transfer_syntax,
+                source_ae_title=self._source_ae_title(),
+                durable=durable,
+            )
+        try:
+            writer.write(*batch)
+        except BaseException:
+            writer.rollback()
+            raise
+        return writer
+
+    def _finish(
+        self, writer: instances.PartTenWriter | None, directory: Path, durable: bool, batch: list[Buffer]
+    ) -> Path:
+        return self._write(writer, directory, durable, batch).commit()
+
+    def _source_ae_title(self) -> str | None:
+        return None
+
+    async def discard(self) -> None:
+        """Be done with it without reading it; the peer is told Success."""
+
+    async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
+        """The data set encoded in this transfer syntax: streamed where it is its own, else re-encoded in memory.
+
+        Raises DatasetEncodeError where that is no re-encoding between Implicit, Explicit and Deflated Little Endian.
+        """
+        if transfer_syntax == self.transfer_syntax:
+            return self.stream()
+        if not instances.can_transcode(self.transfer_syntax, transfer_syntax):
+            raise DatasetEncodeError(f"{self.transfer_syntax} is not re-encoded as {transfer_syntax}")
+        dataset = await self.dataset()
+        return await off_loop(instances.encode_dataset, dataset, transfer_syntax)
+
+
+class FileInstance(Instance):
+    """An instance in a file."""
+
+    def __init__(self, head: FileHead) -> None:
+        super().__init__(head.sop_class_uid, head.sop_instance_uid, head.transfer_syntax)
+        self.head = head
+
+    async def _stream(self) -> AsyncIterator[Buffer]:
+        pieces = pieces_off_loop(instances.open_pieces(self.head, 1 << 18))
+        try:
+            async for piece in pieces:
+                yield piece
+        finally:
+            await pieces.aclose()  # type: ignore[attr-defined]
+
+    def stream(self) -> AsyncIterator[Buffer]:
+        """The data set from the file, read off the event loop."""
+        return self._stream()
+
+    async def dataset(self) -> Dataset:
+        """The decoded data set of the file."""
+        return await off_loop(instances.read_file, self.head.path)
+
+
+class DatasetInstance(Instance):
+    """An instance in memory."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        uids = instances.dataset_uids(dataset)
+        super().__init__(*uids)
+        self._dataset = dataset
+
+    async def _stream(self) -> AsyncIterator[Buffer]:
+        yield await off_loop(instances.encode_stored, self._dataset)
+
+    def stream(self) -> AsyncIterator[Buffer]:
+        """The data set, encoded in its own transfer syntax in one piece."""
+        return self._stream()
+
+    async def dataset(self) -> Dataset:
+        """The data set that it was made from."""
+        return self._dataset
+
+
+class ArrivingInstance(Instance):
+    """An instance that a C-STORE request brings, perhaps still arriving. It can be read once."""
+
+    def __init__(
+        self,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax: str,
+        inbox: Inbox,
+        *,
+        limits: Limits,
+        source_ae_title: str | None = None,
+    ) -> None:
+        super().__init__(sop_class_uid, sop_instance_uid, transfer_syntax)
+        self._inbox = inbox
+        self._limits = limits
+        self._source = source_ae_title
+        self._decoded: Dataset | None = None
+        self.save_error: OSError | None = None
+        """Why a save failed: the peer is told Out of resources."""
+        self.decode_error: DatasetDecodeError | None = None
+        """Why dataset() failed."""
+
+    def _source_ae_title(self) -> str | None:
+        return self._source
+
+    @property
+    def is_consumed(self) -> bool:
+        """It has been saved, decoded, streamed to its end, or discarded."""
+        return self._inbox.consumed
+
+    async def _stream(self) -> AsyncIterator[Buffer]:
+        inbox = self._inbox
+        if inbox.touched:
+            raise RuntimeError("the data set of this instance has been read already")
+        while (piece := await inbox.get()) is not None:
+            yield piece
+
+    def stream(self) -> AsyncIterator[Buffer]:
+        """The data set as it arrives; reading slowly slows the peer down. RuntimeError the second time."""
+        return self._stream()
+
+    async def dataset(self) -> Dataset:
+        """The decoded data set with its file meta information; the second call returns the same one.
+
+        Raises DatasetDecodeError where it does not decode, or is over Limits.dataset_in_memory.
+        """
+        if self._decoded is not None:
+            return self._decoded
+        pieces: list[Buffer] = []
+        size = 0
+        async for piece in self.stream():
+            size += len(piece)
+            if size > self._limits.dataset_in_memory:
+                self.decode_error = DatasetDecodeError(f"the data set is over {self._limits.dataset_in_memory} bytes")
+                raise self.decode_error
+            pieces.append(piece)
+        data = b"".join(pieces)
+        try:
+            if size > ONE_HOP:
+                decoded = await off_loop(instances.decode_dataset, data, self.transfer_syntax, limits=self._limits)
+            else:
+                decoded = instances.decode_dataset(data, self.transfer_syntax, limits=self._limits)
+        except DatasetDecodeError as error:
+            self.decode_error = error
+            raise
+        decoded.file_meta = instances.file_meta_dataset(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax)
+        self._decoded = decoded
+        return decoded
+
+    async def save(self, directory: str | os.PathLike[str], *, durable: bool = True) -> Path:
+        """As Instance.save, the bytes as received; an OSError is remembered, and answered 0xA700."""
+        try:
+            return await super().save(directory, durable=durable)
+        except OSError as error:
+            self.save_error = error
+            raise
+
+    async def discard(self) -> None:
+        """Be done with it; what still comes is read and dropped."""
+        self._inbox.touched = self._inbox.consumed = True
+        self._inbox.drop()
+
+
+async def instance_of(source: InstanceSource) -> Instance:
+    """The Instance for what a caller hands over. Raises NotDICOM, OSError, TypeError, DatasetEncodeError."""
+    if isinstance(source, Instance):
+        return source
+    if isinstance(source, Dataset):
+        return DatasetInstance(source)
+    if isinstance(source, (str, os.PathLike)):
+        return await Instance.open(source)
+    raise TypeError(f"an instance is a path, a Dataset or an Instance, not {type(source).__name__}")

@@ -1,0 +1,174 @@
+"""Requests of one association, brought to their handlers: served? authorised? decoded? - and then one task each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from aiodimse.aio.connection import Incoming
+from aiodimse.dimse import messages
+from aiodimse.errors import AssociationError, DatasetDecodeError, DIMSEFailure
+from aiodimse.services import normalized, query, storage, suboperations, verification
+from aiodimse.services.drive import HandlerRaised, Run, describe, failure_of
+from aiodimse.services.handlers import Handlers, Registration
+from aiodimse.services.query import decode_identifier
+from aiodimse.services.request import (
+    EchoRequest,
+    FindRequest,
+    GetRequest,
+    MoveRequest,
+    NormalizedRequest,
+    Peer,
+    Request,
+    StoreRequest,
+)
+from aiodimse.services.yielded import CANCEL
+
+_log = logging.getLogger("aiodimse.provider")
+
+PROCESSING_FAILURE, SOP_CLASS_NOT_SUPPORTED, NOT_AUTHORISED, MISTYPED_ARGUMENT = 0x0110, 0x0122, 0x0124, 0x0212
+_RAISED: dict[type[messages.Request], int] = {
+    messages.CStoreRQ: 0xC211,
+    messages.CFindRQ: 0xC311,
+    messages.CGetRQ: 0xC411,
+    messages.CMoveRQ: 0xC511,
+}
+_NOT_DECODED: dict[type[messages.Request], int] = {
+    messages.CFindRQ: 0xC310,
+    messages.CGetRQ: 0xC410,
+    messages.CMoveRQ: 0xC510,
+}
+
+Authorize = Callable[[Request], Awaitable[bool]]
+
+
+class Provider:
+    """What an association does with the requests of its peer."""
+
+    def __init__(self, handlers: Handlers, peer: Peer, *, ae_title: str, authorize: Authorize | None = None) -> None:
+        self._handlers, self._peer, self._ae_title, self._authorize = handlers, peer, ae_title, authorize
+
+    def handle(self, incoming: Incoming) -> None:
+        """Start what the request asks for. A C-ECHO that nobody handles is answered without a task."""
+        message = incoming.operation.request
+        if type(message) is messages.CEchoRQ and self._authorize is None and self._find(message) is None:
+            if verification.answer(incoming):
+                return
+            work = incoming.respond(message.response(0x0000))
+        else:
+            work = self._serve(incoming)
+        incoming.connection.tasks.spawn(work, f"aiodimse {message.name} {message.message_id}")
+
+    def _find(self, message: messages.Request) -> Registration | None:
+        uid = message.sop_class_uid
+        related: tuple[str, ...] = ()
+        for item in self._peer.negotiated.rq.user_information.common_extended:
+            if item.sop_class_uid == uid:
+                related = item.related
+        return self._handlers.find(message.service, uid, *related)
+
+    async def _serve(self, incoming: Incoming) -> None:
+        """One task: everything from here to the final response, of which there is one whatever happens."""
+        try:
+            await self._bring(incoming)
+        except AssociationError:
+            pass  # it has ended: nobody is left to be answered
+        except Exception:
+            message = incoming.operation.request
+            _log.exception("%s failed in the library itself", message)
+            await incoming.respond(message.response(_RAISED.get(type(message), PROCESSING_FAILURE)))
+
+    async def _bring(self, incoming: Incoming) -> None:
+        message = incoming.operation.request
+        registration = self._find(message)
+        if registration is None and type(message) is not messages.CEchoRQ:
+            await self._refuse(incoming, SOP_CLASS_NOT_SUPPORTED, "not served here")
+            return
+        if incoming.operation.is_cancelled:
+            await self._answer_cancel(incoming)
+            return
+        task = asyncio.current_task()
+
+        def ended(error: BaseException) -> None:
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+
+        incoming.on_end = ended
+        try:
+            request = await self._request(incoming)
+        except DatasetDecodeError as error:
+            _log.warning("%s: its data set does not decode: %s", message, error)
+            status = _NOT_DECODED.get(type(message), MISTYPED_ARGUMENT)
+            await self._refuse(incoming, status, f"the data set does not decode: {error}")
+            return
+        if self._authorize is not None and not await self._is_authorised(incoming, request):
+            return
+        if incoming.operation.is_cancelled:
+            await self._answer_cancel(incoming)
+            return
+        if registration is None:
+            await incoming.respond(message.response(0x0000))
+            return
+        handler = registration.handler
+        if isinstance(request, FindRequest):
+            await query.provide(incoming, request, handler)
+        elif isinstance(request, GetRequest):
+            await suboperations.provide_get(incoming, request, handler)
+        elif isinstance(request, MoveRequest):
+            await suboperations.provide_move(incoming, request, handler, ae_title=self._ae_title)
+        elif isinstance(request, StoreRequest):
+            await storage.provide(incoming, request, handler)
+        else:
+            await normalized.provide(incoming, request, handler)
+
+    async def _request(self, incoming: Incoming) -> Request:
+        message, peer = incoming.operation.request, self._peer
+        if type(message) is messages.CStoreRQ:
+            return StoreRequest(incoming, peer)
+        if type(message) is messages.CEchoRQ:
+            return EchoRequest(incoming, peer)
+        dataset: Dataset | None = None
+        if incoming.data is not None:
+            dataset = await decode_identifier(incoming, incoming.operation.context.transfer_syntax)
+        kind = _IDENTIFIER_REQUESTS.get(type(message))
+        if kind is None:
+            return NormalizedRequest(incoming, peer, dataset)
+        assert dataset is not None
+        return kind(incoming, peer, dataset)
+
+    async def _is_authorised(self, incoming: Incoming, request: Request) -> bool:
+        """Ask the hook; where it says no or raises, answer."""
+        assert self._authorize is not None
+        async with Run(incoming, request, None) as run:
+            try:
+                if await run.call(self._authorize):
+                    return True
+                status, comment = NOT_AUTHORISED, None
+            except HandlerRaised as error:
+                failure = failure_of(error, NOT_AUTHORISED)
+                status, comment = failure.status, failure.fields.get("error_comment")
+                if not isinstance(error.__cause__, DIMSEFailure):
+                    _log.error("the authorize hook raised %s", describe(error.__cause__ or error))
+        await self._refuse(incoming, status, comment)
+        return False
+
+    async def _refuse(self, incoming: Incoming, status: int, comment: str | None) -> None:
+        response = incoming.operation.request.response(status)
+        response.error_comment = comment
+        _log.info("refused: %s", response)
+        await incoming.respond(response)
+
+    async def _answer_cancel(self, incoming: Incoming) -> None:
+        """Cancelled before it was started: FE00 without calling the handler."""
+        await incoming.respond(incoming.operation.request.response(CANCEL))
+
+
+_IDENTIFIER_REQUESTS: dict[type[messages.Request], Any] = {
+    messages.CFindRQ: FindRequest,
+    messages.CGetRQ: GetRequest,
+    messages.CMoveRQ: MoveRequest,
+}

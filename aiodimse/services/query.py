@@ -1,0 +1,157 @@
+"""C-FIND, user and provider (PS3.4 C.4.1, PS3.7 9.1.2)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from aiodimse import instances
+from aiodimse.aio.connection import Connection, Incoming
+from aiodimse.aio.exchange import Exchange
+from aiodimse.aio.files import off_loop
+from aiodimse.dimse import messages
+from aiodimse.dimse.router import PENDING
+from aiodimse.errors import DatasetEncodeError, DIMSEFailure
+from aiodimse.pdu import AcceptedContext
+from aiodimse.services.contexts import context_for
+from aiodimse.services.drive import Cancelled, HandlerEnded, HandlerRaised, Run, failure_of
+from aiodimse.services.operation import Operation
+from aiodimse.services.request import FindRequest
+from aiodimse.services.response import EncodedDataset, Response, response_of, status_of
+from aiodimse.services.yielded import CANCEL, SUCCESS, InvalidYield, Yielded, read_yield
+from aiodimse.standard import service_class, sop_class
+
+_log = logging.getLogger("aiodimse.query")
+
+RAISED, NOT_ENCODED = 0xC311, 0xC312
+
+# --- user -------------------------------------------------------------------------------------------------------------
+
+
+class Find(Operation[Dataset]):
+    """A C-FIND of ours: async for gives the matches, pydicom Datasets."""
+
+    def __init__(
+        self, connection: Connection, identifier: Dataset | EncodedDataset, sop_class_uid: str, *, priority: int
+    ) -> None:
+        super().__init__(connection)
+        self._identifier, self._uid, self._priority = identifier, sop_class_uid, priority
+        self._context: AcceptedContext | None = None
+
+    async def _request(self) -> Exchange:
+        negotiated = self._connection.engine.negotiated
+        assert negotiated is not None
+        context = self._context = context_for(negotiated, self._uid)
+        request = messages.CFindRQ(message_id=0, affected_sop_class_uid=self._uid, priority=self._priority)
+        data = encode_identifier(self._identifier, context.transfer_syntax)
+        timeout = self._connection.timeouts.response
+        return await self._connection.invoke(context.context_id, request, data, timeout=timeout)
+
+    async def _take(self, response: messages.Response, data: bytes | None) -> Dataset | None:
+        assert self._context is not None
+        self.last_status = status_of(response.status, self._uid, "C-FIND")
+        if data is None:
+            return None
+        return instances.decode_dataset(data, self._context.transfer_syntax, limits=self._connection.limits)
+
+    def _final(self, response: messages.Response, data: bytes | None) -> Response:
+        assert self._exchange is not None
+        return response_of(self._exchange.operation.request, response)
+
+    async def collect(self, limit: int | None = None) -> list[Dataset]:
+        """All matches in a list; with a limit, at most so many: then the rest is cancelled.
+
+        Raises DIMSEFailure where the final status is a Failure.
+        """
+        matches: list[Dataset] = []
+        async with self:
+            if limit is not None and limit <= 0:
+                return matches
+            async for match in self:
+                matches.append(match)
+                if limit is not None and len(matches) >= limit:
+                    break
+        return matches
+
+
+def encode_identifier(identifier: Dataset | EncodedDataset, transfer_syntax: str) -> bytes:
+    """The identifier for the wire; raises DatasetEncodeError."""
+    if isinstance(identifier, EncodedDataset):
+        if identifier.transfer_syntax != transfer_syntax:
+            raise DatasetEncodeError(
+                f"encoded in {identifier.transfer_syntax}, but the presentation context has {transfer_syntax}"
+            )
+        return identifier.data
+    if not isinstance(identifier, Dataset):
+        raise DatasetEncodeError(f"an identifier is a Dataset or EncodedDataset, not {type(identifier).__name__}")
+    return instances.encode_dataset(identifier, transfer_syntax)
+
+
+# --- provider ---------------------------------------------------------------------------------------------------------
+
+
+async def provide(incoming: Incoming, request: FindRequest, handler: Callable[[Any], Any]) -> None:
+    """Run a C-FIND handler to its one final response."""
+    operation = incoming.operation
+
+    def response(status: int) -> messages.Response:
+        return request.message.response(status)
+
+    async def give_up() -> None:
+        await incoming.respond(response(CANCEL))
+
+    async with Run(incoming, request, give_up) as run:
+        try:
+            await run.begin(handler)
+            final = await _matches(incoming, request, run)
+        except Cancelled:
+            final = Yielded(CANCEL)
+        except HandlerEnded:
+            final = Yielded(SUCCESS)
+        except HandlerRaised as error:
+            final = failure_of(error, RAISED)
+            if not isinstance(error.__cause__, DIMSEFailure):
+                _log.error("the handler of %s raised %s", request.message, error)
+        except InvalidYield as error:
+            final = Yielded(error.status)
+            _log.error("the handler of %s yielded %s", request.message, error)
+        except DatasetEncodeError as error:
+            final = Yielded(NOT_ENCODED)
+            _log.error("a match of %s cannot be encoded: %s", request.message, error)
+        await run.close()  # FE00 follows the handler's finally
+        message = response(final.status)
+        final.apply(message)
+        if operation.is_open:
+            await incoming.respond(message)
+
+
+async def _matches(incoming: Incoming, request: FindRequest, run: Run) -> Yielded:
+    """Send the matches; the status that the handler ends with."""
+    transfer_syntax = request.context.transfer_syntax
+    row = sop_class.lookup(request.sop_class_uid)
+    one_match = row is not None and row.service_class is service_class.RELEVANT_PATIENT_INFORMATION_QUERY
+    sent = 0
+    while True:
+        yielded = read_yield(await run.step())
+        if yielded.status not in PENDING:
+            return yielded
+        if one_match and sent:
+            _log.warning("%s: more than one match for one patient (PS3.4 Q.2); the rest is not sent", request.message)
+            return Yielded(SUCCESS)
+        data = encode_identifier(yielded.payload, transfer_syntax)
+        message = request.message.response(yielded.status)
+        yielded.apply(message)
+        await incoming.respond(message, data)
+        sent += 1
+
+
+async def decode_identifier(incoming: Incoming, transfer_syntax: str) -> Dataset:
+    """The Identifier of a request, decoded before its handler is called; raises DatasetDecodeError."""
+    data = incoming.data or b""
+    limits = incoming.connection.limits
+    if len(data) > 65536:
+        return await off_loop(instances.decode_dataset, data, transfer_syntax, limits=limits)
+    return instances.decode_dataset(data, transfer_syntax, limits=limits)

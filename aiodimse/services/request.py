@@ -1,0 +1,174 @@
+"""Requests as handlers see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from aiodimse.aio.connection import Connection, Incoming
+from aiodimse.association import Negotiated
+from aiodimse.dimse import messages
+from aiodimse.pdu import AcceptedContext, UserIdentityRequest
+from aiodimse.services.instance import ArrivingInstance
+
+
+@dataclass(eq=False)
+class Peer:
+    """The association that a request came on."""
+
+    address: tuple[str, int] | None
+    """The peer's IP address and port; None where the transport has none."""
+    negotiated: Negotiated
+    user_identity: UserIdentityRequest | None = None
+    """What the peer said of itself, once authenticated."""
+    tls_certificate: Mapping[str, Any] | None = None
+    """The peer's certificate as ssl.SSLSocket.getpeercert() gives it."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """For the application: what it wants to keep while the association lives."""
+
+    @property
+    def calling_ae_title(self) -> str:
+        """Who asked for the association."""
+        return self.negotiated.calling_ae_title
+
+    @property
+    def called_ae_title(self) -> str:
+        """Who was asked."""
+        return self.negotiated.called_ae_title
+
+    @property
+    def contexts(self) -> tuple[AcceptedContext, ...]:
+        """The accepted presentation contexts."""
+        return tuple(self.negotiated.contexts.values())
+
+
+class Request:
+    """What every handler gets."""
+
+    def __init__(self, incoming: Incoming, peer: Peer) -> None:
+        self._incoming = incoming
+        self.message: messages.Request = incoming.operation.request
+        """The command set."""
+        self.association = peer
+        self.context: AcceptedContext = incoming.operation.context
+        self.sop_class_uid: str = self.message.sop_class_uid
+        """Affected or Requested SOP Class UID."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.message}>"
+
+    @property
+    def message_id(self) -> int:
+        """Message ID (0000,0110)."""
+        return self.message.message_id
+
+    @property
+    def priority(self) -> int:
+        """Priority (0000,0700): 0 medium, 1 high, 2 low; 0 where the service has none."""
+        return getattr(self.message, "priority", 0)
+
+    @property
+    def extended(self) -> Any:
+        """What extended negotiation settled for this SOP class; None where nothing was negotiated."""
+        return self.association.negotiated.extended.get(self.context.abstract_syntax)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """The peer has sent C-CANCEL."""
+        return self._incoming.operation.is_cancelled
+
+    @property
+    def connection(self) -> Connection:
+        """For this library's own services."""
+        return self._incoming.connection
+
+
+class EchoRequest(Request):
+    """A C-ECHO request."""
+
+
+class StoreRequest(Request, ArrivingInstance):
+    """A C-STORE request and the instance that it brings: save(), dataset(), stream() or discard() it."""
+
+    def __init__(self, incoming: Incoming, peer: Peer) -> None:
+        Request.__init__(self, incoming, peer)
+        assert incoming.inbox is not None
+        assert isinstance(self.message, messages.CStoreRQ)
+        ArrivingInstance.__init__(
+            self,
+            self.message.sop_class_uid,
+            self.message.affected_sop_instance_uid,
+            self.context.transfer_syntax,
+            incoming.inbox,
+            limits=incoming.connection.limits,
+            source_ae_title=peer.calling_ae_title,
+        )
+
+    @property
+    def move_originator_ae_title(self) -> str | None:
+        """Who asked for the C-MOVE that this belongs to; None where it belongs to none."""
+        assert isinstance(self.message, messages.CStoreRQ)
+        return self.message.move_originator_ae_title
+
+    @property
+    def move_originator_message_id(self) -> int | None:
+        """The Message ID of that C-MOVE."""
+        assert isinstance(self.message, messages.CStoreRQ)
+        return self.message.move_originator_message_id
+
+
+class IdentifierRequest(Request):
+    """A request whose data set is an Identifier, decoded before the handler is called."""
+
+    def __init__(self, incoming: Incoming, peer: Peer, identifier: Dataset) -> None:
+        super().__init__(incoming, peer)
+        self.identifier = identifier
+
+
+class FindRequest(IdentifierRequest):
+    """A C-FIND request."""
+
+
+class GetRequest(IdentifierRequest):
+    """A C-GET request."""
+
+
+class MoveRequest(IdentifierRequest):
+    """A C-MOVE request."""
+
+    @property
+    def move_destination(self) -> str:
+        """Move Destination (0000,0600): an AE title."""
+        assert isinstance(self.message, messages.CMoveRQ)
+        return self.message.move_destination
+
+
+class NormalizedRequest(Request):
+    """A DIMSE-N request. dataset is what came with it (modification list, attributes, action or event information)."""
+
+    def __init__(self, incoming: Incoming, peer: Peer, dataset: Dataset | None) -> None:
+        super().__init__(incoming, peer)
+        self.dataset = dataset
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """Affected or Requested SOP Instance UID; "" where an N-CREATE leaves it to the performer."""
+        return self.message.sop_instance_uid
+
+    @property
+    def attribute_identifier_list(self) -> tuple[int, ...]:
+        """The tags that an N-GET asks for; empty: all."""
+        return getattr(self.message, "attribute_identifier_list", None) or ()
+
+    @property
+    def action_type_id(self) -> int | None:
+        """Of an N-ACTION."""
+        return getattr(self.message, "action_type_id", None)
+
+    @property
+    def event_type_id(self) -> int | None:
+        """Of an N-EVENT-REPORT."""
+        return getattr(self.message, "event_type_id", None)

@@ -1,0 +1,212 @@
+"""C-GET and C-MOVE as their user (PS3.4 C.4.2, C.4.3; PS3.7 9.1.3, 9.1.4). The provider's side is suboperations.py."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+from pydicom.dataset import Dataset
+
+from aiodimse import instances
+from aiodimse.aio.connection import Connection, Incoming
+from aiodimse.aio.exchange import Exchange
+from aiodimse.dimse import messages
+from aiodimse.errors import DatasetDecodeError, LocalProtocolError
+from aiodimse.pdu import AcceptedContext
+from aiodimse.services.contexts import context_for
+from aiodimse.services.instance import ArrivingInstance
+from aiodimse.services.operation import Operation, T
+from aiodimse.services.query import encode_identifier
+from aiodimse.services.request import Peer, StoreRequest
+from aiodimse.services.response import EncodedDataset, Progress, Response, progress_of, response_of, status_of
+
+_log = logging.getLogger("aiodimse.retrieve")
+
+SUCCESS, PROCESSING_FAILURE, OUT_OF_RESOURCES = 0x0000, 0x0110, 0xA700
+
+
+class Retrieval(Operation[T]):
+    """What C-GET and C-MOVE have in common: counters."""
+
+    def __init__(
+        self, connection: Connection, identifier: Dataset | EncodedDataset, sop_class_uid: str, priority: int
+    ) -> None:
+        super().__init__(connection)
+        self._identifier, self._uid, self._priority = identifier, sop_class_uid, priority
+        self._context: AcceptedContext | None = None
+        self.progress: Progress | None = None
+        """The counters of the last response; None before the first that has some."""
+        self.failed_sop_instance_uids: tuple[str, ...] = ()
+        """Failed SOP Instance UID List (0008,0058) of the final response."""
+
+    def _make(self) -> messages.Request:
+        raise NotImplementedError
+
+    async def _request(self) -> Exchange:
+        negotiated = self._connection.engine.negotiated
+        assert negotiated is not None
+        context = self._context = context_for(negotiated, self._uid)
+        data = encode_identifier(self._identifier, context.transfer_syntax)
+        return await self._connection.invoke(context.context_id, self._make(), data, timeout=self._timeout())
+
+    def _timeout(self) -> float | None:
+        return self._connection.timeouts.response
+
+    def _note(self, response: messages.Response) -> None:
+        self.last_status = status_of(response.status, self._uid, response.service)
+        self.progress = progress_of(response)
+
+    def _final(self, response: messages.Response, data: bytes | None) -> Response:
+        assert self._exchange is not None
+        assert self._context is not None
+        self._note(response)
+        if data:
+            try:
+                dataset = instances.decode_dataset(data, self._context.transfer_syntax, limits=self._connection.limits)
+                self.failed_sop_instance_uids = failed_uids(dataset)
+            except DatasetDecodeError as error:
+                _log.warning("the data set of a final %s does not decode: %s", response.name, error)
+        return response_of(
+            self._exchange.operation.request, response, failed_sop_instance_uids=self.failed_sop_instance_uids
+        )
+
+
+def failed_uids(dataset: Dataset) -> tuple[str, ...]:
+    """Failed SOP Instance UID List (0008,0058); read from UI and from UN (PS3.5 6.2.2) alike."""
+    if "FailedSOPInstanceUIDList" not in dataset:
+        return ()
+    value = dataset["FailedSOPInstanceUIDList"].value
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace").rstrip("\0 ").split("\\")
+    if not value:
+        return ()
+    return (str(value),) if isinstance(value, str) else tuple(map(str, value))
+
+
+class Move(Retrieval[Progress]):
+    """A C-MOVE of ours: async for gives the Progress of each Pending response."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        identifier: Dataset | EncodedDataset,
+        sop_class_uid: str,
+        *,
+        destination: str,
+        priority: int,
+    ) -> None:
+        super().__init__(connection, identifier, sop_class_uid, priority)
+        self._destination = destination
+
+    def _make(self) -> messages.Request:
+        return messages.CMoveRQ(
+            message_id=0,
+            affected_sop_class_uid=self._uid,
+            move_destination=self._destination,
+            priority=self._priority,
+        )
+
+    def _timeout(self) -> float | None:
+        return self._connection.timeouts.move_response
+
+    async def _take(self, response: messages.Response, data: bytes | None) -> Progress | None:
+        self._note(response)
+        return self.progress
+
+
+class Get(Retrieval[ArrivingInstance]):
+    """A C-GET of ours: async for gives the instances as they arrive.
+
+    Each C-STORE sub-operation is answered when the loop comes back: 0x0000 if its instance was saved, decoded, streamed
+    to its end or discarded; else 0x0110. Leaving the loop answers the last one 0x0000 if it was consumed, else 0xA700.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        identifier: Dataset | EncodedDataset,
+        sop_class_uid: str,
+        *,
+        priority: int,
+        peer: Peer,
+    ) -> None:
+        super().__init__(connection, identifier, sop_class_uid, priority)
+        self._peer = peer
+        self._arrived: deque[Incoming] = deque()
+        self._current: tuple[Incoming, StoreRequest] | None = None
+        self.is_iterated = False
+        """Somebody takes the instances; otherwise a C-STORE handler of the association may."""
+
+    def _make(self) -> messages.Request:
+        return messages.CGetRQ(message_id=0, affected_sop_class_uid=self._uid, priority=self._priority)
+
+    # --- for the association ------------------------------------------------------------------------------------------
+
+    @property
+    def is_running(self) -> bool:
+        """C-STORE requests that come now are sub-operations of this."""
+        return self._exchange is not None and self._exchange.is_open
+
+    @property
+    def is_left(self) -> bool:
+        """Nobody takes the instances any more."""
+        return self._exchange is not None and self._exchange.is_left
+
+    def offer(self, incoming: Incoming) -> None:
+        """A sub-operation has arrived; it is taken in turn."""
+        assert self._exchange is not None
+        if self._exchange.is_left:
+            self._answer_later(incoming, OUT_OF_RESOURCES)
+            return
+        self._arrived.append(incoming)
+        self._exchange.renew()
+        self._exchange.wake()
+
+    def _answer_later(self, incoming: Incoming, status: int) -> None:
+        response = incoming.operation.request.response(status)
+        self._connection.tasks.spawn(incoming.respond(response), "aiodimse refuse sub-operation")
+
+    # --- for its user -------------------------------------------------------------------------------------------------
+
+    async def __anext__(self) -> ArrivingInstance:
+        self.is_iterated = True
+        return await super().__anext__()
+
+    async def _step(self) -> ArrivingInstance | None:
+        await self._settle_current()
+        await self.start()
+        assert self._exchange is not None
+        if self._exchange.is_left:
+            raise LocalProtocolError("this operation has been left")
+        await self._exchange.wait(lambda: bool(self._arrived))
+        if self._arrived:
+            incoming = self._arrived.popleft()
+            request = StoreRequest(incoming, self._peer)
+            self._current = incoming, request
+            return request
+        return await super()._step()
+
+    async def _settle_current(self) -> None:
+        """Answer the sub-operation whose instance the loop has had."""
+        if self._current is None:
+            return
+        incoming, instance = self._current
+        self._current = None
+        status = SUCCESS
+        if not instance.is_consumed:
+            status = PROCESSING_FAILURE
+            _log.warning("%s was not saved, read, or discarded: answered 0x%04X", instance.message, status)
+        await incoming.respond(incoming.operation.request.response(status))
+
+    async def _take(self, response: messages.Response, data: bytes | None) -> ArrivingInstance | None:
+        self._note(response)
+        return None
+
+    def _leave(self) -> None:
+        super()._leave()
+        if self._current is not None:
+            incoming, instance = self._current
+            self._current = None
+            self._answer_later(incoming, SUCCESS if instance.is_consumed else OUT_OF_RESOURCES)
+        while self._arrived:
+            self._answer_later(self._arrived.popleft(), OUT_OF_RESOURCES)

@@ -1,0 +1,102 @@
+"""What a handler may yield or return, read as a status and a payload (design: section 4)."""
+
+from __future__ import annotations
+
+import operator
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from aiodimse.dimse import messages
+from aiodimse.errors import AiodimseError
+from aiodimse.services.instance import Instance
+from aiodimse.services.response import EncodedDataset
+
+SUCCESS, CANCEL, PENDING = 0x0000, 0xFE00, 0xFF00
+NO_STATUS, INVALID_STATUS = 0xC001, 0xC002
+
+_PAYLOADS = (Dataset, EncodedDataset, Instance, str, os.PathLike)
+# The elements that a status Dataset may hold beside Status (0000,0900), and the field of the response for each.
+_STATUS_ELEMENTS = (
+    ("ErrorComment", "error_comment"),
+    ("ErrorID", "error_id"),
+    ("OffendingElement", "offending_element"),
+)
+
+
+class InvalidYield(AiodimseError):
+    """A handler yielded what cannot be sent; status is what the peer is told instead."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+@dataclass(slots=True)
+class Yielded:
+    """A status, further fields of the response, and what goes with it."""
+
+    status: int
+    payload: Any = None
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    def apply(self, response: messages.Response) -> None:
+        """Write the further fields into the response."""
+        for name, value in self.fields.items():
+            setattr(response, name, value)
+
+
+def as_int(value: object) -> int | None:
+    """The value as an int, by operator.index; a bool is none."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def has_status(dataset: Dataset) -> bool:
+    """Whether the Dataset holds Status (0000,0900)."""
+    return (0x0000, 0x0900) in dataset
+
+
+def read_status(value: object) -> Yielded:
+    """A status alone: int, Status, or Dataset with (0000,0900). Raises InvalidYield with C001 or C002."""
+    if isinstance(value, Dataset):
+        if not has_status(value):
+            raise InvalidYield(NO_STATUS, "a status Dataset without Status (0000,0900)")
+        code = as_int(value[0x0000, 0x0900].value)
+        fields = {}
+        for keyword, name in _STATUS_ELEMENTS:
+            if (element := value.get(keyword)) is not None:
+                fields[name] = _field(name, element)
+    else:
+        code, fields = as_int(value), {}
+    if code is None or not 0 <= code <= 0xFFFF:
+        raise InvalidYield(INVALID_STATUS, f"a status that is no int or Dataset: {type(value).__name__}")
+    return Yielded(code, None, fields)
+
+
+def _field(name: str, value: Any) -> Any:
+    if name == "offending_element":
+        tags = value if isinstance(value, (list, tuple)) or hasattr(value, "append") else (value,)
+        return tuple(int(tag) for tag in tags)
+    return str(value) if name == "error_comment" else int(value)
+
+
+def read_yield(value: object) -> Yielded:
+    """A (status, payload) pair, a bare payload (which means Pending), or a bare status."""
+    if isinstance(value, tuple):
+        if len(value) != 2:
+            raise InvalidYield(INVALID_STATUS, f"a tuple of {len(value)}")
+        yielded = read_status(value[0])
+        yielded.payload = value[1]
+        return yielded
+    if isinstance(value, Dataset) and has_status(value):
+        return read_status(value)
+    if isinstance(value, _PAYLOADS):
+        return Yielded(PENDING, value)
+    return read_status(value)
