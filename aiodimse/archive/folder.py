@@ -45,15 +45,16 @@ class ScanReport:
     """Files and folders that the system would not let us read."""
 
     def __str__(self) -> str:
-        parts = [f"{self.indexed} of {self.files} files indexed"]
+        indexed = f"{self.indexed} of {self.files} files indexed"
         skipped = (
-            (self.duplicates, "duplicates"),
+            (self.duplicates, "of an object seen before"),
             (self.not_dicom, "not DICOM"),
             (self.not_objects, "without the UIDs of an object"),
             (self.damaged, "damaged"),
             (self.unreadable, "unreadable"),
         )
-        return ", ".join(parts + [f"{count} {word}" for count, word in skipped if count])
+        words = ", ".join(f"{count} {word}" for count, word in skipped if count)
+        return f"{indexed}; skipped: {words}" if words else indexed
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:

@@ -50,6 +50,12 @@ MOVE: Mapping[str, Model] = {
     sop_class.CompositeInstanceRootRetrieveMove: COMPOSITE_INSTANCE,
 }
 
+# What we can do beyond the baseline, where a peer asks for it (C.5): see matching.Rules.
+QUERIES = aiodimse.ExtendedQuery(
+    relational=True, date_time=True, fuzzy_names=True, empty_value_matching=True, multiple_value_matching=True
+)
+RETRIEVALS = aiodimse.ExtendedRetrieve(relational=True)
+
 MAX_SUBOPERATIONS = 65535  # the counters of a C-GET and C-MOVE response are of VR US, PS3.7 9.3.3
 
 
@@ -75,23 +81,23 @@ def provide(
         path = await request.save(archive.directory, durable=durable)
         return await _index(archive, path)
 
-    @server.on_c_find(*FIND)
+    @server.on_c_find(*FIND, extended=QUERIES)
     async def find(request: Any) -> AsyncIterator[tuple[int, Dataset]]:
-        rules = Rules.negotiated(request.extended)
+        rules = Rules.negotiated(_agreed(request))
         query = _checked(lambda: find_query(request.identifier, FIND[request.sop_class_uid], rules))
         status = 0xFF01 if query.unsupported else 0xFF00  # C.4.1.1.4
         async with aclosing(archive.index.find(query)) as matches:
             async for match in matches:
                 yield status, response(query, match, ae_title=server.ae_title)
 
-    @server.on_c_get(*GET)
+    @server.on_c_get(*GET, extended=RETRIEVALS)
     async def get(request: Any) -> AsyncIterator[object]:
         paths = await _paths(archive, request, GET)
         yield len(paths)
         for path in paths:
             yield 0xFF00, path
 
-    @server.on_c_move(*MOVE)
+    @server.on_c_move(*MOVE, extended=RETRIEVALS)
     async def move(request: Any) -> AsyncIterator[object]:
         paths = await _paths(archive, request, MOVE)
         yield known.get(request.move_destination.strip())
@@ -120,12 +126,17 @@ async def _index(archive: Archive, path: Path) -> int | Dataset:
 
 async def _paths(archive: Archive, request: Any, models: Mapping[str, Model]) -> list[Path]:
     # The first byte of what was negotiated: Relational-retrieval (C.5.2.1, C.5.3.1).
-    relational = bytes(request.extended or b"")[:1] == b"\1"
+    relational = _agreed(request)[:1] == b"\1"
     query = _checked(lambda: retrieve_query(request.identifier, models[request.sop_class_uid], relational=relational))
     paths = await archive.index.paths(query)
     if len(paths) > MAX_SUBOPERATIONS:
         raise aiodimse.DIMSEFailure(0xA701, f"more than {MAX_SUBOPERATIONS} instances: ask for less at once")
     return paths
+
+
+def _agreed(request: Any) -> bytes:
+    """The service class application information that was agreed on; none is the baseline."""
+    return b"" if request.extended is None else bytes(request.extended)
 
 
 def _checked(check: Callable[[], Query]) -> Query:

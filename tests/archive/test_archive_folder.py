@@ -66,7 +66,8 @@ async def test_a_folder_of_all_sorts(tmp_path: Path, a_file: Callable[..., Path]
     )
     assert seen[-1] == archive.report
     assert str(archive.report) == (
-        "2 of 8 files indexed, 1 duplicates, 2 not DICOM, 2 without the UIDs of an object, 1 damaged, 2 unreadable"
+        "2 of 8 files indexed; skipped: 1 of an object seen before, 2 not DICOM, 2 without the UIDs of an object, "
+        "1 damaged, 2 unreadable"
     )
     assert await path_of(archive) == [tmp_path / "a" / "1.dcm"]
     assert await path_of(archive, "1.2.1.1.2") == [tmp_path / "a" / "b" / "no-extension"]

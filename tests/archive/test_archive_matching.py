@@ -55,6 +55,7 @@ def hit(vr: str, key: str, value: str, rules: Rules = BASELINE) -> bool:
         ("LO", "C*T*", "CHEST", True),
         ("LO", "C*T*", "CHES", False),
         ("LO", "a*", "ABC", False),
+        ("LT", "one?two", "one\ntwo", True),
         ("LT", "*line two*", "line one\nline two\n", True),
         ("CS", "M?", "MR", True),
         ("UI", "1.2.*", "1.2.3", False),

@@ -33,7 +33,7 @@ class Handlers:
         self.store = function
         return function
 
-    def _register(self, *sop_classes: str) -> Callable[[Any], Any]:
+    def _register(self, *sop_classes: str, extended: object) -> Callable[[Any], Any]:
         def decorate(function: Any) -> Any:
             self.by_sop_class.update(dict.fromkeys(sop_classes, function))
             return function

@@ -1,0 +1,142 @@
+"""An archive on a real Server, asked through connect, over loopback."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.data import get_charset_files, get_testdata_file
+
+import aiodimse
+from aiodimse import PresentationContext, sop_class
+from aiodimse.archive import Archive, provide
+
+FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+GET = sop_class.StudyRootQueryRetrieveInformationModelGet
+MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
+FILES = ("CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "JPEG2000.dcm", "image_dfl.dcm", "MR_small_bigendian.dcm")
+HOST = "127.0.0.1"
+
+
+def asked(level: str, **keys: object) -> Dataset:
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.QueryRetrieveLevel = level
+    for keyword, value in keys.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def study(file: str) -> str:
+    return str(dcmread(get_testdata_file(file, download=False), stop_before_pixels=True).StudyInstanceUID)
+
+
+@pytest.fixture
+async def archive(tmp_path: Path) -> Archive:
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    for file in FILES:
+        shutil.copy(get_testdata_file(file, download=False), folder)
+    for name in ("chrH31.dcm", "chrGerm.dcm", "chrX1.dcm"):
+        shutil.copy(next(path for path in get_charset_files("*.dcm") if path.endswith(name)), folder)
+    return await Archive.open(folder)
+
+
+@pytest.fixture
+async def port(archive: Archive) -> AsyncIterator[int]:
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    destinations: dict[str, aiodimse.Destination | tuple[str, int]] = {}
+    provide(server, archive, destinations=destinations, durable=False)
+    async with server.listen(HOST, 0) as listening:
+        destinations["ARCHIVE"] = (HOST, listening.port)  # a C-MOVE to itself: it stores what it holds
+        yield listening.port
+
+
+def connect(port: int, *contexts: str | PresentationContext) -> aiodimse.client.Connecting:
+    return aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=contexts)
+
+
+@pytest.mark.parametrize(
+    ("key", "character_set"),
+    [("山田*", ["", "ISO 2022 IR 87"]), ("äneas^RÜDIGER", "ISO_IR 100"), ("=王*", "ISO_IR 192")],
+)
+async def test_find(port: int, key: str, character_set: object) -> None:
+    async with connect(port, FIND) as association:
+        matches = await association.c_find(asked("STUDY", PatientName=key, ModalitiesInStudy=""), FIND).collect()
+    (found,) = matches
+    assert found.SpecificCharacterSet == character_set
+    assert found.RetrieveAETitle == "ARCHIVE"
+    assert found.ModalitiesInStudy == "OT"
+
+
+async def test_find_refuses_what_does_not_fit(port: int) -> None:
+    async with connect(port, FIND) as association:
+        with pytest.raises(aiodimse.DIMSEFailure) as caught:
+            await association.c_find(asked("SERIES", SeriesInstanceUID=""), FIND).collect()
+    assert caught.value.status == 0xA900
+    assert caught.value.offending_elements == (0x0020000D,)
+    assert caught.value.comment == "StudyInstanceUID is needed at the SERIES level"
+
+
+async def test_find_says_when_a_key_is_not_kept(port: int) -> None:
+    async with connect(port, FIND) as association:
+        identifier = asked("STUDY", StudyInstanceUID=study("CT_small.dcm"), PixelSpacing=None)
+        async with association.c_find(identifier, FIND) as matches:
+            found = [(matches.last_status, "PixelSpacing" in each) async for each in matches]
+        assert found == [(0xFF01, False)]
+        assert matches.status == 0x0000
+
+
+async def test_find_with_extended_negotiation(port: int) -> None:
+    wanted = aiodimse.ExtendedQuery(relational=True, fuzzy_names=True)
+    identifier = asked("IMAGE", PatientName="rudiger aneas", SOPInstanceUID="")
+    async with connect(port, PresentationContext(FIND, extended=wanted)) as association:
+        assert len(await association.c_find(identifier, FIND).collect()) == 1
+
+
+@pytest.mark.parametrize("file", ["CT_small.dcm", "rtplan.dcm", "image_dfl.dcm"])
+async def test_get(port: int, file: str, tmp_path: Path) -> None:
+    async with connect(port, GET) as association:
+        identifier = asked("STUDY", StudyInstanceUID=study(file))
+        async with association.c_get(identifier, GET) as retrieval:
+            paths = [await instance.save(tmp_path, durable=False) async for instance in retrieval]
+    assert retrieval.status == 0x0000
+    (path,) = paths
+    assert dcmread(path) == dcmread(get_testdata_file(file, download=False))
+
+
+async def test_what_is_stored_is_found_and_retrieved(port: int, archive: Archive) -> None:
+    dataset = dcmread(get_testdata_file("CT_small.dcm", download=False))
+    dataset.StudyInstanceUID, dataset.SOPInstanceUID = "1.2.3", "1.2.3.4"
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    async with connect(port, sop_class.CTImageStorage, FIND, MOVE) as association:
+        assert (await association.c_store(dataset)).status == 0x0000
+        identifier = asked("STUDY", StudyInstanceUID="1.2.3", NumberOfStudyRelatedInstances="")
+        (found,) = await association.c_find(identifier, FIND).collect()
+        assert found.NumberOfStudyRelatedInstances == 1
+        identifier = asked("STUDY", StudyInstanceUID="1.2.3")
+        final = await association.c_move(identifier, MOVE, destination="ARCHIVE")
+        assert final.status == 0x0000
+    assert (archive.directory / "1.2.3.4.dcm").exists()
+
+
+async def test_move_to_nobody(port: int) -> None:
+    async with connect(port, MOVE) as association:
+        identifier = asked("STUDY", StudyInstanceUID=study("CT_small.dcm"))
+        with pytest.raises(aiodimse.DIMSEFailure) as caught:
+            (await association.c_move(identifier, MOVE, destination="NOBODY")).raise_for_status()
+    assert caught.value.status == 0xA801
+
+
+async def test_move_of_a_compressed_object(port: int, archive: Archive) -> None:
+    before = await archive.index.counts()
+    async with connect(port, MOVE) as association:
+        identifier = asked("STUDY", StudyInstanceUID=study("JPEG2000.dcm"))
+        final = await association.c_move(identifier, MOVE, destination="ARCHIVE")
+    assert final.status == 0x0000
+    assert await archive.index.counts() == before
+    stored = dcmread(archive.directory / f"{dcmread(archive.directory / 'JPEG2000.dcm').SOPInstanceUID}.dcm")
+    assert stored == dcmread(get_testdata_file("JPEG2000.dcm", download=False))
