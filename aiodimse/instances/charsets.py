@@ -25,6 +25,9 @@ DEFAULT: Final[tuple[str, ...]] = (default_encoding,)
 
 _MISSPELT = re.compile(r"ISO[ _-](2022[ _-])?IR[ _-](\d+)")
 
+_LONGEST: Final = 512
+"""Characters of a (0008,0005) that is looked at, and remembered: 30 terms, where the standard has use for seven."""
+
 # Encodings that write ASCII as ASCII when they come first. ISO 2022 ones are left to pydicom.
 _ASCII_COMPATIBLE: Final = frozenset(
     {default_encoding, "latin_1", "iso8859_2", "iso8859_3", "iso8859_4", "UTF8", "GB18030", "GBK", "GB2312"}
@@ -32,22 +35,22 @@ _ASCII_COMPATIBLE: Final = frozenset(
 )
 
 
-@lru_cache(maxsize=256)
 def encodings_from_bytes(value: bytes) -> tuple[str, ...]:
     """The Python encodings for an encoded value of (0008,0005)."""
-    return encodings_from_terms(tuple(value.decode("latin-1").split("\\")))
+    return _encodings(value.decode("latin-1")) if len(value) <= _LONGEST else DEFAULT
 
 
 def encodings_from_terms(terms: str | Sequence[str] | None) -> tuple[str, ...]:
     """The Python encodings for the defined terms of PS3.3 C.12.1.1.2, as pydicom maps them."""
     if not terms:
         return DEFAULT
-    return _encodings((terms,) if isinstance(terms, str) else tuple(str(term) for term in terms))
+    joined = terms if isinstance(terms, str) else "\\".join(map(str, terms))
+    return _encodings(joined) if len(joined) <= _LONGEST else DEFAULT
 
 
 @lru_cache(maxsize=256)
-def _encodings(terms: tuple[str, ...]) -> tuple[str, ...]:
-    terms = tuple(term.strip(" \0") for term in terms)
+def _encodings(joined: str) -> tuple[str, ...]:
+    terms = [term.strip(" \0") for term in joined.split("\\")]
     first = _encoding(terms[0])
     if terms[0] in STAND_ALONE_ENCODINGS:  # PS3.3 C.12.1.1.2: no code extensions beside these
         return (first,)

@@ -9,12 +9,13 @@ from typing import Final, cast
 from pydicom.dataelem import DataElement, RawDataElement, empty_value_for_VR
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_16
 from pydicom.values import convert_SQ
 
 from aiodimse.config import Limits
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
 from aiodimse.instances.charsets import DEFAULT, encodings_from_bytes
-from aiodimse.instances.walk import UNDEFINED_LENGTH, known_syntax, top_elements
+from aiodimse.instances.walk import UNDEFINED_LENGTH, known_syntax, top_elements, vr_in_dictionary
 from aiodimse.instances.writing import write_dataset
 from aiodimse.standard.transfer_syntax import (
     DeflatedExplicitVRLittleEndian,
@@ -71,6 +72,8 @@ def _read(data: bytes | memoryview, row: TransferSyntax, max_depth: int) -> Data
                 elements[key] = DataElement(key, "SQ", items, start, True, already_converted=True)
                 continue
             vr, length = "SQ", stop - start
+        elif vr == "UN" and length > 0xFFFF and (known := vr_in_dictionary(tag)) in EXPLICIT_VR_LENGTH_16:
+            vr = known  # PS3.5 6.2.2: too long for its own VR. pydicom would leave it bytes
         if tag == _SPECIFIC_CHARACTER_SET and value:
             encodings = encodings_from_bytes(value)
         elements[key] = RawDataElement(key, vr, length, value, start, implicit, little_endian)

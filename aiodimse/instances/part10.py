@@ -22,6 +22,7 @@ from aiodimse.instances.dataset import first_uids
 PIECE_SIZE: Final = 128 * 1024
 
 _PREFIX_END: Final = 132
+_GROUP_LENGTH_END: Final = _PREFIX_END + 12
 _FIRST_READ: Final = 64 * 1024
 _MAX_META: Final = 1 << 20
 """Private Information (0002,0102) may be large; over this a file is not worth its memory."""
@@ -141,6 +142,8 @@ def _read_head(path: Path, file: BinaryIO, size: int) -> tuple[FileHead, memoryv
         if not more:
             raise NotDICOM(f"{path}: not a DICOM file (file meta information is cut off)")
         buffer += more
+    if int.from_bytes(found.get(0, b""), "little") > size - _GROUP_LENGTH_END:
+        raise NotDICOM(f"{path}: not a DICOM file (file meta information is cut off)")
     data = memoryview(buffer)[offset:]
     sop_class, sop_instance, transfer_syntax = (
         found.get(element, b"").decode("latin-1").strip(" \0")
@@ -160,7 +163,7 @@ def _read_head(path: Path, file: BinaryIO, size: int) -> tuple[FileHead, memoryv
 def _parse_meta(path: Path, buffer: bytes) -> tuple[dict[int, bytes], int | None]:
     """The elements of group 0002 and where it ends; None while the buffer does not reach there.
 
-    Group Length (0002,0000) is not believed: pydicom's no_meta_group_length.dcm has none, and others have a wrong one.
+    Group Length (0002,0000) does not say where: pydicom's no_meta_group_length.dcm has none, others have a wrong one.
     """
     found: dict[int, bytes] = {}
     pos = _PREFIX_END
