@@ -12,9 +12,10 @@ from pydicom.dataset import Dataset
 
 from aiodimse import instances
 from aiodimse.aio.clock import Clock
-from aiodimse.aio.connection import Connection, Incoming
+from aiodimse.aio.connection import Connection
 from aiodimse.aio.files import off_loop
 from aiodimse.aio.opening import open_association
+from aiodimse.aio.performer import Incoming
 from aiodimse.association import Negotiated, PresentationContext, fill_with_storage, propose
 from aiodimse.association.negotiation import MAX_CONTEXTS
 from aiodimse.config import Limits, Timeouts
@@ -222,7 +223,7 @@ class Association:
         """
         connection = self.connection
         try:
-            await connection.settled()
+            await connection.invoker.settled()
             await connection.release()
         except BaseException:
             connection.abort()
@@ -259,7 +260,7 @@ class Connect:
         association = self._association
         assert association is not None
         connection = association.connection
-        if kind is not None and (not issubclass(kind, Exception) or connection.has_open_operations):
+        if kind is not None and (not issubclass(kind, Exception) or connection.invoker.has_open_operations):
             connection.abort()
             await connection.wait_closed()
             return

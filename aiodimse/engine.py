@@ -71,7 +71,7 @@ class Engine:
                 continue
             if isinstance(item, RemoteProtocolError):
                 self.fault = item
-            machine.receive(item, now)
+            machine.receive(item, now)  # type: ignore[arg-type]  # no DataPiece: that is above
             if type(item) is not DataHeader:
                 self._collect()
         if not reader.in_pdu:
@@ -223,11 +223,11 @@ class Engine:
         """Open an operation; the request is to be sent next."""
         return self.router.invoke(context_id, request)
 
-    def respond(self, operation: Performed, response: Response, data: Buffer | None = None) -> None:
-        """Send a response, if its operation is still open; a final one closes the operation."""
-        if operation.is_open:
-            self.router.respond(operation, response)
-            self.send(operation.context.context_id, response, data)
+    def respond(self, operation: Performed, response: Response, data: Buffer | None = None) -> bool:
+        """Send a response; True if it was the final one, which closes the operation. Raises after that one."""
+        is_final = self.router.respond(operation, response)
+        self.send(operation.context.context_id, response, data)
+        return is_final
 
     def _no_message_half_sent(self) -> None:
         if self._sending is not None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from aiodimse.aio.acceptor import Doorkeeper, Guest
 from aiodimse.aio.clock import Clock
-from aiodimse.aio.connection import Incoming
+from aiodimse.aio.performer import Incoming
 from aiodimse.association import (
     NO_REASON_GIVEN,
     Negotiated,

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from aiodimse.aio.clock import TimerHandle
 from aiodimse.dimse.messages import Response
 from aiodimse.dimse.router import Invoked
 from aiodimse.errors import AssociationTimeout
@@ -30,17 +31,20 @@ class Exchange:
         self._error: BaseException | None = None
         self.is_left = False
         """Nobody awaits it any more: what still comes is dropped."""
+        self.drain_timer: TimerHandle | None = None
 
     # --- for the connection -------------------------------------------------------------------------------------------
 
     def put(self, response: Response, data: bytes | None) -> None:
         """A response has arrived."""
         if self.is_left:
+            if self.drain_timer is not None and not self.operation.is_open:
+                self.drain_timer.cancel()
             return
         self.renew()
         self._responses.append((response, data))
         if data:
-            self._connection.count_unread(len(data))
+            self._connection.flow.count(len(data))
         self.wake()
 
     def fail(self, error: BaseException) -> None:
@@ -75,7 +79,7 @@ class Exchange:
             await self.wait()
         response, data = self._responses.popleft()
         if data:
-            self._connection.count_unread(-len(data))
+            self._connection.flow.count(-len(data))
         return response, data
 
     async def wait(self, or_until: Callable[[], bool] = lambda: False) -> None:
@@ -100,7 +104,7 @@ class Exchange:
 
     def cancel(self) -> None:
         """Send C-CANCEL, once, when the pen is free; the final response still comes."""
-        self._connection.send_cancel(self.operation)
+        self._connection.invoker.send_cancel(self.operation)
 
     def leave(self) -> None:
         """C-CANCEL where it helps, and leave the rest to the association (design: section 5, leaving an operation)."""
@@ -109,8 +113,8 @@ class Exchange:
         self.is_left = True
         for _, data in self._responses:
             if data:
-                self._connection.count_unread(-len(data))
+                self._connection.flow.count(-len(data))
         self._responses.clear()
         if self.operation.is_open:
             self.cancel()
-            self._connection.drain(self)
+            self._connection.invoker.drain(self)

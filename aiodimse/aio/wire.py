@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from aiodimse.aio.clock import Clock, TimerHandle
@@ -43,6 +43,8 @@ class Wire(asyncio.Protocol):
         """Whether the transport wants more bytes (PS3.8 says nothing about back-pressure; TCP does)."""
         self._socket: Any = None
         self._closed = False
+        self.on_room: Callable[[], None] | None = None
+        """Called when the transport wants bytes again."""
         self._room_waiters: deque[asyncio.Future[None]] = deque()
         self._written = 0  # bytes given to the transport since the start
         self._stall_timer: TimerHandle | None = None
@@ -109,6 +111,8 @@ class Wire(asyncio.Protocol):
         """The transport has room again."""
         self.can_write = not self._closed
         self._wake()
+        if self.on_room is not None:
+            self.on_room()
 
     def _wake(self) -> None:
         while self._room_waiters:

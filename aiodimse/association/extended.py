@@ -42,7 +42,7 @@ class ExtendedQuery(_Flags):
     empty_value_matching: bool = False
     """A key of two quotation marks matches an empty value."""
     multiple_value_matching: bool = False
-    """Several values in a key match any of them."""
+    """Several values in a key must all be matched (PS3.4 C.2.2.2.8)."""
 
 
 @dataclass(frozen=True, slots=True)

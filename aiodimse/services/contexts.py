@@ -22,7 +22,9 @@ def answers_for(negotiated: Negotiated, uid: str) -> Mapping[str, str]:
         if context.abstract_syntax != uid:
             continue
         if context.context_id in negotiated.contexts:
-            answers[uid] = f"accepted with {negotiated.contexts[context.context_id].transfer_syntax}"
+            accepted = negotiated.contexts[context.context_id]
+            role = "" if accepted.scu else ", but not in the role of SCU"
+            answers[uid] = f"accepted with {accepted.transfer_syntax}{role}"
         else:
             _, result = negotiated.refused.get(context.context_id, (uid, None))
             answers[uid] = "not answered" if result is None else context_result_meaning(result)
@@ -73,11 +75,6 @@ def contexts_for_instances(kinds: Iterable[tuple[str, str]]) -> list[Presentatio
     """One context per SOP class and stored transfer syntax, and the Little Endian pair beside each SOP class."""
     contexts: dict[tuple[str, tuple[str, ...]], PresentationContext] = {}
     for uid, transfer_syntax in kinds:
-        for syntaxes in ((transfer_syntax,), LITTLE_ENDIAN_PAIR):
-            if syntaxes[0] in LITTLE_ENDIAN_PAIR:
-                # the stored one first; the other of the pair as second choice
-                syntaxes = tuple(sorted(LITTLE_ENDIAN_PAIR, key=lambda s: s != syntaxes[0]))
-                if any(key[0] == uid and set(key[1]) == set(syntaxes) for key in contexts):
-                    continue
-            contexts.setdefault((uid, syntaxes), PresentationContext(uid, syntaxes))
+        contexts.setdefault((uid, (transfer_syntax,)), PresentationContext(uid, (transfer_syntax,)))
+        contexts.setdefault((uid, LITTLE_ENDIAN_PAIR), PresentationContext(uid, LITTLE_ENDIAN_PAIR))
     return list(contexts.values())

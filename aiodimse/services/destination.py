@@ -7,8 +7,9 @@ import ssl as ssl_module
 from dataclasses import dataclass
 
 from aiodimse.aio.clock import Clock
-from aiodimse.aio.connection import Connection, Incoming
+from aiodimse.aio.connection import Connection
 from aiodimse.aio.opening import open_association
+from aiodimse.aio.performer import Incoming
 from aiodimse.association import Negotiated, PresentationContext, propose
 from aiodimse.config import Limits, Timeouts
 from aiodimse.errors import AssociationError, NoAcceptedContext

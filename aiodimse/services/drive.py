@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from aiodimse.aio.clock import TimerHandle
-from aiodimse.aio.connection import Incoming
+from aiodimse.aio.performer import Incoming
 from aiodimse.errors import AiodimseError, DIMSEFailure
 from aiodimse.services.request import Request
 from aiodimse.services.yielded import Yielded

@@ -9,7 +9,8 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from aiodimse import instances
-from aiodimse.aio.connection import Connection, Incoming
+from aiodimse.aio.connection import Connection
+from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
 from aiodimse.errors import DatasetEncodeError
 from aiodimse.services.contexts import context_for
@@ -33,7 +34,7 @@ async def invoke(
     assert connection.engine.negotiated is not None
     context = context_for(connection.engine.negotiated, request.sop_class_uid)
     data = None if dataset is None else encode_identifier(dataset, context.transfer_syntax)
-    exchange = await connection.invoke(context.context_id, request, data, timeout=connection.timeouts.response)
+    exchange = await connection.invoker.invoke(context.context_id, request, data, timeout=connection.timeouts.response)
     message, answer = await single(exchange)
     decoded = None
     if answer is not None:

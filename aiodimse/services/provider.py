@@ -9,7 +9,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from aiodimse.aio.connection import Incoming
+from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
 from aiodimse.errors import AssociationError, DatasetDecodeError, DIMSEFailure
 from aiodimse.services import normalized, query, storage, suboperations, verification
@@ -20,13 +20,14 @@ from aiodimse.services.request import (
     EchoRequest,
     FindRequest,
     GetRequest,
+    IdentifierRequest,
     MoveRequest,
     NormalizedRequest,
     Peer,
     Request,
     StoreRequest,
 )
-from aiodimse.services.yielded import CANCEL
+from aiodimse.services.yielded import CANCEL, SUCCESS
 
 _log = logging.getLogger("aiodimse.provider")
 
@@ -84,13 +85,6 @@ class Provider:
 
     async def _bring(self, incoming: Incoming) -> None:
         message = incoming.operation.request
-        registration = self._find(message)
-        if registration is None and type(message) is not messages.CEchoRQ:
-            await self._refuse(incoming, SOP_CLASS_NOT_SUPPORTED, "not served here")
-            return
-        if incoming.operation.is_cancelled:
-            await self._answer_cancel(incoming)
-            return
         task = asyncio.current_task()
 
         def ended(error: BaseException) -> None:
@@ -98,6 +92,10 @@ class Provider:
                 task.cancel()
 
         incoming.on_end = ended
+        registration = self._find(message)
+        if registration is None and type(message) is not messages.CEchoRQ:
+            await self._refuse(incoming, SOP_CLASS_NOT_SUPPORTED, "not served here")
+            return
         try:
             request = await self._request(incoming)
         except DatasetDecodeError as error:
@@ -107,23 +105,27 @@ class Provider:
             return
         if self._authorize is not None and not await self._is_authorised(incoming, request):
             return
-        if incoming.operation.is_cancelled:
-            await self._answer_cancel(incoming)
-            return
-        if registration is None:
-            await incoming.respond(message.response(0x0000))
-            return
-        handler = registration.handler
-        if isinstance(request, FindRequest):
-            await query.provide(incoming, request, handler)
-        elif isinstance(request, GetRequest):
-            await suboperations.provide_get(incoming, request, handler)
-        elif isinstance(request, MoveRequest):
-            await suboperations.provide_move(incoming, request, handler, ae_title=self._ae_title)
-        elif isinstance(request, StoreRequest):
-            await storage.provide(incoming, request, handler)
+        if request.is_cancelled and isinstance(request, IdentifierRequest):
+            await incoming.respond(message.response(CANCEL))  # not started: FE00 without calling the handler
+        elif registration is None:
+            await incoming.respond(message.response(SUCCESS))
         else:
-            await normalized.provide(incoming, request, handler)
+            await self._call(incoming, request, registration.handler)
+
+    async def _call(self, incoming: Incoming, request: Request, handler: Callable[[Any], Any]) -> None:
+        match request:
+            case FindRequest():
+                await query.provide(incoming, request, handler)
+            case GetRequest():
+                await suboperations.provide_get(incoming, request, handler)
+            case MoveRequest():
+                await suboperations.provide_move(incoming, request, handler, ae_title=self._ae_title)
+            case StoreRequest():
+                await storage.provide(incoming, request, handler)
+            case NormalizedRequest():
+                await normalized.provide(incoming, request, handler)
+            case _:
+                await verification.provide(incoming, request, handler)
 
     async def _request(self, incoming: Incoming) -> Request:
         message, peer = incoming.operation.request, self._peer
@@ -162,12 +164,8 @@ class Provider:
         _log.info("refused: %s", response)
         await incoming.respond(response)
 
-    async def _answer_cancel(self, incoming: Incoming) -> None:
-        """Cancelled before it was started: FE00 without calling the handler."""
-        await incoming.respond(incoming.operation.request.response(CANCEL))
 
-
-_IDENTIFIER_REQUESTS: dict[type[messages.Request], Any] = {
+_IDENTIFIER_REQUESTS: dict[type[messages.Request], type[IdentifierRequest]] = {
     messages.CFindRQ: FindRequest,
     messages.CGetRQ: GetRequest,
     messages.CMoveRQ: MoveRequest,

@@ -9,9 +9,10 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from aiodimse import instances
-from aiodimse.aio.connection import Connection, Incoming
+from aiodimse.aio.connection import Connection
 from aiodimse.aio.exchange import Exchange
 from aiodimse.aio.files import off_loop
+from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
 from aiodimse.dimse.router import PENDING
 from aiodimse.errors import DatasetEncodeError, DIMSEFailure
@@ -48,7 +49,7 @@ class Find(Operation[Dataset]):
         request = messages.CFindRQ(message_id=0, affected_sop_class_uid=self._uid, priority=self._priority)
         data = encode_identifier(self._identifier, context.transfer_syntax)
         timeout = self._connection.timeouts.response
-        return await self._connection.invoke(context.context_id, request, data, timeout=timeout)
+        return await self._connection.invoker.invoke(context.context_id, request, data, timeout=timeout)
 
     async def _take(self, response: messages.Response, data: bytes | None) -> Dataset | None:
         assert self._context is not None

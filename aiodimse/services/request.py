@@ -8,7 +8,8 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from aiodimse.aio.connection import Connection, Incoming
+from aiodimse.aio.connection import Connection
+from aiodimse.aio.performer import Incoming
 from aiodimse.association import Negotiated
 from aiodimse.dimse import messages
 from aiodimse.pdu import AcceptedContext, UserIdentityRequest

@@ -8,8 +8,9 @@ from collections import deque
 from pydicom.dataset import Dataset
 
 from aiodimse import instances
-from aiodimse.aio.connection import Connection, Incoming
+from aiodimse.aio.connection import Connection
 from aiodimse.aio.exchange import Exchange
+from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
 from aiodimse.errors import DatasetDecodeError, LocalProtocolError
 from aiodimse.pdu import AcceptedContext
@@ -47,7 +48,7 @@ class Retrieval(Operation[T]):
         assert negotiated is not None
         context = self._context = context_for(negotiated, self._uid)
         data = encode_identifier(self._identifier, context.transfer_syntax)
-        return await self._connection.invoke(context.context_id, self._make(), data, timeout=self._timeout())
+        return await self._connection.invoker.invoke(context.context_id, self._make(), data, timeout=self._timeout())
 
     def _timeout(self) -> float | None:
         return self._connection.timeouts.response

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from aiodimse.aio.connection import Connection, Incoming
+from aiodimse.aio.connection import Connection
+from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
 from aiodimse.errors import DIMSEFailure
 from aiodimse.services.contexts import store_context
@@ -41,7 +42,7 @@ async def c_store(
     context = store_context(connection.engine.negotiated, instance.sop_class_uid, instance.transfer_syntax)
     request = store_request(instance, priority, move_originator_ae_title, move_originator_message_id)
     data = await instance.encoded(context.transfer_syntax)
-    exchange = await connection.invoke(context.context_id, request, data, timeout=connection.timeouts.response)
+    exchange = await connection.invoker.invoke(context.context_id, request, data, timeout=connection.timeouts.response)
     message, _ = await single(exchange)
     return response_of(request, message)
 

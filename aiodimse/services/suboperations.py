@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from pydicom.dataset import Dataset
 
 from aiodimse import instances
-from aiodimse.aio.connection import Connection, Incoming
+from aiodimse.aio.connection import Connection
 from aiodimse.aio.exchange import Exchange
 from aiodimse.aio.files import off_loop
+from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
 from aiodimse.dimse.router import PENDING
 from aiodimse.errors import (
@@ -139,7 +140,9 @@ class SubOperations:
                 await self._finish_oldest()
             data = await instance.encoded(context.transfer_syntax)
             request = store_request(instance, self._priority, self._originator, self._originator_id)
-            exchange = await connection.invoke(context.context_id, request, data, timeout=connection.timeouts.response)
+            exchange = await connection.invoker.invoke(
+                context.context_id, request, data, timeout=connection.timeouts.response
+            )
         except DestinationLost:
             self._counters.fail(uid)
             raise

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from aiodimse.aio.connection import Connection, Incoming
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from aiodimse.aio.connection import Connection
+from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
 from aiodimse.services.contexts import context_for
+from aiodimse.services.drive import HandlerRaised, Run, failure_of
 from aiodimse.services.operation import single
+from aiodimse.services.request import Request
 from aiodimse.services.response import Response, response_of
+from aiodimse.services.yielded import SUCCESS, InvalidYield, Yielded, read_status
 from aiodimse.standard import sop_class
+
+_log = logging.getLogger("aiodimse.verification")
+
+PROCESSING_FAILURE = 0x0110
+"""PS3.7 C.5.15."""
 
 
 async def c_echo(connection: Connection, sop_class_uid: str = sop_class.Verification) -> Response:
@@ -15,12 +28,29 @@ async def c_echo(connection: Connection, sop_class_uid: str = sop_class.Verifica
     assert connection.engine.negotiated is not None
     context = context_for(connection.engine.negotiated, sop_class_uid)
     request = messages.CEchoRQ(message_id=0, affected_sop_class_uid=sop_class_uid)
-    exchange = await connection.invoke(context.context_id, request, None, timeout=connection.timeouts.response)
+    exchange = await connection.invoker.invoke(context.context_id, request, None, timeout=connection.timeouts.response)
     message, _ = await single(exchange)
     return response_of(request, message)
+
+
+async def provide(incoming: Incoming, request: Request, handler: Callable[[Any], Any]) -> None:
+    """Run a C-ECHO handler; one that returns nothing means Success."""
+    async with Run(incoming, request, None) as run:
+        try:
+            result = await run.call(handler)
+            final = Yielded(SUCCESS) if result is None else read_status(result)
+        except HandlerRaised as error:
+            final = failure_of(error, PROCESSING_FAILURE)
+            _log.error("the handler of %s raised %s", request.message, error)
+        except InvalidYield as error:
+            final = Yielded(PROCESSING_FAILURE)
+            _log.error("the handler of %s returned %s", request.message, error)
+        message = request.message.response(final.status)
+        final.apply(message)
+        await incoming.respond(message)
 
 
 def answer(incoming: Incoming) -> bool:
     """Answer a C-ECHO at once, without a task; False where the pen is not free."""
     operation = incoming.operation
-    return incoming.connection.respond_now(operation, operation.request.response(0x0000))
+    return incoming.connection.performer.respond_now(operation, operation.request.response(0x0000))

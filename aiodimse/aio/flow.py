@@ -1,0 +1,75 @@
+"""Back-pressure: when an association stops reading, and when it goes on (design: section 5).
+
+Reading pauses only on unread data-set bytes of a slow consumer, or when much waits to be written. While it is paused
+nothing is heard, C-CANCEL and A-ABORT included; so a pause is bounded by Timeouts.consumer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiodimse.aio.clock import Clock, TimerHandle
+from aiodimse.aio.pen import Pen
+from aiodimse.aio.wire import Wire
+from aiodimse.config import Limits, Timeouts
+
+
+class Flow:
+    """The valve of one association."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        pen: Pen,
+        clock: Clock,
+        *,
+        limits: Limits,
+        timeouts: Timeouts,
+        on_pause: Callable[[], None],
+        on_resume: Callable[[], None],
+        too_slow: Callable[[], None],
+    ) -> None:
+        self._wire, self._pen, self._clock, self._consumer = wire, pen, clock, timeouts.consumer
+        # Low marks are half of the high ones: a valve that flutters costs a system call each time.
+        self._high, self._backlog = 2 * limits.max_pdu_length, limits.write_backlog
+        self._on_pause, self._on_resume, self._too_slow = on_pause, on_resume, too_slow
+        self._unread = 0
+        self._timer: TimerHandle | None = None
+        wire.on_room = self.look
+
+    def count(self, change: int) -> None:
+        """Bytes of data sets have arrived (+) or have been consumed (-)."""
+        self._unread += change
+        if self._wire.is_reading:
+            if self._unread > self._high:
+                self._pause()
+        elif change < 0:
+            self.look()
+
+    def look(self) -> None:
+        """Something was written, or was queued to be: pause or resume reading where a mark was passed."""
+        if self._wire.is_reading:
+            if self._pen.backlog > self._backlog:
+                self._pause()
+        elif self._unread <= self._high // 2 and self._pen.backlog <= self._backlog // 2:
+            self.stop_timer()
+            self._wire.resume_reading()
+            self._on_resume()
+
+    def _pause(self) -> None:
+        self._wire.pause_reading()
+        if self._wire.is_reading:
+            return  # the transport is closing
+        self._on_pause()
+        if self._consumer is not None and self._timer is None:
+            self._timer = self._clock.call_at(self._clock.now() + self._consumer, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self._too_slow()
+
+    def stop_timer(self) -> None:
+        """No pause, no deadline."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

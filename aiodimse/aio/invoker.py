@@ -1,0 +1,194 @@
+"""Operations that we ask the peer for: a place in the window, the request, and an Exchange for what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from aiodimse.aio.exchange import Exchange
+from aiodimse.aio.pen import Payload
+from aiodimse.dimse.messages import Message, Request
+from aiodimse.dimse.router import Invoked, ResponseReceived
+from aiodimse.errors import AssociationClosed, AssociationTimeout, LocalProtocolError
+
+if TYPE_CHECKING:
+    from aiodimse.aio.connection import Connection
+
+
+class Invoker:
+    """Our open operations, on one association."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._open: dict[int, Exchange] = {}
+        self._waiting: deque[asyncio.Future[None]] = deque()  # for a place, in order
+        self._reserved = 0  # places given and not used yet
+        self._all_ended: asyncio.Future[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def has_open_operations(self) -> bool:
+        """Operations are open that nobody has left."""
+        return any(not exchange.is_left for exchange in self._open.values())
+
+    async def invoke(self, context_id: int, request: Request, data: Payload, *, timeout: float | None) -> Exchange:
+        """Send a request when the window has a place for it and the pen is free.
+
+        Raises LocalProtocolError where the calling task itself holds the operations that fill the window,
+        AssociationTimeout where no place comes free in time, and what ended the association. A cancelled await leaves
+        nothing behind; cancelled in the middle of the message, it aborts the association.
+        """
+        connection = self._connection
+        await self._place(timeout)
+        exchange: Exchange | None = None
+        try:
+            async with connection.pen:
+                if not connection.engine.can_send:
+                    raise AssociationClosed("the association is being released")
+                operation = connection.engine.invoke(context_id, request)
+                self._reserved -= 1
+                exchange = self._open[operation.message_id] = Exchange(connection, operation, timeout)
+                await connection.pen.write(context_id, request, data, connection.abort)
+        except BaseException:
+            if exchange is None:
+                self._give_back()
+            else:
+                exchange.leave()
+            raise
+        exchange.renew()
+        connection.flow.look()
+        return exchange
+
+    # --- places -------------------------------------------------------------------------------------------------------
+
+    def _has_place(self) -> bool:
+        router = self._connection.engine.router
+        return len(router.invoked) + self._reserved < router.invoked_window
+
+    async def _place(self, timeout: float | None) -> None:
+        """Reserve a place, in turn."""
+        if self._connection.error is not None:
+            raise self._connection.error
+        if not self._waiting and self._has_place():
+            self._reserved += 1
+            return
+        window = self._connection.engine.router.invoked_window
+        task = asyncio.current_task()
+        if self._open and all(e.owner is task and not e.is_left for e in self._open.values()):
+            raise LocalProtocolError(
+                f"this task has {len(self._open)} open operation(s) and the operations window is {window}:"
+                " finish or leave them first, or connect with a larger operations_window"
+            )
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        clock = self._connection.clock
+        late = f"no place in the operations window of {window} within {timeout} s"
+        try:
+            async with clock.deadline(clock.after(timeout), lambda: AssociationTimeout("response", late)):
+                await place
+        except BaseException:
+            if place in self._waiting:
+                self._waiting.remove(place)
+            elif not place.cancelled() and place.exception() is None:
+                self._give_back()
+            raise
+
+    def _give_back(self) -> None:
+        self._reserved -= 1
+        self._serve_waiting()
+
+    def _serve_waiting(self) -> None:
+        while self._waiting and self._has_place():
+            place = self._waiting.popleft()
+            if not place.done():
+                self._reserved += 1
+                place.set_result(None)
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def on_response(self, event: ResponseReceived) -> None:
+        """A response to one of our operations."""
+        message_id = event.operation.message_id
+        exchange = self._open.get(message_id)
+        if exchange is not None:
+            exchange.put(event.response, event.data)
+        if event.is_final:
+            self._open.pop(message_id, None)
+            self._serve_waiting()
+            self._note_end()
+            self._connection.operation_ended()
+
+    def renew(self) -> None:
+        """We did not listen for a while: the peer has its time anew."""
+        for exchange in self._open.values():
+            exchange.renew()
+
+    # --- cancelling and leaving ---------------------------------------------------------------------------------------
+
+    def send_cancel(self, operation: Invoked) -> None:
+        """C-CANCEL-RQ, now or when the pen is free; nothing where the operation has ended or was told already."""
+        connection = self._connection
+        if connection.error is not None or not operation.is_open or not connection.engine.can_send:
+            return
+        cancel = connection.engine.router.cancel(operation)
+        if cancel is None:
+            return
+        if connection.pen.is_held:
+            connection.tasks.spawn(self._send_cancel_later(operation, cancel), "aiodimse C-CANCEL")
+        else:
+            connection.engine.send(operation.context_id, cancel)
+            connection.flush()
+
+    async def _send_cancel_later(self, operation: Invoked, cancel: Message) -> None:
+        connection = self._connection
+        if connection.error is not None:
+            return
+        async with connection.pen:
+            if operation.is_open and connection.engine.can_send:
+                connection.engine.send(operation.context_id, cancel)
+                connection.flush()
+
+    def drain(self, exchange: Exchange) -> None:
+        """An operation that was left must end by itself within Timeouts.cancel_drain; past it we abort."""
+        connection = self._connection
+        seconds = connection.timeouts.cancel_drain
+        if seconds is None or connection.error is not None:
+            return
+
+        def too_late() -> None:
+            if exchange.is_open and connection.error is None:
+                name = exchange.operation.request.name
+                connection.abort(AssociationTimeout("response", f"no final response to a {name} within {seconds} s"))
+
+        exchange.drain_timer = connection.clock.call_at(connection.clock.now() + seconds, too_late)
+
+    async def settled(self) -> None:
+        """Leave what is open, and wait for the final responses."""
+        for exchange in list(self._open.values()):
+            exchange.leave()
+        while self._open and self._connection.error is None:
+            if self._all_ended is None:
+                self._all_ended = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._all_ended)
+
+    def _note_end(self) -> None:
+        if self._all_ended is not None and not self._open:
+            self._all_ended.set_result(None)
+            self._all_ended = None
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def stop(self, error: BaseException) -> None:
+        """No response will come any more: everybody who waits is told."""
+        for exchange in list(self._open.values()):
+            exchange.fail(error)
+        self._open.clear()
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_exception(error)
+                place.exception()  # looked at: nobody has to await it
+        self._note_end()

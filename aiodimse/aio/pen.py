@@ -1,0 +1,127 @@
+"""One pen per association: who holds it writes one whole message (design: section 5, writing).
+
+C-CANCEL and responses wait for it, A-ABORT does not. A message half sent can only end in A-ABORT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterable, Callable
+from typing import TypeAlias
+
+from aiodimse.aio.wire import Wire
+from aiodimse.dimse.messages import Message, Response
+from aiodimse.engine import Buffer, Engine
+
+_log = logging.getLogger("aiodimse.association")
+
+Payload: TypeAlias = Buffer | AsyncIterable[Buffer] | None
+
+WRITE_WHOLE = 65536
+"""Data sets up to this many bytes are written in one go, without asking for room in between."""
+_ANSWER_SIZE = 256
+"""About what a refusal takes on the wire."""
+
+
+class Pen:
+    """Writes messages of one association, one after the other."""
+
+    def __init__(self, engine: Engine, wire: Wire, *, error: Callable[[], BaseException | None]) -> None:
+        """error: what ended the association, None while it lives."""
+        self._engine, self._wire, self._error = engine, wire, error
+        self._lock = asyncio.Lock()
+        self._answers: deque[tuple[int, Response]] = deque()
+
+    @property
+    def is_free(self) -> bool:
+        """Nobody writes a message, and the transport wants bytes: a small one can be written without waiting."""
+        return not self._lock.locked() and self._wire.can_write
+
+    @property
+    def is_held(self) -> bool:
+        """Somebody writes a message."""
+        return self._lock.locked()
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait to be written or to be taken by the peer."""
+        return self._wire.backlog + _ANSWER_SIZE * len(self._answers)
+
+    def flush(self) -> None:
+        """Give the transport what the engine has to send."""
+        if buffers := self._engine.data_to_send():
+            self._wire.write(buffers)
+
+    # --- refusals: written when the pen is free, by whoever puts it down ----------------------------------------------
+
+    def answer(self, context_id: int, response: Response) -> None:
+        """Queue a refusal."""
+        self._answers.append((context_id, response))
+
+    def write_answers(self) -> None:
+        """Write the queued refusals, if the pen is free."""
+        if self._answers and not self._lock.locked():
+            self._write_answers()
+
+    def _write_answers(self) -> None:
+        while self._answers and self._engine.can_send:
+            self._engine.send(*self._answers.popleft())
+
+    def forget(self) -> None:
+        """The association has ended."""
+        self._answers.clear()
+
+    # --- holding ------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Pen:
+        """Take the pen and wait for room; raises what ended the association."""
+        await self._lock.acquire()
+        try:
+            if not self._wire.can_write:
+                await self._wire.room()
+            if (error := self._error()) is not None:
+                raise error
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._answers and self._error() is None:
+            self._write_answers()
+            self.flush()
+        self._lock.release()
+
+    async def write(self, context_id: int, message: Message, data: Payload, abort: Callable[[], None]) -> None:
+        """Write one message, holding the pen. Leaving with it half sent aborts the association."""
+        engine = self._engine
+        if data is None or (isinstance(data, (bytes, memoryview)) and len(data) <= WRITE_WHOLE):
+            engine.send(context_id, message, data)
+            self.flush()
+            return
+        engine.start_message(context_id, message, has_data_set=True)
+        try:
+            if isinstance(data, (bytes, memoryview)):
+                view, step = memoryview(data), engine.fragment_length * 2
+                for start in range(0, len(view), step):
+                    await self._write_piece(view[start : start + step])
+            else:
+                async for piece in data:
+                    await self._write_piece(piece)
+            engine.finish_message()
+            self.flush()
+        except BaseException as error:
+            if engine.is_mid_message and self._error() is None:
+                _log.warning("a message could not be sent to its end (%s): aborting", type(error).__name__)
+                abort()
+            raise
+
+    async def _write_piece(self, piece: Buffer) -> None:
+        self._engine.send_piece(piece)
+        self.flush()
+        if not self._wire.can_write:
+            await self._wire.room()
+        if (error := self._error()) is not None:
+            raise error
