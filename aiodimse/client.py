@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl as ssl_module
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from aiodimse.aio.connection import Connection
 from aiodimse.aio.files import off_loop
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import Incoming
+from aiodimse.aio.wire import Trace
 from aiodimse.association import Negotiated, PresentationContext, fill_with_storage, propose
 from aiodimse.association.negotiation import MAX_CONTEXTS
 from aiodimse.config import Limits, Timeouts
@@ -51,6 +53,9 @@ class Association:
         return f"<Association {self._connection!r}>"
 
     # --- Observer of the connection -----------------------------------------------------------------------------------
+
+    def connection_made(self) -> None:
+        """The A-ASSOCIATE-RQ is on its way."""
 
     def association_requested(self, rq: AssociateRQ) -> None:
         """Never: the machine of a requestor takes no request."""
@@ -284,9 +289,11 @@ class _Open:
         clock: Clock,
         ssl: ssl_module.SSLContext | None,
         serving: Serving | None,
+        trace: Trace | None,
     ) -> None:
         self.host, self.port, self.rq = host, port, rq
         self.limits, self.timeouts, self.clock, self.ssl, self.serving = limits, timeouts, clock, ssl, serving
+        self.trace = trace
 
     async def open(self) -> Association:
         """Connect; raises NoAcceptedContext where no context was accepted."""
@@ -300,6 +307,7 @@ class _Open:
             timeouts=self.timeouts,
             clock=self.clock,
             ssl=self.ssl,
+            trace=self.trace,
         )
         negotiated = connection.engine.negotiated
         assert negotiated is not None
@@ -309,7 +317,9 @@ class _Open:
         if not negotiated.contexts:
             await connection.release()
             raise NoAcceptedContext(
-                f"{self.host}:{self.port} accepts none of the presentation contexts", negotiated.answers()
+                f"{self.host}:{self.port} accepts none of the presentation contexts",
+                negotiated.answers(),
+                negotiated=negotiated,
             )
         return association
 
@@ -331,13 +341,16 @@ def connect(
     operations_window: int | tuple[int, int] = 1,
     handlers: Serving | None = None,
     clock: Clock | None = None,
+    trace: Trace | None = None,
 ) -> Connect:
     """Open an association: `async with aiodimse.connect(...) as association`, or await it.
 
     contexts: SOP class UIDs or PresentationContext; with a C-GET SOP class among them, what is left of 128 contexts is
     filled with storage SOP classes (or those of `storage`) in the role SCP. operations_window: (invoked, performed), or
     one number for both; proposed only when it is not 1. handlers: a Server whose handlers answer what the peer asks on
-    this association. max_pdu_length: in bytes, what we take; it stands for the one of `limits`.
+    this association. max_pdu_length: in bytes, what we take; it stands for the one of `limits`. trace: called with our
+    role when the connection opens; what it returns is called with ">" (from the requestor) or "<", and the bytes that
+    were read or written, b"" at the end.
 
     Raises, when awaited: AssociationRejected, AssociationAborted, AssociationTimeout, NoAcceptedContext where the peer
     accepts no context, OSError where it cannot be reached. Raises LocalProtocolError at once for more than 128
@@ -348,8 +361,6 @@ def connect(
     """
     limits = limits or Limits()
     if max_pdu_length is not None:
-        from dataclasses import replace
-
         limits = replace(limits, max_pdu_length=max_pdu_length)
     window = (operations_window, operations_window) if isinstance(operations_window, int) else operations_window
     wanted = fill_with_storage(list(contexts), storage)
@@ -376,6 +387,7 @@ def connect(
             clock=clock or Clock(),
             ssl=ssl,
             serving=handlers,
+            trace=trace,
         )
     )
 

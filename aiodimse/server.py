@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from aiodimse.aio.acceptor import Doorkeeper, Guest
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.performer import Incoming
+from aiodimse.aio.wire import Trace
 from aiodimse.association import (
     NO_REASON_GIVEN,
     Negotiated,
@@ -65,7 +66,7 @@ class Server:
     ae_title: who we are; another called AE title is rejected 1/1/7 unless accept_called allows it: True, a title,
     several, or a function. accept_calling restricts callers (1/1/3). operations_window: how many operations at once a
     peer may have open, where it asks for more than one. any_storage: SOP classes that are not known are stored by the
-    C-STORE handler that is registered for all.
+    C-STORE handler that is registered for all. trace: sees the bytes of every association, as in connect().
     """
 
     def __init__(
@@ -79,9 +80,11 @@ class Server:
         operations_window: int | tuple[int, int] = 16,
         any_storage: bool = False,
         clock: Clock | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self.ae_title = ae_title
         self.limits, self.timeouts, self.clock = limits or Limits(), timeouts or Timeouts(), clock or Clock()
+        self.trace = trace
         self._accept_called, self._accept_calling = accept_called, accept_calling
         window = operations_window
         self._window = (window, window) if isinstance(window, int) else window
@@ -218,6 +221,10 @@ class _Guest(Guest):
     def _address(self) -> tuple[str, int] | None:
         return self.connection.wire.peer_address
 
+    def connection_made(self) -> None:
+        """Somebody has come in."""
+        self._doorkeeper.enter(self.connection)
+
     def association_requested(self, rq: AssociateRQ) -> None:
         """Answer at once, or when the hooks have been asked."""
         address = self._address
@@ -305,6 +312,7 @@ class Listening:
             limits=server.limits,
             timeouts=server.timeouts,
             clock=server.clock,
+            trace=server.trace,
         )
         self._asyncio_server = await self._doorkeeper.listen(
             self._host, self._port, ssl=self._ssl, sock=self._sock, reuse_port=self._reuse_port

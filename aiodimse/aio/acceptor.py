@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection, Observer
-from aiodimse.aio.wire import Wire
+from aiodimse.aio.wire import Trace, Wire
 from aiodimse.config import Limits, Timeouts
 from aiodimse.pdu import AssociateRJ
 
@@ -37,9 +37,11 @@ class Doorkeeper:
         limits: Limits,
         timeouts: Timeouts,
         clock: Clock,
+        trace: Trace | None = None,
     ) -> None:
         self.limits, self.timeouts, self.clock = limits, timeouts, clock
         self.closing = False
+        self._trace = trace
         self._make_guest = make_guest
         self._pending: dict[Connection, None] = {}
         self._associated: dict[Connection, str] = {}
@@ -62,6 +64,11 @@ class Doorkeeper:
         connection = guest.connection = Connection(
             "acceptor", guest, limits=self.limits, timeouts=self.timeouts, clock=self.clock
         )
+        return connection.wire
+
+    def enter(self, connection: Connection) -> None:
+        """A connection is open; one whose TLS handshake failed never comes here."""
+        connection.wire.tap(self._trace, "acceptor")
         self._all.add(connection)
         self._pending[connection] = None
         self._empty.clear()
@@ -70,7 +77,8 @@ class Doorkeeper:
             del self._pending[oldest]
             _log.warning("%d connections without an association: closing the oldest", len(self._pending))
             oldest.wire.drop()
-        return connection.wire
+        if self.closing:
+            connection.wire.drop()
 
     def admit(self, connection: Connection, peer: str) -> AssociateRJ | None:
         """Count an association in; the rejection where a limit does not allow it."""

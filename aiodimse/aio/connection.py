@@ -51,6 +51,9 @@ _log = logging.getLogger("aiodimse.association")
 class Observer(Protocol):
     """The floor above."""
 
+    def connection_made(self) -> None:
+        """The transport connection is open, TLS included."""
+
     def association_requested(self, rq: AssociateRQ) -> None:
         """The peer wants an association: accept or reject it, soon."""
 
@@ -117,6 +120,7 @@ class Connection:
 
     def wire_connected(self) -> None:
         """Evt2 or Evt5."""
+        self._observer.connection_made()
         self._last_heard = now = self.clock.now()
         self.engine.transport_connected(now)
         self.pump()

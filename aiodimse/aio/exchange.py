@@ -54,7 +54,10 @@ class Exchange:
         self.wake()
 
     def renew(self) -> None:
-        """Something of this operation happened (a Pending response, a sub-operation): its deadline starts anew."""
+        """Something of this operation happened (a Pending response, a sub-operation): its deadline starts anew.
+
+        A timer that runs already is left: it looks again.
+        """
         self._deadline = self._connection.clock.after(self._timeout)
 
     def wake(self) -> None:
@@ -88,19 +91,19 @@ class Exchange:
         while not self._responses and not or_until():
             if self._error is not None:
                 raise self._error
+            # While we do not listen the peer cannot be late; renew() wakes us when we do again.
+            deadline = None if self._connection.is_paused else self._deadline
+            if deadline is not None and clock.now() >= deadline:
+                request = self.operation.request
+                raise AssociationTimeout("response", f"no response to the {request.name} within {self._timeout} s")
             waiter = self._waiter = asyncio.get_running_loop().create_future()
-            timer = clock.call_at(self._deadline, self.wake) if self._deadline is not None else None
+            timer = clock.call_at(deadline, self.wake) if deadline is not None else None
             try:
                 await waiter
             finally:
                 self._waiter = None
                 if timer is not None:
                     timer.cancel()
-            if self._responses or self._error is not None or self._deadline is None or or_until():
-                continue
-            if clock.now() >= self._deadline and not self._connection.is_paused:
-                request = self.operation.request
-                raise AssociationTimeout("response", f"no response to the {request.name} within {self._timeout} s")
 
     def cancel(self) -> None:
         """Send C-CANCEL, once, when the pen is free; the final response still comes."""

@@ -6,7 +6,7 @@ The loop's default executor is the application's; a disk that hangs must not tak
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
@@ -36,7 +36,7 @@ async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
         raise
 
 
-async def pieces_off_loop(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def pieces_off_loop(pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
     """The pieces of a blocking iterator, the next one read while the caller works on this one."""
     ahead = asyncio.ensure_future(off_loop(next, pieces, b""))
     try:

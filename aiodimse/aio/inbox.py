@@ -17,7 +17,7 @@ class Inbox:
     def __init__(self, unread: Callable[[int], None]) -> None:
         self._unread = unread
         self._pieces: deque[bytes | memoryview] = deque()
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._discarding = False
         self._error: BaseException | None = None
         self.is_complete = False
@@ -44,17 +44,17 @@ class Inbox:
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def _arrival(self) -> None:
-        if self._waiter is not None:
-            raise RuntimeError("a data set has one reader at a time")
-        self._waiter = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
         try:
-            await self._waiter
+            await waiter
         finally:
-            self._waiter = None
+            self._waiters.remove(waiter)
 
     async def get(self) -> bytes | memoryview | None:
         """The next piece, None at the end; raises what ended the association. A cancelled get loses nothing."""

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from aiodimse.aio.exchange import Exchange
-from aiodimse.aio.pen import Payload
+from aiodimse.aio.pen import Begun, Payload
 from aiodimse.dimse.messages import Message, Request
 from aiodimse.dimse.router import Invoked, ResponseReceived
 from aiodimse.errors import AssociationClosed, AssociationTimeout, LocalProtocolError
@@ -44,7 +44,10 @@ class Invoker:
         connection = self._connection
         await self._place(timeout)
         exchange: Exchange | None = None
+        pieces: Begun | None = None
         try:
+            if not (data is None or isinstance(data, (bytes, memoryview))):
+                data = pieces = await Begun.of(data)
             async with connection.pen:
                 if not connection.engine.can_send:
                     raise AssociationClosed("the association is being released")
@@ -58,6 +61,9 @@ class Invoker:
             else:
                 exchange.leave()
             raise
+        finally:
+            if pieces is not None:
+                await pieces.aclose()
         exchange.renew()
         connection.flow.look()
         return exchange
@@ -125,6 +131,7 @@ class Invoker:
         """We did not listen for a while: the peer has its time anew."""
         for exchange in self._open.values():
             exchange.renew()
+            exchange.wake()
 
     # --- cancelling and leaving ---------------------------------------------------------------------------------------
 

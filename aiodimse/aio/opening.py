@@ -7,6 +7,7 @@ import ssl as ssl_module
 
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection, Observer
+from aiodimse.aio.wire import Trace
 from aiodimse.config import Limits, Timeouts
 from aiodimse.errors import AssociationAborted, AssociationTimeout
 from aiodimse.pdu import AssociateRQ
@@ -22,6 +23,7 @@ async def open_association(
     timeouts: Timeouts,
     clock: Clock,
     ssl: ssl_module.SSLContext | None = None,
+    trace: Trace | None = None,
 ) -> Connection:
     """Connect, propose, and wait for the peer's answer.
 
@@ -29,6 +31,7 @@ async def open_association(
     where the address does not resolve or the connection is refused. A cancelled or failed call leaves no socket.
     """
     connection = Connection("requestor", observer, limits=limits, timeouts=timeouts, clock=clock)
+    connection.wire.tap(trace, "requestor")
     connection.engine.associate(rq, clock.now())
     phase = "connect"
 

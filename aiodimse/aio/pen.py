@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import TypeAlias
 
 from aiodimse.aio.wire import Wire
@@ -23,6 +23,31 @@ WRITE_WHOLE = 65536
 """Data sets up to this many bytes are written in one go, without asking for room in between."""
 _ANSWER_SIZE = 256
 """About what a refusal takes on the wire."""
+
+
+class Begun:
+    """Pieces with the first of them at hand: a file that cannot be read is found out before anything is sent."""
+
+    def __init__(self, pieces: AsyncIterator[Buffer], first: Buffer | None) -> None:
+        self._pieces, self._first = pieces, first
+
+    @classmethod
+    async def of(cls, pieces: AsyncIterable[Buffer]) -> Begun:
+        """Read the first piece."""
+        iterator = aiter(pieces)
+        return cls(iterator, await anext(iterator, b""))
+
+    def __aiter__(self) -> Begun:
+        return self
+
+    async def __anext__(self) -> Buffer:
+        first, self._first = self._first, None
+        return await anext(self._pieces) if first is None else first
+
+    async def aclose(self) -> None:
+        """Close what the pieces come from, read to its end or not."""
+        if (close := getattr(self._pieces, "aclose", None)) is not None:
+            await close()
 
 
 class Pen:

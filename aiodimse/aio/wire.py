@@ -14,6 +14,12 @@ from aiodimse.aio.clock import Clock, TimerHandle
 _TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _WRITELINES = sys.version_info >= (3, 12)  # before, writelines joins everything
 
+Tap = Callable[[str, bytes | memoryview], None]
+"""Sees what one connection carries: way (">" from the association requestor, "<" from the acceptor) and bytes, as they
+are read and written; no bytes when that way has come to its end."""
+Trace = Callable[[str], Tap]
+"""Asked for the Tap of each new connection; the argument is our role, "requestor" or "acceptor"."""
+
 
 class WireOwner(Protocol):
     """Who listens to a Wire."""
@@ -49,6 +55,15 @@ class Wire(asyncio.Protocol):
         self._written = 0  # bytes given to the transport since the start
         self._stall_timer: TimerHandle | None = None
         self._drained_at_arm = 0
+        self._tap: Tap | None = None
+        self._ways = "><"
+        """Sent, received."""
+
+    def tap(self, trace: Trace | None, role: str) -> None:
+        """Let a trace see all bytes from now on."""
+        if trace is not None:
+            self._tap = trace(role)
+            self._ways = "><" if role == "requestor" else "<>"
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
 
@@ -77,6 +92,8 @@ class Wire(asyncio.Protocol):
                 self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
             except OSError:
                 self._socket = None
+        if self._tap is not None:
+            self._tap(self._ways[1], data)
         self._owner.wire_received(data)
 
     def eof_received(self) -> bool:
@@ -94,6 +111,9 @@ class Wire(asyncio.Protocol):
             self._stall_timer.cancel()
             self._stall_timer = None
         self._socket = None
+        if self._tap is not None:
+            for way in self._ways:
+                self._tap(way, b"")
         self._owner.wire_lost()
 
     def _close(self, error: Exception | None) -> None:
@@ -127,6 +147,9 @@ class Wire(asyncio.Protocol):
         transport = self.transport
         if transport is None or self._closed:
             return
+        if self._tap is not None:
+            for buffer in buffers:
+                self._tap(self._ways[0], buffer)
         if len(buffers) == 1:
             self._written += len(buffers[0])
             transport.write(buffers[0])

@@ -47,6 +47,7 @@ class Handlers:
     def __init__(self) -> None:
         self._by_service: dict[str, dict[str, Registration]] = {}
         self._any_store: Registration | None = None
+        self._offer: Offer | None = None  # made when it is first asked for after a registration
         self.any_storage = False
         """SOP classes that are storage, or not known at all, are served by the C-STORE handler for all."""
 
@@ -66,6 +67,7 @@ class Handlers:
         if syntaxes is None and service != "C-STORE":
             syntaxes = IDENTIFIER_SYNTAXES
         registration = Registration(handler, syntaxes, extended)
+        self._offer = None
         wanted = tuple(uids)
         if not wanted:
             wanted = default_sop_classes(service)
@@ -87,6 +89,11 @@ class Handlers:
 
     def offer(self) -> Offer:
         """What is offered in negotiation: Verification, and what has a handler."""
+        if self._offer is None:
+            self._offer = self._make_offer()
+        return self._offer
+
+    def _make_offer(self) -> Offer:
         served: dict[str, Served] = {str(sop_class.Verification): Served(IDENTIFIER_SYNTAXES)}
         for of_service in self._by_service.values():
             for uid, registration in of_service.items():

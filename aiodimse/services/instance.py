@@ -19,6 +19,8 @@ from aiodimse.instances import FileHead
 Buffer = bytes | memoryview
 InstanceSource: TypeAlias = "str | os.PathLike[str] | Dataset | Instance"
 
+_PIECE = 1 << 18
+"""Bytes read from a file in one trip to the file pool."""
 ONE_HOP = 1 << 20
 """A save is one trip to the file pool up to this many bytes, and a batch of a longer one holds as many."""
 
@@ -121,25 +123,43 @@ class Instance:
 class FileInstance(Instance):
     """An instance in a file."""
 
-    def __init__(self, head: FileHead) -> None:
+    def __init__(self, head: FileHead, data: bytes | None = None) -> None:
+        """data: the whole data set, where it has been read already."""
         super().__init__(head.sop_class_uid, head.sop_instance_uid, head.transfer_syntax)
         self.head = head
+        self._data = data
 
     async def _stream(self) -> AsyncIterator[Buffer]:
-        pieces = pieces_off_loop(instances.open_pieces(self.head, 1 << 18))
+        if self._data is not None:
+            yield self._data
+            return
+        pieces = pieces_off_loop(instances.open_pieces(self.head, _PIECE))
         try:
             async for piece in pieces:
                 yield piece
         finally:
-            await pieces.aclose()  # type: ignore[attr-defined]
+            await pieces.aclose()
 
     def stream(self) -> AsyncIterator[Buffer]:
         """The data set from the file, read off the event loop."""
         return self._stream()
 
+    async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
+        """As Instance.encoded; a data set that has been read is at hand."""
+        if self._data is not None and transfer_syntax == self.transfer_syntax:
+            return self._data
+        return await super().encoded(transfer_syntax)
+
     async def dataset(self) -> Dataset:
         """The decoded data set of the file."""
         return await off_loop(instances.read_file, self.head.path)
+
+
+def _open(path: str | os.PathLike[str]) -> FileInstance:
+    """Open, file meta information and first piece in one go; a file of one piece is then read (design: section 5)."""
+    with instances.PartTenReader(path) as reader:
+        head = reader.head
+        return FileInstance(head, reader.read(_PIECE) if head.size <= _PIECE else None)
 
 
 class DatasetInstance(Instance):
@@ -253,5 +273,5 @@ async def instance_of(source: InstanceSource) -> Instance:
     if isinstance(source, Dataset):
         return DatasetInstance(source)
     if isinstance(source, (str, os.PathLike)):
-        return await Instance.open(source)
+        return await off_loop(_open, source)
     raise TypeError(f"an instance is a path, a Dataset or an Instance, not {type(source).__name__}")

@@ -52,6 +52,8 @@ class Provider:
 
     def __init__(self, handlers: Handlers, peer: Peer, *, ae_title: str, authorize: Authorize | None = None) -> None:
         self._handlers, self._peer, self._ae_title, self._authorize = handlers, peer, ae_title, authorize
+        common = peer.negotiated.rq.user_information.common_extended
+        self._related = {item.sop_class_uid: item.related for item in common}
 
     def handle(self, incoming: Incoming) -> None:
         """Start what the request asks for. A C-ECHO that nobody handles is answered without a task."""
@@ -66,11 +68,7 @@ class Provider:
 
     def _find(self, message: messages.Request) -> Registration | None:
         uid = message.sop_class_uid
-        related: tuple[str, ...] = ()
-        for item in self._peer.negotiated.rq.user_information.common_extended:
-            if item.sop_class_uid == uid:
-                related = item.related
-        return self._handlers.find(message.service, uid, *related)
+        return self._handlers.find(message.service, uid, *self._related.get(uid, ()))
 
     async def _serve(self, incoming: Incoming) -> None:
         """One task: everything from here to the final response, of which there is one whatever happens."""
