@@ -60,10 +60,14 @@ class AssociationTimeout(AssociationError, TimeoutError):
 class NoAcceptedContext(AssociationError):
     """No accepted presentation context can carry this operation.
 
-    answers: for each abstract syntax that was proposed and would have done, the peer's answer in words.
+    answers: for each abstract syntax that was proposed and would have done, the peer's answer in words; negotiated:
+    where connect() raises it, all that was negotiated.
     """
 
-    def __init__(self, message: str, answers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, message: str, answers: Mapping[str, str] | None = None, *, negotiated: object | None = None
+    ) -> None:
+        self.negotiated = negotiated
         self.answers = dict(answers or {})
         if self.answers:
             message += ": " + "; ".join(f"{uid} {answer}" for uid, answer in self.answers.items())
