@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from struct import pack
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from pydicom.dataelem import DataElement, RawDataElement, empty_value_for_VR
 from pydicom.dataset import Dataset
@@ -32,6 +32,7 @@ RE_ENCODED: Final = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExp
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _SOP_CLASS_UID: Final = 0x00080016
 _SOP_INSTANCE_UID: Final = 0x00080018
+_TRANSFER_SYNTAX_UID: Final = 0x00020010
 
 _DEFAULT_LIMITS: Final = Limits()
 
@@ -166,15 +167,24 @@ def dataset_uids(dataset: Dataset) -> tuple[str, str, str]:
 
     The transfer syntax is that of its file meta, else the one that it was decoded from, else Explicit VR Little Endian.
     """
-    sop_class, sop_instance = (str(dataset.get(keyword) or "") for keyword in ("SOPClassUID", "SOPInstanceUID"))
+    sop_class, sop_instance = _uid(dataset, _SOP_CLASS_UID), _uid(dataset, _SOP_INSTANCE_UID)
     meta = getattr(dataset, "file_meta", None)
-    transfer_syntax = str(meta.get("TransferSyntaxUID") or "") if meta is not None else ""
+    transfer_syntax = _uid(meta, _TRANSFER_SYNTAX_UID) if meta is not None else ""
     if not transfer_syntax:
         transfer_syntax = {
             (True, True): ImplicitVRLittleEndian,
             (False, False): ExplicitVRBigEndian,
         }.get(dataset.original_encoding, ExplicitVRLittleEndian)  # type: ignore[arg-type]
     return sop_class, sop_instance, transfer_syntax
+
+
+def _uid(dataset: Dataset, tag: int) -> str:
+    """From the element as it is: pydicom, asked for the value, warns about one that is no UID, and quotes it."""
+    element = dataset.get_item(tag)
+    value: Any = element.value if element is not None else None
+    if isinstance(value, bytes):
+        value = value.decode("latin-1").strip(" \0")
+    return str(value) if isinstance(value, str) else ""
 
 
 def first_uids(data: bytes | memoryview, transfer_syntax: str) -> tuple[str, str]:

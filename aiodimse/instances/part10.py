@@ -293,23 +293,24 @@ class PartTenWriter:
     def commit(self) -> Path:
         """Give the whole file its name; if durable, on the disk. An earlier one of the same UID is replaced."""
         self.write()
-        renamed: os.stat_result | None = None
+        # To be taken away again if its directory cannot be synced; not where an earlier one has been replaced by then.
+        new: os.stat_result | None = None
+        renamed = False
         try:
             if self._durable:
                 os.fsync(self._fd)
-            written = os.fstat(self._fd)
+                if not os.path.lexists(self.path):
+                    new = os.fstat(self._fd)
             fd, self._fd = self._fd, -1
             os.close(fd)  # may report an error of writing on network file systems
-            had_one = os.path.lexists(self.path)
             self._temporary.replace(self.path)
-            if not had_one:
-                renamed = written
+            renamed = True
             if self._durable:
                 _fsync_directory(self._directory)
         except BaseException:
             self.rollback()
-            if renamed is not None:
-                _unlink_own(self.path, renamed)
+            if renamed and new is not None:
+                _unlink_own(self.path, new)
             raise
         return self.path
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from copy import deepcopy
 from io import BytesIO
@@ -231,6 +232,13 @@ def test_a_deflate_bomb_is_refused_before_it_is_held():
         decode_dataset(bomb, DeflatedExplicitVRLittleEndian, limits=Limits(deflate_ratio=100))
     with pytest.raises(DatasetDecodeError, match="larger than 2000 bytes"):
         decode_dataset(bomb, DeflatedExplicitVRLittleEndian, limits=Limits(dataset_in_memory=2000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DatasetDecodeError):
+            inflate(bomb, max_size=1_000_000, max_ratio=1032)
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_deflated_data_set_is_whole_and_alone():
@@ -328,6 +336,10 @@ def test_a_changed_character_set_changes_the_text_that_is_still_encoded(explicit
         assert written.get_item(0x00100010).value == "Müller^Jörg=x".encode() + b" "
         assert written.PatientID == ["ä", "ö"]
         assert written.ReferencedStudySequence[0].StudyDescription == "Köln"
+    dataset = decode_dataset(data, ExplicitVRLittleEndian)
+    assert dataset.PatientName == "Müller^Jörg=x"
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    assert "Müller^Jörg=x".encode() in encode_dataset(dataset, ExplicitVRLittleEndian)
 
 
 def test_uids_of_a_data_set(stored):

@@ -414,6 +414,15 @@ def test_the_same_uid_from_two_associations_never_mixes(tmp_path):
     assert [*tmp_path.iterdir()] == [one.path]
 
 
+def test_not_even_where_chance_gives_both_the_same_temporary_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("secrets.token_hex", lambda _: "chance")
+    one = writer(tmp_path)
+    with pytest.raises(FileExistsError):
+        writer(tmp_path)
+    one.write(DATA)
+    assert b"".join(open_pieces(read_head(one.commit()))) == DATA
+
+
 def test_a_link_at_the_target_is_replaced_and_not_followed(tmp_path):
     outside = tmp_path / "outside"
     outside.write_text("untouched")

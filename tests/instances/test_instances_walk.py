@@ -148,6 +148,8 @@ def cases(explicit, implicit):
     yield "open item not closed", e(SQ, "SQ", i(item, b"", UNDEFINED_LENGTH)), "an item of undefined length"
     yield "item longer than its sequence", e(SQ, "SQ", i(item, b"", 8)) + bytes(8), "goes past"
     yield "element longer than its item", e(SQ, "SQ", i(item, e(0x00100010, "PN", b"", 4))) + bytes(4), "goes past"
+    open_item = i(item, b"", UNDEFINED_LENGTH) + i(end_item)
+    yield "item closed across the end of its sequence", e(SQ, "SQ", open_item, 12) + bytes(8), "truncated"
     yield "open text", e(0x0040A160, "UT", b"", UNDEFINED_LENGTH), "no sequence"
     yield "open floats", e(0x7FE00008, "OF", i(end_sequence), UNDEFINED_LENGTH), "no sequence"
     yield "fragment of undefined length", e(0x7FE00010, "OB", i(item, b"", UNDEFINED_LENGTH), UNDEFINED_LENGTH), "frag"
