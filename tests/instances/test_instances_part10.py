@@ -373,7 +373,7 @@ def test_a_disk_fault_at_any_step_leaves_no_file(tmp_path, monkeypatch, step, er
         assert open_descriptors() == before
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [step for step in STEPS if step != "fstat"])  # of a new file only
 def test_a_disk_fault_does_not_lose_what_was_saved_before(tmp_path, monkeypatch, step):
     """The same instance, sent again: whatever fails, the target is the old file or the new one, whole."""
     path = save(tmp_path, CT, UID, ExplicitVRLittleEndian, [b"old!" * 9])
