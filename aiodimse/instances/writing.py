@@ -2,10 +2,11 @@
 
 Why not call it: it decodes and re-encodes every value when the encoding changes, with warnings that quote values
 (patient data in a log); it changes the Dataset it is given; and a plain C-FIND identifier of 16 elements costs it
-200 us where this takes 25. Here values that are still encoded stay as they are and only headers are written anew, plain values take a short way,
-and everything else goes to pydicom's writer of that VR. Three things differ from pydicom on purpose: an ambiguous VR
-that nothing settles is written as US or OW (vrs.py) instead of failing, a character outside the Specific Character Set fails
-instead of becoming a question mark, and elements of the groups 0000 and 0002 are left out.
+200 us where this takes 25. Here values that are still encoded stay as they are and only headers are written anew,
+plain values take a short way, and everything else goes to pydicom's writer of that VR. Three things differ from
+pydicom on purpose: an ambiguous VR that nothing settles is written as US or OW (vrs.py) instead of failing, a
+character outside the Specific Character Set fails instead of becoming a question mark, and elements of the groups
+0000 and 0002 are left out.
 """
 
 from __future__ import annotations
