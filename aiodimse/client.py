@@ -15,6 +15,7 @@ from aiodimse import instances
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection
 from aiodimse.aio.files import off_loop
+from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import Incoming
 from aiodimse.aio.wire import Trace
@@ -290,10 +291,11 @@ class _Open:
         ssl: ssl_module.SSLContext | None,
         serving: Serving | None,
         trace: Trace | None,
+        network: Network,
     ) -> None:
         self.host, self.port, self.rq = host, port, rq
         self.limits, self.timeouts, self.clock, self.ssl, self.serving = limits, timeouts, clock, ssl, serving
-        self.trace = trace
+        self.trace, self.network = trace, network
 
     async def open(self) -> Association:
         """Connect; raises NoAcceptedContext where no context was accepted."""
@@ -308,6 +310,7 @@ class _Open:
             clock=self.clock,
             ssl=self.ssl,
             trace=self.trace,
+            network=self.network,
         )
         negotiated = connection.engine.negotiated
         assert negotiated is not None
@@ -342,6 +345,7 @@ def connect(
     handlers: Serving | None = None,
     clock: Clock | None = None,
     trace: Trace | None = None,
+    network: Network = TCP,
 ) -> Connect:
     """Open an association: `async with aiodimse.connect(...) as association`, or await it.
 
@@ -350,7 +354,7 @@ def connect(
     one number for both; proposed only when it is not 1. handlers: a Server whose handlers answer what the peer asks on
     this association. max_pdu_length: in bytes, what we take; it stands for the one of `limits`. trace: called with our
     role when the connection opens; what it returns is called with ">" (from the requestor) or "<", and the bytes that
-    were read or written, b"" at the end.
+    were read or written, b"" at the end. clock, network: for tests (aiodimse.testing).
 
     Raises, when awaited: AssociationRejected, AssociationAborted, AssociationTimeout, NoAcceptedContext where the peer
     accepts no context, OSError where it cannot be reached. Raises LocalProtocolError at once for more than 128
@@ -388,6 +392,7 @@ def connect(
             ssl=ssl,
             serving=handlers,
             trace=trace,
+            network=network,
         )
     )
 

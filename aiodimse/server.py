@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from aiodimse.aio.acceptor import Doorkeeper, Guest
 from aiodimse.aio.clock import Clock
+from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.performer import Incoming
 from aiodimse.aio.wire import Trace
 from aiodimse.association import (
@@ -67,6 +68,7 @@ class Server:
     several, or a function. accept_calling restricts callers (1/1/3). operations_window: how many operations at once a
     peer may have open, where it asks for more than one. any_storage: SOP classes that are not known are stored by the
     C-STORE handler that is registered for all. trace: sees the bytes of every association, as in connect().
+    clock, network: for tests (aiodimse.testing).
     """
 
     def __init__(
@@ -81,8 +83,9 @@ class Server:
         any_storage: bool = False,
         clock: Clock | None = None,
         trace: Trace | None = None,
+        network: Network = TCP,
     ) -> None:
-        self.ae_title = ae_title
+        self.ae_title, self.network = ae_title, network
         self.limits, self.timeouts, self.clock = limits or Limits(), timeouts or Timeouts(), clock or Clock()
         self.trace = trace
         self._accept_called, self._accept_calling = accept_called, accept_calling
@@ -313,6 +316,7 @@ class Listening:
             timeouts=server.timeouts,
             clock=server.clock,
             trace=server.trace,
+            network=server.network,
         )
         self._asyncio_server = await self._doorkeeper.listen(
             self._host, self._port, ssl=self._ssl, sock=self._sock, reuse_port=self._reuse_port

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection, Observer
+from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.wire import Trace, Wire
 from aiodimse.config import Limits, Timeouts
 from aiodimse.pdu import AssociateRJ
@@ -38,8 +39,9 @@ class Doorkeeper:
         timeouts: Timeouts,
         clock: Clock,
         trace: Trace | None = None,
+        network: Network = TCP,
     ) -> None:
-        self.limits, self.timeouts, self.clock = limits, timeouts, clock
+        self.limits, self.timeouts, self.clock, self.network = limits, timeouts, clock, network
         self.closing = False
         self._trace = trace
         self._make_guest = make_guest
@@ -62,7 +64,7 @@ class Doorkeeper:
         """The protocol for one accepted socket."""
         guest = self._make_guest(self)
         connection = guest.connection = Connection(
-            "acceptor", guest, limits=self.limits, timeouts=self.timeouts, clock=self.clock
+            "acceptor", guest, limits=self.limits, timeouts=self.timeouts, clock=self.clock, network=self.network
         )
         return connection.wire
 
@@ -120,20 +122,14 @@ class Doorkeeper:
         reuse_port: bool,
     ) -> asyncio.Server:
         """Open a listening socket."""
-        loop = asyncio.get_running_loop()
-        handshake = self.timeouts.tls_handshake if ssl is not None else None
-        if sock is not None:
-            return await loop.create_server(
-                self.new_wire, sock=sock, ssl=ssl, ssl_handshake_timeout=handshake, backlog=1024
-            )
-        return await loop.create_server(
+        return await self.network.listen(
             self.new_wire,
             host,
             port,
             ssl=ssl,
-            ssl_handshake_timeout=handshake,
-            backlog=1024,
-            reuse_port=reuse_port or None,
+            sock=sock,
+            reuse_port=reuse_port,
+            handshake_timeout=self.timeouts.tls_handshake,
         )
 
     async def drain(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from aiodimse.aio.clock import Clock, TimerHandle
 from aiodimse.aio.flow import Flow
 from aiodimse.aio.invoker import Invoker
+from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.pen import Pen
 from aiodimse.aio.performer import Incoming, Performer
 from aiodimse.aio.tasks import Tasks
@@ -81,9 +82,10 @@ class Connection:
         limits: Limits,
         timeouts: Timeouts,
         clock: Clock,
+        network: Network = TCP,
         quick_ack: bool = True,
     ) -> None:
-        self.limits, self.timeouts, self.clock = limits, timeouts, clock
+        self.limits, self.timeouts, self.clock, self.network = limits, timeouts, clock, network
         self.engine = Engine(role, limits=limits, timeouts=timeouts)
         self.wire = Wire(self, clock, write_stall=timeouts.write_stall, quick_ack=quick_ack)
         self.pen = Pen(self.engine, self.wire, error=lambda: self.error)

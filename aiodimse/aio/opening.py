@@ -7,6 +7,7 @@ import ssl as ssl_module
 
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection, Observer
+from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.wire import Trace
 from aiodimse.config import Limits, Timeouts
 from aiodimse.errors import AssociationAborted, AssociationTimeout
@@ -24,13 +25,14 @@ async def open_association(
     clock: Clock,
     ssl: ssl_module.SSLContext | None = None,
     trace: Trace | None = None,
+    network: Network = TCP,
 ) -> Connection:
     """Connect, propose, and wait for the peer's answer.
 
     Raises AssociationRejected, AssociationAborted, AssociationTimeout with phase connect or negotiation, and OSError
     where the address does not resolve or the connection is refused. A cancelled or failed call leaves no socket.
     """
-    connection = Connection("requestor", observer, limits=limits, timeouts=timeouts, clock=clock)
+    connection = Connection("requestor", observer, limits=limits, timeouts=timeouts, clock=clock, network=network)
     connection.wire.tap(trace, "requestor")
     connection.engine.associate(rq, clock.now())
     phase = "connect"
@@ -39,16 +41,10 @@ async def open_association(
         what = "did not answer the A-ASSOCIATE-RQ" if phase == "negotiation" else "did not take the connection"
         return AssociationTimeout(phase, f"{host}:{port} {what} within {timeouts.connect} s")
 
-    loop = asyncio.get_running_loop()
     try:
         async with clock.deadline(clock.after(timeouts.connect), late):
-            await loop.create_connection(
-                lambda: connection.wire,
-                host,
-                port,
-                ssl=ssl,
-                server_hostname=host if ssl is not None else None,
-                ssl_handshake_timeout=timeouts.tls_handshake if ssl is not None else None,
+            await network.connect(
+                lambda: connection.wire, host, port, ssl=ssl, handshake_timeout=timeouts.tls_handshake
             )
             phase = "negotiation"
             await asyncio.shield(connection.established)

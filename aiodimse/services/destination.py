@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection
+from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import Incoming
 from aiodimse.association import Negotiated, PresentationContext, propose
@@ -73,10 +74,12 @@ class StoreAssociations:
         limits: Limits,
         timeouts: Timeouts,
         clock: Clock,
+        network: Network = TCP,
     ) -> None:
         self._destination = destination
         self._ae_title, self._called = ae_title, destination.ae_title or called_ae_title
         self._limits, self._timeouts, self._clock = limits, destination.timeouts or timeouts, clock
+        self._network = network
         self._connections: list[Connection] = []
 
     async def context_for(self, instance: Instance) -> tuple[Connection, AcceptedContext]:
@@ -121,6 +124,7 @@ class StoreAssociations:
                 timeouts=self._timeouts,
                 clock=self._clock,
                 ssl=self._destination.ssl,
+                network=self._network,
             )
         except (AssociationError, OSError) as error:
             raise DestinationLost(f"no association with {self._called} at {where}: {error}") from error

@@ -362,6 +362,7 @@ class _Retrieve:
             limits=connection.limits,
             timeouts=connection.timeouts,
             clock=connection.clock,
+            network=connection.network,
         )
         return self._stores
 
