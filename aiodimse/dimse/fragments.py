@@ -101,7 +101,7 @@ class Fragmenter:
     max_pdu_length: the most bytes after a PDU header, at least 8; where the peer announced 0, no limit (PS3.8 D.1.1),
     the caller says how much. All methods return the buffers to be written, in order: 12 bytes of headers, then the
     bytes of the fragment as views of what was fed, which must not change any more. Every fragment but the last is full,
-    and of even length (PS3.8 E.1). Only pieces under 1 KiB are copied.
+    and all of a data set are of even length (PS3.8 E.1). Only pieces under 1 KiB are copied.
     """
 
     def __init__(self, max_pdu_length: int, context_id: int) -> None:
@@ -145,8 +145,14 @@ class Fragmenter:
         return buffers
 
     def finish(self) -> list[Buffer]:
-        """The last fragment of the data set, empty where nothing was fed. The next message may follow."""
-        return [pdata_header(self._context_id, False, True, self._held_length), *self._take()]
+        """The last fragment of the data set, empty where nothing was fed. The next message may follow.
+
+        A NUL makes an odd data set even, as Deflated ones may be (PS3.5 A.5, PS3.8 E.1): DCMTK 3.6.7 aborts the
+        association at an odd fragment, storescp and Orthanc 1.10.1 alike.
+        """
+        pad = self._held_length & 1
+        header = pdata_header(self._context_id, False, True, self._held_length + pad)
+        return [header, *self._take(), b"\0"] if pad else [header, *self._take()]
 
     def _hold(self, view: memoryview) -> None:
         self._held_length += len(view)

@@ -161,6 +161,10 @@ def fragments(buffers: list[Buffer], *, is_command: bool = False, context_id: in
     return found
 
 
+def even(data: bytes) -> bytes:
+    return data + bytes(len(data) % 2)
+
+
 def cut(pieces: list[bytes], max_pdu_length: int) -> tuple[list[tuple[bytes, bool]], int]:
     fragmenter = Fragmenter(max_pdu_length, 3)
     buffers: list[Buffer] = []
@@ -177,8 +181,8 @@ def cut(pieces: list[bytes], max_pdu_length: int) -> tuple[list[tuple[bytes, boo
         ([b"abcd"], 10, [(b"abcd", True)]),
         ([b"abcd"], 11, [(b"abcd", True)]),
         ([b"abcd", b""], 10, [(b"abcd", True)]),
-        ([b"abcde"], 10, [(b"abcd", False), (b"e", True)]),
-        ([b"abc", b"de"], 10, [(b"abcd", False), (b"e", True)]),
+        ([b"abcde"], 10, [(b"abcd", False), (b"e\0", True)]),
+        ([b"abc", b"de"], 10, [(b"abcd", False), (b"e\0", True)]),
         ([b"a", b"b", b"c", b"d"], 9, [(b"ab", False), (b"cd", True)]),
         ([b"abcdefgh"], 10, [(b"abcd", False), (b"efgh", True)]),
         ([b"ab", b"cdefghij"], 10, [(b"abcd", False), (b"efgh", False), (b"ij", True)]),
@@ -197,7 +201,7 @@ def test_fragments_are_the_data_even_full_and_flagged(sizes: list[int], max_pdu_
     numbers = itertools.cycle(range(251))
     pieces = [bytes(itertools.islice(numbers, size)) for size in sizes]
     found, fragment_length = cut(pieces, max_pdu_length)
-    assert b"".join(data for data, _ in found) == b"".join(pieces)
+    assert b"".join(data for data, _ in found) == even(b"".join(pieces))
     assert [is_last for _, is_last in found] == [False] * (len(found) - 1) + [True]
     assert {len(data) for data, _ in found[:-1]} <= {fragment_length}
     assert fragment_length % 2 == 0
@@ -226,7 +230,7 @@ def test_joining_undoes_cutting(message: CStoreRQ, pieces: list[bytes], max_pdu_
         commands = [each for each in arrived if isinstance(each, Command)]
         data = [each for each in arrived if isinstance(each, Data)]
         assert commands == [Command(3, message)]
-        assert b"".join(each.data for each in data) == (b"".join(pieces) if message.has_data_set else b"")
+        assert b"".join(each.data for each in data) == (even(b"".join(pieces)) if message.has_data_set else b"")
         assert [each.is_last for each in data][-1:] == [True] * message.has_data_set
 
 
