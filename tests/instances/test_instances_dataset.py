@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import tracemalloc
 import warnings
+import zlib
 from copy import deepcopy
 from io import BytesIO
+from struct import pack
 
 import pydicom
 import pytest
@@ -249,6 +251,10 @@ def test_a_deflated_data_set_is_whole_and_alone():
     for more in (b"\0\0\0", b"x", bytes(8)):
         with pytest.raises(DatasetDecodeError, match="follows"):
             inflate(data + more, max_size=10_000, max_ratio=1032)
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    gzip = packer.compress(bytes(999)) + packer.flush() + pack("<LL", zlib.crc32(bytes(999)), 999)
+    for pad in (b"", b"\0"):  # pydicom's image_dfl.dcm ends as a gzip file does; a C-STORE makes it even
+        assert inflate(gzip + pad, max_size=10_000, max_ratio=1032) == bytes(999)
     with pytest.raises(DatasetDecodeError, match="corrupt"):
         inflate(b"\xff" * 10, max_size=10_000, max_ratio=1032)
 
