@@ -1,0 +1,133 @@
+"""The scoreboard: one row a figure, with its target. SCOREBOARD=long runs the long profile."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.scoreboard import rude
+
+LONG = os.environ.get("SCOREBOARD") == "long"
+ROOT = Path(__file__).resolve().parents[2]
+Row = tuple[str, str, str, bool]
+
+
+def _percentile(values: list[float], share: float) -> float:
+    return values[min(int(len(values) * share), len(values) - 1)]
+
+
+def _tests(figure: str, target: str, paths: list[str], *, select: str = "", **variables: str) -> Row:
+    """A row that tests prove: how many ran, and whether all passed."""
+    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *paths]
+    if select:
+        command += ["-k", select]
+    run = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True)
+    last = (run.stdout.strip().splitlines() or ["no output"])[-1].strip("= ")
+    return figure, target, last, run.returncode == 0
+
+
+async def _rude() -> list[Row]:
+    rows: list[Row] = []
+    async with rude.provider() as scored:
+        seconds = await rude.malformed_to_fin(scored.port, 600)
+        p99 = _percentile(seconds, 0.99)
+        rows.append(
+            ("from a malformed byte to our A-ABORT and FIN", "p99 under 100 ms", f"p99 {p99 * 1e3:.1f} ms", p99 < 0.1)
+        )
+        seconds = await rude.echo_among_stalled(scored.port, 500, 200)
+        p99 = _percentile(seconds, 0.99)
+        rows.append(
+            ("a good echo with 500 stalled peers", "p99 of 200 under 100 ms", f"p99 {p99 * 1e3:.1f} ms", p99 < 0.1)
+        )
+    async with rude.provider() as scored:
+        number = 20000 if LONG else 4000
+        await rude.rude_associations(scored.port, 2000)  # what Python keeps for itself
+        before = await _settled(scored)
+        await rude.rude_associations(scored.port, number)
+        after = await _settled(scored)
+        growth = (after["memory"] - before["memory"]) / (1 << 20)
+        back = after["files"] == before["files"] and after["tasks"] == before["tasks"]
+        words = f"{number}: {growth:+.1f} MiB, files {after['files'] - before['files']:+d}"
+        words += f", tasks {after['tasks'] - before['tasks']:+d}"
+        rows.append(
+            (
+                "rude associations, memory growth",
+                "20,000, under 5 MiB, files and tasks back",
+                words,
+                growth < 5 and back,
+            )
+        )
+    return rows
+
+
+async def _settled(scored: rude.Scored) -> dict[str, int]:
+    """What the provider holds once it has let go of the last connections: asked until two answers agree."""
+    last = await scored.held()
+    for _ in range(100):
+        await asyncio.sleep(0.1)
+        now = await scored.held()
+        if (now["files"], now["tasks"]) == (last["files"], last["tasks"]) and now["files"] < 30:
+            return now
+        last = now
+    return last
+
+
+def rows() -> list[Row]:
+    """Every row, in the order of the table."""
+    steps = "1000000" if LONG else "200000"
+    examples = "long" if LONG else "default"
+    made: list[Row] = []
+    tests: list[Callable[[], Row]] = [
+        lambda: _tests(
+            "state table cells, both roles",
+            "123 of 123 defined, 124 of 124 refused",
+            ["tests/association"],
+            select="cell",
+        ),
+        lambda: _tests(
+            f"random state machine steps ({steps} a walk)",
+            "1,000,000 in the long profile",
+            ["tests/association/test_machine_walk.py"],
+            AIODIMSE_WALK_STEPS=steps,
+        ),
+        lambda: _tests("hostile cases", "all of 150 or more", ["tests/hostile"]),
+        lambda: _tests(
+            "kill -9 during stores, restart; strace",
+            "50 kills, nothing acknowledged lost",
+            ["tests/durable"],
+            AIODIMSE_KILLS="50" if LONG else "5",
+        ),
+        lambda: _tests("cancellation at the k-th await", "every k, nothing left", ["tests/aio"], select="cancel"),
+        lambda: _tests(
+            "fault matrix: destination, disk, resets",
+            "all cells, one final response each",
+            ["tests/contract"],
+            AIODIMSE_PROFILE=examples,
+        ),
+    ]
+    for test in tests:
+        made.append(test())
+        print("  ".join(made[-1][:3]), flush=True)
+    made += asyncio.run(_rude())
+    return made
+
+
+def main() -> int:
+    """Print the table; 1 where a row fails."""
+    table = rows()
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    print(f"\n{today}, {platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores\n")
+    print("| figure | target | measured | |\n|---|---|---|---|")
+    for figure, target, measured, passed in table:
+        print(f"| {figure} | {target} | {measured} | {'ok' if passed else 'FAIL'} |")
+    return 0 if all(row[3] for row in table) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
