@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from aiodimse.aio.acceptor import Doorkeeper, Guest
 from aiodimse.aio.clock import Clock
-from aiodimse.aio.network import TCP, Network
+from aiodimse.aio.network import TCP, Listener, Network
 from aiodimse.aio.performer import Incoming
 from aiodimse.aio.wire import Trace
 from aiodimse.association import (
@@ -191,9 +191,12 @@ class Server:
         ssl: ssl_module.SSLContext | None = None,
         sock: socket.socket | None = None,
         reuse_port: bool = False,
+        network: Network | None = None,
     ) -> Listening:
         """A listening socket, to be entered: `async with server.listen("127.0.0.1", 0) as listening`."""
-        return Listening(self, host, port, ssl=ssl, sock=sock, reuse_port=reuse_port)
+        return Listening(
+            self, host, port, ssl=ssl, sock=sock, reuse_port=reuse_port, network=network or self.network
+        )
 
 
 _DECORATORS = {
@@ -302,11 +305,12 @@ class Listening:
         ssl: ssl_module.SSLContext | None,
         sock: socket.socket | None,
         reuse_port: bool,
+        network: Network,
     ) -> None:
         self._server, self._host, self._port = server, host, port
-        self._ssl, self._sock, self._reuse_port = ssl, sock, reuse_port
+        self._ssl, self._sock, self._reuse_port, self._network = ssl, sock, reuse_port, network
         self._doorkeeper: Doorkeeper | None = None
-        self._asyncio_server: asyncio.Server | None = None
+        self._listener: Listener | None = None
 
     async def __aenter__(self) -> Listening:
         server = self._server
@@ -316,9 +320,9 @@ class Listening:
             timeouts=server.timeouts,
             clock=server.clock,
             trace=server.trace,
-            network=server.network,
+            network=self._network,
         )
-        self._asyncio_server = await self._doorkeeper.listen(
+        self._listener = await self._doorkeeper.listen(
             self._host, self._port, ssl=self._ssl, sock=self._sock, reuse_port=self._reuse_port
         )
         return self
@@ -326,9 +330,9 @@ class Listening:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._asyncio_server is not None
+        assert self._listener is not None
         assert self._doorkeeper is not None
-        self._asyncio_server.close()
+        self._listener.close()
         if kind is None or issubclass(kind, asyncio.CancelledError):
             await self._doorkeeper.drain()
         else:
@@ -338,7 +342,7 @@ class Listening:
     @property
     def sockets(self) -> tuple[Any, ...]:
         """The listening sockets."""
-        return tuple(self._asyncio_server.sockets) if self._asyncio_server is not None else ()
+        return tuple(self._listener.sockets) if self._listener is not None else ()
 
     @property
     def port(self) -> int:

@@ -8,12 +8,16 @@ import socket
 import ssl as ssl_module
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
+from aiodimse.aio import secure
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection, Observer
-from aiodimse.aio.network import TCP, Network
+from aiodimse.aio.network import TCP, Listener, Network, ProtocolFactory
+from aiodimse.aio.tasks import Tasks
 from aiodimse.aio.wire import Trace, Wire
 from aiodimse.config import Limits, Timeouts
+from aiodimse.errors import AssociationTimeout, TLSError
 from aiodimse.pdu import AssociateRJ
 
 _log = logging.getLogger("aiodimse.acceptor")
@@ -45,7 +49,10 @@ class Doorkeeper:
         self.closing = False
         self._trace = trace
         self._make_guest = make_guest
-        self._pending: dict[Connection, None] = {}
+        self._pending: dict[Connection | secure.Door, Callable[[], None]] = {}
+        """What has not associated yet, the oldest first, and how to close it."""
+        self._doors: set[secure.Door] = set()
+        self._handshakes = Tasks()
         self._associated: dict[Connection, str] = {}
         self._per_peer: Counter[str] = Counter()
         self._all: set[Connection] = set()
@@ -72,15 +79,47 @@ class Doorkeeper:
         """A connection is open; one whose TLS handshake failed never comes here."""
         connection.wire.tap(self._trace, "acceptor")
         self._all.add(connection)
-        self._pending[connection] = None
+        self._wait_for_request(connection, connection.wire.drop)
+
+    def _wait_for_request(self, newcomer: Connection | secure.Door, drop: Callable[[], None]) -> None:
+        self._pending[newcomer] = drop
         self._empty.clear()
         if len(self._pending) > self.limits.max_pending_connections:
             oldest = next(iter(self._pending))
-            del self._pending[oldest]
             _log.warning("%d connections without an association: closing the oldest", len(self._pending))
-            oldest.wire.drop()
+            self._pending.pop(oldest)()
         if self.closing:
-            connection.wire.drop()
+            drop()
+
+    def _new_door(self, context: ssl_module.SSLContext) -> secure.Door:
+        """The protocol for one accepted socket, until its TLS handshake is done."""
+
+        def opened(door: secure.Door) -> None:
+            self._doors.add(door)
+            self._wait_for_request(door, door.drop)
+            self._handshakes.spawn(self._handshake(door, context), "aiodimse TLS handshake")
+
+        return secure.Door(opened)
+
+    async def _handshake(self, door: secure.Door, context: ssl_module.SSLContext) -> None:
+        transport = door.transport
+        assert transport is not None
+        address = transport.get_extra_info("peername")
+
+        def make_wire() -> Wire:
+            self._pending.pop(door, None)  # the connection is counted instead
+            return self.new_wire()
+
+        try:
+            await secure.start_tls(transport, make_wire, context, clock=self.clock, timeout=self.timeouts.tls_handshake)
+        except (TLSError, AssociationTimeout) as error:
+            # Load balancers and port scans connect and go without a word: nothing that an operator could mend.
+            level = logging.INFO if isinstance(error.__cause__, ConnectionError | None) else logging.WARNING
+            _log.log(level, "no TLS with %s: %s", address, error)
+        finally:
+            self._pending.pop(door, None)
+            self._doors.discard(door)
+            self._check_empty()
 
     def admit(self, connection: Connection, peer: str) -> AssociateRJ | None:
         """Count an association in; the rejection where a limit does not allow it."""
@@ -109,7 +148,10 @@ class Doorkeeper:
         """The transport connection is gone."""
         self.leave(connection)
         self._all.discard(connection)
-        if not self._all:
+        self._check_empty()
+
+    def _check_empty(self) -> None:
+        if not self._all and not self._doors:
             self._empty.set()
 
     async def listen(
@@ -120,16 +162,13 @@ class Doorkeeper:
         ssl: ssl_module.SSLContext | None,
         sock: socket.socket | None,
         reuse_port: bool,
-    ) -> asyncio.Server:
+    ) -> Listener:
         """Open a listening socket."""
+        factory: ProtocolFactory = self.new_wire
+        if ssl is not None:
+            factory = partial(self._new_door, ssl)
         return await self.network.listen(
-            self.new_wire,
-            host,
-            port,
-            ssl=ssl,
-            sock=sock,
-            reuse_port=reuse_port,
-            handshake_timeout=self.timeouts.tls_handshake,
+            factory, host, port, ssl=None, sock=sock, reuse_port=reuse_port, handshake_timeout=None
         )
 
     async def drain(self) -> None:
@@ -137,8 +176,8 @@ class Doorkeeper:
         self.closing = True
         for connection in list(self._all):
             connection.close_when_idle()
-            if connection in self._pending:
-                connection.wire.drop()
+        for drop in list(self._pending.values()):
+            drop()
         try:
             async with self.clock.deadline(self.clock.after(self.timeouts.server_drain), TimeoutError):
                 await self._empty.wait()
@@ -158,3 +197,5 @@ class Doorkeeper:
         for connection in list(self._all):
             connection.abort()
             connection.wire.drop()
+        for door in list(self._doors):
+            door.drop()

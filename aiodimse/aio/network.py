@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl as ssl_module
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
 
 _BACKLOG = 1024
+
+
+class Listener(Protocol):
+    """What listen returns: an asyncio.Server, or what stands for one."""
+
+    @property
+    def sockets(self) -> Sequence[Any]: ...
+
+    def close(self) -> None: ...
 
 
 class Network:
@@ -43,7 +53,7 @@ class Network:
         sock: socket.socket | None,
         reuse_port: bool,
         handshake_timeout: float | None,
-    ) -> asyncio.Server:
+    ) -> Listener:
         """Accept connections, a protocol made by factory for each. Raises OSError."""
         loop = asyncio.get_running_loop()
         handshake = handshake_timeout if ssl is not None else None

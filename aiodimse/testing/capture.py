@@ -1,0 +1,175 @@
+"""Recorded conversations, played again: one PDU a line, `>` from the requestor or `<` from the acceptor, then hex."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, TypeAlias, cast
+
+from aiodimse.config import Limits, Timeouts
+from aiodimse.dimse.fragments import Data, Joiner
+from aiodimse.dimse.messages import CCancelRQ, Message, Request, Response
+from aiodimse.dimse.router import DatasetReceived, Performed, RequestReceived
+from aiodimse.engine import Engine, EngineEvent
+from aiodimse.pdu import (
+    PDU,
+    Abort,
+    AssociateAC,
+    AssociateRJ,
+    AssociateRQ,
+    DataPiece,
+    PDataTF,
+    ReleaseRP,
+    ReleaseRQ,
+    decode,
+)
+from aiodimse.testing.engines import Cut, whole
+from aiodimse.testing.peer import PeerClosed, ScriptedPeer
+
+Side: TypeAlias = Literal[">", "<"]
+"""">" the requestor, "<" the acceptor."""
+Capture: TypeAlias = list[tuple[Side, bytes]]
+
+
+def read_capture(path: str | os.PathLike[str]) -> Capture:
+    """The PDUs of a conversation, in order."""
+    lines = (line.split() for line in Path(path).read_text().splitlines() if line.strip())
+    return [(cast(Side, side), bytes.fromhex(data)) for side, data in lines]
+
+
+def _turns(capture: Capture) -> Iterable[tuple[Side, list[bytes]]]:
+    for side, lines in itertools.groupby(capture, lambda line: line[0]):
+        yield side, [data for _, data in lines]
+
+
+# --- without an event loop --------------------------------------------------------------------------------------------
+
+
+def replay(capture: Capture | str | os.PathLike[str], side: Side, *, cut: Cut = whole) -> list[EngineEvent]:
+    """Have an Engine live through one side of a recorded conversation, and return what it told.
+
+    It hears what the other side said, cut into pieces by `cut`, and is asked to do what this side did: the same
+    requests under the same message IDs, the same responses. Pieces of one data set are joined where they came apart, so
+    that the events do not depend on the cut. Works for what real peers said, and as well for what was changed in it:
+    an engine raises nothing on what it hears, and once the association has ended it is asked for nothing more.
+    """
+    if isinstance(capture, (str, os.PathLike)):
+        capture = read_capture(capture)
+    player = _Player(side)
+    for which, lines in _turns(capture):
+        if which == side:
+            for line in lines:
+                player.do(decode(line))
+        else:
+            player.hear(b"".join(lines), cut)
+    return player.events
+
+
+class _Player:
+    def __init__(self, side: Side) -> None:
+        limits = Limits(max_pdu_length=0)
+        self.engine = Engine("requestor" if side == ">" else "acceptor", limits=limits, timeouts=Timeouts())
+        self.events: list[EngineEvent] = []
+        self._joiner = Joiner(limits)
+        self._message: tuple[int, Message] | None = None
+        self._data: list[bytes] = []
+        self._performed: dict[int, Performed] = {}
+        if side == "<":
+            self.engine.transport_connected(0.0)
+
+    def hear(self, data: bytes, cut: Cut) -> None:
+        for piece in cut(data):
+            self.engine.receive_data(piece, 0.0)
+            self.collect()
+
+    def collect(self) -> None:
+        while (event := self.engine.next_event()) is not None:
+            last = self.events[-1] if self.events else None
+            if isinstance(event, RequestReceived):
+                self._performed[event.operation.message_id] = event.operation
+            if isinstance(event, DatasetReceived):
+                event.data = bytes(event.data)
+                if isinstance(last, DatasetReceived) and last.operation is event.operation and not last.is_last:
+                    last.data, last.is_last = bytes(last.data) + event.data, event.is_last
+                    continue
+            self.events.append(event)
+
+    def do(self, pdu: PDU) -> None:
+        """What this side sent, by the primitive that sends it; nothing where the state does not allow it."""
+        engine, state = self.engine, self.engine.machine.state
+        match pdu:
+            case AssociateRQ():
+                engine.associate(pdu, 0.0)
+                engine.transport_connected(0.0)
+            case AssociateAC() if state == 3:
+                engine.accept(pdu, 0.0)
+            case AssociateRJ() if state == 3:
+                engine.reject(pdu, 0.0)
+            case ReleaseRQ() if state == 6:
+                engine.release(0.0)
+            case ReleaseRP() if state in (8, 9, 12):
+                engine.respond_release(0.0)
+            case Abort():
+                engine.abort(0.0, pdu.source, pdu.reason)
+            case PDataTF() if engine.can_send:
+                for pdv in pdu.pdvs:
+                    self._do_fragment(DataPiece(pdv.context_id, pdv.is_command, pdv.is_last, bytes(pdv.data)))
+        self.collect()
+
+    def _do_fragment(self, piece: DataPiece) -> None:
+        arrived = self._joiner.accept(piece)
+        if arrived is None:
+            return
+        if isinstance(arrived, Data):
+            self._data.append(bytes(arrived.data))
+            if arrived.is_last and self._message is not None:
+                self._send(*self._message, b"".join(self._data))
+        elif arrived.message.has_data_set:
+            self._message, self._data = (arrived.context_id, arrived.message), []
+        else:
+            self._send(arrived.context_id, arrived.message, None)
+
+    def _send(self, context_id: int, message: Message, data: bytes | None) -> None:
+        engine = self.engine
+        self._message = None
+        assert engine.negotiated is not None
+        if context_id not in engine.negotiated.contexts:
+            return
+        if isinstance(message, CCancelRQ):
+            operation = engine.router.invoked.get(message.message_id_being_responded_to)
+            if operation is not None and (cancel := engine.router.cancel(operation)) is not None:
+                engine.send(context_id, cancel)
+        elif isinstance(message, Request):
+            if engine.router.has_room:
+                engine.router._last_id = message.message_id - 1  # the recorded one comes next
+                engine.invoke(context_id, message)
+                engine.send(context_id, message, data)
+        elif isinstance(message, Response):
+            performed = self._performed.get(message.message_id_being_responded_to)
+            if performed is not None and performed.is_open:
+                engine.respond(performed, message, data)
+
+
+# --- on a connection --------------------------------------------------------------------------------------------------
+
+
+async def play(capture: Capture | str | os.PathLike[str], side: Side, peer: ScriptedPeer) -> list[PDU]:
+    """Play one side of a recorded conversation to whoever is at the other end, and return what that one said.
+
+    After each turn as many PDUs are read as the recorded other side sent, or fewer where the connection ends.
+    """
+    if isinstance(capture, (str, os.PathLike)):
+        capture = read_capture(capture)
+    heard: list[PDU] = []
+    try:
+        for which, lines in _turns(capture):
+            if which == side:
+                peer.send(*lines)
+            else:
+                for _ in lines:
+                    heard.append(await peer.read())  # noqa: PERF401  # what came before an end counts
+    except PeerClosed:
+        pass
+    return heard

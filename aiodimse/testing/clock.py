@@ -1,0 +1,125 @@
+"""Time that a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable
+
+from aiodimse.aio.clock import Clock, TimerHandle
+
+_ROUNDS = 10_000
+
+
+class ManualClock(Clock):
+    """A Clock that stands still until it is told to go on: for connect(clock=...) and Server(clock=...).
+
+    >>> clock = ManualClock()
+    >>> called = []
+    >>> timer = clock.call_at(10.0, lambda: called.append(clock.now()))
+    >>> clock.advance(30)
+    >>> called, clock.now()
+    ([10.0], 30.0)
+    """
+
+    def __init__(self, start: float = 0.0) -> None:
+        self._now = start
+        self._heap: list[tuple[float, int, _Timer]] = []
+        self._order = itertools.count()
+        self._cancelled = 0
+
+    def now(self) -> float:
+        """The time that the test has come to."""
+        return self._now
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> TimerHandle:
+        """Call the callback when the clock is moved to `when` or past it; soon where it is there already."""
+        timer = _Timer(self, when, callback)
+        if when <= self._now:
+            asyncio.get_running_loop().call_soon(timer.run)
+        else:
+            heapq.heappush(self._heap, (when, next(self._order), timer))
+        return timer
+
+    @property
+    def next_time(self) -> float | None:
+        """When the next callback is due; None where none is."""
+        self._drop_cancelled()
+        return self._heap[0][0] if self._heap else None
+
+    @property
+    def timers(self) -> int:
+        """Callbacks that are still to come."""
+        return len(self._heap) - self._cancelled
+
+    def advance(self, seconds: float) -> None:
+        """Move on and call what falls due, in the order of its time; nothing else runs in between."""
+        until = self._now + seconds
+        while self._step(until):
+            pass
+        self._now = until
+
+    async def elapse(self, seconds: float) -> None:
+        """Move on, and after each callback let everything run that it set going (see settle)."""
+        until = self._now + seconds
+        await settle()
+        while self._step(until):
+            await settle()
+        self._now = until
+        await settle()
+
+    def _step(self, until: float) -> bool:
+        when = self.next_time
+        if when is None or when > until:
+            return False
+        timer = heapq.heappop(self._heap)[2]
+        self._now = max(self._now, when)
+        timer.run()
+        return True
+
+    def _drop_cancelled(self) -> None:
+        while self._heap and self._heap[0][2].done:
+            heapq.heappop(self._heap)
+            self._cancelled -= 1
+
+    def _note_cancelled(self) -> None:
+        self._cancelled += 1
+        if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if not entry[2].done]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
+
+
+class _Timer:
+    __slots__ = ("_callback", "_clock", "_when", "done")
+
+    def __init__(self, clock: ManualClock, when: float, callback: Callable[[], object]) -> None:
+        self._clock, self._when, self._callback = clock, when, callback
+        self.done = False
+
+    def run(self) -> None:
+        if not self.done:
+            self.done = True
+            self._callback()
+
+    def cancel(self) -> None:
+        if not self.done:
+            self.done = True
+            if self._when > self._clock.now():
+                self._clock._note_cancelled()
+
+
+async def settle() -> None:
+    """Let the event loop run until nothing is ready to run any more: all that is left waits for time, for a file or
+    for the network. AssertionError where it never comes to rest."""
+    ready = getattr(asyncio.get_running_loop(), "_ready", None)
+    if ready is None:  # not asyncio's own loop: there is no asking
+        for _ in range(100):
+            await asyncio.sleep(0)
+        return
+    for _ in range(_ROUNDS):
+        await asyncio.sleep(0)
+        if not ready:
+            return
+    raise AssertionError("the event loop does not come to rest")

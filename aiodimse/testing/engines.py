@@ -1,0 +1,136 @@
+"""Two engines joined in memory: a whole association without an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from aiodimse.association import (
+    AcceptedConfirmation,
+    CloseTransport,
+    DropTransport,
+    Offer,
+    PresentationContext,
+    RequestedIndication,
+    Role,
+    Served,
+    answer,
+    propose,
+)
+from aiodimse.config import Limits, Timeouts
+from aiodimse.engine import Engine, EngineEvent
+from aiodimse.pdu import AssociateRJ, AssociateRQ
+
+Cut = Callable[[bytes], Iterable[bytes]]
+"""Cuts bytes into the pieces in which they are received."""
+
+
+def whole(data: bytes) -> Iterable[bytes]:
+    """All in one go."""
+    return (data,)
+
+
+def byte_by_byte(data: bytes) -> Iterable[bytes]:
+    """One by one."""
+    return (data[at : at + 1] for at in range(len(data)))
+
+
+class EnginePair:
+    """A requestor and an acceptor, and the wire between them.
+
+    Events are kept by role, in order; CloseTransport and DropTransport are obeyed as the asyncio floor does. The
+    acceptor answers by `offer` (default: every context that is proposed) as soon as it is asked.
+
+    >>> pair = EnginePair([sop_class.Verification])
+    >>> pair.connect()
+    >>> invoked = pair.requestor.invoke(1, request := CEchoRQ(message_id=0, affected_sop_class_uid="1.2.840.10008.1.1"))
+    >>> pair.requestor.send(1, request)
+    >>> pair.carry()
+    >>> print(pair.events["acceptor"][-1].operation.request)
+    C-ECHO-RQ 1
+    """
+
+    def __init__(
+        self,
+        contexts: Sequence[str | PresentationContext],
+        *,
+        offer: Offer | None = None,
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
+        operations_window: tuple[int, int] = (1, 1),
+        cut: Cut = whole,
+    ) -> None:
+        self.now = 0.0
+        self.limits, self.timeouts, self.cut = limits or Limits(), timeouts or Timeouts(), cut
+        self.rq: AssociateRQ = propose(
+            contexts,
+            ae_title="REQUESTOR",
+            called_ae_title="ACCEPTOR",
+            limits=self.limits,
+            operations_window=operations_window,
+        )
+        self._window = operations_window
+        everything = Offer({c.abstract_syntax: Served(scu=True) for c in self.rq.contexts}, any_storage_as_scu=True)
+        self._offer = offer or everything
+        self.requestor = Engine("requestor", limits=self.limits, timeouts=self.timeouts)
+        self.acceptor = Engine("acceptor", limits=self.limits, timeouts=self.timeouts)
+        self.events: dict[Role, list[EngineEvent]] = {"requestor": [], "acceptor": []}
+        self.sent: dict[Role, list[bytes]] = {"requestor": [], "acceptor": []}
+        """What each wrote, in the buffers in which it came."""
+        self._engines: dict[Role, Engine] = {"requestor": self.requestor, "acceptor": self.acceptor}
+        self._told: dict[Role, bool] = {"requestor": False, "acceptor": False}  # that the transport is closed
+
+    def connect(self) -> None:
+        """Open the transport connection and negotiate."""
+        self.requestor.associate(self.rq, self.now)
+        self.requestor.transport_connected(self.now)
+        self.acceptor.transport_connected(self.now)
+        self.carry()
+
+    def carry(self) -> None:
+        """Carry bytes both ways, and events into `events`, until nothing more comes."""
+        while any([self._carry("requestor", "acceptor"), self._carry("acceptor", "requestor")]):
+            pass
+
+    def _carry(self, side: Role, other: Role) -> bool:
+        engine = self._engines[side]
+        finished = False
+        moved = False
+        while (event := engine.next_event()) is not None:
+            moved = True
+            self.events[side].append(event)
+            finished = finished or isinstance(event, (CloseTransport, DropTransport))
+            if isinstance(event, RequestedIndication):
+                reply = answer(event.rq, self._offer, limits=self.limits, operations_window=self._window)
+                if isinstance(reply, AssociateRJ):
+                    engine.reject(reply, self.now)
+                else:
+                    engine.accept(reply, self.now)
+        data = b"".join(engine.data_to_send())
+        if data:
+            moved = True
+            self.sent[side].append(data)
+            if not self._told[other]:
+                for piece in self.cut(data):
+                    self._engines[other].receive_data(piece, self.now)
+        if finished and not self._told[other]:
+            self._told[other] = True
+            self._engines[other].transport_closed(self.now)
+        return moved
+
+    def elapse(self, seconds: float) -> None:
+        """Let time pass, deadline by deadline."""
+        until = self.now + seconds
+        while True:
+            deadlines = [d for engine in self._engines.values() if (d := engine.next_deadline()) is not None]
+            if not deadlines or min(deadlines) > until:
+                break
+            self.now = max(self.now, min(deadlines))
+            for engine in self._engines.values():
+                engine.handle_timeout(self.now)
+            self.carry()
+        self.now = until
+
+    @property
+    def is_established(self) -> bool:
+        """Both sides have an association."""
+        return any(isinstance(event, AcceptedConfirmation) for event in self.events["requestor"])

@@ -1,0 +1,131 @@
+"""A network in memory, and a user and a Server joined by it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import ssl as ssl_module
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiodimse.aio.network import Network, ProtocolFactory
+from aiodimse.association import PresentationContext
+from aiodimse.client import Association, connect
+from aiodimse.server import Server
+from aiodimse.testing.transport import IN_FLIGHT, MemoryTransport, Split, memory_connection
+
+
+class MemoryNetwork(Network):
+    """Transport connections without sockets: for connect(network=...), Server(network=...) and Server.listen.
+
+    A port is known by its number alone; the name of the host does not matter. TLS is not spoken. in_flight: bytes that
+    a direction takes before its writer has to wait. split: how many of the bytes at hand are delivered in one go.
+    """
+
+    def __init__(self, *, in_flight: int = IN_FLIGHT, split: Split | None = None) -> None:
+        self.in_flight, self.split = in_flight, split
+        self.silent_ports: set[int] = set()
+        """Ports where a connection is neither taken nor refused."""
+        self._ports: dict[int, MemoryListener] = {}
+        self._numbers = itertools.count(40000)
+        self._transports: list[MemoryTransport] = []
+
+    @property
+    def open(self) -> list[MemoryTransport]:
+        """The ends of connections that are not closed: none where nothing was left behind."""
+        self._transports = [transport for transport in self._transports if not transport.is_gone]
+        return self._transports
+
+    async def connect(
+        self,
+        factory: ProtocolFactory,
+        host: str,
+        port: int,
+        *,
+        ssl: ssl_module.SSLContext | None,
+        handshake_timeout: float | None,
+    ) -> None:
+        """Connect with who listens on this port; ConnectionRefusedError where nobody does."""
+        loop = asyncio.get_running_loop()
+        if port in self.silent_ports:
+            await loop.create_future()
+        await asyncio.sleep(0)
+        listener = self._ports.get(port)
+        if listener is None:
+            raise ConnectionRefusedError(f"nobody listens on port {port} of this memory")
+        names = (("127.0.0.1", next(self._numbers)), ("127.0.0.1", port))
+        ours, theirs = memory_connection(loop, names=names, in_flight=self.in_flight, split=self.split)
+        self._transports = [*self.open, ours, theirs]
+        loop.call_soon(theirs.start, listener.factory())
+        ours.start(factory())
+
+    async def listen(
+        self,
+        factory: ProtocolFactory,
+        host: str | None,
+        port: int,
+        *,
+        ssl: ssl_module.SSLContext | None,
+        sock: socket.socket | None,
+        reuse_port: bool,
+        handshake_timeout: float | None,
+    ) -> MemoryListener:
+        """Take connections on a port; 0 stands for any free one."""
+        port = port or next(number for number in self._numbers if number not in self._ports)
+        if port in self._ports:
+            raise OSError(f"port {port} of this memory is taken")
+        listener = self._ports[port] = MemoryListener(self, factory, port)
+        return listener
+
+    def forget(self, port: int) -> None:
+        """Nobody listens there any more."""
+        self._ports.pop(port, None)
+
+
+class MemoryListener:
+    """Who listens on a port: it has what Listening asks of an asyncio.Server."""
+
+    def __init__(self, network: MemoryNetwork, factory: ProtocolFactory, port: int) -> None:
+        self.network, self.factory, self.port = network, factory, port
+
+    @property
+    def sockets(self) -> tuple[MemoryListener, ...]:
+        """Itself, as the one socket."""
+        return (self,)
+
+    def getsockname(self) -> tuple[str, int]:
+        """Its address."""
+        return ("127.0.0.1", self.port)
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self.network.forget(self.port)
+
+
+@asynccontextmanager
+async def joined(
+    server: Server,
+    *,
+    contexts: Sequence[str | PresentationContext],
+    network: MemoryNetwork | None = None,
+    **options: Any,
+) -> AsyncIterator[Association]:
+    """An association with a Server, both in this event loop and without a socket.
+
+    Everything but the transport is what connect() and Server.listen do; options are those of connect(). The called AE
+    title is the server's, the clock too, unless options say otherwise. Leaving releases the association and drains the
+    server.
+
+    >>> server = aiodimse.Server(ae_title="PACS")
+    >>> async with testing.joined(server, contexts=[sop_class.Verification]) as association:
+    ...     assert (await association.c_echo()).status == 0x0000
+    """
+    network = network or MemoryNetwork()
+    options = {"called_ae_title": server.ae_title, "clock": server.clock, **options}
+    async with (
+        server.listen(network=network) as listening,
+        connect("memory", listening.port, contexts=contexts, network=network, **options) as association,
+    ):
+        yield association

@@ -1,0 +1,235 @@
+"""A peer that does what a test tells it, PDU by PDU, right or wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from aiodimse.aio.network import Network
+from aiodimse.association import Offer, PresentationContext, Served, answer, propose
+from aiodimse.config import Limits
+from aiodimse.dimse import command
+from aiodimse.dimse.fragments import Fragmenter
+from aiodimse.dimse.messages import Message
+from aiodimse.pdu import PDU, AssociateAC, AssociateRQ, PDataTF, decode, encode
+from aiodimse.testing.network import MemoryNetwork
+
+P = TypeVar("P")
+
+PATIENCE = 10.0
+"""Seconds of real time after which a wait fails, so that a broken test says where it hangs."""
+
+
+class PeerClosed(AssertionError):
+    """The connection ended where the script wanted a PDU."""
+
+
+class ScriptedPeer(asyncio.Protocol):
+    """One end of a connection. It answers nothing by itself.
+
+    >>> peer = await ScriptedPeer.call(network, listening.port)      # towards a Server
+    >>> await peer.associate([sop_class.Verification])
+    >>> peer.send_message(1, CEchoRQ(message_id=7, affected_sop_class_uid=sop_class.Verification))
+    >>> context_id, response, data = await peer.read_message()
+
+    >>> peers = await ScriptedPeer.answer(network, 104)              # towards connect(..., port=104, network=network)
+    >>> peer = await peers.get()
+    >>> rq = await peer.accept()
+    """
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.received: list[PDU] = []
+        """Every PDU that has come and was read."""
+        self.raw = bytearray()
+        """Every byte that has come."""
+        self.eof = False
+        """The other side has sent FIN."""
+        self.lost = False
+        """The connection is gone."""
+        self.error: Exception | None = None
+        self.keep_open = False
+        """Do not close when the other side sends FIN."""
+        self._pdus: deque[bytes] = deque()
+        self._buffer = bytearray()
+        self._waiter: asyncio.Future[None] | None = None
+
+    @classmethod
+    async def call(cls, network: Network, port: int, host: str = "memory") -> ScriptedPeer:
+        """Connect with a Server that listens there."""
+        peer = cls()
+        await network.connect(lambda: peer, host, port, ssl=None, handshake_timeout=None)
+        return peer
+
+    @classmethod
+    async def answer(cls, network: MemoryNetwork, port: int) -> asyncio.Queue[ScriptedPeer]:
+        """Listen; each connection gives a peer."""
+        peers: asyncio.Queue[ScriptedPeer] = asyncio.Queue()
+
+        def arrived() -> ScriptedPeer:
+            peer = cls()
+            peers.put_nowait(peer)
+            return peer
+
+        await network.listen(arrived, None, port, ssl=None, sock=None, reuse_port=False, handshake_timeout=None)
+        return peers
+
+    # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._wake()
+
+    def data_received(self, data: bytes) -> None:
+        """Cut into PDUs."""
+        self.raw += data
+        buffer = self._buffer
+        buffer += data
+        while len(buffer) >= 6 and len(buffer) >= (end := 6 + int.from_bytes(buffer[2:6], "big")):
+            self._pdus.append(bytes(buffer[:end]))
+            del buffer[:end]
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """FIN came."""
+        self.eof = True
+        self._wake()
+        return self.keep_open
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Gone."""
+        self.lost, self.error = True, error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait until this is true; TimeoutError where it does not come true in PATIENCE."""
+        async with asyncio.timeout(PATIENCE):
+            while not true():
+                self._waiter = asyncio.get_running_loop().create_future()
+                await self._waiter
+
+    # --- the script ---------------------------------------------------------------------------------------------------
+
+    def send(self, *what: PDU | bytes) -> None:
+        """Write PDUs, or bytes as they are."""
+        assert self.transport is not None
+        self.transport.write(b"".join(w if isinstance(w, bytes) else encode(w) for w in what))
+
+    async def read(self) -> PDU:
+        """The next PDU. PeerClosed where the connection ends before it."""
+        await self.until(lambda: bool(self._pdus) or self.eof or self.lost)
+        if not self._pdus:
+            raise PeerClosed(f"closed after {self.received}")
+        pdu = decode(self._pdus.popleft())
+        self.received.append(pdu)
+        return pdu
+
+    async def expect(self, kind: type[P]) -> P:
+        """The next PDU, which must be of this kind."""
+        pdu = await self.read()
+        assert isinstance(pdu, kind), f"{pdu} where {kind.__name__} was expected"
+        return pdu
+
+    async def read_to_end(self) -> list[PDU]:
+        """Every PDU up to the end of the connection."""
+        found: list[PDU] = []
+        while True:
+            try:
+                found.append(await self.read())
+            except PeerClosed:
+                return found
+
+    @property
+    def has_pdu(self) -> bool:
+        """A whole PDU waits to be read."""
+        return bool(self._pdus)
+
+    async def closed(self) -> None:
+        """Wait for the end of the connection, FIN or worse."""
+        await self.until(lambda: self.eof or self.lost)
+
+    def finish(self) -> None:
+        """Send FIN."""
+        assert self.transport is not None
+        self.transport.write_eof()
+
+    def abort_transport(self) -> None:
+        """Drop the connection."""
+        assert self.transport is not None
+        self.transport.abort()
+
+    def stop_reading(self) -> None:
+        """Take no more bytes, as a peer that hangs."""
+        assert self.transport is not None
+        self.transport.pause_reading()
+
+    def go_on_reading(self) -> None:
+        """Take bytes again."""
+        assert self.transport is not None
+        self.transport.resume_reading()
+
+    # --- associations and messages ------------------------------------------------------------------------------------
+
+    async def associate(
+        self,
+        contexts: Sequence[str | PresentationContext],
+        *,
+        called: str = "AIODIMSE",
+        calling: str = "SCRIPTED",
+        operations_window: tuple[int, int] = (1, 1),
+    ) -> AssociateAC:
+        """Propose, and read the A-ASSOCIATE-AC."""
+        rq = propose(
+            contexts,
+            ae_title=calling,
+            called_ae_title=called,
+            limits=Limits(),
+            operations_window=operations_window,
+        )
+        self.send(rq)
+        return await self.expect(AssociateAC)
+
+    async def accept(self, *, operations_window: tuple[int, int] = (1, 1)) -> AssociateRQ:
+        """Read the A-ASSOCIATE-RQ and accept every context of it, in the roles proposed."""
+        rq = await self.expect(AssociateRQ)
+        offer = Offer({c.abstract_syntax: Served(scu=True) for c in rq.contexts}, any_storage_as_scu=True)
+        reply = answer(rq, offer, limits=Limits(), operations_window=operations_window)
+        self.send(reply)
+        return rq
+
+    def send_message(
+        self, context_id: int, message: Message, data: bytes | None = None, *, max_pdu_length: int = 16384
+    ) -> None:
+        """Write a whole message."""
+        message.has_data_set = data is not None
+        fragmenter = Fragmenter(max_pdu_length, context_id)
+        buffers = list(fragmenter.command(command.encode(message)))
+        if data is not None:
+            buffers += fragmenter.feed(data)
+            buffers += fragmenter.finish()
+        self.send(b"".join(buffers))
+
+    async def read_message(self) -> tuple[int, Message, bytes | None]:
+        """The next message: context ID, command set, and data set if it has one."""
+        context_id, data = await self._half(is_command=True)
+        message = command.decode(data)
+        if not message.has_data_set:
+            return context_id, message, None
+        return context_id, message, (await self._half(is_command=False))[1]
+
+    async def _half(self, *, is_command: bool) -> tuple[int, bytes]:
+        parts: list[bytes | memoryview] = []
+        while True:
+            for pdv in (await self.expect(PDataTF)).pdvs:
+                assert pdv.is_command == is_command, "a command where data was expected, or the other way round"
+                parts.append(pdv.data)
+                if pdv.is_last:
+                    return pdv.context_id, b"".join(parts)

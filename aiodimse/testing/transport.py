@@ -1,0 +1,246 @@
+"""Transport connections in memory: two asyncio.Transport, back to back, with the manners of TCP.
+
+Bytes are delivered by the event loop, in order, joined and cut as TCP may join and cut them. Each direction holds some
+bytes in flight, as sockets do; past that they wait in the writer's buffer, and water marks tell its protocol to pause.
+FIN comes after the last byte. abort() with bytes unread resets the other side, as closing a socket does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Split = Callable[[int], int]
+"""How many of the bytes that are there (at least one) are delivered in one go."""
+
+IN_FLIGHT = 1 << 18
+"""Bytes that a direction takes before its writer's buffer fills, unless told otherwise."""
+_MOST = 1 << 18  # what asyncio reads from a socket at once
+
+
+class _Pipe:
+    """One direction."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, in_flight: int, split: Split | None) -> None:
+        self.loop, self.in_flight, self.split = loop, in_flight, split
+        self.writer: MemoryTransport
+        self.reader: MemoryTransport
+        self.size = 0
+        self.fin = self.reset = False
+        self._chunks: deque[memoryview] = deque()
+        self._scheduled = self._fin_delivered = False
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that are not even in flight."""
+        return max(0, self.size - self.in_flight)
+
+    def put(self, data: bytes) -> None:
+        self._chunks.append(memoryview(data))
+        self.size += len(data)
+        self.schedule()
+
+    def cut(self) -> None:
+        """What is not in flight is lost."""
+        kept = self._pop(min(self.size, self.in_flight))
+        self._chunks.clear()
+        self.size = 0
+        if kept:
+            self.put(kept)
+
+    def schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self.loop.call_soon(self._run)
+
+    def _take(self) -> bytes:
+        most = min(self.size, _MOST)
+        return self._pop(max(1, min(most, self.split(most))) if self.split is not None else most)
+
+    def _pop(self, count: int) -> bytes:
+        self.size -= count
+        parts: list[memoryview] = []
+        while count:
+            head = self._chunks.popleft()
+            if len(head) > count:
+                self._chunks.appendleft(head[count:])
+                head = head[:count]
+            parts.append(head)
+            count -= len(head)
+        return b"".join(parts)
+
+    def _run(self) -> None:
+        self._scheduled = False
+        reader, writer = self.reader, self.writer
+        if reader.is_gone:
+            if self.size:
+                self._chunks.clear()
+                self.size = 0
+                writer.lose(ConnectionResetError("Connection reset by peer"))
+            return
+        if not reader.is_reading():
+            return
+        if self.reset:
+            reader.lose(ConnectionResetError("Connection reset by peer"))
+        elif self.size:
+            data = self._take()
+            reader.take(data)
+            writer.drained()
+            if self.size or self.fin:
+                self.schedule()
+        elif self.fin and not self._fin_delivered:
+            self._fin_delivered = True
+            reader.take_fin()
+
+
+class MemoryTransport(asyncio.Transport):
+    """One end of a connection; memory_connection makes two."""
+
+    def __init__(self, out: _Pipe, into: _Pipe, extra: Mapping[str, Any]) -> None:
+        super().__init__(extra)
+        self._out, self._into = out, into
+        out.writer = into.reader = self
+        self._protocol: asyncio.Protocol | None = None
+        self._reading = True
+        self._closing = self._eof_written = self._write_paused = False
+        self._low, self._high = 1 << 14, 1 << 16
+        self.is_gone = False
+        """Closed, and connection_lost is called or about to be."""
+
+    # --- for the pipes ------------------------------------------------------------------------------------------------
+
+    def start(self, protocol: asyncio.Protocol) -> None:
+        """connection_made; bytes flow."""
+        self._protocol = protocol
+        protocol.connection_made(self)
+        self._into.schedule()
+
+    def take(self, data: bytes) -> None:
+        """Bytes arrive."""
+        assert self._protocol is not None
+        self._protocol.data_received(data)
+
+    def take_fin(self) -> None:
+        """The other side has said its last byte."""
+        assert self._protocol is not None
+        if not self._protocol.eof_received():
+            self.close()
+
+    def drained(self) -> None:
+        """The other side has taken bytes."""
+        if self._write_paused and self._out.waiting <= self._low:
+            self._write_paused = False
+            assert self._protocol is not None
+            if not self.is_gone:
+                self._protocol.resume_writing()
+        if self._closing and not self._out.waiting:
+            self.lose(None)
+
+    def lose(self, error: Exception | None) -> None:
+        """The end."""
+        if self.is_gone:
+            return
+        self.is_gone = self._closing = True
+        if error is None:
+            self._out.fin = True
+        self._out.schedule()
+        self._into.schedule()  # what still comes finds nobody
+        assert self._protocol is not None
+        self._out.loop.call_soon(self._protocol.connection_lost, error)
+
+    # --- asyncio.Transport --------------------------------------------------------------------------------------------
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Who listens."""
+        assert self._protocol is not None
+        return self._protocol
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Have another one listen."""
+        assert isinstance(protocol, asyncio.Protocol)
+        self._protocol = protocol
+
+    def is_reading(self) -> bool:
+        """Not paused, not closing."""
+        return self._reading and not self._closing and self._protocol is not None
+
+    def pause_reading(self) -> None:
+        """Deliver nothing, FIN and reset included."""
+        self._reading = False
+
+    def resume_reading(self) -> None:
+        """Deliver again."""
+        self._reading = True
+        self._into.schedule()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Water marks of the buffer before what is in flight."""
+        self._high = high if high is not None else 4 * low if low is not None else 1 << 16
+        self._low = low if low is not None else self._high // 4
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Low and high."""
+        return self._low, self._high
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that are not in flight yet."""
+        return self._out.waiting
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send; after close or abort nothing happens, as with asyncio's transports."""
+        if self._eof_written:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if self._closing or not data:
+            return
+        self._out.put(bytes(data))
+        if self._out.waiting > self._high and not self._write_paused:
+            self._write_paused = True
+            assert self._protocol is not None
+            self._protocol.pause_writing()
+
+    def can_write_eof(self) -> bool:
+        """TCP can."""
+        return True
+
+    def write_eof(self) -> None:
+        """FIN after what is written."""
+        if not self._closing:
+            self._eof_written = self._out.fin = True
+            self._out.schedule()
+
+    def is_closing(self) -> bool:
+        """close() or abort() was called, or the connection is gone."""
+        return self._closing
+
+    def close(self) -> None:
+        """FIN and connection_lost when what is written is in flight; nothing is read any more."""
+        if self._closing:
+            return
+        self._closing = True
+        if not self._out.waiting:
+            self.lose(None)
+
+    def abort(self) -> None:
+        """At once: what is not in flight is lost; a reset where bytes of the other side are unread."""
+        if self.is_gone:
+            return
+        self._out.cut()
+        if self._into.size:
+            self._out.reset = True
+        self.lose(None)
+
+
+def memory_connection(
+    loop: asyncio.AbstractEventLoop,
+    *,
+    names: tuple[tuple[str, int], tuple[str, int]] = (("127.0.0.1", 1), ("127.0.0.1", 2)),
+    in_flight: int = IN_FLIGHT,
+    split: Split | None = None,
+) -> tuple[MemoryTransport, MemoryTransport]:
+    """Two ends of a connection; start() each with its protocol. names: the address of each, as the other sees it."""
+    there, back = _Pipe(loop, in_flight, split), _Pipe(loop, in_flight, split)
+    one = MemoryTransport(there, back, {"sockname": names[0], "peername": names[1]})
+    other = MemoryTransport(back, there, {"sockname": names[1], "peername": names[0]})
+    return one, other
