@@ -224,10 +224,11 @@ class Engine:
         return self.router.invoke(context_id, request)
 
     def respond(self, operation: Performed, response: Response, data: Buffer | None = None) -> bool:
-        """Send a response; True if it was the final one, which closes the operation. Raises after that one."""
-        is_final = self.router.respond(operation, response)
-        self.send(operation.context.context_id, response, data)
-        return is_final
+        """Send a response; True if it was the final one, which closes the operation. Raises after that one, and where
+        it cannot be encoded: then the operation is open still."""
+        if operation.is_open:
+            self.send(operation.context.context_id, response, data)
+        return self.router.respond(operation, response)
 
     def _no_message_half_sent(self) -> None:
         if self._sending is not None:

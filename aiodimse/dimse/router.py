@@ -222,7 +222,8 @@ class Router:
             self._receive_response(message)
         elif type(message) is CCancelRQ:
             operation = self.performed.get(message.message_id_being_responded_to)
-            if operation is not None and not operation.is_cancelled:
+            # PS3.7 9.3.2.3: only these can be cancelled; for another, as for an unknown one, it says nothing.
+            if operation is not None and isinstance(operation.request, _MANY_RESPONSES) and not operation.is_cancelled:
                 operation.is_cancelled = True
                 self._events.append(CancelReceived(operation))
             self._expect_data(message, None)

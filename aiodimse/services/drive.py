@@ -16,9 +16,10 @@ from typing import Any
 
 from aiodimse.aio.clock import TimerHandle
 from aiodimse.aio.performer import Incoming
+from aiodimse.dimse.router import PENDING as STILL_PENDING
 from aiodimse.errors import AiodimseError, DIMSEFailure
 from aiodimse.services.request import Request
-from aiodimse.services.yielded import Yielded
+from aiodimse.services.yielded import Yielded, as_int
 
 _log = logging.getLogger("aiodimse.handler")
 
@@ -50,16 +51,21 @@ def describe(error: BaseException) -> str:
 
 
 def failure_of(error: HandlerRaised, status: int) -> Yielded:
-    """The final answer to what a handler raised: DIMSEFailure carries its own status."""
+    """The final answer to what a handler raised: DIMSEFailure carries its own status, where that can end an operation
+    (a Pending one would leave the peer waiting)."""
     cause = error.__cause__
     if not isinstance(cause, DIMSEFailure):
+        return Yielded(status)
+    own = as_int(cause.status)
+    if own is None or not 0 <= own <= 0xFFFF or own in STILL_PENDING:
+        _log.error("a handler raised DIMSEFailure with what is no final status")
         return Yielded(status)
     fields: dict[str, Any] = {}
     if cause.comment is not None:
         fields["error_comment"] = cause.comment
     if cause.offending_elements:
         fields["offending_element"] = tuple(cause.offending_elements)
-    return Yielded(int(cause.status), None, fields)
+    return Yielded(own, None, fields)
 
 
 class Run:
@@ -72,9 +78,12 @@ class Run:
         self._give_up = give_up
         self._iterator: AsyncIterator[Any] | None = None
         self._in_handler = False
+        self._interrupted = False
+        """The handler has been cancelled and has not come back since: a second time would hit its `finally`."""
         self._cancels = 0
         """task.cancel() calls of ours that have not been taken back."""
         self._ended = False
+        self._closing = False
         self._timer: TimerHandle | None = None
         self._steps = 0
         self._task: asyncio.Task[Any] | None = None
@@ -82,24 +91,33 @@ class Run:
     # --- from outside -------------------------------------------------------------------------------------------------
 
     def _on_cancel(self) -> None:
-        connection = self._incoming.connection
-        if self._give_up is None or self._timer is not None:
+        """C-CANCEL. A message or sub-operation under way is finished first; nothing but the handler is hurried."""
+        if self._give_up is None:
             return
-        when = connection.clock.now() + connection.timeouts.handler_close
-        self._timer = connection.clock.call_at(when, self._too_late)
-        self._interrupt()
+        if self._in_handler:
+            self._watch()
+            self._interrupt()
+        elif self._closing:
+            self._watch()
 
     def _on_end(self, error: BaseException) -> None:
         if not self._ended:
             self._ended = True
-            if self._task is not None and self._task is not asyncio.current_task():
-                self._cancels += 1
-                self._task.cancel()
+            if not self._closing:
+                self._interrupt()
 
     def _interrupt(self) -> None:
-        if self._in_handler and self._task is not None and self._task is not asyncio.current_task():
+        if not self._interrupted and self._task is not None and self._task is not asyncio.current_task():
+            self._interrupted = self._in_handler
             self._cancels += 1
             self._task.cancel()
+
+    def _watch(self) -> None:
+        """From now on the handler has Timeouts.handler_close to end."""
+        if self._timer is None:
+            connection = self._incoming.connection
+            when = connection.clock.now() + connection.timeouts.handler_close
+            self._timer = connection.clock.call_at(when, self._too_late)
 
     def _too_late(self) -> None:
         seconds = self._incoming.connection.timeouts.handler_close
@@ -156,11 +174,13 @@ class Run:
         except StopAsyncIteration:
             self._check_cancelled()
             raise HandlerEnded from None
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
             self._check_cancelled()
             raise HandlerRaised(describe(error)) from error
         finally:
-            self._in_handler = False
+            self._in_handler = self._interrupted = False
         self._check_cancelled()
         return result
 
@@ -204,23 +224,26 @@ class Run:
         return await self._inside(self._iterator.__anext__())
 
     async def close(self) -> None:
-        """Let the handler's `finally` run; what goes wrong there is logged."""
+        """Let the handler's `finally` run, undisturbed; what goes wrong there is logged."""
         iterator, self._iterator = self._iterator, None
         close = getattr(iterator, "aclose", None)
         if close is None:
             return
-        self._in_handler = True
+        assert self._task is not None
+        if self._request.is_cancelled and self._give_up is not None:
+            self._watch()
+        self._closing = True
+        others = self._task.cancelling() - self._cancels
         try:
             await close()
-        except asyncio.CancelledError:
-            if not self._cancels:
-                raise
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and self._task.cancelling() - self._cancels > others:
+                raise  # the task itself: the loop is closing
             _log.warning("closing the handler of %s: %s", self._request.message, describe(error))
-            if not isinstance(error, Exception):
-                raise
         finally:
-            self._in_handler = False
+            self._closing = False
 
 
 async def _once(result: Any) -> AsyncIterator[Any]:

@@ -72,7 +72,10 @@ def read_status(value: object) -> Yielded:
         fields = {}
         for keyword, name in _STATUS_ELEMENTS:
             if (element := value.get(keyword)) is not None:
-                fields[name] = _field(name, element)
+                try:
+                    fields[name] = _field(name, element)
+                except (TypeError, ValueError):
+                    raise InvalidYield(INVALID_STATUS, f"a status Dataset whose {keyword} cannot be sent") from None
     else:
         code, fields = as_int(value), {}
     if code is None or not 0 <= code <= 0xFFFF:
@@ -84,7 +87,11 @@ def _field(name: str, value: Any) -> Any:
     if name == "offending_element":
         tags = value if isinstance(value, (list, tuple)) or hasattr(value, "append") else (value,)
         return tuple(int(tag) for tag in tags)
-    return str(value) if name == "error_comment" else int(value)
+    if name == "error_comment":
+        return str(value)
+    if not 0 <= int(value) <= 0xFFFF:
+        raise ValueError("not a US")
+    return int(value)
 
 
 def read_yield(value: object) -> Yielded:
