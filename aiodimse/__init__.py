@@ -18,6 +18,7 @@ from aiodimse.errors import (
     NoAcceptedContext,
     NotDICOM,
     ProtocolError,
+    TLSError,
 )
 from aiodimse.pdu import CommonExtendedNegotiation, UserIdentityRequest
 from aiodimse.server import AssociationRequest, Server
@@ -57,6 +58,7 @@ __all__ = [
     "Response",
     "Server",
     "Status",
+    "TLSError",
     "Timeouts",
     "UserIdentityRequest",
     "connect",

@@ -57,6 +57,10 @@ class AssociationTimeout(AssociationError, TimeoutError):
         super().__init__(message or f"the {phase} deadline passed")
 
 
+class TLSError(AssociationError, ConnectionError):
+    """The TLS handshake failed, or the peer refused our certificate after it. The cause is an ssl.SSLError, if any."""
+
+
 class NoAcceptedContext(AssociationError):
     """No accepted presentation context can carry this operation.
 

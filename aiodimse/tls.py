@@ -1,62 +1,87 @@
-"""TLS contexts for DICOM, following BCP 195 (RFC 8996, RFC 9325) as PS3.15 B.9 and B.12 ask."""
+"""TLS contexts for DICOM after BCP 195 (RFC 8996, RFC 9325), as PS3.15 B.12 asks; and which AE titles a certificate may
+use.
+
+context = tls.server_context("archive.pem", "archive.key", ca="hospital-ca.pem")
+async with server.listen("0.0.0.0", 2762, ssl=context): ...
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, TypeAlias
 
-Path = str | os.PathLike[str]
+from aiodimse.errors import AssociationRejected
 
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""TLS 1.2 suites: forward secrecy with AEAD only (RFC 9325 4.2); those of TLS 1.3 are all of that kind."""
+_log = logging.getLogger("aiodimse.tls")
+
+FilePath: TypeAlias = "str | os.PathLike[str]"
+Certificate: TypeAlias = Mapping[str, Any]
+"""As ssl.SSLSocket.getpeercert() gives it, and request.association.tls_certificate has it."""
+
+PORT = 2762
+"""dicom-tls, the registered port (PS3.15 B.12)."""
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!PSK:@SECLEVEL=2"
+"""TLS 1.2 suites: forward secrecy with AEAD only (RFC 9325 4.2); those of TLS 1.3 are all of that kind. Security level
+2 asks for keys worth 112 bits: RSA 2048, no SHA-1 in signatures (RFC 9325 4.5)."""
+
+
+# --- contexts ---------------------------------------------------------------------------------------------------------
 
 
 def server_context(
-    certificate: Path,
-    key: Path | None = None,
+    certificate: FilePath,
+    key: FilePath | None = None,
     *,
-    ca: Path | None = None,
+    ca: FilePath | None = None,
     password: str | None = None,
     verify_client: bool = True,
 ) -> ssl.SSLContext:
     """A context for Server.listen: TLS 1.2 and up; the peer must show a certificate that `ca` (a PEM file) vouches for.
 
-    verify_client=False is the one switch that lets clients in without a certificate. Raises ValueError where clients
-    are to be verified and `ca` is missing, OSError and ssl.SSLError for files that cannot be used.
+    certificate: a PEM file with ours and those between it and its authority; key: its private key, where that is not in
+    the same file; password: of the key. verify_client=False is the one switch that lets clients in without a
+    certificate. Raises ValueError where clients are to be verified and `ca` is missing, OSError and ssl.SSLError, with
+    the path, for files that cannot be used.
     """
     if verify_client and ca is None:
         raise ValueError("ca= names the PEM file that vouches for clients; verify_client=False does without")
     context = _context(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key, password)
-    if ca is not None:
-        context.load_verify_locations(ca)
-    if verify_client:
+    _load_chain(context, certificate, key, password)
+    if verify_client and ca is not None:
+        _load_authorities(context, ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
 def client_context(
-    ca: Path | None = None,
+    ca: FilePath | None = None,
     *,
-    certificate: Path | None = None,
-    key: Path | None = None,
+    certificate: FilePath | None = None,
+    key: FilePath | None = None,
     password: str | None = None,
     check_hostname: bool = True,
 ) -> ssl.SSLContext:
     """A context for connect: TLS 1.2 and up; the server's certificate and host name are verified.
 
-    ca: a PEM file, the system's authorities when None; certificate and key: ours, where the server wants one.
-    check_hostname=False is the one switch to relax: the certificate is still verified, but not for whom it is.
+    ca: a PEM file, the system's authorities when None; certificate, key, password: ours, where the server wants one.
+    check_hostname=False is the one switch to relax: the certificate is still verified, but not for whom it is. Raises
+    OSError and ssl.SSLError, with the path, for files that cannot be used.
     """
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
     if ca is not None:
-        context.load_verify_locations(ca)
+        _load_authorities(context, ca)
     else:
         context.load_default_certs()
     context.check_hostname = check_hostname
     if certificate is not None:
-        context.load_cert_chain(certificate, key, password)
+        _load_chain(context, certificate, key, password)
+    elif key is not None:
+        raise ValueError("key= without certificate=")
     return context
 
 
@@ -64,4 +89,89 @@ def _context(protocol: Any) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION  # RFC 9325 3.5: TLS 1.3 has none, and nothing here needs it
     return context
+
+
+def _load_authorities(context: ssl.SSLContext, ca: FilePath) -> None:
+    _look(ca)
+    try:
+        context.load_verify_locations(ca)
+    except ssl.SSLError as error:
+        raise ssl.SSLError(f"{os.fspath(ca)}: no PEM file of certificates ({error.reason})") from error
+
+
+def _load_chain(context: ssl.SSLContext, certificate: FilePath, key: FilePath | None, password: str | None) -> None:
+    def no_password() -> NoReturn:  # without this, OpenSSL asks at the terminal
+        raise ValueError(f"{os.fspath(key or certificate)}: the key is encrypted, password= opens it")
+
+    files = [certificate] if key is None else [certificate, key]
+    for path in files:
+        _look(path)
+    try:
+        context.load_cert_chain(certificate, key, no_password if password is None else password)
+    except ssl.SSLError as error:
+        names = " with ".join(os.fspath(path) for path in files)
+        raise ssl.SSLError(f"{names}: no PEM certificate and key that belong together ({error.reason})") from error
+
+
+def _look(path: FilePath) -> None:
+    """Raise OSError that names the path; the ssl module's does not."""
+    with Path(path).open("rb"):
+        pass
+
+
+# --- certificates and AE titles ---------------------------------------------------------------------------------------
+
+
+class Asking(Protocol):
+    """What is looked at of an AssociationRequest."""
+
+    @property
+    def address(self) -> tuple[str, int] | None: ...
+
+    @property
+    def calling_ae_title(self) -> str: ...
+
+    @property
+    def tls_certificate(self) -> Certificate | None: ...
+
+
+def certificate_names(certificate: Certificate | None) -> frozenset[str]:
+    """Whom a certificate is for: the DNS names and IP addresses of its subjectAltName, and its subject's common name.
+
+    In small letters; none for None or {}, which is what a peer without a verified certificate has.
+    """
+    if not certificate:
+        return frozenset()
+    names = [value for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
+    names += [value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"]
+    return frozenset(name.lower() for name in names)
+
+
+def titles_from_certificate(
+    titles: Mapping[str, str | Collection[str]],
+) -> Callable[[Asking], Awaitable[None]]:
+    """Which calling AE titles each certificate may use, as an on_associate hook.
+
+    titles: a name of the certificate (see certificate_names) -> an AE title, or several. A certificate with more names
+    than one may use the titles of all; one without a name here, or no certificate at all, may use none. Any other title
+    is rejected with 1/1/3, calling-AE-title-not-recognized (PS3.8 9.3.4).
+
+    >>> server.on_associate(tls.titles_from_certificate({"ct-1.hospital.example": "CT1", "10.0.0.7": ["MR1", "MR2"]}))
+    """
+    allowed = {
+        name.lower(): frozenset(title.strip(" ") for title in ([some] if isinstance(some, str) else some))
+        for name, some in titles.items()
+    }
+
+    async def check(request: Asking) -> None:
+        names = certificate_names(request.tls_certificate)
+        title = request.calling_ae_title.strip(" ")
+        if any(title in allowed.get(name, ()) for name in names):
+            return
+        whose = ascii(", ".join(sorted(names))) if names else "no certificate"
+        _log.warning("%s calls itself %s, which is not for %s", request.address, ascii(title), whose)
+        raise AssociationRejected(1, 1, 3)
+
+    return check

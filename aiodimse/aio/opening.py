@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import ssl as ssl_module
 
+from aiodimse.aio import secure
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection, Observer
 from aiodimse.aio.network import TCP, Network
-from aiodimse.aio.wire import Trace
+from aiodimse.aio.wire import Trace, Wire
 from aiodimse.config import Limits, Timeouts
-from aiodimse.errors import AssociationAborted, AssociationTimeout
+from aiodimse.errors import AssociationAborted, AssociationTimeout, TLSError
 from aiodimse.pdu import AssociateRQ
 
 
@@ -29,8 +30,9 @@ async def open_association(
 ) -> Connection:
     """Connect, propose, and wait for the peer's answer.
 
-    Raises AssociationRejected, AssociationAborted, AssociationTimeout with phase connect or negotiation, and OSError
-    where the address does not resolve or the connection is refused. A cancelled or failed call leaves no socket.
+    Raises AssociationRejected, AssociationAborted, AssociationTimeout with phase connect or negotiation, TLSError where
+    either side refuses the other's TLS, and OSError where the address does not resolve or the connection is refused. A
+    cancelled or failed call leaves no socket.
     """
     connection = Connection("requestor", observer, limits=limits, timeouts=timeouts, clock=clock, network=network)
     connection.wire.tap(trace, "requestor")
@@ -38,24 +40,52 @@ async def open_association(
     phase = "connect"
 
     def late() -> AssociationTimeout:
-        what = "did not answer the A-ASSOCIATE-RQ" if phase == "negotiation" else "did not take the connection"
-        return AssociationTimeout(phase, f"{host}:{port} {what} within {timeouts.connect} s")
+        what = "answer the A-ASSOCIATE-RQ" if phase == "negotiation" else "take the connection"
+        return AssociationTimeout(phase, f"{host}:{port} did not {what} within {timeouts.connect} s")
 
     try:
         async with clock.deadline(clock.after(timeouts.connect), late):
-            await network.connect(
-                lambda: connection.wire, host, port, ssl=ssl, handshake_timeout=timeouts.tls_handshake
-            )
+            if ssl is None:
+                await network.connect(lambda: connection.wire, host, port, ssl=None, handshake_timeout=None)
+            else:
+                await _connect_tls(network, connection.wire, host, port, ssl, clock, timeouts.tls_handshake)
             phase = "negotiation"
             await asyncio.shield(connection.established)
     except AssociationAborted as error:
-        if error.source is None:
-            raise AssociationAborted(
-                None, None, meaning=f"{host}:{port} closed the connection instead of answering the A-ASSOCIATE-RQ"
-            ) from error
-        raise
+        if error.source is not None:
+            raise
+        if ssl is not None:
+            why = secure.late_refusal(connection.wire.error)
+            raise TLSError(f"no association with {host}:{port}: {why}") from connection.wire.error
+        raise AssociationAborted(
+            None,
+            None,
+            meaning=f"{host}:{port} closed the connection instead of answering the A-ASSOCIATE-RQ; does it want TLS?",
+        ) from error
     except BaseException:
         if connection.wire.transport is not None:
             connection.abort()
         raise
     return connection
+
+
+async def _connect_tls(
+    network: Network,
+    wire: Wire,
+    host: str,
+    port: int,
+    context: ssl_module.SSLContext,
+    clock: Clock,
+    timeout: float | None,
+) -> None:
+    door = secure.Door()
+    await network.connect(lambda: door, host, port, ssl=None, handshake_timeout=None)
+    assert door.transport is not None
+    try:
+        await secure.start_tls(
+            door.transport, lambda: wire, context, clock=clock, timeout=timeout, server_hostname=host
+        )
+    except AssociationTimeout as error:
+        raise AssociationTimeout("connect", f"no association with {host}:{port}: {error}") from error
+    except TLSError as error:
+        raise TLSError(f"no association with {host}:{port}: {error}") from error.__cause__

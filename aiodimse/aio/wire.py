@@ -49,6 +49,8 @@ class Wire(asyncio.Protocol):
         """Whether the transport wants more bytes (PS3.8 says nothing about back-pressure; TCP does)."""
         self._socket: Any = None
         self._closed = False
+        self.error: Exception | None = None
+        """What the transport died of, where it did not just end."""
         self.on_room: Callable[[], None] | None = None
         """Called when the transport wants bytes again."""
         self._room_waiters: deque[asyncio.Future[None]] = deque()
@@ -119,6 +121,7 @@ class Wire(asyncio.Protocol):
     def _close(self, error: Exception | None) -> None:
         if not self._closed:
             self._closed = True
+            self.error = error
             self.can_write = False
             self._owner.wire_closed(error)
             self._wake()
@@ -203,7 +206,11 @@ class Wire(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         if transport.can_write_eof():
-            transport.write_eof()
+            try:
+                transport.write_eof()
+            except OSError:  # the peer has reset the connection, and the loop has not told us yet
+                transport.abort()
+                return
             self.resume_reading()
         else:
             transport.close()
