@@ -1,0 +1,222 @@
+"""The bench: what every work needs, and the list of works that fills itself when works/ is imported."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.material import Material
+from benchmarks.measure import Contender, Figure, Incomplete, Row, Trial, interleaved, ratio
+from benchmarks.processes import HOST, NODELAY, Process, Worker, free_port, need, run
+
+
+class Bench:
+    """Folders, files, counts, and processes that are stopped when the work is done."""
+
+    def __init__(self, folder: Path, *, pairs: int, quick: bool) -> None:
+        self.folder, self.pairs, self.quick = folder, pairs, quick
+        self.material = Material(folder / "material")
+        self._stack = ExitStack()
+
+    def count(self, full: int, quick: int | None = None) -> int:
+        """How often something is done: a tenth in quick mode."""
+        return (quick or max(full // 10, 1)) if self.quick else full
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def new_folder(self, name: str) -> Path:
+        """A folder of our own."""
+        return Path(tempfile.mkdtemp(prefix=f"{name.replace(' ', '-')}-", dir=self.folder))
+
+    # --- providers and workers ----------------------------------------------------------------------------------------
+
+    def worker(self, module: str, name: str | None = None, /, **options: Any) -> Worker:
+        """A Python side, in a process of its own."""
+        worker = Worker(module, self.new_folder(name or module), name, **options)
+        self._stack.callback(worker.stop)
+        return worker
+
+    def ours(self, name: str = "aiodimse", /, **options: Any) -> Worker:
+        """Our provider."""
+        return self.worker("ours_provider", name, **options)
+
+    def storescp(self, *words: str, nodelay: bool = True) -> Process:
+        """storescp; its port is .port, the folder where it writes .received."""
+        folder, port = self.new_folder("storescp"), free_port()
+        received = folder / "received"
+        received.mkdir()
+        command = [need("storescp"), "-od", str(received), *words, str(port)]
+        return self._dcmtk("storescp", command, folder, port, received, nodelay)
+
+    def dcmqrscp(self, destination: int = 0, *, associations: int = 16, nodelay: bool = True) -> Process:
+        """dcmqrscp, AE title ARCHIVE, one empty storage area; DEST is the move destination."""
+        folder, port = self.new_folder("dcmqrscp"), free_port()
+        area = folder / "area"
+        area.mkdir()
+        lines = [
+            f"NetworkTCPPort = {port}", "MaxPDUSize = 16384", f"MaxAssociations = {associations}",
+            "HostTable BEGIN", f"dest = (DEST, localhost, {destination or 104})", "HostTable END",
+            "VendorTable BEGIN", "VendorTable END",
+            "AETable BEGIN", f"ARCHIVE {area} RW (5000, 1024mb) ANY", "AETable END",
+        ]  # fmt: skip
+        config = folder / "dcmqrscp.cfg"
+        config.write_text("\n".join(lines) + "\n", encoding="ascii")
+        command = [need("dcmqrscp"), "-c", str(config)]
+        return self._dcmtk("dcmqrscp", command, folder, port, area, nodelay)
+
+    def _dcmtk(self, name: str, command: list[str], folder: Path, port: int, received: Path, nodelay: bool) -> Process:
+        process = Process(name, command, folder, NODELAY if nodelay else None)
+        self._stack.callback(process.stop)
+        process.wait_for_port(port)
+        process.port, process.received = port, received  # type: ignore[attr-defined]
+        return process
+
+    # --- users --------------------------------------------------------------------------------------------------------
+
+    def echoscu(self, provider: Any, times: int, *, nodelay: bool = True) -> Contender:
+        """echoscu, repeating; it says how many were answered in the first run, which only warms up."""
+        command = [need("echoscu"), "-aec", _title(provider), "--repeat", str(times), HOST, str(provider.port)]
+        return _told(command, provider, times, "Received Echo Response (Success)", nodelay)
+
+    def storescu(self, provider: Any, files: Path, count: int, *words: str, nodelay: bool = True) -> Contender:
+        """storescu with a folder or a file."""
+        what = ["+sd", files] if files.is_dir() else [files]
+        command = [need("storescu"), "-R", "-aec", _title(provider), *words, HOST, str(provider.port), *what]
+        return _told(command, provider, count, "Received Store Response (Success)", nodelay)
+
+
+def _title(provider: Any) -> str:
+    return "ARCHIVE" if provider.name == "dcmqrscp" else "ANY-SCP"
+
+
+def _told(command: list[Any], provider: Any, count: int, success: str, nodelay: bool) -> Contender:
+    """A DCMTK user whose exit status tells of failures; the first run is verbose and its successes are counted."""
+    first = True
+    env = NODELAY if nodelay else None
+
+    def go() -> Trial:
+        nonlocal first
+        if first:
+            first = False
+            trial, output = run([command[0], "-v", *command[1:]], done=count, env=env, output=True)
+            if not trial.problem and (successes := output.count(success)) != count:
+                return Trial(successes, trial.seconds, f"{successes} of {count} answered with success")
+        else:
+            trial, _ = run(command, done=count, env=env)
+        provider.check()
+        return trial
+
+    return go
+
+
+def asked(worker: Worker, command: str, count: int, check: Process | None = None, **arguments: Any) -> Contender:
+    """A worker's command as a contender: it answers seconds and how many were done."""
+
+    def go() -> Trial:
+        answer = worker.ask(command, **arguments)
+        done = int(answer["done"])
+        if check is not None:
+            check.check()
+        return Trial(done, answer["seconds"], "" if done == count else f"{done} of {count} done")
+
+    return go
+
+
+def emptying(contender: Contender, folder: Path, count: int) -> Contender:
+    """Count the files that a run left in a folder, then remove them; none of this is timed."""
+
+    def go() -> Trial:
+        _empty(folder)
+        trial = contender()
+        found = sum(1 for path in folder.iterdir() if path.stat().st_size)
+        _empty(folder)
+        if found != count and not trial.problem:
+            return Trial(found, trial.seconds, f"{found} of {count} files arrived")
+        return trial
+
+    return go
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def counting(contender: Contender, ours: Worker, count: int, size: int | None = None) -> Contender:
+    """Ask our provider after each run what arrived."""
+
+    def go() -> Trial:
+        ours.ask("count")
+        trial = contender()
+        arrived = ours.ask("count")
+        if not trial.problem and arrived["instances"] != count:
+            return Trial(arrived["instances"], trial.seconds, f"{arrived['instances']} of {count} instances arrived")
+        if not trial.problem and size is not None and arrived["bytes"] < size:
+            return Trial(0, trial.seconds, f"{arrived['bytes']} of {size} bytes arrived")
+        return trial
+
+    return go
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """A row that compares two of the contenders of its work."""
+
+    row: Row
+    ours: str
+    peer: str
+
+
+def compare(bench: Bench, contenders: Mapping[str, Contender], pairings: Iterable[Pairing]) -> list[Figure]:
+    """Run the contenders that the pairings need, interleaved, and work the ratios out."""
+    wanted = list(pairings)
+    used = {name for pairing in wanted for name in (pairing.ours, pairing.peer)}
+    trials = interleaved({name: run for name, run in contenders.items() if name in used}, bench.pairs)
+    return [ratio(p.row, trials, p.ours, p.peer) for p in wanted]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something measured in one go, and the rows that come out of it."""
+
+    rows: tuple[Row, ...]
+    measure: Callable[[Bench, frozenset[str]], list[Figure]]
+
+
+WORKS: list[Work] = []
+
+
+def work(*rows: Row) -> Callable[[Callable[[Bench, frozenset[str]], list[Figure]]], Work]:
+    """Register the function below as what measures these rows; it is told which of them are wanted."""
+
+    def register(function: Callable[[Bench, frozenset[str]], list[Figure]]) -> Work:
+        entry = Work(rows, function)
+        WORKS.append(entry)
+        return entry
+
+    return register
+
+
+def measure(bench: Bench, entry: Work, wanted: frozenset[str]) -> list[Figure]:
+    """Measure; what goes wrong is a FAIL in every row that it leaves without a figure."""
+    problem = ""
+    figures: list[Figure] = []
+    try:
+        with bench:
+            figures = entry.measure(bench, wanted)
+    except Exception as error:
+        problem = str(error) if isinstance(error, Incomplete) else f"{type(error).__name__}: {error}"
+    found = {figure.row.name: figure for figure in figures}
+    return [
+        found.get(row.name) or Figure(row, None, problem=problem or "not measured")
+        for row in entry.rows
+        if row.name in wanted
+    ]

@@ -1,0 +1,51 @@
+"""Files to send: copies of pydicom's CT and MR with SOP Instance UIDs of their own, and one large object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+
+STUDY_OF_CT = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
+MEBIBYTE = 1 << 20
+
+
+class Material:
+    """Made when first asked for, in one temporary folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def copies(self, name: str, count: int) -> Path:
+        """A folder with this many copies of CT_small.dcm or MR_small.dcm."""
+        target = self.folder / f"{name}-{count}"
+        if target.is_dir():
+            return target
+        target.mkdir(parents=True)
+        source = Path(str(get_testdata_file(f"{name}.dcm")))
+        data = source.read_bytes()
+        uid = str(dcmread(source, stop_before_pixels=True).SOPInstanceUID)
+        # As long as the old one, so that lengths stay right: in the file meta information and in the data set.
+        for number in range(count):
+            other = f"{uid[:-6]}{number + 100000}"
+            (target / f"{number:05}.dcm").write_bytes(data.replace(uid.encode(), other.encode()))
+        return target
+
+    def large(self, mebibytes: int = 256) -> Path:
+        """One CT of this many MiB of Pixel Data, Explicit VR Little Endian."""
+        target = self.folder / f"large-{mebibytes}.dcm"
+        self.folder.mkdir(exist_ok=True)
+        if target.is_file():
+            return target
+        dataset = dcmread(str(get_testdata_file("CT_small.dcm")))
+        for keyword in ("DataSetTrailingPadding",):
+            if keyword in dataset:
+                del dataset[keyword]
+        dataset.Rows, dataset.Columns = 1024, mebibytes * 512
+        if dataset.Columns > 65535:
+            dataset.Rows, dataset.Columns = 16384, mebibytes * 32
+        piece = bytes(range(256)) * 4096
+        dataset.PixelData = piece * mebibytes
+        dataset.save_as(target)
+        return target

@@ -1,0 +1,60 @@
+"""C-FIND: the matches that a provider makes one by one, and how a user checks that each is the right one."""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset
+
+
+def identifier() -> Dataset:
+    """What is asked for."""
+    query = Dataset()
+    query.QueryRetrieveLevel = "STUDY"
+    for keyword in KEYWORDS:
+        setattr(query, keyword, None)
+    return query
+
+
+KEYWORDS = (
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ModalitiesInStudy",
+    "ReferringPhysicianName",
+    "StudyDescription",
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "StudyID",
+    "NumberOfStudyRelatedInstances",
+)
+
+
+def match(number: int) -> Dataset:
+    """The answer of this number; no two are alike."""
+    found = Dataset()
+    found.StudyDate = f"2024{number % 12 + 1:02}{number % 28 + 1:02}"
+    found.StudyTime = f"{number % 24:02}{number % 60:02}00"
+    found.AccessionNumber = f"ACC{number:08}"
+    found.QueryRetrieveLevel = "STUDY"
+    found.ModalitiesInStudy = ["CT", "SR"] if number % 2 else "MR"
+    found.ReferringPhysicianName = f"Referrer^{number % 97}"
+    found.StudyDescription = f"Study number {number}"
+    found.PatientName = f"Family{number}^Given"
+    found.PatientID = f"PID{number:07}"
+    found.PatientBirthDate = "19700101"
+    found.PatientSex = "F" if number % 2 else "M"
+    found.StudyInstanceUID = f"1.2.826.0.1.3680043.8.498.{number + 1}"
+    found.StudyID = str(number)
+    found.NumberOfStudyRelatedInstances = number % 500
+    return found
+
+
+def is_right(found: Dataset, number: int) -> bool:
+    """Whether the values are those of this answer: three of them, decoded."""
+    return bool(
+        found.PatientID == f"PID{number:07}"
+        and found.StudyInstanceUID == f"1.2.826.0.1.3680043.8.498.{number + 1}"
+        and found.NumberOfStudyRelatedInstances == number % 500
+    )

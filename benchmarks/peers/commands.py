@@ -1,0 +1,55 @@
+"""A worker's end of the line: commands in on stdin, answers out on stdout, one JSON object a line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+Command = Callable[..., Awaitable[Mapping[str, Any] | None]]
+
+
+def options() -> dict[str, Any]:
+    """The worker's options: the JSON object on its command line."""
+    found: dict[str, Any] = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
+    return found
+
+
+def files_in(path: Path) -> list[Path]:
+    """The files of a folder, or the one file that it is."""
+    return sorted(path.iterdir()) if path.is_dir() else [path]
+
+
+def say(**answer: Any) -> None:
+    sys.stdout.write(json.dumps(answer, default=str) + "\n")
+    sys.stdout.flush()
+
+
+async def obey(commands: Mapping[str, Command], *, port: int = 0) -> None:
+    """Say that we are ready, then do what we are told until stdin ends."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    say(port=port)
+    while line := await reader.readline():
+        message = json.loads(line)
+        try:
+            answer = await commands[message.pop("command")](**message)
+        except Exception as error:
+            say(error=f"{type(error).__name__}: {error}")
+        else:
+            say(**(answer or {}))
+
+
+def go(main: Callable[[], Awaitable[None]], loop: str = "asyncio") -> None:
+    """Run a worker on asyncio's own loop or on uvloop."""
+    factory: Any = None
+    if loop == "uvloop":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())  # type: ignore[arg-type]

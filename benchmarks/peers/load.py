@@ -1,0 +1,203 @@
+"""A user of nothing but sockets and prepared bytes: many associations at once, the same for every provider.
+
+epoll and blocking nothing, so that it is the provider that is measured. An answer counts where it is a P-DATA-TF whose
+Status is 0000; what is refused, closed or silent is counted too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import time
+from typing import Any
+
+from benchmarks.peers import wire
+from benchmarks.peers.commands import go, obey
+
+READ, WRITE = select.EPOLLIN, select.EPOLLOUT
+
+
+class Caller:
+    """One association."""
+
+    __slots__ = ("asked", "kept", "latencies", "socket", "state")
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.socket()
+        self.socket.setblocking(False)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.connect_ex(("127.0.0.1", port))
+        self.state, self.asked, self.kept = "connecting", 0, b""
+
+
+class Crowd:
+    """Callers that each associate, echo so many times, and release."""
+
+    def __init__(self, port: int, called: str, associations: int, echoes: int, *, together: bool) -> None:
+        """together: nobody echoes before everybody is associated or has failed."""
+        self.echoes, self.together = echoes, together
+        self.requests = [wire.echo_rq(n + 1) for n in range(min(echoes, 65535))]
+        self.associate = wire.associate(called)
+        self.epoll = select.epoll()
+        self.callers: dict[int, Caller] = {}
+        self.counts = dict.fromkeys(("associated", "refused", "failed", "echoes", "finished"), 0)
+        for _ in range(associations):
+            caller = Caller(port)
+            self.callers[caller.socket.fileno()] = caller
+            self.epoll.register(caller.socket, WRITE)
+        self.waiting: list[Caller] = []
+        self.unsettled = associations
+
+    def run(self, patience: float) -> None:
+        """Until nobody is left, or patience is; who is left then has failed."""
+        deadline = time.monotonic() + patience
+        callers, poll = self.callers, self.epoll.poll
+        while callers and (left := deadline - time.monotonic()) > 0:
+            for number, _ in poll(left, 1024):
+                caller = callers.get(number)
+                if caller is not None:
+                    self.step(caller)
+        for caller in list(callers.values()):
+            self.end(caller, "failed")
+
+    def hold(self, patience: float) -> None:
+        """Until everybody is associated or has failed."""
+        deadline = time.monotonic() + patience
+        while self.unsettled and (left := deadline - time.monotonic()) > 0:
+            for number, _ in self.epoll.poll(left, 1024):
+                if number in self.callers:
+                    self.step(self.callers[number])
+
+    def end(self, caller: Caller, how: str) -> None:
+        self.counts[how] += 1
+        if caller.state in ("connecting", "associating"):
+            self.settled()
+        caller.state = how
+        del self.callers[caller.socket.fileno()]
+        self.epoll.unregister(caller.socket)
+        caller.socket.close()
+
+    def settled(self) -> None:
+        self.unsettled -= 1
+        if not self.unsettled and self.together:
+            for caller in self.waiting:
+                self.ask(caller)
+
+    def ask(self, caller: Caller) -> None:
+        if caller.asked == self.echoes:
+            caller.state = "releasing"
+            caller.socket.send(wire.RELEASE_RQ)
+        else:
+            caller.state = "echoing"
+            caller.socket.send(self.requests[caller.asked % len(self.requests)])
+            caller.asked += 1
+
+    def step(self, caller: Caller) -> None:
+        try:
+            if caller.state == "connecting":
+                if error := caller.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    raise OSError(error, "connect")
+                self.epoll.modify(caller.socket, READ)
+                caller.state = "associating"
+                caller.socket.send(self.associate)
+                return
+            data = caller.socket.recv(65536)
+            if not data:
+                raise ConnectionError("closed")
+            if caller.kept:
+                data = caller.kept + data
+            if len(data) < 6 or len(data) < (size := 6 + int.from_bytes(data[2:6], "big")):
+                caller.kept = data
+                return
+            caller.kept = data[size:]
+            self.take(caller, data)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.end(caller, "failed")
+
+    def take(self, caller: Caller, data: bytes) -> None:
+        kind, state = data[0], caller.state
+        if kind == 4 and state == "echoing" and wire.SUCCESS in data:
+            self.counts["echoes"] += 1
+            self.ask(caller)
+        elif kind == 2 and state == "associating":
+            self.counts["associated"] += 1
+            caller.state = "associated"
+            if self.together:
+                self.waiting.append(caller)
+                self.settled()
+            else:
+                self.settled()
+                self.ask(caller)
+        elif kind == 3:
+            self.end(caller, "refused")
+        elif kind == 6 and state == "releasing":
+            self.end(caller, "finished")
+        else:
+            self.end(caller, "failed")
+
+
+held: list[Crowd] = []
+
+
+async def crowd(
+    port: int, called: str, associations: int, echoes: int, patience: float = 60.0, together: bool = False
+) -> dict[str, Any]:
+    """So many associations at once, so many echoes each."""
+    started = time.perf_counter()
+    callers = Crowd(port, called, associations, echoes, together=together)
+    callers.run(patience)
+    return {"seconds": time.perf_counter() - started, **callers.counts}
+
+
+async def hold(port: int, called: str, associations: int, patience: float = 60.0) -> dict[str, Any]:
+    """Associate, and stay."""
+    callers = Crowd(port, called, associations, 1, together=True)
+    callers.waiting = _Nobody()
+    callers.hold(patience)
+    held.append(callers)
+    return callers.counts
+
+
+class _Nobody(list[Caller]):
+    """Nobody waits to echo."""
+
+    def append(self, caller: Caller) -> None:
+        pass
+
+
+async def let_go() -> None:
+    """Close what was held."""
+    while held:
+        for caller in held.pop().callers.values():
+            caller.socket.close()
+
+
+async def ping(port: int, called: str, times: int, pause: float) -> dict[str, Any]:
+    """One association, an echo now and then: how long each took, in seconds."""
+    latencies = []
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.sendall(wire.associate(called))
+        sock.recv(65536)
+        for number in range(times):
+            started = time.perf_counter()
+            sock.sendall(wire.echo_rq(number % 65535 + 1))
+            data = sock.recv(65536)
+            latencies.append(time.perf_counter() - started)
+            if wire.SUCCESS not in data:
+                raise ConnectionError("an echo was not answered")
+            await asyncio.sleep(pause)
+        sock.sendall(wire.RELEASE_RQ)
+        sock.recv(64)
+    return {"latencies": latencies}
+
+
+async def main() -> None:
+    await obey({"crowd": crowd, "hold": hold, "let_go": let_go, "ping": ping})
+
+
+if __name__ == "__main__":
+    go(main)

@@ -1,0 +1,99 @@
+"""Our user: each command is one association, timed from connect() to its release."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import aiodimse
+from aiodimse import sop_class
+from benchmarks.peers import answers
+from benchmarks.peers.commands import files_in, go, obey, options
+
+OPTIONS = options()
+FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+GET = sop_class.StudyRootQueryRetrieveInformationModelGet
+
+
+async def echo(port: int, times: int, window: int = 1, called: str = "ANY-SCP") -> dict[str, Any]:
+    """C-ECHO this often, as many at once as the window allows."""
+    started, successes = time.perf_counter(), 0
+    async with aiodimse.connect(
+        "127.0.0.1", port, contexts=[sop_class.Verification], called_ae_title=called, operations_window=window
+    ) as association:
+
+        async def some(count: int) -> int:
+            good = 0
+            for _ in range(count):
+                good += (await association.c_echo()).status == 0
+            return good
+
+        if window == 1:
+            successes = await some(times)
+        else:
+            shares = [times // window + (n < times % window) for n in range(window)]
+            successes = sum(await asyncio.gather(*map(some, shares)))
+        agreed = association.negotiated.invoked_window
+    return {"seconds": time.perf_counter() - started, "done": successes, "window": agreed}
+
+
+async def store(port: int, folder: str, called: str = "ANY-SCP") -> dict[str, Any]:
+    """C-STORE every file of a folder, one after the other."""
+    started = time.perf_counter()
+    paths = files_in(Path(folder))
+    statuses: Counter[int] = Counter()
+    async with aiodimse.connect(
+        "127.0.0.1", port, contexts=await aiodimse.contexts_for(paths), called_ae_title=called
+    ) as association:
+        for path in paths:
+            statuses[int((await association.c_store(path)).status)] += 1
+    return {"seconds": time.perf_counter() - started, "done": statuses[0]}
+
+
+async def find(port: int, called: str = "ANY-SCP") -> dict[str, Any]:
+    """C-FIND, and look at every match."""
+    started, right = time.perf_counter(), 0
+    async with (
+        aiodimse.connect("127.0.0.1", port, contexts=[FIND], called_ae_title=called) as association,
+        association.c_find(answers.identifier(), FIND) as matches,
+    ):
+        number = 0
+        async for match in matches:
+            right += answers.is_right(match, number)
+            number += 1
+    return {"seconds": time.perf_counter() - started, "done": right if right == number else -1}
+
+
+async def get(port: int, study: str, folder: str, called: str = "ANY-SCP") -> dict[str, Any]:
+    """C-GET a study into a folder."""
+    started, saved = time.perf_counter(), 0
+    target = Path(folder)
+    identifier = aiodimse_identifier(study)
+    async with (
+        aiodimse.connect(
+            "127.0.0.1", port, contexts=[GET], called_ae_title=called, storage=[sop_class.CTImageStorage]
+        ) as association,
+        association.c_get(identifier, GET) as retrieval,
+    ):
+        async for instance in retrieval:
+            await instance.save(target, durable=False)
+            saved += 1
+    return {"seconds": time.perf_counter() - started, "done": saved, "status": int(retrieval.status or 0)}
+
+
+def aiodimse_identifier(study: str) -> Any:
+    query = answers.Dataset()
+    query.QueryRetrieveLevel = "STUDY"
+    query.StudyInstanceUID = study
+    return query
+
+
+async def main() -> None:
+    await obey({"echo": echo, "store": store, "find": find, "get": get})
+
+
+if __name__ == "__main__":
+    go(main, OPTIONS.get("loop", "asyncio"))

@@ -1,0 +1,49 @@
+"""The table, in text and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.measure import Figure
+
+HEADINGS = ("row", "work", "ours", "against", "peer", "figure", "bar", "")
+
+
+def _number(value: float | None, unit: str) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" + (f" {unit}" if unit != "x" else "")
+
+
+def cells(figure: Figure) -> tuple[str, ...]:
+    """One line of the table."""
+    row = figure.row
+    bar = "" if row.bar is None else f"{'' if row.sign == '>=' else 'at most '}{row.bar:g}"
+    return (
+        row.name, row.work, figure.ours, row.against, figure.peer, _number(figure.value, row.unit), bar, figure.verdict,
+    )  # fmt: skip
+
+
+def markdown(figures: Sequence[Figure], notes: Sequence[str]) -> str:
+    """The table as text that is Markdown too: aligned columns, then problems and notes."""
+    lines = [HEADINGS, *map(cells, figures)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(HEADINGS))]
+    text = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    ]
+    text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    problems = [f"- {figure.row.name}: {figure.problem}" for figure in figures if figure.problem]
+    return "\n".join([*text, "", *problems, *([""] if problems else []), *notes, ""])
+
+
+def as_json(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
+    """Everything, with every sample."""
+    rows = [
+        {**dataclasses.asdict(f.row), "value": f.value, "ours": f.ours, "peer": f.peer, "verdict": f.verdict,
+         "problem": f.problem, "samples": f.samples}
+        for f in figures
+    ]  # fmt: skip
+    return json.dumps({"about": dict(about), "rows": rows}, indent=1) + "\n"
