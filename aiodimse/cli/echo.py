@@ -1,0 +1,35 @@
+"""Ask a peer for a sign of life: C-ECHO."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from time import perf_counter
+
+from aiodimse import Category, sop_class
+from aiodimse.cli import options as shared
+from aiodimse.cli import values
+from aiodimse.cli.failures import FAILED
+from aiodimse.cli.opening import association, implementation, where
+from aiodimse.cli.output import Output
+
+HELP = "ask a peer for a sign of life"
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """The options of echo."""
+    shared.peer(parser)
+
+
+async def run(options: Namespace, output: Output) -> int:
+    """One C-ECHO."""
+    async with association(options, [sop_class.Verification]) as peer:
+        sent = perf_counter()
+        response = await peer.c_echo()
+        milliseconds = (perf_counter() - sent) * 1000
+    output.document({"status": values.status(response.status), "milliseconds": round(milliseconds, 3)})
+    said = values.outcome(response)
+    if response.status.category is not Category.SUCCESS:
+        output.note(f"{options.prog}: {where(options)} answers {said}")
+        return FAILED
+    output.line(f"{where(options)} ({implementation(peer.negotiated)}) answers {said} in {milliseconds:.1f} ms")
+    return 0

@@ -1,0 +1,72 @@
+"""What can go wrong, in one line each, and the exit status that goes with it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import ssl
+
+import aiodimse
+from aiodimse import sop_class
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+# What to try next, by what an A-ASSOCIATE-RJ says (PS3.8 9.3.4): source, reason.
+_HINTS = {
+    (1, 3): "--ae-title says who we are",
+    (1, 7): "--called says who is asked",
+}
+_UID = re.compile(r"\b1\.2(?:\.\d+)+")
+
+
+class CommandError(Exception):
+    """Ends a command: one line on stderr, and an exit status."""
+
+    def __init__(self, message: str, code: int = FAILED) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+def in_words(error: BaseException) -> str:
+    """An error of the library or the system, in one line."""
+    if isinstance(error, aiodimse.AssociationRejected):
+        hint = _HINTS.get((error.source, error.reason)) if error.result == 1 else None
+        return f"{error}; {hint}" if hint else str(error)
+    if isinstance(error, aiodimse.AiodimseError):
+        return with_keywords(" ".join(str(error).split()))
+    if isinstance(error, OSError):
+        return system_words(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def with_keywords(text: str) -> str:
+    """Keywords in place of the SOP class UIDs that have one, which people do not know by heart."""
+
+    def keyword(match: re.Match[str]) -> str:
+        row = sop_class.lookup(match[0])
+        # "CTImageStorage (1.2...)" is said already
+        return row.keyword if row is not None and text[match.start() - 1 : match.start()] != "(" else match[0]
+
+    return _UID.sub(keyword, text)
+
+
+def system_words(error: OSError) -> str:
+    """What the operating system says, without its number."""
+    text = (error.strerror or str(error) or type(error).__name__).lower()
+    return f"{error.filename}: {text}" if error.filename else text
+
+
+def unreachable(error: OSError, host: str, port: int) -> str:
+    """Why a connection could not be opened."""
+    where = f"{host}:{port}"
+    if isinstance(error, socket.gaierror):
+        return f"{where}: the host name does not resolve"
+    if isinstance(error, ssl.SSLError):
+        return f"{where}: TLS: {error.reason or error}"
+    # A host with several addresses: asyncio joins the errors into one text.
+    numbers = [error.errno] if error.errno else [int(n) for n in re.findall(r"\[Errno (\d+)\]", str(error))]
+    if errno.ECONNREFUSED in numbers:
+        return f"{where}: connection refused; nothing listens there"
+    return f"{where}: {os.strerror(numbers[0]).lower() if numbers else error}"

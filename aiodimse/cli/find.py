@@ -1,0 +1,52 @@
+"""Query a peer: C-FIND. Without a -k that only names an attribute, the usual ones of the level are asked for."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+import aiodimse
+from aiodimse.cli import identifier, values
+from aiodimse.cli import options as shared
+from aiodimse.cli.failures import FAILED, USAGE, CommandError
+from aiodimse.cli.opening import association, where
+from aiodimse.cli.output import Output
+
+HELP = "query a peer"
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """The options of find."""
+    shared.peer(parser)
+    shared.query(parser)
+
+
+async def run(options: Namespace, output: Output) -> int:
+    """One C-FIND; the matches as a table."""
+    try:
+        sop_class_uid = identifier.sop_class_of(identifier.FIND, options.model, options.level)
+    except ValueError as error:
+        raise CommandError(str(error), USAGE) from None
+    keys: list[identifier.Key] = options.keys
+    columns = () if any(key.value is None for key in keys) else identifier.COLUMNS[options.level]
+    asked = {key.name: key for key in (*keys, *map(identifier.key, columns))}
+    wanted = identifier.identifier(options.level, asked.values())
+    matches = []
+    async with association(options, [sop_class_uid]) as peer:
+        try:
+            with output.progress("matches") as advance:
+                async with peer.c_find(wanted, sop_class_uid) as found:
+                    async for match in found:
+                        matches.append(match)
+                        advance(len(matches), None)
+        except aiodimse.DIMSEFailure:
+            pass  # told below, after what came before it
+    response = found.response
+    assert response is not None
+    output.document({"status": values.status(response.status), "matches": list(map(values.document, matches))})
+    table = [[values.cell(match, key.path) for key in asked.values()] for match in matches]
+    output.table(list(asked), table, blocks=True)
+    if response.status != 0x0000:
+        output.note(f"{options.prog}: {where(options)} answers {values.outcome(response)}")
+        return FAILED
+    output.line(f"{len(matches)} match{'' if len(matches) == 1 else 'es'}")
+    return 0

@@ -1,0 +1,79 @@
+"""Fetch objects into a folder: C-GET."""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+
+import aiodimse
+from aiodimse import sop_class
+from aiodimse.cli import identifier, retrieving
+from aiodimse.cli import options as shared
+from aiodimse.cli.failures import CommandError, system_words
+from aiodimse.cli.opening import association
+from aiodimse.cli.output import Output
+from aiodimse.standard import transfer_syntax
+
+HELP = "fetch objects into a folder"
+_MAX_CONTEXTS = 128
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """The options of get."""
+    shared.peer(parser)
+    shared.query(parser)
+    parser.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="where to save (this folder)")
+    parser.add_argument(
+        "--transfer-syntax", dest="syntaxes", type=syntax, action="append", default=[], metavar="KEYWORD",
+        help="take objects in this transfer syntax too, as in JPEG2000Lossless; without it, uncompressed ones alone;"
+        " repeatable",
+    )  # fmt: skip
+
+
+def syntax(text: str) -> str:
+    """A transfer syntax, by keyword or UID."""
+    for row in transfer_syntax.ALL:
+        if text in (row, row.keyword):
+            return row
+    close = identifier.near(text, (row.keyword for row in transfer_syntax.ALL))
+    raise ArgumentTypeError(f"no transfer syntax {text!r}{close}")
+
+
+async def run(options: Namespace, output: Output) -> int:
+    """One C-GET."""
+    sop_class_uid = retrieving.sop_class_of(identifier.GET, options)
+    folder: Path = options.output
+    try:
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"--output: {system_words(error)}") from None
+    files: list[str] = []
+    async with association(options, [sop_class_uid], storage=storage(options.syntaxes)) as peer:
+        retrieval = peer.c_get(identifier.identifier(options.level, options.keys), sop_class_uid)
+        try:
+            with output.progress("objects") as advance:
+                async with retrieval:
+                    async for instance in retrieval:
+                        files.append(str(await instance.save(folder)))
+                        progress = retrieval.progress
+                        advance(len(files), retrieving.total(progress) if progress is not None else None)
+        except aiodimse.DIMSEFailure:
+            pass  # told below
+    assert retrieval.response is not None
+    output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
+    return retrieving.tell(options, output, retrieval.response, retrieval.progress, files=files)
+
+
+def storage(syntaxes: list[str]) -> list[aiodimse.PresentationContext] | None:
+    """The storage contexts for these transfer syntaxes beside the uncompressed ones; None: those of the library."""
+    if not syntaxes:
+        return None
+    contexts: list[aiodimse.PresentationContext] = []
+    for uid in sop_class.GET_STORAGE_RANKED:
+        # A context is accepted with one transfer syntax, and so each of them wants its own.
+        each = [None, *([one] for one in dict.fromkeys(syntaxes))]
+        if len(contexts) + len(each) >= _MAX_CONTEXTS:  # one is left for the C-GET
+            break
+        contexts += (aiodimse.PresentationContext(uid, s, scu=False, scp=True) for s in each)
+    return contexts

@@ -1,0 +1,141 @@
+"""-k Keyword=value: from the command line to an Identifier, and the levels and SOP classes that go with it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from pydicom import DataElement, Dataset, config
+from pydicom.datadict import dictionary_VR, keyword_dict, keyword_for_tag, tag_for_keyword
+
+from aiodimse import sop_class
+from aiodimse.standard.uid import SOPClass
+
+LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE")
+
+FIND = {
+    "patient": sop_class.PatientRootQueryRetrieveInformationModelFind,
+    "study": sop_class.StudyRootQueryRetrieveInformationModelFind,
+}
+GET = {
+    "patient": sop_class.PatientRootQueryRetrieveInformationModelGet,
+    "study": sop_class.StudyRootQueryRetrieveInformationModelGet,
+}
+MOVE = {
+    "patient": sop_class.PatientRootQueryRetrieveInformationModelMove,
+    "study": sop_class.StudyRootQueryRetrieveInformationModelMove,
+}
+
+# What find asks for where nothing else was asked for.
+COLUMNS = {
+    "PATIENT": ("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    "STUDY": (
+        "PatientName", "PatientID", "StudyDate", "ModalitiesInStudy", "StudyDescription",
+        "NumberOfStudyRelatedInstances", "StudyInstanceUID",
+    ),
+    "SERIES": (
+        "Modality", "SeriesNumber", "SeriesDescription", "NumberOfSeriesRelatedInstances", "SeriesInstanceUID",
+    ),
+    "IMAGE": ("InstanceNumber", "SOPClassUID", "SOPInstanceUID"),
+}  # fmt: skip
+
+_INTEGERS = frozenset({"US", "SS", "UL", "SL", "UV", "SV"})
+_REALS = frozenset({"FL", "FD"})
+_BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One -k: the attribute, the sequences that it is in, and the value, None where only the attribute is named."""
+
+    name: str
+    path: tuple[int, ...]
+    value: str | None = None
+
+
+def key(text: str) -> Key:
+    """The argument of -k: Keyword, Keyword=value, (gggg,eeee)=value, Sequence.Keyword=value."""
+    name, equals, value = text.partition("=")
+    path = tuple(_tag(part) for part in name.split("."))
+    vr = _vr(path[-1])
+    for sequence, part in zip(path[:-1], name.split("."), strict=False):
+        if _vr(sequence) != "SQ":
+            raise argparse.ArgumentTypeError(f"{part} is no sequence")
+    if value and (vr == "SQ" or vr in _BINARY):
+        raise argparse.ArgumentTypeError(f"{name}: an attribute of VR {vr} takes no value here")
+    if value and vr in _INTEGERS | _REALS:
+        try:
+            _converted(value, vr)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{name}: not a number: {value!r}") from None
+    names = ".".join(keyword_for_tag(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in path)
+    return Key(names, path, value if equals and value else None)
+
+
+def near(word: str, words: Iterable[str]) -> str:
+    """ "; did you mean ...?" where one of the words is nearly this one."""
+    by_lower = {each.lower(): each for each in words if each}
+    found = [by_lower[each] for each in get_close_matches(word.lower(), by_lower, n=3, cutoff=0.8)]
+    return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def _tag(part: str) -> int:
+    tag = tag_for_keyword(part)
+    if tag is not None:
+        return int(tag)
+    if match := _TAG.fullmatch(part):
+        return int(match[1] + match[2], 16)
+    raise argparse.ArgumentTypeError(f"no attribute {part!r}{near(part, keyword_dict)}")
+
+
+def _vr(tag: int) -> str:
+    try:
+        return dictionary_VR(tag).partition(" ")[0]  # "US or SS"
+    except KeyError:
+        return "UN"
+
+
+def _converted(text: str, vr: str) -> object:
+    values = text.split("\\")
+    if vr in _INTEGERS or vr in _REALS:
+        numbers: list[int | float] = [int(v) if vr in _INTEGERS else float(v) for v in values]
+        return numbers[0] if len(numbers) == 1 else numbers
+    return text if len(values) == 1 else values
+
+
+def identifier(level: str, keys: Iterable[Key], columns: Iterable[str] = ()) -> Dataset:
+    """The Identifier for these keys. columns: keywords to ask for beside them."""
+    dataset = Dataset()
+    _put(dataset, 0x00080052, level)
+    for keyword in columns:
+        _put(dataset, int(tag_for_keyword(keyword) or 0), None)
+    ascii_only = True
+    for each in keys:
+        inner = dataset
+        for sequence in each.path[:-1]:
+            if sequence not in inner or not inner[sequence].value:
+                inner.add(DataElement(sequence, "SQ", [Dataset()]))
+            inner = inner[sequence].value[0]
+        _put(inner, each.path[-1], each.value)
+        ascii_only = ascii_only and (each.value or "").isascii()
+    if not ascii_only:
+        _put(dataset, 0x00080005, "ISO_IR 192")
+    return dataset
+
+
+def _put(dataset: Dataset, tag: int, value: str | None) -> None:
+    vr = _vr(tag)
+    content: object = [] if vr == "SQ" else None if value is None else _converted(value, vr)
+    # A range of dates is no date, and what a peer makes of a wrong value is worth seeing.
+    dataset.add(DataElement(tag, vr, content, validation_mode=config.IGNORE))
+
+
+def sop_class_of(models: dict[str, SOPClass], model: str, level: str) -> str:
+    """The SOP class for a model; ValueError where it has no such level (PS3.4 C.6.2)."""
+    if model == "study" and level == "PATIENT":
+        raise ValueError("the Study Root model has no PATIENT level; --model patient has")
+    return models[model]

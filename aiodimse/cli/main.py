@@ -1,0 +1,119 @@
+"""The parser, and the one place where an error becomes a line and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+
+import aiodimse
+from aiodimse.cli import echo, explain, failures, find, get, move, options, serve, store
+from aiodimse.cli.output import Output
+from aiodimse.cli.trace import TraceFile
+
+COMMANDS: dict[str, ModuleType] = {
+    "echo": echo,
+    "store": store,
+    "find": find,
+    "get": get,
+    "move": move,
+    "serve": serve,
+    "explain": explain,
+}
+
+_EPILOG = """\
+exit status: 0 the final status is Success; 1 it is not, or there was no association; 2 wrong arguments; 130 Ctrl-C
+
+  aiodimse echo 192.0.2.7 11112 --called PACS
+  aiodimse find 192.0.2.7 11112 --called PACS -k PatientName='DOE*' -k StudyDate=20240101-
+  aiodimse serve ~/dicom --ae-title ARCHIVE"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = options.Parser(
+        prog="aiodimse",
+        description="DICOM on the command line.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.commands = tuple(COMMANDS)
+    top.add_argument("--version", action="version", version=f"aiodimse {aiodimse.__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=options.Parser)
+    for name, module in COMMANDS.items():
+        each = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        module.arguments(each)
+        options.common(each)
+        each.set_defaults(module=module, prog=each.prog)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; wrong arguments raise SystemExit, as argparse does."""
+    chosen = parser().parse_args(argv)
+    output = Output(as_json=chosen.json, progress=not chosen.verbose)
+    try:
+        with _tracing(chosen), _logging(chosen), warnings.catch_warnings():
+            # pydicom warns about values, and quotes them: patient data.
+            warnings.simplefilter("ignore")
+            return asyncio.run(_run(chosen, output))
+    except KeyboardInterrupt:
+        line, code = "interrupted", failures.INTERRUPTED
+    except BrokenPipeError:  # ... | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return failures.FAILED
+    except failures.CommandError as error:
+        line, code = str(error), error.code
+    except aiodimse.AiodimseError as error:
+        line, code = failures.in_words(error), failures.FAILED
+    except OSError as error:
+        line, code = failures.in_words(error), failures.FAILED
+    output.note(f"{chosen.prog}: {line}")
+    return code
+
+
+async def _run(chosen: argparse.Namespace, output: Output) -> int:
+    code: int = await chosen.module.run(chosen, output)
+    return code
+
+
+@contextmanager
+def _tracing(chosen: argparse.Namespace) -> Iterator[None]:
+    if chosen.trace is None:
+        chosen.tracing = None
+        yield
+        return
+    try:
+        trace = chosen.tracing = TraceFile(chosen.trace, data=chosen.trace_data)
+    except OSError as error:
+        raise failures.CommandError(f"--trace: {failures.system_words(error)}", failures.USAGE) from None
+    try:
+        yield
+    finally:
+        trace.close()
+
+
+@contextmanager
+def _logging(chosen: argparse.Namespace) -> Iterator[None]:
+    """Log to stderr as -v says. A user command without it stays silent: its one line says what went wrong."""
+    quiet = logging.WARNING if chosen.command == "serve" else logging.CRITICAL
+    level = (quiet, logging.INFO, logging.DEBUG)[min(chosen.verbose, 2)]
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("aiodimse")
+    before, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+        logger.propagate = propagate

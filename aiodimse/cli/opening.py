@@ -1,0 +1,58 @@
+"""The association of a command."""
+
+from __future__ import annotations
+
+import logging
+from argparse import Namespace
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aiodimse
+from aiodimse.cli import options as shared
+from aiodimse.cli.failures import CommandError, unreachable
+
+_log = logging.getLogger("aiodimse.cli")
+
+
+@asynccontextmanager
+async def association(
+    options: Namespace, contexts: Sequence[str | aiodimse.PresentationContext], **more: Any
+) -> AsyncIterator[aiodimse.Association]:
+    """An association as the options ask for it. Raises what connect() raises, but CommandError for an OSError: one that
+    comes out of the body is about something else."""
+    connect = aiodimse.connect(
+        options.host,
+        options.port,
+        contexts=contexts,
+        ae_title=options.ae_title,
+        called_ae_title=options.called,
+        timeouts=shared.timeouts(options),
+        trace=options.tracing,
+        **more,
+    )
+    async with AsyncExitStack() as stack:
+        try:
+            opened = await stack.enter_async_context(connect)
+        except aiodimse.AiodimseError:
+            raise
+        except OSError as error:
+            raise CommandError(unreachable(error, options.host, options.port)) from error
+        negotiated = opened.negotiated
+        _log.info(
+            "association with %s at %s:%d (%s): %d of %d presentation contexts accepted",
+            options.called, options.host, options.port, implementation(negotiated),
+            len(negotiated.contexts), len(negotiated.rq.contexts),
+        )  # fmt: skip
+        yield opened
+
+
+def implementation(negotiated: Any) -> str:
+    """What the peer calls itself (PS3.7 D.3.3.2)."""
+    name = negotiated.peer_implementation_version_name
+    return ascii(name or negotiated.peer_implementation_class_uid or "it does not say what it is").strip("'")
+
+
+def where(options: Namespace) -> str:
+    """The peer, as messages name it."""
+    return f"{options.called} at {options.host}:{options.port}"

@@ -1,0 +1,137 @@
+"""The options that the commands share, and what argparse says about a wrong one: one line, and what is near."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from aiodimse.cli import failures
+from aiodimse.cli.identifier import LEVELS, key, near
+from aiodimse.client import check_ae_title
+from aiodimse.config import Timeouts
+from aiodimse.errors import LocalProtocolError
+
+_CHOICE = re.compile(r"argument COMMAND: invalid choice: '(.*?)'")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with one line on stderr for a wrong argument."""
+
+    commands: tuple[str, ...] = ()
+
+    def error(self, message: str) -> NoReturn:
+        """Exit status 2."""
+        if match := _CHOICE.match(message):
+            message = f"no command {match[1]!r}{near(match[1], self.commands)}"
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(failures.USAGE)
+
+
+# --- types ------------------------------------------------------------------------------------------------------------
+
+
+def port(text: str) -> int:
+    """A TCP port to connect to."""
+    return _number(text, "port", 1, 65535)
+
+
+def listening_port(text: str) -> int:
+    """A TCP port to listen on; 0: any."""
+    return _number(text, "port", 0, 65535)
+
+
+def count(text: str) -> int:
+    """A positive number."""
+    return _number(text, "number", 1, 1 << 31)
+
+
+def _number(text: str, what: str, least: int, most: int) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else -1
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"not a {what} ({least} to {most}): {text!r}")
+    return number
+
+
+def seconds(text: str) -> float:
+    """A time to wait."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {text!r}")
+    return value
+
+
+def ae_title(text: str) -> str:
+    """An AE title (PS3.5 6.2)."""
+    try:
+        check_ae_title(text)
+    except LocalProtocolError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text.strip(" ")
+
+
+def destination(text: str) -> tuple[str, tuple[str, int]]:
+    """NAME=HOST:PORT; an IPv6 address may stand in brackets."""
+    name, equals, address = text.partition("=")
+    host, colon, number = address.rpartition(":")
+    if not (equals and colon and host):
+        raise argparse.ArgumentTypeError(f"not NAME=HOST:PORT: {text!r}")
+    return ae_title(name), (host.removeprefix("[").removesuffix("]"), port(number))
+
+
+def level(text: str) -> str:
+    """A Query/Retrieve Level."""
+    if text.upper() not in LEVELS:
+        raise argparse.ArgumentTypeError(f"not a level ({', '.join(LEVELS)}): {text!r}{near(text, LEVELS)}")
+    return text.upper()
+
+
+# --- groups -----------------------------------------------------------------------------------------------------------
+
+
+def common(parser: argparse.ArgumentParser) -> None:
+    """What every command has."""
+    group = parser.add_argument_group("common")
+    group.add_argument("--timeout", type=seconds, metavar="SECONDS", help="for a connection, and for each response")
+    group.add_argument("--json", action="store_true", help="for programs: JSON on standard output")
+    group.add_argument(
+        "-v", "--verbose", action="count", default=0, help="log to standard error, without patient data; -vv: more"
+    )
+    group.add_argument(
+        "--trace", type=Path, metavar="FILE", help="write the conversation as text, one PDU a line, without data sets"
+    )
+    group.add_argument("--trace-data", action="store_true", help="with the data sets, which hold patient data")
+
+
+def peer(parser: argparse.ArgumentParser) -> None:
+    """Whom to talk to."""
+    parser.add_argument("host", metavar="HOST", help="name or address of the peer")
+    parser.add_argument("port", metavar="PORT", type=port, help="its port; DICOM has 104 and 11112")
+    group = parser.add_argument_group("titles")
+    group.add_argument("--ae-title", type=ae_title, default="AIODIMSE", metavar="AE", help="ours (AIODIMSE)")
+    group.add_argument("--called", type=ae_title, default="ANY-SCP", metavar="AE", help="the peer's (ANY-SCP)")
+
+
+def query(parser: argparse.ArgumentParser) -> None:
+    """What to ask for."""
+    group = parser.add_argument_group("query")
+    group.add_argument("--model", choices=("patient", "study"), default="study", help="information model (study)")
+    group.add_argument("--level", type=level, default="STUDY", help=f"{', '.join(LEVELS[:-1])} or IMAGE (STUDY)")
+    group.add_argument(
+        "-k", "--key", dest="keys", type=key, action="append", default=[], metavar="KEYWORD[=VALUE]",
+        help="an attribute, by keyword or tag: with a value it has to match, without one it is only asked for;"
+        " repeatable; Sequence.Keyword reaches into a sequence",
+    )  # fmt: skip
+
+
+def timeouts(options: argparse.Namespace) -> Timeouts:
+    """The deadlines that --timeout asks for."""
+    if options.timeout is None:
+        return Timeouts()
+    each: float = options.timeout
+    return Timeouts(connect=each, response=each, move_response=each)

@@ -1,0 +1,122 @@
+"""Where a command prints: tables and progress bars with rich on a terminal, plain text elsewhere, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from shutil import get_terminal_size
+from typing import Any, TextIO
+
+Advance = Callable[[int, int | None], None]
+"""Tells a progress bar how many are done, and of how many, where that is known."""
+
+_FOLDED = 24
+"""Columns that the last one needs at least."""
+
+
+class Output:
+    """as_json: nothing but one document on stdout. progress: whether there are bars; logging would run through them."""
+
+    def __init__(self, *, as_json: bool = False, progress: bool = True) -> None:
+        self.as_json = as_json
+        self._progress = progress and not as_json
+
+    def line(self, text: str = "") -> None:
+        """For people, on stdout."""
+        if not self.as_json:
+            print(text, flush=True)
+
+    def note(self, text: str) -> None:
+        """What went wrong or was left out, on stderr."""
+        print(text, file=sys.stderr, flush=True)
+
+    def document(self, content: dict[str, Any]) -> None:
+        """For programs, on stdout."""
+        if self.as_json:
+            print(json.dumps(content, ensure_ascii=False, indent=2), flush=True)
+
+    def event(self, content: dict[str, Any]) -> None:
+        """For programs, one line on stdout: what a command says while it runs."""
+        if self.as_json:
+            print(json.dumps(content, ensure_ascii=False), flush=True)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, blocks: bool = False) -> None:
+        """For people, on stdout; the last column folds. blocks: a row is a block of lines where a terminal is narrow."""
+        if self.as_json or not rows:
+            return
+        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+        terminal = _is_terminal(sys.stdout)
+        if blocks and terminal and sum(width + 3 for width in widths[:-1]) + _FOLDED > get_terminal_size().columns:
+            _blocks(columns, rows)
+        elif not (terminal and _rich_table(columns, rows)):
+            for row in (columns, ["-" * width for width in widths], *rows):
+                cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+                print("  ".join(cells).rstrip())
+        sys.stdout.flush()
+
+    @contextmanager
+    def progress(self, label: str, total: int | None = None) -> Iterator[Advance]:
+        """A bar on stderr while the body runs, where that is a terminal."""
+        if not self._progress or not _is_terminal(sys.stderr):
+            yield lambda done, of: None
+        elif (bar := _rich_progress()) is None:
+            yield _counter(label)
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        else:
+            with bar:
+                task = bar.add_task(label, total=total)
+                yield lambda done, of: bar.update(task, completed=done, total=of if of is not None else total)
+
+
+def _blocks(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    width = max(map(len, columns))
+    for row in rows:
+        for column, text in zip(columns, row, strict=True):
+            print(f"{column.ljust(width)}  {text}".rstrip())
+        print()
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty()
+
+
+def _counter(label: str) -> Advance:
+    def advance(done: int, of: int | None) -> None:
+        print(f"\r{label} {done}{'' if of is None else f' of {of}'}", end="", file=sys.stderr, flush=True)
+
+    return advance
+
+
+def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    try:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column != columns[-1])
+    for row in rows:
+        table.add_row(*map(Text, row))  # Text: what a peer sends is no markup
+    Console(highlight=False).print(table)
+    return True
+
+
+def _rich_progress() -> Any:
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    except ImportError:
+        return None
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=Console(stderr=True),
+        transient=True,
+    )

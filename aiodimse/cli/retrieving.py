@@ -1,0 +1,57 @@
+"""What get and move have in common: how a retrieval went, counted and named."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+import aiodimse
+from aiodimse.cli import identifier, values
+from aiodimse.cli.failures import FAILED, USAGE, CommandError
+from aiodimse.cli.opening import where
+from aiodimse.cli.output import Output
+from aiodimse.standard.uid import SOPClass
+
+
+def sop_class_of(models: dict[str, SOPClass], options: Namespace) -> str:
+    """The SOP class that the options ask for; CommandError where there is nothing to be retrieved by them."""
+    if not any(key.value for key in options.keys):
+        unique = {"PATIENT": "PatientID", "STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID"}
+        needed = unique.get(options.level, "SOPInstanceUID")
+        raise CommandError(f"-k {needed}=... has to say what to retrieve (see {options.prog} --help)", USAGE)
+    try:
+        return identifier.sop_class_of(models, options.model, options.level)
+    except ValueError as error:
+        raise CommandError(str(error), USAGE) from None
+
+
+def total(progress: aiodimse.Progress) -> int:
+    """All sub-operations, those to come included."""
+    return (progress.remaining or 0) + done(progress)
+
+
+def done(progress: aiodimse.Progress) -> int:
+    """Those that are over, well or not."""
+    return progress.completed + progress.failed + progress.warning
+
+
+def tell(
+    options: Namespace, output: Output, response: aiodimse.Response, before: aiodimse.Progress | None, **more: Any
+) -> int:
+    """Print the counters, the failures and the final status. before: the counters of the last Pending response."""
+    # A provider need not repeat in a Failure what it has counted.
+    progress = response.progress or aiodimse.Progress()
+    if not done(progress) and before is not None:
+        progress = before
+    counters = {"completed": progress.completed, "failed": progress.failed, "warning": progress.warning}
+    failed = list(response.failed_sop_instance_uids)
+    output.document(
+        {"status": values.status(response.status), "progress": counters, "failed_sop_instance_uids": failed, **more}
+    )
+    output.line(f"{progress.completed} completed, {progress.failed} failed, {progress.warning} with a warning")
+    for uid in failed:
+        output.note(f"failed: {values.printable(uid)}")
+    if response.status != 0x0000:
+        output.note(f"{options.prog}: {where(options)} answers {values.outcome(response)}")
+        return FAILED
+    return 0

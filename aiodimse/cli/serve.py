@@ -1,0 +1,176 @@
+"""Serve a folder of DICOM files: C-ECHO, C-STORE into it, C-FIND, C-GET and C-MOVE from it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from argparse import ArgumentParser, Namespace
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiodimse
+from aiodimse.archive import Archive, ScanReport, provide
+from aiodimse.cli import options as shared
+from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, system_words
+from aiodimse.cli.output import Output
+
+resource: Any
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None
+
+HELP = "serve a folder of DICOM files"
+
+_OWN_FILES = 64  # Python's, the pool's, the log's
+_FILES_EACH = 3  # an association, the file it saves or sends, and the store association of a C-MOVE
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """The options of serve."""
+    parser.add_argument("directory", metavar="DIRECTORY", type=Path, help="the folder; C-STORE saves into it")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1; 0.0.0.0: every one)")
+    parser.add_argument("--port", type=shared.listening_port, default=11112, help="port (11112; 0: any that is free)")
+    parser.add_argument(
+        "--ae-title", type=shared.ae_title, default="AIODIMSE", metavar="AE",
+        help="ours (AIODIMSE); a peer that calls another is rejected",
+    )  # fmt: skip
+    parser.add_argument(
+        "--destination", dest="destinations", type=shared.destination, action="append", default=[],
+        metavar="NAME=HOST:PORT", help="where C-MOVE to this AE title sends; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-associations", type=shared.count, default=aiodimse.Limits().max_associations, metavar="N",
+        help=f"at once; one more is rejected ({aiodimse.Limits().max_associations})",
+    )  # fmt: skip
+
+
+async def run(options: Namespace, output: Output) -> int:
+    """Serve until SIGTERM (0) or Ctrl-C (130); what runs then may end, a second signal aborts it."""
+    archive = await _open(options, output)
+    limits = aiodimse.Limits(max_associations=options.max_associations)
+    if warning := too_few_files(limits):
+        output.note(f"{options.prog}: warning: {warning}")
+    server = aiodimse.Server(
+        ae_title=options.ae_title, limits=limits, timeouts=shared.timeouts(options), trace=options.tracing
+    )
+    provide(server, archive, destinations=dict(options.destinations))
+    served = _counted(server)
+    with _signals() as stop:
+        try:
+            async with server.listen(options.host, options.port) as listening:
+                _ready(options, output, listening.port)
+                received = await stop.wait()
+                if listening.associations:
+                    output.line(f"ending; associations that may finish what they do: {listening.associations}")
+        except OSError as error:
+            raise CommandError(f"cannot listen on {options.host}:{options.port}: {_why(error)}", FAILED) from None
+    words = [f"{served[name]} {name}" for name in sorted(served) if name != "associations"]
+    output.line(f"ended; associations: {served['associations']}; {', '.join(words) or 'no request'}")
+    output.event({"event": "ended", **dict(sorted(served.items()))})
+    return INTERRUPTED if received == signal.SIGINT else 0
+
+
+async def _open(options: Namespace, output: Output) -> Archive:
+    try:
+        with output.progress("files read") as advance:
+
+            def seen(report: ScanReport) -> None:
+                advance(report.files, None)
+
+            archive = await Archive.open(options.directory, progress=seen)
+    except NotADirectoryError as error:
+        raise CommandError(str(error), USAGE) from None
+    except OSError as error:
+        raise CommandError(system_words(error), USAGE) from None
+    output.line(f"{options.directory}: {archive.report}")
+    return archive
+
+
+def _ready(options: Namespace, output: Output, port: int) -> None:
+    """One line, flushed: who waits for it may connect now."""
+    output.line(f"{options.ae_title} serves {options.directory} on {options.host}:{port} (Ctrl-C ends it)")
+    output.event({"event": "ready", "ae_title": options.ae_title, "host": options.host, "port": port})
+
+
+def _counted(server: aiodimse.Server) -> Counter[str]:
+    """Counts associations and requests by their names, for the last line."""
+    counts: Counter[str] = Counter(associations=0)
+
+    @server.on_associate
+    async def associate(request: aiodimse.AssociationRequest) -> None:
+        counts["associations"] += 1
+
+    @server.authorize
+    async def authorize(request: Any) -> bool:
+        counts[request.message.service] += 1
+        return True
+
+    return counts
+
+
+def _why(error: OSError) -> str:
+    # asyncio's text quotes the address once more
+    return system_words(OSError(error.errno, error.strerror)).rpartition("): ")[2]
+
+
+# --- the system -------------------------------------------------------------------------------------------------------
+
+
+class _Stop:
+    """The first signal ends serving, the second cancels the command, which aborts what still runs."""
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+        self._first: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def received(self, number: int) -> None:
+        if self._first.done():
+            self._task.cancel()
+        else:
+            self._first.set_result(number)
+
+    async def wait(self) -> int:
+        return await asyncio.shield(self._first)
+
+
+@contextmanager
+def _signals() -> Iterator[_Stop]:
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+    stop, handled = _Stop(task), []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stop.received, number)
+        except (NotImplementedError, RuntimeError, ValueError):
+            continue  # Windows, or not the main thread: Ctrl-C cancels the task, and that drains too
+        handled.append(number)
+    try:
+        yield stop
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+
+def too_few_files(limits: aiodimse.Limits) -> str | None:
+    """Raise the soft limit on open files to what the limits need; the warning where the hard limit is below it."""
+    if resource is None:
+        return None
+    needed = limits.max_pending_connections + limits.max_associations * _FILES_EACH + _OWN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return None
+    most = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    except (OSError, ValueError):
+        most = soft
+    if most >= needed:
+        return None
+    return (
+        f"ulimit -n is {max(soft, most)}, and {limits.max_associations} associations with"
+        f" {limits.max_pending_connections} connections that wait may need {needed} files"
+    )

@@ -1,0 +1,193 @@
+"""Send files and folders to a peer: C-STORE. Objects travel as they are stored, where the peer takes them so."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiodimse
+from aiodimse import Category, sop_class
+from aiodimse.cli import options as shared
+from aiodimse.cli import values
+from aiodimse.cli.failures import FAILED, USAGE, CommandError, in_words
+from aiodimse.cli.opening import association
+from aiodimse.cli.output import Output
+from aiodimse.services.contexts import contexts_for_instances
+
+HELP = "send files and folders to a peer"
+_MAX_CONTEXTS = 128
+
+Kind = tuple[str, str]
+"""SOP class and stored transfer syntax: what decides on the presentation context."""
+
+
+@dataclass
+class Found:
+    """What the arguments name."""
+
+    files: list[tuple[Path, aiodimse.Instance]] = field(default_factory=list)
+    unsuitable: list[tuple[Path, str]] = field(default_factory=list)
+    """With the reason."""
+    named: bool = False
+    """One of the unsuitable was an argument itself, and not just met in a folder."""
+
+
+@dataclass
+class Sent:
+    """How it went."""
+
+    stored: int = 0
+    warnings: list[tuple[Path, str]] = field(default_factory=list)
+    """Stored, but the peer has something to say about it."""
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """The options of store."""
+    shared.peer(parser)
+    parser.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="a DICOM file, or a folder of them")
+
+
+async def run(options: Namespace, output: Output) -> int:
+    """C-STORE every file; as many associations as their presentation contexts need."""
+    if missing := await asyncio.to_thread(_missing, options.paths):
+        raise CommandError(f"no such file or folder: {', '.join(map(str, missing))}", USAGE)
+    found = await _read(options.paths, output)
+    if not found.files and len(found.unsuitable) == 1:
+        raise CommandError("{}: {}".format(*found.unsuitable[0]))
+    for path, reason in found.unsuitable:
+        output.note(f"skipped {path}: {reason}")
+    if not found.files:
+        raise CommandError("nothing to send: none of the files is a DICOM object")
+    sent = Sent()
+    with output.progress("files", len(found.files)) as advance:
+        batches = batched(found.files)
+        for batch in batches:
+            contexts = contexts_for_instances(dict.fromkeys(kind(instance) for _, instance in batch))
+            try:
+                async with association(options, contexts) as peer:
+                    for path, instance in batch:
+                        await _send(peer, path, instance, sent)
+                        advance(sent.stored + len(sent.failed), None)
+            except aiodimse.NoAcceptedContext as error:
+                if len(batches) == 1:
+                    raise
+                sent.failed += ((path, in_words(error)) for path, _ in batch)
+            except aiodimse.AssociationError as error:
+                if not sent.stored and not sent.failed:
+                    raise
+                left = len(found.files) - sent.stored - len(sent.failed)
+                output.note(f"{options.prog}: {in_words(error)}; {left} not sent")
+                return _tell(output, found, sent, left)
+    return _tell(output, found, sent, 0)
+
+
+def _missing(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if not path.exists()]
+
+
+# --- what to send -----------------------------------------------------------------------------------------------------
+
+
+async def _read(paths: Iterable[Path], output: Output) -> Found:
+    found = Found()
+    with output.progress("files read") as advance:
+        for path in paths:
+            is_folder = await asyncio.to_thread(path.is_dir)
+            files = await asyncio.to_thread(lambda folder: list(walk(folder)), path) if is_folder else [path]
+            for file in files:
+                reason = await _look(file, found)
+                if reason is not None:
+                    found.unsuitable.append((file, reason))
+                    found.named = found.named or not is_folder
+                advance(len(found.files) + len(found.unsuitable), None)
+    return found
+
+
+async def _look(file: Path, found: Found) -> str | None:
+    """Take one file, or say why not."""
+    try:
+        instance = await aiodimse.Instance.open(file)
+    except aiodimse.NotDICOM as error:
+        return str(error).removeprefix(f"{file}: ")
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    if instance.sop_class_uid == sop_class.MediaStorageDirectoryStorage:
+        return "the directory of a medium, not an object"
+    found.files.append((file, instance))
+    return None
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """All files below, in the order of their names; hidden ones are left out."""
+    for directory, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(directory, name) for name in sorted(files) if not name.startswith("."))
+
+
+def kind(instance: aiodimse.Instance) -> Kind:
+    """What decides on the presentation context."""
+    return instance.sop_class_uid, instance.transfer_syntax
+
+
+def batched(files: Iterable[tuple[Path, aiodimse.Instance]]) -> list[list[tuple[Path, aiodimse.Instance]]]:
+    """The files, in their order, so that each batch needs 128 presentation contexts at most."""
+    batches: list[list[tuple[Path, aiodimse.Instance]]] = []
+    kinds: list[dict[Kind, None]] = []
+    where: dict[Kind, int] = {}
+    for path, instance in files:
+        each = kind(instance)
+        if each not in where:
+            if not kinds or len(contexts_for_instances([*kinds[-1], each])) > _MAX_CONTEXTS:
+                kinds.append({})
+                batches.append([])
+            kinds[-1][each] = None
+            where[each] = len(kinds) - 1
+        batches[where[each]].append((path, instance))
+    return batches
+
+
+# --- sending ----------------------------------------------------------------------------------------------------------
+
+
+async def _send(peer: aiodimse.Association, path: Path, instance: aiodimse.Instance, sent: Sent) -> None:
+    """One file. Raises only what ends the association."""
+    try:
+        response = await peer.c_store(instance)
+    except (aiodimse.NoAcceptedContext, aiodimse.DatasetEncodeError, aiodimse.NotDICOM, OSError) as error:
+        # A file that cannot be read half way has cost the association; AssociationTimeout is an OSError too.
+        if not peer.is_open or isinstance(error, aiodimse.AssociationTimeout):
+            raise
+        sent.failed.append((path, in_words(error).removeprefix(f"{path}: ")))
+        return
+    category = response.status.category
+    if category is Category.SUCCESS or category is Category.WARNING:
+        sent.stored += 1
+        if category is Category.WARNING:
+            sent.warnings.append((path, values.outcome(response)))
+    else:
+        sent.failed.append((path, values.outcome(response)))
+
+
+def _tell(output: Output, found: Found, sent: Sent, left: int) -> int:
+    for path, words in sent.warnings:
+        output.note(f"stored with a warning {path}: {words}")
+    for path, words in sent.failed:
+        output.note(f"failed {path}: {words}")
+    counts = ((sent.stored, "stored"), (len(sent.failed), "failed"), (left, "not sent"))
+    others = [f"{count} {word}" for count, word in (*counts[1:], (len(found.unsuitable), "skipped")) if count]
+    output.line(", ".join([f"{sent.stored} stored", *others]))
+    output.document(
+        {
+            "stored": sent.stored,
+            "not_sent": left,
+            "warnings": [{"path": str(path), "reason": words} for path, words in sent.warnings],
+            "failed": [{"path": str(path), "reason": words} for path, words in sent.failed],
+            "skipped": [{"path": str(path), "reason": words} for path, words in found.unsuitable],
+        }
+    )
+    return FAILED if sent.failed or left or found.named else 0

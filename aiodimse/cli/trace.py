@@ -1,0 +1,148 @@
+"""--trace: a conversation as text, one PDU a line: `>` from the association requestor, `<` from the acceptor, then hex.
+
+What may say something about a patient is left out unless it is asked for: data sets, Identifiers among them; so are the
+fields of a user identity. Such a line stays a sound PDU, with the lengths of what is left; a line with `#` before it
+says what is missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
+
+from aiodimse import pdu
+from aiodimse.aio.wire import Tap
+from aiodimse.errors import PDUDecodeError
+
+_HEADER = 6
+_ASSOCIATE_RQ, _P_DATA_TF = 0x01, 0x04
+_KNOWN_TYPES = range(0x01, 0x08)
+_LONGEST = 1 << 26
+"""A length over this is no length: framing is lost, and what follows is written as it comes."""
+
+
+class TraceFile:
+    """A Trace: the first association goes into the file, the next into one with -2 before its suffix, and so on.
+
+    Raises OSError where the first file cannot be written.
+    """
+
+    def __init__(self, path: Path, *, data: bool = False) -> None:
+        self._path, self._data = path, data
+        self._count = 0
+        self._first: TextIO | None = path.open("w", encoding="ascii", buffering=1)
+
+    def __call__(self, role: str) -> Tap:
+        """The tap for one more association."""
+        self._count += 1
+        file, self._first = self._first, None
+        try:
+            if file is None:
+                path = self._path.with_stem(f"{self._path.stem}-{self._count}")
+                file = path.open("w", encoding="ascii", buffering=1)
+        except OSError as error:
+            print(f"aiodimse: no trace of association {self._count}: {error}", file=sys.stderr)
+        return Conversation(file, data=self._data)
+
+    def close(self) -> None:
+        """Close the first file, where no association used it."""
+        if self._first is not None:
+            self._first.close()
+
+
+class Conversation:
+    """A Tap: cuts both ways into PDUs and writes each when it is complete. A file that fails ends the trace alone."""
+
+    def __init__(self, file: TextIO | None, *, data: bool) -> None:
+        self._file, self._data = file, data
+        self._buffers = {">": bytearray(), "<": bytearray()}
+        self._lost: set[str] = set()
+        self._ended: set[str] = set()
+
+    def __call__(self, way: str, data: bytes | memoryview) -> None:
+        if self._file is None:
+            return
+        try:
+            self._take(way, data)
+        except OSError as error:
+            print(f"aiodimse: the trace ends here: {error}", file=sys.stderr)
+            self._close()
+
+    def _take(self, way: str, data: bytes | memoryview) -> None:
+        buffer = self._buffers[way]
+        buffer += data
+        while way not in self._lost and len(buffer) >= _HEADER:
+            end = _HEADER + int.from_bytes(buffer[2:_HEADER], "big")
+            if buffer[0] not in _KNOWN_TYPES or end > _LONGEST:
+                self._lost.add(way)
+            elif len(buffer) < end:
+                break
+            else:
+                self._write(way, bytes(buffer[:end]))
+                del buffer[:end]
+        if buffer and (way in self._lost or not data):
+            self._write_rest(way, bytes(buffer), "not a PDU" if way in self._lost else "cut off")
+            buffer.clear()
+        if not data:
+            self._ended.add(way)
+            if len(self._ended) == 2:
+                self._close()
+
+    def _write(self, way: str, data: bytes) -> None:
+        assert self._file is not None
+        if not self._data:
+            data, missing = without_data(data)
+            if missing:
+                self._file.write(f"# {missing} left out of the next line\n")
+        self._file.write(f"{way} {data.hex()}\n")
+
+    def _write_rest(self, way: str, data: bytes, why: str) -> None:
+        """Bytes that are no whole PDU. They may be part of a data set."""
+        assert self._file is not None
+        self._file.write(f"# {why}: {len(data)} bytes {way}{f' {data.hex()}' if self._data else ''}\n")
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def without_data(data: bytes) -> tuple[bytes, str]:
+    """A PDU without what may say something about a patient, and what that was."""
+    if data[0] == _P_DATA_TF:
+        return _without_data_sets(data)
+    if data[0] == _ASSOCIATE_RQ:
+        return _without_secrets(data)
+    return data, ""
+
+
+def _without_data_sets(data: bytes) -> tuple[bytes, str]:
+    kept, missing, at = bytearray(), 0, _HEADER
+    while at + 6 <= len(data):
+        end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+        if end < at + 6 or end > len(data):
+            break
+        if data[at + 5] & 1:  # the fragment is of a command set (PS3.8 E.2)
+            kept += data[at:end]
+        else:
+            missing += end - at - 6
+            kept += (2).to_bytes(4, "big") + data[at + 4 : at + 6]
+        at = end
+    missing += len(data) - at
+    return data[:2] + len(kept).to_bytes(4, "big") + kept, f"{missing} bytes of data set" if missing else ""
+
+
+def _without_secrets(data: bytes) -> tuple[bytes, str]:
+    try:
+        rq = pdu.decode(data)
+    except PDUDecodeError:
+        return data, ""
+    assert isinstance(rq, pdu.AssociateRQ)
+    identity = rq.user_information.user_identity
+    if identity is None:
+        return data, ""
+    hidden = replace(identity, primary=b"*" * len(identity.primary), secondary=b"*" * len(identity.secondary))
+    items = tuple(hidden if item == identity else item for item in rq.user_information.sub_items)
+    return pdu.encode(replace(rq, user_information=pdu.UserInformation(items))), "the user identity"

@@ -1,0 +1,101 @@
+"""Data sets for people and for programs. Nothing that a peer sends is trusted with the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.datadict import keyword_for_tag
+from pydicom.multival import MultiValue
+
+import aiodimse
+
+
+def printable(text: str) -> str:
+    """Without control characters, which could rewrite the screen."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def cell(dataset: Dataset, path: tuple[int, ...]) -> str:
+    """One attribute as a table shows it."""
+    for sequence in path[:-1]:
+        items = _value(dataset, sequence)
+        if not isinstance(items, list) or not items or not isinstance(items[0], Dataset):
+            return ""
+        dataset = items[0]
+    return _text(_value(dataset, path[-1]))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        if value and isinstance(value[0], Dataset):
+            return f"{len(value)} item{'s' if len(value) > 1 else ''}"
+        return "\\".join(_text(each) for each in value)
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    return printable(str(value))
+
+
+def document(dataset: Dataset) -> dict[str, Any]:
+    """A data set for programs: keyword (or tag) to value, list of values, or None."""
+    return {
+        keyword_for_tag(tag) or f"({tag.group:04X},{tag.element:04X})": _json(_value(dataset, tag))
+        for tag in sorted(dataset.keys())
+        if tag.element != 0
+    }
+
+
+def _json(value: Any) -> Any:
+    match value:
+        case None:
+            return None
+        case float() | Decimal():
+            return float(value) if isfinite(value) else str(value)  # JSON has no NaN
+        case int():
+            return int(value)
+        case bytes():
+            return value.hex()
+        case Dataset():
+            return document(value)
+        case list():
+            return [_json(each) for each in value]
+    return str(value)
+
+
+def _value(dataset: Dataset, tag: int) -> Any:
+    """A value as pydicom reads it; as text, where it does not fit its VR."""
+    if tag not in dataset:
+        return None
+    try:
+        value = dataset[tag].value
+    except Exception:  # what pydicom raises over a bad value is not worth more than the value
+        raw = getattr(dataset.get_item(tag), "value", None)
+        return raw.decode("latin-1").rstrip("\0 ") if isinstance(raw, bytes) else None
+    if isinstance(value, MultiValue | list | tuple) or type(value).__name__ == "Sequence":
+        return list(value)
+    return None if value == "" else value
+
+
+def status(value: aiodimse.Status) -> dict[str, Any]:
+    """A status for programs."""
+    return {"code": int(value), "category": value.category.name, "meaning": value.meaning}
+
+
+def tags(offending: Iterable[int]) -> str:
+    """Offending Elements, by keyword."""
+    return ", ".join(keyword_for_tag(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in offending)
+
+
+def outcome(response: aiodimse.Response) -> str:
+    """The final status in words, with what the peer says about it."""
+    words = str(response.status)
+    if response.offending_elements:
+        words += f"; offending element {tags(response.offending_elements)}"
+    if response.error_comment:
+        words += f"; the peer says: {printable(response.error_comment)}"
+    return words
