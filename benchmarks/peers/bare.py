@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from typing import Any
+from typing import Any, cast
 
 from aiodimse import pdu
 from benchmarks.peers import wire
@@ -23,10 +23,10 @@ class Echoes(asyncio.Protocol):
     """Answers C-ECHO: as many bytes as a provider sends, with the Message ID of the request put in."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports are no subclass of asyncio.Transport.
+        self.transport = transport = cast(asyncio.Transport, transport)
         self.kept = b""
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
         if self.kept:
@@ -51,8 +51,7 @@ class Sink(asyncio.Protocol):
     """Counts what comes, and answers one byte when it is all there."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport, self.missing = transport, 0
+        self.transport, self.missing = cast(asyncio.Transport, transport), 0
 
     def data_received(self, data: bytes) -> None:
         if not self.missing:
@@ -70,9 +69,8 @@ class Source(asyncio.Protocol):
         self.size = self.left = size
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport, self.writing = transport, True
-        transport.write(self.size.to_bytes(8, "big"))
+        self.transport, self.writing = cast(asyncio.Transport, transport), True
+        self.transport.write(self.size.to_bytes(8, "big"))
         self.resume_writing()
 
     def pause_writing(self) -> None:
