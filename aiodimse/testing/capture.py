@@ -13,6 +13,7 @@ from aiodimse.dimse.fragments import Data, Joiner
 from aiodimse.dimse.messages import CCancelRQ, Message, Request, Response
 from aiodimse.dimse.router import DatasetReceived, Performed, RequestReceived
 from aiodimse.engine import Engine, EngineEvent
+from aiodimse.errors import RemoteProtocolError
 from aiodimse.pdu import (
     PDU,
     Abort,
@@ -119,7 +120,10 @@ class _Player:
         self.collect()
 
     def _do_fragment(self, piece: DataPiece) -> None:
-        arrived = self._joiner.accept(piece)
+        try:
+            arrived = self._joiner.accept(piece)
+        except RemoteProtocolError:  # its command set could not be sent
+            self._joiner, arrived = Joiner(Limits()), None
         if arrived is None:
             return
         if isinstance(arrived, Data):

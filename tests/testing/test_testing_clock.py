@@ -86,8 +86,8 @@ async def test_elapse_lets_run_what_a_callback_sets_going():
 
 async def test_settle_says_when_there_is_no_rest():
     async def spin() -> None:
-        while True:
-            await asyncio.sleep(0)  # noqa: ASYNC110
+        while True:  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
     task = asyncio.create_task(spin())
     with pytest.raises(AssertionError, match="rest"):
