@@ -282,6 +282,9 @@ class Connection:
         self._end(AssociationAborted(None, None))
 
     def _on_close(self, event: CloseTransport) -> None:
+        if self.error is None and self.engine.fault is not None and self.engine.negotiated is None:
+            # AA-1 in Sta2: there is no association yet whose abort could be indicated
+            _log.warning("%s does not ask for an association: %s", self.wire.peer_address, self.engine.fault)
         self.pen.flush()
         self.wire.finish()
 

@@ -235,7 +235,8 @@ class PDUReader:
         return self._broke(f"{pdus.NAMES[P_DATA_TF]}: {message}", "Item-length", offset)
 
     def _unknown(self, pdu_type: int) -> PDUDecodeError:
-        return self._broke(f"{pdu_type:02X}H is none of the seven", "PDU-type", 0, reason=1)
+        guess = " (TLS begins so)" if pdu_type == 0x16 else ""
+        return self._broke(f"{pdu_type:02X}H is none of the seven{guess}", "PDU-type", 0, reason=1)
 
     def _broke(self, message: str, field: str, offset: int, reason: int = 6) -> PDUDecodeError:
         self._break()
