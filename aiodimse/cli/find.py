@@ -43,8 +43,10 @@ async def run(options: Namespace, output: Output) -> int:
     response = found.response
     assert response is not None
     output.document({"status": values.status(response.status), "matches": list(map(values.document, matches))})
-    table = [[values.cell(match, key.path) for key in asked.values()] for match in matches]
-    output.table(list(asked), table, blocks=True)
+    # A UID that every match has, since it was asked for, takes half of a line and says nothing.
+    shown = [key for key in asked.values() if not identifier.is_single_uid(key)] or list(asked.values())
+    table = [[values.cell(match, key.path) for key in shown] for match in matches]
+    output.table([key.name for key in shown], table, blocks=True)
     if response.status != 0x0000:
         output.note(f"{options.prog}: {where(options)} answers {values.outcome(response)}")
         return FAILED

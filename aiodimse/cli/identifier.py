@@ -76,6 +76,11 @@ def key(text: str) -> Key:
     return Key(names, path, value if equals and value else None)
 
 
+def is_single_uid(key: Key) -> bool:
+    """Whether all matches have this value."""
+    return key.value is not None and _vr(key.path[-1]) == "UI" and "\\" not in key.value
+
+
 def near(word: str, words: Iterable[str]) -> str:
     """ "; did you mean ...?" where one of the words is nearly this one."""
     by_lower = {each.lower(): each for each in words if each}

@@ -43,7 +43,7 @@ class Output:
             print(json.dumps(content, ensure_ascii=False), flush=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, blocks: bool = False) -> None:
-        """For people, on stdout; the last column folds. blocks: a row is a block of lines where a terminal is narrow."""
+        """For people, on stdout; the last column folds. blocks: rows as blocks of lines where a terminal is narrow."""
         if self.as_json or not rows:
             return
         widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
