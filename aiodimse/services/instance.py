@@ -110,10 +110,12 @@ class Instance:
     async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
         """The data set encoded in this transfer syntax: streamed where it is its own, else re-encoded in memory.
 
-        Raises DatasetEncodeError where that is no re-encoding between Implicit, Explicit and Deflated Little Endian.
+        What cannot be opened or encoded is found out here, before a message has begun that could then only end in
+        A-ABORT. Raises DatasetEncodeError, also where this is no re-encoding between Implicit, Explicit and Deflated
+        Little Endian, and what reading raises.
         """
         if transfer_syntax == self.transfer_syntax:
-            return self.stream()
+            return await _begun(self.stream())
         if not instances.can_transcode(self.transfer_syntax, transfer_syntax):
             raise DatasetEncodeError(f"{self.transfer_syntax} is not re-encoded as {transfer_syntax}")
         dataset = await self.dataset()
@@ -176,6 +178,12 @@ class DatasetInstance(Instance):
     def stream(self) -> AsyncIterator[Buffer]:
         """The data set, encoded in its own transfer syntax in one piece."""
         return self._stream()
+
+    async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
+        """As Instance.encoded; in one piece always."""
+        if transfer_syntax == self.transfer_syntax:
+            return await off_loop(instances.encode_stored, self._dataset)
+        return await super().encoded(transfer_syntax)
 
     async def dataset(self) -> Dataset:
         """The data set that it was made from."""
@@ -266,12 +274,32 @@ class ArrivingInstance(Instance):
         self._inbox.drop()
 
 
+async def _begun(stream: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
+    """The same stream, its first piece read."""
+    first = await anext(stream, b"")
+
+    async def all_of_it() -> AsyncIterator[Buffer]:
+        yield first
+        async for piece in stream:
+            yield piece
+
+    return all_of_it()
+
+
 async def instance_of(source: InstanceSource) -> Instance:
     """The Instance for what a caller hands over. Raises NotDICOM, OSError, TypeError, DatasetEncodeError."""
     if isinstance(source, Instance):
-        return source
+        return identified(source)
     if isinstance(source, Dataset):
-        return DatasetInstance(source)
+        return identified(DatasetInstance(source))
     if isinstance(source, (str, os.PathLike)):
-        return await off_loop(_open, source)
+        return identified(await Instance.open(source))
     raise TypeError(f"an instance is a path, a Dataset or an Instance, not {type(source).__name__}")
+
+
+def identified(instance: Instance) -> Instance:
+    """The same; raises DatasetEncodeError where it does not say what it is: C-STORE has to (PS3.7 9.1.1.1)."""
+    for uid, what in ((instance.sop_class_uid, "SOP Class UID"), (instance.sop_instance_uid, "SOP Instance UID")):
+        if not uid or not uid.isascii():
+            raise DatasetEncodeError(f"an instance without a {what}")
+    return instance

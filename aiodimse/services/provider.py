@@ -27,7 +27,7 @@ from aiodimse.services.request import (
     Request,
     StoreRequest,
 )
-from aiodimse.services.yielded import CANCEL, SUCCESS
+from aiodimse.services.yielded import SUCCESS
 
 _log = logging.getLogger("aiodimse.provider")
 
@@ -104,7 +104,7 @@ class Provider:
         if self._authorize is not None and not await self._is_authorised(incoming, request):
             return
         if request.is_cancelled and isinstance(request, IdentifierRequest):
-            await incoming.respond(message.response(CANCEL))  # not started: FE00 without calling the handler
+            await incoming.respond(suboperations.not_started(message))  # FE00 without calling the handler
         elif registration is None:
             await incoming.respond(message.response(SUCCESS))
         else:

@@ -15,6 +15,7 @@ from aiodimse import instances
 from aiodimse.aio.connection import Connection
 from aiodimse.aio.exchange import Exchange
 from aiodimse.aio.files import off_loop
+from aiodimse.aio.pen import Payload
 from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
 from aiodimse.dimse.router import PENDING
@@ -30,7 +31,7 @@ from aiodimse.pdu import AcceptedContext
 from aiodimse.services.contexts import store_context
 from aiodimse.services.destination import Destination, DestinationLost, StoreAssociations
 from aiodimse.services.drive import Cancelled, HandlerEnded, HandlerRaised, Run, describe, failure_of
-from aiodimse.services.instance import Instance, instance_of
+from aiodimse.services.instance import Instance, identified, instance_of
 from aiodimse.services.request import GetRequest, MoveRequest
 from aiodimse.services.response import EncodedDataset
 from aiodimse.services.storage import store_request
@@ -48,7 +49,7 @@ _INVALID_NUMBER = {"C-GET": 0xC413, "C-MOVE": 0xC513}
 _NOTHING_YIELDED = {"C-GET": 0xC413, "C-MOVE": 0xC514}
 _INVALID_DESTINATION = 0xC515
 
-_CANNOT_BE_SENT = (NoAcceptedContext, NotDICOM, OSError, DatasetEncodeError, DatasetDecodeError, TypeError)
+_CANNOT_BE_SENT = (NoAcceptedContext, NotDICOM, OSError, DatasetEncodeError, DatasetDecodeError)
 
 
 @dataclass(slots=True)
@@ -97,6 +98,14 @@ class Counters:
         response.number_of_warning_suboperations = self.warning
 
 
+def not_started(request: messages.Request) -> messages.Response:
+    """FE00 for a request whose handler has not been called; with counters where its service has some."""
+    response = request.response(CANCEL)
+    if isinstance(response, messages.SuboperationsResponse):
+        Counters().apply(response, with_remaining=True)
+    return response
+
+
 class Route(Protocol):
     """Which association and context carry a sub-operation."""
 
@@ -122,15 +131,17 @@ class SubOperations:
     def __init__(self, incoming: Incoming, request: GetRequest | MoveRequest, counters: Counters, route: Route) -> None:
         self._incoming, self._request, self._counters, self._route = incoming, request, counters, route
         self._under_way: deque[tuple[Exchange, str]] = deque()
+        self._finishing = asyncio.Lock()
         message = request.message
         is_move = isinstance(message, messages.CMoveRQ)
-        self._originator = request.association.calling_ae_title if is_move else None
+        self._originator = _ae_title(request.association.calling_ae_title) if is_move else None
         self._originator_id = message.message_id if is_move else None
         self._priority = request.priority
         self._without_bulk_data = request.sop_class_uid == sop_class.CompositeInstanceRetrieveWithoutBulkDataGet
 
     async def perform(self, payload: Any) -> None:
-        """Start one sub-operation; first wait for the oldest where the window is full."""
+        """Start one sub-operation; first wait for the oldest where the window is full. Whatever keeps it from being
+        sent is its own failure; DestinationLost is that of all the rest."""
         uid = _uid_of(payload)
         try:
             instance = await self._instance(payload)
@@ -140,29 +151,37 @@ class SubOperations:
                 await self._finish_oldest()
             data = await instance.encoded(context.transfer_syntax)
             request = store_request(instance, self._priority, self._originator, self._originator_id)
-            exchange = await connection.invoker.invoke(
-                context.context_id, request, data, timeout=connection.timeouts.response
-            )
+            exchange = await self._invoke(connection, context, request, data)
         except DestinationLost:
             self._counters.fail(uid)
             raise
-        except _CANNOT_BE_SENT as error:
-            # The text of these names files, UIDs and transfer syntaxes, not values; a TypeError's is not ours.
-            text = describe(error) if isinstance(error, TypeError) else error
+        except Exception as error:
+            # The text of these names files, UIDs and transfer syntaxes, not values; that of others may.
+            text = error if isinstance(error, _CANNOT_BE_SENT) else describe(error)
             _log.warning("sub-operation of %s for %s failed: %s", self._request.message, uid or "?", text)
             await self._finished(lambda: self._counters.fail(uid))
             return
-        except AssociationError as error:
-            self._counters.fail(uid)
-            raise DestinationLost(str(error)) from error
         self._under_way.append((exchange, uid))
         if len(self._under_way) >= connection.engine.router.invoked_window:
             await self._finish_oldest()
 
+    @staticmethod
+    async def _invoke(
+        connection: Connection,
+        context: AcceptedContext,
+        request: messages.CStoreRQ,
+        data: Payload,
+    ) -> Exchange:
+        timeout = connection.timeouts.response
+        try:
+            return await connection.invoker.invoke(context.context_id, request, data, timeout=timeout)
+        except AssociationError as error:
+            raise DestinationLost(str(error)) from error
+
     async def _instance(self, payload: Any) -> Instance:
         if isinstance(payload, EncodedDataset):
             uids = instances.first_uids(payload.data, payload.transfer_syntax)
-            return _EncodedInstance(*uids, payload.transfer_syntax, payload.data)
+            return identified(_EncodedInstance(*uids, payload.transfer_syntax, payload.data))
         instance = await instance_of(payload)
         if not self._without_bulk_data:
             return instance
@@ -170,8 +189,9 @@ class SubOperations:
 
     async def finish(self) -> None:
         """Wait for and count what is under way."""
-        while self._under_way:
-            await self._finish_oldest()
+        async with self._finishing:
+            while self._under_way:
+                await self._finish_oldest()
 
     async def _finish_oldest(self) -> None:
         exchange, uid = self._under_way.popleft()
@@ -231,6 +251,11 @@ def _without_bulk_data(instance: Instance, dataset: Dataset) -> Instance:
     return _EncodedInstance(instance.sop_class_uid, instance.sop_instance_uid, transfer_syntax, data)
 
 
+def _ae_title(title: str) -> str | None:
+    """The title, where a command set can hold it (PS3.5 6.2): a peer may call itself anything."""
+    return title if title.isascii() and title.isprintable() and "\\" not in title else None
+
+
 def _uid_of(payload: Any) -> str:
     """The SOP Instance UID of what a handler yielded, as far as that is known without opening it."""
     if isinstance(payload, Instance):
@@ -283,7 +308,18 @@ class _Retrieve:
                 await self._stores.release()
 
     async def _give_up(self) -> None:
+        """The handler does not end: FE00 without it, once what is under way is finished and counted."""
+        if self._work is not None:
+            await self._finish(self._work)
         await self._respond(Yielded(CANCEL))
+        if self._stores is not None:
+            await self._stores.release()
+
+    async def _finish(self, work: SubOperations) -> None:
+        try:
+            await work.finish()
+        except DestinationLost as error:
+            _log.warning("%s: %s", self._request.message, error)
 
     async def _outcome(self, run: Run) -> Yielded:
         """The final status, by what the handler does and by the counters."""
@@ -304,10 +340,7 @@ class _Retrieve:
         except DestinationLost as error:
             _log.warning("%s: %s", request.message, error)
         if self._work is not None:
-            try:
-                await self._work.finish()
-            except DestinationLost as error:
-                _log.warning("%s: %s", request.message, error)
+            await self._finish(self._work)
         if final is None or final.status != CANCEL:
             # What was not attempted, or announced and not yielded, counts as failed.
             self._counters.failed += self._counters.remaining
@@ -383,10 +416,12 @@ def read_destination(value: object) -> Destination:
     if value is None:
         raise InvalidYield(UNKNOWN_DESTINATION, "no destination: it is not known")
     if isinstance(value, Destination):
-        return value
-    if isinstance(value, tuple) and len(value) == 2:
-        host, port = value
+        pair: Any = value.host, value.port
+    else:
+        pair = value
+    if isinstance(pair, tuple) and len(pair) == 2:
+        host, port = pair
         number = as_int(port)
         if isinstance(host, str) and host and number is not None and 0 < number <= 0xFFFF:
-            return Destination(host, number)
+            return value if isinstance(value, Destination) else Destination(host, number)
     raise InvalidYield(_INVALID_DESTINATION, f"a {type(value).__name__} that is no (address, port)")
