@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl as ssl_module
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from aiodimse.aio.clock import Clock
@@ -63,7 +64,12 @@ class _Silent:
 
 
 class StoreAssociations:
-    """The associations to one destination, for one C-MOVE."""
+    """The association to one destination, for one C-MOVE: one after the other, never two at once.
+
+    When an instance needs a context that was not proposed, the association is released and the next one proposes it
+    with all that came before. Held open beside it, the first would keep a peer that serves one association at a time
+    (storescp of DCMTK without --fork) from ever accepting the second.
+    """
 
     def __init__(
         self,
@@ -80,34 +86,39 @@ class StoreAssociations:
         self._ae_title, self._called = ae_title, destination.ae_title or called_ae_title
         self._limits, self._timeouts, self._clock = limits, destination.timeouts or timeouts, clock
         self._network = network
-        self._connections: list[Connection] = []
+        self._connection: Connection | None = None
+        self._kinds: list[tuple[str, str]] = []  # SOP classes and transfer syntaxes so far, the newest first
 
-    async def context_for(self, instance: Instance) -> tuple[Connection, AcceptedContext]:
-        """The association and context that carry this instance, opened where no open one proposed it.
+    async def context_for(
+        self, instance: Instance, finish: Callable[[], Awaitable[None]]
+    ) -> tuple[Connection, AcceptedContext]:
+        """The association and context that carry this instance. finish waits for the sub-operations under way, where
+        another association has to be opened.
 
         Raises NoAcceptedContext where the destination does not take it, DestinationLost where it takes nothing more.
         """
-        refusal: NoAcceptedContext | None = None
-        for connection in self._connections:
-            if connection.error is not None:
-                raise DestinationLost("the destination has gone") from connection.error
-            negotiated = connection.engine.negotiated
+        kind = (instance.sop_class_uid, instance.transfer_syntax)
+        if self._connection is not None:
+            if self._connection.error is not None:
+                raise DestinationLost("the destination has gone") from self._connection.error
+            negotiated = self._connection.engine.negotiated
             assert negotiated is not None
             try:
-                return connection, store_context(negotiated, instance.sop_class_uid, instance.transfer_syntax)
-            except NoAcceptedContext as error:
-                if (instance.sop_class_uid, instance.transfer_syntax) in _proposed(negotiated):
-                    refusal = error
-        if refusal is not None:
-            raise refusal
-        connection = await self._open(instance)
+                return self._connection, store_context(negotiated, *kind)
+            except NoAcceptedContext:
+                if kind in _proposed(negotiated):
+                    raise
+            await finish()
+            await self.release()
+        self._kinds.insert(0, kind)
+        connection = await self._open()
         assert connection.engine.negotiated is not None
-        return connection, store_context(connection.engine.negotiated, instance.sop_class_uid, instance.transfer_syntax)
+        return connection, store_context(connection.engine.negotiated, *kind)
 
-    async def _open(self, instance: Instance) -> Connection:
+    async def _open(self) -> Connection:
         window = self._destination.operations_window
         rq = propose(
-            _contexts(instance),
+            _contexts(self._kinds),
             ae_title=self._ae_title,
             called_ae_title=self._called,
             limits=self._limits,
@@ -128,36 +139,39 @@ class StoreAssociations:
             )
         except (AssociationError, OSError) as error:
             raise DestinationLost(f"no association with {self._called} at {where}: {error}") from error
-        self._connections.append(connection)
+        self._connection = connection
         assert connection.engine.negotiated is not None
         if not connection.engine.negotiated.contexts:
             raise DestinationLost(f"{self._called} at {where} accepts no presentation context")
         return connection
 
     async def release(self) -> None:
-        """Release all of them; what goes wrong then is only logged."""
-        for connection in self._connections:
-            try:
-                await connection.release()
-            except AssociationError as error:
-                _log.info("releasing the store association: %s", error)
+        """Release the association; what goes wrong then is only logged."""
+        if self._connection is None:
+            return
+        try:
+            await self._connection.release()
+        except AssociationError as error:
+            _log.info("releasing the store association: %s", error)
+        self._connection = None
 
     def abort(self) -> None:
-        """Abort all of them."""
-        for connection in self._connections:
-            connection.abort()
+        """Abort the association."""
+        if self._connection is not None:
+            self._connection.abort()
 
 
 def _proposed(negotiated: Negotiated) -> set[tuple[str, str]]:
     return {(c.abstract_syntax, syntax) for c in negotiated.rq.contexts for syntax in c.transfer_syntaxes}
 
 
-def _contexts(instance: Instance) -> list[PresentationContext]:
-    """What this instance needs, and the common storage classes with it."""
-    contexts = contexts_for_instances([(instance.sop_class_uid, instance.transfer_syntax)])
+def _contexts(kinds: Sequence[tuple[str, str]]) -> list[PresentationContext]:
+    """What these need, and the common storage classes with it."""
+    contexts = contexts_for_instances(kinds)[:_MAX_CONTEXTS]
+    needed = {uid for uid, _ in kinds}
     for uid in sop_class.GET_STORAGE_RANKED:
         if len(contexts) >= _MAX_CONTEXTS:
             break
-        if uid != instance.sop_class_uid:
+        if uid not in needed:
             contexts.append(PresentationContext(uid, LITTLE_ENDIAN_PAIR))
     return contexts
