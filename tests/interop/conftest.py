@@ -10,11 +10,10 @@ import pytest
 from interop import samples
 from interop.dcmtk import DcmQRSCP, StoreSCP
 from interop.orthanc import Orthanc
-from interop.programs import Provider, free_port, need, run
+from interop.programs import RUNNING, Keeper, free_port, need, run
 from interop.pynetdicom_peers import NetdicomSCP
 
 HERE = Path(__file__).parent
-_RUNNING: list[Provider] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,29 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     report = yield
     if report.failed:
-        report.sections += [(f"output of {p.command[0]}", p.describe()) for p in _RUNNING]
+        report.sections += [(f"output of {p.command[0]}", p.describe()) for p in RUNNING]
     return report
-
-
-class Keeper:
-    """Starts providers, each in a folder of its own, and stops them all at the end."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._mine: list[Provider] = []
-
-    def start(self, kind: Callable[..., Any], *args: Any, **more: Any) -> Any:
-        folder = self.folder / f"{kind.__name__.lower()}-{len(self._mine)}"
-        folder.mkdir()
-        provider = kind(folder, *args, **more)
-        self._mine.append(provider)
-        _RUNNING.append(provider)
-        return provider
-
-    def stop(self) -> None:
-        for provider in reversed(self._mine):
-            provider.stop()
-            _RUNNING.remove(provider)
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -93,6 +93,31 @@ class Provider:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+
+RUNNING: list[Provider] = []
+"""Every provider that runs now: a failed test shows what they printed."""
+
+
+class Keeper:
+    """Starts providers, each in a folder of its own, and stops them all at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._mine: list[Provider] = []
+
+    def start(self, kind: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        folder = self.folder / f"{kind.__name__.lower()}-{len(self._mine)}"
+        folder.mkdir()
+        provider = kind(folder, *args, **more)
+        self._mine.append(provider)
+        RUNNING.append(provider)
+        return provider
+
+    def stop(self) -> None:
+        for provider in reversed(self._mine):
+            provider.stop()
+            RUNNING.remove(provider)
 
 
 @dataclass(frozen=True)

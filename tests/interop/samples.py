@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,3 +98,17 @@ PLAIN = (CT, MR, SR, ECG)
 """Explicit VR Little Endian: what every peer takes."""
 JOURNEY = (CT, MR, SR, RT_PLAN, JPEG, JPEG_2000, DEFLATED)
 """One of each kind with a SOP Instance UID of its own, for peers that hold several at once."""
+
+
+def check_arrived(paths: Iterable[Path], sent: Iterable[Sample]) -> None:
+    """What a storescp that takes everything has got: every sample, byte for byte where its syntax was kept."""
+    arrived = {str(dcmread(path, stop_before_pixels=True).SOPInstanceUID): path for path in paths}
+    by_instance = {sample.instance: sample for sample in sent}
+    assert arrived.keys() == by_instance.keys()
+    for instance, path in arrived.items():
+        sample = by_instance[instance]
+        if str(dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID) == sample.transfer_syntax:
+            assert data_set_bytes(path) in (sample.data, sample.data + b"\0"), sample
+        else:
+            assert sample in (MR_IMPLICIT, RT_PLAN, DEFLATED), sample
+            assert content(path) == content(sample.path), sample
