@@ -147,7 +147,7 @@ def inflate(data: bytes | memoryview, *, max_size: int, max_ratio: int) -> bytes
     if not inflater.eof:
         raise DatasetDecodeError("the deflated data set is truncated")
     # PS3.5 A.5: padded to even length with a NULL. DCTOOL 1.00 (PixelMed) leaves the end of a gzip file there: the CRC
-    # and the length of what was deflated, as in pydicom's image_dfl.dcm; sent over the wire, that one is padded as well.
+    # and the length of what was deflated, as in pydicom's image_dfl.dcm; over the wire that comes with a NULL as well.
     trailer = pack("<LL", zlib.crc32(out), len(out) & 0xFFFFFFFF)
     if inflater.unused_data not in (b"", b"\0", trailer, trailer + b"\0"):
         raise DatasetDecodeError("something follows the deflated data set")
