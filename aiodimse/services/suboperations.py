@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -109,7 +109,9 @@ def not_started(request: messages.Request) -> messages.Response:
 class Route(Protocol):
     """Which association and context carry a sub-operation."""
 
-    async def context_for(self, instance: Instance) -> tuple[Connection, AcceptedContext]: ...
+    async def context_for(
+        self, instance: Instance, finish: Callable[[], Awaitable[None]]
+    ) -> tuple[Connection, AcceptedContext]: ...
 
 
 class SameAssociation:
@@ -118,7 +120,9 @@ class SameAssociation:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def context_for(self, instance: Instance) -> tuple[Connection, AcceptedContext]:
+    async def context_for(
+        self, instance: Instance, finish: Callable[[], Awaitable[None]]
+    ) -> tuple[Connection, AcceptedContext]:
         """Raises NoAcceptedContext."""
         negotiated = self._connection.engine.negotiated
         assert negotiated is not None
@@ -146,7 +150,7 @@ class SubOperations:
         try:
             instance = await self._instance(payload)
             uid = instance.sop_instance_uid
-            connection, context = await self._route.context_for(instance)
+            connection, context = await self._route.context_for(instance, self.finish)
             while len(self._under_way) >= connection.engine.router.invoked_window:
                 await self._finish_oldest()
             data = await instance.encoded(context.transfer_syntax)
