@@ -2,6 +2,8 @@
 # make test    everything that CI runs; installs the peers of the interop tests where it may
 # make test-all  unit and in-memory tests on every Python from 3.11 up that this machine has
 # make check   what make test runs, without installing peers
+# make bench   the same work on aiodimse, DCMTK, pynetdicom and bare asyncio: one table (benchmarks/README.md)
+# make bench-micro  microseconds on the floors below the network
 # make docs    the documentation site, into site/
 #
 # Only python3 and make are needed to start; .venv holds the rest and is remade when pyproject.toml changes.
@@ -10,7 +12,7 @@ VENV      := .venv
 INSTALLED := $(VENV)/.installed
 BIN       := $(VENV)/bin
 
-.PHONY: demo test test-all check format lint types contracts unit interop docs peers clean
+.PHONY: demo test test-all check format lint types contracts unit interop bench bench-micro docs peers clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python examples/demo.py
@@ -48,6 +50,12 @@ interop: $(INSTALLED)
 
 test-all:
 	@.ci/test-all
+
+bench: $(INSTALLED)
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+bench-micro: $(INSTALLED)
+	@$(BIN)/python -m benchmarks.micro
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/generate.py

@@ -36,6 +36,10 @@ class Bench:
         """A folder of our own."""
         return Path(tempfile.mkdtemp(prefix=f"{name.replace(' ', '-')}-", dir=self.folder))
 
+    def stopping(self, process: Process) -> None:
+        """Have it stopped when the work is done."""
+        self._stack.callback(process.stop)
+
     # --- providers and workers ----------------------------------------------------------------------------------------
 
     def worker(self, module: str, name: str | None = None, /, **options: Any) -> Worker:
@@ -76,7 +80,7 @@ class Bench:
         process = Process(name, command, folder, NODELAY if nodelay else None)
         self._stack.callback(process.stop)
         process.wait_for_port(port)
-        process.port, process.received = port, received  # type: ignore[attr-defined]
+        process.port, process.received = port, received
         return process
 
     # --- users --------------------------------------------------------------------------------------------------------

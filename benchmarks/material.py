@@ -42,9 +42,7 @@ class Material:
         for keyword in ("DataSetTrailingPadding",):
             if keyword in dataset:
                 del dataset[keyword]
-        dataset.Rows, dataset.Columns = 1024, mebibytes * 512
-        if dataset.Columns > 65535:
-            dataset.Rows, dataset.Columns = 16384, mebibytes * 32
+        dataset.Rows, dataset.Columns = 16384, mebibytes * 32  # of two bytes each
         piece = bytes(range(256)) * 4096
         dataset.PixelData = piece * mebibytes
         dataset.save_as(target)

@@ -50,7 +50,10 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 class Process:
-    """A process that serves until it is stopped."""
+    """A process that serves until it is stopped. port: where; received: the folder that a program writes to."""
+
+    port: int
+    received: Path
 
     def __init__(self, name: str, command: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
         self.name, self._log = name, folder / f"{name}.log"

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers import sampling
+
 Command = Callable[..., Awaitable[Mapping[str, Any] | None]]
 
 
@@ -33,6 +35,7 @@ async def obey(commands: Mapping[str, Command], *, port: int = 0) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    commands = {**commands, "sample": sampling.start, "samples": sampling.stop}
     say(port=port)
     while line := await reader.readline():
         message = json.loads(line)

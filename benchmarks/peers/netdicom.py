@@ -35,6 +35,7 @@ def serve() -> int:
     handlers: list[Any] = [(evt.EVT_C_STORE, lambda event: 0x0000), (evt.EVT_C_FIND, on_find)]
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     assert server is not None
+    assert server.socket is not None
     return int(server.socket.getsockname()[1])
 
 

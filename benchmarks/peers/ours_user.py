@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from pydicom.dataset import Dataset
+
 import aiodimse
 from aiodimse import sop_class
 from benchmarks.peers import answers
@@ -85,7 +87,7 @@ async def get(port: int, study: str, folder: str, called: str = "ANY-SCP") -> di
 
 
 def aiodimse_identifier(study: str) -> Any:
-    query = answers.Dataset()
+    query = Dataset()
     query.QueryRetrieveLevel = "STUDY"
     query.StudyInstanceUID = study
     return query

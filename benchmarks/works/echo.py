@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from benchmarks.bench import Bench, Pairing, asked, compare, work
-from benchmarks.measure import Figure, Row, interleaved, ratio
+from benchmarks.measure import Contender, Figure, Row, interleaved, ratio
 
 ECHO = "10,000 C-ECHO from echoscu, our provider"
 PAIRINGS = (
@@ -21,7 +23,7 @@ def provider(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
     count = bench.count(10_000)
     pairings = [p for p in PAIRINGS if p.row.name in wanted]
     used = {name for p in pairings for name in (p.ours, p.peer)}
-    makers = {
+    makers: dict[str, Callable[[], Contender]] = {
         "ours": lambda: bench.echoscu(bench.ours(), count),
         "bare": lambda: bench.echoscu(bench.worker("bare"), count),
         "storescp": lambda: bench.echoscu(bench.storescp(), count),

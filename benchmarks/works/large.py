@@ -55,7 +55,7 @@ def provider(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
         contenders["save"] = _watched(emptying(bench.storescu(saving, path, 1), target, 1), saving, growth["save"])
     if "storescp save" in used:
         storescp = bench.storescp("+B")
-        contenders["storescp save"] = emptying(bench.storescu(storescp, path, 1), storescp.received, 1)  # type: ignore[attr-defined]
+        contenders["storescp save"] = emptying(bench.storescu(storescp, path, 1), storescp.received, 1)
     trials = interleaved(contenders, bench.pairs)
     figures = [ratio(p.row, trials, p.ours, p.peer) for p in pairings]
     for row, name in zip(MEMORY, ("ours", "save"), strict=True):

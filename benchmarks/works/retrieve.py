@@ -58,7 +58,7 @@ def _dcmtk(program: str, provider: Process, count: int, target: Path, *words: st
     title = "ARCHIVE" if provider.name == "dcmqrscp" else "AIODIMSE"
     command = [
         need(program), "-S", "-aec", title, *words,
-        "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={STUDY_OF_CT}", HOST, str(provider.port),  # type: ignore[attr-defined]
+        "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={STUDY_OF_CT}", HOST, str(provider.port),
     ]  # fmt: skip
 
     def go() -> Any:

@@ -1,0 +1,94 @@
+"""Peers with Nagle's algorithm on, as they come; and what importing costs."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.bench import Bench, Pairing, asked, compare, counting, work
+from benchmarks.measure import Contender, Figure, Row, Trial, interleaved, limit
+from benchmarks.processes import ROOT, Process, free_port, need, run
+
+PAIRINGS = (
+    Pairing(Row("nagle-echo", "500 C-ECHO of stock echoscu, our provider", "stock storescp", 100), "echo", "echo scp"),
+    Pairing(Row("nagle-store", "100 CT from stock storescu, our provider", "stock storescp"), "store", "store scp"),
+    Pairing(Row("nagle-send", "100 CT to stock storescp, our user", "stock storescu"), "send", "store scp"),
+    Pairing(Row("nagle-echo-user", "500 C-ECHO to stock storescp, our user", "stock echoscu"), "ask", "echo scp"),
+)
+
+
+@work(*(pairing.row for pairing in PAIRINGS))
+def nagle(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
+    """DCMTK writes a PDU in two pieces; the second waits for the acknowledgement of the first (design.md, 5)."""
+    echoes, stores = bench.count(500, 50), bench.count(100, 20)
+    files = bench.material.copies("CT_small", stores)
+    pairings = [p for p in PAIRINGS if p.row.name in wanted]
+    used = {name for p in pairings for name in (p.ours, p.peer)}
+    ours, storescp = bench.ours(), bench.storescp("--ignore", nodelay=False)
+    user, port = bench.worker("ours_user"), storescp.port
+    makers: dict[str, Any] = {
+        "echo": lambda: bench.echoscu(ours, echoes, nodelay=False),
+        "ask": lambda: asked(user, "echo", echoes, storescp, port=port, times=echoes),
+        "echo scp": lambda: bench.echoscu(storescp, echoes, nodelay=False),
+        "store": lambda: counting(bench.storescu(ours, files, stores, nodelay=False), ours, stores),
+        "send": lambda: asked(user, "store", stores, storescp, port=port, folder=files),
+        "store scp": lambda: bench.storescu(storescp, files, stores, nodelay=False),
+    }
+    return compare(bench, {name: make() for name, make in makers.items() if name in used}, pairings)
+
+
+ORTHANC = Row("nagle-orthanc", "100 CT to Orthanc as it comes, our user", "stock storescu")
+_CONFIGURATION = """{{
+ "Name": "bench", "DicomAet": "ORTHANC", "DicomPort": {dicom}, "HttpPort": {http}, "RemoteAccessAllowed": false,
+ "StorageDirectory": "{folder}/store", "IndexDirectory": "{folder}/index", "DicomCheckCalledAet": false,
+ "DicomAlwaysAllowEcho": true, "DicomAlwaysAllowStore": true, "OverwriteInstances": true, "Plugins": []
+}}
+"""
+
+
+@work(ORTHANC)
+def orthanc(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
+    """An archive that indexes and stores what it is sent: its own work is in both sides."""
+    stores = bench.count(100, 20)
+    files, folder, port = bench.material.copies("CT_small", stores), bench.new_folder("orthanc"), free_port()
+    configuration = folder / "orthanc.json"
+    configuration.write_text(_CONFIGURATION.format(dicom=port, http=free_port(), folder=folder), encoding="ascii")
+    process: Any = Process("orthanc", [need("Orthanc"), str(configuration)], folder)
+    bench.stopping(process)
+    process.wait_for_port(port)
+    process.port = port
+    user = bench.worker("ours_user")
+    contenders = {
+        "ours": asked(user, "store", stores, process, port=port, folder=files),
+        "peer": bench.storescu(process, files, stores, nodelay=False),
+    }
+    return compare(bench, contenders, [Pairing(ORTHANC, "ours", "peer")])
+
+
+IMPORT = Row("import", "import aiodimse, beyond pydicom, asyncio and ssl", "", 60, "<=", "ms")
+
+
+@work(IMPORT)
+def importing(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
+    """A fresh interpreter each time; the difference of neighbours. Bytecode is there after the first."""
+
+    def interpreter(code: str) -> Contender:
+        def go() -> Trial:
+            trial, _ = run([sys.executable, "-c", code], done=1, cwd=ROOT)
+            return trial
+
+        return go
+
+    base = "import pydicom, asyncio, ssl"
+    contenders = {"ours": interpreter(f"{base}\nimport aiodimse"), "base": interpreter(base)}
+    trials = interleaved(contenders, 3 if bench.quick else max(9, bench.pairs))
+    more = [1000 * (a.seconds - b.seconds) for a, b in zip(trials["ours"], trials["base"], strict=True)]
+    problem = next((t.problem for side in trials.values() for t in side if t.problem), "")
+    return [limit(IMPORT, more, _milliseconds(trials["ours"], trials["base"]), problem)]
+
+
+def _milliseconds(ours: Sequence[Trial], base: Sequence[Trial]) -> str:
+    whole, without = (statistics.median(t.seconds for t in side) * 1000 for side in (ours, base))
+    return f"{whole:.0f} ms, {without:.0f} without"

@@ -63,7 +63,7 @@ def save(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
             ours = bench.ours(f"aiodimse-{name}", store=store, folder=target, loop=loop)
             contenders[name] = emptying(bench.storescu(ours, files, count), target, count)
     storescp = bench.storescp("+B")
-    contenders["storescp"] = emptying(bench.storescu(storescp, files, count), storescp.received, count)  # type: ignore[attr-defined]
+    contenders["storescp"] = emptying(bench.storescu(storescp, files, count), storescp.received, count)
     return compare(bench, contenders, pairings)
 
 
@@ -93,5 +93,7 @@ def send(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
             user, "store", few, storescp, port=storescp.port, folder=bench.material.copies("CT_small", few)
         )
     # Ours first in each round.
-    order = {name: contenders[name] for name in ("ours", "uvloop", "storescu", "pynetdicom") if name in contenders}
+    order: dict[str, Contender] = {
+        name: contenders[name] for name in ("ours", "uvloop", "storescu", "pynetdicom") if name in contenders
+    }
     return compare(bench, order, pairings)
