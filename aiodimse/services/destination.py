@@ -14,7 +14,7 @@ from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import Incoming
 from aiodimse.association import Negotiated, PresentationContext, propose
 from aiodimse.config import Limits, Timeouts
-from aiodimse.errors import AssociationError, NoAcceptedContext
+from aiodimse.errors import AssociationError, NoAcceptedContext, ProtocolError
 from aiodimse.pdu import AcceptedContext, AssociateRQ
 from aiodimse.services.contexts import LITTLE_ENDIAN_PAIR, contexts_for_instances, store_context
 from aiodimse.services.instance import Instance
@@ -137,7 +137,7 @@ class StoreAssociations:
                 ssl=self._destination.ssl,
                 network=self._network,
             )
-        except (AssociationError, OSError) as error:
+        except (AssociationError, ProtocolError, OSError, ValueError) as error:  # ValueError: a name that is none
             raise DestinationLost(f"no association with {self._called} at {where}: {error}") from error
         self._connection = connection
         assert connection.engine.negotiated is not None

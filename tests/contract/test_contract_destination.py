@@ -1,0 +1,263 @@
+"""The row of the contract on move destinations: one that refuses, rejects, takes nothing or goes away is not tried
+again, the handler is closed, and the rest counts as failed (design: section 4)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from blunt import wire
+from blunt.peer import Aborted, BluntPeer, Closed
+from contract.stage import (
+    CT_UID,
+    DESTINATION,
+    HOST,
+    IDENTIFIER,
+    MOVE,
+    PAUSE,
+    Destination,
+    Do,
+    Played,
+    Script,
+    check_retrieve,
+    image,
+    images,
+    make_server,
+    open_destination,
+    open_stage,
+    play,
+    register,
+)
+
+import aiodimse
+from aiodimse import sop_class
+
+NUMBER = 3
+
+
+def lost_after(done: int) -> tuple[int, tuple[int | None, int, int, int], list[str]]:
+    """Final status, counters and Failed SOP Instance UID List where the destination is lost after so many of three."""
+    return (0xB000 if done else 0xA702), (None, done, NUMBER - done, 0), [f"1.2.3.{done + 1}"]
+
+
+def check_lost(played: Played, done: int) -> None:
+    status, counters, failed = lost_after(done)
+    check_retrieve(played, "C-MOVE", NUMBER, status, counters, failed)
+    assert played.script.closed == [GeneratorExit]
+    assert played.script.yielded == 2 + done + 1, "no instance is asked for after the one that was lost"
+    assert len(played.pending) == done
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind((HOST, 0))
+        port: int = sock.getsockname()[1]
+    return port
+
+
+async def test_a_destination_that_refuses_the_connection(closed_port: int) -> None:
+    check_lost(await play("C-MOVE", Script((HOST, closed_port), NUMBER, *images(NUMBER))), 0)
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "no\0host", "\udcff"], ids=["label", "NUL", "surrogate"])
+async def test_a_destination_whose_name_is_none(host: str) -> None:
+    check_lost(await play("C-MOVE", Script((host, 104), NUMBER, *images(NUMBER))), 0)
+
+
+@pytest.mark.parametrize("reject", [(1, 1, 7), (1, 1, 1), (2, 3, 2)])
+async def test_a_destination_that_rejects(reject: tuple[int, int, int]) -> None:
+    played = await play("C-MOVE", Script(DESTINATION, NUMBER, *images(NUMBER)), destination=Destination(reject=reject))
+    check_lost(played, 0)
+    assert len(played.destination.asked) == 1
+
+
+async def test_a_destination_that_accepts_no_context() -> None:
+    played = await play("C-MOVE", Script(DESTINATION, NUMBER, *images(NUMBER)), destination=Destination(takes=False))
+    check_lost(played, 0)
+    assert len(played.destination.asked) == 1
+    assert played.destination.ended == ["released"]
+
+
+class _Gone(Destination):
+    """Ends before it has answered the A-ASSOCIATE-RQ."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    async def _association(self, peer: BluntPeer, answers: Any) -> str:
+        if self.how != "at once":
+            self.asked.append(await peer.read_associate_rq())
+        if self.how == "A-ABORT":
+            await peer.send(wire.abort())
+        elif self.how == "noise":
+            await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        elif self.how == "RST":
+            peer.reset()
+            return self.how
+        await peer.close()
+        return self.how
+
+
+@pytest.mark.parametrize("how", ["at once", "FIN", "RST", "A-ABORT", "noise"])
+async def test_a_destination_that_goes_before_it_has_answered(how: str) -> None:
+    check_lost(await play("C-MOVE", Script(DESTINATION, NUMBER, *images(NUMBER)), destination=_Gone(how)), 0)
+
+
+@pytest.mark.parametrize("how", [Aborted, Closed])
+@pytest.mark.parametrize("done", [0, 1, 2])
+async def test_a_destination_that_goes_half_way(how: Any, done: int) -> None:
+    played = await play("C-MOVE", Script(DESTINATION, NUMBER, *images(NUMBER)), [0] * done + [how])
+    check_lost(played, done)
+    assert len(played.destination.asked) == 1
+
+
+class _AfterAnswer(Destination):
+    """Goes when it has answered so many, while no sub-operation is under way."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.gone = asyncio.Event()
+
+    async def _association(self, peer: BluntPeer, answers: Any) -> str:
+        self.asked.append(await peer.accept())
+        for _ in range(self.count):
+            message = await peer.read_message()
+            self.stored.append(message)
+            await peer.respond(message, 0x0000)
+        await peer.close()
+        self.gone.set()
+        return "closed by destination"
+
+
+@pytest.mark.parametrize("done", [1, 2])
+async def test_a_destination_that_goes_between_two(done: int) -> None:
+    destination = _AfterAnswer(done)
+
+    class Slow(Script):
+        async def __call__(self, request: Any) -> AsyncIterator[Any]:
+            async for step in super().__call__(request):
+                yield step
+                if self.yielded == 2 + done:
+                    await destination.gone.wait()
+
+    handler = Slow(DESTINATION, NUMBER, *images(NUMBER))
+    played = await play("C-MOVE", handler, destination=destination)
+    status, counters, failed = lost_after(done)
+    check_retrieve(played, "C-MOVE", NUMBER, status, counters, failed)
+    assert len(destination.asked) == 1
+
+
+async def test_a_destination_that_does_not_answer_in_time() -> None:
+    """Then it has gone: the association with it is of no more use."""
+    silent = Destination(proceed=asyncio.Event())
+    step = Do(lambda script: aiodimse.Destination(HOST, script.port, timeouts=aiodimse.Timeouts(response=0.05)))
+    server, handler = make_server(), Script(step, NUMBER, *images(NUMBER))
+    register(server, "C-MOVE", handler)
+    async with open_destination(silent) as handler.port, open_stage(server) as stage:
+        responses = await stage.peer.responses(await stage.ask("C-MOVE"))
+        check_lost(Played(responses, silent.stored, handler, silent), 0)
+        assert silent.proceed is not None
+        silent.proceed.set()
+        await silent.over.wait()
+        assert len(silent.stored) == 1
+
+
+async def test_a_destination_that_takes_some_sop_classes() -> None:
+    """A refused context is the failure of its instances alone."""
+    mr = str(sop_class.MRImageStorage)
+
+    class Some(Destination):
+        def answer(self, rq: wire.Associate) -> list[tuple[int, int, str]]:
+            return [(c, 0 if uid == CT_UID else 3, ts[0]) for c, (uid, ts) in rq.proposed.items()]
+
+    played = await play("C-MOVE", Script(DESTINATION, 3, image(1), image(2, mr), image(3)), destination=Some())
+    check_retrieve(played, "C-MOVE", 3, 0xB000, (None, 2, 1, 0), ["1.2.3.2"])
+
+
+async def test_statuses_of_a_destination_are_no_loss() -> None:
+    played = await play("C-MOVE", Script(DESTINATION, 4, *images(4)), [0xA700, 0xA900, 0xB000, 0xA700])
+    check_retrieve(played, "C-MOVE", 4, 0xB000, (None, 0, 3, 1), ["1.2.3.1", "1.2.3.2", "1.2.3.4"])
+    assert played.destination.ended == ["released"]
+    assert len(played.destination.asked) == 1
+
+
+ENDS: dict[str, tuple[list[Any], int]] = {
+    "its own end": ([*images(2)], 0x0000),
+    "Success": ([image(1), 0x0000], 0xB000),
+    "an exception": ([image(1), ValueError()], 0xC511),
+    "a Failure": ([image(1), 0xA900], 0xA900),
+    "too many": ([*images(3)], 0x0000),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_the_store_association_is_released_whatever_the_handler_does(end: str) -> None:
+    steps, status = ENDS[end]
+    played = await play("C-MOVE", Script(DESTINATION, 2, *steps))
+    assert played.final.status == status
+    assert played.destination.ended == ["released"]
+
+
+# --- the requestor goes -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["A-ABORT", "FIN", "RST", "A-RELEASE-RQ"])
+@pytest.mark.parametrize("when", ["in a sub-operation", "in the handler"])
+async def test_the_store_association_is_aborted_when_the_requestor_goes(how: str, when: str) -> None:
+    waits = when == "in the handler"
+    destination = Destination(proceed=None if waits else asyncio.Event())
+    handler = Script(DESTINATION, 3, image(1), *([PAUSE] if waits else []), image(2), image(3))
+    server = make_server()
+    register(server, "C-MOVE", handler)
+    async with open_destination(destination) as handler.port, open_stage(server) as stage:
+        peer = stage.peer
+        await peer.request(MOVE, wire.move_rq("DEST", message_id=7), IDENTIFIER)
+        await destination.arrived.wait()
+        if waits:
+            await handler.waiting.wait()
+            assert (await peer.read_message()).counters == (2, 1, 0, 0)
+        await leave(peer, how)
+        await handler.has_closed.wait()
+        assert handler.closed == [asyncio.CancelledError if waits else GeneratorExit]
+        if destination.proceed is not None:
+            destination.proceed.set()
+        await destination.over.wait()
+        assert destination.ended == ["aborted"]
+        assert len(destination.stored) == 1
+
+
+async def leave(peer: BluntPeer, how: str) -> None:
+    """End the association in one of the ways; nothing more may come."""
+    if how == "A-RELEASE-RQ":
+        await peer.send(wire.RELEASE_RQ)
+        await peer.expect(wire.A_RELEASE_RP)
+        await peer.expect_close()
+    elif how == "A-ABORT":
+        await peer.send(wire.abort())
+        await peer.expect_close()
+    elif how == "FIN":
+        peer.shut()
+        await peer.expect_close()
+    else:
+        peer.reset()
+
+
+async def test_a_move_destination_that_is_no_title() -> None:
+    """The handler may know it; nobody can be called by it."""
+    destination, server = Destination(), make_server()
+    handler = Script(DESTINATION, 2, *images(2))
+    register(server, "C-MOVE", handler)
+    async with open_destination(destination) as handler.port, open_stage(server) as stage:
+        rq = {**wire.move_rq("TOO LONG A TITLE FOR AN AE", message_id=7)}
+        (final,) = await stage.peer.responses(await stage.peer.request(MOVE, rq, IDENTIFIER))
+        assert (final.status, final.counters) == (0xA702, (None, 0, 2, 0))
+        assert destination.asked == []
+        assert handler.closed == [GeneratorExit]
+        await stage.nothing_more()
