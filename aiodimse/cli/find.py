@@ -28,7 +28,8 @@ async def run(options: Namespace, output: Output) -> int:
         raise CommandError(str(error), USAGE) from None
     keys: list[identifier.Key] = options.keys
     columns = () if any(key.value is None for key in keys) else identifier.COLUMNS[options.level]
-    asked = {key.name: key for key in (*keys, *map(identifier.key, columns))}
+    given = {key.name: key for key in keys}
+    asked = given | {name: identifier.key(name) for name in columns if name not in given}
     wanted = identifier.identifier(options.level, asked.values())
     matches = []
     async with association(options, [sop_class_uid]) as peer:

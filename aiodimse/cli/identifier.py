@@ -84,7 +84,7 @@ def is_single_uid(key: Key) -> bool:
 def near(word: str, words: Iterable[str]) -> str:
     """ "; did you mean ...?" where one of the words is nearly this one."""
     by_lower = {each.lower(): each for each in words if each}
-    found = [by_lower[each] for each in get_close_matches(word.lower(), by_lower, n=3, cutoff=0.8)]
+    found = [by_lower[each] for each in get_close_matches(word.lower(), by_lower, n=3, cutoff=0.7)]
     return f"; did you mean {' or '.join(found)}?" if found else ""
 
 

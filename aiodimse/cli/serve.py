@@ -63,15 +63,19 @@ async def run(options: Namespace, output: Output) -> int:
         try:
             async with server.listen(options.host, options.port) as listening:
                 _ready(options, output, listening.port)
-                received = await stop.wait()
+                await stop.wait()
                 if listening.associations:
                     output.line(f"ending; associations that may finish what they do: {listening.associations}")
+        except asyncio.CancelledError:
+            if not stop.is_aborting:
+                raise
+            output.note(f"{options.prog}: aborted what was left")
         except OSError as error:
             raise CommandError(f"cannot listen on {options.host}:{options.port}: {_why(error)}", FAILED) from None
     words = [f"{served[name]} {name}" for name in sorted(served) if name != "associations"]
     output.line(f"ended; associations: {served['associations']}; {', '.join(words) or 'no request'}")
     output.event({"event": "ended", **dict(sorted(served.items()))})
-    return INTERRUPTED if received == signal.SIGINT else 0
+    return INTERRUPTED if stop.number == signal.SIGINT else 0
 
 
 async def _open(options: Namespace, output: Output) -> Archive:
@@ -125,16 +129,21 @@ class _Stop:
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self._task = task
-        self._first: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._received = asyncio.Event()
+        self.number: int | None = None
+        """The first signal."""
+        self.is_aborting = False
 
     def received(self, number: int) -> None:
-        if self._first.done():
+        if self.number is None:
+            self.number = number
+            self._received.set()
+        elif not self.is_aborting:
+            self.is_aborting = True
             self._task.cancel()
-        else:
-            self._first.set_result(number)
 
-    async def wait(self) -> int:
-        return await asyncio.shield(self._first)
+    async def wait(self) -> None:
+        await self._received.wait()
 
 
 @contextmanager

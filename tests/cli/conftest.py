@@ -1,0 +1,103 @@
+"""Commands run in process, against an archive over real files in the loop of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+import aiodimse
+from aiodimse.archive import Archive, provide
+from aiodimse.cli.main import main
+
+HOST = "127.0.0.1"
+TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
+CT, MR, JPEG_2000 = (TEST_FILES / name for name in ("CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm"))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    def failed(self, code: int, *words: str) -> None:
+        """One line on stderr with these words, nothing on stdout."""
+        assert (self.code, self.out) == (code, ""), self
+        (line,) = self.err.splitlines()
+        assert all(word in line for word in words), line
+
+
+Command = Callable[..., Awaitable[Ended]]
+
+
+@dataclass
+class Peer:
+    """A provider that runs: an archive of three files, which knows VIEWER."""
+
+    port: int
+    folder: Path
+    viewer: list[str] = field(default_factory=list)
+    """SOP Instance UIDs that arrived there."""
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        return HOST, str(self.port), "--called", "ARCHIVE"
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """`await command("echo", HOST, port)`: aiodimse.cli.main.main in a thread, so that the test's loop goes on."""
+
+    def run(words: list[str]) -> int:
+        try:
+            return main(words)
+        except SystemExit as error:  # argparse
+            return int(error.code or 0)
+
+    async def call(*words: object) -> Ended:
+        code = await asyncio.to_thread(run, [str(word) for word in words])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return Ended(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+async def peer(tmp_path: Path) -> AsyncIterator[Peer]:
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    for path in (CT, MR, JPEG_2000):
+        shutil.copy(path, folder)
+    archive = await Archive.open(folder)
+    server, viewer = aiodimse.Server(ae_title="ARCHIVE"), aiodimse.Server(ae_title="VIEWER")
+    arrived: list[str] = []
+
+    @viewer.on_c_store
+    async def store(request: Any) -> int:
+        await request.discard()
+        arrived.append(request.sop_instance_uid)
+        return 0x0000
+
+    async with viewer.listen(HOST, 0) as there:
+        provide(server, archive, destinations={"VIEWER": (HOST, there.port)})
+        async with server.listen(HOST, 0) as listening:
+            yield Peer(listening.port, folder, arrived)
+
+
+@pytest.fixture
+def dead_port() -> Iterator[int]:
+    """A port that is taken and on which nobody listens: a connection to it is refused."""
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        yield taken.getsockname()[1]

@@ -1,0 +1,351 @@
+"""What each command prints and how it ends, against a provider in the same process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.conftest import CT, HOST, JPEG_2000, MR, TEST_FILES, Ended, Peer
+from pydicom import dcmread
+
+import aiodimse
+from aiodimse import sop_class
+
+Command = Callable[..., Awaitable[Ended]]
+CT_STUDY, MR_STUDY = (dcmread(path, stop_before_pixels=True).StudyInstanceUID for path in (CT, MR))
+
+
+# --- echo -------------------------------------------------------------------------------------------------------------
+
+
+async def test_echo(command: Command, peer: Peer) -> None:
+    ended = await command("echo", *peer.where)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"ARCHIVE at {HOST}:{peer.port} (AIODIMSE_")
+    assert "0x0000" in ended.out
+
+
+async def test_echo_for_programs(command: Command, peer: Peer) -> None:
+    found = json.loads((await command("echo", *peer.where, "--json")).out)
+    assert found["status"] == {"code": 0, "category": "SUCCESS", "meaning": aiodimse.Status(0).meaning}
+    assert found["milliseconds"] > 0
+
+
+async def test_a_status_other_than_success_is_exit_1(command: Command) -> None:
+    server = aiodimse.Server()
+
+    @server.on_c_echo
+    async def echo(request: Any) -> int:
+        raise aiodimse.DIMSEFailure(0x0110, "not today")
+
+    async with server.listen(HOST, 0) as listening:
+        (await command("echo", HOST, listening.port, "--called", "AIODIMSE")).failed(1, "0x0110", "not today")
+
+
+# --- no association ---------------------------------------------------------------------------------------------------
+
+
+async def test_nobody_listens(command: Command, dead_port: int) -> None:
+    for words in (("echo",), ("find",), ("explain",), ("get", "-k", "StudyInstanceUID=1.2")):
+        name, *rest = words
+        (await command(name, HOST, dead_port, *rest)).failed(1, f"aiodimse {name}: {HOST}:{dead_port}", "refused")
+
+
+async def test_a_name_that_does_not_resolve(command: Command) -> None:
+    (await command("echo", "nobody.invalid", 104)).failed(1, "nobody.invalid:104", "does not resolve")
+
+
+async def test_a_rejection_says_why_and_what_to_try(command: Command, peer: Peer) -> None:
+    (await command("echo", HOST, peer.port)).failed(1, "1/1/7", "called AE title not recognised", "--called")
+
+
+async def test_a_peer_that_takes_the_connection_and_says_nothing(command: Command) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, HOST, 0) as mute:
+        port = mute.sockets[0].getsockname()[1]
+        (await command("echo", HOST, port, "--timeout", "0.1")).failed(1, "within 0.1 s")
+
+
+async def test_a_peer_that_speaks_something_else(command: Command) -> None:
+    async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(web, HOST, 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        ended = await command("echo", HOST, port)
+        assert ended.code == 1
+        assert len(ended.err.splitlines()) == 1
+
+
+async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None:
+    async with aiodimse.Server().listen(HOST, 0) as listening:
+        ended = await command("find", HOST, listening.port, "--called", "AIODIMSE")
+        ended.failed(1, "StudyRootQueryRetrieveInformationModelFind abstract syntax not supported")
+
+
+# --- wrong arguments --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "COMMAND"),
+        (("ecko",), "no command 'ecko'; did you mean echo"),
+        (("echo", HOST), "PORT"),
+        (("echo", HOST, "0"), "not a port (1 to 65535): '0'"),
+        (("echo", HOST, "99999"), "not a port"),
+        (("echo", HOST, "ae"), "not a port"),
+        (("echo", HOST, "104", "--ae-title", "A" * 17), "not an AE title"),
+        (("echo", HOST, "104", "--timeout", "soon"), "not a number of seconds"),
+        (("echo", HOST, "104", "--timeout", "-1"), "--timeout"),
+        (("find", HOST, "104", "-k", "PatientNam=x"), "no attribute 'PatientNam'; did you mean PatientName"),
+        (("find", HOST, "104", "-k", "PatientID.Modality=x"), "PatientID is no sequence"),
+        (("find", HOST, "104", "-k", "PixelData=x"), "takes no value"),
+        (("find", HOST, "104", "-k", "Rows=many"), "not a number"),
+        (("find", HOST, "104", "--level", "SERIE"), "did you mean SERIES"),
+        (("find", HOST, "104", "--level", "PATIENT"), "--model patient"),
+        (("find", HOST, "104", "--model", "worklist"), "--model"),
+        (("get", HOST, "104", "--level", "SERIES"), "-k SeriesInstanceUID=..."),
+        (("get", HOST, "104", "--transfer-syntax", "JPEG2000Losles"), "did you mean JPEG2000Lossless"),
+        (("move", HOST, "104", "-k", "StudyInstanceUID=1"), "--destination"),
+        (("store", HOST, "104"), "PATH"),
+        (("store", HOST, "104", "/no/such/file", "/nor/this"), "no such file or folder: /no/such/file, /nor/this"),
+        (("serve", "/no/such/folder"), "not a folder: /no/such/folder"),
+        (("serve", ".", "--destination", "VIEWER=host"), "not NAME=HOST:PORT"),
+        (("serve", ".", "--destination", "VIEWER=host:x"), "not a port"),
+        (("explain", HOST, "104", "--contexts", "CTImageStorag"), "did you mean CTImageStorage"),
+        (("echo", HOST, "104", "--trace", "/no/such/folder/x.dul"), "--trace: /no/such/folder/x.dul: no such file"),
+    ],
+    ids=lambda each: " ".join(each)[:60] if isinstance(each, tuple) else "",
+)
+async def test_wrong_arguments_are_one_line_and_exit_2(command: Command, words: tuple[str, ...], said: str) -> None:
+    (await command(*words)).failed(2, said)
+
+
+# --- find -------------------------------------------------------------------------------------------------------------
+
+
+async def test_find_prints_a_table(command: Command, peer: Peer) -> None:
+    ended = await command("find", *peer.where, "-k", "PatientName=*ct1", "-k", "PatientID", "-k", "StudyDate")
+    assert ended.code == 0, ended
+    header, rule, row, count = ended.out.splitlines()
+    assert header.split() == ["PatientName", "PatientID", "StudyDate"]
+    assert set(rule) == {"-", " "}
+    assert row.split() == ["CompressedSamples^CT1", "1CT1", "20040119"]
+    assert count == "1 match"
+
+
+async def test_find_asks_for_what_people_want_to_see(command: Command, peer: Peer) -> None:
+    ended = await command("find", *peer.where, "-k", "PatientID=4MR1")
+    assert ended.out.split()[0] == "PatientID"
+    assert {"PatientName", "ModalitiesInStudy", "StudyInstanceUID", MR_STUDY} <= set(ended.out.split())
+    found = (await command("find", *peer.where, "--model", "patient", "--level", "patient")).out
+    assert {"1CT1", "4MR1", "8NM1"} <= set(found.split())
+
+
+async def test_find_below_the_study(command: Command, peer: Peer) -> None:
+    ended = await command("find", *peer.where, "--level", "SERIES", "-k", f"StudyInstanceUID={MR_STUDY}")
+    assert "StudyInstanceUID" not in ended.out.splitlines()[0].split()  # it is the same in every row
+    assert ended.out.splitlines()[-1] == "1 match"
+
+
+async def test_find_for_programs(command: Command, peer: Peer) -> None:
+    ended = await command("find", *peer.where, "--json", "-k", "StudyDate=20040101-20041231", "-k", "ModalitiesInStudy")
+    found = json.loads(ended.out)
+    assert found["status"]["code"] == 0
+    assert {match["ModalitiesInStudy"] for match in found["matches"]} == {"CT", "MR", "NM"}
+    none = json.loads((await command("find", *peer.where, "--json", "-k", "PatientID=nobody")).out)
+    assert none["matches"] == []
+
+
+async def test_a_failure_comes_with_the_comment_and_the_element(command: Command, peer: Peer) -> None:
+    ended = await command("find", *peer.where, "--level", "SERIES")
+    ended.failed(1, "0xA900", "offending element StudyInstanceUID", "is needed at the SERIES level")
+
+
+async def test_find_shows_what_came_before_a_failure(command: Command) -> None:
+    server = aiodimse.Server()
+
+    @server.on_c_find(sop_class.StudyRootQueryRetrieveInformationModelFind)
+    async def find(request: Any) -> Any:
+        match = request.identifier
+        match.PatientID = "first"
+        yield match
+        raise aiodimse.DIMSEFailure(0xA700)
+
+    async with server.listen(HOST, 0) as listening:
+        ended = await command("find", HOST, listening.port, "--called", "AIODIMSE")
+    assert ended.code == 1
+    assert "first" in ended.out
+    assert "0xA700" in ended.err
+
+
+async def test_what_a_peer_sends_cannot_rewrite_the_screen(command: Command) -> None:
+    server = aiodimse.Server()
+
+    @server.on_c_find(sop_class.StudyRootQueryRetrieveInformationModelFind)
+    async def find(request: Any) -> Any:
+        match = request.identifier
+        match.StudyDescription = "\x1b[2J[bold]hello"
+        yield match
+
+    async with server.listen(HOST, 0) as listening:
+        ended = await command("find", HOST, listening.port, "--called", "AIODIMSE", "-k", "StudyDescription")
+    assert "\x1b" not in ended.out
+    assert "[2J[bold]hello" in ended.out
+
+
+# --- get and move -----------------------------------------------------------------------------------------------------
+
+
+async def test_get_saves_the_files(command: Command, peer: Peer, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder"
+    ended = await command("get", *peer.where, "-k", f"StudyInstanceUID={CT_STUDY}", "--output", out)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines() == [f"1 file in {out}", "1 completed, 0 failed, 0 with a warning"]
+    (path,) = out.iterdir()
+    assert dcmread(path) == dcmread(CT)
+
+
+async def test_get_of_what_is_compressed(command: Command, peer: Peer, tmp_path: Path) -> None:
+    """Only uncompressed syntaxes are proposed, unless others are asked for."""
+    head = dcmread(JPEG_2000, stop_before_pixels=True)
+    words = ("get", *peer.where, "-k", f"StudyInstanceUID={head.StudyInstanceUID}", "--output", tmp_path / "out")
+    refused = await command(*words)
+    assert refused.code == 1
+    assert f"failed: {head.SOPInstanceUID}" in refused.err
+    assert "0xA702" in refused.err
+    ended = await command(*words, "--transfer-syntax", "JPEG2000", "--json")
+    found = json.loads(ended.out)
+    assert (ended.code, found["progress"]) == (0, {"completed": 1, "failed": 0, "warning": 0})
+    assert dcmread(found["files"][0]).file_meta.TransferSyntaxUID == head.file_meta.TransferSyntaxUID
+
+
+async def test_get_into_what_is_no_folder(command: Command, peer: Peer, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ended = await command("get", *peer.where, "-k", "StudyInstanceUID=1.2", "--output", tmp_path / "file")
+    ended.failed(1, "--output", "file exists")
+
+
+async def test_move(command: Command, peer: Peer) -> None:
+    words = ("move", *peer.where, "-k", f"StudyInstanceUID={CT_STUDY}", "--destination")
+    ended = await command(*words, "VIEWER")
+    assert (ended.code, ended.out) == (0, "1 completed, 0 failed, 0 with a warning\n")
+    assert peer.viewer == [dcmread(CT).SOPInstanceUID]
+    unknown = await command(*words, "NOBODY")
+    assert unknown.code == 1
+    assert "0xA801" in unknown.err
+
+
+# --- store ------------------------------------------------------------------------------------------------------------
+
+
+async def test_store_files_and_folders(command: Command, peer: Peer, tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "deep"
+    folder.mkdir(parents=True)
+    shutil.copy(TEST_FILES / "rtplan.dcm", folder)
+    (folder / "notes.txt").write_text("no DICOM", encoding="ascii")
+    ended = await command("store", *peer.where, tmp_path / "in", TEST_FILES / "test-SR.dcm")
+    assert (ended.code, ended.out) == (0, "2 stored, 1 skipped\n")
+    assert ended.err == f"skipped {folder / 'notes.txt'}: not a DICOM file (no DICM prefix)\n"
+    assert len(list(peer.folder.iterdir())) == 5
+
+
+async def test_store_of_what_is_not_dicom(command: Command, peer: Peer, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("no DICOM", encoding="ascii")
+    (await command("store", *peer.where, notes)).failed(1, f"{notes}: not a DICOM file")
+    ended = await command("store", *peer.where, notes, CT)  # named, and so missed
+    assert (ended.code, ended.out) == (1, "1 stored, 1 skipped\n")
+
+
+async def test_store_of_what_the_peer_does_not_take(command: Command) -> None:
+    server = aiodimse.Server()
+
+    @server.on_c_store(sop_class.CTImageStorage)
+    async def store(request: Any) -> int:
+        await request.discard()
+        return 0xA700
+
+    async with server.listen(HOST, 0) as listening:
+        words = ("store", HOST, listening.port, "--called", "AIODIMSE", CT, MR)
+        ended = await command(*words)
+        assert (ended.code, ended.out) == (1, "0 stored, 2 failed\n")
+        refused, no_context = ended.err.splitlines()
+        assert refused.startswith(f"failed {CT}: 0xA700")
+        assert no_context.startswith(f"failed {MR}: no accepted presentation context for MRImageStorage")
+        found = json.loads((await command(*words, "--json")).out)
+        assert [each["path"] for each in found["failed"]] == [str(CT), str(MR)]
+
+
+async def test_store_when_the_peer_goes_away(command: Command) -> None:
+    server = aiodimse.Server()
+
+    @server.on_c_store
+    async def store(request: Any) -> int:
+        if request.sop_class_uid == sop_class.MRImageStorage:
+            request.connection.abort()
+        await request.discard()
+        return 0x0000
+
+    async with server.listen(HOST, 0) as listening:
+        ended = await command("store", HOST, listening.port, "--called", "AIODIMSE", CT, MR, JPEG_2000)
+    assert (ended.code, ended.out) == (1, "1 stored, 2 not sent\n")
+    assert "aborted by the peer" in ended.err
+
+
+# --- explain ----------------------------------------------------------------------------------------------------------
+
+
+async def test_explain(command: Command, peer: Peer) -> None:
+    names = ("Verification", "StudyRootQueryRetrieveInformationModelFind", "ModalityWorklistInformationModelFind")
+    ended = await command("explain", *peer.where, "--contexts", *names, "--window", "4")
+    assert ended.code == 0
+    lines = {" ".join(line.split()) for line in ended.out.splitlines()}
+    assert "1 SCU accepted: ExplicitVRLittleEndian Verification" in lines
+    assert "5 refused: abstract syntax not supported ModalityWorklistInformationModelFind" in lines
+    assert "maximum PDU length 262144 bytes" in lines
+    assert "operations window 4 of ours, 4 of the peer's at a time" in lines
+    assert any(line.startswith(f"extended negotiation of {names[1]}: relational, date time") for line in lines)
+    assert ended.out.endswith("2 of 3 presentation contexts accepted\n")
+
+
+async def test_explain_when_nothing_is_accepted(command: Command, peer: Peer) -> None:
+    ended = await command("explain", *peer.where, "--contexts", "1.2.3.4.5", "--json")
+    assert ended.code == 1
+    (row,) = json.loads(ended.out)["contexts"]
+    assert (row["abstract_syntax"], row["answer"]) == ("1.2.3.4.5", "refused: abstract syntax not supported")
+
+
+async def test_explain_fills_an_association(command: Command, peer: Peer) -> None:
+    for words, role in (((), "SCU"), (("--scp",), "SCP")):
+        rows = json.loads((await command("explain", *peer.where, "--json", *words)).out)["contexts"]
+        assert len(rows) == 128
+        assert {row["roles"] for row in rows if row["abstract_syntax"] == "CTImageStorage"} == {role}
+
+
+# --- manners ----------------------------------------------------------------------------------------------------------
+
+
+async def test_verbose_without_patient_data(command: Command, peer: Peer) -> None:
+    ended = await command("find", *peer.where, "-vv", "-k", "PatientName=CompressedSamples*")
+    assert f"association with ARCHIVE at {HOST}:{peer.port}" in ended.err
+    assert "CompressedSamples" not in ended.err
+    assert "CompressedSamples" in ended.out
+
+
+async def test_help_of_every_command(command: Command) -> None:
+    for name in ("echo", "store", "find", "get", "move", "serve", "explain"):
+        ended = await command(name, "--help")
+        assert ended.code == 0
+        for option in ("--json", "--trace", "--timeout", "--ae-title"):
+            assert option in ended.out

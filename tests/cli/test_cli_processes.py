@@ -1,0 +1,237 @@
+"""What only a process shows: signals, pipes, both names of the program, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from cli.conftest import CT, HOST, MR, Peer
+
+import aiodimse
+from aiodimse import sop_class
+
+ROOT = Path(__file__).parents[2]
+Process = asyncio.subprocess.Process
+
+
+async def start(*words: object, stdin: int = subprocess.DEVNULL, **more: object) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *map(str, words), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more
+    )  # type: ignore[arg-type]
+
+
+def aiodimse_command(*words: object) -> tuple[object, ...]:
+    return (sys.executable, "-m", "aiodimse", *words)
+
+
+@asynccontextmanager
+async def serving(folder: Path, *words: object) -> AsyncIterator[tuple[Process, int]]:
+    """serve as a process, and its port, once it has said that it is ready."""
+    process = await start(*aiodimse_command("serve", folder, "--port", "0", "--json", *words))
+    try:
+        assert process.stdout is not None
+        ready = json.loads(await process.stdout.readline())
+        assert (ready["event"], ready["host"]) == ("ready", HOST)
+        yield process, ready["port"]
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    found = tmp_path / "served"
+    found.mkdir()
+    shutil.copy(CT, found)
+    shutil.copy(MR, found)
+    return found
+
+
+@pytest.mark.parametrize("program", [("-m", "aiodimse"), (str(Path(sys.executable).with_name("aiodimse")),)], ids=str)
+async def test_both_names(program: tuple[str, ...]) -> None:
+    words = (sys.executable, *program) if program[0] == "-m" else program
+    process = await start(*words, "--version")
+    out, _ = await process.communicate()
+    assert (process.returncode, out.decode().split()) == (0, ["aiodimse", aiodimse.__version__])
+
+
+async def test_serve_says_when_it_is_ready_and_what_it_did(folder: Path) -> None:
+    (folder / "notes.txt").touch()
+    process = await start(*aiodimse_command("serve", folder, "--port", "0", "--ae-title", "ARCHIVE"))
+    assert process.stdout is not None
+    scanned, ready = [(await process.stdout.readline()).decode() for _ in range(2)]
+    assert scanned == f"{folder}: 2 of 3 files indexed; skipped: 1 not DICOM\n"
+    assert ready.startswith(f"ARCHIVE serves {folder} on {HOST}:")
+    port = int(ready.split(f"{HOST}:")[1].split()[0])
+    async with aiodimse.connect(
+        HOST, port, called_ae_title="ARCHIVE", contexts=[sop_class.Verification]
+    ) as association:
+        assert (await association.c_echo()).status == 0
+        assert (await association.c_echo()).status == 0
+    process.terminate()
+    out, err = await process.communicate()
+    assert (process.returncode, out.decode()) == (0, "ended; associations: 1; 2 C-ECHO\n")
+    assert err == b""
+
+
+async def test_serve_drains_on_ctrl_c(folder: Path) -> None:
+    """A C-STORE under way may end; the exit status is that of an interrupted program."""
+    async with serving(folder) as (process, port):
+        assert process.stdout is not None
+        contexts = [sop_class.CTImageStorage]
+        async with aiodimse.connect(HOST, port, called_ae_title="AIODIMSE", contexts=contexts) as association:
+            sent, go_on = asyncio.Event(), asyncio.Event()
+
+            class Slow(aiodimse.Instance):
+                async def encoded(self, transfer_syntax: str):  # type: ignore[no-untyped-def]
+                    return self.stream()
+
+                async def stream(self):  # type: ignore[no-untyped-def, override]
+                    first, *rest = [piece async for piece in (await aiodimse.Instance.open(CT)).stream()]
+                    half = len(first) // 2
+                    yield first[:half]
+                    sent.set()
+                    await go_on.wait()
+                    yield first[half:]
+                    for piece in rest:
+                        yield piece
+
+            store = asyncio.create_task(association.c_store(Slow(contexts[0], "1.2.3.4", "1.2.840.10008.1.2.1")))
+            await sent.wait()
+            assert (await association_is_known(port)) == 0
+            process.send_signal(signal.SIGINT)
+            await refused(port)
+            go_on.set()
+            assert (await store).status in (0x0000, 0xB007)
+            await association.wait_closed()
+        assert await process.wait() == 130
+        ended = json.loads(await process.stdout.readline())
+        assert (ended["event"], ended["C-STORE"]) == ("ended", 1)
+
+
+async def association_is_known(port: int) -> int:
+    """A second association's echo: the first one's bytes have been read by then, most likely; nothing depends on it."""
+    async with aiodimse.connect(
+        HOST, port, called_ae_title="AIODIMSE", contexts=[sop_class.Verification]
+    ) as association:
+        return int((await association.c_echo()).status)
+
+
+async def refused(port: int) -> None:
+    """Return once nobody listens there any more."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(HOST, port)
+        except OSError:
+            return
+        writer.close()
+
+
+async def test_a_second_signal_aborts(folder: Path) -> None:
+    async with serving(folder) as (process, port):
+        association = await aiodimse.connect(
+            HOST, port, called_ae_title="AIODIMSE", contexts=[sop_class.CTImageStorage]
+        )
+        pieces: asyncio.Queue[bytes] = asyncio.Queue()
+        pieces.put_nowait(b"\0" * 1000)
+
+        class Endless(aiodimse.Instance):
+            async def encoded(self, transfer_syntax: str):  # type: ignore[no-untyped-def]
+                return self.stream()
+
+            async def stream(self):  # type: ignore[no-untyped-def, override]
+                while True:
+                    yield await pieces.get()
+
+        instance = Endless(sop_class.CTImageStorage, "1.2.3.4", "1.2.840.10008.1.2.1")
+        store = asyncio.create_task(association.c_store(instance))
+        assert (await association_is_known(port)) == 0
+        process.terminate()
+        await refused(port)
+        process.terminate()
+        await association.wait_closed()
+        pieces.put_nowait(b"\0\0")
+        with pytest.raises(aiodimse.AssociationError):
+            await store
+        await process.wait()
+        assert process.stderr is not None
+        assert (await process.stderr.read()).decode().splitlines()[-1] == "aiodimse serve: aborted what was left"
+        assert process.returncode == 0
+
+
+async def test_ctrl_c_is_130_and_one_line() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there.set()
+        await reader.read()
+        writer.close()
+
+    there = asyncio.Event()
+    async with await asyncio.start_server(silent, HOST, 0) as mute:
+        process = await start(*aiodimse_command("echo", HOST, mute.sockets[0].getsockname()[1]))
+        await there.wait()
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    assert (process.returncode, out, err.decode()) == (130, b"", "aiodimse echo: interrupted\n")
+
+
+async def test_a_port_that_is_taken(folder: Path, peer: Peer) -> None:
+    process = await start(*aiodimse_command("serve", folder, "--port", peer.port))
+    _, err = await process.communicate()
+    assert process.returncode == 1
+    assert err.decode() == f"aiodimse serve: cannot listen on {HOST}:{peer.port}: address already in use\n"
+
+
+async def test_too_few_files_are_a_warning(folder: Path) -> None:
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+
+    process = await start(*aiodimse_command("serve", folder, "--port", "0"), preexec_fn=few)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    warning = (await process.stderr.readline()).decode()
+    assert warning.startswith("aiodimse serve: warning: ulimit -n is 200,")
+    while b" serves " not in (line := await process.stdout.readline()):
+        assert line
+    process.terminate()
+    assert await process.wait() == 0
+    await process.communicate()
+
+
+async def test_nobody_reads_what_is_printed(peer: Peer) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *map(str, aiodimse_command("find", *peer.where)), stdout=writing, stderr=subprocess.PIPE
+        )
+        _, err = await process.communicate()
+    finally:
+        os.close(writing)
+    assert err == b""
+
+
+async def test_the_demo() -> None:
+    """As make demo runs it: everything is shown, every process has ended."""
+    process = await start(sys.executable, ROOT / "examples" / "demo.py", start_new_session=True)
+    out, err = await process.communicate()
+    shown = out.decode()
+    assert process.returncode == 0, shown + err.decode()
+    for command in ("echo", "store", "find", "get", "move", "explain"):
+        assert f"$ aiodimse {command} {HOST}" in shown
+    assert "11 files in fetched" in shown
+    assert "VIEWER: CT Doe^Archibald" in shown
+    assert "ended; associations: 8" in shown
+    assert err == b""
+    with pytest.raises(ProcessLookupError):  # of its session nothing is left
+        os.killpg(process.pid, 0)
