@@ -53,6 +53,7 @@ async def open_association(
             await asyncio.shield(connection.established)
     except AssociationAborted as error:
         if error.source is not None:
+            await connection.wait_closed()  # ours is out, or the peer's is in: ARTIM bounds this
             raise
         if ssl is not None:
             why = secure.late_refusal(connection.wire.error)
@@ -65,6 +66,7 @@ async def open_association(
     except BaseException:
         if connection.wire.transport is not None:
             connection.abort()
+            connection.wire.drop()  # the loop may end before such a peer closes: the socket must not outlive the call
         raise
     return connection
 
