@@ -20,6 +20,8 @@ class Inbox:
         self._waiters: list[asyncio.Future[None]] = []
         self._discarding = False
         self._error: BaseException | None = None
+        self._lost = False
+        """Pieces were dropped unread: whoever reads on must not take what is left for the whole."""
         self.is_complete = False
         """The last piece has arrived (it may still be unread)."""
         self.touched = False
@@ -29,7 +31,9 @@ class Inbox:
 
     def put(self, piece: bytes | memoryview, *, is_last: bool) -> None:
         """A piece has arrived."""
-        if not self._discarding and len(piece):
+        if self._discarding:
+            self._lost = self._lost or len(piece) > 0
+        elif len(piece):
             self._pieces.append(piece)
             self._unread(len(piece))
         if is_last:
@@ -37,8 +41,8 @@ class Inbox:
         self._wake()
 
     def fail(self, error: BaseException) -> None:
-        """The rest will not come."""
-        if not self.is_complete and self._error is None:
+        """The rest will not come, and what is here but unread is dropped."""
+        if self._error is None and (self._pieces or not self.is_complete):
             self._error = error
         self.drop()
         self._wake()
@@ -57,11 +61,16 @@ class Inbox:
             self._waiters.remove(waiter)
 
     async def get(self) -> bytes | memoryview | None:
-        """The next piece, None at the end; raises what ended the association. A cancelled get loses nothing."""
+        """The next piece, None at the end; raises what ended the association. A cancelled get loses nothing.
+
+        Raises RuntimeError where the request was answered, and its data set dropped, before it was read to its end.
+        """
         self.touched = True
         while not self._pieces:
             if self._error is not None:
                 raise self._error
+            if self._lost:
+                raise RuntimeError("the data set is gone: its request was answered before it was read to its end")
             if self.is_complete:
                 self.consumed = True
                 return None
@@ -76,6 +85,7 @@ class Inbox:
         if self._pieces:
             size = sum(map(len, self._pieces))
             self._pieces.clear()
+            self._lost = True
             self._unread(-size)
 
     async def wait_complete(self) -> None:

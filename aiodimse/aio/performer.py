@@ -48,9 +48,10 @@ class Incoming:
 
         The response to a C-STORE waits for the last fragment of its data set; what nobody has read is dropped.
         """
-        if self.inbox is not None and not self.inbox.is_complete:
+        if self.inbox is not None:
             self.inbox.drop()
-            await self.inbox.wait_complete()
+            if not self.inbox.is_complete:
+                await self.inbox.wait_complete()
         await self.connection.performer.respond(self.operation, response, data)
 
 

@@ -16,7 +16,7 @@ from struct import Struct
 from typing import BinaryIO, Final, Self
 
 from aiodimse.association.answering import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from aiodimse.errors import DatasetEncodeError, NotDICOM
+from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, NotDICOM
 from aiodimse.instances.dataset import first_uids
 
 PIECE_SIZE: Final = 128 * 1024
@@ -278,11 +278,14 @@ class PartTenWriter:
         self._fd = os.open(self._temporary, flags, 0o666)
 
     def write(self, *pieces: bytes | memoryview) -> None:
-        """Add to the data set. Several pieces are one system call."""
+        """Add to the data set. Several pieces are one call. DatasetDecodeError where it begins with group 0002."""
         if self._fd < 0:
             raise ValueError("write to a file that is committed or rolled back")
         try:
             if self._start is not None:
+                # Elements of group 0002 there would go on where ours end, and say what the file is instead of us.
+                if b"".join(bytes(piece[:2]) for piece in pieces)[:2] in (b"\x02\x00", b"\x00\x02"):
+                    raise DatasetDecodeError("the data set begins with group 0002", offset=0)
                 start, self._start = self._start, None
                 pieces = (start, *pieces)
             _write_all(self._fd, pieces)

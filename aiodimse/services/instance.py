@@ -208,6 +208,8 @@ class ArrivingInstance(Instance):
         self._limits = limits
         self._source = source_ae_title
         self._decoded: Dataset | None = None
+        self._in_use = False
+        """A save or dataset() has begun and has not come to its good end."""
         self.save_error: OSError | None = None
         """Why a save failed: the peer is told Out of resources."""
         self.decode_error: DatasetDecodeError | None = None
@@ -219,7 +221,7 @@ class ArrivingInstance(Instance):
     @property
     def is_consumed(self) -> bool:
         """It has been saved, decoded, streamed to its end, or discarded."""
-        return self._inbox.consumed
+        return self._inbox.consumed and not self._in_use
 
     async def _stream(self) -> AsyncIterator[Buffer]:
         inbox = self._inbox
@@ -241,6 +243,7 @@ class ArrivingInstance(Instance):
             return self._decoded
         pieces: list[Buffer] = []
         size = 0
+        self._in_use = True
         async for piece in self.stream():
             size += len(piece)
             if size > self._limits.dataset_in_memory:
@@ -257,20 +260,30 @@ class ArrivingInstance(Instance):
             self.decode_error = error
             raise
         decoded.file_meta = instances.file_meta_dataset(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax)
-        self._decoded = decoded
+        self._decoded, self._in_use = decoded, False
         return decoded
 
     async def save(self, directory: str | os.PathLike[str], *, durable: bool = True) -> Path:
-        """As Instance.save, the bytes as received; an OSError is remembered, and answered 0xA700."""
+        """As Instance.save, the bytes as received; an OSError is remembered, and answered 0xA700.
+
+        DatasetDecodeError where the data set begins with elements of group 0002 (PS3.10 7.1); else it is not looked at.
+        """
+        self._in_use = True
         try:
-            return await super().save(directory, durable=durable)
+            path = await super().save(directory, durable=durable)
         except OSError as error:
             self.save_error = error
             raise
+        except DatasetDecodeError as error:
+            self.decode_error = error
+            raise
+        self._in_use = False
+        return path
 
     async def discard(self) -> None:
         """Be done with it; what still comes is read and dropped."""
         self._inbox.touched = self._inbox.consumed = True
+        self._in_use = False
         self._inbox.drop()
 
 

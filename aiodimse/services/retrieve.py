@@ -195,7 +195,7 @@ class Get(Retrieval[ArrivingInstance]):
         self._current = None
         status = SUCCESS
         if not instance.is_consumed:
-            status = PROCESSING_FAILURE
+            status = PROCESSING_FAILURE if instance.save_error is None else OUT_OF_RESOURCES
             _log.warning("%s was not saved, read, or discarded: answered 0x%04X", instance.message, status)
         await incoming.respond(incoming.operation.request.response(status))
 
