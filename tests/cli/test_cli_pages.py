@@ -1,0 +1,172 @@
+"""The programs of the README, the tutorial and the how-to pages run, and their commands are commands."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import shutil
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.conftest import CT, HOST, JPEG_2000, MR, TEST_FILES, Ended
+
+import aiodimse
+from aiodimse.archive import Archive, provide
+from aiodimse.cli.main import parser
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
+_BLOCK = re.compile(r'^```(\w+)(?: title="(.*?)")?\n(.*?)^```$', re.M | re.S)
+
+
+@dataclass(frozen=True)
+class Program:
+    """One Python block."""
+
+    page: Path
+    title: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.page.stem}-{self.title}"
+
+    def run(self, ports: dict[str, int]) -> dict[str, Any]:
+        """Its names, with other ports than the page says."""
+        code = self.code
+        for said, port in ports.items():
+            code = code.replace(said, str(port))
+        names: dict[str, Any] = {"__name__": "page"}
+        exec(compile(code, f"{self.page.name}: {self.title}", "exec"), names)
+        return names
+
+
+PROGRAMS = {
+    (page.stem, title): Program(page, title, code)
+    for page in PAGES
+    for kind, title, code in _BLOCK.findall(page.read_text(encoding="utf-8"))
+    if kind == "python"
+}
+COMMANDS = [
+    line
+    for page in PAGES
+    for kind, _, code in _BLOCK.findall(page.read_text(encoding="utf-8"))
+    if kind == "sh"
+    for line in code.splitlines()
+    if line.startswith("aiodimse ")
+]
+USERS = {
+    ("README", "first_find.py"): "Doe^Peter 20030505 1.3.6.1.4.1.5962.1.1.0.0.0.1196533885.18148.0.1\nstatus: 0x0000",
+    ("tutorial", "first_association.py"): "0x0000",
+    ("tutorial", "first_find.py"): "the first of them: ",
+    ("tutorial", "first_get.py"): "0x0000 Done ()",
+    ("tutorial", "first_move.py"): "completed=1",
+    ("send-files", "send.py"): "JPEG2000.dcm: 0x0000",
+    ("fetch-compressed", "fetch_compressed.py"): "JPEG 2000 Image Compression\n0x0000",
+    ("trace", "trace.py"): "> 10 bytes\n< 10 bytes\n> 0 bytes",
+}
+ALONE = {("tutorial", "first_query_provider.py"): "4711 Doe^Jane\n4712 Doe^John\n"}
+PROVIDERS = {
+    ("README", "first_provider.py"): (
+        "STORE",
+        f"AIODIMSE sent {'1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322'}.dcm\n",
+    ),
+    ("tutorial", "first_provider.py"): ("VIEWER", "CT from AIODIMSE\n"),
+    ("receive-files", "receive.py"): ("ROUTER", ""),
+}
+
+
+def test_every_program_is_run() -> None:
+    assert PROGRAMS.keys() == USERS.keys() | ALONE.keys() | PROVIDERS.keys()
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the programs run in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outgoing").mkdir()
+    for path in (CT, JPEG_2000):
+        shutil.copy(path, tmp_path / "outgoing")
+    return tmp_path
+
+
+@pytest.fixture
+async def archive_port(here: Path, free_port: int) -> AsyncIterator[int]:
+    """ARCHIVE, which knows a VIEWER."""
+    folder = here / "archive"
+    folder.mkdir()
+    for path in (MR, JPEG_2000, TEST_FILES / "dicomdirtests" / "98892003" / "MR1" / "5641"):
+        shutil.copy(path, folder)
+    server, viewer = aiodimse.Server(ae_title="ARCHIVE"), aiodimse.Server(ae_title="VIEWER")
+
+    @viewer.on_c_store
+    async def store(request: Any) -> int:
+        await request.discard()
+        return 0x0000
+
+    async with viewer.listen(HOST, 0) as there:
+        provide(server, await Archive.open(folder), destinations={"VIEWER": (HOST, there.port)}, durable=False)
+        async with server.listen(HOST, 0) as listening:
+            yield listening.port
+
+
+@pytest.mark.parametrize("key", USERS, ids="-".join)
+async def test_users(key: tuple[str, str], archive_port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    await PROGRAMS[key].run({"11112": archive_port})["main"]()
+    assert USERS[key] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ALONE, ids="-".join)
+async def test_programs_that_need_nobody(
+    key: tuple[str, str], free_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await PROGRAMS[key].run({"11114": free_port})["main"]()
+    assert capsys.readouterr().out == ALONE[key]
+
+
+@pytest.mark.parametrize("key", PROVIDERS, ids="-".join)
+async def test_providers(
+    key: tuple[str, str],
+    free_port: int,
+    command: Callable[..., Awaitable[Ended]],
+) -> None:
+    title, printed = PROVIDERS[key]
+    running = asyncio.create_task(PROGRAMS[key].run({"11113": free_port})["main"]())
+    await _listens(free_port, running)
+    ended = await command("store", HOST, free_port, "--called", title, CT)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (ended.code, ended.out, ended.err) == (0, printed + "1 stored\n", "")
+
+
+async def _listens(port: int, running: asyncio.Task[None]) -> None:
+    """Return once somebody listens on the port."""
+    while not running.done():
+        try:
+            _, writer = await asyncio.open_connection(HOST, port)
+        except OSError:
+            continue
+        writer.close()
+        await writer.wait_closed()
+        return
+    await running
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands(line: str) -> None:
+    """Their options exist, and their values make sense."""
+    words = [os.path.expanduser(word) for word in shlex.split(line, comments=True)][1:]  # noqa: PTH111
+    assert parser().parse_args(words).command == words[0]
