@@ -15,9 +15,11 @@ from benchmarks.processes import ROOT, run
 
 def _first_line(*command: str) -> str:
     try:
-        _, output = run(command, done=1, output=True, cwd=ROOT)
+        trial, output = run(command, done=1, output=True, cwd=ROOT)
     except (OSError, subprocess.SubprocessError):
         return "not installed"
+    if trial.problem:
+        return "unknown"
     lines = output.strip().splitlines()
     return lines[0].strip(" $") if lines else ""
 

@@ -9,6 +9,7 @@ import io
 import sys
 import timeit
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
@@ -78,8 +79,8 @@ def commands() -> Iterator[Case]:
     )
     for message in messages:
         data = command.encode(message)
-        yield f"encode a {message.name}", lambda message=message: command.encode(message), 50_000
-        yield f"decode a {message.name}", lambda data=data: command.decode(data), 50_000
+        yield f"encode a {message.name}", partial(command.encode, message), 50_000
+        yield f"decode a {message.name}", partial(command.decode, data), 50_000
     joiner, piece = Joiner(Limits()), pdu.DataPiece(1, True, True, command.encode(messages[0]))
     yield "join a C-ECHO-RQ", lambda: joiner.accept(piece), 50_000
     body = bytes(38_666)
@@ -94,7 +95,8 @@ def commands() -> Iterator[Case]:
 
 def joined() -> tuple[Engine, Engine]:
     """Two engines, associated, and nothing between them."""
-    user, provider = (Engine(role, limits=Limits(), timeouts=Timeouts()) for role in ("requestor", "acceptor"))  # type: ignore[arg-type]
+    user = Engine("requestor", limits=Limits(), timeouts=Timeouts())
+    provider = Engine("acceptor", limits=Limits(), timeouts=Timeouts())
     rq = propose([Verification, CTImageStorage], ae_title="ME", called_ae_title="PACS", limits=Limits())
     user.associate(rq, 0.0)
     user.transport_connected(0.0)

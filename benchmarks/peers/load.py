@@ -15,13 +15,15 @@ from typing import Any
 from benchmarks.peers import wire
 from benchmarks.peers.commands import go, obey
 
+SILENCE = 5.0
+"""Seconds after which a caller who may try again does."""
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 
 
 class Caller:
     """One association."""
 
-    __slots__ = ("asked", "kept", "latencies", "socket", "state")
+    __slots__ = ("asked", "heard", "kept", "socket", "state")
 
     def __init__(self, port: int) -> None:
         self.socket = socket.socket()
@@ -29,37 +31,55 @@ class Caller:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.connect_ex(("127.0.0.1", port))
         self.state, self.asked, self.kept = "connecting", 0, b""
+        self.heard = time.monotonic()
 
 
 class Crowd:
     """Callers that each associate, echo so many times, and release."""
 
-    def __init__(self, port: int, called: str, associations: int, echoes: int, *, together: bool) -> None:
-        """together: nobody echoes before everybody is associated or has failed."""
-        self.echoes, self.together = echoes, together
+    def __init__(
+        self, port: int, called: str, associations: int, echoes: int, *, together: bool, again: bool = False
+    ) -> None:
+        """together: nobody echoes before everybody is associated or has failed. again: who is refused, closed, or
+        not answered for SILENCE seconds tries again, with the echoes that are left."""
+        self.port, self.echoes, self.together, self.again = port, echoes, together, again
         self.requests = [wire.echo_rq(n + 1) for n in range(min(echoes, 65535))]
         self.associate = wire.associate(called)
         self.epoll = select.epoll()
         self.callers: dict[int, Caller] = {}
         self.counts = dict.fromkeys(("associated", "refused", "failed", "echoes", "finished"), 0)
         for _ in range(associations):
-            caller = Caller(port)
-            self.callers[caller.socket.fileno()] = caller
-            self.epoll.register(caller.socket, WRITE)
+            self.call(0)
         self.waiting: list[Caller] = []
         self.unsettled = associations
+
+    def call(self, answered: int) -> None:
+        """A new caller, who has had this many answers already."""
+        caller = Caller(self.port)
+        caller.asked = answered
+        self.callers[caller.socket.fileno()] = caller
+        self.epoll.register(caller.socket, WRITE)
 
     def run(self, patience: float) -> None:
         """Until nobody is left, or patience is; who is left then has failed."""
         deadline = time.monotonic() + patience
         callers, poll = self.callers, self.epoll.poll
         while callers and (left := deadline - time.monotonic()) > 0:
-            for number, _ in poll(left, 1024):
+            for number, _ in poll(min(left, 1.0) if self.again else left, 1024):
                 caller = callers.get(number)
                 if caller is not None:
                     self.step(caller)
+            if self.again:
+                self.give_up(time.monotonic() - SILENCE)
+        self.again = False
         for caller in list(callers.values()):
             self.end(caller, "failed")
+
+    def give_up(self, before: float) -> None:
+        """Who has heard nothing for so long hangs up, to try again."""
+        for caller in list(self.callers.values()):
+            if caller.heard < before:
+                self.end(caller, "failed")
 
     def hold(self, patience: float) -> None:
         """Until everybody is associated or has failed."""
@@ -73,10 +93,12 @@ class Crowd:
         self.counts[how] += 1
         if caller.state in ("connecting", "associating"):
             self.settled()
-        caller.state = how
+        echoing, caller.state = caller.state == "echoing", how
         del self.callers[caller.socket.fileno()]
         self.epoll.unregister(caller.socket)
         caller.socket.close()
+        if self.again and how != "finished":
+            self.call(caller.asked - echoing)
 
     def settled(self) -> None:
         self.unsettled -= 1
@@ -111,6 +133,8 @@ class Crowd:
                 caller.kept = data
                 return
             caller.kept = data[size:]
+            if self.again:
+                caller.heard = time.monotonic()
             self.take(caller, data)
         except BlockingIOError:
             return
@@ -143,22 +167,31 @@ held: list[Crowd] = []
 
 
 async def crowd(
-    port: int, called: str, associations: int, echoes: int, patience: float = 60.0, together: bool = False
+    port: int,
+    called: str,
+    associations: int,
+    echoes: int,
+    within: float = 60.0,
+    together: bool = False,
+    again: bool = False,
 ) -> dict[str, Any]:
     """So many associations at once, so many echoes each."""
     started = time.perf_counter()
-    callers = Crowd(port, called, associations, echoes, together=together)
-    callers.run(patience)
+    callers = Crowd(port, called, associations, echoes, together=together, again=again)
+    callers.run(within)
     return {"seconds": time.perf_counter() - started, **callers.counts}
 
 
-async def hold(port: int, called: str, associations: int, patience: float = 60.0) -> dict[str, Any]:
-    """Associate, and stay."""
-    callers = Crowd(port, called, associations, 1, together=True)
-    callers.waiting = _Nobody()
-    callers.hold(patience)
-    held.append(callers)
-    return callers.counts
+async def hold(port: int, called: str, associations: int, within: float = 60.0) -> dict[str, Any]:
+    """Associate, 500 at a time (a provider may bound who has not associated yet), and stay."""
+    associated = 0
+    for start in range(0, associations, 500):
+        callers = Crowd(port, called, min(500, associations - start), 1, together=True)
+        callers.waiting = _Nobody()
+        callers.hold(within)
+        held.append(callers)
+        associated += callers.counts["associated"]
+    return {"associated": associated}
 
 
 class _Nobody(list[Caller]):

@@ -1,4 +1,4 @@
-"""Where a worker's processor time goes: its stack every millisecond of processor time, no dependency, little distortion.
+"""Where a worker's processor time goes: its stack, every millisecond of processor time; little distortion.
 
 cProfile makes Python calls three times as dear and C calls not at all, and so blames small functions; this does not.
 Time in a C function or a system call is that of the Python line that called it.

@@ -83,7 +83,7 @@ def importing(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
 
     base = "import pydicom, asyncio, ssl"
     contenders = {"ours": interpreter(f"{base}\nimport aiodimse"), "base": interpreter(base)}
-    trials = interleaved(contenders, 3 if bench.quick else max(9, bench.pairs))
+    trials = interleaved(contenders, 5 if bench.quick else 15)
     more = [1000 * (a.seconds - b.seconds) for a, b in zip(trials["ours"], trials["base"], strict=True)]
     problem = next((t.problem for side in trials.values() for t in side if t.problem), "")
     return [limit(IMPORT, more, _milliseconds(trials["ours"], trials["base"]), problem)]
