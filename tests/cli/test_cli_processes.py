@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -193,10 +193,8 @@ async def test_a_port_that_is_taken(folder: Path, peer: Peer) -> None:
 
 
 async def test_too_few_files_are_a_warning(folder: Path) -> None:
-    def few() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
-
-    process = await start(*aiodimse_command("serve", folder, "--port", "0"), preexec_fn=few)
+    words = shlex.join(map(str, aiodimse_command("serve", folder, "--port", "0")))
+    process = await start("sh", "-c", f"ulimit -n 200; exec {words}")
     assert process.stdout is not None
     assert process.stderr is not None
     warning = (await process.stderr.readline()).decode()
