@@ -48,8 +48,10 @@ class Engine:
         self._events: deque[EngineEvent] = deque()
         self._out: list[Buffer] = []
         self._sending: Fragmenter | None = None
+        self._fragmenters: dict[int, Fragmenter] = {}  # by presentation context
         self._rq: AssociateRQ | None = None
         self._pdu_deadline: float | None = None
+        self._timed_pdu = 0  # which PDU that is the deadline of
         self._paused_at: float | None = None
 
     # --- bytes up -----------------------------------------------------------------------------------------------------
@@ -63,28 +65,28 @@ class Engine:
         """Take what the transport read. data must be immutable: pieces of it are handed on as views."""
         reader, machine = self._reader, self.machine
         reader.feed(data)
-        begun = reader.begun
         while (item := reader.next()) is not None:
-            if type(item) is DataPiece:
+            kind = type(item)
+            if kind is DataPiece:
                 if machine.data_allowed_in:
-                    self._receive_piece(item, now)
+                    self._receive_piece(item, now)  # type: ignore[arg-type]
                 continue
             if isinstance(item, RemoteProtocolError):
                 self.fault = item
-            machine.receive(item, now)  # type: ignore[arg-type]  # no DataPiece: that is above
-            if type(item) is not DataHeader:
+            machine.receive(item, now)  # type: ignore[arg-type]
+            if kind is not DataHeader or not machine.data_allowed_in:
                 self._collect()
-        if not reader.in_pdu:
+        if reader.in_pdu:
+            if self._timed_pdu != reader.begun and self._timeouts.pdu is not None:
+                self._timed_pdu, self._pdu_deadline = reader.begun, now + self._timeouts.pdu
+        else:
             self._pdu_deadline = None
-        elif self._timeouts.pdu is not None and (self._pdu_deadline is None or reader.begun != begun):
-            self._pdu_deadline = now + self._timeouts.pdu
 
     def _receive_piece(self, piece: DataPiece, now: float) -> None:
         router = self._router
         assert router is not None
-        assert self.negotiated is not None
         try:
-            if piece.context_id not in self.negotiated.contexts:
+            if piece.context_id not in router.contexts:
                 raise RemoteProtocolError(f"presentation context {piece.context_id} was not accepted", reason=6)
             if (arrived := self._joiner.accept(piece)) is not None:
                 router.receive(arrived)
@@ -196,7 +198,9 @@ class Engine:
         if not self.machine.can_send_data:
             raise LocalProtocolError(f"no data can be sent in {self.machine.state.name}")
         message.has_data_set = has_data_set
-        fragmenter = Fragmenter(self.fragment_length + 6, context_id)
+        fragmenter = self._fragmenters.get(context_id)
+        if fragmenter is None:
+            fragmenter = self._fragmenters[context_id] = Fragmenter(self.fragment_length + 6, context_id)
         self._out += fragmenter.command(command.encode(message))
         if has_data_set:
             self._sending = fragmenter
@@ -237,8 +241,7 @@ class Engine:
     def data_to_send(self) -> Sequence[Buffer]:
         """Everything to be written, in order, small buffers joined."""
         out = self._out
-        if len(out) < 2:
-            self._out = []
+        if not out:
             return out
         self._out = []
         if sum(map(len, out)) <= _JOIN_BELOW:

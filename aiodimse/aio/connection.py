@@ -110,6 +110,7 @@ class Connection:
         """Done when the transport connection is gone."""
         self._observer = observer
         self._released: asyncio.Future[None] | None = None
+        self._pumping = False
         self._timer: TimerHandle | None = None
         self._timer_at = 0.0
         self._idle_timer: TimerHandle | None = None
@@ -159,16 +160,23 @@ class Connection:
     def pump(self) -> None:
         """Hand on every event, start the requests that may run, write what is to be written, and set the timer."""
         next_event = self.engine.next_event
-        while (event := next_event()) is not None:
-            _EVENTS[type(event)](self, event)
-        if self.error is None:
-            self.performer.start(self._observer.request_received)
-            self.pen.write_answers()
+        outermost, self._pumping = not self._pumping, True
+        try:
+            while (event := next_event()) is not None:
+                _EVENTS[type(event)](self, event)
+            if self.error is None:
+                self.performer.start(self._observer.request_received)
+                self.pen.write_answers()
+        finally:
+            self._pumping = not outermost
         self.flush()
-        self._arm()
+        if self.engine.next_deadline() is not None:
+            self._arm()
 
     def flush(self) -> None:
-        """Write what the engine has to send."""
+        """Write what the engine has to send; while events are handed on, all that they cause goes in one write."""
+        if self._pumping:
+            return
         self.pen.flush()
         if not self.wire.can_write:
             self.flow.look()

@@ -30,14 +30,11 @@ class Message:
 
     command_field: ClassVar[int]
     name: ClassVar[str]
+    service: ClassVar[str]
+    """The DIMSE service (PS3.7 7.5): "C-FIND" of C-FIND-RQ and C-FIND-RSP."""
     is_request: ClassVar[bool] = False
 
     has_data_set: bool = False
-
-    @property
-    def service(self) -> str:
-        """The DIMSE service (PS3.7 7.5): "C-FIND" of C-FIND-RQ and C-FIND-RSP."""
-        return self.name.rpartition("-")[0]
 
     @property
     def sop_class_uid(self) -> str:
@@ -75,13 +72,13 @@ class Request(Message):
     def response(self, status: int, **fields: Any) -> Response:
         """The response that answers this request: its Message ID, its SOP class and, where that response carries one,
         its SOP instance UID; `fields` are further fields of the response, and win over those."""
-        code = self.command_field | RESPONSE_BIT
-        response_class: Any = MESSAGES.get(code, UnknownResponse)
+        response_class: Any = MESSAGES.get(self.command_field | RESPONSE_BIT, UnknownResponse)
         if response_class is UnknownResponse:
-            fields["command_field"] = code
-        fields.setdefault("affected_sop_class_uid", self.sop_class_uid or None)
-        if issubclass(response_class, InstanceResponse):
-            fields.setdefault("affected_sop_instance_uid", self.sop_instance_uid or None)
+            fields["command_field"] = self.command_field | RESPONSE_BIT
+        if "affected_sop_class_uid" not in fields:
+            fields["affected_sop_class_uid"] = self.sop_class_uid or None
+        if issubclass(response_class, InstanceResponse) and "affected_sop_instance_uid" not in fields:
+            fields["affected_sop_instance_uid"] = self.sop_instance_uid or None
         response: Response = response_class(message_id_being_responded_to=self.message_id, status=status, **fields)
         return response
 
@@ -91,6 +88,11 @@ class AffectedRequest(Request):
     """DIMSE-C, N-EVENT-REPORT and N-CREATE name the SOP class that the operation affects."""
 
     affected_sop_class_uid: str
+
+    @property
+    def sop_class_uid(self) -> str:
+        """Affected SOP Class UID. Asked for with every message: not searched for."""
+        return self.affected_sop_class_uid
 
 
 @dataclass(slots=True, kw_only=True)
@@ -397,6 +399,9 @@ MESSAGES: dict[int, type[Message]] = {
 }
 """Every message of PS3.7 by its Command Field (0000,0100)."""
 # fmt: on
+_class: type[Message]
+for _class in (*MESSAGES.values(), UnknownRequest, UnknownResponse):
+    _class.service = _class.name.rpartition("-")[0]
 
 # --- words for a log line ---------------------------------------------------------------------------------------------
 

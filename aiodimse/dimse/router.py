@@ -33,7 +33,9 @@ from aiodimse.standard import sop_class
 PENDING = frozenset((0xFF00, 0xFF01))
 """The statuses after which more responses follow (PS3.7 C.1.3)."""
 
+COMPOSITE = frozenset(("C-ECHO", "C-STORE", "C-FIND", "C-GET", "C-MOVE"))
 _MANY_RESPONSES = (CFindRQ, CGetRQ, CMoveRQ)
+_WITH_DATA_SET = frozenset((*_MANY_RESPONSES, CStoreRQ))
 _COMMAND_DATA_SET_TYPE, _MOVE_DESTINATION = 0x00000800, 0x00000600
 
 SOP_CLASS_NOT_SUPPORTED, DUPLICATE_INVOCATION, UNRECOGNIZED_OPERATION = 0x0122, 0x0210, 0x0211
@@ -45,6 +47,28 @@ _OUT_OF_RESOURCES: dict[int, tuple[int, int]] = {
     CGetRQ.command_field: (0xA702, 0xA701),
     CMoveRQ.command_field: (0xA702, 0xA701),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What a presentation context may carry."""
+
+    context: AcceptedContext
+    composite: frozenset[str]
+    """SOP classes of DIMSE-C requests: its own."""
+    normalized: frozenset[str]
+    """SOP classes of DIMSE-N requests: its own, and those that it carries (PS3.4 CC, H)."""
+    services: frozenset[str] | None
+    """DIMSE services; None, any, for a SOP class that we do not know."""
+
+    @classmethod
+    def of(cls, context: AcceptedContext) -> _Rules:
+        """By the row of its SOP class."""
+        uid = context.abstract_syntax
+        row = sop_class.lookup(uid)
+        if row is None:
+            return cls(context, frozenset((uid,)), frozenset((uid,)), None)
+        return cls(context, frozenset((uid,)), frozenset((uid, *row.carries)), frozenset(row.commands))
 
 
 @dataclass(slots=True, eq=False)
@@ -150,7 +174,8 @@ class Router:
         self.invoked: dict[int, Invoked] = {}
         self.performed: dict[int, Performed] = {}
         self._events = events  # the engine's queue, in which the order of all floors is kept
-        self._contexts = contexts
+        self.contexts = contexts
+        self._rules = {context_id: _Rules.of(context) for context_id, context in contexts.items()}
         # PS3.7 D.3.3.3: 0 is unlimited; nothing here is.
         self.invoked_window = min(invoked_window or limits.operations, limits.operations)
         self.performed_window = min(performed_window or limits.operations, limits.operations)
@@ -258,8 +283,8 @@ class Router:
         self._events.append(ResponseReceived(operation, response, data, is_final))
 
     def _receive_request(self, context_id: int, request: Request) -> None:
-        context = self._contexts[context_id]
-        if refusal := self._refusal(context, request):
+        rules = self._rules[context_id]
+        if refusal := self._refusal(rules, request):
             status, offending, comment = refusal
             response = request.response(status)
             response.error_comment = comment
@@ -271,7 +296,7 @@ class Router:
             else:
                 self._events.append(refused)
             return
-        operation = Performed(request.message_id, context, request, self._running >= self.performed_window)
+        operation = Performed(request.message_id, rules.context, request, self._running >= self.performed_window)
         self.performed[request.message_id] = operation
         if operation.waiting:
             self._queue.append(operation)
@@ -287,24 +312,21 @@ class Router:
     def _running(self) -> int:
         return len(self.performed) - len(self._queue)
 
-    def _refusal(self, context: AcceptedContext, request: Request) -> tuple[int, int | None, str] | None:
+    def _refusal(self, rules: _Rules, request: Request) -> tuple[int, int | None, str] | None:
         """The status, offending element and comment of a request that no handler shall see (design: section 4)."""
-        uid = request.sop_class_uid
         if request.message_id in self.performed:
             return DUPLICATE_INVOCATION, None, f"message ID {request.message_id} is in use"
         if type(request) is UnknownRequest:
             return UNRECOGNIZED_OPERATION, None, f"command field {request.command_field:04X} is not known"
-        row = sop_class.lookup(context.abstract_syntax)
-        is_composite = request.name.startswith("C-")
-        carried = (context.abstract_syntax,) if is_composite or row is None else (row, *row.carries)
-        if uid not in carried:
+        service, context = request.service, rules.context
+        if request.sop_class_uid not in (rules.composite if service in COMPOSITE else rules.normalized):
             return SOP_CLASS_NOT_SUPPORTED, None, "not the SOP class of its presentation context"
-        if row is not None and request.service not in row.commands:
-            return UNRECOGNIZED_OPERATION, None, f"{request.service} is not a service of this SOP class"
+        if rules.services is not None and service not in rules.services:
+            return UNRECOGNIZED_OPERATION, None, f"{service} is not a service of this SOP class"
         # PS3.7 D.3.3.4: who may invoke. Notifications go from the SCP to the SCU, operations the other way.
         if not (context.scu if type(request) is NEventReportRQ else context.scp):
             return SOP_CLASS_NOT_SUPPORTED, None, "the roles negotiated for this SOP class do not allow it"
-        if isinstance(request, (*_MANY_RESPONSES, CStoreRQ)) and not request.has_data_set:
+        if type(request) in _WITH_DATA_SET and not request.has_data_set:
             return MISTYPED_ARGUMENT, _COMMAND_DATA_SET_TYPE, "a data set is required"
         if type(request) is CMoveRQ and not request.move_destination:
             return MISTYPED_ARGUMENT, _MOVE_DESTINATION, "a move destination is required"
