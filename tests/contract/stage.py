@@ -70,17 +70,19 @@ class Script:
 
     def __init__(self, *steps: Any) -> None:
         self.steps = steps
-        self.port = 0
+        self.port = 1
         self.requests: list[Any] = []
         self.closed: list[type[BaseException] | None] = []
         """How each call ended: the exception that ended it, None for its own end."""
         self.yielded = 0
+        self.called = asyncio.Event()
         self.waiting = asyncio.Event()
         """Set while it waits at a PAUSE."""
         self.has_closed = asyncio.Event()
 
     async def __call__(self, request: Any) -> AsyncIterator[Any]:
         self.requests.append(request)
+        self.called.set()
         error: BaseException | None = None
         try:
             for step in self.steps:
