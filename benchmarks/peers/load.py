@@ -182,11 +182,11 @@ async def crowd(
     return {"seconds": time.perf_counter() - started, **callers.counts}
 
 
-async def hold(port: int, called: str, associations: int, within: float = 60.0) -> dict[str, Any]:
-    """Associate, 500 at a time (a provider may bound who has not associated yet), and stay."""
+async def hold(port: int, called: str, associations: int, batch: int = 500, within: float = 60.0) -> dict[str, Any]:
+    """Associate, so many at a time (a provider may bound who has not associated yet), and stay."""
     associated = 0
-    for start in range(0, associations, 500):
-        callers = Crowd(port, called, min(500, associations - start), 1, together=True)
+    for start in range(0, associations, batch):
+        callers = Crowd(port, called, min(batch, associations - start), 1, together=True)
         callers.waiting = _Nobody()
         callers.hold(within)
         held.append(callers)

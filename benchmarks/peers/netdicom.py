@@ -28,9 +28,12 @@ def serve() -> int:
     for context in AllStoragePresentationContexts:
         ae.add_supported_context(context.abstract_syntax or "")
 
+    count, making = int(OPTIONS.get("find", 0)), OPTIONS.get("making")
+    matches = [] if making else answers.prepared(count)
+
     def on_find(event: Any) -> Any:
-        for number in range(int(OPTIONS.get("find", 0))):
-            yield 0xFF00, answers.match(number)
+        for number in range(count):
+            yield 0xFF00, answers.match(number) if making else matches[number]
 
     handlers: list[Any] = [(evt.EVT_C_STORE, lambda event: 0x0000), (evt.EVT_C_FIND, on_find)]
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)

@@ -31,10 +31,12 @@ def provider(
     files: str = "",
     destination: int = 0,
     find: int = 0,
+    making: bool = False,
     max_associations: int = 6000,
 ) -> aiodimse.Server:
     """store: stream (read every byte and drop it), discard, save, durable; folder: where saved files go; files: a
-    folder that C-GET and C-MOVE send; destination: the port of the move destination; find: how many matches."""
+    folder that C-GET and C-MOVE send; destination: the port of the move destination; find: how many matches; making:
+    each of them when it is its turn."""
     server = aiodimse.Server(
         ae_title="AIODIMSE", accept_called=True, limits=aiodimse.Limits(max_associations=max_associations)
     )
@@ -67,10 +69,12 @@ def provider(
         for path in paths:
             yield path
 
+    matches = [] if making else answers.prepared(find)
+
     @server.on_c_find(sop_class.StudyRootQueryRetrieveInformationModelFind)
     async def on_find(request: Any) -> Any:
         for number in range(find):
-            yield answers.match(number)
+            yield answers.match(number) if making else matches[number]
 
     return server
 

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 INTERVAL = 0.001
+_WAITING = ("threading.py", "selectors.py", "thread.py")  # where a thread of a pool stands when it has nothing to do
 _ROOT = str(Path(__file__).parents[2]) + "/"
 
 _selves: Counter[str] = Counter()
@@ -34,7 +35,7 @@ def _take(_: int, main: FrameType | None) -> None:
     _taken += 1
     frames: list[FrameType | None] = [main]
     if len(current := sys._current_frames()) > 1:  # the pool for files
-        frames += [frame for frame in current.values() if _name_of_file(frame) not in ("threading.py", "selectors.py")]
+        frames += [frame for frame in current.values() if _name_of_file(frame) not in _WAITING]
         frames = [f for f in frames if f is main or (f is not None and f.f_code is not _take.__code__)]
     for leaf in frames:
         if leaf is None:
