@@ -306,7 +306,7 @@ async def instance_of(source: InstanceSource) -> Instance:
     if isinstance(source, Dataset):
         return identified(DatasetInstance(source))
     if isinstance(source, (str, os.PathLike)):
-        return identified(await Instance.open(source))
+        return identified(await off_loop(_open, source))
     raise TypeError(f"an instance is a path, a Dataset or an Instance, not {type(source).__name__}")
 
 
