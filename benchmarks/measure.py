@@ -62,7 +62,7 @@ class Figure:
 
 
 def interleaved(contenders: Mapping[str, Contender], pairs: int) -> dict[str, list[Trial]]:
-    """Each contender once to warm up, then in turn, `pairs` times. One that raises is not run again: its row fails."""
+    """Each contender once to warm up, then in turn, `pairs` times. One with a problem is not run again: its row fails."""
     trials: dict[str, list[Trial]] = {name: [] for name in contenders}
     broken: dict[str, Trial] = {}
     for number in range(pairs + 1):
@@ -72,7 +72,9 @@ def interleaved(contenders: Mapping[str, Contender], pairs: int) -> dict[str, li
                 try:
                     trial = run()
                 except Exception as error:
-                    trial = broken[name] = Trial(0, 0.0, f"{name}: {type(error).__name__}: {error}"[:300])
+                    trial = Trial(0, 0.0, f"{name}: {type(error).__name__}: {error}"[:300])
+                if trial.problem:
+                    broken[name] = trial
             if number or trial.problem:
                 trials[name].append(trial)
     return trials
