@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
@@ -63,6 +64,8 @@ class Handlers:
         """Register a handler; a later one for the same SOP class replaces it. Raises LocalProtocolError."""
         if not callable(handler):
             raise TypeError(f"a handler is an async function or async generator, not {type(handler).__name__}")
+        if inspect.isgeneratorfunction(handler):  # its every call would be answered C002
+            raise TypeError(f"a handler that yields is an async generator, async def, not a plain one: {handler!r}")
         syntaxes = None if transfer_syntaxes is None else tuple(map(str, transfer_syntaxes))
         if syntaxes is None and service != "C-STORE":
             syntaxes = IDENTIFIER_SYNTAXES

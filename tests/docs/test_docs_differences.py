@@ -397,3 +397,13 @@ async def test_threads_of_three_associations(serve: Serve, library: str, more: i
             await peer.associate(CONTEXTS, called="ARCHIVE")
             stack.push_async_callback(peer.release)
         assert len(set(threading.enumerate()) - before) == more
+
+
+def test_a_handler_of_pynetdicom_as_it_is() -> None:
+    """Told where it is registered, not by an answer to some peer later."""
+    server = aiodimse.Server()
+    with pytest.raises(TypeError, match="async def"):
+
+        @server.on_c_find
+        def find(event: Any) -> Iterator[Any]:
+            yield 0x0000, None
