@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from aiodimse/standard/ and aiodimse/config.py, so that each fact is typed once.
+"""Writes docs/reference/ from aiodimse/standard/, aiodimse/config.py and docstrings, so that each fact is typed once.
 
 python docs/generate.py          write the pages
 python docs/generate.py --check  say which pages are not current; exit status 1 if one is not
@@ -14,7 +14,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # the source tree, whether installed or not
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]  # the source tree, whether installed or not
+
+import generate_api  # noqa: E402
 
 from aiodimse.standard import extended, reason, service_class, sop_class, status, transfer_syntax  # noqa: E402
 from aiodimse.standard.uid import SOPClass  # noqa: E402
@@ -216,7 +218,12 @@ def default(node: ast.expr) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def api() -> str:
+    return generate_api.page(page)
+
+
 PAGES = {
+    "api.md": api,
     "sop-classes.md": sop_classes,
     "statuses.md": statuses,
     "transfer-syntaxes.md": transfer_syntaxes,

@@ -30,8 +30,11 @@ class Instance:
 
     def __init__(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> None:
         self.sop_class_uid = sop_class_uid
+        """SOP Class UID."""
         self.sop_instance_uid = sop_instance_uid
+        """SOP Instance UID."""
         self.transfer_syntax = transfer_syntax
+        """The UID of the transfer syntax in which it is encoded."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.sop_class_uid} {self.sop_instance_uid}>"

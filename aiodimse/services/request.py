@@ -23,6 +23,7 @@ class Peer:
     address: tuple[str, int] | None
     """The peer's IP address and port; None where the transport has none."""
     negotiated: Negotiated
+    """What both sides agreed on."""
     user_identity: UserIdentityRequest | None = None
     """What the peer said of itself, once authenticated."""
     tls_certificate: Mapping[str, Any] | None = None
@@ -54,7 +55,9 @@ class Request:
         self.message: messages.Request = incoming.operation.request
         """The command set."""
         self.association = peer
+        """Who asks, and what was negotiated."""
         self.context: AcceptedContext = incoming.operation.context
+        """The presentation context, with its transfer_syntax."""
         self.sop_class_uid: str = self.message.sop_class_uid
         """Affected or Requested SOP Class UID."""
 
@@ -127,6 +130,7 @@ class IdentifierRequest(Request):
     def __init__(self, incoming: Incoming, peer: Peer, identifier: Dataset) -> None:
         super().__init__(incoming, peer)
         self.identifier = identifier
+        """The Identifier, decoded."""
 
 
 class FindRequest(IdentifierRequest):
@@ -153,6 +157,7 @@ class NormalizedRequest(Request):
     def __init__(self, incoming: Incoming, peer: Peer, dataset: Dataset | None) -> None:
         super().__init__(incoming, peer)
         self.dataset = dataset
+        """The data set, decoded; None where none came."""
 
     @property
     def sop_instance_uid(self) -> str:

@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+import aiodimse
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -30,3 +32,9 @@ def test_every_page_is_written_and_in_the_navigation(generate):
     assert pages == set(generate.PAGES)
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert all(f"reference/{name}" in navigation for name in pages)
+
+
+def test_every_public_name_is_on_the_api_page(generate):
+    api = generate.generate_api
+    shown = {thing.__name__ for things in api.SECTIONS.values() for thing in things}
+    assert set(aiodimse.__all__) - shown == api.ELSEWHERE

@@ -50,8 +50,10 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def pages() -> list[Path]:
-    """Everything that is written for readers."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """Everything that is written for readers, but for what docs/generate.py writes."""
+    reference = ROOT / "docs" / "reference"
+    found = sorted(page for page in (ROOT / "docs").rglob("*.md") if reference not in page.parents)
+    return [ROOT / "README.md", *found]
 
 
 def scripts() -> list[tuple[Block, str]]:
