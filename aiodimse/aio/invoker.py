@@ -25,6 +25,7 @@ class Invoker:
         self._waiting: deque[asyncio.Future[None]] = deque()  # for a place, in order
         self._reserved = 0  # places given and not used yet
         self._all_ended: asyncio.Future[None] | None = None
+        self._releasing = False
 
     def __len__(self) -> int:
         return len(self._open)
@@ -49,8 +50,8 @@ class Invoker:
             if not (data is None or isinstance(data, (bytes, memoryview))):
                 data = pieces = await Begun.of(data)
             async with connection.pen:
-                if not connection.engine.can_send:
-                    raise AssociationClosed("the association is being released")
+                if self._releasing or not connection.engine.can_send:
+                    raise _being_released()
                 operation = connection.engine.invoke(context_id, request)
                 self._reserved -= 1
                 exchange = self._open[operation.message_id] = Exchange(connection, operation, timeout)
@@ -78,6 +79,8 @@ class Invoker:
         """Reserve a place, in turn."""
         if self._connection.error is not None:
             raise self._connection.error
+        if self._releasing:
+            raise _being_released()
         if not self._waiting and self._has_place():
             self._reserved += 1
             return
@@ -173,9 +176,16 @@ class Invoker:
         exchange.drain_timer = connection.clock.call_at(connection.clock.now() + seconds, too_late)
 
     async def settled(self) -> None:
-        """Leave what is open, and wait for the final responses."""
+        """Before a release: take no new operation, leave what is open, and wait for the final responses.
+
+        Another task that awaits an operation, or a place for one, gets AssociationClosed.
+        """
+        self._releasing = True
+        self._fail_waiting(_being_released())
         for exchange in list(self._open.values()):
-            exchange.leave()
+            if not exchange.is_left:
+                exchange.leave()
+                exchange.fail(_being_released())
         while self._open and self._connection.error is None:
             if self._all_ended is None:
                 self._all_ended = asyncio.get_running_loop().create_future()
@@ -192,10 +202,19 @@ class Invoker:
         """No response will come any more: everybody who waits is told."""
         for exchange in list(self._open.values()):
             exchange.fail(error)
+            if exchange.drain_timer is not None:
+                exchange.drain_timer.cancel()
         self._open.clear()
+        self._fail_waiting(error)
+        self._note_end()
+
+    def _fail_waiting(self, error: BaseException) -> None:
         while self._waiting:
             place = self._waiting.popleft()
             if not place.done():
                 place.set_exception(error)
                 place.exception()  # looked at: nobody has to await it
-        self._note_end()
+
+
+def _being_released() -> AssociationClosed:
+    return AssociationClosed("the association is being released")

@@ -98,6 +98,9 @@ class _Timer:
         self._clock, self._when, self._callback = clock, when, callback
         self.done = False
 
+    def __repr__(self) -> str:
+        return f"<timer at {self._when}: {self._callback!r}>"
+
     def run(self) -> None:
         if not self.done:
             self.done = True
