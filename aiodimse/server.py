@@ -194,9 +194,7 @@ class Server:
         network: Network | None = None,
     ) -> Listening:
         """A listening socket, to be entered: `async with server.listen("127.0.0.1", 0) as listening`."""
-        return Listening(
-            self, host, port, ssl=ssl, sock=sock, reuse_port=reuse_port, network=network or self.network
-        )
+        return Listening(self, host, port, ssl=ssl, sock=sock, reuse_port=reuse_port, network=network or self.network)
 
 
 _DECORATORS = {
@@ -255,7 +253,12 @@ class _Guest(Guest):
         except TimeoutError:
             _log.warning("the hooks took longer than %s s: rejecting", seconds)
             reply = replace(NO_REASON_GIVEN, result=2)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # the task itself: the loop is closing
             _log.error("a hook raised %s: rejecting", describe(error))
             reply = NO_REASON_GIVEN
         if connection.error is None:
