@@ -62,7 +62,7 @@ class Figure:
 
 
 def interleaved(contenders: Mapping[str, Contender], pairs: int) -> dict[str, list[Trial]]:
-    """Each contender once to warm up, then in turn, `pairs` times. One with a problem is not run again: its row fails."""
+    """Each contender once to warm up, then in turn, `pairs` times. One with a problem is not run again."""
     trials: dict[str, list[Trial]] = {name: [] for name in contenders}
     broken: dict[str, Trial] = {}
     for number in range(pairs + 1):
