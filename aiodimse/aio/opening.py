@@ -90,4 +90,7 @@ async def _connect_tls(
     except AssociationTimeout as error:
         raise AssociationTimeout("connect", f"no association with {host}:{port}: {error}") from error
     except TLSError as error:
-        raise TLSError(f"no association with {host}:{port}: {error}") from error.__cause__
+        why = str(error)
+        if isinstance(error.__cause__, ConnectionError):  # no alert said it
+            why += "; it may refuse our certificate, or miss one, or not speak our TLS versions and cipher suites"
+        raise TLSError(f"no association with {host}:{port}: {why}") from error.__cause__

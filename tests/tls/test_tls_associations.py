@@ -210,6 +210,7 @@ async def test_no_client_certificate(certificates, caplog, good, version: ssl.TL
     error, line = await refused(certificates, caplog, good, client)
     assert isinstance(error, aiodimse.TLSError)
     assert "127.0.0.1:" in str(error)
+    assert "certificate" in str(error)
     assert "the peer shows no certificate" in line
 
 
@@ -225,7 +226,7 @@ async def test_a_client_certificate_that_is_not_accepted(
     client.maximum_version = version
     error, line = await refused(certificates, caplog, good, client)
     assert isinstance(error, aiodimse.TLSError)
-    assert "certificate" in str(error) or "closed" in str(error)
+    assert "certificate" in str(error)
     assert f"the peer's certificate is not accepted: {words}" in line
 
 
@@ -257,6 +258,7 @@ async def test_old_tls_is_refused(certificates, caplog, good, weak_context: ssl.
         weak_context.minimum_version = weak_context.maximum_version = ssl.TLSVersion.TLSv1_1
     error, line = await refused(certificates, caplog, good, weak_context)
     assert isinstance(error, aiodimse.TLSError)
+    assert "TLS versions" in str(error)
     assert "no common TLS version: we speak 1.2 and up" in line
 
 
@@ -280,6 +282,7 @@ async def test_weak_suites_are_refused(certificates, caplog, good, weak_context:
     weak_context.set_ciphers(f"{suite}:@SECLEVEL=0")
     error, line = await refused(certificates, caplog, good, weak_context)
     assert isinstance(error, aiodimse.TLSError)
+    assert "cipher suites" in str(error)
     assert "no common cipher suite" in line
 
 
