@@ -1,0 +1,322 @@
+"""The operations window as provider: that many handlers at once, four requests that wait, the next refused; and
+sub-operations pipelined within the peer's window (design: section 5, window; PS3.7 D.3.3.3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from blunt import wire
+from blunt.peer import Closed, Message
+from contract.stage import (
+    CT,
+    CT_UID,
+    ECHO,
+    FIND,
+    GET,
+    HOST,
+    IDENTIFIER,
+    MOVE,
+    SERVICES,
+    Destination,
+    Do,
+    Played,
+    Script,
+    Stage,
+    check_retrieve,
+    images,
+    make_server,
+    match,
+    open_destination,
+    open_stage,
+    register,
+)
+
+import aiodimse
+from aiodimse import sop_class
+
+WAITING = aiodimse.Limits().waiting_requests
+
+
+class Gate:
+    """A C-FIND handler, each call of which is let go one by one."""
+
+    def __init__(self) -> None:
+        self.begun: asyncio.Queue[int] = asyncio.Queue()
+        self.running: dict[int, asyncio.Event] = {}
+        self.most = 0
+
+    async def __call__(self, request: Any) -> AsyncIterator[Any]:
+        go = self.running[request.message_id] = asyncio.Event()
+        self.most = max(self.most, len(self.running))
+        self.begun.put_nowait(request.message_id)
+        try:
+            await go.wait()
+            yield match(request.message_id)
+        finally:
+            del self.running[request.message_id]
+
+    async def begins(self) -> int:
+        async with asyncio.timeout(5):
+            return await self.begun.get()
+
+
+async def find(stage: Stage, message_id: int) -> None:
+    await stage.peer.request(FIND, wire.find_rq(message_id=message_id), IDENTIFIER)
+
+
+@pytest.mark.parametrize(
+    ("window", "places"), [(None, 1), ((1, 1), 1), ((2, 1), 2), ((5, 1), 5), ((0, 1), 16), ((99, 1), 16)]
+)
+async def test_that_many_at_once(window: tuple[int, int] | None, places: int) -> None:
+    gate, server = Gate(), make_server()
+    register(server, "C-FIND", gate)
+    total = places + WAITING
+    async with open_stage(server, window=window) as stage:
+        for message_id in range(1, total + 1):
+            await find(stage, message_id)
+        begun = [await gate.begins() for _ in range(places)]
+        assert begun == list(range(1, places + 1))
+        await find(stage, 100)  # one too many
+        refused = await stage.peer.read_message()
+        assert (refused.responded_to, refused.status) == (100, 0xA700)
+        assert gate.begun.empty()
+        for message_id in range(1, total + 1):
+            gate.running[message_id].set()
+            pending, final = await stage.peer.read_message(), await stage.peer.read_message()
+            assert [(m.responded_to, m.status) for m in (pending, final)] == [(message_id, 0xFF00), (message_id, 0)]
+            if message_id + places <= total:
+                assert await gate.begins() == message_id + places, "in their order"
+        assert gate.most == places
+        await stage.nothing_more()
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+async def test_unlimited_is_bounded_by_limits(limit: int) -> None:
+    gate = Gate()
+    server = make_server(operations_window=0, limits=aiodimse.Limits(operations=limit, waiting_requests=1))
+    register(server, "C-FIND", gate)
+    async with open_stage(server, window=(0, 0)) as stage:
+        assert stage.peer.association is not None
+        assert stage.peer.association.window == (0, 0)
+        for message_id in range(1, limit + 3):
+            await find(stage, message_id)
+        refused = await stage.peer.read_message()
+        assert (refused.responded_to, refused.status) == (limit + 2, 0xA700)
+        assert [await gate.begins() for _ in range(limit)] == list(range(1, limit + 1))
+        assert gate.begun.empty()
+
+
+N_GET_RQ = {
+    wire.REQUESTED_SOP_CLASS: str(sop_class.UnifiedProcedureStepPush),
+    wire.REQUESTED_INSTANCE: "1.2",
+    wire.COMMAND_FIELD: 0x0110,
+}
+REFUSED: dict[str, tuple[int, dict[Any, Any], bytes | None, int]] = {
+    "C-FIND": (FIND, wire.find_rq(message_id=100), IDENTIFIER, 0xA700),
+    "C-GET": (GET, wire.get_rq(message_id=100), IDENTIFIER, 0xA702),
+    "C-MOVE": (MOVE, wire.move_rq("DEST", message_id=100), IDENTIFIER, 0xA702),
+    "C-STORE": (CT, wire.store_rq(CT_UID, "1.2.3", 100), IDENTIFIER + bytes(300_000), 0xA700),
+    "N-GET": (11, {**N_GET_RQ, wire.MESSAGE_ID: 100}, None, 0x0213),
+    "C-ECHO": (ECHO, wire.echo_rq(100), None, 0x0213),
+}
+
+
+@pytest.mark.parametrize("service", REFUSED)
+async def test_one_too_many(service: str) -> None:
+    """Refused at once, its data set read and dropped; the four that wait are served all the same."""
+    context_id, elements, data, status = REFUSED[service]
+    gate, server = Gate(), make_server()
+    register(server, "C-FIND", gate)
+    register(server, "C-GET", Script(0))
+    register(server, "C-MOVE", Script(("127.0.0.1", 1), 0))
+
+    @server.on_c_store(CT_UID)
+    async def store(request: Any) -> int:
+        return 0x0000
+
+    @server.on_n_get(sop_class.UnifiedProcedureStepPush)
+    async def get(request: Any) -> int:
+        return 0x0000
+
+    contexts = [
+        (ECHO, wire.VERIFICATION, [wire.EXPLICIT_LE]),
+        *[(key, rq[wire.SOP_CLASS], [wire.EXPLICIT_LE]) for key, rq in SERVICES.values()],
+        (CT, CT_UID, [wire.EXPLICIT_LE]),
+        (11, str(sop_class.UnifiedProcedureStepPush), [wire.EXPLICIT_LE]),
+    ]
+    async with open_stage(server, contexts, roles={}) as stage:  # type: ignore[arg-type]
+        for message_id in range(1, 2 + WAITING):
+            await find(stage, message_id)
+        await gate.begins()
+        await stage.peer.request(context_id, elements, data)
+        refused = await stage.peer.read_message()
+        assert (refused.responded_to, refused.status, refused.data) == (100, status, None)
+        for message_id in range(1, 2 + WAITING):
+            gate.running[message_id].set()
+            assert [(await stage.peer.read_message()).responded_to for _ in range(2)] == [message_id] * 2
+            if message_id <= WAITING:
+                await gate.begins()
+        await stage.peer.request(context_id, elements, data)
+        if service == "C-FIND":
+            gate.running[await gate.begins()].set()
+        answer = (await stage.peer.responses(100))[-1]
+        assert answer.status == 0x0000, "there is a place now"
+
+
+async def test_a_refused_request_leaves_its_message_id_free() -> None:
+    gate, server = Gate(), make_server()
+    register(server, "C-FIND", gate)
+    async with open_stage(server) as stage:
+        for message_id in range(1, 2 + WAITING):
+            await find(stage, message_id)
+        for _ in range(3):
+            await find(stage, 100)
+            assert (await stage.peer.read_message()).status == 0xA700
+
+
+async def test_responses_of_many_operations_are_not_interleaved() -> None:
+    """PDVs of two messages never mix: the blunt peer takes none of another message within one."""
+    big = match()
+    big.add_new((0x0010, 0x4000), "LT", "x" * 9000)
+    server = make_server()
+
+    async def answer(request: Any) -> AsyncIterator[Any]:
+        for _ in range(5):
+            yield big
+            await asyncio.sleep(0)
+
+    register(server, "C-FIND", answer)
+    async with open_stage(server, window=(0, 0), max_length=512) as stage:
+        for message_id in range(1, 17):
+            await find(stage, message_id)
+        found: dict[int | None, list[int | None]] = {}
+        for _ in range(16 * 6):
+            message = await stage.peer.read_message()
+            found.setdefault(message.responded_to, []).append(message.status)
+        assert found == {message_id: [0xFF00] * 5 + [0x0000] for message_id in range(1, 17)}
+
+
+# --- sub-operations ---------------------------------------------------------------------------------------------------
+
+
+async def take(stage: Stage, count: int) -> list[Message]:
+    """So many C-STORE requests, none of them answered."""
+    stores = [await stage.peer.read_message() for _ in range(count)]
+    assert all(store.field == wire.C_STORE for store in stores)
+    return stores
+
+
+@pytest.mark.parametrize(
+    ("window", "places"), [(None, 1), ((1, 1), 1), ((1, 2), 2), ((1, 3), 3), ((3, 1), 1), ((1, 0), 16)]
+)
+@pytest.mark.parametrize("order", ["in order", "backwards"])
+async def test_sub_operations_of_a_get_are_pipelined(window: tuple[int, int] | None, places: int, order: str) -> None:
+    number = 2 * places + 1
+    handler, server = Script(number, *images(number)), make_server()
+    register(server, "C-GET", handler)
+    async with open_stage(server, window=window) as stage:
+        await stage.ask("C-GET")
+        waiting = await take(stage, places)
+        assert len({store.message_id for store in waiting}) == places
+        assert handler.yielded <= 1 + places, "the handler is not run ahead of the window"
+        responses: list[Message] = []
+        stored = list(waiting)
+        while waiting:
+            store = waiting.pop(0 if order == "in order" else -1)
+            await stage.peer.respond(store, 0x0000)
+            if order == "backwards" and waiting:
+                continue  # the oldest is the last to be answered
+            expected = 1 if order == "in order" else places
+            while len(responses) < number and expected:
+                message = await stage.peer.read_message()
+                if message.field == wire.C_STORE:
+                    waiting.append(message)
+                    stored.append(message)
+                else:
+                    responses.append(message)
+                    expected -= 1
+                    if message.status != 0xFF00:
+                        break
+            while len(waiting) < min(places, number - len(responses)) and len(stored) < number:
+                message = await stage.peer.read_message()
+                assert message.field == wire.C_STORE
+                waiting.append(message)
+                stored.append(message)
+        check_retrieve(Played(responses, stored, handler, Destination()), "C-GET", number, 0x0000, (None, number, 0, 0))
+        assert [store.instance for store in stored] == [f"1.2.3.{n}" for n in range(1, number + 1)]
+        await stage.nothing_more()
+
+
+async def test_statuses_of_pipelined_sub_operations() -> None:
+    """Each is counted by its own message ID, whatever the order of the answers."""
+    handler, server = Script(3, *images(3)), make_server()
+    register(server, "C-GET", handler)
+    async with open_stage(server, window=(1, 3)) as stage:
+        await stage.ask("C-GET")
+        one, two, three = await take(stage, 3)
+        await stage.peer.respond(three, 0xA700)
+        await stage.peer.respond(one, 0x0000)
+        await stage.peer.respond(two, 0xB000)
+        responses = await stage.peer.responses(7)
+        played = Played(responses, [], handler, Destination())
+        check_retrieve(played, "C-GET", 3, 0xB000, (None, 1, 1, 1), ["1.2.3.3"])
+
+
+@pytest.mark.parametrize(("asked", "granted", "places"), [(1, None, 1), (3, None, 1), (3, (2, 1), 2), (3, (0, 0), 3)])
+async def test_sub_operations_of_a_move_are_pipelined(asked: int, granted: tuple[int, int] | None, places: int) -> None:
+    destination = Destination(proceed=asyncio.Event(), window=granted)
+    assert destination.proceed is not None
+    wide = Do(lambda script: aiodimse.Destination(HOST, script.port, operations_window=asked))
+    handler, server = Script(wide, 6, *images(6)), make_server()
+    register(server, "C-MOVE", handler)
+    async with open_destination(destination) as handler.port, open_stage(server) as stage:
+        await stage.ask("C-MOVE")
+        await destination.arrived.wait()
+        assert destination.asked[0].window == (None if asked == 1 else (asked, 1))
+        assert handler.yielded <= 2 + places
+        destination.proceed.set()
+        responses = await stage.peer.responses(7)
+        check_retrieve(Played(responses, [], handler, destination), "C-MOVE", 6, 0x0000, (None, 6, 0, 0))
+
+
+async def test_a_destination_that_goes_with_several_under_way() -> None:
+    destination = Destination([0x0000, Closed], window=(3, 1))
+    wide = Do(lambda script: aiodimse.Destination(HOST, script.port, operations_window=3))
+    handler, server = Script(wide, 5, *images(5)), make_server()
+    register(server, "C-MOVE", handler)
+    async with open_destination(destination) as handler.port, open_stage(server) as stage:
+        await stage.ask("C-MOVE")
+        responses = await stage.peer.responses(7)
+        final = responses[-1]
+        assert (final.status, final.counters) == (0xB000, (None, 1, 4, 0))
+        await stage.nothing_more()
+
+
+async def test_two_gets_share_the_window() -> None:
+    """Both end, with their own counters; one waits for the places of the other."""
+    server = make_server()
+
+    async def get(request: Any) -> AsyncIterator[Any]:
+        yield 3
+        for dataset in images(3):
+            yield dataset
+
+    register(server, "C-GET", get)
+    async with open_stage(server, window=(2, 1)) as stage:
+        for message_id in (1, 2):
+            await stage.peer.request(GET, wire.get_rq(message_id=message_id), IDENTIFIER)
+        open_stores, finals = 0, {}
+        while len(finals) < 2:
+            message = await stage.peer.read_message()
+            if message.field == wire.C_STORE:
+                open_stores += 1
+                assert open_stores == 1
+                await stage.peer.respond(message, 0x0000)
+                open_stores -= 1
+            elif message.status != 0xFF00:
+                finals[message.responded_to] = message.counters
+        assert finals == {1: (None, 3, 0, 0), 2: (None, 3, 0, 0)}
+        await stage.nothing_more()
