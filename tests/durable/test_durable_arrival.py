@@ -75,7 +75,8 @@ async def test_a_handler_that_does_not_read_slows_nobody_down() -> None:
 
     @server.on_c_store
     async def store(request: Any) -> int:
-        await asyncio.sleep(0.002)  # so that all of a small data set is there
+        while not request._incoming.inbox.is_complete:  # noqa: ASYNC110 - all of it shall be there, unread
+            await asyncio.sleep(0)
         return 0xA900
 
     async with server.listen(HOST, 0) as listening, connect(listening.port) as user:

@@ -48,7 +48,7 @@ def good(certificates) -> ssl.SSLContext:
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0)
 
 
 # --- let in -----------------------------------------------------------------------------------------------------------
