@@ -203,7 +203,7 @@ HANDLERS: dict[str, tuple[Any, list[int]]] = {
     "a coroutine that returns a status": (_returns_a_status, [0xA700]),
     "a coroutine that returns a match": (_returns_a_match, [0xFF00, 0x0000]),
     "an iterator": (_Plain, [0xFF00, 0xFF00, 0x0000]),
-    "a generator that is not async": (_generator, [0xC002]),
+    "a generator that is not async": (lambda request: _generator(request), [0xC002]),  # bare, it is not registered
 }
 
 
