@@ -95,7 +95,7 @@ class Connection:
             clock,
             limits=limits,
             timeouts=timeouts,
-            on_pause=lambda: self.engine.pause(clock.now()),
+            on_pause=self._paused,
             on_resume=self._resumed,
             too_slow=self._consumer_too_slow,
         )
@@ -236,6 +236,10 @@ class Connection:
     def is_paused(self) -> bool:
         """Reading is paused: the peer cannot be blamed for its silence."""
         return not self.wire.is_reading
+
+    def _paused(self) -> None:
+        self.engine.pause(self.clock.now())
+        self.performer.let_go()
 
     def _resumed(self) -> None:
         now = self._last_heard = self.clock.now()

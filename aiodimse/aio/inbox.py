@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable
 
@@ -18,6 +19,8 @@ class Inbox:
         self._unread = unread
         self._pieces: deque[bytes | memoryview] = deque()
         self._waiters: list[asyncio.Future[None]] = []
+        self._held = 0  # bytes in the pieces
+        self._enough = 0  # who gathers is woken for no less, but for the end
         self._discarding = False
         self._error: BaseException | None = None
         self._lost = False
@@ -35,10 +38,12 @@ class Inbox:
             self._lost = self._lost or len(piece) > 0
         elif len(piece):
             self._pieces.append(piece)
+            self._held += len(piece)
             self._unread(len(piece))
         if is_last:
             self.is_complete = True
-        self._wake()
+        if is_last or self._held >= self._enough:
+            self._wake()
 
     def fail(self, error: BaseException) -> None:
         """The rest will not come, and what is here but unread is dropped."""
@@ -51,6 +56,11 @@ class Inbox:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def let_go(self) -> None:
+        """Reading is paused: who gathers must take what there is, or no more will come."""
+        self._enough = 0
+        self._wake()
 
     async def _arrival(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -65,31 +75,60 @@ class Inbox:
 
         Raises RuntimeError where the request was answered, and its data set dropped, before it was read to its end.
         """
-        self.touched = True
-        while not self._pieces:
-            if self._error is not None:
-                raise self._error
-            if self._lost:
-                raise RuntimeError("the data set is gone: its request was answered before it was read to its end")
-            if self.is_complete:
-                self.consumed = True
-                return None
-            await self._arrival()
+        await self._wait_for(1)
+        if not self._pieces:
+            self.consumed = True
+            return None
         piece = self._pieces.popleft()
+        self._held -= len(piece)
         self._unread(-len(piece))
         return piece
+
+    async def gather(self, size: int) -> list[bytes | memoryview]:
+        """All pieces that are here once they are `size` bytes or the last has come; none at the end. As get else.
+
+        One turn of the event loop for a small data set, whatever the number of its pieces.
+        """
+        await self._wait_for(size)
+        pieces = list(self._pieces)
+        if not pieces:
+            self.consumed = True
+        self._forget()
+        return pieces
+
+    def _forget(self) -> None:
+        held, self._held = self._held, 0
+        self._pieces.clear()
+        self._unread(-held)
+
+    async def _wait_for(self, size: int) -> None:
+        self.touched = True
+        self._enough = size
+        try:
+            while not self.is_complete and (self._held < self._enough or not self._pieces):
+                self._check()
+                await self._arrival()
+        finally:
+            self._enough = 0
+        if not self._pieces:
+            self._check()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._lost:
+            raise RuntimeError("the data set is gone: its request was answered before it was read to its end")
 
     def drop(self) -> None:
         """Forget what is here and what will come; the peer's message is still read to its end."""
         self._discarding = True
         if self._pieces:
-            size = sum(map(len, self._pieces))
-            self._pieces.clear()
             self._lost = True
-            self._unread(-size)
+            self._forget()
 
     async def wait_complete(self) -> None:
         """Wait for the last piece; raises what ended the association."""
+        self._enough = sys.maxsize
         while not self.is_complete:
             if self._error is not None:
                 raise self._error

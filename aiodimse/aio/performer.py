@@ -110,6 +110,12 @@ class Performer:
         elif incoming not in self._runnable:
             self._runnable.append(incoming)  # it waits for a place, and FE00 needs none
 
+    def let_go(self) -> None:
+        """Reading is paused: consumers take what there is."""
+        for incoming in self._open.values():
+            if incoming.inbox is not None:
+                incoming.inbox.let_go()
+
     def start(self, run: Callable[[Incoming], None]) -> None:
         """Start what may run. After all events of a chunk: a C-CANCEL beside its request finds it not started."""
         while self._runnable:

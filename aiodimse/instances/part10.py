@@ -267,10 +267,11 @@ class PartTenWriter:
         self._fd = -1
         self._durable = durable
         name = safe_file_name(sop_instance_uid)
-        self._directory = Path(directory)
-        self.path = self._directory / name
+        # Plain strings: pathlib would be a fifth of a small save.
+        self._directory = os.fspath(directory)
+        self._target = os.path.join(self._directory, name)  # noqa: PTH118
         # The dot and the suffix keep it out of what a folder scan takes for instances.
-        self._temporary = self._directory / f".{name}.{secrets.token_hex(8)}.part"
+        self._temporary = os.path.join(self._directory, f".{name}.{secrets.token_hex(8)}.part")  # noqa: PTH118
         self._start: bytes | None = file_meta(
             sop_class_uid, sop_instance_uid, transfer_syntax, source_ae_title=source_ae_title
         )
@@ -302,20 +303,25 @@ class PartTenWriter:
         try:
             if self._durable:
                 os.fsync(self._fd)
-                if not os.path.lexists(self.path):
+                if not os.path.lexists(self._target):
                     new = os.fstat(self._fd)
             fd, self._fd = self._fd, -1
             os.close(fd)  # may report an error of writing on network file systems
-            self._temporary.replace(self.path)
+            os.replace(self._temporary, self._target)  # noqa: PTH105
             renamed = True
             if self._durable:
                 _fsync_directory(self._directory)
         except BaseException:
             self.rollback()
             if renamed and new is not None:
-                _unlink_own(self.path, new)
+                _unlink_own(self._target, new)
             raise
         return self.path
+
+    @property
+    def path(self) -> Path:
+        """What the file is called once it is committed."""
+        return Path(self._target)
 
     def rollback(self) -> None:
         """Leave nothing behind. Harmless after commit() and when called twice."""
@@ -324,7 +330,7 @@ class PartTenWriter:
             with suppress(OSError):
                 os.close(fd)
         with suppress(OSError):
-            self._temporary.unlink()
+            os.unlink(self._temporary)  # noqa: PTH108
 
     def __enter__(self) -> Self:
         return self
@@ -374,7 +380,7 @@ def _write_all(fd: int, pieces: tuple[bytes | memoryview, ...]) -> None:
             left[first] = left[first][written:]
 
 
-def _fsync_directory(directory: Path) -> None:
+def _fsync_directory(directory: str) -> None:
     if os.name != "posix":
         return  # elsewhere a directory cannot be opened, and the rename is durable by other means or not at all
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -384,9 +390,9 @@ def _fsync_directory(directory: Path) -> None:
         os.close(fd)
 
 
-def _unlink_own(path: Path, written: os.stat_result) -> None:
+def _unlink_own(path: str, written: os.stat_result) -> None:
     """Remove what we renamed to path, but not what another association has put there since."""
     with suppress(OSError):
-        now = path.lstat()
+        now = os.lstat(path)
         if (now.st_dev, now.st_ino) == (written.st_dev, written.st_ino):
-            path.unlink()
+            os.unlink(path)  # noqa: PTH108

@@ -65,20 +65,30 @@ class Instance:
         same name is replaced. Raises OSError; a cancelled save leaves nothing behind.
         """
         writer: instances.PartTenWriter | None = None
-        batch: list[Buffer] = []
-        size = 0
+        held: list[Buffer] = []
         try:
-            async for piece in self.stream():
-                batch.append(piece)
-                size += len(piece)
-                if size >= ONE_HOP:
-                    writer = await off_loop(self._write, writer, Path(directory), durable, batch)
-                    batch, size = [], 0
-            return await off_loop(self._finish, writer, Path(directory), durable, batch)
+            async for batch in self._batches():
+                if held:  # the last batch is written in the same trip as the rest is done
+                    writer = await off_loop(self._write, writer, Path(directory), durable, held)
+                held = batch
+            return await off_loop(self._finish, writer, Path(directory), durable, held)
         except BaseException:
             if writer is not None:
                 await off_loop(writer.rollback)
             raise
+
+    async def _batches(self) -> AsyncIterator[list[Buffer]]:
+        """The data set in lists of pieces that are worth a trip to the file pool each."""
+        batch: list[Buffer] = []
+        size = 0
+        async for piece in self.stream():
+            batch.append(piece)
+            size += len(piece)
+            if size >= ONE_HOP:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
     def _write(
         self, writer: instances.PartTenWriter | None, directory: Path, durable: bool, batch: list[Buffer]
@@ -226,12 +236,20 @@ class ArrivingInstance(Instance):
         """It has been saved, decoded, streamed to its end, or discarded."""
         return self._inbox.consumed and not self._in_use
 
-    async def _stream(self) -> AsyncIterator[Buffer]:
-        inbox = self._inbox
-        if inbox.touched:
+    def _begin(self) -> Inbox:
+        if self._inbox.touched:
             raise RuntimeError("the data set of this instance has been read already")
+        return self._inbox
+
+    async def _stream(self) -> AsyncIterator[Buffer]:
+        inbox = self._begin()
         while (piece := await inbox.get()) is not None:
             yield piece
+
+    async def _batches(self) -> AsyncIterator[list[Buffer]]:
+        inbox = self._begin()
+        while batch := await inbox.gather(self._limits.max_pdu_length):
+            yield batch
 
     def stream(self) -> AsyncIterator[Buffer]:
         """The data set as it arrives; reading slowly slows the peer down. RuntimeError the second time."""
@@ -247,12 +265,12 @@ class ArrivingInstance(Instance):
         pieces: list[Buffer] = []
         size = 0
         self._in_use = True
-        async for piece in self.stream():
-            size += len(piece)
+        async for batch in self._batches():
+            size += sum(map(len, batch))
             if size > self._limits.dataset_in_memory:
                 self.decode_error = DatasetDecodeError(f"the data set is over {self._limits.dataset_in_memory} bytes")
                 raise self.decode_error
-            pieces.append(piece)
+            pieces += batch
         data = b"".join(pieces)
         try:
             if size > ONE_HOP:

@@ -46,9 +46,8 @@ class Disk:
         self.fail_at: int | str | None = None
         self.error = 0
         self._directories: set[int] = set()
-        wrapped = {name: self._wrap(name) for name in ("open", "write", "writev", "fsync", "fstat", "close")}
+        wrapped = {name: self._wrap(name) for name in ("open", "write", "writev", "fsync", "fstat", "close", "replace")}
         monkeypatch.setattr(part10, "os", SimpleNamespace(**{**vars(os), **wrapped}))
-        monkeypatch.setattr(os, "replace", self._wrap("replace"))  # pathlib calls it
 
     def _wrap(self, name: str) -> Callable[..., Any]:
         real = getattr(os, name)

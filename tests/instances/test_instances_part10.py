@@ -312,7 +312,7 @@ def test_the_order_is_write_fsync_rename_fsync_of_the_directory(tmp_path, monkey
 
         monkeypatch.setattr(owner, name, call)
 
-    for owner, name in ((os, "writev"), (os, "fsync"), (Path, "replace")):
+    for owner, name in ((os, "writev"), (os, "fsync"), (os, "replace")):
         spy(owner, name)
     save(tmp_path, CT, UID, ExplicitVRLittleEndian, [DATA])
     assert calls == ["writev", "fsync", "replace", "fsync directory"]
@@ -353,7 +353,7 @@ STEPS = {
     "fsync of the file": (os, "fsync", 1),
     "fstat": (os, "fstat", 1),
     "close": (os, "close", 1),
-    "rename": (Path, "replace", 1),
+    "rename": (os, "replace", 1),
     "open of the directory": (os, "open", 2),
     "fsync of the directory": (os, "fsync", 2),
 }
