@@ -39,7 +39,8 @@ class ScriptedPeer(asyncio.Protocol):
     >>> rq = await peer.accept()
     """
 
-    def __init__(self) -> None:
+    def __init__(self, arrivals: asyncio.Queue[ScriptedPeer] | None = None) -> None:
+        self._arrivals = arrivals
         self.transport: asyncio.Transport | None = None
         self.received: list[PDU] = []
         """Every PDU that has come and was read."""
@@ -68,12 +69,9 @@ class ScriptedPeer(asyncio.Protocol):
         """Listen; each connection gives a peer."""
         peers: asyncio.Queue[ScriptedPeer] = asyncio.Queue()
 
-        def arrived() -> ScriptedPeer:
-            peer = cls()
-            peers.put_nowait(peer)
-            return peer
-
-        await network.listen(arrived, None, port, ssl=None, sock=None, reuse_port=False, handshake_timeout=None)
+        await network.listen(
+            lambda: cls(peers), None, port, ssl=None, sock=None, reuse_port=False, handshake_timeout=None
+        )
         return peers
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
@@ -82,6 +80,8 @@ class ScriptedPeer(asyncio.Protocol):
         """Connected."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        if self._arrivals is not None:
+            self._arrivals.put_nowait(self)
         self._wake()
 
     def data_received(self, data: bytes) -> None:

@@ -1,0 +1,466 @@
+"""Every deadline of Timeouts fires when it should and not before, in its role; no trickle renews it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields
+
+import pytest
+
+import aiodimse
+from aiodimse import sop_class, testing
+from aiodimse.config import Limits, Timeouts
+from aiodimse.dimse import command
+from aiodimse.dimse.messages import CCancelRQ, CEchoRQ, CFindRQ, CFindRSP, CStoreRQ
+from aiodimse.errors import AssociationAborted, AssociationClosed, AssociationTimeout
+from aiodimse.instances import encode_dataset
+from aiodimse.pdu import Abort, AssociateAC, AssociateRJ, ReleaseRP, ReleaseRQ, encode, pdata_header
+
+FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
+CT = sop_class.CTImageStorage
+EXPLICIT = "1.2.840.10008.1.2.1"
+DEFAULT = Timeouts()
+ECHO_COMMAND = command.encode(CEchoRQ(message_id=1, affected_sop_class_uid=sop_class.Verification))
+ECHO = pdata_header(1, True, True, len(ECHO_COMMAND)) + ECHO_COMMAND
+
+
+def test_there_is_a_case_for_every_deadline():
+    here = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    elsewhere = {"tls_handshake"}  # tests of tls.py, on sockets
+    missing = {f.name for f in fields(Timeouts)} - elsewhere
+    assert not {name for name in missing if not any(case.startswith(f"{name}__") for case in here)}
+
+
+async def trickle(world, peer, data: bytes, seconds: float) -> None:
+    """A byte a second."""
+    for at in range(int(seconds)):
+        peer.send(data[at : at + 1])
+        await world.clock.elapse(1)
+
+
+# --- making an association --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", ["connect", "negotiation"])
+async def test_connect__as_user(world, phase):
+    if phase == "connect":
+        world.network.silent_ports.add(104)
+    else:
+        peers = await testing.ScriptedPeer.answer(world.network, 104)
+    opening = asyncio.create_task(world.open(104))
+    await world.clock.elapse(29.9)
+    assert not opening.done()
+    await world.clock.elapse(0.2)
+    with pytest.raises(AssociationTimeout) as caught:
+        await opening
+    assert caught.value.phase == phase
+    if phase == "negotiation":
+        peer = peers.get_nowait()
+        await peer.closed()
+        peer.abort_transport()
+
+
+async def test_connect__is_not_renewed_by_a_trickle_of_the_answer(world):
+    peers = await testing.ScriptedPeer.answer(world.network, 104)
+    opening = asyncio.create_task(world.open(104, timeouts=Timeouts(pdu=None)))
+    peer = await peers.get()
+    await trickle(world, peer, b"\2\0\0\0\1\0" + bytes(100), 31)
+    with pytest.raises(AssociationTimeout):
+        await opening
+    peer.abort_transport()
+
+
+async def test_artim__before_the_request(world):
+    async with world.server().listen("memory", 104):
+        peer = await world.call()
+        await world.clock.elapse(29.9)
+        assert not peer.eof
+        await world.clock.elapse(0.2)
+        assert peer.eof or peer.lost
+        assert peer.raw == b""  # AA-2 sends nothing
+        peer.abort_transport()
+
+
+async def test_artim__is_not_renewed_by_a_trickle(world):
+    async with world.server().listen("memory", 104):
+        peer = await world.call()
+        await trickle(world, peer, b"\1\0\0\0\1\0" + bytes(100), 30)
+        await testing.settle()
+        assert peer.eof or peer.lost
+        peer.abort_transport()
+
+
+async def test_authenticate__hook_that_hangs(world):
+    server = world.server(timeouts=Timeouts(authenticate=7), accept_called=True)
+    cancelled = []
+
+    @server.on_associate
+    async def hang(request):
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            cancelled.append(True)
+
+    async with server.listen("memory", 104):
+        peer = await world.call()
+        peer.send(testing.EnginePair([sop_class.Verification]).rq)
+        await world.clock.elapse(6.9)
+        assert not peer.has_pdu
+        await world.clock.elapse(0.2)
+        assert (await peer.expect(AssociateRJ)).result == 2
+        assert cancelled
+        peer.abort_transport()
+
+
+# --- talking ----------------------------------------------------------------------------------------------------------
+
+
+async def test_pdu__as_provider(world):
+    async with world.called(world.server()) as peer:
+        await trickle(world, peer, ECHO, 29)
+        assert not peer.has_pdu
+        await world.clock.elapse(1)
+        assert await peer.expect(Abort) == Abort(2, 0)
+        assert peer.eof
+
+
+async def test_pdu__as_user(world):
+    association, peer = await world.calling()
+    echo = asyncio.create_task(association.c_echo())
+    await peer.read_message()
+    await trickle(world, peer, ECHO, 30)
+    with pytest.raises(AssociationAborted):
+        await echo
+    assert await peer.expect(Abort) == Abort(2, 0)
+    peer.abort_transport()
+
+
+async def test_idle__as_provider(world):
+    async with world.called(world.server()) as peer:
+        await world.clock.elapse(59.9)
+        peer.send(ECHO)
+        await peer.read_message()
+        await world.clock.elapse(59.9)
+        assert not peer.has_pdu
+        await world.clock.elapse(0.2)
+        assert await peer.expect(Abort) == Abort(0, 0)
+
+
+async def test_idle__does_not_count_while_a_handler_runs(world):
+    server = world.server()
+    go = asyncio.Event()
+
+    @server.on_c_echo
+    async def slow(request):
+        await go.wait()
+
+    async with world.called(server) as peer:
+        peer.send(ECHO)
+        await world.clock.elapse(600)
+        assert not peer.has_pdu
+        go.set()
+        _, response, _ = await peer.read_message()
+        assert response.status == 0
+
+
+async def test_response__to_a_find(world):
+    association, peer = await world.calling()
+    finding = asyncio.create_task(association.c_find(world.query(), FIND).collect())
+    _, request, _ = await peer.read_message()
+    for _ in range(3):  # a Pending response renews it
+        await world.clock.elapse(59)
+        peer.send_message(3, request.response(0xFF00), encode_dataset(world.query(), EXPLICIT))
+    await world.clock.elapse(59.9)
+    assert not finding.done()
+    await world.clock.elapse(0.2)
+    with pytest.raises(AssociationTimeout) as caught:
+        await finding
+    assert caught.value.phase == "response"
+    _, cancel, _ = await peer.read_message()
+    assert isinstance(cancel, CCancelRQ)
+    peer.send_message(3, request.response(0xFE00))
+    association.abort()
+    await peer.closed()
+    peer.abort_transport()
+
+
+async def test_response__is_not_renewed_by_a_trickle(world):
+    association, peer = await world.calling(timeouts=Timeouts(pdu=None))
+    echo = asyncio.create_task(association.c_echo())
+    await peer.read_message()
+    await trickle(world, peer, ECHO, 60)
+    await testing.settle()
+    with pytest.raises(AssociationTimeout):
+        await echo
+    association.abort()
+    peer.abort_transport()
+
+
+async def test_response__holds_while_one_waits_for_a_place(world):
+    association, peer = await world.calling()
+    first, second = (asyncio.create_task(association.c_echo()) for _ in range(2))
+    await world.clock.elapse(60)
+    for task in (first, second):
+        with pytest.raises(AssociationTimeout):
+            await task
+    association.abort()
+    peer.abort_transport()
+
+
+@pytest.mark.parametrize("seconds", [None, 100.0])
+async def test_move_response__is_none_unless_asked_for(world, seconds):
+    association, peer = await world.calling(timeouts=Timeouts(move_response=seconds))
+    moving = asyncio.create_task(association.c_move(world.query(), MOVE, destination="X")._run())
+    await peer.read_message()
+    await world.clock.elapse(99.9)
+    assert not moving.done()
+    await world.clock.elapse(10_000)
+    assert moving.done() == (seconds is not None)
+    association.abort()
+    with pytest.raises(AssociationTimeout if seconds else AssociationAborted):
+        await moving
+    peer.abort_transport()
+
+
+async def test_cancel_drain__then_the_association_is_aborted(world):
+    association, peer = await world.calling()
+    async with association.c_find(world.query(), FIND):
+        await peer.read_message()
+    await peer.read_message()  # C-CANCEL-RQ
+    await world.clock.elapse(5)
+    peer.send_message(3, CFindRSP(message_id_being_responded_to=1, status=0xFF00, affected_sop_class_uid=FIND), b"")
+    await world.clock.elapse(4.9)
+    assert association.is_open
+    await world.clock.elapse(0.2)
+    assert not association.is_open
+    assert await peer.expect(Abort) == Abort(0, 0)
+    peer.abort_transport()
+
+
+async def test_handler_close__then_fe00_without_the_handler(world):
+    server = world.server()
+    let_go = asyncio.Event()
+
+    @server.on_c_find
+    async def stubborn(request):
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            await let_go.wait()
+        yield world.query()
+
+    async with world.called(server) as peer:
+        find = CFindRQ(message_id=9, affected_sop_class_uid=FIND, priority=0)
+        peer.send_message(3, find, encode_dataset(world.query(), EXPLICIT))
+        await testing.settle()
+        peer.send_message(3, CCancelRQ(message_id_being_responded_to=9))
+        await world.clock.elapse(4.9)
+        assert not peer.has_pdu
+        await world.clock.elapse(0.2)
+        _, response, _ = await peer.read_message()
+        assert response.status == 0xFE00
+        let_go.set()
+        await testing.settle()
+        assert not peer.has_pdu  # what it still yields is dropped
+
+
+# --- not reading, not being read --------------------------------------------------------------------------------------
+
+
+async def test_write_stall__as_user(world):
+    world.network.in_flight = 1000
+    association, peer = await world.calling()
+    peer.stop_reading()
+    echoes = [asyncio.create_task(association.c_store(big_instance()))]
+    await world.clock.elapse(29.9)
+    assert association.is_open
+    await world.clock.elapse(0.2)
+    with pytest.raises(AssociationTimeout) as caught:
+        await echoes[0]
+    assert caught.value.phase == "write"
+    await testing.settle()
+    assert world.network.open == [peer.transport]  # dropped: an A-ABORT would wait behind the bytes
+    peer.abort_transport()
+
+
+async def test_write_stall__as_provider(world):
+    world.network.in_flight = 1000
+    server = world.server()
+
+    @server.on_c_find
+    async def endless(request):
+        while True:
+            yield world.query()
+
+    async with world.called(server) as peer:
+        find = CFindRQ(message_id=9, affected_sop_class_uid=FIND, priority=0)
+        peer.send_message(3, find, encode_dataset(world.query(), EXPLICIT))
+        peer.stop_reading()
+        await world.clock.elapse(29.9)
+        assert len(world.network.open) == 2
+        await world.clock.elapse(0.2)
+        assert world.network.open == [peer.transport]
+
+
+async def test_write_stall__is_renewed_by_any_progress(world):
+    world.network.in_flight, world.network.split = 1000, lambda there: 1
+    association, peer = await world.calling()
+    storing = asyncio.create_task(association.c_store(big_instance()))
+    for _ in range(5):
+        peer.stop_reading()
+        await world.clock.elapse(29)
+        peer.go_on_reading()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert not storing.done()
+    assert association.is_open
+    association.abort()
+    with pytest.raises(AssociationAborted):
+        await storing
+    peer.abort_transport()
+    await world.clock.elapse(60)
+
+
+async def test_consumer__that_does_not_read(world):
+    server = world.server(limits=Limits(max_pdu_length=16384))
+
+    @server.on_c_store
+    async def hang(request):
+        await asyncio.get_running_loop().create_future()
+
+    async with world.called(server) as peer:
+        store = CStoreRQ(message_id=1, affected_sop_class_uid=CT, affected_sop_instance_uid="1.2", priority=0)
+        peer.send_message(7, store, bytes(100_000))
+        await world.clock.elapse(299.9)
+        assert not peer.has_pdu
+        await world.clock.elapse(0.2)
+        assert await peer.expect(Abort) == Abort(0, 0)
+
+
+# --- ending -----------------------------------------------------------------------------------------------------------
+
+
+async def test_release__that_is_not_answered(world):
+    association, peer = await world.calling()
+    releasing = asyncio.create_task(association.release())
+    await peer.expect(ReleaseRQ)
+    await trickle(world, peer, ECHO, 9)
+    assert not releasing.done()
+    await world.clock.elapse(1)
+    with pytest.raises(AssociationTimeout) as caught:
+        await releasing
+    assert caught.value.phase == "release"
+    await peer.expect(Abort)
+    peer.abort_transport()
+
+
+@pytest.mark.parametrize("how", ["rejected", "released"])
+async def test_close__that_the_peer_does_not_do(world, how):
+    server = world.server(accept_called=how == "released")
+    async with server.listen("memory", 104):
+        peer = await world.call()
+        peer.send(testing.EnginePair([sop_class.Verification]).rq)
+        if how == "released":
+            await peer.expect(AssociateAC)
+            peer.send(ReleaseRQ())
+            await peer.expect(ReleaseRP)
+        else:
+            await peer.expect(AssociateRJ)
+        await peer.closed()
+        assert peer.eof
+        for _ in range(9):  # Sta13: what still comes is read and discarded
+            peer.send(bytes(50_000))
+            await world.clock.elapse(1)
+        assert not peer.lost
+        assert len(world.network.open) == 2
+        await world.clock.elapse(1.1)
+        assert world.network.open == [peer.transport]
+        peer.abort_transport()
+
+
+async def test_close_after_abort__fin_at_once_then_read_and_discard(world):
+    async with world.called(world.server()) as peer:
+        peer.send(b"\x99" * 10)
+        await testing.settle()
+        assert await peer.expect(Abort) == Abort(2, 1)
+        assert peer.eof
+        for _ in range(9):
+            peer.send(encode(ReleaseRQ()) + bytes(100_000))
+            await world.clock.elapse(0.1)
+        assert len(world.network.open) == 2
+        await world.clock.elapse(0.2)
+        assert world.network.open == [peer.transport]
+        assert not peer.has_pdu
+
+
+async def test_close_after_abort__as_user(world):
+    association, peer = await world.calling()
+    association.abort()
+    await peer.expect(Abort)
+    await world.clock.elapse(0.9)
+    assert len(world.network.open) == 2
+    await world.clock.elapse(0.2)
+    assert world.network.open == [peer.transport]
+    with pytest.raises(AssociationAborted):
+        await association.c_echo()
+    peer.abort_transport()
+
+
+async def test_server_drain__then_abort(world):
+    server = world.server()
+    closed = []
+
+    @server.on_c_echo
+    async def hang(request):
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            closed.append(True)
+
+    listening = server.listen("memory", 104)
+    await listening.__aenter__()
+    busy, idle, unassociated = [await world.call() for _ in range(3)]
+    for peer in (busy, idle):
+        await peer.associate(world.contexts)
+    busy.send(ECHO)
+    await testing.settle()
+    leaving = asyncio.create_task(listening.__aexit__(None, None, None))
+    await testing.settle()
+    assert await idle.expect(Abort) == Abort(0, 0)
+    assert unassociated.eof or unassociated.lost
+    assert not busy.has_pdu
+    with pytest.raises(ConnectionRefusedError):
+        await world.call()
+    await world.clock.elapse(29.9)
+    assert not leaving.done()
+    assert not busy.has_pdu
+    await world.clock.elapse(2)
+    await leaving
+    assert closed
+    assert await busy.expect(Abort) == Abort(0, 0)
+    for peer in (busy, idle, unassociated):
+        peer.abort_transport()
+
+
+def big_instance() -> aiodimse.Instance:
+    class Big(aiodimse.Instance):
+        async def _stream(self):
+            for _ in range(100):
+                yield bytes(100_000)
+
+        def stream(self):
+            return self._stream()
+
+    return Big(CT, "1.2.3", EXPLICIT)
+
+
+async def test_a_release_of_the_peer_ends_what_we_await(world):
+    association, peer = await world.calling()
+    echo = asyncio.create_task(association.c_echo())
+    await peer.read_message()
+    peer.send(ReleaseRQ())
+    with pytest.raises(AssociationClosed):
+        await echo
+    await peer.expect(ReleaseRP)
+    peer.abort_transport()
