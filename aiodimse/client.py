@@ -18,12 +18,14 @@ from aiodimse.aio.files import off_loop
 from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import Incoming
+from aiodimse.aio.setup import Setup
 from aiodimse.aio.wire import Trace
 from aiodimse.association import Negotiated, PresentationContext, fill_with_storage, propose
 from aiodimse.association.negotiation import MAX_CONTEXTS
 from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse import messages
 from aiodimse.errors import LocalProtocolError, NoAcceptedContext
+from aiodimse.metrics import Metrics
 from aiodimse.pdu import AcceptedContext, AssociateRQ, CommonExtendedNegotiation, UserIdentityRequest
 from aiodimse.services import normalized, storage, verification
 from aiodimse.services.contexts import contexts_for_instances
@@ -285,17 +287,12 @@ class _Open:
         port: int,
         rq: AssociateRQ,
         *,
-        limits: Limits,
-        timeouts: Timeouts,
-        clock: Clock,
+        setup: Setup,
         ssl: ssl_module.SSLContext | None,
         serving: Serving | None,
-        trace: Trace | None,
-        network: Network,
     ) -> None:
         self.host, self.port, self.rq = host, port, rq
-        self.limits, self.timeouts, self.clock, self.ssl, self.serving = limits, timeouts, clock, ssl, serving
-        self.trace, self.network = trace, network
+        self.setup, self.ssl, self.serving = setup, ssl, serving
 
     async def open(self) -> Association:
         """Connect; raises NoAcceptedContext where no context was accepted."""
@@ -305,12 +302,8 @@ class _Open:
             self.port,
             self.rq,
             association,
-            limits=self.limits,
-            timeouts=self.timeouts,
-            clock=self.clock,
+            setup=self.setup,
             ssl=self.ssl,
-            trace=self.trace,
-            network=self.network,
         )
         negotiated = connection.engine.negotiated
         assert negotiated is not None
@@ -343,8 +336,10 @@ def connect(
     common_extended: Sequence[CommonExtendedNegotiation] = (),
     operations_window: int | tuple[int, int] = 1,
     handlers: Serving | None = None,
-    clock: Clock | None = None,
+    metrics: Metrics | None = None,
     trace: Trace | None = None,
+    quick_ack: bool = True,
+    clock: Clock | None = None,
     network: Network = TCP,
 ) -> Connect:
     """Open an association: `async with aiodimse.connect(...) as association`, or await it.
@@ -352,7 +347,9 @@ def connect(
     contexts: SOP class UIDs or PresentationContext; with a C-GET SOP class among them, what is left of 128 contexts is
     filled with storage SOP classes (or those of `storage`) in the role SCP. operations_window: (invoked, performed), or
     one number for both; proposed only when it is not 1. handlers: a Server whose handlers answer what the peer asks on
-    this association. max_pdu_length: in bytes, what we take; it stands for the one of `limits`. trace: called with our
+    this association. max_pdu_length: in bytes, what we take; it stands for the one of `limits`. metrics: is told of the
+    association and of operations as they end. quick_ack: acknowledge at once what is read (Linux), which peers with
+    Nagle's algorithm on wait for. trace: called with our
     role when the connection opens; what it returns is called with ">" (from the requestor) or "<", and the bytes that
     were read or written, b"" at the end. clock, network: for tests (aiodimse.testing).
 
@@ -386,25 +383,17 @@ def connect(
             host,
             port,
             rq,
-            limits=limits,
-            timeouts=timeouts or Timeouts(),
-            clock=clock or Clock(),
+            setup=Setup(limits, timeouts or Timeouts(), clock or Clock(), network, trace, metrics, quick_ack),
             ssl=ssl,
             serving=handlers,
-            trace=trace,
-            network=network,
         )
     )
 
 
 def check_ae_title(title: str) -> None:
     """Raise LocalProtocolError where this is no AE title (PS3.5 6.2: 1 to 16 characters, no control, no backslash)."""
-    if (
-        not len(title.strip(" ")) > 0
-        or len(title) > 16
-        or "\\" in title
-        or not (title.isascii() and title.isprintable())
-    ):
+    printable = title.isascii() and title.isprintable() and "\\" not in title
+    if not (printable and title.strip(" ") and len(title) <= 16):
         raise LocalProtocolError(f"not an AE title (1 to 16 printable characters, no backslash): {title!r}")
 
 

@@ -15,6 +15,7 @@ from aiodimse.aio.acceptor import Doorkeeper, Guest
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.network import TCP, Listener, Network
 from aiodimse.aio.performer import Incoming
+from aiodimse.aio.setup import Setup
 from aiodimse.aio.wire import Trace
 from aiodimse.association import (
     NO_REASON_GIVEN,
@@ -26,6 +27,7 @@ from aiodimse.association import (
 )
 from aiodimse.config import Limits, Timeouts
 from aiodimse.errors import AssociationRejected, LocalProtocolError
+from aiodimse.metrics import Metrics
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ, UserIdentityRequest, UserIdentityResponse
 from aiodimse.services.drive import describe
 from aiodimse.services.handlers import Decorator, Handlers
@@ -67,7 +69,7 @@ class Server:
     ae_title: who we are; another called AE title is rejected 1/1/7 unless accept_called allows it: True, a title,
     several, or a function. accept_calling restricts callers (1/1/3). operations_window: how many operations at once a
     peer may have open, where it asks for more than one. any_storage: SOP classes that are not known are stored by the
-    C-STORE handler that is registered for all. trace: sees the bytes of every association, as in connect().
+    C-STORE handler that is registered for all. metrics, quick_ack, trace: as in connect(), for every association.
     clock, network: for tests (aiodimse.testing).
     """
 
@@ -81,13 +83,16 @@ class Server:
         timeouts: Timeouts | None = None,
         operations_window: int | tuple[int, int] = 16,
         any_storage: bool = False,
-        clock: Clock | None = None,
+        metrics: Metrics | None = None,
         trace: Trace | None = None,
+        quick_ack: bool = True,
+        clock: Clock | None = None,
         network: Network = TCP,
     ) -> None:
-        self.ae_title, self.network = ae_title, network
-        self.limits, self.timeouts, self.clock = limits or Limits(), timeouts or Timeouts(), clock or Clock()
-        self.trace = trace
+        self.ae_title = ae_title
+        self.setup = Setup(
+            limits or Limits(), timeouts or Timeouts(), clock or Clock(), network, trace, metrics, quick_ack
+        )
         self._accept_called, self._accept_calling = accept_called, accept_calling
         window = operations_window
         self._window = (window, window) if isinstance(window, int) else window
@@ -147,7 +152,7 @@ class Server:
             ae_title=self.ae_title,
             accept_called=self._accept_called,
             accept_calling=self._accept_calling,
-            limits=self.limits,
+            limits=self.setup.limits,
             operations_window=self._window,
             user_identity_response=identity,
         )
@@ -194,7 +199,9 @@ class Server:
         network: Network | None = None,
     ) -> Listening:
         """A listening socket, to be entered: `async with server.listen("127.0.0.1", 0) as listening`."""
-        return Listening(self, host, port, ssl=ssl, sock=sock, reuse_port=reuse_port, network=network or self.network)
+        return Listening(
+            self, host, port, ssl=ssl, sock=sock, reuse_port=reuse_port, network=network or self.setup.network
+        )
 
 
 _DECORATORS = {
@@ -245,7 +252,7 @@ class _Guest(Guest):
         transport = connection.wire.transport
         certificate = transport.get_extra_info("peercert") if transport is not None else None
         request = AssociationRequest(rq, self._address, certificate)
-        clock, seconds = server.clock, server.timeouts.authenticate
+        clock, seconds = server.setup.clock, server.setup.timeouts.authenticate
         reply: AssociateAC | AssociateRJ
         try:
             async with clock.deadline(clock.after(seconds), TimeoutError):
@@ -318,12 +325,7 @@ class Listening:
     async def __aenter__(self) -> Listening:
         server = self._server
         self._doorkeeper = Doorkeeper(
-            lambda doorkeeper: _Guest(server, doorkeeper),
-            limits=server.limits,
-            timeouts=server.timeouts,
-            clock=server.clock,
-            trace=server.trace,
-            network=self._network,
+            lambda doorkeeper: _Guest(server, doorkeeper), replace(server.setup, network=self._network)
         )
         self._listener = await self._doorkeeper.listen(
             self._host, self._port, ssl=self._ssl, sock=self._sock, reuse_port=self._reuse_port

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from functools import partial
 
 from aiodimse.aio import secure
-from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection, Observer
-from aiodimse.aio.network import TCP, Listener, Network, ProtocolFactory
+from aiodimse.aio.network import Listener, ProtocolFactory
+from aiodimse.aio.setup import Setup
 from aiodimse.aio.tasks import Tasks
-from aiodimse.aio.wire import Trace, Wire
-from aiodimse.config import Limits, Timeouts
+from aiodimse.aio.wire import Wire
 from aiodimse.errors import AssociationTimeout, TLSError
 from aiodimse.pdu import AssociateRJ
 
@@ -38,16 +37,11 @@ class Doorkeeper:
     def __init__(
         self,
         make_guest: Callable[[Doorkeeper], Guest],
-        *,
-        limits: Limits,
-        timeouts: Timeouts,
-        clock: Clock,
-        trace: Trace | None = None,
-        network: Network = TCP,
+        setup: Setup,
     ) -> None:
-        self.limits, self.timeouts, self.clock, self.network = limits, timeouts, clock, network
+        self._setup = setup
+        self.limits, self.timeouts, self.clock, self.network = setup.limits, setup.timeouts, setup.clock, setup.network
         self.closing = False
-        self._trace = trace
         self._make_guest = make_guest
         self._pending: dict[Connection | secure.Door, Callable[[], None]] = {}
         """What has not associated yet, the oldest first, and how to close it."""
@@ -70,14 +64,11 @@ class Doorkeeper:
     def new_wire(self) -> Wire:
         """The protocol for one accepted socket."""
         guest = self._make_guest(self)
-        connection = guest.connection = Connection(
-            "acceptor", guest, limits=self.limits, timeouts=self.timeouts, clock=self.clock, network=self.network
-        )
+        connection = guest.connection = Connection("acceptor", guest, self._setup)
         return connection.wire
 
     def enter(self, connection: Connection) -> None:
         """A connection is open; one whose TLS handshake failed never comes here."""
-        connection.wire.tap(self._trace, "acceptor")
         self._all.add(connection)
         self._wait_for_request(connection, connection.wire.drop)
 

@@ -10,12 +10,12 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from aiodimse.aio.clock import Clock, TimerHandle
+from aiodimse.aio.clock import TimerHandle
 from aiodimse.aio.flow import Flow
 from aiodimse.aio.invoker import Invoker
-from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.pen import Pen
 from aiodimse.aio.performer import Incoming, Performer
+from aiodimse.aio.setup import Setup
 from aiodimse.aio.tasks import Tasks
 from aiodimse.aio.wire import Wire
 from aiodimse.association import (
@@ -32,7 +32,6 @@ from aiodimse.association import (
     Role,
     TransportClosedIndication,
 )
-from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse.router import (
     CancelReceived,
     DatasetReceived,
@@ -44,6 +43,7 @@ from aiodimse.dimse.router import (
 )
 from aiodimse.engine import Engine
 from aiodimse.errors import AssociationAborted, AssociationClosed, AssociationRejected, AssociationTimeout
+from aiodimse.metrics import Metrics
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ
 
 _log = logging.getLogger("aiodimse.association")
@@ -78,16 +78,14 @@ class Connection:
         self,
         role: Role,
         observer: Observer,
-        *,
-        limits: Limits,
-        timeouts: Timeouts,
-        clock: Clock,
-        network: Network = TCP,
-        quick_ack: bool = True,
+        setup: Setup,
     ) -> None:
-        self.limits, self.timeouts, self.clock, self.network = limits, timeouts, clock, network
+        self.setup = setup
+        limits, timeouts, clock = setup.limits, setup.timeouts, setup.clock
+        self.limits, self.timeouts, self.clock, self.metrics = limits, timeouts, clock, setup.metrics
         self.engine = Engine(role, limits=limits, timeouts=timeouts)
-        self.wire = Wire(self, clock, write_stall=timeouts.write_stall, quick_ack=quick_ack)
+        self.wire = Wire(self, clock, write_stall=timeouts.write_stall, quick_ack=setup.quick_ack)
+        self.wire.tap(setup.trace, role)
         self.pen = Pen(self.engine, self.wire, error=lambda: self.error)
         self.flow = Flow(
             self.wire,
@@ -111,6 +109,7 @@ class Connection:
         self._observer = observer
         self._released: asyncio.Future[None] | None = None
         self._pumping = False
+        self._began = clock.now()
         self._timer: TimerHandle | None = None
         self._timer_at = 0.0
         self._idle_timer: TimerHandle | None = None
@@ -207,6 +206,9 @@ class Connection:
         negotiated = self.engine.negotiated
         assert negotiated is not None
         self._observer.association_established(negotiated)
+        if self.metrics is not None:
+            role = self.engine.machine.role
+            self.metrics.association_opened(role, negotiated.calling_ae_title, negotiated.called_ae_title)
         if not self.established.done():
             self.established.set_result(negotiated)
         if self.engine.machine.role == "acceptor" and self.timeouts.idle is not None:
@@ -385,6 +387,8 @@ class Connection:
             self.established.set_exception(error)
             self.established.exception()  # looked at: nobody has to await it
         self._stop_operations(error)
+        if self.metrics is not None:
+            self._measure(self.metrics, error)
         self.pen.forget()
         self.flow.stop_timer()
         self.wire.resume_reading()  # to hear the peer's close
@@ -395,6 +399,30 @@ class Connection:
                 self._released.set_exception(error)
                 self._released.exception()
         self._observer.association_ended(error)
+
+    def _measure(self, metrics: Metrics, error: BaseException) -> None:
+        role = self.engine.machine.role
+        if self.engine.negotiated is None:
+            metrics.association_failed(role, how(error))
+        else:
+            metrics.association_ended(role, how(error), self.clock.now() - self._began)
+
+
+def how(error: BaseException) -> str:
+    """How an association ended, in one word."""
+    match error:
+        case AssociationRejected():
+            return "rejected"
+        case AssociationClosed():
+            return "released"
+        case AssociationTimeout():
+            return "timeout"
+        case AssociationAborted(source=None):
+            return "lost"
+        case AssociationAborted():
+            return "aborted_by_peer" if error.by_peer else "aborted_by_us"
+        case _:
+            return type(error).__name__
 
 
 _EVENTS: dict[type[Any], Callable[[Connection, Any], None]] = {

@@ -23,6 +23,7 @@ class Exchange:
         self.operation = operation
         self.owner = asyncio.current_task()
         """The task that asked; it must not wait for the place that this operation holds."""
+        self.began = connection.clock.now()
         self._connection = connection
         self._timeout = timeout
         self._deadline = connection.clock.after(timeout)

@@ -124,11 +124,19 @@ class Invoker:
         exchange = self._open.get(message_id)
         if exchange is not None:
             exchange.put(event.response, event.data)
+            if event.is_final:
+                self._measure(exchange, event.response.status)
         if event.is_final:
             self._open.pop(message_id, None)
             self._serve_waiting()
             self._note_end()
             self._connection.operation_ended()
+
+    def _measure(self, exchange: Exchange, status: int | None) -> None:
+        connection = self._connection
+        if connection.metrics is not None:
+            seconds = connection.clock.now() - exchange.began
+            connection.metrics.operation_ended(exchange.operation.request.service, "user", status, seconds)
 
     def renew(self) -> None:
         """We did not listen for a while: the peer has its time anew."""
@@ -202,6 +210,7 @@ class Invoker:
         """No response will come any more: everybody who waits is told."""
         for exchange in list(self._open.values()):
             exchange.fail(error)
+            self._measure(exchange, None)
             if exchange.drain_timer is not None:
                 exchange.drain_timer.cancel()
         self._open.clear()

@@ -8,9 +8,9 @@ import ssl as ssl_module
 from aiodimse.aio import secure
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection, Observer
-from aiodimse.aio.network import TCP, Network
-from aiodimse.aio.wire import Trace, Wire
-from aiodimse.config import Limits, Timeouts
+from aiodimse.aio.network import Network
+from aiodimse.aio.setup import Setup
+from aiodimse.aio.wire import Wire
 from aiodimse.errors import AssociationAborted, AssociationTimeout, TLSError
 from aiodimse.pdu import AssociateRQ
 
@@ -21,12 +21,8 @@ async def open_association(
     rq: AssociateRQ,
     observer: Observer,
     *,
-    limits: Limits,
-    timeouts: Timeouts,
-    clock: Clock,
+    setup: Setup,
     ssl: ssl_module.SSLContext | None = None,
-    trace: Trace | None = None,
-    network: Network = TCP,
 ) -> Connection:
     """Connect, propose, and wait for the peer's answer.
 
@@ -34,8 +30,8 @@ async def open_association(
     either side refuses the other's TLS, and OSError where the address does not resolve or the connection is refused. A
     cancelled or failed call leaves no socket.
     """
-    connection = Connection("requestor", observer, limits=limits, timeouts=timeouts, clock=clock, network=network)
-    connection.wire.tap(trace, "requestor")
+    clock, timeouts, network = setup.clock, setup.timeouts, setup.network
+    connection = Connection("requestor", observer, setup)
     connection.engine.associate(rq, clock.now())
     phase = "connect"
 

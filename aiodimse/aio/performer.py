@@ -29,7 +29,7 @@ _log = logging.getLogger("aiodimse.association")
 class Incoming:
     """A request of the peer."""
 
-    __slots__ = ("connection", "data", "inbox", "on_cancel", "on_end", "operation", "started")
+    __slots__ = ("began", "connection", "data", "inbox", "on_cancel", "on_end", "operation", "started")
 
     def __init__(self, connection: Connection, operation: Performed, data: bytes | None, inbox: Inbox | None) -> None:
         self.connection = connection
@@ -38,6 +38,7 @@ class Incoming:
         """The joined data set; None where there is none, or where it arrives in the inbox."""
         self.inbox = inbox
         self.started = False
+        self.began = connection.clock.now() if connection.metrics is not None else 0.0
         self.on_cancel: Callable[[], None] | None = None
         """Called on the peer's C-CANCEL."""
         self.on_end: Callable[[BaseException], None] | None = None
@@ -149,7 +150,10 @@ class Performer:
         is_final = connection.engine.respond(operation, response, data)
         connection.flush()
         if is_final:
-            del self._open[operation.message_id]
+            incoming = self._open.pop(operation.message_id)
+            if connection.metrics is not None:
+                seconds = connection.clock.now() - incoming.began
+                connection.metrics.operation_ended(operation.request.service, "provider", response.status, seconds)
             connection.operation_ended()
             if self._open:  # one that waited for this place
                 asyncio.get_running_loop().call_soon(connection.pump)
@@ -163,5 +167,8 @@ class Performer:
                 incoming.inbox.fail(error)
             if incoming.on_end is not None:
                 incoming.on_end(error)
+            if (metrics := self._connection.metrics) is not None:
+                seconds = self._connection.clock.now() - incoming.began
+                metrics.operation_ended(incoming.operation.request.service, "provider", None, seconds)
         self._open.clear()
         self._runnable.clear()

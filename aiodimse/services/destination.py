@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection
-from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import Incoming
+from aiodimse.aio.setup import Setup
 from aiodimse.association import Negotiated, PresentationContext, propose
-from aiodimse.config import Limits, Timeouts
+from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError, NoAcceptedContext, ProtocolError
 from aiodimse.pdu import AcceptedContext, AssociateRQ
 from aiodimse.services.contexts import LITTLE_ENDIAN_PAIR, contexts_for_instances, store_context
@@ -77,15 +76,12 @@ class StoreAssociations:
         *,
         ae_title: str,
         called_ae_title: str,
-        limits: Limits,
-        timeouts: Timeouts,
-        clock: Clock,
-        network: Network = TCP,
+        setup: Setup,
     ) -> None:
+        """setup: the server's; the destination may have deadlines of its own."""
         self._destination = destination
         self._ae_title, self._called = ae_title, destination.ae_title or called_ae_title
-        self._limits, self._timeouts, self._clock = limits, destination.timeouts or timeouts, clock
-        self._network = network
+        self._setup = replace(setup, timeouts=destination.timeouts or setup.timeouts)
         self._connection: Connection | None = None
         self._kinds: list[tuple[str, str]] = []  # SOP classes and transfer syntaxes so far, the newest first
 
@@ -121,7 +117,7 @@ class StoreAssociations:
             _contexts(self._kinds),
             ae_title=self._ae_title,
             called_ae_title=self._called,
-            limits=self._limits,
+            limits=self._setup.limits,
             operations_window=(window, 1),
         )
         where = f"{self._destination.host}:{self._destination.port}"
@@ -131,11 +127,8 @@ class StoreAssociations:
                 self._destination.port,
                 rq,
                 _Silent(),
-                limits=self._limits,
-                timeouts=self._timeouts,
-                clock=self._clock,
+                setup=self._setup,
                 ssl=self._destination.ssl,
-                network=self._network,
             )
         except (AssociationError, ProtocolError, OSError, ValueError) as error:  # ValueError: a name that is none
             raise DestinationLost(f"no association with {self._called} at {where}: {error}") from error

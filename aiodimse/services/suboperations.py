@@ -396,10 +396,7 @@ class _Retrieve:
             destination,
             ae_title=self._ae_title,
             called_ae_title=self._request.move_destination,
-            limits=connection.limits,
-            timeouts=connection.timeouts,
-            clock=connection.clock,
-            network=connection.network,
+            setup=connection.setup,
         )
         return self._stores
 

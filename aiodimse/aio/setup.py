@@ -1,0 +1,27 @@
+"""What every association of one connect() or Server has in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from aiodimse.aio.clock import Clock
+from aiodimse.aio.network import TCP, Network
+from aiodimse.aio.wire import Trace
+from aiodimse.config import Limits, Timeouts
+from aiodimse.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Bounds and surroundings of associations."""
+
+    limits: Limits = field(default_factory=Limits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    clock: Clock = field(default_factory=Clock)
+    network: Network = TCP
+    trace: Trace | None = None
+    """Sees the bytes."""
+    metrics: Metrics | None = None
+    """Is told of associations and operations as they end."""
+    quick_ack: bool = True
+    """Acknowledge what is read at once (TCP_QUICKACK, Linux): peers with Nagle's algorithm on wait for it."""

@@ -1,0 +1,109 @@
+"""What a Metrics hook is told, over associations joined in memory; and as OpenTelemetry instruments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from pydicom.dataset import Dataset
+
+import aiodimse
+from aiodimse import sop_class, testing
+from aiodimse.telemetry import OpenTelemetryMetrics
+
+FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+
+
+class Told:
+    """Notes every call, without the seconds."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def association_opened(self, role: str, calling_ae_title: str, called_ae_title: str) -> None:
+        self.calls.append(("opened", role, calling_ae_title, called_ae_title))
+
+    def association_ended(self, role: str, how: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.calls.append(("ended", role, how))
+
+    def association_failed(self, role: str, how: str) -> None:
+        self.calls.append(("failed", role, how))
+
+    def operation_ended(self, service: str, side: str, status: int | None, seconds: float) -> None:
+        assert seconds >= 0
+        self.calls.append((service, side, status))
+
+
+def _server(metrics: Any) -> aiodimse.Server:
+    server = aiodimse.Server(ae_title="ARCHIVE", metrics=metrics)
+
+    @server.on_c_find(FIND)
+    async def find(request):
+        yield Dataset()
+        yield 0xA700, None
+
+    return server
+
+
+async def _talk(provider: Any, user: Any) -> None:
+    async with testing.joined(_server(provider), contexts=[sop_class.Verification, FIND], metrics=user) as association:
+        await association.c_echo()
+        await association.c_find(Dataset(), FIND)
+
+
+async def test_both_sides_are_told() -> None:
+    provider, user = Told(), Told()
+    await _talk(provider, user)
+    assert provider.calls == [
+        ("opened", "acceptor", "AIODIMSE", "ARCHIVE"),
+        ("C-ECHO", "provider", 0x0000),
+        ("C-FIND", "provider", 0xA700),
+        ("ended", "acceptor", "released"),
+    ]
+    assert user.calls == [
+        ("opened", "requestor", "AIODIMSE", "ARCHIVE"),
+        ("C-ECHO", "user", 0x0000),
+        ("C-FIND", "user", 0xA700),
+        ("ended", "requestor", "released"),
+    ]
+
+
+async def test_a_rejection_is_no_association() -> None:
+    told = Told()
+    with pytest.raises(aiodimse.AssociationRejected):
+        async with testing.joined(_server(None), contexts=[FIND], called_ae_title="NOBODY", metrics=told):
+            pass
+    assert told.calls == [("failed", "requestor", "rejected")]
+
+
+async def test_an_operation_without_an_answer() -> None:
+    provider, user = Told(), Told()
+    async with (
+        testing.joined(_server(provider), contexts=[FIND], metrics=user) as association,
+        association.c_find(Dataset(), FIND) as matches,
+    ):
+        await anext(matches)
+        association.abort()
+    assert {("C-FIND", "user", None), ("C-FIND", "user", 0xA700)} & set(user.calls)
+    assert ("ended", "requestor", "aborted_by_us") in user.calls
+    assert ("ended", "acceptor", "aborted_by_peer") in provider.calls
+
+
+async def test_opentelemetry() -> None:
+    reader = InMemoryMetricReader()
+    meter = MeterProvider(metric_readers=[reader]).get_meter("test")
+    await _talk(OpenTelemetryMetrics(meter), None)
+    data = reader.get_metrics_data()
+    assert data is not None
+    found = {
+        metric.name: [(dict(point.attributes), getattr(point, "count", None)) for point in metric.data.data_points]
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+    }
+    assert found["dicom.operation.duration"] == [
+        ({"service": "C-ECHO", "side": "provider", "status": "0x0000"}, 1),
+        ({"service": "C-FIND", "side": "provider", "status": "0xA700"}, 1),
+    ]
+    assert found["dicom.association.duration"] == [({"role": "acceptor", "how": "released"}, 1)]
