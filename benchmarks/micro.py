@@ -5,6 +5,7 @@ Best of five, one core. Where a fast path has a slow twin or a peer, the twin st
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sys
 import timeit
@@ -17,6 +18,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from aiodimse import instances, pdu
+from aiodimse.aio.files import off_loop
 from aiodimse.association import answer, propose
 from aiodimse.association.answering import Offer
 from aiodimse.config import Limits, Timeouts
@@ -195,9 +197,29 @@ def data_sets() -> Iterator[Case]:
     yield "walk a CT", lambda: walk(pixels, EXPLICIT), 1_000
 
 
+def hops() -> Iterator[Case]:
+    """aio/: a thousand trips to the pool for files, and a thousand of asyncio's own; divide by 1,000."""
+
+    async def ours() -> None:
+        for _ in range(1_000):
+            await off_loop(_nothing)
+
+    async def asyncios() -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(1_000):
+            await loop.run_in_executor(None, _nothing)
+
+    yield "1,000 trips to our pool", lambda: asyncio.run(ours()), 1
+    yield "1,000 trips to asyncio's pool", lambda: asyncio.run(asyncios()), 1
+
+
+def _nothing() -> None:
+    pass
+
+
 def main() -> None:
     pattern = sys.argv[1] if len(sys.argv) > 1 else ""
-    for floor in (reading, commands, engines, data_sets):
+    for floor in (reading, commands, engines, data_sets, hops):
         print(floor.__doc__)
         for name, action, times in floor():
             if pattern in name:
