@@ -102,7 +102,10 @@ def _title(provider: Any) -> str:
 
 
 def _told(command: list[Any], provider: Any, count: int, success: str, nodelay: bool) -> Contender:
-    """A DCMTK user whose exit status tells of failures; the first run is verbose and its successes are counted."""
+    """A DCMTK user whose exit status or complaints tell of failures (echoscu exits 0 on a failure status).
+
+    The first run, which is not timed, is verbose, and its successes are counted.
+    """
     first = True
     env = NODELAY if nodelay else None
 
@@ -114,7 +117,9 @@ def _told(command: list[Any], provider: Any, count: int, success: str, nodelay: 
             if not trial.problem and (successes := output.count(success)) != count:
                 return Trial(successes, trial.seconds, f"{successes} of {count} answered with success")
         else:
-            trial, _ = run(command, done=count, env=env)
+            trial, output = run(command, done=count, env=env, output=True)
+            if not trial.problem and (said := [line for line in output.splitlines() if line[:2] in ("E:", "F:")]):
+                return Trial(0, trial.seconds, f"{Path(command[0]).name} said {said[0]}")
         provider.check()
         return trial
 
