@@ -102,9 +102,9 @@ def _title(provider: Any) -> str:
 
 
 def _told(command: list[Any], provider: Any, count: int, success: str, nodelay: bool) -> Contender:
-    """A DCMTK user whose exit status or complaints tell of failures (echoscu exits 0 on a failure status).
+    """A DCMTK user whose exit status or complaints tell of failures .
 
-    The first run, which is not timed, is verbose, and its successes are counted.
+    The first run, which is not timed, is verbose and its successes are counted: echoscu is silent on a failure status.
     """
     first = True
     env = NODELAY if nodelay else None
