@@ -56,9 +56,11 @@ class Invoker:
                 self._reserved -= 1
                 exchange = self._open[operation.message_id] = Exchange(connection, operation, timeout)
                 await connection.pen.write(context_id, request, data, connection.abort)
-        except BaseException:
+        except BaseException as error:
             if exchange is None:
                 self._give_back()
+            elif isinstance(error, LocalProtocolError) and connection.error is None:
+                self._take_back(exchange)  # it cannot be encoded: nothing was written
             else:
                 exchange.leave()
             raise
@@ -104,6 +106,13 @@ class Invoker:
             elif not place.cancelled() and place.exception() is None:
                 self._give_back()
             raise
+
+    def _take_back(self, exchange: Exchange) -> None:
+        exchange.is_left = True
+        self._connection.engine.router.take_back(exchange.operation)
+        del self._open[exchange.operation.message_id]
+        self._serve_waiting()
+        self._note_end()
 
     def _give_back(self) -> None:
         self._reserved -= 1

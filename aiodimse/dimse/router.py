@@ -209,6 +209,11 @@ class Router:
         operation = self.invoked[message_id] = Invoked(message_id, context_id, request)
         return operation
 
+    def take_back(self, operation: Invoked) -> None:
+        """The request was not sent: its message ID and its place are free."""
+        operation.is_open = False
+        del self.invoked[operation.message_id]
+
     def cancel(self, operation: Invoked) -> CCancelRQ | None:
         """The C-CANCEL-RQ to send; None where the operation has ended, cannot be cancelled, or was told already."""
         if not operation.is_open or operation.cancel_sent or not isinstance(operation.request, _MANY_RESPONSES):

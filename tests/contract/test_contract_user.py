@@ -881,3 +881,17 @@ async def test_instances_of_a_get_with_handlers(iterated: bool) -> None:
         await talk.peer.respond(request, 0x0000)
         await task
         assert (answer.status, len(items), len(seen)) == ((0x0000, 1, 0) if iterated else (0xB007, 0, 1))
+
+
+# --- requests that cannot be encoded ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("title", ["A TITLE THAT IS TOO LONG", "A\\B", "\u00c4"])
+async def test_a_request_that_cannot_be_encoded_leaves_nothing_open(title: str) -> None:
+    """Nothing is sent: the message ID and the place in the window are free again."""
+    async with open_talk((*CONTEXTS, CT_UID)) as talk:
+        with pytest.raises(aiodimse.ProtocolError):
+            await talk.association.c_move(image(1), wire.STUDY_ROOT_MOVE, destination=title)
+        with pytest.raises(aiodimse.ProtocolError):
+            await talk.association.c_store(image(1), move_originator_ae_title=title)
+        await talk.usable()
