@@ -102,7 +102,7 @@ def _title(provider: Any) -> str:
 
 
 def _told(command: list[Any], provider: Any, count: int, success: str, nodelay: bool) -> Contender:
-    """A DCMTK user whose exit status or complaints tell of failures .
+    """A DCMTK user whose exit status or complaints tell of failures.
 
     The first run, which is not timed, is verbose and its successes are counted: echoscu is silent on a failure status.
     """
