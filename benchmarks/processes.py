@@ -25,6 +25,7 @@ HOST = "127.0.0.1"
 NODELAY = {"TCP_NODELAY": "1"}
 """DCMTK's way of turning Nagle's algorithm off; without it in the environment, DCMTK as it comes."""
 READY = 30.0
+_NOT_OURS = ("TCP_NODELAY", "PYTHONDONTWRITEBYTECODE")
 
 
 def free_port() -> int:
@@ -43,8 +44,8 @@ def need(program: str) -> str:
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Ours, without a TCP_NODELAY of the caller's, and with this folder to import from."""
-    env = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
+    """Ours, with this folder to import from, and without what would change a side: DCMTK's Nagle, Python's bytecode."""
+    env = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), env.get("PYTHONPATH"))))
     return {**env, **(more or {})}
 
