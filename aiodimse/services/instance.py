@@ -123,12 +123,12 @@ class Instance:
     async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
         """The data set encoded in this transfer syntax: streamed where it is its own, else re-encoded in memory.
 
-        What cannot be opened or encoded is found out here, before a message has begun that could then only end in
-        A-ABORT. Raises DatasetEncodeError, also where this is no re-encoding between Implicit, Explicit and Deflated
-        Little Endian, and what reading raises.
+        What cannot be encoded is found out here, before a message has begun that could then only end in A-ABORT; what
+        cannot be opened, when the invoker reads the first piece. Raises DatasetEncodeError, also where this is no
+        re-encoding between Implicit, Explicit and Deflated Little Endian.
         """
         if transfer_syntax == self.transfer_syntax:
-            return await _begun(self.stream())
+            return self.stream()
         if not instances.can_transcode(self.transfer_syntax, transfer_syntax):
             raise DatasetEncodeError(f"{self.transfer_syntax} is not re-encoded as {transfer_syntax}")
         dataset = await self.dataset()
@@ -306,18 +306,6 @@ class ArrivingInstance(Instance):
         self._inbox.touched = self._inbox.consumed = True
         self._in_use = False
         self._inbox.drop()
-
-
-async def _begun(stream: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
-    """The same stream, its first piece read."""
-    first = await anext(stream, b"")
-
-    async def all_of_it() -> AsyncIterator[Buffer]:
-        yield first
-        async for piece in stream:
-            yield piece
-
-    return all_of_it()
 
 
 async def instance_of(source: InstanceSource) -> Instance:
