@@ -24,7 +24,7 @@ from aiodimse.dimse.fragments import Fragmenter, Joiner
 from aiodimse.dimse.messages import Message, Request, Response
 from aiodimse.dimse.router import Invoked, Performed, Router, RouterEvent
 from aiodimse.errors import LocalProtocolError, RemoteProtocolError
-from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ, DataHeader, DataPiece, PDUReader
+from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ, DataHeader, DataPiece, PDUReader, ReleaseRQ
 
 Buffer = bytes | memoryview
 EngineEvent = MachineEvent | RouterEvent
@@ -53,6 +53,8 @@ class Engine:
         self._pdu_deadline: float | None = None
         self._timed_pdu = 0  # which PDU that is the deadline of
         self._paused_at: float | None = None
+        self.is_halted = False
+        """receive_data has stopped before the end of what it was given."""
 
     # --- bytes up -----------------------------------------------------------------------------------------------------
 
@@ -62,9 +64,14 @@ class Engine:
         self._collect()
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take what the transport read. data must be immutable: pieces of it are handed on as views."""
+        """Take what the transport read. data must be immutable: pieces of it are handed on as views.
+
+        Stops behind an A-ASSOCIATE-RQ and an A-RELEASE-RQ (is_halted), so that who answers at once answers before what
+        came with them is looked at, as if it had come later: call again, with b"", until it no longer halts.
+        """
         reader, machine = self._reader, self.machine
         reader.feed(data)
+        self.is_halted = False
         while (item := reader.next()) is not None:
             kind = type(item)
             if kind is DataPiece:
@@ -76,6 +83,9 @@ class Engine:
             machine.receive(item, now)  # type: ignore[arg-type]
             if kind is not DataHeader or not machine.data_allowed_in:
                 self._collect()
+                if kind is ReleaseRQ or kind is AssociateRQ:
+                    self.is_halted = True
+                    break
         if reader.in_pdu:
             if self._timed_pdu != reader.begun and self._timeouts.pdu is not None:
                 self._timed_pdu, self._pdu_deadline = reader.begun, now + self._timeouts.pdu
@@ -124,6 +134,11 @@ class Engine:
             limits=self._limits,
             events=self._events,
         )
+
+    @property
+    def is_mid_receipt(self) -> bool:
+        """A message of the peer has begun and is not at its end, whether or not a PDU is."""
+        return self._joiner.in_message
 
     # --- association primitives ---------------------------------------------------------------------------------------
 

@@ -132,6 +132,9 @@ class Connection:
         self._last_heard = now = self.clock.now()
         self.engine.receive_data(data, now)
         self.pump()
+        while self.engine.is_halted:
+            self.engine.receive_data(b"", now)
+            self.pump()
 
     def wire_stalled(self) -> None:
         """The peer takes no bytes: an A-ABORT would wait behind them."""
@@ -218,7 +221,8 @@ class Connection:
         idle, now = self.timeouts.idle, self.clock.now()
         if self.error is not None or idle is None:
             return
-        if self.performer or self.invoker or self.is_paused:
+        # An operation that is open excuses silence, but not in the middle of a message that the peer sends.
+        if self.is_paused or ((self.performer or self.invoker) and not self.engine.is_mid_receipt):
             again = now + idle
         elif now < self._last_heard + idle:
             again = self._last_heard + idle

@@ -55,6 +55,11 @@ class Joiner:
         self._command = bytearray()
         self._data_set_due = False
 
+    @property
+    def in_message(self) -> bool:
+        """A message has begun and is not at its end."""
+        return self._context_id is not None
+
     def accept(self, piece: DataPiece) -> Arrived | None:
         """What the piece completes: a command set, or itself as part of a data set; None where more is to come.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from aiodimse.aio.clock import Clock, TimerHandle
 
-_ROUNDS = 10_000
+_ROUNDS = 200_000
 
 
 class ManualClock(Clock):

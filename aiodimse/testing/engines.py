@@ -77,6 +77,7 @@ class EnginePair:
         self.sent: dict[Role, list[bytes]] = {"requestor": [], "acceptor": []}
         """What each wrote, in the buffers in which it came."""
         self._engines: dict[Role, Engine] = {"requestor": self.requestor, "acceptor": self.acceptor}
+        self._finished: dict[Role, bool] = {"requestor": False, "acceptor": False}  # it closes the transport
         self._told: dict[Role, bool] = {"requestor": False, "acceptor": False}  # that the transport is closed
 
     def connect(self) -> None:
@@ -93,28 +94,40 @@ class EnginePair:
 
     def _carry(self, side: Role, other: Role) -> bool:
         engine = self._engines[side]
-        finished = False
+        moved = self._collect(side)
+        data = b"".join(engine.data_to_send())
+        if data:
+            moved = True
+            self.sent[side].append(data)
+            if not self._told[other]:
+                self._receive(other, data)
+        if self._finished[side] and not self._told[other]:
+            self._told[other] = True
+            self._engines[other].transport_closed(self.now)
+        return moved
+
+    def _receive(self, side: Role, data: bytes) -> None:
+        engine = self._engines[side]
+        for piece in self.cut(data):
+            engine.receive_data(piece, self.now)
+            while engine.is_halted:
+                self._collect(side)
+                engine.receive_data(b"", self.now)
+
+    def _collect(self, side: Role) -> bool:
+        engine = self._engines[side]
         moved = False
         while (event := engine.next_event()) is not None:
             moved = True
             self.events[side].append(event)
-            finished = finished or isinstance(event, (CloseTransport, DropTransport))
+            if isinstance(event, (CloseTransport, DropTransport)):
+                self._finished[side] = True
             if isinstance(event, RequestedIndication):
                 reply = answer(event.rq, self._offer, limits=self.limits, operations_window=self._window)
                 if isinstance(reply, AssociateRJ):
                     engine.reject(reply, self.now)
                 else:
                     engine.accept(reply, self.now)
-        data = b"".join(engine.data_to_send())
-        if data:
-            moved = True
-            self.sent[side].append(data)
-            if not self._told[other]:
-                for piece in self.cut(data):
-                    self._engines[other].receive_data(piece, self.now)
-        if finished and not self._told[other]:
-            self._told[other] = True
-            self._engines[other].transport_closed(self.now)
         return moved
 
     def elapse(self, seconds: float) -> None:

@@ -164,6 +164,32 @@ async def test_idle__does_not_count_while_a_handler_runs(world):
         assert response.status == 0
 
 
+async def test_idle__counts_in_the_middle_of_a_message(world):
+    """Found by the hostile suite: a C-STORE whose data set never came held its association for ever."""
+    server = world.server()
+    closed = []
+
+    @server.on_c_store
+    async def store(request):
+        try:
+            await request.dataset()
+        finally:
+            closed.append(True)
+        return 0x0000
+
+    async with world.called(server) as peer:
+        store_rq = CStoreRQ(message_id=1, affected_sop_class_uid=CT, affected_sop_instance_uid="1.2", priority=0)
+        store_rq.has_data_set = True
+        data = command.encode(store_rq)
+        peer.send(pdata_header(7, True, True, len(data)) + data)
+        await world.clock.elapse(59.9)
+        assert not peer.has_pdu
+        assert not closed
+        await world.clock.elapse(0.2)
+        assert await peer.expect(Abort) == Abort(0, 0)
+        assert closed
+
+
 async def test_response__to_a_find(world):
     association, peer = await world.calling()
     finding = asyncio.create_task(association.c_find(world.query(), FIND).collect())

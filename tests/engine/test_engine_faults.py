@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiodimse import sop_class
-from aiodimse.association import AbortIndication, CloseTransport
+from aiodimse.association import AbortIndication, CloseTransport, answer
 from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse import command
 from aiodimse.dimse.messages import CEchoRQ, CFindRQ, CStoreRQ
@@ -299,3 +299,19 @@ def test_a_release_that_is_not_answered():
     _, events = outcome(engine)
     assert [type(event).__name__ for event in events] == ["ReleaseTimedOut"]
     assert engine.next_deadline() is None
+
+
+def test_what_comes_with_a_request_for_an_answer_waits_for_it():
+    """Found by the hostile suite: the answer to an A-ASSOCIATE-RQ or A-RELEASE-RQ was given in a state past it."""
+    pair = EnginePair(CONTEXTS)
+    engine = pair.acceptor
+    engine.transport_connected(0.0)
+    engine.receive_data(encode(pair.rq) + pdv(1, command.encode(ECHO)) + encode(ReleaseRQ()) + encode(Abort(0, 0)), 0.0)
+    assert (engine.machine.state, engine.is_halted) == (3, True)
+    engine.next_event()
+    engine.accept(answer(pair.rq, pair._offer, limits=Limits()), 0.0)
+    engine.receive_data(b"", 0.0)
+    assert (engine.machine.state, engine.is_halted) == (8, True)
+    engine.respond_release(0.0)
+    engine.receive_data(b"", 0.0)
+    assert (engine.machine.state, engine.is_halted) == (1, False)

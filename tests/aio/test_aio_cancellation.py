@@ -1,0 +1,254 @@
+"""Cancelled at its k-th await, for every k, no operation leaves a task, a connection or half an association."""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from pydicom.data import get_testdata_file
+
+import aiodimse
+from aiodimse import sop_class
+
+FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+GET = sop_class.StudyRootQueryRetrieveInformationModelGet
+MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
+CT, MR = sop_class.CTImageStorage, sop_class.MRImageStorage
+COMMITMENT = sop_class.StorageCommitmentPushModel
+CONTEXTS = [sop_class.Verification, FIND, GET, MOVE, aiodimse.PresentationContext(MR), COMMITMENT]
+EXPLICIT = "1.2.840.10008.1.2.1"
+PATH = str(get_testdata_file("CT_small.dcm"))
+
+
+@types.coroutine
+def cancelled_at(k: int, coroutine: Any) -> Any:
+    """The coroutine in this task, which is cancelled while it is suspended for the k-th time."""
+    steps, send, value = coroutine.__await__(), "send", None
+    count = 0
+    while True:
+        try:
+            waits_for = getattr(steps, send)(value)
+        except StopIteration as end:
+            return end.value
+        count += 1
+        if count == k:
+            task = asyncio.current_task()
+            assert task is not None
+            asyncio.get_running_loop().call_soon(task.cancel)
+        try:
+            send, value = "send", (yield waits_for)
+        except BaseException as error:
+            send, value = "throw", error
+
+
+class Big(aiodimse.Instance):
+    """Larger than what is in flight, so that sending it has to wait for room."""
+
+    async def _stream(self) -> AsyncIterator[bytes]:
+        for _ in range(4):
+            await asyncio.sleep(0)
+            yield bytes(40_000)
+
+    def stream(self) -> AsyncIterator[bytes]:
+        return self._stream()
+
+
+@pytest.fixture
+def server(world) -> aiodimse.Server:
+    server = world.server(accept_called=True)
+
+    @server.on_c_find
+    async def find(request):
+        for _ in range(3):
+            await asyncio.sleep(0)
+            yield world.query()
+
+    @server.on_c_get
+    async def get(request):
+        yield 2
+        for _ in range(2):
+            await asyncio.sleep(0)
+            yield PATH
+
+    @server.on_c_move
+    async def move(request):
+        yield "memory", 104
+        yield 1
+        yield Big(MR, "1.2.3", EXPLICIT)
+
+    @server.on_c_store
+    async def store(request):
+        async for _ in request.stream():
+            await asyncio.sleep(0)
+        return 0x0000
+
+    @server.on_n_action(COMMITMENT)
+    async def action(request):
+        await asyncio.sleep(0)
+        return 0x0000
+
+    return server
+
+
+async def echo(world, association, tmp_path):
+    assert (await association.c_echo()).status == 0
+
+
+async def store(world, association, tmp_path):
+    assert (await association.c_store(Big(MR, "1.2.3", EXPLICIT))).status == 0
+
+
+async def store_file(world, association, tmp_path):
+    assert (await association.c_store(str(get_testdata_file("MR_small.dcm")))).status == 0
+
+
+async def find(world, association, tmp_path):
+    async with association.c_find(world.query(), FIND) as matches:
+        assert len([match async for match in matches]) == 3
+
+
+async def find_bare(world, association, tmp_path):
+    assert (await association.c_find(world.query(), FIND)).status == 0
+
+
+async def find_some(world, association, tmp_path):
+    assert len(await association.c_find(world.query(), FIND).collect(limit=2)) == 2
+
+
+async def find_and_cancel(world, association, tmp_path):
+    async with association.c_find(world.query(), FIND) as matches:
+        await anext(matches)
+        await matches.cancel()
+        assert all([match async for match in matches])
+
+
+async def get(world, association, tmp_path):
+    async with association.c_get(world.query(), GET) as retrieval:
+        async for instance in retrieval:
+            await instance.discard()
+    assert retrieval.status == 0
+
+
+async def get_and_save(world, association, tmp_path):
+    async with association.c_get(world.query(), GET) as retrieval:
+        async for instance in retrieval:
+            await instance.save(tmp_path, durable=False)
+    assert retrieval.status == 0
+
+
+async def move(world, association, tmp_path):
+    async with association.c_move(world.query(), MOVE, destination="X") as moving:
+        assert [progress async for progress in moving] == []
+    assert moving.status == 0
+
+
+async def act(world, association, tmp_path):
+    assert (await association.n_action(COMMITMENT, "1.2.840.10008.1.20.1.1", 1, world.query())).status == 0
+
+
+async def release(world, association, tmp_path):
+    await association.release()
+
+
+async def wait_for_a_place(world, association, tmp_path):
+    first, second = asyncio.create_task(association.c_echo()), asyncio.create_task(association.c_echo())
+    await asyncio.gather(first, second)
+
+
+Scenario = Callable[..., Awaitable[None]]
+SCENARIOS: list[Scenario] = [
+    echo,
+    store,
+    store_file,
+    find,
+    find_bare,
+    find_some,
+    find_and_cancel,
+    get,
+    get_and_save,
+    move,
+    act,
+    release,
+    wait_for_a_place,
+]
+
+
+async def ended(task: asyncio.Task[Any]) -> bool:
+    """Wait for the task, in real time for files; False where it was cancelled."""
+    done, _ = await asyncio.wait({task}, timeout=10)
+    assert done, "the task does not end"
+    if task.cancelled():
+        return False
+    task.result()
+    return True
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+async def test_a_whole_association(world, server, scenario, tmp_path):
+    """Cancelled anywhere from connect to the end of release."""
+    world.network.in_flight = 2000
+
+    async def whole() -> None:
+        async with world.connect(contexts=CONTEXTS, storage=[CT]) as association:
+            await scenario(world, association, tmp_path)
+
+    async with server.listen("memory", 104) as listening:
+        for k in range(1, 500):
+            done = await ended(asyncio.create_task(cancelled_at(k, whole())))
+            await world.clock.elapse(1.1)  # Timeouts.close_after_abort
+            assert (listening.associations, world.network.open) == (0, []), f"at await {k}"
+            if tasks := asyncio.all_tasks() - {asyncio.current_task()}:  # a file is being read: it is waited for
+                _, tasks = await asyncio.wait(tasks, timeout=10)
+            assert not tasks, f"at await {k}"
+            assert not list(tmp_path.glob(".*")), f"a temporary file, at await {k}"
+            if done:
+                break
+        assert done
+        assert k > 3
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+async def test_an_operation_on_an_association_that_lives(world, server, scenario, tmp_path):
+    """The association is of use to others, or closed; its window is not used up."""
+    world.network.in_flight = 2000
+    async with server.listen("memory", 104):
+        for k in range(1, 500):
+            async with world.connect(contexts=CONTEXTS, storage=[CT]) as association:
+                done = await ended(asyncio.create_task(cancelled_at(k, scenario(world, association, tmp_path))))
+                if association.is_open:
+                    again = asyncio.create_task(association.c_echo())
+                    await ended(again)
+                    assert again.result().status == 0, f"at await {k}"
+                    assert len(association.connection.invoker) == 0
+            await world.clock.elapse(1.1)
+            if done:
+                break
+        assert done
+
+
+async def test_a_cancelled_task_group(world, server):
+    world.network.in_flight = 2000
+    async with server.listen("memory", 104):
+        with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
+            async with asyncio.TaskGroup() as group:
+                for scenario in (echo, find, move, store):
+
+                    async def whole(scenario: Scenario = scenario) -> None:
+                        async with world.connect(contexts=CONTEXTS, storage=[CT]) as association:
+                            for _ in range(50):
+                                await scenario(world, association, None)
+
+                    group.create_task(whole())
+
+                async def fail() -> None:
+                    for _ in range(100):
+                        await asyncio.sleep(0)
+                    raise ValueError("one of them failed")
+
+                group.create_task(fail())
+        assert caught.group_contains(ValueError)
+        await world.clock.elapse(1.1)
+        assert world.network.open == []
