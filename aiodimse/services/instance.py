@@ -19,8 +19,10 @@ from aiodimse.instances import FileHead
 Buffer = bytes | memoryview
 InstanceSource: TypeAlias = "str | os.PathLike[str] | Dataset | Instance"
 
-_PIECE = 1 << 18
-"""Bytes read from a file in one trip to the file pool."""
+_SMALL = 1 << 18
+"""A file of so many bytes is read in the trip that opens it."""
+_PIECE = 1 << 20
+"""Bytes read from a larger file in one trip."""
 ONE_HOP = 1 << 20
 """A save is one trip to the file pool up to this many bytes, and a batch of a longer one holds as many."""
 
@@ -174,7 +176,7 @@ def _open(path: str | os.PathLike[str]) -> FileInstance:
     """Open, file meta information and first piece in one go; a file of one piece is then read (design: section 5)."""
     with instances.PartTenReader(path) as reader:
         head = reader.head
-        return FileInstance(head, reader.read(_PIECE) if head.size <= _PIECE else None)
+        return FileInstance(head, reader.read(_SMALL) if head.size <= _SMALL else None)
 
 
 class DatasetInstance(Instance):
