@@ -125,6 +125,11 @@ class Engine:
                 self._settle(self._rq, event.ac)
             self._events.append(event)
 
+    @property
+    def rq(self) -> AssociateRQ | None:
+        """The A-ASSOCIATE-RQ of this association, sent or received."""
+        return self._rq
+
     def _settle(self, rq: AssociateRQ, ac: AssociateAC) -> None:
         negotiated = self.negotiated = settle(rq, ac, self.machine.role)
         self._router = Router(

@@ -7,12 +7,13 @@ import logging
 import socket
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, TypeVar
 
 from aiodimse.aio.acceptor import Doorkeeper, Guest
 from aiodimse.aio.clock import Clock
+from aiodimse.aio.connection import Connection
 from aiodimse.aio.network import TCP, Listener, Network
 from aiodimse.aio.performer import Incoming
 from aiodimse.aio.setup import Setup
@@ -46,6 +47,11 @@ class AssociationRequest:
     rq: AssociateRQ
     address: tuple[str, int] | None
     tls_certificate: Any = None
+    _connection: Connection | None = field(default=None, repr=False, compare=False)
+
+    def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger] | logging.Logger:
+        """This logger, for lines about this association: they begin with it, and have it as fields."""
+        return logger if self._connection is None else self._connection.logger(logger)
 
     @property
     def calling_ae_title(self) -> str:
@@ -251,14 +257,14 @@ class _Guest(Guest):
         server, connection = self._server, self.connection
         transport = connection.wire.transport
         certificate = transport.get_extra_info("peercert") if transport is not None else None
-        request = AssociationRequest(rq, self._address, certificate)
+        request = AssociationRequest(rq, self._address, certificate, connection)
         clock, seconds = server.setup.clock, server.setup.timeouts.authenticate
         reply: AssociateAC | AssociateRJ
         try:
             async with clock.deadline(clock.after(seconds), TimeoutError):
                 reply = await server.decide(request)
         except TimeoutError:
-            _log.warning("the hooks took longer than %s s: rejecting", seconds)
+            connection.logger(_log).warning("the hooks took longer than %s s: rejecting", seconds)
             reply = replace(NO_REASON_GIVEN, result=2)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
@@ -266,14 +272,14 @@ class _Guest(Guest):
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # the task itself: the loop is closing
-            _log.error("a hook raised %s: rejecting", describe(error))
+            connection.logger(_log).error("a hook raised %s: rejecting", describe(error))
             reply = NO_REASON_GIVEN
         if connection.error is None:
             self._reply(rq, reply)
 
     def _reply(self, rq: AssociateRQ, reply: AssociateAC | AssociateRJ) -> None:
         if isinstance(reply, AssociateRJ):
-            _log.info("rejecting %s: %s", ascii(rq.calling_ae_title), reply)
+            self.connection.logger(_log).info("rejecting: %s", reply)
             self.connection.reject(reply)
         else:
             self._identity = rq.user_information.user_identity
@@ -285,7 +291,8 @@ class _Guest(Guest):
         certificate = transport.get_extra_info("peercert") if transport is not None else None
         peer = Peer(self._address, negotiated, self._identity, certificate)
         self._provider = self._server.provider(peer)
-        _log.info("association with %s at %s", ascii(negotiated.calling_ae_title), self._address)
+        accepted, proposed = len(negotiated.contexts), len(negotiated.rq.contexts)
+        self.connection.logger(_log).info("association: %d of %d presentation contexts", accepted, proposed)
 
     def request_received(self, incoming: Incoming) -> None:
         """Run it."""
@@ -295,7 +302,7 @@ class _Guest(Guest):
     def association_ended(self, error: BaseException) -> None:
         """Make place for another."""
         self._doorkeeper.leave(self.connection)
-        _log.info("association with %s ended: %s", self._address, error)
+        self.connection.logger(_log).info("association ended: %s", error)
 
     def connection_lost(self) -> None:
         """Nothing is left."""

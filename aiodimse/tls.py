@@ -136,6 +136,8 @@ class Asking(Protocol):
     @property
     def tls_certificate(self) -> Certificate | None: ...
 
+    def logger(self, logger: logging.Logger) -> Any: ...
+
 
 def certificate_names(certificate: Certificate | None) -> frozenset[str]:
     """Whom a certificate is for: the DNS names and IP addresses of its subjectAltName, and its subject's common name.
@@ -171,7 +173,8 @@ def titles_from_certificate(
         if any(title in allowed.get(name, ()) for name in names):
             return
         whose = ascii(", ".join(sorted(names))) if names else "no certificate"
-        _log.warning("%s calls itself %s, which is not for %s", request.address, ascii(title), whose)
+        log = request.logger(_log)
+        log.warning("%s calls itself %s, which is not for %s", request.address, ascii(title), whose)
         raise AssociationRejected(1, 1, 3)
 
     return check

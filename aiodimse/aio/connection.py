@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from aiodimse.aio.clock import TimerHandle
 from aiodimse.aio.flow import Flow
 from aiodimse.aio.invoker import Invoker
+from aiodimse.aio.log import AssociationLogger, next_name
 from aiodimse.aio.pen import Pen
 from aiodimse.aio.performer import Incoming, Performer
 from aiodimse.aio.setup import Setup
@@ -81,12 +82,14 @@ class Connection:
         setup: Setup,
     ) -> None:
         self.setup = setup
+        self.name = next_name()
+        """For the log."""
         limits, timeouts, clock = setup.limits, setup.timeouts, setup.clock
         self.limits, self.timeouts, self.clock, self.metrics = limits, timeouts, clock, setup.metrics
         self.engine = Engine(role, limits=limits, timeouts=timeouts)
         self.wire = Wire(self, clock, write_stall=timeouts.write_stall, quick_ack=setup.quick_ack)
         self.wire.tap(setup.trace, role)
-        self.pen = Pen(self.engine, self.wire, error=lambda: self.error)
+        self.pen = Pen(self.engine, self.wire, error=lambda: self.error, logger=self.logger)
         self.flow = Flow(
             self.wire,
             self.pen,
@@ -99,7 +102,7 @@ class Connection:
         )
         self.invoker = Invoker(self)
         self.performer = Performer(self)
-        self.tasks = Tasks()
+        self.tasks = Tasks(self.logger)
         self.error: BaseException | None = None
         """How the association ended, once it has."""
         loop = asyncio.get_running_loop()
@@ -116,7 +119,11 @@ class Connection:
         self._last_heard = 0.0
 
     def __repr__(self) -> str:
-        return f"<Connection {self.engine.machine.role} {self.engine.machine.state.name}>"
+        return f"<Connection {self.name} {self.engine.machine.role} {self.engine.machine.state.name}>"
+
+    def logger(self, logger: logging.Logger, message_id: int | None = None) -> AssociationLogger:
+        """This logger, for lines about this association; message_id: of the request that they are about."""
+        return AssociationLogger(logger, self, message_id)
 
     # --- the wire speaks ----------------------------------------------------------------------------------------------
 
@@ -227,7 +234,7 @@ class Connection:
         elif now < self._last_heard + idle:
             again = self._last_heard + idle
         else:
-            _log.info("idle for %s s: aborting", idle)
+            self.logger(_log).info("idle for %s s: aborting", idle)
             self.abort()
             return
         self._idle_timer = self.clock.call_at(again, self._check_idle)
@@ -293,7 +300,7 @@ class Connection:
         error = AssociationAborted(event.source, event.reason, by_peer=event.by_peer, meaning=event.meaning)
         if (fault := self.engine.fault) is not None and not event.by_peer:
             error.__cause__ = fault
-            _log.warning("aborted the association %s/%s: %s", event.source, event.reason, fault)
+            self.logger(_log).warning("aborted the association %s/%s: %s", event.source, event.reason, fault)
         self._end(error)
 
     def _on_transport_closed(self, event: TransportClosedIndication) -> None:
@@ -302,7 +309,7 @@ class Connection:
     def _on_close(self, event: CloseTransport) -> None:
         if self.error is None and self.engine.fault is not None and self.engine.negotiated is None:
             # AA-1 in Sta2: there is no association yet whose abort could be indicated
-            _log.warning("%s does not ask for an association: %s", self.wire.peer_address, self.engine.fault)
+            self.logger(_log).warning("the peer does not ask for an association: %s", self.engine.fault)
         self.pen.flush()
         self.wire.finish()
 
@@ -311,7 +318,8 @@ class Connection:
         self.wire.drop()
 
     def _on_response_dropped(self, event: ResponseDropped) -> None:
-        _log.info("dropped a response that nobody awaits: %s", event.response)
+        answered = event.response.message_id_being_responded_to
+        self.logger(_log, answered).info("dropped a response that nobody awaits: %s", event.response)
 
     @property
     def is_open(self) -> bool:

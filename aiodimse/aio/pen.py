@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import TypeAlias
 
+from aiodimse.aio.log import AssociationLogger
 from aiodimse.aio.wire import Wire
 from aiodimse.dimse.messages import Message, Response
 from aiodimse.engine import Buffer, Engine
@@ -53,9 +54,16 @@ class Begun:
 class Pen:
     """Writes messages of one association, one after the other."""
 
-    def __init__(self, engine: Engine, wire: Wire, *, error: Callable[[], BaseException | None]) -> None:
-        """error: what ended the association, None while it lives."""
-        self._engine, self._wire, self._error = engine, wire, error
+    def __init__(
+        self,
+        engine: Engine,
+        wire: Wire,
+        *,
+        error: Callable[[], BaseException | None],
+        logger: Callable[[logging.Logger], AssociationLogger],
+    ) -> None:
+        """error: what ended the association, None while it lives; logger: makes one speak of the association."""
+        self._engine, self._wire, self._error, self._logger = engine, wire, error, logger
         self._lock = asyncio.Lock()
         self._answers: deque[tuple[int, Response]] = deque()
 
@@ -139,7 +147,8 @@ class Pen:
             self.flush()
         except BaseException as error:
             if engine.is_mid_message and self._error() is None:
-                _log.warning("a message could not be sent to its end (%s): aborting", type(error).__name__)
+                log = self._logger(_log)
+                log.warning("a message could not be sent to its end (%s): aborting", type(error).__name__)
                 abort()
             raise
 

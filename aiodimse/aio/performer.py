@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aiodimse.aio.inbox import Inbox
+from aiodimse.aio.log import AssociationLogger
 from aiodimse.dimse.messages import CStoreRQ, Response
 from aiodimse.dimse.router import (
     CancelReceived,
@@ -43,6 +44,10 @@ class Incoming:
         """Called on the peer's C-CANCEL."""
         self.on_end: Callable[[BaseException], None] | None = None
         """Called when the association ends or is being released before the final response."""
+
+    def logger(self, logger: logging.Logger) -> AssociationLogger:
+        """This logger, for lines about this request."""
+        return self.connection.logger(logger, self.operation.message_id)
 
     async def respond(self, response: Response, data: Buffer | None = None) -> None:
         """Send a response; nothing is sent after the final one, or when the association has ended.
@@ -96,7 +101,8 @@ class Performer:
 
     def on_refused(self, event: RequestRefused) -> None:
         """A request that gets its answer from the router."""
-        _log.info("refused: %s", event.response)
+        log = self._connection.logger(_log, event.response.message_id_being_responded_to)
+        log.info("refused: %s", event.response)
         self._connection.pen.answer(event.context_id, event.response)
         self._connection.flow.look()
 

@@ -1,12 +1,14 @@
-"""Tasks that nobody awaits: kept alive by a reference, their exceptions logged."""
+"""Tasks that nobody awaits: kept alive by a reference, their exceptions logged, without their texts."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
+
+from aiodimse.aio.log import Adapter, frames
 
 _log = logging.getLogger("aiodimse.tasks")
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
@@ -15,7 +17,9 @@ _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) el
 class Tasks:
     """The tasks of one association or server."""
 
-    def __init__(self) -> None:
+    def __init__(self, logger: Callable[[logging.Logger], Adapter] | None = None) -> None:
+        """logger: makes one speak of the association."""
+        self._logger = logger
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
@@ -36,10 +40,10 @@ class Tasks:
         self._tasks.discard(task)
         self._report(task)
 
-    @staticmethod
-    def _report(task: asyncio.Task[Any]) -> None:
+    def _report(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("%s failed", task.get_name(), exc_info=error)
+            log = _log if self._logger is None else self._logger(_log)
+            log.error("%s failed\n%s", task.get_name(), frames(error))
 
     def cancel(self) -> None:
         """Ask all of them to end."""

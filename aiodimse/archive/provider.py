@@ -79,7 +79,7 @@ def provide(
     @server.on_c_store
     async def store(request: Any) -> int | Dataset:
         path = await request.save(archive.directory, durable=durable)
-        return await _index(archive, path)
+        return await _index(archive, path, request.logger(logger))
 
     @server.on_c_find(*FIND, extended=QUERIES)
     async def find(request: Any) -> AsyncIterator[tuple[int, Dataset]]:
@@ -106,7 +106,7 @@ def provide(
             yield 0xFF00, path
 
 
-async def _index(archive: Archive, path: Path) -> int | Dataset:
+async def _index(archive: Archive, path: Path, log: Any) -> int | Dataset:
     """Index a saved object; a warning says that it is kept but will not be found."""
     try:
         await archive.add(path)
@@ -114,7 +114,7 @@ async def _index(archive: Archive, path: Path) -> int | Dataset:
         comment = f"stored, but it cannot be found: {error}"
     except Exception as error:
         # pydicom raises what it likes over a damaged header, and its words may quote values: the type must do.
-        logger.warning("a stored object cannot be indexed: %s", type(error).__name__)
+        log.warning("a stored object cannot be indexed: %s", type(error).__name__)
         comment = "stored, but its header cannot be read"
     else:
         return 0x0000

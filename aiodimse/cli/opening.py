@@ -39,7 +39,7 @@ async def association(
         except OSError as error:
             raise CommandError(unreachable(error, options.host, options.port)) from error
         negotiated = opened.negotiated
-        _log.info(
+        opened.connection.logger(_log).info(
             "association with %s at %s:%d (%s): %d of %d presentation contexts accepted",
             options.called, options.host, options.port, implementation(negotiated),
             len(negotiated.contexts), len(negotiated.rq.contexts),

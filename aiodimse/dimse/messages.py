@@ -48,7 +48,7 @@ class Message:
         return found or ""
 
     def __str__(self) -> str:
-        """One line for a log: no data set, so no patient data; what the peer wrote as text is escaped."""
+        """One line for a log: no data set and no Error Comment, so no patient data; what the peer wrote is escaped."""
         parts = [self.name]
         for field, form in _LOGGED:
             if (value := getattr(self, field, None)) is not None and (words := form(value)):
@@ -442,5 +442,4 @@ _LOGGED = (
     ("number_of_warning_suboperations", lambda value: f"warning {value}"),
     ("offending_element", lambda value: f"offending {_tags(value)}"),
     ("error_id", lambda value: f"error {value}"),
-    ("error_comment", lambda value: f"comment '{_text(value)}'"),
 )

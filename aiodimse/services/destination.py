@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from aiodimse.aio.connection import Connection
+from aiodimse.aio.log import escaped
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import Incoming
 from aiodimse.aio.setup import Setup
@@ -120,7 +121,7 @@ class StoreAssociations:
             limits=self._setup.limits,
             operations_window=(window, 1),
         )
-        where = f"{self._destination.host}:{self._destination.port}"
+        where = f"{escaped(self._called)} at {escaped(self._destination.host)}:{self._destination.port}"
         try:
             connection = await open_association(
                 self._destination.host,
@@ -131,11 +132,11 @@ class StoreAssociations:
                 ssl=self._destination.ssl,
             )
         except (AssociationError, ProtocolError, OSError, ValueError) as error:  # ValueError: a name that is none
-            raise DestinationLost(f"no association with {self._called} at {where}: {error}") from error
+            raise DestinationLost(f"no association with {where}: {error}") from error
         self._connection = connection
         assert connection.engine.negotiated is not None
         if not connection.engine.negotiated.contexts:
-            raise DestinationLost(f"{self._called} at {where} accepts no presentation context")
+            raise DestinationLost(f"{where} accepts no presentation context")
         return connection
 
     async def release(self) -> None:
@@ -145,7 +146,7 @@ class StoreAssociations:
         try:
             await self._connection.release()
         except AssociationError as error:
-            _log.info("releasing the store association: %s", error)
+            self._connection.logger(_log).info("releasing the store association: %s", error)
         self._connection = None
 
     def abort(self) -> None:

@@ -50,16 +50,22 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__} at {code.co_filename}:{where.tb_lineno} in {code.co_name}"
 
 
-def failure_of(error: HandlerRaised, status: int) -> Yielded:
-    """The final answer to what a handler raised: DIMSEFailure carries its own status, where that can end an operation
-    (a Pending one would leave the peer waiting)."""
+def failure_of(
+    error: HandlerRaised, status: int, incoming: Incoming, logger: logging.Logger, who: str = "handler"
+) -> Yielded:
+    """The final answer to what a handler raised, logged: DIMSEFailure carries its own status, where that can end an
+    operation (a Pending one would leave the peer waiting). That is an answer, not an accident; its comment is for the
+    peer alone, for it may hold patient data."""
+    log, message = incoming.logger(logger), incoming.operation.request
     cause = error.__cause__
     if not isinstance(cause, DIMSEFailure):
+        log.error("the %s of %s raised %s", who, message, error)
         return Yielded(status)
     own = as_int(cause.status)
     if own is None or not 0 <= own <= 0xFFFF or own in STILL_PENDING:
-        _log.error("a handler raised DIMSEFailure with what is no final status")
+        log.error("the %s of %s raised DIMSEFailure with what is no final status", who, message)
         return Yielded(status)
+    log.info("the %s of %s raised DIMSEFailure: 0x%04X", who, message, own)
     fields: dict[str, Any] = {}
     if cause.comment is not None:
         fields["error_comment"] = cause.comment
@@ -122,7 +128,8 @@ class Run:
     def _too_late(self) -> None:
         seconds = self._incoming.connection.timeouts.handler_close
         if self._incoming.operation.is_open and self._give_up is not None:
-            _log.warning("the handler of %s did not end within %s s", self._request.message, seconds)
+            log = self._incoming.logger(_log)
+            log.warning("the handler of %s did not end within %s s", self._request.message, seconds)
             self._incoming.connection.tasks.spawn(self._finally_give_up(), "aiodimse give up")
 
     async def _finally_give_up(self) -> None:
@@ -241,7 +248,8 @@ class Run:
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and self._task.cancelling() - self._cancels > others:
                 raise  # the task itself: the loop is closing
-            _log.warning("closing the handler of %s: %s", self._request.message, describe(error))
+            log = self._incoming.logger(_log)
+            log.warning("closing the handler of %s: %s", self._request.message, describe(error))
         finally:
             self._closing = False
 

@@ -51,11 +51,10 @@ async def provide(incoming: Incoming, request: NormalizedRequest, handler: Calla
             if final.payload is not None:
                 data = encode_identifier(final.payload, request.context.transfer_syntax)
         except HandlerRaised as error:
-            final = failure_of(error, PROCESSING_FAILURE)
-            _log.error("the handler of %s raised %s", request.message, error)
+            final = failure_of(error, PROCESSING_FAILURE, incoming, _log)
         except (InvalidYield, DatasetEncodeError) as error:
             final = Yielded(PROCESSING_FAILURE)
-            _log.error("the handler of %s returned what cannot be sent: %s", request.message, error)
+            incoming.logger(_log).error("the handler of %s returned what cannot be sent: %s", request.message, error)
         message = request.message.response(final.status)
         _echo_fields(request.message, message)
         final.apply(message)

@@ -9,11 +9,12 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from aiodimse.aio.log import frames
 from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
-from aiodimse.errors import AssociationError, DatasetDecodeError, DIMSEFailure
+from aiodimse.errors import AssociationError, DatasetDecodeError
 from aiodimse.services import normalized, query, storage, suboperations, verification
-from aiodimse.services.drive import HandlerRaised, Run, describe, failure_of
+from aiodimse.services.drive import HandlerRaised, Run, failure_of
 from aiodimse.services.handlers import Handlers, Registration
 from aiodimse.services.query import decode_identifier
 from aiodimse.services.request import (
@@ -76,9 +77,9 @@ class Provider:
             await self._bring(incoming)
         except AssociationError:
             pass  # it has ended: nobody is left to be answered
-        except Exception:
+        except Exception as error:
             message = incoming.operation.request
-            _log.exception("%s failed in the library itself", message)
+            incoming.logger(_log).error("%s failed in the library itself\n%s", message, frames(error))
             await incoming.respond(message.response(_RAISED.get(type(message), PROCESSING_FAILURE)))
 
     async def _bring(self, incoming: Incoming) -> None:
@@ -97,7 +98,7 @@ class Provider:
         try:
             request = await self._request(incoming)
         except DatasetDecodeError as error:
-            _log.warning("%s: its data set does not decode: %s", message, error)
+            incoming.logger(_log).warning("%s: its data set does not decode: %s", message, error)
             status = _NOT_DECODED.get(type(message), MISTYPED_ARGUMENT)
             await self._refuse(incoming, status, f"the data set does not decode: {error}")
             return
@@ -149,17 +150,15 @@ class Provider:
                     return True
                 status, comment = NOT_AUTHORISED, None
             except HandlerRaised as error:
-                failure = failure_of(error, NOT_AUTHORISED)
+                failure = failure_of(error, NOT_AUTHORISED, incoming, _log, "authorize hook")
                 status, comment = failure.status, failure.fields.get("error_comment")
-                if not isinstance(error.__cause__, DIMSEFailure):
-                    _log.error("the authorize hook raised %s", describe(error.__cause__ or error))
         await self._refuse(incoming, status, comment)
         return False
 
     async def _refuse(self, incoming: Incoming, status: int, comment: str | None) -> None:
         response = incoming.operation.request.response(status)
         response.error_comment = comment
-        _log.info("refused: %s", response)
+        incoming.logger(_log).info("refused: %s", response)
         await incoming.respond(response)
 
 

@@ -15,7 +15,7 @@ from aiodimse.aio.files import off_loop
 from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
 from aiodimse.dimse.router import PENDING
-from aiodimse.errors import DatasetEncodeError, DIMSEFailure
+from aiodimse.errors import DatasetEncodeError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.services.contexts import context_for
 from aiodimse.services.drive import Cancelled, HandlerEnded, HandlerRaised, Run, failure_of
@@ -113,15 +113,13 @@ async def provide(incoming: Incoming, request: FindRequest, handler: Callable[[A
         except HandlerEnded:
             final = Yielded(SUCCESS)
         except HandlerRaised as error:
-            final = failure_of(error, RAISED)
-            if not isinstance(error.__cause__, DIMSEFailure):
-                _log.error("the handler of %s raised %s", request.message, error)
+            final = failure_of(error, RAISED, incoming, _log)
         except InvalidYield as error:
             final = Yielded(error.status)
-            _log.error("the handler of %s yielded %s", request.message, error)
+            incoming.logger(_log).error("the handler of %s yielded %s", request.message, error)
         except DatasetEncodeError as error:
             final = Yielded(NOT_ENCODED)
-            _log.error("a match of %s cannot be encoded: %s", request.message, error)
+            incoming.logger(_log).error("a match of %s cannot be encoded: %s", request.message, error)
         await run.close()  # FE00 follows the handler's finally
         message = response(final.status)
         final.apply(message)
@@ -140,7 +138,8 @@ async def _matches(incoming: Incoming, request: FindRequest, run: Run) -> Yielde
         if yielded.status not in PENDING:
             return yielded
         if one_match and sent:
-            _log.warning("%s: more than one match for one patient (PS3.4 Q.2); the rest is not sent", request.message)
+            log = incoming.logger(_log)
+            log.warning("%s: more than one match for one patient (PS3.4 Q.2); the rest is not sent", request.message)
             return Yielded(SUCCESS)
         data = encode_identifier(yielded.payload, transfer_syntax)
         message = request.message.response(yielded.status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,6 +79,11 @@ class Request:
     def extended(self) -> Any:
         """What extended negotiation settled for this SOP class; None where nothing was negotiated."""
         return self.association.negotiated.extended.get(self.context.abstract_syntax)
+
+    def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger]:
+        """This logger, for lines about this request: they begin with its association, and have that and the Message ID
+        as fields."""
+        return self._incoming.logger(logger)
 
     @property
     def is_cancelled(self) -> bool:

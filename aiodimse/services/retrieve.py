@@ -66,7 +66,8 @@ class Retrieval(Operation[T]):
                 dataset = instances.decode_dataset(data, self._context.transfer_syntax, limits=self._connection.limits)
                 self.failed_sop_instance_uids = failed_uids(dataset)
             except DatasetDecodeError as error:
-                _log.warning("the data set of a final %s does not decode: %s", response.name, error)
+                log = self._connection.logger(_log, response.message_id_being_responded_to)
+                log.warning("the data set of a final %s does not decode: %s", response.name, error)
         return response_of(
             self._exchange.operation.request, response, failed_sop_instance_uids=self.failed_sop_instance_uids
         )
@@ -196,7 +197,8 @@ class Get(Retrieval[ArrivingInstance]):
         status = SUCCESS
         if not instance.is_consumed:
             status = PROCESSING_FAILURE if instance.save_error is None else OUT_OF_RESOURCES
-            _log.warning("%s was not saved, read, or discarded: answered 0x%04X", instance.message, status)
+            log = incoming.logger(_log)
+            log.warning("%s was not saved, read, or discarded: answered 0x%04X", instance.message, status)
         await incoming.respond(incoming.operation.request.response(status))
 
     async def _take(self, response: messages.Response, data: bytes | None) -> ArrivingInstance | None:

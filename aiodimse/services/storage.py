@@ -9,7 +9,6 @@ from typing import Any
 from aiodimse.aio.connection import Connection
 from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
-from aiodimse.errors import DIMSEFailure
 from aiodimse.services.contexts import store_context
 from aiodimse.services.drive import HandlerRaised, Run, failure_of
 from aiodimse.services.instance import Instance, InstanceSource, instance_of
@@ -70,22 +69,20 @@ async def provide(incoming: Incoming, request: StoreRequest, handler: Callable[[
         try:
             final = read_status(await run.call(handler))
         except HandlerRaised as error:
-            final = _failure(request, error)
+            final = _failure(incoming, request, error)
         except InvalidYield as error:
             final = Yielded(error.status)
-            _log.error("the handler of %s returned %s", request.message, error)
+            incoming.logger(_log).error("the handler of %s returned %s", request.message, error)
         message = request.message.response(final.status)
         final.apply(message)
         await incoming.respond(message)
 
 
-def _failure(request: StoreRequest, error: HandlerRaised) -> Yielded:
+def _failure(incoming: Incoming, request: StoreRequest, error: HandlerRaised) -> Yielded:
     cause = error.__cause__
-    if isinstance(cause, DIMSEFailure):
-        return failure_of(error, RAISED)
-    _log.error("the handler of %s raised %s", request.message, error)
+    final = failure_of(error, RAISED, incoming, _log)
     if cause is not None and cause is request.save_error:
         return Yielded(OUT_OF_RESOURCES, None, {"error_comment": "the instance could not be saved"})
     if cause is not None and cause is request.decode_error:
         return Yielded(NOT_DECODED)
-    return Yielded(RAISED)
+    return final

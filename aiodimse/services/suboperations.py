@@ -15,6 +15,7 @@ from aiodimse import instances
 from aiodimse.aio.connection import Connection
 from aiodimse.aio.exchange import Exchange
 from aiodimse.aio.files import off_loop
+from aiodimse.aio.log import escaped
 from aiodimse.aio.pen import Payload
 from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
@@ -23,7 +24,6 @@ from aiodimse.errors import (
     AssociationError,
     DatasetDecodeError,
     DatasetEncodeError,
-    DIMSEFailure,
     NoAcceptedContext,
     NotDICOM,
 )
@@ -162,7 +162,8 @@ class SubOperations:
         except Exception as error:
             # The text of these names files, UIDs and transfer syntaxes, not values; that of others may.
             text = error if isinstance(error, _CANNOT_BE_SENT) else describe(error)
-            _log.warning("sub-operation of %s for %s failed: %s", self._request.message, uid or "?", text)
+            log, name = self._incoming.logger(_log), escaped(uid) or "?"
+            log.warning("sub-operation of %s for %s failed: %s", self._request.message, name, text)
             await self._finished(lambda: self._counters.fail(uid))
             return
         self._under_way.append((exchange, uid))
@@ -296,6 +297,7 @@ class _Retrieve:
         self._counters = Counters()
         self._stores: StoreAssociations | None = None
         self._work: SubOperations | None = None
+        self._log = incoming.logger(_log)
 
     async def run(self) -> None:
         """From the handler's first step to the final response."""
@@ -323,7 +325,7 @@ class _Retrieve:
         try:
             await work.finish()
         except DestinationLost as error:
-            _log.warning("%s: %s", self._request.message, error)
+            self._log.warning("%s: %s", self._request.message, error)
 
     async def _outcome(self, run: Run) -> Yielded:
         """The final status, by what the handler does and by the counters."""
@@ -335,14 +337,15 @@ class _Retrieve:
         except Cancelled:
             final = Yielded(CANCEL)
         except HandlerRaised as error:
-            final = failure_of(error, _RAISED[self._service])
-            if not isinstance(error.__cause__, DIMSEFailure):
-                _log.error("the handler of %s raised %s", request.message, error)
+            final = failure_of(error, _RAISED[self._service], self._incoming, _log)
         except InvalidYield as error:
             final = Yielded(error.status)
-            _log.error("the handler of %s yielded %s", request.message, error)
+            if error.status == UNKNOWN_DESTINATION:  # the peer's mistake, or its configuration's
+                self._log.info("%s: the move destination is not known", request.message)
+            else:
+                self._log.error("the handler of %s yielded %s", request.message, error)
         except DestinationLost as error:
-            _log.warning("%s: %s", request.message, error)
+            self._log.warning("%s: %s", request.message, error)
         if self._work is not None:
             await self._finish(self._work)
         if final is None or final.status != CANCEL:
@@ -372,7 +375,9 @@ class _Retrieve:
             if yielded.status not in PENDING:
                 return yielded
             if attempted >= number:
-                _log.warning("%s: more than the %d instances announced; the rest is not sent", request.message, number)
+                self._log.warning(
+                    "%s: more than the %d instances announced; the rest is not sent", request.message, number
+                )
                 break
             attempted += 1
             await work.perform(yielded.payload)

@@ -40,11 +40,10 @@ async def provide(incoming: Incoming, request: Request, handler: Callable[[Any],
             result = await run.call(handler)
             final = Yielded(SUCCESS) if result is None else read_status(result)
         except HandlerRaised as error:
-            final = failure_of(error, PROCESSING_FAILURE)
-            _log.error("the handler of %s raised %s", request.message, error)
+            final = failure_of(error, PROCESSING_FAILURE, incoming, _log)
         except InvalidYield as error:
             final = Yielded(PROCESSING_FAILURE)
-            _log.error("the handler of %s returned %s", request.message, error)
+            incoming.logger(_log).error("the handler of %s returned %s", request.message, error)
         message = request.message.response(final.status)
         final.apply(message)
         await incoming.respond(message)

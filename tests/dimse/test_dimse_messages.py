@@ -142,7 +142,7 @@ def test_fields_given_to_a_response_win() -> None:
                 offending_element=(0x00080052,),
                 error_comment="no\n\x1b[31m'é",
             ),
-            "C-FIND-RSP to 6 status 0xA900 offending (0008,0052) comment 'no\\n\\x1b[31m'\\xe9'",
+            "C-FIND-RSP to 6 status 0xA900 offending (0008,0052)",
         ),
         (
             m.NGetRQ(**REQUESTED, attribute_identifier_list=(0x00100010,) * 10),

@@ -1,0 +1,84 @@
+"""Log lines that say which association they are about: `[A12 MODALITY@192.0.2.7:51234] ...`, and the same as fields.
+
+A LoggerAdapter keeps the name of its logger. It is made where a line is written, and asks for names and addresses only
+when the level is on. What a peer calls itself is escaped: it may call itself anything.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import traceback
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from aiodimse.pdu import AssociateRQ
+
+if TYPE_CHECKING:
+    from aiodimse.aio.connection import Connection
+
+    Adapter = logging.LoggerAdapter[logging.Logger]
+else:
+    Adapter = logging.LoggerAdapter  # generic for type checkers alone
+
+_numbers = itertools.count(1)
+
+
+def next_name() -> str:
+    """A short name for an association, once per process: A1, A2 and so on."""
+    return f"A{next(_numbers)}"
+
+
+class AssociationLogger(Adapter):
+    """A logger whose lines begin with the association, and whose records have it as fields.
+
+    association: its short name; peer: address and port; calling, called: AE titles; message_id: of the request that the
+    line is about. A field that is not known (yet) is None.
+    """
+
+    def __init__(self, logger: logging.Logger, connection: Connection, message_id: int | None = None) -> None:
+        super().__init__(logger, None)
+        self._connection, self._message_id = connection, message_id
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """As Logger.log; msg must be a format string, for the association is its first argument."""
+        if not self.isEnabledFor(level):
+            return
+        name, where, rq = self._connection.name, *_who(self._connection)
+        calling = called = None
+        if rq is not None:
+            calling, called = escaped(rq.calling_ae_title), escaped(rq.called_ae_title)
+        peer = calling if self._connection.engine.machine.role == "acceptor" else called
+        about = "@".join(word for word in (peer, where) if word)
+        fields: MutableMapping[str, object] = {
+            "association": name, "peer": where, "calling": calling, "called": called, "message_id": self._message_id,
+        }  # fmt: skip
+        kwargs["extra"] = {**fields, **(kwargs.get("extra") or {})}
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+        self.logger.log(level, f"[%s] {msg}", f"{name} {about}" if about else name, *args, **kwargs)
+
+
+def _who(connection: Connection) -> tuple[str | None, AssociateRQ | None]:
+    address = connection.wire.peer_address
+    if address is None:
+        return None, connection.engine.rq
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}", connection.engine.rq
+
+
+def escaped(text: str) -> str:
+    """Text of a peer for a log: no line breaks, no control characters, nothing but ASCII."""
+    return ascii(text)[1:-1]
+
+
+def frames(error: BaseException) -> str:
+    """A traceback without the texts of its exceptions, which may quote patient data: where it was, and the types."""
+    parts: list[str] = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        lines = "".join(traceback.format_tb(current.__traceback__))
+        parts.append(f"{lines}{type(current).__module__}.{type(current).__qualname__}")
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return "\nraised from:\n".join(parts)
