@@ -13,7 +13,7 @@ from aiodimse.aio.log import frames
 from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
 from aiodimse.errors import AssociationError, DatasetDecodeError
-from aiodimse.services import normalized, query, storage, suboperations, verification
+from aiodimse.services import normalized, query, retrieve_provider, storage, suboperations, verification
 from aiodimse.services.drive import HandlerRaised, Run, failure_of
 from aiodimse.services.handlers import Handlers, Registration
 from aiodimse.services.query import decode_identifier
@@ -116,9 +116,9 @@ class Provider:
             case FindRequest():
                 await query.provide(incoming, request, handler)
             case GetRequest():
-                await suboperations.provide_get(incoming, request, handler)
+                await retrieve_provider.provide_get(incoming, request, handler)
             case MoveRequest():
-                await suboperations.provide_move(incoming, request, handler, ae_title=self._ae_title)
+                await retrieve_provider.provide_move(incoming, request, handler, ae_title=self._ae_title)
             case StoreRequest():
                 await storage.provide(incoming, request, handler)
             case NormalizedRequest():

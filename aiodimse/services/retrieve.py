@@ -1,4 +1,4 @@
-"""C-GET and C-MOVE as their user (PS3.4 C.4.2, C.4.3; PS3.7 9.1.3, 9.1.4). The provider's side is suboperations.py."""
+"""C-GET and C-MOVE as their user (PS3.4 C.4.2, C.4.3; PS3.7 9.1.3, 9.1.4). Their provider is retrieve_provider.py."""
 
 from __future__ import annotations
 

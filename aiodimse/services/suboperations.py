@@ -1,4 +1,4 @@
-"""C-GET and C-MOVE as their provider: sub-operations, counters, and one final response (design: section 4)."""
+"""The C-STORE sub-operations of a C-GET or C-MOVE that we perform, and their counters (design: section 4)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from aiodimse.aio.log import escaped
 from aiodimse.aio.pen import Payload
 from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
-from aiodimse.dimse.router import PENDING
 from aiodimse.errors import (
     AssociationError,
     DatasetDecodeError,
@@ -29,25 +28,19 @@ from aiodimse.errors import (
 )
 from aiodimse.pdu import AcceptedContext
 from aiodimse.services.contexts import store_context
-from aiodimse.services.destination import Destination, DestinationLost, StoreAssociations
-from aiodimse.services.drive import Cancelled, HandlerEnded, HandlerRaised, Run, describe, failure_of
+from aiodimse.services.destination import DestinationLost
+from aiodimse.services.drive import describe
 from aiodimse.services.instance import Instance, identified, instance_of
 from aiodimse.services.request import GetRequest, MoveRequest
 from aiodimse.services.response import EncodedDataset
 from aiodimse.services.storage import store_request
-from aiodimse.services.yielded import CANCEL, SUCCESS, InvalidYield, Yielded, as_int, read_yield
-from aiodimse.services.yielded import PENDING as PENDING_STATUS
+from aiodimse.services.yielded import CANCEL, PENDING, SUCCESS
 from aiodimse.standard import sop_class
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian
 
 _log = logging.getLogger("aiodimse.retrieve")
 
-SOME_FAILED, ALL_FAILED, UNKNOWN_DESTINATION = 0xB000, 0xA702, 0xA801
-# What the library says of a handler, by service: (raised, invalid number, nothing yielded, invalid destination).
-_RAISED = {"C-GET": 0xC411, "C-MOVE": 0xC511}
-_INVALID_NUMBER = {"C-GET": 0xC413, "C-MOVE": 0xC513}
-_NOTHING_YIELDED = {"C-GET": 0xC413, "C-MOVE": 0xC514}
-_INVALID_DESTINATION = 0xC515
+SOME_FAILED, ALL_FAILED = 0xB000, 0xA702
 
 _CANNOT_BE_SENT = (NoAcceptedContext, NotDICOM, OSError, DatasetEncodeError, DatasetDecodeError)
 
@@ -130,12 +123,19 @@ class SameAssociation:
 
 
 class SubOperations:
-    """The sub-operations of one request, as many at once as the window of their association has places."""
+    """The sub-operations of one request, as many at once as the window of their association has places.
+
+    The handler is asked for the next instance when there is a place for it. One task, here called the collector, takes
+    the responses as they come, counts them and tells the requestor, however long the handler thinks meanwhile.
+    """
 
     def __init__(self, incoming: Incoming, request: GetRequest | MoveRequest, counters: Counters, route: Route) -> None:
         self._incoming, self._request, self._counters, self._route = incoming, request, counters, route
         self._under_way: deque[tuple[Exchange, str]] = deque()
-        self._finishing = asyncio.Lock()
+        self._collector: asyncio.Task[None] | None = None
+        self._fewer = asyncio.Event()
+        """One of those under way has been counted."""
+        self._lost: DestinationLost | None = None
         message = request.message
         is_move = isinstance(message, messages.CMoveRQ)
         self._originator = _ae_title(request.association.calling_ae_title) if is_move else None
@@ -144,15 +144,13 @@ class SubOperations:
         self._without_bulk_data = request.sop_class_uid == sop_class.CompositeInstanceRetrieveWithoutBulkDataGet
 
     async def perform(self, payload: Any) -> None:
-        """Start one sub-operation; first wait for the oldest where the window is full. Whatever keeps it from being
-        sent is its own failure; DestinationLost is that of all the rest."""
+        """Start one sub-operation, and wait until the window has a place for another. Whatever keeps it from being sent
+        is its own failure; DestinationLost is that of all the rest."""
         uid = _uid_of(payload)
         try:
             instance = await self._instance(payload)
             uid = instance.sop_instance_uid
             connection, context = await self._route.context_for(instance, self.finish)
-            while len(self._under_way) >= connection.engine.router.invoked_window:
-                await self._finish_oldest()
             data = await instance.encoded(context.transfer_syntax)
             request = store_request(instance, self._priority, self._originator, self._originator_id)
             exchange = await self._invoke(connection, context, request, data)
@@ -164,11 +162,13 @@ class SubOperations:
             text = error if isinstance(error, _CANNOT_BE_SENT) else describe(error)
             log, name = self._incoming.logger(_log), escaped(uid) or "?"
             log.warning("sub-operation of %s for %s failed: %s", self._request.message, name, text)
-            await self._finished(lambda: self._counters.fail(uid))
+            self._counters.fail(uid)
+            await self._tell()
             return
         self._under_way.append((exchange, uid))
-        if len(self._under_way) >= connection.engine.router.invoked_window:
-            await self._finish_oldest()
+        if self._collector is None:
+            self._collector = self._incoming.connection.tasks.spawn(self._collect(), "aiodimse sub-operations")
+        await self._fewer_than(connection.engine.router.invoked_window)
 
     @staticmethod
     async def _invoke(
@@ -192,33 +192,61 @@ class SubOperations:
             return instance
         return await off_loop(_without_bulk_data, instance, await instance.dataset())
 
-    async def finish(self) -> None:
-        """Wait for and count what is under way."""
-        async with self._finishing:
-            while self._under_way:
-                await self._finish_oldest()
+    # --- the collector ------------------------------------------------------------------------------------------------
 
-    async def _finish_oldest(self) -> None:
-        exchange, uid = self._under_way.popleft()
+    async def _collect(self) -> None:
+        """Count what is under way, in order, until nothing is."""
         try:
-            response, _ = await exchange.next()
-        except AssociationError as error:
+            while self._under_way:
+                exchange, uid = self._under_way[0]
+                try:
+                    response, _ = await exchange.next()
+                except AssociationError as error:
+                    self._lose(DestinationLost(str(error)), error)
+                    return
+                self._counters.count(response.status, uid)
+                self._under_way.popleft()
+                self._fewer.set()
+                await self._tell()
+        finally:
+            self._collector = None
+            for exchange, _ in self._under_way:
+                exchange.leave()
+            self._fewer.set()
+
+    def _lose(self, lost: DestinationLost, cause: BaseException) -> None:
+        """No response will come any more: all that is under way has failed."""
+        lost.__cause__ = cause
+        self._lost = lost
+        while self._under_way:
+            exchange, uid = self._under_way.popleft()
             exchange.leave()
             self._counters.fail(uid)
-            for _, other in self._under_way:
-                self._counters.fail(other)
-            self._under_way.clear()
-            raise DestinationLost(str(error)) from error
-        except asyncio.CancelledError:
-            exchange.leave()
-            raise
-        await self._finished(lambda: self._counters.count(response.status, uid))
 
-    async def _finished(self, count: Callable[[], None]) -> None:
-        """Count, and tell in a Pending response, but for the last: that is told by the final one."""
-        count()
+    async def _fewer_than(self, number: int) -> None:
+        while len(self._under_way) >= number and self._collector is not None:
+            self._fewer.clear()
+            await self._fewer.wait()
+        if self._lost is not None:
+            raise self._lost
+
+    async def finish(self) -> None:
+        """Wait until what is under way has been counted and told; raises DestinationLost."""
+        await self._fewer_than(1)
+        while (collector := self._collector) is not None:
+            await asyncio.wait([collector])
+        if self._lost is not None:
+            raise self._lost
+
+    def abandon(self) -> None:
+        """Nobody is left to be told."""
+        if self._collector is not None:
+            self._collector.cancel()
+
+    async def _tell(self) -> None:
+        """A Pending response after each sub-operation but the last, which the final one tells of."""
         if self._counters.remaining and not self._request.is_cancelled:
-            message = self._request.message.response(PENDING_STATUS)
+            message = self._request.message.response(PENDING)
             self._counters.apply(message, with_remaining=True)
             await self._incoming.respond(message)
 
@@ -268,166 +296,3 @@ def _uid_of(payload: Any) -> str:
     if isinstance(payload, Dataset):
         return str(payload.get("SOPInstanceUID", "") or "")
     return ""
-
-
-# --- the two services -------------------------------------------------------------------------------------------------
-
-
-async def provide_get(incoming: Incoming, request: GetRequest, handler: Callable[[Any], Any]) -> None:
-    """Run a C-GET handler to its one final response."""
-    await _Retrieve(incoming, request, handler).run()
-
-
-async def provide_move(
-    incoming: Incoming, request: MoveRequest, handler: Callable[[Any], Any], *, ae_title: str
-) -> None:
-    """Run a C-MOVE handler to its one final response. ae_title: who calls the destination."""
-    await _Retrieve(incoming, request, handler, ae_title=ae_title).run()
-
-
-class _Retrieve:
-    """One C-GET or C-MOVE request."""
-
-    def __init__(
-        self, incoming: Incoming, request: GetRequest | MoveRequest, handler: Callable[[Any], Any], ae_title: str = ""
-    ) -> None:
-        self._incoming, self._request, self._handler = incoming, request, handler
-        self._ae_title = ae_title
-        self._service = request.message.service
-        self._counters = Counters()
-        self._stores: StoreAssociations | None = None
-        self._work: SubOperations | None = None
-        self._log = incoming.logger(_log)
-
-    async def run(self) -> None:
-        """From the handler's first step to the final response."""
-        async with Run(self._incoming, self._request, self._give_up) as run:
-            try:
-                final = await self._outcome(run)
-                await run.close()  # the handler's finally comes before the final response
-                await self._respond(final)
-            except BaseException:
-                if self._stores is not None:
-                    self._stores.abort()
-                raise
-            if self._stores is not None:
-                await self._stores.release()
-
-    async def _give_up(self) -> None:
-        """The handler does not end: FE00 without it, once what is under way is finished and counted."""
-        if self._work is not None:
-            await self._finish(self._work)
-        await self._respond(Yielded(CANCEL))
-        if self._stores is not None:
-            await self._stores.release()
-
-    async def _finish(self, work: SubOperations) -> None:
-        try:
-            await work.finish()
-        except DestinationLost as error:
-            self._log.warning("%s: %s", self._request.message, error)
-
-    async def _outcome(self, run: Run) -> Yielded:
-        """The final status, by what the handler does and by the counters."""
-        request = self._request
-        final: Yielded | None = None
-        try:
-            await run.begin(self._handler)
-            final = await self._sub_operations(run)
-        except Cancelled:
-            final = Yielded(CANCEL)
-        except HandlerRaised as error:
-            final = failure_of(error, _RAISED[self._service], self._incoming, _log)
-        except InvalidYield as error:
-            final = Yielded(error.status)
-            if error.status == UNKNOWN_DESTINATION:  # the peer's mistake, or its configuration's
-                self._log.info("%s: the move destination is not known", request.message)
-            else:
-                self._log.error("the handler of %s yielded %s", request.message, error)
-        except DestinationLost as error:
-            self._log.warning("%s: %s", request.message, error)
-        if self._work is not None:
-            await self._finish(self._work)
-        if final is None or final.status != CANCEL:
-            # What was not attempted, or announced and not yielded, counts as failed.
-            self._counters.failed += self._counters.remaining
-        return final or Yielded(self._counters.outcome())
-
-    async def _sub_operations(self, run: Run) -> Yielded | None:
-        """The status that the handler ends with; None: what the counters say."""
-        request, service = self._request, self._service
-        try:
-            route: Route = await self._route(run)
-            number = await self._number(run)
-        except HandlerEnded:
-            raise InvalidYield(_NOTHING_YIELDED[service], "no number of sub-operations") from None
-        self._counters.total = number
-        work = self._work = SubOperations(self._incoming, request, self._counters, route)
-        attempted = 0
-        while True:
-            try:
-                item = await run.step()
-            except HandlerEnded:
-                break
-            yielded = read_yield(item)
-            if yielded.status == SUCCESS:
-                break
-            if yielded.status not in PENDING:
-                return yielded
-            if attempted >= number:
-                self._log.warning(
-                    "%s: more than the %d instances announced; the rest is not sent", request.message, number
-                )
-                break
-            attempted += 1
-            await work.perform(yielded.payload)
-        return None
-
-    async def _number(self, run: Run) -> int:
-        item = await run.step()
-        number = as_int(item)
-        if number is not None and not 0 <= number <= 0xFFFF:
-            number = None
-        if number is None:
-            raise InvalidYield(_INVALID_NUMBER[self._service], f"a {type(item).__name__} as number of sub-operations")
-        return number
-
-    async def _route(self, run: Run) -> Route:
-        connection = self._incoming.connection
-        if isinstance(self._request, GetRequest):
-            return SameAssociation(connection)
-        destination = read_destination(await run.step())
-        self._stores = StoreAssociations(
-            destination,
-            ae_title=self._ae_title,
-            called_ae_title=self._request.move_destination,
-            setup=connection.setup,
-        )
-        return self._stores
-
-    async def _respond(self, final: Yielded) -> None:
-        message = self._request.message.response(final.status)
-        final.apply(message)
-        self._counters.apply(message, with_remaining=final.status == CANCEL)
-        data = None
-        if final.status != SUCCESS and self._counters.failed_uids:
-            identifier = Dataset()
-            identifier.FailedSOPInstanceUIDList = self._counters.failed_uids
-            data = instances.encode_dataset(identifier, self._request.context.transfer_syntax)
-        await self._incoming.respond(message, data)
-
-
-def read_destination(value: object) -> Destination:
-    """What a C-MOVE handler yields first; raises InvalidYield with A801 for None, C515 for what is no destination."""
-    if value is None:
-        raise InvalidYield(UNKNOWN_DESTINATION, "no destination: it is not known")
-    if isinstance(value, Destination):
-        pair: Any = value.host, value.port
-    else:
-        pair = value
-    if isinstance(pair, tuple) and len(pair) == 2:
-        host, port = pair
-        number = as_int(port)
-        if isinstance(host, str) and host and number is not None and 0 < number <= 0xFFFF:
-            return value if isinstance(value, Destination) else Destination(host, number)
-    raise InvalidYield(_INVALID_DESTINATION, f"a {type(value).__name__} that is no (address, port)")

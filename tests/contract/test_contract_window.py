@@ -250,6 +250,30 @@ async def test_sub_operations_of_a_get_are_pipelined(window: tuple[int, int] | N
         await stage.nothing_more()
 
 
+async def test_a_slow_handler_delays_no_pending_response() -> None:
+    """With a place left in the window the handler looks for the next instance: the answer to this one is told of."""
+    go, server = asyncio.Event(), make_server()
+    one, two = images(2)
+
+    async def handler(request: Any) -> AsyncIterator[Any]:
+        yield 2
+        yield one
+        await go.wait()
+        yield two
+
+    register(server, "C-GET", handler)
+    async with open_stage(server, window=(1, 2)) as stage:
+        await stage.ask("C-GET")
+        (store,) = await take(stage, 1)
+        await stage.peer.respond(store, 0x0000)
+        pending = await stage.peer.read_message()
+        assert (pending.field, pending.status) == (wire.C_GET | 0x8000, 0xFF00)
+        go.set()
+        (store,) = await take(stage, 1)
+        await stage.peer.respond(store, 0x0000)
+        assert (await stage.peer.read_message()).status == 0x0000
+
+
 async def test_statuses_of_pipelined_sub_operations() -> None:
     """Each is counted by its own message ID, whatever the order of the answers."""
     handler, server = Script(3, *images(3)), make_server()

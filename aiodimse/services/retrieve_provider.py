@@ -1,0 +1,189 @@
+"""C-GET and C-MOVE as their provider: what the handler yields, and one final response (design: section 4)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from aiodimse import instances
+from aiodimse.aio.performer import Incoming
+from aiodimse.dimse.router import PENDING
+from aiodimse.services.destination import Destination, DestinationLost, StoreAssociations
+from aiodimse.services.drive import Cancelled, HandlerEnded, HandlerRaised, Run, failure_of
+from aiodimse.services.request import GetRequest, MoveRequest
+from aiodimse.services.suboperations import Counters, Route, SameAssociation, SubOperations
+from aiodimse.services.yielded import CANCEL, SUCCESS, InvalidYield, Yielded, as_int, read_yield
+
+_log = logging.getLogger("aiodimse.retrieve")
+
+UNKNOWN_DESTINATION = 0xA801
+# What the library says of a handler, by service: (raised, invalid number, nothing yielded, invalid destination).
+_RAISED = {"C-GET": 0xC411, "C-MOVE": 0xC511}
+_INVALID_NUMBER = {"C-GET": 0xC413, "C-MOVE": 0xC513}
+_NOTHING_YIELDED = {"C-GET": 0xC413, "C-MOVE": 0xC514}
+_INVALID_DESTINATION = 0xC515
+
+
+async def provide_get(incoming: Incoming, request: GetRequest, handler: Callable[[Any], Any]) -> None:
+    """Run a C-GET handler to its one final response."""
+    await _Retrieve(incoming, request, handler).run()
+
+
+async def provide_move(
+    incoming: Incoming, request: MoveRequest, handler: Callable[[Any], Any], *, ae_title: str
+) -> None:
+    """Run a C-MOVE handler to its one final response. ae_title: who calls the destination."""
+    await _Retrieve(incoming, request, handler, ae_title=ae_title).run()
+
+
+class _Retrieve:
+    """One C-GET or C-MOVE request."""
+
+    def __init__(
+        self, incoming: Incoming, request: GetRequest | MoveRequest, handler: Callable[[Any], Any], ae_title: str = ""
+    ) -> None:
+        self._incoming, self._request, self._handler = incoming, request, handler
+        self._ae_title = ae_title
+        self._service = request.message.service
+        self._counters = Counters()
+        self._stores: StoreAssociations | None = None
+        self._work: SubOperations | None = None
+        self._log = incoming.logger(_log)
+
+    async def run(self) -> None:
+        """From the handler's first step to the final response."""
+        async with Run(self._incoming, self._request, self._give_up) as run:
+            try:
+                final = await self._outcome(run)
+                await run.close()  # the handler's finally comes before the final response
+                await self._respond(final)
+            except BaseException:
+                if self._work is not None:
+                    self._work.abandon()
+                if self._stores is not None:
+                    self._stores.abort()
+                raise
+            if self._stores is not None:
+                await self._stores.release()
+
+    async def _give_up(self) -> None:
+        """The handler does not end: FE00 without it, once what is under way is finished and counted."""
+        if self._work is not None:
+            await self._finish(self._work)
+        await self._respond(Yielded(CANCEL))
+        if self._stores is not None:
+            await self._stores.release()
+
+    async def _finish(self, work: SubOperations) -> None:
+        try:
+            await work.finish()
+        except DestinationLost as error:
+            self._log.warning("%s: %s", self._request.message, error)
+
+    async def _outcome(self, run: Run) -> Yielded:
+        """The final status, by what the handler does and by the counters."""
+        request = self._request
+        final: Yielded | None = None
+        try:
+            await run.begin(self._handler)
+            final = await self._sub_operations(run)
+        except Cancelled:
+            final = Yielded(CANCEL)
+        except HandlerRaised as error:
+            final = failure_of(error, _RAISED[self._service], self._incoming, _log)
+        except InvalidYield as error:
+            final = Yielded(error.status)
+            if error.status == UNKNOWN_DESTINATION:  # the peer's mistake, or its configuration's
+                self._log.info("%s: the move destination is not known", request.message)
+            else:
+                self._log.error("the handler of %s yielded %s", request.message, error)
+        except DestinationLost as error:
+            self._log.warning("%s: %s", request.message, error)
+        if self._work is not None:
+            await self._finish(self._work)
+        if final is None or final.status != CANCEL:
+            # What was not attempted, or announced and not yielded, counts as failed.
+            self._counters.failed += self._counters.remaining
+        return final or Yielded(self._counters.outcome())
+
+    async def _sub_operations(self, run: Run) -> Yielded | None:
+        """The status that the handler ends with; None: what the counters say."""
+        request, service = self._request, self._service
+        try:
+            route: Route = await self._route(run)
+            number = await self._number(run)
+        except HandlerEnded:
+            raise InvalidYield(_NOTHING_YIELDED[service], "no number of sub-operations") from None
+        self._counters.total = number
+        work = self._work = SubOperations(self._incoming, request, self._counters, route)
+        attempted = 0
+        while True:
+            try:
+                item = await run.step()
+            except HandlerEnded:
+                break
+            yielded = read_yield(item)
+            if yielded.status == SUCCESS:
+                break
+            if yielded.status not in PENDING:
+                return yielded
+            if attempted >= number:
+                self._log.warning(
+                    "%s: more than the %d instances announced; the rest is not sent", request.message, number
+                )
+                break
+            attempted += 1
+            await work.perform(yielded.payload)
+        return None
+
+    async def _number(self, run: Run) -> int:
+        item = await run.step()
+        number = as_int(item)
+        if number is not None and not 0 <= number <= 0xFFFF:
+            number = None
+        if number is None:
+            raise InvalidYield(_INVALID_NUMBER[self._service], f"a {type(item).__name__} as number of sub-operations")
+        return number
+
+    async def _route(self, run: Run) -> Route:
+        connection = self._incoming.connection
+        if isinstance(self._request, GetRequest):
+            return SameAssociation(connection)
+        destination = read_destination(await run.step())
+        self._stores = StoreAssociations(
+            destination,
+            ae_title=self._ae_title,
+            called_ae_title=self._request.move_destination,
+            setup=connection.setup,
+        )
+        return self._stores
+
+    async def _respond(self, final: Yielded) -> None:
+        message = self._request.message.response(final.status)
+        final.apply(message)
+        self._counters.apply(message, with_remaining=final.status == CANCEL)
+        data = None
+        if final.status != SUCCESS and self._counters.failed_uids:
+            identifier = Dataset()
+            identifier.FailedSOPInstanceUIDList = self._counters.failed_uids
+            data = instances.encode_dataset(identifier, self._request.context.transfer_syntax)
+        await self._incoming.respond(message, data)
+
+
+def read_destination(value: object) -> Destination:
+    """What a C-MOVE handler yields first; raises InvalidYield with A801 for None, C515 for what is no destination."""
+    if value is None:
+        raise InvalidYield(UNKNOWN_DESTINATION, "no destination: it is not known")
+    if isinstance(value, Destination):
+        pair: Any = value.host, value.port
+    else:
+        pair = value
+    if isinstance(pair, tuple) and len(pair) == 2:
+        host, port = pair
+        number = as_int(port)
+        if isinstance(host, str) and host and number is not None and 0 < number <= 0xFFFF:
+            return value if isinstance(value, Destination) else Destination(host, number)
+    raise InvalidYield(_INVALID_DESTINATION, f"a {type(value).__name__} that is no (address, port)")
