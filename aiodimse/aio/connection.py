@@ -187,7 +187,7 @@ class Connection:
         if self._pumping:
             return
         self.pen.flush()
-        if not self.wire.can_write:
+        if not (self.wire.can_write and self.wire.is_reading):
             self.flow.look()
 
     def _arm(self) -> None:

@@ -36,6 +36,8 @@ class Flow:
         self._unread = 0
         self._timer: TimerHandle | None = None
         wire.on_room = self.look
+        # What keeps us paused must pause the transport too, which says when there is room again (on_room).
+        wire.high_water = min(wire.high_water, limits.write_backlog // 4)
 
     def count(self, change: int) -> None:
         """Bytes of data sets have arrived (+) or have been consumed (-)."""

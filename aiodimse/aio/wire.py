@@ -45,6 +45,8 @@ class Wire(asyncio.Protocol):
         self._quick_ack = quick_ack
         self.transport: asyncio.Transport | None = None
         self.is_reading = True
+        self.high_water = 1 << 16
+        """Bytes waiting above which the transport wants no more."""
         self.can_write = False
         """Whether the transport wants more bytes (PS3.8 says nothing about back-pressure; TCP does)."""
         self._socket: Any = None
@@ -73,6 +75,7 @@ class Wire(asyncio.Protocol):
         """Take the transport over; small messages must not wait for the acknowledgement of the last (Nagle)."""
         # uvloop's transports are no subclass of asyncio.Transport.
         self.transport = transport = cast(asyncio.Transport, transport)
+        transport.set_write_buffer_limits(high=self.high_water)
         self.can_write = True
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):

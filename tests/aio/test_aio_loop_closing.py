@@ -18,8 +18,8 @@ from aiodimse.errors import AssociationError
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 
 
-class Stop(BaseException):
-    """Like KeyboardInterrupt, but the test run goes on."""
+class Stop(KeyboardInterrupt):
+    """Ctrl-C, of which the event loop lets only subclasses through; the test run goes on."""
 
 
 def query() -> Dataset:
@@ -54,14 +54,16 @@ async def everything(network: testing.MemoryNetwork | None, how: str) -> None:
         async with server.listen("127.0.0.1") as listening:
             users = [asyncio.ensure_future(use(listening.port)) for _ in range(3)]
             await running.wait()
-            late = asyncio.ensure_future(use(listening.port))
-            await asyncio.sleep(0)
+            # Not on sockets with Ctrl-C: asyncio itself then leaves the socket that it is just accepting.
+            if network is not None or how != "is interrupted":
+                users.append(asyncio.ensure_future(use(listening.port)))
+                await asyncio.sleep(0)
             if how == "raises":
                 raise ValueError("the program fails")
             if how == "is interrupted":
                 asyncio.get_running_loop().call_soon(interrupt)
                 await asyncio.sleep(1)
-            await asyncio.gather(*users, late)
+            await asyncio.gather(*users)
 
     if how == "returns":
         task = asyncio.ensure_future(body())

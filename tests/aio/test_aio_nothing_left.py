@@ -163,7 +163,9 @@ async def test_a_release_ends_what_another_task_awaits(server):
         await asyncio.get_running_loop().create_future()
         yield query()
 
-    async with testing.joined(server, contexts=[sop_class.Verification, FIND], network=server.setup.network) as association:
+    async with testing.joined(
+        server, contexts=[sop_class.Verification, FIND], network=server.setup.network
+    ) as association:
         finding = asyncio.create_task(association.c_find(query(), FIND).collect())
         await going_on.wait()
         waiting = asyncio.create_task(association.c_echo())  # for a place in the window of 1

@@ -111,5 +111,6 @@ class Watcher:
 
     def trace(self, role: str) -> Conversation:
         conversation = Conversation(self.faults)
-        self.conversations.append(conversation)
+        if role == "acceptor":  # those that a C-MOVE opens are watched, and not looked up
+            self.conversations.append(conversation)
         return conversation

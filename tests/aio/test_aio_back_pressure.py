@@ -1,0 +1,212 @@
+"""A slow consumer slows its peer down and nobody else; what cannot be written makes us stop reading."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiodimse import Instance, sop_class, testing
+from aiodimse.config import Limits
+from aiodimse.dimse import command
+from aiodimse.dimse.messages import CCancelRQ, CEchoRQ, CFindRQ, CStoreRQ
+from aiodimse.instances import encode_dataset
+from aiodimse.pdu import Abort, pdata_header
+
+FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+CT = sop_class.CTImageStorage
+EXPLICIT = "1.2.840.10008.1.2.1"
+SMALL = Limits(max_pdu_length=16384)
+
+
+def store_of(size: int) -> tuple[CStoreRQ, bytes]:
+    return CStoreRQ(message_id=1, affected_sop_class_uid=CT, affected_sop_instance_uid="1.2", priority=0), bytes(size)
+
+
+async def test_a_slow_consumer_pauses_reading_and_resumes_it(world):
+    server = world.server(limits=SMALL)
+    world.network.in_flight = 16384
+    step, read = asyncio.Semaphore(0), [0]
+
+    @server.on_c_store
+    async def slow(request):
+        async for piece in request.stream():
+            read[0] += len(piece)
+            await step.acquire()
+        return 0x0000
+
+    async with world.called(server) as peer:
+        connection = next(iter(server_connections(world)))
+        peer.send_message(7, *store_of(1_000_000))
+        await testing.settle()
+        assert connection.is_paused
+        # Held back at the peer: all but the high mark (twice the PDU maximum), a read, and what is in flight.
+        assert peer.transport.get_write_buffer_size() > 1_000_000 - 2 * 16384 - 16384 - (1 << 18)
+        await world.clock.elapse(200)
+        assert not peer.has_pdu
+        while not peer.has_pdu:
+            step.release()
+            await testing.settle()
+        _, response, _ = await peer.read_message()
+        assert (response.status, read[0]) == (0, 1_000_000)
+        assert not connection.is_paused
+
+
+async def test_a_pause_freezes_the_deadline_of_a_pdu(world):
+    """The PDU is not complete because we do not read: that is not the peer's fault."""
+    server = world.server(limits=SMALL)
+    world.network.in_flight = 1000
+    world.network.split = lambda there: min(there, 12_000)
+    go = asyncio.Event()
+
+    @server.on_c_store
+    async def slow(request):
+        await go.wait()
+        await request.discard()
+        return 0x0000
+
+    async with world.called(server) as peer:
+        connection = next(iter(server_connections(world)))
+        peer.send_message(7, *store_of(200_000))
+        await testing.settle()
+        assert connection.is_paused
+        assert connection.engine._reader.in_pdu
+        await world.clock.elapse(100)  # three times Timeouts.pdu
+        assert connection.error is None
+        go.set()
+        _, response, _ = await peer.read_message()
+        assert response.status == 0
+
+
+async def test_a_slow_association_does_not_slow_another(world):
+    server = world.server(limits=SMALL)
+
+    go = asyncio.Event()
+
+    @server.on_c_store
+    async def hang(request):
+        await go.wait()
+        return 0x0000
+
+    async with world.called(server) as slow:
+        slow.send_message(7, *store_of(1_000_000))
+        await testing.settle()
+        other = await world.call()
+        await other.associate(world.contexts)
+        other.send_message(1, CEchoRQ(message_id=1, affected_sop_class_uid=sop_class.Verification))
+        _, response, _ = await other.read_message()
+        assert response.status == 0
+        other.abort_transport()
+        go.set()  # paused, the server would not hear that the slow one goes, either
+        await slow.read_message()
+
+
+async def test_a_peer_that_does_not_read_stops_the_handlers_cursor(world):
+    world.network.in_flight = 1000
+    server = world.server()
+    yielded = [0]
+
+    @server.on_c_find
+    async def endless(request):
+        while True:
+            yielded[0] += 1
+            yield world.query()
+
+    async with world.called(server) as peer:
+        peer.stop_reading()
+        find = CFindRQ(message_id=1, affected_sop_class_uid=FIND, priority=0)
+        peer.send_message(3, find, encode_dataset(world.query(), EXPLICIT))
+        await testing.settle()
+        stopped_at = yielded[0]
+        assert 10 < stopped_at < 3000  # the transport's high mark is 64 KiB
+        await world.clock.elapse(20)
+        assert yielded[0] == stopped_at
+        peer.send_message(3, CCancelRQ(message_id_being_responded_to=1))  # heard: we read on
+        await testing.settle()
+        peer.go_on_reading()
+        statuses = []
+        while not statuses or statuses[-1] == 0xFF00:
+            _, response, _ = await peer.read_message()
+            statuses.append(response.status)
+        assert statuses[-1] == 0xFE00
+        assert len(statuses) <= stopped_at + 1
+
+
+async def test_many_refusals_that_are_not_read_stop_our_reading(world):
+    """Answers wait to be written: above Limits.write_backlog nothing more is read."""
+    world.network.in_flight = 1000
+    server = world.server(limits=Limits(write_backlog=50_000))
+    async with world.called(server) as peer:
+        connection = next(iter(server_connections(world)))
+        peer.stop_reading()
+        wrong = command.encode(CEchoRQ(message_id=1, affected_sop_class_uid=CT))
+        pdu = pdata_header(1, True, True, len(wrong)) + wrong
+        for _ in range(300):
+            peer.send(pdu * 10)
+            await testing.settle()
+        assert connection.is_paused
+        assert connection.pen.backlog < 200_000
+        peer.go_on_reading()
+        for _ in range(3000):
+            _, response, _ = await peer.read_message()
+            assert response.status == 0x0122
+        assert not connection.is_paused
+
+
+async def test_an_abort_takes_no_lock(world):
+    """While a message is half written and the peer reads nothing, an abort ends it within a second."""
+    world.network.in_flight = 1000
+    association, peer = await world.calling()
+    peer.stop_reading()
+
+    storing = asyncio.create_task(association.c_store(endless_instance()))
+    await testing.settle()
+    assert association.connection.pen.is_held
+    association.abort()
+    await world.clock.elapse(1.1)
+    assert storing.done()
+    assert isinstance(storing.exception(), Exception)
+    assert world.network.open == [peer.transport]
+    peer.abort_transport()
+
+
+async def test_an_abort_of_the_peer_ends_what_runs(world):
+    server = world.server()
+    closed = asyncio.Event()
+
+    @server.on_c_find
+    async def hang(request):
+        try:
+            await asyncio.get_running_loop().create_future()
+            yield
+        finally:
+            closed.set()
+
+    async with world.called(server) as peer:
+        find = CFindRQ(message_id=1, affected_sop_class_uid=FIND, priority=0)
+        peer.send_message(3, find, encode_dataset(world.query(), EXPLICIT))
+        await testing.settle()
+        peer.send(Abort(0, 0))
+        await testing.settle()
+        assert closed.is_set()
+        assert not peer.has_pdu
+        assert peer.eof or peer.lost
+
+
+def server_connections(world):
+    """The acceptors' Connection of every open transport."""
+    return [
+        transport.get_protocol()._owner
+        for transport in world.network.open
+        if not isinstance(transport.get_protocol(), testing.ScriptedPeer)
+    ]
+
+
+def endless_instance():
+    class Endless(Instance):
+        async def _stream(self):
+            while True:
+                yield bytes(100_000)
+
+        def stream(self):
+            return self._stream()
+
+    return Endless(CT, "1.2.3", EXPLICIT)
