@@ -415,7 +415,8 @@ class Connection:
     def _measure(self, metrics: Metrics, error: BaseException) -> None:
         role = self.engine.machine.role
         if self.engine.negotiated is None:
-            metrics.association_failed(role, how(error))
+            ended = "rejected" if isinstance(error, AssociationClosed) else how(error)  # by us
+            metrics.association_failed(role, ended)
         else:
             metrics.association_ended(role, how(error), self.clock.now() - self._began)
 

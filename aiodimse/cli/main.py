@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 import aiodimse
-from aiodimse.cli import echo, explain, failures, find, get, move, options, serve, store
+from aiodimse.cli import echo, encryption, explain, failures, find, get, move, options, serve, store
 from aiodimse.cli.output import Output
 from aiodimse.cli.trace import TraceFile
 
@@ -49,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
     for name, module in COMMANDS.items():
         each = commands.add_parser(name, help=module.HELP, description=module.__doc__)
         module.arguments(each)
+        if module is not serve:
+            encryption.user(each)
         options.common(each)
         each.set_defaults(module=module, prog=each.prog)
     return top

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiodimse
+from aiodimse.cli import encryption
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import CommandError, unreachable
 
@@ -28,6 +29,7 @@ async def association(
         ae_title=options.ae_title,
         called_ae_title=options.called,
         timeouts=shared.timeouts(options),
+        ssl=encryption.connecting(options),
         trace=options.tracing,
         **more,
     )

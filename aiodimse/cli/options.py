@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from aiodimse.cli import failures
 from aiodimse.cli.identifier import LEVELS, key, near
@@ -75,13 +75,22 @@ def ae_title(text: str) -> str:
     return text.strip(" ")
 
 
-def destination(text: str) -> tuple[str, tuple[str, int]]:
-    """NAME=HOST:PORT; an IPv6 address may stand in brackets."""
+class Where(NamedTuple):
+    """A move destination."""
+
+    host: str
+    port: int
+    tls: bool = False
+
+
+def destination(text: str) -> tuple[str, Where]:
+    """NAME=HOST:PORT or NAME=tls:HOST:PORT; an IPv6 address may stand in brackets."""
     name, equals, address = text.partition("=")
     host, colon, number = address.rpartition(":")
     if not (equals and colon and host):
         raise argparse.ArgumentTypeError(f"not NAME=HOST:PORT: {text!r}")
-    return ae_title(name), (host.removeprefix("[").removesuffix("]"), port(number))
+    bare = host.removeprefix("tls:")
+    return ae_title(name), Where(bare.removeprefix("[").removesuffix("]"), port(number), bare != host)
 
 
 def level(text: str) -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import signal
 from argparse import ArgumentParser, Namespace
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiodimse
+from aiodimse import tls
+from aiodimse.aio.clock import Clock
 from aiodimse.archive import Archive, ScanReport, provide
+from aiodimse.cli import encryption
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, system_words
 from aiodimse.cli.output import Output
+from aiodimse.cli.tally import Tally, tell_all, told
 
 resource: Any
 try:
@@ -40,28 +43,41 @@ def arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--destination", dest="destinations", type=shared.destination, action="append", default=[],
-        metavar="NAME=HOST:PORT", help="where C-MOVE to this AE title sends; repeatable",
+        metavar="NAME=[tls:]HOST:PORT", help="where C-MOVE to this AE title sends; repeatable",
     )  # fmt: skip
     parser.add_argument(
         "--max-associations", type=shared.count, default=aiodimse.Limits().max_associations, metavar="N",
         help=f"at once; one more is rejected ({aiodimse.Limits().max_associations})",
     )  # fmt: skip
+    encryption.provider(parser)
 
 
 async def run(options: Namespace, output: Output) -> int:
     """Serve until SIGTERM (0) or Ctrl-C (130); what runs then may end, a second signal aborts it."""
+    context, outgoing = encryption.listening(options), encryption.to_destinations(options)
     archive = await _open(options, output)
     limits = aiodimse.Limits(max_associations=options.max_associations)
     if warning := too_few_files(limits):
         output.note(f"{options.prog}: warning: {warning}")
+    tally, clock = Tally(), Clock()
     server = aiodimse.Server(
-        ae_title=options.ae_title, limits=limits, timeouts=shared.timeouts(options), trace=options.tracing
+        ae_title=options.ae_title,
+        limits=limits,
+        timeouts=shared.timeouts(options),
+        trace=options.tracing,
+        metrics=tally,
+        clock=clock,
     )
-    provide(server, archive, destinations=dict(options.destinations))
-    served = _counted(server)
-    with _signals() as stop:
+    if options.tls_titles:
+        server.on_associate(tls.titles_from_certificate(_collected(options.tls_titles)))
+    destinations = {
+        title: aiodimse.Destination(where.host, where.port, ssl=outgoing if where.tls else None)
+        for title, where in options.destinations
+    }
+    provide(server, archive, destinations=destinations)
+    with _signals() as stop, told(tally, output, clock):
         try:
-            async with server.listen(options.host, options.port) as listening:
+            async with server.listen(options.host, options.port, ssl=context) as listening:
                 _ready(options, output, listening.port)
                 await stop.wait()
                 if listening.associations:
@@ -72,9 +88,7 @@ async def run(options: Namespace, output: Output) -> int:
             output.note(f"{options.prog}: aborted what was left")
         except OSError as error:
             raise CommandError(f"cannot listen on {options.host}:{options.port}: {_why(error)}", FAILED) from None
-    words = [f"{served[name]} {name}" for name in sorted(served) if name != "associations"]
-    output.line(f"ended; associations: {served['associations']}; {', '.join(words) or 'no request'}")
-    output.event({"event": "ended", **dict(sorted(served.items()))})
+    tell_all(tally, output)
     return INTERRUPTED if stop.number == signal.SIGINT else 0
 
 
@@ -96,24 +110,18 @@ async def _open(options: Namespace, output: Output) -> Archive:
 
 def _ready(options: Namespace, output: Output, port: int) -> None:
     """One line, flushed: who waits for it may connect now."""
-    output.line(f"{options.ae_title} serves {options.directory} on {options.host}:{port} (Ctrl-C ends it)")
-    output.event({"event": "ready", "ae_title": options.ae_title, "host": options.host, "port": port})
+    with_tls = options.tls_cert is not None
+    how = " with TLS" if with_tls else ""
+    output.line(f"{options.ae_title} serves {options.directory} on {options.host}:{port}{how} (Ctrl-C ends it)")
+    facts = {"ae_title": options.ae_title, "host": options.host, "port": port, "tls": with_tls}
+    output.event({"event": "ready", **facts})
 
 
-def _counted(server: aiodimse.Server) -> Counter[str]:
-    """Counts associations and requests by their names, for the last line."""
-    counts: Counter[str] = Counter(associations=0)
-
-    @server.on_associate
-    async def associate(request: aiodimse.AssociationRequest) -> None:
-        counts["associations"] += 1
-
-    @server.authorize
-    async def authorize(request: Any) -> bool:
-        counts[request.message.service] += 1
-        return True
-
-    return counts
+def _collected(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    titles: dict[str, list[str]] = {}
+    for name, title in pairs:
+        titles.setdefault(name, []).append(title)
+    return titles
 
 
 def _why(error: OSError) -> str:

@@ -8,15 +8,18 @@ import re
 import shlex
 import shutil
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from cli.conftest import CT, HOST, JPEG_2000, MR, TEST_FILES, Ended
 
 import aiodimse
+from aiodimse import tls
 from aiodimse.archive import Archive, provide
 from aiodimse.cli.main import parser
 
@@ -36,11 +39,11 @@ class Program:
     def __str__(self) -> str:
         return f"{self.page.stem}-{self.title}"
 
-    def run(self, ports: dict[str, int]) -> dict[str, Any]:
-        """Its names, with other ports than the page says."""
+    def run(self, other: dict[str, int | str]) -> dict[str, Any]:
+        """Its names, with other ports and hosts than the page says."""
         code = self.code
-        for said, port in ports.items():
-            code = code.replace(said, str(port))
+        for said, instead in other.items():
+            code = code.replace(said, str(instead))
         names: dict[str, Any] = {"__name__": "page"}
         exec(compile(code, f"{self.page.name}: {self.title}", "exec"), names)
         return names
@@ -79,10 +82,11 @@ PROVIDERS = {
     ("tutorial", "first_provider.py"): ("VIEWER", "CT from AIODIMSE\n"),
     ("receive-files", "receive.py"): ("ROUTER", ""),
 }
+OVER_TLS = {("tls", "serve_tls.py"), ("tls", "connect_tls.py"), ("tls", "titles.py")}
 
 
 def test_every_program_is_run() -> None:
-    assert PROGRAMS.keys() == USERS.keys() | ALONE.keys() | PROVIDERS.keys()
+    assert PROGRAMS.keys() == USERS.keys() | ALONE.keys() | PROVIDERS.keys() | OVER_TLS
 
 
 @pytest.fixture
@@ -143,13 +147,59 @@ async def test_providers(
     command: Callable[..., Awaitable[Ended]],
 ) -> None:
     title, printed = PROVIDERS[key]
-    running = asyncio.create_task(PROGRAMS[key].run({"11113": free_port})["main"]())
-    await _listens(free_port, running)
-    ended = await command("store", HOST, free_port, "--called", title, CT)
+    async with _running(PROGRAMS[key].run({"11113": free_port})["main"](), free_port):
+        ended = await command("store", HOST, free_port, "--called", title, CT)
+    assert (ended.code, ended.out, ended.err) == (0, printed + "1 stored\n", "")
+
+
+@pytest.fixture
+def pems(here: Path) -> None:
+    """The certificates that the programs of the TLS page name: ours are for their hosts, and for this one."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(here / "hospital-ca.pem")
+    for name, hosts in (("archive", (HOST,)), ("router", ("router.hospital.example",))):
+        issued = authority.issue_cert(*hosts)
+        (here / f"{name}.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(here / f"{name}.key")
+
+
+AS_ROUTER = ("--tls", "--tls-ca", "hospital-ca.pem", "--tls-cert", "router.pem", "--tls-key", "router.key")
+
+
+@pytest.mark.usefixtures("pems")
+async def test_programs_over_tls(
+    free_port: int, command: Callable[..., Awaitable[Ended]], capsys: pytest.CaptureFixture[str], here: Path
+) -> None:
+    """The one connects to the other, and so does the command line."""
+    provider, user = (PROGRAMS["tls", f"{name}_tls.py"] for name in ("serve", "connect"))
+    async with _running(provider.run({"tls.PORT": free_port})["main"](), free_port):
+        await user.run({"tls.PORT": free_port, "archive.hospital.example": HOST})["main"]()
+        assert capsys.readouterr().out == "0x0000\n"
+        ended = await command("store", HOST, free_port, "--called", "ARCHIVE", *AS_ROUTER, CT)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == "frozenset({'router.hospital.example'})\n1 stored\n"
+    assert len(list((here / "incoming").iterdir())) == 1
+
+
+@pytest.mark.usefixtures("pems")
+@pytest.mark.parametrize(("title", "code"), [("ROUTER", 0), ("ROUTER_NIGHT", 0), ("CT1", 1)])
+async def test_titles_over_tls(title: str, code: int, command: Callable[..., Awaitable[Ended]]) -> None:
+    server = PROGRAMS["tls", "titles.py"].run({})["server"]
+    context = tls.server_context("archive.pem", "archive.key", ca="hospital-ca.pem")
+    async with server.listen(HOST, 0, ssl=context) as listening:
+        ended = await command("echo", HOST, listening.port, "--ae-title", title, "--called", "ARCHIVE", *AS_ROUTER)
+    assert ended.code == code
+    assert code == 0 or "1/1/3" in ended.err
+
+
+@asynccontextmanager
+async def _running(main: Coroutine[Any, Any, None], port: int) -> AsyncIterator[None]:
+    running = asyncio.create_task(main)
+    await _listens(port, running)
+    yield
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert (ended.code, ended.out, ended.err) == (0, printed + "1 stored\n", "")
 
 
 async def _listens(port: int, running: asyncio.Task[None]) -> None:

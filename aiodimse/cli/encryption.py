@@ -1,0 +1,122 @@
+"""TLS on the command line: what users connect with, what serve listens with, and with which its destinations are."""
+
+from __future__ import annotations
+
+import argparse
+import ssl
+from collections.abc import Callable
+
+from aiodimse import tls
+from aiodimse.cli import options as shared
+from aiodimse.cli.failures import USAGE, CommandError, system_words
+
+_FILES = ("tls_ca", "tls_cert", "tls_key")
+
+
+def user(parser: argparse.ArgumentParser) -> None:
+    """The options of a command that connects."""
+    group = parser.add_argument_group("TLS")
+    group.add_argument("--tls", action="store_true", help="encrypt; the port is often 2762")
+    group.add_argument("--tls-ca", metavar="PEM", help="who vouches for the peer (the authorities of the system)")
+    group.add_argument("--tls-cert", metavar="PEM", help="our certificate, where the peer wants one")
+    group.add_argument("--tls-key", metavar="PEM", help="its key, where that is not in the same file")
+    group.add_argument(
+        "--tls-no-hostname", action="store_true", help="take a certificate of the peer that is for another host"
+    )
+
+
+def provider(parser: argparse.ArgumentParser) -> None:
+    """The options of serve."""
+    group = parser.add_argument_group("TLS")
+    group.add_argument("--tls-cert", metavar="PEM", help="our certificate: serve with TLS, and nothing without")
+    group.add_argument("--tls-key", metavar="PEM", help="its key, where that is not in the same file")
+    group.add_argument("--tls-ca", metavar="PEM", help="who vouches for peers, callers and TLS destinations alike")
+    group.add_argument("--tls-no-client-cert", action="store_true", help="let callers in without a certificate")
+    group.add_argument(
+        "--tls-title", dest="tls_titles", type=title, action="append", default=[], metavar="NAME=AE",
+        help="the certificate for NAME may use this AE title; others may then use none; repeatable",
+    )  # fmt: skip
+    group.add_argument(
+        "--tls-no-hostname", action="store_true", help="take a certificate of a destination that is for another host"
+    )
+
+
+def title(text: str) -> tuple[str, str]:
+    """NAME=AE."""
+    name, equals, ae_title = text.partition("=")
+    if not (equals and name):
+        raise argparse.ArgumentTypeError(f"not NAME=AE: {text!r}")
+    return name, shared.ae_title(ae_title)
+
+
+def connecting(options: argparse.Namespace) -> ssl.SSLContext | None:
+    """What a user connects with; None: without TLS. Raises CommandError."""
+    if not options.tls:
+        _only_with("--tls", options, *_FILES, "tls_no_hostname")
+        return None
+    if options.tls_cert is None:
+        _only_with("--tls-cert", options, "tls_key")
+    return _client(options)
+
+
+def listening(options: argparse.Namespace) -> ssl.SSLContext | None:
+    """What serve listens with; None: without TLS. Raises CommandError."""
+    if options.tls_cert is None:
+        _only_with("--tls-cert", options, "tls_key", "tls_no_client_cert", "tls_titles")
+        if not _to_tls(options):
+            _only_with("--tls-cert or a TLS destination", options, "tls_ca")
+        return None
+    if options.tls_no_client_cert:
+        if options.tls_titles:
+            raise CommandError("--tls-title reads the certificate that --tls-no-client-cert does not ask for", USAGE)
+        if options.tls_ca is not None and not _to_tls(options):
+            raise CommandError("--tls-ca vouches for the certificate that --tls-no-client-cert does not ask for", USAGE)
+    elif options.tls_ca is None:
+        raise CommandError("--tls-cert needs --tls-ca, who vouches for callers, or --tls-no-client-cert", USAGE)
+    return _made(
+        lambda: tls.server_context(
+            options.tls_cert, options.tls_key, ca=options.tls_ca, verify_client=not options.tls_no_client_cert
+        )
+    )
+
+
+def to_destinations(options: argparse.Namespace) -> ssl.SSLContext | None:
+    """What serve connects to its TLS destinations with; None: there are none. Raises CommandError."""
+    if _to_tls(options):
+        return _client(options)
+    _only_with("a TLS destination (--destination NAME=tls:HOST:PORT)", options, "tls_no_hostname")
+    return None
+
+
+def _to_tls(options: argparse.Namespace) -> bool:
+    return any(where.tls for _, where in options.destinations)
+
+
+def _only_with(what: str, options: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        if getattr(options, name):
+            option = "--" + name.rstrip("s" if name == "tls_titles" else "").replace("_", "-")
+            raise CommandError(f"{option} says nothing without {what}", USAGE)
+
+
+def _client(options: argparse.Namespace) -> ssl.SSLContext:
+    return _made(
+        lambda: tls.client_context(
+            options.tls_ca,
+            certificate=options.tls_cert,
+            key=options.tls_key,
+            check_hostname=not options.tls_no_hostname,
+        )
+    )
+
+
+def _made(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    try:
+        return make()
+    except ssl.SSLError as error:
+        why = str(error.args[-1])
+    except OSError as error:
+        why = system_words(error)
+    except ValueError:  # of the key: OpenSSL would ask at the terminal, and serve often has none
+        why = "the key is encrypted; openssl pkey -in KEY -out PLAIN decrypts it"
+    raise CommandError(f"TLS: {why}", USAGE)

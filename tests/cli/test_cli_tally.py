@@ -1,0 +1,111 @@
+"""What serve says once a minute and at the end, by a clock that the test moves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydicom import Dataset
+
+import aiodimse
+from aiodimse import sop_class, testing
+from aiodimse.cli.output import Output
+from aiodimse.cli.tally import Tally, tell_all, told
+
+FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+
+
+class Stage:
+    """A server, its tally, the clock, and what has been printed."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys, self.clock, self.tally = capsys, testing.ManualClock(), Tally()
+        timeouts = aiodimse.Timeouts(idle=None)
+        self.server = aiodimse.Server(ae_title="ARCHIVE", metrics=self.tally, clock=self.clock, timeouts=timeouts)
+
+        @self.server.on_c_find(FIND)
+        async def find(request: Any) -> Any:
+            yield int(request.identifier.PatientID), None
+
+    async def ask(self, association: aiodimse.Association, *statuses: int) -> None:
+        for status in statuses:
+            identifier = Dataset()
+            identifier.PatientID = str(status)
+            assert (await association.c_find(identifier, FIND)).status == status
+
+    @property
+    def printed(self) -> list[str]:
+        return self.capsys.readouterr().out.splitlines()
+
+
+@pytest.fixture
+def stage(capsys: pytest.CaptureFixture[str]) -> Iterator[Stage]:
+    found = Stage(capsys)
+    yield found
+    assert found.clock.timers == 0
+
+
+async def test_a_line_a_minute_and_one_at_the_end(stage: Stage) -> None:
+    contexts = [sop_class.Verification, FIND]
+    with told(stage.tally, Output(), stage.clock):
+        await stage.clock.elapse(300)
+        assert stage.printed == []
+        async with testing.joined(stage.server, contexts=contexts) as association:
+            await association.c_echo()
+            await stage.ask(association, 0x0000, 0xA700, 0xFE00, 0xB000)
+            await stage.clock.elapse(60)
+            assert stage.printed == [
+                "last minute; associations: 1 now, 1 new, 1 in all; 1 C-ECHO, 4 C-FIND; failed: 1 C-FIND"
+            ]
+            await stage.clock.elapse(60)
+            assert stage.printed == []  # it is open, and nothing happened
+            await stage.ask(association, 0xA700)
+        with pytest.raises(aiodimse.AssociationRejected):
+            async with testing.joined(stage.server, contexts=contexts, called_ae_title="NOBODY"):
+                pass
+        async with testing.joined(stage.server, contexts=contexts) as association:
+            association.abort()
+        await stage.clock.elapse(60)
+        ends = "1 association aborted by peer, 1 connection rejected"
+        (line,) = stage.printed
+        assert line == f"last minute; associations: 0 now, 1 new, 2 in all; 1 C-FIND; failed: 1 C-FIND; {ends}"
+    await stage.clock.elapse(600)
+    tell_all(stage.tally, Output())
+    assert stage.printed == [f"ended; associations: 2; 1 C-ECHO, 5 C-FIND; failed: 2 C-FIND; {ends}"]
+
+
+async def test_for_programs(stage: Stage) -> None:
+    with told(stage.tally, Output(as_json=True), stage.clock):
+        async with testing.joined(stage.server, contexts=[FIND]) as association:
+            await stage.ask(association, 0xA700)
+        await stage.clock.elapse(60)
+    tell_all(stage.tally, Output(as_json=True))
+    minute, ended = map(json.loads, stage.printed)
+    counts = {"operations": {"C-FIND": 1}, "failures": {"C-FIND": 1}, "ends": {"association released": 1}}
+    assert minute == {"event": "minute", "associations": {"now": 0, "new": 1, "total": 1}, **counts}
+    assert ended == {"event": "ended", "associations": 1, "C-FIND": 1, **counts}
+
+
+async def test_who_only_looks_whether_we_are_there_is_no_load(stage: Stage) -> None:
+    network = testing.MemoryNetwork()
+    async with stage.server.listen(network=network) as listening:
+        with told(stage.tally, Output(), stage.clock):
+            peer = await testing.ScriptedPeer.call(network, listening.port)
+            peer.finish()
+            await stage.clock.elapse(60)
+            assert stage.tally.total.ends == {"connection lost": 1}
+            assert stage.printed == []
+
+
+def test_what_a_c_move_sends_is_told_apart(stage: Stage) -> None:
+    stage.tally.association_opened("acceptor", "A", "B")
+    stage.tally.association_opened("requestor", "B", "C")
+    stage.tally.operation_ended("C-STORE", "user", 0x0000, 0.1)
+    stage.tally.operation_ended("C-STORE", "user", None, 0.1)
+    stage.tally.association_ended("requestor", "lost", 0.1)
+    stage.tally.operation_ended("C-MOVE", "provider", 0xB000, 0.1)
+    stage.tally.association_failed("requestor", "timeout")
+    assert (stage.tally.open, stage.tally.total.associations) == (1, 1)
+    assert str(stage.tally.total) == "1 C-MOVE, 2 C-STORE sent; failed: 1 C-STORE sent; 1 destination timeout"
