@@ -8,6 +8,7 @@ import socket
 import ssl as ssl_module
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from aiodimse.aio import secure
@@ -50,6 +51,8 @@ class Doorkeeper:
         self._associated: dict[Connection, str] = {}
         self._per_peer: Counter[str] = Counter()
         self._all: set[Connection] = set()
+        self._left: list[Tasks] = []
+        """Of connections that are gone: a handler in its finally, the release of the store association of a C-MOVE."""
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -139,6 +142,7 @@ class Doorkeeper:
         """The transport connection is gone."""
         self.leave(connection)
         self._all.discard(connection)
+        self._left = [tasks for tasks in (*self._left, connection.tasks) if len(tasks)]
         self._check_empty()
 
     def _check_empty(self) -> None:
@@ -158,9 +162,7 @@ class Doorkeeper:
         factory: ProtocolFactory = self.new_wire
         if ssl is not None:
             factory = partial(self._new_door, ssl)
-        return await self.network.listen(
-            factory, host, port, ssl=None, sock=sock, reuse_port=reuse_port, handshake_timeout=None
-        )
+        return await self.network.listen(factory, host, port, sock=sock, reuse_port=reuse_port)
 
     async def drain(self) -> None:
         """Wait for running operations to end; the deadline or a cancellation aborts what is left."""
@@ -179,8 +181,12 @@ class Doorkeeper:
         await self.wait_empty()
 
     async def wait_empty(self) -> None:
-        """Wait until every connection and every task of theirs is gone."""
+        """Wait until every connection is gone and, for Timeouts.handler_close at most, every task of theirs."""
         await self._empty.wait()
+        with suppress(TimeoutError):
+            async with self.clock.deadline(self.clock.after(self.timeouts.handler_close), TimeoutError):
+                for tasks in self._left:
+                    await tasks.wait()
 
     def abort(self) -> None:
         """End every association now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import AsyncExitStack
 
 import pytest
 from blunt import wire
@@ -18,11 +19,11 @@ IDLE = 500
 
 async def test_idle_associations_cost_nothing() -> None:
     server = aiodimse.Server(ae_title=TITLE, limits=aiodimse.Limits(max_associations=IDLE + 1))
-    async with server.listen(HOST, 0) as listening:
+    async with server.listen(HOST, 0) as listening, AsyncExitStack() as stack:
         threads = threading.active_count()
 
         async def associated() -> BluntPeer:
-            peer = await BluntPeer.connect(HOST, listening.port, timeout=30)
+            peer = await stack.enter_async_context(await BluntPeer.connect(HOST, listening.port, timeout=30))
             await peer.associate([(1, wire.VERIFICATION, [wire.IMPLICIT_LE])], called=TITLE)
             return peer
 
@@ -33,7 +34,6 @@ async def test_idle_associations_cost_nothing() -> None:
         with pytest.raises(Silence):
             await peers[0].read_pdu(timeout=1)
         assert time.process_time() - used < 0.05
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads
         (response,) = await peers[-1].responses(await peers[-1].request(1, wire.echo_rq()))
         assert response.status == 0x0000
-        await asyncio.gather(*(peer.close() for peer in peers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -181,3 +182,23 @@ async def test_a_move_to_the_blunt_peer(tmp_path: Path) -> None:
             responses = await mover.responses(77)
             assert (responses[-1].status, responses[-1].counters) == (0x0000, (None, 1, 0, 0))
             await mover.release()
+
+
+async def test_leaving_a_server_waits_for_the_release_of_a_store_association(tmp_path: Path) -> None:
+    """The mover has its final response and is gone; the destination has not answered the A-RELEASE-RQ yet."""
+    async with await BluntListener.open() as listener:
+        archive = HandlerArchive(tmp_path, [samples.CT.path], {"DEST": listener.port})
+        async with archive.server.listen(HOST, 0) as listening:
+            async with await BluntPeer.connect(HOST, listening.port) as mover:
+                await mover.associate([(1, wire.STUDY_ROOT_MOVE, [wire.EXPLICIT_LE])], called=TITLE)
+                await mover.request(1, wire.move_rq("DEST", message_id=7), WIRE_IDENTIFIER)
+                destination = await listener.accept()
+                await destination.accept()
+                await destination.respond(await destination.read_message(), 0x0000)
+                assert (await mover.responses(7))[-1].status == 0x0000
+                await mover.release()
+            await destination.expect(wire.A_RELEASE_RQ)
+            answer = asyncio.create_task(destination.send(wire.RELEASE_RP))
+        assert answer.done()
+        assert [task for task in asyncio.all_tasks() if task.get_name().startswith("aiodimse")] == []
+        await destination.expect_close()

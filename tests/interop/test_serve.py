@@ -92,7 +92,7 @@ async def test_findscu_in_patient_models(serve: Serve, tmp_path: Path, model: st
         ({"PatientID": "1?T1"}, {samples.CT}),
         ({"PatientID": "nobody"}, set()),
     ],
-    ids=str,
+    ids=["uid-list", "date-range", "open-date-range", "modality", "name", "name-wildcard", "question-mark", "nobody"],
 )
 async def test_findscu_matches(
     serve: Serve, tmp_path: Path, asked: dict[str, str], expected: set[samples.Sample] | None
