@@ -1,10 +1,12 @@
-"""Where transport connections come from: the event loop's TCP and TLS, which tests replace by one in memory."""
+"""Where transport connections come from: the event loop's TCP, which tests replace by one in memory.
+
+TLS is put on top of a connection that is open (secure.py), where its deadline and its errors are ours.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import ssl as ssl_module
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -30,18 +32,9 @@ class Network:
         factory: ProtocolFactory,
         host: str,
         port: int,
-        *,
-        ssl: ssl_module.SSLContext | None,
-        handshake_timeout: float | None,
     ) -> None:
         """Open one; the protocol that factory makes hears of it. Raises OSError. A cancelled call leaves no socket."""
-        loop = asyncio.get_running_loop()
-        if ssl is None:
-            await loop.create_connection(factory, host, port)
-        else:
-            await loop.create_connection(
-                factory, host, port, ssl=ssl, server_hostname=host, ssl_handshake_timeout=handshake_timeout
-            )
+        await asyncio.get_running_loop().create_connection(factory, host, port)
 
     async def listen(
         self,
@@ -49,27 +42,14 @@ class Network:
         host: str | None,
         port: int,
         *,
-        ssl: ssl_module.SSLContext | None,
         sock: socket.socket | None,
         reuse_port: bool,
-        handshake_timeout: float | None,
     ) -> Listener:
         """Accept connections, a protocol made by factory for each. Raises OSError."""
         loop = asyncio.get_running_loop()
-        handshake = handshake_timeout if ssl is not None else None
         if sock is not None:
-            return await loop.create_server(
-                factory, sock=sock, ssl=ssl, ssl_handshake_timeout=handshake, backlog=_BACKLOG
-            )
-        return await loop.create_server(
-            factory,
-            host,
-            port,
-            ssl=ssl,
-            ssl_handshake_timeout=handshake,
-            backlog=_BACKLOG,
-            reuse_port=reuse_port or None,
-        )
+            return await loop.create_server(factory, sock=sock, backlog=_BACKLOG)
+        return await loop.create_server(factory, host, port, backlog=_BACKLOG, reuse_port=reuse_port or None)
 
 
 TCP = Network()

@@ -42,7 +42,7 @@ async def open_association(
     try:
         async with clock.deadline(clock.after(timeouts.connect), late):
             if ssl is None:
-                await network.connect(lambda: connection.wire, host, port, ssl=None, handshake_timeout=None)
+                await network.connect(lambda: connection.wire, host, port)
             else:
                 await _connect_tls(network, connection.wire, host, port, ssl, clock, timeouts.tls_handshake)
             phase = "negotiation"
@@ -77,7 +77,7 @@ async def _connect_tls(
     timeout: float | None,
 ) -> None:
     door = secure.Door()
-    await network.connect(lambda: door, host, port, ssl=None, handshake_timeout=None)
+    await network.connect(lambda: door, host, port)
     assert door.transport is not None
     try:
         await secure.start_tls(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-import ssl as ssl_module
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -43,9 +42,6 @@ class MemoryNetwork(Network):
         factory: ProtocolFactory,
         host: str,
         port: int,
-        *,
-        ssl: ssl_module.SSLContext | None,
-        handshake_timeout: float | None,
     ) -> None:
         """Connect with who listens on this port; ConnectionRefusedError where nobody does."""
         loop = asyncio.get_running_loop()
@@ -67,10 +63,8 @@ class MemoryNetwork(Network):
         host: str | None,
         port: int,
         *,
-        ssl: ssl_module.SSLContext | None,
         sock: socket.socket | None,
         reuse_port: bool,
-        handshake_timeout: float | None,
     ) -> MemoryListener:
         """Take connections on a port; 0 stands for any free one."""
         port = port or next(number for number in self._numbers if number not in self._ports)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from aiodimse.aio.network import Network
 from aiodimse.association import Offer, PresentationContext, Served, answer, propose
@@ -61,7 +61,7 @@ class ScriptedPeer(asyncio.Protocol):
     async def call(cls, network: Network, port: int, host: str = "memory") -> ScriptedPeer:
         """Connect with a Server that listens there."""
         peer = cls()
-        await network.connect(lambda: peer, host, port, ssl=None, handshake_timeout=None)
+        await network.connect(lambda: peer, host, port)
         return peer
 
     @classmethod
@@ -69,17 +69,14 @@ class ScriptedPeer(asyncio.Protocol):
         """Listen; each connection gives a peer."""
         peers: asyncio.Queue[ScriptedPeer] = asyncio.Queue()
 
-        await network.listen(
-            lambda: cls(peers), None, port, ssl=None, sock=None, reuse_port=False, handshake_timeout=None
-        )
+        await network.listen(lambda: cls(peers), None, port, sock=None, reuse_port=False)
         return peers
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its type
         if self._arrivals is not None:
             self._arrivals.put_nowait(self)
         self._wake()
