@@ -34,6 +34,7 @@ from aiodimse.services.drive import describe
 from aiodimse.services.handlers import Decorator, Handlers
 from aiodimse.services.provider import Authorize, Provider
 from aiodimse.services.request import Peer
+from aiodimse.standard.reason import REJECT_REASON, REJECT_RESULT
 
 _log = logging.getLogger("aiodimse.server")
 
@@ -189,8 +190,15 @@ class Server:
                 if keep is not None:
                     ac = _narrowed(rq, ac, keep)
         except AssociationRejected as error:
-            return AssociateRJ(error.result, error.source, error.reason)
+            return self._rejection(request, error)
         return ac
+
+    def _rejection(self, request: AssociationRequest, error: AssociationRejected) -> AssociateRJ:
+        if error.result in REJECT_RESULT and (error.source, error.reason) in REJECT_REASON:
+            return AssociateRJ(error.result, error.source, error.reason)
+        numbers = f"{error.result}/{error.source}/{error.reason}"
+        request.logger(_log).error("a hook rejects with %s, which PS3.8 9.3.4 does not have: 1/1/1 it is", numbers)
+        return NO_REASON_GIVEN
 
     # --- listening ----------------------------------------------------------------------------------------------------
 

@@ -514,6 +514,34 @@ async def test_on_associate_rejects(reason: tuple[int, int, int]) -> None:
         assert rejection(answer) == reason
 
 
+NOT_IN_THE_TABLE = [
+    (300, 1, 1),
+    (0, 1, 1),
+    (1, 1, 4),
+    (1, 2, 7),
+    (1, 0, 0),
+    (1, 1, 300),
+    (1, -1, 1),
+    (None, None, None),
+]
+
+
+@pytest.mark.parametrize("which", ["authenticate", "on_associate"])
+@pytest.mark.parametrize("numbers", NOT_IN_THE_TABLE, ids=str)
+async def test_a_rejection_that_the_standard_does_not_have_is_one_without_reason(
+    which: str, numbers: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = make_server()
+
+    async def hook(*_: Any) -> None:
+        raise aiodimse.AssociationRejected(*numbers)
+
+    getattr(server, which)(hook)
+    async with knock(server) as (_, answer):
+        assert rejection(answer) == (1, 1, 1)
+    assert "/".join(map(str, numbers)) in caplog.text
+
+
 # --- common extended negotiation, any storage, private SOP classes ----------------------------------------------------
 
 PRIVATE = "1.2.826.0.1.3680043.10.9999.77"
