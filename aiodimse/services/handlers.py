@@ -40,6 +40,8 @@ class Registration:
     handler: Callable[..., Any]
     transfer_syntaxes: tuple[str, ...] | None
     extended: Extended | None
+    is_for_all: bool = False
+    """Registered without SOP classes: it serves those that have no handler of their own."""
 
 
 class Handlers:
@@ -61,7 +63,8 @@ class Handlers:
         transfer_syntaxes: Iterable[str] | None = None,
         extended: Extended | None = None,
     ) -> None:
-        """Register a handler; a later one for the same SOP class replaces it. Raises LocalProtocolError."""
+        """Register a handler; a later one for the same SOP class replaces it, and one registered without SOP classes
+        serves those that have none of their own, whichever came first. Raises LocalProtocolError."""
         if not callable(handler):
             raise TypeError(f"a handler is an async function or async generator, not {type(handler).__name__}")
         if inspect.isgeneratorfunction(handler):  # its every call would be answered C002
@@ -69,9 +72,9 @@ class Handlers:
         syntaxes = None if transfer_syntaxes is None else tuple(map(str, transfer_syntaxes))
         if syntaxes is None and service != "C-STORE":
             syntaxes = IDENTIFIER_SYNTAXES
-        registration = Registration(handler, syntaxes, extended)
-        self._offer = None
         wanted = tuple(uids)
+        registration = Registration(handler, syntaxes, extended, is_for_all=not wanted)
+        self._offer = None
         if not wanted:
             wanted = default_sop_classes(service)
             if service == "C-STORE":
@@ -80,7 +83,10 @@ class Handlers:
             row = sop_class.lookup(uid)
             if row is not None and service not in row.commands:
                 raise LocalProtocolError(f"{row.keyword} has no {service}, but {', '.join(sorted(row.commands))}")
-            self._by_service.setdefault(service, {})[str(uid)] = registration
+            of_service = self._by_service.setdefault(service, {})
+            before = of_service.get(str(uid))
+            if before is None or before.is_for_all or not registration.is_for_all:
+                of_service[str(uid)] = registration
 
     def find(self, service: str, *uids: str) -> Registration | None:
         """The handler for the first of these SOP classes that has one."""
