@@ -46,7 +46,7 @@ async def run() -> tuple[Report, int, int]:
 
     files = len(list(Path("/proc/self/fd").iterdir()))
     async with server.listen("127.0.0.1") as listening:
-        report = await Hostile("127.0.0.1", listening.port, waits=1.0).run(all_cases())
+        report = await Hostile("127.0.0.1", listening.port, waits=1.0, fin=True).run(all_cases())
         async with asyncio.timeout(5):
             await listening._doorkeeper.wait_empty()  # the last ones run into Timeouts.close
     return report, files, len(list(Path("/proc/self/fd").iterdir()))

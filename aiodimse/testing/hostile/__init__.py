@@ -1,6 +1,6 @@
 """What a rude, broken or foreign peer may do to a provider, case by case, with the answer that each must get.
 
-    python -m aiodimse.testing.hostile HOST PORT [--called AE] [--waits SECONDS] [--only WORDS]
+    python -m aiodimse.testing.hostile HOST PORT [--called AE] [--waits SECONDS] [--fin] [--only WORDS]
 
 talks to a live provider from blunt sockets: own bytes, the standard library, nothing of the rest of aiodimse. It prints
 a table of every case, what was to come, what came and when the connection closed, and echoes as a good peer meanwhile.

@@ -17,10 +17,11 @@ def main() -> int:
     parser.add_argument("port", type=int)
     parser.add_argument("--called", default="ANY-SCP", help="the provider's AE title")
     parser.add_argument("--waits", type=float, help="seconds that the provider's deadlines take; without: no silence")
+    parser.add_argument("--fin", action="store_true", help="the provider is to close by itself, as aiodimse does")
     parser.add_argument("--only", default="", help="only cases whose name has these words")
     args = parser.parse_args()
     cases = [case for case in all_cases() if args.only in case.name]
-    report = asyncio.run(Hostile(args.host, args.port, called=args.called, waits=args.waits).run(cases))
+    report = asyncio.run(Hostile(args.host, args.port, called=args.called, waits=args.waits, fin=args.fin).run(cases))
     for line in report.lines():
         print(line)
     return 0 if report.ok else 1

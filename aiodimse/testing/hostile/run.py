@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 import time
@@ -15,6 +16,8 @@ from aiodimse.testing.hostile.cases import NOT_ASSOCIATED, OVER, Case, setup
 AT_ONCE = 8
 PATIENCE = 5.0
 _ECHO_ID = 777
+_LAST = ("abort", "reject", "released")
+"""PDUs behind which nothing but the close may come."""
 
 
 @dataclass
@@ -128,10 +131,16 @@ def _status(body: bytes) -> str:
 
 
 class Hostile:
-    """The runner. waits: how long the provider's deadlines may be, in seconds; None leaves out the cases of silence."""
+    """The runner.
 
-    def __init__(self, host: str, port: int, *, called: str = "ANY-SCP", waits: float | None = None) -> None:
-        self.host, self.port, self.called, self.waits = host, port, called, waits
+    waits: how long the provider's deadlines may be, in seconds; None leaves out the cases of silence. fin: the provider
+    is to send FIN itself behind its A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP. PS3.8 lets it wait for ours until ARTIM.
+    """
+
+    def __init__(
+        self, host: str, port: int, *, called: str = "ANY-SCP", waits: float | None = None, fin: bool = False
+    ) -> None:
+        self.host, self.port, self.called, self.waits, self.fin = host, port, called, waits, fin
 
     async def run(self, cases: Iterable[Case]) -> Report:
         """Run them, several at once, while a good peer echoes."""
@@ -202,8 +211,9 @@ class Hostile:
             await peer.read()
         await peer.send(self._addressed(case.send), case.step)
         began = time.monotonic()
-        if case.then == "fin":
-            peer.writer.write_eof()
+        if case.then == "fin" or (case.state in OVER and not self.fin):
+            with contextlib.suppress(OSError):  # the other side was faster
+                peer.writer.write_eof()
         elif case.then == "reset":
             sock = peer.writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -227,6 +237,8 @@ class Hostile:
             return Result(case, ", ".join(said), seconds)
         while not said or said[-1] not in ("closed", "silent"):
             said.append(await peer.read())
-        if len(said) > 1 and said[-1] == "closed" and said[-2].split()[0] in ("abort", "reject", "released"):
+            if not self.fin and said[-1].split()[0] in _LAST:
+                break
+        if len(said) > 1 and said[-1] == "closed" and said[-2].split()[0] in _LAST:
             said.pop()
         return Result(case, ", ".join(said), time.monotonic() - began)
