@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import zlib
 from struct import pack
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from pydicom.dataelem import DataElement, RawDataElement, empty_value_for_VR
 from pydicom.dataset import Dataset
-from pydicom.tag import BaseTag
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_16
-from pydicom.values import convert_SQ
 
 from aiodimse.config import Limits
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
-from aiodimse.instances.charsets import DEFAULT, encodings_from_bytes
-from aiodimse.instances.walk import UNDEFINED_LENGTH, known_syntax, top_elements, vr_in_dictionary
+from aiodimse.instances.reading import read_dataset
+from aiodimse.instances.walk import known_syntax, top_elements
 from aiodimse.instances.writing import write_dataset
 from aiodimse.standard.transfer_syntax import (
     DeflatedExplicitVRLittleEndian,
@@ -29,7 +25,6 @@ from aiodimse.standard.transfer_syntax import (
 RE_ENCODED: Final = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
 """The transfer syntaxes between which a data set is re-encoded; in any other it travels as it is stored."""
 
-_SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _SOP_CLASS_UID: Final = 0x00080016
 _SOP_INSTANCE_UID: Final = 0x00080018
 _TRANSFER_SYNTAX_UID: Final = 0x00020010
@@ -50,37 +45,11 @@ def decode_dataset(
         size = limits.dataset_in_memory if max_size is None else max_size
         data = inflate(data, max_size=size, max_ratio=limits.deflate_ratio)
     try:
-        return _read(data, row, limits.dataset_depth)
+        return read_dataset(data, row.implicit, row.little_endian, limits.dataset_depth)
     except DatasetDecodeError:
         raise
     except Exception as error:  # pydicom's, on what the walk let pass; its text may quote a value
         raise DatasetDecodeError(f"pydicom cannot read the data set ({type(error).__name__})") from None
-
-
-def _read(data: bytes | memoryview, row: TransferSyntax, max_depth: int) -> Dataset:
-    # What pydicom's read_dataset makes, in the same pass as the walk. Its own reading guesses again whether the VRs are
-    # explicit, follows nesting at once, and warns about character sets.
-    implicit, little_endian = row.implicit, row.little_endian
-    encodings = DEFAULT
-    elements: dict[BaseTag, RawDataElement | DataElement] = {}
-    for tag, vr, length, start, stop in top_elements(data, implicit, little_endian, max_depth=max_depth):
-        key = BaseTag(tag)
-        value = bytes(data[start:stop]) if stop > start else cast("bytes | None", empty_value_for_VR(vr, raw=True))
-        if length == UNDEFINED_LENGTH and vr not in ("OB", "OW"):
-            if vr == "UN":  # in Implicit VR, whatever surrounds it (PS3.5 6.2.2): decoded now, while that is known
-                items = convert_SQ(value or b"", True, little_endian, list(encodings))
-                items.is_undefined_length = True
-                elements[key] = DataElement(key, "SQ", items, start, True, already_converted=True)
-                continue
-            vr, length = "SQ", stop - start
-        elif vr == "UN" and length > 0xFFFF and (known := vr_in_dictionary(tag)) in EXPLICIT_VR_LENGTH_16:
-            vr = known  # PS3.5 6.2.2: too long for its own VR. pydicom would leave it bytes
-        if tag == _SPECIFIC_CHARACTER_SET and value:
-            encodings = encodings_from_bytes(value)
-        elements[key] = RawDataElement(key, vr, length, value, start, implicit, little_endian)
-    dataset = Dataset(elements)
-    dataset.set_original_encoding(implicit, little_endian, list(encodings))
-    return dataset
 
 
 def encode_dataset(dataset: Dataset, transfer_syntax: str) -> bytes:

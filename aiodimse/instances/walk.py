@@ -23,9 +23,13 @@ _ITEM: Final = 0xFFFEE000
 _ITEM_DELIMITATION: Final = 0xFFFEE00D
 _SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
 
+# Groups with no place in a data set, at any depth: command elements (PS3.7 6.3), file meta elements (PS3.10 7.1), stray
+# delimiters. A second file meta there is how one object comes to mean two things to two readers.
+FOREIGN_GROUPS: Final = frozenset((0x0000, 0x0002, 0xFFFE))
+
 # PS3.5 Tables 7.1-1 and 7.1-2: which VRs have a length of two bytes and which two reserved bytes and a length of four.
 # A VR that is in neither is refused: one cannot know where its value ends, and pydicom would guess.
-_SHORT_VRS: Final = {
+SHORT_VRS: Final = {
     vr.encode(): vr
     for vr in (
         "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO",
@@ -93,9 +97,9 @@ def known_syntax(uid: str) -> transfer_syntax.TransferSyntax:
 
 
 def top_elements(
-    data: bytes | memoryview, implicit: bool, little_endian: bool, *, max_depth: int = 64
+    data: bytes | memoryview, implicit: bool, little_endian: bool, *, max_depth: int = 64, pos: int = 0
 ) -> Iterator[TopElement]:
-    """Walk data and yield the elements of the top level, each when it is complete.
+    """Walk data, from the element at pos on, and yield the elements of the top level, each when it is complete.
 
     Who stops early has proven only what was yielded. Raises DatasetDecodeError where the data set is not sound.
     """
@@ -103,7 +107,6 @@ def top_elements(
     is_sequence, bound, is_open = False, len(data), False
     enclosing: list[_Frame] = []
     top_tag, top_vr, top_length, top_start = 0, None, 0, 0  # the top-level element that the frames are inside of
-    pos = 0
     while True:
         if pos == bound:  # the end of this frame, if it has a length
             if is_open:
@@ -142,9 +145,7 @@ def top_elements(
             is_sequence, bound, is_open, implicit = enclosing.pop()
             pos += 8
             continue
-        if group == 0xFFFE or group == 0x0002 or group == 0x0000:
-            # Command elements (PS3.7 6.3) and file meta elements (PS3.10 7.1) have no place in a data set; a second
-            # file meta there is how one object comes to mean two things to two readers.
+        if group in FOREIGN_GROUPS:
             raise DatasetDecodeError(f"{_name(tag)} inside a data set", offset=pos)
 
         vr: str | None
@@ -159,7 +160,7 @@ def top_elements(
         else:
             _, _, code, length = vr_head(data, pos)
             opens = False
-            vr = _SHORT_VRS.get(code)
+            vr = SHORT_VRS.get(code)
             if vr is None:
                 vr = _LONG_VRS.get(code)
                 if vr is None:
