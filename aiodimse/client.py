@@ -14,7 +14,6 @@ from pydicom.dataset import Dataset
 from aiodimse import instances
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection
-from aiodimse.aio.files import off_loop
 from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import Incoming
@@ -397,12 +396,12 @@ def check_ae_title(title: str) -> None:
         raise LocalProtocolError(f"not an AE title (1 to 16 printable characters, no backslash): {title!r}")
 
 
-async def contexts_for(paths: Iterable[str | os.PathLike[str]]) -> list[PresentationContext]:
+def contexts_for(paths: Iterable[str | os.PathLike[str]]) -> list[PresentationContext]:
     """What to propose for sending these files: one context per SOP class and stored transfer syntax, and Explicit and
-    Implicit Little Endian beside. Only file meta information is read. Raises NotDICOM, OSError."""
+    Implicit Little Endian beside.
 
-    def kinds() -> list[tuple[str, str]]:
-        heads = (instances.read_head(path) for path in paths)
-        return list(dict.fromkeys((head.sop_class_uid, head.transfer_syntax) for head in heads))
-
-    return contexts_for_instances(await off_loop(kinds))
+    Reads the file meta information of each file, here and now: for thousands of files `await
+    asyncio.to_thread(aiodimse.contexts_for, paths)`. Raises NotDICOM, OSError.
+    """
+    heads = (instances.read_head(path) for path in paths)
+    return contexts_for_instances(dict.fromkeys((head.sop_class_uid, head.transfer_syntax) for head in heads))

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -249,8 +249,9 @@ def safe_file_name(sop_instance_uid: str) -> str:
 class PartTenWriter:
     """A file being saved: written beside its target under a name of its own, and renamed when it is whole.
 
-    Any step may raise OSError; by then nothing of the file is left. Two associations that save the same UID at once
-    write two files, and the target is one of them, whole. As a context manager it rolls back unless it was committed.
+    Making one touches no disk, the first write does. Any step may raise OSError; by then nothing of the file is left.
+    Two associations that save the same UID at once write two files, and the target is one of them, whole. As a context
+    manager it rolls back unless it was committed.
     """
 
     def __init__(
@@ -275,14 +276,20 @@ class PartTenWriter:
         self._start: bytes | None = file_meta(
             sop_class_uid, sop_instance_uid, transfer_syntax, source_ae_title=source_ae_title
         )
+        self._created = self._ended = False
+
+    def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         self._fd = os.open(self._temporary, flags, 0o666)
+        self._created = True
 
     def write(self, *pieces: bytes | memoryview) -> None:
         """Add to the data set. Several pieces are one call. DatasetDecodeError where it begins with group 0002."""
-        if self._fd < 0:
+        if self._ended:
             raise ValueError("write to a file that is committed or rolled back")
         try:
+            if self._fd < 0:
+                self._open()
             if self._start is not None:
                 # Elements of group 0002 there would go on where ours end, and say what the file is instead of us.
                 if b"".join(bytes(piece[:2]) for piece in pieces)[:2] in (b"\x02\x00", b"\x00\x02"):
@@ -297,6 +304,7 @@ class PartTenWriter:
     def commit(self) -> Path:
         """Give the whole file its name; if durable, on the disk. An earlier one of the same UID is replaced."""
         self.write()
+        self._ended = True
         # To be taken away again if its directory cannot be synced; not where an earlier one has been replaced by then.
         new: os.stat_result | None = None
         renamed = False
@@ -323,43 +331,27 @@ class PartTenWriter:
         """What the file is called once it is committed."""
         return Path(self._target)
 
+    def finish(self, *pieces: bytes | memoryview) -> Path:
+        """The last of the data set, and commit(), in one call."""
+        self.write(*pieces)
+        return self.commit()
+
     def rollback(self) -> None:
         """Leave nothing behind. Harmless after commit() and when called twice."""
+        self._ended = True
         fd, self._fd = self._fd, -1
         if fd >= 0:
             with suppress(OSError):
                 os.close(fd)
-        with suppress(OSError):
-            os.unlink(self._temporary)  # noqa: PTH108
+        if self._created:
+            with suppress(OSError):
+                os.unlink(self._temporary)  # noqa: PTH108
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.rollback()
-
-
-def save(
-    directory: str | os.PathLike[str],
-    sop_class_uid: str,
-    sop_instance_uid: str,
-    transfer_syntax: str,
-    pieces: Iterable[bytes | memoryview],
-    *,
-    source_ae_title: str | None = None,
-    durable: bool = True,
-) -> Path:
-    """A whole data set into a file in one call: one hop to a thread. Raises as PartTenWriter does."""
-    with PartTenWriter(
-        directory,
-        sop_class_uid,
-        sop_instance_uid,
-        transfer_syntax,
-        source_ae_title=source_ae_title,
-        durable=durable,
-    ) as writer:
-        writer.write(*pieces)
-        return writer.commit()
 
 
 def _write_all(fd: int, pieces: tuple[bytes | memoryview, ...]) -> None:

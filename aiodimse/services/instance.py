@@ -66,17 +66,23 @@ class Instance:
         (temporary file, fsync, rename, fsync of the directory); durable=False leaves the two fsync out. A file of the
         same name is replaced. Raises OSError; a cancelled save leaves nothing behind.
         """
-        writer: instances.PartTenWriter | None = None
+        writer = instances.PartTenWriter(
+            directory,
+            self.sop_class_uid,
+            self.sop_instance_uid,
+            self.transfer_syntax,
+            source_ae_title=self._source_ae_title(),
+            durable=durable,
+        )
         held: list[Buffer] = []
         try:
             async for batch in self._batches():
-                if held:  # the last batch is written in the same trip as the rest is done
-                    writer = await off_loop(self._write, writer, Path(directory), durable, held)
+                if held:  # the last batch is written in the trip that ends the save
+                    await off_loop(writer.write, *held)
                 held = batch
-            return await off_loop(self._finish, writer, Path(directory), durable, held)
+            return await off_loop(writer.finish, *held)
         except BaseException:
-            if writer is not None:
-                await off_loop(writer.rollback)
+            await off_loop(writer.rollback)
             raise
 
     async def _batches(self) -> AsyncIterator[list[Buffer]]:
@@ -91,30 +97,6 @@ class Instance:
                 batch, size = [], 0
         if batch:
             yield batch
-
-    def _write(
-        self, writer: instances.PartTenWriter | None, directory: Path, durable: bool, batch: list[Buffer]
-    ) -> instances.PartTenWriter:
-        if writer is None:
-            writer = instances.PartTenWriter(
-                directory,
-                sop_class_uid=self.sop_class_uid,
-                sop_instance_uid=self.sop_instance_uid,
-                transfer_syntax=self.transfer_syntax,
-                source_ae_title=self._source_ae_title(),
-                durable=durable,
-            )
-        try:
-            writer.write(*batch)
-        except BaseException:
-            writer.rollback()
-            raise
-        return writer
-
-    def _finish(
-        self, writer: instances.PartTenWriter | None, directory: Path, durable: bool, batch: list[Buffer]
-    ) -> Path:
-        return self._write(writer, directory, durable, batch).commit()
 
     def _source_ae_title(self) -> str | None:
         return None

@@ -48,7 +48,7 @@ async def store(port: int, folder: str, called: str = "ANY-SCP") -> dict[str, An
     paths = files_in(Path(folder))
     statuses: Counter[int] = Counter()
     async with aiodimse.connect(
-        "127.0.0.1", port, contexts=await aiodimse.contexts_for(paths), called_ae_title=called
+        "127.0.0.1", port, contexts=aiodimse.contexts_for(paths), called_ae_title=called
     ) as association:
         for path in paths:
             statuses[int((await association.c_store(path)).status)] += 1

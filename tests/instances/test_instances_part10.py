@@ -18,7 +18,6 @@ from aiodimse.instances.part10 import (
     open_pieces,
     read_head,
     safe_file_name,
-    save,
 )
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian
 
@@ -29,6 +28,11 @@ DATA = b"\x10\0\x20\0LO\4\0A123" * 1000
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def save(directory, sop_class_uid, sop_instance_uid, transfer_syntax, pieces, **options):
+    with PartTenWriter(directory, sop_class_uid, sop_instance_uid, transfer_syntax, **options) as writer:
+        return writer.finish(*pieces)
 
 
 @pytest.mark.parametrize(
@@ -417,9 +421,9 @@ def test_the_same_uid_from_two_associations_never_mixes(tmp_path):
 def test_not_even_where_chance_gives_both_the_same_temporary_name(tmp_path, monkeypatch):
     monkeypatch.setattr("secrets.token_hex", lambda _: "chance")
     one = writer(tmp_path)
-    with pytest.raises(FileExistsError):
-        writer(tmp_path)
     one.write(DATA)
+    with pytest.raises(FileExistsError):
+        writer(tmp_path).write(DATA)
     assert b"".join(open_pieces(read_head(one.commit()))) == DATA
 
 
@@ -443,4 +447,4 @@ def test_a_directory_at_the_target_is_an_error_that_leaves_nothing(tmp_path):
 
 def test_a_directory_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        writer(tmp_path / "absent")
+        writer(tmp_path / "absent").write(DATA)

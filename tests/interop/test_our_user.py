@@ -58,7 +58,7 @@ async def test_no_accepted_context(storescp: Callable[..., StoreSCP]) -> None:
 @pytest.mark.parametrize("sample", samples.SAMPLES, ids=str)
 async def test_store_keeps_the_bytes(storescp: Callable[..., StoreSCP], sample: samples.Sample) -> None:
     scp = storescp("+xa")
-    async with aiodimse.connect(HOST, scp.port, contexts=await aiodimse.contexts_for([sample.path])) as association:
+    async with aiodimse.connect(HOST, scp.port, contexts=aiodimse.contexts_for([sample.path])) as association:
         assert (await association.c_store(sample.path)).status == 0x0000
     (path,) = scp.files()
     assert samples.data_set_bytes(path) in (sample.data, sample.data + b"\0")
@@ -68,7 +68,7 @@ async def test_store_keeps_the_bytes(storescp: Callable[..., StoreSCP], sample: 
 async def test_store_many_to_orthanc_and_find_them(orthanc: Orthanc) -> None:
     paths = [sample.path for sample in samples.JOURNEY]
     async with aiodimse.connect(
-        HOST, orthanc.port, called_ae_title=orthanc.title, contexts=await aiodimse.contexts_for(paths)
+        HOST, orthanc.port, called_ae_title=orthanc.title, contexts=aiodimse.contexts_for(paths)
     ) as association:
         for path in paths:
             assert (await association.c_store(path)).status == 0x0000
@@ -77,7 +77,7 @@ async def test_store_many_to_orthanc_and_find_them(orthanc: Orthanc) -> None:
 async def test_store_re_encodes_between_the_little_endians(storescp: Callable[..., StoreSCP]) -> None:
     scp = storescp("+xi")
     async with aiodimse.connect(
-        HOST, scp.port, contexts=await aiodimse.contexts_for([samples.CT.path, samples.MR.path])
+        HOST, scp.port, contexts=aiodimse.contexts_for([samples.CT.path, samples.MR.path])
     ) as association:
         for sample in (samples.CT, samples.MR):
             assert (await association.c_store(sample.path)).status == 0x0000
@@ -88,7 +88,7 @@ async def test_store_re_encodes_between_the_little_endians(storescp: Callable[..
 async def test_compressed_goes_only_as_stored(storescp: Callable[..., StoreSCP]) -> None:
     scp = storescp()
     async with aiodimse.connect(
-        HOST, scp.port, contexts=await aiodimse.contexts_for([samples.JPEG_2000.path, samples.CT.path])
+        HOST, scp.port, contexts=aiodimse.contexts_for([samples.JPEG_2000.path, samples.CT.path])
     ) as association:
         with pytest.raises(aiodimse.NoAcceptedContext):
             await association.c_store(samples.JPEG_2000.path)
@@ -173,7 +173,7 @@ async def test_move_to_storescp_awaited(dcmqrscp: Callable[..., DcmQRSCP], store
         HOST,
         archive.port,
         called_ae_title=archive.title,
-        contexts=[*await aiodimse.contexts_for([samples.CT.path]), MOVE],
+        contexts=[*aiodimse.contexts_for([samples.CT.path]), MOVE],
     ) as association:
         assert (await association.c_store(samples.CT.path)).status == 0x0000
         final = await association.c_move(keys(StudyInstanceUID=samples.CT.study), MOVE, destination="DEST")

@@ -61,7 +61,7 @@ async def test_our_user_against_its_provider(netdicom: Callable[..., NetdicomSCP
     (tmp_path / "moved").mkdir()
     async with target.server.listen(HOST, 0) as listening:
         scp = netdicom(PATHS[:3], {"DEST": listening.port}, [FIND], [GET, MOVE])
-        contexts = [sop_class.Verification, FIND, MOVE, *(await aiodimse.contexts_for(PATHS))]
+        contexts = [sop_class.Verification, FIND, MOVE, *aiodimse.contexts_for(PATHS)]
         async with aiodimse.connect(HOST, scp.port, contexts=contexts) as association:
             assert (await association.c_echo()).status == 0x0000
             for path in PATHS:
@@ -104,7 +104,7 @@ async def test_a_store_that_it_refuses_is_a_response(netdicom: Callable[..., Net
     from pynetdicom import evt
 
     scp = netdicom(handlers={evt.EVT_C_STORE: lambda event: 0xA700})
-    contexts = await aiodimse.contexts_for([samples.CT.path])
+    contexts = aiodimse.contexts_for([samples.CT.path])
     async with aiodimse.connect(HOST, scp.port, contexts=contexts) as association:
         response = await association.c_store(samples.CT.path)
         assert response.status == 0xA700

@@ -37,7 +37,7 @@ async def test_everything_we_say_is_well_formed(tmp_path: Path) -> None:
                 HOST,
                 tap.port,
                 called_ae_title=TITLE,
-                contexts=[sop_class.Verification, FIND, MOVE, *await aiodimse.contexts_for(paths)],
+                contexts=[sop_class.Verification, FIND, MOVE, *aiodimse.contexts_for(paths)],
                 operations_window=4,
             ) as association:
                 await association.c_echo()
@@ -78,7 +78,7 @@ async def test_a_store_is_read_no_worse_than_one_of_storescu(
     scp = storescp("+xa")
     async with wireshark.Tap(scp.port) as tap:
         await dcmtk.storescu(tap.port, [sample.path], sample.dcmtk, code=0)
-        contexts = await aiodimse.contexts_for([sample.path])
+        contexts = aiodimse.contexts_for([sample.path])
         async with aiodimse.connect(HOST, tap.port, contexts=contexts) as association:
             assert (await association.c_store(sample.path)).status == 0x0000
     theirs, ours = [await wireshark.judge(conversation, tmp_path) for conversation in tap.conversations]

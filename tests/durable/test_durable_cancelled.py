@@ -1,0 +1,49 @@
+"""A save that is cancelled while the disk works leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_file
+
+import aiodimse
+from aiodimse.instances import PartTenWriter
+
+
+@pytest.mark.parametrize("step", ["write", "finish"])
+async def test_a_cancelled_save(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: str) -> None:
+    """The trip to the disk goes on to its end; then what it wrote is taken away, unless it had its name by then."""
+    begun, go = threading.Event(), threading.Event()
+    real = getattr(PartTenWriter, step)
+
+    def held(self: PartTenWriter, *pieces: bytes) -> object:
+        if step == "finish":
+            self.write(*pieces)
+            pieces = ()
+        result = real(self, *pieces) if step == "write" else None
+        begun.set()
+        assert go.wait(30)
+        return result if step == "write" else real(self)
+
+    monkeypatch.setattr(PartTenWriter, step, held)
+    instance = await aiodimse.Instance.open(str(get_testdata_file("CT_small.dcm")))
+    if step == "write":
+
+        async def pieces():
+            for _ in range(3):
+                yield bytes(1 << 20)
+
+        monkeypatch.setattr(instance, "stream", pieces)
+    saving = asyncio.create_task(instance.save(tmp_path))
+    await asyncio.to_thread(begun.wait, 30)
+    assert list(tmp_path.iterdir()), "the file is being written"
+    saving.cancel()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    if step == "write":
+        assert list(tmp_path.iterdir()) == []
