@@ -231,6 +231,11 @@ class MemoryTransport(asyncio.Transport):
             self._out.reset = True
         self.lose(None)
 
+    def reset(self) -> None:
+        """abort(), and a reset instead of FIN, as a machine does that lost its power and came back."""
+        self._out.reset = True
+        self.abort()
+
 
 def memory_connection(
     loop: asyncio.AbstractEventLoop,

@@ -1,0 +1,74 @@
+"""Every case of the contract runs twice: over TCP, and in memory, where no socket and no kernel has a part in it.
+
+In memory the same blunt peer speaks through MemoryNetwork's transports; what listens and connects by default goes
+there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from blunt.peer import DEADLINE, BluntListener, BluntPeer
+
+from aiodimse import testing
+from aiodimse.aio.network import Network
+
+
+class _Stream(asyncio.StreamReaderProtocol):
+    """Keeps its transport, which MemoryNetwork.connect does not return."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.WriteTransport, transport)
+        super().connection_made(transport)
+
+
+class MemoryPeer(BluntPeer):
+    def reset(self) -> None:
+        cast(testing.MemoryTransport, self.writer.transport).reset()
+
+
+class MemoryBluntListener(BluntListener):
+    """Its connections are those of a MemoryNetwork."""
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = MemoryPeer(reader, writer, self.timeout)
+        self.peers.append(peer)
+        self._arrived.put_nowait(peer)
+
+
+@pytest.fixture(autouse=True, params=["wire", "memory"])
+def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Network | None:
+    """The network in memory that takes the place of TCP, or None."""
+    if request.param == "wire":
+        return None
+    memory = testing.MemoryNetwork()
+
+    async def connect(host: str, port: int, timeout: float = DEADLINE) -> BluntPeer:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        stream = _Stream(reader, loop=loop)
+        await memory.connect(lambda: stream, host, port)
+        return MemoryPeer(reader, asyncio.StreamWriter(stream.transport, stream, reader, loop), timeout)
+
+    async def open_listener(timeout: float = DEADLINE) -> BluntListener:
+        listener, loop = MemoryBluntListener(timeout), asyncio.get_running_loop()
+
+        def stream() -> asyncio.Protocol:
+            return asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=loop), listener._connected, loop=loop)
+
+        door: Any = await memory.listen(stream, None, 0, sock=None, reuse_port=False)
+        listener._server, listener.port = door, door.port
+        return listener
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a socket, where all should happen in memory")
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", refuse)
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_server", refuse)
+    monkeypatch.setattr(BluntPeer, "connect", connect)
+    monkeypatch.setattr(BluntListener, "open", open_listener)
+    monkeypatch.setattr(Network, "connect", memory.connect)
+    monkeypatch.setattr(Network, "listen", memory.listen)
+    return memory
