@@ -12,8 +12,9 @@ from contextlib import suppress
 from functools import partial
 
 from aiodimse.aio import secure
-from aiodimse.aio.connection import Connection, Observer
+from aiodimse.aio.connection import Connection
 from aiodimse.aio.network import Listener, ProtocolFactory
+from aiodimse.aio.observer import Observer
 from aiodimse.aio.setup import Setup
 from aiodimse.aio.tasks import Tasks
 from aiodimse.aio.wire import Wire

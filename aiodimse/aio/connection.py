@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from aiodimse.aio.clock import TimerHandle
 from aiodimse.aio.flow import Flow
+from aiodimse.aio.gauge import Gauge
 from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.log import AssociationLogger, next_name
+from aiodimse.aio.observer import Observer
 from aiodimse.aio.pen import Pen
-from aiodimse.aio.performer import Incoming, Performer
+from aiodimse.aio.performer import Performer
 from aiodimse.aio.setup import Setup
 from aiodimse.aio.tasks import Tasks
 from aiodimse.aio.wire import Wire
@@ -44,43 +46,15 @@ from aiodimse.dimse.router import (
 )
 from aiodimse.engine import Engine
 from aiodimse.errors import AssociationAborted, AssociationClosed, AssociationRejected, AssociationTimeout
-from aiodimse.metrics import Metrics
-from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ
+from aiodimse.pdu import AssociateAC, AssociateRJ
 
 _log = logging.getLogger("aiodimse.association")
-
-
-class Observer(Protocol):
-    """The floor above."""
-
-    def connection_made(self) -> None:
-        """The transport connection is open, TLS included."""
-
-    def association_requested(self, rq: AssociateRQ) -> None:
-        """The peer wants an association: accept or reject it, soon."""
-
-    def association_established(self, negotiated: Negotiated) -> None:
-        """The association is open."""
-
-    def request_received(self, incoming: Incoming) -> None:
-        """A request may run now."""
-
-    def association_ended(self, error: BaseException) -> None:
-        """The association is over; error says how."""
-
-    def connection_lost(self) -> None:
-        """The transport connection is gone; nothing follows."""
 
 
 class Connection:
     """One association and its transport connection."""
 
-    def __init__(
-        self,
-        role: Role,
-        observer: Observer,
-        setup: Setup,
-    ) -> None:
+    def __init__(self, role: Role, observer: Observer, setup: Setup) -> None:
         self.setup = setup
         self.name = next_name()
         """For the log."""
@@ -112,7 +86,7 @@ class Connection:
         self._observer = observer
         self._released: asyncio.Future[None] | None = None
         self._pumping = False
-        self._began = clock.now()
+        self._gauge = Gauge(setup.metrics, role, clock)
         self._timer: TimerHandle | None = None
         self._timer_at = 0.0
         self._idle_timer: TimerHandle | None = None
@@ -216,9 +190,7 @@ class Connection:
         negotiated = self.engine.negotiated
         assert negotiated is not None
         self._observer.association_established(negotiated)
-        if self.metrics is not None:
-            role = self.engine.machine.role
-            self.metrics.association_opened(role, negotiated.calling_ae_title, negotiated.called_ae_title)
+        self._gauge.opened(negotiated)
         if not self.established.done():
             self.established.set_result(negotiated)
         if self.engine.machine.role == "acceptor" and self.timeouts.idle is not None:
@@ -399,8 +371,7 @@ class Connection:
             self.established.set_exception(error)
             self.established.exception()  # looked at: nobody has to await it
         self._stop_operations(error)
-        if self.metrics is not None:
-            self._measure(self.metrics, error)
+        self._gauge.ended(error)
         self.pen.forget()
         self.flow.stop_timer()
         self.wire.resume_reading()  # to hear the peer's close
@@ -411,31 +382,6 @@ class Connection:
                 self._released.set_exception(error)
                 self._released.exception()
         self._observer.association_ended(error)
-
-    def _measure(self, metrics: Metrics, error: BaseException) -> None:
-        role = self.engine.machine.role
-        if self.engine.negotiated is None:
-            ended = "rejected" if isinstance(error, AssociationClosed) else how(error)  # by us
-            metrics.association_failed(role, ended)
-        else:
-            metrics.association_ended(role, how(error), self.clock.now() - self._began)
-
-
-def how(error: BaseException) -> str:
-    """How an association ended, in one word."""
-    match error:
-        case AssociationRejected():
-            return "rejected"
-        case AssociationClosed():
-            return "released"
-        case AssociationTimeout():
-            return "timeout"
-        case AssociationAborted(source=None):
-            return "lost"
-        case AssociationAborted():
-            return "aborted_by_peer" if error.by_peer else "aborted_by_us"
-        case _:
-            return type(error).__name__
 
 
 _EVENTS: dict[type[Any], Callable[[Connection, Any], None]] = {

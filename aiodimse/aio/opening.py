@@ -7,8 +7,9 @@ import ssl as ssl_module
 
 from aiodimse.aio import secure
 from aiodimse.aio.clock import Clock
-from aiodimse.aio.connection import Connection, Observer
+from aiodimse.aio.connection import Connection
 from aiodimse.aio.network import Network
+from aiodimse.aio.observer import Observer
 from aiodimse.aio.setup import Setup
 from aiodimse.aio.wire import Wire
 from aiodimse.errors import AssociationAborted, AssociationTimeout, TLSError

@@ -1,0 +1,31 @@
+"""What a Connection tells the floor above."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aiodimse.aio.performer import Incoming
+from aiodimse.association import Negotiated
+from aiodimse.pdu import AssociateRQ
+
+
+class Observer(Protocol):
+    """The floor above."""
+
+    def connection_made(self) -> None:
+        """The transport connection is open, TLS included."""
+
+    def association_requested(self, rq: AssociateRQ) -> None:
+        """The peer wants an association: accept or reject it, soon."""
+
+    def association_established(self, negotiated: Negotiated) -> None:
+        """The association is open."""
+
+    def request_received(self, incoming: Incoming) -> None:
+        """A request may run now."""
+
+    def association_ended(self, error: BaseException) -> None:
+        """The association is over; error says how."""
+
+    def connection_lost(self) -> None:
+        """The transport connection is gone; nothing follows."""
