@@ -21,12 +21,10 @@ REGISTRY = {
 def test_every_transfer_syntax_of_the_registry_has_a_row():
     rows = {row: (row.keyword, row.retired) for row in transfer_syntax.ALL}
     assert {uid: fact for uid, fact in rows.items() if uid in REGISTRY} == REGISTRY
-    assert {keyword for uid, (keyword, _) in rows.items() if uid not in REGISTRY} == {
-        "JPEGXLLossless",
-        "JPEGXLJPEGRecompression",
-        "JPEGXL",
-        "DeflatedImageFrameCompression",
-    }
+    newer = {"JPEGXLLossless", "JPEGXLJPEGRecompression", "JPEGXL", "DeflatedImageFrameCompression"}
+    assert {keyword for keyword, _ in rows.values()} >= newer
+    # pynetdicom adds these to pydicom's dictionary when it is imported, which another test may do first.
+    assert {keyword for uid, (keyword, _) in rows.items() if uid not in REGISTRY} <= newer
 
 
 @pytest.mark.parametrize("row", transfer_syntax.NETWORK, ids=lambda row: row.keyword)
@@ -36,7 +34,8 @@ def test_transfer_syntax(row: transfer_syntax.TransferSyntax):
     if row in REGISTRY:
         known = UID(row)
         assert (row.implicit, row.little_endian) == (known.is_implicit_VR, known.is_little_endian)
-        assert row.deflated == ("Deflate" in row.keyword)
+        whole = "Deflate" in row.keyword and row.keyword != "DeflatedImageFrameCompression"  # which deflates frames
+        assert row.deflated == whole
         # pydicom counts the JPIP syntaxes as encapsulated; PS3.5 A.6 has no pixels in them at all.
         assert row.encapsulated == (known.is_encapsulated and not row.keyword.startswith("JPIP"))
 
