@@ -62,7 +62,7 @@ async def everything(network: testing.MemoryNetwork | None, how: str) -> None:
                 raise ValueError("the program fails")
             if how == "is interrupted":
                 asyncio.get_running_loop().call_soon(interrupt)
-                await asyncio.sleep(1)
+                await asyncio.get_running_loop().create_future()
             await asyncio.gather(*users)
 
     if how == "returns":
