@@ -118,7 +118,7 @@ async def serving(folder: Path, viewer_port: int) -> AsyncIterator[int]:
         say("The end: SIGTERM lets serve finish what it does")
         process.terminate()
         print((await process.stdout.read()).decode(), end="")
-        await process.wait()  # a second terminate() now could take the exit status away from asyncio, which then says so
+        await process.wait()  # before a second terminate(), which could take the exit status from asyncio
     finally:
         await ended(process)
 
