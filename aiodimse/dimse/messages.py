@@ -6,7 +6,7 @@ that is absent is None. Not frozen: a message is made for every operation and ev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar
 
@@ -50,8 +50,8 @@ class Message:
     def __str__(self) -> str:
         """One line for a log: no data set and no Error Comment, so no patient data; what the peer wrote is escaped."""
         parts = [self.name]
-        for field, form in _LOGGED:
-            if (value := getattr(self, field, None)) is not None and (words := form(value)):
+        for name, form in _LOGGED:
+            if (value := getattr(self, name, None)) is not None and (words := form(value)):
                 parts.append(words)
         if self.has_data_set:
             parts.append("with data set")
@@ -249,7 +249,7 @@ class Response(Message):
     status: int
     affected_sop_class_uid: str | None = None
     offending_element: tuple[int, ...] | None = None
-    error_comment: str | None = None
+    error_comment: str | None = field(default=None, repr=False)  # free text: patient data, for all that we know
     error_id: int | None = None
 
 

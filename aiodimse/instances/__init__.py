@@ -1,5 +1,6 @@
 """The only door to pydicom data sets and to Part 10 files. Synchronous; large work belongs off the event loop."""
 
+from aiodimse.instances import quiet
 from aiodimse.instances.bulk import without_bulk_data
 from aiodimse.instances.dataset import (
     can_transcode,
@@ -29,3 +30,5 @@ __all__ = [
     "safe_file_name",
     "without_bulk_data",
 ]
+
+quiet.install()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -42,7 +43,8 @@ _log = logging.getLogger("aiodimse.retrieve")
 
 SOME_FAILED, ALL_FAILED = 0xB000, 0xA702
 
-_CANNOT_BE_SENT = (NoAcceptedContext, NotDICOM, OSError, DatasetEncodeError, DatasetDecodeError)
+_NAME_NO_VALUE = (NoAcceptedContext, DatasetEncodeError, DatasetDecodeError)
+"""The texts of these name UIDs, tags and transfer syntaxes."""
 
 
 @dataclass(slots=True)
@@ -158,10 +160,8 @@ class SubOperations:
             self._counters.fail(uid)
             raise
         except Exception as error:
-            # The text of these names files, UIDs and transfer syntaxes, not values; that of others may.
-            text = error if isinstance(error, _CANNOT_BE_SENT) else describe(error)
             log, name = self._incoming.logger(_log), escaped(uid) or "?"
-            log.warning("sub-operation of %s for %s failed: %s", self._request.message, name, text)
+            log.warning("sub-operation of %s for %s failed: %s", self._request.message, name, _why(error))
             self._counters.fail(uid)
             await self._tell()
             return
@@ -287,6 +287,17 @@ def _without_bulk_data(instance: Instance, dataset: Dataset) -> Instance:
 def _ae_title(title: str) -> str | None:
     """The title, where a command set can hold it (PS3.5 6.2): a peer may call itself anything."""
     return title if title.isascii() and title.isprintable() and "\\" not in title else None
+
+
+def _why(error: Exception) -> str:
+    """Why an instance cannot be sent, for the log: no value, and no path, for people name folders after patients."""
+    if isinstance(error, _NAME_NO_VALUE):
+        return str(error)
+    if isinstance(error, NotDICOM):
+        return "its file is not DICOM"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"its file: {os.strerror(error.errno).lower()}"
+    return describe(error)
 
 
 def _uid_of(payload: Any) -> str:
