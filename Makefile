@@ -4,6 +4,7 @@
 # make check   what make test runs, without installing peers
 # make bench   the same work on aiodimse, DCMTK, pynetdicom and bare asyncio: one table (benchmarks/README.md)
 # make bench-micro  microseconds on the floors below the network
+# make scoreboard  what a peer, a disk or a deadline can do, as figures (SCOREBOARD=long for the long profile)
 # make docs    the documentation site, into site/
 #
 # Only python3 and make are needed to start; .venv holds the rest and is remade when pyproject.toml changes.
@@ -12,7 +13,7 @@ VENV      := .venv
 INSTALLED := $(VENV)/.installed
 BIN       := $(VENV)/bin
 
-.PHONY: demo test test-all check format lint types contracts unit interop bench bench-micro docs peers clean
+.PHONY: demo test test-all check format lint types contracts unit interop bench bench-micro scoreboard docs peers clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python examples/demo.py
@@ -47,6 +48,9 @@ unit: $(INSTALLED)
 
 interop: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/interop
+
+scoreboard: $(INSTALLED)
+	@$(BIN)/python -m benchmarks.scoreboard
 
 test-all:
 	@.ci/test-all
