@@ -66,12 +66,17 @@ def _encoding(term: str) -> str:
     return default_encoding
 
 
+def keeps_ascii_in(encodings: tuple[str, ...]) -> bool:
+    """Whether ASCII text is itself in these encodings, as it is in all but some of ISO 2022."""
+    return encodings[0] in _ASCII_COMPATIBLE
+
+
 def encode_text(value: str, encodings: tuple[str, ...]) -> bytes:
     """Text in the first of these encodings, or with the code extensions of PS3.5 6.1.2.5.
 
     Raises DatasetEncodeError for a character that none of them has: pydicom would write a question mark.
     """
-    if value.isascii() and encodings[0] in _ASCII_COMPATIBLE:
+    if value.isascii() and keeps_ascii_in(encodings):
         return value.encode("ascii")
     _check_encodable(value, encodings)
     return encode_string(value, encodings)

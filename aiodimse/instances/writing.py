@@ -2,7 +2,7 @@
 
 Why not call it: it decodes and re-encodes every value when the encoding changes, with warnings that quote values
 (patient data in a log); it changes the Dataset it is given; and a plain C-FIND identifier of 16 elements costs it
-200 us where this takes 25. Here values that are still encoded stay as they are and only headers are written anew,
+200 us where this takes 12. Here values that are still encoded stay as they are and only headers are written anew,
 plain values take a short way, and everything else goes to pydicom's writer of that VR. Three things differ from
 pydicom on purpose: an ambiguous VR that nothing settles is written as US or OW (vrs.py) instead of failing, a
 character outside the Specific Character Set fails instead of becoming a question mark, and elements of the groups
@@ -12,6 +12,7 @@ character outside the Specific Character Set fails instead of becoming a questio
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from struct import Struct, pack
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import writers
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
-from pydicom.valuerep import BYTES_VR, CUSTOMIZABLE_CHARSET_VR, EXPLICIT_VR_LENGTH_32, PersonName
+from pydicom.valuerep import BYTES_VR, CUSTOMIZABLE_CHARSET_VR, EXPLICIT_VR_LENGTH_32, IS, PersonName
 from pydicom.values import convert_SQ
 
 from aiodimse.errors import DatasetEncodeError
@@ -31,6 +32,7 @@ from aiodimse.instances.charsets import (
     encode_text,
     encodings_from_bytes,
     encodings_from_terms,
+    keeps_ascii_in,
 )
 from aiodimse.instances.vrs import AMBIGUOUS_VRS, concrete_vr, implicit_vr
 from aiodimse.instances.walk import UNDEFINED_LENGTH
@@ -53,19 +55,20 @@ def write_dataset(dataset: Dataset, *, implicit: bool, little_endian: bool, enca
     Raises DatasetEncodeError; its text names tags, never values.
     """
     try:
-        return _Writer(implicit, little_endian, encapsulated).dataset(dataset, DEFAULT, ())
+        return _writer(implicit, little_endian, encapsulated).dataset(dataset, DEFAULT, ())
     except RecursionError:
         raise DatasetEncodeError("the data set is nested too deep") from None
 
 
 class _Writer:
-    __slots__ = ("encapsulated", "implicit", "little_endian", "long_head", "short_head")
+    __slots__ = ("encapsulated", "implicit", "little_endian", "long_head", "plain_head", "short_head")
 
     def __init__(self, implicit: bool, little_endian: bool, encapsulated: bool) -> None:
         self.implicit, self.little_endian, self.encapsulated = implicit, little_endian, encapsulated
         order = "<" if little_endian else ">"
         self.short_head = Struct(order + ("HHL" if implicit else "HH2sH")).pack
         self.long_head = Struct(order + ("HHL" if implicit else "HH2s2xL")).pack
+        self.plain_head = Struct("<4sL" if implicit else "<6sH").pack
 
     def dataset(self, dataset: Dataset, encodings: tuple[str, ...], enclosing: tuple[Dataset, ...]) -> list[bytes]:
         """encodings: the character set inherited from what encloses it (PS3.5 7.5.3)."""
@@ -73,14 +76,19 @@ class _Writer:
         around = (dataset, *enclosing)
         read_in = dataset.original_character_set
         original = None if not read_in else (read_in,) if isinstance(read_in, str) else tuple(read_in)
-        for key, element in sorted(dataset.items(), key=_by_tag):
-            tag = int(key)
-            if tag < 0x00030000 or (tag & 0xFFFF == 0 and tag > 0x0006FFFF):
-                continue  # command and file meta elements; Group Length is retired (PS3.5 7.2)
-            if tag == _SPECIFIC_CHARACTER_SET:
-                value = element.value
-                encodings = encodings_from_bytes(value) if isinstance(value, bytes) else encodings_from_terms(value)
+        keeps_ascii = keeps_ascii_in(encodings)  # so that ASCII text needs no character set
+        # sorted by int: a BaseTag compares in Python
+        for tag, (key, element) in sorted(zip(map(int, dataset.keys()), dataset.items(), strict=True)):
             try:
+                if type(element) is DataElement and keeps_ascii and (plain := self._plain(tag, element, encodings)):
+                    out += plain
+                    continue
+                if _is_left_out(tag):
+                    continue
+                if tag == _SPECIFIC_CHARACTER_SET:
+                    value = element.value
+                    encodings = encodings_from_bytes(value) if isinstance(value, bytes) else encodings_from_terms(value)
+                    keeps_ascii = keeps_ascii_in(encodings)
                 if isinstance(element, RawDataElement):
                     if element.value is None and element.length:
                         element = dataset[key]  # its value was left in the file that it was read from
@@ -97,6 +105,28 @@ class _Writer:
             except Exception as error:  # what a wrong value raises depends on its VR; its text may quote the value
                 raise DatasetEncodeError(f"{key}: a value that its VR cannot have ({type(error).__name__})") from None
         return out
+
+    def _plain(self, tag: int, element: DataElement, encodings: tuple[str, ...]) -> tuple[bytes, bytes] | None:
+        """Header and value of the kind of element that identifiers are made of, where ASCII text is itself in these
+        encodings; None for any other. 0.5 us where `_element` and `_add` take 0.8, and know more."""
+        plain = _plain_head(tag, element.VR, self.implicit)
+        if plain is None or element.is_undefined_length or not self.little_endian:
+            return None
+        head, pad, encode = plain
+        value: Any = element.value
+        if (type(value) is str or type(value) is UID) and value.isascii():
+            encoded = value.encode()
+            if len(encoded) & 1:
+                encoded += pad
+        elif value is None:
+            encoded = b""
+        elif (found := encode(value, encodings)) is not None:
+            encoded = found
+        else:
+            return None
+        if len(encoded) > 0xFFFF:
+            return None
+        return self.plain_head(head, len(encoded)), encoded
 
     def _add(self, out: list[bytes], tag: int, vr: str, encoded: bytes, opens: bool, *, top: bool) -> None:
         length = UNDEFINED_LENGTH if opens else len(encoded)
@@ -213,14 +243,33 @@ class _Writer:
         return b"".join(out)
 
 
+@lru_cache(maxsize=8)
+def _writer(implicit: bool, little_endian: bool, encapsulated: bool) -> _Writer:
+    return _Writer(implicit, little_endian, encapsulated)
+
+
+@lru_cache(maxsize=4096)
+def _plain_head(tag: int, vr: str, implicit: bool) -> tuple[bytes, bytes, _Plain] | None:
+    """Of an element in Little Endian that holds text with a length of two bytes: the header as far as that length, the
+    padding, and the encoder; None for any other."""
+    encode = _PLAIN.get(vr)
+    if encode is None or vr in EXPLICIT_VR_LENGTH_32:
+        return None
+    if tag in (_SPECIFIC_CHARACTER_SET, _PIXEL_DATA) or _is_left_out(tag):
+        return None
+    head = pack("<HH", tag >> 16, tag & 0xFFFF) + (b"" if implicit else vr.encode())
+    return head, b"\0" if vr == "UI" else b" ", encode
+
+
+def _is_left_out(tag: int) -> bool:
+    """Command and file meta elements; Group Length is retired (PS3.5 7.2)."""
+    return tag < 0x00030000 or (tag & 0xFFFF == 0 and tag > 0x0006FFFF)
+
+
 # --- values -----------------------------------------------------------------------------------------------------------
 
 # A plain value is the kind that people put into identifiers. Its encoder answers None for any other kind.
 _Plain = Callable[[Any, tuple[str, ...]], bytes | None]
-
-
-def _by_tag(item: tuple[int, object]) -> int:
-    return int(item[0])  # a BaseTag compares in Python, an int does not
 
 
 def _padded(value: bytes, pad: bytes = b" ") -> bytes:
@@ -253,6 +302,8 @@ def _number_string(value: Any, _: tuple[str, ...]) -> bytes | None:
 
 
 def _digits(value: Any) -> str:
+    if type(value) is IS and "original_string" not in vars(value):
+        return int.__repr__(value)  # as IS.__str__, in a tenth of the time
     # what it was read from, so that it is written as it was
     original = getattr(value, "original_string", None)
     return original if original is not None else str(value)

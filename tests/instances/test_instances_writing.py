@@ -12,12 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
 from aiodimse.errors import DatasetEncodeError
+from aiodimse.instances import writing
 from aiodimse.instances.dataset import decode_dataset, encode_dataset
 from aiodimse.instances.writing import write_dataset as our_write_dataset
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -215,3 +217,36 @@ def test_private_elements_by_their_creator(implicit):
         decode_dataset(implicit(0x00091001, b"ab"), ImplicitVRLittleEndian), ExplicitVRLittleEndian
     )
     assert unknown.startswith(b"\x09\0\x01\x10UN")
+
+
+def words(dataset, implicit, little_endian):
+    """The bytes, or the words of the error."""
+    try:
+        return b"".join(our_write_dataset(dataset, implicit=implicit, little_endian=little_endian))
+    except DatasetEncodeError as error:
+        return str(error)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(datasets(), st.sampled_from(ENCODINGS), st.sampled_from([*KEYWORDS.values()]), st.data())
+def test_the_quick_way_writes_what_the_general_way_writes(dataset, encoding, keyword, data):
+    wrong = data.draw(st.sampled_from([None, 7, b"abc", "x" * 65535, "x" * 65536, "undefined length"]))
+    if keyword in dataset and wrong == "undefined length":
+        dataset[keyword].is_undefined_length = True
+    elif keyword in dataset and wrong is not None:
+        dataset[keyword]._value = wrong
+    quick = words(dataset, *encoding)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writing, "_plain_head", lambda *_: None)
+        assert quick == words(dataset, *encoding)
+
+
+@pytest.mark.parametrize("tag", [0x00000600, 0x00020010, 0x00080000, 0x7FE00010])
+def test_what_is_no_plain_element_is_none_with_a_plain_vr_either(tag):
+    dataset = Dataset()
+    dataset[tag] = DataElement(tag, "AE", "TEXT")
+    if tag == 0x7FE00010:
+        with pytest.raises(DatasetEncodeError, match="not encapsulated"):
+            our_write_dataset(dataset, implicit=False, little_endian=True, encapsulated=True)
+    else:
+        assert our_write_dataset(dataset, implicit=False, little_endian=True) == []
