@@ -150,6 +150,9 @@ class StoreRequest:
         self.saved = {"directory": directory, **how}
         return self._write()
 
+    def logger(self, logger: logging.Logger) -> logging.Logger:
+        return logger
+
 
 async def test_what_is_stored_is_found_at_once(
     handlers: Handlers, archive: Archive, a_file: Callable[..., Path]
