@@ -109,7 +109,8 @@ class NetdicomSCP:
     """A provider of verification, storage and query/retrieve over a list of files, in threads of its own.
 
     It takes every transfer syntax as it is. C-FIND answers each file's header at whatever level was asked; C-GET and
-    C-MOVE send every file. destinations: AE title -> port. .received: SOP Instance UID -> data set bytes.
+    C-MOVE send every file. destinations: AE title -> port. sent: SOP classes beside pynetdicom's list of storage that
+    it stores and sends. .received: SOP Instance UID -> data set bytes.
     """
 
     title = "NETDICOM"
@@ -121,6 +122,7 @@ class NetdicomSCP:
         query: Iterable[str] = (),
         retrieve: Iterable[str] = (),
         handlers: Mapping[Any, Callable[[evt.Event], Any]] | None = None,
+        sent: Iterable[str] = (),
     ) -> None:
         self.paths, self.destinations = list(paths), dict(destinations or {})
         self.received: dict[str, bytes] = {}
@@ -132,6 +134,8 @@ class NetdicomSCP:
             ae.add_supported_context(context.abstract_syntax or "", EVERY_SYNTAX, scu_role=True, scp_role=True)
         for uid in (*query, *retrieve):
             ae.add_supported_context(uid, UNCOMPRESSED)
+        for uid in sent:
+            ae.add_supported_context(uid, EVERY_SYNTAX, scu_role=True, scp_role=True)
         bound = {
             evt.EVT_C_ECHO: lambda event: 0x0000,
             evt.EVT_C_STORE: self._store,
