@@ -36,6 +36,12 @@ import aiodimse
 from aiodimse import sop_class
 
 NUMBER = 3
+JPEG = "1.2.840.10008.1.2.4.50"
+ENCODED = {
+    (0x0008, 0x0016): ("UI", CT_UID),
+    (0x0008, 0x0018): ("UI", "1.2.3.5"),
+    (0x0010, 0x0020): ("LO", "5"),
+}
 
 
 def lost_after(done: int) -> tuple[int, tuple[int | None, int, int, int], list[str]]:
@@ -179,6 +185,24 @@ async def test_a_destination_that_takes_some_sop_classes() -> None:
 
     played = await play("C-MOVE", Script(DESTINATION, 3, image(1), image(2, mr), image(3)), destination=Some())
     check_retrieve(played, "C-MOVE", 3, 0xB000, (None, 2, 1, 0), ["1.2.3.2"])
+
+
+async def test_another_association_for_what_the_first_lacks() -> None:
+    """The first is opened when an instance is known, for it and the common storage classes."""
+    mr, own = str(sop_class.MRImageStorage), "1.2.826.0.1.3680043.10.999.5"  # one that no list has
+    destination = Destination()
+    jpeg = aiodimse.EncodedDataset(wire.dataset(ENCODED), JPEG)
+    steps = [image(1), image(2, mr), image(3, own), image(4), jpeg, image(6, own)]
+    played = await play("C-MOVE", Script(DESTINATION, len(steps), *steps), destination=destination)
+    check_retrieve(played, "C-MOVE", 6, 0x0000, (None, 6, 0, 0))
+    proposed = [{uid for uid, _ in rq.proposed.values()} for rq in destination.asked]
+    assert len(proposed) == 3
+    assert {CT_UID, mr} <= proposed[0]
+    assert own not in proposed[0]
+    assert own in proposed[1]
+    jpegs = [any(JPEG in syntaxes for _, syntaxes in rq.proposed.values()) for rq in destination.asked]
+    assert jpegs == [False, False, True]
+    assert destination.ended == ["released"] * 3
 
 
 async def test_statuses_of_a_destination_are_no_loss() -> None:
