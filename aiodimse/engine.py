@@ -19,9 +19,9 @@ from aiodimse.association import (
     settle,
 )
 from aiodimse.config import Limits, Timeouts
-from aiodimse.dimse import command
 from aiodimse.dimse.fragments import Fragmenter, Joiner
 from aiodimse.dimse.messages import Message, Request, Response
+from aiodimse.dimse.repeated import Encoder
 from aiodimse.dimse.router import Invoked, Performed, Router, RouterEvent
 from aiodimse.errors import LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ, DataHeader, DataPiece, PDUReader, ReleaseRQ
@@ -47,6 +47,7 @@ class Engine:
         self._router: Router | None = None
         self._events: deque[EngineEvent] = deque()
         self._out: list[Buffer] = []
+        self._encode = Encoder().encode
         self._sending: Fragmenter | None = None
         self._fragmenters: dict[int, Fragmenter] = {}  # by presentation context
         self._rq: AssociateRQ | None = None
@@ -221,7 +222,7 @@ class Engine:
         fragmenter = self._fragmenters.get(context_id)
         if fragmenter is None:
             fragmenter = self._fragmenters[context_id] = Fragmenter(self.fragment_length + 6, context_id)
-        self._out += fragmenter.command(command.encode(message))
+        self._out += fragmenter.command(self._encode(message))
         if has_data_set:
             self._sending = fragmenter
 

@@ -63,6 +63,11 @@ def _layout(message_class: type[Message]) -> tuple[_Row, ...]:
 _LAYOUTS = {each: _layout(each) for each in (*MESSAGES.values(), UnknownRequest, UnknownResponse)}
 
 
+def fields_of(message_class: type[Message]) -> tuple[str, ...]:
+    """What varies in messages of a class."""
+    return (*(row.field for row in _LAYOUTS[message_class]), _DATA_SET_TYPE.field)
+
+
 # --- encoding ---------------------------------------------------------------------------------------------------------
 
 
@@ -170,6 +175,12 @@ def decode(data: bytes | memoryview) -> Message:
     has is not of its VR's length, or there is no Command Field, Command Data Set Type, message ID or Status.
     A response of an unknown kind answers nothing that we asked: reason 2, like any stray response.
     """
+    message_class, fields = decode_fields(data)
+    return message_class(**fields)
+
+
+def decode_fields(data: bytes | memoryview) -> tuple[type[Message], dict[str, Any]]:
+    """The class of the message that a command set is, and its fields; raises as `decode`."""
     raw = _scan(data if data.__class__ is bytes else bytes(data))
     command_field = _required_number(raw, _COMMAND_FIELD)
     message_class = MESSAGES.get(command_field)
@@ -196,7 +207,7 @@ def decode(data: bytes | memoryview) -> Message:
             if vr == "US":
                 raise _missing(row)
             fields[field] = ""
-    return message_class(**fields)
+    return message_class, fields
 
 
 def _scan(data: bytes) -> dict[int, bytes]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from aiodimse.config import Limits
-from aiodimse.dimse import command
 from aiodimse.dimse.messages import Message
+from aiodimse.dimse.repeated import Decoder
 from aiodimse.errors import CommandDecodeError, LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu.pdus import PDV_HEADER_LENGTH, pdata_header
 from aiodimse.pdu.reader import DataPiece
@@ -51,6 +51,7 @@ class Joiner:
 
     def __init__(self, limits: Limits) -> None:
         self._limit = limits.command_set
+        self._decode = Decoder().decode
         self._context_id: int | None = None  # of the message that is under way; None between messages
         self._command = bytearray()
         self._data_set_due = False
@@ -91,7 +92,7 @@ class Joiner:
                 return None
             data = bytes(self._command)
             self._command = bytearray()
-        message = command.decode(data)
+        message = self._decode(data)
         self._data_set_due = message.has_data_set
         self._context_id = context_id if message.has_data_set else None
         return Command(context_id, message)
