@@ -14,7 +14,9 @@ from aiodimse.testing import hostile
 from aiodimse.testing.hostile.cases import all_cases
 from aiodimse.testing.hostile.run import Hostile, Report
 
-SHORT = Timeouts(artim=0.4, pdu=0.4, idle=0.8, close=0.5, close_after_abort=0.2)
+SHORT = Timeouts(
+    artim=1, pdu=1, idle=2, close=0.5, close_after_abort=0.2
+)  # not so short that a busy machine meets them
 
 
 def test_the_cases_are_many_and_named():
@@ -46,7 +48,7 @@ async def run() -> tuple[Report, int, int]:
 
     files = len(list(Path("/proc/self/fd").iterdir()))
     async with server.listen("127.0.0.1") as listening:
-        report = await Hostile("127.0.0.1", listening.port, waits=1.0, fin=True).run(all_cases())
+        report = await Hostile("127.0.0.1", listening.port, waits=2.0, fin=True).run(all_cases())
         async with asyncio.timeout(5):
             await listening._doorkeeper.wait_empty()  # the last ones run into Timeouts.close
     return report, files, len(list(Path("/proc/self/fd").iterdir()))
