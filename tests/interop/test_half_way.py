@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,8 +29,7 @@ ASKED = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ""}
 
 def numbered(number: int) -> Dataset:
     """The CT with a SOP Instance UID of its own."""
-    dataset = Dataset()
-    dataset.update(samples.CT.header)
+    dataset = copy.deepcopy(samples.CT.header)
     dataset.SOPInstanceUID = f"1.2.3.{number}"
     return dataset
 
