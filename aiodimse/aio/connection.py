@@ -148,8 +148,8 @@ class Connection:
             while (event := next_event()) is not None:
                 _EVENTS[type(event)](self, event)
             if self.error is None:
-                self.performer.start(self._observer.request_received)
                 self.pen.write_answers()
+                self.performer.start(self._observer.request_received)
         finally:
             self._pumping = not outermost
         self.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
@@ -125,8 +126,11 @@ def _collected(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _why(error: OSError) -> str:
-    # asyncio's text quotes the address once more
-    return system_words(OSError(error.errno, error.strerror)).rpartition("): ")[2]
+    # asyncio's text quotes the address once more, and from 3.13 on the number; a name that does not resolve has its
+    # own text, and a number below zero.
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return system_words(OSError(error.errno, error.strerror))
 
 
 # --- the system -------------------------------------------------------------------------------------------------------

@@ -23,9 +23,13 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 PATH = str(get_testdata_file("CT_small.dcm"))
 
 
-@types.coroutine
-def cancelled_at(k: int, coroutine: Any) -> Any:
+async def cancelled_at(k: int, coroutine: Any) -> Any:
     """The coroutine in this task, which is cancelled while it is suspended for the k-th time."""
+    return await _driven(k, coroutine)
+
+
+@types.coroutine
+def _driven(k: int, coroutine: Any) -> Any:
     steps, send, value = coroutine.__await__(), "send", None
     count = 0
     while True:
