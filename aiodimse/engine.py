@@ -73,7 +73,12 @@ class Engine:
         reader, machine = self._reader, self.machine
         reader.feed(data)
         self.is_halted = False
-        while (item := reader.next()) is not None:
+        while True:
+            if machine.data_allowed_in and (piece := reader.whole_pdv()) is not None:
+                self._receive_piece(piece, now)
+                continue
+            if (item := reader.next()) is None:
+                break
             kind = type(item)
             if kind is DataPiece:
                 if machine.data_allowed_in:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aiodimse import pdu
 from aiodimse.config import Limits
@@ -103,6 +106,67 @@ def test_pieces_come_before_the_pdu_is_whole():
     reader.feed(raw[28:])
     assert drain(reader) == [pdu.DataPiece(3, False, True, b"3456789")]
     assert not reader.in_pdu
+
+
+CONVERSATION = [
+    data_pdu(pdu.PDV(1, True, True, b"command")),
+    data_pdu(pdu.PDV(3, False, False, b"ab" * 20)),
+    data_pdu(pdu.PDV(1, True, True, b"command"), pdu.PDV(1, False, True, b"data")),
+    data_pdu(pdu.PDV(1, False, True, b"")),
+    data_pdu(pdu.PDV(1, False, False, b"")),
+    data_pdu(pdu.PDV(1, False, True, bytes(995))),
+    data_pdu(pdu.PDV(1, False, True, bytes(994))),
+    bytes.fromhex("04 00 00000008 00000003 01 00 6162"),
+    bytes.fromhex("04 00 00000008 00000005 01 00 6162"),
+    bytes.fromhex("04 00 00000006 00000001 01 00"),
+    bytes.fromhex("01 00 0000000a 00000006 01 03 61626364"),  # of another type
+    RELEASE,
+]
+SPLIT = [  # what comes in the second chunk looks like a whole PDU
+    (data_pdu(pdu.PDV(1, False, True, b"abcd" + CONVERSATION[0])), 16),
+    (b"\4" + CONVERSATION[0], 1),
+    (data_pdu(pdu.PDV(1, False, True, b"ab"))[:6] + CONVERSATION[0], 6),
+    (bytes.fromhex("01 00 000000ff") + CONVERSATION[0], 6),
+    (data_pdu(pdu.PDV(1, False, True, bytes(995))), 0),
+]
+
+
+def without_headers(items):
+    """As words: two errors are not equal."""
+    return [repr(each) + getattr(each, "data", b"").hex() for each in items if type(each) is not pdu.DataHeader]
+
+
+def assert_the_same(chunks):
+    quick, slow = (pdu.PDUReader(LIMITS) for _ in range(2))
+    for chunk in chunks:
+        for reader in (quick, slow):
+            reader.feed(chunk)
+        items = list(iter(lambda: quick.whole_pdv() or quick.next(), None))
+        assert without_headers(items) == without_headers(drain(slow))
+        for state in ("in_pdu", "begun", "buffered"):
+            assert getattr(quick, state) == getattr(slow, state)
+
+
+@given(st.lists(st.sampled_from(CONVERSATION), max_size=6), st.lists(st.integers(0, 200), max_size=8))
+def test_a_whole_pdv_is_what_next_gives_without_its_header(pdus, cuts):
+    data = b"".join(pdus)
+    ends = [0, *sorted(cuts), len(data)]
+    assert_the_same([data[start:end] for start, end in pairwise(ends)])
+
+
+@pytest.mark.parametrize(("data", "cut"), SPLIT)
+def test_a_whole_pdv_does_not_begin_within_a_pdu(data, cut):
+    assert_the_same([data[:cut], data[cut:]])
+
+
+def test_a_whole_pdv_has_no_header():
+    reader = fed(CONVERSATION[0] + CONVERSATION[1])
+    assert [reader.whole_pdv(), reader.whole_pdv(), reader.whole_pdv(), reader.next()] == [
+        pdu.DataPiece(1, True, True, b"command"),
+        pdu.DataPiece(3, False, False, b"ab" * 20),
+        None,
+        None,
+    ]
 
 
 def test_only_the_last_fragment_is_last():
