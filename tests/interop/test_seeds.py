@@ -12,6 +12,7 @@ import pytest
 from interop import dcmtk, pynetdicom_peers, samples
 from interop.orthanc import Orthanc
 from interop.ours import HOST, TITLE, HandlerArchive, keys
+from interop.programs import Keeper
 from interop.pynetdicom_peers import NetdicomSCP
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
@@ -187,9 +188,9 @@ async def test_its_user_negotiates_extensions(case: str) -> None:
 # --- Orthanc ----------------------------------------------------------------------------------------------------------
 
 
-async def test_orthanc_is_a_move_destination(orthanc: Orthanc, tmp_path: Path) -> None:
-    """One study that the session's Orthanc does not have yet."""
-    renamed = []
+async def test_orthanc_is_a_move_destination(keeper: Keeper, tmp_path: Path) -> None:
+    """One study, in three SOP classes and two transfer syntaxes."""
+    orthanc, renamed = keeper.start(Orthanc), []
     for number, sample in enumerate((samples.SR, samples.CT, samples.JPEG_2000)):
         dataset = dcmread(sample.path)
         dataset.PatientID, dataset.StudyInstanceUID = "MOVED", "1.2.826.0.1.3680043.10.999.1"
