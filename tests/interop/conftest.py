@@ -19,6 +19,9 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
+            # What happens in a stranger's thread is no fault of the test that runs: having rejected, pynetdicom 3.0.4
+            # may still abort when the socket closes, and its thread raises for Evt15 in Sta13.
+            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"))
             item.add_marker(pytest.mark.interop)
 
 
@@ -114,12 +117,3 @@ def rows() -> Callable[[str], list[Mapping[str, str]]]:
             return list(csv.DictReader(file))
 
     return read
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What happens in a stranger's thread is no fault of the test that happens to run: having rejected, pynetdicom 3.0.4
-    may still abort when the socket closes, and its thread raises for Evt15 in Sta13."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"))
