@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ
+from aiodimse.pdu.record import Record
 from aiodimse.standard.reason import reject_meaning
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedIndication:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RequestedIndication(Record):
     """A-ASSOCIATE indication: the peer asks; answer with accept or reject."""
 
     rq: AssociateRQ
@@ -18,8 +19,8 @@ class RequestedIndication:
         return f"association requested by {self.rq.calling_ae_title!r} of {self.rq.called_ae_title!r}"
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedConfirmation:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AcceptedConfirmation(Record):
     """A-ASSOCIATE confirmation, accepted: data may flow."""
 
     ac: AssociateAC
@@ -28,8 +29,8 @@ class AcceptedConfirmation:
         return f"association accepted, {sum(r.result == 0 for r in self.ac.results)} of {len(self.ac.results)} contexts"
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedConfirmation:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RejectedConfirmation(Record):
     """A-ASSOCIATE confirmation, rejected: terminal."""
 
     rj: AssociateRJ
@@ -43,8 +44,8 @@ class RejectedConfirmation:
         return f"association rejected {self.rj.result}/{self.rj.source}/{self.rj.reason}: {self.meaning}"
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseIndication:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ReleaseIndication(Record):
     """A-RELEASE indication: answer with respond_release. After a release of our own it is a collision."""
 
     collision: bool = False
@@ -53,8 +54,8 @@ class ReleaseIndication:
         return "release requested by the peer" + (" and by us" if self.collision else "")
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseConfirmation:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ReleaseConfirmation(Record):
     """A-RELEASE confirmation: terminal, but for the acceptor of a release collision, who has yet to respond (Sta12)."""
 
     response_due: bool = False
@@ -63,16 +64,16 @@ class ReleaseConfirmation:
         return "released"
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseTimedOut:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ReleaseTimedOut(Record):
     """The peer has not answered our A-RELEASE-RQ within Timeouts.release. Nothing has changed: the caller aborts."""
 
     def __str__(self) -> str:
         return "no answer to the release request in time"
 
 
-@dataclass(frozen=True, slots=True)
-class AbortIndication:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AbortIndication(Record):
     """A-ABORT indication (source 0) or A-P-ABORT indication (source 2): terminal."""
 
     source: int
@@ -85,16 +86,16 @@ class AbortIndication:
         return f"aborted by {'the peer' if self.by_peer else 'us'} {self.source}/{self.reason}: {self.meaning}"
 
 
-@dataclass(frozen=True, slots=True)
-class TransportClosedIndication:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TransportClosedIndication(Record):
     """A-P-ABORT indication without a PDU: the transport connection was lost, or never came about. Terminal."""
 
     def __str__(self) -> str:
         return "transport connection closed"
 
 
-@dataclass(frozen=True, slots=True)
-class CloseTransport:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class CloseTransport(Record):
     """Write what take_output gave, then FIN (write_eof); read and discard. DropTransport follows in the end."""
 
     deadline: float | None
@@ -104,8 +105,8 @@ class CloseTransport:
         return "close the transport connection"
 
 
-@dataclass(frozen=True, slots=True)
-class DropTransport:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class DropTransport(Record):
     """The last event there is: the machine is in Sta1, the connection is closed or has no more use (abort() it)."""
 
     def __str__(self) -> str:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from aiodimse.pdu.cursor import Cursor, fixed, item, sized, text, u8, u16, u32, uid
+from aiodimse.pdu.record import Record
 
 # --- presentation contexts --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ProposedContext:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ProposedContext(Record):
     """Presentation Context Item of an A-ASSOCIATE-RQ (PS3.8 9.3.2.2)."""
 
     context_id: int
@@ -32,8 +33,8 @@ class ProposedContext:
         return f"{self.context_id} {self.abstract_syntax} [{' '.join(self.transfer_syntaxes)}]"
 
 
-@dataclass(frozen=True, slots=True)
-class ContextResult:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ContextResult(Record):
     """Presentation Context Item of an A-ASSOCIATE-AC (PS3.8 9.3.3.2)."""
 
     context_id: int
@@ -47,8 +48,8 @@ class ContextResult:
         return f"{self.context_id} result {self.result} {self.transfer_syntax}"
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedContext:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AcceptedContext(Record):
     """A presentation context that both sides agreed on. Never on the wire: it is what an RQ and an AC settle."""
 
     context_id: int
@@ -67,29 +68,29 @@ class AcceptedContext:
 # --- user information -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class MaximumLength:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class MaximumLength(Record):
     """The longest P-DATA-TF variable field that its sender takes; 0 is no limit (PS3.8 D.1)."""
 
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class ImplementationClassUID:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ImplementationClassUID(Record):
     """PS3.7 D.3.3.2.1."""
 
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class ImplementationVersionName:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ImplementationVersionName(Record):
     """PS3.7 D.3.3.2.3; 1 to 16 characters, what a peer sends is not checked."""
 
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class OperationsWindow:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class OperationsWindow(Record):
     """Asynchronous operations window: outstanding operations, 0 is no limit (PS3.7 D.3.3.3)."""
 
     invoked: int
@@ -98,8 +99,8 @@ class OperationsWindow:
     """In an RQ: those that the requestor will perform for the acceptor."""
 
 
-@dataclass(frozen=True, slots=True)
-class RoleSelection:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RoleSelection(Record):
     """SCP/SCU role selection (PS3.7 D.3.3.4); the roles are those of the association requestor, in RQ and AC."""
 
     sop_class_uid: str
@@ -107,16 +108,16 @@ class RoleSelection:
     scp: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ExtendedNegotiation:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ExtendedNegotiation(Record):
     """SOP class extended negotiation (PS3.7 D.3.3.5); info means what the service class says."""
 
     sop_class_uid: str
     info: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class CommonExtendedNegotiation:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class CommonExtendedNegotiation(Record):
     """SOP class common extended negotiation (PS3.7 D.3.3.6)."""
 
     sop_class_uid: str
@@ -125,8 +126,8 @@ class CommonExtendedNegotiation:
     """Related general SOP class UIDs."""
 
 
-@dataclass(frozen=True, slots=True)
-class UserIdentityRequest:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class UserIdentityRequest(Record):
     """User identity negotiation of an RQ (PS3.7 D.3.3.7.1). Both fields may be secret: neither is in the repr."""
 
     identity_type: int
@@ -137,15 +138,15 @@ class UserIdentityRequest:
     """The passcode, with type 2 only."""
 
 
-@dataclass(frozen=True, slots=True)
-class UserIdentityResponse:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class UserIdentityResponse(Record):
     """User identity negotiation of an AC (PS3.7 D.3.3.7.2)."""
 
     server_response: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownItem:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class UnknownItem(Record):
     """An item or sub-item that we do not know: skipped, as PS3.8 D.2 asks, but kept for the record."""
 
     item_type: int
@@ -171,8 +172,8 @@ UserSubItem: TypeAlias = (
 _S = TypeVar("_S")
 
 
-@dataclass(frozen=True, slots=True)
-class UserInformation:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class UserInformation(Record):
     """User Information Item (PS3.8 9.3.2.3): sub-items in wire order. Where one that should be alone repeats, the first
     counts; for the ones per SOP class the last counts."""
 

@@ -11,6 +11,7 @@ from aiodimse.errors import PDUDecodeError
 from aiodimse.pdu import items
 from aiodimse.pdu.cursor import AE_TITLE_LENGTH, Cursor, item, text, u8, u16, u32, uid
 from aiodimse.pdu.items import ContextResult, ProposedContext, UnknownItem, UserInformation
+from aiodimse.pdu.record import Record
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 """The DICOM application context name, the only one there is (PS3.7 A.2.1)."""
@@ -23,8 +24,8 @@ def _parties(pdu: AssociateRQ | AssociateAC) -> str:
     return f"{pdu.calling_ae_title!r} -> {pdu.called_ae_title!r}, maximum length {length}"
 
 
-@dataclass(frozen=True, slots=True)
-class AssociateRQ:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AssociateRQ(Record):
     """A-ASSOCIATE-RQ (PS3.8 9.3.2). AE titles are without padding; what is missing on the wire is empty here."""
 
     called_ae_title: str
@@ -40,8 +41,8 @@ class AssociateRQ:
         return f"A-ASSOCIATE-RQ {_parties(self)}, {len(self.contexts)} contexts"
 
 
-@dataclass(frozen=True, slots=True)
-class AssociateAC:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AssociateAC(Record):
     """A-ASSOCIATE-AC (PS3.8 9.3.3). The titles are reserved fields that repeat those of the RQ and are not tested."""
 
     called_ae_title: str
@@ -57,8 +58,8 @@ class AssociateAC:
         return f"A-ASSOCIATE-AC {_parties(self)}, {accepted} of {len(self.results)} contexts accepted"
 
 
-@dataclass(frozen=True, slots=True)
-class AssociateRJ:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AssociateRJ(Record):
     """A-ASSOCIATE-RJ (PS3.8 9.3.4); the words for its numbers are in standard/reason.py."""
 
     result: int
@@ -69,8 +70,8 @@ class AssociateRJ:
         return f"A-ASSOCIATE-RJ {self.result}/{self.source}/{self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class PDV:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PDV(Record):
     """Presentation-data-value Item (PS3.8 9.3.5.1) with its message control header (PS3.8 E.2)."""
 
     context_id: int
@@ -83,8 +84,8 @@ class PDV:
         return f"{kind}{' last' if self.is_last else ''} in {self.context_id}, {len(self.data)} bytes"
 
 
-@dataclass(frozen=True, slots=True)
-class PDataTF:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PDataTF(Record):
     """P-DATA-TF (PS3.8 9.3.5), whole. The reader does not make it: it hands PDVs on before the PDU is complete."""
 
     pdvs: tuple[PDV, ...]
@@ -93,24 +94,24 @@ class PDataTF:
         return f"P-DATA-TF {'; '.join(map(str, self.pdvs))}"
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseRQ:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ReleaseRQ(Record):
     """A-RELEASE-RQ (PS3.8 9.3.6)."""
 
     def __str__(self) -> str:
         return "A-RELEASE-RQ"
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseRP:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ReleaseRP(Record):
     """A-RELEASE-RP (PS3.8 9.3.7)."""
 
     def __str__(self) -> str:
         return "A-RELEASE-RP"
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Abort(Record):
     """A-ABORT (PS3.8 9.3.8): source 0 service-user, 2 service-provider; the reason means something from source 2."""
 
     source: int
