@@ -170,6 +170,11 @@ async def test_a_second_signal_aborts(folder: Path) -> None:
         assert process.returncode == 0
 
 
+def hear_sigint() -> None:
+    """A shell starts what it puts in the background with SIGINT ignored, which is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def test_ctrl_c_is_130_and_one_line() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there.set()
@@ -178,7 +183,7 @@ async def test_ctrl_c_is_130_and_one_line() -> None:
 
     there = asyncio.Event()
     async with await asyncio.start_server(silent, HOST, 0) as mute:
-        process = await start(*aiodimse_command("echo", HOST, mute.sockets[0].getsockname()[1]))
+        process = await start(*aiodimse_command("echo", HOST, mute.sockets[0].getsockname()[1]), preexec_fn=hear_sigint)
         await there.wait()
         process.send_signal(signal.SIGINT)
         out, err = await process.communicate()
