@@ -167,7 +167,9 @@ class SubOperations:
             return
         self._under_way.append((exchange, uid))
         if self._collector is None:
-            self._collector = self._incoming.connection.tasks.spawn(self._collect(), "aiodimse sub-operations")
+            collector = self._incoming.connection.tasks.spawn(self._collect(), "aiodimse sub-operations")
+            # Started eagerly (3.12 on) it may be done by now: the response was there already.
+            self._collector = None if collector.done() else collector
         await self._fewer_than(connection.engine.router.invoked_window)
 
     @staticmethod
