@@ -312,10 +312,11 @@ class Engine:
 
     def handle_timeout(self, now: float) -> None:
         """Act on the deadlines that have passed; a stale call does nothing."""
+        # ARTIM first: both may have passed by now, and it began before the PDU did.
+        self.machine.handle_timeout(now)
         pdu = self._pdu_deadline
         if pdu is not None and self._paused_at is None and now >= pdu:
             self._pdu_deadline = None
             self.fault = RemoteProtocolError("a PDU was not completed in time", reason=0)
             self.machine.provider_abort(0, now)
-        self.machine.handle_timeout(now)
         self._collect()
