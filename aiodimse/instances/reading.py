@@ -52,7 +52,7 @@ def read_dataset(data: bytes | memoryview, implicit: bool, little_endian: bool, 
 def _read_plain(data: bytes, implicit: bool, elements: _Elements) -> tuple[int, tuple[str, ...]]:
     """Take plain elements, as far as there are any: where the first other one begins, and the character set by then.
 
-    Half a microsecond for each element instead of one and a half.
+    Half a microsecond for each element instead of one.
     """
     read_head = _IMPLICIT_HEAD if implicit else _EXPLICIT_HEAD
     encodings, pos, end = DEFAULT, 0, len(data)
@@ -117,8 +117,8 @@ def _read_carefully(
 
 
 def _dataset(elements: _Elements, implicit: bool, little_endian: bool, encodings: tuple[str, ...]) -> Dataset:
-    """A Dataset of these elements, for 1.5 us: pydicom's sets its attributes one by one through a __setattr__ that
-    looks each up among the keywords, which takes 9.5."""
+    """A Dataset of these elements, for 0.9 us: pydicom's sets its attributes one by one through a __setattr__ that
+    looks each up among the keywords, which takes 5.8."""
     attributes, own = _attributes(implicit, little_endian, encodings)
     dataset = Dataset.__new__(Dataset)
     state = vars(dataset)

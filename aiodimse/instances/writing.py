@@ -108,7 +108,7 @@ class _Writer:
 
     def _plain(self, tag: int, element: DataElement, encodings: tuple[str, ...]) -> tuple[bytes, bytes] | None:
         """Header and value of the kind of element that identifiers are made of, where ASCII text is itself in these
-        encodings; None for any other. 0.5 us where `_element` and `_add` take 0.8, and know more."""
+        encodings; None for any other. 0.4 us where `_element` and `_add` take 0.6, and know more."""
         plain = _plain_head(tag, element.VR, self.implicit)
         if plain is None or element.is_undefined_length or not self.little_endian:
             return None
@@ -303,7 +303,7 @@ def _number_string(value: Any, _: tuple[str, ...]) -> bytes | None:
 
 def _digits(value: Any) -> str:
     if type(value) is IS and "original_string" not in vars(value):
-        return int.__repr__(value)  # as IS.__str__, in a tenth of the time
+        return int.__repr__(value)  # as IS.__str__, in a quarter of the time
     # what it was read from, so that it is written as it was
     original = getattr(value, "original_string", None)
     return original if original is not None else str(value)
