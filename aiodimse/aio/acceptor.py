@@ -18,13 +18,11 @@ from aiodimse.aio.observer import Observer
 from aiodimse.aio.setup import Setup
 from aiodimse.aio.tasks import Tasks
 from aiodimse.aio.wire import Wire
+from aiodimse.association import LOCAL_LIMIT_EXCEEDED
 from aiodimse.errors import AssociationTimeout, TLSError
 from aiodimse.pdu import AssociateRJ
 
 _log = logging.getLogger("aiodimse.acceptor")
-
-LOCAL_LIMIT_EXCEEDED = AssociateRJ(2, 3, 2)
-"""Rejected-transient, presentation-related service-provider: local-limit-exceeded (PS3.8 9.3.4)."""
 
 
 class Guest(Observer):
