@@ -20,7 +20,7 @@ class Timeouts:
     close_after_abort: float | None = 1.0
     """The same after our A-ABORT."""
     pdu: float | None = 30.0
-    """From the first byte of a PDU to its last."""
+    """In the middle of a PDU or of a message, each span of this length must bring its end, or Limits.min_rate."""
     write_stall: float | None = 30.0
     """How long the peer may take no bytes at all while we have some to send."""
     consumer: float | None = 300.0
@@ -47,6 +47,10 @@ class Timeouts:
 class Limits:
     """Bounds on what a peer can make us hold; all sizes in bytes."""
 
+    # 1,100 bytes a second is GPRS at its worst (one slot, CS-1): it may lose 20 of 30 s to retransmissions and live.
+    min_rate: int = 256
+    """Bytes a second that a peer in the middle of a PDU or of a message must send, counted over each Timeouts.pdu."""
+
     max_pdu_length: int = 262144
     """The largest P-DATA-TF variable field that we take, announced to the peer (PS3.8 D.1)."""
     max_send_pdu_length: int = 131072
@@ -55,6 +59,8 @@ class Limits:
     """The largest A-ASSOCIATE-RQ or -AC."""
     command_set: int = 65536
     """The largest command set."""
+    empty_fragments: int = 64
+    """Empty fragments in one message, the last ones of its command and data set not counted; PS3.8 E.1 allows them."""
     identifier: int = 1 << 20
     """The largest Identifier, or other data set that is decoded before its handler is called."""
     dataset_depth: int = 64

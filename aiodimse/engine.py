@@ -23,7 +23,7 @@ from aiodimse.dimse.fragments import Fragmenter, Joiner
 from aiodimse.dimse.messages import Message, Request, Response
 from aiodimse.dimse.repeated import Encoder
 from aiodimse.dimse.router import Invoked, Performed, Router, RouterEvent
-from aiodimse.errors import LocalProtocolError, RemoteProtocolError
+from aiodimse.errors import AssociationTimeout, LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ, DataHeader, DataPiece, PDUReader, ReleaseRQ
 
 Buffer = bytes | memoryview
@@ -39,7 +39,7 @@ class Engine:
     def __init__(self, role: Role, *, limits: Limits, timeouts: Timeouts) -> None:
         self.machine = Machine(role, timeouts=timeouts)
         self.negotiated: Negotiated | None = None
-        self.fault: RemoteProtocolError | None = None
+        self.fault: RemoteProtocolError | AssociationTimeout | None = None
         """What the peer did wrong, once it has."""
         self._limits, self._timeouts = limits, timeouts
         self._reader = PDUReader(limits)
@@ -51,8 +51,12 @@ class Engine:
         self._sending: Fragmenter | None = None
         self._fragmenters: dict[int, Fragmenter] = {}  # by presentation context
         self._rq: AssociateRQ | None = None
-        self._pdu_deadline: float | None = None
-        self._timed_pdu = 0  # which PDU that is the deadline of
+        self._heard = 0  # bytes, since the start
+        # A span in which the peer must come to an end, or be fast enough (Timeouts.pdu): when it is over, how many
+        # bytes must have been heard by then, and how many messages had ended when it began.
+        self._span_end: float | None = None
+        self._span_least = 0.0
+        self._span_of = 0
         self._paused_at: float | None = None
         self.is_halted = False
         """receive_data has stopped before the end of what it was given."""
@@ -72,6 +76,7 @@ class Engine:
         """
         reader, machine = self._reader, self.machine
         reader.feed(data)
+        self._heard += len(data)
         self.is_halted = False
         while True:
             if machine.data_allowed_in and (piece := reader.whole_pdv()) is not None:
@@ -87,16 +92,19 @@ class Engine:
             if isinstance(item, RemoteProtocolError):
                 self.fault = item
             machine.receive(item, now)  # type: ignore[arg-type]
+            if kind is not DataHeader:
+                self._span_end = None
             if kind is not DataHeader or not machine.data_allowed_in:
                 self._collect()
                 if kind is ReleaseRQ or kind is AssociateRQ:
                     self.is_halted = True
                     break
-        if reader.in_pdu:
-            if self._timed_pdu != reader.begun and self._timeouts.pdu is not None:
-                self._timed_pdu, self._pdu_deadline = reader.begun, now + self._timeouts.pdu
+        joiner = self._joiner
+        if reader.in_pdu or (joiner.in_message and machine.data_allowed_in):
+            if self._span_end is None or self._span_of != joiner.ended:
+                self._begin_span(now)
         else:
-            self._pdu_deadline = None
+            self._span_end = None
 
     def _receive_piece(self, piece: DataPiece, now: float) -> None:
         router = self._router
@@ -145,11 +153,6 @@ class Engine:
             limits=self._limits,
             events=self._events,
         )
-
-    @property
-    def is_mid_receipt(self) -> bool:
-        """A message of the peer has begun and is not at its end, whether or not a PDU is."""
-        return self._joiner.in_message
 
     # --- association primitives ---------------------------------------------------------------------------------------
 
@@ -291,6 +294,11 @@ class Engine:
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
+    def _begin_span(self, now: float) -> None:
+        if (seconds := self._timeouts.pdu) is not None:
+            self._span_end, self._span_of = now + seconds, self._joiner.ended
+            self._span_least = self._heard + seconds * self._limits.min_rate
+
     def pause(self, now: float) -> None:
         """We stopped reading: deadlines on the peer stand still (design: section 5)."""
         if self._paused_at is None:
@@ -298,25 +306,37 @@ class Engine:
 
     def resume(self, now: float) -> None:
         """We read again."""
-        if self._paused_at is not None and self._pdu_deadline is not None:
-            self._pdu_deadline += now - self._paused_at
+        if self._paused_at is not None and self._span_end is not None:
+            self._span_end += now - self._paused_at
         self._paused_at = None
 
     def next_deadline(self) -> float | None:
         """When handle_timeout wants to be called, at the earliest."""
         deadline = self.machine.next_deadline()
-        pdu = self._pdu_deadline if self._paused_at is None else None
-        if pdu is None or deadline is None:
-            return pdu if deadline is None else deadline
-        return min(pdu, deadline)
+        span_end = self._span_end if self._paused_at is None else None
+        if span_end is None or deadline is None:
+            return span_end if deadline is None else deadline
+        return min(span_end, deadline)
 
     def handle_timeout(self, now: float) -> None:
         """Act on the deadlines that have passed; a stale call does nothing."""
         # ARTIM first: both may have passed by now, and it began before the PDU did.
         self.machine.handle_timeout(now)
-        pdu = self._pdu_deadline
-        if pdu is not None and self._paused_at is None and now >= pdu:
-            self._pdu_deadline = None
-            self.fault = RemoteProtocolError("a PDU was not completed in time", reason=0)
-            self.machine.provider_abort(0, now)
+        span_end = self._span_end
+        if span_end is not None and self._paused_at is None and now >= span_end:
+            if self._heard >= self._span_least:
+                self._begin_span(now)
+            else:
+                self._span_end = None
+                self.fault = self._too_slow()
+                self.machine.provider_abort(0, now)
         self._collect()
+
+    def _too_slow(self) -> AssociationTimeout:
+        seconds, rate = self._timeouts.pdu, self._limits.min_rate
+        assert seconds is not None
+        came = self._heard - self._span_least + seconds * rate
+        where = "a PDU" if self._reader.in_pdu else "a message"
+        return AssociationTimeout(
+            "read", f"{came:.0f} bytes came within {seconds} s in the middle of {where}, less than {rate} a second"
+        )

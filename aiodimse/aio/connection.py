@@ -200,8 +200,7 @@ class Connection:
         idle, now = self.timeouts.idle, self.clock.now()
         if self.error is not None or idle is None:
             return
-        # An operation that is open excuses silence, but not in the middle of a message that the peer sends.
-        if self.is_paused or ((self.performer or self.invoker) and not self.engine.is_mid_receipt):
+        if self.is_paused or self.performer or self.invoker:  # in the middle of a message, Timeouts.pdu counts
             again = now + idle
         elif now < self._last_heard + idle:
             again = self._last_heard + idle
@@ -269,10 +268,14 @@ class Connection:
         self.abort(AssociationTimeout("release", f"no A-RELEASE-RP within {self.timeouts.release} s"))
 
     def _on_aborted(self, event: AbortIndication) -> None:
+        error: BaseException
         error = AssociationAborted(event.source, event.reason, by_peer=event.by_peer, meaning=event.meaning)
         if (fault := self.engine.fault) is not None and not event.by_peer:
-            error.__cause__ = fault
             self.logger(_log).warning("aborted the association %s/%s: %s", event.source, event.reason, fault)
+            if isinstance(fault, AssociationTimeout):
+                error = fault
+            else:
+                error.__cause__ = fault
         self._end(error)
 
     def _on_transport_closed(self, event: TransportClosedIndication) -> None:

@@ -50,11 +50,14 @@ class Joiner:
     and the joiner not to be used again."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limit = limits.command_set
+        self._limit, self._most_empty = limits.command_set, limits.empty_fragments
         self._decode = Decoder().decode
         self._context_id: int | None = None  # of the message that is under way; None between messages
         self._command = bytearray()
         self._data_set_due = False
+        self._empty, self._empty_in = 0, 0  # empty fragments, and in the message after how many others
+        self.ended = 0
+        """Messages that have come to their end."""
 
     @property
     def in_message(self) -> bool:
@@ -77,7 +80,9 @@ class Joiner:
             raise RemoteProtocolError("a data fragment that no command set has announced")
         if piece.is_last:
             self._context_id, self._data_set_due = None, False
+            self.ended += 1
         elif not piece.data:
+            self._count_empty()
             return None
         return Data(context_id, piece.data, piece.is_last)
 
@@ -89,13 +94,27 @@ class Joiner:
             self._context_id = context_id
             self._command += data
             if not piece.is_last:
+                if not data:
+                    self._count_empty()
                 return None
             data = bytes(self._command)
             self._command = bytearray()
         message = self._decode(data)
         self._data_set_due = message.has_data_set
-        self._context_id = context_id if message.has_data_set else None
+        if message.has_data_set:
+            self._context_id = context_id
+        else:
+            self._context_id = None
+            self.ended += 1
         return Command(context_id, message)
+
+    def _count_empty(self) -> None:
+        """Fragments that bring their message no nearer to its end."""
+        if self._empty_in != self.ended:
+            self._empty, self._empty_in = 0, self.ended
+        self._empty += 1
+        if self._empty > self._most_empty:
+            raise RemoteProtocolError(f"more than {self._most_empty} empty fragments in a message")
 
 
 # --- out --------------------------------------------------------------------------------------------------------------

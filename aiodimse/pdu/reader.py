@@ -78,7 +78,6 @@ class PDUReader:
         "_control",
         "_end",
         "_header",
-        "_headers",
         "_held",
         "_later",
         "_later_size",
@@ -104,13 +103,6 @@ class PDUReader:
         # in a P-DATA-TF: its PDU-length, what of it comes after the current PDV, what of this one's data is to come
         self._pdu_length = self._pdu_left = self._pdv_left = 0
         self._context_id = self._control = 0
-        self._headers = 0  # complete ones
-
-    @property
-    def begun(self) -> int:
-        """How many PDUs have begun, as far as next() has been asked: each has a deadline of its own."""
-        between = not (self._pdv_left or self._pdu_left or self._header)
-        return self._headers + (1 if between and self._held else 0)
 
     @property
     def in_pdu(self) -> bool:
@@ -146,7 +138,6 @@ class PDUReader:
         if length > self.max_pdu_length > 0:
             return None
         self._at = stop
-        self._headers += 1
         start += _BOTH_HEADERS.size
         data = chunk[start:stop] if size * 4 < len(chunk) else memoryview(chunk)[start:stop]
         return DataPiece(context_id, control & COMMAND != 0, control & LAST != 0, data)
@@ -167,8 +158,9 @@ class PDUReader:
                     return self._pdv_fault(f"PDV of {size} bytes, {self._pdu_left - 4} left")
                 self._pdu_left -= size + 4
                 self._pdv_left = size - 2
-                if size == 2 and self._control & LAST:
-                    return DataPiece(self._context_id, bool(self._control & COMMAND), True, b"")
+                if size == 2:
+                    control = self._control
+                    return DataPiece(self._context_id, control & COMMAND != 0, control & LAST != 0, b"")
             elif self._header:
                 body = self._gather(self._pdu_length)
                 return None if body is None else self._whole(body)
@@ -181,7 +173,6 @@ class PDUReader:
                 if fault := self._header_fault(pdu_type, length):
                     return fault
                 self._pdu_length = length
-                self._headers += 1
                 if pdu_type == P_DATA_TF:
                     self._pdu_left = length
                     return DataHeader(length)

@@ -134,6 +134,25 @@ def test_any_pieces_give_messages_or_a_remote_error(pieces: list[DataPiece]) -> 
             assert fault.reason in (2, 6)
 
 
+SOME_EMPTY = {
+    "in the command set": [*[cmd(b"", False)] * 5, cmd(FIND_BYTES), dat(b"a")],
+    "in the data set": [cmd(FIND_BYTES), *[dat(b"", False)] * 5, dat(b"a")],
+    "in both": [*[cmd(b"", False)] * 2, cmd(FIND_BYTES), dat(b"a", False), *[dat(b"", False)] * 3, dat(b"")],
+    "in an echo": [*[cmd(b"", False)] * 5, cmd(ECHO_BYTES)],
+}
+
+
+@pytest.mark.parametrize("where", SOME_EMPTY)
+def test_empty_fragments_are_taken_up_to_a_number(where: str) -> None:
+    """In each message anew; the last fragment of a command set or data set may be empty without being counted."""
+    message, limits = SOME_EMPTY[where], Limits(empty_fragments=5)
+    assert len(join(message * 3, limits)) == 3 * len(join(message))
+    at = max(at for at, piece in enumerate(message) if not piece.data and not piece.is_last)
+    with pytest.raises(RemoteProtocolError, match="more than 5 empty fragments") as caught:
+        join([*message, *message[:at], message[at], message[at]], limits)
+    assert caught.value.reason == 6
+
+
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
 def test_messages_of_the_captures(capture: Path) -> None:
     for direction in "<>":
