@@ -112,7 +112,7 @@ def rows() -> list[Row]:
             AIODIMSE_WALK_STEPS=steps,
         ),
         lambda: _decoders(1_000_000 if LONG else 50_000),
-        lambda: _tests("hostile cases (255)", "all of 150 or more", ["tests/hostile"]),
+        lambda: _tests("hostile cases (261, and 2,760 behind each byte)", "all of 150 or more", ["tests/hostile"]),
         lambda: _tests(
             f"kill -9 during stores ({50 if LONG else 5}), restart; strace",
             "50 kills, no acknowledged instance lost, no half file",

@@ -7,5 +7,5 @@ a table of every case, what was to come, what came and when the connection close
 Exit status 0 when all is as it must be. Cases of silence need the provider's own deadlines (ARTIM and the like) and are
 left out without --waits.
 
-wire: bytes. cases: the table. run: the runner.
+wire: bytes. case: what a case is. cases: the table. every_byte: those that stop at each byte. run: the runner.
 """

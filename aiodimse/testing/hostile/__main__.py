@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 from aiodimse.testing.hostile.cases import all_cases
-from aiodimse.testing.hostile.run import Hostile
+from aiodimse.testing.hostile.run import SILENT_AT_ONCE, Hostile
 
 
 def main() -> int:
@@ -17,11 +17,20 @@ def main() -> int:
     parser.add_argument("port", type=int)
     parser.add_argument("--called", default="ANY-SCP", help="the provider's AE title")
     parser.add_argument("--waits", type=float, help="seconds that the provider's deadlines take; without: no silence")
-    parser.add_argument("--fin", action="store_true", help="the provider is to close by itself, as aiodimse does")
+    parser.add_argument("--fin", action="store_true", help="the provider is to close as aiodimse does")
+    parser.add_argument("--silent-at-once", type=int, default=SILENT_AT_ONCE, help="of such cases, %(default)s")
     parser.add_argument("--only", default="", help="only cases whose name has these words")
     args = parser.parse_args()
     cases = [case for case in all_cases() if args.only in case.name]
-    report = asyncio.run(Hostile(args.host, args.port, called=args.called, waits=args.waits, fin=args.fin).run(cases))
+    hostile = Hostile(
+        args.host,
+        args.port,
+        called=args.called,
+        waits=args.waits,
+        fin=args.fin,
+        silent_at_once=args.silent_at_once,
+    )
+    report = asyncio.run(hostile.run(cases))
     for line in report.lines():
         print(line)
     return 0 if report.ok else 1

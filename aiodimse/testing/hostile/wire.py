@@ -104,13 +104,13 @@ def p_data(*pdvs: bytes, length: int | None = None) -> bytes:
     return pdu(4, b"".join(pdvs), length)
 
 
-def element(number: int, value: bytes | int | str, length: int | None = None) -> bytes:
-    """A command element of group 0000."""
+def element(number: int, value: bytes | int | str, length: int | None = None, group: int = 0) -> bytes:
+    """An element of a command set, or of a data set in Implicit VR Little Endian."""
     if isinstance(value, int):
         value = struct.pack("<H", value)
     elif isinstance(value, str):
         value = value.encode() + b"\0" * (len(value) % 2)
-    return struct.pack("<HHI", 0, number, len(value) if length is None else length) + value
+    return struct.pack("<HHI", group, number, len(value) if length is None else length) + value
 
 
 def command(*elements: bytes, group_length: int | None = 0) -> bytes:
@@ -144,7 +144,17 @@ ECHO_RSP = command(
     element(0x0900, 0),
 )
 FIND_RQ = request(0x0020, FIND, 1, element(0x0700, 0), data=True)
-STORE_RQ = request(0x0001, CT, 1, element(0x0700, 0), data=True) + element(0x1000, "1.2.3")
+INSTANCE = "1.2.826.0.1.3680043.10.9999.1"
+STORE_RQ = command(
+    element(0x0002, CT),
+    element(0x0100, 0x0001),
+    element(0x0110, 1),
+    element(0x0700, 0),
+    element(0x0800, 1),
+    element(0x1000, INSTANCE),
+)
+IMAGE = element(0x0016, CT, group=8) + element(0x0018, INSTANCE, group=8)
+"""A data set, as small as one can be stored."""
 
 
 def cancel(message_id: int) -> bytes:
