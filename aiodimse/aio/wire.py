@@ -87,19 +87,21 @@ class Wire(asyncio.Protocol):
         self._owner.wire_connected()
 
     def data_received(self, data: bytes) -> None:
-        """Hand the bytes up, and acknowledge them at once.
+        """Hand the bytes up; what they did not cause an answer to is acknowledged at once.
 
-        DCMTK and Orthanc write a PDU in two pieces with Nagle's algorithm on; the second waits for the
-        acknowledgement of the first, which Linux delays by 44 ms unless TCP_QUICKACK is set anew after every read.
+        DCMTK and Orthanc write a PDU in two pieces with Nagle's algorithm on; the second waits for the acknowledgement
+        of the first, which Linux delays by 44 ms unless TCP_QUICKACK is set anew. An answer carries the acknowledgement
+        with it: a packet and a system call less, 13 us of an echo.
         """
-        if self._socket is not None:
+        if self._tap is not None:
+            self._tap(self._ways[1], data)
+        written = self._written
+        self._owner.wire_received(data)
+        if self._socket is not None and self._written == written:
             try:
                 self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
             except OSError:
                 self._socket = None
-        if self._tap is not None:
-            self._tap(self._ways[1], data)
-        self._owner.wire_received(data)
 
     def eof_received(self) -> bool:
         """The peer has closed its side: for DICOM that is the end of the transport connection (Evt17)."""
