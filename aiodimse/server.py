@@ -141,7 +141,11 @@ class Server:
 
     def on_associate(self, hook: Hook) -> Hook:
         """Decorate `async def on_associate(request)`: None accepts; a collection of SOP class UIDs or presentation
-        context IDs accepts no more than those; raise AssociationRejected(result, source, reason) to reject."""
+        context IDs accepts no more than those; raise AssociationRejected(result, source, reason) to reject.
+
+        A hook that raises anything else, or numbers that PS3.8 9.3.4 does not have, is answered 1/1/1; one that takes
+        longer than Timeouts.authenticate 2/1/1.
+        """
         self._on_associate = hook
         return hook
 
