@@ -23,7 +23,7 @@ from aiodimse.errors import (
 from aiodimse.pdu import CommonExtendedNegotiation, UserIdentityRequest
 from aiodimse.server import AssociationRequest, Server
 from aiodimse.services.destination import Destination
-from aiodimse.services.instance import Instance
+from aiodimse.services.instance import Instance, remove_unfinished
 from aiodimse.services.response import EncodedDataset, Progress, Response
 from aiodimse.standard import sop_class
 from aiodimse.standard.status import Category
@@ -63,6 +63,7 @@ __all__ = [
     "UserIdentityRequest",
     "connect",
     "contexts_for",
+    "remove_unfinished",
     "sop_class",
     "tls",
 ]

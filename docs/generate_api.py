@@ -42,6 +42,7 @@ SECTIONS: dict[str, list[Any]] = {
     ],
     "Instances, statuses, negotiation": [
         aiodimse.Instance,
+        aiodimse.remove_unfinished,
         aiodimse.EncodedDataset,
         aiodimse.Status,
         aiodimse.Category,

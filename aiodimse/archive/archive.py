@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from .folder import Scanner, ScanReport, read_header, sweep
+import aiodimse
+
+from .folder import Scanner, ScanReport, read_header
 from .index import Header, Index, MemoryIndex
 
 _log = logging.getLogger("aiodimse.archive")
@@ -47,16 +49,16 @@ class Archive:
         return archive
 
     async def scan(self, progress: Callable[[ScanReport], object] | None = None) -> ScanReport:
-        """Read the headers of all files in the folder, in a thread, and index them. Unfinished files that a process
-        left which was killed a day ago or longer are removed.
+        """Read the headers of all files in the folder, in a thread, and index them. What a killed process left
+        unfinished is removed: see `aiodimse.remove_unfinished`.
 
         progress: called in the event loop, about ten times a second and at the end, with what was seen so far. Raises
         NotADirectoryError. Cancelled, it stops after the files under way; what was indexed stays.
         """
         if not await asyncio.to_thread(self.directory.is_dir):
             raise NotADirectoryError(f"not a folder: {self.directory}")
-        if removed := await asyncio.to_thread(sweep, self.directory):
-            _log.info("removed %d unfinished files of C-STOREs that a killed process left", removed)
+        if removed := await aiodimse.remove_unfinished(self.directory):
+            _log.info("removed %d unfinished files that a killed process left", removed)
         scanner = Scanner(self.directory)
         while (headers := await asyncio.to_thread(scanner.batch)) is not None:
             for header in headers:

@@ -4,12 +4,11 @@ it in a thread, a batch at a time."""
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, time
+from time import monotonic
 
 from pydicom import dcmread
 from pydicom.datadict import tag_for_keyword
@@ -24,32 +23,6 @@ _TAGS = [tag for keywords in ATTRIBUTES.values() for keyword in keywords if (tag
 
 class NotAnObject(ValueError):
     """A DICOM file that is no object of a study: a DICOMDIR, or without one of the UIDs that it would be found by."""
-
-
-_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{16}\.part")  # what a save writes before it has all
-_ABANDONED_AFTER = 24 * 3600.0
-"""Seconds without a byte after which nobody is writing any more: every deadline of ours is a minute or less."""
-
-
-def sweep(directory: Path) -> int:
-    """Remove the unfinished files that saves of a process left that was killed, and say how many there were.
-
-    Those that another process may still be writing stay: what is younger than a day.
-    """
-    removed, before = 0, time() - _ABANDONED_AFTER
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            try:
-                if (
-                    _UNFINISHED.fullmatch(entry.name)
-                    and entry.is_file(follow_symlinks=False)
-                    and entry.stat(follow_symlinks=False).st_mtime < before
-                ):
-                    os.unlink(entry.path)  # noqa: PTH108
-                    removed += 1
-            except OSError:  # gone meanwhile, or not ours to remove
-                continue
-    return removed
 
 
 @dataclass(slots=True)

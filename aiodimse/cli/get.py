@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from contextlib import suppress
 from pathlib import Path
 
 import aiodimse
@@ -48,6 +49,8 @@ async def run(options: Namespace, output: Output) -> int:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"--output: {system_words(error)}") from None
+    with suppress(OSError):  # a folder may be written to and not be listed
+        await aiodimse.remove_unfinished(folder)  # of a get that was killed
     files: list[str] = []
     async with association(options, [sop_class_uid], storage=storage(options.syntaxes)) as peer:
         retrieval = peer.c_get(identifier.identifier(options.level, options.keys), sop_class_uid)

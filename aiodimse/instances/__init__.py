@@ -11,6 +11,7 @@ from aiodimse.instances.dataset import (
     first_uids,
 )
 from aiodimse.instances.part10 import FileHead, PartTenReader, PartTenWriter, open_pieces, read_head, safe_file_name
+from aiodimse.instances.unfinished import remove_unfinished
 from aiodimse.instances.whole import file_meta_dataset, read_file
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "open_pieces",
     "read_file",
     "read_head",
+    "remove_unfinished",
     "safe_file_name",
     "without_bulk_data",
 ]

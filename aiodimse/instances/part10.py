@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import BinaryIO, Final, Self
 from aiodimse.association.answering import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, NotDICOM
 from aiodimse.instances.dataset import first_uids
+from aiodimse.instances.unfinished import hold, unfinished_name
 
 PIECE_SIZE: Final = 128 * 1024
 
@@ -271,8 +271,7 @@ class PartTenWriter:
         # Plain strings: pathlib would be a fifth of a small save.
         self._directory = os.fspath(directory)
         self._target = os.path.join(self._directory, name)  # noqa: PTH118
-        # The dot and the suffix keep it out of what a folder scan takes for instances.
-        self._temporary = os.path.join(self._directory, f".{name}.{secrets.token_hex(8)}.part")  # noqa: PTH118
+        self._temporary = os.path.join(self._directory, unfinished_name(name))  # noqa: PTH118
         self._start: bytes | None = file_meta(
             sop_class_uid, sop_instance_uid, transfer_syntax, source_ae_title=source_ae_title
         )
@@ -282,6 +281,7 @@ class PartTenWriter:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         self._fd = os.open(self._temporary, flags, 0o666)
         self._created = True
+        hold(self._fd)
 
     def write(self, *pieces: bytes | memoryview) -> None:
         """Add to the data set. Several pieces are one call. DatasetDecodeError where it begins with group 0002."""

@@ -309,3 +309,14 @@ def identified(instance: Instance) -> Instance:
         if not uid or not uid.isascii():
             raise DatasetEncodeError(f"an instance without a {what}")
     return instance
+
+
+async def remove_unfinished(directory: str | os.PathLike[str], *, older_than: float = 600.0) -> int:
+    """Remove what saves into this folder left when their process was killed; returns how many files that were.
+
+    An unfinished file has a hidden name, `.UID.dcm.0123456789abcdef.part`, and is no instance: nothing of it has been
+    acknowledged. What another process is saving stays: it holds a lock on the file, and where the file system has no
+    locks, a save under way has bytes more often than every older_than seconds. Folders below are not looked into. To be
+    called when a program starts; Archive does. Raises OSError where the folder cannot be listed.
+    """
+    return await off_loop(instances.remove_unfinished, directory, older_than)

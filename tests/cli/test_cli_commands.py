@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -214,6 +215,14 @@ async def test_get_saves_the_files(command: Command, peer: Peer, tmp_path: Path)
     assert ended.out.splitlines() == [f"1 file in {out}", "1 completed, 0 failed, 0 with a warning"]
     (path,) = out.iterdir()
     assert dcmread(path) == dcmread(CT)
+
+
+async def test_get_removes_what_one_that_was_killed_left(command: Command, peer: Peer, tmp_path: Path) -> None:
+    left = tmp_path / ".1.2.dcm.0123456789abcdef.part"
+    left.touch()
+    os.utime(left, (0, 0))
+    await command("get", *peer.where, "-k", f"StudyInstanceUID={CT_STUDY}", "--output", tmp_path)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".dcm"]
 
 
 async def test_get_of_what_is_compressed(command: Command, peer: Peer, tmp_path: Path) -> None:

@@ -66,13 +66,15 @@ class Tally:
     unacknowledged: int = 0
     """Whole files whose response had not gone out: allowed, the sender sends again."""
     temporary: int = 0
-    """Files of a save that was killed, which no scan takes for an instance."""
+    """Files of a save that was killed, which no scan takes for an instance, seen after a kill."""
+    left: int = 0
+    """Those of them that are still there when the provider has started again."""
 
     def __str__(self) -> str:
         return (
             f"{self.kills} kills, {len(self.acknowledged)} instances acknowledged: {len(self.lost)} lost,"
             f" {len(self.half)} half files ({self.unacknowledged} more were saved but not acknowledged,"
-            f" {self.temporary} temporary files were left)"
+            f" {self.temporary} files were left unfinished, {self.left} after another start)"
         )
 
 
@@ -110,11 +112,11 @@ async def _one_kill(folder: Path, run: int, dice: random.Random, tally: Tally) -
 
 
 def _look(folder: Path, tally: Tally) -> None:
-    tally.lost, tally.half, tally.unacknowledged, tally.temporary = [], [], 0, 0
+    tally.lost, tally.half, tally.unacknowledged, tally.left = [], [], 0, 0
     found: dict[str, int] = {}
     for path in folder.iterdir():
         if path.name.startswith("."):
-            tally.temporary += 1
+            tally.left += 1
             continue
         try:
             found[path.name.removesuffix(".dcm")] = len(check(path))
@@ -130,6 +132,7 @@ async def kill_during_stores(folder: Path, kills: int, seed: int = 1) -> Tally:
     for run in range(kills):
         await _one_kill(folder, run, dice, tally)
         await asyncio.to_thread(_look, folder, tally)
+        tally.temporary += tally.left
         if tally.lost or tally.half:
             return tally
     async with provider(folder) as (_, port):

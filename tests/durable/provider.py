@@ -21,6 +21,7 @@ async def main(folder: Path) -> None:
         await request.save(folder)
         return 0x0000
 
+    await aiodimse.remove_unfinished(folder, older_than=0)
     async with server.listen("127.0.0.1", 0) as listening:
         print(listening.port, os.getpid(), flush=True)
         await listening.serve_forever()
