@@ -81,6 +81,8 @@ class Engine:
         while True:
             if machine.data_allowed_in and (piece := reader.whole_pdv()) is not None:
                 self._receive_piece(piece, now)
+                if reader.is_spent:
+                    break
                 continue
             if (item := reader.next()) is None:
                 break

@@ -110,6 +110,11 @@ class PDUReader:
         return bool(self._pdv_left or self._pdu_left or self._header or self._held)
 
     @property
+    def is_spent(self) -> bool:
+        """All that was fed has been handed on, but for the first bytes of what is not whole."""
+        return self._at == self._end and not self._later
+
+    @property
     def buffered(self) -> int:
         """Bytes held."""
         return self._end - self._at + self._later_size + len(self._held) + len(self._header)
