@@ -218,11 +218,13 @@ async def test_get_saves_the_files(command: Command, peer: Peer, tmp_path: Path)
 
 
 async def test_get_removes_what_one_that_was_killed_left(command: Command, peer: Peer, tmp_path: Path) -> None:
-    left = tmp_path / ".1.2.dcm.0123456789abcdef.part"
+    out = tmp_path / "out"
+    out.mkdir()
+    left = out / ".1.2.dcm.0123456789abcdef.part"
     left.touch()
     os.utime(left, (0, 0))
-    await command("get", *peer.where, "-k", f"StudyInstanceUID={CT_STUDY}", "--output", tmp_path)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".dcm"]
+    await command("get", *peer.where, "-k", f"StudyInstanceUID={CT_STUDY}", "--output", out)
+    assert [path.suffix for path in out.iterdir()] == [".dcm"]
 
 
 async def test_get_of_what_is_compressed(command: Command, peer: Peer, tmp_path: Path) -> None:
