@@ -22,7 +22,7 @@ class Timeouts:
     pdu: float | None = 30.0
     """In the middle of a PDU or of a message, each span of this length must bring its end, or Limits.min_rate."""
     write_stall: float | None = 30.0
-    """How long the peer may take no bytes at all while we have some to send."""
+    """While bytes wait to be written, in each such span the peer must take all of them, or Limits.min_rate."""
     consumer: float | None = 300.0
     """How long reading may stay paused because a data set is not consumed."""
     response: float | None = 60.0
@@ -49,7 +49,8 @@ class Limits:
 
     # 1,100 bytes a second is GPRS at its worst (one slot, CS-1): it may lose 20 of 30 s to retransmissions and live.
     min_rate: int = 256
-    """Bytes a second that a peer in the middle of a PDU or of a message must send, counted over each Timeouts.pdu."""
+    """Bytes a second that a peer must send in the middle of a PDU or of a message, counted over each Timeouts.pdu, and
+    take while some wait to be written, over each Timeouts.write_stall."""
 
     max_pdu_length: int = 262144
     """The largest P-DATA-TF variable field that we take, announced to the peer (PS3.8 D.1)."""

@@ -50,7 +50,7 @@ class AssociationClosed(AssociationError):
 
 
 class AssociationTimeout(AssociationError, TimeoutError):
-    """A deadline passed. phase is one of connect, negotiation, response, release, read, write, consumer."""
+    """A deadline passed. phase: connect, negotiation, response, release, read, write, consumer or idle."""
 
     def __init__(self, phase: str, message: str = "") -> None:
         self.phase = phase

@@ -61,7 +61,9 @@ class Connection:
         limits, timeouts, clock = setup.limits, setup.timeouts, setup.clock
         self.limits, self.timeouts, self.clock, self.metrics = limits, timeouts, clock, setup.metrics
         self.engine = Engine(role, limits=limits, timeouts=timeouts)
-        self.wire = Wire(self, clock, write_stall=timeouts.write_stall, quick_ack=setup.quick_ack)
+        self.wire = Wire(
+            self, clock, write_stall=timeouts.write_stall, min_rate=limits.min_rate, quick_ack=setup.quick_ack
+        )
         self.wire.tap(setup.trace, role)
         self.pen = Pen(self.engine, self.wire, error=lambda: self.error, logger=self.logger)
         self.flow = Flow(
@@ -118,8 +120,9 @@ class Connection:
             self.pump()
 
     def wire_stalled(self) -> None:
-        """The peer takes no bytes: an A-ABORT would wait behind them."""
-        self._end(AssociationTimeout("write", f"the peer took no bytes for {self.timeouts.write_stall} s"))
+        """The peer takes too few bytes: an A-ABORT would wait behind them."""
+        seconds, rate = self.timeouts.write_stall, self.limits.min_rate
+        self._end(AssociationTimeout("write", f"for {seconds} s the peer took less than {rate} bytes a second"))
         self.wire.drop()
 
     def wire_closed(self, error: Exception | None) -> None:
@@ -205,8 +208,7 @@ class Connection:
         elif now < self._last_heard + idle:
             again = self._last_heard + idle
         else:
-            self.logger(_log).info("idle for %s s: aborting", idle)
-            self.abort()
+            self.abort(AssociationTimeout("idle", f"nothing came for {idle} s, and no operation was open"))
             return
         self._idle_timer = self.clock.call_at(again, self._check_idle)
 

@@ -102,8 +102,9 @@ class _Between(asyncio.Protocol):
         self._ended = True
         return False
 
-    def hand_over(self, transport: asyncio.Transport, wire: Wire) -> None:
+    def hand_over(self, transport: asyncio.Transport, carrier: asyncio.Transport, wire: Wire) -> None:
         transport.set_protocol(wire)
+        wire.carrier = carrier
         wire.connection_made(transport)
         for piece in self._pieces:
             wire.data_received(piece)
@@ -151,4 +152,4 @@ async def start_tls(
     except BaseException:
         transport.abort()
         raise
-    between.hand_over(secured, make_wire())
+    between.hand_over(secured, transport, make_wire())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,6 +13,8 @@ from typing import Any, Protocol, cast
 from aiodimse.aio.clock import Clock, TimerHandle
 
 _TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux
+_TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)  # Linux
+_BYTES_ACKED = struct.Struct("=120xQ")  # tcpi_bytes_acked in struct tcp_info, since Linux 4.1
 _WRITELINES = sys.version_info >= (3, 12)  # before, writelines joins everything
 
 Tap = Callable[[str, bytes | memoryview], None]
@@ -38,12 +41,16 @@ class WireOwner(Protocol):
 class Wire(asyncio.Protocol):
     """Bytes to and from one transport connection."""
 
-    def __init__(self, owner: WireOwner, clock: Clock, *, write_stall: float | None, quick_ack: bool = True) -> None:
+    def __init__(
+        self, owner: WireOwner, clock: Clock, *, write_stall: float | None, min_rate: int, quick_ack: bool = True
+    ) -> None:
         self._owner = owner
         self._clock = clock
-        self._write_stall = write_stall
+        self._write_stall, self._min_rate = write_stall, min_rate
         self._quick_ack = quick_ack
         self.transport: asyncio.Transport | None = None
+        self.carrier: asyncio.Transport | None = None
+        """With TLS the transport below it, where up to 64 KiB may wait that `transport` knows nothing of."""
         self.is_reading = True
         self.high_water = 1 << 16
         """Bytes waiting above which the transport wants no more."""
@@ -58,7 +65,7 @@ class Wire(asyncio.Protocol):
         self._room_waiters: deque[asyncio.Future[None]] = deque()
         self._written = 0  # bytes given to the transport since the start
         self._stall_timer: TimerHandle | None = None
-        self._drained_at_arm = 0
+        self._at_arm = (0, 0, 0)  # bytes drained, written and acknowledged when that was set
         self._tap: Tap | None = None
         self._ways = "><"
         """Sent, received."""
@@ -107,7 +114,7 @@ class Wire(asyncio.Protocol):
         """The peer has closed its side: for DICOM that is the end of the transport connection (Evt17)."""
         self._close(None)
         transport = self.transport
-        if transport is not None and transport.get_write_buffer_size():
+        if transport is not None and self.backlog:
             transport.abort()
         return False
 
@@ -168,8 +175,8 @@ class Wire(asyncio.Protocol):
             else:
                 for buffer in buffers:
                     transport.write(buffer)
-        if self._stall_timer is None and self._write_stall is not None and transport.get_write_buffer_size():
-            self._watch(transport, self._write_stall)
+        if self._stall_timer is None and self._write_stall is not None and self.backlog:
+            self._watch(self._write_stall)
 
     @property
     def peer_address(self) -> tuple[str, int] | None:
@@ -179,8 +186,11 @@ class Wire(asyncio.Protocol):
 
     @property
     def backlog(self) -> int:
-        """Bytes that the peer has not taken yet."""
-        return self.transport.get_write_buffer_size() if self.transport is not None else 0
+        """Bytes that wait in this process for the peer to take some."""
+        if self.transport is None:
+            return 0
+        waiting = self.transport.get_write_buffer_size()
+        return waiting if self.carrier is None else waiting + self.carrier.get_write_buffer_size()
 
     async def room(self) -> None:
         """Wait until the transport wants bytes, or is gone; a cancelled wait changes nothing."""
@@ -227,19 +237,33 @@ class Wire(asyncio.Protocol):
 
     # --- stalls -------------------------------------------------------------------------------------------------------
 
-    def _watch(self, transport: asyncio.Transport, stall: float) -> None:
-        self._drained_at_arm = self._written - transport.get_write_buffer_size()
+    def _watch(self, stall: float) -> None:
+        self._at_arm = self._written - self.backlog, self._written, self._acknowledged()
         self._stall_timer = self._clock.call_at(self._clock.now() + stall, self._check_stall)
 
     def _check_stall(self) -> None:
         self._stall_timer = None
-        transport = self.transport
-        if self._closed or transport is None or self._write_stall is None:
+        stall, waiting = self._write_stall, self.backlog
+        if self._closed or stall is None or not waiting:
             return
-        waiting = transport.get_write_buffer_size()
-        if not waiting:
-            return
-        if self._written - waiting > self._drained_at_arm:
-            self._watch(transport, self._write_stall)
+        drained, written, acknowledged = self._at_arm
+        least = max(stall * self._min_rate, 1)
+        # All that waited then has gone, or enough; or enough has arrived, and the kernel does not ask for more yet.
+        if self._written - waiting >= min(written, drained + least) or self._acknowledged() - acknowledged >= least:
+            self._watch(stall)
         else:
             self._owner.wire_stalled()
+
+    def _acknowledged(self) -> int:
+        """Bytes that the peer's TCP has acknowledged since the start; always 0 where the system does not say.
+
+        Linux wakes a writer when a third of the socket's buffer is free: on a slow link that takes minutes.
+        """
+        sock = self.transport.get_extra_info("socket") if self.transport is not None else None
+        if sock is None or _TCP_INFO is None:
+            return 0
+        try:
+            info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _BYTES_ACKED.size)
+            return int(_BYTES_ACKED.unpack(info)[0])
+        except (OSError, struct.error):
+            return 0

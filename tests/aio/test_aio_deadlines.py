@@ -382,23 +382,60 @@ async def test_write_stall__as_provider(world):
         assert world.network.open == [peer.transport]
 
 
-async def test_write_stall__is_renewed_by_any_progress(world):
-    world.network.in_flight, world.network.split = 1000, lambda there: 1
+async def take(peer: testing.ScriptedPeer, size: int) -> None:
+    """So many bytes, and no more; fewer where the end comes before."""
+    enough = len(peer.raw) + size
+    peer.go_on_reading()
+    while len(peer.raw) < enough and not (peer.eof or peer.lost):  # noqa: ASYNC110 - to the byte
+        await asyncio.sleep(0)
+    peer.stop_reading()
+
+
+@pytest.mark.parametrize(("size", "lives"), [(7680, True), (7000, False)])
+async def test_write_stall__is_renewed_by_enough_bytes_and_by_no_trickle(world, size, lives):
+    """256 bytes a second."""
+    world.network.in_flight, world.network.split = 1000, lambda there: 10
     association, peer = await world.calling()
+    peer.stop_reading()
     storing = asyncio.create_task(association.c_store(big_instance()))
-    for _ in range(5):
-        peer.stop_reading()
+    for _ in range(4):
         await world.clock.elapse(29)
-        peer.go_on_reading()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-    assert not storing.done()
-    assert association.is_open
+        await take(peer, size)
+        await world.clock.elapse(1)
+    assert association.is_open == lives
     association.abort()
-    with pytest.raises(AssociationAborted):
+    await world.clock.elapse(2)
+    with pytest.raises(AssociationAborted if lives else AssociationTimeout):
         await storing
     peer.abort_transport()
-    await world.clock.elapse(60)
+
+
+async def test_write_stall__is_no_stall_where_all_that_waited_was_taken(world):
+    world.network.in_flight, world.network.split = 1000, lambda there: 100
+    go_on = asyncio.Event()
+
+    @(server := world.server()).on_c_find
+    async def find(request):
+        for _ in range(30):
+            yield world.query()
+        await go_on.wait()
+        for _ in range(100):
+            yield world.query()
+
+    async with world.called(server) as peer:
+        peer.send_message(3, CFindRQ(message_id=9, affected_sop_class_uid=FIND, priority=0), b"")
+        peer.stop_reading()
+        await world.clock.elapse(29)
+        (ours,) = [transport for transport in world.network.open if transport is not peer.transport]
+        waited = ours.get_write_buffer_size()
+        assert 1000 < waited < 7680
+        await take(peer, waited + 1000)
+        go_on.set()
+        await world.clock.elapse(1)
+        assert ours.get_write_buffer_size() > 1000
+        assert not ours.is_closing()
+        await world.clock.elapse(30)
+        assert ours.is_closing()
 
 
 async def test_consumer__that_does_not_read(world):
