@@ -19,7 +19,7 @@ from aiodimse.testing.transport import IN_FLIGHT, MemoryTransport, Split, memory
 class MemoryNetwork(Network):
     """Transport connections without sockets: for connect(network=...), Server(network=...) and Server.listen.
 
-    A port is known by its number alone; the name of the host does not matter. TLS is not spoken. in_flight: bytes that
+    A port is known by its number alone; the name of the host does not matter. in_flight: bytes that
     a direction takes before its writer has to wait. split: how many of the bytes at hand are delivered in one go.
     """
 

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+Receiver = asyncio.Protocol | asyncio.BufferedProtocol
+
 Split = Callable[[int], int]
 """How many of the bytes that are there (at least one) are delivered in one go."""
 
@@ -96,13 +98,16 @@ class _Pipe:
 
 
 class MemoryTransport(asyncio.Transport):
-    """One end of a connection; memory_connection makes two."""
+    """One end of a connection; memory_connection makes two. TLS goes on top of it by start_tls, as on asyncio's own."""
+
+    _start_tls_compatible = True
+    """What asyncio asks for; its TLS then wants BufferedProtocol and _force_close of us. uvloop takes only its own."""
 
     def __init__(self, out: _Pipe, into: _Pipe, extra: Mapping[str, Any]) -> None:
         super().__init__(extra)
         self._out, self._into = out, into
         out.writer = into.reader = self
-        self._protocol: asyncio.Protocol | None = None
+        self._protocol: Receiver | None = None
         self._reading = True
         self._closing = self._eof_written = self._write_paused = False
         self._low, self._high = 1 << 14, 1 << 16
@@ -111,7 +116,7 @@ class MemoryTransport(asyncio.Transport):
 
     # --- for the pipes ------------------------------------------------------------------------------------------------
 
-    def start(self, protocol: asyncio.Protocol) -> None:
+    def start(self, protocol: Receiver) -> None:
         """connection_made; bytes flow."""
         self._protocol = protocol
         protocol.connection_made(self)
@@ -119,8 +124,17 @@ class MemoryTransport(asyncio.Transport):
 
     def take(self, data: bytes) -> None:
         """Bytes arrive."""
-        assert self._protocol is not None
-        self._protocol.data_received(data)
+        protocol = self._protocol
+        assert protocol is not None
+        if isinstance(protocol, asyncio.Protocol):
+            protocol.data_received(data)
+            return
+        while data:
+            buffer = memoryview(protocol.get_buffer(len(data)))
+            count = min(len(buffer), len(data))
+            buffer[:count] = data[:count]
+            protocol.buffer_updated(count)
+            data = data[count:]
 
     def take_fin(self) -> None:
         """The other side has said its last byte."""
@@ -159,7 +173,7 @@ class MemoryTransport(asyncio.Transport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Have another one listen."""
-        assert isinstance(protocol, asyncio.Protocol)
+        assert isinstance(protocol, Receiver)
         self._protocol = protocol
 
     def is_reading(self) -> bool:
@@ -230,6 +244,11 @@ class MemoryTransport(asyncio.Transport):
         if self._into.size:
             self._out.reset = True
         self.lose(None)
+
+    def _force_close(self, error: Exception | None) -> None:
+        """What asyncio's TLS does to the transport below it when it fails."""
+        self._out.cut()
+        self.lose(error)
 
     def reset(self) -> None:
         """abort(), and a reset instead of FIN, as a machine does that lost its power and came back."""
