@@ -13,6 +13,7 @@ from functools import partial
 
 from aiodimse.aio import secure
 from aiodimse.aio.connection import Connection
+from aiodimse.aio.log import AssociationLogger, address_words
 from aiodimse.aio.network import Listener, ProtocolFactory
 from aiodimse.aio.observer import Observer
 from aiodimse.aio.setup import Setup
@@ -22,7 +23,8 @@ from aiodimse.association import LOCAL_LIMIT_EXCEEDED
 from aiodimse.errors import AssociationTimeout, TLSError
 from aiodimse.pdu import AssociateRJ
 
-_log = logging.getLogger("aiodimse.acceptor")
+_logger = logging.getLogger("aiodimse.acceptor")
+_log = AssociationLogger(_logger, None)
 
 
 class Guest(Observer):
@@ -79,7 +81,8 @@ class Doorkeeper:
         self._empty.clear()
         if len(self._pending) > self.limits.max_pending_connections:
             oldest = next(iter(self._pending))
-            _log.warning("%d connections without an association: closing the oldest", len(self._pending))
+            log = oldest.logger(_logger) if isinstance(oldest, Connection) else _log
+            log.warning("%d connections without an association: closing the oldest", len(self._pending))
             self._pending.pop(oldest)()
         if self.closing:
             drop()
@@ -108,7 +111,8 @@ class Doorkeeper:
         except (TLSError, AssociationTimeout) as error:
             # Load balancers and port scans connect and go without a word: nothing that an operator could mend.
             level = logging.INFO if isinstance(error.__cause__, ConnectionError | None) else logging.WARNING
-            _log.log(level, "no TLS with %s: %s", address, error)
+            peer = address_words(address)
+            _log.log(level, "no TLS with %s: %s", peer, error, extra={"peer": peer})
         finally:
             self._pending.pop(door, None)
             self._doors.discard(door)

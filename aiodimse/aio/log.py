@@ -1,7 +1,8 @@
 """Log lines that say which association they are about: `[A12 MODALITY@192.0.2.7:51234] ...`, and the same as fields.
 
 A LoggerAdapter keeps the name of its logger. It is made where a line is written, and asks for names and addresses only
-when the level is on. What a peer calls itself is escaped: it may call itself anything.
+when the level is on. What a peer calls itself is escaped: it may call itself anything. The store association of a
+C-MOVE says whose it is: `[A13 VIEWER@192.0.2.8:104 for A12] ...`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import itertools
 import logging
 import traceback
-from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from aiodimse.pdu import AssociateRQ
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Adapter = logging.LoggerAdapter[logging.Logger]
 else:
     Adapter = logging.LoggerAdapter  # generic for type checkers alone
+
+FIELDS = ("association", "peer", "calling", "called", "message_id", "parent")
 
 _numbers = itertools.count(1)
 
@@ -33,10 +35,11 @@ class AssociationLogger(Adapter):
     """A logger whose lines begin with the association, and whose records have it as fields.
 
     association: its short name; peer: address and port; calling, called: AE titles; message_id: of the request that the
-    line is about. A field that is not known (yet) is None.
+    line is about; parent: the association whose C-MOVE this one stores for. A field that is not known (yet) is None,
+    all of them in lines about no association.
     """
 
-    def __init__(self, logger: logging.Logger, connection: Connection, message_id: int | None = None) -> None:
+    def __init__(self, logger: logging.Logger, connection: Connection | None, message_id: int | None = None) -> None:
         super().__init__(logger, None)
         self._connection, self._message_id = connection, message_id
 
@@ -44,26 +47,30 @@ class AssociationLogger(Adapter):
         """As Logger.log; msg must be a format string, for the association is its first argument."""
         if not self.isEnabledFor(level):
             return
-        name, where, rq = self._connection.name, *_who(self._connection)
-        calling = called = None
-        if rq is not None:
-            calling, called = escaped(rq.calling_ae_title), escaped(rq.called_ae_title)
-        peer = calling if self._connection.engine.machine.role == "acceptor" else called
-        about = "@".join(word for word in (peer, where) if word)
-        fields: MutableMapping[str, object] = {
-            "association": name, "peer": where, "calling": calling, "called": called, "message_id": self._message_id,
-        }  # fmt: skip
+        fields: dict[str, object] = dict.fromkeys(FIELDS)
+        if (connection := self._connection) is not None:
+            name, parent, where, rq = connection.name, connection.setup.parent, *_who(connection)
+            calling = called = None
+            if rq is not None:
+                calling, called = escaped(rq.calling_ae_title), escaped(rq.called_ae_title)
+            peer = calling if connection.engine.machine.role == "acceptor" else called
+            words = (name, "@".join(word for word in (peer, where) if word), parent and f"for {parent}")
+            msg, args = f"[%s] {msg}", (" ".join(word for word in words if word), *args)
+            fields = dict(zip(FIELDS, (name, where, calling, called, self._message_id, parent), strict=True))
         kwargs["extra"] = {**fields, **(kwargs.get("extra") or {})}
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
-        self.logger.log(level, f"[%s] {msg}", f"{name} {about}" if about else name, *args, **kwargs)
+        self.logger.log(level, msg, *args, **kwargs)
 
 
 def _who(connection: Connection) -> tuple[str | None, AssociateRQ | None]:
     address = connection.wire.peer_address
-    if address is None:
-        return None, connection.engine.rq
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}", connection.engine.rq
+    return None if address is None else address_words(address), connection.engine.rq
+
+
+def address_words(address: tuple[Any, ...]) -> str:
+    """Host and port of a socket's address."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def escaped(text: str) -> str:

@@ -25,3 +25,5 @@ class Setup:
     """Is told of associations and operations as they end."""
     quick_ack: bool = True
     """Acknowledge what is read at once (TCP_QUICKACK, Linux): peers with Nagle's algorithm on wait for it."""
+    parent: str | None = None
+    """For the log: the association on whose behalf these are opened."""

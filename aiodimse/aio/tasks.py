@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from aiodimse.aio.log import Adapter, frames
+from aiodimse.aio.log import Adapter, AssociationLogger, frames
 
 _log = logging.getLogger("aiodimse.tasks")
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
@@ -42,7 +42,7 @@ class Tasks:
 
     def _report(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            log = _log if self._logger is None else self._logger(_log)
+            log = AssociationLogger(_log, None) if self._logger is None else self._logger(_log)
             log.error("%s failed\n%s", task.get_name(), frames(error))
 
     def cancel(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,8 +12,6 @@ import aiodimse
 
 from .folder import Scanner, ScanReport, read_header
 from .index import Header, Index, MemoryIndex
-
-_log = logging.getLogger("aiodimse.archive")
 
 
 class Archive:
@@ -57,8 +54,7 @@ class Archive:
         """
         if not await asyncio.to_thread(self.directory.is_dir):
             raise NotADirectoryError(f"not a folder: {self.directory}")
-        if removed := await aiodimse.remove_unfinished(self.directory):
-            _log.info("removed %d unfinished files that a killed process left", removed)
+        await aiodimse.remove_unfinished(self.directory)
         scanner = Scanner(self.directory)
         while (headers := await asyncio.to_thread(scanner.batch)) is not None:
             for header in headers:

@@ -11,7 +11,6 @@ from aiodimse.aio.connection import Connection
 from aiodimse.aio.log import escaped
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import Incoming
-from aiodimse.aio.setup import Setup
 from aiodimse.association import Negotiated, PresentationContext, propose
 from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError, NoAcceptedContext, ProtocolError
@@ -74,15 +73,17 @@ class StoreAssociations:
     def __init__(
         self,
         destination: Destination,
+        incoming: Incoming,
         *,
         ae_title: str,
         called_ae_title: str,
-        setup: Setup,
     ) -> None:
-        """setup: the server's; the destination may have deadlines of its own."""
-        self._destination = destination
+        """incoming: the C-MOVE. The set-up is its server's, but the destination may have deadlines of its own."""
+        self._destination, self._incoming = destination, incoming
         self._ae_title, self._called = ae_title, destination.ae_title or called_ae_title
-        self._setup = replace(setup, timeouts=destination.timeouts or setup.timeouts)
+        connection = incoming.connection
+        timeouts = destination.timeouts or connection.timeouts
+        self._setup = replace(connection.setup, timeouts=timeouts, parent=connection.name)
         self._connection: Connection | None = None
         self._kinds: list[tuple[str, str]] = []  # SOP classes and transfer syntaxes so far, the newest first
 
@@ -135,8 +136,10 @@ class StoreAssociations:
             raise DestinationLost(f"no association with {where}: {error}") from error
         self._connection = connection
         assert connection.engine.negotiated is not None
-        if not connection.engine.negotiated.contexts:
+        if not (contexts := connection.engine.negotiated.contexts):
             raise DestinationLost(f"{where} accepts no presentation context")
+        log, request = self._incoming.logger(_log), self._incoming.operation.request
+        log.info("%s: stores over %s with %s, %d contexts", request, connection.name, where, len(contexts))
         return connection
 
     async def release(self) -> None:

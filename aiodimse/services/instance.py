@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,9 +13,12 @@ from pydicom.dataset import Dataset
 from aiodimse import instances
 from aiodimse.aio.files import off_loop, pieces_off_loop
 from aiodimse.aio.inbox import Inbox
+from aiodimse.aio.log import AssociationLogger
 from aiodimse.config import Limits
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
 from aiodimse.instances import FileHead
+
+_log = AssociationLogger(logging.getLogger("aiodimse.storage"), None)
 
 Buffer = bytes | memoryview
 InstanceSource: TypeAlias = "str | os.PathLike[str] | Dataset | Instance"
@@ -319,4 +323,7 @@ async def remove_unfinished(directory: str | os.PathLike[str], *, older_than: fl
     locks, a save under way has bytes more often than every older_than seconds. Folders below are not looked into. To be
     called when a program starts; Archive does. Raises OSError where the folder cannot be listed.
     """
-    return await off_loop(instances.remove_unfinished, directory, older_than)
+    removed = await off_loop(instances.remove_unfinished, directory, older_than)
+    if removed:
+        _log.info("removed %d unfinished files that a killed process left", removed)
+    return removed

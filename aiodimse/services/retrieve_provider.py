@@ -149,15 +149,14 @@ class _Retrieve:
         return number
 
     async def _route(self, run: Run) -> Route:
-        connection = self._incoming.connection
         if isinstance(self._request, GetRequest):
-            return SameAssociation(connection)
+            return SameAssociation(self._incoming.connection)
         destination = read_destination(await run.step())
         self._stores = StoreAssociations(
             destination,
+            self._incoming,
             ae_title=self._ae_title,
             called_ae_title=self._request.move_destination,
-            setup=connection.setup,
         )
         return self._stores
 

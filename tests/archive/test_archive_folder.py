@@ -103,7 +103,7 @@ async def test_what_a_killed_process_left_unfinished_is_removed(
     (tmp_path / ".1.2.dcm.0123456789abcdef.part").touch()
     os.utime(tmp_path / ".1.2.dcm.0123456789abcdef.part", (0, 0))
     (tmp_path / ".1.3.dcm.0123456789abcdef.part").touch()  # somebody may be writing it
-    with caplog.at_level("INFO", "aiodimse.archive"):
+    with caplog.at_level("INFO", "aiodimse.storage"):
         await Archive.open(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"1.dcm", ".1.3.dcm.0123456789abcdef.part"}
     assert "removed 1 unfinished file" in caplog.text

@@ -14,6 +14,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from aiodimse.aio.log import FIELDS
+
 NAME, ID, NUMBER = "Zeisig^Hans", "ZEISIG-4711", b"ZEISIG"
 PASSWORD = b"zeisig-password"
 _HEX = re.compile(b"zeisig".hex(" ").replace(" ", r"[ :]?"))
@@ -65,7 +67,7 @@ class Log(logging.Handler):
 
 @pytest.fixture(autouse=True)
 async def log(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Log]:
-    """All loggers at DEBUG; afterwards no record may have the canary in it."""
+    """All loggers at DEBUG; afterwards no record may have the canary in it, and each of ours has all fields."""
     handler, root = Log(), logging.getLogger()
     names = ("", "aiodimse", "asyncio", "pydicom")
     before = {name: logging.getLogger(name).level for name in names}
@@ -83,3 +85,5 @@ async def log(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Log]:
             logging.getLogger(name).setLevel(level)
     heard = [(record.name, text) for record in handler.records for text in texts(record) if sings(text)]
     assert heard == []
+    ours = [record for record in handler.records if record.name.startswith("aiodimse.")]
+    assert [record.getMessage() for record in ours if not vars(record).keys() >= set(FIELDS)] == []

@@ -55,19 +55,20 @@ async def test_a_task_that_nobody_awaits(log: Log) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "address", "titles", "said"),
+    ("role", "address", "titles", "parent", "said"),
     [
-        ("acceptor", ("192.0.2.7", 51234), ("CT1", "ARCHIVE"), "[A12 CT1@192.0.2.7:51234] so"),
-        ("requestor", ("2001:db8::7", 104), ("ROUTER", "PACS"), "[A12 PACS@[2001:db8::7]:104] so"),
-        ("acceptor", ("192.0.2.7", 51234), None, "[A12 192.0.2.7:51234] so"),
-        ("acceptor", None, ("a%s\n\x1b[1m", "é"), "[A12 a%s\\n\\x1b[1m] so"),
-        ("requestor", None, None, "[A12] so"),
+        ("acceptor", ("192.0.2.7", 51234), ("CT1", "ARCHIVE"), None, "[A12 CT1@192.0.2.7:51234] so"),
+        ("requestor", ("2001:db8::7", 104), ("ROUTER", "PACS"), "A9", "[A12 PACS@[2001:db8::7]:104 for A9] so"),
+        ("acceptor", ("192.0.2.7", 51234), None, None, "[A12 192.0.2.7:51234] so"),
+        ("acceptor", None, ("a%s\n\x1b[1m", "é"), None, "[A12 a%s\\n\\x1b[1m] so"),
+        ("requestor", None, None, None, "[A12] so"),
     ],
 )
-def test_what_a_line_begins_with(role: str, address: Any, titles: Any, said: str, log: Log) -> None:
+def test_what_a_line_begins_with(role: str, address: Any, titles: Any, parent: Any, said: str, log: Log) -> None:
     rq = titles and SimpleNamespace(calling_ae_title=titles[0], called_ae_title=titles[1])
     engine = SimpleNamespace(rq=rq, machine=SimpleNamespace(role=role))
-    connection = SimpleNamespace(name="A12", engine=engine, wire=SimpleNamespace(peer_address=address))
+    wire, setup = SimpleNamespace(peer_address=address), SimpleNamespace(parent=parent)
+    connection = SimpleNamespace(name="A12", engine=engine, wire=wire, setup=setup)
     logger = AssociationLogger(logging.getLogger("aiodimse.some"), cast(Connection, connection))
     logger.info("so")
     logger.logger.setLevel(logging.WARNING)

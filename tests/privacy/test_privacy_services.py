@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -188,6 +189,32 @@ async def test_each_line_has_its_association_and_message(log: Log) -> None:
         prefix = f"[{fields['association']} {title}@{fields['peer']}] the handler of C-FIND-RQ "
         assert line.getMessage().startswith(prefix)
         assert line.filename == "drive.py"  # where it was logged, not the adapter
+
+
+async def test_the_store_association_of_a_c_move_says_whose_it_is(log: Log) -> None:
+    network = testing.MemoryNetwork()
+    peers = await testing.ScriptedPeer.answer(network, 104)
+    server = serving(None, network=network)
+    server.on_c_move(_after(instance(), ("viewer", 104), 1))
+
+    async def move(association: aiodimse.Association) -> aiodimse.Response:
+        return await association.c_move(patient(), MOVE, destination="VIEWER")
+
+    async with testing.joined(server, contexts=[MOVE], network=network, ae_title="CT1") as association:
+        moving = asyncio.ensure_future(move(association))
+        viewer = await peers.get()
+        await viewer.accept()
+        await viewer.read_message()
+        viewer.send(b"\x99" * 6)
+        assert (await moving).status == 0xA702
+    (line,) = log.lines("aborted the association 2/1")
+    child, parent = line.association, line.parent  # type: ignore[attr-defined]
+    assert line.getMessage().startswith(f"[{child} VIEWER@127.0.0.1:104 for {parent}] ")
+    (line,) = log.lines(f"stores over {child} with VIEWER at viewer:104, 128 contexts")
+    assert (line.levelno, line.name) == (logging.INFO, "aiodimse.retrieve")
+    fields = vars(line)
+    assert (fields["association"], fields["message_id"], fields["parent"]) == (parent, 1, None)
+    assert (fields["calling"], fields["called"]) == ("CT1", "ARCHIVE")
 
 
 async def test_lines_of_a_handler(log: Log) -> None:

@@ -369,7 +369,10 @@ async def test_coming_and_going_without_a_word_is_no_warning(certificates, caplo
         _, writer = await asyncio.open_connection(HOST, listening.port)
         writer.close()
         await until(lambda: lines_of(caplog, "no TLS with"))
-    assert {record.levelno for record in caplog.records if "no TLS with" in record.getMessage()} == {logging.INFO}
+    (line,) = [record for record in caplog.records if "no TLS with" in record.getMessage()]
+    assert (line.levelno, line.association, line.message_id) == (logging.INFO, None, None)
+    assert line.getMessage().startswith(f"no TLS with {line.peer}: ")
+    assert line.peer.startswith(f"{HOST}:")
 
 
 async def test_the_deadline_of_our_own_handshake(good) -> None:
