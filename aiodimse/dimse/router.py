@@ -28,25 +28,21 @@ from aiodimse.dimse.messages import (
 )
 from aiodimse.errors import LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu import AcceptedContext
-from aiodimse.standard import sop_class
-
-PENDING = frozenset((0xFF00, 0xFF01))
-"""The statuses after which more responses follow (PS3.7 C.1.3)."""
+from aiodimse.standard import answers, sop_class
 
 COMPOSITE = frozenset(("C-ECHO", "C-STORE", "C-FIND", "C-GET", "C-MOVE"))
 _MANY_RESPONSES = (CFindRQ, CGetRQ, CMoveRQ)
 _WITH_DATA_SET = frozenset((*_MANY_RESPONSES, CStoreRQ))
 _COMMAND_DATA_SET_TYPE, _MOVE_DESTINATION = 0x00000800, 0x00000600
 
-SOP_CLASS_NOT_SUPPORTED, DUPLICATE_INVOCATION, UNRECOGNIZED_OPERATION = 0x0122, 0x0210, 0x0211
-MISTYPED_ARGUMENT, RESOURCE_LIMITATION = 0x0212, 0x0213
 # What a request is told when there is no place for it, or its Identifier is too large: (no place, too large).
 _OUT_OF_RESOURCES: dict[int, tuple[int, int]] = {
-    CStoreRQ.command_field: (0xA700, 0xA700),
-    CFindRQ.command_field: (0xA700, 0xA700),
-    CGetRQ.command_field: (0xA702, 0xA701),
-    CMoveRQ.command_field: (0xA702, 0xA701),
+    CStoreRQ.command_field: (answers.OUT_OF_RESOURCES, answers.OUT_OF_RESOURCES),
+    CFindRQ.command_field: (answers.OUT_OF_RESOURCES, answers.OUT_OF_RESOURCES),
+    CGetRQ.command_field: (answers.CANNOT_PERFORM_SUBOPERATIONS, answers.CANNOT_COUNT_MATCHES),
+    CMoveRQ.command_field: (answers.CANNOT_PERFORM_SUBOPERATIONS, answers.CANNOT_COUNT_MATCHES),
 }
+_LIMITED = (answers.RESOURCE_LIMITATION, answers.RESOURCE_LIMITATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +223,7 @@ class Router:
         """Account for a response about to be sent; True if it was the final one. Raises after the final one."""
         if not operation.is_open:
             raise LocalProtocolError(f"message {operation.message_id} has had its final response")
-        if response.status in PENDING and isinstance(operation.request, _MANY_RESPONSES):
+        if response.status in answers.STILL_PENDING and isinstance(operation.request, _MANY_RESPONSES):
             return False
         operation.is_open = False
         del self.performed[operation.message_id]
@@ -279,7 +275,7 @@ class Router:
             self._response_complete(operation, response, None)
 
     def _response_complete(self, operation: Invoked, response: Response, data: bytes | None) -> None:
-        is_final = response.status not in PENDING or not isinstance(operation.request, _MANY_RESPONSES)
+        is_final = response.status not in answers.STILL_PENDING or not isinstance(operation.request, _MANY_RESPONSES)
         if is_final:
             operation.is_open = False
             del self.invoked[operation.message_id]
@@ -320,23 +316,23 @@ class Router:
     def _refusal(self, rules: _Rules, request: Request) -> tuple[int, int | None, str] | None:
         """The status, offending element and comment of a request that no handler shall see (design: section 4)."""
         if request.message_id in self.performed:
-            return DUPLICATE_INVOCATION, None, f"message ID {request.message_id} is in use"
+            return answers.DUPLICATE_INVOCATION, None, f"message ID {request.message_id} is in use"
         if type(request) is UnknownRequest:
-            return UNRECOGNIZED_OPERATION, None, f"command field {request.command_field:04X} is not known"
+            return answers.UNRECOGNIZED_OPERATION, None, f"command field {request.command_field:04X} is not known"
         service, context = request.service, rules.context
         if request.sop_class_uid not in (rules.composite if service in COMPOSITE else rules.normalized):
-            return SOP_CLASS_NOT_SUPPORTED, None, "not the SOP class of its presentation context"
+            return answers.SOP_CLASS_NOT_SUPPORTED, None, "not the SOP class of its presentation context"
         if rules.services is not None and service not in rules.services:
-            return UNRECOGNIZED_OPERATION, None, f"{service} is not a service of this SOP class"
+            return answers.UNRECOGNIZED_OPERATION, None, f"{service} is not a service of this SOP class"
         # PS3.7 D.3.3.4: who may invoke. Notifications go from the SCP to the SCU, operations the other way.
         if not (context.scu if type(request) is NEventReportRQ else context.scp):
-            return SOP_CLASS_NOT_SUPPORTED, None, "the roles negotiated for this SOP class do not allow it"
+            return answers.SOP_CLASS_NOT_SUPPORTED, None, "the roles negotiated for this SOP class do not allow it"
         if type(request) in _WITH_DATA_SET and not request.has_data_set:
-            return MISTYPED_ARGUMENT, _COMMAND_DATA_SET_TYPE, "a data set is required"
+            return answers.MISTYPED_ARGUMENT, _COMMAND_DATA_SET_TYPE, "a data set is required"
         if type(request) is CMoveRQ and not request.move_destination:
-            return MISTYPED_ARGUMENT, _MOVE_DESTINATION, "a move destination is required"
+            return answers.MISTYPED_ARGUMENT, _MOVE_DESTINATION, "a move destination is required"
         if self._running >= self.performed_window and len(self._queue) >= self._limits.waiting_requests:
-            status, _ = _OUT_OF_RESOURCES.get(request.command_field, (RESOURCE_LIMITATION, RESOURCE_LIMITATION))
+            status, _ = _OUT_OF_RESOURCES.get(request.command_field, _LIMITED)
             return status, None, "too many operations at once"
         return None
 
@@ -364,7 +360,7 @@ class Router:
         """Refuse a request whose data set we will not hold; a response as large ends the association."""
         if isinstance(target, Invoked):
             raise RemoteProtocolError(f"a data set over {self._limits.identifier} bytes in a response", reason=6)
-        _, status = _OUT_OF_RESOURCES.get(target.request.command_field, (RESOURCE_LIMITATION, RESOURCE_LIMITATION))
+        _, status = _OUT_OF_RESOURCES.get(target.request.command_field, _LIMITED)
         response = target.request.response(status)
         response.error_comment = f"the data set is over {self._limits.identifier} bytes"
         self._pieces = []

@@ -16,10 +16,10 @@ from typing import Any
 
 from aiodimse.aio.clock import TimerHandle
 from aiodimse.aio.performer import Incoming
-from aiodimse.dimse.router import PENDING as STILL_PENDING
 from aiodimse.errors import AiodimseError, DIMSEFailure
 from aiodimse.services.request import Request
 from aiodimse.services.yielded import Yielded, as_int
+from aiodimse.standard import answers
 
 _log = logging.getLogger("aiodimse.handler")
 
@@ -62,7 +62,7 @@ def failure_of(
         log.error("the %s of %s raised %s", who, message, error)
         return Yielded(status)
     own = as_int(cause.status)
-    if own is None or not 0 <= own <= 0xFFFF or own in STILL_PENDING:
+    if own is None or not 0 <= own <= 0xFFFF or own in answers.STILL_PENDING:
         log.error("the %s of %s raised DIMSEFailure with what is no final status", who, message)
         return Yielded(status)
     log.info("the %s of %s raised DIMSEFailure: 0x%04X", who, message, own)

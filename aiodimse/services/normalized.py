@@ -19,12 +19,10 @@ from aiodimse.services.operation import single
 from aiodimse.services.query import encode_identifier
 from aiodimse.services.request import NormalizedRequest
 from aiodimse.services.response import EncodedDataset, Response, response_of
-from aiodimse.services.yielded import SUCCESS, InvalidYield, Yielded, has_status, read_status
+from aiodimse.services.yielded import InvalidYield, Yielded, has_status, read_status
+from aiodimse.standard import answers
 
 _log = logging.getLogger("aiodimse.normalized")
-
-PROCESSING_FAILURE = 0x0110
-"""PS3.7 C.5.15."""
 
 
 async def invoke(
@@ -51,9 +49,9 @@ async def provide(incoming: Incoming, request: NormalizedRequest, handler: Calla
             if final.payload is not None:
                 data = encode_identifier(final.payload, request.context.transfer_syntax)
         except HandlerRaised as error:
-            final = failure_of(error, PROCESSING_FAILURE, incoming, _log)
+            final = failure_of(error, answers.PROCESSING_FAILURE, incoming, _log)
         except (InvalidYield, DatasetEncodeError) as error:
-            final = Yielded(PROCESSING_FAILURE)
+            final = Yielded(answers.PROCESSING_FAILURE)
             incoming.logger(_log).error("the handler of %s returned what cannot be sent: %s", request.message, error)
         message = request.message.response(final.status)
         _echo_fields(request.message, message)
@@ -67,7 +65,7 @@ def _read(result: Any) -> Yielded:
         final.payload = result[1]
         return final
     if isinstance(result, EncodedDataset) or (isinstance(result, Dataset) and not has_status(result)):
-        return Yielded(SUCCESS, result)
+        return Yielded(answers.SUCCESS, result)
     return read_status(result)
 
 

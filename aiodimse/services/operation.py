@@ -9,10 +9,10 @@ from typing import Generic, Self, TypeVar
 from aiodimse.aio.connection import Connection
 from aiodimse.aio.exchange import Exchange
 from aiodimse.dimse import messages
-from aiodimse.dimse.router import PENDING
 from aiodimse.dimse.status import Status
 from aiodimse.errors import LocalProtocolError
 from aiodimse.services.response import Response
+from aiodimse.standard import answers
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class Operation(Generic[T]):
         if self._exchange.is_left:
             raise LocalProtocolError("this operation has been left")
         message, data = await self._exchange.next()
-        final = message.status not in PENDING
+        final = message.status not in answers.STILL_PENDING
         if final:
             self._response = self._final(message, data)
             self.last_status = self._response.status

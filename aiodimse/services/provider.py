@@ -28,22 +28,10 @@ from aiodimse.services.request import (
     Request,
     StoreRequest,
 )
-from aiodimse.services.yielded import SUCCESS
+from aiodimse.standard import answers
 
 _log = logging.getLogger("aiodimse.provider")
 
-PROCESSING_FAILURE, SOP_CLASS_NOT_SUPPORTED, NOT_AUTHORISED, MISTYPED_ARGUMENT = 0x0110, 0x0122, 0x0124, 0x0212
-_RAISED: dict[type[messages.Request], int] = {
-    messages.CStoreRQ: 0xC211,
-    messages.CFindRQ: 0xC311,
-    messages.CGetRQ: 0xC411,
-    messages.CMoveRQ: 0xC511,
-}
-_NOT_DECODED: dict[type[messages.Request], int] = {
-    messages.CFindRQ: 0xC310,
-    messages.CGetRQ: 0xC410,
-    messages.CMoveRQ: 0xC510,
-}
 
 Authorize = Callable[[Request], Awaitable[bool]]
 
@@ -62,7 +50,7 @@ class Provider:
         if type(message) is messages.CEchoRQ and self._authorize is None and self._find(message) is None:
             if verification.answer(incoming):
                 return
-            work = incoming.respond(message.response(0x0000))
+            work = incoming.respond(message.response(answers.SUCCESS))
         else:
             work = self._serve(incoming)
         incoming.connection.tasks.spawn(work, f"aiodimse {message.name} {message.message_id}")
@@ -80,7 +68,7 @@ class Provider:
         except Exception as error:
             message = incoming.operation.request
             incoming.logger(_log).error("%s failed in the library itself\n%s", message, frames(error))
-            await incoming.respond(message.response(_RAISED.get(type(message), PROCESSING_FAILURE)))
+            await incoming.respond(message.response(answers.RAISED.get(message.service, answers.PROCESSING_FAILURE)))
 
     async def _bring(self, incoming: Incoming) -> None:
         message = incoming.operation.request
@@ -93,13 +81,13 @@ class Provider:
         incoming.on_end = ended
         registration = self._find(message)
         if registration is None and type(message) is not messages.CEchoRQ:
-            await self._refuse(incoming, SOP_CLASS_NOT_SUPPORTED, "not served here")
+            await self._refuse(incoming, answers.SOP_CLASS_NOT_SUPPORTED, "not served here")
             return
         try:
             request = await self._request(incoming)
         except DatasetDecodeError as error:
             incoming.logger(_log).warning("%s: its data set does not decode: %s", message, error)
-            status = _NOT_DECODED.get(type(message), MISTYPED_ARGUMENT)
+            status = answers.NOT_DECODED.get(message.service, answers.MISTYPED_ARGUMENT)
             await self._refuse(incoming, status, f"the data set does not decode: {error}")
             return
         if self._authorize is not None and not await self._is_authorised(incoming, request):
@@ -107,7 +95,7 @@ class Provider:
         if request.is_cancelled and isinstance(request, IdentifierRequest):
             await incoming.respond(suboperations.not_started(message))  # FE00 without calling the handler
         elif registration is None:
-            await incoming.respond(message.response(SUCCESS))
+            await incoming.respond(message.response(answers.SUCCESS))
         else:
             await self._call(incoming, request, registration.handler)
 
@@ -148,9 +136,9 @@ class Provider:
             try:
                 if await run.call(self._authorize):
                     return True
-                status, comment = NOT_AUTHORISED, None
+                status, comment = answers.NOT_AUTHORISED, None
             except HandlerRaised as error:
-                failure = failure_of(error, NOT_AUTHORISED, incoming, _log, "authorize hook")
+                failure = failure_of(error, answers.NOT_AUTHORISED, incoming, _log, "authorize hook")
                 status, comment = failure.status, failure.fields.get("error_comment")
         await self._refuse(incoming, status, comment)
         return False

@@ -14,7 +14,6 @@ from aiodimse.aio.exchange import Exchange
 from aiodimse.aio.files import off_loop
 from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
-from aiodimse.dimse.router import PENDING
 from aiodimse.errors import DatasetEncodeError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.services.contexts import context_for
@@ -22,12 +21,11 @@ from aiodimse.services.drive import Cancelled, HandlerEnded, HandlerRaised, Run,
 from aiodimse.services.operation import Operation
 from aiodimse.services.request import FindRequest
 from aiodimse.services.response import EncodedDataset, Response, response_of, status_of
-from aiodimse.services.yielded import CANCEL, SUCCESS, InvalidYield, Yielded, read_yield
-from aiodimse.standard import service_class, sop_class
+from aiodimse.services.yielded import InvalidYield, Yielded, read_yield
+from aiodimse.standard import answers, service_class, sop_class
 
 _log = logging.getLogger("aiodimse.query")
 
-RAISED, NOT_ENCODED = 0xC311, 0xC312
 
 # --- user -------------------------------------------------------------------------------------------------------------
 
@@ -102,23 +100,23 @@ async def provide(incoming: Incoming, request: FindRequest, handler: Callable[[A
         return request.message.response(status)
 
     async def give_up() -> None:
-        await incoming.respond(response(CANCEL))
+        await incoming.respond(response(answers.CANCEL))
 
     async with Run(incoming, request, give_up) as run:
         try:
             await run.begin(handler)
             final = await _matches(incoming, request, run)
         except Cancelled:
-            final = Yielded(CANCEL)
+            final = Yielded(answers.CANCEL)
         except HandlerEnded:
-            final = Yielded(SUCCESS)
+            final = Yielded(answers.SUCCESS)
         except HandlerRaised as error:
-            final = failure_of(error, RAISED, incoming, _log)
+            final = failure_of(error, answers.RAISED["C-FIND"], incoming, _log)
         except InvalidYield as error:
             final = Yielded(error.status)
             incoming.logger(_log).error("the handler of %s yielded %s", request.message, error)
         except DatasetEncodeError as error:
-            final = Yielded(NOT_ENCODED)
+            final = Yielded(answers.NOT_ENCODED)
             incoming.logger(_log).error("a match of %s cannot be encoded: %s", request.message, error)
         await run.close()  # FE00 follows the handler's finally
         message = response(final.status)
@@ -135,12 +133,12 @@ async def _matches(incoming: Incoming, request: FindRequest, run: Run) -> Yielde
     sent = 0
     while True:
         yielded = read_yield(await run.step())
-        if yielded.status not in PENDING:
+        if yielded.status not in answers.STILL_PENDING:
             return yielded
         if one_match and sent:
             log = incoming.logger(_log)
             log.warning("%s: more than one match for one patient (PS3.4 Q.2); the rest is not sent", request.message)
-            return Yielded(SUCCESS)
+            return Yielded(answers.SUCCESS)
         data = encode_identifier(yielded.payload, transfer_syntax)
         message = request.message.response(yielded.status)
         yielded.apply(message)

@@ -20,10 +20,9 @@ from aiodimse.services.operation import Operation, T
 from aiodimse.services.query import encode_identifier
 from aiodimse.services.request import Peer, StoreRequest
 from aiodimse.services.response import EncodedDataset, Progress, Response, progress_of, response_of, status_of
+from aiodimse.standard import answers
 
 _log = logging.getLogger("aiodimse.retrieve")
-
-SUCCESS, PROCESSING_FAILURE, OUT_OF_RESOURCES = 0x0000, 0x0110, 0xA700
 
 
 class Retrieval(Operation[T]):
@@ -158,7 +157,7 @@ class Get(Retrieval[ArrivingInstance]):
         """A sub-operation has arrived; it is taken in turn."""
         assert self._exchange is not None
         if self._exchange.is_left:
-            self._answer_later(incoming, OUT_OF_RESOURCES)
+            self._answer_later(incoming, answers.OUT_OF_RESOURCES)
             return
         self._arrived.append(incoming)
         self._exchange.renew()
@@ -194,9 +193,9 @@ class Get(Retrieval[ArrivingInstance]):
             return
         incoming, instance = self._current
         self._current = None
-        status = SUCCESS
+        status = answers.SUCCESS
         if not instance.is_consumed:
-            status = PROCESSING_FAILURE if instance.save_error is None else OUT_OF_RESOURCES
+            status = answers.PROCESSING_FAILURE if instance.save_error is None else answers.OUT_OF_RESOURCES
             log = incoming.logger(_log)
             log.warning("%s was not saved, read, or discarded: answered 0x%04X", instance.message, status)
         await incoming.respond(incoming.operation.request.response(status))
@@ -210,6 +209,6 @@ class Get(Retrieval[ArrivingInstance]):
         if self._current is not None:
             incoming, instance = self._current
             self._current = None
-            self._answer_later(incoming, SUCCESS if instance.is_consumed else OUT_OF_RESOURCES)
+            self._answer_later(incoming, answers.SUCCESS if instance.is_consumed else answers.OUT_OF_RESOURCES)
         while self._arrived:
-            self._answer_later(self._arrived.popleft(), OUT_OF_RESOURCES)
+            self._answer_later(self._arrived.popleft(), answers.OUT_OF_RESOURCES)

@@ -10,21 +10,14 @@ from pydicom.dataset import Dataset
 
 from aiodimse import instances
 from aiodimse.aio.performer import Incoming
-from aiodimse.dimse.router import PENDING
 from aiodimse.services.destination import Destination, DestinationLost, StoreAssociations
 from aiodimse.services.drive import Cancelled, HandlerEnded, HandlerRaised, Run, failure_of
 from aiodimse.services.request import GetRequest, MoveRequest
 from aiodimse.services.suboperations import Counters, Route, SameAssociation, SubOperations
-from aiodimse.services.yielded import CANCEL, SUCCESS, InvalidYield, Yielded, as_int, read_yield
+from aiodimse.services.yielded import InvalidYield, Yielded, as_int, read_yield
+from aiodimse.standard import answers
 
 _log = logging.getLogger("aiodimse.retrieve")
-
-UNKNOWN_DESTINATION = 0xA801
-# What the library says of a handler, by service: (raised, invalid number, nothing yielded, invalid destination).
-_RAISED = {"C-GET": 0xC411, "C-MOVE": 0xC511}
-_INVALID_NUMBER = {"C-GET": 0xC413, "C-MOVE": 0xC513}
-_NOTHING_YIELDED = {"C-GET": 0xC413, "C-MOVE": 0xC514}
-_INVALID_DESTINATION = 0xC515
 
 
 async def provide_get(incoming: Incoming, request: GetRequest, handler: Callable[[Any], Any]) -> None:
@@ -73,7 +66,7 @@ class _Retrieve:
         """The handler does not end: FE00 without it, once what is under way is finished and counted."""
         if self._work is not None:
             await self._finish(self._work)
-        await self._respond(Yielded(CANCEL))
+        await self._respond(Yielded(answers.CANCEL))
         if self._stores is not None:
             await self._stores.release()
 
@@ -91,12 +84,12 @@ class _Retrieve:
             await run.begin(self._handler)
             final = await self._sub_operations(run)
         except Cancelled:
-            final = Yielded(CANCEL)
+            final = Yielded(answers.CANCEL)
         except HandlerRaised as error:
-            final = failure_of(error, _RAISED[self._service], self._incoming, _log)
+            final = failure_of(error, answers.RAISED[self._service], self._incoming, _log)
         except InvalidYield as error:
             final = Yielded(error.status)
-            if error.status == UNKNOWN_DESTINATION:  # the peer's mistake, or its configuration's
+            if error.status == answers.UNKNOWN_DESTINATION:  # the peer's mistake, or its configuration's
                 self._log.info("%s: the move destination is not known", request.message)
             else:
                 self._log.error("the handler of %s yielded %s", request.message, error)
@@ -104,7 +97,7 @@ class _Retrieve:
             self._log.warning("%s: %s", request.message, error)
         if self._work is not None:
             await self._finish(self._work)
-        if final is None or final.status != CANCEL:
+        if final is None or final.status != answers.CANCEL:
             # What was not attempted, or announced and not yielded, counts as failed.
             self._counters.failed += self._counters.remaining
         return final or Yielded(self._counters.outcome())
@@ -116,7 +109,7 @@ class _Retrieve:
             route: Route = await self._route(run)
             number = await self._number(run)
         except HandlerEnded:
-            raise InvalidYield(_NOTHING_YIELDED[service], "no number of sub-operations") from None
+            raise InvalidYield(answers.NOTHING_YIELDED[service], "no number of sub-operations") from None
         self._counters.total = number
         work = self._work = SubOperations(self._incoming, request, self._counters, route)
         attempted = 0
@@ -126,9 +119,9 @@ class _Retrieve:
             except HandlerEnded:
                 break
             yielded = read_yield(item)
-            if yielded.status == SUCCESS:
+            if yielded.status == answers.SUCCESS:
                 break
-            if yielded.status not in PENDING:
+            if yielded.status not in answers.STILL_PENDING:
                 return yielded
             if attempted >= number:
                 self._log.warning(
@@ -145,7 +138,9 @@ class _Retrieve:
         if number is not None and not 0 <= number <= 0xFFFF:
             number = None
         if number is None:
-            raise InvalidYield(_INVALID_NUMBER[self._service], f"a {type(item).__name__} as number of sub-operations")
+            raise InvalidYield(
+                answers.INVALID_NUMBER[self._service], f"a {type(item).__name__} as number of sub-operations"
+            )
         return number
 
     async def _route(self, run: Run) -> Route:
@@ -163,9 +158,9 @@ class _Retrieve:
     async def _respond(self, final: Yielded) -> None:
         message = self._request.message.response(final.status)
         final.apply(message)
-        self._counters.apply(message, with_remaining=final.status == CANCEL)
+        self._counters.apply(message, with_remaining=final.status == answers.CANCEL)
         data = None
-        if final.status != SUCCESS and self._counters.failed_uids:
+        if final.status != answers.SUCCESS and self._counters.failed_uids:
             identifier = Dataset()
             identifier.FailedSOPInstanceUIDList = self._counters.failed_uids
             data = instances.encode_dataset(identifier, self._request.context.transfer_syntax)
@@ -175,7 +170,7 @@ class _Retrieve:
 def read_destination(value: object) -> Destination:
     """What a C-MOVE handler yields first; raises InvalidYield with A801 for None, C515 for what is no destination."""
     if value is None:
-        raise InvalidYield(UNKNOWN_DESTINATION, "no destination: it is not known")
+        raise InvalidYield(answers.UNKNOWN_DESTINATION, "no destination: it is not known")
     if isinstance(value, Destination):
         pair: Any = value.host, value.port
     else:
@@ -185,4 +180,4 @@ def read_destination(value: object) -> Destination:
         number = as_int(port)
         if isinstance(host, str) and host and number is not None and 0 < number <= 0xFFFF:
             return value if isinstance(value, Destination) else Destination(host, number)
-    raise InvalidYield(_INVALID_DESTINATION, f"a {type(value).__name__} that is no (address, port)")
+    raise InvalidYield(answers.INVALID_DESTINATION, f"a {type(value).__name__} that is no (address, port)")

@@ -16,10 +16,9 @@ from aiodimse.services.operation import single
 from aiodimse.services.request import StoreRequest
 from aiodimse.services.response import Response, response_of
 from aiodimse.services.yielded import InvalidYield, Yielded, read_status
+from aiodimse.standard import answers
 
 _log = logging.getLogger("aiodimse.storage")
-
-RAISED, NOT_DECODED, OUT_OF_RESOURCES = 0xC211, 0xC210, 0xA700
 
 # --- user -------------------------------------------------------------------------------------------------------------
 
@@ -80,9 +79,9 @@ async def provide(incoming: Incoming, request: StoreRequest, handler: Callable[[
 
 def _failure(incoming: Incoming, request: StoreRequest, error: HandlerRaised) -> Yielded:
     cause = error.__cause__
-    final = failure_of(error, RAISED, incoming, _log)
+    final = failure_of(error, answers.RAISED["C-STORE"], incoming, _log)
     if cause is not None and cause is request.save_error:
-        return Yielded(OUT_OF_RESOURCES, None, {"error_comment": "the instance could not be saved"})
+        return Yielded(answers.OUT_OF_RESOURCES, None, {"error_comment": "the instance could not be saved"})
     if cause is not None and cause is request.decode_error:
-        return Yielded(NOT_DECODED)
+        return Yielded(answers.NOT_DECODED["C-STORE"])
     return final

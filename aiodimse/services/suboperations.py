@@ -35,13 +35,10 @@ from aiodimse.services.instance import Instance, identified, instance_of
 from aiodimse.services.request import GetRequest, MoveRequest
 from aiodimse.services.response import EncodedDataset
 from aiodimse.services.storage import store_request
-from aiodimse.services.yielded import CANCEL, PENDING, SUCCESS
-from aiodimse.standard import sop_class
+from aiodimse.standard import answers, sop_class
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian
 
 _log = logging.getLogger("aiodimse.retrieve")
-
-SOME_FAILED, ALL_FAILED = 0xB000, 0xA702
 
 _NAME_NO_VALUE = (NoAcceptedContext, DatasetEncodeError, DatasetDecodeError)
 """The texts of these name UIDs, tags and transfer syntaxes."""
@@ -64,7 +61,7 @@ class Counters:
 
     def count(self, status: int, uid: str) -> None:
         """One sub-operation has ended with this status (PS3.7 C: 0001, 0107, 0116 and Bxxx are Warnings)."""
-        if status == SUCCESS:
+        if status == answers.SUCCESS:
             self.completed += 1
         elif status in (0x0001, 0x0107, 0x0116) or status >> 12 == 0xB:
             self.warning += 1
@@ -80,8 +77,10 @@ class Counters:
     def outcome(self) -> int:
         """The final status that the counters give."""
         if self.completed == self.total:
-            return SUCCESS
-        return ALL_FAILED if self.failed == self.total else SOME_FAILED
+            return answers.SUCCESS
+        if self.failed == self.total:
+            return answers.CANNOT_PERFORM_SUBOPERATIONS
+        return answers.SOME_FAILED
 
     def apply(self, response: messages.Response, *, with_remaining: bool) -> None:
         """Write the counters into a response."""
@@ -95,7 +94,7 @@ class Counters:
 
 def not_started(request: messages.Request) -> messages.Response:
     """FE00 for a request whose handler has not been called; with counters where its service has some."""
-    response = request.response(CANCEL)
+    response = request.response(answers.CANCEL)
     if isinstance(response, messages.SuboperationsResponse):
         Counters().apply(response, with_remaining=True)
     return response
@@ -248,7 +247,7 @@ class SubOperations:
     async def _tell(self) -> None:
         """A Pending response after each sub-operation but the last, which the final one tells of."""
         if self._counters.remaining and not self._request.is_cancelled:
-            message = self._request.message.response(PENDING)
+            message = self._request.message.response(answers.PENDING)
             self._counters.apply(message, with_remaining=True)
             await self._incoming.respond(message)
 

@@ -14,13 +14,10 @@ from aiodimse.services.drive import HandlerRaised, Run, failure_of
 from aiodimse.services.operation import single
 from aiodimse.services.request import Request
 from aiodimse.services.response import Response, response_of
-from aiodimse.services.yielded import SUCCESS, InvalidYield, Yielded, read_status
-from aiodimse.standard import sop_class
+from aiodimse.services.yielded import InvalidYield, Yielded, read_status
+from aiodimse.standard import answers, sop_class
 
 _log = logging.getLogger("aiodimse.verification")
-
-PROCESSING_FAILURE = 0x0110
-"""PS3.7 C.5.15."""
 
 
 async def c_echo(connection: Connection, sop_class_uid: str = sop_class.Verification) -> Response:
@@ -38,11 +35,11 @@ async def provide(incoming: Incoming, request: Request, handler: Callable[[Any],
     async with Run(incoming, request, None) as run:
         try:
             result = await run.call(handler)
-            final = Yielded(SUCCESS) if result is None else read_status(result)
+            final = Yielded(answers.SUCCESS) if result is None else read_status(result)
         except HandlerRaised as error:
-            final = failure_of(error, PROCESSING_FAILURE, incoming, _log)
+            final = failure_of(error, answers.PROCESSING_FAILURE, incoming, _log)
         except InvalidYield as error:
-            final = Yielded(PROCESSING_FAILURE)
+            final = Yielded(answers.PROCESSING_FAILURE)
             incoming.logger(_log).error("the handler of %s returned %s", request.message, error)
         message = request.message.response(final.status)
         final.apply(message)
@@ -52,4 +49,4 @@ async def provide(incoming: Incoming, request: Request, handler: Callable[[Any],
 def answer(incoming: Incoming) -> bool:
     """Answer a C-ECHO at once, without a task; False where the pen is not free."""
     operation = incoming.operation
-    return incoming.connection.performer.respond_now(operation, operation.request.response(0x0000))
+    return incoming.connection.performer.respond_now(operation, operation.request.response(answers.SUCCESS))

@@ -13,9 +13,7 @@ from aiodimse.dimse import messages
 from aiodimse.errors import AiodimseError
 from aiodimse.services.instance import Instance
 from aiodimse.services.response import EncodedDataset
-
-SUCCESS, CANCEL, PENDING = 0x0000, 0xFE00, 0xFF00
-NO_STATUS, INVALID_STATUS = 0xC001, 0xC002
+from aiodimse.standard import answers
 
 _PAYLOADS = (Dataset, EncodedDataset, Instance, str, os.PathLike)
 # The elements that a status Dataset may hold beside Status (0000,0900), and the field of the response for each.
@@ -67,7 +65,7 @@ def read_status(value: object) -> Yielded:
     """A status alone: int, Status, or Dataset with (0000,0900). Raises InvalidYield with C001 or C002."""
     if isinstance(value, Dataset):
         if not has_status(value):
-            raise InvalidYield(NO_STATUS, "a status Dataset without Status (0000,0900)")
+            raise InvalidYield(answers.NO_STATUS, "a status Dataset without Status (0000,0900)")
         code = as_int(value[0x0000, 0x0900].value)
         fields = {}
         for keyword, name in _STATUS_ELEMENTS:
@@ -75,11 +73,13 @@ def read_status(value: object) -> Yielded:
                 try:
                     fields[name] = _field(name, element)
                 except (TypeError, ValueError):
-                    raise InvalidYield(INVALID_STATUS, f"a status Dataset whose {keyword} cannot be sent") from None
+                    raise InvalidYield(
+                        answers.INVALID_STATUS, f"a status Dataset whose {keyword} cannot be sent"
+                    ) from None
     else:
         code, fields = as_int(value), {}
     if code is None or not 0 <= code <= 0xFFFF:
-        raise InvalidYield(INVALID_STATUS, f"a status that is no int or Dataset: {type(value).__name__}")
+        raise InvalidYield(answers.INVALID_STATUS, f"a status that is no int or Dataset: {type(value).__name__}")
     return Yielded(code, None, fields)
 
 
@@ -98,12 +98,12 @@ def read_yield(value: object) -> Yielded:
     """A (status, payload) pair, a bare payload (which means Pending), or a bare status."""
     if isinstance(value, tuple):
         if len(value) != 2:
-            raise InvalidYield(INVALID_STATUS, f"a tuple of {len(value)}")
+            raise InvalidYield(answers.INVALID_STATUS, f"a tuple of {len(value)}")
         yielded = read_status(value[0])
         yielded.payload = value[1]
         return yielded
     if isinstance(value, Dataset) and has_status(value):
         return read_status(value)
     if isinstance(value, _PAYLOADS):
-        return Yielded(PENDING, value)
+        return Yielded(answers.PENDING, value)
     return read_status(value)
