@@ -24,7 +24,7 @@ class Header:
     """What is kept of one object."""
 
     path: Path
-    levels: Mapping[Level, dict[str, Value]]
+    levels: Mapping[Level, dict[str, Value]] = field(repr=False)
     """For each level the attributes that the object has, as text."""
     character_set: CharacterSet = ()
 
@@ -37,7 +37,7 @@ class Header:
 class Match:
     """One entity that a query found: the values of the keys asked for, and the character sets that they came in."""
 
-    attributes: Attributes
+    attributes: Attributes = field(repr=False)
     character_sets: tuple[CharacterSet, ...] = ((),)
 
 
@@ -70,7 +70,7 @@ class Index(Protocol):
         """How much there is."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Entity:
     """A patient, study, series or image, and what is below it."""
 

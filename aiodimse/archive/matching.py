@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import zip_longest
 from typing import TypeAlias
@@ -38,7 +38,7 @@ class Key:
 
     keyword: str
     vr: str
-    values: tuple[str, ...] = ()
+    values: tuple[str, ...] = field(default=(), repr=False)
     """The values asked for; none is Universal Matching (C.2.2.2.3)."""
     item: tuple[Key, ...] = ()
     """VR SQ: the keys of its one item (C.2.2.2.6)."""

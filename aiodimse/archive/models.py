@@ -126,7 +126,7 @@ class Query:
     level: Level
     keys: tuple[Key, ...] = ()
     """All supported keys, in the order of their tags; what a response returns."""
-    unique: Mapping[Level, tuple[str, ...]] = field(default_factory=dict)
+    unique: Mapping[Level, tuple[str, ...]] = field(default_factory=dict, repr=False)
     """The exact values that the unique key of a level may have; a level that is not here is not restricted."""
     unsupported: tuple[str, ...] = ()
     """Keys that are not kept (keywords, or tags for want of one): neither matched nor returned."""

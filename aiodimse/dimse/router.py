@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiodimse.config import Limits
@@ -99,7 +99,7 @@ class RequestReceived:
     """A request is admitted. data: its whole data set, joined; None for C-STORE, whose data set follows in pieces."""
 
     operation: Performed
-    data: bytes | None
+    data: bytes | None = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ class DatasetReceived:
     """A piece of the data set of the C-STORE request that was received last."""
 
     operation: Performed
-    data: bytes | memoryview
+    data: bytes | memoryview = field(repr=False)
     is_last: bool
 
 
@@ -125,7 +125,7 @@ class ResponseReceived:
 
     operation: Invoked
     response: Response
-    data: bytes | None
+    data: bytes | None = field(repr=False)
     is_final: bool
 
 

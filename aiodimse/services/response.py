@@ -34,7 +34,7 @@ class EncodedDataset:
     transfer_syntax: the UID in which data is encoded; it must be that of the presentation context it is sent in.
     """
 
-    data: bytes
+    data: bytes = field(repr=False)
     transfer_syntax: str
 
 

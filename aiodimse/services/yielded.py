@@ -37,8 +37,8 @@ class Yielded:
     """A status, further fields of the response, and what goes with it."""
 
     status: int
-    payload: Any = None
-    fields: dict[str, Any] = field(default_factory=dict)
+    payload: Any = field(default=None, repr=False)
+    fields: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def apply(self, response: messages.Response) -> None:
         """Write the further fields into the response."""
