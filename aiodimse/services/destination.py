@@ -17,7 +17,7 @@ from aiodimse.errors import AssociationError, NoAcceptedContext, ProtocolError
 from aiodimse.pdu import AcceptedContext, AssociateRQ
 from aiodimse.services.contexts import LITTLE_ENDIAN_PAIR, contexts_for_instances, store_context
 from aiodimse.services.instance import Instance
-from aiodimse.standard import sop_class
+from aiodimse.standard import answers, sop_class
 
 _log = logging.getLogger("aiodimse.retrieve")
 
@@ -54,7 +54,7 @@ class _Silent:
     def association_established(self, negotiated: Negotiated) -> None: ...
 
     def request_received(self, incoming: Incoming) -> None:
-        response = incoming.operation.request.response(0x0122)
+        response = incoming.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED)
         incoming.connection.tasks.spawn(incoming.respond(response), "aiodimse refuse")
 
     def association_ended(self, error: BaseException) -> None: ...

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from blunt import wire
-from blunt.peer import Aborted, BluntPeer, Closed
+from blunt.peer import Aborted, BluntPeer, Closed, Message
 from contract.stage import (
     CT_UID,
     DESTINATION,
@@ -37,6 +37,7 @@ from aiodimse import sop_class
 
 NUMBER = 3
 JPEG = "1.2.840.10008.1.2.4.50"
+PRIVATE = "1.2.826.0.1.3680043.10.9999.7"
 ENCODED = {
     (0x0008, 0x0016): ("UI", CT_UID),
     (0x0008, 0x0018): ("UI", "1.2.3.5"),
@@ -210,6 +211,34 @@ async def test_statuses_of_a_destination_are_no_loss() -> None:
     check_retrieve(played, "C-MOVE", 4, 0xB000, (None, 0, 3, 1), ["1.2.3.1", "1.2.3.2", "1.2.3.4"])
     assert played.destination.ended == ["released"]
     assert len(played.destination.asked) == 1
+
+
+class _Curious(Destination):
+    """Asks for something itself before it answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[Message] = []
+
+    async def _association(self, peer: BluntPeer, answers: Any) -> str:
+        self.asked.append(await peer.accept())
+        message = await peer.read_message()
+        report = {
+            wire.SOP_CLASS: PRIVATE, wire.COMMAND_FIELD: 0x0100, wire.INSTANCE: "1.2", (0x0000, 0x1002): 1,
+        }  # fmt: skip
+        self.answers += await peer.responses(await peer.request(message.context_id, report))
+        await peer.respond(message, 0x0000)
+        await peer.expect_release()
+        return "released"
+
+
+async def test_a_destination_that_asks_is_answered() -> None:
+    """Whatever it may ask for by its role, an event report of a SOP class that we do not know, is not served."""
+    destination = _Curious()
+    played = await play("C-MOVE", Script(DESTINATION, 1, image(1, PRIVATE)), destination=destination)
+    check_retrieve(played, "C-MOVE", 1, 0x0000, (None, 1, 0, 0))
+    (answer,) = destination.answers
+    assert (answer.field, answer.status) == (0x8100, 0x0122)
 
 
 ENDS: dict[str, tuple[list[Any], int]] = {

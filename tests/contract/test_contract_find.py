@@ -47,7 +47,9 @@ ENDINGS: dict[str, tuple[Any, int, str | None]] = {
     "raises DIMSEFailure with a long comment": (DIMSEFailure(0xA900, "x" * 80), 0xA900, "x" * 64),
     "raises DIMSEFailure with any text": (DIMSEFailure(0xA900, "Bj\u00f6rn\\\u65e5"), 0xA900, "Bj?rn/?"),
     "raises DIMSEFailure that is Pending": (DIMSEFailure(0xFF00), 0xC311, None),
-    "raises DIMSEFailure that is no status": (DIMSEFailure(0x1FFFF), 0xC311, None),
+    "raises DIMSEFailure that is no status": (DIMSEFailure(0x10000), 0xC311, None),
+    "raises DIMSEFailure below every status": (DIMSEFailure(-1), 0xC311, None),
+    "raises DIMSEFailure with the largest status": (DIMSEFailure(0xFFFF), 0xFFFF, None),
     # a status that is none
     "status Dataset without Status": ((status_dataset(None), match()), 0xC001, None),
     "status Dataset with ErrorComment alone": ((status_dataset(None, ErrorComment="x"), None), 0xC001, None),
@@ -91,13 +93,14 @@ ENDINGS: dict[str, tuple[Any, int, str | None]] = {
 
 @pytest.mark.parametrize("before", [0, 1, 3])
 @pytest.mark.parametrize("ending", ENDINGS)
-async def test_an_ending_after_some_matches(ending: str, before: int) -> None:
+async def test_an_ending_after_some_matches(ending: str, before: int, caplog: pytest.LogCaptureFixture) -> None:
     step, status, comment = ENDINGS[ending]
     script = Script(*([match()] * before), step, match(9), 0xA700)
     played = await play("C-FIND", script)
     check_find(played, [0xFF00] * before + [status], comment)
     assert len(script.closed) == 1, "the handler has ended, and before the final response"
     assert script.yielded <= before + 1, "and did not go on"
+    assert "failed in the library itself" not in caplog.text
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 100])

@@ -187,6 +187,13 @@ async def test_a_failure_after_failures_names_them(service: str) -> None:
 
 
 @both
+@pytest.mark.parametrize(("status", "listed"), [(0x0000, []), (0x0001, ["1.2.3.1"])])
+async def test_every_other_ending_than_success_names_them(service: str, status: int, listed: list[str]) -> None:
+    played = await play(service, script(service, 2, image(1), DIMSEFailure(status)), [0xA700])
+    check_retrieve(played, service, 2, status, (None, 0, 2, 0), listed)
+
+
+@both
 async def test_a_status_dataset_says_more(service: str) -> None:
     failure = DIMSEFailure(0xA900, "two", offending_elements=(0x00100020, 0x00080052))
     played = await play(service, script(service, 1, failure))

@@ -313,6 +313,31 @@ async def test_leaving_answers_the_last_instance(how: str, tmp_path: Path) -> No
         await talk.usable()
 
 
+async def test_leaving_answers_those_that_wait() -> None:
+    """Two have come, as the window allows, and the loop ends with the first."""
+    async with open_talk(operations_window=(2, 2), answer={"window": (2, 2)}) as talk:
+        left = asyncio.Event()
+
+        async def user() -> None:
+            async with talk.begin("C-GET") as retrieval:
+                async for instance in retrieval:
+                    await instance.dataset()
+                    await left.wait()
+                    break
+
+        task = asyncio.create_task(user())
+        request = await talk.peer.read_message()
+        first, second = await talk.store(1), await talk.store(2)
+        await talk.usable()  # both are in
+        left.set()
+        messages = [await talk.peer.read_message() for _ in range(3)]
+        answers = {message.responded_to: message.status for message in messages if message.field == 0x8001}
+        assert answers == {first: 0x0000, second: 0xA700}
+        await task
+        await talk.peer.respond(request, 0xFE00, counters(0, 1, 1, 0))
+        await talk.usable()
+
+
 async def test_an_instance_without_a_retrieval() -> None:
     async with open_talk() as talk:
         (answer,) = await talk.peer.responses(await talk.store())
