@@ -88,6 +88,7 @@ ENDINGS: dict[str, tuple[Any, int, str | None]] = {
     "yields a general Warning": (0x0001, 0x0001, None),
     "yields an unknown status": (0x1234, 0x1234, None),
     "yields an unknown status above the Pending ones": (0xFF02, 0xFF02, None),
+    "yields the largest status": (0xFFFF, 0xFFFF, None),
 }
 
 
@@ -146,12 +147,13 @@ async def test_offending_elements_and_error_id() -> None:
     played = await play("C-FIND", Script(failure))
     check_find(played, [0xA900], "two")
     assert played.final.offending == [(0x0010, 0x0020), (0x0008, 0x0052)]
-    played = await play("C-FIND", Script(status_dataset(0xA900, OffendingElement=[0x00100020], ErrorID=7)))
-    assert (played.final.offending, played.final.number(wire.ERROR_ID)) == ([(0x0010, 0x0020)], 7)
+    played = await play("C-FIND", Script(status_dataset(0xA900, OffendingElement=[0x00100020], ErrorID=0xFFFF)))
+    assert (played.final.offending, played.final.number(wire.ERROR_ID)) == ([(0x0010, 0x0020)], 0xFFFF)
 
 
 NOT_FINAL_AFTER_ALL: dict[str, Any] = {
-    "an Error ID that does not fit": status_dataset(0xA900, ErrorID=-1),
+    "an Error ID below all": status_dataset(0xA900, ErrorID=-1),
+    "an Error ID above all": status_dataset(0xA900, ErrorID=0x10000),
     "an Error ID that is text": status_dataset(0xA900, ErrorID="many"),
 }
 

@@ -156,6 +156,7 @@ ENDINGS: dict[str, tuple[Any, int | dict[str, int], str | None]] = {
     "yields a Warning": (0xB000, 0xB000, None),
     "yields an unknown status": (0x1234, 0x1234, None),
     "yields an unknown status above the Pending ones": (0xFF02, 0xFF02, None),
+    "yields the largest status": (0xFFFF, 0xFFFF, None),
 }
 
 
