@@ -30,7 +30,7 @@ from aiodimse.errors import (
 from aiodimse.pdu import AcceptedContext
 from aiodimse.services.contexts import store_context
 from aiodimse.services.destination import DestinationLost
-from aiodimse.services.drive import describe
+from aiodimse.services.drive import Cancelled, describe
 from aiodimse.services.instance import Instance, identified, instance_of
 from aiodimse.services.request import GetRequest, MoveRequest
 from aiodimse.services.response import EncodedDataset
@@ -126,8 +126,9 @@ class SameAssociation:
 class SubOperations:
     """The sub-operations of one request, as many at once as the window of their association has places.
 
-    The handler is asked for the next instance when there is a place for it. One task, here called the collector, takes
-    the responses as they come, counts them and tells the requestor, however long the handler thinks meanwhile.
+    The handler is one instance ahead of them: its next file is read while this one is sent (design: section 5, files).
+    One task, here called the collector, takes the responses as they come, counts them and tells the requestor, however
+    long the handler thinks meanwhile.
     """
 
     def __init__(self, incoming: Incoming, request: GetRequest | MoveRequest, counters: Counters, route: Route) -> None:
@@ -145,22 +146,34 @@ class SubOperations:
         self._without_bulk_data = request.sop_class_uid == sop_class.CompositeInstanceRetrieveWithoutBulkDataGet
 
     async def perform(self, payload: Any) -> None:
-        """Start one sub-operation, and wait until the window has a place for another. Whatever keeps it from being sent
-        is its own failure; DestinationLost is that of all the rest."""
+        """Start one sub-operation when the window has a place for it; what it sends is opened and read before.
+
+        Whatever keeps it from being sent is its own failure; DestinationLost is that of all the rest. Cancelled where
+        C-CANCEL has come before it was sent.
+        """
         uid = _uid_of(payload)
+        initiated = False
         try:
             instance = await self._instance(payload)
             uid = instance.sop_instance_uid
             connection, context = await self._route.context_for(instance, self.finish)
             data = await instance.encoded(context.transfer_syntax)
             request = store_request(instance, self._priority, self._originator, self._originator_id)
+            await self._fewer_than(connection.engine.router.invoked_window)
+            if self._request.is_cancelled:
+                raise Cancelled
+            initiated = True
             exchange = await self._invoke(connection, context, request, data)
+        except Cancelled:
+            raise
         except DestinationLost:
-            self._counters.fail(uid)
+            if initiated or not (self._under_way or self._lost):  # else one before it was under way then
+                self._counters.fail(uid)
             raise
         except Exception as error:
             log, name = self._incoming.logger(_log), escaped(uid) or "?"
             log.warning("sub-operation of %s for %s failed: %s", self._request.message, name, _why(error))
+            await self._fewer_than(1)  # it is counted in its turn
             self._counters.fail(uid)
             await self._tell()
             return
@@ -169,7 +182,6 @@ class SubOperations:
             collector = self._incoming.connection.tasks.spawn(self._collect(), "aiodimse sub-operations")
             # Started eagerly (3.12 on) it may be done by now: the response was there already.
             self._collector = None if collector.done() else collector
-        await self._fewer_than(connection.engine.router.invoked_window)
 
     @staticmethod
     async def _invoke(

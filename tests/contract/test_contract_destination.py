@@ -50,11 +50,13 @@ def lost_after(done: int) -> tuple[int, tuple[int | None, int, int, int], list[s
     return (0xB000 if done else 0xA702), (None, done, NUMBER - done, 0), [f"1.2.3.{done + 1}"]
 
 
-def check_lost(played: Played, done: int) -> None:
+def check_lost(played: Played, done: int, *, under_way: bool = False) -> None:
+    """under_way: lost with a sub-operation under way, when the handler is one instance ahead of it."""
     status, counters, failed = lost_after(done)
     check_retrieve(played, "C-MOVE", NUMBER, status, counters, failed)
-    assert played.script.closed == [GeneratorExit]
-    assert played.script.yielded == 2 + done + 1, "no instance is asked for after the one that was lost"
+    asked_for = done + 1 + under_way
+    assert played.script.closed == [GeneratorExit if asked_for <= NUMBER else None]
+    assert played.script.yielded == 2 + min(asked_for, NUMBER), "no instance is asked for after the loss"
     assert len(played.pending) == done
 
 
@@ -120,7 +122,7 @@ async def test_a_destination_that_goes_before_it_has_answered(how: str) -> None:
 @pytest.mark.parametrize("done", [0, 1, 2])
 async def test_a_destination_that_goes_half_way(how: Any, done: int) -> None:
     played = await play("C-MOVE", Script(DESTINATION, NUMBER, *images(NUMBER)), [0] * done + [how])
-    check_lost(played, done)
+    check_lost(played, done, under_way=True)
     assert len(played.destination.asked) == 1
 
 
@@ -169,7 +171,7 @@ async def test_a_destination_that_does_not_answer_in_time() -> None:
     register(server, "C-MOVE", handler)
     async with open_destination(silent) as handler.port, open_stage(server) as stage:
         responses = await stage.peer.responses(await stage.ask("C-MOVE"))
-        check_lost(Played(responses, silent.stored, handler, silent), 0)
+        check_lost(Played(responses, silent.stored, handler, silent), 0, under_way=True)
         assert silent.proceed is not None
         silent.proceed.set()
         await silent.over.wait()

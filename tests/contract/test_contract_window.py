@@ -221,7 +221,7 @@ async def test_sub_operations_of_a_get_are_pipelined(window: tuple[int, int] | N
         await stage.ask("C-GET")
         waiting = await take(stage, places)
         assert len({store.message_id for store in waiting}) == places
-        assert handler.yielded <= 1 + places, "the handler is not run ahead of the window"
+        assert handler.yielded <= 1 + places + 1, "the handler is one instance ahead of the window"
         responses: list[Message] = []
         stored = list(waiting)
         while waiting:
@@ -274,6 +274,24 @@ async def test_a_slow_handler_delays_no_pending_response() -> None:
         assert (await stage.peer.read_message()).status == 0x0000
 
 
+async def test_an_instance_that_cannot_be_sent_is_counted_in_its_turn() -> None:
+    """The handler is one instance ahead, and what is wrong with that one is known while the one before is under way."""
+    one, three = images(1)[0], images(3)[2]
+    handler, server = Script(3, one, "/no/such/file", three), make_server()
+    register(server, "C-GET", handler)
+    async with open_stage(server, window=(2, 1)) as stage:
+        await stage.ask("C-GET")
+        (store,) = await take(stage, 1)
+        await stage.nothing_more()
+        await stage.peer.respond(store, 0x0000)
+        told = [(await stage.peer.read_message()).counters for _ in range(2)]
+        assert told == [(2, 1, 0, 0), (1, 1, 1, 0)]
+        (store,) = await take(stage, 1)
+        await stage.peer.respond(store, 0x0000)
+        final = await stage.peer.read_message()
+        assert (final.status, final.counters) == (0xB000, (None, 2, 1, 0))
+
+
 async def test_statuses_of_pipelined_sub_operations() -> None:
     """Each is counted by its own message ID, whatever the order of the answers."""
     handler, server = Script(3, *images(3)), make_server()
@@ -300,7 +318,7 @@ async def test_sub_operations_of_a_move_are_pipelined(asked: int, granted: tuple
         await stage.ask("C-MOVE")
         await destination.arrived.wait()
         assert destination.asked[0].window == (None if asked == 1 else (asked, 1))
-        assert handler.yielded <= 2 + places
+        assert handler.yielded <= 2 + places + 1
         destination.proceed.set()
         responses = await stage.peer.responses(7)
         check_retrieve(Played(responses, [], handler, destination), "C-MOVE", 6, 0x0000, (None, 6, 0, 0))

@@ -111,7 +111,8 @@ async def test_a_user_that_is_killed(storescp: Callable[..., StoreSCP], program:
             process.kill()
             await process.wait()
         await asyncio.wait_for(provider.closed.wait(), 5)
-    assert len(target.files() if program == "movescu" else list(got.iterdir())) == 7
+    stored = len(target.files() if program == "movescu" else list(got.iterdir()))
+    assert stored in (6, 7), "the handler is one instance ahead"
 
 
 async def test_pynetdicom_cancels_a_c_get() -> None:
