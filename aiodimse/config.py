@@ -64,6 +64,8 @@ class Limits:
     """Empty fragments in one message, the last ones of its command and data set not counted; PS3.8 E.1 allows them."""
     identifier: int = 1 << 20
     """The largest Identifier, or other data set that is decoded before its handler is called."""
+    requests_in_memory: int = 4 << 20
+    """The requests of one association that are open at once, C-STORE data sets not counted; one more is refused."""
     dataset_depth: int = 64
     """How deep sequences may nest in a data set that we decode."""
     dataset_in_memory: int = 1 << 30

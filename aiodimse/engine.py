@@ -81,7 +81,7 @@ class Engine:
         while True:
             if machine.data_allowed_in and (piece := reader.whole_pdv()) is not None:
                 self._receive_piece(piece, now)
-                if reader.is_spent:
+                if reader.let_go():
                     break
                 continue
             if (item := reader.next()) is None:

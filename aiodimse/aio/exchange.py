@@ -11,6 +11,7 @@ from aiodimse.aio.clock import TimerHandle
 from aiodimse.dimse.messages import Response
 from aiodimse.dimse.router import Invoked
 from aiodimse.errors import AssociationTimeout
+from aiodimse.standard import answers
 
 if TYPE_CHECKING:
     from aiodimse.aio.connection import Connection
@@ -27,7 +28,7 @@ class Exchange:
         self._connection = connection
         self._timeout = timeout
         self._deadline = connection.clock.after(timeout)
-        self._responses: deque[tuple[Response, bytes | None]] = deque()
+        self._responses: deque[tuple[Response, bytes | None, int]] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
         self.is_left = False
@@ -36,16 +37,15 @@ class Exchange:
 
     # --- for the connection -------------------------------------------------------------------------------------------
 
-    def put(self, response: Response, data: bytes | None) -> None:
-        """A response has arrived."""
+    def put(self, response: Response, data: bytes | None, size: int) -> None:
+        """A response has arrived, of so many bytes."""
         if self.is_left:
             if self.drain_timer is not None and not self.operation.is_open:
                 self.drain_timer.cancel()
             return
         self.renew()
-        self._responses.append((response, data))
-        if data:
-            self._connection.flow.count(len(data))
+        self._responses.append((response, data, size))
+        self._connection.flow.count(size)
         self.wake()
 
     def fail(self, error: BaseException) -> None:
@@ -73,6 +73,11 @@ class Exchange:
         """The final response has not come."""
         return self.operation.is_open
 
+    @property
+    def has_pending(self) -> bool:
+        """A Pending response is here: next() gives it at once."""
+        return bool(self._responses) and self._responses[0][0].status in answers.STILL_PENDING
+
     async def next(self) -> tuple[Response, bytes | None]:
         """The next response and its data set.
 
@@ -81,9 +86,8 @@ class Exchange:
         """
         if not self._responses:
             await self.wait()
-        response, data = self._responses.popleft()
-        if data:
-            self._connection.flow.count(-len(data))
+        response, data, size = self._responses.popleft()
+        self._connection.flow.count(-size)
         return response, data
 
     async def wait(self, or_until: Callable[[], bool] = lambda: False) -> None:
@@ -115,10 +119,9 @@ class Exchange:
         if self.is_left:
             return
         self.is_left = True
-        for _, data in self._responses:
-            if data:
-                self._connection.flow.count(-len(data))
+        unread = sum(size for _, _, size in self._responses)
         self._responses.clear()
+        self._connection.flow.count(-unread)
         if self.operation.is_open:
             self.cancel()
             self._connection.invoker.drain(self)

@@ -7,6 +7,8 @@ import sys
 from collections import deque
 from collections.abc import Callable
 
+from aiodimse.dimse.fragments import hold
+
 
 class Inbox:
     """The data set of one C-STORE request, arriving piece by piece, read by one consumer.
@@ -37,7 +39,7 @@ class Inbox:
         if self._discarding:
             self._lost = self._lost or len(piece) > 0
         elif len(piece):
-            self._pieces.append(piece)
+            hold(self._pieces, piece)
             self._held += len(piece)
             self._unread(len(piece))
         if is_last:

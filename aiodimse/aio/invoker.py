@@ -132,7 +132,7 @@ class Invoker:
         message_id = event.operation.message_id
         exchange = self._open.get(message_id)
         if exchange is not None:
-            exchange.put(event.response, event.data)
+            exchange.put(event.response, event.data, event.size)
             if event.is_final:
                 self._measure(exchange, event.response.status)
         if event.is_final:

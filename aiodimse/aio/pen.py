@@ -66,6 +66,7 @@ class Pen:
         self._engine, self._wire, self._error, self._logger = engine, wire, error, logger
         self._lock = asyncio.Lock()
         self._answers: deque[tuple[int, Response]] = deque()
+        self._answers_size = 0
 
     @property
     def is_free(self) -> bool:
@@ -80,7 +81,7 @@ class Pen:
     @property
     def backlog(self) -> int:
         """Bytes that wait to be written or to be taken by the peer."""
-        return self._wire.backlog + _ANSWER_SIZE * len(self._answers)
+        return self._wire.backlog + self._answers_size
 
     def flush(self) -> None:
         """Give the transport what the engine has to send."""
@@ -89,9 +90,10 @@ class Pen:
 
     # --- refusals: written when the pen is free, by whoever puts it down ----------------------------------------------
 
-    def answer(self, context_id: int, response: Response) -> None:
-        """Queue a refusal."""
+    def answer(self, context_id: int, response: Response, size: int) -> None:
+        """Queue a refusal; size: bytes of the request that it refuses, whose names it repeats."""
         self._answers.append((context_id, response))
+        self._answers_size += _ANSWER_SIZE + size
 
     def write_answers(self) -> None:
         """Write the queued refusals, if the pen is free."""
@@ -101,10 +103,13 @@ class Pen:
     def _write_answers(self) -> None:
         while self._answers and self._engine.can_send:
             self._engine.send(*self._answers.popleft())
+        if not self._answers:
+            self._answers_size = 0
 
     def forget(self) -> None:
         """The association has ended."""
         self._answers.clear()
+        self._answers_size = 0
 
     # --- holding ------------------------------------------------------------------------------------------------------
 

@@ -103,7 +103,7 @@ class Performer:
         """A request that gets its answer from the router."""
         log = self._connection.logger(_log, event.response.message_id_being_responded_to)
         log.info("refused: %s", event.response)
-        self._connection.pen.answer(event.context_id, event.response)
+        self._connection.pen.answer(event.context_id, event.response, event.size)
         self._connection.flow.look()
 
     def on_cancel(self, event: CancelReceived) -> None:

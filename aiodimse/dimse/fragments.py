@@ -6,6 +6,7 @@ in one presentation context, and no other message's between them.
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -31,6 +32,8 @@ class Command:
 
     context_id: int
     message: Message
+    size: int = field(default=0, compare=False)
+    """Bytes of the command set."""
 
 
 @dataclass(slots=True)
@@ -43,6 +46,14 @@ class Data:
 
 
 Arrived: TypeAlias = Command | Data
+
+
+def hold(pieces: MutableSequence[Buffer], piece: Buffer) -> None:
+    """Put a piece behind those that wait; small ones are joined, so that what they cost is about their bytes."""
+    if len(piece) < _COPIED_BELOW and pieces and len(pieces[-1]) < _COPIED_BELOW:
+        pieces[-1] = b"".join((pieces[-1], piece))
+    else:
+        pieces.append(piece)
 
 
 class Joiner:
@@ -106,7 +117,7 @@ class Joiner:
         else:
             self._context_id = None
             self.ended += 1
-        return Command(context_id, message)
+        return Command(context_id, message, len(data))
 
     def _count_empty(self) -> None:
         """Fragments that bring their message no nearer to its end."""

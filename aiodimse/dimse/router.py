@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiodimse.config import Limits
-from aiodimse.dimse.fragments import Command, Data
+from aiodimse.dimse.fragments import Command, Data, hold
 from aiodimse.dimse.messages import (
     CCancelRQ,
     CFindRQ,
@@ -43,6 +43,7 @@ _OUT_OF_RESOURCES: dict[int, tuple[int, int]] = {
     CMoveRQ.command_field: (answers.CANNOT_PERFORM_SUBOPERATIONS, answers.CANNOT_COUNT_MATCHES),
 }
 _LIMITED = (answers.RESOURCE_LIMITATION, answers.RESOURCE_LIMITATION)
+_TOO_MANY = "too many operations at once, or too large ones"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ class Performed:
     request: Request
     waiting: bool
     """Beyond the operations window: not to be run before Runnable."""
+    size: int
+    """Bytes of its command set, and of its data set where that is joined."""
     is_open: bool = True
     is_cancelled: bool = False
 
@@ -117,6 +120,8 @@ class RequestRefused:
 
     context_id: int
     response: Response
+    size: int
+    """Bytes of the command set of the request; the response repeats some of them."""
 
 
 @dataclass(slots=True)
@@ -127,6 +132,8 @@ class ResponseReceived:
     response: Response
     data: bytes | None = field(repr=False)
     is_final: bool
+    size: int
+    """Bytes of its command set and data set."""
 
 
 @dataclass(slots=True)
@@ -181,7 +188,8 @@ class Router:
         self._message: Request | Response | None = None  # whose data set is coming
         self._target: Performed | Invoked | RequestRefused | None = None  # None: dropped
         self._pieces: list[bytes | memoryview] = []
-        self._joined = 0
+        self._command_size = self._joined = self._most = 0  # of that message, and how many bytes of data it may have
+        self._held = 0  # bytes of the requests that are open
         # Repository Query finals of 0xB001: pynetdicom 3.0 providers send a further 0000 after them.
         self._ended_by_b001: deque[int] = deque(maxlen=16)
 
@@ -227,6 +235,7 @@ class Router:
             return False
         operation.is_open = False
         del self.performed[operation.message_id]
+        self._held -= operation.size
         if operation.waiting:
             self._queue.remove(operation)
         elif self._queue:
@@ -244,6 +253,7 @@ class Router:
             return
         assert isinstance(arrived, Command)
         message = arrived.message
+        self._command_size = arrived.size
         if isinstance(message, Response):
             self._receive_response(message)
         elif type(message) is CCancelRQ:
@@ -281,7 +291,8 @@ class Router:
             del self.invoked[operation.message_id]
             if response.status == 0xB001 and operation.request.sop_class_uid == sop_class.RepositoryQuery:
                 self._ended_by_b001.append(operation.message_id)
-        self._events.append(ResponseReceived(operation, response, data, is_final))
+        size = self._command_size + (len(data) if data else 0)
+        self._events.append(ResponseReceived(operation, response, data, is_final, size))
 
     def _receive_request(self, context_id: int, request: Request) -> None:
         rules = self._rules[context_id]
@@ -291,14 +302,16 @@ class Router:
             response.error_comment = comment
             if offending is not None:
                 response.offending_element = (offending,)
-            refused = RequestRefused(context_id, response)
+            refused = RequestRefused(context_id, response, self._command_size)
             if request.has_data_set:
                 self._expect_data(request, refused)
             else:
                 self._events.append(refused)
             return
-        operation = Performed(request.message_id, rules.context, request, self._running >= self.performed_window)
+        waiting, size = self._running >= self.performed_window, self._command_size
+        operation = Performed(request.message_id, rules.context, request, waiting, size)
         self.performed[request.message_id] = operation
+        self._held += size
         if operation.waiting:
             self._queue.append(operation)
         if type(request) is CStoreRQ:
@@ -331,9 +344,10 @@ class Router:
             return answers.MISTYPED_ARGUMENT, _COMMAND_DATA_SET_TYPE, "a data set is required"
         if type(request) is CMoveRQ and not request.move_destination:
             return answers.MISTYPED_ARGUMENT, _MOVE_DESTINATION, "a move destination is required"
-        if self._running >= self.performed_window and len(self._queue) >= self._limits.waiting_requests:
+        no_place = self._running >= self.performed_window and len(self._queue) >= self._limits.waiting_requests
+        if no_place or self._held + self._command_size > self._limits.requests_in_memory:
             status, _ = _OUT_OF_RESOURCES.get(request.command_field, _LIMITED)
-            return status, None, "too many operations at once"
+            return status, None, _TOO_MANY
         return None
 
     # --- data sets ----------------------------------------------------------------------------------------------------
@@ -341,7 +355,9 @@ class Router:
     def _expect_data(self, message: Message, target: Performed | Invoked | RequestRefused | None) -> None:
         if message.has_data_set:
             self._message, self._target = message, target  # type: ignore[assignment]
-            self._pieces, self._joined = [], 0
+            self._pieces, self._joined, self._most = [], 0, self._limits.identifier
+            if type(target) is Performed:
+                self._most = min(self._most, self._limits.requests_in_memory - self._held)
 
     def _receive_data(self, piece: Data) -> None:
         target = self._target
@@ -349,10 +365,10 @@ class Router:
             self._events.append(DatasetReceived(target, piece.data, piece.is_last))
         elif isinstance(target, (Performed, Invoked)):
             self._joined += len(piece.data)
-            if self._joined > self._limits.identifier:
+            if self._joined > self._most:
                 self._too_large(target)
             else:
-                self._pieces.append(piece.data)
+                hold(self._pieces, piece.data)
         if piece.is_last:
             self._data_complete()
 
@@ -360,11 +376,15 @@ class Router:
         """Refuse a request whose data set we will not hold; a response as large ends the association."""
         if isinstance(target, Invoked):
             raise RemoteProtocolError(f"a data set over {self._limits.identifier} bytes in a response", reason=6)
-        _, status = _OUT_OF_RESOURCES.get(target.request.command_field, _LIMITED)
-        response = target.request.response(status)
-        response.error_comment = f"the data set is over {self._limits.identifier} bytes"
+        no_place, too_large = _OUT_OF_RESOURCES.get(target.request.command_field, _LIMITED)
+        if self._joined > self._limits.identifier:
+            response = target.request.response(too_large)
+            response.error_comment = f"the data set is over {self._limits.identifier} bytes"
+        else:
+            response = target.request.response(no_place)
+            response.error_comment = _TOO_MANY
         self._pieces = []
-        self._target = RequestRefused(target.context.context_id, response)
+        self._target = RequestRefused(target.context.context_id, response, self._command_size)
         self.respond(target, response)
 
     def _data_complete(self) -> None:
@@ -376,4 +396,6 @@ class Router:
             assert isinstance(message, Response)
             self._response_complete(target, message, b"".join(pieces))
         elif isinstance(target, Performed) and type(target.request) is not CStoreRQ:
+            target.size += self._joined
+            self._held += self._joined
             self._events.append(RequestReceived(target, b"".join(pieces)))

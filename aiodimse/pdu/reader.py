@@ -109,10 +109,13 @@ class PDUReader:
         """A PDU has begun and is not at its end, as far as next() has been asked."""
         return bool(self._pdv_left or self._pdu_left or self._header or self._held)
 
-    @property
-    def is_spent(self) -> bool:
-        """All that was fed has been handed on, but for the first bytes of what is not whole."""
-        return self._at == self._end and not self._later
+    def let_go(self) -> bool:
+        """Whether all that was fed has been handed on, but for the first bytes of what is not whole; its last chunk is
+        then let go, so that who is idle pins none."""
+        if self._at < self._end or self._later:
+            return False
+        self._chunk, self._at, self._end = b"", 0, 0
+        return True
 
     @property
     def buffered(self) -> int:

@@ -180,7 +180,8 @@ class Get(Retrieval[ArrivingInstance]):
         if self._exchange.is_left:
             raise LocalProtocolError("this operation has been left")
         await self._exchange.wait(lambda: bool(self._arrived))
-        if self._arrived:
+        # Pending responses first: left behind instances that always wait, they would add up and stop our reading.
+        if self._arrived and not self._exchange.has_pending:
             incoming = self._arrived.popleft()
             request = StoreRequest(incoming, self._peer)
             self._current = incoming, request

@@ -49,13 +49,15 @@ class World:
         options = {"contexts": self.contexts, "clock": self.clock, "network": self.network, **options}
         return aiodimse.connect("memory", port, **options)
 
-    async def calling(self, port: int = 104, **options: Any) -> tuple[Any, testing.ScriptedPeer]:
+    async def calling(
+        self, port: int = 104, *, operations_window: tuple[int, int] = (1, 1), **options: Any
+    ) -> tuple[Any, testing.ScriptedPeer]:
         """Our association with a scripted provider, and that provider."""
         peers = await testing.ScriptedPeer.answer(self.network, port)
-        opening = asyncio.ensure_future(self.open(port, **options))
+        opening = asyncio.ensure_future(self.open(port, operations_window=operations_window, **options))
         peer = await peers.get()
         peer.keep_open = True
-        await peer.accept()
+        await peer.accept(operations_window=operations_window[::-1])  # what we invoke it performs
         self.network.forget(port)
         return await opening, peer
 

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiodimse import testing
+from aiodimse.dimse.messages import CEchoRQ
 from aiodimse.testing import Capture, Side, read_capture, replay
 
 CAPTURES = {path.stem: read_capture(path) for path in sorted((Path(__file__).parents[1] / "data").glob("*/*.dul"))}
@@ -54,6 +55,18 @@ def test_random_cuts(where, sizes, in_one_go):
         return pieces
 
     assert told(CAPTURES[name], side, cut) == in_one_go[name, side]
+
+
+def test_an_idle_engine_keeps_nothing_of_what_it_was_given():
+    """A read of asyncio's is up to 256 KiB."""
+    pair = testing.EnginePair(["1.2.840.10008.1.1"])
+    pair.connect()
+    request = CEchoRQ(message_id=0, affected_sop_class_uid="1.2.840.10008.1.1")
+    pair.requestor.invoke(1, request)
+    pair.requestor.send(1, request)
+    pair.acceptor.receive_data(b"".join(pair.requestor.data_to_send()), 0.0)
+    assert pair.acceptor.router.performed
+    assert pair.acceptor._reader._chunk == b""
 
 
 @pytest.mark.parametrize(("name", "side"), BOTH_SIDES)

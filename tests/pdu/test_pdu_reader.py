@@ -246,6 +246,17 @@ def test_a_spent_chunk_is_let_go():
     assert reader._chunk == b""
 
 
+def test_a_chunk_that_is_handed_on_whole_is_let_go():
+    reader = fed(CONVERSATION[0] * 2, CONVERSATION[0][:3])
+    assert reader.whole_pdv()
+    assert not reader.let_go()
+    assert reader.whole_pdv()
+    assert not reader.let_go()
+    assert reader.next() is None
+    assert reader.let_go()
+    assert (reader._chunk, reader.buffered, reader.in_pdu) == (b"", 3, True)
+
+
 def test_empty_chunks_and_chunks_that_wait_keep_their_order():
     reader = fed(RELEASE, b"", pdu.encode(pdu.Abort(0, 0)))
     assert reader.next() == pdu.ReleaseRQ()
