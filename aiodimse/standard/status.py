@@ -325,7 +325,7 @@ def category(code: int, service_class: ServiceClass | None = None, command: str 
         return Category.PENDING
     if code == 0xFE00:
         return Category.CANCEL
-    return Category.WARNING if code in (0x0001, 0x0107, 0x0116) or code >> 12 == 0xB else Category.FAILURE
+    return Category.WARNING if code >> 12 == 0xB else Category.FAILURE
 
 
 def meaning(code: int, service_class: ServiceClass | None = None, command: str | None = None) -> str:

@@ -45,6 +45,39 @@ def test_row_is_found_where_it_holds(row: status.StatusRow):
     assert row.codes().startswith("0x")
 
 
+# Codes (or ranges) and the letter of their category, as the sections list them; "aiodimse": what the library adds.
+NUMBERS = {
+    "PS3.7 C.1": "0000S",
+    "PS3.7 C.3": "FE00C",
+    "PS3.7 C.4": "0001W 0107W 0116W",
+    "PS3.7 C.5": "0105F 0106F 0110F 0111F 0112F 0113F 0114F 0115F 0117F 0118F 0119F 0120F 0121F 0122F 0123F 0124F"
+    " 0210F 0211F 0212F 0213F",
+    "PS3.4 C.4.1.1.4": "A700F A710F A900F C000-CFFFF B001W FF00P FF01P",
+    "PS3.4 C.4.2.1.5, C.4.3.1.4": "A701F A702F A900F AA00F AA01F AA02F AA03F AA04F C000-CFFFF B000W FF00P",
+    "PS3.4 C.4.2.1.5": "A801F",
+    "PS3.4 B.2.3": "A700-A7FFF A900-A9FFF C000-CFFFF B000W B006W B007W",
+    "PS3.4 GG": "A700F A900F C000-CFFFF",
+    "PS3.4 Q.2": "A700F A900F C000-CFFFF C100F C200F FF00P",
+    "PS3.4 CC.2": "B300W B301W B304W B305W B306W C300F C301F C302F C303F C304F C307F C308F C309F C310F C311F C312F"
+    " C313F C314F C315F",
+    "PS3.4 F.7.2": "0110F",
+    "PS3.4 KK.2": "B010W",
+    "PS3.4 S.3": "A510F C201F C202F C203F",
+    "PS3.4 P.2": "B101W B102W B104W C101F C102F C103F C104F C10EF C110F C111F",
+    "PS3.4 H.4": "B600W B601W B602W B603W B604W B605W B609W B60AW C600F C601F C602F C603F C605F C613F C616F",
+    "PS3.4 DD.3": "C112F C221F C222F C223F C224F C225F C226F C227F",
+    "aiodimse": "C001F C002F C210F C211F C310F C311F C312F C410F C411F C413F C510F C511F C513F C514F C515F",
+}
+
+
+def test_the_numbers_of_each_section():
+    found: dict[str, set[str]] = {}
+    for row in status.ROWS:
+        code = row.codes().replace("0x", "").replace(" to ", "-")
+        found.setdefault(row.section, set()).add(code + row.category.value[0])
+    assert found == {section: set(codes.split()) for section, codes in NUMBERS.items()}
+
+
 def test_no_fact_twice():
     """No two rows of the same width say something of one code in the same place."""
     for i, row in enumerate(status.ROWS):
@@ -101,8 +134,9 @@ def test_the_same_code_means_different_things(code, service, command, meaning):
     ],
 )
 @pytest.mark.parametrize("service", [None, service_class.VERIFICATION, service_class.DISPLAY_SYSTEM])
-def test_category_of_codes_without_a_row(code, expected, service):
-    assert status.category(code, service) is expected
+@pytest.mark.parametrize("command", [None, "N-SET"])
+def test_category_of_codes_without_a_row(code, expected, service, command):
+    assert status.category(code, service, command) is expected
 
 
 def test_only_pending_says_that_more_follows():
