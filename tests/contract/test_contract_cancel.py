@@ -389,6 +389,38 @@ async def test_a_stubborn_handler_is_left_to_end_alone(
         assert len(await responses(stage)) == 1
 
 
+@both
+async def test_a_stubborn_handler_with_a_sub_operation_under_way(service: str) -> None:
+    """What was initiated is finished and counted, though the handler is not waited for."""
+    destination = Destination(proceed=asyncio.Event(), window=(2, 1))
+    handler: Any = script(service, 1, PAUSE, 2, kind=_Stubborn)
+    if service == "C-MOVE":
+        wide = Do(lambda script: aiodimse.Destination(HOST, script.port, operations_window=2))
+        handler.steps = (wide, *handler.steps[1:])
+    server = make_server(timeouts=aiodimse.Timeouts(handler_close=0.0))
+    register(server, service, handler)
+    async with open_destination(destination) as handler.port, open_stage(server, window=(4, 2)) as stage:
+        await stage.ask(service)
+        if service == "C-GET":
+            store = await stage.peer.read_message()
+        else:
+            await destination.arrived.wait()
+        await handler.waiting.wait()
+        await cancel(stage, service)
+        for _ in range(3):
+            await stage.nothing_more()
+        if service == "C-GET":
+            await stage.peer.respond(store, 0x0000)
+        elif destination.proceed is not None:
+            destination.proceed.set()
+        (final,) = await stage.peer.responses(7)
+        assert not handler.gone.is_set()
+        check_retrieve(Played([final], [], handler, destination), service, 4, 0xFE00, (3, 1, 0, 0))
+        handler.go.set()
+        await handler.gone.wait()
+        await stage.nothing_more()
+
+
 # --- while a sub-operation or a message is under way ------------------------------------------------------------------
 
 

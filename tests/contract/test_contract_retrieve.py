@@ -42,6 +42,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 import aiodimse
 from aiodimse import DIMSEFailure, EncodedDataset, Instance, Status, sop_class
+from aiodimse.services.retrieve_provider import read_destination
 
 both = pytest.mark.parametrize("service", ["C-GET", "C-MOVE"])
 RAISED = {"C-GET": 0xC411, "C-MOVE": 0xC511}
@@ -313,6 +314,11 @@ async def test_a_destination_that_is_none(case: str) -> None:
     played = await play("C-MOVE", handler)
     check_retrieve(played, "C-MOVE", 0, status, (None, 0, 0, 0))
     assert handler.closed == [GeneratorExit]
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+def test_the_smallest_and_the_largest_port(port: int) -> None:
+    assert read_destination(("viewer", port)) == aiodimse.Destination("viewer", port)
 
 
 # --- what is yielded as an instance -----------------------------------------------------------------------------------
