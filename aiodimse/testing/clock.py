@@ -39,6 +39,7 @@ class ManualClock(Clock):
         if when <= self._now:
             asyncio.get_running_loop().call_soon(timer.run)
         else:
+            timer.queued = True
             heapq.heappush(self._heap, (when, next(self._order), timer))
         return timer
 
@@ -74,6 +75,7 @@ class ManualClock(Clock):
         if when is None or when > until:
             return False
         timer = heapq.heappop(self._heap)[2]
+        timer.queued = False
         self._now = max(self._now, when)
         timer.run()
         return True
@@ -92,11 +94,11 @@ class ManualClock(Clock):
 
 
 class _Timer:
-    __slots__ = ("_callback", "_clock", "_when", "done")
+    __slots__ = ("_callback", "_clock", "_when", "done", "queued")
 
     def __init__(self, clock: ManualClock, when: float, callback: Callable[[], object]) -> None:
         self._clock, self._when, self._callback = clock, when, callback
-        self.done = False
+        self.done = self.queued = False
 
     def __repr__(self) -> str:
         return f"<timer at {self._when}: {self._callback!r}>"
@@ -109,7 +111,7 @@ class _Timer:
     def cancel(self) -> None:
         if not self.done:
             self.done = True
-            if self._when > self._clock.now():
+            if self.queued:
                 self._clock._note_cancelled()
 
 

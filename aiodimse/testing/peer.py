@@ -14,7 +14,6 @@ from aiodimse.dimse import command
 from aiodimse.dimse.fragments import Fragmenter
 from aiodimse.dimse.messages import Message
 from aiodimse.pdu import PDU, AssociateAC, AssociateRQ, PDataTF, decode, encode
-from aiodimse.testing.network import MemoryNetwork
 
 P = TypeVar("P")
 
@@ -65,7 +64,7 @@ class ScriptedPeer(asyncio.Protocol):
         return peer
 
     @classmethod
-    async def answer(cls, network: MemoryNetwork, port: int) -> asyncio.Queue[ScriptedPeer]:
+    async def answer(cls, network: Network, port: int) -> asyncio.Queue[ScriptedPeer]:
         """Listen; each connection gives a peer."""
         peers: asyncio.Queue[ScriptedPeer] = asyncio.Queue()
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
+from tls.authority import Certificates, make
 
 import aiodimse
-from aiodimse import sop_class, testing
+from aiodimse import sop_class, testing, tls
+from aiodimse.aio.network import Listener, Network, ProtocolFactory
+from aiodimse.aio.secure import Door
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
@@ -19,47 +23,109 @@ MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
 CT = sop_class.CTImageStorage
 
 
+class OverTLS(Network):
+    """Another network with TLS on its connections, for scripted peers, which know nothing of it."""
+
+    def __init__(self, below: Network, certificates: Certificates) -> None:
+        self._below = below
+        self._server = tls.server_context(**certificates.pair("server"), verify_client=False)
+        self._client = tls.client_context(certificates.ca)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def connect(self, factory: ProtocolFactory, host: str, port: int) -> None:
+        door = Door()
+        await self._below.connect(lambda: door, host, port)
+        await self._start(door, factory(), self._client, server_hostname="localhost")
+
+    async def listen(self, factory: ProtocolFactory, host: str | None, port: int, **options: Any) -> Listener:
+        def opened(door: Door) -> None:
+            task = asyncio.create_task(self._start(door, factory(), self._server, server_side=True))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        return await self._below.listen(lambda: Door(opened), host, port, **options)
+
+    async def _start(self, door: Door, peer: Any, context: ssl.SSLContext, **options: Any) -> None:
+        assert door.transport is not None
+        loop = asyncio.get_running_loop()
+        secured = await loop.start_tls(door.transport, peer, context, ssl_handshake_timeout=1000, **options)
+        assert secured is not None
+        peer.keep_open, peer.below = False, door.transport  # with TLS, who is told of the end closes
+        peer.connection_made(secured)
+
+
 class World:
     """Contexts are Verification 1, C-FIND 3, C-MOVE 5, CT Image Storage 7 unless told otherwise."""
 
     contexts = (sop_class.Verification, FIND, MOVE, CT)
 
-    def __init__(self) -> None:
+    def __init__(self, certificates: Certificates | None = None) -> None:
+        """With certificates, everything is said over TLS."""
         self.clock = testing.ManualClock()
         self.network = testing.MemoryNetwork()
+        self.peers: Network = self.network
+        """Where scripted peers connect and listen."""
+        self._server_context = self._client_context = None
+        if certificates is not None:
+            self.peers = OverTLS(self.network, certificates)
+            self._server_context = tls.server_context(**certificates.pair("server"), verify_client=False)
+            self._client_context = tls.client_context(certificates.ca)
+        self.ours: Any = None
+        """The last acceptor that was called: its Connection."""
 
     def server(self, **options: Any) -> aiodimse.Server:
         return aiodimse.Server(clock=self.clock, network=self.network, **options)
 
+    def listen(self, server: aiodimse.Server) -> Any:
+        return server.listen("memory", 104, ssl=self._server_context)
+
     @asynccontextmanager
-    async def called(self, server: aiodimse.Server, **options: Any) -> AsyncIterator[testing.ScriptedPeer]:
+    async def called(
+        self, server: aiodimse.Server, contexts: Any = None, **options: Any
+    ) -> AsyncIterator[testing.ScriptedPeer]:
         """A scripted user, associated with this server."""
-        async with server.listen("memory", 104):
+        async with self.listen(server) as listening:
             peer = await self.call()
-            await peer.associate(self.contexts, **options)
+            await peer.associate(contexts or self.contexts, **options)
+            self.ours = next(iter(listening._doorkeeper._all))
             yield peer
             peer.abort_transport()
 
     async def call(self) -> testing.ScriptedPeer:
-        peer = await testing.ScriptedPeer.call(self.network, 104)
-        peer.keep_open = True  # what closes the connection is on our side
+        peer = await testing.ScriptedPeer.call(self.peers, 104, "localhost")
+        if self.peers is self.network:
+            peer.keep_open = True  # what closes the connection is on our side
         return peer
 
     def connect(self, port: int = 104, **options: Any) -> Any:
         options = {"contexts": self.contexts, "clock": self.clock, "network": self.network, **options}
-        return aiodimse.connect("memory", port, **options)
+        return aiodimse.connect("localhost", port, ssl=self._client_context, **options)
 
     async def calling(
         self, port: int = 104, *, operations_window: tuple[int, int] = (1, 1), **options: Any
     ) -> tuple[Any, testing.ScriptedPeer]:
         """Our association with a scripted provider, and that provider."""
-        peers = await testing.ScriptedPeer.answer(self.network, port)
+        peers = await self.answer(port)
         opening = asyncio.ensure_future(self.open(port, operations_window=operations_window, **options))
         peer = await peers.get()
-        peer.keep_open = True
+        if self.peers is self.network:
+            peer.keep_open = True
         await peer.accept(operations_window=operations_window[::-1])  # what we invoke it performs
         self.network.forget(port)
         return await opening, peer
+
+    async def answer(self, port: int = 104) -> asyncio.Queue[testing.ScriptedPeer]:
+        """Scripted providers, one for each connection."""
+        return await testing.ScriptedPeer.answer(self.peers, port)
+
+    @staticmethod
+    def deafen(peer: testing.ScriptedPeer) -> None:
+        """It takes no bytes any more, and with TLS no end either."""
+        getattr(peer, "below", peer.transport).pause_reading()
+
+    @staticmethod
+    def undeafen(peer: testing.ScriptedPeer) -> None:
+        getattr(peer, "below", peer.transport).resume_reading()
 
     async def open(self, port: int, **options: Any) -> Any:
         return await self.connect(port, **options)
@@ -76,9 +142,25 @@ class World:
         return found
 
 
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make(tmp_path_factory.mktemp("certificates"))
+
+
+@asynccontextmanager
+async def worlds(certificates: Certificates | None = None) -> AsyncIterator[World]:
     """At its end nothing may be left: no task, no connection, no timer."""
-    world = World()
+    world = World(certificates)
     yield world
     await world.nothing_left()
+
+
+@pytest.fixture
+def make_world() -> Any:
+    return worlds
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with worlds() as world:
+        yield world

@@ -1,15 +1,14 @@
-"""Every deadline of Timeouts fires when it should and not before, in its role; no trickle renews it."""
+"""What renews a deadline and what does not; test_aio_deadline_table.py has each of them, and when it fires."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import fields
 
 import pytest
 
 import aiodimse
 from aiodimse import sop_class, testing
-from aiodimse.config import Limits, Timeouts
+from aiodimse.config import Timeouts
 from aiodimse.dimse import command
 from aiodimse.dimse.messages import CCancelRQ, CEchoRQ, CFindRQ, CFindRSP, CStoreRQ
 from aiodimse.errors import AssociationAborted, AssociationClosed, AssociationTimeout
@@ -30,13 +29,6 @@ STORE_COMMAND = command.encode(
 STORE_RQ = pdata_header(7, True, True, len(STORE_COMMAND)) + STORE_COMMAND
 
 
-def test_there_is_a_case_for_every_deadline():
-    here = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
-    elsewhere = {"tls_handshake"}  # tests of tls.py, on sockets
-    missing = {f.name for f in fields(Timeouts)} - elsewhere
-    assert not {name for name in missing if not any(case.startswith(f"{name}__") for case in here)}
-
-
 async def trickle(world, peer, data: bytes, seconds: float) -> None:
     """A byte a second."""
     for at in range(int(seconds)):
@@ -45,25 +37,6 @@ async def trickle(world, peer, data: bytes, seconds: float) -> None:
 
 
 # --- making an association --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("phase", ["connect", "negotiation"])
-async def test_connect__as_user(world, phase):
-    if phase == "connect":
-        world.network.silent_ports.add(104)
-    else:
-        peers = await testing.ScriptedPeer.answer(world.network, 104)
-    opening = asyncio.create_task(world.open(104))
-    await world.clock.elapse(29.9)
-    assert not opening.done()
-    await world.clock.elapse(0.2)
-    with pytest.raises(AssociationTimeout) as caught:
-        await opening
-    assert caught.value.phase == phase
-    if phase == "negotiation":
-        peer = peers.get_nowait()
-        await peer.closed()
-        peer.abort_transport()
 
 
 async def test_connect__is_not_renewed_by_a_trickle_of_the_answer(world):
@@ -76,45 +49,12 @@ async def test_connect__is_not_renewed_by_a_trickle_of_the_answer(world):
     peer.abort_transport()
 
 
-async def test_artim__before_the_request(world):
-    async with world.server().listen("memory", 104):
-        peer = await world.call()
-        await world.clock.elapse(29.9)
-        assert not peer.eof
-        await world.clock.elapse(0.2)
-        assert peer.eof or peer.lost
-        assert peer.raw == b""  # AA-2 sends nothing
-        peer.abort_transport()
-
-
 async def test_artim__is_not_renewed_by_a_trickle(world):
     async with world.server().listen("memory", 104):
         peer = await world.call()
         await trickle(world, peer, b"\1\0\0\0\1\0" + bytes(100), 30)
         await testing.settle()
         assert peer.eof or peer.lost
-        peer.abort_transport()
-
-
-async def test_authenticate__hook_that_hangs(world):
-    server = world.server(timeouts=Timeouts(authenticate=7), accept_called=True)
-    cancelled = []
-
-    @server.on_associate
-    async def hang(request):
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            cancelled.append(True)
-
-    async with server.listen("memory", 104):
-        peer = await world.call()
-        peer.send(testing.EnginePair([sop_class.Verification]).rq)
-        await world.clock.elapse(6.9)
-        assert not peer.has_pdu
-        await world.clock.elapse(0.2)
-        assert (await peer.expect(AssociateRJ)).result == 2
-        assert cancelled
         peer.abort_transport()
 
 
@@ -128,18 +68,6 @@ async def test_pdu__as_provider(world):
         await world.clock.elapse(1)
         assert await peer.expect(Abort) == Abort(2, 0)
         assert peer.eof
-
-
-async def test_pdu__as_user(world):
-    association, peer = await world.calling()
-    echo = asyncio.create_task(association.c_echo())
-    await peer.read_message()
-    await trickle(world, peer, ECHO, 30)
-    with pytest.raises(AssociationTimeout) as caught:
-        await echo
-    assert caught.value.phase == "read"
-    assert await peer.expect(Abort) == Abort(2, 0)
-    peer.abort_transport()
 
 
 async def test_pdu__in_the_middle_of_a_message_as_provider(world):
@@ -168,51 +96,6 @@ async def test_pdu__in_the_middle_of_a_message_as_provider(world):
         assert await peer.expect(Abort) == Abort(2, 0)
         assert peer.eof
         assert closed
-
-
-async def test_pdu__in_the_middle_of_a_response_as_user(world):
-    association, peer = await world.calling()
-    finding = asyncio.create_task(association.c_find(world.query(), FIND).collect())
-    _, request, _ = await peer.read_message()
-    peer.send_message(3, request.response(0xFF00), encode_dataset(world.query(), EXPLICIT))
-    response = request.response(0xFF00)
-    response.has_data_set = True
-    data = command.encode(response)
-    peer.send(pdata_header(3, True, True, len(data)) + data)
-    await world.clock.elapse(29.9)
-    peer.send(pdata_header(3, False, False, 1) + b"\0")
-    assert not finding.done()
-    await world.clock.elapse(0.2)
-    with pytest.raises(AssociationTimeout, match="in the middle of a message") as caught:
-        await finding
-    assert caught.value.phase == "read"
-    assert await peer.expect(Abort) == Abort(2, 0)
-    peer.abort_transport()
-
-
-async def test_pdu__in_the_middle_of_a_sub_operation_as_user(world):
-    """Nothing else would have ended it: the response deadline is renewed by the sub-operation, and idle is not ours."""
-    association, peer = await world.calling(contexts=[*world.contexts, GET])
-    arrived = []
-
-    async def get():
-        async with association.c_get(world.query(), GET) as retrieval:
-            async for instance in retrieval:
-                arrived.append(instance)
-                await instance.dataset()
-
-    getting = asyncio.create_task(get())
-    await peer.read_message()
-    peer.send(STORE_RQ)
-    await world.clock.elapse(29.9)
-    assert arrived
-    assert not getting.done()
-    await world.clock.elapse(0.2)
-    with pytest.raises(AssociationTimeout) as caught:
-        await getting
-    assert caught.value.phase == "read"
-    assert await peer.expect(Abort) == Abort(2, 0)
-    peer.abort_transport()
 
 
 async def test_idle__as_provider(world):
@@ -317,69 +200,7 @@ async def test_cancel_drain__then_the_association_is_aborted(world):
     peer.abort_transport()
 
 
-async def test_handler_close__then_fe00_without_the_handler(world):
-    server = world.server()
-    let_go = asyncio.Event()
-
-    @server.on_c_find
-    async def stubborn(request):
-        try:
-            await asyncio.get_running_loop().create_future()
-        except asyncio.CancelledError:
-            await let_go.wait()
-        yield world.query()
-
-    async with world.called(server) as peer:
-        find = CFindRQ(message_id=9, affected_sop_class_uid=FIND, priority=0)
-        peer.send_message(3, find, encode_dataset(world.query(), EXPLICIT))
-        await testing.settle()
-        peer.send_message(3, CCancelRQ(message_id_being_responded_to=9))
-        await world.clock.elapse(4.9)
-        assert not peer.has_pdu
-        await world.clock.elapse(0.2)
-        _, response, _ = await peer.read_message()
-        assert response.status == 0xFE00
-        let_go.set()
-        await testing.settle()
-        assert not peer.has_pdu  # what it still yields is dropped
-
-
 # --- not reading, not being read --------------------------------------------------------------------------------------
-
-
-async def test_write_stall__as_user(world):
-    world.network.in_flight = 1000
-    association, peer = await world.calling()
-    peer.stop_reading()
-    echoes = [asyncio.create_task(association.c_store(big_instance()))]
-    await world.clock.elapse(29.9)
-    assert association.is_open
-    await world.clock.elapse(0.2)
-    with pytest.raises(AssociationTimeout) as caught:
-        await echoes[0]
-    assert caught.value.phase == "write"
-    await testing.settle()
-    assert world.network.open == [peer.transport]  # dropped: an A-ABORT would wait behind the bytes
-    peer.abort_transport()
-
-
-async def test_write_stall__as_provider(world):
-    world.network.in_flight = 1000
-    server = world.server()
-
-    @server.on_c_find
-    async def endless(request):
-        while True:
-            yield world.query()
-
-    async with world.called(server) as peer:
-        find = CFindRQ(message_id=9, affected_sop_class_uid=FIND, priority=0)
-        peer.send_message(3, find, encode_dataset(world.query(), EXPLICIT))
-        peer.stop_reading()
-        await world.clock.elapse(29.9)
-        assert len(world.network.open) == 2
-        await world.clock.elapse(0.2)
-        assert world.network.open == [peer.transport]
 
 
 async def take(peer: testing.ScriptedPeer, size: int) -> None:
@@ -438,22 +259,6 @@ async def test_write_stall__is_no_stall_where_all_that_waited_was_taken(world):
         assert ours.is_closing()
 
 
-async def test_consumer__that_does_not_read(world):
-    server = world.server(limits=Limits(max_pdu_length=16384))
-
-    @server.on_c_store
-    async def hang(request):
-        await asyncio.get_running_loop().create_future()
-
-    async with world.called(server) as peer:
-        store = CStoreRQ(message_id=1, affected_sop_class_uid=CT, affected_sop_instance_uid="1.2", priority=0)
-        peer.send_message(7, store, bytes(100_000))
-        await world.clock.elapse(299.9)
-        assert not peer.has_pdu
-        await world.clock.elapse(0.2)
-        assert await peer.expect(Abort) == Abort(0, 0)
-
-
 # --- ending -----------------------------------------------------------------------------------------------------------
 
 
@@ -508,19 +313,6 @@ async def test_close_after_abort__fin_at_once_then_read_and_discard(world):
         await world.clock.elapse(0.2)
         assert world.network.open == [peer.transport]
         assert not peer.has_pdu
-
-
-async def test_close_after_abort__as_user(world):
-    association, peer = await world.calling()
-    association.abort()
-    await peer.expect(Abort)
-    await world.clock.elapse(0.9)
-    assert len(world.network.open) == 2
-    await world.clock.elapse(0.2)
-    assert world.network.open == [peer.transport]
-    with pytest.raises(AssociationAborted):
-        await association.c_echo()
-    peer.abort_transport()
 
 
 async def test_server_drain__then_abort(world):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from tls.authority import Certificates, make
+from tls.authority import Certificates
 
 import aiodimse
 from aiodimse import sop_class, testing, tls
@@ -25,11 +25,6 @@ from aiodimse.testing import EnginePair
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 HOST = "127.0.0.1"
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make(tmp_path_factory.mktemp("certificates"))
 
 
 class Peer:

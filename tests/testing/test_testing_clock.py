@@ -51,6 +51,17 @@ async def test_cancelled_timers_are_forgotten():
     assert clock.next_time is None
 
 
+async def test_a_timer_may_be_cancelled_at_its_own_time():
+    """By another that is due then: the count of those that are left was one too many ever after."""
+    clock = ManualClock()
+    clock.call_at(1.0, lambda: second.cancel())
+    second = clock.call_at(1.0, lambda: pytest.fail("cancelled"))
+    clock.advance(1.0)
+    assert clock.timers == 0
+    clock.call_at(2.0, lambda: None).cancel()
+    assert (clock.next_time, clock.timers) == (None, 0)
+
+
 async def test_a_deadline_cancels_what_is_awaited_inside():
     clock = ManualClock()
 
