@@ -245,6 +245,7 @@ class _Guest(Guest):
         self._server, self._doorkeeper = server, doorkeeper
         self._provider: Provider | None = None
         self._identity: UserIdentityRequest | None = None
+        self._asking: asyncio.Task[None] | None = None
 
     @property
     def _address(self) -> tuple[str, int] | None:
@@ -261,7 +262,7 @@ class _Guest(Guest):
         if rejected is not None:
             self.connection.reject(rejected)
         elif self._server.has_hooks:
-            self.connection.tasks.spawn(self._ask(rq), "aiodimse associate")
+            self._asking = self.connection.tasks.spawn(self._ask(rq), "aiodimse associate")
         else:
             self._reply(rq, self._server.answer(rq))
 
@@ -312,7 +313,9 @@ class _Guest(Guest):
         self._provider.handle(incoming)
 
     def association_ended(self, error: BaseException) -> None:
-        """Make place for another."""
+        """Make place for another. A hook that is still asked is cancelled: nobody waits for its answer."""
+        if self._asking is not None and self._asking is not asyncio.current_task():
+            self._asking.cancel()
         self._doorkeeper.leave(self.connection)
         self.connection.logger(_log).info("association ended: %s", error)
 
