@@ -384,11 +384,12 @@ async def test_an_opened_instance(service: str, tmp_path: Path) -> None:
 class _Rude(Instance):
     """An Instance of the application's whose stream raises at its first piece."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
         super().__init__(CT_UID, "1.2.3.2", wire.EXPLICIT_LE)
+        self._error = error or ValueError("patient data")
 
     async def _stream(self) -> Any:
-        raise ValueError("patient data")
+        raise self._error
         yield b""
 
     def stream(self) -> Any:
@@ -407,6 +408,7 @@ UNSENDABLE: dict[str, tuple[Any, str | None]] = {
     "a file that is none of DICOM": (Path(__file__), None),
     "a Dataset without UIDs": (match(), None),
     "a Dataset without an instance UID": (status_dataset(None, SOPClassUID=CT_UID), None),
+    "a Dataset without a class UID": (status_dataset(None, SOPInstanceUID="1.2.3.2"), "1.2.3.2"),
     "a Dataset with a value that does not encode": (unencodable(image(2)), "1.2.3.2"),
     "a SOP class without a context": (image(2, "1.2.3.4.5"), "1.2.3.2"),
     "an EncodedDataset of noise": (EncodedDataset(b"noise", wire.EXPLICIT_LE), None),
@@ -426,6 +428,30 @@ async def test_what_cannot_be_sent_fails_and_the_rest_goes_on(service: str, case
     check_retrieve(played, service, 3, 0xB000, (None, 2, 1, 0), [uid] if uid else [])
     assert [stored.instance for stored in played.stored] == ["1.2.3.1", "1.2.3.3"]
     assert handler.closed == [None]
+
+
+# Why it was not sent, as the log has it: what it was about, and no value.
+WHY: dict[str, tuple[Any, str]] = {
+    "no such file": (Path("/nonexistent/x.dcm"), "for ? failed: its file: no such file or directory"),
+    "a file that is none of DICOM": (Path(__file__), "for ? failed: its file is not DICOM"),
+    "a SOP class without a context": (image(2, "1.2.3.4.5"), "for 1.2.3.2 failed: no accepted presentation context"),
+    "an Instance that raises": (_Rude(), "for 1.2.3.2 failed: ValueError at "),
+    "an Instance that raises an OSError without a number": (
+        _Rude(OSError("patient data")),
+        "for 1.2.3.2 failed: OSError at ",
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize("case", WHY)
+async def test_the_log_says_why_something_was_not_sent(
+    service: str, case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    value, words = WHY[case]
+    await play(service, script(service, 1, value), destination=OnlyCT())
+    assert words in caplog.text
+    assert "patient data" not in caplog.text
 
 
 class OnlyCT(Destination):
