@@ -23,6 +23,8 @@ class Case:
     expect: str
     step: int = 0
     """Bytes in one write; 0 is all of them."""
+    every: float = 0.0
+    """Seconds between two writes; such bytes are sent over and over, until the connection ends."""
     then: str = ""
     """fin, reset: what is done to the connection after that."""
     waits: bool = False

@@ -178,8 +178,21 @@ def _messages() -> Iterator[Case]:
     )
     endless = b"".join(w.p_data(w.pdv(1, bytes(16000), 1)) for _ in range(6))
     yield Case("command set without an end", "associated", endless, "abort 2/6")
+    yield data("empty fragment in a context that was not proposed", "abort 2/6", pdv(99, b"", 1))
+    yield data("empty fragment in an even context", "abort 2/6", pdv(2, b"", 1))
+    yield data("empty fragment in another context", "abort 2/6", pdv(1, b"", 0), state="data set due")
+    yield data("empty data fragment before a command", "abort 2/6", pdv(1, b"", 0))
+    yield data("empty command fragment where a data set is due", "abort 2/6", pdv(3, b"", 1), state="data set due")
+    yield data("empty last fragments", "status 0000", pdv(5, w.IMAGE, 0), pdv(5, b"", 2), state="C-STORE open")
     yield Case("50 empty command fragments", "associated", w.p_data(*[pdv(1, b"", 1)] * 50), "served")
     yield Case("10,000 empty command fragments", "associated", w.p_data(*[pdv(1, b"", 1)] * 2000) * 5, "abort 2/6")
+    yield Case(
+        "10,000 empty data fragments, each in a PDU",
+        "C-STORE open",
+        w.p_data(pdv(5, b"", 0)) * 10_000,
+        "abort 2/6",
+        needs=5,
+    )
     ones = b"".join(w.p_data(pdv(1, w.ECHO[n : n + 1], 1)) for n in range(len(w.ECHO))) + w.p_data(pdv(1, b"", 3))
     yield Case("command in fragments of one byte", "associated", ones, "status 0000")
     yield Case("500 C-CANCEL for nothing", "associated", b"".join(map(w.cancel, range(500))), "served")
@@ -229,7 +242,32 @@ def _silence() -> Iterator[Case]:
         yield Case(f"silent: {state}", state, b"", "abort 2/0", waits=True, needs=NEEDS.get(state, 1))
 
 
+def _trickle() -> Iterator[Case]:
+    """What never stops and gets nowhere."""
+    little = w.p_data(w.pdv(5, bytes(2), 0))
+    cases = {
+        "A-ASSOCIATE-RQ": ("connected", w.associate_rq(more=w.item(0x99, bytes(60_000))), 1, "closed"),
+        "P-DATA-TF": ("associated", w.p_data(w.pdv(1, bytes(16_000), 1)), 1, "abort 2/0"),
+        "command, each in a PDU": ("half a command", w.p_data(w.pdv(1, bytes(2), 1)), 0, "abort 2/0"),
+        "data set, each in a PDU": ("half a data set", little, 0, "abort 2/0"),
+        "data set, each in an empty fragment": ("half a data set", w.p_data(w.pdv(5, b"", 0)), 0, "abort 2/0"),
+    }
+    for name, (state, send, step, expect) in cases.items():
+        needs = NEEDS.get(state, 1)
+        yield Case(f"trickle of a {name}", state, send, expect, step=step, every=0.2, waits=True, needs=needs)
+
+
 def all_cases() -> list[Case]:
     """Every case; their names are unique."""
-    groups = (_every_pdu_in_every_state, _lengths, _foreign, _negotiation, _messages, _leaving, _silence, every_byte)
+    groups = (
+        _every_pdu_in_every_state,
+        _lengths,
+        _foreign,
+        _negotiation,
+        _messages,
+        _leaving,
+        _silence,
+        _trickle,
+        every_byte,
+    )
     return [case for group in groups for case in group()]

@@ -102,7 +102,15 @@ def _case(how: str, part: _Part, at: int) -> Case:
             answered = part.answer if at + len(tail) >= len(part.data) else ""
             expect = f"{answered}, closed or closed" if answered else "closed"  # which of the two is faster
     return Case(
-        f"{family}: {at}", part.state, part.data[:at] + tail, expect, 0, then, waits, needs, family=family, at=at
+        f"{family}: {at}",
+        part.state,
+        part.data[:at] + tail,
+        expect,
+        then=then,
+        waits=waits,
+        needs=needs,
+        family=family,
+        at=at,
     )
 
 

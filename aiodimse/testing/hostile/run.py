@@ -100,6 +100,13 @@ class _Peer:
         except ConnectionError:
             pass  # what came of it is read
 
+    async def trickle(self, data: bytes, step: int, every: float) -> None:
+        """Send so many bytes at a time, over and over, until the connection ends."""
+        pieces = itertools.cycle([data[at : at + step] for at in range(0, len(data), step)] if step else [data])
+        while not self.writer.is_closing():
+            self.writer.write(next(pieces))
+            await asyncio.sleep(every)
+
     async def read(self) -> str:
         """The next PDU in words; "closed" at the end, "silent" past the deadline."""
         try:
@@ -227,12 +234,12 @@ class Hostile:
                 async with opening or contextlib.nullcontext():
                     peer = await self._open((self.waits or 0.0) + PATIENCE if case.waits else PATIENCE)
                     stack.callback(peer.writer.transport.abort)
-                    await self._begin(case, peer)
+                    await self._begin(case, peer, stack)
             except (OSError, TimeoutError, _NotBegun) as error:
                 return Result(case, str(error) or repr(error), 0.0)
             return await self._outcome(case, peer)
 
-    async def _begin(self, case: Case, peer: _Peer) -> None:
+    async def _begin(self, case: Case, peer: _Peer, stack: contextlib.AsyncExitStack) -> None:
         """Come to the state, and send what is to be sent."""
         if case.state not in NOT_ASSOCIATED:
             peer.began = time.monotonic()
@@ -246,6 +253,10 @@ class Hostile:
             await peer.read()
         if case.send and not (case.waits and case.state == "connected"):
             peer.began = time.monotonic()
+        if case.every:
+            trickle = asyncio.create_task(peer.trickle(self._addressed(case.send), case.step, case.every))
+            stack.callback(trickle.cancel)
+            return
         await peer.send(self._addressed(case.send), case.step)
         if case.then == "fin" or (case.state in OVER and not self.fin):
             with contextlib.suppress(OSError):  # the other side was faster
