@@ -277,3 +277,22 @@ async def test_pending_responses_of_a_retrieve_do_not_add_up(world):
     assert got == number
     association.abort()
     peer.abort_transport()
+
+
+async def test_what_tls_reads_ahead(make_world, certificates):
+    """Below us asyncio holds what it has read and decrypted nothing of, up to a mark of its own."""
+    async with make_world(certificates) as world:
+        world.network.in_flight = 1000
+        server = world.server(limits=Limits(max_pdu_length=1 << 14))
+
+        @server.on_c_store
+        async def hang(request: Any) -> int:
+            await asyncio.get_running_loop().create_future()
+            return 0
+
+        data = STORE_RQ + flood(pdv(7, bytes(16_000), is_last=False))
+        async with called(world, server) as peer:
+            await pour(world, peer, data)
+            assert world.ours.is_paused
+            back = peer.transport.get_write_buffer_size() + peer.below.get_write_buffer_size()
+            assert len(data) - back < 0.8 * MEBIBYTE
