@@ -35,14 +35,18 @@ _MANY_RESPONSES = (CFindRQ, CGetRQ, CMoveRQ)
 _WITH_DATA_SET = frozenset((*_MANY_RESPONSES, CStoreRQ))
 _COMMAND_DATA_SET_TYPE, _MOVE_DESTINATION = 0x00000800, 0x00000600
 
-# What a request is told when there is no place for it, or its Identifier is too large: (no place, too large).
-_OUT_OF_RESOURCES: dict[int, tuple[int, int]] = {
-    CStoreRQ.command_field: (answers.OUT_OF_RESOURCES, answers.OUT_OF_RESOURCES),
-    CFindRQ.command_field: (answers.OUT_OF_RESOURCES, answers.OUT_OF_RESOURCES),
-    CGetRQ.command_field: (answers.CANNOT_PERFORM_SUBOPERATIONS, answers.CANNOT_COUNT_MATCHES),
-    CMoveRQ.command_field: (answers.CANNOT_PERFORM_SUBOPERATIONS, answers.CANNOT_COUNT_MATCHES),
+# What a request is told when there is no place for it, and when its data set is too large; others, RESOURCE_LIMITATION.
+_NO_PLACE: dict[type[Request], int] = {
+    CStoreRQ: answers.OUT_OF_RESOURCES,
+    CFindRQ: answers.OUT_OF_RESOURCES,
+    CGetRQ: answers.CANNOT_PERFORM_SUBOPERATIONS,
+    CMoveRQ: answers.CANNOT_PERFORM_SUBOPERATIONS,
 }
-_LIMITED = (answers.RESOURCE_LIMITATION, answers.RESOURCE_LIMITATION)
+_TOO_LARGE: dict[type[Request], int] = {
+    CFindRQ: answers.OUT_OF_RESOURCES,
+    CGetRQ: answers.CANNOT_COUNT_MATCHES,
+    CMoveRQ: answers.CANNOT_COUNT_MATCHES,
+}
 _TOO_MANY = "too many operations at once, or too large ones"
 
 
@@ -308,7 +312,7 @@ class Router:
             else:
                 self._events.append(refused)
             return
-        waiting, size = self._running >= self.performed_window, self._command_size
+        waiting, size = len(self.performed) >= self.performed_window, self._command_size
         operation = Performed(request.message_id, rules.context, request, waiting, size)
         self.performed[request.message_id] = operation
         self._held += size
@@ -321,10 +325,6 @@ class Router:
             self._expect_data(request, operation)
         else:
             self._events.append(RequestReceived(operation, None))
-
-    @property
-    def _running(self) -> int:
-        return len(self.performed) - len(self._queue)
 
     def _refusal(self, rules: _Rules, request: Request) -> tuple[int, int | None, str] | None:
         """The status, offending element and comment of a request that no handler shall see (design: section 4)."""
@@ -344,10 +344,9 @@ class Router:
             return answers.MISTYPED_ARGUMENT, _COMMAND_DATA_SET_TYPE, "a data set is required"
         if type(request) is CMoveRQ and not request.move_destination:
             return answers.MISTYPED_ARGUMENT, _MOVE_DESTINATION, "a move destination is required"
-        no_place = self._running >= self.performed_window and len(self._queue) >= self._limits.waiting_requests
+        no_place = len(self.performed) >= self.performed_window + self._limits.waiting_requests
         if no_place or self._held + self._command_size > self._limits.requests_in_memory:
-            status, _ = _OUT_OF_RESOURCES.get(request.command_field, _LIMITED)
-            return status, None, _TOO_MANY
+            return _NO_PLACE.get(type(request), answers.RESOURCE_LIMITATION), None, _TOO_MANY
         return None
 
     # --- data sets ----------------------------------------------------------------------------------------------------
@@ -376,13 +375,11 @@ class Router:
         """Refuse a request whose data set we will not hold; a response as large ends the association."""
         if isinstance(target, Invoked):
             raise RemoteProtocolError(f"a data set over {self._limits.identifier} bytes in a response", reason=6)
-        no_place, too_large = _OUT_OF_RESOURCES.get(target.request.command_field, _LIMITED)
+        statuses, comment = _NO_PLACE, _TOO_MANY
         if self._joined > self._limits.identifier:
-            response = target.request.response(too_large)
-            response.error_comment = f"the data set is over {self._limits.identifier} bytes"
-        else:
-            response = target.request.response(no_place)
-            response.error_comment = _TOO_MANY
+            statuses, comment = _TOO_LARGE, f"the data set is over {self._limits.identifier} bytes"
+        response = target.request.response(statuses.get(type(target.request), answers.RESOURCE_LIMITATION))
+        response.error_comment = comment
         self._pieces = []
         self._target = RequestRefused(target.context.context_id, response, self._command_size)
         self.respond(target, response)

@@ -11,6 +11,7 @@ from aiodimse.config import Limits
 from aiodimse.dimse.fragments import Command, Data, hold
 from aiodimse.dimse.messages import CEchoRQ, CFindRQ, CFindRSP, CGetRQ, CMoveRQ, CStoreRQ, NSetRQ, Request
 from aiodimse.dimse.router import RequestReceived, RequestRefused, ResponseReceived, Router
+from aiodimse.errors import RemoteProtocolError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.standard import sop_class
 
@@ -71,8 +72,10 @@ def test_a_data_set_that_is_too_much_is_refused(request_: Request, no_place: int
     assert (refused.response.status, refused.size) == (no_place, 100)
     assert "too large ones" in refused.response.error_comment
     assert refused.response.message_id_being_responded_to == 9
+    assert peer.ask(request_, 1000).response.status == no_place
     refused = peer.ask(request_, 1001)
     assert refused.response.status == too_large
+    assert "over 1000 bytes" in refused.response.error_comment
     assert list(peer.router.performed) == [1, 2]
     assert isinstance(peer.ask(request_, 900), RequestReceived)  # to the byte
     for number, operation in enumerate(open_ones):  # which live, and whose end makes room
@@ -121,6 +124,22 @@ def test_a_response_says_how_large_it_is() -> None:
         event = peer.events.pop()
         assert isinstance(event, ResponseReceived)
         assert event.size == 80 + len(data or b"")
+
+
+def test_a_response_whose_data_set_is_too_large_ends_the_association() -> None:
+    peer = Peer(identifier=1000)
+    for size in (1000, 1001):
+        operation = peer.router.invoke(1, find(0))
+        response = CFindRSP(message_id_being_responded_to=operation.message_id, status=0xFF00, has_data_set=True)
+        peer.router.receive(Command(1, response, 80))
+        peer.router.receive(Data(1, bytes(600), False))
+        if size == 1000:
+            peer.router.receive(Data(1, bytes(400), True))
+            assert len(peer.events.pop().data) == 1000
+            continue
+        with pytest.raises(RemoteProtocolError, match="a data set over 1000 bytes in a response") as caught:
+            peer.router.receive(Data(1, bytes(401), True))
+        assert caught.value.reason == 6
 
 
 @pytest.mark.parametrize("size", [1, 2, 300, 1023])
