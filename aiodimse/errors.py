@@ -105,7 +105,7 @@ class PDUDecodeError(RemoteProtocolError):
     5 unexpected parameter, 6 invalid parameter value).
     """
 
-    def __init__(self, message: str, *, field: str, offset: int, reason: int = 6) -> None:
+    def __init__(self, message: str, *, field: str, offset: int, reason: int) -> None:
         self.field, self.offset = field, offset
         super().__init__(f"{field} at offset {offset}: {message}", reason=reason)
 
