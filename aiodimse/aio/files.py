@@ -22,7 +22,8 @@ _pool: ThreadPoolExecutor | None = None
 async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a blocking function in the pool.
 
-    A cancelled await waits for the function to end, so that what it was doing to a file is known, and then raises.
+    A cancelled await, however often it is cancelled, waits for the function to end, so that what it was doing to a file
+    is known, and then raises: a second thread must not close what the first is writing to.
     """
     global _pool
     if _pool is None:
@@ -33,11 +34,17 @@ async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
     try:
         return await asyncio.shield(done)
     except asyncio.CancelledError:
-        if not done.done():
-            await asyncio.wait([done])
-        if not done.cancelled():
-            done.exception()  # looked at: the cancellation is what is reported
+        await _end(done)
         raise
+
+
+async def _end(future: asyncio.Future[Any]) -> None:
+    """Wait for its end, whatever is cancelled meanwhile; what it gives is of no interest."""
+    while not future.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([future])
+    if not future.cancelled():
+        future.exception()  # looked at: the cancellation is what is reported
 
 
 def _work(loop: asyncio.AbstractEventLoop, done: asyncio.Future[T], call: Callable[[], T]) -> None:
@@ -64,10 +71,7 @@ async def pieces_off_loop(pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None
             ahead = asyncio.ensure_future(off_loop(next, pieces, b""))
             yield piece
     finally:
-        if not ahead.done():
-            ahead.cancel()
-            await asyncio.wait([ahead])
-        if not ahead.cancelled():
-            ahead.exception()
+        ahead.cancel()
+        await _end(ahead)
         if (close := getattr(pieces, "close", None)) is not None:
             await off_loop(close)

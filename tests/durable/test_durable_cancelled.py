@@ -10,12 +10,18 @@ import pytest
 from pydicom.data import get_testdata_file
 
 import aiodimse
+from aiodimse import testing
 from aiodimse.instances import PartTenWriter
 
 
+@pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("step", ["write", "finish"])
-async def test_a_cancelled_save(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: str) -> None:
-    """The trip to the disk goes on to its end; then what it wrote is taken away, unless it had its name by then."""
+async def test_a_cancelled_save(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: str, times: int) -> None:
+    """The trip to the disk goes on to its end; then what it wrote is taken away, unless it had its name by then.
+
+    However often it is cancelled, as by a timeout in the handler and then by the end of the association: else its file
+    would be closed under it, and it would write to whatever had got that file's number.
+    """
     begun, go = threading.Event(), threading.Event()
     real = getattr(PartTenWriter, step)
 
@@ -40,7 +46,10 @@ async def test_a_cancelled_save(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     saving = asyncio.create_task(instance.save(tmp_path))
     await asyncio.to_thread(begun.wait, 30)
     assert list(tmp_path.iterdir()), "the file is being written"
-    saving.cancel()
+    for _ in range(times):
+        saving.cancel()
+        await testing.settle()
+    assert not saving.done()
     go.set()
     with pytest.raises(asyncio.CancelledError):
         await saving
