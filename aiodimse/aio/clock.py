@@ -37,7 +37,7 @@ class Clock:
 class Deadline:
     """asyncio.timeout_at, on a Clock and with an error of the caller's choice."""
 
-    __slots__ = ("_clock", "_error", "_expired", "_handle", "_task", "_when")
+    __slots__ = ("_cancelling", "_clock", "_error", "_expired", "_handle", "_task", "_when")
 
     def __init__(self, clock: Clock, when: float | None, error: Callable[[], BaseException]) -> None:
         self._clock, self._when, self._error = clock, when, error
@@ -48,6 +48,7 @@ class Deadline:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
+        self._cancelling = task.cancelling()  # by others, before: it may be cleaning up
         if self._when is not None:
             self._handle = self._clock.call_at(self._when, self._expire)
         return self
@@ -63,7 +64,7 @@ class Deadline:
             self._handle.cancel()
         if (
             self._expired
-            and self._task.uncancel() <= 0
+            and self._task.uncancel() <= self._cancelling
             and kind is not None
             and issubclass(kind, asyncio.CancelledError)
         ):
