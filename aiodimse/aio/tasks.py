@@ -20,35 +20,36 @@ class Tasks:
     def __init__(self, logger: Callable[[logging.Logger], Adapter] | None = None) -> None:
         """logger: makes one speak of the association."""
         self._logger = logger
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], Callable[[], None] | None] = {}
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """Run the coroutine in a task, from 3.12 on at once up to its first suspension."""
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, Any], name: str, on_cancelled: Callable[[], None] | None = None
+    ) -> asyncio.Task[Any]:
+        """Run the coroutine in a task, from 3.12 on at once up to its first suspension.
+
+        on_cancelled: called where the task ends cancelled. Programs that end cancel every task of their loop, these
+        too; and of one that is cancelled before its first step not even a `finally` runs.
+        """
         loop = asyncio.get_running_loop()
         task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, name=name, **_EAGER)
+        self._tasks[task] = on_cancelled
         if task.done():
-            self._report(task)
+            self._done(task)
         else:
-            self._tasks.add(task)
             task.add_done_callback(self._done)
         return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        self._report(task)
-
-    def _report(self, task: asyncio.Task[Any]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
+        on_cancelled = self._tasks.pop(task)
+        if task.cancelled():
+            if on_cancelled is not None:
+                on_cancelled()
+        elif (error := task.exception()) is not None:
             log = AssociationLogger(_log, None) if self._logger is None else self._logger(_log)
             log.error("%s failed\n%s", task.get_name(), frames(error))
-
-    def cancel(self) -> None:
-        """Ask all of them to end."""
-        for task in list(self._tasks):
-            task.cancel()
 
     async def wait(self) -> None:
         """Wait until all have ended; a cancelled wait leaves them running."""

@@ -53,7 +53,12 @@ class Provider:
             work = incoming.respond(message.response(answers.SUCCESS))
         else:
             work = self._serve(incoming)
-        incoming.connection.tasks.spawn(work, f"aiodimse {message.name} {message.message_id}")
+
+        def cancelled() -> None:
+            if incoming.operation.is_open:  # not by us: the program ends, and nobody else will answer
+                incoming.connection.abort()
+
+        incoming.connection.tasks.spawn(work, f"aiodimse {message.name} {message.message_id}", cancelled)
 
     def _find(self, message: messages.Request) -> Registration | None:
         uid = message.sop_class_uid
