@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from aiodimse.aio.acceptor import Doorkeeper, Guest
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection
-from aiodimse.aio.network import TCP, Listener, Network
+from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.performer import Incoming
 from aiodimse.aio.setup import Setup
 from aiodimse.aio.wire import Trace
@@ -342,14 +342,13 @@ class Listening:
         self._server, self._host, self._port = server, host, port
         self._ssl, self._sock, self._reuse_port, self._network = ssl, sock, reuse_port, network
         self._doorkeeper: Doorkeeper | None = None
-        self._listener: Listener | None = None
 
     async def __aenter__(self) -> Listening:
         server = self._server
         self._doorkeeper = Doorkeeper(
             lambda doorkeeper: _Guest(server, doorkeeper), replace(server.setup, network=self._network)
         )
-        self._listener = await self._doorkeeper.listen(
+        await self._doorkeeper.listen(
             self._host, self._port, ssl=self._ssl, sock=self._sock, reuse_port=self._reuse_port
         )
         return self
@@ -357,19 +356,18 @@ class Listening:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._listener is not None
         assert self._doorkeeper is not None
-        self._listener.close()
         if kind is None or issubclass(kind, asyncio.CancelledError):
             await self._doorkeeper.drain()
         else:
             self._doorkeeper.abort()
+            await self._doorkeeper.shut()
             await self._doorkeeper.wait_empty()
 
     @property
     def sockets(self) -> tuple[Any, ...]:
         """The listening sockets."""
-        return tuple(self._listener.sockets) if self._listener is not None else ()
+        return self._doorkeeper.sockets if self._doorkeeper is not None else ()
 
     @property
     def port(self) -> int:

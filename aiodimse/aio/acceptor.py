@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from aiodimse.aio import secure
 from aiodimse.aio.connection import Connection
@@ -25,6 +26,9 @@ from aiodimse.pdu import AssociateRJ
 
 _logger = logging.getLogger("aiodimse.acceptor")
 _log = AssociationLogger(_logger, None)
+
+_NEXT_TIMER = 1e-9
+"""Seconds; asyncio.sleep(0) would be no timer."""
 
 
 class Guest(Observer):
@@ -44,6 +48,7 @@ class Doorkeeper:
         self._setup = setup
         self.limits, self.timeouts, self.clock, self.network = setup.limits, setup.timeouts, setup.clock, setup.network
         self.closing = False
+        self._listener: Listener | None = None
         self._make_guest = make_guest
         self._pending: dict[Connection | secure.Door, Callable[[], None]] = {}
         """What has not associated yet, the oldest first, and how to close it."""
@@ -93,7 +98,9 @@ class Doorkeeper:
         def opened(door: secure.Door) -> None:
             self._doors.add(door)
             self._wait_for_request(door, door.drop)
-            self._handshakes.spawn(self._handshake(door, context), "aiodimse TLS handshake")
+            self._handshakes.spawn(
+                self._handshake(door, context), "aiodimse TLS handshake", partial(self._turn_away, door)
+            )
 
         return secure.Door(opened)
 
@@ -114,9 +121,18 @@ class Doorkeeper:
             peer = address_words(address)
             _log.log(level, "no TLS with %s: %s", peer, error, extra={"peer": peer})
         finally:
-            self._pending.pop(door, None)
-            self._doors.discard(door)
-            self._check_empty()
+            self._behind(door)
+
+    def _behind(self, door: secure.Door) -> None:
+        """The handshake is over."""
+        self._pending.pop(door, None)
+        self._doors.discard(door)
+        self._check_empty()
+
+    def _turn_away(self, door: secure.Door) -> None:
+        """The handshake has been cancelled, perhaps before it began."""
+        door.drop()
+        self._behind(door)
 
     def admit(self, connection: Connection, peer: str) -> AssociateRJ | None:
         """Count an association in; the rejection where a limit does not allow it."""
@@ -160,15 +176,34 @@ class Doorkeeper:
         ssl: ssl_module.SSLContext | None,
         sock: socket.socket | None,
         reuse_port: bool,
-    ) -> Listener:
-        """Open a listening socket."""
+    ) -> None:
+        """Open the listening sockets: one, or one for each address of the host."""
         factory: ProtocolFactory = self.new_wire
         if ssl is not None:
             factory = partial(self._new_door, ssl)
-        return await self.network.listen(factory, host, port, sock=sock, reuse_port=reuse_port)
+        self._listener = await self.network.listen(factory, host, port, sock=sock, reuse_port=reuse_port)
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The listening sockets; none before listen and after shut."""
+        return tuple(self._listener.sockets) if self._listener is not None else ()
+
+    async def shut(self) -> None:
+        """Close the listening sockets; a cancelled await closes them as well.
+
+        asyncio makes the transport of an accepted socket in the next round of its loop, and leaves the socket lying
+        where its listener has been closed meanwhile (python/cpython#109564). Who waits for a timer goes on behind all
+        that the round before has accepted, and before anything is accepted in this one.
+        """
+        self.closing = True
+        try:
+            await asyncio.sleep(_NEXT_TIMER)
+        finally:
+            if self._listener is not None:
+                self._listener.close()
 
     async def drain(self) -> None:
-        """Wait for running operations to end; the deadline or a cancellation aborts what is left."""
+        """Shut, and wait for running operations to end; the deadline or a cancellation aborts what is left."""
         self.closing = True
         for connection in list(self._all):
             connection.close_when_idle()
@@ -176,6 +211,7 @@ class Doorkeeper:
             drop()
         try:
             async with self.clock.deadline(self.clock.after(self.timeouts.server_drain), TimeoutError):
+                await self.shut()
                 await self._empty.wait()
         except TimeoutError:
             _log.warning("%d associations did not end within %s s", len(self._all), self.timeouts.server_drain)

@@ -132,6 +132,8 @@ async def start_tls(
         return AssociationTimeout("connect", f"the TLS handshake took longer than {timeout} s")
 
     try:
+        if transport.is_closing():  # dropped already: asyncio 3.11 would wait for a handshake that never ends
+            raise TLSError(explain(ConnectionResetError()))
         async with clock.deadline(clock.after(timeout), late):
             secured = await asyncio.get_running_loop().start_tls(
                 transport,

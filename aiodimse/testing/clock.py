@@ -118,13 +118,14 @@ class _Timer:
 async def settle() -> None:
     """Let the event loop run until nothing is ready to run any more: all that is left waits for time, for a file or
     for the network. AssertionError where it never comes to rest."""
-    ready = getattr(asyncio.get_running_loop(), "_ready", None)
+    loop = asyncio.get_running_loop()
+    ready, timers = getattr(loop, "_ready", None), getattr(loop, "_scheduled", ())
     if ready is None:  # not asyncio's own loop: there is no asking
         for _ in range(100):
             await asyncio.sleep(0)
         return
     for _ in range(_ROUNDS):
         await asyncio.sleep(0)
-        if not ready:
+        if not ready and not (timers and timers[0].when() <= loop.time()):
             return
     raise AssertionError("the event loop does not come to rest")
