@@ -1,6 +1,7 @@
 """What a rude, broken or foreign peer may do to a provider, case by case, with the answer that each must get.
 
-    python -m aiodimse.testing.hostile HOST PORT [--called AE] [--waits SECONDS] [--silent-at-once N] [--fin] [--only WORDS]
+    python -m aiodimse.testing.hostile HOST PORT [--called AE] [--only WORDS]
+                                                 [--waits SECONDS] [--silent-at-once N] [--fin]
 
 talks to a live provider from blunt sockets: own bytes, the standard library, nothing of the rest of aiodimse. It prints
 a table of every case, what was to come, what came and when the connection closed, and echoes as a good peer meanwhile.
