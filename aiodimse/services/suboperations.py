@@ -245,7 +245,6 @@ class SubOperations:
 
     async def finish(self) -> None:
         """Wait until what is under way has been counted and told; raises DestinationLost."""
-        await self._fewer_than(1)
         while (collector := self._collector) is not None:
             await asyncio.wait([collector])
         if self._lost is not None:
