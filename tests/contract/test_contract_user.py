@@ -218,12 +218,16 @@ async def test_repository_query_ends_with_b001_and_a_further_0000_is_dropped(cap
         assert "dropped" in caplog.text
 
 
-@pytest.mark.parametrize("further", [0xFF00, 0xB001, 0xC000])
-async def test_nothing_but_0000_is_dropped_after_b001(further: int) -> None:
+@pytest.mark.parametrize(
+    ("further", "more"),
+    [(0xFF00, {}), (0xB001, {}), (0xC000, {}), (0x0000, {wire.COMMAND_FIELD: 0x8030})],
+    ids=["Pending", "B001", "Failure", "C-ECHO-RSP"],
+)
+async def test_nothing_but_0000_is_dropped_after_b001(further: int, more: dict[Any, Any]) -> None:
     async with open_talk([wire.VERIFICATION, SECTION]) as talk:
         task = asyncio.create_task(consume(talk.association.c_find(image(1), SECTION), []))
         request = await serve(talk, 1, 0xB001)
-        await talk.peer.respond(request, further)
+        await talk.peer.respond(request, further, more)
         assert await talk.peer.expect_abort() == (2, 2)
         await task
 
