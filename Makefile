@@ -2,6 +2,7 @@
 # make test    everything that CI runs; installs the peers of the interop tests where it may
 # make test-all  unit and in-memory tests on every Python from 3.11 up that this machine has
 # make check   what make test runs, without installing peers
+# make strict  the tests with asyncio's debug mode, Python's development mode, and every warning an error
 # make bench   the same work on aiodimse, DCMTK, pynetdicom and bare asyncio: one table (benchmarks/README.md)
 # make bench-micro  microseconds on the floors below the network
 # make scoreboard  what a peer, a disk or a deadline can do, as figures (SCOREBOARD=long for the long profile)
@@ -13,7 +14,7 @@ VENV      := .venv
 INSTALLED := $(VENV)/.installed
 BIN       := $(VENV)/bin
 
-.PHONY: demo test test-all check format lint types contracts unit interop bench bench-micro scoreboard docs peers clean
+.PHONY: demo test test-all check strict format lint types contracts unit interop bench bench-micro scoreboard docs peers clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python examples/demo.py
@@ -48,6 +49,10 @@ unit: $(INSTALLED)
 
 interop: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/interop
+
+# By the environment: what the tests start, and their workers, run in the same modes.
+strict: $(INSTALLED)
+	PYTHONASYNCIODEBUG=1 PYTHONDEVMODE=1 PYTHONWARNINGS=error $(BIN)/python -m pytest -q
 
 scoreboard: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.scoreboard
