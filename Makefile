@@ -2,7 +2,8 @@
 # make test    everything that CI runs; installs the peers of the interop tests where it may
 # make test-all  unit and in-memory tests on every Python from 3.11 up that this machine has
 # make check   what make test runs, without installing peers
-# make strict  the tests with asyncio's debug mode, Python's development mode, and every warning an error
+# make unit, make interop  the tests without and with other implementations, the quick way
+# make strict  all tests in the development mode of Python and asyncio, every warning an error: as check runs them
 # make bench   the same work on aiodimse, DCMTK, pynetdicom and bare asyncio: one table (benchmarks/README.md)
 # make bench-micro  microseconds on the floors below the network
 # make scoreboard  what a peer, a disk or a deadline can do, as figures (SCOREBOARD=long for the long profile)
@@ -14,14 +15,18 @@ VENV      := .venv
 INSTALLED := $(VENV)/.installed
 BIN       := $(VENV)/bin
 
-.PHONY: demo test test-all check strict format lint types contracts unit interop bench bench-micro scoreboard docs peers clean
+# As python -X dev -W error, but by the environment: what the tests start, and their workers, run in the same modes. What a
+# test leaves behind is its failure without them too (tests/conftest.py).
+STRICT    := PYTHONASYNCIODEBUG=1 PYTHONDEVMODE=1 PYTHONWARNINGS=error
+
+.PHONY: demo test test-all check format lint types contracts unit interop strict bench bench-micro scoreboard docs peers clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python examples/demo.py
 
 test: peers check
 
-check: lint types contracts unit interop
+check: lint types contracts strict
 
 $(INSTALLED): pyproject.toml
 	@python=$$(.ci/python) && .ci/venv $(VENV) "$$python" dev,docs
@@ -50,9 +55,9 @@ unit: $(INSTALLED)
 interop: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/interop
 
-# By the environment: what the tests start, and their workers, run in the same modes.
 strict: $(INSTALLED)
-	PYTHONASYNCIODEBUG=1 PYTHONDEVMODE=1 PYTHONWARNINGS=error $(BIN)/python -m pytest -q
+	$(STRICT) $(BIN)/python -m pytest -q -n 2 --ignore tests/interop
+	$(STRICT) $(BIN)/python -m pytest -q tests/interop
 
 scoreboard: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.scoreboard

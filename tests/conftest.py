@@ -3,14 +3,22 @@
 tests/ holds no packages (no __init__.py); blunt/ and interop/ are found as namespace packages from here.
 
 Hypothesis has two profiles: what `make test` runs, and `deep` for hours: HYPOTHESIS_PROFILE=deep.
+
+What a test leaves behind is its failure: warnings are errors, those that Python only prints from a finalizer too
+(pytest collects them), and so is what asyncio logs: "Task was destroyed but it is pending!", "Task exception was never
+retrieved", "Fatal error on transport".
 """
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -19,3 +27,57 @@ _ALLOWED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthChe
 settings.register_profile("default", deadline=None, suppress_health_check=_ALLOWED)
 settings.register_profile("deep", settings.get_profile("default"), max_examples=2000, stateful_step_count=50)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+class _Asyncio(logging.Handler):
+    """What asyncio says that it should not have to."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not record.msg.startswith("Executing "):  # debug mode on a slow callback
+            self.said.append(record.getMessage())
+
+    def take(self) -> list[str]:
+        said, self.said = self.said, []
+        return said
+
+    def check(self) -> None:
+        if said := self.take():
+            pytest.fail("asyncio said:\n" + "\n".join(said), pytrace=False)
+
+
+_ASYNCIO = _Asyncio()
+
+
+def pytest_configure() -> None:
+    logging.getLogger("asyncio").addHandler(_ASYNCIO)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    result = yield
+    _ASYNCIO.check()
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    result = yield
+    _ASYNCIO.check()
+    return result
+
+
+@pytest.fixture
+def asyncio_said() -> Callable[[], list[str]]:
+    """What asyncio has said since it was asked last; a test that asks is not failed for it."""
+    return _ASYNCIO.take
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collected() -> Iterator[None]:
+    """What only the garbage collector finds is found before other modules are blamed for it."""
+    yield
+    gc.collect()

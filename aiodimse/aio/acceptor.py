@@ -201,6 +201,7 @@ class Doorkeeper:
         finally:
             if self._listener is not None:
                 self._listener.close()
+        await asyncio.sleep(0)  # what has been accepted comes in, and is dropped
 
     async def drain(self) -> None:
         """Shut, and wait for running operations to end; the deadline or a cancellation aborts what is left."""

@@ -141,6 +141,14 @@ def rows() -> list[Row]:
             ],
         ),
         lambda: _tests(
+            "PYTHONASYNCIODEBUG=1 -X dev -W error: " + ("all tests" if LONG else "leaving, cancelling, TLS"),
+            "clean over the whole suite in the long profile",
+            ["tests"] if LONG else ["tests/aio", "tests/tls", "--deselect", "tests/aio/test_aio_state_machine.py"],
+            PYTHONASYNCIODEBUG="1",
+            PYTHONDEVMODE="1",
+            PYTHONWARNINGS="error",
+        ),
+        lambda: _tests(
             "random requests, cancels, releases, aborts between user and provider",
             "100,000 steps in the long profile",
             ["tests/aio/test_aio_state_machine.py"],

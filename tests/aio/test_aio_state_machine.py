@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aio.watcher import Watcher
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from pydicom.dataset import Dataset
@@ -406,4 +408,6 @@ class Association(RuleBasedStateMachine):
             assert len(connection.tasks) == len(connection.invoker) == len(connection.performer) == 0
 
 
+if sys.flags.dev_mode:  # make strict: asyncio's debug mode looks at the stack for each callback
+    Association.TestCase.settings = settings(max_examples=30)
 TestAssociation = pytest.mark.timeout(0)(Association.TestCase)  # the deep profile takes its time
