@@ -17,7 +17,7 @@ from aiodimse.pdu import PDU, AssociateAC, AssociateRQ, PDataTF, decode, encode
 
 P = TypeVar("P")
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds of real time after which a wait fails, so that a broken test says where it hangs."""
 
 

@@ -182,7 +182,7 @@ SCENARIOS: list[Scenario] = [
 
 async def ended(task: asyncio.Task[Any]) -> bool:
     """Wait for the task, in real time for files; False where it was cancelled."""
-    done, _ = await asyncio.wait({task}, timeout=10)
+    done, _ = await asyncio.wait({task}, timeout=60)
     assert done, "the task does not end"
     if task.cancelled():
         return False
@@ -205,7 +205,7 @@ async def test_a_whole_association(world, server, scenario, tmp_path):
             await world.clock.elapse(1.1)  # Timeouts.close_after_abort
             assert (listening.associations, world.network.open) == (0, []), f"at await {k}"
             if tasks := asyncio.all_tasks() - {asyncio.current_task()}:  # a file is being read: it is waited for
-                _, tasks = await asyncio.wait(tasks, timeout=10)
+                _, tasks = await asyncio.wait(tasks, timeout=60)
             assert not tasks, f"at await {k}"
             assert not list(tmp_path.glob(".*")), f"a temporary file, at await {k}"
             if done:

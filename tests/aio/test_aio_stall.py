@@ -34,7 +34,7 @@ class Peer:
         self.sock = sock
 
     async def _retried(self, call: Any, *args: Any) -> Any:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     return call(*args)
@@ -87,7 +87,7 @@ class Stage:
             await testing.settle()
 
     async def until_dropped(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self.ours.wait_closed()
 
 
@@ -105,7 +105,7 @@ async def standing(certificates: Certificates | None) -> AsyncIterator[Stage]:
             if certificates is not None:
                 await stage.peer.start_tls(tls.client_context(certificates.ca))
             await stage.peer.send(encode(EnginePair([FIND]).rq))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not listening.associations:  # noqa: ASYNC110 - no event tells of it
                     await asyncio.sleep(0)
             (stage.ours,) = listening._doorkeeper._all

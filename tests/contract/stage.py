@@ -316,7 +316,7 @@ async def play(
         await stage.nothing_more()
         await stage.peer.release()
         if destination.asked:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await destination.over.wait()
         return Played(responses, stage.peer.stored or destination.stored, script, destination)
 

@@ -31,6 +31,7 @@ from contract.stage import (
 
 import aiodimse
 from aiodimse import ExtendedQuery, ExtendedRetrieve, sop_class
+from aiodimse.testing import ManualClock
 
 FIND_ONLY = [(FIND, wire.STUDY_ROOT_FIND, [wire.EXPLICIT_LE])]
 ECHO_ONLY = [(ECHO, wire.VERIFICATION, [wire.EXPLICIT_LE])]
@@ -418,9 +419,11 @@ async def test_a_hook_that_raises(which: str, case: str, caplog: pytest.LogCaptu
 
 @pytest.mark.parametrize("which", ["authenticate", "on_associate"])
 async def test_a_hook_has_a_deadline(which: str) -> None:
-    server, cancelled = make_server(timeouts=aiodimse.Timeouts(authenticate=0.02)), []
+    clock, cancelled = ManualClock(), []
+    server = make_server(timeouts=aiodimse.Timeouts(authenticate=20), clock=clock)
 
     async def hook(*_: Any) -> None:
+        asyncio.get_running_loop().call_soon(clock.advance, 20)
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:

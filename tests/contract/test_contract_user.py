@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 from blunt import wire
-from blunt.peer import BluntListener, Message
+from blunt.peer import DEADLINE, BluntListener, Message
 from contract.provider import CONTEXTS, MATCH, MODELS, Talk, counters, open_talk
 from contract.stage import CT_UID, HOST, image
 
 import aiodimse
 from aiodimse import Category, DIMSEFailure, Progress, sop_class
+from aiodimse.testing import ManualClock
 
 every = pytest.mark.parametrize("service", MODELS)
-SHORT = 0.05
+DRAIN = aiodimse.Timeouts().cancel_drain or 0.0
 SECTION = "1.2.840.10008.5.1.4.1.1.201.6"
 
 FINALS: dict[int, Category] = {
@@ -399,10 +400,16 @@ async def _never_iterate(operation: Any, sent: asyncio.Event) -> None:
 
 
 async def _timeout(operation: Any, sent: asyncio.Event) -> None:
+    async def pass_when_sent(deadline: asyncio.Timeout) -> None:
+        await sent.wait()
+        deadline.reschedule(0.0)
+
     async def body() -> None:
-        async with asyncio.timeout(SHORT), operation:
+        async with asyncio.timeout(None) as deadline, operation:
+            passing = asyncio.create_task(pass_when_sent(deadline))
             async for _ in operation:
                 pass
+            await passing
 
     with pytest.raises(TimeoutError) as caught:
         await body()
@@ -458,7 +465,7 @@ async def test_leaving_sends_cancel_and_returns(service: str, how: str) -> None:
             await talk.item(request)
         sent.set()
         await talk.expect_cancel(request)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             await leaving
         assert talk.association.is_open
         # what comes still is drained; the place is taken until the final response
@@ -548,12 +555,16 @@ async def test_the_provider_may_finish_in_spite_of_a_cancel(service: str) -> Non
 
 @every
 async def test_past_cancel_drain_the_association_is_aborted(service: str) -> None:
-    async with open_talk(timeouts=aiodimse.Timeouts(cancel_drain=SHORT)) as talk:
+    clock = ManualClock()
+    async with open_talk(clock=clock) as talk:
         leaving = asyncio.create_task(_never_iterate(talk.begin(service), asyncio.Event()))
         request = await talk.peer.read_message()
         await talk.expect_cancel(request)
         await leaving
         waiting = asyncio.create_task(talk.association.c_echo())
+        await clock.elapse(DRAIN - 0.1)
+        assert talk.association.is_open
+        await clock.elapse(0.2)
         assert await talk.peer.expect_abort() == (0, 0)
         with pytest.raises(aiodimse.AssociationTimeout) as caught:
             await waiting
@@ -562,17 +573,16 @@ async def test_past_cancel_drain_the_association_is_aborted(service: str) -> Non
 
 
 async def test_a_left_operation_that_ends_in_time_aborts_nothing() -> None:
-    async with open_talk(timeouts=aiodimse.Timeouts(cancel_drain=SHORT)) as talk:
+    clock = ManualClock()
+    async with open_talk(clock=clock) as talk:
         leaving = asyncio.create_task(_never_iterate(talk.begin("C-FIND"), asyncio.Event()))
         request = await talk.peer.read_message()
         await talk.expect_cancel(request)
         await leaving
         await talk.peer.respond(request, 0xFE00)
         await talk.usable()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(2 * SHORT):
-                await talk.association.wait_closed()
-        # to wait in vain drops the connection; it was open
+        await clock.elapse(2 * DRAIN)
+        await talk.usable()
 
 
 @every
@@ -594,10 +604,13 @@ async def test_an_operation_that_was_left_is_over(service: str) -> None:
 
 @every
 async def test_no_response_in_time(service: str) -> None:
-    timeouts = aiodimse.Timeouts(response=SHORT, move_response=SHORT)
-    async with open_talk(timeouts=timeouts) as talk:
+    clock, timeouts = ManualClock(), aiodimse.Timeouts(response=20, move_response=20)
+    async with open_talk(timeouts=timeouts, clock=clock) as talk:
         task = asyncio.create_task(consume(talk.begin(service), []))
         request = await talk.peer.read_message()
+        await clock.elapse(19.9)
+        assert not task.done()
+        await clock.elapse(0.2)
         with pytest.raises(aiodimse.AssociationTimeout) as caught:
             await task
         assert caught.value.phase == "response"
@@ -816,10 +829,13 @@ async def test_a_place_that_another_task_holds() -> None:
 
 
 async def test_waiting_for_a_place_counts_against_the_response() -> None:
-    async with open_talk(timeouts=aiodimse.Timeouts(response=SHORT, move_response=None)) as talk:
+    clock = ManualClock()
+    async with open_talk(timeouts=aiodimse.Timeouts(response=20, move_response=None), clock=clock) as talk:
         async with talk.begin("C-MOVE"):
+            echo = asyncio.create_task(talk.association.c_echo())
+            await clock.elapse(20.1)
             with pytest.raises(aiodimse.AssociationTimeout) as caught:
-                await asyncio.create_task(talk.association.c_echo())
+                await echo
             assert caught.value.phase == "response"
             request = await talk.peer.read_message()
         await talk.expect_cancel(request)

@@ -59,7 +59,7 @@ class Gate:
             del self.running[request.message_id]
 
     async def begins(self) -> int:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await self.begun.get()
 
 

@@ -63,7 +63,7 @@ class Netdicom:
     def __init__(self) -> None:
         self.yields: Yields = ()
         ae = self._ae = AE("ARCHIVE")
-        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 5
+        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 60
         for _, uid, syntaxes in CONTEXTS:
             ae.add_supported_context(uid, syntaxes, scu_role=True, scp_role=True)
         ae.requested_contexts = [build_context(uid, wire.EXPLICIT_LE) for uid in ROLES]

@@ -40,7 +40,7 @@ async def provider(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Proce
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             yield process, int((await process.stdout.readline()).split()[0])
     finally:
         if process.returncode is None:

@@ -13,7 +13,7 @@ KILLS = int(os.environ.get("AIODIMSE_KILLS", "4"))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
-@pytest.mark.timeout(60 + 10 * KILLS)
+@pytest.mark.timeout(120 + 60 * KILLS)
 async def test_no_acknowledged_instance_is_lost_and_no_file_is_half(tmp_path: Path) -> None:
     tally = await kill_during_stores(tmp_path, KILLS)
     assert (tally.kills, tally.lost, tally.half, tally.left) == (KILLS, [], [], 0), str(tally)

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import pytest
 
 APT = "apt-get install -y --no-install-recommends dcmtk orthanc tshark"
-READY = 20.0
+READY = 60.0
 PATIENCE = 60.0
 
 

@@ -30,7 +30,7 @@ Result = tuple[int, Dataset | None]
 
 def _titled(title: str) -> AE:
     ae = AE(title)
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 20
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 60
     return ae
 
 

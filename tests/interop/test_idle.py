@@ -23,7 +23,7 @@ async def test_idle_associations_cost_nothing() -> None:
         threads = threading.active_count()
 
         async def associated() -> BluntPeer:
-            peer = await stack.enter_async_context(await BluntPeer.connect(HOST, listening.port, timeout=30))
+            peer = await stack.enter_async_context(await BluntPeer.connect(HOST, listening.port))
             await peer.associate([(1, wire.VERIFICATION, [wire.IMPLICIT_LE])], called=TITLE)
             return peer
 

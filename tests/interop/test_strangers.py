@@ -138,7 +138,7 @@ async def test_the_blunt_peer_serves_pynetdicom_and_findscu(tmp_path: Path) -> N
     keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ""}
     identifier = Dataset()
     identifier.QueryRetrieveLevel, identifier.StudyInstanceUID = "STUDY", ""
-    async with await BluntListener.open(timeout=20) as listener:
+    async with await BluntListener.open() as listener:
         _, talk = await asyncio.gather(serve(listener), dcmtk.findscu(listener.port, "-S", keys, tmp_path))
         assert talk.statuses == [0xFF00, 0xC001]
         assert [ds.StudyInstanceUID for ds in talk.datasets()] == ["1.2.3"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import traceback
@@ -74,9 +73,6 @@ async def log(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Log]:
     for name in names:
         logging.getLogger(name).setLevel(logging.DEBUG)
     root.addHandler(handler)
-    asyncio.get_running_loop().slow_callback_duration = (
-        60  # asyncio's own debug mode shows results: docs/topics/logging
-    )
     try:
         yield handler
     finally:

@@ -47,7 +47,7 @@ class Recorder(asyncio.Protocol):
         self.got.set()
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not true():
                 self.got.clear()
                 await self.got.wait()

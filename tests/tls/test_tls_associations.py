@@ -46,7 +46,7 @@ def good(certificates) -> ssl.SSLContext:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0)
 
@@ -309,7 +309,7 @@ async def test_tls_on_a_plain_port(certificates, caplog, good) -> None:
 
 async def ended(reader: asyncio.StreamReader) -> None:
     """Wait until the peer has closed, whichever way."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
 
@@ -340,8 +340,9 @@ async def test_silent_clients_delay_nobody_and_are_closed(certificates, caplog, 
 
 
 async def test_leaving_the_server_does_not_wait_for_handshakes(certificates) -> None:
-    async with asyncio.timeout(5):
-        async with serving(certificates) as listening:
+    server = aiodimse.Server(ae_title="ARCHIVE", clock=ManualClock())  # which stands still
+    async with asyncio.timeout(60):
+        async with serving(certificates, server) as listening:
             silent = [await asyncio.open_connection(HOST, listening.port) for _ in range(3)]
             await until(lambda: len(asyncio.all_tasks()) >= 4)  # the handshakes have begun
         for reader, writer in silent:
@@ -405,7 +406,7 @@ async def test_a_cancelled_connect_leaves_nothing(good) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await gone.wait()
     silent.close()
     gc.collect()  # an unclosed transport would warn now

@@ -165,7 +165,7 @@ class Hostile:
     waits: how long the provider's deadlines may be, in seconds; None leaves out the cases of silence. fin: the provider
     is to send FIN itself behind its A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP, and end silence as aiodimse does. PS3.8
     lets it wait for our FIN until ARTIM, and has no other deadline. silent_at_once: how many connections are silent at
-    once; a provider may have a limit.
+    once; a provider may have a limit. patience: seconds behind which what has not come is "silent".
     """
 
     def __init__(
@@ -177,8 +177,10 @@ class Hostile:
         waits: float | None = None,
         fin: bool = False,
         silent_at_once: int = SILENT_AT_ONCE,
+        patience: float = PATIENCE,
     ) -> None:
         self.host, self.port, self.called, self.waits, self.fin = host, port, called, waits, fin
+        self.patience = patience
         self._places, self._silent = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(silent_at_once)
 
     async def run(self, cases: Iterable[Case]) -> Report:
@@ -191,11 +193,11 @@ class Hostile:
         await asyncio.wait({good})
         return report
 
-    async def _open(self, patience: float = PATIENCE) -> _Peer:
+    async def _open(self, longer: float = 0.0) -> _Peer:
         began = time.monotonic()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self.patience):
             reader, writer = await asyncio.open_connection(self.host, self.port)
-        return _Peer(reader, writer, patience, began)
+        return _Peer(reader, writer, self.patience + longer, began)
 
     def _addressed(self, data: bytes) -> bytes:
         """The called AE title goes into whatever looks like an A-ASSOCIATE-RQ of ours."""
@@ -232,7 +234,7 @@ class Hostile:
         async with contextlib.AsyncExitStack() as stack:
             try:
                 async with opening or contextlib.nullcontext():
-                    peer = await self._open((self.waits or 0.0) + PATIENCE if case.waits else PATIENCE)
+                    peer = await self._open((self.waits or 0.0) if case.waits else 0.0)
                     stack.callback(peer.writer.transport.abort)
                     await self._begin(case, peer, stack)
             except (OSError, TimeoutError, _NotBegun) as error:
