@@ -63,13 +63,20 @@ class Limits:
     empty_fragments: int = 64
     """Empty fragments in one message, the last ones of its command and data set not counted; PS3.8 E.1 allows them."""
     identifier: int = 1 << 20
-    """The largest Identifier, or other data set that is decoded before its handler is called."""
+    """The largest Identifier, or other data set that is decoded before its handler is called; inflated, too."""
+    # The densest that is legal and long: instances for Storage Commitment, each an item and two UIDs in 100 bytes or so
+    # (PS3.4 J.3.2). A full Identifier has 30,000 of the three; an element that the handler looks at costs 20 us.
+    identifier_elements: int = 32768
+    """Elements and items in an Identifier, or in another such data set, at any depth."""
     requests_in_memory: int = 4 << 20
     """The requests of one association that are open at once, C-STORE data sets not counted; one more is refused."""
     dataset_depth: int = 64
     """How deep sequences may nest in a data set that we decode."""
     dataset_in_memory: int = 1 << 30
     """The largest data set that request.dataset() reads into memory."""
+    # All empty, they take 1 GiB of memory and 20 s of a thread. A segmentation of 50,000 frames has some 3 million.
+    dataset_elements: int = 1 << 22
+    """Elements, items and fragments in a data set that request.dataset() decodes, at any depth."""
     deflate_ratio: int = 1032
     """How many times larger than its bytes a deflated data set may become (1032 is what Deflate can do)."""
     operations: int = 64

@@ -122,6 +122,10 @@ class DatasetDecodeError(AiodimseError):
         super().__init__(message if offset is None else f"{message} at offset {offset}")
 
 
+class DatasetTooLarge(DatasetDecodeError):
+    """A data set over one of the Limits: more elements, or inflated more bytes, than we decode."""
+
+
 class DatasetEncodeError(AiodimseError):
     """A data set that cannot be encoded in the transfer syntax of its context."""
 

@@ -35,17 +35,12 @@ _MANY_RESPONSES = (CFindRQ, CGetRQ, CMoveRQ)
 _WITH_DATA_SET = frozenset((*_MANY_RESPONSES, CStoreRQ))
 _COMMAND_DATA_SET_TYPE, _MOVE_DESTINATION = 0x00000800, 0x00000600
 
-# What a request is told when there is no place for it, and when its data set is too large; others, RESOURCE_LIMITATION.
+# What a request is told when there is no place for it; others, RESOURCE_LIMITATION.
 _NO_PLACE: dict[type[Request], int] = {
     CStoreRQ: answers.OUT_OF_RESOURCES,
     CFindRQ: answers.OUT_OF_RESOURCES,
     CGetRQ: answers.CANNOT_PERFORM_SUBOPERATIONS,
     CMoveRQ: answers.CANNOT_PERFORM_SUBOPERATIONS,
-}
-_TOO_LARGE: dict[type[Request], int] = {
-    CFindRQ: answers.OUT_OF_RESOURCES,
-    CGetRQ: answers.CANNOT_COUNT_MATCHES,
-    CMoveRQ: answers.CANNOT_COUNT_MATCHES,
 }
 _TOO_MANY = "too many operations at once, or too large ones"
 
@@ -375,10 +370,12 @@ class Router:
         """Refuse a request whose data set we will not hold; a response as large ends the association."""
         if isinstance(target, Invoked):
             raise RemoteProtocolError(f"a data set over {self._limits.identifier} bytes in a response", reason=6)
-        statuses, comment = _NO_PLACE, _TOO_MANY
+        request = target.request
+        status, comment = _NO_PLACE.get(type(request), answers.RESOURCE_LIMITATION), _TOO_MANY
         if self._joined > self._limits.identifier:
-            statuses, comment = _TOO_LARGE, f"the data set is over {self._limits.identifier} bytes"
-        response = target.request.response(statuses.get(type(target.request), answers.RESOURCE_LIMITATION))
+            status = answers.TOO_LARGE.get(request.service, answers.RESOURCE_LIMITATION)
+            comment = f"the data set is over {self._limits.identifier} bytes"
+        response = request.response(status)
         response.error_comment = comment
         self._pieces = []
         self._target = RequestRefused(target.context.context_id, response, self._command_size)

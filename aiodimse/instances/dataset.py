@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydicom.dataset import Dataset
 
 from aiodimse.config import Limits
-from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
+from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, DatasetTooLarge
 from aiodimse.instances.reading import read_dataset
 from aiodimse.instances.walk import known_syntax, top_elements
 from aiodimse.instances.writing import write_dataset
@@ -33,19 +33,33 @@ _DEFAULT_LIMITS: Final = Limits()
 
 
 def decode_dataset(
-    data: bytes | memoryview, transfer_syntax: str, *, limits: Limits = _DEFAULT_LIMITS, max_size: int | None = None
+    data: bytes | memoryview, transfer_syntax: str, *, limits: Limits = _DEFAULT_LIMITS, max_elements: int | None = None
 ) -> Dataset:
     """The pydicom Dataset of an encoded data set that is sound to its last byte (walk.py).
 
-    Values stay encoded until they are read. max_size: of an inflated data set, in bytes; limits.dataset_in_memory when
-    None. Raises DatasetDecodeError and nothing else.
+    Values stay encoded until they are read. Raises DatasetDecodeError and nothing else; it is DatasetTooLarge over
+    limits.dataset_elements, or fewer max_elements, and over limits.dataset_in_memory or limits.deflate_ratio when it is
+    inflated.
     """
+    most = limits.dataset_elements if max_elements is None else min(max_elements, limits.dataset_elements)
+    return _decode(data, transfer_syntax, limits, limits.dataset_in_memory, most)
+
+
+def decode_identifier(
+    data: bytes | memoryview, transfer_syntax: str, *, limits: Limits = _DEFAULT_LIMITS, max_elements: int | None = None
+) -> Dataset:
+    """As decode_dataset, for what is decoded though no handler has asked for it: limits.identifier, also when it is
+    inflated, and limits.identifier_elements bound it."""
+    most = limits.identifier_elements if max_elements is None else min(max_elements, limits.identifier_elements)
+    return _decode(data, transfer_syntax, limits, limits.identifier, most)
+
+
+def _decode(data: bytes | memoryview, transfer_syntax: str, limits: Limits, size: int, elements: int) -> Dataset:
     row = known_syntax(transfer_syntax)
     if row.deflated:
-        size = limits.dataset_in_memory if max_size is None else max_size
         data = inflate(data, max_size=size, max_ratio=limits.deflate_ratio)
     try:
-        return read_dataset(data, row.implicit, row.little_endian, limits.dataset_depth)
+        return read_dataset(data, row.implicit, row.little_endian, limits.dataset_depth, elements)
     except DatasetDecodeError:
         raise
     except Exception as error:  # pydicom's, on what the walk let pass; its text may quote a value
@@ -104,7 +118,7 @@ def can_transcode(source: str, target: str) -> bool:
 
 
 def inflate(data: bytes | memoryview, *, max_size: int, max_ratio: int) -> bytes:
-    """The data set in a deflated one. Raises DatasetDecodeError where it is not whole, or is larger than allowed."""
+    """The data set in a deflated one. Raises DatasetDecodeError where it is not whole; DatasetTooLarge."""
     bound = min(max_size, len(data) * max_ratio)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
@@ -112,7 +126,7 @@ def inflate(data: bytes | memoryview, *, max_size: int, max_ratio: int) -> bytes
     except zlib.error:
         raise DatasetDecodeError("the deflated data set is corrupt") from None
     if len(out) > bound:
-        raise DatasetDecodeError(f"the deflated data set is larger than {bound} bytes")
+        raise DatasetTooLarge(f"the deflated data set is larger than {bound} bytes")
     if not inflater.eof:
         raise DatasetDecodeError("the deflated data set is truncated")
     # PS3.5 A.5: padded to even length with a NULL. DCTOOL 1.00 (PixelMed) leaves the end of a gzip file there: the CRC

@@ -19,7 +19,15 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_16
 from pydicom.values import convert_SQ
 
 from aiodimse.instances.charsets import DEFAULT, encodings_from_bytes
-from aiodimse.instances.walk import FOREIGN_GROUPS, SHORT_VRS, UNDEFINED_LENGTH, top_elements, vr_in_dictionary
+from aiodimse.instances.walk import (
+    FOREIGN_GROUPS,
+    SHORT_VRS,
+    SHORTEST,
+    UNCOUNTED,
+    UNDEFINED_LENGTH,
+    top_elements,
+    vr_in_dictionary,
+)
 
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _SPECIFIC_CHARACTER_SET_HEADS: Final = (b"\x08\x00\x05\x00CS", b"\x08\x00\x05\x00")
@@ -35,17 +43,21 @@ _Elements = dict[BaseTag, RawDataElement | DataElement]
 _new_tuple: Final = tuple.__new__  # RawDataElement's own takes twice the time
 
 
-def read_dataset(data: bytes | memoryview, implicit: bool, little_endian: bool, max_depth: int) -> Dataset:
+def read_dataset(
+    data: bytes | memoryview, implicit: bool, little_endian: bool, max_depth: int, max_elements: int = UNCOUNTED
+) -> Dataset:
     """The data set, its values as they are encoded.
 
     Raises DatasetDecodeError, and what pydicom raises on a sequence in UN.
     """
     elements: _Elements = {}
     pos, encodings = 0, DEFAULT
-    if little_endian and len(data) <= _QUICK_BELOW:
+    # The quick way does not count: what is so short has no more elements than may be.
+    if little_endian and len(data) <= min(_QUICK_BELOW, SHORTEST * max_elements):
         pos, encodings = _read_plain(bytes(data), implicit, elements)
     if pos < len(data):
-        encodings = _read_carefully(data, implicit, little_endian, max_depth, pos, encodings, elements)
+        limits = max_depth, max_elements
+        encodings = _read_carefully(data, implicit, little_endian, limits, pos, encodings, elements)
     return _dataset(elements, implicit, little_endian, encodings)
 
 
@@ -92,13 +104,15 @@ def _read_carefully(
     data: bytes | memoryview,
     implicit: bool,
     little_endian: bool,
-    max_depth: int,
+    limits: tuple[int, int],
     pos: int,
     encodings: tuple[str, ...],
     elements: _Elements,
 ) -> tuple[str, ...]:
     """Take all elements from pos on, of any kind; the character set at the end."""
-    for tag, vr, length, start, stop in top_elements(data, implicit, little_endian, max_depth=max_depth, pos=pos):
+    depth, most = limits
+    found = top_elements(data, implicit, little_endian, max_depth=depth, max_elements=most, pos=pos)
+    for tag, vr, length, start, stop in found:
         key = BaseTag(tag)
         value = bytes(data[start:stop]) if stop > start else cast("bytes | None", empty_value_for_VR(vr, raw=True))
         if length == UNDEFINED_LENGTH and vr not in ("OB", "OW"):

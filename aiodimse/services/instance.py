@@ -15,8 +15,9 @@ from aiodimse.aio.files import off_loop, pieces_off_loop
 from aiodimse.aio.inbox import Inbox
 from aiodimse.aio.log import AssociationLogger
 from aiodimse.config import Limits
-from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
+from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, DatasetTooLarge
 from aiodimse.instances import FileHead
+from aiodimse.services.decoding import decoded
 
 _log = AssociationLogger(logging.getLogger("aiodimse.storage"), None)
 
@@ -246,7 +247,8 @@ class ArrivingInstance(Instance):
     async def dataset(self) -> Dataset:
         """The decoded data set with its file meta information; the second call returns the same one.
 
-        Raises DatasetDecodeError where it does not decode, or is over Limits.dataset_in_memory.
+        Raises DatasetDecodeError where it does not decode; DatasetTooLarge over Limits.dataset_in_memory or
+        Limits.dataset_elements.
         """
         if self._decoded is not None:
             return self._decoded
@@ -256,21 +258,18 @@ class ArrivingInstance(Instance):
         async for batch in self._batches():
             size += sum(map(len, batch))
             if size > self._limits.dataset_in_memory:
-                self.decode_error = DatasetDecodeError(f"the data set is over {self._limits.dataset_in_memory} bytes")
+                self.decode_error = DatasetTooLarge(f"the data set is over {self._limits.dataset_in_memory} bytes")
                 raise self.decode_error
             pieces += batch
         data = b"".join(pieces)
         try:
-            if size > ONE_HOP:
-                decoded = await off_loop(instances.decode_dataset, data, self.transfer_syntax, limits=self._limits)
-            else:
-                decoded = instances.decode_dataset(data, self.transfer_syntax, limits=self._limits)
+            dataset = await decoded(instances.decode_dataset, data, self.transfer_syntax, self._limits)
         except DatasetDecodeError as error:
             self.decode_error = error
             raise
-        decoded.file_meta = instances.file_meta_dataset(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax)
-        self._decoded, self._in_use = decoded, False
-        return decoded
+        dataset.file_meta = instances.file_meta_dataset(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax)
+        self._decoded, self._in_use = dataset, False
+        return dataset
 
     async def save(self, directory: str | os.PathLike[str], *, durable: bool = True) -> Path:
         """As Instance.save, the bytes as received; an OSError is remembered, and answered 0xA700.

@@ -8,12 +8,12 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from aiodimse import instances
 from aiodimse.aio.connection import Connection
 from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
 from aiodimse.errors import DatasetEncodeError
 from aiodimse.services.contexts import context_for
+from aiodimse.services.decoding import decoded_identifier
 from aiodimse.services.drive import HandlerRaised, Run, failure_of
 from aiodimse.services.operation import single
 from aiodimse.services.query import encode_identifier
@@ -36,7 +36,7 @@ async def invoke(
     message, answer = await single(exchange)
     decoded = None
     if answer is not None:
-        decoded = instances.decode_dataset(answer, context.transfer_syntax, limits=connection.limits)
+        decoded = await decoded_identifier(answer, context.transfer_syntax, connection.limits)
     return response_of(request, message, dataset=decoded)
 
 

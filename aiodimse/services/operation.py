@@ -36,7 +36,7 @@ class Operation(Generic[T]):
         """What a Pending response gives to the caller; None: nothing."""
         raise NotImplementedError
 
-    def _final(self, response: messages.Response, data: bytes | None) -> Response:
+    async def _final(self, response: messages.Response, data: bytes | None) -> Response:
         raise NotImplementedError
 
     # --- manners ------------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ class Operation(Generic[T]):
         message, data = await self._exchange.next()
         final = message.status not in answers.STILL_PENDING
         if final:
-            self._response = self._final(message, data)
+            self._response = await self._final(message, data)
             self.last_status = self._response.status
             return None
         return await self._take(message, data)

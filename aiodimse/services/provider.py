@@ -12,11 +12,11 @@ from pydicom.dataset import Dataset
 from aiodimse.aio.log import frames
 from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
-from aiodimse.errors import AssociationError, DatasetDecodeError
+from aiodimse.errors import AssociationError, DatasetDecodeError, DatasetTooLarge
 from aiodimse.services import normalized, query, retrieve_provider, storage, suboperations, verification
+from aiodimse.services.decoding import decoded_identifier
 from aiodimse.services.drive import HandlerRaised, Run, failure_of
 from aiodimse.services.handlers import Handlers, Registration
-from aiodimse.services.query import decode_identifier
 from aiodimse.services.request import (
     EchoRequest,
     FindRequest,
@@ -90,6 +90,10 @@ class Provider:
             return
         try:
             request = await self._request(incoming)
+        except DatasetTooLarge as error:
+            status = answers.TOO_LARGE.get(message.service, answers.RESOURCE_LIMITATION)
+            await self._refuse(incoming, status, str(error))
+            return
         except DatasetDecodeError as error:
             incoming.logger(_log).warning("%s: its data set does not decode: %s", message, error)
             status = answers.NOT_DECODED.get(message.service, answers.MISTYPED_ARGUMENT)
@@ -127,7 +131,8 @@ class Provider:
             return EchoRequest(incoming, peer)
         dataset: Dataset | None = None
         if incoming.data is not None:
-            dataset = await decode_identifier(incoming, incoming.operation.context.transfer_syntax)
+            context, limits = incoming.operation.context, incoming.connection.limits
+            dataset = await decoded_identifier(incoming.data, context.transfer_syntax, limits)
         kind = _IDENTIFIER_REQUESTS.get(type(message))
         if kind is None:
             return NormalizedRequest(incoming, peer, dataset)

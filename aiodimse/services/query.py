@@ -11,12 +11,12 @@ from pydicom.dataset import Dataset
 from aiodimse import instances
 from aiodimse.aio.connection import Connection
 from aiodimse.aio.exchange import Exchange
-from aiodimse.aio.files import off_loop
 from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
 from aiodimse.errors import DatasetEncodeError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.services.contexts import context_for
+from aiodimse.services.decoding import decoded_identifier
 from aiodimse.services.drive import Cancelled, HandlerEnded, HandlerRaised, Run, failure_of
 from aiodimse.services.operation import Operation
 from aiodimse.services.request import FindRequest
@@ -54,9 +54,9 @@ class Find(Operation[Dataset]):
         self.last_status = status_of(response.status, self._uid, "C-FIND")
         if data is None:
             return None
-        return instances.decode_dataset(data, self._context.transfer_syntax, limits=self._connection.limits)
+        return await decoded_identifier(data, self._context.transfer_syntax, self._connection.limits)
 
-    def _final(self, response: messages.Response, data: bytes | None) -> Response:
+    async def _final(self, response: messages.Response, data: bytes | None) -> Response:
         assert self._exchange is not None
         return response_of(self._exchange.operation.request, response)
 
@@ -144,12 +144,3 @@ async def _matches(incoming: Incoming, request: FindRequest, run: Run) -> Yielde
         yielded.apply(message)
         await incoming.respond(message, data)
         sent += 1
-
-
-async def decode_identifier(incoming: Incoming, transfer_syntax: str) -> Dataset:
-    """The Identifier of a request, decoded before its handler is called; raises DatasetDecodeError."""
-    data = incoming.data or b""
-    limits = incoming.connection.limits
-    if len(data) > 65536:
-        return await off_loop(instances.decode_dataset, data, transfer_syntax, limits=limits)
-    return instances.decode_dataset(data, transfer_syntax, limits=limits)

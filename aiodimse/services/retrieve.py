@@ -7,7 +7,6 @@ from collections import deque
 
 from pydicom.dataset import Dataset
 
-from aiodimse import instances
 from aiodimse.aio.connection import Connection
 from aiodimse.aio.exchange import Exchange
 from aiodimse.aio.performer import Incoming
@@ -15,6 +14,7 @@ from aiodimse.dimse import messages
 from aiodimse.errors import DatasetDecodeError, LocalProtocolError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.services.contexts import context_for
+from aiodimse.services.decoding import decoded_identifier
 from aiodimse.services.instance import ArrivingInstance
 from aiodimse.services.operation import Operation, T
 from aiodimse.services.query import encode_identifier
@@ -56,13 +56,13 @@ class Retrieval(Operation[T]):
         self.last_status = status_of(response.status, self._uid, response.service)
         self.progress = progress_of(response)
 
-    def _final(self, response: messages.Response, data: bytes | None) -> Response:
+    async def _final(self, response: messages.Response, data: bytes | None) -> Response:
         assert self._exchange is not None
         assert self._context is not None
         self._note(response)
         if data:
             try:
-                dataset = instances.decode_dataset(data, self._context.transfer_syntax, limits=self._connection.limits)
+                dataset = await decoded_identifier(data, self._context.transfer_syntax, self._connection.limits)
                 self.failed_sop_instance_uids = failed_uids(dataset)
             except DatasetDecodeError as error:
                 log = self._connection.logger(_log, response.message_id_being_responded_to)

@@ -40,3 +40,7 @@ NOT_DECODED: Mapping[str, int] = MappingProxyType(
 OUT_OF_RESOURCES = 0xA700
 CANNOT_COUNT_MATCHES, CANNOT_PERFORM_SUBOPERATIONS = 0xA701, 0xA702
 SOME_FAILED = 0xB000
+TOO_LARGE: Mapping[str, int] = MappingProxyType(
+    {"C-FIND": OUT_OF_RESOURCES, "C-GET": CANNOT_COUNT_MATCHES, "C-MOVE": CANNOT_COUNT_MATCHES}
+)
+"""A data set over the Limits; the services that are not there answer RESOURCE_LIMITATION."""

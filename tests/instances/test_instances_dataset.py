@@ -15,12 +15,13 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
 from aiodimse.config import Limits
-from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
+from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, DatasetTooLarge
 from aiodimse.instances.dataset import (
     RE_ENCODED,
     can_transcode,
     dataset_uids,
     decode_dataset,
+    decode_identifier,
     deflate,
     encode_dataset,
     encode_stored,
@@ -228,11 +229,11 @@ def test_deflated_is_padded_to_even_and_read_back():
 
 def test_a_deflate_bomb_is_refused_before_it_is_held():
     bomb = deflate(bytes(50_000_000))
-    with pytest.raises(DatasetDecodeError, match="larger than 1000000 bytes"):
-        decode_dataset(bomb, DeflatedExplicitVRLittleEndian, max_size=1_000_000)
-    with pytest.raises(DatasetDecodeError, match="larger than"):
+    with pytest.raises(DatasetTooLarge, match="larger than 1000000 bytes"):
+        decode_identifier(bomb, DeflatedExplicitVRLittleEndian, limits=Limits(identifier=1_000_000))
+    with pytest.raises(DatasetTooLarge, match="larger than"):
         decode_dataset(bomb, DeflatedExplicitVRLittleEndian, limits=Limits(deflate_ratio=100))
-    with pytest.raises(DatasetDecodeError, match="larger than 2000 bytes"):
+    with pytest.raises(DatasetTooLarge, match="larger than 2000 bytes"):
         decode_dataset(bomb, DeflatedExplicitVRLittleEndian, limits=Limits(dataset_in_memory=2000))
     tracemalloc.start()
     try:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from aiodimse.errors import DatasetDecodeError
+from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
 from aiodimse.instances import reading
 
 
@@ -89,3 +89,13 @@ def test_a_data_set_is_as_pydicom_sets_it_up_and_shares_nothing(implicit, little
     first._read_charset.append("b")
     assert vars(second) == vars(new)
     assert second == Dataset()
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_the_quick_way_takes_no_more_elements_than_may_be(implicit):
+    for value in (b"", b"AB", bytes(600)):
+        data = b"".join(element(implicit, 0x00100010, "LO", value, len(value)) for _ in range(20))
+        assert len(reading.read_dataset(data, implicit, True, 4, 20)) == 1
+        for fewer in range(20):
+            with pytest.raises(DatasetTooLarge):
+                reading.read_dataset(data, implicit, True, 4, fewer)

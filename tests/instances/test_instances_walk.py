@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom._dicom_dict import DicomDictionary
 from pydicom.data import get_testdata_file
+from pydicom.datadict import dictionary_VR, masks
 
-from aiodimse.errors import DatasetDecodeError
+from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
 from aiodimse.instances.dataset import inflate
-from aiodimse.instances.walk import UNDEFINED_LENGTH, top_elements, walk
+from aiodimse.instances.walk import UNDEFINED_LENGTH, top_elements, vr_in_dictionary, walk
 from aiodimse.standard.transfer_syntax import (
     ALL,
     DeflatedExplicitVRLittleEndian,
@@ -196,6 +198,54 @@ def test_depth_is_bounded_and_costs_no_stack(implicit, is_open):
     bomb = (implicit(SQ, b"", UNDEFINED_LENGTH) + implicit(item, b"", UNDEFINED_LENGTH)) * 60_000
     with pytest.raises(DatasetDecodeError, match="deeper"):
         walk(bomb, ImplicitVRLittleEndian)
+
+
+def test_elements_items_and_fragments_are_counted_at_any_depth(explicit, implicit):
+    e, i = explicit, implicit
+    element = e(0x00100010, "PN", b"AB")
+    open_item = i(item, element + i(end_item), UNDEFINED_LENGTH)
+    for data, count in (
+        (b"", 0),
+        (element, 1),
+        (element * 7, 7),
+        (e(SQ, "SQ", i(item)), 2),
+        (e(SQ, "SQ", i(item, element * 3) * 2) + element, 10),
+        (e(SQ, "SQ", open_item * 4 + i(end_sequence), UNDEFINED_LENGTH), 9),
+        (e(SQ, "UN", i(item, i(0x00990011) * 2) + i(end_sequence), UNDEFINED_LENGTH), 4),
+        (e(0x7FE00010, "OB", i(item) + i(item, b"abcd") + i(end_sequence), UNDEFINED_LENGTH) + element, 4),
+        (e(0x7FE00010, "OB", i(end_sequence), UNDEFINED_LENGTH), 1),
+    ):
+        walk(data, ExplicitVRLittleEndian, max_elements=count)
+        for fewer in range(count):
+            with pytest.raises(DatasetTooLarge, match=f"^more than {fewer} elements"):
+                walk(data, ExplicitVRLittleEndian, max_elements=fewer)
+
+
+def test_what_is_over_the_limit_is_refused_before_it_is_walked_to_its_end(explicit, implicit):
+    fragments = implicit(item) * 1000  # and not closed
+    for data in (explicit(0x7FE00010, "OB", fragments, UNDEFINED_LENGTH), explicit(SQ, "SQ", fragments)):
+        with pytest.raises(DatasetTooLarge):
+            walk(data + b"unsound", ExplicitVRLittleEndian, max_elements=1000)
+
+
+@pytest.mark.parametrize("mask", masks)
+def test_the_dictionary_has_what_pydicom_has(mask):
+    for digits in ("0", "1", "A", "F"):
+        for tag in (int(mask.replace("x", digits), 16), int(mask.replace("x", digits), 16) ^ 0x00010000):
+            try:
+                known = dictionary_VR(tag)
+            except KeyError:
+                known = None
+            assert vr_in_dictionary(tag) == known, f"{tag:08X}"
+
+
+@given(st.integers(0, 0xFFFFFFFF) | st.sampled_from(sorted(DicomDictionary)))
+def test_the_dictionary_has_of_any_tag_what_pydicom_has(tag):
+    try:
+        known = dictionary_VR(tag)
+    except KeyError:
+        known = None
+    assert vr_in_dictionary(tag) == known
 
 
 def test_an_unknown_transfer_syntax_cannot_be_walked():
