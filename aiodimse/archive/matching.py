@@ -18,6 +18,8 @@ from functools import lru_cache
 from itertools import zip_longest
 from typing import TypeAlias
 
+from aiodimse import ExtendedQuery
+
 from .moments import Range, parse, parse_range
 
 Value: TypeAlias = "tuple[str, ...] | tuple[Mapping[str, Value], ...]"
@@ -44,36 +46,10 @@ class Key:
     """VR SQ: the keys of its one item (C.2.2.2.6)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What extended negotiation added to the baseline (PS3.4 C.5.1.1); without it everything is off."""
-
-    relational: bool = False
-    """Unique keys of the levels above may be missing."""
-    combined_datetime: bool = False
-    """A range of dates and one of times are one range of moments (C.2.2.2.5.4)."""
-    fuzzy_names: bool = False
-    """Names match word by word: order, case, accents and punctuation do not count, and the start of a word will do."""
-    empty_value: bool = False
-    """Two quotation marks match what is empty or absent (C.2.2.2.7)."""
-    multiple_value: bool = False
-    """Several values in a key: each must be there (C.2.2.2.8). Without it, the standard leaves open what they mean, and
-    any one of them will do."""
-
-    @classmethod
-    def negotiated(cls, info: bytes | None) -> Rules:
-        """From the service class application information that was agreed on for a C-FIND SOP class."""
-        flags = [byte == 1 for byte in (info or b"")[:7]]
-        flags += [False] * (7 - len(flags))
-        relational, combined, fuzzy, _timezone, _multi_frame, empty, multiple = flags
-        return cls(
-            relational=relational,
-            combined_datetime=combined,
-            fuzzy_names=fuzzy,
-            empty_value=empty,
-            multiple_value=multiple,
-        )
-
+# What the standard leaves open: fuzzy names match word by word (order, case, accents and punctuation do not count, and the
+# start of a word will do); of several values in a key any one will do, without multiple_value_matching.
+Rules: TypeAlias = ExtendedQuery
+"""What extended negotiation added to the baseline (PS3.4 C.5.1.1); timezone and enhanced_multi_frame are not heeded."""
 
 BASELINE = Rules()
 
@@ -87,7 +63,7 @@ def matcher(keys: Iterable[Key], rules: Rules = BASELINE) -> Callable[[Attribute
     """The test of all keys together, made once and used on many entities. Keys that match everything cost nothing."""
     tests: list[Callable[[Attributes], bool]] = []
     single = {key.keyword: key for key in keys}
-    if rules.combined_datetime:
+    if rules.date_time:
         for date, time, dates, times in _combined(single):
             tests.append(_moment_test(date, time, dates, times))
             del single[date], single[time]
@@ -105,13 +81,13 @@ def value_test(key: Key, rules: Rules = BASELINE) -> Callable[[Value], bool] | N
     wanted = [text for text in key.values if text]
     if not wanted:
         return None
-    if rules.empty_value and wanted == ['""']:
+    if rules.empty_value_matching and wanted == ['""']:
         return lambda values: not any(values)
     if key.vr == "UI":  # C.2.2.2.2 List of UID Matching
         uids = frozenset(wanted)
         return lambda values: any(value in uids for value in values)
     tests = [text_test(key.vr, text, rules) for text in wanted]
-    if rules.multiple_value and len(tests) > 1 and key.vr in MULTIPLE_VALUE_VRS:
+    if rules.multiple_value_matching and len(tests) > 1 and key.vr in MULTIPLE_VALUE_VRS:
         return lambda values: all(any(_holds(test, value) for value in values) for test in tests)
     if key.vr in WILDCARD_VRS and any(set(text) == {"*"} for text in wanted):
         return None

@@ -15,7 +15,7 @@ from aiodimse import sop_class
 
 from .archive import Archive
 from .folder import NotAnObject
-from .matching import Rules
+from .matching import BASELINE
 from .models import (
     COMPOSITE_INSTANCE,
     PATIENT_ROOT,
@@ -50,7 +50,7 @@ MOVE: Mapping[str, Model] = {
     sop_class.CompositeInstanceRootRetrieveMove: COMPOSITE_INSTANCE,
 }
 
-# What we can do beyond the baseline, where a peer asks for it (C.5): see matching.Rules.
+# What we can do beyond the baseline, where a peer asks for it (C.5).
 QUERIES = aiodimse.ExtendedQuery(
     relational=True, date_time=True, fuzzy_names=True, empty_value_matching=True, multiple_value_matching=True
 )
@@ -83,7 +83,7 @@ def provide(
 
     @server.on_c_find(*FIND, extended=QUERIES)
     async def find(request: Any) -> AsyncIterator[tuple[int, Dataset]]:
-        rules = Rules.negotiated(_agreed(request))
+        rules = request.extended or BASELINE
         query = _checked(lambda: find_query(request.identifier, FIND[request.sop_class_uid], rules))
         status = 0xFF01 if query.unsupported else 0xFF00  # C.4.1.1.4
         async with aclosing(archive.index.find(query)) as matches:
@@ -125,18 +125,12 @@ async def _index(archive: Archive, path: Path, log: Any) -> int | Dataset:
 
 
 async def _paths(archive: Archive, request: Any, models: Mapping[str, Model]) -> list[Path]:
-    # The first byte of what was negotiated: Relational-retrieval (C.5.2.1, C.5.3.1).
-    relational = _agreed(request)[:1] == b"\1"
+    relational = request.extended is not None and request.extended.relational
     query = _checked(lambda: retrieve_query(request.identifier, models[request.sop_class_uid], relational=relational))
     paths = await archive.index.paths(query)
     if len(paths) > MAX_SUBOPERATIONS:
         raise aiodimse.DIMSEFailure(0xA701, f"more than {MAX_SUBOPERATIONS} instances: ask for less at once")
     return paths
-
-
-def _agreed(request: Any) -> bytes:
-    """The service class application information that was agreed on; none is the baseline."""
-    return b"" if request.extended is None else bytes(request.extended)
 
 
 def _checked(check: Callable[[], Query]) -> Query:

@@ -232,11 +232,11 @@ def test_combined_date_and_time(date: str, time: str, plain: bool, combined: boo
     keys = [Key("StudyDate", "DA", ("20060705-20060707",)), Key("StudyTime", "TM", ("1000-1800",))]
     attributes = {"StudyDate": (date,) if date else (), "StudyTime": (time,) if time else ()}
     assert matches(keys, attributes) is plain
-    assert matches(keys, attributes, Rules(combined_datetime=True)) is combined
+    assert matches(keys, attributes, Rules(date_time=True)) is combined
 
 
 def test_combined_only_where_both_are_ranges_of_one_form() -> None:
-    rules = Rules(combined_datetime=True)
+    rules = Rules(date_time=True)
     keys = [Key("StudyDate", "DA", ("20060705-",)), Key("StudyTime", "TM", ("-1800",))]
     assert not matches(keys, {"StudyDate": ("20060706",), "StudyTime": ("1900",)}, rules)
     keys = [Key("StudyDate", "DA", ("20060705",)), Key("StudyTime", "TM", ("1000-1800",))]
@@ -244,14 +244,14 @@ def test_combined_only_where_both_are_ranges_of_one_form() -> None:
 
 
 def test_empty_value() -> None:
-    asked = Rules(empty_value=True)
+    asked = Rules(empty_value_matching=True)
     assert hit("LO", '""', "", asked)
     assert not hit("LO", '""', "something", asked)
     assert not hit("LO", '""', "")
 
 
 def test_multiple_values_must_all_be_there_when_negotiated() -> None:
-    asked = Rules(multiple_value=True)
+    asked = Rules(multiple_value_matching=True)
     assert hit("CS", "CT\\PT", "PT\\CT\\SR", asked)
     assert not hit("CS", "CT\\PT", "CT\\SR", asked)
     assert hit("UI", "1.2\\1.3", "1.2", asked)  # a list of UIDs stays a list
@@ -268,20 +268,6 @@ def test_multiple_values_must_all_be_there_when_negotiated() -> None:
 )
 def test_fuzzy_names(key: str, expected: bool) -> None:
     assert hit("PN", key, MUELLER, Rules(fuzzy_names=True)) is expected
-
-
-@pytest.mark.parametrize(
-    ("info", "expected"),
-    [
-        (None, Rules()),
-        (b"", Rules()),
-        (b"\1", Rules(relational=True)),
-        (b"\0\1\1", Rules(combined_datetime=True, fuzzy_names=True)),
-        (b"\0\0\0\1\1\1\1\1\1", Rules(empty_value=True, multiple_value=True)),
-    ],
-)
-def test_rules_from_what_was_negotiated(info: bytes | None, expected: Rules) -> None:
-    assert Rules.negotiated(info) == expected
 
 
 # --- the wild card search itself --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from pydicom import Dataset
 
 import aiodimse
-from aiodimse import sop_class
+from aiodimse import ExtendedQuery, ExtendedRetrieve, sop_class
 from aiodimse.archive import Archive, provide
 from aiodimse.archive import provider as provider_module
 
@@ -103,10 +103,36 @@ async def test_an_identifier_that_does_not_fit(handlers: Handlers, uid: str) -> 
 
 
 async def test_relational_queries_and_retrievals_when_negotiated(handlers: Handlers) -> None:
-    found = await handlers.run(FIND, asked("SERIES", SeriesInstanceUID=""), extended=b"\1\0\0")
+    found = await handlers.run(FIND, asked("SERIES", SeriesInstanceUID=""), extended=ExtendedQuery(relational=True))
     assert [each.SeriesInstanceUID for _, each in found] == ["1.2.1.1"]
-    got = await handlers.run(GET, asked("SERIES", SeriesInstanceUID="1.2.1.1"), extended=b"\1")
+    got = await handlers.run(
+        GET, asked("SERIES", SeriesInstanceUID="1.2.1.1"), extended=ExtendedRetrieve(relational=True)
+    )
     assert got[0] == 2
+    with pytest.raises(aiodimse.DIMSEFailure):
+        await handlers.run(GET, asked("SERIES", SeriesInstanceUID="1.2.1.1"), extended=ExtendedRetrieve())
+
+
+@pytest.mark.parametrize(
+    ("rules", "identifier", "count"),
+    [
+        (None, asked("STUDY", PatientName="john doe"), 0),
+        (ExtendedQuery(fuzzy_names=True), asked("STUDY", PatientName="john doe"), 1),
+        (None, asked("STUDY", AccessionNumber='""'), 0),
+        (ExtendedQuery(empty_value_matching=True), asked("STUDY", AccessionNumber='""'), 1),
+        (None, asked("STUDY", StudyDate="20200101-20200103", StudyTime="10-11"), 0),
+        (ExtendedQuery(date_time=True), asked("STUDY", StudyDate="20200101-20200103", StudyTime="10-11"), 1),
+        (None, asked("STUDY", ModalitiesInStudy=["MR", "CT"]), 1),
+        (ExtendedQuery(multiple_value_matching=True), asked("STUDY", ModalitiesInStudy=["MR", "CT"]), 0),
+    ],
+)
+async def test_what_was_negotiated_is_what_matches(
+    tmp_path: Path, a_file: Callable[..., Path], rules: ExtendedQuery | None, identifier: Dataset, count: int
+) -> None:
+    a_file("1.dcm", PatientName="Doe^John", StudyDate="20200102", StudyTime="0900")
+    handlers = Handlers()
+    provide(handlers, await Archive.open(tmp_path))  # type: ignore[arg-type]
+    assert len(await handlers.run(FIND, identifier, extended=rules)) == count
 
 
 async def test_get(handlers: Handlers, archive: Archive) -> None:
