@@ -21,7 +21,6 @@ from aiodimse.dimse.messages import (
     CMoveRQ,
     CStoreRQ,
     Message,
-    NEventReportRQ,
     Request,
     Response,
     UnknownRequest,
@@ -333,7 +332,7 @@ class Router:
         if rules.services is not None and service not in rules.services:
             return answers.UNRECOGNIZED_OPERATION, None, f"{service} is not a service of this SOP class"
         # PS3.7 D.3.3.4: who may invoke. Notifications go from the SCP to the SCU, operations the other way.
-        if not (context.scu if type(request) is NEventReportRQ else context.scp):
+        if not context.may_perform(service):
             return answers.SOP_CLASS_NOT_SUPPORTED, None, "the roles negotiated for this SOP class do not allow it"
         if type(request) in _WITH_DATA_SET and not request.has_data_set:
             return answers.MISTYPED_ARGUMENT, _COMMAND_DATA_SET_TYPE, "a data set is required"

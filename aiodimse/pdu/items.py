@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar
 
 from aiodimse.pdu.cursor import Cursor, fixed, item, sized, text, u8, u16, u32, uid
 from aiodimse.pdu.record import Record
+from aiodimse.standard.service_class import NOTIFICATIONS
 
 # --- presentation contexts --------------------------------------------------------------------------------------------
 
@@ -59,6 +60,14 @@ class AcceptedContext(Record):
     """We may be service class user in it."""
     scp: bool
     """We may be service class provider in it."""
+
+    def may_invoke(self, service: str) -> bool:
+        """Whether we have the role from which this DIMSE service is asked for: SCU; of a notification SCP."""
+        return self.scp if service in NOTIFICATIONS else self.scu
+
+    def may_perform(self, service: str) -> bool:
+        """Whether we have the role in which it is answered: SCP; of a notification SCU."""
+        return self.scu if service in NOTIFICATIONS else self.scp
 
     def __str__(self) -> str:
         roles = "+".join(name for name, held in (("SCU", self.scu), ("SCP", self.scp)) if held)

@@ -15,7 +15,7 @@ from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian, ImplicitVR
 LITTLE_ENDIAN_PAIR = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 
 
-def answers_for(negotiated: Negotiated, uid: str) -> Mapping[str, str]:
+def answers_for(negotiated: Negotiated, service: str, uid: str) -> Mapping[str, str]:
     """What the peer said to each context of this SOP class, in words."""
     answers: dict[str, str] = {}
     for context in negotiated.rq.contexts:
@@ -23,7 +23,7 @@ def answers_for(negotiated: Negotiated, uid: str) -> Mapping[str, str]:
             continue
         if context.context_id in negotiated.contexts:
             accepted = negotiated.contexts[context.context_id]
-            role = "" if accepted.scu else ", but not in the role of SCU"
+            role = "" if accepted.may_invoke(service) else f", but not in the role that asks for {service}"
             answers[uid] = f"accepted with {accepted.transfer_syntax}{role}"
         else:
             _, result = negotiated.refused.get(context.context_id, (uid, None))
@@ -31,21 +31,24 @@ def answers_for(negotiated: Negotiated, uid: str) -> Mapping[str, str]:
     return answers or {uid: "not proposed"}
 
 
-def user_contexts(negotiated: Negotiated, uid: str) -> list[AcceptedContext]:
-    """The accepted contexts of this SOP class in which we may be the user, in the order of their proposal."""
-    return [c for c in negotiated.contexts.values() if c.scu and c.abstract_syntax == uid]
+def contexts_to_invoke(negotiated: Negotiated, service: str, uid: str) -> list[AcceptedContext]:
+    """The accepted contexts of this SOP class in which we may ask for this service, in the order of their proposal."""
+    return [c for c in negotiated.contexts.values() if c.abstract_syntax == uid and c.may_invoke(service)]
 
 
-def context_for(negotiated: Negotiated, uid: str) -> AcceptedContext:
+def context_for(negotiated: Negotiated, service: str, uid: str) -> AcceptedContext:
     """The context for an operation of this SOP class; raises NoAcceptedContext with the peer's answers."""
-    if found := user_contexts(negotiated, uid):
-        return found[0]
+    own = contexts_to_invoke(negotiated, service, uid)
+    if own and ((row := sop_class.lookup(uid)) is None or service in row.commands):
+        return own[0]
     # A DIMSE-N operation may travel in the context of another SOP class (PS3.4 CC.1: UPS; H.4: print).
     for context in negotiated.contexts.values():
         row = sop_class.lookup(context.abstract_syntax)
-        if context.scu and row is not None and uid in row.carries:
+        if row is not None and uid in row.carries and service in row.commands and context.may_invoke(service):
             return context
-    raise NoAcceptedContext(f"no accepted presentation context for {_name(uid)}", answers_for(negotiated, uid))
+    if own:  # a service that its SOP class does not have: the peer shall say so
+        return own[0]
+    raise NoAcceptedContext(f"no accepted presentation context for {_name(uid)}", answers_for(negotiated, service, uid))
 
 
 def store_context(negotiated: Negotiated, uid: str, transfer_syntax: str) -> AcceptedContext:
@@ -53,7 +56,7 @@ def store_context(negotiated: Negotiated, uid: str, transfer_syntax: str) -> Acc
 
     Explicit Big Endian and compressed objects go only as stored. Raises NoAcceptedContext.
     """
-    found = user_contexts(negotiated, uid)
+    found = contexts_to_invoke(negotiated, "C-STORE", uid)
     for context in found:
         if context.transfer_syntax == transfer_syntax:
             return context
@@ -62,7 +65,7 @@ def store_context(negotiated: Negotiated, uid: str, transfer_syntax: str) -> Acc
             return context
     raise NoAcceptedContext(
         f"no accepted presentation context for {_name(uid)} in transfer syntax {transfer_syntax}",
-        answers_for(negotiated, uid),
+        answers_for(negotiated, "C-STORE", uid),
     )
 
 

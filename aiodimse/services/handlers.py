@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, overload
 
 from aiodimse.association import Offer, Served
 from aiodimse.association.extended import Extended
 from aiodimse.errors import LocalProtocolError
 from aiodimse.standard import sop_class
+from aiodimse.standard.service_class import NOTIFICATIONS
 from aiodimse.standard.transfer_syntax import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
@@ -104,13 +105,16 @@ class Handlers:
 
     def _make_offer(self) -> Offer:
         served: dict[str, Served] = {str(sop_class.Verification): Served(IDENTIFIER_SYNTAXES)}
-        for of_service in self._by_service.values():
+        for service, of_service in self._by_service.items():
             for uid, registration in of_service.items():
-                served[uid] = self._join(served.get(uid), registration)
+                served[uid] = self._join(served.get(uid), service, registration)
+        own = dict(served)
         for row in sop_class.known():  # contexts that carry other SOP classes (print: H.4, UPS: CC.1)
-            for uid in row.carries:
-                if uid in served:
-                    served.setdefault(str(row), served[uid])
+            for service, of_service in self._by_service.items():
+                for uid in row.carries if service in row.commands else ():
+                    if uid != row and uid in of_service:
+                        joined = self._join(served.get(row), service, of_service[uid])
+                        served[str(row)] = replace(joined, transfer_syntaxes=own.get(row, joined).transfer_syntaxes)
         return Offer(
             served,
             any_storage_as_scu="C-GET" in self._by_service,
@@ -120,11 +124,14 @@ class Handlers:
         )
 
     @staticmethod
-    def _join(before: Served | None, registration: Registration) -> Served:
-        extended = registration.extended
-        if extended is None and before is not None:
-            extended = before.extended
-        return Served(registration.transfer_syntaxes, extended=extended)
+    def _join(before: Served | None, service: str, registration: Registration) -> Served:
+        """A SOP class as it is served with one more handler. The roles in which it has handlers add up."""
+        notified = service in NOTIFICATIONS
+        one = Served(registration.transfer_syntaxes, scp=not notified, scu=notified, extended=registration.extended)
+        if before is None:
+            return one
+        extended = before.extended if one.extended is None else one.extended
+        return replace(one, scp=one.scp or before.scp, scu=one.scu or before.scu, extended=extended)
 
 
 def default_sop_classes(service: str) -> tuple[str, ...]:

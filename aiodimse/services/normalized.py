@@ -30,7 +30,7 @@ async def invoke(
 ) -> Response:
     """Send a DIMSE-N request; its Response whatever the status."""
     assert connection.engine.negotiated is not None
-    context = context_for(connection.engine.negotiated, request.sop_class_uid)
+    context = context_for(connection.engine.negotiated, request.service, request.sop_class_uid)
     data = None if dataset is None else encode_identifier(dataset, context.transfer_syntax)
     exchange = await connection.invoker.invoke(context.context_id, request, data, timeout=connection.timeouts.response)
     message, answer = await single(exchange)

@@ -47,7 +47,7 @@ class Provider:
     def handle(self, incoming: Incoming) -> None:
         """Start what the request asks for. A C-ECHO that nobody handles is answered without a task."""
         message = incoming.operation.request
-        if type(message) is messages.CEchoRQ and self._authorize is None and self._find(message) is None:
+        if type(message) is messages.CEchoRQ and self._authorize is None and self._find(incoming) is None:
             if verification.answer(incoming):
                 return
             work = incoming.respond(message.response(answers.SUCCESS))
@@ -60,9 +60,11 @@ class Provider:
 
         incoming.connection.tasks.spawn(work, f"aiodimse {message.name} {message.message_id}", cancelled)
 
-    def _find(self, message: messages.Request) -> Registration | None:
+    def _find(self, incoming: Incoming) -> Registration | None:
+        """The handler for the SOP class that a request names, else for that of the context which carries it."""
+        message, context = incoming.operation.request, incoming.operation.context
         uid = message.sop_class_uid
-        return self._handlers.find(message.service, uid, *self._related.get(uid, ()))
+        return self._handlers.find(message.service, uid, context.abstract_syntax, *self._related.get(uid, ()))
 
     async def _serve(self, incoming: Incoming) -> None:
         """One task: everything from here to the final response, of which there is one whatever happens."""
@@ -84,7 +86,7 @@ class Provider:
                 task.cancel()
 
         incoming.on_end = ended
-        registration = self._find(message)
+        registration = self._find(incoming)
         if registration is None and type(message) is not messages.CEchoRQ:
             await self._refuse(incoming, answers.SOP_CLASS_NOT_SUPPORTED, "not served here")
             return

@@ -43,7 +43,7 @@ class Find(Operation[Dataset]):
     async def _request(self) -> Exchange:
         negotiated = self._connection.engine.negotiated
         assert negotiated is not None
-        context = self._context = context_for(negotiated, self._uid)
+        context = self._context = context_for(negotiated, "C-FIND", self._uid)
         request = messages.CFindRQ(message_id=0, affected_sop_class_uid=self._uid, priority=self._priority)
         data = encode_identifier(self._identifier, context.transfer_syntax)
         timeout = self._connection.timeouts.response

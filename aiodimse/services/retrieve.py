@@ -45,9 +45,10 @@ class Retrieval(Operation[T]):
     async def _request(self) -> Exchange:
         negotiated = self._connection.engine.negotiated
         assert negotiated is not None
-        context = self._context = context_for(negotiated, self._uid)
+        request = self._make()
+        context = self._context = context_for(negotiated, request.service, self._uid)
         data = encode_identifier(self._identifier, context.transfer_syntax)
-        return await self._connection.invoker.invoke(context.context_id, self._make(), data, timeout=self._timeout())
+        return await self._connection.invoker.invoke(context.context_id, request, data, timeout=self._timeout())
 
     def _timeout(self) -> float | None:
         return self._connection.timeouts.response

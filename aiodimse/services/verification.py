@@ -23,7 +23,7 @@ _log = logging.getLogger("aiodimse.verification")
 async def c_echo(connection: Connection, sop_class_uid: str = sop_class.Verification) -> Response:
     """Ask whether the peer is there."""
     assert connection.engine.negotiated is not None
-    context = context_for(connection.engine.negotiated, sop_class_uid)
+    context = context_for(connection.engine.negotiated, "C-ECHO", sop_class_uid)
     request = messages.CEchoRQ(message_id=0, affected_sop_class_uid=sop_class_uid)
     exchange = await connection.invoker.invoke(context.context_id, request, None, timeout=connection.timeouts.response)
     message, _ = await single(exchange)

@@ -26,6 +26,8 @@ def _row(name: str, section: str, commands: str) -> ServiceClass:
 
 RETRIEVE = "C-FIND C-GET C-MOVE"
 NORMALIZED = "N-CREATE N-SET N-GET N-ACTION N-DELETE N-EVENT-REPORT"
+NOTIFICATIONS = frozenset(("N-EVENT-REPORT",))
+"""What the SCP invokes and the SCU performs (PS3.7 10.1.1); all others go the other way."""
 
 # fmt: off
 VERIFICATION               = _row("Verification", "A", "C-ECHO")
