@@ -16,6 +16,7 @@ from aiodimse.association import (
     Negotiated,
     RequestedIndication,
     Role,
+    State,
     settle,
 )
 from aiodimse.config import Limits, Timeouts
@@ -208,6 +209,11 @@ class Engine:
     def can_send(self) -> bool:
         """Whether P-DATA may be sent (Sta6, or Sta8 by AR-7)."""
         return self.machine.can_send_data
+
+    @property
+    def is_ready(self) -> bool:
+        """The association is established, and neither side has asked for its release (Sta6)."""
+        return self.machine.state is State.STA6
 
     @property
     def fragment_length(self) -> int:

@@ -240,12 +240,12 @@ class Connection:
     # --- the association ends -----------------------------------------------------------------------------------------
 
     def _on_release(self, event: ReleaseIndication) -> None:
-        """A-RELEASE-RQ: what runs is cancelled, and answered by A-RELEASE-RP after a message that is half sent."""
+        """A-RELEASE-RQ: what runs is cancelled, and A-RELEASE-RP answers; both after a message that is half sent (AR-7),
+        which cancelling its writer would leave so."""
         if event.collision:  # AR-8: nothing is open any more; the acceptor answers when our own release is answered
             if self.engine.machine.role == "requestor":
                 self.engine.respond_release(self.clock.now())
             return
-        self._stop_operations(AssociationClosed("the peer released the association"))
         if self.pen.is_held:
             self.tasks.spawn(self._release_after_pen(), "aiodimse release")
         else:
@@ -322,12 +322,13 @@ class Connection:
         association. A cancelled release aborts. Nothing happens where the association has ended.
         """
         try:
-            if self._released is None and self.error is None:
-                async with self.pen:
+            if self.error is None:
+                if self._released is None:
                     self._released = asyncio.get_running_loop().create_future()
-                    self.engine.release(self.clock.now())
-                    self.pump()
-            if self._released is not None:
+                    async with self.pen:
+                        if self.engine.is_ready:  # else the peer has asked meanwhile: its answer waits behind us
+                            self.engine.release(self.clock.now())
+                            self.pump()
                 await asyncio.shield(self._released)
         except asyncio.CancelledError:
             self.abort()

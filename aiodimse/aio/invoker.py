@@ -50,7 +50,7 @@ class Invoker:
             if not (data is None or isinstance(data, (bytes, memoryview))):
                 data = pieces = await Begun.of(data)
             async with connection.pen:
-                if self._releasing or not connection.engine.can_send:
+                if self._releasing or not connection.engine.is_ready:
                     raise _being_released()
                 operation = connection.engine.invoke(context_id, request)
                 self._reserved -= 1
