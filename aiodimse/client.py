@@ -149,10 +149,20 @@ class Association:
         Raises LocalProtocolError while another one runs.
         """
         assert self._peer is not None
-        if self._retrieval is not None and self._retrieval.is_running:
+        retrieval = Get(
+            self.connection, identifier, sop_class_uid, priority=priority, peer=self._peer, on_start=self._retrieve
+        )
+        self._check_no_other(retrieval)
+        return retrieval
+
+    def _check_no_other(self, retrieval: Get) -> None:
+        other = self._retrieval
+        if other is not None and other is not retrieval and (other.is_running or other.is_starting):
             raise LocalProtocolError("another C-GET runs on this association")
-        self._retrieval = Get(self.connection, identifier, sop_class_uid, priority=priority, peer=self._peer)
-        return self._retrieval
+
+    def _retrieve(self, retrieval: Get) -> None:
+        self._check_no_other(retrieval)
+        self._retrieval = retrieval
 
     def c_move(self, identifier: Identifier, sop_class_uid: str, *, destination: str, priority: int = 0) -> Move:
         """C-MOVE to the AE title `destination` (PS3.7 9.1.4)."""
@@ -235,14 +245,14 @@ class Association:
         except BaseException:
             connection.abort()
             raise
-        await connection.wait_closed()
+        await connection.close()
 
     def abort(self) -> None:
         """A-ABORT at once. Operations under way raise AssociationAborted."""
         self.connection.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the transport connection is gone."""
+        """Wait until the transport connection is gone. A cancelled wait changes nothing: a watcher may come and go."""
         await self.connection.wait_closed()
 
 
@@ -269,10 +279,10 @@ class Connect:
         connection = association.connection
         if kind is not None and (not issubclass(kind, Exception) or connection.invoker.has_open_operations):
             connection.abort()
-            await connection.wait_closed()
+            await connection.close()
             return
         if not connection.is_open:
-            await connection.wait_closed()
+            await connection.close()
             return
         await association.release()
 

@@ -88,7 +88,8 @@ class Invoker:
             return
         window = self._connection.engine.router.invoked_window
         task = asyncio.current_task()
-        if self._open and all(e.owner is task and not e.is_left for e in self._open.values()):
+        # A place that is given and not used yet is another task's, which will come to its end without us.
+        if self._open and not self._reserved and all(e.owner is task and not e.is_left for e in self._open.values()):
             raise LocalProtocolError(
                 f"this task has {len(self._open)} open operation(s) and the operations window is {window}:"
                 " finish or leave them first, or connect with a larger operations_window"

@@ -90,8 +90,11 @@ class Performer:
             self._runnable.append(incoming)
 
     def on_runnable(self, event: Runnable) -> None:
-        """A request has its place in the window."""
-        self._runnable.append(self._open[event.operation.message_id])
+        """A request has its place in the window. It is not here where its data set is still coming, which on_request
+        minds, or where it was cancelled while it waited, and has been answered."""
+        incoming = self._open.get(event.operation.message_id)
+        if incoming is not None and incoming.operation is event.operation:
+            self._runnable.append(incoming)
 
     def on_dataset(self, event: DatasetReceived) -> None:
         """A piece of a data set; of one that nobody wants any more it is dropped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -24,6 +25,8 @@ class Operation(Generic[T]):
         self._connection = connection
         self._exchange: Exchange | None = None
         self._response: Response | None = None
+        self._starting = asyncio.Lock()
+        self._is_awaited = False
         self.last_status: Status | None = None
         """The status of the last response."""
 
@@ -43,8 +46,10 @@ class Operation(Generic[T]):
 
     async def start(self) -> None:
         """Send the request, if that has not happened yet."""
-        if self._exchange is None and self._response is None:
-            self._exchange = await self._request()
+        if self._exchange is None:
+            async with self._starting:
+                if self._exchange is None:
+                    self._exchange = await self._request()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -64,6 +69,7 @@ class Operation(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        self._begin_await()
         try:
             while self._response is None:
                 taken = await self._step()
@@ -72,6 +78,8 @@ class Operation(Generic[T]):
         except BaseException:
             self._leave()
             raise
+        finally:
+            self._is_awaited = False
         self._response.raise_for_status()
         raise StopAsyncIteration
 
@@ -100,13 +108,21 @@ class Operation(Generic[T]):
 
     async def _run(self) -> Response:
         """Run to the final response, whatever its status, and return it. What comes before is dropped."""
+        self._begin_await()
         try:
             while self._response is None:
                 await self._step()
         except BaseException:
             self._leave()
             raise
+        finally:
+            self._is_awaited = False
         return self._response
+
+    def _begin_await(self) -> None:
+        if self._is_awaited:  # one of the two would wait for ever
+            raise LocalProtocolError("another task awaits this operation")
+        self._is_awaited = True
 
     @property
     def response(self) -> Response | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from pydicom.dataset import Dataset
 
@@ -131,9 +132,11 @@ class Get(Retrieval[ArrivingInstance]):
         *,
         priority: int,
         peer: Peer,
+        on_start: Callable[[Get], None],
     ) -> None:
+        """on_start: called before the request is sent; raises LocalProtocolError where that must not be."""
         super().__init__(connection, identifier, sop_class_uid, priority)
-        self._peer = peer
+        self._peer, self._on_start = peer, on_start
         self._arrived: deque[Incoming] = deque()
         self._current: tuple[Incoming, StoreRequest] | None = None
         self.is_iterated = False
@@ -142,7 +145,16 @@ class Get(Retrieval[ArrivingInstance]):
     def _make(self) -> messages.Request:
         return messages.CGetRQ(message_id=0, affected_sop_class_uid=self._uid, priority=self._priority)
 
+    async def _request(self) -> Exchange:
+        self._on_start(self)
+        return await super()._request()
+
     # --- for the association ------------------------------------------------------------------------------------------
+
+    @property
+    def is_starting(self) -> bool:
+        """Its request is about to be sent."""
+        return self._starting.locked()
 
     @property
     def is_running(self) -> bool:

@@ -16,7 +16,7 @@ from contract.stage import CT_UID, HOST, image
 
 import aiodimse
 from aiodimse import Category, DIMSEFailure, Progress, sop_class
-from aiodimse.testing import ManualClock
+from aiodimse.testing import ManualClock, settle
 
 every = pytest.mark.parametrize("service", MODELS)
 DRAIN = aiodimse.Timeouts().cancel_drain or 0.0
@@ -369,6 +369,59 @@ async def test_one_get_at_a_time() -> None:
             await talk.peer.respond(request, 0x0000)
             assert [instance async for instance in retrieval] == []
         await asyncio.gather(consume(talk.begin("C-GET"), []), serve(talk, 0, 0x0000))
+
+
+async def test_a_get_that_was_not_begun_takes_nothing() -> None:
+    async with open_talk() as talk:
+        first, second = talk.begin("C-GET"), talk.begin("C-GET")
+        found: list[Any] = []
+        await asyncio.gather(consume(first, found), serve(talk, 2, 0x0000))
+        assert len(found) == 2
+        async with talk.begin("C-GET") as third:
+            with pytest.raises(aiodimse.ProtocolError, match="another C-GET"):
+                await second
+            await talk.peer.respond(await talk.peer.read_message(), 0x0000)
+            await third
+        await asyncio.gather(consume(second, found), serve(talk, 1, 0x0000))
+        assert len(found) == 3
+
+
+@every
+async def test_one_task_awaits_an_operation(service: str) -> None:
+    """The other is told so, and disturbs nothing."""
+    async with open_talk() as talk:
+        operation, found = talk.begin(service), []
+        first = asyncio.create_task(consume(operation, found))
+        await asyncio.sleep(0)
+        with pytest.raises(aiodimse.ProtocolError, match="another task"):
+            await anext(operation)
+        with pytest.raises(aiodimse.ProtocolError, match="another task"):
+            await operation
+        await serve(talk, 3, 0x0000)
+        await first
+        assert len(found) == 3
+        await talk.usable()
+
+
+@every
+async def test_a_cancel_while_the_request_waits(service: str) -> None:
+    """It follows the request, of which there is one."""
+    async with open_talk() as talk:
+        echo = asyncio.create_task(talk.association.c_echo())
+        asked = await talk.peer.read_message()
+        operation, found = talk.begin(service), []
+        first = asyncio.create_task(consume(operation, found))
+        await asyncio.sleep(0)
+        cancel = asyncio.create_task(operation.cancel())
+        await talk.peer.respond(asked, 0x0000)
+        await echo
+        await cancel
+        request = await talk.peer.read_message()
+        await talk.expect_cancel(request)
+        await talk.peer.respond(request, 0xFE00)
+        await first
+        assert found == []
+        await talk.usable()
 
 
 # --- leaving ----------------------------------------------------------------------------------------------------------
@@ -826,6 +879,40 @@ async def test_a_place_that_another_task_holds() -> None:
                 pass
         await talk.peer.respond(await talk.peer.read_message(), 0x0000)
         assert (await echo).status == 0x0000
+
+
+async def test_a_place_that_another_task_has_not_used_yet() -> None:
+    """It will come to its end without us: we wait."""
+    begun, proceed = asyncio.Event(), asyncio.Event()
+
+    class Slow(aiodimse.Instance):
+        def stream(self) -> AsyncIterator[bytes]:
+            async def pieces() -> AsyncIterator[bytes]:
+                begun.set()
+                await proceed.wait()
+                yield bytes(8)
+
+            return pieces()
+
+    async with open_talk((*CONTEXTS, CT_UID), operations_window=2, answer={"window": (2, 1)}) as talk:
+
+        async def ask() -> None:
+            async with talk.begin("C-FIND") as operation:
+                await talk.association.c_echo()
+                await operation
+
+        slow = asyncio.create_task(talk.association.c_store(Slow(CT_UID, "1.2.3", wire.EXPLICIT_LE)))
+        await begun.wait()
+        asking = asyncio.create_task(ask())
+        find = await talk.peer.read_message()
+        await settle()
+        proceed.set()
+        for field in (wire.C_STORE, wire.C_ECHO):
+            request = await talk.peer.read_message()
+            assert request.field == field
+            await talk.peer.respond(request, 0x0000)
+        await talk.peer.respond(find, 0x0000)
+        await asyncio.gather(slow, asking)
 
 
 async def test_waiting_for_a_place_counts_against_the_response() -> None:

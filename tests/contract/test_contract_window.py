@@ -4,7 +4,7 @@ sub-operations pipelined within the peer's window (design: section 5, window; PS
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -175,6 +175,54 @@ async def test_a_refused_request_leaves_its_message_id_free() -> None:
         for _ in range(3):
             await find(stage, 100)
             assert (await stage.peer.read_message()).status == 0xA700
+
+
+async def test_a_place_comes_free_while_the_data_set_is_under_way() -> None:
+    gate, server = Gate(), make_server()
+    register(server, "C-FIND", gate)
+    async with open_stage(server) as stage:
+        await find(stage, 1)
+        assert await gate.begins() == 1
+        pdus = wire.message(FIND, wire.find_rq(message_id=2), IDENTIFIER)
+        command = 6 + int.from_bytes(pdus[2:6], "big")
+        await stage.peer.send(pdus[:command])
+        gate.running[1].set()
+        assert [message.status for message in await stage.peer.responses(1)] == [0xFF00, 0x0000]
+        await stage.peer.send(pdus[command:])
+        assert await gate.begins() == 2
+        gate.running[2].set()
+        assert [message.status for message in await stage.peer.responses(2)] == [0xFF00, 0x0000]
+
+
+async def test_a_place_comes_free_for_a_request_that_is_cancelled() -> None:
+    """The handler that runs ends in the very round of the event loop in which the C-CANCEL is read."""
+    gate = Gate()
+
+    def trace(role: str) -> Callable[[str, bytes | memoryview], None]:
+        def tap(way: str, data: bytes | memoryview) -> None:
+            if way == ">" and cancel in bytes(data):
+                gate.running[1].set()
+
+        return tap
+
+    cancel = wire.message(FIND, wire.cancel_rq(2))
+    server = make_server(trace=trace)
+    register(server, "C-FIND", gate)
+    async with open_stage(server) as stage:
+        for message_id in (1, 2, 3):
+            await find(stage, message_id)
+        assert await gate.begins() == 1
+        await stage.peer.cancel(FIND, 2)
+        assert await gate.begins() == 3
+        gate.running[3].set()
+        answers = [await stage.peer.read_message() for _ in range(5)]
+        assert sorted((message.responded_to, message.status) for message in answers) == [
+            (1, 0x0000),
+            (1, 0xFF00),
+            (2, 0xFE00),
+            (3, 0x0000),
+            (3, 0xFF00),
+        ]
 
 
 async def test_responses_of_many_operations_are_not_interleaved() -> None:
