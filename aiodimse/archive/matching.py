@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,6 +22,7 @@ from typing import TypeAlias
 from aiodimse import ExtendedQuery
 
 from .moments import Range, parse, parse_range
+from .wildcards import has_wildcard, wildcard
 
 Value: TypeAlias = "tuple[str, ...] | tuple[Mapping[str, Value], ...]"
 """The values of one attribute as text; for VR SQ its items."""
@@ -46,7 +48,7 @@ class Key:
     """VR SQ: the keys of its one item (C.2.2.2.6)."""
 
 
-# What the standard leaves open: fuzzy names match word by word (order, case, accents and punctuation do not count, and the
+# What the standard leaves open: fuzzy names match word by word (order, case, accents and punctuation do not count, the
 # start of a word will do); of several values in a key any one will do, without multiple_value_matching.
 Rules: TypeAlias = ExtendedQuery
 """What extended negotiation added to the baseline (PS3.4 C.5.1.1); timezone and enhanced_multi_frame are not heeded."""
@@ -116,27 +118,8 @@ def text_test(vr: str, wanted: str, rules: Rules = BASELINE) -> Callable[[str], 
         number = _number(wanted)
         return lambda text: text == wanted or (number is not None and _number(text) == number)
     if vr in WILDCARD_VRS and has_wildcard(wanted):
-        pattern = wildcard(wanted)
-        return lambda text: pattern.match(text) is not None
+        return wildcard(wanted)
     return lambda text: text == wanted
-
-
-def has_wildcard(text: str) -> bool:
-    return "*" in text or "?" in text
-
-
-@lru_cache(maxsize=256)
-def wildcard(wanted: str, flags: int = 0) -> re.Pattern[str]:
-    """Compile * (any text, also none) and ? (one character), C.2.2.2.4.
-
-    The piece between two stars is bound to the first place where it fits and never moved (an atomic group), which
-    finds a match whenever there is one. So no key that a peer sends can make the search take exponential time.
-    """
-    first, *rest = ("".join("." if c == "?" else re.escape(c) for c in piece) for piece in re.split(r"\*+", wanted))
-    if not rest:
-        return re.compile(first + r"\Z", flags | re.DOTALL)
-    middle = "".join(f"(?>.*?{piece})" for piece in rest[:-1])
-    return re.compile(f"{first}{middle}.*{rest[-1]}\\Z", flags | re.DOTALL)
 
 
 # --- person names -----------------------------------------------------------------------------------------------------
@@ -148,8 +131,7 @@ def _name_test(wanted: str) -> Callable[[str], bool]:
     A key without "=" may match any of the groups (alphabetic, ideographic, phonetic); with "=", each group that is not
     empty must match its own. Trailing empty components do not count, on either side (PS3.5 6.2.1.1).
     """
-    wanted = _canonical_name(wanted)
-    tests = [_name_group_test(group) for group in wanted.split("=")]
+    tests = [_name_group_test(group) for group in _canonical_name(wanted).split("=")]
     if len(tests) == 1 and tests[0] is not None:
         test = tests[0]
         return lambda name: any(test(group) for group in _canonical_name(name).split("="))
@@ -160,26 +142,48 @@ def _name_test(wanted: str) -> Callable[[str], bool]:
 
 
 def _name_group_test(wanted: str) -> Callable[[str], bool] | None:
-    wanted = wanted.strip().rstrip("^")
+    wanted = wanted.strip()
     if not wanted.strip("*"):
         return None
-    pattern, carets = wildcard(wanted, re.IGNORECASE), wanted.count("^")
+    wanted = wanted.rstrip("^")
+    fits, carets = wildcard(wanted), wanted.count("^")
 
     def test(group: str) -> bool:
         group = group.strip().rstrip("^")
-        # "Doe" is "Doe^^^^": so that "Doe^*" finds it.
-        return pattern.match(group + "^" * (carets - group.count("^"))) is not None
+        # "Doe" is "Doe^^^^": so that "Doe^*" finds it. A group that is empty is unknown, and matches nothing.
+        return group != "" and fits(group + "^" * (carets - group.count("^")))
 
     return test
 
 
 def _canonical_name(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    if name.isascii():
+        return name.lower()
+    return "".join(_folded(character) for character in unicodedata.normalize("NFC", name))
+
+
+@lru_cache(maxsize=4096)
+def _folded(character: str) -> str:
+    """Without case, and still one character: a ? is to find the sharp s, whose case folding is two."""
+    folded = character.casefold()
+    return folded if len(folded) == 1 else character
 
 
 def _fuzzy_name_test(wanted: str) -> Callable[[str], bool]:
     parts = _words(wanted)
-    return lambda name: all(any(word.startswith(part) for word in _words(name)) for part in parts)
+    if not parts:  # "^" or "?": no word to be fuzzy about
+        return _name_test(wanted)
+
+    def test(name: str) -> bool:
+        words = sorted(_words(name))
+        return all(_begins_one_of(words, part) for part in parts)
+
+    return test
+
+
+def _begins_one_of(words: list[str], part: str) -> bool:
+    at = bisect_left(words, part)
+    return at < len(words) and words[at].startswith(part)
 
 
 def _words(name: str) -> list[str]:

@@ -16,8 +16,9 @@ from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
 from .attributes import keys_of
-from .matching import BASELINE, RANGE_VRS, Key, Rules, has_wildcard
+from .matching import BASELINE, RANGE_VRS, Key, Rules
 from .moments import parse_range
+from .wildcards import has_wildcard
 
 
 class Level(IntEnum):
