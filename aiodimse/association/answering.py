@@ -114,12 +114,15 @@ def check_titles(
 # --- what is offered --------------------------------------------------------------------------------------------------
 
 
+_NETWORK = frozenset(transfer_syntax.NETWORK)
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """How an acceptor serves one SOP class."""
 
     transfer_syntaxes: Collection[str] | None = None
-    """Those it accepts; None: every one in standard/transfer_syntax."""
+    """Those it accepts; None: every one that a presentation context can have."""
     scp: bool = True
     """We may be SCP: the requestor may be SCU, which is the default role (PS3.7 D.3.3.4)."""
     scu: bool = False
@@ -129,10 +132,8 @@ class Served:
 
     def choose(self, context: ProposedContext) -> str | None:
         """The first transfer syntax in the requestor's order that we accept."""
-        for syntax in context.transfer_syntaxes:
-            if transfer_syntax.lookup(syntax) if self.transfer_syntaxes is None else syntax in self.transfer_syntaxes:
-                return syntax
-        return None
+        accepted = _NETWORK if self.transfer_syntaxes is None else self.transfer_syntaxes
+        return next((syntax for syntax in context.transfer_syntaxes if syntax in accepted), None)
 
 
 _AS_STORAGE_SCU = Served(scp=False, scu=True)

@@ -40,12 +40,10 @@ from aiodimse.pdu import (
 )
 from aiodimse.standard import sop_class
 from aiodimse.standard.reason import context_result_meaning
-from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
 
 MAX_CONTEXTS = 128
 """Presentation context IDs are the odd numbers of one byte (PS3.8 9.3.2.2)."""
-
-DEFAULT_TRANSFER_SYNTAXES: tuple[str, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 DEFAULT_MAXIMUM_LENGTH = 16384
 """What a peer takes that does not say it (design: Limits). PS3.8 D.1 demands the sub-item; old peers leave it out."""
@@ -128,7 +126,7 @@ def propose(
     roles: dict[str, RoleSelection] = {}
     extended: dict[str, ExtendedNegotiation] = {}
     for number, context in enumerate(wanted):
-        syntaxes = DEFAULT_TRANSFER_SYNTAXES if context.transfer_syntaxes is None else tuple(context.transfer_syntaxes)
+        syntaxes = DEFAULT_PROPOSED if context.transfer_syntaxes is None else tuple(context.transfer_syntaxes)
         if not syntaxes or not (context.scu or context.scp):
             what = "role" if syntaxes else "transfer syntax"
             raise LocalProtocolError(f"the presentation context for {context.uid} has no {what}")

@@ -14,7 +14,7 @@ from aiodimse.instances.reading import read_dataset
 from aiodimse.instances.walk import known_syntax, top_elements
 from aiodimse.instances.writing import write_dataset
 from aiodimse.standard.transfer_syntax import (
-    DeflatedExplicitVRLittleEndian,
+    IDENTIFIERS,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -22,7 +22,7 @@ from aiodimse.standard.transfer_syntax import (
     lookup,
 )
 
-RE_ENCODED: Final = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
+RE_ENCODED: Final = IDENTIFIERS
 """The transfer syntaxes between which a data set is re-encoded; in any other it travels as it is stored."""
 
 _SOP_CLASS_UID: Final = 0x00080016

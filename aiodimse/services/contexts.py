@@ -10,9 +10,7 @@ from aiodimse.instances import can_transcode
 from aiodimse.pdu import AcceptedContext
 from aiodimse.standard import sop_class
 from aiodimse.standard.reason import context_result_meaning
-from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-LITTLE_ENDIAN_PAIR = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
+from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
 
 
 def answers_for(negotiated: Negotiated, service: str, uid: str) -> Mapping[str, str]:
@@ -79,5 +77,5 @@ def contexts_for_instances(kinds: Iterable[tuple[str, str]]) -> list[Presentatio
     contexts: dict[tuple[str, tuple[str, ...]], PresentationContext] = {}
     for uid, transfer_syntax in kinds:
         contexts.setdefault((uid, (transfer_syntax,)), PresentationContext(uid, (transfer_syntax,)))
-        contexts.setdefault((uid, LITTLE_ENDIAN_PAIR), PresentationContext(uid, LITTLE_ENDIAN_PAIR))
+        contexts.setdefault((uid, DEFAULT_PROPOSED), PresentationContext(uid, DEFAULT_PROPOSED))
     return list(contexts.values())

@@ -15,7 +15,7 @@ from aiodimse.association import Negotiated, PresentationContext, propose
 from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError, NoAcceptedContext, ProtocolError
 from aiodimse.pdu import AcceptedContext, AssociateRQ
-from aiodimse.services.contexts import LITTLE_ENDIAN_PAIR, contexts_for_instances, store_context
+from aiodimse.services.contexts import contexts_for_instances, store_context
 from aiodimse.services.instance import Instance
 from aiodimse.standard import answers, sop_class
 
@@ -170,5 +170,5 @@ def _contexts(kinds: Sequence[tuple[str, str]]) -> list[PresentationContext]:
         if len(contexts) >= _MAX_CONTEXTS:
             break
         if uid not in needed:
-            contexts.append(PresentationContext(uid, LITTLE_ENDIAN_PAIR))
+            contexts.append(PresentationContext(uid))
     return contexts

@@ -12,18 +12,9 @@ from aiodimse.association.extended import Extended
 from aiodimse.errors import LocalProtocolError
 from aiodimse.standard import sop_class
 from aiodimse.standard.service_class import NOTIFICATIONS
-from aiodimse.standard.transfer_syntax import (
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from aiodimse.standard.transfer_syntax import IDENTIFIERS
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-
-IDENTIFIER_SYNTAXES = tuple(
-    str(uid) for uid in (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
-)
-"""What is accepted by default for data sets that are decoded before their handler is called."""
 
 # What a decorator means without SOP classes, by service; for the others every SOP class that has the service.
 _DEFAULTS: dict[str, tuple[str, ...]] = {
@@ -72,7 +63,7 @@ class Handlers:
             raise TypeError(f"a handler that yields is an async generator, async def, not a plain one: {handler!r}")
         syntaxes = None if transfer_syntaxes is None else tuple(map(str, transfer_syntaxes))
         if syntaxes is None and service != "C-STORE":
-            syntaxes = IDENTIFIER_SYNTAXES
+            syntaxes = IDENTIFIERS
         wanted = tuple(uids)
         registration = Registration(handler, syntaxes, extended, is_for_all=not wanted)
         self._offer = None
@@ -104,7 +95,7 @@ class Handlers:
         return self._offer
 
     def _make_offer(self) -> Offer:
-        served: dict[str, Served] = {str(sop_class.Verification): Served(IDENTIFIER_SYNTAXES)}
+        served: dict[str, Served] = {str(sop_class.Verification): Served(IDENTIFIERS)}
         for service, of_service in self._by_service.items():
             for uid, registration in of_service.items():
                 served[uid] = self._join(served.get(uid), service, registration)

@@ -233,6 +233,10 @@ async def test_a_get_handler_takes_every_storage_class() -> None:
 # --- contexts and transfer syntaxes -----------------------------------------------------------------------------------
 
 JPEG, BE = "1.2.840.10008.1.2.4.50", wire.EXPLICIT_BE
+OF_OTHER_MEDIA = [  # video streams, mail, XML, Papyrus 3
+    *("1.2.840.10008.1.2.7.1", "1.2.840.10008.1.2.7.2", "1.2.840.10008.1.2.7.3"),
+    *("1.2.840.10008.1.2.6.1", "1.2.840.10008.1.2.6.2", "1.2.840.10008.1.20"),
+]
 SYNTAXES: dict[str, tuple[str, list[str], str | None]] = {
     "the first of the requestor's order": (
         wire.STUDY_ROOT_FIND,
@@ -246,6 +250,8 @@ SYNTAXES: dict[str, tuple[str, list[str], str | None]] = {
     "storage, any known": (CT_UID, [JPEG, wire.EXPLICIT_LE], JPEG),
     "storage, Big Endian": (CT_UID, [BE], BE),
     "storage, none known": (CT_UID, ["1.2.3.4"], None),
+    "storage, none of a network": (CT_UID, OF_OTHER_MEDIA, None),
+    "storage, the first of a network": (CT_UID, [*OF_OTHER_MEDIA, JPEG], JPEG),
 }
 
 
