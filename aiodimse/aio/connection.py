@@ -125,11 +125,11 @@ class Connection:
         self._end(AssociationTimeout("write", f"for {seconds} s the peer took less than {rate} bytes a second"))
         self.wire.drop()
 
-    def wire_closed(self, error: Exception | None) -> None:
+    def wire_closed(self) -> None:
         """Evt17."""
         self.engine.transport_closed(self.clock.now())
         self.pump()
-        self._end(AssociationAborted(None, None, meaning=str(error) if error else ""))
+        self._lost()
 
     def wire_lost(self) -> None:
         """No transport any more."""
@@ -240,8 +240,8 @@ class Connection:
     # --- the association ends -----------------------------------------------------------------------------------------
 
     def _on_release(self, event: ReleaseIndication) -> None:
-        """A-RELEASE-RQ: what runs is cancelled, and A-RELEASE-RP answers; both after a message that is half sent (AR-7),
-        which cancelling its writer would leave so."""
+        """A-RELEASE-RQ: what runs is cancelled, and A-RELEASE-RP answers. Both come after a message that is half sent
+        (AR-7): cancelling its writer would leave it so."""
         if event.collision:  # AR-8: nothing is open any more; the acceptor answers when our own release is answered
             if self.engine.machine.role == "requestor":
                 self.engine.respond_release(self.clock.now())
@@ -281,7 +281,13 @@ class Connection:
         self._end(error)
 
     def _on_transport_closed(self, event: TransportClosedIndication) -> None:
-        self._end(AssociationAborted(None, None))
+        self._lost()
+
+    def _lost(self) -> None:
+        cause = self.wire.error
+        lost = AssociationAborted(None, None, meaning=str(cause or ""))
+        lost.__cause__ = cause
+        self._end(lost)
 
     def _on_close(self, event: CloseTransport) -> None:
         if self.error is None and self.engine.fault is not None and self.engine.negotiated is None:
@@ -347,9 +353,13 @@ class Connection:
                 self.wire.drop()
 
     async def wait_closed(self) -> None:
-        """Wait until the transport connection is gone; a cancelled wait drops it."""
+        """Wait until the transport connection is gone; a cancelled wait changes nothing."""
+        await asyncio.shield(self.closed)
+
+    async def close(self) -> None:
+        """The same behind the end of the association, where ARTIM bounds it; a cancelled wait drops the transport."""
         try:
-            await asyncio.shield(self.closed)
+            await self.wait_closed()
         except asyncio.CancelledError:
             self.wire.drop()
             raise
@@ -361,7 +371,7 @@ class Connection:
 
     def operation_ended(self) -> None:
         """An operation has had its final response."""
-        if self.performer.closing and not self.performer.is_running:
+        if self.performer.closing and not (self.performer.is_running or self.invoker.has_open_operations):
             self.abort()
 
     def _stop_operations(self, error: BaseException) -> None:

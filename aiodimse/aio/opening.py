@@ -50,7 +50,7 @@ async def open_association(
             await asyncio.shield(connection.established)
     except AssociationAborted as error:
         if error.source is not None:
-            await connection.wait_closed()  # ours is out, or the peer's is in: ARTIM bounds this
+            await connection.close()  # ours is out, or the peer's is in: ARTIM bounds this
             raise
         if ssl is not None:
             why = secure.late_refusal(connection.wire.error)

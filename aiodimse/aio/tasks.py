@@ -1,4 +1,7 @@
-"""Tasks that nobody awaits: kept alive by a reference, their exceptions logged, without their texts."""
+"""Tasks that nobody awaits: kept alive by a reference, their exceptions logged, without their texts.
+
+What ended the association ends its tasks too, wherever they wait: that is no failure of theirs.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aiodimse.aio.log import Adapter, AssociationLogger, frames
+from aiodimse.errors import AssociationError
 
 _log = logging.getLogger("aiodimse.tasks")
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
@@ -47,7 +51,7 @@ class Tasks:
         if task.cancelled():
             if on_cancelled is not None:
                 on_cancelled()
-        elif (error := task.exception()) is not None:
+        elif (error := task.exception()) is not None and not isinstance(error, AssociationError):
             log = AssociationLogger(_log, None) if self._logger is None else self._logger(_log)
             log.error("%s failed\n%s", task.get_name(), frames(error))
 

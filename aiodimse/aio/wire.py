@@ -33,7 +33,7 @@ class WireOwner(Protocol):
 
     def wire_stalled(self) -> None: ...
 
-    def wire_closed(self, error: Exception | None) -> None: ...
+    def wire_closed(self) -> None: ...
 
     def wire_lost(self) -> None: ...
 
@@ -135,7 +135,7 @@ class Wire(asyncio.Protocol):
             self._closed = True
             self.error = error
             self.can_write = False
-            self._owner.wire_closed(error)
+            self._owner.wire_closed()
             self._wake()
 
     def pause_writing(self) -> None:

@@ -1,0 +1,111 @@
+"""How an association ends: who may wait for it, what is said of it, and what is no failure of anybody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+import aiodimse
+from aiodimse import sop_class, testing
+from aiodimse.dimse.messages import CEchoRQ, CStoreRQ
+from aiodimse.errors import AssociationAborted
+from aiodimse.pdu import Abort, ReleaseRP, ReleaseRQ
+
+FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+CT = sop_class.CTImageStorage
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+
+# --- who waits for the end --------------------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_watcher_changes_nothing(world):
+    async with testing.joined(world.server(), contexts=[sop_class.Verification]) as association:
+        watcher = asyncio.create_task(association.wait_closed())
+        await testing.settle()
+        watcher.cancel()
+        await testing.settle()
+        assert watcher.cancelled()
+        assert (await association.c_echo()).status == 0
+
+
+async def test_a_release_that_is_cancelled_while_the_peer_does_not_close_drops_the_transport(world):
+    association, peer = await world.calling()
+    releasing = asyncio.create_task(association.release())
+    await peer.expect(ReleaseRQ)
+    peer.send(ReleaseRP())
+    await testing.settle()
+    assert not association.is_open
+    releasing.cancel()
+    await testing.settle()
+    assert world.network.open == [peer.transport]
+    peer.abort_transport()
+
+
+# --- what is said -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_reset_connection_is_called_so(world):
+    association, peer = await world.calling()
+    peer.transport.reset()
+    with pytest.raises(AssociationAborted, match=r"lost \(Connection reset by peer\)") as caught:
+        await association.c_echo()
+    assert isinstance(caught.value.__cause__, ConnectionResetError)
+    assert caught.value.source is None
+
+
+class Endless(aiodimse.Instance):
+    async def _stream(self) -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(100_000)
+
+    def stream(self) -> AsyncIterator[bytes]:
+        return self._stream()
+
+
+async def test_what_waits_for_the_pen_when_the_association_ends_has_not_failed(world, caplog):
+    """A refusal and a C-CANCEL, each in a task of its own."""
+    verification = aiodimse.PresentationContext(sop_class.Verification, scu=True, scp=True)
+    association, peer = await world.calling(contexts=[verification, FIND, CT], operations_window=(2, 1))
+    matches = await association.c_find(world.query(), FIND).__aenter__()
+    peer.stop_reading()
+    storing = asyncio.create_task(association.c_store(Endless(CT, "1.2.3", EXPLICIT)))
+    await testing.settle()
+    peer.send_message(1, CEchoRQ(message_id=1, affected_sop_class_uid=sop_class.Verification))
+    await matches.cancel()
+    await testing.settle()
+    assert len(association.connection.tasks) == 2
+    association.abort()
+    peer.abort_transport()
+    await asyncio.wait([storing])
+    assert isinstance(storing.exception(), AssociationAborted)
+    await testing.settle()
+    assert len(association.connection.tasks) == 0
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+# --- a server is left -------------------------------------------------------------------------------------------------
+
+
+async def test_an_association_is_not_idle_while_we_wait_for_the_peer(world):
+    """What we have asked for is an operation like what we are asked for."""
+    server = world.server()
+    server.on_c_get(lambda request: None)
+    listening = world.listen(server)
+    await listening.__aenter__()
+    peer = await world.call()
+    await peer.associate([aiodimse.PresentationContext(CT, scu=False, scp=True)])
+    (ours,) = listening._doorkeeper._all
+    request = CStoreRQ(message_id=0, affected_sop_class_uid=CT, affected_sop_instance_uid="1.2", priority=0)
+    exchange = await ours.invoker.invoke(1, request, bytes(8), timeout=None)
+    leaving = asyncio.create_task(listening.__aexit__(None, None, None))
+    _, request, _ = await peer.read_message()
+    await testing.settle()
+    assert not peer.has_pdu
+    peer.send_message(1, request.response(0x0000))
+    assert (await exchange.next())[0].status == 0
+    assert await peer.read_to_end() == [Abort(0, 0)]
+    peer.abort_transport()
+    await leaving
