@@ -8,10 +8,12 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
-from aiodimse.testing.hostile.cases import all_cases
 from benchmarks.scoreboard import rude
 
 LONG = os.environ.get("SCOREBOARD") == "long"
@@ -24,13 +26,30 @@ def _percentile(values: list[float], share: float) -> float:
 
 
 def _tests(figure: str, target: str, paths: list[str], *, select: str = "", **variables: str) -> Row:
-    """A row that tests prove: how many ran, and whether all passed."""
+    """A row that tests prove: what they have counted by record_property, how many ran, and whether all passed."""
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *paths]
     if select:
         command += ["-k", select]
-    run = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command += [f"--junitxml={report}", "-o", "junit_family=xunit1"]
+        run = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True)
+        counted = _counted(report)
+    if run.returncode != 0:
+        print(run.stdout[-5000:], run.stderr[-5000:], sep="\n", file=sys.stderr)
     last = (run.stdout.strip().splitlines() or ["no output"])[-1].strip("= ")
-    return figure, target, last, run.returncode == 0
+    words = ", ".join(f"{number:,} {what}" for what, number in counted.items())
+    return figure, target, f"{words}: {last}" if words else last, run.returncode == 0
+
+
+def _counted(report: Path) -> Counter[str]:
+    """What tests have recorded as they ended: the sum of all tests that speak of the same."""
+    counted: Counter[str] = Counter()
+    if report.exists():
+        for each in ElementTree.parse(report).iter("property"):
+            if (value := each.attrib["value"]).isdigit():  # hypothesis records its statistics so
+                counted[each.attrib["name"]] += int(value)
+    return counted
 
 
 async def _rude() -> list[Row]:
@@ -100,8 +119,6 @@ def rows() -> list[Row]:
     """Every row, in the order of the table."""
     steps = "500000" if LONG else "80000"
     profile = "deep" if LONG else "default"
-    cases = all_cases()
-    behind_each_byte = sum(bool(case.family) for case in cases)
     tests: list[Callable[[], Row]] = [
         lambda: _tests(
             "state table cells, both roles",
@@ -109,19 +126,19 @@ def rows() -> list[Row]:
             ["tests/association/test_machine.py", "tests/association/test_state_table.py"],
         ),
         lambda: _tests(
-            f"random state machine steps: two walks of {int(steps):,}",
+            "random state machine steps",
             "1,000,000 in the long profile, no breach",
             ["tests/association/test_machine_walk.py"],
             AIODIMSE_WALK_STEPS=steps,
         ),
         lambda: _decoders(1_000_000 if LONG else 50_000),
         lambda: _tests(
-            f"hostile cases ({len(cases) - behind_each_byte:,}, and {behind_each_byte:,} behind each byte)",
+            "hostile cases, a good peer meanwhile",
             "all of 150 or more",
             ["tests/hostile"],
         ),
         lambda: _tests(
-            f"kill -9 during stores ({50 if LONG else 5}), restart; strace",
+            "kill -9 during stores, restart; strace",
             "50 kills, no acknowledged instance lost, no half file",
             ["tests/durable/test_durable_kill.py", "tests/durable/test_durable_strace.py"],
             AIODIMSE_KILLS="50" if LONG else "5",
@@ -138,12 +155,16 @@ def rows() -> list[Row]:
                 "tests/contract/test_contract_destination.py",
                 "tests/contract/test_contract_requests.py",
                 "tests/durable",
+                "--ignore=tests/durable/test_durable_kill.py",
+                "--ignore=tests/durable/test_durable_strace.py",
             ],
         ),
         lambda: _tests(
             "PYTHONASYNCIODEBUG=1 -X dev -W error: " + ("all tests" if LONG else "leaving, cancelling, TLS"),
             "clean over the whole suite in the long profile",
-            ["tests"] if LONG else ["tests/aio", "tests/tls", "--deselect", "tests/aio/test_aio_state_machine.py"],
+            ["tests", "-n", "2"]
+            if LONG
+            else ["tests/aio", "tests/tls", "--deselect", "tests/aio/test_aio_state_machine.py"],
             PYTHONASYNCIODEBUG="1",
             PYTHONDEVMODE="1",
             PYTHONWARNINGS="error",
@@ -164,7 +185,7 @@ def rows() -> list[Row]:
 
 
 def main() -> int:
-    """Print the table; 1 where a row fails. About a minute; the long profile takes six."""
+    """Print the table; 1 where a row fails. Two minutes on a quiet machine; the long profile takes fifteen."""
     table = rows()
     today = datetime.datetime.now(tz=datetime.UTC).date()
     print(f"\n{today}, {platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores\n")

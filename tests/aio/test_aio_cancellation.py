@@ -191,7 +191,7 @@ async def ended(task: asyncio.Task[Any]) -> bool:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-async def test_a_whole_association(world, server, scenario, tmp_path):
+async def test_a_whole_association(world, server, scenario, tmp_path, record_property):
     """Cancelled anywhere from connect to the end of release."""
     world.network.in_flight = 2000
 
@@ -212,10 +212,11 @@ async def test_a_whole_association(world, server, scenario, tmp_path):
                 break
         assert done
         assert k > 3
+    record_property("awaits cancelled", k - 1)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-async def test_an_operation_on_an_association_that_lives(world, server, scenario, tmp_path):
+async def test_an_operation_on_an_association_that_lives(world, server, scenario, tmp_path, record_property):
     """The association is of use to others, or closed; its window is not used up."""
     world.network.in_flight = 2000
     async with server.listen("memory", 104):
@@ -231,6 +232,7 @@ async def test_an_operation_on_an_association_that_lives(world, server, scenario
             if done:
                 break
         assert done
+    record_property("awaits cancelled", k - 1)
 
 
 async def test_a_cancelled_task_group(world, server):

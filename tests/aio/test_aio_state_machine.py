@@ -106,6 +106,9 @@ DESTINATIONS = st.sampled_from([DESTINATION] * 5 + [NOBODY, None, ("memory",), 7
 
 
 class Association(RuleBasedStateMachine):
+    steps = 0
+    """In all."""
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
@@ -341,6 +344,7 @@ class Association(RuleBasedStateMachine):
     def holds(self) -> None:
         if self.association is None:
             return
+        Association.steps += 1
         self.settle()
         assert not self.faults, self.faults
         assert not self.watcher.faults, self.watcher.faults
@@ -406,6 +410,13 @@ class Association(RuleBasedStateMachine):
         assert [entry[2] for entry in self.clock._heap if not entry[2].done] == []
         for connection in (self.association.connection,):
             assert len(connection.tasks) == len(connection.invoker) == len(connection.performer) == 0
+
+
+@pytest.fixture(autouse=True)
+def _steps(record_property):
+    before = Association.steps
+    yield
+    record_property("steps", Association.steps - before)
 
 
 if sys.flags.dev_mode:  # make strict: asyncio's debug mode looks at the stack for each callback

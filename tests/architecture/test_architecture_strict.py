@@ -60,7 +60,7 @@ def said(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 WORDS = {
     "a_socket": "unclosed <socket.socket",
     "a_file": "name='/dev/null'",
-    "a_transport": "unclosed transport",
+    "a_transport": "unclosed <StreamWriter" if sys.version_info >= (3, 13) else "unclosed transport",
     "a_coroutine": "was never awaited",
     "an_exception": "Task exception was never retrieved",
     "a_task": "Task was destroyed but it is pending!",

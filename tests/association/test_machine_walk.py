@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
@@ -49,7 +50,9 @@ def _choose(random: Random, table: dict[tuple[Event, State], str], state: State)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_one_machine_walks_the_table(paper: SimpleNamespace, seed: int) -> None:
+def test_one_machine_walks_the_table(
+    paper: SimpleNamespace, seed: int, record_property: Callable[[str, int], None]
+) -> None:
     random, table, actions = Random(seed), paper.read_table(), paper.read_actions()
     reached: set[tuple[Event, State]] = set()
     steps = 0
@@ -120,6 +123,7 @@ def test_one_machine_walks_the_table(paper: SimpleNamespace, seed: int) -> None:
             assert (machine.state is State.STA1) == (drops == 1)
     # The walk is worth something only if it comes round.
     assert len({cell for cell in reached if table[cell]}) > 100 or STEPS < 20_000
+    record_property("steps of one machine", steps)
 
 
 # --- two machines joined ----------------------------------------------------------------------------------------------
@@ -201,7 +205,9 @@ def _joined(paper: SimpleNamespace) -> tuple[Side, Side]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_two_machines_come_to_rest(paper: SimpleNamespace, seed: int) -> None:
+def test_two_machines_come_to_rest(
+    paper: SimpleNamespace, seed: int, record_property: Callable[[str, int], None]
+) -> None:
     random = Random(seed)
     reached: set[State] = set()
     steps = 0
@@ -245,3 +251,4 @@ def test_two_machines_come_to_rest(paper: SimpleNamespace, seed: int) -> None:
         assert requestor.dropped
         assert acceptor.dropped
     assert reached >= set(State) - {State.STA4} or STEPS < 20_000
+    record_property("steps of two machines joined", steps)

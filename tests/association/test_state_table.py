@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -28,7 +29,9 @@ def test_28_actions(paper: SimpleNamespace) -> None:
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("state", State, ids=lambda state: state.name)
 @pytest.mark.parametrize("event", Event, ids=lambda event: event.name)
-def test_cell(paper: SimpleNamespace, event: Event, state: State, role: str) -> None:
+def test_cell(
+    paper: SimpleNamespace, event: Event, state: State, role: str, record_property: Callable[[str, int], None]
+) -> None:
     machine = paper.machine_in(state, role)
     deadline = machine.next_deadline()
     name = paper.read_table()[event, state]
@@ -37,6 +40,7 @@ def test_cell(paper: SimpleNamespace, event: Event, state: State, role: str) -> 
         assert did.raised == (event in LOCAL_EVENTS)
         assert (did.sent, did.told) == ([], [])
         assert (machine.state, machine.next_deadline()) == (state, deadline)
+        record_property(f"refused as {role}", 1)
         return
     row = paper.read_actions()[name]
     assert not did.raised
@@ -56,6 +60,7 @@ def test_cell(paper: SimpleNamespace, event: Event, state: State, role: str) -> 
             assert (machine.artim_running, machine.next_deadline()) == (False, None)
         case _:
             assert machine.artim_running == (state in (State.STA2, State.STA13))
+    record_property(f"defined as {role}", 1)
 
 
 @pytest.mark.parametrize("role", ROLES)

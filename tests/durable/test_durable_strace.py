@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +100,9 @@ async def traced(folder: Path, log: Path, uids: list[str]) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_the_order_of_system_calls_for_each_store(tmp_path: Path) -> None:
+async def test_the_order_of_system_calls_for_each_store(
+    tmp_path: Path, record_property: Callable[[str, int], None]
+) -> None:
     folder, log = tmp_path / "saved", tmp_path / "trace.txt"
     folder.mkdir()
     uids = [f"1.2.3.{number}" for number in range(1, len(SIZES) + 1)]
@@ -125,3 +128,4 @@ async def test_the_order_of_system_calls_for_each_store(tmp_path: Path) -> None:
         assert syncs[0].ended < renames[0].began, uid
         assert renames[0].ended < of_folder[0].began, uid
         assert of_folder[0].ended < response.began, uid
+    record_property("stores in the order of system calls", len(uids))

@@ -105,25 +105,28 @@ def least(case: Case) -> float:
 
 
 @pytest.mark.parametrize("case", NAMED, ids=lambda case: case.name)
-def test_case(case, outcome):
+def test_case(case, outcome, record_property):
     result = next(result for result in outcome.results if result.case == case)
     assert result.got == case.expect
     assert result.seconds >= least(case)
+    record_property("cases", 1)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_byte(family, outcome):
+def test_every_byte(family, outcome, record_property):
     results = [result for result in outcome.results if result.case.family == family]
     results.sort(key=lambda result: result.case.at)  # release and abort are answered by one provider and the other
     assert [result.case.at for result in results] == list(range(len(results)))
     assert [(result.case.at, result.got) for result in results if not result.ok] == []
     assert [result for result in results if result.seconds < least(result.case)] == []
+    record_property("behind each byte", len(results))
 
 
-def test_a_good_peer_is_served_meanwhile(outcome):
+def test_a_good_peer_is_served_meanwhile(outcome, record_property):
     for report in outcome.reports:
         assert report.good_failed == []
         assert len(report.good) > 10
+        record_property("good associations meanwhile", len(report.good))
 
 
 def test_nothing_is_left(outcome):

@@ -58,7 +58,7 @@ async def silent(case: Case, network: testing.MemoryNetwork, port: int) -> Silen
 @pytest.mark.parametrize(
     ("split", "words"), [(None, ""), (lambda size: 1, "silence")], ids=["in one go", "byte by byte"]
 )
-async def test_silence(split, words):
+async def test_silence(split, words, record_property):
     clock, network = testing.ManualClock(), testing.MemoryNetwork(split=split)
     limits = Limits(max_associations=2000, max_pending_connections=2000)
     server = aiodimse.Server(accept_called=True, timeouts=TIMES, limits=limits, clock=clock, network=network)
@@ -73,7 +73,8 @@ async def test_silence(split, words):
         await testing.settle()
         for each in waiting:
             each.heard = len(each.peer.raw)
-        assert len(waiting) > 500
+        many = len(waiting)
+        assert many > 500
         for end in sorted(DEADLINE, key=lambda end: DEADLINE[end] or 0.0):
             await clock.elapse((DEADLINE[end] or 0.0) - TICK - clock.now())
             assert [each.case.name for each in waiting if each.answer or each.is_closed] == []
@@ -87,3 +88,4 @@ async def test_silence(split, words):
         await testing.settle()
     assert (network.open, clock.timers) == ([], 0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
+    record_property("silences to the tick", many)
