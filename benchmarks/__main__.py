@@ -70,7 +70,7 @@ def main() -> int:
     notes += [", ".join(f"{key} {value}" for key, value in about.items())]
     if options.quick:
         notes.insert(0, "QUICK: a tenth of the work and few pairs. Not for quoting.")
-    text = table.markdown(figures, notes)
+    text = table.printed(figures, notes)
     print(text)
     output = options.output or (ROOT / "benchmarks" / "results" if everything else None)
     if output is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import ssl
 import subprocess
 import sys
+import sysconfig
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -38,6 +40,11 @@ def _processor() -> str:
     return platform.processor()
 
 
+def _optimised() -> str:
+    """Python built without profile-guided optimisation is slower by some tenths."""
+    return "" if "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS")) else " (not PGO)"
+
+
 def load() -> str:
     """The load average of the last minute."""
     return f"{os.getloadavg()[0]:.2f}"
@@ -48,9 +55,11 @@ def description() -> dict[str, str]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _first_line("git", "describe", "--always", "--dirty", "--tags"),
-        "python": sys.version.split()[0],
+        "python": f"{sys.version.split()[0]}{_optimised()}",
+        "openssl": ssl.OPENSSL_VERSION.removeprefix("OpenSSL "),
         **{name: _version(name) for name in ("aiodimse", "pydicom", "pynetdicom", "uvloop")},
         "dcmtk": _first_line("storescp", "--version"),
+        "orthanc": _first_line("Orthanc", "--version"),
         "kernel": platform.release(),
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),

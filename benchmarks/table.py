@@ -27,23 +27,29 @@ def cells(figure: Figure) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def markdown(figures: Sequence[Figure], notes: Sequence[str]) -> str:
-    """The table as text that is Markdown too: aligned columns, then problems and notes."""
-    lines = [HEADINGS, *map(cells, figures)]
+def as_markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Cells in aligned columns under their headings."""
+    lines = [HEADINGS, *rows]
     widths = [max(len(line[n]) for line in lines) for n in range(len(HEADINGS))]
     text = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
     ]
     text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(text)
+
+
+def printed(figures: Sequence[Figure], notes: Sequence[str]) -> str:
+    """The table, then problems and notes."""
+    text = as_markdown([cells(figure) for figure in figures])
     problems = [f"- {figure.row.name}: {figure.problem}" for figure in figures if figure.problem]
-    return "\n".join([*text, "", *problems, *([""] if problems else []), *notes, ""])
+    return "\n".join([text, "", *problems, *([""] if problems else []), *notes, ""])
 
 
 def as_json(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
     """Everything, with every sample."""
     rows = [
         {**dataclasses.asdict(f.row), "value": f.value, "ours": f.ours, "peer": f.peer, "verdict": f.verdict,
-         "problem": f.problem, "samples": f.samples}
+         "problem": f.problem, "cells": cells(f), "samples": f.samples}
         for f in figures
     ]  # fmt: skip
     return json.dumps({"about": dict(about), "rows": rows}, indent=1) + "\n"

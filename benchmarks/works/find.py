@@ -1,11 +1,18 @@
-"""C-FIND with 10,000 distinct responses, each looked at by the user."""
+"""C-FIND with 10,000 distinct responses, each looked at by the user; and what encoding them takes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+
+from aiodimse import instances
 from benchmarks.bench import Bench, Pairing, asked, compare, work
-from benchmarks.measure import Contender, Figure, Row
+from benchmarks.measure import Contender, Figure, Row, Trial
+from benchmarks.peers import answers
 
 FIND = "C-FIND, 10,000 responses, ours to ours"
 PEER = "pynetdicom to pynetdicom"
@@ -40,3 +47,38 @@ def find(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
         "pynetdicom making": lambda: pynetdicom(making=True),
     }
     return compare(bench, {name: make() for name, make in makers.items() if name in used}, pairings)
+
+
+ENCODING = Pairing(
+    Row("find-encode", "10,000 C-FIND responses encoded, no network", "pydicom's writer", 2), "ours", "pydicom"
+)
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+
+def _encode(dataset: Dataset) -> bytes:
+    return instances.encode_dataset(dataset, EXPLICIT)
+
+
+def _encode_by_pydicom(dataset: Dataset) -> bytes:
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_dataset(buffer, dataset)
+    return buffer.getvalue()
+
+
+@work(ENCODING.row)
+def encoding(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
+    """The same data sets, one after the other; both must give the same bytes."""
+    matches = answers.prepared(bench.count(10_000))
+
+    def encoded(writer: Callable[[Dataset], bytes]) -> Contender:
+        def go() -> Trial:
+            started = time.perf_counter()
+            found = [writer(match) for match in matches]
+            seconds = time.perf_counter() - started
+            return Trial(len(found), seconds, "" if found == reference else "other bytes than pydicom's")
+
+        return go
+
+    reference: Sequence[bytes] = [_encode_by_pydicom(match) for match in matches]
+    return compare(bench, {"ours": encoded(_encode), "pydicom": encoded(_encode_by_pydicom)}, [ENCODING])

@@ -68,6 +68,7 @@ def save(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
 
 
 SENDS = (
+    Pairing(Row("send-mr", "3,000 MR sent to storescp --ignore, our user", "storescu"), "mr", "mr storescu"),
     Pairing(Row("send-ct", "1,000 CT sent to storescp --ignore, our user", "storescu", 1.2), "ours", "storescu"),
     Pairing(Row("send-ct-uvloop", "the same on uvloop", "storescu"), "uvloop", "storescu"),
     Pairing(Row("send-ct-pynetdicom", "the same", "pynetdicom (of 20, Nagle)"), "ours", "pynetdicom"),
@@ -83,6 +84,12 @@ def send(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
     used = {name for p in pairings for name in (p.ours, p.peer)}
     storescp = bench.storescp("--ignore")
     contenders: dict[str, Contender] = {"storescu": bench.storescu(storescp, files, count)}
+    if "mr" in used:
+        mrs = bench.count(3_000)
+        small = bench.material.copies("MR_small", mrs)
+        user = bench.worker("ours_user", "user-mr")
+        contenders["mr"] = asked(user, "store", mrs, storescp, port=storescp.port, folder=small)
+        contenders["mr storescu"] = bench.storescu(storescp, small, mrs)
     for name, loop in (("ours", "asyncio"), ("uvloop", "uvloop")):
         if name in used:
             user = bench.worker("ours_user", f"user-{name}", loop=loop)
@@ -94,6 +101,8 @@ def send(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
         )
     # Ours first in each round.
     order: dict[str, Contender] = {
-        name: contenders[name] for name in ("ours", "uvloop", "storescu", "pynetdicom") if name in contenders
+        name: contenders[name]
+        for name in ("mr", "mr storescu", "ours", "uvloop", "storescu", "pynetdicom")
+        if name in contenders
     }
     return compare(bench, order, pairings)
