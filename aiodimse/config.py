@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Deadlines in seconds; None waits for ever. Each is absolute: a trickle of bytes does not renew it."""
+    """Deadlines in seconds; None waits for ever. Each is absolute: a trickle of bytes does not renew it.
+
+    Raises ValueError for what is no time.
+    """
 
     connect: float | None = 30.0
     """Requestor: DNS, TCP, TLS and ACSE negotiation together."""
@@ -42,10 +45,13 @@ class Timeouts:
     authenticate: float | None = 10.0
     """How long the authenticate and on_associate hooks may take together."""
 
+    def __post_init__(self) -> None:
+        _check(self, 0, {})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds on what a peer can make us hold; all sizes in bytes."""
+    """Bounds on what a peer can make us hold; all sizes in bytes. Raises ValueError for what is no bound."""
 
     # 1,100 bytes a second is GPRS at its worst (one slot, CS-1): it may lose 20 of 30 s to retransmissions and live.
     min_rate: int = 256
@@ -53,7 +59,8 @@ class Limits:
     take while some wait to be written, over each Timeouts.write_stall."""
 
     max_pdu_length: int = 262144
-    """The largest P-DATA-TF variable field that we take, announced to the peer (PS3.8 D.1)."""
+    """The largest P-DATA-TF variable field that we take, announced to the peer (PS3.8 D.1): 128 or more; 0 is no
+    limit."""
     max_send_pdu_length: int = 131072
     """The largest that we send, whatever the peer would take (0, no limit, included)."""
     associate_pdu_length: int = 1 << 20
@@ -91,3 +98,30 @@ class Limits:
     """The same for one peer address."""
     max_pending_connections: int = 1000
     """Connections that have not associated yet; over it the oldest is closed."""
+
+    def __post_init__(self) -> None:
+        _check(self, 1, _LEAST)
+
+
+SMALLEST_MAXIMUM_LENGTH = 128
+"""The least maximum length with which we talk, on either side: under it a message is mostly headers."""
+
+_LEAST = {
+    "min_rate": 0,
+    "max_pdu_length": SMALLEST_MAXIMUM_LENGTH,
+    "max_send_pdu_length": SMALLEST_MAXIMUM_LENGTH,
+    "empty_fragments": 0,
+    "dataset_depth": 0,
+    "waiting_requests": 0,
+}
+_NO_LIMIT = {"max_pdu_length": 0}
+
+
+def _check(values: Timeouts | Limits, otherwise: int, least: dict[str, int]) -> None:
+    for name, kind in type(values).__annotations__.items():
+        value, bound = getattr(values, name), least.get(name, otherwise)
+        if (value is None and kind.endswith("None")) or (type(value) is int and value == _NO_LIMIT.get(name)):
+            continue
+        is_number = isinstance(value, (int, float) if kind.startswith("float") else int) and not isinstance(value, bool)
+        if not is_number or not value >= bound:  # nan is not, either
+            raise ValueError(f"{type(values).__name__}.{name} is {kind}, {bound} or more: not {value!r}")

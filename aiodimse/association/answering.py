@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from aiodimse.association.extended import Extended, both
-from aiodimse.config import Limits
+from aiodimse.config import SMALLEST_MAXIMUM_LENGTH, Limits
 from aiodimse.pdu import (
     APPLICATION_CONTEXT,
     AssociateAC,
@@ -37,9 +37,6 @@ IMPLEMENTATION_VERSION_NAME = "AIODIMSE_0.1"
 
 STORAGE_SERVICE_CLASS_UID = "1.2.840.10008.4.2"
 """Names the Storage Service Class in common extended negotiation (PS3.4 B.3.1.4)."""
-
-SMALLEST_MAXIMUM_LENGTH = 128
-"""The least maximum length with which we talk (design: Limits): under it a message is mostly headers."""
 
 ACCEPTANCE, USER_REJECTION, NO_REASON, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_SUPPORTED = range(5)
 
