@@ -21,6 +21,7 @@ from aiodimse.errors import (
     ProtocolError,
     TLSError,
 )
+from aiodimse.instances import charsets
 from aiodimse.pdu import CommonExtendedNegotiation, UserIdentityRequest
 from aiodimse.server import AssociationRequest, Server
 from aiodimse.services.destination import Destination
@@ -63,6 +64,7 @@ __all__ = [
     "TLSError",
     "Timeouts",
     "UserIdentityRequest",
+    "charsets",
     "connect",
     "contexts_for",
     "remove_unfinished",

@@ -58,6 +58,13 @@ SECTIONS: dict[str, list[Any]] = {
         if isinstance(value := getattr(aiodimse, name), type) and issubclass(value, Exception)
     ],
     "aiodimse.tls": [aiodimse.tls.client_context, aiodimse.tls.server_context],
+    "aiodimse.charsets": [
+        aiodimse.charsets.encodings_from_terms,
+        aiodimse.charsets.encodings_from_bytes,
+        aiodimse.charsets.decode_text,
+        aiodimse.charsets.encode_text,
+        aiodimse.charsets.can_encode,
+    ],
     "aiodimse.sop_class": [sop_class.lookup, sop_class.known, sop_class.register],
     "aiodimse.testing": [
         value
@@ -66,7 +73,7 @@ SECTIONS: dict[str, list[Any]] = {
     ],
 }
 
-ELSEWHERE = {"Limits", "Timeouts", "sop_class", "tls"}
+ELSEWHERE = {"Limits", "Timeouts", "charsets", "sop_class", "tls"}
 """Public names with a page or a section of their own."""
 
 # For other floors of the library; without an underscore because they cross from one module to another.

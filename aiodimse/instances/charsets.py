@@ -1,7 +1,8 @@
-"""Specific Character Set (0008,0005) to Python encodings, and text to bytes, in silence.
+"""Specific Character Set (0008,0005) to Python encodings, and text from bytes and to them, in silence.
 
 pydicom warns about a defined term it does not know, and logs it, each time it meets it; and it takes the term for the
-name of any Python codec. A peer writes these terms, so here an unknown one means the default repertoire and no more.
+name of any Python codec. It warns of each escape sequence that it does not know, of which a value may hold a million. A
+peer writes these, so here an unknown term means the default repertoire and no more, and bytes that are no text U+FFFD.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from functools import lru_cache
 from typing import Final
 
 from pydicom.charset import (
+    CODES_TO_ENCODINGS,
     STAND_ALONE_ENCODINGS,
     custom_encoders,
     default_encoding,
     encode_string,
+    handled_encodings,
     python_encoding,
 )
 
@@ -24,6 +27,10 @@ from aiodimse.errors import DatasetEncodeError
 DEFAULT: Final[tuple[str, ...]] = (default_encoding,)
 
 _MISSPELT = re.compile(r"ISO[ _-](2022[ _-])?IR[ _-](\d+)")
+
+_PIECE: Final = re.compile(rb"^[^\x1b]+|\x1b[^\x1b]*")
+_DELIMITER: Final = re.compile(rb"[\n\f\r=\\^]")
+"""What ends the effect of an escape sequence (PS3.5 6.1.2.5.3)."""
 
 _LONGEST: Final = 512
 """Characters of a (0008,0005) that is looked at, and remembered: 30 terms, where the standard has use for seven."""
@@ -71,6 +78,29 @@ def keeps_ascii_in(encodings: tuple[str, ...]) -> bool:
     return encodings[0] in _ASCII_COMPATIBLE
 
 
+def decode_text(value: bytes, encodings: Sequence[str]) -> str:
+    """The text in these encodings, whatever the bytes are; escape sequences of others mean nothing (PS3.5 6.1.2.5)."""
+    if b"\x1b" not in value:
+        return value.decode(encodings[0], errors="replace")
+    return "".join([_decode_piece(piece, encodings) for piece in _PIECE.findall(value)])
+
+
+def _decode_piece(piece: bytes, encodings: Sequence[str]) -> str:
+    length = 4 if piece.startswith((b"\x1b$(", b"\x1b$)")) else 3
+    encoding = CODES_TO_ENCODINGS.get(piece[:length])
+    if encoding is None or (encoding != default_encoding and encoding not in encodings):
+        return piece.decode(encodings[0], errors="replace")
+    if encoding in handled_encodings:  # Python's codec wants the escape sequence
+        return piece.decode(encoding, errors="replace")
+    end = match.start() if (match := _DELIMITER.search(piece, length)) else len(piece)
+    return piece[length:end].decode(encoding, errors="replace") + piece[end:].decode(encodings[0], errors="replace")
+
+
+def can_encode(text: str, encodings: Sequence[str]) -> bool:
+    """Whether each character is in one of these encodings."""
+    return all(any(_has(encoding, character) for encoding in encodings) for character in set(text))
+
+
 def encode_text(value: str, encodings: tuple[str, ...]) -> bytes:
     """Text in the first of these encodings, or with the code extensions of PS3.5 6.1.2.5.
 
@@ -78,14 +108,9 @@ def encode_text(value: str, encodings: tuple[str, ...]) -> bytes:
     """
     if value.isascii() and keeps_ascii_in(encodings):
         return value.encode("ascii")
-    _check_encodable(value, encodings)
+    if not can_encode(value, encodings):
+        raise DatasetEncodeError("a character is not in the Specific Character Set of the data set")
     return encode_string(value, encodings)
-
-
-def _check_encodable(value: str, encodings: tuple[str, ...]) -> None:
-    for character in set(value):
-        if not any(_has(encoding, character) for encoding in encodings):
-            raise DatasetEncodeError("a character is not in the Specific Character Set of the data set")
 
 
 @lru_cache(maxsize=4096)

@@ -16,7 +16,6 @@ from functools import lru_cache
 from struct import Struct, pack
 from typing import Any, Final
 
-from pydicom.charset import decode_bytes
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
@@ -29,6 +28,7 @@ from pydicom.values import convert_SQ
 from aiodimse.errors import DatasetEncodeError
 from aiodimse.instances.charsets import (
     DEFAULT,
+    decode_text,
     encode_text,
     encodings_from_bytes,
     encodings_from_terms,
@@ -45,7 +45,6 @@ _SEQUENCE_DELIMITATION_BIG: Final = b"\xff\xfe\xe0\xdd\0\0\0\0"
 _INTEGERS: Final = {
     "SL": (4, True), "SS": (2, True), "SV": (8, True), "UL": (4, False), "US": (2, False), "UV": (8, False)
 }  # fmt: skip
-_TEXT_DELIMITERS: Final = {0x0A, 0x0C, 0x0D, 0x3D, 0x5C, 0x5E}
 
 
 def write_dataset(dataset: Dataset, *, implicit: bool, little_endian: bool, encapsulated: bool = False) -> list[bytes]:
@@ -174,7 +173,7 @@ class _Writer:
             items = convert_SQ(value, raw.is_implicit_VR, raw.is_little_endian, list(original or encodings))
             return vr, self._items(items, encodings, around), False
         if not same_text and original is not None and vr in CUSTOMIZABLE_CHARSET_VR and not value.isascii():
-            text = _decode(value, original)
+            text = decode_text(value, original)
             return vr, _padded(_names(text, encodings) if vr == "PN" else encode_values(text, encodings)), False
         return vr, value, raw.length == UNDEFINED_LENGTH
 
@@ -347,12 +346,6 @@ def _names(text: str, encodings: tuple[str, ...]) -> bytes:
 
 def encode_values(text: str, encodings: tuple[str, ...]) -> bytes:
     return b"\\".join([encode_text(one, encodings) for one in text.split("\\")])
-
-
-def _decode(value: bytes, encodings: tuple[str, ...]) -> str:
-    if b"\x1b" not in value:
-        return value.decode(encodings[0], errors="replace")
-    return decode_bytes(value, encodings, _TEXT_DELIMITERS)
 
 
 _PLAIN: Final[Mapping[str, _Plain]] = {
