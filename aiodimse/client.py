@@ -20,7 +20,7 @@ from aiodimse.aio.performer import Incoming
 from aiodimse.aio.setup import Setup
 from aiodimse.aio.wire import Trace
 from aiodimse.association import Negotiated, PresentationContext, fill_with_storage, propose
-from aiodimse.association.negotiation import MAX_CONTEXTS
+from aiodimse.association.negotiation import MAX_CONTEXTS, several
 from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse import messages
 from aiodimse.errors import LocalProtocolError, NoAcceptedContext
@@ -364,7 +364,7 @@ def connect(
 
     Raises, when awaited: AssociationRejected, AssociationAborted, AssociationTimeout, NoAcceptedContext where the peer
     accepts no context, OSError where it cannot be reached. Raises LocalProtocolError at once for more than 128
-    contexts, or an AE title that is none. A cancelled await leaves nothing behind.
+    contexts, and for a UID or an AE title that is none. A cancelled await leaves nothing behind.
 
     >>> async with aiodimse.connect("pacs.example", 11112, contexts=[sop_class.Verification]) as association:
     ...     response = await association.c_echo()
@@ -373,7 +373,7 @@ def connect(
     if max_pdu_length is not None:
         limits = replace(limits, max_pdu_length=max_pdu_length)
     window = (operations_window, operations_window) if isinstance(operations_window, int) else operations_window
-    wanted = fill_with_storage(list(contexts), storage)
+    wanted = fill_with_storage(contexts, storage)
     if len(wanted) > MAX_CONTEXTS:
         raise LocalProtocolError(f"{len(wanted)} presentation contexts; an association has at most {MAX_CONTEXTS}")
     for title in (ae_title, called_ae_title):
@@ -413,5 +413,5 @@ def contexts_for(paths: Iterable[str | os.PathLike[str]]) -> list[PresentationCo
     Reads the file meta information of each file, here and now: for thousands of files `await
     asyncio.to_thread(aiodimse.contexts_for, paths)`. Raises NotDICOM, OSError.
     """
-    heads = (instances.read_head(path) for path in paths)
+    heads = (instances.read_head(path) for path in several(paths, "paths"))
     return contexts_for_instances(dict.fromkeys((head.sop_class_uid, head.transfer_syntax) for head in heads))

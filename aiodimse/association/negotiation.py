@@ -5,9 +5,11 @@ PS3.8 7.1 and Annex D, PS3.7 Annex D. The acceptor's answer is answering.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from os import PathLike
+from typing import Literal, TypeVar
 
 from aiodimse.association.answering import (
     ACCEPTANCE,
@@ -42,6 +44,8 @@ from aiodimse.standard import sop_class
 from aiodimse.standard.reason import context_result_meaning
 from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
 
+T = TypeVar("T")
+
 MAX_CONTEXTS = 128
 """Presentation context IDs are the odd numbers of one byte (PS3.8 9.3.2.2)."""
 
@@ -70,7 +74,28 @@ class PresentationContext:
 
 def as_context(context: str | PresentationContext) -> PresentationContext:
     """A bare UID with the defaults."""
-    return context if isinstance(context, PresentationContext) else PresentationContext(context)
+    if isinstance(context, PresentationContext):
+        return context
+    if not isinstance(context, str):
+        raise TypeError(f"a presentation context is a SOP class UID or PresentationContext, not {context!r}")
+    return PresentationContext(context)
+
+
+def several(values: Iterable[T], name: str) -> list[T]:
+    """These values; raises TypeError for one alone: a str would be taken for as many as it has characters."""
+    if isinstance(values, (str, bytes, PathLike, PresentationContext)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} wants several, in a list for instance, not one alone: {values!r}")
+    return list(values)
+
+
+def check_uid(uid: str) -> None:
+    """Raise LocalProtocolError where this is no UID (PS3.5 9.1). That a number must not begin with 0 is let pass: there
+    are private ones that do."""
+    if not (isinstance(uid, str) and len(uid) <= 64 and _UID.fullmatch(uid)):
+        raise LocalProtocolError(f"not a UID (numbers with dots between, 64 characters at most): {uid!r}")
+
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+", re.ASCII)
 
 
 def fill_with_storage(
@@ -81,8 +106,9 @@ def fill_with_storage(
 
     A storage class that is there already as a bare UID gets both roles; as a PresentationContext it stays as it is.
     """
-    given = list(contexts)
-    present = {context.uid if isinstance(context, PresentationContext) else context for context in given}
+    given = several(contexts, "contexts")
+    storage = None if storage is None else several(storage, "storage")
+    present = {as_context(context).uid for context in given}
     if not any((row := sop_class.lookup(uid)) is not None and "C-GET" in row.commands for uid in present):
         return [as_context(context) for context in given]
     both_roles = set(sop_class.GET_STORAGE_RANKED) | {as_context(more).uid for more in storage or ()}
@@ -119,14 +145,18 @@ def propose(
     (1, 1), since some peers drop the connection over it. Raises LocalProtocolError for no context, more than 128, or a
     context that cannot be.
     """
-    wanted = [as_context(context) for context in contexts]
+    wanted = [as_context(context) for context in several(contexts, "contexts")]
     if not 0 < len(wanted) <= MAX_CONTEXTS:
         raise LocalProtocolError(f"{len(wanted)} presentation contexts; an association has 1 to {MAX_CONTEXTS}")
     proposed: list[ProposedContext] = []
     roles: dict[str, RoleSelection] = {}
     extended: dict[str, ExtendedNegotiation] = {}
     for number, context in enumerate(wanted):
-        syntaxes = DEFAULT_PROPOSED if context.transfer_syntaxes is None else tuple(context.transfer_syntaxes)
+        syntaxes: tuple[str, ...] = DEFAULT_PROPOSED
+        if context.transfer_syntaxes is not None:
+            syntaxes = tuple(several(context.transfer_syntaxes, "transfer_syntaxes"))
+        for uid in (context.uid, *syntaxes):
+            check_uid(uid)
         if not syntaxes or not (context.scu or context.scp):
             what = "role" if syntaxes else "transfer syntax"
             raise LocalProtocolError(f"the presentation context for {context.uid} has no {what}")

@@ -9,12 +9,16 @@ from typing import Any, TypeVar, overload
 
 from aiodimse.association import Offer, Served
 from aiodimse.association.extended import Extended
+from aiodimse.association.negotiation import check_uid, several
 from aiodimse.errors import LocalProtocolError
 from aiodimse.standard import sop_class
 from aiodimse.standard.service_class import NOTIFICATIONS
 from aiodimse.standard.transfer_syntax import IDENTIFIERS
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+_YIELDS = frozenset(("C-FIND", "C-GET", "C-MOVE"))
+"""Services with handlers that yield; one that returns instead is taken to yield that once, or with None nothing."""
 
 # What a decorator means without SOP classes, by service; for the others every SOP class that has the service.
 _DEFAULTS: dict[str, tuple[str, ...]] = {
@@ -56,15 +60,17 @@ class Handlers:
         extended: Extended | None = None,
     ) -> None:
         """Register a handler; a later one for the same SOP class replaces it, and one registered without SOP classes
-        serves those that have none of their own, whichever came first. Raises LocalProtocolError."""
-        if not callable(handler):
-            raise TypeError(f"a handler is an async function or async generator, not {type(handler).__name__}")
-        if inspect.isgeneratorfunction(handler):  # its every call would be answered C002
-            raise TypeError(f"a handler that yields is an async generator, async def, not a plain one: {handler!r}")
-        syntaxes = None if transfer_syntaxes is None else tuple(map(str, transfer_syntaxes))
+        serves those that have none of their own, whichever came first. Raises TypeError for what cannot be a handler of
+        this service, LocalProtocolError for what is no UID and for a SOP class that has not this service."""
+        _check_handler(service, handler)
+        syntaxes = None if transfer_syntaxes is None else tuple(several(transfer_syntaxes, "transfer_syntaxes"))
         if syntaxes is None and service != "C-STORE":
             syntaxes = IDENTIFIERS
         wanted = tuple(uids)
+        for uid in (*wanted, *(syntaxes or ())):
+            if not isinstance(uid, str):
+                raise TypeError(f"a handler is registered for SOP class UIDs, one by one: not for {uid!r}")
+            check_uid(uid)
         registration = Registration(handler, syntaxes, extended, is_for_all=not wanted)
         self._offer = None
         if not wanted:
@@ -123,6 +129,17 @@ class Handlers:
             return one
         extended = before.extended if one.extended is None else one.extended
         return replace(one, scp=one.scp or before.scp, scu=one.scu or before.scu, extended=extended)
+
+
+def _check_handler(service: str, handler: object) -> None:
+    """Raise TypeError for a handler whose every call would be answered C002."""
+    if not callable(handler):
+        raise TypeError(f"a handler is an async function or async generator, not {type(handler).__name__}")
+    functions = (handler, type(handler).__call__)  # itself, or what an object is called by
+    if any(map(inspect.isgeneratorfunction, functions)):
+        raise TypeError(f"a handler that yields is an async generator, async def, not a plain one: {handler!r}")
+    if service not in _YIELDS and any(map(inspect.isasyncgenfunction, functions)):
+        raise TypeError(f"a {service} handler returns its one answer, and yields nothing: {handler!r}")
 
 
 def default_sop_classes(service: str) -> tuple[str, ...]:
