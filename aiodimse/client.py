@@ -128,8 +128,10 @@ class Association:
         """C-STORE one instance (PS3.7 9.1.1): a path, a pydicom Dataset, or an Instance. Never raises on a status.
 
         Goes in the context with the stored transfer syntax, else is re-encoded between Implicit, Explicit and Deflated
-        Little Endian. Raises NoAcceptedContext, NotDICOM, OSError before anything is sent. Cancelled in the middle of
-        the message it aborts the association: half a message cannot be taken back.
+        Little Endian. Raises NoAcceptedContext, NotDICOM, OSError before anything is sent; AssociationError as soon as
+        the association has ended, for the stream of the instance is cancelled and closed then. Cancelled in the middle
+        of the message it aborts the association: half a message cannot be taken back. A file that a disk does not give
+        keeps a thread of the library's pool, and nobody else.
         """
         return await storage.c_store(
             self.connection,

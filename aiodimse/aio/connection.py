@@ -20,6 +20,7 @@ from aiodimse.aio.pen import Pen
 from aiodimse.aio.performer import Performer
 from aiodimse.aio.setup import Setup
 from aiodimse.aio.tasks import Tasks
+from aiodimse.aio.while_open import WhileOpen
 from aiodimse.aio.wire import Wire
 from aiodimse.association import (
     AbortIndication,
@@ -79,6 +80,8 @@ class Connection:
         self.invoker = Invoker(self)
         self.performer = Performer(self)
         self.tasks = Tasks(self.logger)
+        self.waiting_for_others: set[WhileOpen] = set()
+        """Cut short when the association ends."""
         self.error: BaseException | None = None
         """How the association ended, once it has."""
         loop = asyncio.get_running_loop()
@@ -387,6 +390,8 @@ class Connection:
             self.established.set_exception(error)
             self.established.exception()  # looked at: nobody has to await it
         self._stop_operations(error)
+        for wait in tuple(self.waiting_for_others):
+            wait.association_ended()
         self._gauge.ended(error)
         self.pen.forget()
         self.flow.stop_timer()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiodimse.aio.exchange import Exchange
 from aiodimse.aio.pen import Begun, Payload
+from aiodimse.aio.while_open import WhileOpen
 from aiodimse.dimse.messages import Message, Request
 from aiodimse.dimse.router import Invoked, ResponseReceived
 from aiodimse.errors import AssociationClosed, AssociationTimeout, LocalProtocolError
@@ -39,8 +40,9 @@ class Invoker:
         """Send a request when the window has a place for it and the pen is free.
 
         Raises LocalProtocolError where the calling task itself holds the operations that fill the window,
-        AssociationTimeout where no place comes free in time, and what ended the association. A cancelled await leaves
-        nothing behind; cancelled in the middle of the message, it aborts the association.
+        AssociationTimeout where no place comes free in time, and what ended the association, at once, whatever the data
+        are waiting for. A cancelled await leaves nothing behind; cancelled in the middle of the message, it aborts the
+        association.
         """
         connection = self._connection
         await self._place(timeout)
@@ -48,7 +50,8 @@ class Invoker:
         pieces: Begun | None = None
         try:
             if not (data is None or isinstance(data, (bytes, memoryview))):
-                data = pieces = await Begun.of(data)
+                data = pieces = Begun(data, lambda: WhileOpen(connection))
+                await pieces.begin()
             async with connection.pen:
                 if self._releasing or not connection.engine.is_ready:
                     raise _being_released()

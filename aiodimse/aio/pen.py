@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, Callable
+from contextlib import AbstractContextManager
 from typing import TypeAlias
 
 from aiodimse.aio.log import AssociationLogger
@@ -27,23 +28,29 @@ _ANSWER_SIZE = 256
 
 
 class Begun:
-    """Pieces with the first of them at hand: a file that cannot be read is found out before anything is sent."""
+    """Pieces of which the first can be read ahead: a file that cannot be read is found out before anything is sent.
 
-    def __init__(self, pieces: AsyncIterator[Buffer], first: Buffer | None) -> None:
-        self._pieces, self._first = pieces, first
+    while_open: what is entered to wait for each; it ends the wait where the association ends.
+    """
 
-    @classmethod
-    async def of(cls, pieces: AsyncIterable[Buffer]) -> Begun:
+    def __init__(self, pieces: AsyncIterable[Buffer], while_open: Callable[[], AbstractContextManager[None]]) -> None:
+        self._pieces, self._while_open = aiter(pieces), while_open
+        self._first: Buffer | None = None
+
+    async def begin(self) -> None:
         """Read the first piece."""
-        iterator = aiter(pieces)
-        return cls(iterator, await anext(iterator, b""))
+        with self._while_open():
+            self._first = await anext(self._pieces, b"")
 
     def __aiter__(self) -> Begun:
         return self
 
     async def __anext__(self) -> Buffer:
         first, self._first = self._first, None
-        return await anext(self._pieces) if first is None else first
+        if first is not None:
+            return first
+        with self._while_open():
+            return await anext(self._pieces)
 
     async def aclose(self) -> None:
         """Close what the pieces come from, read to its end or not."""

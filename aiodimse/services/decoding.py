@@ -8,7 +8,7 @@ from typing import Protocol
 from pydicom.dataset import Dataset
 
 from aiodimse import instances
-from aiodimse.aio.files import off_loop
+from aiodimse.aio.files import read_off_loop
 from aiodimse.config import Limits
 from aiodimse.errors import DatasetTooLarge
 from aiodimse.standard.transfer_syntax import DeflatedExplicitVRLittleEndian
@@ -33,7 +33,7 @@ async def decoded(decode: Decoder, data: bytes, transfer_syntax: str, limits: Li
     if len(data) <= _LARGE and transfer_syntax != DeflatedExplicitVRLittleEndian:
         with suppress(DatasetTooLarge):
             return decode(data, transfer_syntax, limits=limits, max_elements=_MANY)
-    return await off_loop(decode, data, transfer_syntax, limits=limits)
+    return await read_off_loop(decode, data, transfer_syntax, limits=limits)
 
 
 async def decoded_identifier(data: bytes, transfer_syntax: str, limits: Limits) -> Dataset:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from pydicom.dataset import Dataset
 
 from aiodimse import instances
-from aiodimse.aio.files import off_loop, pieces_off_loop
+from aiodimse.aio.files import off_loop, pieces_off_loop, read_off_loop
 from aiodimse.aio.inbox import Inbox
 from aiodimse.aio.log import AssociationLogger
 from aiodimse.config import Limits
@@ -49,7 +49,7 @@ class Instance:
     @staticmethod
     async def open(path: str | os.PathLike[str]) -> Instance:
         """The instance in a DICOM Part 10 file; only its file meta information is read. Raises NotDICOM, OSError."""
-        return FileInstance(await off_loop(instances.read_head, Path(path)))
+        return FileInstance(await read_off_loop(instances.read_head, Path(path)))
 
     @staticmethod
     def from_dataset(dataset: Dataset) -> Instance:
@@ -121,7 +121,7 @@ class Instance:
         if not instances.can_transcode(self.transfer_syntax, transfer_syntax):
             raise DatasetEncodeError(f"{self.transfer_syntax} is not re-encoded as {transfer_syntax}")
         dataset = await self.dataset()
-        return await off_loop(instances.encode_dataset, dataset, transfer_syntax)
+        return await read_off_loop(instances.encode_dataset, dataset, transfer_syntax)
 
 
 class FileInstance(Instance):
@@ -156,7 +156,7 @@ class FileInstance(Instance):
 
     async def dataset(self) -> Dataset:
         """The decoded data set of the file."""
-        return await off_loop(instances.read_file, self.head.path)
+        return await read_off_loop(instances.read_file, self.head.path)
 
 
 def _open(path: str | os.PathLike[str]) -> FileInstance:
@@ -175,7 +175,7 @@ class DatasetInstance(Instance):
         self._dataset = dataset
 
     async def _stream(self) -> AsyncIterator[Buffer]:
-        yield await off_loop(instances.encode_stored, self._dataset)
+        yield await read_off_loop(instances.encode_stored, self._dataset)
 
     def stream(self) -> AsyncIterator[Buffer]:
         """The data set, encoded in its own transfer syntax in one piece."""
@@ -184,7 +184,7 @@ class DatasetInstance(Instance):
     async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
         """As Instance.encoded; in one piece always."""
         if transfer_syntax == self.transfer_syntax:
-            return await off_loop(instances.encode_stored, self._dataset)
+            return await read_off_loop(instances.encode_stored, self._dataset)
         return await super().encoded(transfer_syntax)
 
     async def dataset(self) -> Dataset:
@@ -302,7 +302,7 @@ async def instance_of(source: InstanceSource) -> Instance:
     if isinstance(source, Dataset):
         return identified(DatasetInstance(source))
     if isinstance(source, (str, os.PathLike)):
-        return identified(await off_loop(_open, source))
+        return identified(await read_off_loop(_open, source))
     raise TypeError(f"an instance is a path, a Dataset or an Instance, not {type(source).__name__}")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiodimse.aio.connection import Connection
 from aiodimse.aio.performer import Incoming
+from aiodimse.aio.while_open import WhileOpen
 from aiodimse.dimse import messages
 from aiodimse.services.contexts import store_context
 from aiodimse.services.drive import HandlerRaised, Run, failure_of
@@ -33,13 +34,15 @@ async def c_store(
 ) -> Response:
     """Send one instance; its Response whatever the status.
 
-    Raises NoAcceptedContext, NotDICOM, OSError, DatasetEncodeError before anything is sent.
+    Raises NoAcceptedContext, NotDICOM, OSError, DatasetEncodeError before anything is sent; what ended the association
+    as soon as it has ended, for what the instance is read from is cancelled then.
     """
-    instance = await instance_of(source)
-    assert connection.engine.negotiated is not None
-    context = store_context(connection.engine.negotiated, instance.sop_class_uid, instance.transfer_syntax)
-    request = store_request(instance, priority, move_originator_ae_title, move_originator_message_id)
-    data = await instance.encoded(context.transfer_syntax)
+    with WhileOpen(connection):
+        instance = await instance_of(source)
+        assert connection.engine.negotiated is not None
+        context = store_context(connection.engine.negotiated, instance.sop_class_uid, instance.transfer_syntax)
+        request = store_request(instance, priority, move_originator_ae_title, move_originator_message_id)
+        data = await instance.encoded(context.transfer_syntax)
     exchange = await connection.invoker.invoke(context.context_id, request, data, timeout=connection.timeouts.response)
     message, _ = await single(exchange)
     return response_of(request, message)

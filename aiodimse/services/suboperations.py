@@ -15,10 +15,11 @@ from pydicom.dataset import Dataset
 from aiodimse import instances
 from aiodimse.aio.connection import Connection
 from aiodimse.aio.exchange import Exchange
-from aiodimse.aio.files import off_loop
+from aiodimse.aio.files import read_off_loop
 from aiodimse.aio.log import escaped
 from aiodimse.aio.pen import Payload
 from aiodimse.aio.performer import Incoming
+from aiodimse.aio.while_open import WhileOpen
 from aiodimse.dimse import messages
 from aiodimse.errors import (
     AssociationError,
@@ -157,7 +158,7 @@ class SubOperations:
             instance = await self._instance(payload)
             uid = instance.sop_instance_uid
             connection, context = await self._route.context_for(instance, self.finish)
-            data = await instance.encoded(context.transfer_syntax)
+            data = await self._encoded(connection, context, instance)
             request = store_request(instance, self._priority, self._originator, self._originator_id)
             await self._fewer_than(connection.engine.router.invoked_window)
             if self._request.is_cancelled:
@@ -184,6 +185,16 @@ class SubOperations:
             self._collector = None if collector.done() else collector
 
     @staticmethod
+    async def _encoded(connection: Connection, context: AcceptedContext, instance: Instance) -> Payload:
+        try:
+            with WhileOpen(connection):
+                return await instance.encoded(context.transfer_syntax)
+        except AssociationError as error:
+            if error is not connection.error:
+                raise  # that of another association, which the instance comes from
+            raise DestinationLost(str(error)) from error
+
+    @staticmethod
     async def _invoke(
         connection: Connection,
         context: AcceptedContext,
@@ -203,7 +214,7 @@ class SubOperations:
         instance = await instance_of(payload)
         if not self._without_bulk_data:
             return instance
-        return await off_loop(_without_bulk_data, instance, await instance.dataset())
+        return await read_off_loop(_without_bulk_data, instance, await instance.dataset())
 
     # --- the collector ------------------------------------------------------------------------------------------------
 
@@ -279,7 +290,7 @@ class _EncodedInstance(Instance):
 
     async def dataset(self) -> Dataset:
         """The bytes, decoded."""
-        return await off_loop(instances.decode_dataset, self._data, self.transfer_syntax)
+        return await read_off_loop(instances.decode_dataset, self._data, self.transfer_syntax)
 
 
 def _without_bulk_data(instance: Instance, dataset: Dataset) -> Instance:
