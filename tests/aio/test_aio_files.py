@@ -1,0 +1,65 @@
+"""The pool for files: what a fork, and a cancellation, leave of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from aiodimse import testing
+from aiodimse.aio.files import pieces_off_loop
+
+FORKED = """
+import asyncio, os, signal, sys, time
+from aiodimse.aio.files import off_loop
+
+assert asyncio.run(off_loop(int, "1")) == 1
+time.sleep(0.3)  # its thread waits for work
+if (child := os.fork()) == 0:
+    signal.alarm(20)  # for a child that waits for ever
+    asyncio.run(off_loop(int, "2"))
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_makes_a_pool_of_its_own():
+    """It has the parent's without its threads: what was handed to that would wait for ever."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+async def test_a_cancellation_while_pieces_are_closed_is_not_lost():
+    begun, go, closed = threading.Event(), threading.Event(), []
+
+    def read() -> Iterator[bytes]:
+        try:
+            yield b"first"
+            begun.set()
+            go.wait()
+            yield b"second"
+        finally:
+            closed.append(True)
+
+    async def leave() -> None:
+        pieces = pieces_off_loop(read())
+        assert await anext(pieces) == b"first"
+        await asyncio.to_thread(begun.wait)  # the second is being read
+        await pieces.aclose()
+
+    leaving = asyncio.create_task(leave())
+    await asyncio.to_thread(begun.wait)
+    await testing.settle()
+    leaving.cancel()
+    await testing.settle()
+    assert not leaving.done(), "a thread reads still"
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert closed == [True]
