@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,9 +21,8 @@ def test_a_socket(): socket.socket()
 def test_a_file(): open("/dev/null")
 
 async def test_a_transport():
-    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    server.close()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reader, writer = await asyncio.open_connection(*server.getsockname())
 
 async def test_a_coroutine(): asyncio.sleep(0)
 
@@ -58,9 +58,9 @@ def said(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 WORDS = {
-    "a_socket": "unclosed <socket.socket",
+    "a_socket": r"unclosed <socket\.socket",
     "a_file": "name='/dev/null'",
-    "a_transport": "unclosed <StreamWriter" if sys.version_info >= (3, 13) else "unclosed transport",
+    "a_transport": "unclosed (transport )?<",  # the StreamWriter says it, or the transport, by the version of Python
     "a_coroutine": "was never awaited",
     "an_exception": "Task exception was never retrieved",
     "a_task": "Task was destroyed but it is pending!",
@@ -72,7 +72,7 @@ WORDS = {
 def test_it_is_a_failure(left: str, said: tuple[int, str]) -> None:
     code, output = said
     assert code == 1
-    assert WORDS[left] in output
+    assert re.search(WORDS[left], output)
     blamed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
     # What is in a cycle is found when its module has ended: the last test of that is blamed.
     assert left.startswith("what") or any(f"::test_{left}" in line for line in blamed)
