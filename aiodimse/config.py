@@ -27,7 +27,7 @@ class Timeouts:
     write_stall: float | None = 30.0
     """While bytes wait to be written, in each such span the peer must take all of them, or Limits.min_rate."""
     consumer: float | None = 300.0
-    """How long reading may stay paused because a data set is not consumed."""
+    """While reading is paused because data are not consumed, some must be within each span of this length."""
     response: float | None = 60.0
     """From a request to its response; renewed by each Pending response and each sub-operation. Not for C-MOVE."""
     move_response: float | None = None

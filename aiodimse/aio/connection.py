@@ -238,7 +238,7 @@ class Connection:
 
     def _consumer_too_slow(self) -> None:
         seconds = self.timeouts.consumer
-        self.abort(AssociationTimeout("consumer", f"reading was paused for {seconds} s: nobody consumed the data"))
+        self.abort(AssociationTimeout("consumer", f"reading is paused, and for {seconds} s nobody consumed any data"))
 
     # --- the association ends -----------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Back-pressure: when an association stops reading, and when it goes on (design: section 5).
 
 Reading pauses only on unread data-set bytes of a slow consumer, or when much waits to be written. While it is paused
-nothing is heard, C-CANCEL and A-ABORT included; so a pause is bounded by Timeouts.consumer.
+nothing is heard, C-CANCEL and A-ABORT included; so a consumer must take something within each Timeouts.consumer, and a
+peer what waits for it at the least rate of Timeouts.write_stall.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Flow:
         self._high, self._backlog = 2 * limits.max_pdu_length, limits.write_backlog
         self._on_pause, self._on_resume, self._too_slow = on_pause, on_resume, too_slow
         self._unread = 0
+        self._consumed_at = 0.0  # or paused, whichever came later
         self._timer: TimerHandle | None = None
         wire.on_room = self.look
         # What keeps us paused must pause the transport too, which says when there is room again (on_room).
@@ -46,6 +48,7 @@ class Flow:
             if self._unread > self._high:
                 self._pause()
         elif change < 0:
+            self._consumed_at = self._clock.now()
             self.look()
 
     def look(self) -> None:
@@ -53,7 +56,7 @@ class Flow:
         if self._wire.is_reading:
             if self._pen.backlog > self._backlog:
                 self._pause()
-        elif self._unread <= self._high // 2 and self._pen.backlog <= self._backlog // 2:
+        elif not self._waits_for_consumer and self._pen.backlog <= self._backlog // 2:
             self.stop_timer()
             self._wire.resume_reading()
             self._on_resume()
@@ -63,12 +66,26 @@ class Flow:
         if self._wire.is_reading:
             return  # the transport is closing
         self._on_pause()
-        if self._consumer is not None and self._timer is None:
-            self._timer = self._clock.call_at(self._clock.now() + self._consumer, self._expire)
+        self._consumed_at = self._clock.now()
+        self._arm()
 
-    def _expire(self) -> None:
-        self._timer = None
-        self._too_slow()
+    @property
+    def _waits_for_consumer(self) -> bool:
+        return self._unread > self._high // 2
+
+    def _arm(self) -> None:
+        if self._consumer is not None and self._timer is None:
+            self._timer = self._clock.call_at(self._consumed_at + self._consumer, self._look_at_consumer)
+
+    def _look_at_consumer(self) -> None:
+        assert self._consumer is not None
+        self._timer, now = None, self._clock.now()
+        if not self._waits_for_consumer and self._wire.backlog:
+            self._consumed_at = now  # it is the peer who keeps us waiting
+        if now < self._consumed_at + self._consumer:
+            self._arm()
+        else:
+            self._too_slow()
 
     def stop_timer(self) -> None:
         """No pause, no deadline."""

@@ -151,6 +151,66 @@ async def test_many_refusals_that_are_not_read_stop_our_reading(world):
         assert not connection.is_paused
 
 
+async def test_a_consumer_that_takes_some_goes_on(world):
+    """However slowly: Timeouts.consumer is for one that takes nothing."""
+    server = world.server(limits=SMALL)
+    step = asyncio.Semaphore(0)
+
+    @server.on_c_store
+    async def slow(request):
+        async for _ in request.stream():
+            await step.acquire()
+        return 0x0000
+
+    async with world.called(server) as peer:
+        peer.send_message(7, *store_of(1_000_000))
+        await testing.settle()
+        for _ in range(4):
+            await world.clock.elapse(299)
+            assert world.ours.is_paused
+            step.release()
+            await testing.settle()
+        await world.clock.elapse(299)
+        assert world.ours.error is None
+        await world.clock.elapse(2)
+        assert world.ours.error.phase == "consumer"
+
+
+async def test_a_peer_that_takes_some_of_our_answers_goes_on(world):
+    """Nobody here has anything to consume: how fast it must be is Limits.min_rate, over each Timeouts.write_stall."""
+    world.network.in_flight = 1000
+    world.network.split = lambda there: min(there, 10_000)
+    server = world.server(limits=Limits(write_backlog=200_000))
+    async with world.called(server) as peer:
+        take = peer.data_received
+
+        def take_one(data: bytes) -> None:
+            take(data)
+            peer.stop_reading()
+
+        peer.data_received = take_one
+        peer.stop_reading()
+        wrong = command.encode(CEchoRQ(message_id=1, affected_sop_class_uid=CT))
+        pdu = pdata_header(1, True, True, len(wrong)) + wrong
+        while not world.ours.is_paused:
+            peer.send(pdu * 10)
+            await testing.settle()
+        for _ in range(20):  # 20 * 10,000 bytes in 500 s
+            await world.clock.elapse(25)
+            while len(peer.raw) < 10_000:
+                peer.go_on_reading()
+                await testing.settle()
+            peer.raw.clear()
+            assert world.ours.error is None
+            if not world.ours.is_paused:
+                break
+        else:
+            raise AssertionError("it never went on")
+        assert world.clock.now() > 301
+        await world.clock.elapse(61)
+        assert world.ours.error.phase == "write"
+
+
 async def test_an_abort_takes_no_lock(world):
     """While a message is half written and the peer reads nothing, an abort ends it within a second."""
     world.network.in_flight = 1000
