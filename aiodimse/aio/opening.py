@@ -61,9 +61,9 @@ async def open_association(
             meaning=f"{host}:{port} closed the connection instead of answering the A-ASSOCIATE-RQ; does it want TLS?",
         ) from error
     except BaseException:
-        if connection.wire.transport is not None:
+        if phase == "negotiation":  # before, the transport is still the event loop's, which has closed it
             connection.abort()
-            connection.wire.drop()  # the loop may end before such a peer closes: the socket must not outlive the call
+        connection.wire.drop()  # the loop may end before such a peer closes: the socket must not outlive the call
         raise
     return connection
 
