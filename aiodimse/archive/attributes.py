@@ -7,16 +7,16 @@ their VR, and its warnings quote them: a patient's name or birth date would end 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable
 from sys import intern
 
 from pydicom import DataElement, Dataset, config
-from pydicom.charset import convert_encodings, decode_bytes
-from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
-from pydicom.valuerep import TEXT_VR_DELIMS
+
+from aiodimse import charsets
 
 from .matching import BASELINE, Attributes, Key, Rules, Value, matching_items
 
@@ -25,6 +25,20 @@ _UNSPLIT = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is part of the tex
 _ASCII = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 _DEPTH = 8  # of sequences that are read into text
+
+MAX_BYTES = 16384
+"""Of the keys in an Identifier, lists of UIDs left out. An honest one has some hundred; the worst that so many can ask
+takes milliseconds for each entity that they are matched with."""
+MAX_UIDS = 65535
+"""In a list of UIDs: as many as the counters of a retrieval can count."""
+
+
+class KeysRefused(ValueError):
+    """What an Identifier may not ask. tag: where; is_too_much: it could be asked, but not so much of it."""
+
+    def __init__(self, comment: str, tag: int, *, is_too_much: bool) -> None:
+        self.comment, self.tag, self.is_too_much = comment, tag, is_too_much
+        super().__init__(comment)
 
 
 def decode(dataset: Dataset, keywords: Iterable[str]) -> dict[str, Value]:
@@ -40,26 +54,33 @@ def decode(dataset: Dataset, keywords: Iterable[str]) -> dict[str, Value]:
     return found
 
 
-def keys_of(identifier: Dataset) -> list[Key]:
+def keys_of(identifier: Dataset, wanted: Container[str] | None = None) -> list[Key]:
     """The key attributes of an Identifier, in the order of their tags. The keyword of a private or unknown attribute
-    is its tag, "(gggg,eeee)"."""
-    return _keys(identifier, encodings_of(identifier), 0)
+    is its tag, "(gggg,eeee)".
+
+    wanted: the keywords to read values for, where not all; the others have none, and the VR UN. Raises KeysRefused.
+    """
+    return _Keys(wanted).of(identifier, charsets.DEFAULT, 0)
 
 
 def character_set_of(dataset: Dataset) -> tuple[str, ...]:
-    """Specific Character Set (0008,0005), its values as they are; () for the default repertoire."""
+    """Specific Character Set (0008,0005), its values as they are; () where they mean the default repertoire."""
     values = decode_ascii(dataset, 0x00080005)
-    return values if any(values) else ()
+    return values if set(charsets.encodings_from_terms(values)) != set(charsets.DEFAULT) else ()
 
 
-def encodings_of(dataset: Dataset, inherited: Sequence[str] = ("iso8859",)) -> list[str]:
+def encodings_of(dataset: Dataset, inherited: tuple[str, ...] = charsets.DEFAULT) -> tuple[str, ...]:
     """The Python codecs of a data set; an item without a character set has that of its data set (PS3.5 7.5.3)."""
-    names = character_set_of(dataset)
-    return convert_encodings(list(names)) if names else list(inherited)
+    values = decode_ascii(dataset, 0x00080005)
+    return charsets.encodings_from_terms(values) if any(values) else inherited
 
 
 def decode_ascii(dataset: Dataset, tag: int) -> tuple[str, ...]:
-    return tuple(str(v) for v in _value(dataset, BaseTag(tag), "CS", ["latin_1"], 0)) if tag in dataset else ()
+    """The values of an attribute of VR CS; none where they are longer than any that means something."""
+    element = dataset.get_item(BaseTag(tag)) if tag in dataset else None
+    if element is None or (isinstance(element.value, bytes) and len(element.value) > 512):
+        return ()
+    return tuple(str(value) for value in _value(dataset, BaseTag(tag), "CS", charsets.DEFAULT, 0))
 
 
 # --- text -> data set -------------------------------------------------------------------------------------------------
@@ -96,24 +117,40 @@ def _item(key: Key, attributes: Attributes, rules: Rules) -> Dataset:
 # --- data set -> text -------------------------------------------------------------------------------------------------
 
 
-def _keys(dataset: Dataset, encodings: Sequence[str], depth: int) -> list[Key]:
-    keys = []
-    for tag in sorted(dataset.keys()):
-        if tag.element == 0:  # group lengths are retired and say nothing (PS3.5 7.2)
-            continue
-        vr = _vr(tag, dataset)
-        keyword = keyword_for_tag(tag) or f"({tag.group:04X},{tag.element:04X})"
-        if vr is None:
-            keys.append(Key(keyword, "UN"))
-        elif vr == "SQ":
+class _Keys:
+    """Reads the keys of one Identifier, as far as there may be so many."""
+
+    def __init__(self, wanted: Container[str] | None) -> None:
+        self._wanted = wanted
+        self._bytes_left = MAX_BYTES
+
+    def of(self, dataset: Dataset, inherited: tuple[str, ...], depth: int) -> list[Key]:
+        encodings = encodings_of(dataset, inherited)
+        # Group lengths are retired and say nothing (PS3.5 7.2).
+        return [self._key(dataset, tag, encodings, depth) for tag in sorted(dataset.keys(), key=int) if tag & 0xFFFF]
+
+    def _key(self, dataset: Dataset, tag: BaseTag, encodings: tuple[str, ...], depth: int) -> Key:
+        keyword = keyword_for_tag(tag) if dictionary_has_tag(tag) else ""
+        if not keyword or (depth == 0 and self._wanted is not None and keyword not in self._wanted):
+            return Key(keyword or f"({tag >> 16:04X},{tag & 0xFFFF:04X})", "UN")
+        vr = _vr(tag, dataset) or "UN"
+        self._count(dataset.get_item(tag), tag, vr)
+        if vr == "SQ":
             items = _items(dataset, tag) if depth < _DEPTH else []
-            # C.2.2.2.6: the sequence has a single item.
-            item = tuple(_keys(items[0], encodings_of(items[0], encodings), depth + 1)) if items else ()
-            keys.append(Key(keyword, vr, item=item))
-        else:
-            texts = _value(dataset, tag, vr, encodings, depth)
-            keys.append(Key(keyword, vr, tuple(t for t in texts if isinstance(t, str))))
-    return keys
+            if len(items) > 1:  # C.2.2.2.6
+                raise KeysRefused(f"{keyword}: more than one item", tag, is_too_much=False)
+            return Key(keyword, vr, item=tuple(self.of(items[0], encodings, depth + 1)) if items else ())
+        texts = _value(dataset, tag, vr, encodings, depth)
+        return Key(keyword, vr, tuple(text for text in texts if isinstance(text, str)))
+
+    def _count(self, element: object, tag: int, vr: str) -> None:
+        """Before a value is looked at. What is in a sequence is counted with it as well: not all of them are bytes."""
+        value = (element.value or b"") if isinstance(element, RawDataElement) else b""
+        if vr == "UI" and value.count(b"\\") >= MAX_UIDS:
+            raise KeysRefused(f"more than {MAX_UIDS} UIDs", tag, is_too_much=True)
+        self._bytes_left -= 8 if vr == "UI" else 8 + len(value)
+        if self._bytes_left < 0:
+            raise KeysRefused(f"more than {MAX_BYTES} bytes of keys", tag, is_too_much=True)
 
 
 def _vr(tag: BaseTag, dataset: Dataset) -> str | None:
@@ -133,7 +170,7 @@ def _items(dataset: Dataset, tag: BaseTag) -> list[Dataset]:
     return [item for item in value or () if isinstance(item, Dataset)] if not isinstance(value, bytes) else []
 
 
-def _value(dataset: Dataset, tag: BaseTag, vr: str, encodings: Sequence[str], depth: int) -> Value:
+def _value(dataset: Dataset, tag: BaseTag, vr: str, encodings: tuple[str, ...], depth: int) -> Value:
     if vr == "SQ":
         if depth >= _DEPTH:
             return ()
@@ -153,9 +190,9 @@ def _value(dataset: Dataset, tag: BaseTag, vr: str, encodings: Sequence[str], de
     return _from_bytes(value, vr, encodings, "<") if isinstance(value, bytes) else _from_python(value, vr)
 
 
-def _from_bytes(data: bytes, vr: str, encodings: Sequence[str], order: str) -> tuple[str, ...]:
+def _from_bytes(data: bytes, vr: str, encodings: tuple[str, ...], order: str) -> tuple[str, ...]:
     if vr in _TEXT:
-        text = decode_bytes(data, encodings, TEXT_VR_DELIMS)
+        text = charsets.decode_text(data, encodings)
     elif vr in _ASCII:
         text = data.decode("latin_1")
     elif vr in _BINARY:

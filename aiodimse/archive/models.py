@@ -8,14 +8,14 @@ standard promises it to no peer; those of a level below are not supported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
-from .attributes import keys_of
+from .attributes import KeysRefused, decode_ascii, keys_of
 from .matching import BASELINE, RANGE_VRS, Key, Rules
 from .moments import parse_range
 from .wildcards import has_wildcard
@@ -106,16 +106,19 @@ LEVEL_OF: Mapping[str, Level] = {
 ANSWERED = frozenset({"RetrieveAETitle", "InstanceAvailability"})
 _NO_KEYS = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel", "QueryRetrieveView", "TimezoneOffsetFromUTC"})
 
+_SUPPORTED = {
+    level: frozenset({keyword for keyword, its in LEVEL_OF.items() if its <= level} | ANSWERED) for level in Level
+}
+
 _LEVEL_TAG = 0x00080052
 
 
 class IdentifierError(ValueError):
-    """An Identifier that does not fit its SOP class: 0xA900, with a comment (never a value) and the tags at fault."""
+    """An Identifier that is not answered: 0xA900 where it does not fit its SOP class, 0xA700 or 0xA701 where it is too
+    much. With a comment (never a value) and the tags at fault."""
 
-    status = 0xA900
-
-    def __init__(self, comment: str, *offending_elements: int) -> None:
-        self.comment, self.offending_elements = comment, offending_elements
+    def __init__(self, comment: str, *offending_elements: int, status: int = 0xA900) -> None:
+        self.comment, self.offending_elements, self.status = comment, offending_elements, status
         super().__init__(comment)
 
 
@@ -144,13 +147,11 @@ def find_query(identifier: Dataset, model: Model, rules: Rules = BASELINE) -> Qu
     """Check the Identifier of a C-FIND request (C.4.1.1.3.1, C.4.1.3.1); IdentifierError when it does not do."""
     level = _level(identifier, model)
     keys, unsupported = [], []
-    for key in keys_of(identifier):
-        if key.keyword in _NO_KEYS:
-            continue
-        if key.keyword in ANSWERED or LEVEL_OF.get(key.keyword, Level.IMAGE + 1) <= level:
+    for key in _keys(identifier, _SUPPORTED[level], 0xA700):
+        if key.keyword in _SUPPORTED[level]:
             _check_key(key, key.keyword)
             keys.append(key)
-        else:
+        elif key.keyword not in _NO_KEYS:
             unsupported.append(key.keyword)
     by_keyword = {key.keyword: key for key in keys}
     unique = {}
@@ -158,10 +159,10 @@ def find_query(identifier: Dataset, model: Model, rules: Rules = BASELINE) -> Qu
         values = _given(by_keyword.get(UNIQUE[each]))
         if not rules.relational:
             _check_single(each, level, values)
-        if values and not any(map(has_wildcard, values)):
+        if _is_exact(each, values, rules):
             unique[each] = values
     values = _given(by_keyword.get(UNIQUE[level]))
-    if values and (level != Level.PATIENT or not any(map(has_wildcard, values))):
+    if _is_exact(level, values, rules):
         unique[level] = values
     return Query(model, level, tuple(keys), unique, tuple(unsupported), rules)
 
@@ -170,7 +171,7 @@ def retrieve_query(identifier: Dataset, model: Model, *, relational: bool = Fals
     """Check the Identifier of a C-GET or C-MOVE request (C.4.2.2.1, C.4.3.2.1): unique keys only, and one or more
     values of that of the level asked for (of Patient ID: one). Other attributes are ignored."""
     level = _level(identifier, model)
-    by_keyword = {key.keyword: key for key in keys_of(identifier)}
+    by_keyword = {key.keyword: key for key in _keys(identifier, frozenset(UNIQUE.values()), 0xA701)}
     unique = {}
     for each in (*model.above(level), level):
         values = _given(by_keyword.get(UNIQUE[each]))
@@ -184,8 +185,15 @@ def retrieve_query(identifier: Dataset, model: Model, *, relational: bool = Fals
     return Query(model, level, unique=unique)
 
 
+def _keys(identifier: Dataset, wanted: Container[str], too_much: int) -> list[Key]:
+    try:
+        return keys_of(identifier, wanted)
+    except KeysRefused as error:
+        raise IdentifierError(error.comment, error.tag, status=too_much if error.is_too_much else 0xA900) from None
+
+
 def _level(identifier: Dataset, model: Model) -> Level:
-    text = next((_given(key) for key in keys_of(identifier) if key.keyword == "QueryRetrieveLevel"), ())
+    text = [value for value in decode_ascii(identifier, _LEVEL_TAG) if value]
     if len(text) != 1:
         raise IdentifierError("one Query/Retrieve Level is needed", _LEVEL_TAG)
     try:
@@ -199,6 +207,15 @@ def _level(identifier: Dataset, model: Model) -> Level:
 
 def _given(key: Key | None) -> tuple[str, ...]:
     return () if key is None else tuple(value for value in key.values if value)
+
+
+def _is_exact(level: Level, values: tuple[str, ...], rules: Rules) -> bool:
+    """Whether these values of the unique key of a level can be looked up. UIDs have no wild cards."""
+    if level == Level.PATIENT and (
+        any(map(has_wildcard, values)) or (rules.empty_value_matching and values == ('""',))
+    ):
+        return False
+    return bool(values)
 
 
 def _needed(unique: Level, level: Level) -> IdentifierError:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pydicom import DataElement, Dataset, config
-from pydicom.charset import convert_encodings
+
+from aiodimse import charsets
 
 from .attributes import element
 from .index import CharacterSet, Match
@@ -38,30 +39,16 @@ def response(query: Query, match: Match, *, ae_title: str) -> Dataset:
 
 def choose_character_set(candidates: Iterable[CharacterSet], texts: Iterable[str]) -> CharacterSet:
     """The one character set, if it is one and can say all the texts; else ISO_IR 192, or none where ASCII will do."""
-    special = {character for text in texts if not text.isascii() for character in text if not character.isascii()}
+    special = "".join({character for text in texts if not text.isascii() for character in text if character > "\x7f"})
     distinct = list(dict.fromkeys(candidates))
     if not special:
         return distinct[0] if len(distinct) == 1 else ()
-    if len(distinct) == 1 and _can_say(distinct[0], special):
-        return distinct[0]
+    if len(distinct) == 1:
+        # Of the default repertoire, pydicom's codec knows more than the standard.
+        encodings = [each for each in charsets.encodings_from_terms(distinct[0]) if each not in charsets.DEFAULT]
+        if charsets.can_encode(special, encodings):
+            return distinct[0]
     return UTF8
-
-
-def _can_say(character_set: CharacterSet, characters: set[str]) -> bool:
-    names = [name for name in character_set if name not in ("", "ISO_IR 6", "ISO 2022 IR 6")]
-    if not names:
-        return False
-    encodings = convert_encodings(names)
-    return all(any(_encodable(character, encoding) for encoding in encodings) for character in characters)
-
-
-def _encodable(character: str, encoding: str) -> bool:
-    try:
-        encoded = character.encode(encoding)
-    except (UnicodeError, LookupError):
-        return False
-    # ISO_IR 13 is JIS X 0201, of one byte a character; the Python codec that stands for it knows the kanji too.
-    return encoding != "shift_jis" or len(encoded) == 1
 
 
 def _all_text(values: Iterable[Value]) -> Iterable[str]:

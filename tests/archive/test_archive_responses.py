@@ -108,6 +108,8 @@ async def test_patient_and_study_of_several_character_sets(a_file: Callable[...,
         ([("ISO_IR 100",), ("ISO_IR 144",)], ["plain"], ()),
         ([("ISO_IR 100",), ("ISO_IR 144",)], ["é"], ("ISO_IR 192",)),
         ([("ISO_IR 192",), ("ISO_IR 192",)], ["é"], ("ISO_IR 192",)),
+        ([("bogus",)], ["é"], ("ISO_IR 192",)),
+        ([("utf_16",)], ["é"], ("ISO_IR 192",)),
     ],
 )
 def test_choose_character_set(candidates: list[tuple[str, ...]], texts: list[str], expected: tuple[str, ...]) -> None:
