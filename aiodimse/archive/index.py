@@ -10,10 +10,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Protocol
 
 from .matching import Attributes, Value, matcher
 from .models import COMPUTED, LEVEL_OF, UNIQUE, Level, Query
+
+_AT_ONCE = 0.005
+"""Seconds that a search may take before the event loop has its turn."""
 
 CharacterSet = tuple[str, ...]
 """The values of Specific Character Set (0008,0005); () is the default repertoire."""
@@ -80,6 +84,8 @@ class _Entity:
     attributes: dict[str, Value]
     character_sets: tuple[CharacterSet, ...]
     children: dict[tuple[str, ...], _Entity] = field(default_factory=dict)
+    tellers: dict[str, tuple[str, CharacterSet]] = field(default_factory=dict)
+    """Which object told an attribute, and in what character set. Of an image there is but one."""
     path: Path | None = None
 
     def below(self, level: Level) -> Iterator[_Entity]:
@@ -90,13 +96,22 @@ class _Entity:
             for child in self.children.values():
                 yield from child.below(level)
 
-    def take(self, attributes: Mapping[str, Value], character_set: CharacterSet) -> None:
-        """Fill what no object of this entity has told so far: the first that tells a thing is believed."""
+    def take(self, attributes: Mapping[str, Value], uid: str, character_set: CharacterSet) -> None:
+        """Fill what no object of this entity has told so far: the first that tells a thing is believed, until it goes
+        or comes again. What it told then stands until the next object comes."""
+        told = len(self.tellers)
+        for keyword in self.attributes.keys() - self.tellers.keys():
+            del self.attributes[keyword]
+        teller = uid, character_set
         for keyword, value in attributes.items():
-            if value and not self.attributes.get(keyword):
-                self.attributes[keyword] = value
-                if character_set not in self.character_sets:
-                    self.character_sets += (character_set,)
+            if value and keyword not in self.attributes:
+                self.attributes[keyword], self.tellers[keyword] = value, teller
+        if len(self.tellers) != told:
+            self.character_sets = tuple(dict.fromkeys(its for _, its in self.tellers.values()))
+
+    def forget(self, uid: str) -> None:
+        """Take from now on what the object told for hearsay."""
+        self.tellers = {keyword: teller for keyword, teller in self.tellers.items() if teller[0] != uid}
 
 
 class MemoryIndex:
@@ -118,7 +133,8 @@ class MemoryIndex:
 
     def add_now(self, header: Header) -> None:
         """What `add` does, without waiting."""
-        self._remove(header.unique(Level.IMAGE))
+        uid = header.unique(Level.IMAGE)
+        self._remove(uid)
         patient: tuple[str, ...] = (header.unique(Level.PATIENT), _text(header, "IssuerOfPatientID"))
         if not patient[0]:
             patient += (_text(header, "PatientName"),)
@@ -128,15 +144,14 @@ class MemoryIndex:
             key = patient if level == Level.PATIENT else (header.unique(level),)
             known = siblings.get(key)
             if known is None:
-                attributes = header.levels[level]
-                known = _Entity(level, key, entity, dict(attributes), (header.character_set,))
-                siblings[key] = known
-                self._by_uid[level][key[0]] = (*self._by_uid[level].get(key[0], ()), known)
-            else:
-                known.take(header.levels[level], header.character_set)
+                known = siblings[key] = _Entity(level, key, entity, {}, (header.character_set,))
+                if key[0]:
+                    self._by_uid[level][key[0]] = (*self._by_uid[level].get(key[0], ()), known)
+            if level != Level.IMAGE:
+                known.take(header.levels[level], uid, header.character_set)
             entity = known
         assert entity is not None
-        entity.path = header.path
+        entity.attributes, entity.path = dict(header.levels[Level.IMAGE]), header.path
 
     async def remove(self, sop_instance_uid: str) -> bool:
         return self._remove(sop_instance_uid)
@@ -145,9 +160,11 @@ class MemoryIndex:
         matches = matcher(query.tests, query.rules)
         asked = [key.keyword for key in query.keys if key.keyword in LEVEL_OF]
         levels = {LEVEL_OF[keyword] for keyword in asked}
-        for count, entity in enumerate(self._candidates(query), start=1):
-            if count % 256 == 0:  # so that a scan of all studies does not stop the loop
+        until = monotonic() + _AT_ONCE
+        for entity in self._candidates(query):
+            if monotonic() > until:
                 await asyncio.sleep(0)
+                until = monotonic() + _AT_ONCE
             view = _View(entity)
             if matches(view):
                 sets = dict.fromkeys(each for level in levels for each in view.at[level].character_sets)
@@ -177,25 +194,32 @@ class MemoryIndex:
         else:
             starts = [each for uid in dict.fromkeys(query.unique[lowest]) for each in self._by_uid[lowest].get(uid, ())]
             found = [entity for each in starts for entity in each.below(query.level)]
-        wanted = [(level, values) for level, values in query.unique.items() if level != lowest]
+        wanted = [(level, frozenset(values)) for level, values in query.unique.items() if level != lowest]
         if not wanted:
             return found
         return [each for each in found if all(_View(each).at[level].key[0] in values for level, values in wanted)]
 
     def _remove(self, sop_instance_uid: str) -> bool:
-        entities = self._by_uid[Level.IMAGE].get(sop_instance_uid, ())
-        for image in entities:
+        images = self._by_uid[Level.IMAGE].get(sop_instance_uid, ())
+        for image in images:
             entity: _Entity | None = image
-            while entity is not None and not entity.children:
-                siblings = self._patients if entity.parent is None else entity.parent.children
-                del siblings[entity.key]
-                rest = tuple(each for each in self._by_uid[entity.level][entity.key[0]] if each is not entity)
-                if rest:
-                    self._by_uid[entity.level][entity.key[0]] = rest
+            while entity is not None:
+                if entity.children:
+                    entity.forget(sop_instance_uid)
                 else:
-                    del self._by_uid[entity.level][entity.key[0]]
+                    self._drop(entity)
                 entity = entity.parent
-        return bool(entities)
+        return bool(images)
+
+    def _drop(self, entity: _Entity) -> None:
+        siblings = self._patients if entity.parent is None else entity.parent.children
+        del siblings[entity.key]
+        by_uid, uid = self._by_uid[entity.level], entity.key[0]
+        rest = tuple(each for each in by_uid.get(uid, ()) if each is not entity)
+        if rest:
+            by_uid[uid] = rest
+        else:
+            by_uid.pop(uid, None)
 
 
 class _View(Mapping[str, Value]):

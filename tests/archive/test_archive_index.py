@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydicom import Dataset
@@ -16,6 +18,7 @@ from aiodimse.archive.models import (
     COMPOSITE_INSTANCE,
     PATIENT_ROOT,
     STUDY_ROOT,
+    Level,
     Model,
     find_query,
     retrieve_query,
@@ -142,6 +145,17 @@ async def test_paths(index: Index, model: Model, identifier: Dataset, expected: 
     assert [path.name.removeprefix("1.2.") for path in paths] == expected.split()
 
 
+async def test_the_empty_value_finds_patients_without_an_id(index: Index, an_object: Callable[..., Dataset]) -> None:
+    await index.add(header(an_object("", "9", PatientName="Nobody")))
+    rules = Rules(empty_value_matching=True)
+    for identifier in (
+        asked("PATIENT", PatientID='""', PatientName=""),
+        asked("STUDY", PatientID='""', PatientName=""),
+    ):
+        assert await found(index, PATIENT_ROOT, "PatientName", identifier, rules) == ["Nobody"]
+        assert await found(index, PATIENT_ROOT, "PatientName", identifier) == []
+
+
 async def test_relational_queries_look_everywhere(index: Index) -> None:
     identifier = asked("IMAGE", PatientID="P1", InstanceNumber="1", SOPInstanceUID="")
     uids = await found(index, STUDY_ROOT, "SOPInstanceUID", identifier, Rules(relational=True))
@@ -214,3 +228,57 @@ async def test_unique_keys_do_not_scan_the_rest(an_object: Callable[..., Dataset
         await index.add(header(an_object(f"P{study}", str(study))))
     one = find_query(asked("SERIES", StudyInstanceUID="1.2.7", Modality="MR"), STUDY_ROOT)
     assert len(index._candidates(one)) == 1
+
+
+async def test_what_the_objects_tell_when_they_come_again_is_believed(an_object: Callable[..., Dataset]) -> None:
+    """A name is corrected, or a description taken out, and all objects are sent again."""
+    index = MemoryIndex()
+    identifier = asked("STUDY", StudyInstanceUID="1.2.1", PatientName="", StudyDescription="", StudyID="")
+    for image in ("1", "2", "3"):
+        await index.add(header(an_object(image=image, PatientName="Doe^Jon", StudyDescription="HEAD")))
+    await index.add(header(an_object(image="1", PatientName="Doe^John", StudyDescription="")))
+    assert await found(index, STUDY_ROOT, "PatientName", identifier) == ["Doe^John"]
+    for image in ("2", "3"):
+        await index.add(header(an_object(image=image, PatientName="Doe^John", StudyDescription="")))
+    assert await found(index, STUDY_ROOT, "PatientName", identifier) == ["Doe^John"]
+    assert await found(index, STUDY_ROOT, "StudyDescription", identifier) == [""]
+    assert await found(index, STUDY_ROOT, "StudyID", identifier) == ["1"]
+
+
+async def test_what_an_object_told_stands_when_it_goes(an_object: Callable[..., Dataset]) -> None:
+    index = MemoryIndex()
+    identifier = asked("STUDY", StudyInstanceUID="1.2.1", PatientName="")
+    latin, cyrillic = "ISO_IR 100", "ISO_IR 144"
+    await index.add(header(an_object(image="1", PatientName="Müller", SpecificCharacterSet=latin)))
+    await index.add(header(an_object(image="2", PatientName="Люк", SpecificCharacterSet=cyrillic)))
+    await index.remove("1.2.1.1.1")
+    assert await found(index, STUDY_ROOT, "PatientName", identifier) == ["Müller"]
+    await index.add(header(an_object(image="2", PatientName="Люк", SpecificCharacterSet=cyrillic)))
+    (match,) = [match async for match in index.find(find_query(identifier, STUDY_ROOT))]
+    assert match.attributes["PatientName"] == ("Люк",)
+    assert match.character_sets == ((cyrillic,),)
+
+
+async def test_patients_without_an_id_cost_no_more_than_others(an_object: Callable[..., Dataset]) -> None:
+    """They have a name for a key, and nobody looks for them by their ID."""
+    index = MemoryIndex()
+    for study in range(3):
+        await index.add(header(an_object("", str(study), PatientName=f"Doe^{study}")))
+    assert index._by_uid[Level.PATIENT] == {}
+    for study in range(3):
+        assert await index.remove(f"1.2.{study}.1.1")
+    assert await index.counts() == Counts(0, 0, 0, 0)
+
+
+async def test_a_search_gives_the_loop_its_turn_by_the_clock(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not by counting: what one entity takes depends on the keys, and on what was stored."""
+    turns, seconds = 0, itertools.count()
+
+    async def turn(_delay: float) -> None:
+        nonlocal turns
+        turns += 1
+
+    monkeypatch.setattr("aiodimse.archive.index.monotonic", lambda: next(seconds))
+    monkeypatch.setattr("aiodimse.archive.index.asyncio", SimpleNamespace(sleep=turn))
+    assert len(await found(index, STUDY_ROOT, "StudyID", asked("STUDY", StudyID=""))) == 3
+    assert turns == 3
