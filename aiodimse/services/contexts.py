@@ -14,19 +14,19 @@ from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
 
 
 def answers_for(negotiated: Negotiated, service: str, uid: str) -> Mapping[str, str]:
-    """What the peer said to each context of this SOP class, in words."""
-    answers: dict[str, str] = {}
+    """What the peer said to the contexts of this SOP class, in words."""
+    said: list[str] = []
     for context in negotiated.rq.contexts:
         if context.abstract_syntax != uid:
             continue
         if context.context_id in negotiated.contexts:
             accepted = negotiated.contexts[context.context_id]
             role = "" if accepted.may_invoke(service) else f", but not in the role that asks for {service}"
-            answers[uid] = f"accepted with {accepted.transfer_syntax}{role}"
+            said.append(f"accepted with {accepted.transfer_syntax}{role}")
         else:
             _, result = negotiated.refused.get(context.context_id, (uid, None))
-            answers[uid] = "not answered" if result is None else context_result_meaning(result)
-    return answers or {uid: "not proposed"}
+            said.append("not answered" if result is None else context_result_meaning(result))
+    return {uid: "; ".join(dict.fromkeys(said)) or "not proposed"}
 
 
 def contexts_to_invoke(negotiated: Negotiated, service: str, uid: str) -> list[AcceptedContext]:
