@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl as ssl_module
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -16,87 +18,53 @@ from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection
 from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.opening import open_association
-from aiodimse.aio.performer import Incoming
 from aiodimse.aio.setup import Setup
 from aiodimse.aio.wire import Trace
 from aiodimse.association import Negotiated, PresentationContext, fill_with_storage, propose
 from aiodimse.association.negotiation import MAX_CONTEXTS, several
 from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse import messages
-from aiodimse.errors import LocalProtocolError, NoAcceptedContext
+from aiodimse.errors import AssociationError, LocalProtocolError, NoAcceptedContext
 from aiodimse.metrics import Metrics
 from aiodimse.pdu import AcceptedContext, AssociateRQ, CommonExtendedNegotiation, UserIdentityRequest
 from aiodimse.services import normalized, storage, verification
+from aiodimse.services.caller import Caller
 from aiodimse.services.contexts import contexts_for_instances
 from aiodimse.services.instance import InstanceSource
 from aiodimse.services.query import Find
-from aiodimse.services.request import Peer
 from aiodimse.services.response import EncodedDataset, Response
 from aiodimse.services.retrieve import Get, Move
 
 if TYPE_CHECKING:
-    from aiodimse.services.provider import Provider
     from aiodimse.services.served import Serving
+
+_log = logging.getLogger("aiodimse.client")
 
 Identifier = Dataset | EncodedDataset
 
 
 class Association:
-    """An association that we asked for. Made by connect(); every operation of it is a method."""
+    """An association that we asked for. Made by connect(); every operation of it is a method.
 
-    def __init__(self, serving: Serving | None = None) -> None:
-        self._serving = serving
-        self._connection: Connection | None = None
-        self._provider: Provider | None = None
-        self._peer: Peer | None = None
-        self._retrieval: Get | None = None
+    Operations raise NoAcceptedContext and DatasetEncodeError before anything is sent, and LocalProtocolError where this
+    very task holds what they would have to wait for; then AssociationTimeout with phase response after
+    Timeouts.response seconds (C-MOVE: Timeouts.move_response), and AssociationAborted or AssociationClosed where the
+    association has ended. A cancelled await leaves the operation: the association waits for its response, at most
+    Timeouts.cancel_drain seconds, then aborts. Cancelled in the middle of the request it aborts at once: half a message
+    cannot be taken back.
+    """
+
+    def __init__(self, connection: Connection, caller: Caller) -> None:
+        self._connection, self._caller = connection, caller
 
     def __repr__(self) -> str:
         return f"<Association {self._connection!r}>"
-
-    # --- Observer of the connection -----------------------------------------------------------------------------------
-
-    def connection_made(self) -> None:
-        """The A-ASSOCIATE-RQ is on its way."""
-
-    def association_requested(self, rq: AssociateRQ) -> None:
-        """Never: the machine of a requestor takes no request."""
-
-    def association_established(self, negotiated: Negotiated) -> None:
-        """Remember whom we talk to."""
-        self._peer = Peer(None, negotiated)
-        if self._serving is not None:
-            self._provider = self._serving.provider(self._peer)
-
-    def request_received(self, incoming: Incoming) -> None:
-        """A request of the peer: a sub-operation of our C-GET, or one for the handlers that connect() was given."""
-        if isinstance(incoming.operation.request, messages.CStoreRQ):
-            retrieval = self._retrieval
-            if (
-                retrieval is not None
-                and retrieval.is_running
-                and (retrieval.is_iterated or retrieval.is_left or self._provider is None)
-            ):
-                retrieval.offer(incoming)
-                return
-        if self._provider is not None:
-            self._provider.handle(incoming)
-            return
-        response = incoming.operation.request.response(0x0122)
-        incoming.connection.tasks.spawn(incoming.respond(response), "aiodimse refuse")
-
-    def association_ended(self, error: BaseException) -> None:
-        """Whoever waits has been told by the connection."""
-
-    def connection_lost(self) -> None:
-        """Nothing is left to be done."""
 
     # --- what was agreed ----------------------------------------------------------------------------------------------
 
     @property
     def connection(self) -> Connection:
         """For this library's own floors."""
-        assert self._connection is not None
         return self._connection
 
     @property
@@ -114,7 +82,7 @@ class Association:
     # --- services -----------------------------------------------------------------------------------------------------
 
     async def c_echo(self) -> Response:
-        """C-ECHO (PS3.7 9.1.5). Never raises on a status."""
+        """C-ECHO (PS3.7 9.1.5, PS3.4 A). Never raises on a status."""
         return await verification.c_echo(self.connection)
 
     async def c_store(
@@ -125,13 +93,13 @@ class Association:
         move_originator_ae_title: str | None = None,
         move_originator_message_id: int | None = None,
     ) -> Response:
-        """C-STORE one instance (PS3.7 9.1.1): a path, a pydicom Dataset, or an Instance. Never raises on a status.
+        """C-STORE one instance (PS3.7 9.1.1, PS3.4 B): a path, a pydicom Dataset, or an Instance. Never raises on a
+        status. priority: 0 medium, 1 high, 2 low.
 
         Goes in the context with the stored transfer syntax, else is re-encoded between Implicit, Explicit and Deflated
-        Little Endian. Raises NoAcceptedContext, NotDICOM, OSError before anything is sent; AssociationError as soon as
-        the association has ended, for the stream of the instance is cancelled and closed then. Cancelled in the middle
-        of the message it aborts the association: half a message cannot be taken back. A file that a disk does not give
-        keeps a thread of the library's pool, and nobody else.
+        Little Endian. Raises NotDICOM and OSError, too, before anything is sent; and AssociationError as soon as the
+        association has ended, for the stream of the instance is cancelled and closed then. A file that a disk does not
+        give keeps a thread of the library's pool, and nobody else.
         """
         return await storage.c_store(
             self.connection,
@@ -142,38 +110,30 @@ class Association:
         )
 
     def c_find(self, identifier: Identifier, sop_class_uid: str, *, priority: int = 0) -> Find:
-        """C-FIND (PS3.7 9.1.2): to be entered, iterated, awaited, or collected."""
+        """C-FIND (PS3.7 9.1.2, PS3.4 C.4.1): to be entered, iterated, awaited, or collected; nothing is sent or raised
+        before. identifier: a pydicom Dataset or EncodedDataset."""
         return Find(self.connection, identifier, sop_class_uid, priority=priority)
 
     def c_get(self, identifier: Identifier, sop_class_uid: str, *, priority: int = 0) -> Get:
-        """C-GET (PS3.7 9.1.3). One at a time: sub-operations carry no mark of their C-GET.
+        """C-GET (PS3.7 9.1.3, PS3.4 C.4.3), as c_find. One at a time: sub-operations carry no mark of their C-GET.
 
         Raises LocalProtocolError while another one runs.
         """
-        assert self._peer is not None
+        caller = self._caller
         retrieval = Get(
-            self.connection, identifier, sop_class_uid, priority=priority, peer=self._peer, on_start=self._retrieve
+            self.connection, identifier, sop_class_uid, priority=priority, peer=caller.peer, on_start=caller.retrieve
         )
-        self._check_no_other(retrieval)
+        caller.check_no_other(retrieval)
         return retrieval
 
-    def _check_no_other(self, retrieval: Get) -> None:
-        other = self._retrieval
-        if other is not None and other is not retrieval and (other.is_running or other.is_starting):
-            raise LocalProtocolError("another C-GET runs on this association")
-
-    def _retrieve(self, retrieval: Get) -> None:
-        self._check_no_other(retrieval)
-        self._retrieval = retrieval
-
     def c_move(self, identifier: Identifier, sop_class_uid: str, *, destination: str, priority: int = 0) -> Move:
-        """C-MOVE to the AE title `destination` (PS3.7 9.1.4)."""
+        """C-MOVE to the AE title `destination` (PS3.7 9.1.4, PS3.4 C.4.2), as c_find."""
         return Move(self.connection, identifier, sop_class_uid, destination=destination, priority=priority)
 
     async def n_event_report(
         self, sop_class_uid: str, sop_instance_uid: str, event_type_id: int, dataset: Identifier | None = None
     ) -> Response:
-        """N-EVENT-REPORT (PS3.7 10.1.1)."""
+        """N-EVENT-REPORT (PS3.7 10.1.1), for which we must be SCP; raises as n_get."""
         request = messages.NEventReportRQ(
             message_id=0,
             affected_sop_class_uid=sop_class_uid,
@@ -183,7 +143,10 @@ class Association:
         return await normalized.invoke(self.connection, request, dataset)
 
     async def n_get(self, sop_class_uid: str, sop_instance_uid: str, attributes: Iterable[int] = ()) -> Response:
-        """N-GET (PS3.7 10.1.2); no attributes: all."""
+        """N-GET (PS3.7 10.1.2) of these attributes, tags; none: all. Never raises on a status.
+
+        Raises DatasetDecodeError, too, where the data set of the response does not decode.
+        """
         request = messages.NGetRQ(
             message_id=0,
             requested_sop_class_uid=sop_class_uid,
@@ -193,7 +156,7 @@ class Association:
         return await normalized.invoke(self.connection, request, None)
 
     async def n_set(self, sop_class_uid: str, sop_instance_uid: str, dataset: Identifier) -> Response:
-        """N-SET (PS3.7 10.1.3)."""
+        """N-SET (PS3.7 10.1.3) of what is in the Dataset or EncodedDataset; raises as n_get."""
         request = messages.NSetRQ(
             message_id=0, requested_sop_class_uid=sop_class_uid, requested_sop_instance_uid=sop_instance_uid
         )
@@ -202,7 +165,7 @@ class Association:
     async def n_action(
         self, sop_class_uid: str, sop_instance_uid: str, action_type_id: int, dataset: Identifier | None = None
     ) -> Response:
-        """N-ACTION (PS3.7 10.1.4)."""
+        """N-ACTION (PS3.7 10.1.4); raises as n_get."""
         request = messages.NActionRQ(
             message_id=0,
             requested_sop_class_uid=sop_class_uid,
@@ -214,14 +177,14 @@ class Association:
     async def n_create(
         self, sop_class_uid: str, sop_instance_uid: str | None = None, dataset: Identifier | None = None
     ) -> Response:
-        """N-CREATE (PS3.7 10.1.5); without an instance UID the peer chooses one."""
+        """N-CREATE (PS3.7 10.1.5); without an instance UID the peer chooses one. Raises as n_get."""
         request = messages.NCreateRQ(
             message_id=0, affected_sop_class_uid=sop_class_uid, affected_sop_instance_uid=sop_instance_uid
         )
         return await normalized.invoke(self.connection, request, dataset)
 
     async def n_delete(self, sop_class_uid: str, sop_instance_uid: str) -> Response:
-        """N-DELETE (PS3.7 10.1.6)."""
+        """N-DELETE (PS3.7 10.1.6); raises as n_get."""
         request = messages.NDeleteRQ(
             message_id=0, requested_sop_class_uid=sop_class_uid, requested_sop_instance_uid=sop_instance_uid
         )
@@ -235,10 +198,11 @@ class Association:
         return self.connection.is_open
 
     async def release(self) -> None:
-        """A-RELEASE, and wait for the connection to close. Operations that were left are waited for first.
+        """A-RELEASE (PS3.8 7.2), and wait for the connection to close. Operations that were left are waited for first.
 
-        Raises AssociationTimeout with phase release. Nothing happens where the association has ended. A cancelled
-        release aborts.
+        Raises AssociationTimeout with phase release where the answer does not come within Timeouts.release seconds,
+        which aborts, and AssociationAborted. Nothing happens where the association has ended. A cancelled release
+        aborts.
         """
         connection = self.connection
         try:
@@ -250,7 +214,7 @@ class Association:
         await connection.close()
 
     def abort(self) -> None:
-        """A-ABORT at once. Operations under way raise AssociationAborted."""
+        """A-ABORT at once (PS3.8 7.3), awaiting nothing. Operations under way raise AssociationAborted."""
         self.connection.abort()
 
     async def wait_closed(self) -> None:
@@ -286,7 +250,13 @@ class Connect:
         if not connection.is_open:
             await connection.close()
             return
-        await association.release()
+        try:
+            await association.release()
+        except AssociationError as failed:
+            if error is None:
+                raise
+            # What the block raised goes on: it came first, and says more.
+            connection.logger(_log).warning("the release behind a %s failed: %s", type(error).__name__, failed)
 
 
 class _Open:
@@ -307,28 +277,20 @@ class _Open:
 
     async def open(self) -> Association:
         """Connect; raises NoAcceptedContext where no context was accepted."""
-        association = Association(self.serving)
-        connection = association._connection = await open_association(
-            self.host,
-            self.port,
-            self.rq,
-            association,
-            setup=self.setup,
-            ssl=self.ssl,
-        )
+        caller = Caller(self.serving)
+        connection = await open_association(self.host, self.port, self.rq, caller, setup=self.setup, ssl=self.ssl)
         negotiated = connection.engine.negotiated
         assert negotiated is not None
-        if association._peer is not None and connection.wire.transport is not None:
-            association._peer.address = connection.wire.peer_address
-            association._peer.tls_certificate = connection.wire.transport.get_extra_info("peercert")
+        caller.opened(connection)
         if not negotiated.contexts:
-            await connection.release()
+            with suppress(AssociationError):  # the release aborts then, and that no context was accepted says more
+                await connection.release()
             raise NoAcceptedContext(
                 f"{self.host}:{self.port} accepts none of the presentation contexts",
                 negotiated.answers(),
                 negotiated=negotiated,
             )
-        return association
+        return Association(connection, caller)
 
 
 def connect(
@@ -364,9 +326,13 @@ def connect(
     role when the connection opens; what it returns is called with ">" (from the requestor) or "<", and the bytes that
     were read or written, b"" at the end. clock, network: for tests (aiodimse.testing).
 
-    Raises, when awaited: AssociationRejected, AssociationAborted, AssociationTimeout, NoAcceptedContext where the peer
+    Raises, when awaited: AssociationRejected, AssociationAborted, AssociationTimeout with phase connect or negotiation
+    after Timeouts.connect seconds, TLSError where either side refuses the other's TLS, NoAcceptedContext where the peer
     accepts no context, OSError where it cannot be reached. Raises LocalProtocolError at once for more than 128
     contexts, and for a UID or an AE title that is none. A cancelled await leaves nothing behind.
+
+    Leaving the block releases; it aborts on cancellation, and where the block raised with an operation open. What the
+    block raised goes on whatever becomes of the release.
 
     >>> async with aiodimse.connect("pacs.example", 11112, contexts=[sop_class.Verification]) as association:
     ...     response = await association.c_echo()

@@ -24,6 +24,7 @@ SECTIONS: dict[str, list[Any]] = {
         aiodimse.connect,
         aiodimse.contexts_for,
         aiodimse.Association,
+        operation.Operation,
         query.Find,
         retrieve.Get,
         retrieve.Move,
@@ -78,9 +79,8 @@ ELSEWHERE = {"Limits", "Timeouts", "charsets", "sop_class", "tls"}
 
 # For other floors of the library; without an underscore because they cross from one module to another.
 INTERNAL = {
-    "answer", "association_ended", "association_established", "association_requested", "connection", "connection_lost",
-    "connection_made", "decide", "decode_error", "encoded", "has_hooks", "is_iterated", "is_left", "is_running",
-    "offer", "provider", "request_received", "save_error", "start",
+    "answer", "connection", "connection_lost", "connection_made", "decide", "decode_error", "encoded", "has_hooks",
+    "is_iterated", "is_left", "is_running", "is_starting", "offer", "provider", "save_error", "start",
 }  # fmt: skip
 
 

@@ -1,0 +1,87 @@
+"""What the peer asks on an association that we asked for: sub-operations of our C-GET, and requests to our handlers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiodimse.aio.connection import Connection
+from aiodimse.aio.performer import Incoming
+from aiodimse.association import Negotiated
+from aiodimse.dimse import messages
+from aiodimse.errors import LocalProtocolError
+from aiodimse.pdu import AssociateRQ
+from aiodimse.services.request import Peer
+from aiodimse.services.retrieve import Get
+from aiodimse.standard import answers
+
+if TYPE_CHECKING:
+    from aiodimse.services.provider import Provider
+    from aiodimse.services.served import Serving
+
+
+class Caller:
+    """The Observer of one association, with what connect() was given to serve on it."""
+
+    peer: Peer
+    """Whom we talk to, once the association is established."""
+
+    def __init__(self, serving: Serving | None) -> None:
+        self._serving = serving
+        self._provider: Provider | None = None
+        self._retrieval: Get | None = None
+
+    # --- for the connection -------------------------------------------------------------------------------------------
+
+    def connection_made(self) -> None:
+        """The A-ASSOCIATE-RQ is on its way."""
+
+    def association_requested(self, rq: AssociateRQ) -> None:
+        """Never: the machine of a requestor takes no request."""
+
+    def association_established(self, negotiated: Negotiated) -> None:
+        """Remember whom we talk to."""
+        self.peer = Peer(None, negotiated)
+        if self._serving is not None:
+            self._provider = self._serving.provider(self.peer)
+
+    def request_received(self, incoming: Incoming) -> None:
+        """A sub-operation of our C-GET, or a request to our handlers."""
+        if isinstance(incoming.operation.request, messages.CStoreRQ):
+            retrieval = self._retrieval
+            if (
+                retrieval is not None
+                and retrieval.is_running
+                and (retrieval.is_iterated or retrieval.is_left or self._provider is None)
+            ):
+                retrieval.offer(incoming)
+                return
+        if self._provider is not None:
+            self._provider.handle(incoming)
+            return
+        response = incoming.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED)
+        incoming.connection.tasks.spawn(incoming.respond(response), "aiodimse refuse")
+
+    def association_ended(self, error: BaseException) -> None:
+        """Whoever waits has been told by the connection."""
+
+    def connection_lost(self) -> None:
+        """Nothing is left to be done."""
+
+    # --- for the association ------------------------------------------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        """Where the peer is, and who by its certificate."""
+        if (transport := connection.wire.transport) is not None:
+            self.peer.address = connection.wire.peer_address
+            self.peer.tls_certificate = transport.get_extra_info("peercert")
+
+    def check_no_other(self, retrieval: Get) -> None:
+        """Raise LocalProtocolError while another C-GET runs."""
+        other = self._retrieval
+        if other is not None and other is not retrieval and (other.is_running or other.is_starting):
+            raise LocalProtocolError("another C-GET runs on this association")
+
+    def retrieve(self, retrieval: Get) -> None:
+        """This C-GET begins: the instances that come are its sub-operations."""
+        self.check_no_other(retrieval)
+        self._retrieval = retrieval
