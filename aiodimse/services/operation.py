@@ -19,7 +19,15 @@ T = TypeVar("T")
 
 
 class Operation(Generic[T]):
-    """A C-FIND, C-GET or C-MOVE of ours. The request goes out when it is first entered, iterated or awaited."""
+    """What a C-FIND, C-GET and C-MOVE of ours have in common. The request goes out when it is first entered, iterated
+    or awaited.
+
+    Iterating raises DIMSEFailure where the final status is a Failure; awaiting gives the final Response whatever its
+    status. What is raised there, a cancelled await included, leaves the operation, as the end of its block does:
+    C-CANCEL is sent, and the association waits for the final response by itself. An operation that was left gives no
+    more, as a generator that has raised: after `asyncio.wait_for(anext(matches), 1)` timed out it is over. To look
+    whether something has come and go on, keep the task: `asyncio.wait({task}, timeout=1)` cancels nothing.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -69,6 +77,11 @@ class Operation(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        """The next of what it gives; StopAsyncIteration after the final response.
+
+        Raises DIMSEFailure where that is a Failure, DatasetDecodeError, LocalProtocolError where the operation has been
+        left, and what every operation raises (Association). Raised or cancelled, it leaves the operation.
+        """
         self._begin_await()
         try:
             while self._response is None:
@@ -83,13 +96,17 @@ class Operation(Generic[T]):
         self._response.raise_for_status()
         raise StopAsyncIteration
 
-    async def _step(self) -> T | None:
-        """One response further."""
+    async def _begun(self) -> Exchange:
+        """The request is out, and nobody has left."""
         await self.start()
         assert self._exchange is not None
         if self._exchange.is_left:
-            raise LocalProtocolError("this operation has been left")
-        message, data = await self._exchange.next()
+            raise LocalProtocolError("this operation has been left: by its block, or by an await that raised")
+        return self._exchange
+
+    async def _step(self) -> T | None:
+        """One response further."""
+        message, data = await (await self._begun()).next()
         final = message.status not in answers.STILL_PENDING
         if final:
             self._response = await self._final(message, data)
@@ -98,7 +115,8 @@ class Operation(Generic[T]):
         return await self._take(message, data)
 
     async def cancel(self) -> None:
-        """Send C-CANCEL now and go on: iterating gives what still comes, up to the final response (usually FE00)."""
+        """Send C-CANCEL (PS3.7 9.3.2.3) and go on: iterating gives what still comes, up to the final response, usually
+        FE00. Waits for nothing, but to send the request where that has not been sent."""
         await self.start()
         assert self._exchange is not None
         self._exchange.cancel()

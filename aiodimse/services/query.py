@@ -63,7 +63,8 @@ class Find(Operation[Dataset]):
     async def collect(self, limit: int | None = None) -> list[Dataset]:
         """All matches in a list; with a limit, at most so many: then the rest is cancelled.
 
-        Raises DIMSEFailure where the final status is a Failure.
+        Raises DIMSEFailure where the final status is a Failure, and DatasetDecodeError. A cancelled await leaves the
+        operation (C-CANCEL); what it had found is lost.
         """
         matches: list[Dataset] = []
         async with self:

@@ -12,7 +12,7 @@ from aiodimse.aio.connection import Connection
 from aiodimse.aio.exchange import Exchange
 from aiodimse.aio.performer import Incoming
 from aiodimse.dimse import messages
-from aiodimse.errors import DatasetDecodeError, LocalProtocolError
+from aiodimse.errors import DatasetDecodeError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.services.contexts import context_for
 from aiodimse.services.decoding import decoded_identifier
@@ -87,7 +87,8 @@ def failed_uids(dataset: Dataset) -> tuple[str, ...]:
 
 
 class Move(Retrieval[Progress]):
-    """A C-MOVE of ours: async for gives the Progress of each Pending response."""
+    """A C-MOVE of ours: async for gives the Progress of each Pending response; a peer may send none of them (PS3.4
+    C.4.2.3.1)."""
 
     def __init__(
         self,
@@ -188,13 +189,10 @@ class Get(Retrieval[ArrivingInstance]):
 
     async def _step(self) -> ArrivingInstance | None:
         await self._settle_current()
-        await self.start()
-        assert self._exchange is not None
-        if self._exchange.is_left:
-            raise LocalProtocolError("this operation has been left")
-        await self._exchange.wait(lambda: bool(self._arrived))
+        exchange = await self._begun()
+        await exchange.wait(lambda: bool(self._arrived))
         # Pending responses first: left behind instances that always wait, they would add up and stop our reading.
-        if self._arrived and not self._exchange.has_pending:
+        if self._arrived and not exchange.has_pending:
             incoming = self._arrived.popleft()
             request = StoreRequest(incoming, self._peer)
             self._current = incoming, request
