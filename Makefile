@@ -53,11 +53,10 @@ unit: $(INSTALLED)
 	$(BIN)/python -m pytest -q -n 2 --ignore tests/interop
 
 interop: $(INSTALLED)
-	$(BIN)/python -m pytest -q tests/interop
+	$(BIN)/python -m pytest -q -n 2 tests/interop
 
 strict: $(INSTALLED)
-	$(STRICT) $(BIN)/python -m pytest -q -n 2 --ignore tests/interop
-	$(STRICT) $(BIN)/python -m pytest -q tests/interop
+	$(STRICT) $(BIN)/python -m pytest -q -n 2
 
 scoreboard: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.scoreboard

@@ -7,13 +7,13 @@ import os
 import re
 import shlex
 import shutil
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ports
 import pytest
 import trustme
 from cli.conftest import CT, HOST, JPEG_2000, MR, TEST_FILES, Ended
@@ -91,9 +91,7 @@ def test_every_program_is_run() -> None:
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    return ports.free_port()
 
 
 @pytest.fixture(autouse=True)

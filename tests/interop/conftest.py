@@ -10,8 +10,9 @@ import pytest
 from interop import samples
 from interop.dcmtk import DcmQRSCP, StoreSCP
 from interop.orthanc import Orthanc
-from interop.programs import RUNNING, Keeper, free_port, need, run
+from interop.programs import RUNNING, Keeper, need, run
 from interop.pynetdicom_peers import NetdicomSCP
+from ports import free_port
 
 HERE = Path(__file__).parent
 

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from interop.programs import Finished, Provider, free_port, need, run
+from interop.programs import Finished, Provider, need, run
 from interop.samples import Sample
+from ports import free_port
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from interop.programs import Provider, free_port, need
+from interop.programs import Provider, need
+from ports import free_port
 
 
 class Orthanc(Provider):

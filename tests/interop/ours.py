@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from interop.programs import Provider, free_port
+from interop.programs import Provider
+from ports import free_port
 from pydicom import Dataset, dcmread
 
 import aiodimse

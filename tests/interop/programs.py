@@ -33,13 +33,6 @@ def need(program: str) -> str:
     return found or missing(program)
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now; for programs that cannot say which port they got."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_for_port(port: int, provider: Provider, deadline: float = READY) -> None:
     """Return once the provider accepts connections; it is the process that is waited on, so its death is seen."""
     for _ in range(int(deadline / 0.02)):

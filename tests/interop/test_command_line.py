@@ -11,7 +11,8 @@ from interop import samples, wireshark
 from interop.dcmtk import DcmQRSCP, StoreSCP
 from interop.orthanc import Orthanc
 from interop.ours import HOST, aiodimse_command
-from interop.programs import free_port, run
+from interop.programs import run
+from ports import free_port
 
 
 async def test_echo(filled_dcmqrscp: DcmQRSCP) -> None:
