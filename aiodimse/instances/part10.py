@@ -15,7 +15,8 @@ from struct import Struct
 from typing import BinaryIO, Final, Self
 
 from aiodimse.association.answering import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, NotDICOM
+from aiodimse.errors import DatasetEncodeError, NotDICOM
+from aiodimse.instances.beginning import Beginning
 from aiodimse.instances.dataset import first_uids
 from aiodimse.instances.unfinished import hold, unfinished_name
 
@@ -275,6 +276,7 @@ class PartTenWriter:
         self._start: bytes | None = file_meta(
             sop_class_uid, sop_instance_uid, transfer_syntax, source_ae_title=source_ae_title
         )
+        self._beginning: Beginning | None = Beginning(transfer_syntax)
         self._created = self._ended = False
 
     def _open(self) -> None:
@@ -284,16 +286,18 @@ class PartTenWriter:
         hold(self._fd)
 
     def write(self, *pieces: bytes | memoryview) -> None:
-        """Add to the data set. Several pieces are one call. DatasetDecodeError where it begins with group 0002."""
+        """Add to the data set. Several pieces are one call.
+
+        DatasetDecodeError where the data set begins with an element that no data set has: of group 0000, 0002 or FFFE.
+        """
         if self._ended:
             raise ValueError("write to a file that is committed or rolled back")
         try:
+            if self._beginning is not None and not self._beginning.look(pieces):
+                self._beginning = None
             if self._fd < 0:
                 self._open()
             if self._start is not None:
-                # Elements of group 0002 there would go on where ours end, and say what the file is instead of us.
-                if b"".join(bytes(piece[:2]) for piece in pieces)[:2] in (b"\x02\x00", b"\x00\x02"):
-                    raise DatasetDecodeError("the data set begins with group 0002", offset=0)
                 start, self._start = self._start, None
                 pieces = (start, *pieces)
             _write_all(self._fd, pieces)

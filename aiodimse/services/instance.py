@@ -274,7 +274,8 @@ class ArrivingInstance(Instance):
     async def save(self, directory: str | os.PathLike[str], *, durable: bool = True) -> Path:
         """As Instance.save, the bytes as received; an OSError is remembered, and answered 0xA700.
 
-        DatasetDecodeError where the data set begins with elements of group 0002 (PS3.10 7.1); else it is not looked at.
+        DatasetDecodeError where the data set begins with an element of group 0000, 0002 or FFFE, which no data set has:
+        it could pass for file meta information (PS3.10 7.1). Else the data set is not looked at.
         """
         self._in_use = True
         try:

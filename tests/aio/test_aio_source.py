@@ -266,7 +266,7 @@ class Disk:
 def large_file(tmp_path: Path) -> Path:
     path = tmp_path / "large.dcm"
     with instances.PartTenWriter(tmp_path, CT, "1.2.3", ExplicitVRLittleEndian, durable=False) as writer:
-        writer.write(bytes(1 << 19))
+        writer.write(b"\x08" * (1 << 19))
         return Path(writer.finish()).rename(path)
 
 

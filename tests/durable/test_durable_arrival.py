@@ -1,4 +1,4 @@
-"""What arrives is saved as it arrived: no mixing, no truncation, no group 0002, and nothing unread that lingers."""
+"""What arrives is saved as it arrived: whole, unmixed, without file meta of a peer, and nothing unread lingers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from blunt.peer import BluntListener, BluntPeer
 from durable.material import STORAGE, instance
 
 import aiodimse
-from aiodimse import sop_class
+from aiodimse import sop_class, testing
+from aiodimse.dimse import command
+from aiodimse.dimse.messages import CStoreRQ
+from aiodimse.pdu import ReleaseRP, ReleaseRQ, pdata_header
 
 HOST = "127.0.0.1"
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
@@ -148,7 +151,7 @@ async def test_an_instance_of_a_c_get_cut_off_is_not_saved_by_half(tmp_path: Pat
 # --- group 0002 in a data set -----------------------------------------------------------------------------------------
 
 
-async def test_group_0002_in_a_data_set_is_refused(tmp_path: Path) -> None:
+async def test_a_data_set_that_begins_with_group_0002_is_refused(tmp_path: Path) -> None:
     """A data set with File Meta elements is none (PS3.7 6.2, PS3.10 7.1): it would say how the file is to be read."""
     server = aiodimse.Server(ae_title="ARCHIVE")
     raised: list[str] = []
@@ -180,3 +183,77 @@ async def test_group_0002_in_a_data_set_is_refused(tmp_path: Path) -> None:
         await peer.release()
     assert len(raised) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["1.2.3.2.dcm"]
+
+
+def fragments(message_id: int, data: bytes, context_id: int = 1) -> list[bytes]:
+    """A C-STORE request whose data set begins with two fragments of one byte."""
+    request = CStoreRQ(
+        message_id=message_id, affected_sop_class_uid=str(STORAGE), affected_sop_instance_uid="1.2.3", priority=0
+    )
+    request.has_data_set = True
+    whole = (command.encode(request), data[:1], data[1:2], data[2:])
+    return [
+        pdata_header(context_id, number == 0, number in (0, 3), len(part)) + part for number, part in enumerate(whole)
+    ]
+
+
+FORGED = wire.dataset({**META, (0x0008, 0x0016): ("UI", str(STORAGE)), (0x0010, 0x0010): ("PN", "A^B")})
+
+
+@pytest.mark.parametrize("most", [0, 262144])
+async def test_file_meta_of_a_peer_in_fragments_of_one_byte(tmp_path: Path, most: int) -> None:
+    """Without a maximum length each fragment is a batch of its own, and none of the first two has a group number."""
+    network = testing.MemoryNetwork()
+    server = aiodimse.Server(network=network, limits=aiodimse.Limits(max_pdu_length=most))
+
+    @server.on_c_store
+    async def store(request: Any) -> int:
+        await request.save(tmp_path)
+        return 0x0000
+
+    async with server.listen("memory", 104):
+        peer = await testing.ScriptedPeer.call(network, 104)
+        await peer.associate([str(STORAGE)])
+        for fragment in fragments(1, FORGED):
+            peer.send(fragment)
+            await testing.settle()
+        _, response, _ = await peer.read_message()
+        assert response.status == 0xC210
+        peer.abort_transport()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("most", [0, 262144])
+async def test_file_meta_of_a_c_get_provider_in_fragments_of_one_byte(tmp_path: Path, most: int) -> None:
+    network = testing.MemoryNetwork()
+    peers = await testing.ScriptedPeer.answer(network, 104)
+    raised: list[str] = []
+
+    async def get() -> None:
+        limits = aiodimse.Limits(max_pdu_length=most)
+        async with (
+            connect(104, contexts=[GET], storage=[STORAGE], network=network, limits=limits) as user,
+            user.c_get(EMPTY, GET) as retrieval,
+        ):
+            async for arriving in retrieval:
+                try:
+                    await arriving.save(tmp_path)
+                except aiodimse.DatasetDecodeError as error:
+                    raised.append(str(error))
+
+    getting = asyncio.create_task(get())
+    peer = await peers.get()
+    rq = await peer.accept()
+    _, request, _ = await peer.read_message()
+    (context,) = [c.context_id for c in rq.contexts if c.abstract_syntax == STORAGE]
+    for fragment in fragments(77, FORGED, context):
+        peer.send(fragment)
+        await testing.settle()
+    _, response, _ = await peer.read_message()
+    assert response.status == 0x0110
+    peer.send_message(1, request.response(0xB000))
+    assert await peer.expect(ReleaseRQ)
+    peer.send(ReleaseRP())
+    await getting
+    assert len(raised) == 1
+    assert list(tmp_path.iterdir()) == []

@@ -40,7 +40,7 @@ async def test_a_cancelled_save(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 
         async def pieces():
             for _ in range(3):
-                yield bytes(1 << 20)
+                yield b"\x08" * (1 << 20)
 
         monkeypatch.setattr(instance, "stream", pieces)
     saving = asyncio.create_task(instance.save(tmp_path))

@@ -19,7 +19,7 @@ SAVES = f"""
 import sys
 from aiodimse.instances import PartTenWriter
 writer = PartTenWriter(sys.argv[1], "{CT}", "1.2", "{EXPLICIT}")
-writer.write(bytes(1000))
+writer.write(b"\\x08" * 1000)
 print("saving", flush=True)
 sys.stdin.read()
 """
@@ -27,7 +27,7 @@ sys.stdin.read()
 
 def writer(folder: Path, uid: str = "1.2") -> PartTenWriter:
     writer = PartTenWriter(folder, CT, uid, EXPLICIT)
-    writer.write(bytes(1000))
+    writer.write(b"\x08" * 1000)
     return writer
 
 

@@ -4,13 +4,16 @@ import errno
 import os
 import stat
 from pathlib import Path
+from struct import pack
+from zlib import compressobj
 
 import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiodimse.errors import DatasetEncodeError, NotDICOM
+from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, NotDICOM
+from aiodimse.instances.dataset import decode_dataset
 from aiodimse.instances.part10 import (
     PartTenReader,
     PartTenWriter,
@@ -19,7 +22,12 @@ from aiodimse.instances.part10 import (
     read_head,
     safe_file_name,
 )
-from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian
+from aiodimse.standard.transfer_syntax import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -144,7 +152,7 @@ def test_meta_in_implicit_vr_is_read(tmp_path):
 
 
 def test_a_file_that_becomes_shorter_is_not_sent_as_if_whole(tmp_path):
-    path = save(tmp_path, CT, UID, ExplicitVRLittleEndian, [bytes(300_000)])
+    path = save(tmp_path, CT, UID, ExplicitVRLittleEndian, [DATA * 30])
     head = read_head(path)
     with PartTenReader(path) as reader:
         os.truncate(path, 200_000)
@@ -272,6 +280,83 @@ def test_a_write_that_takes_less_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "writev", lambda fd, data: writev(fd, [memoryview(data[0])[:100]]))
     path = save(tmp_path, CT, UID, ExplicitVRLittleEndian, [DATA[:300], DATA[300:1000], DATA[1000:1100]])
     assert b"".join(open_pieces(read_head(path))) == DATA[:1100]
+
+
+def implicit_element(order, group, element=0x0010):
+    return pack(order + "HHL", group, element, 4) + b"1.2\0"
+
+
+def deflated(data, wbits=-15, **options):
+    deflater = compressobj(wbits=wbits, **options)
+    return deflater.compress(data) + deflater.flush()
+
+
+BEGINNINGS = {
+    "group 0002": (ExplicitVRLittleEndian, implicit_element("<", 0x0002)),
+    "group 0000": (ExplicitVRLittleEndian, implicit_element("<", 0x0000)),
+    "group FFFE": (ImplicitVRLittleEndian, implicit_element("<", 0xFFFE, 0xE000)),
+    "group 0002, Big Endian": (ExplicitVRBigEndian, implicit_element(">", 0x0002)),
+    "file meta, data set Big Endian": (ExplicitVRBigEndian, implicit_element("<", 0x0002)),
+    "file meta, transfer syntax unknown": ("1.2.3.4", implicit_element("<", 0x0002)),
+    "group 0002, deflated": (DeflatedExplicitVRLittleEndian, deflated(implicit_element("<", 0x0002))),
+    "group 0002, stored in blocks": (DeflatedExplicitVRLittleEndian, deflated(implicit_element("<", 0x0002), level=0)),
+    "an empty block of Huffman codes": (DeflatedExplicitVRLittleEndian, bytes.fromhex("02000000 ffff 0300")),
+    "many empty blocks": (
+        DeflatedExplicitVRLittleEndian,
+        bytes.fromhex("000000ffff") * 1000 + deflated(implicit_element("<", 0x0002)),
+    ),
+}
+
+
+def written(file, pieces):
+    for piece in pieces[:-1]:
+        file.write(b"", memoryview(piece))
+    return file.finish(pieces[-1])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1 << 20])
+@pytest.mark.parametrize("name", BEGINNINGS)
+def test_what_no_data_set_begins_with(tmp_path, name, size):
+    """However it is cut: what goes on where our file meta ends would say how the file is to be read."""
+    syntax, data = BEGINNINGS[name]
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    with pytest.raises(DatasetDecodeError, match="begins with group"):
+        save(tmp_path, CT, UID, syntax, pieces)
+    with PartTenWriter(tmp_path, CT, UID, syntax) as file, pytest.raises(DatasetDecodeError, match="begins with group"):
+        written(file, pieces)
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("syntax", "data"),
+    [
+        (ExplicitVRLittleEndian, b""),
+        (ExplicitVRLittleEndian, b"\x02"),
+        (ExplicitVRLittleEndian, implicit_element("<", 0x0004)),  # a DICOMDIR
+        (ExplicitVRLittleEndian, implicit_element("<", 0x0200)),
+        (ExplicitVRBigEndian, implicit_element(">", 0x0008)),
+        (DeflatedExplicitVRLittleEndian, deflated(DATA)),
+        (DeflatedExplicitVRLittleEndian, bytes.fromhex("000000ffff") + deflated(DATA)),
+        (DeflatedExplicitVRLittleEndian, deflated(b"")),
+        (DeflatedExplicitVRLittleEndian, deflated(b"") + implicit_element("<", 0x0002) * 9),
+        (DeflatedExplicitVRLittleEndian, b"\0\0" + b"corrupt"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_what_data_sets_begin_with_is_kept_as_it_is(tmp_path, syntax, data, size):
+    path = save(tmp_path, CT, UID, syntax, [data[at : at + size] for at in range(0, len(data), size)])
+    assert path.read_bytes().endswith(data)
+    assert pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID == syntax
+
+
+def test_group_0002_further_on_says_nothing_of_the_file(tmp_path):
+    """A reader's file meta is over with the first element of another group; to look for it in a gigabyte is dear."""
+    data = implicit_element("<", 0x0008, 0x0016) + implicit_element("<", 0x0002)
+    path = save(tmp_path, CT, UID, ImplicitVRLittleEndian, [data])
+    assert read_head(path).transfer_syntax == ImplicitVRLittleEndian
+    assert pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID == ImplicitVRLittleEndian
+    with pytest.raises(DatasetDecodeError):
+        decode_dataset(data, ImplicitVRLittleEndian)
 
 
 def test_rolled_back_leaves_nothing(tmp_path):
