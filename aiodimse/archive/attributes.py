@@ -48,7 +48,7 @@ def decode(dataset: Dataset, keywords: Iterable[str]) -> dict[str, Value]:
     for keyword in keywords:
         tag = tag_for_keyword(keyword)
         if tag is not None and tag in dataset:
-            vr = _vr(BaseTag(tag), dataset)
+            vr = _vr(tag)
             if vr is not None:
                 found[keyword] = _value(dataset, BaseTag(tag), vr, encodings, 0)
     return found
@@ -77,7 +77,7 @@ def encodings_of(dataset: Dataset, inherited: tuple[str, ...] = charsets.DEFAULT
 
 def decode_ascii(dataset: Dataset, tag: int) -> tuple[str, ...]:
     """The values of an attribute of VR CS; none where they are longer than any that means something."""
-    element = dataset.get_item(BaseTag(tag)) if tag in dataset else None
+    element = dataset.get_item(BaseTag(tag), keep_deferred=True)
     if element is None or (isinstance(element.value, bytes) and len(element.value) > 512):
         return ()
     return tuple(str(value) for value in _value(dataset, BaseTag(tag), "CS", charsets.DEFAULT, 0))
@@ -96,7 +96,8 @@ def element(key: Key, value: Value, rules: Rules = BASELINE) -> DataElement:
         items = [_item(key, each, rules) for each in value if not isinstance(each, str)]
         return DataElement(tag, "SQ", items)
     texts = [each for each in value if isinstance(each, str)]
-    converted = [int(t) if key.vr in ("US", "SS", "UL", "SL", "UV", "SV") else t for t in texts if t or len(texts) > 1]
+    number = float if key.vr in ("FL", "FD") else int if key.vr in _BINARY else str
+    converted = [number(text) for text in texts if text or len(texts) > 1]
     content = converted[0] if len(converted) == 1 else converted or None
     try:
         return DataElement(tag, key.vr, content, validation_mode=config.IGNORE)
@@ -106,7 +107,7 @@ def element(key: Key, value: Value, rules: Rules = BASELINE) -> DataElement:
 
 
 def _item(key: Key, attributes: Attributes, rules: Rules) -> Dataset:
-    asked = key.item or tuple(Key(keyword, dictionary_VR(keyword)) for keyword in attributes)
+    asked = key.item or tuple(Key(keyword, _vr(tag_for_keyword(keyword) or 0) or "UN") for keyword in attributes)
     item = Dataset()
     for each in asked:
         if tag_for_keyword(each.keyword) is not None:
@@ -133,8 +134,8 @@ class _Keys:
         keyword = keyword_for_tag(tag) if dictionary_has_tag(tag) else ""
         if not keyword or (depth == 0 and self._wanted is not None and keyword not in self._wanted):
             return Key(keyword or f"({tag >> 16:04X},{tag & 0xFFFF:04X})", "UN")
-        vr = _vr(tag, dataset) or "UN"
-        self._count(dataset.get_item(tag), tag, vr)
+        vr = _vr(tag) or "UN"
+        self._count(dataset.get_item(tag, keep_deferred=True), tag, vr)
         if vr == "SQ":
             items = _items(dataset, tag) if depth < _DEPTH else []
             if len(items) > 1:  # C.2.2.2.6
@@ -153,7 +154,7 @@ class _Keys:
             raise KeysRefused(f"more than {MAX_BYTES} bytes of keys", tag, is_too_much=True)
 
 
-def _vr(tag: BaseTag, dataset: Dataset) -> str | None:
+def _vr(tag: int) -> str | None:
     """The VR of the dictionary, so that what a peer says of itself cannot turn matching off; None for private ones."""
     try:
         vr = dictionary_VR(tag)
@@ -178,12 +179,12 @@ def _value(dataset: Dataset, tag: BaseTag, vr: str, encodings: tuple[str, ...], 
         for item in _items(dataset, tag):
             codecs, texts = encodings_of(item, encodings), {}
             for each in item.keys():  # noqa: SIM118 - iterating a Dataset would convert its elements
-                each_vr, keyword = _vr(each, item), keyword_for_tag(each)
+                each_vr, keyword = _vr(each), keyword_for_tag(each)
                 if each_vr is not None and keyword and each.element != 0:
                     texts[keyword] = _value(item, each, each_vr, codecs, depth + 1)
             found.append(texts)
         return tuple(found)
-    raw: object = dataset.get_item(tag)
+    raw: object = dataset.get_item(tag, keep_deferred=True)  # else an empty one is converted
     if isinstance(raw, RawDataElement):
         return _from_bytes(raw.value or b"", vr, encodings, "<" if raw.is_little_endian else ">")
     value = getattr(raw, "value", None)

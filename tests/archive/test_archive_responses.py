@@ -5,18 +5,24 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from struct import pack
+from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.data import get_charset_files, get_testdata_file
+from pydicom.datadict import DicomDictionary
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from aiodimse.archive.attributes import decode
 from aiodimse.archive.folder import read_header
-from aiodimse.archive.index import MemoryIndex
-from aiodimse.archive.models import STUDY_ROOT, find_query
+from aiodimse.archive.index import Header, MemoryIndex
+from aiodimse.archive.models import ATTRIBUTES, STUDY_ROOT, find_query
 from aiodimse.archive.responses import choose_character_set, response
+from aiodimse.instances import decode_dataset, encode_dataset
 
 
 def over_the_wire(dataset: Dataset) -> Dataset:
@@ -173,3 +179,34 @@ async def test_matching_items_with_the_attributes_asked_for(a_file: Callable[...
     (found,) = await answers([path], asked(ProcedureCodeSequence=[]))
     assert found.ProcedureCodeSequence == codes
     assert await answers([path], asked(ProcedureCodeSequence=[item(CodeValue="C")])) == []
+
+
+def _a_tag_of_each_vr() -> list[Any]:
+    tags = {
+        entry[0]: tag for tag, entry in DicomDictionary.items() if tag >> 16 not in (0x0000, 0x0002, 0x0004, 0xFFFE)
+    }
+    return [pytest.param(tag, id=vr.replace(" ", "-")) for vr, tag in sorted(tags.items()) if vr != "SQ"]
+
+
+@pytest.mark.parametrize("value", [b"", b"1", b"\xff" * 8, b"\x1b$B!", b"1.5\\x", b"20200101", b"A" * 70_000])
+@pytest.mark.parametrize("tag", _a_tag_of_each_vr())
+async def test_whatever_an_item_holds_a_query_is_answered(tag: int, value: bytes) -> None:
+    """Or one object that somebody stored would fail each query that finds it."""
+
+    def implicit(tag: int, value: bytes) -> bytes:
+        value += b" " * (len(value) & 1)
+        return pack("<HHI", tag >> 16, tag & 0xFFFF, len(value)) + value
+
+    stored = (
+        (0x00080018, b"1.2.3"),
+        (0x00081032, implicit(0xFFFEE000, implicit(tag, value))),
+        (0x0020000D, b"1.2"),
+        (0x0020000E, b"1.2.1"),
+    )
+    dataset = decode_dataset(b"".join(implicit(*each) for each in stored), ImplicitVRLittleEndian)
+    index = MemoryIndex()
+    await index.add(Header(Path("1"), {level: decode(dataset, keywords) for level, keywords in ATTRIBUTES.items()}))
+    query = find_query(asked(ProcedureCodeSequence=[]), STUDY_ROOT)
+    (found,) = [response(query, match, ae_title="ARCHIVE") async for match in index.find(query)]
+    for syntax in (ImplicitVRLittleEndian, ExplicitVRLittleEndian):
+        assert len(decode_dataset(encode_dataset(found, syntax), syntax).ProcedureCodeSequence) == 1
