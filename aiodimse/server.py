@@ -41,6 +41,10 @@ _log = logging.getLogger("aiodimse.server")
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
 
+class _HooksTooLate(Exception):
+    """Timeouts.authenticate has passed; a TimeoutError may be a hook's own."""
+
+
 @dataclass(frozen=True)
 class AssociationRequest:
     """What an on_associate or authenticate hook sees of an association that is asked for."""
@@ -74,10 +78,10 @@ class Server:
     """Handlers, and the sockets on which they are served.
 
     ae_title: who we are; another called AE title is rejected 1/1/7 unless accept_called allows it: True, a title,
-    several, or a function. accept_calling restricts callers (1/1/3). operations_window: how many operations at once a
-    peer may have open, where it asks for more than one. any_storage: SOP classes that are not known are stored by the
-    C-STORE handler that is registered for all. metrics, quick_ack, trace: as in connect(), for every association.
-    clock, network: for tests (aiodimse.testing).
+    several, or a function. accept_calling restricts callers (1/1/3). A function that raises rejects (1/1/1).
+    operations_window: how many operations at once a peer may have open, where it asks for more than one. any_storage:
+    SOP classes that are not known are stored by the C-STORE handler that is registered for all. metrics, quick_ack,
+    trace: as in connect(), for every association. clock, network: for tests (aiodimse.testing).
     """
 
     def __init__(
@@ -264,7 +268,11 @@ class _Guest(Guest):
         elif self._server.has_hooks:
             self._asking = self.connection.tasks.spawn(self._ask(rq), "aiodimse associate")
         else:
-            self._reply(rq, self._server.answer(rq))
+            try:
+                reply = self._server.answer(rq)
+            except Exception as error:
+                reply = self._no_answer(error)
+            self._reply(reply)
 
     async def _ask(self, rq: AssociateRQ) -> None:
         server, connection = self._server, self.connection
@@ -274,9 +282,10 @@ class _Guest(Guest):
         clock, seconds = server.setup.clock, server.setup.timeouts.authenticate
         reply: AssociateAC | AssociateRJ
         try:
-            async with clock.deadline(clock.after(seconds), TimeoutError):
+            async with clock.deadline(clock.after(seconds), _HooksTooLate):
                 reply = await server.decide(request)
-        except TimeoutError:
+            self._identity = None if server._authenticate is None else request.user_identity
+        except _HooksTooLate:
             connection.logger(_log).warning("the hooks took longer than %s s: rejecting", seconds)
             reply = replace(NO_REASON_GIVEN, result=2)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -285,18 +294,24 @@ class _Guest(Guest):
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # the task itself: the loop is closing
-            connection.logger(_log).error("a hook raised %s: rejecting", describe(error))
-            reply = NO_REASON_GIVEN
+            reply = self._no_answer(error)
         if connection.error is None:
-            self._reply(rq, reply)
+            self._reply(reply)
 
-    def _reply(self, rq: AssociateRQ, reply: AssociateAC | AssociateRJ) -> None:
+    def _no_answer(self, error: BaseException) -> AssociateRJ:
+        self.connection.logger(_log).error("a hook raised %s: rejecting", describe(error))
+        return NO_REASON_GIVEN
+
+    def _reply(self, reply: AssociateAC | AssociateRJ) -> None:
+        if isinstance(reply, AssociateAC):
+            try:
+                self.connection.accept(reply)
+            except LocalProtocolError as error:  # nothing was sent: a server response of 64 KiB fits in no PDU
+                self.connection.logger(_log).error("the A-ASSOCIATE-AC cannot be encoded: %s", error)
+                reply = NO_REASON_GIVEN
         if isinstance(reply, AssociateRJ):
             self.connection.logger(_log).info("rejecting: %s", reply)
             self.connection.reject(reply)
-        else:
-            self._identity = rq.user_information.user_identity
-            self.connection.accept(reply)
 
     def association_established(self, negotiated: Negotiated) -> None:
         """Requests can come."""

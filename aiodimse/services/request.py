@@ -26,7 +26,8 @@ class Peer:
     negotiated: Negotiated
     """What both sides agreed on."""
     user_identity: UserIdentityRequest | None = None
-    """What the peer said of itself, once authenticated."""
+    """What the peer said of itself and an authenticate hook accepted; None where no such hook was asked. What anybody
+    may say stands in negotiated.rq.user_information.user_identity."""
     tls_certificate: Mapping[str, Any] | None = None
     """The peer's certificate as ssl.SSLSocket.getpeercert() gives it."""
     state: dict[str, Any] = field(default_factory=dict)

@@ -326,6 +326,22 @@ async def test_titles(case: str, hooked: bool) -> None:
         assert asked == ([(called.strip(), calling.strip())] if hooked and expected is None else [])
 
 
+@pytest.mark.parametrize("hooked", [False, True], ids=["", "with hooks"])
+@pytest.mark.parametrize("which", ["accept_called", "accept_calling"])
+async def test_a_function_of_titles_that_raises(which: str, hooked: bool, caplog: pytest.LogCaptureFixture) -> None:
+    server = make_server(**{which: _boom})
+    if hooked:
+
+        @server.on_associate
+        async def associate(request: Any) -> None: ...
+
+    async with knock(server, called="OTHER" if which == "accept_called" else TITLE) as (_, answer):
+        assert rejection(answer) == (1, 1, 1)
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert "a hook raised ValueError" in said
+    assert "secret" not in said
+
+
 # --- user identity ----------------------------------------------------------------------------------------------------
 
 IDENTITIES: dict[str, tuple[int, bytes, bytes]] = {
@@ -389,6 +405,34 @@ async def test_a_server_that_does_not_authenticate() -> None:
         assert ac.identity_response is None
 
 
+async def test_an_identity_that_nobody_authenticated_is_not_the_peers() -> None:
+    """What anybody may say of himself stands in the A-ASSOCIATE-RQ alone."""
+    server, handler = make_server(), Script()
+    register(server, "C-FIND", handler)
+
+    @server.on_associate
+    async def associate(request: Any) -> None:
+        assert request.user_identity.primary == b"user"
+
+    async with knock(server, FIND_ONLY, identity=(1, 0, b"user", b"")) as (peer, _):
+        await peer.responses(await peer.request(FIND, wire.find_rq(), IDENTIFIER))
+    (request,) = handler.requests
+    assert request.association.user_identity is None
+    assert request.association.negotiated.rq.user_information.user_identity.primary == b"user"
+
+
+async def test_a_server_response_that_fits_in_no_item(caplog: pytest.LogCaptureFixture) -> None:
+    server = make_server()
+
+    @server.authenticate
+    async def authenticate(identity: Any, request: Any) -> bytes:
+        return bytes(65_536)
+
+    async with knock(server, identity=(3, 1, b"ticket", b"")) as (_, answer):
+        assert rejection(answer) == (1, 1, 1)
+    assert "cannot be encoded: Server-response-length" in caplog.text
+
+
 def _boom(*_: Any) -> Any:
     raise ValueError("secret")
 
@@ -401,10 +445,15 @@ def _stop(*_: Any) -> Any:
     raise asyncio.CancelledError
 
 
+def _time_out(*_: Any) -> Any:
+    raise TimeoutError("secret")
+
+
 HOOK_ENDS: dict[str, tuple[Any, tuple[int, int, int]]] = {
     "raises": (_boom, (1, 1, 1)),
     "rejects": (_reject, (2, 1, 1)),
     "raises CancelledError": (_stop, (1, 1, 1)),
+    "raises TimeoutError": (_time_out, (1, 1, 1)),
 }
 
 
