@@ -1,7 +1,7 @@
 """An asyncio-native DICOM network stack."""
 
 from aiodimse import tls
-from aiodimse.association import ExtendedQuery, ExtendedRetrieve, PresentationContext
+from aiodimse.association import ExtendedQuery, ExtendedRetrieve, Negotiated, PresentationContext
 from aiodimse.client import Association, connect, contexts_for
 from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse.status import Status
@@ -16,23 +16,39 @@ from aiodimse.errors import (
     DatasetEncodeError,
     DatasetTooLarge,
     DIMSEFailure,
+    LocalProtocolError,
     NoAcceptedContext,
     NotDICOM,
     ProtocolError,
+    RemoteProtocolError,
     TLSError,
 )
 from aiodimse.instances import charsets
-from aiodimse.pdu import CommonExtendedNegotiation, UserIdentityRequest
-from aiodimse.server import AssociationRequest, Server
+from aiodimse.metrics import Metrics
+from aiodimse.pdu import AcceptedContext, CommonExtendedNegotiation, UserIdentityRequest
+from aiodimse.server import AssociationRequest, Listening, Server
 from aiodimse.services.destination import Destination
 from aiodimse.services.instance import Instance, remove_unfinished
+from aiodimse.services.query import Find
+from aiodimse.services.request import (
+    EchoRequest,
+    FindRequest,
+    GetRequest,
+    MoveRequest,
+    NormalizedRequest,
+    Peer,
+    Request,
+    StoreRequest,
+)
 from aiodimse.services.response import EncodedDataset, Progress, Response
+from aiodimse.services.retrieve import Get, Move
 from aiodimse.standard import sop_class
 from aiodimse.standard.status import Category
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AcceptedContext",
     "AiodimseError",
     "Association",
     "AssociationAborted",
@@ -48,19 +64,35 @@ __all__ = [
     "DatasetEncodeError",
     "DatasetTooLarge",
     "Destination",
+    "EchoRequest",
     "EncodedDataset",
     "ExtendedQuery",
     "ExtendedRetrieve",
+    "Find",
+    "FindRequest",
+    "Get",
+    "GetRequest",
     "Instance",
     "Limits",
+    "Listening",
+    "LocalProtocolError",
+    "Metrics",
+    "Move",
+    "MoveRequest",
+    "Negotiated",
     "NoAcceptedContext",
+    "NormalizedRequest",
     "NotDICOM",
+    "Peer",
     "PresentationContext",
     "Progress",
     "ProtocolError",
+    "RemoteProtocolError",
+    "Request",
     "Response",
     "Server",
     "Status",
+    "StoreRequest",
     "TLSError",
     "Timeouts",
     "UserIdentityRequest",

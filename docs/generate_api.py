@@ -14,8 +14,7 @@ from typing import Any
 
 import aiodimse
 from aiodimse import testing
-from aiodimse.server import Listening
-from aiodimse.services import operation, query, request, retrieve
+from aiodimse.services import operation
 from aiodimse.standard import sop_class
 
 # By what one looks for. Classes that one does not make, but gets, are among them.
@@ -25,21 +24,22 @@ SECTIONS: dict[str, list[Any]] = {
         aiodimse.contexts_for,
         aiodimse.Association,
         operation.Operation,
-        query.Find,
-        retrieve.Get,
-        retrieve.Move,
+        aiodimse.Find,
+        aiodimse.Get,
+        aiodimse.Move,
         aiodimse.Response,
         aiodimse.Progress,
     ],
-    "Service class provider": [aiodimse.Server, Listening, aiodimse.AssociationRequest, aiodimse.Destination],
+    "Service class provider": [aiodimse.Server, aiodimse.Listening, aiodimse.AssociationRequest, aiodimse.Destination],
     "What handlers get": [
-        request.EchoRequest,
-        request.StoreRequest,
-        request.FindRequest,
-        request.GetRequest,
-        request.MoveRequest,
-        request.NormalizedRequest,
-        request.Peer,
+        aiodimse.Request,
+        aiodimse.EchoRequest,
+        aiodimse.StoreRequest,
+        aiodimse.FindRequest,
+        aiodimse.GetRequest,
+        aiodimse.MoveRequest,
+        aiodimse.NormalizedRequest,
+        aiodimse.Peer,
     ],
     "Instances, statuses, negotiation": [
         aiodimse.Instance,
@@ -51,8 +51,11 @@ SECTIONS: dict[str, list[Any]] = {
         aiodimse.ExtendedQuery,
         aiodimse.ExtendedRetrieve,
         aiodimse.CommonExtendedNegotiation,
+        aiodimse.Negotiated,
+        aiodimse.AcceptedContext,
         aiodimse.UserIdentityRequest,
     ],
+    "Metrics": [aiodimse.Metrics],
     "Errors": [
         value
         for name in aiodimse.__all__
@@ -111,11 +114,15 @@ def _described(thing: Any) -> Iterator[str]:
 
 def _is_made(thing: type) -> bool:
     """Whether users call the class."""
+    if getattr(thing, "_is_protocol", False):
+        return False
     handed_out = (
         aiodimse.Association,
-        Listening,
-        request.Request,
-        request.Peer,
+        aiodimse.Listening,
+        aiodimse.Request,
+        aiodimse.Peer,
+        aiodimse.Negotiated,
+        aiodimse.AcceptedContext,
         operation.Operation,
         aiodimse.Instance,
     )

@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pydicom
 
@@ -42,7 +41,7 @@ viewer = aiodimse.Server(ae_title="VIEWER")
 
 
 @viewer.on_c_store
-async def store(request: Any) -> int:
+async def store(request: aiodimse.StoreRequest) -> int:
     dataset = await request.dataset()
     print(f"  VIEWER: {dataset.Modality} {dataset.PatientName}, instance {dataset.InstanceNumber}", flush=True)
     return 0x0000

@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
 from pydicom import Dataset
 
@@ -77,12 +76,12 @@ def provide(
     known = {} if destinations is None else destinations
 
     @server.on_c_store
-    async def store(request: Any) -> int | Dataset:
+    async def store(request: aiodimse.StoreRequest) -> int | Dataset:
         path = await request.save(archive.directory, durable=durable)
         return await _index(archive, path, request.logger(logger))
 
     @server.on_c_find(*FIND, extended=QUERIES)
-    async def find(request: Any) -> AsyncIterator[tuple[int, Dataset]]:
+    async def find(request: aiodimse.FindRequest) -> AsyncIterator[tuple[int, Dataset]]:
         rules = request.extended or BASELINE
         query = _checked(lambda: find_query(request.identifier, FIND[request.sop_class_uid], rules))
         status = 0xFF01 if query.unsupported else 0xFF00  # C.4.1.1.4
@@ -91,14 +90,14 @@ def provide(
                 yield status, response(query, match, ae_title=server.ae_title)
 
     @server.on_c_get(*GET, extended=RETRIEVALS)
-    async def get(request: Any) -> AsyncIterator[object]:
+    async def get(request: aiodimse.GetRequest) -> AsyncIterator[object]:
         paths = await _paths(archive, request, GET)
         yield len(paths)
         for path in paths:
             yield 0xFF00, path
 
     @server.on_c_move(*MOVE, extended=RETRIEVALS)
-    async def move(request: Any) -> AsyncIterator[object]:
+    async def move(request: aiodimse.MoveRequest) -> AsyncIterator[object]:
         paths = await _paths(archive, request, MOVE)
         yield known.get(request.move_destination.strip())
         yield len(paths)
@@ -106,7 +105,7 @@ def provide(
             yield 0xFF00, path
 
 
-async def _index(archive: Archive, path: Path, log: Any) -> int | Dataset:
+async def _index(archive: Archive, path: Path, log: logging.LoggerAdapter[logging.Logger]) -> int | Dataset:
     """Index a saved object; a warning says that it is kept but will not be found."""
     try:
         await archive.add(path)
@@ -124,7 +123,9 @@ async def _index(archive: Archive, path: Path, log: Any) -> int | Dataset:
     return status
 
 
-async def _paths(archive: Archive, request: Any, models: Mapping[str, Model]) -> list[Path]:
+async def _paths(
+    archive: Archive, request: aiodimse.GetRequest | aiodimse.MoveRequest, models: Mapping[str, Model]
+) -> list[Path]:
     relational = request.extended is not None and request.extended.relational
     query = _checked(lambda: retrieve_query(request.identifier, models[request.sop_class_uid], relational=relational))
     paths = await archive.index.paths(query)

@@ -8,7 +8,6 @@ from typing import Any
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.association import Negotiated
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import FAILED
 from aiodimse.cli.identifier import near
@@ -125,7 +124,7 @@ async def run(options: Namespace, output: Output) -> int:
         async with association(options, proposed, storage=[], operations_window=options.window) as peer:
             negotiated = peer.negotiated
     except aiodimse.NoAcceptedContext as error:
-        if not isinstance(error.negotiated, Negotiated):
+        if not isinstance(error.negotiated, aiodimse.Negotiated):
             raise
         negotiated = error.negotiated
     found = rows(negotiated)
@@ -147,7 +146,7 @@ async def run(options: Namespace, output: Output) -> int:
     return 0 if accepted else FAILED
 
 
-def about(negotiated: Negotiated, options: Namespace) -> list[tuple[str, str]]:
+def about(negotiated: aiodimse.Negotiated, options: Namespace) -> list[tuple[str, str]]:
     """What holds for the association as a whole, in words."""
     uid, name = negotiated.peer_implementation_class_uid, negotiated.peer_implementation_version_name
     longest = negotiated.peer_max_length
@@ -167,7 +166,7 @@ def about(negotiated: Negotiated, options: Namespace) -> list[tuple[str, str]]:
     ]
 
 
-def rows(negotiated: Negotiated) -> list[Row]:
+def rows(negotiated: aiodimse.Negotiated) -> list[Row]:
     """What became of each proposed context, in the order of their IDs."""
     found = []
     for proposed in negotiated.rq.contexts:

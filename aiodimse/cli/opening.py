@@ -49,7 +49,7 @@ async def association(
         yield opened
 
 
-def implementation(negotiated: Any) -> str:
+def implementation(negotiated: aiodimse.Negotiated) -> str:
     """What the peer calls itself (PS3.7 D.3.3.2)."""
     name = negotiated.peer_implementation_version_name
     return ascii(name or negotiated.peer_implementation_class_uid or "it does not say what it is").strip("'")
