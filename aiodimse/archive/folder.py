@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from pydicom import dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_partial
 
 from .attributes import character_set_of, decode
 from .index import Header
 from .models import ATTRIBUTES, UNIQUE, Level
 
 _TAGS = [tag for keywords in ATTRIBUTES.values() for keyword in keywords if (tag := tag_for_keyword(keyword))]
+_LAST = max(_TAGS)
 
 
 class NotAnObject(ValueError):
@@ -43,6 +44,8 @@ class ScanReport:
     """DICOM files whose header could not be read."""
     unreadable: int = 0
     """Files and folders that the system would not let us read."""
+    forgotten: int = 0
+    """Objects of an earlier scan whose files have gone, or hold something else now."""
 
     def __str__(self) -> str:
         indexed = f"{self.indexed} of {self.files} files indexed"
@@ -54,13 +57,16 @@ class ScanReport:
             (self.unreadable, "unreadable"),
         )
         words = ", ".join(f"{count} {word}" for count, word in skipped if count)
-        return f"{indexed}; skipped: {words}" if words else indexed
+        indexed = f"{indexed}; skipped: {words}" if words else indexed
+        return f"{indexed}; forgotten: {self.forgotten}" if self.forgotten else indexed
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
     """Read what is kept of one file. Raises OSError, NotAnObject, pydicom's InvalidDicomError for what is not DICOM,
     and anything at all for a header that is damaged."""
-    dataset = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+    with Path(path).open("rb") as file:
+        # No further than needed: what has a hundred thousand frames says so behind that, in one sequence.
+        dataset = read_partial(file, stop_when=lambda tag, _vr, _length: tag > _LAST, specific_tags=list(_TAGS))
     levels = {level: decode(dataset, keywords) for level, keywords in ATTRIBUTES.items()}
     header = Header(Path(path), levels, character_set_of(dataset))
     missing = [UNIQUE[level] for level in (Level.STUDY, Level.SERIES, Level.IMAGE) if not header.unique(level)]
@@ -95,7 +101,8 @@ class Scanner:
     def __init__(self, directory: Path) -> None:
         self.report = ScanReport()
         self._paths = walk(directory, self.report)
-        self._seen: set[str] = set()
+        self.seen: set[str] = set()
+        """SOP Instance UIDs."""
 
     def batch(self, seconds: float = 0.1) -> list[Header] | None:
         """The headers of the files that can be read in about so many seconds; None at the end."""
@@ -122,8 +129,8 @@ class Scanner:
 
     def _is_new(self, header: Header) -> bool:
         uid = header.unique(Level.IMAGE)
-        if uid not in self._seen:
-            self._seen.add(uid)
+        if uid not in self.seen:
+            self.seen.add(uid)
             self.report.indexed += 1
             return True
         self.report.duplicates += 1

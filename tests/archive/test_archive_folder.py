@@ -12,7 +12,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
 
-from aiodimse.archive import Archive, NotAnObject, ScanReport, read_header
+from aiodimse.archive import Archive, Counts, MemoryIndex, NotAnObject, Query, ScanReport, find_query, read_header
 from aiodimse.archive.models import STUDY_ROOT, Level, retrieve_query
 
 
@@ -81,7 +81,7 @@ async def test_what_may_not_be_read_is_counted(
     def refuse(*_args: object, **_kwargs: object) -> None:
         raise PermissionError  # root, who runs the tests, may read everything
 
-    monkeypatch.setattr("aiodimse.archive.folder.dcmread", refuse)
+    monkeypatch.setattr("aiodimse.archive.folder.read_partial", refuse)
     assert (await Archive.open(tmp_path)).report == ScanReport(files=1, unreadable=1)
 
 
@@ -139,3 +139,95 @@ def test_no_value_is_quoted_in_a_warning(a_file: Callable[..., Path]) -> None:
         header = read_header(path)
     assert header.levels[Level.PATIENT]["PatientBirthDate"] == ("1970 Jan",)
     assert header.levels[Level.STUDY]["PatientAge"] == ("47 y",)
+
+
+# --- scanning again ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_second_scan_forgets_what_has_gone(tmp_path: Path, a_file: Callable[..., Path]) -> None:
+    one, two, three = (a_file(f"{image}.dcm", image=str(image)) for image in (1, 2, 3))
+    other = a_file("other.dcm", study="2")
+    archive = await Archive.open(tmp_path)
+    one.unlink()
+    two.rename(tmp_path / "moved.dcm")
+    a_file("3.dcm", image="4")
+    other.write_bytes(b"not DICOM any more")
+    report = await archive.scan()
+    assert report == ScanReport(files=3, indexed=2, not_dicom=1, forgotten=3)
+    assert str(report) == "2 of 3 files indexed; skipped: 1 not DICOM; forgotten: 3"
+    assert await path_of(archive, "1.2.1.1.1") == await path_of(archive, "1.2.1.1.3") == []
+    assert await path_of(archive, "1.2.1.1.2") == [tmp_path / "moved.dcm"]
+    assert await path_of(archive, "1.2.1.1.4") == [three]
+    assert await archive.index.counts() == Counts(patients=1, studies=1, series=1, instances=2)
+    assert (await archive.scan()).forgotten == 0
+
+
+async def test_a_second_scan_takes_the_other_file_of_an_object(tmp_path: Path, a_file: Callable[..., Path]) -> None:
+    first, second = a_file("1.dcm"), a_file("2.dcm")
+    archive = await Archive.open(tmp_path)
+    first.unlink()
+    assert (await archive.scan()).forgotten == 0
+    assert await path_of(archive) == [second]
+
+
+async def test_a_second_scan_tells_of_a_study_what_a_first_would(tmp_path: Path, a_file: Callable[..., Path]) -> None:
+    first = a_file("1.dcm", image="1", StudyDescription="HEAD", AccessionNumber="A1")
+    for image in ("2", "3"):
+        a_file(f"{image}.dcm", image=image, StudyDescription="NECK")
+    archive = await Archive.open(tmp_path)
+    first.unlink()
+    await archive.scan()
+    asked = Dataset()
+    asked.QueryRetrieveLevel, asked.StudyDescription, asked.AccessionNumber = "STUDY", "", ""
+    (match,) = [match async for match in archive.index.find(find_query(asked, STUDY_ROOT))]
+    assert match.attributes == {"StudyDescription": ("NECK",), "AccessionNumber": ()}
+
+
+async def test_what_arrives_during_a_scan_is_kept(tmp_path: Path, a_file: Callable[..., Path]) -> None:
+    """Of a file that has gone when the scan looks for it, and is stored again behind its back."""
+    path = a_file("1.dcm")
+    archive = await Archive.open(tmp_path)
+    path.unlink()
+    is_stored = False
+
+    index = archive.index
+    assert isinstance(index, MemoryIndex)
+
+    async def remove(uid: str) -> bool:
+        raise AssertionError(uid)
+
+    async def paths(query: Query) -> list[Path]:
+        nonlocal is_stored
+        found = await MemoryIndex.paths(index, query)
+        if not is_stored:
+            is_stored = True
+            await archive.add(a_file("new/1.dcm"))
+        return found
+
+    index.paths, index.remove = paths, remove  # type: ignore[method-assign]
+    report = await archive.scan()
+    assert (report.forgotten, report.indexed) == (0, 1)
+    del index.paths  # type: ignore[method-assign]
+    assert await path_of(archive) == [tmp_path / "new" / "1.dcm"]
+
+
+async def test_a_file_from_elsewhere_stays(tmp_path: Path, a_file: Callable[..., Path]) -> None:
+    (tmp_path / "folder").mkdir()
+    archive = await Archive.open(tmp_path / "folder")
+    path = a_file("elsewhere.dcm")
+    await archive.add(path)
+    assert (await archive.scan()).forgotten == 0
+    assert await path_of(archive) == [path]
+    path.unlink()
+    assert (await archive.scan()).forgotten == 1
+
+
+def test_a_header_is_read_no_further_than_the_last_attribute_that_is_kept(a_file: Callable[..., Path]) -> None:
+    """The frames of an enhanced object are in a sequence behind that, each with fifty elements."""
+    frames = [Dataset() for _ in range(3)]
+    for frame in frames:
+        frame.TemporalPositionIndex = 1
+    path = a_file("1.dcm", PerFrameFunctionalGroupsSequence=frames)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(b"\x00\x52\x30\x92") + 20])
+    assert read_header(path).unique(Level.IMAGE) == "1.2.1.1.1"

@@ -205,9 +205,11 @@ async def test_a_damaged_header_is_logged_without_its_values(
     def stumble(*_args: object, **_kwargs: object) -> None:
         raise ValueError("Doe^John")
 
-    monkeypatch.setattr("aiodimse.archive.folder.dcmread", stumble)
+    empty = tmp_path / "new.dcm"
+    empty.touch()
+    monkeypatch.setattr("aiodimse.archive.folder.read_partial", stumble)
     with caplog.at_level(logging.DEBUG, "aiodimse"):
-        status = await handlers.store(StoreRequest(lambda: tmp_path / "new.dcm"))
+        status = await handlers.store(StoreRequest(lambda: empty))
     assert (status.Status, status.ErrorComment) == (0xB007, "stored, but its header cannot be read")
     assert "ValueError" in caplog.text
     assert "Doe" not in caplog.text
