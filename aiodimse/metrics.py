@@ -9,7 +9,8 @@ from typing import Protocol
 
 
 class Metrics(Protocol):
-    """To be given to connect() or Server. Every method is called on the event loop and must return at once.
+    """To be given to connect() or Server. Every method is called on the event loop and must return at once. What one
+    raises is logged as an error, and changes nothing else.
 
     role is ours: "requestor" or "acceptor" of the association. Seconds are real time. No argument holds patient data.
     """

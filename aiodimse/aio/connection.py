@@ -13,6 +13,7 @@ from typing import Any
 from aiodimse.aio.clock import TimerHandle
 from aiodimse.aio.flow import Flow
 from aiodimse.aio.gauge import Gauge
+from aiodimse.aio.guard import guarded
 from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.log import AssociationLogger, next_name
 from aiodimse.aio.observer import Observer
@@ -60,12 +61,13 @@ class Connection:
         self.name = next_name()
         """For the log."""
         limits, timeouts, clock = setup.limits, setup.timeouts, setup.clock
-        self.limits, self.timeouts, self.clock, self.metrics = limits, timeouts, clock, setup.metrics
+        self.limits, self.timeouts, self.clock = limits, timeouts, clock
+        self.metrics = guarded(setup.metrics, self.logger(_log))
         self.engine = Engine(role, limits=limits, timeouts=timeouts)
         self.wire = Wire(
             self, clock, write_stall=timeouts.write_stall, min_rate=limits.min_rate, quick_ack=setup.quick_ack
         )
-        self.wire.tap(setup.trace, role)
+        self.wire.tap(setup.trace, role, self.logger(_log))
         self.pen = Pen(self.engine, self.wire, error=lambda: self.error, logger=self.logger)
         self.flow = Flow(
             self.wire,
@@ -91,7 +93,7 @@ class Connection:
         self._observer = observer
         self._released: asyncio.Future[None] | None = None
         self._pumping = False
-        self._gauge = Gauge(setup.metrics, role, clock)
+        self._gauge = Gauge(self.metrics, role, clock)
         self._timer: TimerHandle | None = None
         self._timer_at = 0.0
         self._idle_timer: TimerHandle | None = None

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from aiodimse.aio.clock import Clock, TimerHandle
+from aiodimse.aio.guard import Guard
+from aiodimse.aio.log import Adapter
 
 _TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)  # Linux
@@ -19,7 +21,7 @@ _WRITELINES = sys.version_info >= (3, 12)  # before, writelines joins everything
 
 Tap = Callable[[str, bytes | memoryview], None]
 """Sees what one connection carries: way (">" from the association requestor, "<" from the acceptor) and bytes, as they
-are read and written; no bytes when that way has come to its end."""
+are read and written; no bytes when that way has come to its end. One that raises is logged, and sees no more."""
 Trace = Callable[[str], Tap]
 """Asked for the Tap of each new connection; the argument is our role, "requestor" or "acceptor"."""
 
@@ -70,11 +72,20 @@ class Wire(asyncio.Protocol):
         self._ways = "><"
         """Sent, received."""
 
-    def tap(self, trace: Trace | None, role: str) -> None:
-        """Let a trace see all bytes from now on."""
+    def tap(self, trace: Trace | None, role: str, log: Adapter) -> None:
+        """Let a trace see all bytes from now on. One that raises sees no more of this connection."""
         if trace is not None:
-            self._tap = trace(role)
             self._ways = "><" if role == "requestor" else "<>"
+            self._guard = Guard(log, "a trace, which is told no more of this connection,")
+            with self._guard:
+                self._tap = trace(role)
+
+    def _show(self, way: str, data: bytes | memoryview) -> None:
+        tap, self._tap = self._tap, None
+        if tap is not None:
+            with self._guard:
+                tap(way, data)
+                self._tap = tap
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
 
@@ -101,7 +112,7 @@ class Wire(asyncio.Protocol):
         with it: a packet and a system call less, 13 us of an echo.
         """
         if self._tap is not None:
-            self._tap(self._ways[1], data)
+            self._show(self._ways[1], data)
         written = self._written
         self._owner.wire_received(data)
         if self._socket is not None and self._written == written:
@@ -125,9 +136,8 @@ class Wire(asyncio.Protocol):
             self._stall_timer.cancel()
             self._stall_timer = None
         self._socket = None
-        if self._tap is not None:
-            for way in self._ways:
-                self._tap(way, b"")
+        for way in self._ways:
+            self._show(way, b"")
         self._owner.wire_lost()
 
     def _close(self, error: Exception | None) -> None:
@@ -164,7 +174,7 @@ class Wire(asyncio.Protocol):
             return
         if self._tap is not None:
             for buffer in buffers:
-                self._tap(self._ways[0], buffer)
+                self._show(self._ways[0], buffer)
         if len(buffers) == 1:
             self._written += len(buffers[0])
             transport.write(buffers[0])
