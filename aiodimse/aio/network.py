@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
+
+from aiodimse.errors import LocalProtocolError
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
 
@@ -33,8 +36,10 @@ class Network:
         host: str,
         port: int,
     ) -> None:
-        """Open one; the protocol that factory makes hears of it. Raises OSError. A cancelled call leaves no socket."""
-        await asyncio.get_running_loop().create_connection(factory, host, port)
+        """Open one; the protocol that factory makes hears of it. Raises OSError, and LocalProtocolError for what is no
+        port. A cancelled call leaves no socket."""
+        with _address(host, port):
+            await asyncio.get_running_loop().create_connection(factory, host, port)
 
     async def listen(
         self,
@@ -45,11 +50,25 @@ class Network:
         sock: socket.socket | None,
         reuse_port: bool,
     ) -> Listener:
-        """Accept connections, a protocol made by factory for each. Raises OSError."""
+        """Accept connections, a protocol made by factory for each. Raises OSError, and LocalProtocolError for what is
+        no port."""
         loop = asyncio.get_running_loop()
         if sock is not None:
             return await loop.create_server(factory, sock=sock, backlog=_BACKLOG)
-        return await loop.create_server(factory, host, port, backlog=_BACKLOG, reuse_port=reuse_port or None)
+        with _address(host, port):
+            return await loop.create_server(factory, host, port, backlog=_BACKLOG, reuse_port=reuse_port or None)
+
+
+@contextmanager
+def _address(host: str | None, port: int) -> Iterator[None]:
+    """What asyncio says of an address that cannot be: OverflowError for a port, and UnicodeError for a host with a
+    label that is empty or longer than 63 characters, ValueError for one with a null character."""
+    if not 0 <= port <= 0xFFFF:
+        raise LocalProtocolError(f"not a port (0 to 65535): {port}")
+    try:
+        yield
+    except ValueError as error:
+        raise socket.gaierror(socket.EAI_NONAME, f"not a host name: {host!a}") from error
 
 
 TCP = Network()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,8 @@ class Output:
     def __init__(self, *, as_json: bool = False, progress: bool = True) -> None:
         self.as_json = as_json
         self._progress = progress and not as_json
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: a name may be of any script
 
     def line(self, text: str = "") -> None:
         """For people, on stdout."""
@@ -35,12 +38,12 @@ class Output:
     def document(self, content: dict[str, Any]) -> None:
         """For programs, on stdout."""
         if self.as_json:
-            print(json.dumps(content, ensure_ascii=False, indent=2), flush=True)
+            print(_json(content, indent=2), flush=True)
 
     def event(self, content: dict[str, Any]) -> None:
         """For programs, one line on stdout: what a command says while it runs."""
         if self.as_json:
-            print(json.dumps(content, ensure_ascii=False), flush=True)
+            print(_json(content), flush=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, blocks: bool = False) -> None:
         """For people, on stdout; the last column folds. blocks: rows as blocks of lines where a terminal is narrow."""
@@ -68,6 +71,11 @@ class Output:
             with bar:
                 task = bar.add_task(label, total=total)
                 yield lambda done, of: bar.update(task, completed=done, total=of if of is not None else total)
+
+
+def _json(content: dict[str, Any], indent: int | None = None) -> str:
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return json.dumps(content, ensure_ascii=encoding != "utf8", indent=indent)
 
 
 def _blocks(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.conftest import CT, HOST, MR, Peer
@@ -222,6 +223,30 @@ async def test_nobody_reads_what_is_printed(peer: Peer) -> None:
     finally:
         os.close(writing)
     assert without_slowness(err) == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+async def test_names_in_any_script(encoding: str) -> None:
+    """What the encoding of stdout has no character for is escaped, in JSON as JSON does it."""
+    server, name = aiodimse.Server(), "Yamada^Tarou=山田^太郎"
+
+    @server.on_c_find(sop_class.StudyRootQueryRetrieveInformationModelFind)
+    async def find(request: Any) -> Any:
+        match = request.identifier
+        match.SpecificCharacterSet = "ISO_IR 192"
+        match.PatientName = name
+        yield match
+
+    async with server.listen(HOST, 0) as listening:
+        words = ("find", HOST, listening.port, "--called", "AIODIMSE", "-k", "PatientName")
+        for more in ((), ("--json",)):
+            process = await start(*aiodimse_command(*words, *more), env={**os.environ, "PYTHONIOENCODING": encoding})
+            out, err = await process.communicate()
+            assert (process.returncode, without_slowness(err)) == (0, "")
+            if more:
+                assert json.loads(out)["matches"][0]["PatientName"] == name
+            else:
+                assert name.encode(encoding, "backslashreplace") in out
 
 
 async def test_the_demo() -> None:
