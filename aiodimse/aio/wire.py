@@ -17,6 +17,9 @@ from aiodimse.aio.log import Adapter
 _TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)  # Linux
 _BYTES_ACKED = struct.Struct("=120xQ")  # tcpi_bytes_acked in struct tcp_info, since Linux 4.1
+_KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
+"""Seconds of silence before the first probe, seconds between two, and how many stay unanswered before the peer is gone:
+two minutes in all. Linux waits 7200 s for the first; firewalls forget a silent connection before that."""
 _WRITELINES = sys.version_info >= (3, 12)  # before, writelines joins everything
 
 Tap = Callable[[str, bytes | memoryview], None]
@@ -99,6 +102,9 @@ class Wire(asyncio.Protocol):
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in _KEEPALIVE:
+                if (option := getattr(socket, name, None)) is not None:  # macOS has no TCP_KEEPIDLE
+                    sock.setsockopt(socket.IPPROTO_TCP, option, value)
             if self._quick_ack and _TCP_QUICKACK is not None:
                 self._socket = sock
                 sock.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
