@@ -97,6 +97,11 @@ class World:
             peer.keep_open = True  # what closes the connection is on our side
         return peer
 
+    @property
+    def destination(self) -> aiodimse.Destination:
+        """Our own server, as the destination of a C-MOVE."""
+        return aiodimse.Destination("localhost", 104, ssl=self._client_context)
+
     def connect(self, port: int = 104, **options: Any) -> Any:
         options = {"contexts": self.contexts, "clock": self.clock, "network": self.network, **options}
         return aiodimse.connect("localhost", port, ssl=self._client_context, **options)

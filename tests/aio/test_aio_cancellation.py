@@ -18,7 +18,19 @@ GET = sop_class.StudyRootQueryRetrieveInformationModelGet
 MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
 CT, MR = sop_class.CTImageStorage, sop_class.MRImageStorage
 COMMITMENT = sop_class.StorageCommitmentPushModel
-CONTEXTS = [sop_class.Verification, FIND, GET, MOVE, aiodimse.PresentationContext(MR), COMMITMENT]
+STEP, RETRIEVED_STEP = sop_class.ModalityPerformedProcedureStep, sop_class.ModalityPerformedProcedureStepRetrieve
+FILM_BOX = sop_class.BasicFilmBox
+CONTEXTS: list[str | aiodimse.PresentationContext] = [
+    sop_class.Verification,
+    FIND,
+    GET,
+    MOVE,
+    aiodimse.PresentationContext(MR),
+    aiodimse.PresentationContext(COMMITMENT, scp=True),
+    STEP,
+    RETRIEVED_STEP,
+    FILM_BOX,
+]
 EXPLICIT = "1.2.840.10008.1.2.1"
 PATH = str(get_testdata_file("CT_small.dcm"))
 
@@ -60,6 +72,12 @@ class Big(aiodimse.Instance):
         return self._stream()
 
 
+@pytest.fixture(params=["TCP", "TLS"])
+async def world(request, make_world, certificates):
+    async with make_world(certificates if request.param == "TLS" else None) as world:
+        yield world
+
+
 @pytest.fixture
 def server(world) -> aiodimse.Server:
     server = world.server(accept_called=True)
@@ -79,7 +97,7 @@ def server(world) -> aiodimse.Server:
 
     @server.on_c_move
     async def move(request):
-        yield "memory", 104
+        yield world.destination
         yield 1
         yield Big(MR, "1.2.3", EXPLICIT)
 
@@ -90,7 +108,12 @@ def server(world) -> aiodimse.Server:
         return 0x0000
 
     @server.on_n_action(COMMITMENT)
-    async def action(request):
+    @server.on_n_event_report(COMMITMENT)
+    @server.on_n_create(STEP)
+    @server.on_n_set(STEP)
+    @server.on_n_get(RETRIEVED_STEP)
+    @server.on_n_delete(FILM_BOX)
+    async def normalized(request):
         await asyncio.sleep(0)
         return 0x0000
 
@@ -149,12 +172,55 @@ async def move(world, association, tmp_path):
     assert moving.status == 0
 
 
-async def act(world, association, tmp_path):
+async def get_and_decode(world, association, tmp_path):
+    async with association.c_get(world.query(), GET) as retrieval:
+        async for instance in retrieval:
+            assert (await instance.dataset()).SOPClassUID == CT
+    assert retrieval.status == 0
+
+
+async def get_in_pieces(world, association, tmp_path):
+    async with association.c_get(world.query(), GET) as retrieval:
+        async for instance in retrieval:
+            assert sum([len(piece) async for piece in instance.stream()])
+    assert retrieval.status == 0
+
+
+async def n_action(world, association, tmp_path):
     assert (await association.n_action(COMMITMENT, "1.2.840.10008.1.20.1.1", 1, world.query())).status == 0
+
+
+async def n_event_report(world, association, tmp_path):
+    assert (await association.n_event_report(COMMITMENT, "1.2.840.10008.1.20.1.1", 1, world.query())).status == 0
+
+
+async def n_create(world, association, tmp_path):
+    assert (await association.n_create(STEP, "1.2.3", world.query())).status == 0
+
+
+async def n_set(world, association, tmp_path):
+    assert (await association.n_set(STEP, "1.2.3", world.query())).status == 0
+
+
+async def n_get(world, association, tmp_path):
+    assert (await association.n_get(RETRIEVED_STEP, "1.2.3")).status == 0
+
+
+async def n_delete(world, association, tmp_path):
+    assert (await association.n_delete(FILM_BOX, "1.2.3")).status == 0
 
 
 async def release(world, association, tmp_path):
     await association.release()
+
+
+async def release_and_watch(world, association, tmp_path):
+    watcher = asyncio.create_task(association.wait_closed())
+    try:
+        await association.release()
+        await association.wait_closed()
+    finally:
+        watcher.cancel()
 
 
 async def wait_for_a_place(world, association, tmp_path):
@@ -173,9 +239,17 @@ SCENARIOS: list[Scenario] = [
     find_and_cancel,
     get,
     get_and_save,
+    get_and_decode,
+    get_in_pieces,
     move,
-    act,
+    n_action,
+    n_event_report,
+    n_create,
+    n_set,
+    n_get,
+    n_delete,
     release,
+    release_and_watch,
     wait_for_a_place,
 ]
 
@@ -199,7 +273,7 @@ async def test_a_whole_association(world, server, scenario, tmp_path, record_pro
         async with world.connect(contexts=CONTEXTS, storage=[CT]) as association:
             await scenario(world, association, tmp_path)
 
-    async with server.listen("memory", 104) as listening:
+    async with world.listen(server) as listening:
         for k in range(1, 500):
             done = await ended(asyncio.create_task(cancelled_at(k, whole())))
             await world.clock.elapse(1.1)  # Timeouts.close_after_abort
@@ -219,7 +293,7 @@ async def test_a_whole_association(world, server, scenario, tmp_path, record_pro
 async def test_an_operation_on_an_association_that_lives(world, server, scenario, tmp_path, record_property):
     """The association is of use to others, or closed; its window is not used up."""
     world.network.in_flight = 2000
-    async with server.listen("memory", 104):
+    async with world.listen(server):
         for k in range(1, 500):
             async with world.connect(contexts=CONTEXTS, storage=[CT]) as association:
                 done = await ended(asyncio.create_task(cancelled_at(k, scenario(world, association, tmp_path))))
@@ -237,7 +311,7 @@ async def test_an_operation_on_an_association_that_lives(world, server, scenario
 
 async def test_a_cancelled_task_group(world, server):
     world.network.in_flight = 2000
-    async with server.listen("memory", 104):
+    async with world.listen(server):
         with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
             async with asyncio.TaskGroup() as group:
                 for scenario in (echo, find, move, store):

@@ -95,15 +95,31 @@ async def test_an_operation_without_an_answer() -> None:
 async def test_opentelemetry() -> None:
     reader = InMemoryMetricReader()
     meter = MeterProvider(metric_readers=[reader]).get_meter("test")
-    await _talk(OpenTelemetryMetrics(meter), None)
-    data = reader.get_metrics_data()
-    assert data is not None
-    found = {
-        metric.name: [(dict(point.attributes), getattr(point, "count", None)) for point in metric.data.data_points]
-        for metric in data.resource_metrics[0].scope_metrics[0].metrics
-    }
+    metrics = OpenTelemetryMetrics(meter)
+
+    def read() -> dict[str, list[Any]]:
+        """Attributes, and the count of a histogram or the value of a counter."""
+        data = reader.get_metrics_data()
+        assert data is not None
+        return {
+            metric.name: [
+                (dict(point.attributes), point.count if hasattr(point, "count") else point.value)  # type: ignore[union-attr]
+                for point in metric.data.data_points
+            ]
+            for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        }
+
+    async with testing.joined(_server(metrics), contexts=[FIND]):
+        assert read()["dicom.associations.open"] == [({"role": "acceptor"}, 1)]
+    with pytest.raises(aiodimse.AssociationRejected):
+        async with testing.joined(_server(metrics), contexts=[FIND], called_ae_title="NOBODY"):
+            pass
+    await _talk(metrics, None)
+    found = read()
+    assert found["dicom.associations.open"] == [({"role": "acceptor"}, 0)]
+    assert found["dicom.associations.failed"] == [({"role": "acceptor", "how": "rejected"}, 1)]
     assert found["dicom.operation.duration"] == [
         ({"service": "C-ECHO", "side": "provider", "status": "0x0000"}, 1),
         ({"service": "C-FIND", "side": "provider", "status": "0xA700"}, 1),
     ]
-    assert found["dicom.association.duration"] == [({"role": "acceptor", "how": "released"}, 1)]
+    assert found["dicom.association.duration"] == [({"role": "acceptor", "how": "released"}, 2)]
