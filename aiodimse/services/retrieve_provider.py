@@ -44,6 +44,7 @@ class _Retrieve:
         self._counters = Counters()
         self._stores: StoreAssociations | None = None
         self._work: SubOperations | None = None
+        self._is_lost = False
         self._log = incoming.logger(_log)
 
     async def run(self) -> None:
@@ -74,6 +75,12 @@ class _Retrieve:
         try:
             await work.finish()
         except DestinationLost as error:
+            self._lose(error)
+
+    def _lose(self, error: DestinationLost) -> None:
+        """Say so once: whatever waits for the destination raises it."""
+        if not self._is_lost:
+            self._is_lost = True
             self._log.warning("%s: %s", self._request.message, error)
 
     async def _outcome(self, run: Run) -> Yielded:
@@ -94,7 +101,7 @@ class _Retrieve:
             else:
                 self._log.error("the handler of %s yielded %s", request.message, error)
         except DestinationLost as error:
-            self._log.warning("%s: %s", request.message, error)
+            self._lose(error)
         if self._work is not None:
             await self._finish(self._work)
         if final is None or final.status != answers.CANCEL:

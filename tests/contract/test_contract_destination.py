@@ -120,10 +120,12 @@ async def test_a_destination_that_goes_before_it_has_answered(how: str) -> None:
 
 @pytest.mark.parametrize("how", [Aborted, Closed])
 @pytest.mark.parametrize("done", [0, 1, 2])
-async def test_a_destination_that_goes_half_way(how: Any, done: int) -> None:
+async def test_a_destination_that_goes_half_way(how: Any, done: int, caplog: pytest.LogCaptureFixture) -> None:
     played = await play("C-MOVE", Script(DESTINATION, NUMBER, *images(NUMBER)), [0] * done + [how])
     check_lost(played, done, under_way=True)
     assert len(played.destination.asked) == 1
+    said = [r.getMessage() for r in caplog.records if r.name == "aiodimse.retrieve" and r.levelname == "WARNING"]
+    assert len(said) == 1, "once is enough"
 
 
 class _AfterAnswer(Destination):
