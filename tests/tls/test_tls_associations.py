@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -239,10 +240,44 @@ async def test_a_client_certificate_that_is_not_accepted(
     ],
 )
 async def test_a_server_certificate_that_is_not_accepted(certificates, caplog, good, name: str, words: str) -> None:
-    error, _ = await refused(certificates, caplog, good, good, **certificates.pair(name))
+    error, warned = await refused(certificates, caplog, good, good, **certificates.pair(name))
     assert isinstance(error, aiodimse.TLSError)
     assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
     assert f"the peer's certificate is not accepted: {words}" in str(error)
+    assert warned == ""  # asyncio's users close without an alert
+    heard = [r for r in caplog.records if r.getMessage().startswith("no TLS with")]
+    assert {(r.name, r.levelno) for r in heard} == {("aiodimse.acceptor", logging.INFO)}
+    assert all(r.getMessage().endswith(": the peer closed the connection during the handshake") for r in heard)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("stranger", "the peer does not know the authority of our certificate"),
+        ("expired", "the peer finds our certificate expired"),
+        ("elsewhere", "the peer refuses our certificate"),
+    ],
+)
+async def test_a_client_that_says_why_it_refuses_our_certificate(
+    certificates, caplog, good, version: ssl.TLSVersion, name: str, words: str
+) -> None:
+    good.maximum_version = version
+
+    def shake(port: int) -> None:
+        with (
+            socket.create_connection((HOST, port)) as plain,
+            pytest.raises(ssl.SSLCertVerificationError),
+            good.wrap_socket(plain, server_hostname=HOST),
+        ):
+            pass
+
+    async with serving(certificates, **certificates.pair(name)) as listening:
+        await asyncio.to_thread(shake, listening.port)
+        await until(lambda: lines_of(caplog, "no TLS with"))
+    (record,) = [r for r in caplog.records if r.getMessage().startswith("no TLS with")]
+    assert (record.name, record.levelno) == ("aiodimse.acceptor", logging.WARNING)
+    assert f": {words} (" in record.getMessage()
 
 
 async def test_the_host_name_counts(certificates, good) -> None:
@@ -299,9 +334,9 @@ async def test_tls_on_a_plain_port(certificates, caplog, good) -> None:
         with pytest.raises(aiodimse.TLSError, match="the peer does not speak TLS"):
             await echo(listening.port, good)
         assert await echo(listening.port, None) == 0x0000
-    assert lines_of(
-        caplog, "does not ask for an association: PDU-type at offset 0: 16H is none of the seven (TLS begins"
-    )
+    words = "does not ask for an association: PDU-type at offset 0: 16H is none of the seven (TLS begins so)"
+    (record,) = [r for r in caplog.records if words in r.getMessage()]
+    assert (record.name, record.levelno) == ("aiodimse.association", logging.WARNING)
 
 
 # --- time and limits --------------------------------------------------------------------------------------------------
