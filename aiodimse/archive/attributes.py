@@ -25,6 +25,8 @@ _UNSPLIT = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is part of the tex
 _ASCII = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 _DEPTH = 8  # of sequences that are read into text
+_LONGEST = 65534
+"""Bytes of a value that is read; what is longer has not its VR (PS3.5 6.2), but for a list of UIDs to be found."""
 
 MAX_BYTES = 16384
 """Of the keys in an Identifier, lists of UIDs left out. An honest one has some hundred; the worst that so many can ask
@@ -192,6 +194,8 @@ def _value(dataset: Dataset, tag: BaseTag, vr: str, encodings: tuple[str, ...], 
 
 
 def _from_bytes(data: bytes, vr: str, encodings: tuple[str, ...], order: str) -> tuple[str, ...]:
+    if len(data) > _LONGEST and vr != "UI":
+        return ()
     if vr in _TEXT:
         text = charsets.decode_text(data, encodings)
     elif vr in _ASCII:

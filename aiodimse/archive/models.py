@@ -148,7 +148,9 @@ def find_query(identifier: Dataset, model: Model, rules: Rules = BASELINE) -> Qu
     level = _level(identifier, model)
     keys, unsupported = [], []
     for key in _keys(identifier, _SUPPORTED[level], 0xA700):
-        if key.keyword in _SUPPORTED[level]:
+        if key.keyword in ANSWERED:
+            keys.append(Key(key.keyword, key.vr))  # of a response that is asked with again, and no key
+        elif key.keyword in _SUPPORTED[level]:
             _check_key(key, key.keyword)
             keys.append(key)
         elif key.keyword not in _NO_KEYS:

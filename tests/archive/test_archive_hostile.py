@@ -10,9 +10,9 @@ from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
 from aiodimse.archive import IdentifierError, find_query, matches, retrieve_query
-from aiodimse.archive.attributes import MAX_BYTES, character_set_of, keys_of
+from aiodimse.archive.attributes import MAX_BYTES, character_set_of, decode, keys_of
 from aiodimse.archive.models import COMPOSITE_INSTANCE, LEVEL_OF, STUDY_ROOT, Level
-from aiodimse.instances import decode_identifier
+from aiodimse.instances import decode_dataset, decode_identifier
 
 LEVEL, CHARACTER_SET, STUDY_UID, IMAGE_UID = 0x00080052, 0x00080005, 0x0020000D, 0x00080018
 NAME, DATE, DESCRIPTION, CODES = 0x00100010, 0x00080020, 0x00081030, 0x00081032
@@ -127,3 +127,9 @@ def test_all_that_is_kept_can_be_asked_for_at_once() -> None:
     everything = asked(*(element(tag) for tag in tags if tag != STUDY_UID), level=b"STUDY")
     assert len(find_query(everything, STUDY_ROOT).keys) > 30
     assert 8 * len(tags) < MAX_BYTES / 10
+
+
+def test_what_is_stored_is_kept_as_far_as_its_vr_goes() -> None:
+    """In Implicit VR a patient's name may be 4 GiB long, and would stay in memory."""
+    stored = decode_dataset(element(DESCRIPTION, b"HEAD") + element(NAME, b"A" * 70_000), "1.2.840.10008.1.2")
+    assert decode(stored, ["PatientName", "StudyDescription"]) == {"PatientName": (), "StudyDescription": ("HEAD",)}

@@ -89,6 +89,7 @@ async def found(
         (STUDY_ROOT, asked("STUDY", PatientID="P2", StudyDescription=""), "StudyDescription", ["HEAD"]),
         (STUDY_ROOT, asked("STUDY", ModalitiesInStudy="SR"), "ModalitiesInStudy", ["CT\\SR"]),
         (STUDY_ROOT, asked("STUDY", ModalitiesInStudy="MR", StudyID=""), "StudyID", ["2", "3"]),
+        (STUDY_ROOT, asked("STUDY", RetrieveAETitle="A", InstanceAvailability="B", StudyID="1"), "StudyID", ["1"]),
         (STUDY_ROOT, asked("SERIES", StudyInstanceUID="1.2.1", Modality=""), "Modality", ["CT", "SR"]),
         (STUDY_ROOT, asked("SERIES", StudyInstanceUID="1.2.1", Modality="C?"), "Modality", ["CT"]),
         (STUDY_ROOT, asked("SERIES", StudyInstanceUID="1.2.1", PatientID=""), "PatientID", ["P1", "P1"]),
