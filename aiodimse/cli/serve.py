@@ -87,6 +87,8 @@ async def run(options: Namespace, output: Output) -> int:
             if not stop.is_aborting:
                 raise
             output.note(f"{options.prog}: aborted what was left")
+        except BrokenPipeError:  # ours, of what is printed
+            raise
         except OSError as error:
             raise CommandError(f"cannot listen on {options.host}:{options.port}: {_why(error)}", FAILED) from None
     tell_all(tally, output)

@@ -212,6 +212,13 @@ async def test_too_few_files_are_a_warning(folder: Path) -> None:
     assert without_slowness(err).startswith("aiodimse serve: warning: ulimit -n is 200,")
 
 
+async def test_nobody_reads_that_serve_is_ready(folder: Path) -> None:
+    words = shlex.join(map(str, aiodimse_command("serve", folder, "--port", "0", "--json")))
+    process = await start("sh", "-c", f"{words} | true")
+    _, err = await process.communicate()
+    assert without_slowness(err) == ""
+
+
 async def test_nobody_reads_what_is_printed(peer: Peer) -> None:
     reading, writing = os.pipe()
     os.close(reading)
