@@ -7,8 +7,11 @@ C-MOVE says whose it is: `[A13 VIEWER@192.0.2.8:104 for A12] ...`.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
+import os
+import ssl
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +81,15 @@ def escaped(text: str) -> str:
     return ascii(text)[1:-1]
 
 
+def kind(error: BaseException) -> str:
+    """An exception without its text, which may quote patient data: its type, and of a system's error its number in
+    words, but not the file that it is about: `OSError ENOSPC (No space left on device)`."""
+    name, number = type(error).__qualname__, getattr(error, "errno", None)
+    if not isinstance(error, OSError) or isinstance(error, ssl.SSLError) or number not in errno.errorcode:
+        return name
+    return f"{name} {errno.errorcode[number]} ({os.strerror(number)})"
+
+
 def frames(error: BaseException) -> str:
     """A traceback without the texts of its exceptions, which may quote patient data: where it was, and the types."""
     parts: list[str] = []
@@ -86,6 +98,6 @@ def frames(error: BaseException) -> str:
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         lines = "".join(traceback.format_tb(current.__traceback__))
-        parts.append(f"{lines}{type(current).__module__}.{type(current).__qualname__}")
+        parts.append(f"{lines}{type(current).__module__}.{kind(current)}")
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return "\nraised from:\n".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
@@ -77,7 +78,13 @@ def provide(
 
     @server.on_c_store
     async def store(request: aiodimse.StoreRequest) -> int | Dataset:
-        path = await request.save(archive.directory, durable=durable)
+        try:
+            path = await request.save(archive.directory, durable=durable)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            request.logger(logger).error("a C-STORE is refused: the disk is full (%s)", errno.errorcode[error.errno])
+            raise aiodimse.DIMSEFailure(0xA700, "disk full") from None
         return await _index(archive, path, request.logger(logger))
 
     @server.on_c_find(*FIND, extended=QUERIES)

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from aiodimse.aio.clock import TimerHandle
+from aiodimse.aio.log import kind
 from aiodimse.aio.performer import Incoming
 from aiodimse.errors import AiodimseError, DIMSEFailure
 from aiodimse.services.request import Request
@@ -45,9 +46,9 @@ def describe(error: BaseException) -> str:
     while where is not None and where.tb_next is not None:
         where = where.tb_next
     if where is None:
-        return type(error).__name__
+        return kind(error)
     code = where.tb_frame.f_code
-    return f"{type(error).__name__} at {code.co_filename}:{where.tb_lineno} in {code.co_name}"
+    return f"{kind(error)} at {code.co_filename}:{where.tb_lineno} in {code.co_name}"
 
 
 def failure_of(
