@@ -193,7 +193,11 @@ class DatasetInstance(Instance):
 
 
 class ArrivingInstance(Instance):
-    """An instance that a C-STORE request brings, perhaps still arriving. It can be read once."""
+    """An instance that a C-STORE request brings, perhaps still arriving. It can be read once: its bytes are not kept.
+
+    One of save(), dataset(), stream() and discard(); RuntimeError for another one after it, but dataset() may be asked
+    again, and discard() whenever. To have it in a file and look at it, save() first, then read the file.
+    """
 
     def __init__(
         self,
@@ -227,7 +231,10 @@ class ArrivingInstance(Instance):
 
     def _begin(self) -> Inbox:
         if self._inbox.touched:
-            raise RuntimeError("the data set of this instance has been read already")
+            raise RuntimeError(
+                "the data set has been read, and its bytes are not kept: "
+                "to have it in a file and look at it, save() first, then read the file"
+            )
         return self._inbox
 
     async def _stream(self) -> AsyncIterator[Buffer]:
@@ -254,6 +261,7 @@ class ArrivingInstance(Instance):
             return self._decoded
         pieces: list[Buffer] = []
         size = 0
+        self._begin()
         self._in_use = True
         async for batch in self._batches():
             size += sum(map(len, batch))
@@ -277,6 +285,7 @@ class ArrivingInstance(Instance):
         DatasetDecodeError where the data set begins with an element of group 0000, 0002 or FFFE, which no data set has:
         it could pass for file meta information (PS3.10 7.1). Else the data set is not looked at.
         """
+        self._begin()
         self._in_use = True
         try:
             path = await super().save(directory, durable=durable)

@@ -263,6 +263,24 @@ async def _begin(instance: Any, directory: Path) -> None:
     await stream.aclose()
 
 
+async def _both(first: Any, second: Any) -> None:
+    await first
+    with pytest.raises(RuntimeError, match=r"its bytes are not kept.* save\(\) first, then read the file"):
+        await second
+
+
+async def _dataset_and_save(instance: Any, directory: Path) -> None:
+    await _both(instance.dataset(), instance.save(directory))
+
+
+async def _save_and_dataset(instance: Any, directory: Path) -> None:
+    await _both(instance.save(directory), instance.dataset())
+
+
+async def _begin_and_save(instance: Any, directory: Path) -> None:
+    await _both(_begin(instance, directory), instance.save(directory))
+
+
 CONSUMED: dict[str, tuple[Callable[[Any, Path], Any], bool]] = {
     "saved": (_save, True),
     "decoded": (_dataset, True),
@@ -270,6 +288,9 @@ CONSUMED: dict[str, tuple[Callable[[Any, Path], Any], bool]] = {
     "discarded": (_discard, True),
     "not touched": (_nothing, False),
     "streamed half way": (_begin, False),
+    "decoded, and not saved then": (_dataset_and_save, True),
+    "saved, and not decoded then": (_save_and_dataset, True),
+    "streamed half way, and not saved then": (_begin_and_save, False),
 }
 
 
@@ -283,8 +304,10 @@ async def test_a_sub_operation_is_answered_when_the_loop_comes_back(how: str, tm
             async with talk.begin("C-GET") as retrieval:
                 async for instance in retrieval:
                     assert (instance.sop_class_uid, instance.sop_instance_uid) == (CT_UID, "1.2.3.1")
-                    await consume_it(instance, tmp_path)
-                    reached.set()
+                    try:
+                        await consume_it(instance, tmp_path)
+                    finally:
+                        reached.set()
                     await proceed.wait()
             return retrieval
 
