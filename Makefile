@@ -7,6 +7,8 @@
 # make bench   the same work on aiodimse, DCMTK, pynetdicom and bare asyncio: one table (benchmarks/README.md)
 # make bench-micro  microseconds on the floors below the network
 # make scoreboard  what a peer, a disk or a deadline can do, as figures (SCOREBOARD=long for the long profile)
+# make fuzz    atheris looks for bytes that a decoder does not take well, until stopped; installs the extra fuzz into .venv. No
+#              part of CI. FUZZ="-max_total_time=600": libFuzzer's options
 # make docs    the documentation site, into site/
 #
 # Only python3 and make are needed to start; .venv holds the rest and is remade when pyproject.toml changes.
@@ -19,7 +21,7 @@ BIN       := $(VENV)/bin
 # test leaves behind is its failure without them too (tests/conftest.py).
 STRICT    := PYTHONASYNCIODEBUG=1 PYTHONDEVMODE=1 PYTHONWARNINGS=error
 
-.PHONY: demo test test-all check format lint types contracts unit interop strict bench bench-micro scoreboard docs peers clean
+.PHONY: demo test test-all check format lint types contracts unit interop strict bench bench-micro scoreboard fuzz docs peers clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python examples/demo.py
@@ -60,6 +62,10 @@ strict: $(INSTALLED)
 
 scoreboard: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.scoreboard
+
+fuzz: $(INSTALLED)
+	@$(BIN)/python -c "import atheris" 2>/dev/null || .ci/venv $(VENV) $(BIN)/python fuzz
+	@$(BIN)/python tests/fuzz/decoders.py $(FUZZ)
 
 test-all:
 	@.ci/test-all

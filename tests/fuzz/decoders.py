@@ -2,11 +2,13 @@
 
 `try_all` is what the scoreboard counts, what a test runs on a few, and what atheris drives (extra `fuzz`):
 
-    python tests/fuzz/decoders.py            # coverage-guided, until stopped; libFuzzer's options are understood
+    make fuzz                                # coverage-guided, until stopped; .fuzz/ keeps what it learns
+    make fuzz FUZZ="-max_total_time=600"     # libFuzzer's options are understood
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ from aiodimse.instances.walk import walk
 from aiodimse.pdu import PDUReader, decode
 
 CAPTURES = Path(__file__).resolve().parents[1] / "data" / "captures"
+CORPUS = Path(__file__).resolve().parents[2] / ".fuzz"
 IMPLICIT, EXPLICIT, DEFLATED, BIG = (
     "1.2.840.10008.1.2",
     "1.2.840.10008.1.2.1",
@@ -43,6 +46,7 @@ DECODERS: tuple[tuple[Callable[[bytes], object], tuple[type[Exception], ...]], .
     (_read, ()),
     (command.decode, (CommandDecodeError,)),
     (lambda data: walk(data, IMPLICIT), (DatasetDecodeError,)),
+    (lambda data: walk(data, EXPLICIT), (DatasetDecodeError,)),
     (lambda data: walk(data, BIG), (DatasetDecodeError,)),
     (lambda data: decode_dataset(data, IMPLICIT, limits=_LIMITS), (DatasetDecodeError,)),
     (lambda data: decode_dataset(data, EXPLICIT, limits=_LIMITS), (DatasetDecodeError,)),
@@ -92,12 +96,24 @@ def mutations(number: int, seed: int = 1) -> Iterator[bytes]:
         yield bytes(data)
 
 
+def corpus(folder: Path) -> list[str]:
+    """Write the seeds; the folders for libFuzzer: first the one that it adds to."""
+    found, given = folder / "found", folder / "seeds"
+    for path in (found, given):
+        path.mkdir(parents=True, exist_ok=True)
+    for seed in seeds():
+        (given / hashlib.sha1(seed).hexdigest()).write_bytes(seed)  # as libFuzzer names what it finds
+    return [str(found), str(given)]
+
+
 def main() -> None:
-    """Let atheris look for inputs that reach new code."""
+    """Let atheris look for inputs that reach new code, from the seeds on; one that takes 10 s is a finding too."""
     import atheris
 
     atheris.instrument_all()
-    atheris.Setup(sys.argv, try_all)
+    program, *options = sys.argv
+    folders = corpus(CORPUS)
+    atheris.Setup([program, f"-artifact_prefix={CORPUS}/", "-timeout=10", *options, *folders], try_all)
     atheris.Fuzz()
 
 
