@@ -14,6 +14,7 @@ from pydicom import DataElement, Dataset, config
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
 from aiodimse import charsets
@@ -139,9 +140,11 @@ class _Keys:
         vr = _vr(tag) or "UN"
         self._count(dataset.get_item(tag, keep_deferred=True), tag, vr)
         if vr == "SQ":
-            items = _items(dataset, tag) if depth < _DEPTH else []
-            if len(items) > 1:  # C.2.2.2.6
-                raise KeysRefused(f"{keyword}: more than one item", tag, is_too_much=False)
+            if depth == _DEPTH:
+                raise KeysRefused(f"more than {_DEPTH} sequences in each other", tag, is_too_much=True)
+            items = _items(dataset, tag)
+            if items is None or len(items) > 1:  # C.2.2.2.6. What is not understood must not match everything
+                raise KeysRefused(f"{keyword}: not one item", tag, is_too_much=False)
             return Key(keyword, vr, item=tuple(self.of(items[0], encodings, depth + 1)) if items else ())
         texts = _value(dataset, tag, vr, encodings, depth)
         return Key(keyword, vr, tuple(text for text in texts if isinstance(text, str)))
@@ -165,12 +168,13 @@ def _vr(tag: int) -> str | None:
     return vr if len(vr) == 2 else vr.partition(" ")[0]  # "US or SS"
 
 
-def _items(dataset: Dataset, tag: BaseTag) -> list[Dataset]:
+def _items(dataset: Dataset, tag: BaseTag) -> Sequence | None:
+    """None where the value is no sequence."""
     try:
         value = dataset[tag].value
-    except Exception:  # an item that pydicom cannot read holds nothing that could match
-        return []
-    return [item for item in value or () if isinstance(item, Dataset)] if not isinstance(value, bytes) else []
+    except Exception:  # whatever pydicom stumbles over
+        return None
+    return value if isinstance(value, Sequence) else None if value else Sequence()
 
 
 def _value(dataset: Dataset, tag: BaseTag, vr: str, encodings: tuple[str, ...], depth: int) -> Value:
@@ -178,7 +182,7 @@ def _value(dataset: Dataset, tag: BaseTag, vr: str, encodings: tuple[str, ...], 
         if depth >= _DEPTH:
             return ()
         found: list[dict[str, Value]] = []
-        for item in _items(dataset, tag):
+        for item in _items(dataset, tag) or ():
             codecs, texts = encodings_of(item, encodings), {}
             for each in item.keys():  # noqa: SIM118 - iterating a Dataset would convert its elements
                 each_vr, keyword = _vr(each), keyword_for_tag(each)

@@ -102,16 +102,18 @@ def test_many_keys_that_are_not_kept_are_not_read() -> None:
     assert len(query.unsupported) == 0x7000
 
 
-def test_deep_sequences_end_where_nobody_looks() -> None:
+@pytest.mark.parametrize("depth", [8, 9, 60])
+def test_sequences_nest_no_deeper_than_objects_are_read(depth: int) -> None:
     content = element(0x00080100, b"X")
-    for _ in range(60):
+    for _ in range(depth):
         content = element(CODES, item(content))
-    (key,) = find_query(asked(content), STUDY_ROOT).keys
-    depth = 0
-    while key.item:
-        (key,), depth = key.item, depth + 1
-    assert depth < 10
-    assert matches([key], {})
+    if depth > 8:
+        with pytest.raises(IdentifierError) as caught:
+            find_query(asked(content), STUDY_ROOT)
+        assert (caught.value.status, caught.value.offending_elements) == (0xA700, (CODES,))
+    else:
+        (key,) = find_query(asked(content), STUDY_ROOT).keys
+        assert not matches([key], {})
 
 
 def test_a_sequence_key_has_one_item() -> None:
@@ -120,6 +122,21 @@ def test_a_sequence_key_has_one_item() -> None:
     with pytest.raises(IdentifierError) as caught:
         find_query(asked(element(CODES, two)), STUDY_ROOT)
     assert (caught.value.status, caught.value.offending_elements) == (0xA900, (CODES,))
+
+
+@pytest.mark.parametrize("value", [b"LO\2\0AB", b"US\2\0AB", b"OB\0\0\2\0\0\0AB"])
+def test_nor_does_a_sequence_key_that_is_no_sequence_match_everything(value: bytes) -> None:
+    """In Explicit VR, where a peer says what it is."""
+    data = b"\x08\0\x52\0CS\6\0STUDY \x08\0\x32\x10" + value
+    with pytest.raises(IdentifierError) as caught:
+        find_query(decode_identifier(data, "1.2.840.10008.1.2.1"), STUDY_ROOT)
+    assert (caught.value.status, caught.value.offending_elements) == (0xA900, (CODES,))
+
+
+@pytest.mark.parametrize("value", [b"", element(0xFFFEE000)])
+def test_an_empty_sequence_key_matches_everything(value: bytes) -> None:
+    (key,) = find_query(asked(element(CODES, value)), STUDY_ROOT).keys
+    assert matches([key], {})
 
 
 def test_all_that_is_kept_can_be_asked_for_at_once() -> None:
