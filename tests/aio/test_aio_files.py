@@ -37,6 +37,7 @@ def test_a_forked_process_makes_a_pool_of_its_own():
 
 async def test_a_cancellation_while_pieces_are_closed_is_not_lost():
     begun, go, closed = threading.Event(), threading.Event(), []
+    closing = asyncio.Event()
 
     def read() -> Iterator[bytes]:
         try:
@@ -51,10 +52,11 @@ async def test_a_cancellation_while_pieces_are_closed_is_not_lost():
         pieces = pieces_off_loop(read())
         assert await anext(pieces) == b"first"
         await asyncio.to_thread(begun.wait)  # the second is being read
+        closing.set()
         await pieces.aclose()
 
     leaving = asyncio.create_task(leave())
-    await asyncio.to_thread(begun.wait)
+    await closing.wait()
     await testing.settle()
     leaving.cancel()
     await testing.settle()
