@@ -84,10 +84,10 @@ def escaped(text: str) -> str:
 def kind(error: BaseException) -> str:
     """An exception without its text, which may quote patient data: its type, and of a system's error its number in
     words, but not the file that it is about: `OSError ENOSPC (No space left on device)`."""
-    name, number = type(error).__qualname__, getattr(error, "errno", None)
-    if not isinstance(error, OSError) or isinstance(error, ssl.SSLError) or number not in errno.errorcode:
+    name = type(error).__qualname__
+    if not isinstance(error, OSError) or isinstance(error, ssl.SSLError) or error.errno not in errno.errorcode:
         return name
-    return f"{name} {errno.errorcode[number]} ({os.strerror(number)})"
+    return f"{name} {errno.errorcode[error.errno]} ({os.strerror(error.errno)})"
 
 
 def frames(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import ssl
 import aiodimse
 from aiodimse import sop_class
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 # What to try next, by what an A-ASSOCIATE-RJ says (PS3.8 9.3.4): source, reason.
 _HINTS = {

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from pydicom import Dataset
 
 import aiodimse
 from aiodimse.cli import identifier, values
@@ -31,7 +34,16 @@ async def run(options: Namespace, output: Output) -> int:
     given = {key.name: key for key in keys}
     asked = given | {name: identifier.key(name) for name in columns if name not in given}
     wanted = identifier.identifier(options.level, asked.values())
-    matches = []
+    matches: list[Dataset] = []
+    # A UID that every match has, since it was asked for, takes half of a line and says nothing.
+    shown = [key for key in asked.values() if not identifier.is_single_uid(key)] or list(asked.values())
+
+    def tell() -> dict[str, Any]:
+        table = [[values.cell(match, key.path) for key in shown] for match in matches]
+        output.table([key.name for key in shown], table, blocks=True)
+        return {"matches": list(map(values.document, matches))}
+
+    output.so_far = tell
     async with association(options, [sop_class_uid]) as peer:
         try:
             with output.progress("matches") as advance:
@@ -43,11 +55,8 @@ async def run(options: Namespace, output: Output) -> int:
             pass  # told below, after what came before it
     response = found.response
     assert response is not None
-    output.document({"status": values.status(response.status), "matches": list(map(values.document, matches))})
-    # A UID that every match has, since it was asked for, takes half of a line and says nothing.
-    shown = [key for key in asked.values() if not identifier.is_single_uid(key)] or list(asked.values())
-    table = [[values.cell(match, key.path) for key in shown] for match in matches]
-    output.table([key.name for key in shown], table, blocks=True)
+    output.so_far = None
+    output.document({"status": values.status(response.status), **tell()})
     if response.status != 0x0000:
         output.note(f"{options.prog}: {where(options)} answers {values.outcome(response)}")
         return FAILED

@@ -6,6 +6,7 @@ import asyncio
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import aiodimse
 from aiodimse import sop_class
@@ -52,8 +53,14 @@ async def run(options: Namespace, output: Output) -> int:
     with suppress(OSError):  # a folder may be written to and not be listed
         await aiodimse.remove_unfinished(folder)  # of a get that was killed
     files: list[str] = []
+
+    def so_far() -> dict[str, Any]:
+        output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
+        return {"files": files, **retrieving.so_far(output, retrieval.progress)}
+
     async with association(options, [sop_class_uid], storage=storage(options.syntaxes)) as peer:
         retrieval = peer.c_get(identifier.identifier(options.level, options.keys), sop_class_uid)
+        output.so_far = so_far
         try:
             with output.progress("objects") as advance:
                 async with retrieval:
@@ -65,7 +72,10 @@ async def run(options: Namespace, output: Output) -> int:
             pass  # told below
     assert retrieval.response is not None
     output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
-    return retrieving.tell(options, output, retrieval.response, retrieval.progress, files=files)
+    code = retrieving.tell(options, output, retrieval.response, retrieval.progress, files=files)
+    if retrieval.response.failed_sop_instance_uids and not options.syntaxes:
+        output.note("objects that the peer holds compressed come with --transfer-syntax alone, as in JPEG2000Lossless")
+    return code
 
 
 def storage(syntaxes: list[str]) -> list[aiodimse.PresentationContext] | None:

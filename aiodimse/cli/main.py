@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
-import sys
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 
 import aiodimse
-from aiodimse.cli import echo, encryption, explain, failures, find, get, move, options, serve, store
+from aiodimse.cli import echo, encryption, explain, failures, find, get, move, options, serve, signals, store
 from aiodimse.cli.output import Output
 from aiodimse.cli.trace import TraceFile
 
@@ -28,7 +27,8 @@ COMMANDS: dict[str, ModuleType] = {
 }
 
 _EPILOG = """\
-exit status: 0 the final status is Success; 1 it is not, or there was no association; 2 wrong arguments; 130 Ctrl-C
+exit status: 0 the final status is Success; 1 it is not, or there was no association; 2 wrong arguments; 130 Ctrl-C;
+143 SIGTERM, but 0 for serve
 
   aiodimse echo 192.0.2.7 11112 --called PACS
   aiodimse find 192.0.2.7 11112 --called PACS -k PatientName='DOE*' -k StudyDate=20240101-
@@ -57,18 +57,24 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; wrong arguments raise SystemExit, as argparse does."""
-    chosen = parser().parse_args(argv)
-    output = Output(as_json=chosen.json, progress=not chosen.verbose)
+    """Run one command and return its exit status; wrong arguments raise SystemExit, as argparse does. From the end of
+    the command on SIGTERM is ignored: it could change nothing but the exit status."""
+    prog, output = "aiodimse", Output()
     try:
+        chosen = parser().parse_args(argv)
+        prog, output = (
+            chosen.prog,
+            Output(as_json=chosen.json, events=chosen.command == "serve", progress=not chosen.verbose),
+        )
         with _tracing(chosen), _logging(chosen), warnings.catch_warnings():
             # pydicom warns about values, and quotes them: patient data.
             warnings.simplefilter("ignore")
             return asyncio.run(_run(chosen, output))
     except KeyboardInterrupt:
+        signals.leave_on_ctrl_c(failures.INTERRUPTED)
         line, code = "interrupted", failures.INTERRUPTED
     except BrokenPipeError:  # ... | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.lost()
         return failures.FAILED
     except failures.CommandError as error:
         line, code = str(error), error.code
@@ -76,12 +82,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         line, code = failures.in_words(error), failures.FAILED
     except OSError as error:
         line, code = failures.in_words(error), failures.FAILED
-    output.note(f"{chosen.prog}: {line}")
+    try:
+        output.failed(line, code)
+    except BrokenPipeError:
+        output.lost()
+    output.note(f"{prog}: {line}")
     return code
 
 
 async def _run(chosen: argparse.Namespace, output: Output) -> int:
-    code: int = await chosen.module.run(chosen, output)
+    """The command; SIGTERM cancels it, and so its association is aborted and what it saves is removed."""
+    task, is_terminated = asyncio.current_task(), False
+    assert task is not None
+
+    def terminate(number: int) -> None:
+        nonlocal is_terminated
+        if not is_terminated:
+            is_terminated = True
+            task.cancel()
+
+    try:
+        with signals.heard(terminate, signal.SIGTERM):
+            code: int = await chosen.module.run(chosen, output)
+    except asyncio.CancelledError:
+        if not is_terminated:
+            raise
+        raise failures.CommandError("terminated", failures.TERMINATED) from None
+    finally:
+        signals.settled()
     return code
 
 

@@ -27,6 +27,7 @@ async def run(options: Namespace, output: Output) -> int:
     sop_class_uid = retrieving.sop_class_of(identifier.MOVE, options)
     last: aiodimse.Progress | None = None
     async with association(options, [sop_class_uid]) as peer:
+        output.so_far = lambda: retrieving.so_far(output, last)
         wanted = identifier.identifier(options.level, options.keys)
         try:
             with output.progress("objects") as advance:

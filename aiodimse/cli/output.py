@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,15 @@ _FOLDED = 24
 
 
 class Output:
-    """as_json: nothing but one document on stdout. progress: whether there are bars; logging would run through them."""
+    """as_json: nothing but one document on stdout; events: or one line for each thing that happens. progress: whether
+    there are bars; logging would run through them."""
 
-    def __init__(self, *, as_json: bool = False, progress: bool = True) -> None:
-        self.as_json = as_json
+    def __init__(self, *, as_json: bool = False, events: bool = False, progress: bool = True) -> None:
+        self.as_json, self._events = as_json, events
+        self.so_far: Callable[[], dict[str, Any]] | None = None
+        """Tells what was done before an error, and gives what a document says of it."""
+        self.goes_on = False
+        """Though nobody reads stdout any more."""
         self._progress = progress and not as_json
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: a name may be of any script
@@ -29,7 +35,7 @@ class Output:
     def line(self, text: str = "") -> None:
         """For people, on stdout."""
         if not self.as_json:
-            print(text, flush=True)
+            self._print(text)
 
     def note(self, text: str) -> None:
         """What went wrong or was left out, on stderr."""
@@ -38,12 +44,33 @@ class Output:
     def document(self, content: dict[str, Any]) -> None:
         """For programs, on stdout."""
         if self.as_json:
-            print(_json(content, indent=2), flush=True)
+            self._print(_json(content, indent=2))
 
     def event(self, content: dict[str, Any]) -> None:
         """For programs, one line on stdout: what a command says while it runs."""
         if self.as_json:
-            print(_json(content), flush=True)
+            self._print(_json(content))
+
+    def failed(self, words: str, code: int) -> None:
+        """What was done, and for programs the error: the document, or the last event."""
+        so_far, self.so_far = self.so_far, None
+        content = {**(so_far() if so_far is not None else {}), "error": words, "exit_status": code}
+        if self._events:
+            self.event({"event": "error", **content})
+        else:
+            self.document(content)
+
+    def lost(self) -> None:
+        """Nobody reads stdout any more; what is printed from now on goes nowhere."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            if not self.goes_on:
+                raise
+            self.lost()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, blocks: bool = False) -> None:
         """For people, on stdout; the last column folds. blocks: rows as blocks of lines where a terminal is narrow."""

@@ -35,6 +35,23 @@ def done(progress: aiodimse.Progress) -> int:
     return progress.completed + progress.failed + progress.warning
 
 
+def so_far(output: Output, progress: aiodimse.Progress | None) -> dict[str, Any]:
+    """The counters where there is no final status: a line, and what a document says of them."""
+    if progress is None:
+        return {}
+    _line(output, progress)
+    return {"progress": counters(progress)}
+
+
+def counters(progress: aiodimse.Progress) -> dict[str, int]:
+    """For programs."""
+    return {"completed": progress.completed, "failed": progress.failed, "warning": progress.warning}
+
+
+def _line(output: Output, progress: aiodimse.Progress) -> None:
+    output.line(f"{progress.completed} completed, {progress.failed} failed, {progress.warning} with a warning")
+
+
 def tell(
     options: Namespace, output: Output, response: aiodimse.Response, before: aiodimse.Progress | None, **more: Any
 ) -> int:
@@ -43,12 +60,17 @@ def tell(
     progress = response.progress or aiodimse.Progress()
     if not done(progress) and before is not None:
         progress = before
-    counters = {"completed": progress.completed, "failed": progress.failed, "warning": progress.warning}
     failed = list(response.failed_sop_instance_uids)
     output.document(
-        {"status": values.status(response.status), "progress": counters, "failed_sop_instance_uids": failed, **more}
+        {
+            "status": values.status(response.status),
+            "progress": counters(progress),
+            "failed_sop_instance_uids": failed,
+            **more,
+        }
     )
-    output.line(f"{progress.completed} completed, {progress.failed} failed, {progress.warning} with a warning")
+    output.so_far = None
+    _line(output, progress)
     for uid in failed:
         output.note(f"failed: {values.printable(uid)}")
     if response.status != 0x0000:

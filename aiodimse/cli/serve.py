@@ -7,7 +7,7 @@ import os
 import signal
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import aiodimse
 from aiodimse import tls
 from aiodimse.aio.clock import Clock
 from aiodimse.archive import Archive, ScanReport, provide
-from aiodimse.cli import encryption
+from aiodimse.cli import encryption, signals
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, system_words
 from aiodimse.cli.output import Output
@@ -56,6 +56,9 @@ def arguments(parser: ArgumentParser) -> None:
 async def run(options: Namespace, output: Output) -> int:
     """Serve until SIGTERM (0) or Ctrl-C (130); what runs then may end, a second signal aborts it."""
     context, outgoing = encryption.listening(options), encryption.to_destinations(options)
+    if not await asyncio.to_thread(options.directory.is_dir):
+        raise CommandError(f"not a folder: {options.directory}", USAGE)
+    await _check_address(options)
     archive = await _open(options, output)
     limits = aiodimse.Limits(max_associations=options.max_associations)
     if warning := too_few_files(limits):
@@ -76,10 +79,14 @@ async def run(options: Namespace, output: Output) -> int:
         for title, where in options.destinations
     }
     provide(server, archive, destinations=destinations)
-    with _signals() as stop, told(tally, output, clock):
+    stop = _Stop()
+    with signals.heard(stop.received, signal.SIGTERM, signal.SIGINT), told(tally, output, clock):
         try:
-            async with server.listen(options.host, options.port, ssl=context) as listening:
+            async with AsyncExitStack() as stack:
+                with _listening_errors(options):
+                    listening = await stack.enter_async_context(server.listen(options.host, options.port, ssl=context))
                 _ready(options, output, listening.port)
+                output.goes_on = True  # a service does not end because its log is not read any more
                 await stop.wait()
                 if listening.associations:
                     output.line(f"ending; associations that may finish what they do: {listening.associations}")
@@ -87,12 +94,25 @@ async def run(options: Namespace, output: Output) -> int:
             if not stop.is_aborting:
                 raise
             output.note(f"{options.prog}: aborted what was left")
-        except BrokenPipeError:  # ours, of what is printed
-            raise
-        except OSError as error:
-            raise CommandError(f"cannot listen on {options.host}:{options.port}: {_why(error)}", FAILED) from None
-    tell_all(tally, output)
+        tell_all(tally, output)
     return INTERRUPTED if stop.number == signal.SIGINT else 0
+
+
+@contextmanager
+def _listening_errors(options: Namespace) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        why = _why(error) if isinstance(error, OSError) else "not a host name"
+        raise CommandError(f"cannot listen on {options.host}:{options.port}: {why}", FAILED) from None
+
+
+async def _check_address(options: Namespace) -> None:
+    """Say that the port is taken before a scan that may take minutes. Nobody can connect yet."""
+    with _listening_errors(options):
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(asyncio.Protocol, options.host, options.port, start_serving=False)
+        server.close()
 
 
 async def _open(options: Namespace, output: Output) -> Archive:
@@ -103,8 +123,6 @@ async def _open(options: Namespace, output: Output) -> Archive:
                 advance(report.files, None)
 
             archive = await Archive.open(options.directory, progress=seen)
-    except NotADirectoryError as error:
-        raise CommandError(str(error), USAGE) from None
     except OSError as error:
         raise CommandError(system_words(error), USAGE) from None
     output.line(f"{options.directory}: {archive.report}")
@@ -141,8 +159,8 @@ def _why(error: OSError) -> str:
 class _Stop:
     """The first signal ends serving, the second cancels the command, which aborts what still runs."""
 
-    def __init__(self, task: asyncio.Task[Any]) -> None:
-        self._task = task
+    def __init__(self) -> None:
+        self._task = asyncio.current_task()
         self._received = asyncio.Event()
         self.number: int | None = None
         """The first signal."""
@@ -152,30 +170,12 @@ class _Stop:
         if self.number is None:
             self.number = number
             self._received.set()
-        elif not self.is_aborting:
+        elif not self.is_aborting and self._task is not None:
             self.is_aborting = True
             self._task.cancel()
 
     async def wait(self) -> None:
         await self._received.wait()
-
-
-@contextmanager
-def _signals() -> Iterator[_Stop]:
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    assert task is not None
-    stop, handled = _Stop(task), []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        try:
-            loop.add_signal_handler(number, stop.received, number)
-        except (NotImplementedError, RuntimeError, ValueError):
-            continue  # Windows, or not the main thread: Ctrl-C cancels the task, and that drains too
-        handled.append(number)
-    try:
-        yield stop
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
 
 
 def too_few_files(limits: aiodimse.Limits) -> str | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiodimse
 from aiodimse import Category, sop_class
@@ -33,7 +34,7 @@ class Found:
     unsuitable: list[tuple[Path, str]] = field(default_factory=list)
     """With the reason."""
     named: bool = False
-    """One of the unsuitable was an argument itself, and not just met in a folder."""
+    """One of the unsuitable was an argument itself, or a folder, and not just a file met in one."""
 
 
 @dataclass
@@ -62,14 +63,21 @@ async def run(options: Namespace, output: Output) -> int:
     for path, reason in found.unsuitable:
         output.note(f"skipped {path}: {reason}")
     if not found.files:
+        if not found.unsuitable:
+            raise CommandError(f"no files in {', '.join(map(str, options.paths))}")
         raise CommandError("nothing to send: none of the files is a DICOM object")
     sent = Sent()
+
+    def tell() -> dict[str, Any]:
+        return _tell(output, found, sent)
+
     with output.progress("files", len(found.files)) as advance:
         batches = batched(found.files)
         for batch in batches:
             contexts = contexts_for_instances(dict.fromkeys(kind(instance) for _, instance in batch))
             try:
                 async with association(options, contexts) as peer:
+                    output.so_far = tell
                     for path, instance in batch:
                         await _send(peer, path, instance, sent)
                         advance(sent.stored + len(sent.failed), None)
@@ -77,13 +85,9 @@ async def run(options: Namespace, output: Output) -> int:
                 if len(batches) == 1:
                     raise
                 sent.failed += ((path, in_words(error)) for path, _ in batch)
-            except aiodimse.AssociationError as error:
-                if not sent.stored and not sent.failed:
-                    raise
-                left = len(found.files) - sent.stored - len(sent.failed)
-                output.note(f"{options.prog}: {in_words(error)}; {left} not sent")
-                return _tell(output, found, sent, left)
-    return _tell(output, found, sent, 0)
+    output.so_far = None
+    output.document(tell())
+    return FAILED if sent.failed or found.named else 0
 
 
 def _missing(paths: Iterable[Path]) -> list[Path]:
@@ -98,7 +102,7 @@ async def _read(paths: Iterable[Path], output: Output) -> Found:
     with output.progress("files read") as advance:
         for path in paths:
             is_folder = await asyncio.to_thread(path.is_dir)
-            files = await asyncio.to_thread(lambda folder: list(walk(folder)), path) if is_folder else [path]
+            files = await asyncio.to_thread(_below, path, found) if is_folder else [path]
             for file in files:
                 reason = await _look(file, found)
                 if reason is not None:
@@ -122,9 +126,20 @@ async def _look(file: Path, found: Found) -> str | None:
     return None
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """All files below, in the order of their names; hidden ones are left out."""
-    for directory, folders, files in os.walk(folder):
+def _below(folder: Path, found: Found) -> list[Path]:
+    """The files of a folder; what of it cannot be listed is unsuitable, and missed."""
+
+    def unreadable(error: OSError) -> None:
+        found.unsuitable.append((Path(error.filename), (error.strerror or str(error)).lower()))
+        found.named = True
+
+    return list(walk(folder, unreadable))
+
+
+def walk(folder: Path, onerror: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """All files below, in the order of their names; hidden ones are left out. onerror: hears of a folder that cannot be
+    listed."""
+    for directory, folders, files in os.walk(folder, onerror=onerror):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(directory, name) for name in sorted(files) if not name.startswith("."))
 
@@ -173,7 +188,9 @@ async def _send(peer: aiodimse.Association, path: Path, instance: aiodimse.Insta
         sent.failed.append((path, values.outcome(response)))
 
 
-def _tell(output: Output, found: Found, sent: Sent, left: int) -> int:
+def _tell(output: Output, found: Found, sent: Sent) -> dict[str, Any]:
+    """For people, and what the document says."""
+    left = len(found.files) - sent.stored - len(sent.failed)
     for path, words in sent.warnings:
         output.note(f"stored with a warning {path}: {words}")
     for path, words in sent.failed:
@@ -181,13 +198,10 @@ def _tell(output: Output, found: Found, sent: Sent, left: int) -> int:
     counts = ((sent.stored, "stored"), (len(sent.failed), "failed"), (left, "not sent"))
     others = [f"{count} {word}" for count, word in (*counts[1:], (len(found.unsuitable), "skipped")) if count]
     output.line(", ".join([f"{sent.stored} stored", *others]))
-    output.document(
-        {
-            "stored": sent.stored,
-            "not_sent": left,
-            "warnings": [{"path": str(path), "reason": words} for path, words in sent.warnings],
-            "failed": [{"path": str(path), "reason": words} for path, words in sent.failed],
-            "skipped": [{"path": str(path), "reason": words} for path, words in found.unsuitable],
-        }
-    )
-    return FAILED if sent.failed or left or found.named else 0
+    return {
+        "stored": sent.stored,
+        "not_sent": left,
+        "warnings": [{"path": str(path), "reason": words} for path, words in sent.warnings],
+        "failed": [{"path": str(path), "reason": words} for path, words in sent.failed],
+        "skipped": [{"path": str(path), "reason": words} for path, words in found.unsuitable],
+    }

@@ -1,0 +1,45 @@
+"""Signals of the system, heard in the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+
+@contextmanager
+def heard(call: Callable[[int], None], *numbers: int) -> Iterator[None]:
+    """While the body runs, these signals call with their number; then what they did before holds again.
+
+    Not by loop.add_signal_handler: a loop that closes gives SIGTERM its default back, which kills; Windows has none.
+    Outside the main thread nothing is heard.
+    """
+    loop, before = asyncio.get_running_loop(), {}
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(call, number)
+
+    with suppress(ValueError):  # not the main thread
+        for number in numbers:
+            before[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, each in before.items():
+            signal.signal(number, each)
+
+
+def settled() -> None:
+    """What the command has come to holds: SIGTERM changes it no more."""
+    with suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def leave_on_ctrl_c(code: int) -> None:
+    """One more Ctrl-C ends the process at once, without a traceback from wherever it is."""
+    with suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(code))
