@@ -110,3 +110,56 @@ async def test_a_store_that_it_refuses_is_a_response(netdicom: Callable[..., Net
         assert response.status == 0xA700
         with pytest.raises(aiodimse.DIMSEFailure):
             response.raise_for_status()
+
+
+# --- storage commitment: the SCP opens an association of its own and tells the SCU (PS3.4 J.3.3) ----------------------
+
+COMMITMENT = sop_class.StorageCommitmentPushModel
+COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
+EVENT = keys(TransactionUID="1.2.3")
+
+
+def _report(port: int) -> int:
+    from pynetdicom.presentation import build_role
+
+    role = build_role(COMMITMENT, scp_role=True)
+    contexts = [(COMMITMENT, [samples.EXPLICIT_LE])]
+    with pynetdicom_peers.association(port, contexts, called=TITLE, ext_neg=[role]) as assoc:
+        answer, _ = assoc.send_n_event_report(EVENT, 1, COMMITMENT, COMMITMENT_INSTANCE)
+        return int(answer.Status)
+
+
+async def test_it_reports_to_our_handler_in_the_role_scp() -> None:
+    server, seen = aiodimse.Server(ae_title=TITLE), list[tuple[int | None, str]]()
+
+    @server.on_n_event_report(COMMITMENT)
+    async def report(request: aiodimse.NormalizedRequest) -> int:
+        assert request.dataset is not None
+        seen.append((request.event_type_id, request.dataset.TransactionUID))
+        return 0x0000
+
+    async with server.listen(HOST, 0) as listening:
+        assert await asyncio.to_thread(_report, listening.port) == 0x0000
+    assert seen == [(1, "1.2.3")]
+
+
+async def test_we_report_to_its_handler_in_the_role_scp() -> None:
+    from pynetdicom import AE, evt
+
+    seen: list[tuple[int, str]] = []
+
+    def report(event: Any) -> tuple[int, None]:
+        seen.append((event.event_type, event.event_information.TransactionUID))
+        return 0x0000, None
+
+    ae = AE("NETDICOM")
+    ae.add_supported_context(COMMITMENT, scu_role=False, scp_role=True)
+    its = ae.start_server((HOST, 0), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, report)])
+    try:
+        contexts = [aiodimse.PresentationContext(COMMITMENT, scu=False, scp=True)]
+        async with aiodimse.connect(HOST, its.server_address[1], contexts=contexts) as association:
+            response = await association.n_event_report(COMMITMENT, COMMITMENT_INSTANCE, 1, EVENT)
+            assert response.status == 0x0000
+    finally:
+        await asyncio.to_thread(its.shutdown)
+    assert seen == [(1, "1.2.3")]
