@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from aiodimse import testing
 from aiodimse.aio.files import pieces_off_loop
 
 FORKED = """
@@ -35,9 +34,8 @@ def test_a_forked_process_makes_a_pool_of_its_own():
     assert subprocess.run(command, check=False).returncode == 0
 
 
-async def test_a_cancellation_while_pieces_are_closed_is_not_lost():
-    begun, go, closed = threading.Event(), threading.Event(), []
-    closing = asyncio.Event()
+async def test_pieces_are_closed_at_once_and_their_iterator_when_it_has_been_read():
+    begun, go, closed = threading.Event(), threading.Event(), threading.Event()
 
     def read() -> Iterator[bytes]:
         try:
@@ -46,22 +44,14 @@ async def test_a_cancellation_while_pieces_are_closed_is_not_lost():
             go.wait()
             yield b"second"
         finally:
-            closed.append(True)
+            closed.set()
 
-    async def leave() -> None:
-        pieces = pieces_off_loop(read())
+    pieces = pieces_off_loop(read())
+    try:
         assert await anext(pieces) == b"first"
         await asyncio.to_thread(begun.wait)  # the second is being read
-        closing.set()
         await pieces.aclose()
-
-    leaving = asyncio.create_task(leave())
-    await closing.wait()
-    await testing.settle()
-    leaving.cancel()
-    await testing.settle()
-    assert not leaving.done(), "a thread reads still"
-    go.set()
-    with pytest.raises(asyncio.CancelledError):
-        await leaving
-    assert closed == [True]
+        assert not closed.is_set()
+    finally:
+        go.set()  # the process waits for the thread
+    await asyncio.to_thread(closed.wait)
