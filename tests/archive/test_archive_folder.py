@@ -7,12 +7,24 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from struct import pack
 
 import pytest
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
+from pydicom.datadict import tag_for_keyword
 
-from aiodimse.archive import Archive, Counts, MemoryIndex, NotAnObject, Query, ScanReport, find_query, read_header
+from aiodimse.archive import (
+    Archive,
+    Counts,
+    MemoryIndex,
+    NotAnObject,
+    Query,
+    ScanReport,
+    find_query,
+    folder,
+    read_header,
+)
 from aiodimse.archive.models import STUDY_ROOT, Level, retrieve_query
 
 
@@ -222,12 +234,32 @@ async def test_a_file_from_elsewhere_stays(tmp_path: Path, a_file: Callable[...,
     assert (await archive.scan()).forgotten == 1
 
 
-def test_a_header_is_read_no_further_than_the_last_attribute_that_is_kept(a_file: Callable[..., Path]) -> None:
-    """The frames of an enhanced object are in a sequence behind that, each with fifty elements."""
-    frames = [Dataset() for _ in range(3)]
-    for frame in frames:
-        frame.TemporalPositionIndex = 1
-    path = a_file("1.dcm", PerFrameFunctionalGroupsSequence=frames)
+@pytest.mark.parametrize(
+    "keyword", ["PerFrameFunctionalGroupsSequence", "ContentSequence", "ROIContourSequence", "StructureSetROISequence"]
+)
+def test_a_header_is_read_no_further_than_needed(a_file: Callable[..., Path], keyword: str) -> None:
+    """The frames of an enhanced object, the content of a report, contours: a hundred thousand items, none kept."""
+    path = a_file("1.dcm", StructureSetLabel="HEAD", **{keyword: [Dataset(), Dataset()]})
     whole = path.read_bytes()
-    path.write_bytes(whole[: whole.index(b"\x00\x52\x30\x92") + 20])
+    tag = tag_for_keyword(keyword)
+    assert tag is not None
+    path.write_bytes(whole[: whole.index(pack("<HH", tag >> 16, tag & 0xFFFF)) + 14])
     assert read_header(path).unique(Level.IMAGE) == "1.2.1.1.1"
+
+
+async def test_a_sequence_of_very_many_items_ends_the_reading(
+    tmp_path: Path, a_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is asked for or not: pydicom makes an object of each, in 0.1 ms."""
+    assert folder.MAX_READS == folder._Bounded.left == 16384
+    monkeypatch.setattr(folder._Bounded, "left", 500)
+    path = a_file("1.dcm", ProcedureCodeSequence=[Dataset()])
+    whole = path.read_bytes()
+    begin = whole.index(b"\x08\0\x32\x10SQ")
+    items = b"\xfe\xff\0\xe0\0\0\0\0" * 500 + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    for name, tag in (("1.dcm", b"\x32\x10"), ("2.dcm", b"\x33\x10")):
+        head = b"\x08\0" + tag + b"SQ\0\0\xff\xff\xff\xff"
+        (tmp_path / name).write_bytes(whole[:begin] + head + items + whole[begin + 20 :])
+        with pytest.raises(ValueError, match="too many elements"):
+            read_header(tmp_path / name)
+    assert (await Archive.open(tmp_path)).report == ScanReport(files=2, damaged=2)
