@@ -5,8 +5,9 @@
 - there is at most one A-ABORT, at most one terminal indication, at most one DropTransport, and nothing after that;
 - two machines joined always come to rest in Sta1, once time goes on.
 
-The walks are drawn from a seed, which a failure names; hypothesis would stop too soon to come far from Sta1. The long
-profile is AIODIMSE_WALK_STEPS=1000000.
+The walks are drawn from seeds: two that are always the same, and one that is new in each run. A failure prints its seed,
+and AIODIMSE_WALK_SEED=... walks that one again. Hypothesis would stop too soon to come far from Sta1. The long profile
+is AIODIMSE_WALK_STEPS=1000000.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from random import Random
+from random import Random, SystemRandom
 from types import SimpleNamespace
 
 import pytest
@@ -32,8 +33,19 @@ from aiodimse.errors import LocalProtocolError, PDUDecodeError
 from aiodimse.pdu import Abort, AssociateRJ, DataHeader, MaximumLength, UserInformation, pdus
 
 ROLES = ("requestor", "acceptor")
-SEEDS = range(2)
+SEEDS = (0, 1, None)
 STEPS = int(os.environ.get("AIODIMSE_WALK_STEPS", "80000")) // len(SEEDS)
+
+seeds = pytest.mark.parametrize("seed", SEEDS, ids=["0", "1", "new"])
+
+
+def _drawn(seed: int | None) -> Random:
+    """None: a new seed. Not in the name of the test: the processes that share the tests must agree on that."""
+    if seed is None:
+        seed = int(os.environ.get("AIODIMSE_WALK_SEED") or SystemRandom().getrandbits(32))
+    print(f"AIODIMSE_WALK_SEED={seed} AIODIMSE_WALK_STEPS={STEPS * len(SEEDS)}")
+    return Random(seed)
+
 
 # --- one machine against the paper ------------------------------------------------------------------------------------
 
@@ -49,11 +61,11 @@ def _choose(random: Random, table: dict[tuple[Event, State], str], state: State)
     return random.choice((*_SPECIAL, *(event for event in Event if event is not Event.EVT18)))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@seeds
 def test_one_machine_walks_the_table(
-    paper: SimpleNamespace, seed: int, record_property: Callable[[str, int], None]
+    paper: SimpleNamespace, seed: int | None, record_property: Callable[[str, int], None]
 ) -> None:
-    random, table, actions = Random(seed), paper.read_table(), paper.read_actions()
+    random, table, actions = _drawn(seed), paper.read_table(), paper.read_actions()
     reached: set[tuple[Event, State]] = set()
     steps = 0
     while steps < STEPS:
@@ -121,8 +133,8 @@ def test_one_machine_walks_the_table(
             assert max(aborts, drops, terminals) <= 1
             assert not did.dropped or did.told[-1] == DropTransport()
             assert (machine.state is State.STA1) == (drops == 1)
-    # The walk is worth something only if it comes round.
-    assert len({cell for cell in reached if table[cell]}) > 100 or STEPS < 20_000
+    # The walk is worth something only if it comes round; one in thirty of this length does not.
+    assert len({cell for cell in reached if table[cell]}) > 100 or STEPS < 20_000 or seed is None
     record_property("steps of one machine", steps)
 
 
@@ -204,11 +216,11 @@ def _joined(paper: SimpleNamespace) -> tuple[Side, Side]:
     return requestor, acceptor
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@seeds
 def test_two_machines_come_to_rest(
-    paper: SimpleNamespace, seed: int, record_property: Callable[[str, int], None]
+    paper: SimpleNamespace, seed: int | None, record_property: Callable[[str, int], None]
 ) -> None:
-    random = Random(seed)
+    random = _drawn(seed)
     reached: set[State] = set()
     steps = 0
     while steps < STEPS:
@@ -250,5 +262,5 @@ def test_two_machines_come_to_rest(
         assert requestor.machine.state is acceptor.machine.state is State.STA1
         assert requestor.dropped
         assert acceptor.dropped
-    assert reached >= set(State) - {State.STA4} or STEPS < 20_000
+    assert reached >= set(State) - {State.STA4} or STEPS < 20_000 or seed is None
     record_property("steps of two machines joined", steps)
