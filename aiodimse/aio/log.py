@@ -85,9 +85,10 @@ def kind(error: BaseException) -> str:
     """An exception without its text, which may quote patient data: its type, and of a system's error its number in
     words, but not the file that it is about: `OSError ENOSPC (No space left on device)`."""
     name = type(error).__qualname__
-    if not isinstance(error, OSError) or isinstance(error, ssl.SSLError) or error.errno not in errno.errorcode:
+    number = error.errno if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else None
+    if number is None or number not in errno.errorcode:
         return name
-    return f"{name} {errno.errorcode[error.errno]} ({os.strerror(error.errno)})"
+    return f"{name} {errno.errorcode[number]} ({os.strerror(number)})"
 
 
 def frames(error: BaseException) -> str:

@@ -51,7 +51,11 @@ async def open_association(
     except AssociationAborted as error:
         if error.source is not None:
             await connection.close()  # ours is out, or the peer's is in: ARTIM bounds this
-            raise
+            if error.by_peer or error.source != 2:
+                raise
+            what = "does not speak DICOM" if error.reason == 1 else "breaks the protocol"
+            meaning = f"{host}:{port} {what}: {error.meaning}"
+            raise AssociationAborted(error.source, error.reason, by_peer=False, meaning=meaning) from error
         if ssl is not None:
             why = secure.late_refusal(connection.wire.error)
             raise TLSError(f"no association with {host}:{port}: {why}") from connection.wire.error

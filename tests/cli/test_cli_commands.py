@@ -82,9 +82,7 @@ async def test_a_peer_that_speaks_something_else(command: Command) -> None:
 
     async with await asyncio.start_server(web, HOST, 0) as server:
         port = server.sockets[0].getsockname()[1]
-        ended = await command("echo", HOST, port)
-        assert ended.code == 1
-        assert len(ended.err.splitlines()) == 1
+        (await command("echo", HOST, port)).failed(1, f"{HOST}:{port} does not speak DICOM")
 
 
 async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None:

@@ -7,6 +7,8 @@ import os
 import re
 import shlex
 import shutil
+import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ import ports
 import pytest
 import trustme
 from cli.conftest import CT, HOST, JPEG_2000, MR, TEST_FILES, Ended
+from cli.test_cli_processes import hear_sigint, start
+from slowness import without_slowness
 
 import aiodimse
 from aiodimse import tls
@@ -81,6 +85,7 @@ PROVIDERS = {
     ),
     ("tutorial", "first_provider.py"): ("VIEWER", "CT from AIODIMSE\n"),
     ("receive-files", "receive.py"): ("ROUTER", ""),
+    ("run-as-a-service", "service.py"): ("SERVICE", ""),
 }
 OVER_TLS = {("tls", "serve_tls.py"), ("tls", "connect_tls.py"), ("tls", "titles.py")}
 
@@ -150,6 +155,20 @@ async def test_providers(
     assert (ended.code, ended.out, ended.err) == (0, printed + "1 stored\n", "")
 
 
+SIGNALS = [(key, signal.SIGINT) for key in PROVIDERS] + [(("run-as-a-service", "service.py"), signal.SIGTERM)]
+
+
+@pytest.mark.parametrize(("key", "number"), SIGNALS, ids=str)
+async def test_providers_end_without_a_traceback(key: tuple[str, str], number: int, free_port: int) -> None:
+    code = PROGRAMS[key].code.replace("11113", str(free_port))
+    process = await start(sys.executable, "-c", code, preexec_fn=hear_sigint)
+    listening = asyncio.create_task(process.wait())
+    await _listens(free_port, listening)
+    process.send_signal(number)
+    _, err = await process.communicate()
+    assert (process.returncode, without_slowness(err)) == (0, "")
+
+
 @pytest.fixture
 def pems(here: Path) -> None:
     """The certificates that the programs of the TLS page name: ours are for their hosts, and for this one."""
@@ -200,7 +219,7 @@ async def _running(main: Coroutine[Any, Any, None], port: int) -> AsyncIterator[
         await running
 
 
-async def _listens(port: int, running: asyncio.Task[None]) -> None:
+async def _listens(port: int, running: asyncio.Task[Any]) -> None:
     """Return once somebody listens on the port."""
     while not running.done():
         try:
