@@ -93,11 +93,14 @@ class Limits:
     write_backlog: int = 1 << 20
     """Bytes waiting to be written above which we stop reading."""
     max_associations: int = 100
-    """Associations at once; one more is rejected 2/3/2."""
+    """Associations of a server at once, over all its listenings; one more is rejected 2/3/2."""
     max_associations_per_peer: int | None = None
     """The same for one peer address."""
     max_pending_connections: int = 1000
-    """Connections that have not associated yet; over it the oldest is closed."""
+    """Connections of a server that have not associated yet, or have and linger; over it the oldest is closed."""
+    # 32 KiB for each of those: an A-ASSOCIATE-RQ of 128 contexts with six transfer syntaxes each has 25.
+    pending_bytes: int = 32 << 20
+    """Bytes of PDUs that are not whole, on these connections together; over it the one with the most is closed."""
 
     def __post_init__(self) -> None:
         _check(self, 1, _LEAST)

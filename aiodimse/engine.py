@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 from aiodimse.association import (
     AcceptedConfirmation,
@@ -25,7 +26,16 @@ from aiodimse.dimse.messages import Message, Request, Response
 from aiodimse.dimse.repeated import Encoder
 from aiodimse.dimse.router import Invoked, Performed, Router, RouterEvent
 from aiodimse.errors import AssociationTimeout, LocalProtocolError, RemoteProtocolError
-from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ, DataHeader, DataPiece, PDUReader, ReleaseRQ
+from aiodimse.pdu import (
+    AssociateAC,
+    AssociateRJ,
+    AssociateRQ,
+    DataHeader,
+    DataPiece,
+    PDUReader,
+    ReleaseRQ,
+    UserInformation,
+)
 
 Buffer = bytes | memoryview
 EngineEvent = MachineEvent | RouterEvent
@@ -109,6 +119,11 @@ class Engine:
         else:
             self._span_end = None
 
+    @property
+    def buffered(self) -> int:
+        """Bytes held until the PDU that they belong to is whole."""
+        return self._reader.buffered
+
     def _receive_piece(self, piece: DataPiece, now: float) -> None:
         router = self._router
         assert router is not None
@@ -123,7 +138,9 @@ class Engine:
             self._collect()
 
     def transport_closed(self, now: float) -> None:
-        """The peer closed the transport connection, or it broke (Evt17)."""
+        """The peer closed the transport connection, or it broke (Evt17). What has come of a PDU is let go: a cycle that
+        waits for the garbage collector must not keep a mebibyte alive."""
+        self._reader.discard()
         self.machine.transport_closed(now)
         self._collect()
 
@@ -173,8 +190,10 @@ class Engine:
         self._collect()
 
     def reject(self, rj: AssociateRJ, now: float) -> None:
-        """A-ASSOCIATE response, rejected."""
+        """A-ASSOCIATE response, rejected. Of the request the titles are kept, for the log: the peer may linger."""
         self.machine.reject(rj, now)
+        assert self._rq is not None
+        self._rq = replace(self._rq, contexts=(), user_information=UserInformation(), unknown_items=())
         self._collect()
 
     def release(self, now: float) -> None:

@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from aiodimse.aio.acceptor import Doorkeeper, Guest
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.connection import Connection
 from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.performer import Incoming
+from aiodimse.aio.places import Places
 from aiodimse.aio.setup import Setup
 from aiodimse.aio.wire import Trace
 from aiodimse.association import (
@@ -80,8 +82,9 @@ class Server:
     ae_title: who we are; another called AE title is rejected 1/1/7 unless accept_called allows it: True, a title,
     several, or a function. accept_calling restricts callers (1/1/3). A function that raises rejects (1/1/1).
     operations_window: how many operations at once a peer may have open, where it asks for more than one. any_storage:
-    SOP classes that are not known are stored by the C-STORE handler that is registered for all. metrics, quick_ack,
-    trace: as in connect(), for every association. clock, network: for tests (aiodimse.testing).
+    SOP classes that are not known are stored by the C-STORE handler that is registered for all. limits: those on
+    connections and associations count over all listenings of the server. metrics, quick_ack, trace: as in connect(),
+    for every association. clock, network: for tests (aiodimse.testing).
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class Server:
         self._accept_called, self._accept_calling = accept_called, accept_calling
         window = operations_window
         self._window = (window, window) if isinstance(window, int) else window
+        self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, Places] = WeakKeyDictionary()
         self._handlers = Handlers()
         self._handlers.any_storage = any_storage
         self._authorize: Authorize | None = None
@@ -209,6 +213,10 @@ class Server:
         return NO_REASON_GIVEN
 
     # --- listening ----------------------------------------------------------------------------------------------------
+
+    def places(self) -> Places:
+        """Those of all its listenings, on the event loop that runs: what its Limits count. For the floors below."""
+        return self._places.setdefault(asyncio.get_running_loop(), Places(self.setup.limits))
 
     def listen(
         self,
@@ -361,7 +369,9 @@ class Listening:
     async def __aenter__(self) -> Listening:
         server = self._server
         self._doorkeeper = Doorkeeper(
-            lambda doorkeeper: _Guest(server, doorkeeper), replace(server.setup, network=self._network)
+            lambda doorkeeper: _Guest(server, doorkeeper),
+            replace(server.setup, network=self._network),
+            server.places(),
         )
         await self._doorkeeper.listen(
             self._host, self._port, ssl=self._ssl, sock=self._sock, reuse_port=self._reuse_port
@@ -394,7 +404,7 @@ class Listening:
 
     @property
     def associations(self) -> int:
-        """Associations at this moment."""
+        """Associations at this moment, of this listening."""
         return self._doorkeeper.associations if self._doorkeeper is not None else 0
 
     async def serve_forever(self) -> None:

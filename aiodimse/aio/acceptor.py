@@ -1,4 +1,4 @@
-"""Taking connections in: one doorkeeper for all listening sockets of a server, with its limits (design: section 5)."""
+"""Taking connections in: a doorkeeper for each listening of a server, which together keep its limits (places.py)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import logging
 import socket
 import ssl as ssl_module
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -17,6 +16,7 @@ from aiodimse.aio.connection import Connection
 from aiodimse.aio.log import AssociationLogger, address_words
 from aiodimse.aio.network import Listener, ProtocolFactory
 from aiodimse.aio.observer import Observer
+from aiodimse.aio.places import Newcomer, Places
 from aiodimse.aio.setup import Setup
 from aiodimse.aio.tasks import Tasks
 from aiodimse.aio.wire import Wire
@@ -38,24 +38,17 @@ class Guest(Observer):
 
 
 class Doorkeeper:
-    """Every connection of one server, from accept to the end."""
+    """Every connection of one listening, from accept to the end."""
 
-    def __init__(
-        self,
-        make_guest: Callable[[Doorkeeper], Guest],
-        setup: Setup,
-    ) -> None:
+    def __init__(self, make_guest: Callable[[Doorkeeper], Guest], setup: Setup, places: Places) -> None:
         self._setup = setup
         self.limits, self.timeouts, self.clock, self.network = setup.limits, setup.timeouts, setup.clock, setup.network
         self.closing = False
         self._listener: Listener | None = None
         self._make_guest = make_guest
-        self._pending: dict[Connection | secure.Door, Callable[[], None]] = {}
-        """What has not associated yet, the oldest first, and how to close it."""
+        self._places = places
         self._doors: set[secure.Door] = set()
         self._handshakes = Tasks()
-        self._associated: dict[Connection, str] = {}
-        self._per_peer: Counter[str] = Counter()
         self._all: set[Connection] = set()
         self._left: list[Tasks] = []
         """Of connections that are gone: a handler in its finally, the release of the store association of a C-MOVE."""
@@ -67,8 +60,8 @@ class Doorkeeper:
 
     @property
     def associations(self) -> int:
-        """Associations that count against Limits.max_associations."""
-        return len(self._associated)
+        """Those of this listening that count against Limits.max_associations."""
+        return sum(map(self._places.is_associated, self._all))
 
     def new_wire(self) -> Wire:
         """The protocol for one accepted socket."""
@@ -81,14 +74,9 @@ class Doorkeeper:
         self._all.add(connection)
         self._wait_for_request(connection, connection.wire.drop)
 
-    def _wait_for_request(self, newcomer: Connection | secure.Door, drop: Callable[[], None]) -> None:
-        self._pending[newcomer] = drop
+    def _wait_for_request(self, newcomer: Newcomer, drop: Callable[[], None]) -> None:
         self._empty.clear()
-        if len(self._pending) > self.limits.max_pending_connections:
-            oldest = next(iter(self._pending))
-            log = oldest.logger(_logger) if isinstance(oldest, Connection) else _log
-            log.warning("%d connections without an association: closing the oldest", len(self._pending))
-            self._pending.pop(oldest)()
+        self._places.wait_for_request(newcomer, drop)
         if self.closing:
             drop()
 
@@ -110,7 +98,7 @@ class Doorkeeper:
         address = transport.get_extra_info("peername")
 
         def make_wire() -> Wire:
-            self._pending.pop(door, None)  # the connection is counted instead
+            self._places.forget(door)  # the connection is counted instead
             return self.new_wire()
 
         try:
@@ -125,7 +113,7 @@ class Doorkeeper:
 
     def _behind(self, door: secure.Door) -> None:
         """The handshake is over."""
-        self._pending.pop(door, None)
+        self._places.forget(door)
         self._doors.discard(door)
         self._check_empty()
 
@@ -136,30 +124,15 @@ class Doorkeeper:
 
     def admit(self, connection: Connection, peer: str) -> AssociateRJ | None:
         """Count an association in; the rejection where a limit does not allow it."""
-        most, most_per_peer = self.limits.max_associations, self.limits.max_associations_per_peer
-        self._pending.pop(connection, None)
-        if (
-            self.closing
-            or len(self._associated) >= most
-            or (most_per_peer is not None and self._per_peer[peer] >= most_per_peer)
-        ):
-            return LOCAL_LIMIT_EXCEEDED
-        self._associated[connection] = peer
-        self._per_peer[peer] += 1
-        return None
+        return LOCAL_LIMIT_EXCEEDED if self.closing or not self._places.admit(connection, peer) else None
 
     def leave(self, connection: Connection) -> None:
         """The association has ended; its connection may linger."""
-        self._pending.pop(connection, None)
-        peer = self._associated.pop(connection, None)
-        if peer is not None:
-            self._per_peer[peer] -= 1
-            if not self._per_peer[peer]:
-                del self._per_peer[peer]
+        self._places.leave(connection)
 
     def gone(self, connection: Connection) -> None:
         """The transport connection is gone."""
-        self.leave(connection)
+        self._places.forget(connection)
         self._all.discard(connection)
         self._left = [tasks for tasks in (*self._left, connection.tasks) if len(tasks)]
         self._check_empty()
@@ -208,7 +181,8 @@ class Doorkeeper:
         self.closing = True
         for connection in list(self._all):
             connection.close_when_idle()
-        for drop in list(self._pending.values()):
+        ours: list[Newcomer] = [*self._all, *self._doors]
+        for drop in [self._places.pending[newcomer] for newcomer in ours if newcomer in self._places.pending]:
             drop()
         try:
             async with self.clock.deadline(self.clock.after(self.timeouts.server_drain), TimeoutError):

@@ -82,6 +82,8 @@ class Connection:
         self.invoker = Invoker(self)
         self.performer = Performer(self)
         self.tasks = Tasks(self.logger)
+        self.on_buffered: Callable[[int], None] | None = None
+        """Called after each read with how many bytes wait for the rest of a PDU."""
         self.waiting_for_others: set[WhileOpen] = set()
         """Cut short when the association ends."""
         self.error: BaseException | None = None
@@ -123,6 +125,8 @@ class Connection:
         while self.engine.is_halted:
             self.engine.receive_data(b"", now)
             self.pump()
+        if self.on_buffered is not None:
+            self.on_buffered(self.engine.buffered)
 
     def wire_stalled(self) -> None:
         """The peer takes too few bytes: an A-ABORT would wait behind them."""

@@ -263,6 +263,10 @@ class PDUReader:
         self._break()
         return PDUDecodeError(message, field=field, offset=offset, reason=reason)
 
+    def discard(self) -> None:
+        """Drop what is held and whatever comes: the connection is gone."""
+        self._break()
+
     def _break(self) -> None:
         self._broken = True
         self._chunk, self._at, self._end = b"", 0, 0

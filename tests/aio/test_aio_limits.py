@@ -13,7 +13,7 @@ import pytest
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.config import Limits
-from aiodimse.pdu import AssociateAC, AssociateRJ, ReleaseRP, ReleaseRQ
+from aiodimse.pdu import AssociateAC, AssociateRJ, ReleaseRP, ReleaseRQ, encode
 from aiodimse.testing.hostile import wire as w
 
 LOCAL_LIMIT_EXCEEDED = AssociateRJ(2, 3, 2)  # PS3.8 9.3.4: for now, by the presentation related function
@@ -147,3 +147,202 @@ async def test_connections_without_an_association(world, caplog):
         for peer in (associated, *silent):
             assert peer.raw == b"" or not peer.eof
             peer.abort_transport()
+
+
+# --- over all listenings of a server ----------------------------------------------------------------------------------
+
+
+async def at(world: Any, port: int) -> testing.ScriptedPeer:
+    peer = await testing.ScriptedPeer.call(world.network, port)
+    peer.keep_open = True
+    return peer
+
+
+@pytest.mark.parametrize("limits", [Limits(max_associations=2), Limits(max_associations_per_peer=2)])
+async def test_associations_count_over_all_listenings(world, limits):
+    """As on a plain and a TLS port of one server; of each port one sees its own."""
+    server, answers = world.server(accept_called=True, limits=limits), []
+    async with server.listen("memory", 104) as plain, server.listen("memory", 2762) as other:
+        peers = [await at(world, port) for port in (104, 2762, 104, 2762)]
+        for peer in peers:
+            peer.send(RQ)
+            answers.append(await peer.read())
+        assert [type(answer) for answer in answers] == [AssociateAC, AssociateAC, AssociateRJ, AssociateRJ]
+        assert (plain.associations, other.associations) == (1, 1)
+        await release(peers[1])
+        late = await at(world, 104)
+        late.send(RQ)
+        await late.expect(AssociateAC)
+        assert (plain.associations, other.associations) == (2, 0)
+        for peer in (*peers, late):
+            peer.abort_transport()
+
+
+async def test_connections_without_an_association_count_over_all_listenings(world):
+    server = world.server(accept_called=True, limits=Limits(max_pending_connections=2))
+    async with server.listen("memory", 104), server.listen("memory", 2762):
+        silent = [await at(world, port) for port in (104, 2762, 2762)]
+        await testing.settle()
+        assert [peer.eof or peer.lost for peer in silent] == [True, False, False]
+        for peer in silent:
+            peer.abort_transport()
+
+
+async def test_leaving_one_listening_leaves_the_others_alone(world):
+    server = world.server(accept_called=True, limits=Limits(max_associations=2))
+    async with server.listen("memory", 104) as plain:
+        staying, waiting = await at(world, 104), await at(world, 104)
+        staying.send(RQ)
+        await staying.expect(AssociateAC)
+        async with server.listen("memory", 2762):
+            going, silent = await at(world, 2762), await at(world, 2762)
+            going.keep_open = silent.keep_open = False
+            going.send(RQ)
+            await going.expect(AssociateAC)
+            await testing.settle()
+        assert [peer.lost or peer.eof for peer in (staying, waiting, going, silent)] == [False, False, True, True]
+        assert plain.associations == 1
+        waiting.send(RQ)  # into the place that is free now
+        await waiting.expect(AssociateAC)
+        for peer in (staying, waiting, going, silent):
+            peer.abort_transport()
+
+
+def test_a_server_counts_anew_in_another_event_loop() -> None:
+    """What a loop that was thrown away has left open takes no place."""
+    server = aiodimse.Server(accept_called=True, limits=Limits(max_associations=1))
+
+    async def associate() -> None:
+        network = testing.MemoryNetwork()
+        listening = await server.listen(network=network).__aenter__()
+        peer = await testing.ScriptedPeer.call(network, listening.port)
+        peer.send(RQ)
+        await peer.expect(AssociateAC)
+
+    for _ in range(2):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(associate())
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.close()
+
+
+# --- bytes of requests that are not whole -----------------------------------------------------------------------------
+
+LARGE = (
+    encode(RQ)[:2] + (1 << 20).to_bytes(4, "big") + encode(RQ)[6:]
+)  # of 1 MiB, as it says; only its beginning is ever sent
+SMALL = encode(testing.EnginePair([sop_class.Verification]).rq)
+
+
+async def test_who_holds_the_most_makes_place(world, caplog):
+    """Three of four that send a request without end are closed in the course of it; the honest one has its answer."""
+    failed: list[str] = []
+    metrics = SimpleNamespace(
+        association_opened=lambda *_: None,
+        association_failed=lambda _, how: failed.append(how),
+        association_ended=lambda *_: None,
+    )
+    server = world.server(accept_called=True, limits=Limits(pending_bytes=200_000), metrics=cast(Any, metrics))
+    async with server.listen("memory", 104):
+        greedy, honest = [await at(world, 104) for _ in range(4)], await at(world, 104)
+        honest.send(SMALL[:-1])
+        for peer in greedy:
+            peer.send(LARGE)
+        await testing.settle()
+        with caplog.at_level(logging.WARNING):
+            for size in (40_000, 20_000, 60_000, 50_000):
+                for peer in greedy:
+                    if not peer.lost:
+                        peer.send(bytes(size))
+                        await testing.settle()
+                assert server.places()._held_in_total <= 200_000
+        assert [peer.lost for peer in greedy].count(True) == 3
+        assert not honest.lost
+        honest.send(SMALL[-1:])
+        await honest.expect(AssociateAC)
+        lines = [record for record in caplog.records if "closing the one with the most" in record.getMessage()]
+        assert len(lines) == len(failed) == 3
+        assert all(line.association for line in lines)  # type: ignore[attr-defined]
+        for peer in (*greedy, honest):
+            peer.abort_transport()
+        await testing.settle()
+        places = server.places()
+        assert (places._held, places._held_in_total, places.pending, places._lingering) == ({}, 0, {}, {})
+
+
+async def test_an_honest_request_is_safe_among_a_thousand(world):
+    """As many as may be, each with its share; the one that sends a large request last, in pieces, is served."""
+    most, share = 40, Limits().pending_bytes // Limits().max_pending_connections
+    limits = Limits(max_pending_connections=most, pending_bytes=most * share)
+    server = world.server(accept_called=True, limits=limits)
+    contexts = [
+        aiodimse.PresentationContext(uid, [f"{uid}.{number}" for number in range(5)])
+        for uid in list(sop_class.STORAGE)[:128]
+    ]
+    request = encode(testing.EnginePair(contexts).rq)
+    assert 20_000 < len(request) < share
+    async with server.listen("memory", 104):
+        greedy = [await at(world, 104) for _ in range(most - 1)]
+        for peer in greedy:
+            peer.send(LARGE + bytes(share - len(LARGE)))
+        await testing.settle()
+        honest = await at(world, 104)
+        for start in range(0, len(request), 5000):
+            honest.send(request[start : start + 5000])
+            await testing.settle()
+            greedy[start % 7].send(bytes(9000))
+            await testing.settle()
+        await honest.expect(AssociateAC)
+        for peer in (*greedy, honest):
+            peer.abort_transport()
+
+
+@pytest.mark.parametrize("how", ["rejected", "released"])
+async def test_who_lingers_counts_as_well(world, how):
+    """Told the end, it does not close: the oldest such is dropped before any that has not said what it wants."""
+    limits = Limits(max_associations=1, max_pending_connections=3, pending_bytes=100_000)
+    server = world.server(accept_called=True, limits=limits)
+    async with server.listen("memory", 104) as listening:
+        first, waiting, lingering, seen = await at(world, 104), await at(world, 104), [], []
+        if how == "released":
+            first.abort_transport()
+        else:
+            first.send(RQ)
+            await first.expect(AssociateAC)
+        await testing.settle()
+        before = set(listening._doorkeeper._all)
+        for _ in range(5):
+            peer = await at(world, 104)
+            lingering.append(peer)
+            peer.send(RQ)
+            await testing.settle()
+            seen += listening._doorkeeper._all - before - set(seen)
+            if how == "rejected":
+                assert await peer.read() == LOCAL_LIMIT_EXCEEDED
+            else:
+                await peer.expect(AssociateAC)
+                peer.send(ReleaseRQ())
+                await peer.expect(ReleaseRP)
+            await testing.settle()
+        kept = listening._doorkeeper._all - before
+        assert len(kept) == 2
+        assert kept == set(seen[-2:])
+        for peer in lingering[3:]:
+            peer.send(LARGE + bytes(60_000))
+            await testing.settle()
+        assert len(listening._doorkeeper._all - before) == 1
+        assert not waiting.lost
+        for peer in (first, waiting, *lingering):
+            peer.abort_transport()
+
+
+async def test_who_is_rejected_leaves_no_request_behind(world):
+    server = world.server()  # under another title than the one that is called
+    async with server.listen("memory", 104) as listening:
+        peer = await at(world, 104)
+        peer.send(RQ)
+        assert await peer.read() == AssociateRJ(1, 1, 7)
+        (ours,) = listening._doorkeeper._all
+        assert (ours.engine.rq.calling_ae_title, ours.engine.rq.contexts) == (RQ.calling_ae_title, ())
+        peer.abort_transport()

@@ -1,0 +1,111 @@
+"""Who is in: connections and associations of one server, over all its listenings, and what its limits allow."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+from aiodimse.aio import secure
+from aiodimse.aio.connection import Connection
+from aiodimse.aio.log import AssociationLogger
+from aiodimse.config import Limits
+
+_logger = logging.getLogger("aiodimse.acceptor")
+_log = AssociationLogger(_logger, None)
+
+Newcomer: TypeAlias = "Connection | secure.Door"
+
+
+class Places:
+    """Counted by every Doorkeeper of the server."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.pending: dict[Newcomer, Callable[[], None]] = {}
+        """What has not associated yet, the oldest first, and how to close it."""
+        self._lingering: dict[Connection, None] = {}
+        """What has been told the end and has not closed, the oldest first."""
+        self._held: dict[Connection, int] = {}
+        """Bytes of PDUs that are not whole, of both."""
+        self._held_in_total = 0
+        self._associated: dict[Connection, str] = {}
+        self._per_peer: Counter[str] = Counter()
+
+    def is_associated(self, connection: Connection) -> bool:
+        """It counts against Limits.max_associations."""
+        return connection in self._associated
+
+    def wait_for_request(self, newcomer: Newcomer, drop: Callable[[], None]) -> None:
+        """Somebody is at the door; over Limits.max_pending_connections the oldest makes place."""
+        self.pending[newcomer] = drop
+        if isinstance(newcomer, Connection):
+            newcomer.on_buffered = partial(self._hold, newcomer)
+        self._make_place()
+
+    def _make_place(self) -> None:
+        if len(self.pending) + len(self._lingering) <= self._limits.max_pending_connections:
+            return
+        if self._lingering:  # it has heard all that we have to say
+            self._drop(next(iter(self._lingering)))
+            return
+        oldest = next(iter(self.pending))
+        log = oldest.logger(_logger) if isinstance(oldest, Connection) else _log
+        log.warning("%d connections without an association: closing the oldest", len(self.pending))
+        self._drop(oldest)
+
+    def _hold(self, connection: Connection, size: int) -> None:
+        """So many of its bytes wait for the rest of a PDU; over Limits.pending_bytes who has the most makes place.
+
+        That is nobody who has no more than an equal share: while 1,000 connections hold what they can, an honest
+        request, which is under 32 KiB, is not in danger.
+        """
+        self._held_in_total += size - self._held.pop(connection, 0)
+        if size:
+            self._held[connection] = size
+        while self._held_in_total > self._limits.pending_bytes:
+            largest = max(self._held, key=self._held.__getitem__)
+            held, total = self._held[largest], self._held_in_total
+            largest.logger(_logger).warning(
+                "connections without an association hold %d bytes: closing the one with the most, %d", total, held
+            )
+            self._drop(largest)
+
+    def _drop(self, newcomer: Newcomer) -> None:
+        drop = self.pending.get(newcomer)
+        self.forget(newcomer)
+        if drop is not None:
+            drop()
+        elif isinstance(newcomer, Connection):
+            newcomer.wire.drop()
+
+    def admit(self, connection: Connection, peer: str) -> bool:
+        """Count an association in; False where a limit does not allow it."""
+        most, most_per_peer = self._limits.max_associations, self._limits.max_associations_per_peer
+        self.forget(connection)
+        if len(self._associated) >= most or (most_per_peer is not None and self._per_peer[peer] >= most_per_peer):
+            return False
+        self._associated[connection] = peer
+        self._per_peer[peer] += 1
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        """The association has ended, or there will be none; the connection may linger."""
+        self.forget(connection)
+        self._lingering[connection] = None
+        connection.on_buffered = partial(self._hold, connection)
+        self._make_place()
+
+    def forget(self, newcomer: Newcomer) -> None:
+        """It is through the door, or gone."""
+        self.pending.pop(newcomer, None)
+        if isinstance(newcomer, Connection):
+            self._lingering.pop(newcomer, None)
+            newcomer.on_buffered = None
+            self._held_in_total -= self._held.pop(newcomer, 0)
+            if (peer := self._associated.pop(newcomer, None)) is not None:
+                self._per_peer[peer] -= 1
+                if not self._per_peer[peer]:
+                    del self._per_peer[peer]
