@@ -636,7 +636,8 @@ async def test_a_storage_class_that_is_not_known(case: str) -> None:
             assert response.status in (0x0122, 0x0211)
 
 
-async def test_a_private_storage_class() -> None:
+async def test_a_private_storage_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sop_class, "_BY_UID", dict(sop_class._BY_UID))  # registering is for the whole process
     uid = str(sop_class.register("1.2.826.0.1.3680043.10.9999.78", "BluntStorage"))
     server, stored = make_server(), []
 
@@ -651,9 +652,10 @@ async def test_a_private_storage_class() -> None:
         assert [(await peer.responses(5))[0].status, *stored] == [0x0000, uid]
 
 
-async def test_a_private_query_class() -> None:
+async def test_a_private_query_class(monkeypatch: pytest.MonkeyPatch) -> None:
     from aiodimse.standard import service_class
 
+    monkeypatch.setattr(sop_class, "_BY_UID", dict(sop_class._BY_UID))  # registering is for the whole process
     uid = str(
         sop_class.register(
             "1.2.826.0.1.3680043.10.9999.79",
