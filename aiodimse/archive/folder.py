@@ -6,14 +6,18 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
+from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_dataset, read_file_meta_info, read_partial
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from .attributes import character_set_of, decode
 from .index import Header
@@ -21,6 +25,9 @@ from .models import ATTRIBUTES, UNIQUE, Level
 
 _TAGS = [tag for keywords in ATTRIBUTES.values() for keyword in keywords if (tag := tag_for_keyword(keyword))]
 _LAST = max(_TAGS)
+
+_GROUP_LENGTH_END = 144  # preamble, prefix and (0002,0000), PS3.10 7.1
+_MAX_INFLATED = 1 << 24
 
 MAX_READS = 16384
 """For one header. Most take some hundred, an ECG with all its annotations 2,300."""
@@ -68,19 +75,41 @@ class ScanReport:
 def read_header(path: str | os.PathLike[str]) -> Header:
     """Read what is kept of one file. Raises OSError, NotAnObject, pydicom's InvalidDicomError for what is not DICOM,
     and anything at all for a header that is damaged."""
-    with _Bounded(Path(path).open("rb", buffering=0)) as file:
-        try:
-            dataset = read_partial(file, stop_when=_is_behind, specific_tags=list(_TAGS))
-        except OSError:
-            if file.left < 0:  # pydicom says this of whatever is raised while it reads an item
-                raise _TooLong from None
-            raise
+    dataset = _read(Path(path))
     levels = {level: decode(dataset, keywords) for level, keywords in ATTRIBUTES.items()}
     header = Header(Path(path), levels, character_set_of(dataset))
     missing = [UNIQUE[level] for level in (Level.STUDY, Level.SERIES, Level.IMAGE) if not header.unique(level)]
     if missing:
         raise NotAnObject("no " + ", ".join(missing))
     return header
+
+
+def _read(path: Path) -> Dataset:
+    with _Bounded(path.open("rb", buffering=0)) as file:
+        # File meta is read once more only where it may say so.
+        if DeflatedExplicitVRLittleEndian.encode() in file.peek(1024):
+            meta = read_file_meta_info(path)
+            if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+                inflated = _inflated(path, _GROUP_LENGTH_END + meta.FileMetaInformationGroupLength)
+                return _bounded(inflated, lambda source: read_dataset(source, False, True, **_READING))
+        return _bounded(file, lambda source: read_partial(source, **_READING))
+
+
+def _inflated(path: Path, offset: int) -> _Bounded:
+    """The beginning of a deflated data set: 1 MiB may become one GiB."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        deflated = file.read(_MAX_INFLATED)
+    return _Bounded(io.BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflated, _MAX_INFLATED)))
+
+
+def _bounded(source: _Bounded, read: Callable[[_Bounded], Dataset]) -> Dataset:
+    try:
+        return read(source)
+    except OSError:
+        if source.left < 0:  # pydicom says this of whatever is raised while it reads an item
+            raise _TooLong from None
+        raise
 
 
 class _Bounded(io.BufferedReader):
@@ -105,6 +134,9 @@ def _is_behind(tag: int, _vr: str | None, _length: int) -> bool:
     """Whether nothing that is kept comes from here on: of a report its content, of a structure set its contours, of an
     enhanced object its frames."""
     return tag > _LAST or tag == 0x0040A730 or 0x30060010 <= tag < 0x300A0000
+
+
+_READING: dict[str, Any] = {"stop_when": _is_behind, "specific_tags": list(_TAGS)}
 
 
 def walk(directory: Path, report: ScanReport) -> Iterator[Path]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from struct import pack
@@ -65,7 +67,7 @@ async def test_a_folder_of_all_sorts(tmp_path: Path, a_file: Callable[..., Path]
     (tmp_path / "note.txt").write_text("not DICOM")
     (tmp_path / "empty").touch()
     deflated = Path(get_testdata_file("image_dfl.dcm", download=False)).read_bytes()
-    (tmp_path / "damaged.dcm").write_bytes(deflated[:1000] + bytes(1000))
+    (tmp_path / "damaged.dcm").write_bytes(deflated[:400] + b"\xff" * 1000)
     shutil.copy(get_testdata_file("DICOMDIR", download=False), tmp_path / "DICOMDIR")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
@@ -263,3 +265,34 @@ async def test_a_sequence_of_very_many_items_ends_the_reading(
         with pytest.raises(ValueError, match="too many elements"):
             read_header(tmp_path / name)
     assert (await Archive.open(tmp_path)).report == ScanReport(files=2, damaged=2)
+
+
+@pytest.mark.parametrize("behind", [b"", bytes(1 << 26)])
+def test_of_a_deflated_data_set_the_beginning_is_inflated(
+    a_file: Callable[..., Path], behind: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """64 KiB become 64 MiB, and could become more than there is."""
+    most = 0
+
+    class Watched(io.BytesIO):
+        def __init__(self, data: bytes) -> None:
+            nonlocal most
+            most = len(data)
+            super().__init__(data)
+
+    path = a_file("1.dcm")
+    begin = path.read_bytes().index(b"\x08\0\x16\0UI")
+    frames = b"\xe0\x7f\x10\0OW\0\0" + pack("<I", len(behind)) + behind
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    deflated = deflater.compress(path.read_bytes()[begin:] + frames) + deflater.flush()
+    head = path.read_bytes()[144:begin].replace(b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x16\x001.2.840.10008.1.2.1.99")
+    meta = b"\x02\0\0\0UL\4\0" + pack("<I", len(head)) + head
+    path.write_bytes(bytes(128) + b"DICM" + meta + deflated)
+    monkeypatch.setattr(folder.io, "BytesIO", Watched)
+    assert read_header(path).unique(Level.IMAGE) == "1.2.1.1.1"
+    assert 0 < most <= 1 << 24
+
+
+def test_a_header_that_speaks_of_deflated_data_sets_is_none(a_file: Callable[..., Path]) -> None:
+    path = a_file("1.dcm", StudyDescription="1.2.840.10008.1.2.1.99")
+    assert read_header(path).levels[Level.STUDY]["StudyDescription"] == ("1.2.840.10008.1.2.1.99",)
