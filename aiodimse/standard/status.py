@@ -39,7 +39,8 @@ class StatusRow:
     category: Category
     meaning: str
     section: str
-    """Where the standard says so; "aiodimse" for an implementation row."""
+    """Where the standard says so, from memory: a number to look under, not a quotation. "aiodimse" for an implementation
+    row."""
 
     @property
     def kind(self) -> str:
