@@ -39,8 +39,7 @@ class StatusRow:
     category: Category
     meaning: str
     section: str
-    """Where the standard says so, from memory: a number to look under, not a quotation. "aiodimse" for an implementation
-    row."""
+    """Where the standard says so, from memory: a number to look under, no quotation; "aiodimse" where it does not."""
 
     @property
     def kind(self) -> str:
