@@ -1,15 +1,15 @@
-"""What the machine tells the floor above: one frozen value an event, in the names of PS3.8 7."""
+"""What the machine tells the floor above: one value an event, in the names of PS3.8 7."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ
-from aiodimse.pdu.record import Record
+from aiodimse.record import Record
 from aiodimse.standard.reason import reject_meaning
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class RequestedIndication(Record):
     """A-ASSOCIATE indication: the peer asks; answer with accept or reject."""
 
@@ -19,7 +19,7 @@ class RequestedIndication(Record):
         return f"association requested by {self.rq.calling_ae_title!r} of {self.rq.called_ae_title!r}"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class AcceptedConfirmation(Record):
     """A-ASSOCIATE confirmation, accepted: data may flow."""
 
@@ -29,7 +29,7 @@ class AcceptedConfirmation(Record):
         return f"association accepted, {sum(r.result == 0 for r in self.ac.results)} of {len(self.ac.results)} contexts"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class RejectedConfirmation(Record):
     """A-ASSOCIATE confirmation, rejected: terminal."""
 
@@ -44,7 +44,7 @@ class RejectedConfirmation(Record):
         return f"association rejected {self.rj.result}/{self.rj.source}/{self.rj.reason}: {self.meaning}"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ReleaseIndication(Record):
     """A-RELEASE indication: answer with respond_release. After a release of our own it is a collision."""
 
@@ -54,7 +54,7 @@ class ReleaseIndication(Record):
         return "release requested by the peer" + (" and by us" if self.collision else "")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ReleaseConfirmation(Record):
     """A-RELEASE confirmation: terminal, but for the acceptor of a release collision, who has yet to respond (Sta12)."""
 
@@ -64,7 +64,7 @@ class ReleaseConfirmation(Record):
         return "released"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ReleaseTimedOut(Record):
     """The peer has not answered our A-RELEASE-RQ within Timeouts.release. Nothing has changed: the caller aborts."""
 
@@ -72,7 +72,7 @@ class ReleaseTimedOut(Record):
         return "no answer to the release request in time"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class AbortIndication(Record):
     """A-ABORT indication (source 0) or A-P-ABORT indication (source 2): terminal."""
 
@@ -86,7 +86,7 @@ class AbortIndication(Record):
         return f"aborted by {'the peer' if self.by_peer else 'us'} {self.source}/{self.reason}: {self.meaning}"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class TransportClosedIndication(Record):
     """A-P-ABORT indication without a PDU: the transport connection was lost, or never came about. Terminal."""
 
@@ -94,7 +94,7 @@ class TransportClosedIndication(Record):
         return "transport connection closed"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class CloseTransport(Record):
     """Write what take_output gave, then FIN (write_eof); read and discard. DropTransport follows in the end."""
 
@@ -105,7 +105,7 @@ class CloseTransport(Record):
         return "close the transport connection"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class DropTransport(Record):
     """The last event there is: the machine is in Sta1, the connection is closed or has no more use (abort() it)."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar
 
-from aiodimse.pdu.record import Record
+from aiodimse.record import Record
 from aiodimse.standard import sop_class
 
 RESPONSE_BIT = 0x8000

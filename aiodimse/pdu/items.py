@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from aiodimse.pdu.cursor import Cursor, fixed, item, sized, text, u8, u16, u32, uid
-from aiodimse.pdu.record import Record
+from aiodimse.record import Record
 from aiodimse.standard.service_class import NOTIFICATIONS
 
 # --- presentation contexts --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ProposedContext(Record):
     """Presentation Context Item of an A-ASSOCIATE-RQ (PS3.8 9.3.2.2)."""
 
@@ -34,7 +34,7 @@ class ProposedContext(Record):
         return f"{self.context_id} {self.abstract_syntax} [{' '.join(self.transfer_syntaxes)}]"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ContextResult(Record):
     """Presentation Context Item of an A-ASSOCIATE-AC (PS3.8 9.3.3.2)."""
 
@@ -77,28 +77,28 @@ class AcceptedContext(Record):
 # --- user information -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class MaximumLength(Record):
     """The longest P-DATA-TF variable field that its sender takes; 0 is no limit (PS3.8 D.1)."""
 
     value: int
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ImplementationClassUID(Record):
     """PS3.7 D.3.3.2.1."""
 
     value: str
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ImplementationVersionName(Record):
     """PS3.7 D.3.3.2.3; 1 to 16 characters, what a peer sends is not checked."""
 
     value: str
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class OperationsWindow(Record):
     """Asynchronous operations window: outstanding operations, 0 is no limit (PS3.7 D.3.3.3)."""
 
@@ -108,7 +108,7 @@ class OperationsWindow(Record):
     """In an RQ: those that the requestor will perform for the acceptor."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class RoleSelection(Record):
     """SCP/SCU role selection (PS3.7 D.3.3.4); the roles are those of the association requestor, in RQ and AC."""
 
@@ -117,7 +117,7 @@ class RoleSelection(Record):
     scp: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ExtendedNegotiation(Record):
     """SOP class extended negotiation (PS3.7 D.3.3.5); info means what the service class says."""
 
@@ -147,14 +147,14 @@ class UserIdentityRequest(Record):
     """The passcode, with type 2 only."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class UserIdentityResponse(Record):
     """User identity negotiation of an AC (PS3.7 D.3.3.7.2)."""
 
     server_response: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class UnknownItem(Record):
     """An item or sub-item that we do not know: skipped, as PS3.8 D.2 asks, but kept for the record."""
 
@@ -181,7 +181,7 @@ UserSubItem: TypeAlias = (
 _S = TypeVar("_S")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class UserInformation(Record):
     """User Information Item (PS3.8 9.3.2.3): sub-items in wire order. Where one that should be alone repeats, the first
     counts; for the ones per SOP class the last counts."""

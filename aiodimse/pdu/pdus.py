@@ -11,7 +11,7 @@ from aiodimse.errors import PDUDecodeError
 from aiodimse.pdu import items
 from aiodimse.pdu.cursor import AE_TITLE_LENGTH, Cursor, item, text, u8, u16, u32, uid
 from aiodimse.pdu.items import ContextResult, ProposedContext, UnknownItem, UserInformation
-from aiodimse.pdu.record import Record
+from aiodimse.record import Record
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 """The DICOM application context name, the only one there is (PS3.7 A.2.1)."""
@@ -24,7 +24,7 @@ def _parties(pdu: AssociateRQ | AssociateAC) -> str:
     return f"{pdu.calling_ae_title!r} -> {pdu.called_ae_title!r}, maximum length {length}"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class AssociateRQ(Record):
     """A-ASSOCIATE-RQ (PS3.8 9.3.2). AE titles are without padding; what is missing on the wire is empty here."""
 
@@ -41,7 +41,7 @@ class AssociateRQ(Record):
         return f"A-ASSOCIATE-RQ {_parties(self)}, {len(self.contexts)} contexts"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class AssociateAC(Record):
     """A-ASSOCIATE-AC (PS3.8 9.3.3). The titles are reserved fields that repeat those of the RQ and are not tested."""
 
@@ -58,7 +58,7 @@ class AssociateAC(Record):
         return f"A-ASSOCIATE-AC {_parties(self)}, {accepted} of {len(self.results)} contexts accepted"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class AssociateRJ(Record):
     """A-ASSOCIATE-RJ (PS3.8 9.3.4); the words for its numbers are in standard/reason.py."""
 
@@ -70,7 +70,7 @@ class AssociateRJ(Record):
         return f"A-ASSOCIATE-RJ {self.result}/{self.source}/{self.reason}"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class PDV(Record):
     """Presentation-data-value Item (PS3.8 9.3.5.1) with its message control header (PS3.8 E.2)."""
 
@@ -84,7 +84,7 @@ class PDV(Record):
         return f"{kind}{' last' if self.is_last else ''} in {self.context_id}, {len(self.data)} bytes"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class PDataTF(Record):
     """P-DATA-TF (PS3.8 9.3.5), whole. The reader does not make it: it hands PDVs on before the PDU is complete."""
 
@@ -94,7 +94,7 @@ class PDataTF(Record):
         return f"P-DATA-TF {'; '.join(map(str, self.pdvs))}"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ReleaseRQ(Record):
     """A-RELEASE-RQ (PS3.8 9.3.6)."""
 
@@ -102,7 +102,7 @@ class ReleaseRQ(Record):
         return "A-RELEASE-RQ"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ReleaseRP(Record):
     """A-RELEASE-RP (PS3.8 9.3.7)."""
 
@@ -110,7 +110,7 @@ class ReleaseRP(Record):
         return "A-RELEASE-RP"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Abort(Record):
     """A-ABORT (PS3.8 9.3.8): source 0 service-user, 2 service-provider; the reason means something from source 2."""
 

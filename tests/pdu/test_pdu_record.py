@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from aiodimse.dimse.messages import CEchoRQ, CStoreRQ
-from aiodimse.pdu.record import Record
+from aiodimse.record import Record
 
 
 class Twins:
