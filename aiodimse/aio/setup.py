@@ -9,10 +9,11 @@ from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.wire import Trace
 from aiodimse.config import Limits, Timeouts
 from aiodimse.metrics import Metrics
+from aiodimse.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+@dataclass(slots=True, eq=False, repr=False)
+class Setup(Record):
     """Bounds and surroundings of associations."""
 
     limits: Limits = field(default_factory=Limits)

@@ -29,6 +29,7 @@ from aiodimse.pdu import (
     UserInformation,
     UserSubItem,
 )
+from aiodimse.record import Record
 from aiodimse.standard import sop_class, transfer_syntax
 
 IMPLEMENTATION_CLASS_UID = "2.25.159842510099616508621710075096980524042"
@@ -114,8 +115,8 @@ def check_titles(
 _NETWORK = frozenset(transfer_syntax.NETWORK)
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+@dataclass(slots=True, eq=False, repr=False)
+class Served(Record):
     """How an acceptor serves one SOP class."""
 
     transfer_syntaxes: Collection[str] | None = None
@@ -136,8 +137,8 @@ class Served:
 _AS_STORAGE_SCU = Served(scp=False, scu=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+@dataclass(slots=True, eq=False, repr=False)
+class Offer(Record):
     """Everything that an acceptor serves."""
 
     served: Mapping[str, Served] = field(default_factory=dict)

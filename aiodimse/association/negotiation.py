@@ -40,6 +40,7 @@ from aiodimse.pdu import (
     UserInformation,
     UserSubItem,
 )
+from aiodimse.record import Record
 from aiodimse.standard import sop_class
 from aiodimse.standard.reason import context_result_meaning
 from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
@@ -182,8 +183,8 @@ def propose(
 # --- settle -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Negotiated:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Negotiated(Record):
     """What an A-ASSOCIATE-RQ and its -AC agreed on, as one of the two sides sees it."""
 
     role: Literal["requestor", "acceptor"]

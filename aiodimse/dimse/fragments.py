@@ -16,6 +16,7 @@ from aiodimse.dimse.repeated import Decoder
 from aiodimse.errors import CommandDecodeError, LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu.pdus import PDV_HEADER_LENGTH, pdata_header
 from aiodimse.pdu.reader import DataPiece
+from aiodimse.record import Record
 
 Buffer: TypeAlias = bytes | memoryview
 
@@ -26,8 +27,8 @@ _COPIED_BELOW = 1024
 # --- in ---------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Command:
+@dataclass(slots=True, eq=False, repr=False)
+class Command(Record):
     """A message whose command set is complete; where it has a data set, Data follows until is_last."""
 
     context_id: int
@@ -36,8 +37,8 @@ class Command:
     """Bytes of the command set."""
 
 
-@dataclass(slots=True)
-class Data:
+@dataclass(slots=True, eq=False, repr=False)
+class Data(Record):
     """A piece of the data set of the last Command. Not frozen: one is made for every PDV."""
 
     context_id: int

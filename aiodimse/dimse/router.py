@@ -27,6 +27,7 @@ from aiodimse.dimse.messages import (
 )
 from aiodimse.errors import LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu import AcceptedContext
+from aiodimse.record import Record
 from aiodimse.standard import answers, sop_class
 
 COMPOSITE = frozenset(("C-ECHO", "C-STORE", "C-FIND", "C-GET", "C-MOVE"))
@@ -44,8 +45,8 @@ _NO_PLACE: dict[type[Request], int] = {
 _TOO_MANY = "too many operations at once, or too large ones"
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
+@dataclass(slots=True, eq=False, repr=False)
+class _Rules(Record):
     """What a presentation context may carry."""
 
     context: AcceptedContext
@@ -95,16 +96,16 @@ class Performed:
 # --- what climbs ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class RequestReceived:
+@dataclass(slots=True, eq=False, repr=False)
+class RequestReceived(Record):
     """A request is admitted. data: its whole data set, joined; None for C-STORE, whose data set follows in pieces."""
 
     operation: Performed
     data: bytes | None = field(repr=False)
 
 
-@dataclass(slots=True)
-class DatasetReceived:
+@dataclass(slots=True, eq=False, repr=False)
+class DatasetReceived(Record):
     """A piece of the data set of the C-STORE request that was received last."""
 
     operation: Performed
@@ -112,8 +113,8 @@ class DatasetReceived:
     is_last: bool
 
 
-@dataclass(slots=True)
-class RequestRefused:
+@dataclass(slots=True, eq=False, repr=False)
+class RequestRefused(Record):
     """A request that gets this answer and no handler; its data set has been read and dropped."""
 
     context_id: int
@@ -122,8 +123,8 @@ class RequestRefused:
     """Bytes of the command set of the request; the response repeats some of them."""
 
 
-@dataclass(slots=True)
-class ResponseReceived:
+@dataclass(slots=True, eq=False, repr=False)
+class ResponseReceived(Record):
     """A response to an operation of ours, with its whole data set."""
 
     operation: Invoked
@@ -134,22 +135,22 @@ class ResponseReceived:
     """Bytes of its command set and data set."""
 
 
-@dataclass(slots=True)
-class CancelReceived:
+@dataclass(slots=True, eq=False, repr=False)
+class CancelReceived(Record):
     """The peer wants this operation to end (C-CANCEL, PS3.7 9.3.2.3)."""
 
     operation: Performed
 
 
-@dataclass(slots=True)
-class Runnable:
+@dataclass(slots=True, eq=False, repr=False)
+class Runnable(Record):
     """A request that waited for a place in the window has one."""
 
     operation: Performed
 
 
-@dataclass(slots=True)
-class ResponseDropped:
+@dataclass(slots=True, eq=False, repr=False)
+class ResponseDropped(Record):
     """A response that nobody awaits and that known peers send; worth a line in the log."""
 
     response: Response

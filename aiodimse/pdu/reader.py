@@ -15,14 +15,15 @@ from aiodimse.config import Limits
 from aiodimse.errors import PDUDecodeError
 from aiodimse.pdu import pdus
 from aiodimse.pdu.pdus import COMMAND, HEADER_LENGTH, LAST, P_DATA_TF, PDV_HEADER_LENGTH
+from aiodimse.record import Record
 
 _PDU_HEADER = struct.Struct(">BxI")
 _PDV_HEADER = struct.Struct(">IBB")
 _BOTH_HEADERS = struct.Struct(">BxIIBB")
 
 
-@dataclass(slots=True)
-class DataHeader:
+@dataclass(slots=True, eq=False, repr=False)
+class DataHeader(Record):
     """The six bytes of a P-DATA-TF header are in; its PDVs follow as DataPieces."""
 
     length: int
@@ -32,8 +33,8 @@ class DataHeader:
         return f"P-DATA-TF of {self.length} bytes"
 
 
-@dataclass(slots=True)
-class DataPiece:
+@dataclass(slots=True, eq=False, repr=False)
+class DataPiece(Record):
     """A PDV, or the part of one that has arrived. Not frozen: it is made once per PDV, and frozen costs four times as
     much."""
 

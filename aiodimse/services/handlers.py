@@ -11,6 +11,7 @@ from aiodimse.association import Offer, Served
 from aiodimse.association.extended import Extended
 from aiodimse.association.negotiation import check_uid, several
 from aiodimse.errors import LocalProtocolError
+from aiodimse.record import Record
 from aiodimse.standard import sop_class
 from aiodimse.standard.service_class import NOTIFICATIONS
 from aiodimse.standard.transfer_syntax import IDENTIFIERS
@@ -29,8 +30,8 @@ _DEFAULTS: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+@dataclass(slots=True, eq=False, repr=False)
+class Registration(Record):
     """One handler for one SOP class."""
 
     handler: Callable[..., Any]

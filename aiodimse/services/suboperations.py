@@ -29,6 +29,7 @@ from aiodimse.errors import (
     NotDICOM,
 )
 from aiodimse.pdu import AcceptedContext
+from aiodimse.record import Record
 from aiodimse.services.contexts import store_context
 from aiodimse.services.destination import DestinationLost
 from aiodimse.services.drive import Cancelled, describe
@@ -45,8 +46,8 @@ _NAME_NO_VALUE = (NoAcceptedContext, DatasetEncodeError, DatasetDecodeError)
 """The texts of these name UIDs, tags and transfer syntaxes."""
 
 
-@dataclass(slots=True)
-class Counters:
+@dataclass(slots=True, eq=False, repr=False)
+class Counters(Record):
     """Numbers of sub-operations; Remaining + Completed + Failed + Warning is the number announced."""
 
     total: int = 0

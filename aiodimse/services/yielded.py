@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from aiodimse.dimse import messages
 from aiodimse.errors import AiodimseError
+from aiodimse.record import Record
 from aiodimse.services.instance import Instance
 from aiodimse.services.response import EncodedDataset
 from aiodimse.standard import answers
@@ -32,8 +33,8 @@ class InvalidYield(AiodimseError):
         super().__init__(message)
 
 
-@dataclass(slots=True)
-class Yielded:
+@dataclass(slots=True, eq=False, repr=False)
+class Yielded(Record):
     """A status, further fields of the response, and what goes with it."""
 
     status: int
