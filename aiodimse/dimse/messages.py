@@ -1,7 +1,7 @@
 """The 23 messages of PS3.7 9.3 and 10.3, and one for a request whose Command Field PS3.7 does not know.
 
-A field is the element of that name in `elements.py`, which gives its tag, VR and place in the command set; an element
-that is absent is None. Not frozen: a message is made for every operation and every response.
+A field is the element of that name in `elements.py`, which gives its tag, VR and place in the command set; None where
+it is absent. Not frozen: made for every operation. No dataclass where the base has all fields: a faster import.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Message(Record):
 class Request(Message):
     """A request that wants a response: everything with a Message ID, so not C-CANCEL-RQ."""
 
-    is_request: ClassVar[bool] = True
+    is_request = True
 
     message_id: int
 
@@ -107,64 +107,65 @@ class RequestedRequest(Request):
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class CStoreRQ(AffectedRequest):
+class PrioritizedRequest(AffectedRequest):
+    """DIMSE-C, but for C-ECHO."""
+
+    priority: int = Priority.MEDIUM
+
+
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class CStoreRQ(PrioritizedRequest):
     """PS3.7 9.3.1.1. The Move Originator is there when a C-MOVE asked for this."""
 
-    command_field: ClassVar[int] = 0x0001
-    name: ClassVar[str] = "C-STORE-RQ"
+    command_field = 0x0001
+    name = "C-STORE-RQ"
 
     affected_sop_instance_uid: str
-    priority: int = Priority.MEDIUM
     move_originator_ae_title: str | None = None
     move_originator_message_id: int | None = None
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class CFindRQ(AffectedRequest):
+class CFindRQ(PrioritizedRequest):
     """PS3.7 9.3.2.1."""
 
-    command_field: ClassVar[int] = 0x0020
-    name: ClassVar[str] = "C-FIND-RQ"
+    __slots__ = ()
+    command_field = 0x0020
+    name = "C-FIND-RQ"
 
-    priority: int = Priority.MEDIUM
 
-
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class CGetRQ(AffectedRequest):
+class CGetRQ(PrioritizedRequest):
     """PS3.7 9.3.3.1."""
 
-    command_field: ClassVar[int] = 0x0010
-    name: ClassVar[str] = "C-GET-RQ"
-
-    priority: int = Priority.MEDIUM
+    __slots__ = ()
+    command_field = 0x0010
+    name = "C-GET-RQ"
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class CMoveRQ(AffectedRequest):
+class CMoveRQ(PrioritizedRequest):
     """PS3.7 9.3.4.1."""
 
-    command_field: ClassVar[int] = 0x0021
-    name: ClassVar[str] = "C-MOVE-RQ"
+    command_field = 0x0021
+    name = "C-MOVE-RQ"
 
     move_destination: str
-    priority: int = Priority.MEDIUM
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CEchoRQ(AffectedRequest):
     """PS3.7 9.3.5.1."""
 
-    command_field: ClassVar[int] = 0x0030
-    name: ClassVar[str] = "C-ECHO-RQ"
+    __slots__ = ()
+    command_field = 0x0030
+    name = "C-ECHO-RQ"
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CCancelRQ(Message):
     """C-CANCEL-FIND-RQ, -GET-RQ and -MOVE-RQ are one message (PS3.7 9.3.2.3). It has no Message ID and no response."""
 
-    command_field: ClassVar[int] = 0x0FFF
-    name: ClassVar[str] = "C-CANCEL-RQ"
-    is_request: ClassVar[bool] = True
+    command_field = 0x0FFF
+    name = "C-CANCEL-RQ"
+    is_request = True
 
     message_id_being_responded_to: int
 
@@ -173,8 +174,8 @@ class CCancelRQ(Message):
 class NEventReportRQ(AffectedRequest):
     """PS3.7 10.3.1.1."""
 
-    command_field: ClassVar[int] = 0x0100
-    name: ClassVar[str] = "N-EVENT-REPORT-RQ"
+    command_field = 0x0100
+    name = "N-EVENT-REPORT-RQ"
 
     affected_sop_instance_uid: str
     event_type_id: int | None = None
@@ -185,26 +186,26 @@ class NEventReportRQ(AffectedRequest):
 class NGetRQ(RequestedRequest):
     """PS3.7 10.3.2.1. No Attribute Identifier List asks for all attributes (10.1.2.1.5)."""
 
-    command_field: ClassVar[int] = 0x0110
-    name: ClassVar[str] = "N-GET-RQ"
+    command_field = 0x0110
+    name = "N-GET-RQ"
 
     attribute_identifier_list: tuple[int, ...] | None = None
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class NSetRQ(RequestedRequest):
     """PS3.7 10.3.3.1."""
 
-    command_field: ClassVar[int] = 0x0120
-    name: ClassVar[str] = "N-SET-RQ"
+    __slots__ = ()
+    command_field = 0x0120
+    name = "N-SET-RQ"
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class NActionRQ(RequestedRequest):
     """PS3.7 10.3.4.1."""
 
-    command_field: ClassVar[int] = 0x0130
-    name: ClassVar[str] = "N-ACTION-RQ"
+    command_field = 0x0130
+    name = "N-ACTION-RQ"
 
     action_type_id: int | None = None
     """Mandatory; None only where a peer left it out, which can still be answered."""
@@ -214,25 +215,25 @@ class NActionRQ(RequestedRequest):
 class NCreateRQ(AffectedRequest):
     """PS3.7 10.3.5.1. Without an instance UID the performer chooses one (10.1.5.1.4)."""
 
-    command_field: ClassVar[int] = 0x0140
-    name: ClassVar[str] = "N-CREATE-RQ"
+    command_field = 0x0140
+    name = "N-CREATE-RQ"
 
     affected_sop_instance_uid: str | None = None
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class NDeleteRQ(RequestedRequest):
     """PS3.7 10.3.6.1."""
 
-    command_field: ClassVar[int] = 0x0150
-    name: ClassVar[str] = "N-DELETE-RQ"
+    __slots__ = ()
+    command_field = 0x0150
+    name = "N-DELETE-RQ"
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class UnknownRequest(Request):
     """A request with a Command Field that PS3.7 does not list; answered 0211H, unrecognised operation (C.5.21)."""
 
-    name: ClassVar[str] = "UNKNOWN-RQ"
+    name = "UNKNOWN-RQ"
 
     command_field: int  # type: ignore[misc]  # a constant of every other message
     affected_sop_class_uid: str | None = None
@@ -274,108 +275,109 @@ class SuboperationsResponse(Response):
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
+class AttributesResponse(InstanceResponse):
+    """N-GET-RSP, N-SET-RSP and N-CREATE-RSP name the attributes that were not recognised (C.4.2)."""
+
+    attribute_identifier_list: tuple[int, ...] | None = None
+
+
 class CStoreRSP(InstanceResponse):
     """PS3.7 9.3.1.2."""
 
-    command_field: ClassVar[int] = 0x8001
-    name: ClassVar[str] = "C-STORE-RSP"
+    __slots__ = ()
+    command_field = 0x8001
+    name = "C-STORE-RSP"
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CFindRSP(Response):
     """PS3.7 9.3.2.2."""
 
-    command_field: ClassVar[int] = 0x8020
-    name: ClassVar[str] = "C-FIND-RSP"
+    __slots__ = ()
+    command_field = 0x8020
+    name = "C-FIND-RSP"
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CGetRSP(SuboperationsResponse):
     """PS3.7 9.3.3.2."""
 
-    command_field: ClassVar[int] = 0x8010
-    name: ClassVar[str] = "C-GET-RSP"
+    __slots__ = ()
+    command_field = 0x8010
+    name = "C-GET-RSP"
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CMoveRSP(SuboperationsResponse):
     """PS3.7 9.3.4.2."""
 
-    command_field: ClassVar[int] = 0x8021
-    name: ClassVar[str] = "C-MOVE-RSP"
+    __slots__ = ()
+    command_field = 0x8021
+    name = "C-MOVE-RSP"
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class CEchoRSP(Response):
     """PS3.7 9.3.5.2."""
 
-    command_field: ClassVar[int] = 0x8030
-    name: ClassVar[str] = "C-ECHO-RSP"
+    __slots__ = ()
+    command_field = 0x8030
+    name = "C-ECHO-RSP"
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class NEventReportRSP(InstanceResponse):
     """PS3.7 10.3.1.2."""
 
-    command_field: ClassVar[int] = 0x8100
-    name: ClassVar[str] = "N-EVENT-REPORT-RSP"
+    command_field = 0x8100
+    name = "N-EVENT-REPORT-RSP"
 
     event_type_id: int | None = None
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class NGetRSP(InstanceResponse):
-    """PS3.7 10.3.2.2. The list names attributes that were not recognised (C.4.2)."""
+class NGetRSP(AttributesResponse):
+    """PS3.7 10.3.2.2."""
 
-    command_field: ClassVar[int] = 0x8110
-    name: ClassVar[str] = "N-GET-RSP"
-
-    attribute_identifier_list: tuple[int, ...] | None = None
+    __slots__ = ()
+    command_field = 0x8110
+    name = "N-GET-RSP"
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class NSetRSP(InstanceResponse):
-    """PS3.7 10.3.3.2. The list as in N-GET-RSP."""
+class NSetRSP(AttributesResponse):
+    """PS3.7 10.3.3.2."""
 
-    command_field: ClassVar[int] = 0x8120
-    name: ClassVar[str] = "N-SET-RSP"
-
-    attribute_identifier_list: tuple[int, ...] | None = None
+    __slots__ = ()
+    command_field = 0x8120
+    name = "N-SET-RSP"
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class NActionRSP(InstanceResponse):
     """PS3.7 10.3.4.2."""
 
-    command_field: ClassVar[int] = 0x8130
-    name: ClassVar[str] = "N-ACTION-RSP"
+    command_field = 0x8130
+    name = "N-ACTION-RSP"
 
     action_type_id: int | None = None
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class NCreateRSP(InstanceResponse):
-    """PS3.7 10.3.5.2. The list as in N-GET-RSP."""
+class NCreateRSP(AttributesResponse):
+    """PS3.7 10.3.5.2."""
 
-    command_field: ClassVar[int] = 0x8140
-    name: ClassVar[str] = "N-CREATE-RSP"
-
-    attribute_identifier_list: tuple[int, ...] | None = None
+    __slots__ = ()
+    command_field = 0x8140
+    name = "N-CREATE-RSP"
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class NDeleteRSP(InstanceResponse):
     """PS3.7 10.3.6.2."""
 
-    command_field: ClassVar[int] = 0x8150
-    name: ClassVar[str] = "N-DELETE-RSP"
+    __slots__ = ()
+    command_field = 0x8150
+    name = "N-DELETE-RSP"
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class UnknownResponse(InstanceResponse):
     """The answer to an UnknownRequest: its Command Field with bit 15 set. Sent, never received."""
 
-    name: ClassVar[str] = "UNKNOWN-RSP"
+    name = "UNKNOWN-RSP"
 
     command_field: int  # type: ignore[misc]
 
