@@ -32,6 +32,7 @@ from aiodimse.config import Limits, Timeouts
 from aiodimse.errors import AssociationRejected, LocalProtocolError
 from aiodimse.metrics import Metrics
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ, UserIdentityRequest, UserIdentityResponse
+from aiodimse.record import Record
 from aiodimse.services.drive import describe
 from aiodimse.services.handlers import Decorator, Handlers
 from aiodimse.services.provider import Authorize, Provider
@@ -47,8 +48,8 @@ class _HooksTooLate(Exception):
     """Timeouts.authenticate has passed; a TimeoutError may be a hook's own."""
 
 
-@dataclass(frozen=True)
-class AssociationRequest:
+@dataclass(frozen=True, eq=False, repr=False)
+class AssociationRequest(Record):
     """What an on_associate or authenticate hook sees of an association that is asked for."""
 
     rq: AssociateRQ

@@ -181,7 +181,7 @@ def extended_negotiation() -> str:
                 ["Byte", "Name", "Meaning", "Not for", "Section"],
                 (
                     (
-                        row.index + 1,
+                        row.position + 1,
                         code(row.keyword),
                         row.meaning,
                         ", ".join(code(sop.keyword) for sop in row.but),

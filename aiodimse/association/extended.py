@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, fields
 from typing import TypeAlias, TypeVar
 
+from aiodimse.record import Record
 from aiodimse.standard import extended as rows
 from aiodimse.standard import sop_class
 
 _T = TypeVar("_T", bound="_Flags")
 
 
-class _Flags:
+class _Flags(Record):
     """One byte a field, in their order; 1 is support or use, a byte that is missing is 0."""
 
     __slots__ = ()
@@ -25,7 +26,7 @@ class _Flags:
         return cls(*(bool(byte) for byte in info[: len(fields(cls))]))  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ExtendedQuery(_Flags):
     """C-FIND: seven bytes (PS3.4 C.5.1)."""
 
@@ -45,7 +46,7 @@ class ExtendedQuery(_Flags):
     """Several values in a key must all be matched (PS3.4 C.2.2.2.8)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ExtendedRetrieve(_Flags):
     """C-GET and C-MOVE: two bytes. Composite Instance Root Retrieve uses the second alone (PS3.4 Y)."""
 
@@ -76,7 +77,7 @@ def both(uid: str, offered: bytes, ours: bytes) -> bytes:
     """
     ours = ours[: len(offered)].ljust(len(offered), b"\0")
     row = sop_class.lookup(uid)
-    defined = {byte.index: byte.agreed for byte in rows.fields(row)} if row is not None else {}
+    defined = {byte.position: byte.agreed for byte in rows.fields(row)} if row is not None else {}
     if not defined:
         return bytes(a & b for a, b in zip(offered, ours, strict=True))
     answer = bytearray(len(offered))

@@ -57,8 +57,8 @@ DEFAULT_MAXIMUM_LENGTH = 16384
 # --- propose ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class PresentationContext:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PresentationContext(Record):
     """A presentation context to be proposed."""
 
     uid: str

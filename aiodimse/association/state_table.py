@@ -3,10 +3,8 @@
 The machine that walks it is machine.py. An empty cell is shown as a dot.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
+from typing import NamedTuple
 
 
 class State(IntEnum):
@@ -104,8 +102,7 @@ class Transport(Enum):
     """The connection is closed, or to be closed now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """A row of PS3.8 Tables 9-6 to 9-9."""
 
     name: str

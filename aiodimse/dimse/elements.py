@@ -1,7 +1,5 @@
 """The elements of a command set (PS3.7 E.1), one row each. Group 0000, Implicit VR Little Endian (PS3.7 6.3.1)."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

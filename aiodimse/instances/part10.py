@@ -19,6 +19,7 @@ from aiodimse.errors import DatasetEncodeError, NotDICOM
 from aiodimse.instances.beginning import Beginning
 from aiodimse.instances.dataset import first_uids
 from aiodimse.instances.unfinished import hold, unfinished_name
+from aiodimse.record import Record
 
 PIECE_SIZE: Final = 128 * 1024
 
@@ -44,8 +45,8 @@ _implicit_head: Final = Struct("<HHL")
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class FileHead:
+@dataclass(slots=True, eq=False, repr=False)
+class FileHead(Record):
     """What a store needs to know of a file before it sends it."""
 
     path: Path

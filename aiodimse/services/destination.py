@@ -15,6 +15,7 @@ from aiodimse.association import Negotiated, PresentationContext, propose
 from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError, NoAcceptedContext, ProtocolError
 from aiodimse.pdu import AcceptedContext, AssociateRQ
+from aiodimse.record import Record
 from aiodimse.services.contexts import contexts_for_instances, store_context
 from aiodimse.services.instance import Instance
 from aiodimse.standard import answers, sop_class
@@ -24,8 +25,8 @@ _log = logging.getLogger("aiodimse.retrieve")
 _MAX_CONTEXTS = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Destination(Record):
     """A move destination.
 
     ae_title: the called AE title, the Move Destination of the request when None; timeouts: the server's when None;

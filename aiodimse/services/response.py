@@ -10,12 +10,13 @@ from pydicom.dataset import Dataset
 from aiodimse.dimse import messages
 from aiodimse.dimse.status import Status
 from aiodimse.errors import DIMSEFailure
+from aiodimse.record import Record
 from aiodimse.standard import sop_class
 from aiodimse.standard.status import Category
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Progress(Record):
     """The counters of a C-GET or C-MOVE (PS3.7 9.1.3.1, 9.1.4.1): numbers of C-STORE sub-operations.
 
     remaining is None where the response does not say: most final responses.
@@ -27,8 +28,8 @@ class Progress:
     warning: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedDataset:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class EncodedDataset(Record):
     """A data set that is encoded already; may stand wherever a handler yields a Dataset.
 
     transfer_syntax: the UID in which data is encoded; it must be that of the presentation context it is sent in.
@@ -38,8 +39,8 @@ class EncodedDataset:
     transfer_syntax: str
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Response(Record):
     """The final response to an operation.
 
     progress is None but for C-GET and C-MOVE; failed_sop_instance_uids comes from their Failed SOP Instance UID List;

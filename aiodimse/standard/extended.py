@@ -4,10 +4,8 @@ A byte that is not there is 0, its default. The acceptor answers what it support
 more bytes than it was offered.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiodimse.standard import service_class as s
 from aiodimse.standard import sop_class as c
@@ -15,8 +13,7 @@ from aiodimse.standard.service_class import ServiceClass
 from aiodimse.standard.uid import SOPClass
 
 
-@dataclass(frozen=True, slots=True)
-class ExtendedField:
+class ExtendedField(NamedTuple):
     """One byte of the field."""
 
     service_classes: tuple[ServiceClass, ...]
@@ -26,7 +23,7 @@ class ExtendedField:
     """... or, where not empty, these alone ..."""
     but: tuple[SOPClass, ...]
     """... and never these."""
-    index: int
+    position: int
     """Which byte, from 0."""
     keyword: str
     """A name for programs."""
@@ -110,4 +107,4 @@ ROWS: tuple[ExtendedField, ...] = (
 
 def fields(sop_class: SOPClass) -> tuple[ExtendedField, ...]:
     """The bytes that a SOP class defines, in their order; none for one without extended negotiation."""
-    return tuple(sorted((row for row in ROWS if row.holds_for(sop_class)), key=lambda row: row.index))
+    return tuple(sorted((row for row in ROWS if row.holds_for(sop_class)), key=lambda row: row.position))

@@ -1,12 +1,9 @@
 """The service classes of PS3.4: name, annex, and the DIMSE services that each may use."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceClass:
+class ServiceClass(NamedTuple):
     """One annex of PS3.4."""
 
     name: str

@@ -5,12 +5,10 @@ several service classes share is one row that names them all. Rows of kind "impl
 they are the codes that this library sends from the ranges that the standard leaves to implementations.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 from aiodimse.standard import service_class as s
 from aiodimse.standard.service_class import ServiceClass
@@ -26,8 +24,7 @@ class Category(Enum):
     CANCEL = "Cancel"
 
 
-@dataclass(frozen=True, slots=True)
-class StatusRow:
+class StatusRow(NamedTuple):
     """One status, or one range of statuses, and where it holds."""
 
     service_classes: tuple[ServiceClass, ...]

@@ -102,4 +102,4 @@ def test_context_result_meaning(result, words):
     ids=lambda value: getattr(value, "keyword", None),
 )
 def test_extended_negotiation_fields(row, indexes):
-    assert [field.index for field in extended.fields(row)] == indexes
+    assert [field.position for field in extended.fields(row)] == indexes
