@@ -1,7 +1,5 @@
 """What the machine tells the floor above: one value an event, in the names of PS3.8 7."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ

@@ -1,7 +1,5 @@
 """SOP class extended negotiation of the query and retrieve services, typed: named booleans <-> bytes (PS3.4 C.5)."""
 
-from __future__ import annotations
-
 from dataclasses import astuple, dataclass, fields
 from typing import TypeAlias, TypeVar
 

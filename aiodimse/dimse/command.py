@@ -5,13 +5,11 @@ Decoding is total: any bytes give a message or a CommandDecodeError, whose text 
 It is lenient where nothing depends on it: order, group length, padding, over-long text, unknown elements.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from struct import Struct
 from struct import error as StructError
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from aiodimse.dimse.elements import BY_FIELD, DATA_SET, NO_DATA_SET, Element
 from aiodimse.dimse.messages import MESSAGES, RESPONSE_BIT, Message, UnknownRequest, UnknownResponse
@@ -40,7 +38,7 @@ class _Row(NamedTuple):
     element: Element
 
     @classmethod
-    def of(cls, field: str, required: bool) -> _Row:
+    def of(cls, field: str, required: bool) -> Self:
         element = BY_FIELD[field]
         return cls(element.tag << 16, field, element.vr, required, element)
 

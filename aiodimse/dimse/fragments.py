@@ -4,8 +4,6 @@ A message is a command set and, where Command Data Set Type announces one, a dat
 in one presentation context, and no other message's between them.
 """
 
-from __future__ import annotations
-
 from collections.abc import MutableSequence
 from dataclasses import dataclass, field
 from typing import TypeAlias

@@ -4,8 +4,6 @@ A field is the element of that name in `elements.py`, which gives its tag, VR an
 it is absent. Not frozen: made for every operation. No dataclass where the base has all fields: a faster import.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar
@@ -72,7 +70,7 @@ class Request(Message):
 
     message_id: int
 
-    def response(self, status: int, **fields: Any) -> Response:
+    def response(self, status: int, **fields: Any) -> "Response":
         """The response that answers this request: its Message ID, its SOP class and, where that response carries one,
         its SOP instance UID; `fields` are further fields of the response, and win over those."""
         response_class: Any = MESSAGES.get(self.command_field | RESPONSE_BIT, UnknownResponse)

@@ -4,12 +4,10 @@ PS3.7 9.1 and 10.1 (operations and notifications), 9.3 and 10.3 (protocol), D.3.
 One router serves one association; it joins no bytes and knows no association: contexts are handed in as values.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from aiodimse.config import Limits
 from aiodimse.dimse.fragments import Command, Data, hold
@@ -58,7 +56,7 @@ class _Rules(Record):
     """DIMSE services; None, any, for a SOP class that we do not know."""
 
     @classmethod
-    def of(cls, context: AcceptedContext) -> _Rules:
+    def of(cls, context: AcceptedContext) -> Self:
         """By the row of its SOP class."""
         uid = context.abstract_syntax
         row = sop_class.lookup(uid)

@@ -6,8 +6,6 @@ DatasetDecodeError. Each step takes eight bytes or closes something, so the time
 items are counted, for what they become in Python takes thirty times their eight bytes and ten times the walk's time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from struct import Struct

@@ -4,8 +4,6 @@ UserInformation keeps its sub-items in the order in which they came and finds th
 order (PS3.8 9.3.2.3, whose note adds that old peers may want ascending types; so whoever builds one keeps to that).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar

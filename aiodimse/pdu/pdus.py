@@ -1,7 +1,5 @@
 """The seven PDUs of PS3.8 9.3 as plain values."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 """The DICOM application context name, the only one there is (PS3.7 A.2.1)."""
 
 
-def _parties(pdu: AssociateRQ | AssociateAC) -> str:
+def _parties(pdu: "AssociateRQ | AssociateAC") -> str:
     # repr escapes what a peer may have hidden in a title
     value = pdu.user_information.maximum_length
     length = "absent" if value is None else str(value)

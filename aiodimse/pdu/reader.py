@@ -4,8 +4,6 @@ P-DATA-TF is handed on as its bytes arrive; of the other PDUs nothing is seen un
 most what was fed and not asked for yet, and one PDU that is not P-DATA-TF, whose length is checked on its header.
 """
 
-from __future__ import annotations
-
 import struct
 from collections import deque
 from dataclasses import dataclass, field

@@ -1,9 +1,8 @@
 """Answers as both sides see them: the Response that a user gets, and what a handler may hand back."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from pydicom.dataset import Dataset
 
@@ -56,7 +55,7 @@ class Response(Record):
     dataset: Dataset | None = field(default=None, repr=False)
     message: messages.Response | None = field(default=None, repr=False)
 
-    def raise_for_status(self) -> Response:
+    def raise_for_status(self) -> Self:
         """Itself; raises DIMSEFailure where the status is a Failure."""
         if self.status.category is Category.FAILURE:
             raise DIMSEFailure(
