@@ -26,7 +26,7 @@ from aiodimse.errors import DatasetEncodeError
 
 DEFAULT: Final[tuple[str, ...]] = (default_encoding,)
 
-_MISSPELT = re.compile(r"ISO[ _-](2022[ _-])?IR[ _-](\d+)")
+_MISSPELT = r"ISO[ _-](2022[ _-])?IR[ _-](\d+)"
 
 _PIECE: Final = re.compile(rb"^[^\x1b]+|\x1b[^\x1b]*")
 _DELIMITER: Final = re.compile(rb"[\n\f\r=\\^]")
@@ -67,7 +67,7 @@ def _encodings(joined: str) -> tuple[str, ...]:
 def _encoding(term: str) -> str:
     if term in python_encoding:
         return python_encoding[term]
-    if match := _MISSPELT.fullmatch(term):
+    if match := re.fullmatch(_MISSPELT, term):
         right = f"ISO 2022 IR {match[2]}" if match[1] else f"ISO_IR {match[2]}"
         return python_encoding.get(right, default_encoding)
     return default_encoding

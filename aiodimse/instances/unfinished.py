@@ -16,7 +16,7 @@ from time import time
 if sys.platform != "win32":  # there nobody can remove a file that another has open
     import fcntl
 
-_UNFINISHED = re.compile(r"\..+\.dcm\.[0-9a-f]{16}\.part")
+_UNFINISHED = r"\..+\.dcm\.[0-9a-f]{16}\.part"
 
 
 def unfinished_name(name: str) -> str:
@@ -41,7 +41,7 @@ def remove_unfinished(directory: str | os.PathLike[str], older_than: float) -> i
     removed, before = 0, time() - older_than
     with os.scandir(directory) as entries:
         for entry in entries:
-            if _UNFINISHED.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            if re.fullmatch(_UNFINISHED, entry.name) and entry.is_file(follow_symlinks=False):
                 with suppress(OSError):  # gone meanwhile, or not ours to remove
                     if entry.stat(follow_symlinks=False).st_mtime <= before:
                         removed += _remove(entry.path)

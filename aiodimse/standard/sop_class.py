@@ -271,7 +271,7 @@ def register(
 
     Raises ValueError for what is no UID (PS3.5 9.1), or when the UID has a different row already.
     """
-    if not _UID.fullmatch(uid) or len(uid) > 64:
+    if not re.fullmatch(_UID, uid) or len(uid) > 64:
         raise ValueError(f"not a UID: {uid!r}")
     row = SOPClass(uid, service_class, frozenset(commands))
     row.keyword = keyword or str(uid)
@@ -281,4 +281,4 @@ def register(
     return known_row
 
 
-_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+", re.ASCII)
+_UID = r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"
