@@ -6,7 +6,7 @@ Hypothesis has two profiles: what `make test` runs, and `deep` for hours: HYPOTH
 
 What a test leaves behind is its failure: warnings are errors, those that Python only prints from a finalizer too
 (pytest collects them), and so is what asyncio logs: "Task was destroyed but it is pending!", "Task exception was never
-retrieved", "Fatal error on transport".
+retrieved", "Fatal error on transport". So is a patient whom our own logs name.
 """
 
 from __future__ import annotations
@@ -48,7 +48,28 @@ class _Asyncio(logging.Handler):
             pytest.fail("asyncio said:\n" + "\n".join(said), pytrace=False)
 
 
-_ASYNCIO = _Asyncio()
+class _Patients(logging.Handler):
+    """Which patient of the test data this library names in its logs: none, at any level. tests/privacy tries harder."""
+
+    names = ("CompressedSamples", "Zeisig", "Doe^", "Lestrade^", "Yamada^", "Müller^", "Buc^")
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self._names = [name.casefold() for name in self.names]
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        words = self.format(record)
+        if any(name in words.casefold() for name in self._names):
+            self.said.append(words)
+
+    def check(self) -> None:
+        said, self.said = self.said, []
+        if said:
+            pytest.fail("a patient is named in a log:\n" + "\n".join(said), pytrace=False)
+
+
+_ASYNCIO, _PATIENTS = _Asyncio(), _Patients()
 
 
 def _is_about_the_program(record: logging.LogRecord) -> bool:
@@ -60,12 +81,16 @@ def pytest_configure() -> None:
     logger = logging.getLogger("asyncio")
     logger.addFilter(_is_about_the_program)
     logger.addHandler(_ASYNCIO)
+    ours = logging.getLogger("aiodimse")
+    ours.setLevel(logging.DEBUG)
+    ours.addHandler(_PATIENTS)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Iterator[None]:
     result = yield
     _ASYNCIO.check()
+    _PATIENTS.check()
     return result
 
 
@@ -73,6 +98,7 @@ def pytest_runtest_call() -> Iterator[None]:
 def pytest_runtest_teardown() -> Iterator[None]:
     result = yield
     _ASYNCIO.check()
+    _PATIENTS.check()
     return result
 
 

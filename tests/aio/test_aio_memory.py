@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -42,6 +43,12 @@ def flood(one: bytes | Callable[[int], bytes]) -> bytes:
     parts = [one(0)]
     parts += map(one, range(1, FLOOD // len(parts[0])))
     return b"".join(parts)
+
+
+@pytest.fixture(autouse=True)
+def _no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """pytest would hold that too."""
+    caplog.set_level(logging.WARNING, logger="aiodimse")
 
 
 class Held:
