@@ -25,7 +25,8 @@ class Timeouts:
     pdu: float | None = 30.0
     """In the middle of a PDU or of a message, each span of this length must bring its end, or Limits.min_rate."""
     write_stall: float | None = 30.0
-    """While bytes wait to be written, in each such span the peer must take all of them, or Limits.min_rate."""
+    """While bytes wait to be written, in each such span the peer must take all of them, or Limits.min_rate. Also from
+    its A-RELEASE-RQ to the end of a message that is half sent."""
     consumer: float | None = 300.0
     """While reading is paused because data are not consumed, some must be within each span of this length."""
     response: float | None = 60.0

@@ -17,7 +17,6 @@ from aiodimse.association import (
     Negotiated,
     RequestedIndication,
     Role,
-    State,
     settle,
 )
 from aiodimse.config import Limits, Timeouts
@@ -232,7 +231,7 @@ class Engine:
     @property
     def is_ready(self) -> bool:
         """The association is established, and neither side has asked for its release (Sta6)."""
-        return self.machine.state is State.STA6
+        return self.machine.is_ready
 
     @property
     def fragment_length(self) -> int:

@@ -19,6 +19,7 @@ from aiodimse.aio.log import AssociationLogger, next_name
 from aiodimse.aio.observer import Observer
 from aiodimse.aio.pen import Pen
 from aiodimse.aio.performer import Performer
+from aiodimse.aio.release import Release
 from aiodimse.aio.setup import Setup
 from aiodimse.aio.tasks import Tasks
 from aiodimse.aio.while_open import WhileOpen
@@ -81,6 +82,7 @@ class Connection:
         )
         self.invoker = Invoker(self)
         self.performer = Performer(self)
+        self._release = Release(self)
         self.tasks = Tasks(self.logger)
         self.on_buffered: Callable[[int], None] | None = None
         """Called after each read with how many bytes wait for the rest of a PDU."""
@@ -93,7 +95,6 @@ class Connection:
         self.closed: asyncio.Future[None] = loop.create_future()
         """Done when the transport connection is gone."""
         self._observer = observer
-        self._released: asyncio.Future[None] | None = None
         self._pumping = False
         self._gauge = Gauge(self.metrics, role, clock)
         self._timer: TimerHandle | None = None
@@ -131,7 +132,7 @@ class Connection:
     def wire_stalled(self) -> None:
         """The peer takes too few bytes: an A-ABORT would wait behind them."""
         seconds, rate = self.timeouts.write_stall, self.limits.min_rate
-        self._end(AssociationTimeout("write", f"for {seconds} s the peer took less than {rate} bytes a second"))
+        self.end(AssociationTimeout("write", f"for {seconds} s the peer took less than {rate} bytes a second"))
         self.wire.drop()
 
     def wire_closed(self) -> None:
@@ -223,7 +224,7 @@ class Connection:
 
     def _on_rejected(self, event: RejectedConfirmation) -> None:
         rj = event.rj
-        self._end(AssociationRejected(rj.result, rj.source, rj.reason, event.meaning))
+        self.end(AssociationRejected(rj.result, rj.source, rj.reason, event.meaning))
 
     # --- flow ---------------------------------------------------------------------------------------------------------
 
@@ -248,36 +249,6 @@ class Connection:
 
     # --- the association ends -----------------------------------------------------------------------------------------
 
-    def _on_release(self, event: ReleaseIndication) -> None:
-        """A-RELEASE-RQ: what runs is cancelled, and A-RELEASE-RP answers. Both come after a message that is half sent
-        (AR-7): cancelling its writer would leave it so."""
-        if event.collision:  # AR-8: nothing is open any more; the acceptor answers when our own release is answered
-            if self.engine.machine.role == "requestor":
-                self.engine.respond_release(self.clock.now())
-            return
-        if self.pen.is_held:
-            self.tasks.spawn(self._release_after_pen(), "aiodimse release")
-        else:
-            self._respond_release()
-
-    async def _release_after_pen(self) -> None:
-        async with self.pen:
-            self._respond_release()
-            self.pump()
-
-    def _respond_release(self) -> None:
-        if self.error is None:
-            self.engine.respond_release(self.clock.now())
-            self._end(AssociationClosed("the peer released the association"))
-
-    def _on_released(self, event: ReleaseConfirmation) -> None:
-        if event.response_due:
-            self.engine.respond_release(self.clock.now())
-        self._end(AssociationClosed("the association was released"))
-
-    def _on_release_timed_out(self, event: ReleaseTimedOut) -> None:
-        self.abort(AssociationTimeout("release", f"no A-RELEASE-RP within {self.timeouts.release} s"))
-
     def _on_aborted(self, event: AbortIndication) -> None:
         error: BaseException
         error = AssociationAborted(event.source, event.reason, by_peer=event.by_peer, meaning=event.meaning)
@@ -287,7 +258,7 @@ class Connection:
                 error = fault
             else:
                 error.__cause__ = fault
-        self._end(error)
+        self.end(error)
 
     def _on_transport_closed(self, event: TransportClosedIndication) -> None:
         self._lost()
@@ -296,7 +267,7 @@ class Connection:
         cause = self.wire.error
         lost = AssociationAborted(None, None, meaning=str(cause or ""))
         lost.__cause__ = cause
-        self._end(lost)
+        self.end(lost)
 
     def _on_close(self, event: CloseTransport) -> None:
         if self.error is None and self.engine.fault is not None and self.engine.negotiated is None:
@@ -327,7 +298,7 @@ class Connection:
     def reject(self, rj: AssociateRJ) -> None:
         """Answer A-ASSOCIATE-RJ; the transport connection closes after it."""
         self.engine.reject(rj, self.clock.now())
-        self._end(AssociationClosed(f"we rejected the association: {rj.result}/{rj.source}/{rj.reason}"))
+        self.end(AssociationClosed(f"we rejected the association: {rj.result}/{rj.source}/{rj.reason}"))
         self.pump()
 
     async def release(self) -> None:
@@ -336,27 +307,14 @@ class Connection:
         Raises AssociationTimeout where the answer does not come (the association is aborted), and what else ended the
         association. A cancelled release aborts. Nothing happens where the association has ended.
         """
-        try:
-            if self.error is None:
-                if self._released is None:
-                    self._released = asyncio.get_running_loop().create_future()
-                    async with self.pen:
-                        if self.engine.is_ready:  # else the peer has asked meanwhile: its answer waits behind us
-                            self.engine.release(self.clock.now())
-                            self.pump()
-                await asyncio.shield(self._released)
-        except asyncio.CancelledError:
-            self.abort()
-            raise
-        except AssociationClosed:
-            return  # the peer was faster
+        await self._release.ask()
 
     def abort(self, error: BaseException | None = None) -> None:
         """A-ABORT at once: no lock is taken, nothing is awaited. Nothing happens where the association has ended."""
         if self.error is None:
             can_abort = self.engine.machine.can_abort
             self.engine.abort(self.clock.now())
-            self._end(error or AssociationAborted(0, 0, by_peer=False))
+            self.end(error or AssociationAborted(0, 0, by_peer=False))
             self.pump()
             if not can_abort:  # Sta2: there is no association yet that a PDU could abort
                 self.wire.drop()
@@ -383,11 +341,7 @@ class Connection:
         if self.performer.closing and not (self.performer.is_running or self.invoker.has_open_operations):
             self.abort()
 
-    def _stop_operations(self, error: BaseException) -> None:
-        self.invoker.stop(error)
-        self.performer.stop(error)
-
-    def _end(self, error: BaseException) -> None:
+    def end(self, error: BaseException) -> None:
         """The association is over: everybody who waits is told once."""
         if self.error is not None:
             return
@@ -395,19 +349,15 @@ class Connection:
         if not self.established.done():
             self.established.set_exception(error)
             self.established.exception()  # looked at: nobody has to await it
-        self._stop_operations(error)
+        self.invoker.stop(error)
+        self.performer.stop(error)
         for wait in tuple(self.waiting_for_others):
             wait.association_ended()
         self._gauge.ended(error)
         self.pen.forget()
         self.flow.stop_timer()
         self.wire.resume_reading()  # to hear the peer's close
-        if self._released is not None and not self._released.done():
-            if isinstance(error, AssociationClosed):
-                self._released.set_result(None)
-            else:
-                self._released.set_exception(error)
-                self._released.exception()
+        self._release.ended(error)
         self._observer.association_ended(error)
 
 
@@ -415,9 +365,9 @@ _EVENTS: dict[type[Any], Callable[[Connection, Any], None]] = {
     RequestedIndication: Connection._on_requested,
     AcceptedConfirmation: Connection._on_accepted,
     RejectedConfirmation: Connection._on_rejected,
-    ReleaseIndication: Connection._on_release,
-    ReleaseConfirmation: Connection._on_released,
-    ReleaseTimedOut: Connection._on_release_timed_out,
+    ReleaseIndication: lambda connection, event: connection._release.on_asked(event),
+    ReleaseConfirmation: lambda connection, event: connection._release.on_answered(event),
+    ReleaseTimedOut: lambda connection, event: connection._release.on_timed_out(event),
     AbortIndication: Connection._on_aborted,
     TransportClosedIndication: Connection._on_transport_closed,
     CloseTransport: Connection._on_close,

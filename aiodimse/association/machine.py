@@ -82,6 +82,8 @@ class Machine:
         self.state = State.STA1
         self.can_send_data = False
         """Whether P-DATA may be sent now (Evt9 has an answer: Sta6, or Sta8 by AR-7)."""
+        self.is_ready = False
+        """Whether the association is established, and neither side has asked for its release (Evt11 has an answer)."""
         self.data_allowed_in = False
         """Whether P-DATA that comes now goes up to the user (DT-2 in Sta6, AR-6 in Sta7)."""
         self._timeouts = timeouts
@@ -219,6 +221,7 @@ class Machine:
     def _enter(self, state: State) -> None:
         self.state = state
         self.can_send_data = state in SENDS_DATA
+        self.is_ready = state is State.STA6
         self.data_allowed_in = state in TAKES_DATA
 
     def _to_send(self, send: Send, pdu: PDU | None, reason: int) -> bytes | PDU:

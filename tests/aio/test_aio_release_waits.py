@@ -11,9 +11,9 @@ import pytest
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.dimse.messages import CEchoRQ, CGetRQ, CStoreRQ
-from aiodimse.errors import AssociationClosed
+from aiodimse.errors import AssociationClosed, AssociationTimeout
 from aiodimse.instances import encode_dataset
-from aiodimse.pdu import ReleaseRP, ReleaseRQ
+from aiodimse.pdu import Abort, ReleaseRP, ReleaseRQ
 
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
 CT = sop_class.CTImageStorage
@@ -109,6 +109,28 @@ async def storing(world: Any) -> tuple[Any, testing.ScriptedPeer, asyncio.Task[A
     task = asyncio.create_task(association.c_store(BIG))
     await testing.settle()
     return association, peer, task
+
+
+async def test_a_message_that_does_not_end(world):
+    """Its source gives no more: half a message can only end in A-ABORT, and Timeouts.write_stall says when."""
+
+    class Hangs(Big):
+        async def _stream(self) -> AsyncIterator[bytes]:
+            yield bytes(SIZE)
+            await asyncio.get_running_loop().create_future()
+
+    association, peer = await world.calling(contexts=[sop_class.Verification, CT])
+    storing = asyncio.create_task(association.c_store(Hangs(CT, "1.2.3", EXPLICIT)))
+    await testing.settle()
+    peer.send(ReleaseRQ())
+    await world.clock.elapse(29.9)
+    assert association.is_open
+    await world.clock.elapse(0.2)
+    with pytest.raises(AssociationTimeout, match="A-RELEASE-RQ") as caught:
+        await storing
+    assert caught.value.phase == "write"
+    assert (await peer.read_to_end())[-1] == Abort(0, 0)
+    peer.abort_transport()
 
 
 async def test_both_ask_while_our_user_stores(world):
