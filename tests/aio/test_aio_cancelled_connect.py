@@ -1,4 +1,4 @@
-"""connect() cancelled at every round of the event loop, on asyncio's and on uvloop: a CancelledError, and nothing else."""
+"""connect() cancelled at every round of the event loop, on asyncio's and on uvloop: a CancelledError alone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import pytest
-import uvloop
+from loops import on_each_loop
 
 import aiodimse
 from aiodimse import sop_class
@@ -36,6 +35,6 @@ async def cancelled_everywhere() -> int:
     return finished
 
 
-@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+@on_each_loop
 def test_a_cancelled_connect(run: Callable[[Coroutine[Any, Any, int]], int]) -> None:
     assert run(cancelled_everywhere()) < ROUNDS

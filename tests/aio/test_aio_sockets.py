@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
+from loops import on_each_loop
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from tls.authority import Certificates
@@ -30,7 +30,6 @@ CT = sop_class.CTImageStorage
 HOST = "127.0.0.1"
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
-loops = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 carriers = pytest.mark.parametrize("secure", [False, True], ids=["TCP", "TLS"])
 
 
@@ -53,7 +52,7 @@ async def over_sockets(
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
-@loops
+@on_each_loop
 @carriers
 def test_the_options_of_both_ends(certificates: Certificates, run: Run, secure: bool) -> None:
     async def main() -> None:
@@ -244,7 +243,7 @@ async def test_handlers_begin_in_the_read_that_brings_their_request(
 # --- both event loops -------------------------------------------------------------------------------------------------
 
 
-@loops
+@on_each_loop
 @carriers
 def test_echo_store_and_get(certificates: Certificates, tmp_path: Path, run: Run, secure: bool) -> None:
     """uvloop has transports, TLS and sockets of its own."""
