@@ -5,9 +5,9 @@
 - there is at most one A-ABORT, at most one terminal indication, at most one DropTransport, and nothing after that;
 - two machines joined always come to rest in Sta1, once time goes on.
 
-The walks are drawn from seeds: two that are always the same, and one that is new in each run. A failure prints its seed,
-and AIODIMSE_WALK_SEED=... walks that one again. Hypothesis would stop too soon to come far from Sta1. The long profile
-is AIODIMSE_WALK_STEPS=1000000.
+The walks are drawn from seeds: two that are always the same, and one that is new in each run. A failure prints its
+seed, and AIODIMSE_WALK_SEED=... walks that one again. Hypothesis would stop too soon to come far from Sta1. The long
+profile is AIODIMSE_WALK_STEPS=1000000.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ seeds = pytest.mark.parametrize("seed", SEEDS, ids=["0", "1", "new"])
 
 
 def _drawn(seed: int | None) -> Random:
-    """None: a new seed. Not in the name of the test: the processes that share the tests must agree on that."""
+    """None: a new seed, but not in the name of the test: the processes that share the tests must agree on that."""
     if seed is None:
         seed = int(os.environ.get("AIODIMSE_WALK_SEED") or SystemRandom().getrandbits(32))
     print(f"AIODIMSE_WALK_SEED={seed} AIODIMSE_WALK_STEPS={STEPS * len(SEEDS)}")

@@ -4,8 +4,11 @@ again, the handler is closed, and the rest counts as failed (design: section 4).
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,9 +34,11 @@ from contract.stage import (
     play,
     register,
 )
+from tls.authority import make
 
 import aiodimse
-from aiodimse import sop_class
+from aiodimse import instances, sop_class, tls
+from aiodimse.testing.clock import ManualClock, settle
 
 NUMBER = 3
 JPEG = "1.2.840.10008.1.2.4.50"
@@ -178,6 +183,126 @@ async def test_a_destination_that_does_not_answer_in_time() -> None:
         silent.proceed.set()
         await silent.over.wait()
         assert len(silent.stored) == 1
+
+
+class _Silent(Destination):
+    """Takes the connection, reads what comes and says nothing."""
+
+    async def _association(self, peer: BluntPeer, answers: Any) -> str:
+        self.asked.append(await peer.read_associate_rq())
+        self.arrived.set()
+        await peer.drain()
+        return "given up"
+
+
+async def test_a_destination_that_takes_the_connection_and_is_silent() -> None:
+    """The thirty seconds of `Timeouts.connect`, by a clock that this test moves."""
+    clock, silent = ManualClock(), _Silent()
+    server, handler = make_server(clock=clock), Script(DESTINATION, NUMBER, *images(NUMBER))
+    register(server, "C-MOVE", handler)
+    async with open_destination(silent) as handler.port, open_stage(server) as stage:
+        asked = await stage.ask("C-MOVE")
+        await silent.arrived.wait()
+        clock.advance(29.9)
+        await settle()
+        assert not silent.over.is_set()
+        clock.advance(0.2)
+        responses = await stage.peer.responses(asked)
+        check_lost(Played(responses, silent.stored, handler, silent), 0)
+        await stage.nothing_more()
+        await silent.over.wait()
+        assert len(silent.asked) == 1
+
+
+async def test_a_destination_that_does_not_speak_tls(tmp_path: Path) -> None:
+    context = tls.client_context(make(tmp_path).ca)
+    step = Do(lambda script: aiodimse.Destination(HOST, script.port, ssl=context))
+    played = await play("C-MOVE", Script(step, NUMBER, *images(NUMBER)), destination=_Noise())
+    check_lost(played, 0)
+
+
+class _Noise(Destination):
+    async def _association(self, peer: BluntPeer, answers: Any) -> str:
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await peer.drain()
+        return "noise"
+
+
+@pytest.mark.parametrize("name", ["stranger", "expired", "elsewhere"])
+async def test_a_destination_behind_tls_whose_certificate_is_not_accepted(tmp_path: Path, name: str) -> None:
+    certificates = make(tmp_path)
+    context, theirs = (
+        tls.client_context(certificates.ca),
+        tls.server_context(**certificates.pair(name), verify_client=False),
+    )
+    target = aiodimse.Server(ae_title="DEST")
+    async with target.listen(HOST, 0, ssl=theirs) as listening:
+        step = aiodimse.Destination(HOST, listening.port, ssl=context)
+        check_lost(await play("C-MOVE", Script(step, NUMBER, *images(NUMBER))), 0)
+
+
+# --- the disk goes, half way through an instance ----------------------------------------------------------------------
+
+
+def large_file(folder: Path, number: int) -> Path:
+    """Three pieces, as they are read."""
+    uid = f"1.2.3.{number}"
+    elements = {
+        (0x0008, 0x0016): ("UI", CT_UID),
+        (0x0008, 0x0018): ("UI", uid),
+        (0x7FE0, 0x0010): ("OW", bytes(3 << 20)),
+    }
+    with instances.PartTenWriter(folder, CT_UID, uid, wire.EXPLICIT_LE, durable=False) as writer:
+        return writer.finish(wire.dataset(elements))
+
+
+def breaking(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Files become shorter, or cannot be read any more, behind their first piece."""
+    read = instances.open_pieces
+
+    def pieces(head: Any, size: int) -> Iterator[bytes]:
+        found = read(head, size)
+        yield next(found)
+        if how == "EIO":
+            raise OSError(errno.EIO, "Input/output error")
+        os.truncate(head.path, head.data_offset + 1000)
+        yield from found
+
+    monkeypatch.setattr(instances, "open_pieces", pieces)
+
+
+@pytest.mark.parametrize("how", ["shorter", "EIO"])
+@pytest.mark.parametrize("done", [0, 1])
+async def test_a_file_that_breaks_half_way_to_a_destination(
+    how: str, done: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a message cannot be taken back: the store association is aborted, and with it the destination is gone."""
+    breaking(monkeypatch, how)
+    rest = images(NUMBER)[done + 1 :]
+    played = await play("C-MOVE", Script(DESTINATION, NUMBER, *images(done), large_file(tmp_path, done + 1), *rest))
+    status, counters, failed = lost_after(done)
+    # The instance behind it has been asked for by then, and finds the destination gone.
+    check_retrieve(played, "C-MOVE", NUMBER, status, counters, [*failed, f"1.2.3.{done + 2}"])
+    assert (played.destination.ended, len(played.stored)) == (["aborted"], done)
+
+
+@pytest.mark.parametrize("how", ["shorter", "EIO"])
+@pytest.mark.parametrize("done", [0, 1])
+async def test_a_file_that_breaks_half_way_to_a_c_get_user(
+    how: str, done: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same, but here it is the association that asked: no response can be written behind half an instance."""
+    breaking(monkeypatch, how)
+    rest = images(NUMBER)[done + 1 :]
+    server, handler = make_server(), Script(NUMBER, *images(done), large_file(tmp_path, done + 1), *rest)
+    register(server, "C-GET", handler)
+    async with open_stage(server) as stage:
+        with pytest.raises(Aborted) as caught:
+            await stage.peer.responses(await stage.ask("C-GET"), store=0x0000)
+        assert (caught.value.source, caught.value.reason) == (0, 0)
+        assert len(stage.peer.stored) == done
+        await stage.peer.expect_close()
+        await handler.has_closed.wait()
 
 
 async def test_a_destination_that_takes_some_sop_classes() -> None:
