@@ -1,4 +1,4 @@
-"""A disk that is full: the peer is told so, and the log which error it was, but of no file: a name may be a patient's."""
+"""A disk that is full: the peer is told, and the log says which error it was, but no file name: it may be a patient's."""
 
 from __future__ import annotations
 
