@@ -1,4 +1,4 @@
-"""A disk that is full: the peer is told, and the log says which error it was, but no file name: it may be a patient's."""
+"""A disk that is full: the peer is told, and the log says which error it was, but no file: a name may be a patient."""
 
 from __future__ import annotations
 
