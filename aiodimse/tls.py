@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeAlias
 
+from aiodimse.aio.log import address_words
 from aiodimse.errors import AssociationRejected
 
 _log = logging.getLogger("aiodimse.tls")
@@ -98,7 +99,7 @@ def _load_authorities(context: ssl.SSLContext, ca: FilePath) -> None:
     try:
         context.load_verify_locations(ca)
     except ssl.SSLError as error:
-        raise ssl.SSLError(f"{os.fspath(ca)}: no PEM file of certificates ({error.reason})") from error
+        raise ssl.SSLError(f"{os.fspath(ca)}: no PEM file of certificates{_reason(error)}") from error
 
 
 def _load_chain(context: ssl.SSLContext, certificate: FilePath, key: FilePath | None, password: str | None) -> None:
@@ -112,7 +113,11 @@ def _load_chain(context: ssl.SSLContext, certificate: FilePath, key: FilePath | 
         context.load_cert_chain(certificate, key, no_password if password is None else password)
     except ssl.SSLError as error:
         names = " with ".join(os.fspath(path) for path in files)
-        raise ssl.SSLError(f"{names}: no PEM certificate and key that belong together ({error.reason})") from error
+        raise ssl.SSLError(f"{names}: no PEM certificate and key that belong together{_reason(error)}") from error
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return f" ({error.reason})" if error.reason else ""
 
 
 def _look(path: FilePath) -> None:
@@ -174,7 +179,8 @@ def titles_from_certificate(
             return
         whose = ascii(", ".join(sorted(names))) if names else "no certificate"
         log = request.logger(_log)
-        log.warning("%s calls itself %s, which is not for %s", request.address, ascii(title), whose)
+        where = address_words(request.address) if request.address is not None else "a peer"
+        log.warning("%s calls itself %s, which is not for %s", where, ascii(title), whose)
         raise AssociationRejected(1, 1, 3)
 
     return check

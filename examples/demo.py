@@ -189,7 +189,7 @@ async def ask(folder: Path, peer: tuple[str, ...]) -> None:
     )
     say("What has been negotiated, and why not")
     words = ["Verification", "CTImageStorage", "ModalityWorklistInformationModelFind"]
-    await command("explain", "--contexts", *words)
+    await command("explain", *(word for each in words for word in ("--context", each)))
 
 
 if __name__ == "__main__":

@@ -34,10 +34,13 @@ async def open_association(
     clock, timeouts, network = setup.clock, setup.timeouts, setup.network
     connection = Connection("requestor", observer, setup)
     connection.engine.associate(rq, clock.now())
-    phase = "connect"
+    phase, door = "connect", secure.Door()
 
     def late() -> AssociationTimeout:
-        what = "answer the A-ASSOCIATE-RQ" if phase == "negotiation" else "take the connection"
+        if phase == "negotiation":
+            what = "answer the A-ASSOCIATE-RQ"
+        else:
+            what = "take the connection" if door.transport is None else "end the TLS handshake"
         return AssociationTimeout(phase, f"{host}:{port} did not {what} within {timeouts.connect} s")
 
     try:
@@ -45,7 +48,7 @@ async def open_association(
             if ssl is None:
                 await network.connect(lambda: connection.wire, host, port)
             else:
-                await _connect_tls(network, connection.wire, host, port, ssl, clock, timeouts.tls_handshake)
+                await _connect_tls(network, door, connection.wire, host, port, ssl, clock, timeouts.tls_handshake)
             phase = "negotiation"
             await asyncio.shield(connection.established)
     except AssociationAborted as error:
@@ -74,6 +77,7 @@ async def open_association(
 
 async def _connect_tls(
     network: Network,
+    door: secure.Door,
     wire: Wire,
     host: str,
     port: int,
@@ -81,7 +85,6 @@ async def _connect_tls(
     clock: Clock,
     timeout: float | None,
 ) -> None:
-    door = secure.Door()
     await network.connect(lambda: door, host, port)
     assert door.transport is not None
     try:

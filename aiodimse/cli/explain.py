@@ -11,7 +11,7 @@ from aiodimse import sop_class
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import FAILED
 from aiodimse.cli.identifier import near
-from aiodimse.cli.opening import association, implementation
+from aiodimse.cli.opening import association, implementation, where
 from aiodimse.cli.output import Output
 from aiodimse.cli.values import printable
 from aiodimse.standard import transfer_syntax
@@ -73,7 +73,13 @@ def arguments(parser: ArgumentParser) -> None:
     """The options of explain."""
     shared.peer(parser)
     parser.add_argument(
-        "--contexts", nargs="+", type=abstract_syntax, metavar="KEYWORD", help="SOP classes, by keyword or UID"
+        "--context",
+        "--contexts",
+        dest="contexts",
+        action="append",
+        type=abstract_syntax,
+        metavar="KEYWORD",
+        help="a SOP class, by keyword or UID; repeatable",
     )
     parser.add_argument(
         "--scp", action="store_true", help="propose to be the provider of storage, as a C-GET does, and not its user"
@@ -159,7 +165,7 @@ def about(negotiated: aiodimse.Negotiated, options: Namespace) -> list[tuple[str
         invoked, performed = (n or "any number" for n in (negotiated.invoked_window, negotiated.performed_window))
         window = f"{invoked} of ours, {performed} of the peer's at a time"
     return [
-        ("peer", f"{options.called} at {options.host}:{options.port} accepts the association with {options.ae_title}"),
+        ("peer", f"{where(options)} accepts the association with {options.ae_title}"),
         ("implementation", f"{implementation(negotiated)}" + (f", {printable(uid)}" if uid and name else "")),
         ("maximum PDU length", f"{longest} bytes" if longest else "no limit"),
         ("operations window", window),

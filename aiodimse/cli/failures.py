@@ -7,16 +7,19 @@ import os
 import re
 import socket
 import ssl
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.aio.log import address_words
 
 FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 # What to try next, by what an A-ASSOCIATE-RJ says (PS3.8 9.3.4): source, reason.
 _HINTS = {
-    (1, 3): "--ae-title says who we are",
-    (1, 7): "--called says who is asked",
+    (1, 3): "--ae-title says who we are, {ae_title}",
+    (1, 7): "--called says who is asked, {called}",
 }
 _UID = re.compile(r"\b1\.2(?:\.\d+)+")
 
@@ -29,11 +32,13 @@ class CommandError(Exception):
         super().__init__(message)
 
 
-def in_words(error: BaseException) -> str:
-    """An error of the library or the system, in one line."""
+def in_words(error: BaseException, options: Mapping[str, object] = MappingProxyType({})) -> str:
+    """An error of the library or the system, in one line. options: those of the command."""
     if isinstance(error, aiodimse.AssociationRejected):
         hint = _HINTS.get((error.source, error.reason)) if error.result == 1 else None
-        return f"{error}; {hint}" if hint else str(error)
+        return f"{error}; {hint.format_map(options)}" if hint and options else str(error)
+    if isinstance(error, aiodimse.TLSError) and re.search("issuer|self-signed", str(error)):
+        return f"{error}; --tls-ca says who vouches for it"
     if isinstance(error, aiodimse.AiodimseError):
         return with_keywords(" ".join(str(error).split()))
     if isinstance(error, OSError):
@@ -60,7 +65,7 @@ def system_words(error: OSError) -> str:
 
 def unreachable(error: OSError, host: str, port: int) -> str:
     """Why a connection could not be opened."""
-    where = f"{host}:{port}"
+    where = address_words((host, port))
     if isinstance(error, socket.gaierror):
         return f"{where}: the host name does not resolve"
     if isinstance(error, ssl.SSLError):

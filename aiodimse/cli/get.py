@@ -25,7 +25,7 @@ def arguments(parser: ArgumentParser) -> None:
     """The options of get."""
     shared.peer(parser)
     shared.query(parser)
-    parser.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="where to save (this folder)")
+    parser.add_argument("--output", type=shared.path, default=Path(), metavar="DIR", help="where to save (this folder)")
     parser.add_argument(
         "--transfer-syntax", dest="syntaxes", type=syntax, action="append", default=[], metavar="KEYWORD",
         help="take objects in this transfer syntax too, as in JPEG2000Lossless; without it, uncompressed ones alone;"

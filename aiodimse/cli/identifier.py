@@ -10,6 +10,7 @@ from difflib import get_close_matches
 
 from pydicom import DataElement, Dataset, config
 from pydicom.datadict import dictionary_VR, keyword_dict, keyword_for_tag, tag_for_keyword
+from pydicom.valuerep import validate_value
 
 from aiodimse import sop_class
 from aiodimse.standard.uid import SOPClass
@@ -61,6 +62,8 @@ def key(text: str) -> Key:
     """The argument of -k: Keyword, Keyword=value, (gggg,eeee)=value, Sequence.Keyword=value."""
     name, equals, value = text.partition("=")
     path = tuple(_tag(part) for part in name.split("."))
+    if 0x00080052 in path:
+        raise argparse.ArgumentTypeError(f"{name}: --level says it")
     vr = _vr(path[-1])
     for sequence, part in zip(path[:-1], name.split("."), strict=False):
         if _vr(sequence) != "SQ":
@@ -72,6 +75,8 @@ def key(text: str) -> Key:
             _converted(value, vr)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{name}: not a number: {value!r}") from None
+    if value:
+        _check_value(name, value, vr)
     names = ".".join(keyword_for_tag(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in path)
     return Key(names, path, value if equals and value else None)
 
@@ -89,12 +94,30 @@ def near(word: str, words: Iterable[str]) -> str:
 
 
 def _tag(part: str) -> int:
-    tag = tag_for_keyword(part)
-    if tag is not None:
-        return int(tag)
-    if match := _TAG.fullmatch(part):
-        return int(match[1] + match[2], 16)
-    raise argparse.ArgumentTypeError(f"no attribute {part!r}{near(part, keyword_dict)}")
+    found = tag_for_keyword(part) if part else None
+    if found is None and (match := _TAG.fullmatch(part)):
+        found = int(match[1] + match[2], 16)
+        if not found >> 16 & 1 and _vr(found) == "UN":  # private ones are of odd groups
+            found = None
+    if found is None:
+        raise argparse.ArgumentTypeError(f"no attribute {part!r}{near(part, keyword_dict)}")
+    if found >> 16 <= 0x0002:
+        raise argparse.ArgumentTypeError(f"{part}: an Identifier has no command elements and no file meta information")
+    return int(found)
+
+
+def _check_value(name: str, value: str, vr: str) -> None:
+    """Whether the VR can have it (PS3.5 6.2), but for wild cards, and with ranges of dates and times (PS3.4 C.2.2.2).
+    Numbers are read elsewhere."""
+    if vr == "DT" or vr in _INTEGERS | _REALS:
+        return
+    for part in (value,) if vr in ("LT", "ST", "UT") else value.split("\\"):
+        for each in part.split("-") if vr in ("DA", "TM") else (part,):
+            if each and not set("*?") & set(each):
+                try:
+                    validate_value(vr, each, config.RAISE)
+                except ValueError:
+                    raise argparse.ArgumentTypeError(f"{name}: not a value of VR {vr}: {value!r}") from None
 
 
 def _vr(tag: int) -> str:

@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=options.Parser)
     for name, module in COMMANDS.items():
         each = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        top.parsers[name] = each
         module.arguments(each)
         if module is not serve:
             encryption.user(each)
@@ -60,8 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; wrong arguments raise SystemExit, as argparse does. From the end of
     the command on SIGTERM is ignored: it could change nothing but the exit status."""
     prog, output = "aiodimse", Output()
+    given: dict[str, object] = {}
     try:
         chosen = parser().parse_args(argv)
+        given = vars(chosen)
         prog, output = (
             chosen.prog,
             Output(as_json=chosen.json, events=chosen.command == "serve", progress=not chosen.verbose),
@@ -78,10 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return failures.FAILED
     except failures.CommandError as error:
         line, code = str(error), error.code
-    except aiodimse.AiodimseError as error:
-        line, code = failures.in_words(error), failures.FAILED
-    except OSError as error:
-        line, code = failures.in_words(error), failures.FAILED
+    except (aiodimse.AiodimseError, OSError) as error:
+        line, code = failures.in_words(error, given), failures.FAILED
     try:
         output.failed(line, code)
     except BrokenPipeError:
@@ -115,6 +116,8 @@ async def _run(chosen: argparse.Namespace, output: Output) -> int:
 
 @contextmanager
 def _tracing(chosen: argparse.Namespace) -> Iterator[None]:
+    if chosen.trace_data and chosen.trace is None:
+        raise failures.CommandError("--trace-data says nothing without --trace", failures.USAGE)
     if chosen.trace is None:
         chosen.tracing = None
         yield

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiodimse
+from aiodimse.aio.log import address_words
 from aiodimse.cli import encryption
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import CommandError, unreachable
@@ -42,8 +43,8 @@ async def association(
             raise CommandError(unreachable(error, options.host, options.port)) from error
         negotiated = opened.negotiated
         opened.connection.logger(_log).info(
-            "association with %s at %s:%d (%s): %d of %d presentation contexts accepted",
-            options.called, options.host, options.port, implementation(negotiated),
+            "association with %s (%s): %d of %d presentation contexts accepted",
+            where(options), implementation(negotiated),
             len(negotiated.contexts), len(negotiated.rq.contexts),
         )  # fmt: skip
         yield opened
@@ -57,4 +58,4 @@ def implementation(negotiated: aiodimse.Negotiated) -> str:
 
 def where(options: Namespace) -> str:
     """The peer, as messages name it."""
-    return f"{options.called} at {options.host}:{options.port}"
+    return f"{options.called} at {address_words((options.host, options.port))}"

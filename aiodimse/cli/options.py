@@ -6,10 +6,10 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from aiodimse.cli import failures
-from aiodimse.cli.identifier import LEVELS, key, near
+from aiodimse.cli.identifier import LEVELS, Key, key, near
 from aiodimse.client import check_ae_title
 from aiodimse.config import Timeouts
 from aiodimse.errors import LocalProtocolError
@@ -21,6 +21,25 @@ class Parser(argparse.ArgumentParser):
     """argparse, with one line on stderr for a wrong argument."""
 
     commands: tuple[str, ...] = ()
+    """What there is, for the top parser."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.parsers: dict[str, Parser] = {}
+        """Those of the commands, for the top parser."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does it, but what is unknown is said by the command that it was given to."""
+        chosen, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            each = self.parsers.get(getattr(chosen, "command", ""), self)
+            word = unknown[0].partition("=")[0]
+            known = (option for action in each._actions for option in action.option_strings)
+            what = (
+                f"no option {word}{near(word, known)}" if word.startswith("-") else f"one argument too many: {word!r}"
+            )
+            each.error(what)
+        return chosen
 
     def error(self, message: str) -> NoReturn:
         """Exit status 2."""
@@ -28,6 +47,17 @@ class Parser(argparse.ArgumentParser):
             message = f"no command {match[1]!r}{near(match[1], self.commands)}"
         print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(failures.USAGE)
+
+
+class Once(argparse.Action):
+    """Appends, and refuses what was given before: a key, or the name of a pair."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        before = getattr(namespace, self.dest)
+        name = values.name if isinstance(values, Key) else values[0]
+        if any(name == (each.name if isinstance(each, Key) else each[0]) for each in before):
+            raise argparse.ArgumentError(self, f"{name} is given twice")
+        setattr(namespace, self.dest, [*before, values])
 
 
 # --- types ------------------------------------------------------------------------------------------------------------
@@ -53,6 +83,21 @@ def _number(text: str, what: str, least: int, most: int) -> int:
     if not least <= number <= most:
         raise argparse.ArgumentTypeError(f"not a {what} ({least} to {most}): {text!r}")
     return number
+
+
+def path(text: str) -> Path:
+    """A file or a folder; an empty name, often a variable that is not set, does not mean this folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty; . is this folder")
+    return Path(text)
+
+
+def host(text: str) -> str:
+    """A name or an address; an IPv6 address may stand in brackets."""
+    name, colon, number = text.rpartition(":")
+    if colon and number.isdigit() and (name.endswith("]") or ":" not in name):
+        raise argparse.ArgumentTypeError(f"HOST and PORT are two arguments: {name} {number}")
+    return text.removeprefix("[").removesuffix("]")
 
 
 def seconds(text: str) -> float:
@@ -106,20 +151,24 @@ def level(text: str) -> str:
 def common(parser: argparse.ArgumentParser) -> None:
     """What every command has."""
     group = parser.add_argument_group("common")
-    group.add_argument("--timeout", type=seconds, metavar="SECONDS", help="for a connection, and for each response")
+    each = Timeouts()
+    group.add_argument(
+        "--timeout", type=seconds, metavar="SECONDS",
+        help=f"for a connection ({each.connect:g}), and for each response ({each.response:g}; of a C-MOVE: none)",
+    )  # fmt: skip
     group.add_argument("--json", action="store_true", help="for programs: JSON on standard output")
     group.add_argument(
         "-v", "--verbose", action="count", default=0, help="log to standard error, without patient data; -vv: more"
     )
     group.add_argument(
-        "--trace", type=Path, metavar="FILE", help="write the conversation as text, one PDU a line, without data sets"
+        "--trace", type=path, metavar="FILE", help="write the conversation as text, one PDU a line, without data sets"
     )
     group.add_argument("--trace-data", action="store_true", help="with the data sets, which hold patient data")
 
 
 def peer(parser: argparse.ArgumentParser) -> None:
     """Whom to talk to."""
-    parser.add_argument("host", metavar="HOST", help="name or address of the peer")
+    parser.add_argument("host", metavar="HOST", type=host, help="name or address of the peer")
     parser.add_argument("port", metavar="PORT", type=port, help="its port; DICOM has 104 and 11112")
     group = parser.add_argument_group("titles")
     group.add_argument("--ae-title", type=ae_title, default="AIODIMSE", metavar="AE", help="ours (AIODIMSE)")
@@ -132,7 +181,7 @@ def query(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", choices=("patient", "study"), default="study", help="information model (study)")
     group.add_argument("--level", type=level, default="STUDY", help=f"{', '.join(LEVELS[:-1])} or IMAGE (STUDY)")
     group.add_argument(
-        "-k", "--key", dest="keys", type=key, action="append", default=[], metavar="KEYWORD[=VALUE]",
+        "-k", "--key", dest="keys", type=key, action=Once, default=[], metavar="KEYWORD[=VALUE]",
         help="an attribute, by keyword or tag: with a value it has to match, without one it is only asked for;"
         " repeatable; Sequence.Keyword reaches into a sequence",
     )  # fmt: skip

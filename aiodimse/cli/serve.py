@@ -8,12 +8,12 @@ import signal
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import aiodimse
 from aiodimse import tls
 from aiodimse.aio.clock import Clock
+from aiodimse.aio.log import address_words
 from aiodimse.archive import Archive, ScanReport, provide
 from aiodimse.cli import encryption, signals
 from aiodimse.cli import options as shared
@@ -35,7 +35,7 @@ _FILES_EACH = 3  # an association, the file it saves or sends, and the store ass
 
 def arguments(parser: ArgumentParser) -> None:
     """The options of serve."""
-    parser.add_argument("directory", metavar="DIRECTORY", type=Path, help="the folder; C-STORE saves into it")
+    parser.add_argument("directory", metavar="DIRECTORY", type=shared.path, help="the folder; C-STORE saves into it")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1; 0.0.0.0: every one)")
     parser.add_argument("--port", type=shared.listening_port, default=11112, help="port (11112; 0: any that is free)")
     parser.add_argument(
@@ -43,7 +43,7 @@ def arguments(parser: ArgumentParser) -> None:
         help="ours (AIODIMSE); a peer that calls another is rejected",
     )  # fmt: skip
     parser.add_argument(
-        "--destination", dest="destinations", type=shared.destination, action="append", default=[],
+        "--destination", dest="destinations", type=shared.destination, action=shared.Once, default=[],
         metavar="NAME=[tls:]HOST:PORT", help="where C-MOVE to this AE title sends; repeatable",
     )  # fmt: skip
     parser.add_argument(
@@ -104,7 +104,7 @@ def _listening_errors(options: Namespace) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         why = _why(error) if isinstance(error, OSError) else "not a host name"
-        raise CommandError(f"cannot listen on {options.host}:{options.port}: {why}", FAILED) from None
+        raise CommandError(f"cannot listen on {address_words((options.host, options.port))}: {why}", FAILED) from None
 
 
 async def _check_address(options: Namespace) -> None:
@@ -133,7 +133,9 @@ def _ready(options: Namespace, output: Output, port: int) -> None:
     """One line, flushed: who waits for it may connect now."""
     with_tls = options.tls_cert is not None
     how = " with TLS" if with_tls else ""
-    output.line(f"{options.ae_title} serves {options.directory} on {options.host}:{port}{how} (Ctrl-C ends it)")
+    output.line(
+        f"{options.ae_title} serves {options.directory} on {address_words((options.host, port))}{how} (Ctrl-C ends it)"
+    )
     facts = {"ae_title": options.ae_title, "host": options.host, "port": port, "tls": with_tls}
     output.event({"event": "ready", **facts})
 

@@ -50,7 +50,7 @@ class Sent:
 def arguments(parser: ArgumentParser) -> None:
     """The options of store."""
     shared.peer(parser)
-    parser.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="a DICOM file, or a folder of them")
+    parser.add_argument("paths", metavar="PATH", nargs="+", type=shared.path, help="a DICOM file, or a folder of them")
 
 
 async def run(options: Namespace, output: Output) -> int:

@@ -10,6 +10,7 @@ from cli.conftest import HOST, Command
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.cli import failures
 
 NO_HOSTS = ("a..b", "a" * 300, "a\0b")
 
@@ -25,6 +26,12 @@ async def test_no_host_name(host: str, command: Command, tmp_path: Path) -> None
     with pytest.raises(socket.gaierror, match="not a host name"):
         async with aiodimse.Server().listen(host, 0):
             pass
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+async def test_an_ipv6_address_is_written_in_brackets(host: str, command: Command, tmp_path: Path) -> None:
+    (await command("echo", host, 1)).failed(1, "aiodimse echo: [::1]:1: ")
+    assert failures.unreachable(ConnectionRefusedError(111, ""), "::1", 104).startswith("[::1]:104: ")
 
 
 @pytest.mark.parametrize("port", [70000, -1])

@@ -62,7 +62,9 @@ async def test_a_name_that_does_not_resolve(command: Command) -> None:
 
 
 async def test_a_rejection_says_why_and_what_to_try(command: Command, peer: Peer) -> None:
-    (await command("echo", HOST, peer.port)).failed(1, "1/1/7", "called AE title not recognised", "--called")
+    (await command("echo", HOST, peer.port)).failed(
+        1, "1/1/7", "called AE title not recognised", "--called says who is asked, ANY-SCP"
+    )
 
 
 async def test_a_peer_that_takes_the_connection_and_says_nothing(command: Command) -> None:
@@ -113,6 +115,24 @@ async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None
         (("find", HOST, "104", "--level", "SERIE"), "did you mean SERIES"),
         (("find", HOST, "104", "--level", "PATIENT"), "--model patient"),
         (("find", HOST, "104", "--model", "worklist"), "--model"),
+        (("find", HOST, "104", "-k", "=x"), "no attribute ''"),
+        (("find", HOST, "104", "-k", "0011,zz"), "no attribute '0011,zz'"),
+        (("find", HOST, "104", "-k", "0008,ff00"), "no attribute '0008,ff00'"),
+        (("find", HOST, "104", "-k", "CommandField=1"), "CommandField: an Identifier has no command elements"),
+        (("find", HOST, "104", "-k", "0002,0010"), "no file meta information"),
+        (("find", HOST, "104", "-k", "QueryRetrieveLevel=STUDY"), "--level says it"),
+        (("find", HOST, "104", "-k", "StudyDate=yesterday"), "StudyDate: not a value of VR DA: 'yesterday'"),
+        (("find", HOST, "104", "-k", "StudyInstanceUID=1.2.x"), "not a value of VR UI"),
+        (("find", HOST, "104", "-k", "PatientID=1", "-k", "0010,0020=2"), "-k/--key: PatientID is given twice"),
+        (("find", "host:104"), "HOST and PORT are two arguments: host 104"),
+        (("find", "[::1]:104"), "HOST and PORT are two arguments: [::1] 104"),
+        (("find", HOST, "104", "--callled", "X"), "aiodimse find: no option --callled; did you mean --called?"),
+        (("find", HOST, "104", "PACS"), "aiodimse find: one argument too many: 'PACS'"),
+        (("echo", HOST, "104", "--trace-data"), "--trace-data says nothing without --trace"),
+        (("echo", HOST, "104", "--trace", ""), "the name is empty"),
+        (("get", HOST, "104", *("-k", "StudyInstanceUID=1"), "--output", ""), "the name is empty; . is this folder"),
+        (("serve", ""), "the name is empty"),
+        (("serve", ".", "--destination", "A=h:1", "--destination", "A=h:2"), "--destination: A is given twice"),
         (("get", HOST, "104", "--level", "SERIES"), "-k SeriesInstanceUID=..."),
         (("get", HOST, "104", "--transfer-syntax", "JPEG2000Losles"), "did you mean JPEG2000Lossless"),
         (("move", HOST, "104", "-k", "StudyInstanceUID=1"), "--destination"),
@@ -121,7 +141,7 @@ async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None
         (("serve", "/no/such/folder"), "not a folder: /no/such/folder"),
         (("serve", ".", "--destination", "VIEWER=host"), "not NAME=HOST:PORT"),
         (("serve", ".", "--destination", "VIEWER=host:x"), "not a port"),
-        (("explain", HOST, "104", "--contexts", "CTImageStorag"), "did you mean CTImageStorage"),
+        (("explain", HOST, "104", "--context", "CTImageStorag"), "did you mean CTImageStorage"),
         (("echo", HOST, "104", "--trace", "/no/such/folder/x.dul"), "--trace: /no/such/folder/x.dul: no such file"),
     ],
     ids=lambda each: " ".join(each)[:60] if isinstance(each, tuple) else "",
@@ -317,7 +337,9 @@ async def test_store_when_the_peer_goes_away(command: Command) -> None:
 
 async def test_explain(command: Command, peer: Peer) -> None:
     names = ("Verification", "StudyRootQueryRetrieveInformationModelFind", "ModalityWorklistInformationModelFind")
-    ended = await command("explain", *peer.where, "--contexts", *names, "--window", "4")
+    ended = await command(
+        "explain", *(word for name in names for word in ("--context", name)), *peer.where, "--window", "4"
+    )
     assert ended.code == 0
     lines = {" ".join(line.split()) for line in ended.out.splitlines()}
     assert "1 SCU accepted: ExplicitVRLittleEndian Verification" in lines
@@ -329,7 +351,7 @@ async def test_explain(command: Command, peer: Peer) -> None:
 
 
 async def test_explain_when_nothing_is_accepted(command: Command, peer: Peer) -> None:
-    ended = await command("explain", *peer.where, "--contexts", "1.2.3.4.5", "--json")
+    ended = await command("explain", *peer.where, "--context", "1.2.3.4.5", "--json")
     assert ended.code == 1
     (row,) = json.loads(ended.out)["contexts"]
     assert (row["abstract_syntax"], row["answer"]) == ("1.2.3.4.5", "refused: abstract syntax not supported")

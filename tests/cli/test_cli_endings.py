@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -36,7 +37,7 @@ async def half_a_provider(stuck: asyncio.Event, *, lost: bool) -> AsyncIterator[
     server = aiodimse.Server(ae_title="HALF")
 
     async def no_more(request: Any) -> None:
-        await asyncio.sleep(0.2)  # what was sent is read
+        await asyncio.to_thread(threading.Event().wait, 0.2)  # what was sent is read
         stuck.set()
         if lost:
             request.connection.abort()
@@ -130,7 +131,7 @@ async def signalled(process: Process, number: int) -> None:
     while not ending.done():
         with suppress(ProcessLookupError):
             os.kill(process.pid, number)
-        await asyncio.sleep(0.005)
+        await asyncio.wait([ending], timeout=0.005)
 
 
 async def test_two_times_ctrl_c(stuck: asyncio.Event) -> None:
@@ -213,7 +214,7 @@ async def test_nobody_reads_what_serve_says(tmp_path: Path) -> None:
             for _ in range(2):
                 async with aiodimse.connect(HOST, port, contexts=[sop_class.Verification]) as association:
                     await association.c_echo()
-                await asyncio.sleep(0.2)
+                await asyncio.to_thread(threading.Event().wait, 0.2)  # a minute, here
             process.terminate()
         _, err = await process.communicate()
         assert (process.returncode, without_slowness(err)) == (2 - lines, "")

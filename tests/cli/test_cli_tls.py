@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,6 +32,8 @@ def known(certificates: Certificates) -> dict[str, str]:
     """What options are given: {ca} and so on."""
     names = ("ca", "other_ca", "server", "ct1", "elsewhere")
     pems = {name: str(getattr(certificates, name)) for name in names}
+    pems["empty"] = str(certificates.ca.with_name("empty.pem"))
+    Path(pems["empty"]).touch()
     return pems | {f"{name}_key": str(certificates.key(name)) for name in names}
 
 
@@ -78,7 +81,7 @@ async def test_another_host(certificates: Certificates, known: dict[str, str], c
     ("words", "said"),
     [
         (("--tls", "--tls-ca", "{other_ca}", *OURS), "not accepted"),
-        (("--tls", *OURS), "not accepted"),
+        (("--tls", *OURS), "; --tls-ca says who vouches for it"),
         (("--tls", "--tls-ca", "{ca}"), "no association with"),
         ((), "does it want TLS?"),
     ],
@@ -101,6 +104,7 @@ async def test_refused(
         (("--tls", "--tls-ca", "{ct1_key}"), "ct1.key: no PEM file of certificates"),
         (("--tls", "--tls-cert", "{ct1}", "--tls-key", "{server_key}"), "that belong together"),
         (("--tls", "--tls-cert", "{ct1}"), "that belong together"),
+        (("--tls", "--tls-cert", "{empty}"), "empty.pem: no PEM certificate and key that belong together"),
     ],
 )
 @pytest.mark.parametrize("name", ["echo", "store", "find", "get", "move", "explain"])
@@ -108,7 +112,20 @@ async def test_users_wrong_options(
     known: dict[str, str], command: Command, tmp_path: Path, name: str, words: tuple[str, ...], said: str
 ) -> None:
     more = {"store": [CT], "move": [*STUDY, "--destination", "X"], "get": [*STUDY, "--output", tmp_path]}.get(name, [])
-    (await command(name, HOST, 1, *more, *filled(words, known))).failed(2, f"aiodimse {name}: ", said)
+    ended = await command(name, HOST, 1, *more, *filled(words, known))
+    ended.failed(2, f"aiodimse {name}: ", said)
+    assert "None" not in ended.err
+
+
+async def test_a_port_that_says_nothing(command: Command) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, HOST, 0) as mute:
+        port = mute.sockets[0].getsockname()[1]
+        ended = await command("echo", HOST, port, "--tls", "--timeout", "0.3")
+    ended.failed(1, f"{HOST}:{port} did not end the TLS handshake within 0.3 s")
 
 
 # --- serve ------------------------------------------------------------------------------------------------------------

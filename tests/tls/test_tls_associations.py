@@ -418,7 +418,7 @@ async def test_the_deadline_of_our_own_handshake(good) -> None:
     with pytest.raises(aiodimse.AssociationTimeout, match=r"TLS handshake took longer than 0\.05 s") as caught:
         await echo(port, good, timeouts=aiodimse.Timeouts(tls_handshake=0.05))
     assert caught.value.phase == "connect"
-    with pytest.raises(aiodimse.AssociationTimeout, match=r"did not take the connection within 0\.05 s"):
+    with pytest.raises(aiodimse.AssociationTimeout, match=r"did not end the TLS handshake within 0\.05 s"):
         await echo(port, good, timeouts=aiodimse.Timeouts(connect=0.05))
     silent.close()
     for writer in held:
