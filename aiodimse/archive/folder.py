@@ -42,7 +42,7 @@ class ScanReport:
     """What a scan has seen so far."""
 
     files: int = 0
-    """Files looked at."""
+    """Files looked at, and folders that the system would not let us read: the sum of the next six."""
     indexed: int = 0
     """Objects that can be found now."""
     duplicates: int = 0
@@ -155,6 +155,7 @@ def walk(directory: Path, report: ScanReport) -> Iterator[Path]:
             elif stat.S_ISREG(status.st_mode):  # a pipe would make us wait for ever
                 yield path
         except OSError:  # no permission, a broken link, a link to itself
+            report.files += 1
             report.unreadable += 1
 
 

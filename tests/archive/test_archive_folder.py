@@ -76,11 +76,11 @@ async def test_a_folder_of_all_sorts(tmp_path: Path, a_file: Callable[..., Path]
     seen: list[ScanReport] = []
     archive = await Archive.open(tmp_path, progress=seen.append)
     assert archive.report == ScanReport(
-        files=8, indexed=2, duplicates=1, not_dicom=2, not_objects=2, damaged=1, unreadable=2
+        files=10, indexed=2, duplicates=1, not_dicom=2, not_objects=2, damaged=1, unreadable=2
     )
     assert seen[-1] == archive.report
     assert str(archive.report) == (
-        "2 of 8 files indexed; skipped: 1 of an object seen before, 2 not DICOM, 2 without the UIDs of an object, "
+        "2 of 10 files indexed; skipped: 1 of an object seen before, 2 not DICOM, 2 without the UIDs of an object, "
         "1 damaged, 2 unreadable"
     )
     assert await path_of(archive) == [tmp_path / "a" / "1.dcm"]

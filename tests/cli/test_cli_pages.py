@@ -137,6 +137,19 @@ async def test_users(key: tuple[str, str], archive_port: int, capsys: pytest.Cap
     assert USERS[key] in capsys.readouterr().out
 
 
+async def test_sending_what_is_not_there_or_not_dicom(
+    archive_port: int, capsys: pytest.CaptureFixture[str], here: Path
+) -> None:
+    main = PROGRAMS["send-files", "send.py"].run({"11112": archive_port})["main"]
+    (here / "outgoing" / "notes.dcm").touch()
+    await main()
+    assert "notes.dcm: not a DICOM file" in (said := capsys.readouterr().out)
+    assert "CT_small.dcm: 0x0000" in said
+    shutil.rmtree(here / "outgoing")
+    await main()
+    assert capsys.readouterr().out == "nothing to send in outgoing\n"
+
+
 @pytest.mark.parametrize("key", ALONE, ids="-".join)
 async def test_programs_that_need_nobody(
     key: tuple[str, str], free_port: int, capsys: pytest.CaptureFixture[str]

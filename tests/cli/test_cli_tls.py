@@ -185,6 +185,27 @@ def test_destinations(text: str, where: Where) -> None:
     assert options.destinations == [("V", where)]
 
 
+async def test_the_certificates_of_the_page(command: Command, tmp_path: Path) -> None:
+    """The page's lines of openssl make what its commands want."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on this machine")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "tls.md").read_text(encoding="utf-8")
+    lines = page.split('title="certificates"\n')[1].split("```")[0]
+    made = await asyncio.create_subprocess_shell(
+        f"set -e\n{lines}", cwd=tmp_path, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await made.communicate()
+    assert made.returncode == 0, said.decode()
+    (folder := tmp_path / "served").mkdir()
+    pem = {name: tmp_path / name for name in ("archive.pem", "archive.key", "ct1.pem", "ct1.key", "hospital-ca.pem")}
+    ca = ("--tls-ca", pem["hospital-ca.pem"])
+    theirs = ("--tls-cert", pem["archive.pem"], "--tls-key", pem["archive.key"], *ca)
+    ours = ("--tls", "--tls-cert", pem["ct1.pem"], "--tls-key", pem["ct1.key"], *ca)
+    async with serving(folder, *theirs) as (_, port):
+        ended = await command("echo", "localhost", port, "--called", "AIODIMSE", *ours)
+    assert (ended.code, ended.err) == (0, "")
+
+
 async def test_serve_with_certificates_titles_and_a_destination(
     certificates: Certificates, known: dict[str, str], command: Command, tmp_path: Path
 ) -> None:
