@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from aiodimse import sop_class, testing
 from aiodimse.config import Limits
 from aiodimse.dimse import command
 from aiodimse.dimse.messages import CEchoRQ, CFindRQ, CStoreRQ, Message
+from aiodimse.instances import PartTenWriter
 from aiodimse.pdu import Abort, pdata_header
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
@@ -106,6 +108,72 @@ async def test_a_data_set_that_nobody_reads(world, size, most):
         with Held() as held:
             await pour(world, peer, data)
             assert 0.1 < held.mebibytes < most
+
+
+async def test_an_a_associate_rq_that_is_coming(world):
+    """1 MiB of items, but for the last eight bytes."""
+    async with world.listen(world.server()):
+        peer = await world.call()
+        data = b"\1\0" + (MEBIBYTE - 6).to_bytes(4, "big") + b"\0\1" + bytes(66)
+        data += (b"\x99\0\0\4" + bytes(4)) * ((MEBIBYTE - len(data)) // 8 - 1)
+        with Held() as held:
+            await pour(world, peer, data)
+            assert 0.9 < held.mebibytes < 1.5
+        peer.abort_transport()
+
+
+@pytest.mark.parametrize("size", [1000, 16_000])
+async def test_a_command_set_that_is_coming(world, size):
+    async with called(world, world.server()) as peer:
+        data = flood(pdv(1, bytes(size), is_command=True, is_last=False))
+        with Held() as held:
+            await pour(world, peer, data)
+            assert held.mebibytes < 0.7
+        assert await peer.expect(Abort) == Abort(2, 6)
+
+
+@pytest.mark.parametrize("size", [20, 1000, 16_000])
+async def test_an_identifier_that_is_coming(world, size):
+    server = world.server()
+
+    @server.on_c_find
+    async def never(request: Any) -> AsyncIterator[Any]:
+        raise AssertionError("it is too large")
+        yield
+
+    request = CFindRQ(message_id=1, affected_sop_class_uid=FIND, priority=0)
+    request.has_data_set = True
+    begun = pdv(3, command.encode(request), is_command=True)
+    half = pdv(3, bytes(size), is_last=False) * (MEBIBYTE // size - 1)
+    rest = flood(pdv(3, bytes(size), is_last=False)) + pdv(3, b"")
+    async with called(world, server) as peer:
+        with Held() as held:
+            await pour(world, peer, begun + half)
+            assert 0.9 < held.mebibytes < 1.7
+            await pour(world, peer, rest)
+            assert held.mebibytes < 1
+        _, response, _ = await peer.read_message()
+        assert response.status == 0xA700
+
+
+async def test_a_data_set_that_is_decoded(world):
+    """`dataset()` gathers no more than it may."""
+    server = world.server(limits=Limits(dataset_in_memory=2 * MEBIBYTE))
+
+    @server.on_c_store
+    async def decode(request: Any) -> int:
+        await request.dataset()
+        return 0
+
+    piece = pdv(7, bytes(16_000), is_last=False)
+    async with called(world, server) as peer:
+        with Held() as held:
+            await pour(world, peer, STORE_RQ + piece * 120)
+            assert 1.5 < held.mebibytes < 2.8
+            await pour(world, peer, flood(piece) + pdv(7, b""))
+            assert held.mebibytes < 2.8
+        _, response, _ = await peer.read_message()
+        assert response.status == 0xC210
 
 
 async def test_refusals_that_the_peer_does_not_take(world):
@@ -303,3 +371,63 @@ async def test_what_tls_reads_ahead(make_world, certificates):
             assert world.ours.is_paused
             back = peer.transport.get_write_buffer_size() + peer.below.get_write_buffer_size()
             assert len(data) - back < 0.8 * MEBIBYTE
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_save_whose_disk_hangs(world, tmp_path, monkeypatch):
+    """Two batches are out of the inbox, one that the disk has and one that waits for it, and the inbox fills up."""
+    loop, written, disk = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    real = PartTenWriter.write
+
+    def write(self, *pieces):
+        loop.call_soon_threadsafe(written.set)
+        assert disk.wait(60)
+        return real(self, *pieces)
+
+    monkeypatch.setattr(PartTenWriter, "write", write)
+    server = world.server()
+
+    @server.on_c_store
+    async def save(request: Any) -> int:
+        await request.save(tmp_path, durable=False)
+        return 0
+
+    piece = b"\x08" * 16_000
+    data = STORE_RQ + flood(pdv(7, piece, is_last=False)) + pdv(7, b"")
+    async with called(world, server) as peer:
+        with Held() as held:
+            peer.send(data)
+            async with asyncio.timeout(60):
+                await written.wait()
+            await testing.settle()
+            assert 0.5 < held.mebibytes < 2.5
+            assert world.ours.is_paused
+            disk.set()
+        _, response, _ = await peer.read_message()
+        assert response.status == 0
+    (path,) = tmp_path.iterdir()
+    assert path.read_bytes().endswith(piece * (FLOOD // len(pdv(7, piece))))
+
+
+async def test_a_large_file_to_a_peer_that_does_not_read(world, tmp_path):
+    """A piece of 1 MiB of it is being sent, and the next one read."""
+    with PartTenWriter(tmp_path, CT, "1.2", "1.2.840.10008.1.2.1", durable=False) as writer:
+        path = writer.finish(b"\x08" * (4 * FLOOD))
+    association, peer = await world.calling()
+    peer.stop_reading()
+    with Held() as held:
+        storing = asyncio.create_task(association.c_store(path))
+        async with asyncio.timeout(60):
+            while association.connection.wire.can_write:  # noqa: ASYNC110 - a thread reads
+                await asyncio.sleep(0)
+        await testing.settle()
+        assert 0.5 < held.mebibytes < 3
+    peer.go_on_reading()
+    context, request, data = await peer.read_message()
+    assert data == b"\x08" * (4 * FLOOD)
+    peer.send_message(context, request.response(0x0000))
+    assert (await storing).status == 0x0000
+    association.abort()
+    peer.abort_transport()
