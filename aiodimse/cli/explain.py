@@ -135,7 +135,13 @@ async def run(options: Namespace, output: Output) -> int:
         negotiated = error.negotiated
     found = rows(negotiated)
     facts = about(negotiated, options)
-    output.document({**{word.replace(" ", "_"): fact for word, fact in facts}, "contexts": list(map(asdict, found))})
+    numbers = {
+        "maximum_PDU_length": negotiated.peer_max_length,  # 0: no limit
+        "invoked_window": negotiated.invoked_window,
+        "performed_window": negotiated.performed_window,
+    }
+    words = {word.replace(" ", "_"): fact for word, fact in facts}
+    output.document({**words, **numbers, "contexts": list(map(asdict, found))})
     width = max(len(word) for word, _ in facts)
     for word, fact in facts:
         output.line(f"{word.ljust(width)}  {fact}")

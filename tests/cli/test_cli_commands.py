@@ -353,7 +353,9 @@ async def test_explain(command: Command, peer: Peer) -> None:
 async def test_explain_when_nothing_is_accepted(command: Command, peer: Peer) -> None:
     ended = await command("explain", *peer.where, "--context", "1.2.3.4.5", "--json")
     assert ended.code == 1
-    (row,) = json.loads(ended.out)["contexts"]
+    found = json.loads(ended.out)
+    assert (found["maximum_PDU_length"], found["invoked_window"], found["performed_window"]) == (262144, 1, 1)
+    (row,) = found["contexts"]
     assert (row["abstract_syntax"], row["answer"]) == ("1.2.3.4.5", "refused: abstract syntax not supported")
 
 
