@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 _ALLOWED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("default", deadline=None, suppress_health_check=_ALLOWED)
-settings.register_profile("deep", settings.get_profile("default"), max_examples=2000, stateful_step_count=50)
+settings.register_profile("deep", settings.get_profile("default"), max_examples=3000, stateful_step_count=50)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
