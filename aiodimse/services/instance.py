@@ -266,15 +266,19 @@ class ArrivingInstance(Instance):
         async for batch in self._batches():
             size += sum(map(len, batch))
             if size > self._limits.dataset_in_memory:
+                pieces.clear()  # else the exception, which is remembered, keeps them; and so below
                 self.decode_error = DatasetTooLarge(f"the data set is over {self._limits.dataset_in_memory} bytes")
                 raise self.decode_error
             pieces += batch
         data = b"".join(pieces)
+        pieces.clear()
         try:
             dataset = await decoded(instances.decode_dataset, data, self.transfer_syntax, self._limits)
         except DatasetDecodeError as error:
             self.decode_error = error
             raise
+        finally:
+            del data
         dataset.file_meta = instances.file_meta_dataset(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax)
         self._decoded, self._in_use = dataset, False
         return dataset
