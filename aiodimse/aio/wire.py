@@ -174,9 +174,10 @@ class Wire(asyncio.Protocol):
     # --- for the connection -------------------------------------------------------------------------------------------
 
     def write(self, buffers: Sequence[bytes | memoryview]) -> None:
-        """Give buffers to the transport."""
+        """Give buffers to the transport. One that broke has not told us yet while a message is written without a wait,
+        and asyncio logs a warning for each write to it."""
         transport = self.transport
-        if transport is None or self._closed:
+        if transport is None or self._closed or transport.is_closing():
             return
         if self._tap is not None:
             for buffer in buffers:

@@ -159,7 +159,7 @@ def rows() -> list[Row]:
             "cancellation at the k-th await",
             "every k, nothing left behind",
             ["tests/aio/test_aio_cancellation.py", "tests/aio/test_aio_nothing_left.py"],
-            {"awaits cancelled": 500},
+            {"awaits cancelled": 300},
         ),
         lambda: _tests(
             "fault matrix: destination, disk, resets at each moment",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blunt.peer import BluntListener
 from loops import on_each_loop
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
@@ -91,6 +92,9 @@ class FakeTransport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return 0
 
+    def is_closing(self) -> bool:
+        return False
+
 
 class Owner:
     """Answers what asks for it."""
@@ -132,6 +136,29 @@ async def test_quick_acknowledgements(quick_ack: bool) -> None:
     wire.data_received(b"half")
     assert armed() == counts[-1]
     wire.connection_lost(None)
+
+
+async def _open(port: int) -> aiodimse.Association:
+    return await aiodimse.connect(HOST, port, contexts=[CT])
+
+
+async def test_nothing_is_written_to_a_connection_that_broke() -> None:
+    """asyncio would log a warning for each write, which fails a test."""
+    async with await BluntListener.open() as listener:
+        opening = asyncio.create_task(_open(listener.port))
+        peer = await listener.accept()
+        await peer.accept()
+        association = await opening
+
+        class Breaks(aiodimse.Instance):
+            async def stream(self) -> AsyncIterator[bytes]:
+                yield bytes(10)
+                peer.writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)  # what comes now is answered by RST
+                yield bytes(1 << 20)
+
+        with pytest.raises(aiodimse.AssociationAborted):
+            await association.c_store(Breaks(CT, "1.2.3", ExplicitVRLittleEndian))
+        await association.wait_closed()
 
 
 # --- writes -----------------------------------------------------------------------------------------------------------
