@@ -93,9 +93,7 @@ async def run() -> Outcome:
 
 @pytest.fixture(scope="module")
 def outcome() -> Outcome:
-    # Thousands of peers in one loop, with deadlines by the wall clock: the debug mode of `make strict`, which looks at
-    # the stack for each callback, would be the slowest of them.
-    return asyncio.run(run(), debug=False)
+    return asyncio.run(run())
 
 
 def least(case: Case) -> float:
