@@ -164,9 +164,8 @@ class Run:
         """Await code of the handler."""
         assert self._task is not None
         if self._ended:
-            # A coroutine, or the step of an async generator: neither has begun, and Python 3.13 would warn of both.
-            if (close := getattr(awaitable, "close", None)) is not None:
-                close()
+            if inspect.iscoroutine(awaitable):
+                awaitable.close()
             raise asyncio.CancelledError
         self._in_handler = True
         try:
@@ -230,6 +229,8 @@ class Run:
             await asyncio.sleep(0)
             if self._request.is_cancelled:
                 raise Cancelled
+        if self._ended:  # before a step is made that nobody takes, of which Python 3.13 warns
+            raise asyncio.CancelledError
         return await self._inside(self._iterator.__anext__())
 
     async def close(self) -> None:
