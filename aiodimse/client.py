@@ -20,8 +20,8 @@ from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.setup import Setup
 from aiodimse.aio.wire import Trace
-from aiodimse.association import Negotiated, PresentationContext, fill_with_storage, propose
-from aiodimse.association.negotiation import MAX_CONTEXTS, several
+from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext, fill_with_storage, propose
+from aiodimse.association.negotiation import several
 from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse import messages
 from aiodimse.errors import AssociationError, LocalProtocolError, NoAcceptedContext

@@ -124,6 +124,7 @@ _NO_LIMIT = {"max_pdu_length": 0}
 
 
 def _check(values: Timeouts | Limits, otherwise: int, least: dict[str, int]) -> None:
+    # Annotations are text here, by the import from __future__.
     for name, kind in type(values).__annotations__.items():
         value, bound = getattr(values, name), least.get(name, otherwise)
         if (value is None and kind.endswith("None")) or (type(value) is int and value == _NO_LIMIT.get(name)):

@@ -215,8 +215,8 @@ class Server:
 
     # --- listening ----------------------------------------------------------------------------------------------------
 
-    def places(self) -> Places:
-        """Those of all its listenings, on the event loop that runs: what its Limits count. For the floors below."""
+    def _places_here(self) -> Places:
+        """Those of all its listenings on the event loop that runs: what its Limits count."""
         return self._places.setdefault(asyncio.get_running_loop(), Places(self.setup.limits))
 
     def listen(
@@ -372,7 +372,7 @@ class Listening:
         self._doorkeeper = Doorkeeper(
             lambda doorkeeper: _Guest(server, doorkeeper),
             replace(server.setup, network=self._network),
-            server.places(),
+            server._places_here(),
         )
         await self._doorkeeper.listen(
             self._host, self._port, ssl=self._ssl, sock=self._sock, reuse_port=self._reuse_port

@@ -31,6 +31,7 @@ from aiodimse.association.events import (
 from aiodimse.association.extended import Extended, ExtendedQuery, ExtendedRetrieve
 from aiodimse.association.machine import Machine, Role
 from aiodimse.association.negotiation import (
+    MAX_CONTEXTS,
     Negotiated,
     PresentationContext,
     as_context,
@@ -46,6 +47,7 @@ __all__ = [
     "IMPLEMENTATION_CLASS_UID",
     "IMPLEMENTATION_VERSION_NAME",
     "LOCAL_LIMIT_EXCEEDED",
+    "MAX_CONTEXTS",
     "NO_REASON_GIVEN",
     "AbortIndication",
     "AcceptedConfirmation",

@@ -8,6 +8,7 @@ from typing import Any
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.association import MAX_CONTEXTS
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import FAILED
 from aiodimse.cli.identifier import near
@@ -19,7 +20,6 @@ from aiodimse.standard.reason import context_result_meaning
 from aiodimse.standard.service_class import STORAGE
 
 HELP = "show what a peer accepts, and why it refuses the rest"
-_MAX_CONTEXTS = 128
 
 SERVICES = (
     sop_class.Verification,
@@ -107,7 +107,7 @@ def contexts(asked: list[str] | None, *, scp: bool = False) -> list[aiodimse.Pre
     it then gives says little. Query and retrieve with all that extended negotiation can ask for.
     """
     uids = asked or [*SERVICES, *sop_class.GET_STORAGE_RANKED]
-    return [_context(uid, scp=scp) for uid in dict.fromkeys(uids)][:_MAX_CONTEXTS]
+    return [_context(uid, scp=scp) for uid in dict.fromkeys(uids)][:MAX_CONTEXTS]
 
 
 def _context(uid: str, *, scp: bool) -> aiodimse.PresentationContext:

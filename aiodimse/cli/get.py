@@ -10,6 +10,7 @@ from typing import Any
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.association import MAX_CONTEXTS
 from aiodimse.cli import identifier, retrieving
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import CommandError, system_words
@@ -18,7 +19,6 @@ from aiodimse.cli.output import Output
 from aiodimse.standard import transfer_syntax
 
 HELP = "fetch objects into a folder"
-_MAX_CONTEXTS = 128
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -86,7 +86,7 @@ def storage(syntaxes: list[str]) -> list[aiodimse.PresentationContext] | None:
     for uid in sop_class.GET_STORAGE_RANKED:
         # A context is accepted with one transfer syntax, and so each of them wants its own.
         each = [None, *([one] for one in dict.fromkeys(syntaxes))]
-        if len(contexts) + len(each) >= _MAX_CONTEXTS:  # one is left for the C-GET
+        if len(contexts) + len(each) >= MAX_CONTEXTS:  # one is left for the C-GET
             break
         contexts += (aiodimse.PresentationContext(uid, s, scu=False, scp=True) for s in each)
     return contexts

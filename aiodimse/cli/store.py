@@ -12,6 +12,7 @@ from typing import Any
 
 import aiodimse
 from aiodimse import Category, sop_class
+from aiodimse.association import MAX_CONTEXTS
 from aiodimse.cli import options as shared
 from aiodimse.cli import values
 from aiodimse.cli.failures import FAILED, USAGE, CommandError, in_words
@@ -20,7 +21,6 @@ from aiodimse.cli.output import Output
 from aiodimse.services.contexts import contexts_for_instances
 
 HELP = "send files and folders to a peer"
-_MAX_CONTEXTS = 128
 
 Kind = tuple[str, str]
 """SOP class and stored transfer syntax: what decides on the presentation context."""
@@ -157,7 +157,7 @@ def batched(files: Iterable[tuple[Path, aiodimse.Instance]]) -> list[list[tuple[
     for path, instance in files:
         each = kind(instance)
         if each not in where:
-            if not kinds or len(contexts_for_instances([*kinds[-1], each])) > _MAX_CONTEXTS:
+            if not kinds or len(contexts_for_instances([*kinds[-1], each])) > MAX_CONTEXTS:
                 kinds.append({})
                 batches.append([])
             kinds[-1][each] = None

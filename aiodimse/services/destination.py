@@ -11,7 +11,7 @@ from aiodimse.aio.connection import Connection
 from aiodimse.aio.log import escaped
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import Incoming
-from aiodimse.association import Negotiated, PresentationContext, propose
+from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext, propose
 from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError, NoAcceptedContext, ProtocolError
 from aiodimse.pdu import AcceptedContext, AssociateRQ
@@ -21,8 +21,6 @@ from aiodimse.services.instance import Instance
 from aiodimse.standard import answers, sop_class
 
 _log = logging.getLogger("aiodimse.retrieve")
-
-_MAX_CONTEXTS = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -165,10 +163,10 @@ def _proposed(negotiated: Negotiated) -> set[tuple[str, str]]:
 
 def _contexts(kinds: Sequence[tuple[str, str]]) -> list[PresentationContext]:
     """What these need, and the common storage classes with it."""
-    contexts = contexts_for_instances(kinds)[:_MAX_CONTEXTS]
+    contexts = contexts_for_instances(kinds)[:MAX_CONTEXTS]
     needed = {uid for uid, _ in kinds}
     for uid in sop_class.GET_STORAGE_RANKED:
-        if len(contexts) >= _MAX_CONTEXTS:
+        if len(contexts) >= MAX_CONTEXTS:
             break
         if uid not in needed:
             contexts.append(PresentationContext(uid))

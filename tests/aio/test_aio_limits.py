@@ -256,7 +256,7 @@ async def test_who_holds_the_most_makes_place(world, caplog):
                     if not peer.lost:
                         peer.send(bytes(size))
                         await testing.settle()
-                assert server.places()._held_in_total <= 200_000
+                assert server._places_here()._held_in_total <= 200_000
         assert [peer.lost for peer in greedy].count(True) == 3
         assert not honest.lost
         honest.send(SMALL[-1:])
@@ -267,7 +267,7 @@ async def test_who_holds_the_most_makes_place(world, caplog):
         for peer in (*greedy, honest):
             peer.abort_transport()
         await testing.settle()
-        places = server.places()
+        places = server._places_here()
         assert (places._held, places._held_in_total, places.pending, places._lingering) == ({}, 0, {}, {})
 
 

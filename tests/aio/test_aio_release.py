@@ -167,16 +167,21 @@ async def test_something_else_comes(world, role, what):
     peer.abort_transport()
 
 
-@both_roles
-@pytest.mark.parametrize("how", ["abort", "fin", "reset"])
-async def test_the_peer_goes(world, role, how):
-    _, releasing, peer = await collided(world, role)
+def goes(peer: Any, how: str) -> None:
+    """The peer ends it all."""
     if how == "abort":
         peer.send(Abort(0, 0))
     elif how == "fin":
         peer.finish()
     else:
         peer.transport.reset()
+
+
+@both_roles
+@pytest.mark.parametrize("how", ["abort", "fin", "reset"])
+async def test_the_peer_goes(world, role, how):
+    _, releasing, peer = await collided(world, role)
+    goes(peer, how)
     with pytest.raises(AssociationAborted) as caught:
         await releasing
     assert caught.value.source == (0 if how == "abort" else None)
@@ -310,12 +315,7 @@ async def test_the_peer_goes_while_a_hook_is_asked(world, how):
     hook = Hook(world)
     async with world.listen(hook.server) as listening:
         peer = await asked(world, hook)
-        if how == "abort":
-            peer.send(Abort(0, 0))
-        elif how == "fin":
-            peer.finish()
-        else:
-            peer.transport.reset()
+        goes(peer, how)
         await testing.settle()
         assert await peer.read_to_end() == []
         assert listening.associations == 0

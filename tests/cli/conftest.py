@@ -101,3 +101,15 @@ def dead_port() -> Iterator[int]:
     with socket.socket() as taken:
         taken.bind((HOST, 0))
         yield taken.getsockname()[1]
+
+
+@pytest.fixture
+async def mute() -> AsyncIterator[int]:
+    """The port of somebody who takes connections and says nothing."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, HOST, 0) as server:
+        yield server.sockets[0].getsockname()[1]

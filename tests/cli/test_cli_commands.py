@@ -67,14 +67,8 @@ async def test_a_rejection_says_why_and_what_to_try(command: Command, peer: Peer
     )
 
 
-async def test_a_peer_that_takes_the_connection_and_says_nothing(command: Command) -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    async with await asyncio.start_server(silent, HOST, 0) as mute:
-        port = mute.sockets[0].getsockname()[1]
-        (await command("echo", HOST, port, "--timeout", "0.1")).failed(1, "within 0.1 s")
+async def test_a_peer_that_takes_the_connection_and_says_nothing(command: Command, mute: int) -> None:
+    (await command("echo", HOST, mute, "--timeout", "0.1")).failed(1, "within 0.1 s")
 
 
 async def test_a_peer_that_speaks_something_else(command: Command) -> None:

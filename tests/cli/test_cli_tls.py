@@ -117,15 +117,9 @@ async def test_users_wrong_options(
     assert "None" not in ended.err
 
 
-async def test_a_port_that_says_nothing(command: Command) -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    async with await asyncio.start_server(silent, HOST, 0) as mute:
-        port = mute.sockets[0].getsockname()[1]
-        ended = await command("echo", HOST, port, "--tls", "--timeout", "0.3")
-    ended.failed(1, f"{HOST}:{port} did not end the TLS handshake within 0.3 s")
+async def test_a_port_that_says_nothing(command: Command, mute: int) -> None:
+    ended = await command("echo", HOST, mute, "--tls", "--timeout", "0.3")
+    ended.failed(1, f"{HOST}:{mute} did not end the TLS handshake within 0.3 s")
 
 
 # --- serve ------------------------------------------------------------------------------------------------------------
