@@ -4,6 +4,7 @@ from aiodimse import tls
 from aiodimse.association import ExtendedQuery, ExtendedRetrieve, Negotiated, PresentationContext
 from aiodimse.client import Association, connect, contexts_for
 from aiodimse.config import Limits, Timeouts
+from aiodimse.datasets import charsets
 from aiodimse.dimse.status import Status
 from aiodimse.errors import (
     AiodimseError,
@@ -23,7 +24,6 @@ from aiodimse.errors import (
     RemoteProtocolError,
     TLSError,
 )
-from aiodimse.instances import charsets
 from aiodimse.metrics import Metrics
 from aiodimse.pdu import AcceptedContext, CommonExtendedNegotiation, UserIdentityRequest
 from aiodimse.server import AssociationRequest, Listening, Server

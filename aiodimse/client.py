@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 
-from aiodimse import instances
+from aiodimse import datasets
 from aiodimse.aio.clock import Clock
-from aiodimse.aio.connection import Connection
+from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.opening import open_association
-from aiodimse.aio.setup import Setup
+from aiodimse.aio.settings import Settings
 from aiodimse.aio.wire import Trace
 from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext, fill_with_storage, propose
 from aiodimse.association.negotiation import several
@@ -54,23 +54,23 @@ class Association:
     cannot be taken back.
     """
 
-    def __init__(self, connection: Connection, caller: Caller) -> None:
-        self._connection, self._caller = connection, caller
+    def __init__(self, endpoint: Endpoint, caller: Caller) -> None:
+        self._endpoint, self._caller = endpoint, caller
 
     def __repr__(self) -> str:
-        return f"<Association {self._connection!r}>"
+        return f"<Association {self._endpoint!r}>"
 
     # --- what was agreed ----------------------------------------------------------------------------------------------
 
     @property
-    def connection(self) -> Connection:
+    def endpoint(self) -> Endpoint:
         """For this library's own floors."""
-        return self._connection
+        return self._endpoint
 
     @property
     def negotiated(self) -> Negotiated:
         """What both sides agreed on."""
-        negotiated = self.connection.engine.negotiated
+        negotiated = self.endpoint.engine.negotiated
         assert negotiated is not None
         return negotiated
 
@@ -83,7 +83,7 @@ class Association:
 
     async def c_echo(self) -> Response:
         """C-ECHO (PS3.7 9.1.5, PS3.4 A). Never raises on a status."""
-        return await verification.c_echo(self.connection)
+        return await verification.c_echo(self.endpoint)
 
     async def c_store(
         self,
@@ -102,7 +102,7 @@ class Association:
         give keeps a thread of the library's pool, and nobody else.
         """
         return await storage.c_store(
-            self.connection,
+            self.endpoint,
             instance,
             priority=priority,
             move_originator_ae_title=move_originator_ae_title,
@@ -112,7 +112,7 @@ class Association:
     def c_find(self, identifier: Identifier, sop_class_uid: str, *, priority: int = 0) -> Find:
         """C-FIND (PS3.7 9.1.2, PS3.4 C.4.1): to be entered, iterated, awaited, or collected; nothing is sent or raised
         before. identifier: a pydicom Dataset or EncodedDataset."""
-        return Find(self.connection, identifier, sop_class_uid, priority=priority)
+        return Find(self.endpoint, identifier, sop_class_uid, priority=priority)
 
     def c_get(self, identifier: Identifier, sop_class_uid: str, *, priority: int = 0) -> Get:
         """C-GET (PS3.7 9.1.3, PS3.4 C.4.3), as c_find. One at a time: sub-operations carry no mark of their C-GET.
@@ -121,14 +121,14 @@ class Association:
         """
         caller = self._caller
         retrieval = Get(
-            self.connection, identifier, sop_class_uid, priority=priority, peer=caller.peer, on_start=caller.retrieve
+            self.endpoint, identifier, sop_class_uid, priority=priority, peer=caller.peer, on_start=caller.retrieve
         )
         caller.check_no_other(retrieval)
         return retrieval
 
     def c_move(self, identifier: Identifier, sop_class_uid: str, *, destination: str, priority: int = 0) -> Move:
         """C-MOVE to the AE title `destination` (PS3.7 9.1.4, PS3.4 C.4.2), as c_find."""
-        return Move(self.connection, identifier, sop_class_uid, destination=destination, priority=priority)
+        return Move(self.endpoint, identifier, sop_class_uid, destination=destination, priority=priority)
 
     async def n_event_report(
         self, sop_class_uid: str, sop_instance_uid: str, event_type_id: int, dataset: Identifier | None = None
@@ -140,7 +140,7 @@ class Association:
             affected_sop_instance_uid=sop_instance_uid,
             event_type_id=event_type_id,
         )
-        return await normalized.invoke(self.connection, request, dataset)
+        return await normalized.invoke(self.endpoint, request, dataset)
 
     async def n_get(self, sop_class_uid: str, sop_instance_uid: str, attributes: Iterable[int] = ()) -> Response:
         """N-GET (PS3.7 10.1.2) of these attributes, tags; none: all. Never raises on a status.
@@ -153,14 +153,14 @@ class Association:
             requested_sop_instance_uid=sop_instance_uid,
             attribute_identifier_list=tuple(map(int, attributes)) or None,
         )
-        return await normalized.invoke(self.connection, request, None)
+        return await normalized.invoke(self.endpoint, request, None)
 
     async def n_set(self, sop_class_uid: str, sop_instance_uid: str, dataset: Identifier) -> Response:
         """N-SET (PS3.7 10.1.3) of what is in the Dataset or EncodedDataset; raises as n_get."""
         request = messages.NSetRQ(
             message_id=0, requested_sop_class_uid=sop_class_uid, requested_sop_instance_uid=sop_instance_uid
         )
-        return await normalized.invoke(self.connection, request, dataset)
+        return await normalized.invoke(self.endpoint, request, dataset)
 
     async def n_action(
         self, sop_class_uid: str, sop_instance_uid: str, action_type_id: int, dataset: Identifier | None = None
@@ -172,7 +172,7 @@ class Association:
             requested_sop_instance_uid=sop_instance_uid,
             action_type_id=action_type_id,
         )
-        return await normalized.invoke(self.connection, request, dataset)
+        return await normalized.invoke(self.endpoint, request, dataset)
 
     async def n_create(
         self, sop_class_uid: str, sop_instance_uid: str | None = None, dataset: Identifier | None = None
@@ -181,21 +181,21 @@ class Association:
         request = messages.NCreateRQ(
             message_id=0, affected_sop_class_uid=sop_class_uid, affected_sop_instance_uid=sop_instance_uid
         )
-        return await normalized.invoke(self.connection, request, dataset)
+        return await normalized.invoke(self.endpoint, request, dataset)
 
     async def n_delete(self, sop_class_uid: str, sop_instance_uid: str) -> Response:
         """N-DELETE (PS3.7 10.1.6); raises as n_get."""
         request = messages.NDeleteRQ(
             message_id=0, requested_sop_class_uid=sop_class_uid, requested_sop_instance_uid=sop_instance_uid
         )
-        return await normalized.invoke(self.connection, request, None)
+        return await normalized.invoke(self.endpoint, request, None)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
     @property
     def is_open(self) -> bool:
         """The association is established and has not ended."""
-        return self.connection.is_open
+        return self.endpoint.is_open
 
     async def release(self) -> None:
         """A-RELEASE (PS3.8 7.2), and wait for the connection to close. Operations that were left are waited for first.
@@ -204,22 +204,22 @@ class Association:
         which aborts, and AssociationAborted. Nothing happens where the association has ended. A cancelled release
         aborts.
         """
-        connection = self.connection
+        endpoint = self.endpoint
         try:
-            await connection.invoker.settled()
-            await connection.release()
+            await endpoint.invoker.settled()
+            await endpoint.release()
         except BaseException:
-            connection.abort()
+            endpoint.abort()
             raise
-        await connection.close()
+        await endpoint.close()
 
     def abort(self) -> None:
         """A-ABORT at once (PS3.8 7.3), awaiting nothing. Operations under way raise AssociationAborted."""
-        self.connection.abort()
+        self.endpoint.abort()
 
     async def wait_closed(self) -> None:
         """Wait until the transport connection is gone. A cancelled wait changes nothing: a watcher may come and go."""
-        await self.connection.wait_closed()
+        await self.endpoint.wait_closed()
 
 
 class Connect:
@@ -242,13 +242,13 @@ class Connect:
         """A-RELEASE; A-ABORT on cancellation, and where the body raised with an operation open."""
         association = self._association
         assert association is not None
-        connection = association.connection
-        if kind is not None and (not issubclass(kind, Exception) or connection.invoker.has_open_operations):
-            connection.abort()
-            await connection.close()
+        endpoint = association.endpoint
+        if kind is not None and (not issubclass(kind, Exception) or endpoint.invoker.has_open_operations):
+            endpoint.abort()
+            await endpoint.close()
             return
-        if not connection.is_open:
-            await connection.close()
+        if not endpoint.is_open:
+            await endpoint.close()
             return
         try:
             await association.release()
@@ -256,7 +256,7 @@ class Connect:
             if error is None:
                 raise
             # What the block raised goes on: it came first, and says more.
-            connection.logger(_log).warning("the release behind a %s failed: %s", type(error).__name__, failed)
+            endpoint.logger(_log).warning("the release behind a %s failed: %s", type(error).__name__, failed)
 
 
 class _Open:
@@ -268,29 +268,29 @@ class _Open:
         port: int,
         rq: AssociateRQ,
         *,
-        setup: Setup,
+        settings: Settings,
         ssl: ssl_module.SSLContext | None,
         serving: Serving | None,
     ) -> None:
         self.host, self.port, self.rq = host, port, rq
-        self.setup, self.ssl, self.serving = setup, ssl, serving
+        self.settings, self.ssl, self.serving = settings, ssl, serving
 
     async def open(self) -> Association:
         """Connect; raises NoAcceptedContext where no context was accepted."""
         caller = Caller(self.serving)
-        connection = await open_association(self.host, self.port, self.rq, caller, setup=self.setup, ssl=self.ssl)
-        negotiated = connection.engine.negotiated
+        endpoint = await open_association(self.host, self.port, self.rq, caller, settings=self.settings, ssl=self.ssl)
+        negotiated = endpoint.engine.negotiated
         assert negotiated is not None
-        caller.opened(connection)
+        caller.opened(endpoint)
         if not negotiated.contexts:
             with suppress(AssociationError):  # the release aborts then, and that no context was accepted says more
-                await connection.release()
+                await endpoint.release()
             raise NoAcceptedContext(
                 f"{self.host}:{self.port} accepts none of the presentation contexts",
                 negotiated.answers(),
                 negotiated=negotiated,
             )
-        return Association(connection, caller)
+        return Association(endpoint, caller)
 
 
 def connect(
@@ -360,7 +360,7 @@ def connect(
             host,
             port,
             rq,
-            setup=Setup(limits, timeouts or Timeouts(), clock or Clock(), network, trace, metrics, quick_ack),
+            settings=Settings(limits, timeouts or Timeouts(), clock or Clock(), network, trace, metrics, quick_ack),
             ssl=ssl,
             serving=handlers,
         )
@@ -381,5 +381,5 @@ def contexts_for(paths: Iterable[str | os.PathLike[str]]) -> list[PresentationCo
     Reads the file meta information of each file, here and now: for thousands of files `await
     asyncio.to_thread(aiodimse.contexts_for, paths)`. Raises NotDICOM, OSError.
     """
-    heads = (instances.read_head(path) for path in several(paths, "paths"))
+    heads = (datasets.read_head(path) for path in several(paths, "paths"))
     return contexts_for_instances(dict.fromkeys((head.sop_class_uid, head.transfer_syntax) for head in heads))

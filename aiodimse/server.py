@@ -14,11 +14,11 @@ from weakref import WeakKeyDictionary
 
 from aiodimse.aio.acceptor import Doorkeeper, Guest
 from aiodimse.aio.clock import Clock
-from aiodimse.aio.connection import Connection
+from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.network import TCP, Network
-from aiodimse.aio.performer import Incoming
+from aiodimse.aio.performer import PerformedOperation
 from aiodimse.aio.places import Places
-from aiodimse.aio.setup import Setup
+from aiodimse.aio.settings import Settings
 from aiodimse.aio.wire import Trace
 from aiodimse.association import (
     NO_REASON_GIVEN,
@@ -55,11 +55,11 @@ class AssociationRequest(Record):
     rq: AssociateRQ
     address: tuple[str, int] | None
     tls_certificate: Any = None
-    _connection: Connection | None = field(default=None, repr=False, compare=False)
+    _endpoint: Endpoint | None = field(default=None, repr=False, compare=False)
 
     def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger] | logging.Logger:
         """This logger, for lines about this association: they begin with it, and have it as fields."""
-        return logger if self._connection is None else self._connection.logger(logger)
+        return logger if self._endpoint is None else self._endpoint.logger(logger)
 
     @property
     def calling_ae_title(self) -> str:
@@ -105,7 +105,7 @@ class Server:
         network: Network = TCP,
     ) -> None:
         self.ae_title = ae_title
-        self.setup = Setup(
+        self.settings = Settings(
             limits or Limits(), timeouts or Timeouts(), clock or Clock(), network, trace, metrics, quick_ack
         )
         self._accept_called, self._accept_calling = accept_called, accept_calling
@@ -172,7 +172,7 @@ class Server:
             ae_title=self.ae_title,
             accept_called=self._accept_called,
             accept_calling=self._accept_calling,
-            limits=self.setup.limits,
+            limits=self.settings.limits,
             operations_window=self._window,
             user_identity_response=identity,
         )
@@ -217,7 +217,7 @@ class Server:
 
     def _places_here(self) -> Places:
         """Those of all its listenings on the event loop that runs: what its Limits count."""
-        return self._places.setdefault(asyncio.get_running_loop(), Places(self.setup.limits))
+        return self._places.setdefault(asyncio.get_running_loop(), Places(self.settings.limits))
 
     def listen(
         self,
@@ -231,7 +231,7 @@ class Server:
     ) -> Listening:
         """A listening socket, to be entered: `async with server.listen("127.0.0.1", 0) as listening`."""
         return Listening(
-            self, host, port, ssl=ssl, sock=sock, reuse_port=reuse_port, network=network or self.setup.network
+            self, host, port, ssl=ssl, sock=sock, reuse_port=reuse_port, network=network or self.settings.network
         )
 
 
@@ -262,20 +262,20 @@ class _Guest(Guest):
 
     @property
     def _address(self) -> tuple[str, int] | None:
-        return self.connection.wire.peer_address
+        return self.endpoint.wire.peer_address
 
     def connection_made(self) -> None:
         """Somebody has come in."""
-        self._doorkeeper.enter(self.connection)
+        self._doorkeeper.enter(self.endpoint)
 
     def association_requested(self, rq: AssociateRQ) -> None:
         """Answer at once, or when the hooks have been asked."""
         address = self._address
-        rejected = self._doorkeeper.admit(self.connection, address[0] if address else "")
+        rejected = self._doorkeeper.admit(self.endpoint, address[0] if address else "")
         if rejected is not None:
-            self.connection.reject(rejected)
+            self.endpoint.reject(rejected)
         elif self._server.has_hooks:
-            self._asking = self.connection.tasks.spawn(self._ask(rq), "aiodimse associate")
+            self._asking = self.endpoint.tasks.spawn(self._ask(rq), "aiodimse associate")
         else:
             try:
                 reply = self._server.answer(rq)
@@ -284,18 +284,18 @@ class _Guest(Guest):
             self._reply(reply)
 
     async def _ask(self, rq: AssociateRQ) -> None:
-        server, connection = self._server, self.connection
-        transport = connection.wire.transport
+        server, endpoint = self._server, self.endpoint
+        transport = endpoint.wire.transport
         certificate = transport.get_extra_info("peercert") if transport is not None else None
-        request = AssociationRequest(rq, self._address, certificate, connection)
-        clock, seconds = server.setup.clock, server.setup.timeouts.authenticate
+        request = AssociationRequest(rq, self._address, certificate, endpoint)
+        clock, seconds = server.settings.clock, server.settings.timeouts.authenticate
         reply: AssociateAC | AssociateRJ
         try:
             async with clock.deadline(clock.after(seconds), _HooksTooLate):
                 reply = await server.decide(request)
             self._identity = None if server._authenticate is None else request.user_identity
         except _HooksTooLate:
-            connection.logger(_log).warning("the hooks took longer than %s s: rejecting", seconds)
+            endpoint.logger(_log).warning("the hooks took longer than %s s: rejecting", seconds)
             reply = replace(NO_REASON_GIVEN, result=2)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
@@ -304,48 +304,48 @@ class _Guest(Guest):
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # the task itself: the loop is closing
             reply = self._no_answer(error)
-        if connection.error is None:
+        if endpoint.error is None:
             self._reply(reply)
 
     def _no_answer(self, error: BaseException) -> AssociateRJ:
-        self.connection.logger(_log).error("a hook raised %s: rejecting", describe(error))
+        self.endpoint.logger(_log).error("a hook raised %s: rejecting", describe(error))
         return NO_REASON_GIVEN
 
     def _reply(self, reply: AssociateAC | AssociateRJ) -> None:
         if isinstance(reply, AssociateAC):
             try:
-                self.connection.accept(reply)
+                self.endpoint.accept(reply)
             except LocalProtocolError as error:  # nothing was sent: a server response of 64 KiB fits in no PDU
-                self.connection.logger(_log).error("the A-ASSOCIATE-AC cannot be encoded: %s", error)
+                self.endpoint.logger(_log).error("the A-ASSOCIATE-AC cannot be encoded: %s", error)
                 reply = NO_REASON_GIVEN
         if isinstance(reply, AssociateRJ):
-            self.connection.logger(_log).info("rejecting: %s", reply)
-            self.connection.reject(reply)
+            self.endpoint.logger(_log).info("rejecting: %s", reply)
+            self.endpoint.reject(reply)
 
     def association_established(self, negotiated: Negotiated) -> None:
         """Requests can come."""
-        transport = self.connection.wire.transport
+        transport = self.endpoint.wire.transport
         certificate = transport.get_extra_info("peercert") if transport is not None else None
         peer = Peer(self._address, negotiated, self._identity, certificate)
         self._provider = self._server.provider(peer)
         accepted, proposed = len(negotiated.contexts), len(negotiated.rq.contexts)
-        self.connection.logger(_log).info("association: %d of %d presentation contexts", accepted, proposed)
+        self.endpoint.logger(_log).info("association: %d of %d presentation contexts", accepted, proposed)
 
-    def request_received(self, incoming: Incoming) -> None:
+    def request_received(self, performed: PerformedOperation) -> None:
         """Run it."""
         assert self._provider is not None
-        self._provider.handle(incoming)
+        self._provider.handle(performed)
 
     def association_ended(self, error: BaseException) -> None:
         """Make place for another. A hook that is still asked is cancelled: nobody waits for its answer."""
         if self._asking is not None and self._asking is not asyncio.current_task():
             self._asking.cancel()
-        self._doorkeeper.leave(self.connection)
-        self.connection.logger(_log).info("association ended: %s", error)
+        self._doorkeeper.leave(self.endpoint)
+        self.endpoint.logger(_log).info("association ended: %s", error)
 
     def connection_lost(self) -> None:
         """Nothing is left."""
-        self._doorkeeper.gone(self.connection)
+        self._doorkeeper.gone(self.endpoint)
 
 
 class Listening:
@@ -371,7 +371,7 @@ class Listening:
         server = self._server
         self._doorkeeper = Doorkeeper(
             lambda doorkeeper: _Guest(server, doorkeeper),
-            replace(server.setup, network=self._network),
+            replace(server.settings, network=self._network),
             server._places_here(),
         )
         await self._doorkeeper.listen(

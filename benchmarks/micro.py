@@ -17,15 +17,15 @@ from pydicom.data import get_testdata_file
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
-from aiodimse import instances, pdu
+from aiodimse import datasets, pdu
 from aiodimse.aio.files import off_loop
 from aiodimse.association import answer, propose
 from aiodimse.association.answering import Offer
 from aiodimse.config import Limits, Timeouts
+from aiodimse.datasets.walk import walk
 from aiodimse.dimse import CEchoRQ, CEchoRSP, CFindRSP, CStoreRQ, Fragmenter, Joiner, command
 from aiodimse.dimse.router import RequestReceived, ResponseReceived
 from aiodimse.engine import Engine
-from aiodimse.instances.walk import walk
 from aiodimse.services.handlers import Decorator, Handlers
 from aiodimse.standard.sop_class import CTImageStorage, Verification
 from benchmarks.peers import answers
@@ -169,9 +169,9 @@ def data_sets() -> Iterator[Case]:
     """instances/"""
     made = iter(answers.match(number) for number in range(10**9))
     found = answers.match(4711)
-    encoded = instances.encode_dataset(found, EXPLICIT)
+    encoded = datasets.encode_dataset(found, EXPLICIT)
     ct = dcmread(str(get_testdata_file("CT_small.dcm")))
-    pixels = instances.encode_dataset(ct, EXPLICIT)
+    pixels = datasets.encode_dataset(ct, EXPLICIT)
     limits = Limits()
 
     def pydicom_writes() -> bytes:
@@ -184,14 +184,14 @@ def data_sets() -> Iterator[Case]:
         return dcmread(io.BytesIO(encoded), force=True)
 
     yield "make a C-FIND match of 14 elements (pydicom's part)", lambda: next(made), 2_000
-    yield "encode it", lambda: instances.encode_dataset(found, EXPLICIT), 2_000
+    yield "encode it", lambda: datasets.encode_dataset(found, EXPLICIT), 2_000
     yield "  pydicom's writer", pydicom_writes, 2_000
     yield "walk it", lambda: walk(encoded, EXPLICIT), 5_000
-    yield "decode it, values raw", lambda: instances.decode_dataset(encoded, EXPLICIT, limits=limits), 2_000
+    yield "decode it, values raw", lambda: datasets.decode_dataset(encoded, EXPLICIT, limits=limits), 2_000
     yield "  pydicom's reader", pydicom_reads, 2_000
     yield (
         "check three of its values",
-        (lambda: answers.is_right(instances.decode_dataset(encoded, EXPLICIT, limits=limits), 4711)),
+        (lambda: answers.is_right(datasets.decode_dataset(encoded, EXPLICIT, limits=limits), 4711)),
         2_000,
     )
     yield "walk a CT", lambda: walk(pixels, EXPLICIT), 1_000

@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any
 
 from aiodimse.aio import secure
-from aiodimse.aio.connection import Connection
+from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.log import AssociationLogger, address_words
 from aiodimse.aio.network import Listener, ProtocolFactory
 from aiodimse.aio.observer import Observer
 from aiodimse.aio.places import Newcomer, Places
-from aiodimse.aio.setup import Setup
+from aiodimse.aio.settings import Settings
 from aiodimse.aio.tasks import Tasks
 from aiodimse.aio.wire import Wire
 from aiodimse.association import LOCAL_LIMIT_EXCEEDED
@@ -34,22 +34,27 @@ _NEXT_TIMER = 1e-9
 class Guest(Observer):
     """An Observer that the floor above makes for each connection."""
 
-    connection: Connection
+    endpoint: Endpoint
 
 
 class Doorkeeper:
     """Every connection of one listening, from accept to the end."""
 
-    def __init__(self, make_guest: Callable[[Doorkeeper], Guest], setup: Setup, places: Places) -> None:
-        self._setup = setup
-        self.limits, self.timeouts, self.clock, self.network = setup.limits, setup.timeouts, setup.clock, setup.network
+    def __init__(self, make_guest: Callable[[Doorkeeper], Guest], settings: Settings, places: Places) -> None:
+        self._settings = settings
+        self.limits, self.timeouts, self.clock, self.network = (
+            settings.limits,
+            settings.timeouts,
+            settings.clock,
+            settings.network,
+        )
         self.closing = False
         self._listener: Listener | None = None
         self._make_guest = make_guest
         self._places = places
         self._doors: set[secure.Door] = set()
         self._handshakes = Tasks()
-        self._all: set[Connection] = set()
+        self._all: set[Endpoint] = set()
         self._left: list[Tasks] = []
         """Of connections that are gone: a handler in its finally, the release of the store association of a C-MOVE."""
         self._empty = asyncio.Event()
@@ -66,13 +71,13 @@ class Doorkeeper:
     def new_wire(self) -> Wire:
         """The protocol for one accepted socket."""
         guest = self._make_guest(self)
-        connection = guest.connection = Connection("acceptor", guest, self._setup)
-        return connection.wire
+        endpoint = guest.endpoint = Endpoint("acceptor", guest, self._settings)
+        return endpoint.wire
 
-    def enter(self, connection: Connection) -> None:
+    def enter(self, endpoint: Endpoint) -> None:
         """A connection is open; one whose TLS handshake failed never comes here."""
-        self._all.add(connection)
-        self._wait_for_request(connection, connection.wire.drop)
+        self._all.add(endpoint)
+        self._wait_for_request(endpoint, endpoint.wire.drop)
 
     def _wait_for_request(self, newcomer: Newcomer, drop: Callable[[], None]) -> None:
         self._empty.clear()
@@ -122,19 +127,19 @@ class Doorkeeper:
         door.drop()
         self._behind(door)
 
-    def admit(self, connection: Connection, peer: str) -> AssociateRJ | None:
+    def admit(self, endpoint: Endpoint, peer: str) -> AssociateRJ | None:
         """Count an association in; the rejection where a limit does not allow it."""
-        return LOCAL_LIMIT_EXCEEDED if self.closing or not self._places.admit(connection, peer) else None
+        return LOCAL_LIMIT_EXCEEDED if self.closing or not self._places.admit(endpoint, peer) else None
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, endpoint: Endpoint) -> None:
         """The association has ended; its connection may linger."""
-        self._places.leave(connection)
+        self._places.leave(endpoint)
 
-    def gone(self, connection: Connection) -> None:
+    def gone(self, endpoint: Endpoint) -> None:
         """The transport connection is gone."""
-        self._places.forget(connection)
-        self._all.discard(connection)
-        self._left = [tasks for tasks in (*self._left, connection.tasks) if len(tasks)]
+        self._places.forget(endpoint)
+        self._all.discard(endpoint)
+        self._left = [tasks for tasks in (*self._left, endpoint.tasks) if len(tasks)]
         self._check_empty()
 
     def _check_empty(self) -> None:
@@ -179,8 +184,8 @@ class Doorkeeper:
     async def drain(self) -> None:
         """Shut, and wait for running operations to end; the deadline or a cancellation aborts what is left."""
         self.closing = True
-        for connection in list(self._all):
-            connection.close_when_idle()
+        for endpoint in list(self._all):
+            endpoint.close_when_idle()
         ours: list[Newcomer] = [*self._all, *self._doors]
         for drop in [self._places.pending[newcomer] for newcomer in ours if newcomer in self._places.pending]:
             drop()
@@ -205,8 +210,8 @@ class Doorkeeper:
     def abort(self) -> None:
         """End every association now."""
         self.closing = True
-        for connection in list(self._all):
-            connection.abort()
-            connection.wire.drop()
+        for endpoint in list(self._all):
+            endpoint.abort()
+            endpoint.wire.drop()
         for door in list(self._doors):
             door.drop()

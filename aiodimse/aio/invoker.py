@@ -6,23 +6,23 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from aiodimse.aio.exchange import Exchange
-from aiodimse.aio.pen import Begun, Payload
+from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.aio.while_open import WhileOpen
+from aiodimse.aio.writer import Begun, Payload
 from aiodimse.dimse.messages import Message, Request
 from aiodimse.dimse.router import Invoked, ResponseReceived
 from aiodimse.errors import AssociationClosed, AssociationTimeout, LocalProtocolError
 
 if TYPE_CHECKING:
-    from aiodimse.aio.connection import Connection
+    from aiodimse.aio.endpoint import Endpoint
 
 
 class Invoker:
     """Our open operations, on one association."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._open: dict[int, Exchange] = {}
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._open: dict[int, InvokedOperation] = {}
         self._waiting: deque[asyncio.Future[None]] = deque()  # for a place, in order
         self._reserved = 0  # places given and not used yet
         self._all_ended: asyncio.Future[None] | None = None
@@ -34,9 +34,11 @@ class Invoker:
     @property
     def has_open_operations(self) -> bool:
         """Operations are open that nobody has left."""
-        return any(not exchange.is_left for exchange in self._open.values())
+        return any(not invoked.is_left for invoked in self._open.values())
 
-    async def invoke(self, context_id: int, request: Request, data: Payload, *, timeout: float | None) -> Exchange:
+    async def invoke(
+        self, context_id: int, request: Request, data: Payload, *, timeout: float | None
+    ) -> InvokedOperation:
         """Send a request when the window has a place for it and the pen is free.
 
         Raises LocalProtocolError where the calling task itself holds the operations that fill the window,
@@ -44,52 +46,52 @@ class Invoker:
         are waiting for. A cancelled await leaves nothing behind; cancelled in the middle of the message, it aborts the
         association.
         """
-        connection = self._connection
+        endpoint = self._endpoint
         await self._place(timeout)
-        exchange: Exchange | None = None
+        invoked: InvokedOperation | None = None
         pieces: Begun | None = None
         try:
             if not (data is None or isinstance(data, (bytes, memoryview))):
-                data = pieces = Begun(data, lambda: WhileOpen(connection))
+                data = pieces = Begun(data, lambda: WhileOpen(endpoint))
                 await pieces.begin()
-            async with connection.pen:
-                if self._releasing or not connection.engine.is_ready:
+            async with endpoint.writer:
+                if self._releasing or not endpoint.engine.is_ready:
                     raise _being_released()
-                operation = connection.engine.invoke(context_id, request)
+                operation = endpoint.engine.invoke(context_id, request)
                 self._reserved -= 1
-                exchange = self._open[operation.message_id] = Exchange(connection, operation, timeout)
-                await connection.pen.write(context_id, request, data, connection.abort)
+                invoked = self._open[operation.message_id] = InvokedOperation(endpoint, operation, timeout)
+                await endpoint.writer.write(context_id, request, data, endpoint.abort)
         except BaseException as error:
-            if exchange is None:
+            if invoked is None:
                 self._give_back()
-            elif isinstance(error, LocalProtocolError) and connection.error is None:
-                self._take_back(exchange)  # it cannot be encoded: nothing was written
+            elif isinstance(error, LocalProtocolError) and endpoint.error is None:
+                self._take_back(invoked)  # it cannot be encoded: nothing was written
             else:
-                exchange.leave()
+                invoked.leave()
             raise
         finally:
             if pieces is not None:
                 await pieces.aclose()
-        exchange.renew()
-        connection.flow.look()
-        return exchange
+        invoked.renew()
+        endpoint.throttle.look()
+        return invoked
 
     # --- places -------------------------------------------------------------------------------------------------------
 
     def _has_place(self) -> bool:
-        router = self._connection.engine.router
+        router = self._endpoint.engine.router
         return len(router.invoked) + self._reserved < router.invoked_window
 
     async def _place(self, timeout: float | None) -> None:
         """Reserve a place, in turn."""
-        if self._connection.error is not None:
-            raise self._connection.error
+        if self._endpoint.error is not None:
+            raise self._endpoint.error
         if self._releasing:
             raise _being_released()
         if not self._waiting and self._has_place():
             self._reserved += 1
             return
-        window = self._connection.engine.router.invoked_window
+        window = self._endpoint.engine.router.invoked_window
         task = asyncio.current_task()
         # A place that is given and not used yet is another task's, which will come to its end without us.
         if self._open and not self._reserved and all(e.owner is task and not e.is_left for e in self._open.values()):
@@ -99,7 +101,7 @@ class Invoker:
             )
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
-        clock = self._connection.clock
+        clock = self._endpoint.clock
         late = f"no place in the operations window of {window} within {timeout} s"
         try:
             async with clock.deadline(clock.after(timeout), lambda: AssociationTimeout("response", late)):
@@ -111,10 +113,10 @@ class Invoker:
                 self._give_back()
             raise
 
-    def _take_back(self, exchange: Exchange) -> None:
-        exchange.is_left = True
-        self._connection.engine.router.take_back(exchange.operation)
-        del self._open[exchange.operation.message_id]
+    def _take_back(self, invoked: InvokedOperation) -> None:
+        invoked.is_left = True
+        self._endpoint.engine.router.take_back(invoked.operation)
+        del self._open[invoked.operation.message_id]
         self._serve_waiting()
         self._note_end()
 
@@ -134,67 +136,67 @@ class Invoker:
     def on_response(self, event: ResponseReceived) -> None:
         """A response to one of our operations."""
         message_id = event.operation.message_id
-        exchange = self._open.get(message_id)
-        if exchange is not None:
-            exchange.put(event.response, event.data, event.size)
+        invoked = self._open.get(message_id)
+        if invoked is not None:
+            invoked.put(event.response, event.data, event.size)
             if event.is_final:
-                self._measure(exchange, event.response.status)
+                self._measure(invoked, event.response.status)
         if event.is_final:
             self._open.pop(message_id, None)
             self._serve_waiting()
             self._note_end()
-            self._connection.operation_ended()
+            self._endpoint.operation_ended()
 
-    def _measure(self, exchange: Exchange, status: int | None) -> None:
-        connection = self._connection
-        if connection.metrics is not None:
-            seconds = connection.clock.now() - exchange.began
-            connection.metrics.operation_ended(exchange.operation.request.service, "user", status, seconds)
+    def _measure(self, invoked: InvokedOperation, status: int | None) -> None:
+        endpoint = self._endpoint
+        if endpoint.metrics is not None:
+            seconds = endpoint.clock.now() - invoked.began
+            endpoint.metrics.operation_ended(invoked.operation.request.service, "user", status, seconds)
 
     def renew(self) -> None:
         """We did not listen for a while: the peer has its time anew."""
-        for exchange in self._open.values():
-            exchange.renew()
-            exchange.wake()
+        for invoked in self._open.values():
+            invoked.renew()
+            invoked.wake()
 
     # --- cancelling and leaving ---------------------------------------------------------------------------------------
 
     def send_cancel(self, operation: Invoked) -> None:
         """C-CANCEL-RQ, now or when the pen is free; nothing where the operation has ended or was told already."""
-        connection = self._connection
-        if connection.error is not None or not operation.is_open or not connection.engine.can_send:
+        endpoint = self._endpoint
+        if endpoint.error is not None or not operation.is_open or not endpoint.engine.can_send:
             return
-        cancel = connection.engine.router.cancel(operation)
+        cancel = endpoint.engine.router.cancel(operation)
         if cancel is None:
             return
-        if connection.pen.is_held:
-            connection.tasks.spawn(self._send_cancel_later(operation, cancel), "aiodimse C-CANCEL")
+        if endpoint.writer.is_held:
+            endpoint.tasks.spawn(self._send_cancel_later(operation, cancel), "aiodimse C-CANCEL")
         else:
-            connection.engine.send(operation.context_id, cancel)
-            connection.flush()
+            endpoint.engine.send(operation.context_id, cancel)
+            endpoint.flush()
 
     async def _send_cancel_later(self, operation: Invoked, cancel: Message) -> None:
-        connection = self._connection
-        if connection.error is not None:
+        endpoint = self._endpoint
+        if endpoint.error is not None:
             return
-        async with connection.pen:
-            if operation.is_open and connection.engine.can_send:
-                connection.engine.send(operation.context_id, cancel)
-                connection.flush()
+        async with endpoint.writer:
+            if operation.is_open and endpoint.engine.can_send:
+                endpoint.engine.send(operation.context_id, cancel)
+                endpoint.flush()
 
-    def drain(self, exchange: Exchange) -> None:
+    def drain(self, invoked: InvokedOperation) -> None:
         """An operation that was left must end by itself within Timeouts.cancel_drain; past it we abort."""
-        connection = self._connection
-        seconds = connection.timeouts.cancel_drain
-        if seconds is None or connection.error is not None:
+        endpoint = self._endpoint
+        seconds = endpoint.timeouts.cancel_drain
+        if seconds is None or endpoint.error is not None:
             return
 
         def too_late() -> None:
-            if exchange.is_open and connection.error is None:
-                name = exchange.operation.request.name
-                connection.abort(AssociationTimeout("response", f"no final response to a {name} within {seconds} s"))
+            if invoked.is_open and endpoint.error is None:
+                name = invoked.operation.request.name
+                endpoint.abort(AssociationTimeout("response", f"no final response to a {name} within {seconds} s"))
 
-        exchange.drain_timer = connection.clock.call_at(connection.clock.now() + seconds, too_late)
+        invoked.drain_timer = endpoint.clock.call_at(endpoint.clock.now() + seconds, too_late)
 
     async def settled(self) -> None:
         """Before a release: take no new operation, leave what is open, and wait for the final responses.
@@ -203,11 +205,11 @@ class Invoker:
         """
         self._releasing = True
         self._fail_waiting(_being_released())
-        for exchange in list(self._open.values()):
-            if not exchange.is_left:
-                exchange.leave()
-                exchange.fail(_being_released())
-        while self._open and self._connection.error is None:
+        for invoked in list(self._open.values()):
+            if not invoked.is_left:
+                invoked.leave()
+                invoked.fail(_being_released())
+        while self._open and self._endpoint.error is None:
             if self._all_ended is None:
                 self._all_ended = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._all_ended)
@@ -221,11 +223,11 @@ class Invoker:
 
     def stop(self, error: BaseException) -> None:
         """No response will come any more: everybody who waits is told."""
-        for exchange in list(self._open.values()):
-            exchange.fail(error)
-            self._measure(exchange, None)
-            if exchange.drain_timer is not None:
-                exchange.drain_timer.cancel()
+        for invoked in list(self._open.values()):
+            invoked.fail(error)
+            self._measure(invoked, None)
+            if invoked.drain_timer is not None:
+                invoked.drain_timer.cancel()
         self._open.clear()
         self._fail_waiting(error)
         self._note_end()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aiodimse.pdu import AssociateRQ
 
 if TYPE_CHECKING:
-    from aiodimse.aio.connection import Connection
+    from aiodimse.aio.endpoint import Endpoint
 
     Adapter = logging.LoggerAdapter[logging.Logger]
 else:
@@ -42,21 +42,21 @@ class AssociationLogger(Adapter):
     all of them in lines about no association.
     """
 
-    def __init__(self, logger: logging.Logger, connection: Connection | None, message_id: int | None = None) -> None:
+    def __init__(self, logger: logging.Logger, endpoint: Endpoint | None, message_id: int | None = None) -> None:
         super().__init__(logger, None)
-        self._connection, self._message_id = connection, message_id
+        self._endpoint, self._message_id = endpoint, message_id
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """As Logger.log; msg must be a format string, for the association is its first argument."""
         if not self.isEnabledFor(level):
             return
         fields: dict[str, object] = dict.fromkeys(FIELDS)
-        if (connection := self._connection) is not None:
-            name, parent, where, rq = connection.name, connection.setup.parent, *_who(connection)
+        if (endpoint := self._endpoint) is not None:
+            name, parent, where, rq = endpoint.name, endpoint.settings.parent, *_who(endpoint)
             calling = called = None
             if rq is not None:
                 calling, called = escaped(rq.calling_ae_title), escaped(rq.called_ae_title)
-            peer = calling if connection.engine.machine.role == "acceptor" else called
+            peer = calling if endpoint.engine.machine.role == "acceptor" else called
             words = (name, "@".join(word for word in (peer, where) if word), parent and f"for {parent}")
             msg, args = f"[%s] {msg}", (" ".join(word for word in words if word), *args)
             fields = dict(zip(FIELDS, (name, where, calling, called, self._message_id, parent), strict=True))
@@ -65,9 +65,9 @@ class AssociationLogger(Adapter):
         self.logger.log(level, msg, *args, **kwargs)
 
 
-def _who(connection: Connection) -> tuple[str | None, AssociateRQ | None]:
-    address = connection.wire.peer_address
-    return None if address is None else address_words(address), connection.engine.rq
+def _who(endpoint: Endpoint) -> tuple[str | None, AssociateRQ | None]:
+    address = endpoint.wire.peer_address
+    return None if address is None else address_words(address), endpoint.engine.rq
 
 
 def address_words(address: tuple[Any, ...]) -> str:

@@ -1,10 +1,10 @@
-"""What a Connection tells the floor above."""
+"""What an Endpoint tells the floor above."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from aiodimse.aio.performer import Incoming
+from aiodimse.aio.performer import PerformedOperation
 from aiodimse.association import Negotiated
 from aiodimse.pdu import AssociateRQ
 
@@ -21,7 +21,7 @@ class Observer(Protocol):
     def association_established(self, negotiated: Negotiated) -> None:
         """The association is open."""
 
-    def request_received(self, incoming: Incoming) -> None:
+    def request_received(self, performed: PerformedOperation) -> None:
         """A request may run now."""
 
     def association_ended(self, error: BaseException) -> None:

@@ -7,10 +7,10 @@ import ssl as ssl_module
 
 from aiodimse.aio import secure
 from aiodimse.aio.clock import Clock
-from aiodimse.aio.connection import Connection
+from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.network import Network
 from aiodimse.aio.observer import Observer
-from aiodimse.aio.setup import Setup
+from aiodimse.aio.settings import Settings
 from aiodimse.aio.wire import Wire
 from aiodimse.errors import AssociationAborted, AssociationTimeout, TLSError
 from aiodimse.pdu import AssociateRQ
@@ -22,18 +22,18 @@ async def open_association(
     rq: AssociateRQ,
     observer: Observer,
     *,
-    setup: Setup,
+    settings: Settings,
     ssl: ssl_module.SSLContext | None = None,
-) -> Connection:
+) -> Endpoint:
     """Connect, propose, and wait for the peer's answer.
 
     Raises AssociationRejected, AssociationAborted, AssociationTimeout with phase connect or negotiation, TLSError where
     either side refuses the other's TLS, and OSError where the address does not resolve or the connection is refused. A
     cancelled or failed call leaves no socket.
     """
-    clock, timeouts, network = setup.clock, setup.timeouts, setup.network
-    connection = Connection("requestor", observer, setup)
-    connection.engine.associate(rq, clock.now())
+    clock, timeouts, network = settings.clock, settings.timeouts, settings.network
+    endpoint = Endpoint("requestor", observer, settings)
+    endpoint.engine.associate(rq, clock.now())
     phase, door = "connect", secure.Door()
 
     def late() -> AssociationTimeout:
@@ -46,22 +46,22 @@ async def open_association(
     try:
         async with clock.deadline(clock.after(timeouts.connect), late):
             if ssl is None:
-                await network.connect(lambda: connection.wire, host, port)
+                await network.connect(lambda: endpoint.wire, host, port)
             else:
-                await _connect_tls(network, door, connection.wire, host, port, ssl, clock, timeouts.tls_handshake)
+                await _connect_tls(network, door, endpoint.wire, host, port, ssl, clock, timeouts.tls_handshake)
             phase = "negotiation"
-            await asyncio.shield(connection.established)
+            await asyncio.shield(endpoint.established)
     except AssociationAborted as error:
         if error.source is not None:
-            await connection.close()  # ours is out, or the peer's is in: ARTIM bounds this
+            await endpoint.close()  # ours is out, or the peer's is in: ARTIM bounds this
             if error.by_peer or error.source != 2:
                 raise
             what = "does not speak DICOM" if error.reason == 1 else "breaks the protocol"
             meaning = f"{host}:{port} {what}: {error.meaning}"
             raise AssociationAborted(error.source, error.reason, by_peer=False, meaning=meaning) from error
         if ssl is not None:
-            why = secure.late_refusal(connection.wire.error)
-            raise TLSError(f"no association with {host}:{port}: {why}") from connection.wire.error
+            why = secure.late_refusal(endpoint.wire.error)
+            raise TLSError(f"no association with {host}:{port}: {why}") from endpoint.wire.error
         raise AssociationAborted(
             None,
             None,
@@ -69,10 +69,10 @@ async def open_association(
         ) from error
     except BaseException:
         if phase == "negotiation":  # before, the transport is still the event loop's, which has closed it
-            connection.abort()
-        connection.wire.drop()  # the loop may end before such a peer closes: the socket must not outlive the call
+            endpoint.abort()
+        endpoint.wire.drop()  # the loop may end before such a peer closes: the socket must not outlive the call
         raise
-    return connection
+    return endpoint
 
 
 async def _connect_tls(

@@ -9,14 +9,14 @@ from functools import partial
 from typing import TypeAlias
 
 from aiodimse.aio import secure
-from aiodimse.aio.connection import Connection
+from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.log import AssociationLogger
 from aiodimse.config import Limits
 
 _logger = logging.getLogger("aiodimse.acceptor")
 _log = AssociationLogger(_logger, None)
 
-Newcomer: TypeAlias = "Connection | secure.Door"
+Newcomer: TypeAlias = "Endpoint | secure.Door"
 
 
 class Places:
@@ -26,22 +26,22 @@ class Places:
         self._limits = limits
         self.pending: dict[Newcomer, Callable[[], None]] = {}
         """What has not associated yet, the oldest first, and how to close it."""
-        self._lingering: dict[Connection, None] = {}
+        self._lingering: dict[Endpoint, None] = {}
         """What has been told the end and has not closed, the oldest first."""
-        self._held: dict[Connection, int] = {}
+        self._held: dict[Endpoint, int] = {}
         """Bytes of PDUs that are not whole, of both."""
         self._held_in_total = 0
-        self._associated: dict[Connection, str] = {}
+        self._associated: dict[Endpoint, str] = {}
         self._per_peer: Counter[str] = Counter()
 
-    def is_associated(self, connection: Connection) -> bool:
+    def is_associated(self, endpoint: Endpoint) -> bool:
         """It counts against Limits.max_associations."""
-        return connection in self._associated
+        return endpoint in self._associated
 
     def wait_for_request(self, newcomer: Newcomer, drop: Callable[[], None]) -> None:
         """Somebody is at the door; over Limits.max_pending_connections the oldest makes place."""
         self.pending[newcomer] = drop
-        if isinstance(newcomer, Connection):
+        if isinstance(newcomer, Endpoint):
             newcomer.on_buffered = partial(self._hold, newcomer)
         self._make_place()
 
@@ -52,19 +52,19 @@ class Places:
             self._drop(next(iter(self._lingering)))
             return
         oldest = next(iter(self.pending))
-        log = oldest.logger(_logger) if isinstance(oldest, Connection) else _log
+        log = oldest.logger(_logger) if isinstance(oldest, Endpoint) else _log
         log.warning("%d connections without an association: closing the oldest", len(self.pending))
         self._drop(oldest)
 
-    def _hold(self, connection: Connection, size: int) -> None:
+    def _hold(self, endpoint: Endpoint, size: int) -> None:
         """So many of its bytes wait for the rest of a PDU; over Limits.pending_bytes who has the most makes place.
 
         That is nobody who has no more than an equal share: while 1,000 connections hold what they can, an honest
         request, which is under 32 KiB, is not in danger.
         """
-        self._held_in_total += size - self._held.pop(connection, 0)
+        self._held_in_total += size - self._held.pop(endpoint, 0)
         if size:
-            self._held[connection] = size
+            self._held[endpoint] = size
         while self._held_in_total > self._limits.pending_bytes:
             largest = max(self._held, key=self._held.__getitem__)
             held, total = self._held[largest], self._held_in_total
@@ -78,30 +78,30 @@ class Places:
         self.forget(newcomer)
         if drop is not None:
             drop()
-        elif isinstance(newcomer, Connection):
+        elif isinstance(newcomer, Endpoint):
             newcomer.wire.drop()
 
-    def admit(self, connection: Connection, peer: str) -> bool:
+    def admit(self, endpoint: Endpoint, peer: str) -> bool:
         """Count an association in; False where a limit does not allow it."""
         most, most_per_peer = self._limits.max_associations, self._limits.max_associations_per_peer
-        self.forget(connection)
+        self.forget(endpoint)
         if len(self._associated) >= most or (most_per_peer is not None and self._per_peer[peer] >= most_per_peer):
             return False
-        self._associated[connection] = peer
+        self._associated[endpoint] = peer
         self._per_peer[peer] += 1
         return True
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, endpoint: Endpoint) -> None:
         """The association has ended, or there will be none; the connection may linger."""
-        self.forget(connection)
-        self._lingering[connection] = None
-        connection.on_buffered = partial(self._hold, connection)
+        self.forget(endpoint)
+        self._lingering[endpoint] = None
+        endpoint.on_buffered = partial(self._hold, endpoint)
         self._make_place()
 
     def forget(self, newcomer: Newcomer) -> None:
         """It is through the door, or gone."""
         self.pending.pop(newcomer, None)
-        if isinstance(newcomer, Connection):
+        if isinstance(newcomer, Endpoint):
             self._lingering.pop(newcomer, None)
             newcomer.on_buffered = None
             self._held_in_total -= self._held.pop(newcomer, 0)

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aiodimse.aio.connection import Connection
+    from aiodimse.aio.endpoint import Endpoint
 
 
 class WhileOpen:
@@ -16,20 +16,20 @@ class WhileOpen:
     sends it.
     """
 
-    __slots__ = ("_cancelled", "_cancelling", "_connection", "_task")
+    __slots__ = ("_cancelled", "_cancelling", "_endpoint", "_task")
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._cancelled = False
 
     def __enter__(self) -> None:
-        if self._connection.error is not None:
-            raise self._connection.error
+        if self._endpoint.error is not None:
+            raise self._endpoint.error
         task = asyncio.current_task()
         assert task is not None
         self._task = task
         self._cancelling = task.cancelling()  # by others, before: it may be cleaning up
-        self._connection.waiting_for_others.add(self)
+        self._endpoint.waiting_for_others.add(self)
 
     def association_ended(self) -> None:
         """Cancel what is awaited, unless it is from there that the association was ended."""
@@ -40,8 +40,8 @@ class WhileOpen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._connection.waiting_for_others.discard(self)
-        if (ended_by := self._connection.error) is None:
+        self._endpoint.waiting_for_others.discard(self)
+        if (ended_by := self._endpoint.error) is None:
             return
         ours = self._cancelled and self._task.uncancel() <= self._cancelling
         if kind is None or issubclass(kind, StopAsyncIteration) or (ours and issubclass(kind, asyncio.CancelledError)):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiodimse.aio.connection import Connection
-from aiodimse.aio.performer import Incoming
+from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.performer import PerformedOperation
 from aiodimse.association import Negotiated
 from aiodimse.dimse import messages
 from aiodimse.errors import LocalProtocolError
@@ -44,22 +44,22 @@ class Caller:
         if self._serving is not None:
             self._provider = self._serving.provider(self.peer)
 
-    def request_received(self, incoming: Incoming) -> None:
+    def request_received(self, performed: PerformedOperation) -> None:
         """A sub-operation of our C-GET, or a request to our handlers."""
-        if isinstance(incoming.operation.request, messages.CStoreRQ):
+        if isinstance(performed.operation.request, messages.CStoreRQ):
             retrieval = self._retrieval
             if (
                 retrieval is not None
                 and retrieval.is_running
                 and (retrieval.is_iterated or retrieval.is_left or self._provider is None)
             ):
-                retrieval.offer(incoming)
+                retrieval.offer(performed)
                 return
         if self._provider is not None:
-            self._provider.handle(incoming)
+            self._provider.handle(performed)
             return
-        response = incoming.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED)
-        incoming.connection.tasks.spawn(incoming.respond(response), "aiodimse refuse")
+        response = performed.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED)
+        performed.endpoint.tasks.spawn(performed.respond(response), "aiodimse refuse")
 
     def association_ended(self, error: BaseException) -> None:
         """Whoever waits has been told by the connection."""
@@ -69,10 +69,10 @@ class Caller:
 
     # --- for the association ------------------------------------------------------------------------------------------
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, endpoint: Endpoint) -> None:
         """Where the peer is, and who by its certificate."""
-        if (transport := connection.wire.transport) is not None:
-            self.peer.address = connection.wire.peer_address
+        if (transport := endpoint.wire.transport) is not None:
+            self.peer.address = endpoint.wire.peer_address
             self.peer.tls_certificate = transport.get_extra_info("peercert")
 
     def check_no_other(self, retrieval: Get) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from aiodimse.association import Negotiated, PresentationContext
+from aiodimse.datasets import can_transcode
 from aiodimse.errors import NoAcceptedContext
-from aiodimse.instances import can_transcode
 from aiodimse.pdu import AcceptedContext
 from aiodimse.standard import sop_class
 from aiodimse.standard.reason import context_result_meaning

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pydicom.dataset import Dataset
 
-from aiodimse import instances
+from aiodimse import datasets
 from aiodimse.aio.files import read_off_loop
 from aiodimse.config import Limits
 from aiodimse.errors import DatasetTooLarge
@@ -38,4 +38,4 @@ async def decoded(decode: Decoder, data: bytes, transfer_syntax: str, limits: Li
 
 async def decoded_identifier(data: bytes, transfer_syntax: str, limits: Limits) -> Dataset:
     """A data set that came with a command other than C-STORE, the peer's request or the response to ours."""
-    return await decoded(instances.decode_identifier, data, transfer_syntax, limits)
+    return await decoded(datasets.decode_identifier, data, transfer_syntax, limits)

@@ -7,10 +7,10 @@ import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from aiodimse.aio.connection import Connection
+from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.log import escaped
 from aiodimse.aio.opening import open_association
-from aiodimse.aio.performer import Incoming
+from aiodimse.aio.performer import PerformedOperation
 from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext, propose
 from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError, NoAcceptedContext, ProtocolError
@@ -52,9 +52,9 @@ class _Silent:
 
     def association_established(self, negotiated: Negotiated) -> None: ...
 
-    def request_received(self, incoming: Incoming) -> None:
-        response = incoming.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED)
-        incoming.connection.tasks.spawn(incoming.respond(response), "aiodimse refuse")
+    def request_received(self, performed: PerformedOperation) -> None:
+        response = performed.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED)
+        performed.endpoint.tasks.spawn(performed.respond(response), "aiodimse refuse")
 
     def association_ended(self, error: BaseException) -> None: ...
 
@@ -72,89 +72,89 @@ class StoreAssociations:
     def __init__(
         self,
         destination: Destination,
-        incoming: Incoming,
+        performed: PerformedOperation,
         *,
         ae_title: str,
         called_ae_title: str,
     ) -> None:
         """incoming: the C-MOVE. The set-up is its server's, but the destination may have deadlines of its own."""
-        self._destination, self._incoming = destination, incoming
+        self._destination, self._performed = destination, performed
         self._ae_title, self._called = ae_title, destination.ae_title or called_ae_title
-        connection = incoming.connection
-        timeouts = destination.timeouts or connection.timeouts
-        self._setup = replace(connection.setup, timeouts=timeouts, parent=connection.name)
-        self._connection: Connection | None = None
+        endpoint = performed.endpoint
+        timeouts = destination.timeouts or endpoint.timeouts
+        self._settings = replace(endpoint.settings, timeouts=timeouts, parent=endpoint.name)
+        self._endpoint: Endpoint | None = None
         self._kinds: list[tuple[str, str]] = []  # SOP classes and transfer syntaxes so far, the newest first
 
     async def context_for(
         self, instance: Instance, finish: Callable[[], Awaitable[None]]
-    ) -> tuple[Connection, AcceptedContext]:
+    ) -> tuple[Endpoint, AcceptedContext]:
         """The association and context that carry this instance. finish waits for the sub-operations under way, where
         another association has to be opened.
 
         Raises NoAcceptedContext where the destination does not take it, DestinationLost where it takes nothing more.
         """
         kind = (instance.sop_class_uid, instance.transfer_syntax)
-        if self._connection is not None:
-            if self._connection.error is not None:
-                raise DestinationLost("the destination has gone") from self._connection.error
-            negotiated = self._connection.engine.negotiated
+        if self._endpoint is not None:
+            if self._endpoint.error is not None:
+                raise DestinationLost("the destination has gone") from self._endpoint.error
+            negotiated = self._endpoint.engine.negotiated
             assert negotiated is not None
             try:
-                return self._connection, store_context(negotiated, *kind)
+                return self._endpoint, store_context(negotiated, *kind)
             except NoAcceptedContext:
                 if kind in _proposed(negotiated):
                     raise
             await finish()
             await self.release()
         self._kinds.insert(0, kind)
-        connection = await self._open()
-        assert connection.engine.negotiated is not None
-        return connection, store_context(connection.engine.negotiated, *kind)
+        endpoint = await self._open()
+        assert endpoint.engine.negotiated is not None
+        return endpoint, store_context(endpoint.engine.negotiated, *kind)
 
-    async def _open(self) -> Connection:
+    async def _open(self) -> Endpoint:
         window = self._destination.operations_window
         rq = propose(
             _contexts(self._kinds),
             ae_title=self._ae_title,
             called_ae_title=self._called,
-            limits=self._setup.limits,
+            limits=self._settings.limits,
             operations_window=(window, 1),
         )
         where = f"{escaped(self._called)} at {escaped(self._destination.host)}:{self._destination.port}"
         try:
-            connection = await open_association(
+            endpoint = await open_association(
                 self._destination.host,
                 self._destination.port,
                 rq,
                 _Silent(),
-                setup=self._setup,
+                settings=self._settings,
                 ssl=self._destination.ssl,
             )
         except (AssociationError, ProtocolError, OSError, ValueError) as error:  # ValueError: a name that is none
             raise DestinationLost(f"no association with {where}: {error}") from error
-        self._connection = connection
-        assert connection.engine.negotiated is not None
-        if not (contexts := connection.engine.negotiated.contexts):
+        self._endpoint = endpoint
+        assert endpoint.engine.negotiated is not None
+        if not (contexts := endpoint.engine.negotiated.contexts):
             raise DestinationLost(f"{where} accepts no presentation context")
-        log, request = self._incoming.logger(_log), self._incoming.operation.request
-        log.info("%s: stores over %s with %s, %d contexts", request, connection.name, where, len(contexts))
-        return connection
+        log, request = self._performed.logger(_log), self._performed.operation.request
+        log.info("%s: stores over %s with %s, %d contexts", request, endpoint.name, where, len(contexts))
+        return endpoint
 
     async def release(self) -> None:
         """Release the association; what goes wrong then is only logged."""
-        if self._connection is None:
+        if self._endpoint is None:
             return
         try:
-            await self._connection.release()
+            await self._endpoint.release()
         except AssociationError as error:
-            self._connection.logger(_log).info("releasing the store association: %s", error)
-        self._connection = None
+            self._endpoint.logger(_log).info("releasing the store association: %s", error)
+        self._endpoint = None
 
     def abort(self) -> None:
         """Abort the association."""
-        if self._connection is not None:
-            self._connection.abort()
+        if self._endpoint is not None:
+            self._endpoint.abort()
 
 
 def _proposed(negotiated: Negotiated) -> set[tuple[str, str]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from aiodimse.aio.clock import TimerHandle
 from aiodimse.aio.log import kind
-from aiodimse.aio.performer import Incoming
+from aiodimse.aio.performer import PerformedOperation
 from aiodimse.errors import AiodimseError, DIMSEFailure
 from aiodimse.services.request import Request
 from aiodimse.services.yielded import Yielded, as_int
@@ -52,12 +52,12 @@ def describe(error: BaseException) -> str:
 
 
 def failure_of(
-    error: HandlerRaised, status: int, incoming: Incoming, logger: logging.Logger, who: str = "handler"
+    error: HandlerRaised, status: int, performed: PerformedOperation, logger: logging.Logger, who: str = "handler"
 ) -> Yielded:
     """The final answer to what a handler raised, logged: DIMSEFailure carries its own status, where that can end an
     operation (a Pending one would leave the peer waiting). That is an answer, not an accident; its comment is for the
     peer alone, for it may hold patient data."""
-    log, message = incoming.logger(logger), incoming.operation.request
+    log, message = performed.logger(logger), performed.operation.request
     cause = error.__cause__
     if not isinstance(cause, DIMSEFailure):
         log.error("the %s of %s raised %s", who, message, error)
@@ -78,9 +78,11 @@ def failure_of(
 class Run:
     """One call of a handler for one request."""
 
-    def __init__(self, incoming: Incoming, request: Request, give_up: Callable[[], Awaitable[None]] | None) -> None:
+    def __init__(
+        self, performed: PerformedOperation, request: Request, give_up: Callable[[], Awaitable[None]] | None
+    ) -> None:
         """give_up: sends the final response when the handler does not end in time after a C-CANCEL."""
-        self._incoming = incoming
+        self._performed = performed
         self._request = request
         self._give_up = give_up
         self._iterator: AsyncIterator[Any] | None = None
@@ -122,16 +124,16 @@ class Run:
     def _watch(self) -> None:
         """From now on the handler has Timeouts.handler_close to end."""
         if self._timer is None:
-            connection = self._incoming.connection
-            when = connection.clock.now() + connection.timeouts.handler_close
-            self._timer = connection.clock.call_at(when, self._too_late)
+            endpoint = self._performed.endpoint
+            when = endpoint.clock.now() + endpoint.timeouts.handler_close
+            self._timer = endpoint.clock.call_at(when, self._too_late)
 
     def _too_late(self) -> None:
-        seconds = self._incoming.connection.timeouts.handler_close
-        if self._incoming.operation.is_open and self._give_up is not None:
-            log = self._incoming.logger(_log)
+        seconds = self._performed.endpoint.timeouts.handler_close
+        if self._performed.operation.is_open and self._give_up is not None:
+            log = self._performed.logger(_log)
             log.warning("the handler of %s did not end within %s s", self._request.message, seconds)
-            self._incoming.connection.tasks.spawn(self._finally_give_up(), "aiodimse give up")
+            self._performed.endpoint.tasks.spawn(self._finally_give_up(), "aiodimse give up")
 
     async def _finally_give_up(self) -> None:
         assert self._give_up is not None
@@ -141,8 +143,8 @@ class Run:
 
     async def __aenter__(self) -> Run:
         self._task = asyncio.current_task()
-        self._incoming.on_cancel = self._on_cancel
-        self._incoming.on_end = self._on_end
+        self._performed.on_cancel = self._on_cancel
+        self._performed.on_end = self._on_end
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
@@ -151,7 +153,7 @@ class Run:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            self._incoming.on_cancel = self._incoming.on_end = None
+            self._performed.on_cancel = self._performed.on_end = None
             self._take_back()
 
     def _take_back(self) -> None:
@@ -251,7 +253,7 @@ class Run:
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and self._task.cancelling() - self._cancels > others:
                 raise  # the task itself: the loop is closing
-            log = self._incoming.logger(_log)
+            log = self._performed.logger(_log)
             log.warning("closing the handler of %s: %s", self._request.message, describe(error))
         finally:
             self._closing = False

@@ -10,13 +10,13 @@ from typing import TypeAlias
 
 from pydicom.dataset import Dataset
 
-from aiodimse import instances
+from aiodimse import datasets
 from aiodimse.aio.files import off_loop, pieces_off_loop, read_off_loop
 from aiodimse.aio.inbox import Inbox
 from aiodimse.aio.log import AssociationLogger
 from aiodimse.config import Limits
+from aiodimse.datasets import FileHead
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, DatasetTooLarge
-from aiodimse.instances import FileHead
 from aiodimse.services.decoding import decoded
 
 _log = AssociationLogger(logging.getLogger("aiodimse.storage"), None)
@@ -49,7 +49,7 @@ class Instance:
     @staticmethod
     async def open(path: str | os.PathLike[str]) -> Instance:
         """The instance in a DICOM Part 10 file; only its file meta information is read. Raises NotDICOM, OSError."""
-        return FileInstance(await read_off_loop(instances.read_head, Path(path)))
+        return FileInstance(await read_off_loop(datasets.read_head, Path(path)))
 
     @staticmethod
     def from_dataset(dataset: Dataset) -> Instance:
@@ -71,7 +71,7 @@ class Instance:
         (temporary file, fsync, rename, fsync of the directory); durable=False leaves the two fsync out. A file of the
         same name is replaced. Raises OSError; a cancelled save leaves nothing behind.
         """
-        writer = instances.PartTenWriter(
+        writer = datasets.PartTenWriter(
             directory,
             self.sop_class_uid,
             self.sop_instance_uid,
@@ -118,10 +118,10 @@ class Instance:
         """
         if transfer_syntax == self.transfer_syntax:
             return self.stream()
-        if not instances.can_transcode(self.transfer_syntax, transfer_syntax):
+        if not datasets.can_transcode(self.transfer_syntax, transfer_syntax):
             raise DatasetEncodeError(f"{self.transfer_syntax} is not re-encoded as {transfer_syntax}")
         dataset = await self.dataset()
-        return await read_off_loop(instances.encode_dataset, dataset, transfer_syntax)
+        return await read_off_loop(datasets.encode_dataset, dataset, transfer_syntax)
 
 
 class FileInstance(Instance):
@@ -137,7 +137,7 @@ class FileInstance(Instance):
         if self._data is not None:
             yield self._data
             return
-        pieces = pieces_off_loop(instances.open_pieces(self.head, _PIECE))
+        pieces = pieces_off_loop(datasets.open_pieces(self.head, _PIECE))
         try:
             async for piece in pieces:
                 yield piece
@@ -156,12 +156,12 @@ class FileInstance(Instance):
 
     async def dataset(self) -> Dataset:
         """The decoded data set of the file."""
-        return await read_off_loop(instances.read_file, self.head.path)
+        return await read_off_loop(datasets.read_file, self.head.path)
 
 
 def _open(path: str | os.PathLike[str]) -> FileInstance:
     """Open, file meta information and first piece in one go; a file of one piece is then read (design: section 5)."""
-    with instances.PartTenReader(path) as reader:
+    with datasets.PartTenReader(path) as reader:
         head = reader.head
         return FileInstance(head, reader.read(_SMALL) if head.size <= _SMALL else None)
 
@@ -170,12 +170,12 @@ class DatasetInstance(Instance):
     """An instance in memory."""
 
     def __init__(self, dataset: Dataset) -> None:
-        uids = instances.dataset_uids(dataset)
+        uids = datasets.dataset_uids(dataset)
         super().__init__(*uids)
         self._dataset = dataset
 
     async def _stream(self) -> AsyncIterator[Buffer]:
-        yield await read_off_loop(instances.encode_stored, self._dataset)
+        yield await read_off_loop(datasets.encode_stored, self._dataset)
 
     def stream(self) -> AsyncIterator[Buffer]:
         """The data set, encoded in its own transfer syntax in one piece."""
@@ -184,7 +184,7 @@ class DatasetInstance(Instance):
     async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
         """As Instance.encoded; in one piece always."""
         if transfer_syntax == self.transfer_syntax:
-            return await read_off_loop(instances.encode_stored, self._dataset)
+            return await read_off_loop(datasets.encode_stored, self._dataset)
         return await super().encoded(transfer_syntax)
 
     async def dataset(self) -> Dataset:
@@ -273,13 +273,13 @@ class ArrivingInstance(Instance):
         data = b"".join(pieces)
         pieces.clear()
         try:
-            dataset = await decoded(instances.decode_dataset, data, self.transfer_syntax, self._limits)
+            dataset = await decoded(datasets.decode_dataset, data, self.transfer_syntax, self._limits)
         except DatasetDecodeError as error:
             self.decode_error = error
             raise
         finally:
             del data
-        dataset.file_meta = instances.file_meta_dataset(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax)
+        dataset.file_meta = datasets.file_meta_dataset(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax)
         self._decoded, self._in_use = dataset, False
         return dataset
 
@@ -336,7 +336,7 @@ async def remove_unfinished(directory: str | os.PathLike[str], *, older_than: fl
     locks, a save under way has bytes more often than every older_than seconds. Folders below are not looked into. To be
     called when a program starts; Archive does. Raises OSError where the folder cannot be listed.
     """
-    removed = await off_loop(instances.remove_unfinished, directory, older_than)
+    removed = await off_loop(datasets.remove_unfinished, directory, older_than)
     if removed:
         _log.info("removed %d unfinished files that a killed process left", removed)
     return removed

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from aiodimse.aio.connection import Connection
-from aiodimse.aio.performer import Incoming
+from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse import messages
 from aiodimse.errors import DatasetEncodeError
 from aiodimse.services.contexts import context_for
@@ -25,38 +25,36 @@ from aiodimse.standard import answers
 _log = logging.getLogger("aiodimse.normalized")
 
 
-async def invoke(
-    connection: Connection, request: messages.Request, dataset: Dataset | EncodedDataset | None
-) -> Response:
+async def invoke(endpoint: Endpoint, request: messages.Request, dataset: Dataset | EncodedDataset | None) -> Response:
     """Send a DIMSE-N request; its Response whatever the status."""
-    assert connection.engine.negotiated is not None
-    context = context_for(connection.engine.negotiated, request.service, request.sop_class_uid)
+    assert endpoint.engine.negotiated is not None
+    context = context_for(endpoint.engine.negotiated, request.service, request.sop_class_uid)
     data = None if dataset is None else encode_identifier(dataset, context.transfer_syntax)
-    exchange = await connection.invoker.invoke(context.context_id, request, data, timeout=connection.timeouts.response)
-    message, answer = await single(exchange)
+    invoked = await endpoint.invoker.invoke(context.context_id, request, data, timeout=endpoint.timeouts.response)
+    message, answer = await single(invoked)
     decoded = None
     if answer is not None:
-        decoded = await decoded_identifier(answer, context.transfer_syntax, connection.limits)
+        decoded = await decoded_identifier(answer, context.transfer_syntax, endpoint.limits)
     return response_of(request, message, dataset=decoded)
 
 
-async def provide(incoming: Incoming, request: NormalizedRequest, handler: Callable[[Any], Any]) -> None:
+async def provide(performed: PerformedOperation, request: NormalizedRequest, handler: Callable[[Any], Any]) -> None:
     """Run a DIMSE-N handler: it returns a status, a data set (Success), or a (status, data set) pair."""
     data: bytes | None = None
-    async with Run(incoming, request, None) as run:
+    async with Run(performed, request, None) as run:
         try:
             final = _read(await run.call(handler))
             if final.payload is not None:
                 data = encode_identifier(final.payload, request.context.transfer_syntax)
         except HandlerRaised as error:
-            final = failure_of(error, answers.PROCESSING_FAILURE, incoming, _log)
+            final = failure_of(error, answers.PROCESSING_FAILURE, performed, _log)
         except (InvalidYield, DatasetEncodeError) as error:
             final = Yielded(answers.PROCESSING_FAILURE)
-            incoming.logger(_log).error("the handler of %s returned what cannot be sent: %s", request.message, error)
+            performed.logger(_log).error("the handler of %s returned what cannot be sent: %s", request.message, error)
         message = request.message.response(final.status)
         _echo_fields(request.message, message)
         final.apply(message)
-        await incoming.respond(message, data)
+        await performed.respond(message, data)
 
 
 def _read(result: Any) -> Yielded:

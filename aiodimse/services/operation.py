@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from aiodimse.aio.connection import Connection
-from aiodimse.aio.exchange import Exchange
+from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.dimse import messages
 from aiodimse.dimse.status import Status
 from aiodimse.errors import LocalProtocolError
@@ -29,9 +29,9 @@ class Operation(Generic[T]):
     whether something has come and go on, keep the task: `asyncio.wait({task}, timeout=1)` cancels nothing.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._exchange: Exchange | None = None
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._invoked: InvokedOperation | None = None
         self._response: Response | None = None
         self._starting = asyncio.Lock()
         self._is_awaited = False
@@ -40,7 +40,7 @@ class Operation(Generic[T]):
 
     # --- what each service does ---------------------------------------------------------------------------------------
 
-    async def _request(self) -> Exchange:
+    async def _request(self) -> InvokedOperation:
         raise NotImplementedError
 
     async def _take(self, response: messages.Response, data: bytes | None) -> T | None:
@@ -54,10 +54,10 @@ class Operation(Generic[T]):
 
     async def start(self) -> None:
         """Send the request, if that has not happened yet."""
-        if self._exchange is None:
+        if self._invoked is None:
             async with self._starting:
-                if self._exchange is None:
-                    self._exchange = await self._request()
+                if self._invoked is None:
+                    self._invoked = await self._request()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -70,8 +70,8 @@ class Operation(Generic[T]):
         self._leave()
 
     def _leave(self) -> None:
-        if self._exchange is not None:
-            self._exchange.leave()
+        if self._invoked is not None:
+            self._invoked.leave()
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self
@@ -96,13 +96,13 @@ class Operation(Generic[T]):
         self._response.raise_for_status()
         raise StopAsyncIteration
 
-    async def _begun(self) -> Exchange:
+    async def _begun(self) -> InvokedOperation:
         """The request is out, and nobody has left."""
         await self.start()
-        assert self._exchange is not None
-        if self._exchange.is_left:
+        assert self._invoked is not None
+        if self._invoked.is_left:
             raise LocalProtocolError("this operation has been left: by its block, or by an await that raised")
-        return self._exchange
+        return self._invoked
 
     async def _step(self) -> T | None:
         """One response further."""
@@ -118,8 +118,8 @@ class Operation(Generic[T]):
         """Send C-CANCEL (PS3.7 9.3.2.3) and go on: iterating gives what still comes, up to the final response, usually
         FE00. Waits for nothing, but to send the request where that has not been sent."""
         await self.start()
-        assert self._exchange is not None
-        self._exchange.cancel()
+        assert self._invoked is not None
+        self._invoked.cancel()
 
     def __await__(self) -> Generator[object, None, Response]:
         return self._run().__await__()
@@ -153,10 +153,10 @@ class Operation(Generic[T]):
         return self._response.status if self._response is not None else None
 
 
-async def single(exchange: Exchange) -> tuple[messages.Response, bytes | None]:
+async def single(invoked: InvokedOperation) -> tuple[messages.Response, bytes | None]:
     """The one response of an operation that has one; leaving early leaves the rest to the association."""
     try:
-        return await exchange.next()
+        return await invoked.next()
     except BaseException:
-        exchange.leave()
+        invoked.leave()
         raise

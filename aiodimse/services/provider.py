@@ -10,7 +10,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from aiodimse.aio.log import frames
-from aiodimse.aio.performer import Incoming
+from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse import messages
 from aiodimse.errors import AssociationError, DatasetDecodeError, DatasetTooLarge
 from aiodimse.services import normalized, query, retrieve_provider, storage, suboperations, verification
@@ -44,122 +44,122 @@ class Provider:
         common = peer.negotiated.rq.user_information.common_extended
         self._related = {item.sop_class_uid: item.related for item in common}
 
-    def handle(self, incoming: Incoming) -> None:
+    def handle(self, performed: PerformedOperation) -> None:
         """Start what the request asks for. A C-ECHO that nobody handles is answered without a task."""
-        message = incoming.operation.request
-        if type(message) is messages.CEchoRQ and self._authorize is None and self._find(incoming) is None:
-            if verification.answer(incoming):
+        message = performed.operation.request
+        if type(message) is messages.CEchoRQ and self._authorize is None and self._find(performed) is None:
+            if verification.answer(performed):
                 return
-            work = incoming.respond(message.response(answers.SUCCESS))
+            work = performed.respond(message.response(answers.SUCCESS))
         else:
-            work = self._serve(incoming)
+            work = self._serve(performed)
 
         def cancelled() -> None:
-            if incoming.operation.is_open:  # not by us: the program ends, and nobody else will answer
-                incoming.connection.abort()
+            if performed.operation.is_open:  # not by us: the program ends, and nobody else will answer
+                performed.endpoint.abort()
 
-        incoming.connection.tasks.spawn(work, f"aiodimse {message.name} {message.message_id}", cancelled)
+        performed.endpoint.tasks.spawn(work, f"aiodimse {message.name} {message.message_id}", cancelled)
 
-    def _find(self, incoming: Incoming) -> Registration | None:
+    def _find(self, performed: PerformedOperation) -> Registration | None:
         """The handler for the SOP class that a request names, else for that of the context which carries it."""
-        message, context = incoming.operation.request, incoming.operation.context
+        message, context = performed.operation.request, performed.operation.context
         uid = message.sop_class_uid
         return self._handlers.find(message.service, uid, context.abstract_syntax, *self._related.get(uid, ()))
 
-    async def _serve(self, incoming: Incoming) -> None:
+    async def _serve(self, performed: PerformedOperation) -> None:
         """One task: everything from here to the final response, of which there is one whatever happens."""
         try:
-            await self._bring(incoming)
+            await self._bring(performed)
         except AssociationError:
             pass  # it has ended: nobody is left to be answered
         except Exception as error:
-            message = incoming.operation.request
-            incoming.logger(_log).error("%s failed in the library itself\n%s", message, frames(error))
-            await incoming.respond(message.response(answers.RAISED.get(message.service, answers.PROCESSING_FAILURE)))
+            message = performed.operation.request
+            performed.logger(_log).error("%s failed in the library itself\n%s", message, frames(error))
+            await performed.respond(message.response(answers.RAISED.get(message.service, answers.PROCESSING_FAILURE)))
 
-    async def _bring(self, incoming: Incoming) -> None:
-        message = incoming.operation.request
+    async def _bring(self, performed: PerformedOperation) -> None:
+        message = performed.operation.request
         task = asyncio.current_task()
 
         def ended(error: BaseException) -> None:
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
 
-        incoming.on_end = ended
-        registration = self._find(incoming)
+        performed.on_end = ended
+        registration = self._find(performed)
         if registration is None and type(message) is not messages.CEchoRQ:
-            await self._refuse(incoming, answers.SOP_CLASS_NOT_SUPPORTED, "not served here")
+            await self._refuse(performed, answers.SOP_CLASS_NOT_SUPPORTED, "not served here")
             return
         try:
-            request = await self._request(incoming)
+            request = await self._request(performed)
         except DatasetTooLarge as error:
             status = answers.TOO_LARGE.get(message.service, answers.RESOURCE_LIMITATION)
-            await self._refuse(incoming, status, str(error))
+            await self._refuse(performed, status, str(error))
             return
         except DatasetDecodeError as error:
-            incoming.logger(_log).warning("%s: its data set does not decode: %s", message, error)
+            performed.logger(_log).warning("%s: its data set does not decode: %s", message, error)
             status = answers.NOT_DECODED.get(message.service, answers.MISTYPED_ARGUMENT)
-            await self._refuse(incoming, status, f"the data set does not decode: {error}")
+            await self._refuse(performed, status, f"the data set does not decode: {error}")
             return
-        if self._authorize is not None and not await self._is_authorised(incoming, request):
+        if self._authorize is not None and not await self._is_authorised(performed, request):
             return
         if request.is_cancelled and isinstance(request, IdentifierRequest):
-            await incoming.respond(suboperations.not_started(message))  # FE00 without calling the handler
+            await performed.respond(suboperations.not_started(message))  # FE00 without calling the handler
         elif registration is None:
-            await incoming.respond(message.response(answers.SUCCESS))
+            await performed.respond(message.response(answers.SUCCESS))
         else:
-            await self._call(incoming, request, registration.handler)
+            await self._call(performed, request, registration.handler)
 
-    async def _call(self, incoming: Incoming, request: Request, handler: Callable[[Any], Any]) -> None:
+    async def _call(self, performed: PerformedOperation, request: Request, handler: Callable[[Any], Any]) -> None:
         match request:
             case FindRequest():
-                await query.provide(incoming, request, handler)
+                await query.provide(performed, request, handler)
             case GetRequest():
-                await retrieve_provider.provide_get(incoming, request, handler)
+                await retrieve_provider.provide_get(performed, request, handler)
             case MoveRequest():
-                await retrieve_provider.provide_move(incoming, request, handler, ae_title=self._ae_title)
+                await retrieve_provider.provide_move(performed, request, handler, ae_title=self._ae_title)
             case StoreRequest():
-                await storage.provide(incoming, request, handler)
+                await storage.provide(performed, request, handler)
             case NormalizedRequest():
-                await normalized.provide(incoming, request, handler)
+                await normalized.provide(performed, request, handler)
             case _:
-                await verification.provide(incoming, request, handler)
+                await verification.provide(performed, request, handler)
 
-    async def _request(self, incoming: Incoming) -> Request:
-        message, peer = incoming.operation.request, self._peer
+    async def _request(self, performed: PerformedOperation) -> Request:
+        message, peer = performed.operation.request, self._peer
         if type(message) is messages.CStoreRQ:
-            return StoreRequest(incoming, peer)
+            return StoreRequest(performed, peer)
         if type(message) is messages.CEchoRQ:
-            return EchoRequest(incoming, peer)
+            return EchoRequest(performed, peer)
         dataset: Dataset | None = None
-        if incoming.data is not None:
-            context, limits = incoming.operation.context, incoming.connection.limits
-            dataset = await decoded_identifier(incoming.data, context.transfer_syntax, limits)
+        if performed.data is not None:
+            context, limits = performed.operation.context, performed.endpoint.limits
+            dataset = await decoded_identifier(performed.data, context.transfer_syntax, limits)
         kind = _IDENTIFIER_REQUESTS.get(type(message))
         if kind is None:
-            return NormalizedRequest(incoming, peer, dataset)
+            return NormalizedRequest(performed, peer, dataset)
         assert dataset is not None
-        return kind(incoming, peer, dataset)
+        return kind(performed, peer, dataset)
 
-    async def _is_authorised(self, incoming: Incoming, request: Request) -> bool:
+    async def _is_authorised(self, performed: PerformedOperation, request: Request) -> bool:
         """Ask the hook; where it says no or raises, answer."""
         assert self._authorize is not None
-        async with Run(incoming, request, None) as run:
+        async with Run(performed, request, None) as run:
             try:
                 if await run.call(self._authorize):
                     return True
                 status, comment = answers.NOT_AUTHORISED, None
             except HandlerRaised as error:
-                failure = failure_of(error, answers.NOT_AUTHORISED, incoming, _log, "authorize hook")
+                failure = failure_of(error, answers.NOT_AUTHORISED, performed, _log, "authorize hook")
                 status, comment = failure.status, failure.fields.get("error_comment")
-        await self._refuse(incoming, status, comment)
+        await self._refuse(performed, status, comment)
         return False
 
-    async def _refuse(self, incoming: Incoming, status: int, comment: str | None) -> None:
-        response = incoming.operation.request.response(status)
+    async def _refuse(self, performed: PerformedOperation, status: int, comment: str | None) -> None:
+        response = performed.operation.request.response(status)
         response.error_comment = comment
-        incoming.logger(_log).info("refused: %s", response)
-        await incoming.respond(response)
+        performed.logger(_log).info("refused: %s", response)
+        await performed.respond(response)
 
 
 _IDENTIFIER_REQUESTS: dict[type[messages.Request], type[IdentifierRequest]] = {

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from aiodimse import instances
-from aiodimse.aio.connection import Connection
-from aiodimse.aio.exchange import Exchange
-from aiodimse.aio.performer import Incoming
+from aiodimse import datasets
+from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.invoked import InvokedOperation
+from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse import messages
 from aiodimse.errors import DatasetEncodeError
 from aiodimse.pdu import AcceptedContext
@@ -34,31 +34,31 @@ class Find(Operation[Dataset]):
     """A C-FIND of ours: async for gives the matches, pydicom Datasets."""
 
     def __init__(
-        self, connection: Connection, identifier: Dataset | EncodedDataset, sop_class_uid: str, *, priority: int
+        self, endpoint: Endpoint, identifier: Dataset | EncodedDataset, sop_class_uid: str, *, priority: int
     ) -> None:
-        super().__init__(connection)
+        super().__init__(endpoint)
         self._identifier, self._uid, self._priority = identifier, sop_class_uid, priority
         self._context: AcceptedContext | None = None
 
-    async def _request(self) -> Exchange:
-        negotiated = self._connection.engine.negotiated
+    async def _request(self) -> InvokedOperation:
+        negotiated = self._endpoint.engine.negotiated
         assert negotiated is not None
         context = self._context = context_for(negotiated, "C-FIND", self._uid)
         request = messages.CFindRQ(message_id=0, affected_sop_class_uid=self._uid, priority=self._priority)
         data = encode_identifier(self._identifier, context.transfer_syntax)
-        timeout = self._connection.timeouts.response
-        return await self._connection.invoker.invoke(context.context_id, request, data, timeout=timeout)
+        timeout = self._endpoint.timeouts.response
+        return await self._endpoint.invoker.invoke(context.context_id, request, data, timeout=timeout)
 
     async def _take(self, response: messages.Response, data: bytes | None) -> Dataset | None:
         assert self._context is not None
         self.last_status = status_of(response.status, self._uid, "C-FIND")
         if data is None:
             return None
-        return await decoded_identifier(data, self._context.transfer_syntax, self._connection.limits)
+        return await decoded_identifier(data, self._context.transfer_syntax, self._endpoint.limits)
 
     async def _final(self, response: messages.Response, data: bytes | None) -> Response:
-        assert self._exchange is not None
-        return response_of(self._exchange.operation.request, response)
+        assert self._invoked is not None
+        return response_of(self._invoked.operation.request, response)
 
     async def collect(self, limit: int | None = None) -> list[Dataset]:
         """All matches in a list; with a limit, at most so many: then the rest is cancelled.
@@ -87,46 +87,46 @@ def encode_identifier(identifier: Dataset | EncodedDataset, transfer_syntax: str
         return identifier.data
     if not isinstance(identifier, Dataset):
         raise DatasetEncodeError(f"an identifier is a Dataset or EncodedDataset, not {type(identifier).__name__}")
-    return instances.encode_dataset(identifier, transfer_syntax)
+    return datasets.encode_dataset(identifier, transfer_syntax)
 
 
 # --- provider ---------------------------------------------------------------------------------------------------------
 
 
-async def provide(incoming: Incoming, request: FindRequest, handler: Callable[[Any], Any]) -> None:
+async def provide(performed: PerformedOperation, request: FindRequest, handler: Callable[[Any], Any]) -> None:
     """Run a C-FIND handler to its one final response."""
-    operation = incoming.operation
+    operation = performed.operation
 
     def response(status: int) -> messages.Response:
         return request.message.response(status)
 
     async def give_up() -> None:
-        await incoming.respond(response(answers.CANCEL))
+        await performed.respond(response(answers.CANCEL))
 
-    async with Run(incoming, request, give_up) as run:
+    async with Run(performed, request, give_up) as run:
         try:
             await run.begin(handler)
-            final = await _matches(incoming, request, run)
+            final = await _matches(performed, request, run)
         except Cancelled:
             final = Yielded(answers.CANCEL)
         except HandlerEnded:
             final = Yielded(answers.SUCCESS)
         except HandlerRaised as error:
-            final = failure_of(error, answers.RAISED["C-FIND"], incoming, _log)
+            final = failure_of(error, answers.RAISED["C-FIND"], performed, _log)
         except InvalidYield as error:
             final = Yielded(error.status)
-            incoming.logger(_log).error("the handler of %s yielded %s", request.message, error)
+            performed.logger(_log).error("the handler of %s yielded %s", request.message, error)
         except DatasetEncodeError as error:
             final = Yielded(answers.NOT_ENCODED)
-            incoming.logger(_log).error("a match of %s cannot be encoded: %s", request.message, error)
+            performed.logger(_log).error("a match of %s cannot be encoded: %s", request.message, error)
         await run.close()  # FE00 follows the handler's finally
         message = response(final.status)
         final.apply(message)
         if operation.is_open:
-            await incoming.respond(message)
+            await performed.respond(message)
 
 
-async def _matches(incoming: Incoming, request: FindRequest, run: Run) -> Yielded:
+async def _matches(performed: PerformedOperation, request: FindRequest, run: Run) -> Yielded:
     """Send the matches; the status that the handler ends with."""
     transfer_syntax = request.context.transfer_syntax
     row = sop_class.lookup(request.sop_class_uid)
@@ -137,11 +137,11 @@ async def _matches(incoming: Incoming, request: FindRequest, run: Run) -> Yielde
         if yielded.status not in answers.STILL_PENDING:
             return yielded
         if one_match and sent:
-            log = incoming.logger(_log)
+            log = performed.logger(_log)
             log.warning("%s: more than one match for one patient (PS3.4 Q.2); the rest is not sent", request.message)
             return Yielded(answers.SUCCESS)
         data = encode_identifier(yielded.payload, transfer_syntax)
         message = request.message.response(yielded.status)
         yielded.apply(message)
-        await incoming.respond(message, data)
+        await performed.respond(message, data)
         sent += 1

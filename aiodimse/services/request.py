@@ -9,8 +9,8 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from aiodimse.aio.connection import Connection
-from aiodimse.aio.performer import Incoming
+from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.performer import PerformedOperation
 from aiodimse.association import Negotiated
 from aiodimse.dimse import messages
 from aiodimse.pdu import AcceptedContext, UserIdentityRequest
@@ -52,13 +52,13 @@ class Peer:
 class Request:
     """What every handler gets."""
 
-    def __init__(self, incoming: Incoming, peer: Peer) -> None:
-        self._incoming = incoming
-        self.message: messages.Request = incoming.operation.request
+    def __init__(self, performed: PerformedOperation, peer: Peer) -> None:
+        self._performed = performed
+        self.message: messages.Request = performed.operation.request
         """The command set."""
         self.association = peer
         """Who asks, and what was negotiated."""
-        self.context: AcceptedContext = incoming.operation.context
+        self.context: AcceptedContext = performed.operation.context
         """The presentation context, with its transfer_syntax."""
         self.sop_class_uid: str = self.message.sop_class_uid
         """Affected or Requested SOP Class UID."""
@@ -84,17 +84,17 @@ class Request:
     def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger]:
         """This logger, for lines about this request: they begin with its association, and have that and the Message ID
         as fields."""
-        return self._incoming.logger(logger)
+        return self._performed.logger(logger)
 
     @property
     def is_cancelled(self) -> bool:
         """The peer has sent C-CANCEL."""
-        return self._incoming.operation.is_cancelled
+        return self._performed.operation.is_cancelled
 
     @property
-    def connection(self) -> Connection:
+    def endpoint(self) -> Endpoint:
         """For this library's own services."""
-        return self._incoming.connection
+        return self._performed.endpoint
 
 
 class EchoRequest(Request):
@@ -104,17 +104,17 @@ class EchoRequest(Request):
 class StoreRequest(Request, ArrivingInstance):
     """A C-STORE request and the instance that it brings: save(), dataset(), stream() or discard() it."""
 
-    def __init__(self, incoming: Incoming, peer: Peer) -> None:
-        Request.__init__(self, incoming, peer)
-        assert incoming.inbox is not None
+    def __init__(self, performed: PerformedOperation, peer: Peer) -> None:
+        Request.__init__(self, performed, peer)
+        assert performed.inbox is not None
         assert isinstance(self.message, messages.CStoreRQ)
         ArrivingInstance.__init__(
             self,
             self.message.sop_class_uid,
             self.message.affected_sop_instance_uid,
             self.context.transfer_syntax,
-            incoming.inbox,
-            limits=incoming.connection.limits,
+            performed.inbox,
+            limits=performed.endpoint.limits,
             source_ae_title=peer.calling_ae_title,
         )
 
@@ -134,8 +134,8 @@ class StoreRequest(Request, ArrivingInstance):
 class IdentifierRequest(Request):
     """A request whose data set is an Identifier, decoded before the handler is called."""
 
-    def __init__(self, incoming: Incoming, peer: Peer, identifier: Dataset) -> None:
-        super().__init__(incoming, peer)
+    def __init__(self, performed: PerformedOperation, peer: Peer, identifier: Dataset) -> None:
+        super().__init__(performed, peer)
         self.identifier = identifier
         """The Identifier, decoded."""
 
@@ -161,8 +161,8 @@ class MoveRequest(IdentifierRequest):
 class NormalizedRequest(Request):
     """A DIMSE-N request. dataset is what came with it (modification list, attributes, action or event information)."""
 
-    def __init__(self, incoming: Incoming, peer: Peer, dataset: Dataset | None) -> None:
-        super().__init__(incoming, peer)
+    def __init__(self, performed: PerformedOperation, peer: Peer, dataset: Dataset | None) -> None:
+        super().__init__(performed, peer)
         self.dataset = dataset
         """The data set, decoded; None where none came."""
 

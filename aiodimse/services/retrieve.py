@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from pydicom.dataset import Dataset
 
-from aiodimse.aio.connection import Connection
-from aiodimse.aio.exchange import Exchange
-from aiodimse.aio.performer import Incoming
+from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.invoked import InvokedOperation
+from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse import messages
 from aiodimse.errors import DatasetDecodeError
 from aiodimse.pdu import AcceptedContext
@@ -30,9 +30,9 @@ class Retrieval(Operation[T]):
     """What C-GET and C-MOVE have in common: counters."""
 
     def __init__(
-        self, connection: Connection, identifier: Dataset | EncodedDataset, sop_class_uid: str, priority: int
+        self, endpoint: Endpoint, identifier: Dataset | EncodedDataset, sop_class_uid: str, priority: int
     ) -> None:
-        super().__init__(connection)
+        super().__init__(endpoint)
         self._identifier, self._uid, self._priority = identifier, sop_class_uid, priority
         self._context: AcceptedContext | None = None
         self.progress: Progress | None = None
@@ -43,34 +43,34 @@ class Retrieval(Operation[T]):
     def _make(self) -> messages.Request:
         raise NotImplementedError
 
-    async def _request(self) -> Exchange:
-        negotiated = self._connection.engine.negotiated
+    async def _request(self) -> InvokedOperation:
+        negotiated = self._endpoint.engine.negotiated
         assert negotiated is not None
         request = self._make()
         context = self._context = context_for(negotiated, request.service, self._uid)
         data = encode_identifier(self._identifier, context.transfer_syntax)
-        return await self._connection.invoker.invoke(context.context_id, request, data, timeout=self._timeout())
+        return await self._endpoint.invoker.invoke(context.context_id, request, data, timeout=self._timeout())
 
     def _timeout(self) -> float | None:
-        return self._connection.timeouts.response
+        return self._endpoint.timeouts.response
 
     def _note(self, response: messages.Response) -> None:
         self.last_status = status_of(response.status, self._uid, response.service)
         self.progress = progress_of(response)
 
     async def _final(self, response: messages.Response, data: bytes | None) -> Response:
-        assert self._exchange is not None
+        assert self._invoked is not None
         assert self._context is not None
         self._note(response)
         if data:
             try:
-                dataset = await decoded_identifier(data, self._context.transfer_syntax, self._connection.limits)
+                dataset = await decoded_identifier(data, self._context.transfer_syntax, self._endpoint.limits)
                 self.failed_sop_instance_uids = failed_uids(dataset)
             except DatasetDecodeError as error:
-                log = self._connection.logger(_log, response.message_id_being_responded_to)
+                log = self._endpoint.logger(_log, response.message_id_being_responded_to)
                 log.warning("the data set of a final %s does not decode: %s", response.name, error)
         return response_of(
-            self._exchange.operation.request, response, failed_sop_instance_uids=self.failed_sop_instance_uids
+            self._invoked.operation.request, response, failed_sop_instance_uids=self.failed_sop_instance_uids
         )
 
 
@@ -92,14 +92,14 @@ class Move(Retrieval[Progress]):
 
     def __init__(
         self,
-        connection: Connection,
+        endpoint: Endpoint,
         identifier: Dataset | EncodedDataset,
         sop_class_uid: str,
         *,
         destination: str,
         priority: int,
     ) -> None:
-        super().__init__(connection, identifier, sop_class_uid, priority)
+        super().__init__(endpoint, identifier, sop_class_uid, priority)
         self._destination = destination
 
     def _make(self) -> messages.Request:
@@ -111,7 +111,7 @@ class Move(Retrieval[Progress]):
         )
 
     def _timeout(self) -> float | None:
-        return self._connection.timeouts.move_response
+        return self._endpoint.timeouts.move_response
 
     async def _take(self, response: messages.Response, data: bytes | None) -> Progress | None:
         self._note(response)
@@ -127,7 +127,7 @@ class Get(Retrieval[ArrivingInstance]):
 
     def __init__(
         self,
-        connection: Connection,
+        endpoint: Endpoint,
         identifier: Dataset | EncodedDataset,
         sop_class_uid: str,
         *,
@@ -136,17 +136,17 @@ class Get(Retrieval[ArrivingInstance]):
         on_start: Callable[[Get], None],
     ) -> None:
         """on_start: called before the request is sent; raises LocalProtocolError where that must not be."""
-        super().__init__(connection, identifier, sop_class_uid, priority)
+        super().__init__(endpoint, identifier, sop_class_uid, priority)
         self._peer, self._on_start = peer, on_start
-        self._arrived: deque[Incoming] = deque()
-        self._current: tuple[Incoming, StoreRequest] | None = None
+        self._arrived: deque[PerformedOperation] = deque()
+        self._current: tuple[PerformedOperation, StoreRequest] | None = None
         self.is_iterated = False
         """Somebody takes the instances; otherwise a C-STORE handler of the association may."""
 
     def _make(self) -> messages.Request:
         return messages.CGetRQ(message_id=0, affected_sop_class_uid=self._uid, priority=self._priority)
 
-    async def _request(self) -> Exchange:
+    async def _request(self) -> InvokedOperation:
         self._on_start(self)
         return await super()._request()
 
@@ -160,26 +160,26 @@ class Get(Retrieval[ArrivingInstance]):
     @property
     def is_running(self) -> bool:
         """C-STORE requests that come now are sub-operations of this."""
-        return self._exchange is not None and self._exchange.is_open
+        return self._invoked is not None and self._invoked.is_open
 
     @property
     def is_left(self) -> bool:
         """Nobody takes the instances any more."""
-        return self._exchange is not None and self._exchange.is_left
+        return self._invoked is not None and self._invoked.is_left
 
-    def offer(self, incoming: Incoming) -> None:
+    def offer(self, performed: PerformedOperation) -> None:
         """A sub-operation has arrived; it is taken in turn."""
-        assert self._exchange is not None
-        if self._exchange.is_left:
-            self._answer_later(incoming, answers.OUT_OF_RESOURCES)
+        assert self._invoked is not None
+        if self._invoked.is_left:
+            self._answer_later(performed, answers.OUT_OF_RESOURCES)
             return
-        self._arrived.append(incoming)
-        self._exchange.renew()
-        self._exchange.wake()
+        self._arrived.append(performed)
+        self._invoked.renew()
+        self._invoked.wake()
 
-    def _answer_later(self, incoming: Incoming, status: int) -> None:
-        response = incoming.operation.request.response(status)
-        self._connection.tasks.spawn(incoming.respond(response), "aiodimse refuse sub-operation")
+    def _answer_later(self, performed: PerformedOperation, status: int) -> None:
+        response = performed.operation.request.response(status)
+        self._endpoint.tasks.spawn(performed.respond(response), "aiodimse refuse sub-operation")
 
     # --- for its user -------------------------------------------------------------------------------------------------
 
@@ -189,13 +189,13 @@ class Get(Retrieval[ArrivingInstance]):
 
     async def _step(self) -> ArrivingInstance | None:
         await self._settle_current()
-        exchange = await self._begun()
-        await exchange.wait(lambda: bool(self._arrived))
+        invoked = await self._begun()
+        await invoked.wait(lambda: bool(self._arrived))
         # Pending responses first: left behind instances that always wait, they would add up and stop our reading.
-        if self._arrived and not exchange.has_pending:
-            incoming = self._arrived.popleft()
-            request = StoreRequest(incoming, self._peer)
-            self._current = incoming, request
+        if self._arrived and not invoked.has_pending:
+            performed = self._arrived.popleft()
+            request = StoreRequest(performed, self._peer)
+            self._current = performed, request
             return request
         return await super()._step()
 
@@ -203,14 +203,14 @@ class Get(Retrieval[ArrivingInstance]):
         """Answer the sub-operation whose instance the loop has had."""
         if self._current is None:
             return
-        incoming, instance = self._current
+        performed, instance = self._current
         self._current = None
         status = answers.SUCCESS
         if not instance.is_consumed:
             status = answers.PROCESSING_FAILURE if instance.save_error is None else answers.OUT_OF_RESOURCES
-            log = incoming.logger(_log)
+            log = performed.logger(_log)
             log.warning("%s was not saved, read, or discarded: answered 0x%04X", instance.message, status)
-        await incoming.respond(incoming.operation.request.response(status))
+        await performed.respond(performed.operation.request.response(status))
 
     async def _take(self, response: messages.Response, data: bytes | None) -> ArrivingInstance | None:
         self._note(response)
@@ -219,8 +219,8 @@ class Get(Retrieval[ArrivingInstance]):
     def _leave(self) -> None:
         super()._leave()
         if self._current is not None:
-            incoming, instance = self._current
+            performed, instance = self._current
             self._current = None
-            self._answer_later(incoming, answers.SUCCESS if instance.is_consumed else answers.OUT_OF_RESOURCES)
+            self._answer_later(performed, answers.SUCCESS if instance.is_consumed else answers.OUT_OF_RESOURCES)
         while self._arrived:
             self._answer_later(self._arrived.popleft(), answers.OUT_OF_RESOURCES)

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from aiodimse import instances
-from aiodimse.aio.performer import Incoming
+from aiodimse import datasets
+from aiodimse.aio.performer import PerformedOperation
 from aiodimse.services.destination import Destination, DestinationLost, StoreAssociations
 from aiodimse.services.drive import Cancelled, HandlerEnded, HandlerRaised, Run, failure_of
 from aiodimse.services.request import GetRequest, MoveRequest
@@ -20,36 +20,40 @@ from aiodimse.standard import answers
 _log = logging.getLogger("aiodimse.retrieve")
 
 
-async def provide_get(incoming: Incoming, request: GetRequest, handler: Callable[[Any], Any]) -> None:
+async def provide_get(performed: PerformedOperation, request: GetRequest, handler: Callable[[Any], Any]) -> None:
     """Run a C-GET handler to its one final response."""
-    await _Retrieve(incoming, request, handler).run()
+    await _Retrieve(performed, request, handler).run()
 
 
 async def provide_move(
-    incoming: Incoming, request: MoveRequest, handler: Callable[[Any], Any], *, ae_title: str
+    performed: PerformedOperation, request: MoveRequest, handler: Callable[[Any], Any], *, ae_title: str
 ) -> None:
     """Run a C-MOVE handler to its one final response. ae_title: who calls the destination."""
-    await _Retrieve(incoming, request, handler, ae_title=ae_title).run()
+    await _Retrieve(performed, request, handler, ae_title=ae_title).run()
 
 
 class _Retrieve:
     """One C-GET or C-MOVE request."""
 
     def __init__(
-        self, incoming: Incoming, request: GetRequest | MoveRequest, handler: Callable[[Any], Any], ae_title: str = ""
+        self,
+        performed: PerformedOperation,
+        request: GetRequest | MoveRequest,
+        handler: Callable[[Any], Any],
+        ae_title: str = "",
     ) -> None:
-        self._incoming, self._request, self._handler = incoming, request, handler
+        self._performed, self._request, self._handler = performed, request, handler
         self._ae_title = ae_title
         self._service = request.message.service
         self._counters = Counters()
         self._stores: StoreAssociations | None = None
         self._work: SubOperations | None = None
         self._is_lost = False
-        self._log = incoming.logger(_log)
+        self._log = performed.logger(_log)
 
     async def run(self) -> None:
         """From the handler's first step to the final response."""
-        async with Run(self._incoming, self._request, self._give_up) as run:
+        async with Run(self._performed, self._request, self._give_up) as run:
             try:
                 final = await self._outcome(run)
                 await run.close()  # the handler's finally comes before the final response
@@ -93,7 +97,7 @@ class _Retrieve:
         except Cancelled:
             final = Yielded(answers.CANCEL)
         except HandlerRaised as error:
-            final = failure_of(error, answers.RAISED[self._service], self._incoming, _log)
+            final = failure_of(error, answers.RAISED[self._service], self._performed, _log)
         except InvalidYield as error:
             final = Yielded(error.status)
             if error.status == answers.UNKNOWN_DESTINATION:  # the peer's mistake, or its configuration's
@@ -118,7 +122,7 @@ class _Retrieve:
         except HandlerEnded:
             raise InvalidYield(answers.NOTHING_YIELDED[service], "no number of sub-operations") from None
         self._counters.total = number
-        work = self._work = SubOperations(self._incoming, request, self._counters, route)
+        work = self._work = SubOperations(self._performed, request, self._counters, route)
         attempted = 0
         while True:
             try:
@@ -152,11 +156,11 @@ class _Retrieve:
 
     async def _route(self, run: Run) -> Route:
         if isinstance(self._request, GetRequest):
-            return SameAssociation(self._incoming.connection)
+            return SameAssociation(self._performed.endpoint)
         destination = read_destination(await run.step())
         self._stores = StoreAssociations(
             destination,
-            self._incoming,
+            self._performed,
             ae_title=self._ae_title,
             called_ae_title=self._request.move_destination,
         )
@@ -170,8 +174,8 @@ class _Retrieve:
         if final.status != answers.SUCCESS and self._counters.failed_uids:
             identifier = Dataset()
             identifier.FailedSOPInstanceUIDList = self._counters.failed_uids
-            data = instances.encode_dataset(identifier, self._request.context.transfer_syntax)
-        await self._incoming.respond(message, data)
+            data = datasets.encode_dataset(identifier, self._request.context.transfer_syntax)
+        await self._performed.respond(message, data)
 
 
 def read_destination(value: object) -> Destination:

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from aiodimse.aio.connection import Connection
-from aiodimse.aio.performer import Incoming
+from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.performer import PerformedOperation
 from aiodimse.aio.while_open import WhileOpen
 from aiodimse.dimse import messages
 from aiodimse.services.contexts import store_context
@@ -25,7 +25,7 @@ _log = logging.getLogger("aiodimse.storage")
 
 
 async def c_store(
-    connection: Connection,
+    endpoint: Endpoint,
     source: InstanceSource,
     *,
     priority: int = 0,
@@ -37,14 +37,14 @@ async def c_store(
     Raises NoAcceptedContext, NotDICOM, OSError, DatasetEncodeError before anything is sent; what ended the association
     as soon as it has ended, for what the instance is read from is cancelled then.
     """
-    with WhileOpen(connection):
+    with WhileOpen(endpoint):
         instance = await instance_of(source)
-        assert connection.engine.negotiated is not None
-        context = store_context(connection.engine.negotiated, instance.sop_class_uid, instance.transfer_syntax)
+        assert endpoint.engine.negotiated is not None
+        context = store_context(endpoint.engine.negotiated, instance.sop_class_uid, instance.transfer_syntax)
         request = store_request(instance, priority, move_originator_ae_title, move_originator_message_id)
         data = await instance.encoded(context.transfer_syntax)
-    exchange = await connection.invoker.invoke(context.context_id, request, data, timeout=connection.timeouts.response)
-    message, _ = await single(exchange)
+    invoked = await endpoint.invoker.invoke(context.context_id, request, data, timeout=endpoint.timeouts.response)
+    message, _ = await single(invoked)
     return response_of(request, message)
 
 
@@ -65,24 +65,24 @@ def store_request(
 # --- provider ---------------------------------------------------------------------------------------------------------
 
 
-async def provide(incoming: Incoming, request: StoreRequest, handler: Callable[[Any], Any]) -> None:
+async def provide(performed: PerformedOperation, request: StoreRequest, handler: Callable[[Any], Any]) -> None:
     """Run a C-STORE handler to its response, which goes out after the last fragment of the data set is in."""
-    async with Run(incoming, request, None) as run:
+    async with Run(performed, request, None) as run:
         try:
             final = read_status(await run.call(handler))
         except HandlerRaised as error:
-            final = _failure(incoming, request, error)
+            final = _failure(performed, request, error)
         except InvalidYield as error:
             final = Yielded(error.status)
-            incoming.logger(_log).error("the handler of %s returned %s", request.message, error)
+            performed.logger(_log).error("the handler of %s returned %s", request.message, error)
         message = request.message.response(final.status)
         final.apply(message)
-        await incoming.respond(message)
+        await performed.respond(message)
 
 
-def _failure(incoming: Incoming, request: StoreRequest, error: HandlerRaised) -> Yielded:
+def _failure(performed: PerformedOperation, request: StoreRequest, error: HandlerRaised) -> Yielded:
     cause = error.__cause__
-    final = failure_of(error, answers.RAISED["C-STORE"], incoming, _log)
+    final = failure_of(error, answers.RAISED["C-STORE"], performed, _log)
     if cause is not None and cause is request.save_error:
         return Yielded(answers.OUT_OF_RESOURCES, None, {"error_comment": "the instance could not be saved"})
     if cause is not None and cause is request.decode_error:

@@ -12,14 +12,14 @@ from typing import Any, Protocol
 
 from pydicom.dataset import Dataset
 
-from aiodimse import instances
-from aiodimse.aio.connection import Connection
-from aiodimse.aio.exchange import Exchange
+from aiodimse import datasets
+from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.files import read_off_loop
+from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.aio.log import escaped
-from aiodimse.aio.pen import Payload
-from aiodimse.aio.performer import Incoming
+from aiodimse.aio.performer import PerformedOperation
 from aiodimse.aio.while_open import WhileOpen
+from aiodimse.aio.writer import Payload
 from aiodimse.dimse import messages
 from aiodimse.errors import (
     AssociationError,
@@ -107,22 +107,22 @@ class Route(Protocol):
 
     async def context_for(
         self, instance: Instance, finish: Callable[[], Awaitable[None]]
-    ) -> tuple[Connection, AcceptedContext]: ...
+    ) -> tuple[Endpoint, AcceptedContext]: ...
 
 
 class SameAssociation:
     """C-GET: the association of the request."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
 
     async def context_for(
         self, instance: Instance, finish: Callable[[], Awaitable[None]]
-    ) -> tuple[Connection, AcceptedContext]:
+    ) -> tuple[Endpoint, AcceptedContext]:
         """Raises NoAcceptedContext."""
-        negotiated = self._connection.engine.negotiated
+        negotiated = self._endpoint.engine.negotiated
         assert negotiated is not None
-        return self._connection, store_context(negotiated, instance.sop_class_uid, instance.transfer_syntax)
+        return self._endpoint, store_context(negotiated, instance.sop_class_uid, instance.transfer_syntax)
 
 
 class SubOperations:
@@ -133,9 +133,11 @@ class SubOperations:
     long the handler thinks meanwhile.
     """
 
-    def __init__(self, incoming: Incoming, request: GetRequest | MoveRequest, counters: Counters, route: Route) -> None:
-        self._incoming, self._request, self._counters, self._route = incoming, request, counters, route
-        self._under_way: deque[tuple[Exchange, str]] = deque()
+    def __init__(
+        self, performed: PerformedOperation, request: GetRequest | MoveRequest, counters: Counters, route: Route
+    ) -> None:
+        self._performed, self._request, self._counters, self._route = performed, request, counters, route
+        self._under_way: deque[tuple[InvokedOperation, str]] = deque()
         self._collector: asyncio.Task[None] | None = None
         self._fewer = asyncio.Event()
         """One of those under way has been counted."""
@@ -158,14 +160,14 @@ class SubOperations:
         try:
             instance = await self._instance(payload)
             uid = instance.sop_instance_uid
-            connection, context = await self._route.context_for(instance, self.finish)
-            data = await self._encoded(connection, context, instance)
+            endpoint, context = await self._route.context_for(instance, self.finish)
+            data = await self._encoded(endpoint, context, instance)
             request = store_request(instance, self._priority, self._originator, self._originator_id)
-            await self._fewer_than(connection.engine.router.invoked_window)
+            await self._fewer_than(endpoint.engine.router.invoked_window)
             if self._request.is_cancelled:
                 raise Cancelled
             initiated = True
-            exchange = await self._invoke(connection, context, request, data)
+            invoked = await self._invoke(endpoint, context, request, data)
         except Cancelled:
             raise
         except DestinationLost:
@@ -173,44 +175,44 @@ class SubOperations:
                 self._counters.fail(uid)
             raise
         except Exception as error:
-            log, name = self._incoming.logger(_log), escaped(uid) or "?"
+            log, name = self._performed.logger(_log), escaped(uid) or "?"
             log.warning("sub-operation of %s for %s failed: %s", self._request.message, name, _why(error))
             await self._fewer_than(1)  # it is counted in its turn
             self._counters.fail(uid)
             await self._tell()
             return
-        self._under_way.append((exchange, uid))
+        self._under_way.append((invoked, uid))
         if self._collector is None:
-            collector = self._incoming.connection.tasks.spawn(self._collect(), "aiodimse sub-operations")
+            collector = self._performed.endpoint.tasks.spawn(self._collect(), "aiodimse sub-operations")
             # Started eagerly (3.12 on) it may be done by now: the response was there already.
             self._collector = None if collector.done() else collector
 
     @staticmethod
-    async def _encoded(connection: Connection, context: AcceptedContext, instance: Instance) -> Payload:
+    async def _encoded(endpoint: Endpoint, context: AcceptedContext, instance: Instance) -> Payload:
         try:
-            with WhileOpen(connection):
+            with WhileOpen(endpoint):
                 return await instance.encoded(context.transfer_syntax)
         except AssociationError as error:
-            if error is not connection.error:
+            if error is not endpoint.error:
                 raise  # that of another association, which the instance comes from
             raise DestinationLost(str(error)) from error
 
     @staticmethod
     async def _invoke(
-        connection: Connection,
+        endpoint: Endpoint,
         context: AcceptedContext,
         request: messages.CStoreRQ,
         data: Payload,
-    ) -> Exchange:
-        timeout = connection.timeouts.response
+    ) -> InvokedOperation:
+        timeout = endpoint.timeouts.response
         try:
-            return await connection.invoker.invoke(context.context_id, request, data, timeout=timeout)
+            return await endpoint.invoker.invoke(context.context_id, request, data, timeout=timeout)
         except AssociationError as error:
             raise DestinationLost(str(error)) from error
 
     async def _instance(self, payload: Any) -> Instance:
         if isinstance(payload, EncodedDataset):
-            uids = instances.first_uids(payload.data, payload.transfer_syntax)
+            uids = datasets.first_uids(payload.data, payload.transfer_syntax)
             return identified(_EncodedInstance(*uids, payload.transfer_syntax, payload.data))
         instance = await instance_of(payload)
         if not self._without_bulk_data:
@@ -223,9 +225,9 @@ class SubOperations:
         """Count what is under way, in order, until nothing is."""
         try:
             while self._under_way:
-                exchange, uid = self._under_way[0]
+                invoked, uid = self._under_way[0]
                 try:
-                    response, _ = await exchange.next()
+                    response, _ = await invoked.next()
                 except AssociationError as error:
                     self._lose(DestinationLost(str(error)), error)
                     return
@@ -235,8 +237,8 @@ class SubOperations:
                 await self._tell()
         finally:
             self._collector = None
-            for exchange, _ in self._under_way:
-                exchange.leave()
+            for invoked, _ in self._under_way:
+                invoked.leave()
             self._fewer.set()
 
     def _lose(self, lost: DestinationLost, cause: BaseException) -> None:
@@ -244,8 +246,8 @@ class SubOperations:
         lost.__cause__ = cause
         self._lost = lost
         while self._under_way:
-            exchange, uid = self._under_way.popleft()
-            exchange.leave()
+            invoked, uid = self._under_way.popleft()
+            invoked.leave()
             self._counters.fail(uid)
 
     async def _fewer_than(self, number: int) -> None:
@@ -272,7 +274,7 @@ class SubOperations:
         if self._counters.remaining and not self._request.is_cancelled:
             message = self._request.message.response(answers.PENDING)
             self._counters.apply(message, with_remaining=True)
-            await self._incoming.respond(message)
+            await self._performed.respond(message)
 
 
 class _EncodedInstance(Instance):
@@ -291,20 +293,20 @@ class _EncodedInstance(Instance):
 
     async def dataset(self) -> Dataset:
         """The bytes, decoded."""
-        return await read_off_loop(instances.decode_dataset, self._data, self.transfer_syntax)
+        return await read_off_loop(datasets.decode_dataset, self._data, self.transfer_syntax)
 
 
 def _without_bulk_data(instance: Instance, dataset: Dataset) -> Instance:
     """The instance of PS3.4 Annex Z. Without its pixels a compressed one is Explicit VR Little Endian like others,
     unless an icon is compressed as well."""
-    stripped = instances.without_bulk_data(dataset)
+    stripped = datasets.without_bulk_data(dataset)
     transfer_syntax = instance.transfer_syntax
-    if not instances.can_transcode(transfer_syntax, transfer_syntax):
+    if not datasets.can_transcode(transfer_syntax, transfer_syntax):
         transfer_syntax = ExplicitVRLittleEndian
     try:
-        data = instances.encode_dataset(stripped, transfer_syntax)
+        data = datasets.encode_dataset(stripped, transfer_syntax)
     except DatasetEncodeError:
-        transfer_syntax, data = instance.transfer_syntax, instances.encode_stored(stripped)
+        transfer_syntax, data = instance.transfer_syntax, datasets.encode_stored(stripped)
     return _EncodedInstance(instance.sop_class_uid, instance.sop_instance_uid, transfer_syntax, data)
 
 

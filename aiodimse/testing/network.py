@@ -117,7 +117,7 @@ async def joined(
     ...     assert (await association.c_echo()).status == 0x0000
     """
     network = network or MemoryNetwork()
-    options = {"called_ae_title": server.ae_title, "clock": server.setup.clock, **options}
+    options = {"called_ae_title": server.ae_title, "clock": server.settings.clock, **options}
     async with (
         server.listen(network=network) as listening,
         connect("memory", listening.port, contexts=contexts, network=network, **options) as association,

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
-from aiodimse import instances
+from aiodimse import datasets
 from benchmarks.bench import Bench, Pairing, asked, compare, work
 from benchmarks.measure import Contender, Figure, Row, Trial
 from benchmarks.peers import answers
@@ -56,7 +56,7 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 
 
 def _encode(dataset: Dataset) -> bytes:
-    return instances.encode_dataset(dataset, EXPLICIT)
+    return datasets.encode_dataset(dataset, EXPLICIT)
 
 
 def _encode_by_pydicom(dataset: Dataset) -> bytes:

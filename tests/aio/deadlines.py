@@ -13,10 +13,10 @@ import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.association import PresentationContext
 from aiodimse.config import Limits, Timeouts
+from aiodimse.datasets import encode_dataset
 from aiodimse.dimse import command
 from aiodimse.dimse.messages import CCancelRQ, CEchoRQ, CFindRQ, CGetRQ, CGetRSP, CStoreRQ, Message
 from aiodimse.errors import AssociationAborted, AssociationTimeout
-from aiodimse.instances import encode_dataset
 from aiodimse.pdu import PDU, Abort, AssociateRJ, AssociateRQ, PDataTF, ReleaseRP, ReleaseRQ, encode, pdata_header
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
@@ -442,7 +442,7 @@ async def a_user_that_does_not_read(world):
     for _ in range(1000):
         peer.send_message(3, request.response(0xFF00), query(world))
     await testing.settle()
-    assert association.connection.is_paused
+    assert association.endpoint.is_paused
     yield lambda: association.is_open and not peer.has_pdu
     assert await phase_of(matches) == "consumer"
     assert await to_the_end(peer) == [Abort(0, 0)]

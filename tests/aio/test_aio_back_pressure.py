@@ -6,9 +6,9 @@ import asyncio
 
 from aiodimse import Instance, sop_class, testing
 from aiodimse.config import Limits
+from aiodimse.datasets import encode_dataset
 from aiodimse.dimse import command
 from aiodimse.dimse.messages import CCancelRQ, CEchoRQ, CFindRQ, CStoreRQ
-from aiodimse.instances import encode_dataset
 from aiodimse.pdu import Abort, pdata_header
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
@@ -34,10 +34,10 @@ async def test_a_slow_consumer_pauses_reading_and_resumes_it(world):
         return 0x0000
 
     async with world.called(server) as peer:
-        connection = next(iter(server_connections(world)))
+        endpoint = next(iter(server_connections(world)))
         peer.send_message(7, *store_of(1_000_000))
         await testing.settle()
-        assert connection.is_paused
+        assert endpoint.is_paused
         # Held back at the peer: all but the high mark (twice the PDU maximum), a read, and what is in flight.
         assert peer.transport.get_write_buffer_size() > 1_000_000 - 2 * 16384 - 16384 - (1 << 18)
         await world.clock.elapse(200)
@@ -47,7 +47,7 @@ async def test_a_slow_consumer_pauses_reading_and_resumes_it(world):
             await testing.settle()
         _, response, _ = await peer.read_message()
         assert (response.status, read[0]) == (0, 1_000_000)
-        assert not connection.is_paused
+        assert not endpoint.is_paused
 
 
 async def test_a_pause_freezes_the_deadline_of_a_pdu(world):
@@ -64,13 +64,13 @@ async def test_a_pause_freezes_the_deadline_of_a_pdu(world):
         return 0x0000
 
     async with world.called(server) as peer:
-        connection = next(iter(server_connections(world)))
+        endpoint = next(iter(server_connections(world)))
         peer.send_message(7, *store_of(200_000))
         await testing.settle()
-        assert connection.is_paused
-        assert connection.engine._reader.in_pdu
+        assert endpoint.is_paused
+        assert endpoint.engine._reader.in_pdu
         await world.clock.elapse(100)  # three times Timeouts.pdu
-        assert connection.error is None
+        assert endpoint.error is None
         go.set()
         _, response, _ = await peer.read_message()
         assert response.status == 0
@@ -135,20 +135,20 @@ async def test_many_refusals_that_are_not_read_stop_our_reading(world):
     world.network.in_flight = 1000
     server = world.server(limits=Limits(write_backlog=50_000))
     async with world.called(server) as peer:
-        connection = next(iter(server_connections(world)))
+        endpoint = next(iter(server_connections(world)))
         peer.stop_reading()
         wrong = command.encode(CEchoRQ(message_id=1, affected_sop_class_uid=CT))
         pdu = pdata_header(1, True, True, len(wrong)) + wrong
         for _ in range(300):
             peer.send(pdu * 10)
             await testing.settle()
-        assert connection.is_paused
-        assert connection.pen.backlog < 200_000
+        assert endpoint.is_paused
+        assert endpoint.writer.backlog < 200_000
         peer.go_on_reading()
         for _ in range(3000):
             _, response, _ = await peer.read_message()
             assert response.status == 0x0122
-        assert not connection.is_paused
+        assert not endpoint.is_paused
 
 
 async def test_a_consumer_that_takes_some_goes_on(world):
@@ -219,7 +219,7 @@ async def test_an_abort_takes_no_lock(world):
 
     storing = asyncio.create_task(association.c_store(endless_instance()))
     await testing.settle()
-    assert association.connection.pen.is_held
+    assert association.endpoint.writer.is_held
     association.abort()
     await world.clock.elapse(1.1)
     assert storing.done()

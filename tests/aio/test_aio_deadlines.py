@@ -9,10 +9,10 @@ import pytest
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.config import Timeouts
+from aiodimse.datasets import encode_dataset
 from aiodimse.dimse import command
 from aiodimse.dimse.messages import CCancelRQ, CEchoRQ, CFindRQ, CFindRSP, CStoreRQ
 from aiodimse.errors import AssociationAborted, AssociationClosed, AssociationTimeout
-from aiodimse.instances import encode_dataset
 from aiodimse.pdu import Abort, AssociateAC, AssociateRJ, ReleaseRP, ReleaseRQ, encode, pdata_header
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind

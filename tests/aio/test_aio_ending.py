@@ -76,13 +76,13 @@ async def test_what_waits_for_the_pen_when_the_association_ends_has_not_failed(w
     peer.send_message(1, CEchoRQ(message_id=1, affected_sop_class_uid=sop_class.Verification))
     await matches.cancel()
     await testing.settle()
-    assert len(association.connection.tasks) == 2
+    assert len(association.endpoint.tasks) == 2
     association.abort()
     peer.abort_transport()
     await asyncio.wait([storing])
     assert isinstance(storing.exception(), AssociationAborted)
     await testing.settle()
-    assert len(association.connection.tasks) == 0
+    assert len(association.endpoint.tasks) == 0
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
@@ -99,13 +99,13 @@ async def test_an_association_is_not_idle_while_we_wait_for_the_peer(world):
     await peer.associate([aiodimse.PresentationContext(CT, scu=False, scp=True)])
     (ours,) = listening._doorkeeper._all
     request = CStoreRQ(message_id=0, affected_sop_class_uid=CT, affected_sop_instance_uid="1.2", priority=0)
-    exchange = await ours.invoker.invoke(1, request, bytes(8), timeout=None)
+    invoked = await ours.invoker.invoke(1, request, bytes(8), timeout=None)
     leaving = asyncio.create_task(listening.__aexit__(None, None, None))
     _, request, _ = await peer.read_message()
     await testing.settle()
     assert not peer.has_pdu
     peer.send_message(1, request.response(0x0000))
-    assert (await exchange.next())[0].status == 0
+    assert (await invoked.next())[0].status == 0
     assert await peer.read_to_end() == [Abort(0, 0)]
     peer.abort_transport()
     await leaving

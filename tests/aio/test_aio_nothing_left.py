@@ -83,7 +83,7 @@ def held(*roots: object) -> int:
 
 
 async def test_ten_thousand_requests(server, tmp_path):
-    clock, network = server.setup.clock, server.setup.network
+    clock, network = server.settings.clock, server.settings.network
     saved = 0
     path = str(get_testdata_file("MR_small.dcm"))
     async with (
@@ -164,7 +164,7 @@ async def test_a_release_ends_what_another_task_awaits(server):
         yield query()
 
     async with testing.joined(
-        server, contexts=[sop_class.Verification, FIND], network=server.setup.network
+        server, contexts=[sop_class.Verification, FIND], network=server.settings.network
     ) as association:
         finding = asyncio.create_task(association.c_find(query(), FIND).collect())
         await going_on.wait()

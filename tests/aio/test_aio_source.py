@@ -17,9 +17,9 @@ import pytest
 from pydicom.dataset import Dataset
 
 import aiodimse
-from aiodimse import AssociationAborted, AssociationClosed, Instance, instances, sop_class, testing
+from aiodimse import AssociationAborted, AssociationClosed, Instance, datasets, sop_class, testing
 from aiodimse.aio import files
-from aiodimse.aio.connection import Connection
+from aiodimse.aio.endpoint import Endpoint
 from aiodimse.services import instance
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian
 
@@ -32,9 +32,9 @@ SOON = 60
 class Stage:
     """An association, and both ends of it."""
 
-    def __init__(self, association: aiodimse.Association, theirs: Connection) -> None:
+    def __init__(self, association: aiodimse.Association, theirs: Endpoint) -> None:
         self.association, self.theirs = association, theirs
-        self.ours = association.connection
+        self.ours = association.endpoint
 
 
 @asynccontextmanager
@@ -265,7 +265,7 @@ class Disk:
 @pytest.fixture
 def large_file(tmp_path: Path) -> Path:
     path = tmp_path / "large.dcm"
-    with instances.PartTenWriter(tmp_path, CT, "1.2.3", ExplicitVRLittleEndian, durable=False) as writer:
+    with datasets.PartTenWriter(tmp_path, CT, "1.2.3", ExplicitVRLittleEndian, durable=False) as writer:
         writer.write(b"\x08" * (1 << 19))
         return Path(writer.finish()).rename(path)
 
@@ -276,7 +276,7 @@ async def test_a_file_on_a_disk_that_hangs(
     pieces: int, end: Callable[[Stage], Awaitable[None]], large_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(pieces)
-    monkeypatch.setattr(instances, "open_pieces", disk.read)
+    monkeypatch.setattr(datasets, "open_pieces", disk.read)
     async with standing() as stage:
         await check(stage, large_file, disk.waiting, end)
         assert disk.closed_after_answer is None
@@ -311,7 +311,7 @@ async def test_a_file_that_cannot_even_be_opened(
 
 async def test_cancelling_does_not_wait_for_the_disk(large_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(1)
-    monkeypatch.setattr(instances, "open_pieces", disk.read)
+    monkeypatch.setattr(datasets, "open_pieces", disk.read)
     async with standing() as stage:
         storing = asyncio.create_task(stage.association.c_store(large_file))
         await disk.waiting.wait()

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pydicom.dataset import Dataset
 
 import aiodimse
-from aiodimse import Instance, instances, sop_class, testing
+from aiodimse import Instance, datasets, sop_class, testing
 from aiodimse.errors import AiodimseError
 from aiodimse.services.response import EncodedDataset
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian
@@ -46,7 +46,7 @@ def dataset(**elements: str) -> Dataset:
 
 
 def instance(uid: str) -> EncodedDataset:
-    return EncodedDataset(instances.encode_dataset(dataset(SOPClassUID=CT, SOPInstanceUID=uid), SYNTAX), SYNTAX)
+    return EncodedDataset(datasets.encode_dataset(dataset(SOPClassUID=CT, SOPInstanceUID=uid), SYNTAX), SYNTAX)
 
 
 class InMemory(Instance):
@@ -325,7 +325,7 @@ class Association(RuleBasedStateMachine):
         if how == "user":
             self.loop.call_soon(self.association.abort)
         elif how == "vanishes":
-            self.loop.call_soon(self.association.connection.wire.drop)
+            self.loop.call_soon(self.association.endpoint.wire.drop)
         elif provider:
             self.loop.call_soon(provider[0].abort if how == "provider" else provider[0].wire.drop)
 
@@ -361,9 +361,9 @@ class Association(RuleBasedStateMachine):
             said = self.watcher.conversations[-1].open
             on_wire = {message_id for way, message_id in said if way == ">"}
             assert on_wire == {operation.message_id for operation in open_here.values()}
-            assert on_wire == set(self.association.connection.engine.router.invoked)
+            assert on_wire == set(self.association.endpoint.engine.router.invoked)
         self.scripts = [script for script in self.scripts if not script.closed]
-        ours = self.association.connection
+        ours = self.association.endpoint
         if ours.error is not None:
             for operation in self.operations:
                 assert operation.slow, f"{operation.kind} is awaited though its association has ended"
@@ -408,8 +408,8 @@ class Association(RuleBasedStateMachine):
         assert not left, [f"{task.get_name()}: {task.get_stack()}" for task in left]
         assert self.network.open == []
         assert [entry[2] for entry in self.clock._heap if not entry[2].done] == []
-        for connection in (self.association.connection,):
-            assert len(connection.tasks) == len(connection.invoker) == len(connection.performer) == 0
+        for endpoint in (self.association.endpoint,):
+            assert len(endpoint.tasks) == len(endpoint.invoker) == len(endpoint.performer) == 0
 
 
 @pytest.fixture(autouse=True)

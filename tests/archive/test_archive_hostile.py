@@ -12,7 +12,7 @@ from pydicom.datadict import tag_for_keyword
 from aiodimse.archive import IdentifierError, find_query, matches, retrieve_query
 from aiodimse.archive.attributes import MAX_BYTES, character_set_of, decode, keys_of
 from aiodimse.archive.models import COMPOSITE_INSTANCE, LEVEL_OF, STUDY_ROOT, Level
-from aiodimse.instances import decode_dataset, decode_identifier
+from aiodimse.datasets import decode_dataset, decode_identifier
 
 LEVEL, CHARACTER_SET, STUDY_UID, IMAGE_UID = 0x00080052, 0x00080005, 0x0020000D, 0x00080018
 NAME, DATE, DESCRIPTION, CODES = 0x00100010, 0x00080020, 0x00081030, 0x00081032

@@ -22,7 +22,7 @@ from aiodimse.archive.folder import read_header
 from aiodimse.archive.index import Header, MemoryIndex
 from aiodimse.archive.models import ATTRIBUTES, STUDY_ROOT, find_query
 from aiodimse.archive.responses import choose_character_set, response
-from aiodimse.instances import decode_dataset, encode_dataset
+from aiodimse.datasets import decode_dataset, encode_dataset
 
 
 def over_the_wire(dataset: Dataset) -> Dataset:

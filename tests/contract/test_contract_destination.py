@@ -37,7 +37,7 @@ from contract.stage import (
 from tls.authority import make
 
 import aiodimse
-from aiodimse import instances, sop_class, tls
+from aiodimse import datasets, sop_class, tls
 from aiodimse.testing.clock import ManualClock, settle
 
 NUMBER = 3
@@ -252,13 +252,13 @@ def large_file(folder: Path, number: int) -> Path:
         (0x0008, 0x0018): ("UI", uid),
         (0x7FE0, 0x0010): ("OW", bytes(3 << 20)),
     }
-    with instances.PartTenWriter(folder, CT_UID, uid, wire.EXPLICIT_LE, durable=False) as writer:
+    with datasets.PartTenWriter(folder, CT_UID, uid, wire.EXPLICIT_LE, durable=False) as writer:
         return writer.finish(wire.dataset(elements))
 
 
 def breaking(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """Files become shorter, or cannot be read any more, behind their first piece."""
-    read = instances.open_pieces
+    read = datasets.open_pieces
 
     def pieces(head: Any, size: int) -> Iterator[bytes]:
         found = read(head, size)
@@ -268,7 +268,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
         os.truncate(head.path, head.data_offset + 1000)
         yield from found
 
-    monkeypatch.setattr(instances, "open_pieces", pieces)
+    monkeypatch.setattr(datasets, "open_pieces", pieces)
 
 
 @pytest.mark.parametrize("how", ["shorter", "EIO"])

@@ -78,7 +78,7 @@ async def test_a_handler_that_does_not_read_slows_nobody_down() -> None:
 
     @server.on_c_store
     async def store(request: Any) -> int:
-        while not request._incoming.inbox.is_complete:  # noqa: ASYNC110 - all of it shall be there, unread
+        while not request._performed.inbox.is_complete:  # noqa: ASYNC110 - all of it shall be there, unread
             await asyncio.sleep(0)
         return 0xA900
 

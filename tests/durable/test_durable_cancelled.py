@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 
 import aiodimse
 from aiodimse import testing
-from aiodimse.instances import PartTenWriter
+from aiodimse.datasets import PartTenWriter
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])

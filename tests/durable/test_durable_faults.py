@@ -19,7 +19,7 @@ from durable.material import STORAGE, check, instance
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.instances import part10
+from aiodimse.datasets import part10
 
 HOST = "127.0.0.1"
 SMALL, LARGE = 1000, (5 << 20) // 2

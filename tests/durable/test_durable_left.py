@@ -11,13 +11,13 @@ import pytest
 from durable.material import STORAGE as CT
 
 import aiodimse
-from aiodimse.instances import PartTenWriter
+from aiodimse.datasets import PartTenWriter
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 LEFT = ".1.2.dcm.0123456789abcdef.part"
 SAVES = f"""
 import sys
-from aiodimse.instances import PartTenWriter
+from aiodimse.datasets import PartTenWriter
 writer = PartTenWriter(sys.argv[1], "{CT}", "1.2", "{EXPLICIT}")
 writer.write(b"\\x08" * 1000)
 print("saving", flush=True)

@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from aiodimse.config import Limits
+from aiodimse.datasets import decode_dataset
+from aiodimse.datasets.walk import walk
 from aiodimse.dimse import command
 from aiodimse.errors import CommandDecodeError, DatasetDecodeError, PDUDecodeError
-from aiodimse.instances import decode_dataset
-from aiodimse.instances.walk import walk
 from aiodimse.pdu import PDUReader, decode
 
 CAPTURES = Path(__file__).resolve().parents[1] / "data" / "captures"
@@ -113,7 +113,7 @@ def main() -> None:
     atheris.instrument_all()
     program, *options = sys.argv
     folders = corpus(CORPUS)
-    atheris.Setup([program, f"-artifact_prefix={CORPUS}/", "-timeout=10", *options, *folders], try_all)
+    atheris.Settings([program, f"-artifact_prefix={CORPUS}/", "-timeout=10", *options, *folders], try_all)
     atheris.Fuzz()
 
 

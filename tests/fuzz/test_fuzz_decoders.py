@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from fuzz import decoders
 
+from aiodimse.datasets import decode_dataset
+from aiodimse.datasets.walk import walk
 from aiodimse.dimse import command
 from aiodimse.errors import AiodimseError
-from aiodimse.instances import decode_dataset
-from aiodimse.instances.walk import walk
 from aiodimse.pdu import decode
 
 

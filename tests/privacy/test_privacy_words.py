@@ -22,8 +22,8 @@ from aiodimse import pdu, testing
 from aiodimse.archive.folder import read_header
 from aiodimse.archive.matching import Rules
 from aiodimse.archive.models import STUDY_ROOT, find_query
+from aiodimse.datasets import decode_dataset, encode_dataset
 from aiodimse.dimse import command, messages
-from aiodimse.instances import decode_dataset, encode_dataset
 from aiodimse.telemetry import OpenTelemetryMetrics
 
 EXPLICIT = ExplicitVRLittleEndian
@@ -95,7 +95,7 @@ async def test_requests_instances_and_operations(tmp_path: Path) -> None:
     async def takes(request: Any) -> int:
         if isinstance(request, aiodimse.Instance):
             await request.dataset()
-        look(request, request.message, request.association, request.context, request.connection, request._incoming)
+        look(request, request.message, request.association, request.context, request.endpoint, request._performed)
         return 0x0000
 
     async def yields(request: Any) -> AsyncIterator[Any]:

@@ -11,7 +11,7 @@ import pytest
 
 import aiodimse
 from aiodimse import DatasetTooLarge, EncodedDataset, Limits, sop_class, testing
-from aiodimse.instances.dataset import deflate
+from aiodimse.datasets.dataset import deflate
 from aiodimse.services import decoding
 from aiodimse.standard.transfer_syntax import (
     DeflatedExplicitVRLittleEndian,
@@ -252,7 +252,7 @@ async def test_many_elements_are_decoded_off_the_event_loop(
         return work
 
     for name in ("decode_dataset", "decode_identifier"):
-        monkeypatch.setattr(decoding.instances, name, noted(getattr(decoding.instances, name)))
+        monkeypatch.setattr(decoding.datasets, name, noted(getattr(decoding.datasets, name)))
     server, datasets = make_server()
     data = plain(count)
 

@@ -29,12 +29,12 @@ class Counted:
 
 async def test_no_step_is_made_that_nobody_takes() -> None:
     """Of one that is made and not awaited Python 3.13 warns."""
-    incoming, request = SimpleNamespace(on_cancel=None, on_end=None), SimpleNamespace(is_cancelled=False)
+    performed, request = SimpleNamespace(on_cancel=None, on_end=None), SimpleNamespace(is_cancelled=False)
     handler = Counted()
-    async with Run(cast(Any, incoming), cast(Any, request), None) as run:
+    async with Run(cast(Any, performed), cast(Any, request), None) as run:
         await run.begin(lambda _: handler)
         assert await run.step() == 1
-        cast(Any, incoming.on_end)(AssociationAborted(0, 0))
+        cast(Any, performed.on_end)(AssociationAborted(0, 0))
         with pytest.raises(asyncio.CancelledError):
             await run.step()
         assert handler.asked == 1

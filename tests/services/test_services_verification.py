@@ -9,8 +9,8 @@ from pydicom.dataset import Dataset
 
 import aiodimse
 from aiodimse import sop_class, testing
+from aiodimse.datasets import encode_dataset
 from aiodimse.dimse.messages import CEchoRQ, CFindRQ
-from aiodimse.instances import encode_dataset
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 EXPLICIT = "1.2.840.10008.1.2.1"

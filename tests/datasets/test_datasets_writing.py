@@ -18,10 +18,10 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
+from aiodimse.datasets import writing
+from aiodimse.datasets.dataset import decode_dataset, encode_dataset
+from aiodimse.datasets.writing import write_dataset as our_write_dataset
 from aiodimse.errors import DatasetEncodeError
-from aiodimse.instances import writing
-from aiodimse.instances.dataset import decode_dataset, encode_dataset
-from aiodimse.instances.writing import write_dataset as our_write_dataset
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 ENCODINGS = [(True, True), (False, True), (False, False)]  # implicit, little endian

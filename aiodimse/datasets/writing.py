@@ -25,8 +25,7 @@ from pydicom.uid import UID
 from pydicom.valuerep import BYTES_VR, CUSTOMIZABLE_CHARSET_VR, EXPLICIT_VR_LENGTH_32, IS, PersonName
 from pydicom.values import convert_SQ
 
-from aiodimse.errors import DatasetEncodeError
-from aiodimse.instances.charsets import (
+from aiodimse.datasets.charsets import (
     DEFAULT,
     decode_text,
     encode_text,
@@ -34,8 +33,9 @@ from aiodimse.instances.charsets import (
     encodings_from_terms,
     keeps_ascii_in,
 )
-from aiodimse.instances.vrs import AMBIGUOUS_VRS, concrete_vr, implicit_vr
-from aiodimse.instances.walk import UNDEFINED_LENGTH
+from aiodimse.datasets.vrs import AMBIGUOUS_VRS, concrete_vr, implicit_vr
+from aiodimse.datasets.walk import UNDEFINED_LENGTH
+from aiodimse.errors import DatasetEncodeError
 
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _PIXEL_DATA: Final = 0x7FE00010

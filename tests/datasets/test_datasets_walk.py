@@ -11,9 +11,9 @@ from pydicom._dicom_dict import DicomDictionary
 from pydicom.data import get_testdata_file
 from pydicom.datadict import dictionary_VR, masks
 
+from aiodimse.datasets.dataset import inflate
+from aiodimse.datasets.walk import UNDEFINED_LENGTH, top_elements, vr_in_dictionary, walk
 from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
-from aiodimse.instances.dataset import inflate
-from aiodimse.instances.walk import UNDEFINED_LENGTH, top_elements, vr_in_dictionary, walk
 from aiodimse.standard.transfer_syntax import (
     ALL,
     DeflatedExplicitVRLittleEndian,

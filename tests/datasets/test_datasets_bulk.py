@@ -6,8 +6,8 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
-from aiodimse.instances.bulk import without_bulk_data
-from aiodimse.instances.dataset import dataset_uids, decode_dataset, encode_dataset, encode_stored
+from aiodimse.datasets.bulk import without_bulk_data
+from aiodimse.datasets.dataset import dataset_uids, decode_dataset, encode_dataset, encode_stored
 from aiodimse.standard.transfer_syntax import JPEG2000, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 LEFT_OUT = {

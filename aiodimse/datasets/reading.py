@@ -18,8 +18,8 @@ from pydicom.tag import BaseTag
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16
 from pydicom.values import convert_SQ
 
-from aiodimse.instances.charsets import DEFAULT, encodings_from_bytes
-from aiodimse.instances.walk import (
+from aiodimse.datasets.charsets import DEFAULT, encodings_from_bytes
+from aiodimse.datasets.walk import (
     FOREIGN_GROUPS,
     SHORT_VRS,
     SHORTEST,

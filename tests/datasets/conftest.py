@@ -7,7 +7,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from aiodimse.instances.part10 import read_head
+from aiodimse.datasets.part10 import read_head
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 

@@ -1,8 +1,8 @@
 """The only door to pydicom data sets and to Part 10 files. Synchronous; large work belongs off the event loop."""
 
-from aiodimse.instances import quiet
-from aiodimse.instances.bulk import without_bulk_data
-from aiodimse.instances.dataset import (
+from aiodimse.datasets import quiet
+from aiodimse.datasets.bulk import without_bulk_data
+from aiodimse.datasets.dataset import (
     can_transcode,
     dataset_uids,
     decode_dataset,
@@ -11,9 +11,9 @@ from aiodimse.instances.dataset import (
     encode_stored,
     first_uids,
 )
-from aiodimse.instances.part10 import FileHead, PartTenReader, PartTenWriter, open_pieces, read_head, safe_file_name
-from aiodimse.instances.unfinished import remove_unfinished
-from aiodimse.instances.whole import file_meta_dataset, read_file
+from aiodimse.datasets.part10 import FileHead, PartTenReader, PartTenWriter, open_pieces, read_head, safe_file_name
+from aiodimse.datasets.unfinished import remove_unfinished
+from aiodimse.datasets.whole import file_meta_dataset, read_file
 
 __all__ = [
     "FileHead",

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
+from aiodimse.datasets import reading
 from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
-from aiodimse.instances import reading
 
 
 def outcome(data, implicit, little_endian, quick):

@@ -13,7 +13,7 @@ from aiodimse.record import Record
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Setup(Record):
+class Settings(Record):
     """Bounds and surroundings of associations."""
 
     limits: Limits = field(default_factory=Limits)

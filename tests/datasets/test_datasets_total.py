@@ -8,9 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, NotDICOM
-from aiodimse.instances.bulk import without_bulk_data
-from aiodimse.instances.dataset import (
+from aiodimse.datasets.bulk import without_bulk_data
+from aiodimse.datasets.dataset import (
     RE_ENCODED,
     dataset_uids,
     decode_dataset,
@@ -20,7 +19,8 @@ from aiodimse.instances.dataset import (
     first_uids,
     inflate,
 )
-from aiodimse.instances.part10 import read_head
+from aiodimse.datasets.part10 import read_head
+from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, NotDICOM
 from aiodimse.standard.transfer_syntax import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 SMALL = ["MR_small_implicit.dcm", "UN_sequence.dcm", "test-SR.dcm", "rtplan.dcm", "waveform_ecg.dcm", "image_dfl.dcm"]

@@ -8,8 +8,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
 from aiodimse.association import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from aiodimse.instances.dataset import decode_dataset
-from aiodimse.instances.part10 import PartTenReader
+from aiodimse.datasets.dataset import decode_dataset
+from aiodimse.datasets.part10 import PartTenReader
 
 
 def file_meta_dataset(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> FileMetaDataset:

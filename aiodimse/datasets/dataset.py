@@ -9,10 +9,10 @@ from typing import Any, Final
 from pydicom.dataset import Dataset
 
 from aiodimse.config import Limits
+from aiodimse.datasets.reading import read_dataset
+from aiodimse.datasets.walk import known_syntax, top_elements
+from aiodimse.datasets.writing import write_dataset
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, DatasetTooLarge
-from aiodimse.instances.reading import read_dataset
-from aiodimse.instances.walk import known_syntax, top_elements
-from aiodimse.instances.writing import write_dataset
 from aiodimse.standard.transfer_syntax import (
     IDENTIFIERS,
     ExplicitVRBigEndian,

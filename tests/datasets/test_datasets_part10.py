@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, NotDICOM
-from aiodimse.instances.dataset import decode_dataset
-from aiodimse.instances.part10 import (
+from aiodimse.datasets.dataset import decode_dataset
+from aiodimse.datasets.part10 import (
     PartTenReader,
     PartTenWriter,
     file_meta,
@@ -22,6 +21,7 @@ from aiodimse.instances.part10 import (
     read_head,
     safe_file_name,
 )
+from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, NotDICOM
 from aiodimse.standard.transfer_syntax import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,

@@ -6,8 +6,8 @@ import zlib
 from collections.abc import Iterable
 from typing import Final, Literal
 
+from aiodimse.datasets.walk import FOREIGN_GROUPS
 from aiodimse.errors import DatasetDecodeError
-from aiodimse.instances.walk import FOREIGN_GROUPS
 from aiodimse.standard.transfer_syntax import lookup
 
 _FILE_META: Final = b"\x02\x00"

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aiodimse.aio.clock import Clock, TimerHandle
-from aiodimse.aio.pen import Pen
 from aiodimse.aio.wire import Wire
+from aiodimse.aio.writer import MessageWriter
 from aiodimse.config import Limits, Timeouts
 
 
-class Flow:
+class ReadThrottle:
     """The valve of one association."""
 
     def __init__(
         self,
         wire: Wire,
-        pen: Pen,
+        writer: MessageWriter,
         clock: Clock,
         *,
         limits: Limits,
@@ -30,7 +30,7 @@ class Flow:
         on_resume: Callable[[], None],
         too_slow: Callable[[], None],
     ) -> None:
-        self._wire, self._pen, self._clock, self._consumer = wire, pen, clock, timeouts.consumer
+        self._wire, self._writer, self._clock, self._consumer = wire, writer, clock, timeouts.consumer
         # Low marks are half of the high ones: a valve that flutters costs a system call each time.
         self._high, self._backlog = 2 * limits.max_pdu_length, limits.write_backlog
         self._on_pause, self._on_resume, self._too_slow = on_pause, on_resume, too_slow
@@ -54,9 +54,9 @@ class Flow:
     def look(self) -> None:
         """Something was written, or was queued to be: pause or resume reading where a mark was passed."""
         if self._wire.is_reading:
-            if self._pen.backlog > self._backlog:
+            if self._writer.backlog > self._backlog:
                 self._pause()
-        elif not self._waits_for_consumer and self._pen.backlog <= self._backlog // 2:
+        elif not self._waits_for_consumer and self._writer.backlog <= self._backlog // 2:
             self.stop_timer()
             self._wire.resume_reading()
             self._on_resume()

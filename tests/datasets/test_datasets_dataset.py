@@ -15,8 +15,7 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
 from aiodimse.config import Limits
-from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, DatasetTooLarge
-from aiodimse.instances.dataset import (
+from aiodimse.datasets.dataset import (
     RE_ENCODED,
     can_transcode,
     dataset_uids,
@@ -29,6 +28,7 @@ from aiodimse.instances.dataset import (
     inflate,
     transcode,
 )
+from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, DatasetTooLarge
 from aiodimse.standard.transfer_syntax import (
     ALL,
     JPEG2000,

@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.charset import decode_bytes, python_encoding
 from pydicom.data import get_charset_files
 
-from aiodimse.instances.charsets import DEFAULT, can_encode, decode_text, encodings_from_bytes, encodings_from_terms
+from aiodimse.datasets.charsets import DEFAULT, can_encode, decode_text, encodings_from_bytes, encodings_from_terms
 
 DELIMITERS = {0x0A, 0x0C, 0x0D, 0x3D, 0x5C, 0x5E}
 

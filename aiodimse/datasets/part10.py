@@ -15,10 +15,10 @@ from struct import Struct
 from typing import BinaryIO, Final, Self
 
 from aiodimse.association.answering import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from aiodimse.datasets.beginning import Beginning
+from aiodimse.datasets.dataset import first_uids
+from aiodimse.datasets.unfinished import hold, unfinished_name
 from aiodimse.errors import DatasetEncodeError, NotDICOM
-from aiodimse.instances.beginning import Beginning
-from aiodimse.instances.dataset import first_uids
-from aiodimse.instances.unfinished import hold, unfinished_name
 from aiodimse.record import Record
 
 PIECE_SIZE: Final = 128 * 1024

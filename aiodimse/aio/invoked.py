@@ -14,20 +14,20 @@ from aiodimse.errors import AssociationTimeout
 from aiodimse.standard import answers
 
 if TYPE_CHECKING:
-    from aiodimse.aio.connection import Connection
+    from aiodimse.aio.endpoint import Endpoint
 
 
-class Exchange:
-    """Responses to one request, in order. Made by Connection.invoke."""
+class InvokedOperation:
+    """Responses to one request, in order. Made by Endpoint.invoke."""
 
-    def __init__(self, connection: Connection, operation: Invoked, timeout: float | None) -> None:
+    def __init__(self, endpoint: Endpoint, operation: Invoked, timeout: float | None) -> None:
         self.operation = operation
         self.owner = asyncio.current_task()
         """The task that asked; it must not wait for the place that this operation holds."""
-        self.began = connection.clock.now()
-        self._connection = connection
+        self.began = endpoint.clock.now()
+        self._endpoint = endpoint
         self._timeout = timeout
-        self._deadline = connection.clock.after(timeout)
+        self._deadline = endpoint.clock.after(timeout)
         self._responses: deque[tuple[Response, bytes | None, int]] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
@@ -45,7 +45,7 @@ class Exchange:
             return
         self.renew()
         self._responses.append((response, data, size))
-        self._connection.flow.count(size)
+        self._endpoint.throttle.count(size)
         self.wake()
 
     def fail(self, error: BaseException) -> None:
@@ -59,7 +59,7 @@ class Exchange:
 
         A timer that runs already is left: it looks again.
         """
-        self._deadline = self._connection.clock.after(self._timeout)
+        self._deadline = self._endpoint.clock.after(self._timeout)
 
     def wake(self) -> None:
         """Have who waits look again."""
@@ -87,17 +87,17 @@ class Exchange:
         if not self._responses:
             await self.wait()
         response, data, size = self._responses.popleft()
-        self._connection.flow.count(-size)
+        self._endpoint.throttle.count(-size)
         return response, data
 
     async def wait(self, or_until: Callable[[], bool] = lambda: False) -> None:
         """Wait for the next response, or until this is true of something that is woken for (wake). Raises as next."""
-        clock = self._connection.clock
+        clock = self._endpoint.clock
         while not self._responses and not or_until():
             if self._error is not None:
                 raise self._error
             # While we do not listen the peer cannot be late; renew() wakes us when we do again.
-            deadline = None if self._connection.is_paused else self._deadline
+            deadline = None if self._endpoint.is_paused else self._deadline
             if deadline is not None and clock.now() >= deadline:
                 request = self.operation.request
                 raise AssociationTimeout("response", f"no response to the {request.name} within {self._timeout} s")
@@ -112,7 +112,7 @@ class Exchange:
 
     def cancel(self) -> None:
         """Send C-CANCEL, once, when the pen is free; the final response still comes."""
-        self._connection.invoker.send_cancel(self.operation)
+        self._endpoint.invoker.send_cancel(self.operation)
 
     def leave(self) -> None:
         """C-CANCEL where it helps, and leave the rest to the association (design: section 5, leaving an operation)."""
@@ -121,7 +121,7 @@ class Exchange:
         self.is_left = True
         unread = sum(size for _, _, size in self._responses)
         self._responses.clear()
-        self._connection.flow.count(-unread)
+        self._endpoint.throttle.count(-unread)
         if self.operation.is_open:
             self.cancel()
-            self._connection.invoker.drain(self)
+            self._endpoint.invoker.drain(self)

@@ -58,7 +58,7 @@ class Begun:
             await close()
 
 
-class Pen:
+class MessageWriter:
     """Writes messages of one association, one after the other."""
 
     def __init__(
@@ -120,7 +120,7 @@ class Pen:
 
     # --- holding ------------------------------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Pen:
+    async def __aenter__(self) -> MessageWriter:
         """Take the pen and wait for room; raises what ended the association."""
         await self._lock.acquire()
         try:

@@ -10,8 +10,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID
 from pydicom.values import convert_SQ
 
-from aiodimse.instances.charsets import encodings_from_bytes, encodings_from_terms
-from aiodimse.instances.dataset import dataset_uids
+from aiodimse.datasets.charsets import encodings_from_bytes, encodings_from_terms
+from aiodimse.datasets.dataset import dataset_uids
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian, lookup
 
 _BULK: Final = frozenset(

@@ -10,20 +10,20 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from aiodimse.aio.back_pressure import ReadThrottle
 from aiodimse.aio.clock import TimerHandle
-from aiodimse.aio.flow import Flow
 from aiodimse.aio.gauge import Gauge
 from aiodimse.aio.guard import guarded
 from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.log import AssociationLogger, next_name
 from aiodimse.aio.observer import Observer
-from aiodimse.aio.pen import Pen
 from aiodimse.aio.performer import Performer
 from aiodimse.aio.release import Release
-from aiodimse.aio.setup import Setup
+from aiodimse.aio.settings import Settings
 from aiodimse.aio.tasks import Tasks
 from aiodimse.aio.while_open import WhileOpen
 from aiodimse.aio.wire import Wire
+from aiodimse.aio.writer import MessageWriter
 from aiodimse.association import (
     AbortIndication,
     AcceptedConfirmation,
@@ -54,25 +54,25 @@ from aiodimse.pdu import AssociateAC, AssociateRJ
 _log = logging.getLogger("aiodimse.association")
 
 
-class Connection:
+class Endpoint:
     """One association and its transport connection."""
 
-    def __init__(self, role: Role, observer: Observer, setup: Setup) -> None:
-        self.setup = setup
+    def __init__(self, role: Role, observer: Observer, settings: Settings) -> None:
+        self.settings = settings
         self.name = next_name()
         """For the log."""
-        limits, timeouts, clock = setup.limits, setup.timeouts, setup.clock
+        limits, timeouts, clock = settings.limits, settings.timeouts, settings.clock
         self.limits, self.timeouts, self.clock = limits, timeouts, clock
-        self.metrics = guarded(setup.metrics, self.logger(_log))
+        self.metrics = guarded(settings.metrics, self.logger(_log))
         self.engine = Engine(role, limits=limits, timeouts=timeouts)
         self.wire = Wire(
-            self, clock, write_stall=timeouts.write_stall, min_rate=limits.min_rate, quick_ack=setup.quick_ack
+            self, clock, write_stall=timeouts.write_stall, min_rate=limits.min_rate, quick_ack=settings.quick_ack
         )
-        self.wire.tap(setup.trace, role, self.logger(_log))
-        self.pen = Pen(self.engine, self.wire, error=lambda: self.error, logger=self.logger)
-        self.flow = Flow(
+        self.wire.tap(settings.trace, role, self.logger(_log))
+        self.writer = MessageWriter(self.engine, self.wire, error=lambda: self.error, logger=self.logger)
+        self.throttle = ReadThrottle(
             self.wire,
-            self.pen,
+            self.writer,
             clock,
             limits=limits,
             timeouts=timeouts,
@@ -103,7 +103,7 @@ class Connection:
         self._last_heard = 0.0
 
     def __repr__(self) -> str:
-        return f"<Connection {self.name} {self.engine.machine.role} {self.engine.machine.state.name}>"
+        return f"<Endpoint {self.name} {self.engine.machine.role} {self.engine.machine.state.name}>"
 
     def logger(self, logger: logging.Logger, message_id: int | None = None) -> AssociationLogger:
         """This logger, for lines about this association; message_id: of the request that they are about."""
@@ -146,7 +146,7 @@ class Connection:
         for timer in (self._timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
-        self.flow.stop_timer()
+        self.throttle.stop_timer()
         if not self.closed.done():
             self.closed.set_result(None)
         self._observer.connection_lost()
@@ -161,7 +161,7 @@ class Connection:
             while (event := next_event()) is not None:
                 _EVENTS[type(event)](self, event)
             if self.error is None:
-                self.pen.write_answers()
+                self.writer.write_answers()
                 self.performer.start(self._observer.request_received)
         finally:
             self._pumping = not outermost
@@ -173,9 +173,9 @@ class Connection:
         """Write what the engine has to send; while events are handed on, all that they cause goes in one write."""
         if self._pumping:
             return
-        self.pen.flush()
+        self.writer.flush()
         if not (self.wire.can_write and self.wire.is_reading):
-            self.flow.look()
+            self.throttle.look()
 
     def _arm(self) -> None:
         """Have _tick called at the next deadline. A timer that is early is left: it looks again."""
@@ -273,11 +273,11 @@ class Connection:
         if self.error is None and self.engine.fault is not None and self.engine.negotiated is None:
             # AA-1 in Sta2: there is no association yet whose abort could be indicated
             self.logger(_log).warning("the peer does not ask for an association: %s", self.engine.fault)
-        self.pen.flush()
+        self.writer.flush()
         self.wire.finish()
 
     def _on_drop(self, event: DropTransport) -> None:
-        self.pen.flush()
+        self.writer.flush()
         self.wire.drop()
 
     def _on_response_dropped(self, event: ResponseDropped) -> None:
@@ -354,29 +354,29 @@ class Connection:
         for wait in tuple(self.waiting_for_others):
             wait.association_ended()
         self._gauge.ended(error)
-        self.pen.forget()
-        self.flow.stop_timer()
+        self.writer.forget()
+        self.throttle.stop_timer()
         self.wire.resume_reading()  # to hear the peer's close
         self._release.ended(error)
         self._observer.association_ended(error)
 
 
-_EVENTS: dict[type[Any], Callable[[Connection, Any], None]] = {
-    RequestedIndication: Connection._on_requested,
-    AcceptedConfirmation: Connection._on_accepted,
-    RejectedConfirmation: Connection._on_rejected,
-    ReleaseIndication: lambda connection, event: connection._release.on_asked(event),
-    ReleaseConfirmation: lambda connection, event: connection._release.on_answered(event),
-    ReleaseTimedOut: lambda connection, event: connection._release.on_timed_out(event),
-    AbortIndication: Connection._on_aborted,
-    TransportClosedIndication: Connection._on_transport_closed,
-    CloseTransport: Connection._on_close,
-    DropTransport: Connection._on_drop,
-    RequestReceived: lambda connection, event: connection.performer.on_request(event),
-    Runnable: lambda connection, event: connection.performer.on_runnable(event),
-    DatasetReceived: lambda connection, event: connection.performer.on_dataset(event),
-    RequestRefused: lambda connection, event: connection.performer.on_refused(event),
-    CancelReceived: lambda connection, event: connection.performer.on_cancel(event),
-    ResponseReceived: lambda connection, event: connection.invoker.on_response(event),
-    ResponseDropped: Connection._on_response_dropped,
+_EVENTS: dict[type[Any], Callable[[Endpoint, Any], None]] = {
+    RequestedIndication: Endpoint._on_requested,
+    AcceptedConfirmation: Endpoint._on_accepted,
+    RejectedConfirmation: Endpoint._on_rejected,
+    ReleaseIndication: lambda endpoint, event: endpoint._release.on_asked(event),
+    ReleaseConfirmation: lambda endpoint, event: endpoint._release.on_answered(event),
+    ReleaseTimedOut: lambda endpoint, event: endpoint._release.on_timed_out(event),
+    AbortIndication: Endpoint._on_aborted,
+    TransportClosedIndication: Endpoint._on_transport_closed,
+    CloseTransport: Endpoint._on_close,
+    DropTransport: Endpoint._on_drop,
+    RequestReceived: lambda endpoint, event: endpoint.performer.on_request(event),
+    Runnable: lambda endpoint, event: endpoint.performer.on_runnable(event),
+    DatasetReceived: lambda endpoint, event: endpoint.performer.on_dataset(event),
+    RequestRefused: lambda endpoint, event: endpoint.performer.on_refused(event),
+    CancelReceived: lambda endpoint, event: endpoint.performer.on_cancel(event),
+    ResponseReceived: lambda endpoint, event: endpoint.invoker.on_response(event),
+    ResponseDropped: Endpoint._on_response_dropped,
 }
