@@ -46,12 +46,13 @@ _JOIN_BELOW = 65536
 class Engine:
     """One association, from the transport's bytes to DIMSE messages and back."""
 
-    def __init__(self, role: Role, *, limits: Limits, timeouts: Timeouts) -> None:
+    def __init__(self, role: Role, *, limits: Limits, timeouts: Timeouts, strict: bool = False) -> None:
+        """strict: no row of `standard/leniency.py` holds."""
         self.machine = Machine(role, timeouts=timeouts)
         self.negotiated: Negotiated | None = None
         self.fault: RemoteProtocolError | AssociationTimeout | None = None
         """What the peer did wrong, once it has."""
-        self._limits, self._timeouts = limits, timeouts
+        self._limits, self._timeouts, self._strict = limits, timeouts, strict
         self._reader = PDUReader(limits)
         self._joiner = Joiner(limits)
         self._router: Router | None = None
@@ -171,6 +172,7 @@ class Engine:
             performed_window=negotiated.performed_window,
             limits=self._limits,
             events=self._events,
+            strict=self._strict,
         )
 
     # --- association primitives ---------------------------------------------------------------------------------------

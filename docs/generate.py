@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]  # the source tree, whether insta
 
 import generate_api  # noqa: E402
 
-from aiodimse.standard import extended, reason, service_class, sop_class, status, transfer_syntax  # noqa: E402
+from aiodimse.standard import extended, leniency, reason, service_class, sop_class, status, transfer_syntax  # noqa: E402
 from aiodimse.standard.uid import SOPClass  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -194,6 +194,20 @@ def extended_negotiation() -> str:
     return page("Extended negotiation", "aiodimse/standard/extended.py", *parts)
 
 
+def leniencies() -> str:
+    return page(
+        "Leniencies",
+        "aiodimse/standard/leniency.py",
+        "What real peers do against a rule, and what is done about it where no instance can be lost or exchanged. "
+        "Each is logged once for an association, as a WARNING of `aiodimse.association` with the name of the row and "
+        "of the peer. With `strict=True` none of them holds.",
+        table(
+            ["Name", "Tolerated", "What happens", "Known peers", "Rule"],
+            ((code(row.key), row.tolerated, row.done, row.peers, row.section) for row in leniency.ALL),
+        ),
+    )
+
+
 def timeouts_and_limits() -> str:
     """From the source: the sentence under a field is the documentation, and only the source has it."""
     parts = []
@@ -229,6 +243,7 @@ PAGES = {
     "transfer-syntaxes.md": transfer_syntaxes,
     "reasons.md": reasons,
     "extended-negotiation.md": extended_negotiation,
+    "leniencies.md": leniencies,
     "timeouts-and-limits.md": timeouts_and_limits,
 }
 

@@ -43,13 +43,13 @@ from aiodimse.dimse.router import (
     DatasetReceived,
     RequestReceived,
     RequestRefused,
-    ResponseDropped,
     ResponseReceived,
     Runnable,
 )
 from aiodimse.engine import Engine
 from aiodimse.errors import AssociationAborted, AssociationClosed, AssociationRejected, AssociationTimeout
 from aiodimse.pdu import AssociateAC, AssociateRJ
+from aiodimse.standard.leniency import Leniency, Tolerated
 
 _log = logging.getLogger("aiodimse.association")
 
@@ -64,7 +64,7 @@ class Endpoint:
         limits, timeouts, clock = settings.limits, settings.timeouts, settings.clock
         self.limits, self.timeouts, self.clock = limits, timeouts, clock
         self.metrics = guarded(settings.metrics, self.logger(_log))
-        self.engine = Engine(role, limits=limits, timeouts=timeouts)
+        self.engine = Engine(role, limits=limits, timeouts=timeouts, strict=settings.strict)
         self.wire = Wire(
             self, clock, write_stall=timeouts.write_stall, min_rate=limits.min_rate, quick_ack=settings.quick_ack
         )
@@ -95,6 +95,7 @@ class Endpoint:
         self.closed: asyncio.Future[None] = loop.create_future()
         """Done when the transport connection is gone."""
         self._observer = observer
+        self._tolerated: tuple[Leniency, ...] = ()
         self._pumping = False
         self._gauge = Gauge(self.metrics, role, clock)
         self._timer: TimerHandle | None = None
@@ -108,6 +109,19 @@ class Endpoint:
     def logger(self, logger: logging.Logger, message_id: int | None = None) -> AssociationLogger:
         """This logger, for lines about this association; message_id: of the request that they are about."""
         return AssociationLogger(logger, self, message_id)
+
+    def tolerate(self, leniency: Leniency, detail: str = "") -> None:
+        """Log that a leniency was used, as a WARNING, once for each row and association.
+
+        Whoever decides asks `settings.strict` before.
+
+        Args:
+            leniency: The row.
+            detail: What it was about: escaped, and without patient data.
+        """
+        if leniency not in self._tolerated:
+            self._tolerated += (leniency,)
+            self.logger(_log).warning("tolerated %s: %s", leniency.key, Tolerated(leniency, detail))
 
     # --- the wire speaks ----------------------------------------------------------------------------------------------
 
@@ -280,10 +294,6 @@ class Endpoint:
         self.writer.flush()
         self.wire.drop()
 
-    def _on_response_dropped(self, event: ResponseDropped) -> None:
-        answered = event.response.message_id_being_responded_to
-        self.logger(_log, answered).info("dropped a response that nobody awaits: %s", event.response)
-
     @property
     def is_open(self) -> bool:
         """The association is established and has not ended."""
@@ -378,5 +388,5 @@ _EVENTS: dict[type[Any], Callable[[Endpoint, Any], None]] = {
     RequestRefused: lambda endpoint, event: endpoint.performer.on_refused(event),
     CancelReceived: lambda endpoint, event: endpoint.performer.on_cancel(event),
     ResponseReceived: lambda endpoint, event: endpoint.invoker.on_response(event),
-    ResponseDropped: Endpoint._on_response_dropped,
+    Tolerated: lambda endpoint, event: endpoint.tolerate(event.leniency, event.detail),
 }

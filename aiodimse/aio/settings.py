@@ -28,3 +28,5 @@ class Settings(Record):
     """Acknowledge what is read at once (TCP_QUICKACK, Linux): peers with Nagle's algorithm on wait for it."""
     parent: str | None = None
     """For the log: the association on whose behalf these are opened."""
+    strict: bool = False
+    """No row of `aiodimse/standard/leniency.py` holds."""

@@ -26,7 +26,8 @@ from aiodimse.dimse.messages import (
 from aiodimse.errors import LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.record import Record
-from aiodimse.standard import answers, sop_class
+from aiodimse.standard import answers, leniency, sop_class
+from aiodimse.standard.leniency import Tolerated
 
 COMPOSITE = frozenset(("C-ECHO", "C-STORE", "C-FIND", "C-GET", "C-MOVE"))
 _MANY_RESPONSES = (CFindRQ, CGetRQ, CMoveRQ)
@@ -147,15 +148,8 @@ class Runnable(Record):
     operation: Performed
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class ResponseDropped(Record):
-    """A response that nobody awaits and that known peers send; worth a line in the log."""
-
-    response: Response
-
-
 RouterEvent = (
-    RequestReceived | DatasetReceived | RequestRefused | ResponseReceived | CancelReceived | Runnable | ResponseDropped
+    RequestReceived | DatasetReceived | RequestRefused | ResponseReceived | CancelReceived | Runnable | Tolerated
 )
 
 
@@ -170,6 +164,7 @@ class Router:
         performed_window: int,
         limits: Limits,
         events: deque[Any],
+        strict: bool = False,
     ) -> None:
         self.invoked: dict[int, Invoked] = {}
         self.performed: dict[int, Performed] = {}
@@ -179,7 +174,7 @@ class Router:
         # PS3.7 D.3.3.3: 0 is unlimited; nothing here is.
         self.invoked_window = min(invoked_window or limits.operations, limits.operations)
         self.performed_window = min(performed_window or limits.operations, limits.operations)
-        self._limits = limits
+        self._limits, self._strict = limits, strict
         self._last_id = 0
         self._queue: deque[Performed] = deque()
         self._message: Request | Response | None = None  # whose data set is coming
@@ -268,10 +263,11 @@ class Router:
         message_id = response.message_id_being_responded_to
         operation = self.invoked.get(message_id)
         if operation is None:
-            if message_id in self._ended_by_b001 and type(response) is CFindRSP and response.status == 0:
+            is_known = message_id in self._ended_by_b001 and type(response) is CFindRSP and response.status == 0
+            if is_known and not self._strict:
                 self._ended_by_b001.remove(message_id)
                 self._expect_data(response, None)
-                self._events.append(ResponseDropped(response))
+                self._events.append(Tolerated(leniency.RESPONSE_AFTER_FINAL, str(response)))
                 return
             raise RemoteProtocolError(f"a {response.name} to message {message_id}, which is not open", reason=2)
         if response.command_field != operation.request.command_field | 0x8000:

@@ -1,0 +1,52 @@
+"""What is tolerated of peers that break a rule, one row each.
+
+A leniency is allowed where no instance can be lost or exchanged by it. The code that decides names its row and says so
+with a `Tolerated`; `strict` turns all of them off. docs/reference/leniencies.md is written from this table.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Leniency(NamedTuple):
+    """One rule that a peer may break without consequences."""
+
+    key: str
+    """Names the row in the log, as in "response-after-final"."""
+    tolerated: str
+    """What the peer does wrong."""
+    done: str
+    """What happens instead of the error that the rule asks for."""
+    peers: str
+    """Real peers that do so; "" where none is known by name."""
+    section: str
+    """The rule, as in "PS3.8 9.3.2"."""
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Tolerated(NamedTuple):
+    """A leniency was used, once."""
+
+    leniency: Leniency
+    detail: str = ""
+    """What it was about, for the log: escaped, and without patient data."""
+
+    def __str__(self) -> str:
+        return f"{self.leniency.tolerated}{f' ({self.detail})' if self.detail else ''}; {self.leniency.done}"
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+RESPONSE_AFTER_FINAL = Leniency(
+    "response-after-final",
+    "a further final response came to an operation that had ended",
+    "it is dropped",
+    "pynetdicom 3.0: Repository Query, 0000 behind B001",
+    "PS3.7 9.3.2",
+)
+
+ALL: tuple[Leniency, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Leniency))
+"""Every row."""
