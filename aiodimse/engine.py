@@ -32,7 +32,7 @@ from aiodimse.pdu import (
     DataHeader,
     DataPiece,
     PDUReader,
-    ReleaseRQ,
+    Received,
     UserInformation,
 )
 
@@ -69,8 +69,7 @@ class Engine:
         self._span_least = 0.0
         self._span_of = 0
         self._paused_at: float | None = None
-        self.is_halted = False
-        """receive_data has stopped before the end of what it was given."""
+        self._now = 0.0  # when what is being read was received
 
     # --- bytes up -----------------------------------------------------------------------------------------------------
 
@@ -80,51 +79,58 @@ class Engine:
         self._collect()
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take what the transport read. data must be immutable: pieces of it are handed on as views.
+        """Take what the transport read; next_event reads it.
 
-        Stops behind an A-ASSOCIATE-RQ and an A-RELEASE-RQ (is_halted), so that who answers at once answers before what
-        came with them is looked at, as if it had come later: call again, with b"", until it no longer halts.
+        Args:
+            data: Bytes that will not change: pieces of them are handed on as views.
+            now: The time, in seconds of a monotonic clock.
         """
-        reader, machine = self._reader, self.machine
-        reader.feed(data)
+        self._now = now
         self._heard += len(data)
-        self.is_halted = False
-        while True:
+        self._reader.feed(data)
+
+    def next_event(self) -> EngineEvent | None:
+        """Read on until something has happened, and return it.
+
+        Each PDU is read after its predecessor's events have been returned, so that the caller can answer a request
+        before what came behind it is looked at. What is wrong with the peer's bytes is an event too; nothing raises.
+
+        Returns:
+            The next event, in order; None when all that was received has been read. Only then does next_deadline
+            know of all that was received.
+        """
+        events, reader, machine = self._events, self._reader, self.machine
+        while not events:
             if machine.data_allowed_in and (piece := reader.whole_pdv()) is not None:
-                self._receive_piece(piece, now)
-                if reader.let_go():
-                    break
-                continue
-            if (item := reader.next()) is None:
-                break
-            kind = type(item)
-            if kind is DataPiece:
-                if machine.data_allowed_in:
-                    self._receive_piece(item, now)  # type: ignore[arg-type]
-                continue
-            if isinstance(item, RemoteProtocolError):
-                self.fault = item
-            machine.receive(item, now)  # type: ignore[arg-type]
-            if kind is not DataHeader:
-                self._span_end = None
-            if kind is not DataHeader or not machine.data_allowed_in:
-                self._collect()
-                if kind is ReleaseRQ or kind is AssociateRQ:
-                    self.is_halted = True
-                    break
-        joiner = self._joiner
-        if reader.in_pdu or (joiner.in_message and machine.data_allowed_in):
-            if self._span_end is None or self._span_of != joiner.ended:
-                self._begin_span(now)
-        else:
+                self._receive_piece(piece)
+            elif (item := reader.next()) is not None:
+                self._receive_item(item)
+            else:
+                self._look_at_span()
+                return None
+        return events.popleft()
+
+    def _receive_item(self, item: Received) -> None:
+        machine, kind = self.machine, type(item)
+        if kind is DataPiece:
+            if machine.data_allowed_in:
+                self._receive_piece(item)  # type: ignore[arg-type]
+            return
+        if isinstance(item, RemoteProtocolError):
+            self.fault = item
+        machine.receive(item, self._now)  # type: ignore[arg-type]
+        if kind is not DataHeader:
             self._span_end = None
+            self._collect()
+        elif not machine.data_allowed_in:
+            self._collect()
 
     @property
     def buffered(self) -> int:
         """Bytes held until the PDU that they belong to is whole."""
         return self._reader.buffered
 
-    def _receive_piece(self, piece: DataPiece, now: float) -> None:
+    def _receive_piece(self, piece: DataPiece) -> None:
         router = self._router
         assert router is not None
         try:
@@ -134,7 +140,7 @@ class Engine:
                 router.receive(arrived)
         except RemoteProtocolError as error:
             self.fault = error
-            self.machine.provider_abort(error.reason, now)
+            self.machine.provider_abort(error.reason, self._now)
             self._collect()
 
     def transport_closed(self, now: float) -> None:
@@ -143,10 +149,6 @@ class Engine:
         self._reader.discard()
         self.machine.transport_closed(now)
         self._collect()
-
-    def next_event(self) -> EngineEvent | None:
-        """The next thing that happened, in order; None when there is no more."""
-        return self._events.popleft() if self._events else None
 
     def _collect(self) -> None:
         machine = self.machine
@@ -322,6 +324,15 @@ class Engine:
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
+    def _look_at_span(self) -> None:
+        """All has been read: the peer is in the middle of a PDU or a message, or it is not."""
+        joiner = self._joiner
+        if self._reader.in_pdu or (joiner.in_message and self.machine.data_allowed_in):
+            if self._span_end is None or self._span_of != joiner.ended:
+                self._begin_span(self._now)
+        else:
+            self._span_end = None
+
     def _begin_span(self, now: float) -> None:
         if (seconds := self._timeouts.pdu) is not None:
             self._span_end, self._span_of = now + seconds, self._joiner.ended
@@ -334,6 +345,7 @@ class Engine:
 
     def resume(self, now: float) -> None:
         """We read again."""
+        self._now = now
         if self._paused_at is not None and self._span_end is not None:
             self._span_end += now - self._paused_at
         self._paused_at = None
@@ -348,6 +360,7 @@ class Engine:
 
     def handle_timeout(self, now: float) -> None:
         """Act on the deadlines that have passed; a stale call does nothing."""
+        self._now = now
         # ARTIM first: both may have passed by now, and it began before the PDU did.
         self.machine.handle_timeout(now)
         span_end = self._span_end

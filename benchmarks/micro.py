@@ -104,6 +104,7 @@ def joined() -> tuple[Engine, Engine]:
     user.transport_connected(0.0)
     provider.transport_connected(0.0)
     _carry(user, provider)
+    provider.next_event()
     ac = answer(rq, _offer(), ae_title="PACS", limits=Limits())
     assert isinstance(ac, pdu.AssociateAC)
     provider.accept(ac, 0.0)
@@ -135,7 +136,7 @@ def engines() -> Iterator[Case]:
     user, provider = joined()
     assert user.negotiated is not None
     contexts = {context.abstract_syntax: context.context_id for context in user.negotiated.contexts.values()}
-    body = bytes(9_000)
+    body, long = bytes(9_000), bytes(256_000)
 
     def echo() -> None:
         request = CEchoRQ(message_id=0, affected_sop_class_uid=Verification)
@@ -144,11 +145,13 @@ def engines() -> Iterator[Case]:
         _carry(user, provider)
         event = provider.next_event()
         assert type(event) is RequestReceived
+        assert provider.next_event() is None
         provider.respond(event.operation, event.operation.request.response(0x0000))
         _carry(provider, user)
         assert type(user.next_event()) is ResponseReceived
+        assert user.next_event() is None
 
-    def store() -> None:
+    def store(body: bytes) -> None:
         request = CStoreRQ(message_id=0, affected_sop_class_uid=CTImageStorage, affected_sop_instance_uid="1.2.3")
         user.invoke(contexts[CTImageStorage], request)
         user.send(contexts[CTImageStorage], request, body)
@@ -160,9 +163,11 @@ def engines() -> Iterator[Case]:
         provider.respond(event.operation, event.operation.request.response(0x0000))
         _carry(provider, user)
         assert type(user.next_event()) is ResponseReceived
+        assert user.next_event() is None
 
     yield "two engines: a C-ECHO there and back", echo, 5_000
-    yield "two engines: a C-STORE of 9 kB there and back", store, 5_000
+    yield "two engines: a C-STORE of 9 kB there and back", lambda: store(body), 5_000
+    yield "two engines: a C-STORE of 256 kB in 16 KiB PDUs there and back", lambda: store(long), 1_000
 
 
 def data_sets() -> Iterator[Case]:

@@ -137,9 +137,6 @@ class Endpoint:
         self._last_heard = now = self.clock.now()
         self.engine.receive_data(data, now)
         self.pump()
-        while self.engine.is_halted:
-            self.engine.receive_data(b"", now)
-            self.pump()
         if self.on_buffered is not None:
             self.on_buffered(self.engine.buffered)
 

@@ -108,14 +108,6 @@ class PDUReader:
         """A PDU has begun and is not at its end, as far as next() has been asked."""
         return bool(self._pdv_left or self._pdu_left or self._header or self._held)
 
-    def let_go(self) -> bool:
-        """Whether all that was fed has been handed on, but for the first bytes of what is not whole; its last chunk is
-        then let go, so that who is idle pins none."""
-        if self._at < self._end or self._later:
-            return False
-        self._chunk, self._at, self._end = b"", 0, 0
-        return True
-
     @property
     def buffered(self) -> int:
         """Bytes held."""
@@ -151,6 +143,8 @@ class PDUReader:
 
     def next(self) -> Received | None:
         """The next PDU, or part of a P-DATA-TF; None where more bytes are needed for it."""
+        if self._at == self._end and not self._pdu_left and not self._advance():
+            return None
         while True:
             if self._pdv_left:
                 return self._piece()

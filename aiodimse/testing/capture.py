@@ -84,9 +84,6 @@ class _Player:
         for piece in cut(data):
             self.engine.receive_data(piece, 0.0)
             self.collect()
-            while self.engine.is_halted:
-                self.engine.receive_data(b"", 0.0)
-                self.collect()
 
     def collect(self) -> None:
         while (event := self.engine.next_event()) is not None:

@@ -110,9 +110,7 @@ class EnginePair:
         engine = self._engines[side]
         for piece in self.cut(data):
             engine.receive_data(piece, self.now)
-            while engine.is_halted:
-                self._collect(side)
-                engine.receive_data(b"", self.now)
+            self._collect(side)
 
     def _collect(self, side: Role) -> bool:
         engine = self._engines[side]

@@ -10,17 +10,30 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiodimse import sop_class
-from aiodimse.association import AbortIndication, CloseTransport, answer
+from aiodimse.association import (
+    AbortIndication,
+    CloseTransport,
+    DropTransport,
+    ReleaseIndication,
+    RequestedIndication,
+    answer,
+)
 from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse import command
 from aiodimse.dimse.messages import CEchoRQ, CStoreRQ
 from aiodimse.dimse.router import DatasetReceived, RequestReceived
-from aiodimse.engine import Engine
+from aiodimse.engine import Engine, EngineEvent
 from aiodimse.pdu import Abort, ReleaseRP, ReleaseRQ, decode, encode, pdata_header
 from aiodimse.testing import EnginePair, read_capture, replay
 
 CAPTURES = [read_capture(path) for path in sorted((Path(__file__).parents[1] / "data").glob("*/*.dul"))]
 CONTEXTS = [sop_class.Verification, sop_class.CTImageStorage, sop_class.StudyRootQueryRetrieveInformationModelFind]
+
+
+def hear(engine: Engine, data: bytes) -> list[EngineEvent]:
+    """Have the engine read all of it, as who serves it does; what it told."""
+    engine.receive_data(data, 0.0)
+    return list(iter(engine.next_event, None))
 
 
 def established() -> EnginePair:
@@ -37,7 +50,7 @@ def asked(side: str) -> Engine:
         pair.requestor.transport_connected(0.0)
         return pair.requestor
     pair.acceptor.transport_connected(0.0)
-    pair.acceptor.receive_data(encode(pair.rq), 0.0)
+    hear(pair.acceptor, encode(pair.rq))
     return pair.acceptor
 
 
@@ -48,11 +61,11 @@ def released(side: str, *what: str) -> Engine:
         if step == "we ask":
             engine.release(0.0)
         elif step == "they ask":
-            engine.receive_data(encode(ReleaseRQ()), 0.0)
+            hear(engine, encode(ReleaseRQ()))
         elif step == "we answer":
             engine.respond_release(0.0)
         else:
-            engine.receive_data(encode(ReleaseRP()), 0.0)
+            hear(engine, encode(ReleaseRP()))
     return engine
 
 
@@ -95,14 +108,12 @@ FAULTS = {
 
 
 def outcome(engine: Engine) -> tuple[list[object], list[object]]:
+    events = list(iter(engine.next_event, None))
     data, sent = b"".join(engine.data_to_send()), []
     while data:
         end = 6 + int.from_bytes(data[2:6], "big")
         sent.append(decode(data[:end]))
         data = data[end:]
-    events = []
-    while (event := engine.next_event()) is not None:
-        events.append(event)
     return sent, events
 
 
@@ -233,9 +244,7 @@ def test_lines_lost_doubled_and_swapped(capture, side, order):
 @example(state="Sta6 acceptor", data=b"\4", later=31.0)
 def test_random_bytes_in_every_state(state, data, later):
     engine = STATES[state]()
-    engine.receive_data(data, 0.0)
-    while engine.next_event() is not None:
-        pass
+    hear(engine, data)
     engine.handle_timeout(later)
     engine.data_to_send()
     engine.transport_closed(later)
@@ -254,9 +263,7 @@ def test_random_bodies_in_sound_headers(kinds, bodies, state):
     for kind, body in zip(kinds, bodies, strict=False):
         if kind in (5, 6, 7):
             body = body[:4].ljust(4, b"\0")
-        engine.receive_data(bytes((kind, 0)) + len(body).to_bytes(4, "big") + body, 0.0)
-        while engine.next_event() is not None:
-            pass
+        hear(engine, bytes((kind, 0)) + len(body).to_bytes(4, "big") + body)
 
 
 @given(elements=st.lists(st.tuples(st.integers(0, 0x1040), st.binary(max_size=40)), max_size=12))
@@ -266,7 +273,7 @@ def test_random_command_sets(elements):
         tag.to_bytes(4, "little")[2:] + tag.to_bytes(2, "little") + len(value).to_bytes(4, "little") + value
         for tag, value in elements
     )
-    engine.receive_data(pdv(1, data), 0.0)
+    hear(engine, pdv(1, data))
 
 
 # --- time -------------------------------------------------------------------------------------------------------------
@@ -288,11 +295,13 @@ def test_what_comes_with_a_request_for_an_answer_waits_for_it():
     engine = pair.acceptor
     engine.transport_connected(0.0)
     engine.receive_data(encode(pair.rq) + pdv(1, command.encode(ECHO)) + encode(ReleaseRQ()) + encode(Abort(0, 0)), 0.0)
-    assert (engine.machine.state, engine.is_halted) == (3, True)
-    engine.next_event()
+    assert type(engine.next_event()) is RequestedIndication
+    assert engine.machine.state == 3
     engine.accept(answer(pair.rq, pair._offer, limits=Limits()), 0.0)
-    engine.receive_data(b"", 0.0)
-    assert (engine.machine.state, engine.is_halted) == (8, True)
+    assert type(engine.next_event()) is RequestReceived
+    assert type(engine.next_event()) is ReleaseIndication
+    assert engine.machine.state == 8
     engine.respond_release(0.0)
-    engine.receive_data(b"", 0.0)
-    assert (engine.machine.state, engine.is_halted) == (1, False)
+    assert engine.machine.state == 13
+    assert [type(event) for event in outcome(engine)[1]] == [CloseTransport, DropTransport]
+    assert engine.machine.state == 1

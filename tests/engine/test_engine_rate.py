@@ -12,7 +12,7 @@ from aiodimse.association import AbortIndication, CloseTransport, PresentationCo
 from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse import command
 from aiodimse.dimse.messages import CEchoRQ, CFindRQ, CGetRQ, CStoreRQ, Message
-from aiodimse.engine import Engine
+from aiodimse.engine import Engine, EngineEvent
 from aiodimse.errors import AssociationTimeout
 from aiodimse.pdu import Abort, encode, pdata_header
 from aiodimse.testing import EnginePair
@@ -53,14 +53,14 @@ def established(**options: Any) -> EnginePair:
 def storing(**options: Any) -> tuple[Engine, int]:
     """A provider in the middle of a C-STORE."""
     engine = established(**options).acceptor
-    engine.receive_data(store_rq(), 0.0)
+    hear(engine, store_rq(), 0.0)
     return engine, 7
 
 
 def half_a_command(**options: Any) -> tuple[Engine, int]:
     """A provider in the middle of a command set."""
     engine = established(**options).acceptor
-    engine.receive_data(pdv(1, b"\0\0", is_command=True), 0.0)
+    hear(engine, pdv(1, b"\0\0", is_command=True), 0.0)
     return engine, 1
 
 
@@ -70,7 +70,7 @@ def finding(**options: Any) -> tuple[Engine, int]:
     request = CFindRQ(message_id=0, affected_sop_class_uid=FIND, priority=0)
     engine.invoke(3, request)
     engine.send(3, request, b"")
-    engine.receive_data(said(3, request.response(0xFF00), data_set=True), 0.0)
+    hear(engine, said(3, request.response(0xFF00), data_set=True), 0.0)
     return engine, 3
 
 
@@ -80,7 +80,7 @@ def getting(**options: Any) -> tuple[Engine, int]:
     request = CGetRQ(message_id=0, affected_sop_class_uid=GET, priority=0)
     engine.invoke(5, request)
     engine.send(5, request, b"")
-    engine.receive_data(store_rq(), 0.0)
+    hear(engine, store_rq(), 0.0)
     return engine, 7
 
 
@@ -89,10 +89,14 @@ under_way = pytest.mark.parametrize("under_way", UNDER_WAY)
 
 
 def outcome(engine: Engine) -> tuple[bytes, list[type]]:
-    events = []
-    while (event := engine.next_event()) is not None:
-        events.append(type(event))
+    events = [type(event) for event in iter(engine.next_event, None)]
     return b"".join(engine.data_to_send()), events
+
+
+def hear(engine: Engine, data: bytes, now: float) -> list[EngineEvent]:
+    """Have the engine read all of it, as who serves it does; what it told."""
+    engine.receive_data(data, now)
+    return list(iter(engine.next_event, None))
 
 
 def elapse(engine: Engine, until: float) -> None:
@@ -122,7 +126,7 @@ def test_tiny_pdus_in_the_middle_of_a_message_hold_nothing(under_way):
     is_command = under_way is half_a_command
     outcome(engine)
     for second in range(1, 30):
-        engine.receive_data(pdv(context_id, b"\0", is_command=is_command), float(second))
+        hear(engine, pdv(context_id, b"\0", is_command=is_command), float(second))
         engine.handle_timeout(float(second))
         assert engine.next_deadline() == 30.0
         assert_alive(engine)
@@ -146,7 +150,7 @@ def test_a_slow_link_is_served(size):
     engine, context_id = storing()
     stream = pdv(context_id, bytes(size)) * (300 * 6 * 3600 // (size + 12))
     for second in range(1, len(stream) // 300):
-        engine.receive_data(stream[second * 300 - 300 : second * 300], float(second))
+        hear(engine, stream[second * 300 - 300 : second * 300], float(second))
         elapse(engine, float(second))
         outcome(engine)
     assert second > 20_000
@@ -156,7 +160,7 @@ def test_a_slow_link_is_served(size):
 @pytest.mark.parametrize("missing", [0, 1])
 def test_the_least_that_must_come(missing):
     engine, context_id = storing()
-    engine.receive_data(pdv(context_id, bytes(LEAST - 12 - missing)), 15.0)
+    hear(engine, pdv(context_id, bytes(LEAST - 12 - missing)), 15.0)
     engine.handle_timeout(30.0)
     if missing:
         assert_too_slow(engine, LEAST - 1)
@@ -167,7 +171,7 @@ def test_the_least_that_must_come(missing):
 
 def test_what_came_in_a_hurry_does_not_excuse_what_does_not_come():
     engine, context_id = storing()
-    engine.receive_data(pdv(context_id, bytes(200_000)), 1.0)
+    hear(engine, pdv(context_id, bytes(200_000)), 1.0)
     engine.handle_timeout(30.0)
     assert_alive(engine)
     engine.handle_timeout(60.0)
@@ -176,17 +180,17 @@ def test_what_came_in_a_hurry_does_not_excuse_what_does_not_come():
 
 def test_each_message_has_a_span_of_its_own():
     engine, context_id = storing()
-    engine.receive_data(pdv(context_id, b"", is_last=True) + store_rq(2), 29.0)  # in one chunk: never between messages
+    hear(engine, pdv(context_id, b"", is_last=True) + store_rq(2), 29.0)  # in one chunk: never between messages
     assert engine.next_deadline() == 59.0
-    engine.receive_data(pdv(context_id, b"", is_last=True) + ECHO[:3], 58.0)
+    hear(engine, pdv(context_id, b"", is_last=True) + ECHO[:3], 58.0)
     assert engine.next_deadline() == 88.0
-    engine.receive_data(ECHO[3:], 87.0)
+    hear(engine, ECHO[3:], 87.0)
     assert engine.next_deadline() is None
 
 
 def test_a_pdu_between_messages():
     engine = established().acceptor
-    engine.receive_data(ECHO[:-1], 5.0)
+    hear(engine, ECHO[:-1], 5.0)
     engine.handle_timeout(35.0)
     assert_too_slow(engine, 0, "a PDU")
 
@@ -199,9 +203,9 @@ def test_other_pdus_end_a_span_too():
     engine = Engine("requestor", limits=Limits(), timeouts=Timeouts())
     engine.associate(pair.rq, 0.0)
     engine.transport_connected(0.0)
-    engine.receive_data(ac[:10], 0.0)
+    hear(engine, ac[:10], 0.0)
     assert engine.next_deadline() == 30.0
-    engine.receive_data(ac[10:] + ECHO[:1], 20.0)
+    hear(engine, ac[10:] + ECHO[:1], 20.0)
     assert engine.next_deadline() == 50.0
 
 
@@ -214,7 +218,7 @@ def test_while_we_do_not_read_time_stands_still(under_way):
     assert_alive(engine)
     engine.resume(1010.0)
     assert engine.next_deadline() == 1030.0
-    engine.receive_data(pdv(context_id, b"\0", is_command=under_way is half_a_command), 1020.0)
+    hear(engine, pdv(context_id, b"\0", is_command=under_way is half_a_command), 1020.0)
     engine.handle_timeout(1030.0)
     assert_too_slow(engine, 13)
 
@@ -233,7 +237,7 @@ def test_an_association_that_has_ended_in_the_middle_of_a_message_waits_for_arti
     engine, context_id = storing()
     engine.abort(1.0)
     assert engine.next_deadline() == 2.0
-    engine.receive_data(pdv(context_id, bytes(10)), 1.5)
+    hear(engine, pdv(context_id, bytes(10)), 1.5)
     assert engine.next_deadline() == 2.0
     engine.handle_timeout(2.0)
     assert (engine.machine.state, engine.next_deadline()) == (1, None)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aiodimse import testing
 from aiodimse.dimse.messages import CEchoRQ
+from aiodimse.dimse.router import RequestReceived
 from aiodimse.testing import Capture, Side, read_capture, replay
 
 CAPTURES = {path.stem: read_capture(path) for path in sorted((Path(__file__).parents[1] / "data").glob("*/*.dul"))}
@@ -65,6 +66,7 @@ def test_an_idle_engine_keeps_nothing_of_what_it_was_given():
     pair.requestor.invoke(1, request)
     pair.requestor.send(1, request)
     pair.acceptor.receive_data(b"".join(pair.requestor.data_to_send()), 0.0)
+    assert [type(event) for event in iter(pair.acceptor.next_event, None)] == [RequestReceived]
     assert pair.acceptor.router.performed
     assert pair.acceptor._reader._chunk == b""
 
