@@ -339,7 +339,7 @@ class Engine:
             self._span_least = self._heard + seconds * self._limits.min_rate
 
     def pause(self, now: float) -> None:
-        """We stopped reading: deadlines on the peer stand still (design: section 5)."""
+        """We stopped reading: deadlines on the peer stand still (docs/topics/flow.md)."""
         if self._paused_at is None:
             self._paused_at = now
 

@@ -1,4 +1,4 @@
-"""Back-pressure: when an association stops reading, and when it goes on (design: section 5).
+"""Back-pressure: when an association stops reading, and when it goes on (docs/topics/flow.md).
 
 Reading pauses only on unread data-set bytes of a slow consumer, or when much waits to be written. While it is paused
 nothing is heard, C-CANCEL and A-ABORT included; so a consumer must take something within each Timeouts.consumer, and a

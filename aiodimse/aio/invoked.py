@@ -115,7 +115,7 @@ class InvokedOperation:
         self._endpoint.invoker.send_cancel(self.operation)
 
     def leave(self) -> None:
-        """C-CANCEL where it helps, and leave the rest to the association (design: section 5, leaving an operation)."""
+        """C-CANCEL where it helps, and leave the rest to the association (docs/topics/flow.md)."""
         if self.is_left:
             return
         self.is_left = True

@@ -1,4 +1,4 @@
-"""One pen per association: who holds it writes one whole message (design: section 5, writing).
+"""One pen per association: who holds it writes one whole message (docs/topics/flow.md).
 
 C-CANCEL and responses wait for it, A-ABORT does not. A message half sent can only end in A-ABORT.
 """

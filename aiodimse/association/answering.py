@@ -145,7 +145,7 @@ class Offer(Record):
     """By SOP class UID."""
     any_storage_as_scu: bool = False
     """We answer C-GET: every storage SOP class is accepted for which the requestor proposes the SCP role, and that role
-    is answered SCU 0 / SCP 1, whatever is in served (design: section 3)."""
+    is answered SCU 0 / SCP 1, whatever is in served (docs/topics/provider.md)."""
     unknown_storage: Served | None = None
     """Any-storage mode: how SOP classes are served that are not in served, and that are storage or not known at all."""
 

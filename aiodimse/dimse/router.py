@@ -316,7 +316,8 @@ class Router:
             self._events.append(RequestReceived(operation, None))
 
     def _refusal(self, rules: _Rules, request: Request) -> tuple[int, int | None, str] | None:
-        """The status, offending element and comment of a request that no handler shall see (design: section 4)."""
+        """The status, offending element and comment of a request that no handler shall see
+        (docs/topics/query-retrieve.md)."""
         if request.message_id in self.performed:
             return answers.DUPLICATE_INVOCATION, None, f"message ID {request.message_id} is in use"
         if type(request) is UnknownRequest:

@@ -1,9 +1,9 @@
 """Running a handler: one task from its first step to its end, whatever the peer, the clock or the handler does.
 
-Cancellation has three sources and each ends differently (design: section 4). C-CANCEL: the handler is cancelled where
-it waits, its `finally` runs, FE00 follows. The association ends: the same, and nothing is written. A CancelledError
-that nobody here asked for is the handler's own failure - unless this very task is being cancelled, as at the end of a
-loop.
+Cancellation has three sources and each ends differently (docs/topics/query-retrieve.md). C-CANCEL: the handler is
+cancelled where it waits, its `finally` runs, FE00 follows. The association ends: the same, and nothing is written. A
+CancelledError that nobody here asked for is the handler's own failure - unless this very task is being cancelled, as at
+the end of a loop.
 """
 
 from __future__ import annotations

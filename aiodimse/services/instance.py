@@ -160,7 +160,7 @@ class FileInstance(Instance):
 
 
 def _open(path: str | os.PathLike[str]) -> FileInstance:
-    """Open, file meta information and first piece in one go; a file of one piece is then read (design: section 5)."""
+    """Open, file meta information and first piece in one go; a file of one piece is then read (docs/topics/flow.md)."""
     with datasets.PartTenReader(path) as reader:
         head = reader.head
         return FileInstance(head, reader.read(_SMALL) if head.size <= _SMALL else None)

@@ -1,4 +1,5 @@
-"""C-GET and C-MOVE as their provider: what the handler yields, and one final response (design: section 4)."""
+"""C-GET and C-MOVE as their provider: what the handler yields, and one final response
+(docs/topics/query-retrieve.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The C-STORE sub-operations of a C-GET or C-MOVE that we perform, and their counters (design: section 4)."""
+"""The C-STORE sub-operations of a C-GET or C-MOVE that we perform, and their counters
+(docs/topics/query-retrieve.md)."""
 
 from __future__ import annotations
 
@@ -128,7 +129,7 @@ class SameAssociation:
 class SubOperations:
     """The sub-operations of one request, as many at once as the window of their association has places.
 
-    The handler is one instance ahead of them: its next file is read while this one is sent (design: section 5, files).
+    The handler is one instance ahead of them: its next file is read while this one is sent (docs/topics/flow.md).
     One task, here called the collector, takes the responses as they come, counts them and tells the requestor, however
     long the handler thinks meanwhile.
     """

@@ -1,4 +1,4 @@
-"""What a handler may yield or return, read as a status and a payload (design: section 4)."""
+"""What a handler may yield or return, read as a status and a payload (docs/topics/query-retrieve.md)."""
 
 from __future__ import annotations
 

@@ -367,7 +367,7 @@ async def test_a_read_that_fails_when_nobody_waits_is_not_reported() -> None:
 
 @pytest.mark.parametrize(("kind", "pieces"), [(Source, 0), (Source, 2), (Encodes, 0)])
 async def test_a_c_move_whose_destination_goes_away_while_the_source_hangs(kind: type[Source], pieces: int) -> None:
-    """It is not waited for: what is not sent has failed (design: section 4)."""
+    """It is not waited for: what is not sent has failed (docs/topics/query-retrieve.md)."""
     move = sop_class.StudyRootQueryRetrieveInformationModelMove
     network, archive, target = testing.MemoryNetwork(), aiodimse.Server(ae_title="ARCHIVE"), aiodimse.Server()
     source, asked = kind(pieces), []

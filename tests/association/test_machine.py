@@ -140,7 +140,7 @@ def test_not_acceptable_to_the_provider(paper: SimpleNamespace, change: dict[str
 
 @pytest.mark.parametrize("ids", [(), (2,), (1, 2), (1, 1), (1, 3, 1), (0,)], ids=str)
 def test_context_ids_that_cannot_be(paper: SimpleNamespace, ids: tuple[int, ...]) -> None:
-    """Evt19: A-ABORT 0/0 in Sta2, 2/6 elsewhere (design: section 4)."""
+    """Evt19: A-ABORT 0/0 in Sta2, 2/6 elsewhere (docs/topics/state-machine.md)."""
     rq = replace(paper.RQ, contexts=tuple(ProposedContext(i, paper.VERIFICATION, (paper.IMPLICIT,)) for i in ids))
     machine = Machine("acceptor", timeouts=paper.TIMEOUTS)
     machine.transport_connected(0)

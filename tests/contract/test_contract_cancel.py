@@ -1,4 +1,5 @@
-"""C-CANCEL everywhere (design: section 4, cancel): whenever it comes, FE00 follows the handler's `finally`, once."""
+"""C-CANCEL everywhere: whenever it comes, FE00 follows the handler's `finally`, once (docs/topics/query-retrieve.md,
+"Cancel")."""
 
 from __future__ import annotations
 

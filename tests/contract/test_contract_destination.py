@@ -1,5 +1,5 @@
 """The row of the contract on move destinations: one that refuses, rejects, takes nothing or goes away is not tried
-again, the handler is closed, and the rest counts as failed (design: section 4)."""
+again, the handler is closed, and the rest counts as failed (docs/topics/query-retrieve.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The column C-FIND of the contract (design: section 4), each row at each point where it can happen, on the wire."""
+"""The column C-FIND of the contract, each row at each point where it can happen, on the wire
+(docs/topics/query-retrieve.md)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Negotiation, complete: extended, roles, titles, user identity, hooks, common extended, any storage (design: section 3
-and 6; PS3.7 D.3.3)."""
+"""Negotiation, complete: extended, roles, titles, user identity, hooks, common extended, any storage
+(docs/topics/provider.md; PS3.7 D.3.3)."""
 
 from __future__ import annotations
 

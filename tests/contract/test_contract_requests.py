@@ -1,5 +1,5 @@
 """Wrong requests are answered (0122, 0124, 0210, 0211, 0212), and what cannot be answered is aborted 2/6 or 2/2
-(design: section 4)."""
+(docs/topics/query-retrieve.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The columns C-GET and C-MOVE of the contract (design: section 4), each row at each point where it can happen.
+"""The columns C-GET and C-MOVE of the contract, each row at each point where it can happen
+(docs/topics/query-retrieve.md).
 
 One table serves both: what a C-GET stores on its own association, a C-MOVE stores at the blunt destination.
 """

@@ -1,5 +1,5 @@
 """Every SOP class of qr_sop_classes.csv and the two of UPS that answer C-FIND, through the rows of the contract; and
-the rows with manners of their own (design: section 4)."""
+the rows with manners of their own (docs/topics/query-retrieve.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The user's view (design: section 3 and 5): what it makes of every answer, leaving and cancelling, deadlines."""
+"""The user's view: what it makes of every answer, leaving and cancelling, deadlines (docs/topics/user.md,
+docs/topics/flow.md)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The operations window as provider: that many handlers at once, four requests that wait, the next refused; and
-sub-operations pipelined within the peer's window (design: section 5, window; PS3.7 D.3.3.3)."""
+sub-operations pipelined within the peer's window (docs/topics/operations-window.md; PS3.7 D.3.3.3)."""
 
 from __future__ import annotations
 
