@@ -61,7 +61,7 @@ strict: $(INSTALLED)
 	$(STRICT) $(BIN)/python -m pytest -q -n 2
 
 scoreboard: $(INSTALLED)
-	@$(BIN)/python -m benchmarks.scoreboard
+	@$(BIN)/python -m scoreboard
 
 fuzz: $(INSTALLED)
 	@$(BIN)/python -c "import atheris" 2>/dev/null || .ci/venv $(VENV) $(BIN)/python fuzz

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import machine, table, works  # noqa: F401  # works registers itself
 from benchmarks.bench import WORKS, Bench, measure
 from benchmarks.measure import Figure
-from benchmarks.processes import ROOT, raise_open_files
+from benchmarks.processes import raise_open_files
 
 QUICK_PAIRS = 2
 
@@ -27,7 +27,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, two pairs: not for quoting")
     parser.add_argument("--pairs", type=int, help="how many pairs (5)")
     parser.add_argument("--list", action="store_true", help="say which rows there are")
-    parser.add_argument("--output", type=Path, help="folder for latest.txt and latest.json")
+    parser.add_argument("--output", type=Path, help="folder for table.txt and table.json")
     parser.add_argument("--folder", type=Path, help="where files are made and saved (a temporary folder)")
     return parser.parse_args()
 
@@ -72,11 +72,11 @@ def main() -> int:
         notes.insert(0, "QUICK: a tenth of the work and few pairs. Not for quoting.")
     text = table.printed(figures, notes)
     print(text)
-    output = options.output or (ROOT / "benchmarks" / "results" if everything else None)
+    output = options.output or (table.results_folder() if everything else None)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        (output / "latest.txt").write_text(text, encoding="utf-8")
-        (output / "latest.json").write_text(table.as_json(figures, about), encoding="utf-8")
+        (output / "table.txt").write_text(text, encoding="utf-8")
+        (output / "table.json").write_text(table.as_json(figures, about), encoding="utf-8")
     return any(figure.verdict == "FAIL" for figure in figures)
 
 

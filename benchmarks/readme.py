@@ -1,4 +1,4 @@
-"""`python -m benchmarks.readme`: put the last full run's rows that have a bar into README.md, as they were printed."""
+"""`python -m benchmarks.readme`: put the rows of the last full run that have a bar into README.md, as printed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from pathlib import Path
 from benchmarks import table
 from benchmarks.processes import ROOT
 
-RESULTS = ROOT / "benchmarks" / "results" / "latest.json"
 README = ROOT / "README.md"
 BESIDE = ("save-ct-fsync",)
 """Rows without a bar that belong beside one."""
 BLOCK = re.compile(r"(?<=<!-- make bench -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
-def rendered(results: Path = RESULTS) -> str:
+def rendered(results: Path | None = None) -> str:
     """The rows, and what they were taken on."""
-    found = json.loads(results.read_text(encoding="utf-8"))
+    found = json.loads((results or table.results_folder() / "table.json").read_text(encoding="utf-8"))
     rows = [row for row in found["rows"] if row["bar"] is not None or row["name"] in BESIDE]
     about = ", ".join(f"{key} {value}" for key, value in found["about"].items())
     return f"{table.as_markdown([row['cells'] for row in rows])}\n\n{about}\n"

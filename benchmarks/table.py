@@ -5,11 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import aiodimse
 from benchmarks.measure import Figure
 
 HEADINGS = ("row", "work", "ours", "against", "peer", "figure", "bar", "")
+
+
+def results_folder() -> Path:
+    """Where the last whole run of this version is kept."""
+    return Path(__file__).parent / "results" / aiodimse.__version__
 
 
 def _number(value: float | None, unit: str) -> str:

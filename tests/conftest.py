@@ -1,6 +1,6 @@
-"""Makes the helpers of the test floors importable: ``from blunt.peer import ...``, ``from interop.dcmtk import ...``.
+"""Makes the helpers of the tests importable: ``from scripted.peer import ...``, ``from interop.dcmtk import ...``.
 
-tests/ holds no packages (no __init__.py); blunt/ and interop/ are found as namespace packages from here.
+tests/ holds no packages (no __init__.py); scripted/ and interop/ are found as namespace packages from here.
 
 Hypothesis has two profiles: what `make test` runs, and `deep` for hours: HYPOTHESIS_PROFILE=deep.
 

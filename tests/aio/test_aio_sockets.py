@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blunt.peer import BluntListener
 from loops import on_each_loop
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
+from scripted.peer import ScriptedListener
 from tls.authority import Certificates
 
 import aiodimse
@@ -144,7 +144,7 @@ async def _open(port: int) -> aiodimse.Association:
 
 async def test_nothing_is_written_to_a_connection_that_broke() -> None:
     """asyncio would log a warning for each write, which fails a test."""
-    async with await BluntListener.open() as listener:
+    async with await ScriptedListener.open() as listener:
         opening = asyncio.create_task(_open(listener.port))
         peer = await listener.accept()
         await peer.accept()

@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random, SystemRandom
-from types import SimpleNamespace
 
+import ps38
 import pytest
 
 from aiodimse.association import (
@@ -47,7 +47,7 @@ def _drawn(seed: int | None) -> Random:
     return Random(seed)
 
 
-# --- one machine against the paper ------------------------------------------------------------------------------------
+# --- one machine against the standard ---------------------------------------------------------------------------------
 
 _SPECIAL = ("old protocol", "even ids", "tiny maximum", "time", "from above")
 _GENTLE = ("AE-", "DT-", "AR-")
@@ -62,15 +62,13 @@ def _choose(random: Random, table: dict[tuple[Event, State], str], state: State)
 
 
 @seeds
-def test_one_machine_walks_the_table(
-    paper: SimpleNamespace, seed: int | None, record_property: Callable[[str, int], None]
-) -> None:
-    random, table, actions = _drawn(seed), paper.read_table(), paper.read_actions()
+def test_one_machine_walks_the_table(seed: int | None, record_property: Callable[[str, int], None]) -> None:
+    random, table, actions = _drawn(seed), ps38.read_table(), ps38.read_actions()
     reached: set[tuple[Event, State]] = set()
     steps = 0
     while steps < STEPS:
         role = random.choice(ROLES)
-        machine = Machine(role, timeouts=paper.TIMEOUTS)  # type: ignore[arg-type]
+        machine = Machine(role, timeouts=ps38.TIMEOUTS)  # type: ignore[arg-type]
         now, aborts, drops, terminals, after = 0.0, 0, 0, 0, 0
         while after < 5:  # a few events after the end, too
             steps += 1
@@ -88,26 +86,26 @@ def test_one_machine_walks_the_table(
                     machine.handle_timeout(now)
                     if not (machine.artim_running or state in (State.STA2, State.STA13)) or now < (deadline or 0):
                         assert machine.state is state
-                        assert all(type(told) is ReleaseTimedOut for told in paper.seen(machine).told)
+                        assert all(type(told) is ReleaseTimedOut for told in ps38.seen(machine).told)
                         continue
-                    event, did = Event.EVT18, paper.seen(machine)
+                    event, did = Event.EVT18, ps38.seen(machine)
                 case "from above":
                     machine.provider_abort(reason, now)
-                    event, did = Event.EVT19, paper.seen(machine)
+                    event, did = Event.EVT19, ps38.seen(machine)
                 case "old protocol":
-                    machine.receive(replace(paper.RQ, protocol_version=0), now)
-                    event, did, reason, rejected = Event.EVT6, paper.seen(machine), 2, AssociateRJ(1, 2, 2)
+                    machine.receive(replace(ps38.RQ, protocol_version=0), now)
+                    event, did, reason, rejected = Event.EVT6, ps38.seen(machine), 2, AssociateRJ(1, 2, 2)
                 case "even ids":
-                    machine.receive(replace(paper.RQ, contexts=()), now)
-                    event, did, reason = Event.EVT19, paper.seen(machine), 6
+                    machine.receive(replace(ps38.RQ, contexts=()), now)
+                    event, did, reason = Event.EVT19, ps38.seen(machine), 6
                 case "tiny maximum":
-                    machine.receive(replace(paper.AC, user_information=UserInformation((MaximumLength(1),))), now)
-                    event, did, reason = Event.EVT19, paper.seen(machine), 6
+                    machine.receive(replace(ps38.AC, user_information=UserInformation((MaximumLength(1),))), now)
+                    event, did, reason = Event.EVT19, ps38.seen(machine), 6
                 case Event.EVT19:
                     machine.receive(PDUDecodeError("?", field="?", offset=0, reason=reason), now)
-                    event, did = Event.EVT19, paper.seen(machine)
+                    event, did = Event.EVT19, ps38.seen(machine)
                 case Event():
-                    event, did, reason = what, paper.fire(machine, what, now), 2
+                    event, did, reason = what, ps38.fire(machine, what, now), 2
                 case _:
                     raise AssertionError(what)
 
@@ -126,7 +124,7 @@ def test_one_machine_walks_the_table(
             assert did.indications == [row.tell] * (row.tell != "-")
             if row.send == "A-ABORT":
                 assert did.pdus == [Abort(2, reason) if name == "AA-8" else Abort(0, 0)]
-            terminals += row.name in paper.TERMINAL
+            terminals += row.name in ps38.TERMINAL
             aborts += did.sent.count("A-ABORT")
             drops += did.told.count(DropTransport())
             assert machine.artim_running == (machine.state in (State.STA2, State.STA13))
@@ -144,15 +142,14 @@ def test_one_machine_walks_the_table(
 class Side:
     """A machine and its end of the transport connection."""
 
-    def __init__(self, paper: SimpleNamespace, role: str) -> None:
-        self.paper = paper
-        self.machine = Machine(role, timeouts=paper.TIMEOUTS)  # type: ignore[arg-type]
+    def __init__(self, role: str) -> None:
+        self.machine = Machine(role, timeouts=ps38.TIMEOUTS)  # type: ignore[arg-type]
         self.wire: deque[bytes] = deque()  # towards the peer; b"" is FIN
         self.finished = self.dropped = False
         self.abort_next = False
 
     def flush(self) -> None:
-        did = self.paper.seen(self.machine)
+        did = ps38.seen(self.machine)
         assert not (self.finished and did.pdus), "nothing can follow a FIN"
         self.wire.extend(map(pdus.encode, did.pdus))
         for event in did.told:
@@ -177,13 +174,13 @@ class Side:
             self.flush()
 
     def do(self, what: str, now: float) -> None:
-        machine, paper = self.machine, self.paper
+        machine = self.machine
         try:
             match what:
                 case "accept":
-                    machine.accept(paper.AC, now)
+                    machine.accept(ps38.AC, now)
                 case "reject":
-                    machine.reject(paper.RJ, now)
+                    machine.reject(ps38.RJ, now)
                 case "data":
                     if machine.can_send_data:
                         self.wire.append(pdus.pdata_header(1, True, True, 2) + b"..")
@@ -206,10 +203,10 @@ _MOVES = ["accept"] * 3 + ["hear"] * 12 + ["data"] * 2 + ["release"] * 2 + ["res
 _RUDE = ["reject", "abort", "bad", "reset"]
 
 
-def _joined(paper: SimpleNamespace) -> tuple[Side, Side]:
+def _joined() -> tuple[Side, Side]:
     """Both transport connections are up, the A-ASSOCIATE-RQ is on the wire."""
-    requestor, acceptor = Side(paper, "requestor"), Side(paper, "acceptor")
-    requestor.machine.associate(paper.RQ, 0)
+    requestor, acceptor = Side("requestor"), Side("acceptor")
+    requestor.machine.associate(ps38.RQ, 0)
     requestor.machine.transport_connected(0)
     acceptor.machine.transport_connected(0)
     requestor.flush()
@@ -217,14 +214,12 @@ def _joined(paper: SimpleNamespace) -> tuple[Side, Side]:
 
 
 @seeds
-def test_two_machines_come_to_rest(
-    paper: SimpleNamespace, seed: int | None, record_property: Callable[[str, int], None]
-) -> None:
+def test_two_machines_come_to_rest(seed: int | None, record_property: Callable[[str, int], None]) -> None:
     random = _drawn(seed)
     reached: set[State] = set()
     steps = 0
     while steps < STEPS:
-        requestor, acceptor = _joined(paper)
+        requestor, acceptor = _joined()
         pairs = ((requestor, acceptor), (acceptor, requestor))
         now = 0.0
         for _ in range(random.randrange(60)):

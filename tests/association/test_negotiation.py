@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from types import SimpleNamespace
 
+import ps38
 import pytest
 
 from aiodimse.association import (
@@ -417,23 +417,23 @@ def test_operations_window(
     ids=str,
 )
 def test_peers_that_answer_the_window_oddly(
-    paper: SimpleNamespace, asked: tuple[int, int], given: tuple[int, int], expected: tuple[int, int]
+    asked: tuple[int, int], given: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     def info(window: tuple[int, int] | None) -> UserInformation:
         return UserInformation((OperationsWindow(*window),) if window else ())
 
-    request = AssociateRQ("YOU", "ME", paper.RQ.contexts, info(asked))
-    got = settle(request, AssociateAC("YOU", "ME", paper.AC.results, info(given)), "requestor")
+    request = AssociateRQ("YOU", "ME", ps38.RQ.contexts, info(asked))
+    got = settle(request, AssociateAC("YOU", "ME", ps38.AC.results, info(given)), "requestor")
     assert (got.invoked_window, got.performed_window) == expected
 
 
 @pytest.mark.parametrize(("length", "expected"), [(None, 16384), (0, 0), (128, 128), (1 << 31, 1 << 31)])
-def test_peer_maximum_length(paper: SimpleNamespace, length: int | None, expected: int) -> None:
+def test_peer_maximum_length(length: int | None, expected: int) -> None:
     theirs = UserInformation(() if length is None else (MaximumLength(length),))
     ours = UserInformation((MaximumLength(5000),))
     request, response = (
-        AssociateRQ("YOU", "ME", paper.RQ.contexts, theirs),
-        AssociateAC("YOU", "ME", paper.AC.results, ours),
+        AssociateRQ("YOU", "ME", ps38.RQ.contexts, theirs),
+        AssociateAC("YOU", "ME", ps38.AC.results, ours),
     )
     assert settle(request, response, "acceptor").peer_max_length == expected
     assert settle(request, response, "requestor").peer_max_length == 5000

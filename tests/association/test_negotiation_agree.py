@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
+import ps38
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,7 +119,7 @@ def _associate(path: Path) -> tuple[AssociateRQ, AssociateAC]:
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
-def test_captures_settle(paper: SimpleNamespace, path: Path) -> None:
+def test_captures_settle(path: Path) -> None:
     request, response = _associate(path)
     user, provider = settle(request, response, "requestor"), settle(request, response, "acceptor")
     accepted = {r.context_id for r in response.results if r.result == 0}
@@ -151,11 +151,11 @@ def test_we_would_have_answered_the_same(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
-def test_captures_drive_the_machine(paper: SimpleNamespace, path: Path) -> None:
+def test_captures_drive_the_machine(path: Path) -> None:
     """A whole conversation, each side in turn taken by the machine, ends where it did."""
     lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
     for role, theirs in (("requestor", "<"), ("acceptor", ">")):
-        machine = Machine(role, timeouts=paper.TIMEOUTS)  # type: ignore[arg-type]
+        machine = Machine(role, timeouts=ps38.TIMEOUTS)  # type: ignore[arg-type]
         if role == "requestor":
             machine.associate(_associate(path)[0], 0)
         machine.transport_connected(0)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 
+import ps38
 import pytest
 
 from aiodimse.association import Event, State
@@ -13,36 +13,34 @@ from aiodimse.association.state_table import ACTIONS, LOCAL_EVENTS, TABLE
 ROLES = ("requestor", "acceptor")
 
 
-def test_the_page_is_the_table(paper: SimpleNamespace) -> None:
+def test_the_page_is_the_table() -> None:
     ours = {(e, s): a.name if (a := TABLE[e][s]) else "" for e in Event for s in State}
-    assert ours == paper.read_table()
+    assert ours == ps38.read_table()
     assert sum(map(bool, ours.values())) == 123
     assert len(ours) == 247
 
 
-def test_28_actions(paper: SimpleNamespace) -> None:
-    assert set(ACTIONS) == set(paper.read_actions())
+def test_28_actions() -> None:
+    assert set(ACTIONS) == set(ps38.read_actions())
     assert len(ACTIONS) == 28
-    assert {cell for cell in paper.read_table().values() if cell} == set(ACTIONS)
+    assert {cell for cell in ps38.read_table().values() if cell} == set(ACTIONS)
 
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("state", State, ids=lambda state: state.name)
 @pytest.mark.parametrize("event", Event, ids=lambda event: event.name)
-def test_cell(
-    paper: SimpleNamespace, event: Event, state: State, role: str, record_property: Callable[[str, int], None]
-) -> None:
-    machine = paper.machine_in(state, role)
+def test_cell(event: Event, state: State, role: str, record_property: Callable[[str, int], None]) -> None:
+    machine = ps38.machine_in(state, role)
     deadline = machine.next_deadline()
-    name = paper.read_table()[event, state]
-    did = paper.fire(machine, event, now=3.0)
+    name = ps38.read_table()[event, state]
+    did = ps38.fire(machine, event, now=3.0)
     if not name:
         assert did.raised == (event in LOCAL_EVENTS)
         assert (did.sent, did.told) == ([], [])
         assert (machine.state, machine.next_deadline()) == (state, deadline)
         record_property(f"refused as {role}", 1)
         return
-    row = paper.read_actions()[name]
+    row = ps38.read_actions()[name]
     assert not did.raised
     assert machine.state is row.next_state(role)
     assert did.sent == [row.send] * (row.send != "-")
@@ -65,32 +63,32 @@ def test_cell(
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("state", State, ids=lambda state: state.name)
-def test_data_flags(paper: SimpleNamespace, state: State, role: str) -> None:
-    machine = paper.machine_in(state, role)
-    table = paper.read_table()
+def test_data_flags(state: State, role: str) -> None:
+    machine = ps38.machine_in(state, role)
+    table = ps38.read_table()
     assert machine.can_send_data == (table[Event.EVT9, state] in ("DT-1", "AR-7"))
     assert machine.data_allowed_in == (table[Event.EVT10, state] in ("DT-2", "AR-6"))
     assert machine.can_abort == bool(table[Event.EVT15, state])
 
 
-def test_the_wire_of_each_abort(paper: SimpleNamespace) -> None:
+def test_the_wire_of_each_abort() -> None:
     """AA-1 sends 0/0, or what the local user says; AA-8 sends source 2 and what was wrong (PS3.8 9.3.8)."""
-    A = paper.Abort
+    A = ps38.Abort
 
     def sent(state: State, what: str) -> list[object]:
-        machine = paper.machine_in(state, "acceptor")
+        machine = ps38.machine_in(state, "acceptor")
         match what:
             case "bad":
-                machine.receive(paper.BAD, 0)
+                machine.receive(ps38.BAD, 0)
             case "unexpected":
-                machine.receive(paper.AC, 0)
+                machine.receive(ps38.AC, 0)
             case "above":
                 machine.provider_abort(6, 0)
             case "user":
                 machine.abort(0)
             case "named":
                 machine.abort(0, 2, 0)
-        return paper.seen(machine).pdus
+        return ps38.seen(machine).pdus
 
     for state, what, expected in (
         (State.STA2, "bad", [A(0, 0)]),

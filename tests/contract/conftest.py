@@ -1,6 +1,6 @@
 """Every case of the contract runs twice: over TCP, and in memory, where no socket and no kernel has a part in it.
 
-In memory the same blunt peer speaks through MemoryNetwork's transports; what listens and connects by default goes
+In memory the same scripted peer speaks through MemoryNetwork's transports; what listens and connects by default goes
 there.
 """
 
@@ -10,7 +10,7 @@ import asyncio
 from typing import Any, cast
 
 import pytest
-from blunt.peer import DEADLINE, BluntListener, BluntPeer
+from scripted.peer import DEADLINE, ScriptedListener, ScriptedPeer
 
 from aiodimse import testing
 from aiodimse.aio.network import Network
@@ -24,12 +24,12 @@ class _Stream(asyncio.StreamReaderProtocol):
         super().connection_made(transport)
 
 
-class MemoryPeer(BluntPeer):
+class MemoryPeer(ScriptedPeer):
     def reset(self) -> None:
         cast(testing.MemoryTransport, self.writer.transport).reset()
 
 
-class MemoryBluntListener(BluntListener):
+class MemoryScriptedListener(ScriptedListener):
     """Its connections are those of a MemoryNetwork."""
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,15 +45,15 @@ def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         return None
     memory = testing.MemoryNetwork()
 
-    async def connect(host: str, port: int, timeout: float = DEADLINE) -> BluntPeer:
+    async def connect(host: str, port: int, timeout: float = DEADLINE) -> ScriptedPeer:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(loop=loop)
         stream = _Stream(reader, loop=loop)
         await memory.connect(lambda: stream, host, port)
         return MemoryPeer(reader, asyncio.StreamWriter(stream.transport, stream, reader, loop), timeout)
 
-    async def open_listener(timeout: float = DEADLINE) -> BluntListener:
-        listener, loop = MemoryBluntListener(timeout), asyncio.get_running_loop()
+    async def open_listener(timeout: float = DEADLINE) -> ScriptedListener:
+        listener, loop = MemoryScriptedListener(timeout), asyncio.get_running_loop()
 
         def stream() -> asyncio.Protocol:
             return asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=loop), listener._connected, loop=loop)
@@ -67,8 +67,8 @@ def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", refuse)
     monkeypatch.setattr(asyncio.BaseEventLoop, "create_server", refuse)
-    monkeypatch.setattr(BluntPeer, "connect", connect)
-    monkeypatch.setattr(BluntListener, "open", open_listener)
+    monkeypatch.setattr(ScriptedPeer, "connect", connect)
+    monkeypatch.setattr(ScriptedListener, "open", open_listener)
     monkeypatch.setattr(Network, "connect", memory.connect)
     monkeypatch.setattr(Network, "listen", memory.listen)
     return memory

@@ -1,4 +1,4 @@
-"""The other stage: our user, and a blunt provider that says what it is told."""
+"""The other stage: our user, and a scripted provider that says what it is told."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from blunt import wire
-from blunt.peer import BluntListener, BluntPeer, Message
 from contract.stage import CT_UID, HOST
 from pydicom.dataset import Dataset
+from scripted import wire
+from scripted.peer import Message, ScriptedListener, ScriptedPeer
 
 import aiodimse
 
@@ -23,7 +23,7 @@ MATCH = wire.dataset({(0x0010, 0x0020): ("LO", "1")})
 @dataclass
 class Talk:
     association: aiodimse.Association
-    peer: BluntPeer
+    peer: ScriptedPeer
     rq: wire.Associate
 
     def context(self, uid: str) -> int:
@@ -80,11 +80,11 @@ def counters(remaining: int | None, completed: int, failed: int, warning: int) -
 async def open_talk(
     contexts: Sequence[Any] = CONTEXTS, *, answer: dict[str, Any] | None = None, **more: Any
 ) -> AsyncIterator[Talk]:
-    """Connect our user to a blunt provider that accepts everything; whatever is left at the end is closed.
+    """Connect our user to a scripted provider that accepts everything; whatever is left at the end is closed.
 
     answer: what else the A-ASSOCIATE-AC says.
     """
-    async with await BluntListener.open() as listener:
+    async with await ScriptedListener.open() as listener:
         arguments = {"contexts": contexts, "storage": [CT_UID], **more}
         opening = asyncio.ensure_future(_connect(listener.port, arguments))
         peer = await listener.accept()

@@ -1,5 +1,5 @@
-"""What the tables of the contract are played on: a live Server, the blunt peer that asks it, the blunt peer to which a
-C-MOVE sends, and handlers that do what a list of steps says."""
+"""What the tables of the contract are played on: a live Server, the scripted peer that asks it, the scripted peer to
+which a C-MOVE sends, and handlers that do what a list of steps says."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from blunt import wire
-from blunt.peer import Aborted, BluntError, BluntListener, BluntPeer, Closed, Message, Silence
 from pydicom.dataset import Dataset
+from scripted import wire
+from scripted.peer import Aborted, Closed, Message, ScriptedListener, ScriptedPeer, ScriptedPeerError, Silence
 
 import aiodimse
 
@@ -62,7 +62,7 @@ class Pause:
 
 PAUSE = Pause()
 DESTINATION = Do(lambda script: (HOST, script.port))
-"""Yields the address of the blunt destination."""
+"""Yields the address of the scripted destination."""
 
 
 class Script:
@@ -148,7 +148,7 @@ class Destination:
     A status that is an exception ends the association so: Aborted by A-ABORT, Closed by closing.
     """
 
-    statuses: Iterable[int | type[BluntError]] = ()
+    statuses: Iterable[int | type[ScriptedPeerError]] = ()
     takes: bool = True
     """It accepts every context; otherwise none."""
     reject: tuple[int, int, int] | None = None
@@ -164,7 +164,7 @@ class Destination:
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when an association has ended."""
 
-    async def serve(self, listener: BluntListener) -> None:
+    async def serve(self, listener: ScriptedListener) -> None:
         answers = iter(self.statuses)
         while True:
             peer = await listener.accept(timeout=60)
@@ -174,7 +174,7 @@ class Destination:
     def answer(self, rq: wire.Associate) -> list[tuple[int, int, str]] | None:
         return None if self.takes else [(context_id, 3, "") for context_id in rq.proposed]
 
-    async def _association(self, peer: BluntPeer, answers: Any) -> str:
+    async def _association(self, peer: ScriptedPeer, answers: Any) -> str:
         rq = await peer.read_associate_rq()
         self.asked.append(rq)
         if self.reject is not None:
@@ -204,7 +204,7 @@ class Destination:
             return "closed"
         except Silence:
             raise
-        except BluntError:
+        except ScriptedPeerError:
             await peer.send(wire.RELEASE_RP)
             await peer.drain()
             return "released"
@@ -214,9 +214,9 @@ class Destination:
 
 
 class Stage:
-    """A server under test, with a blunt peer associated to it."""
+    """A server under test, with a scripted peer associated to it."""
 
-    def __init__(self, server: aiodimse.Server, port: int, peer: BluntPeer) -> None:
+    def __init__(self, server: aiodimse.Server, port: int, peer: ScriptedPeer) -> None:
         self.server, self.port, self.peer = server, port, peer
 
     async def ask(self, service: str, data: bytes | None = IDENTIFIER, **more: Any) -> int:
@@ -243,7 +243,7 @@ async def open_stage(
     **more: Any,
 ) -> AsyncIterator[Stage]:
     """Listen, connect and associate; whatever is left at the end is closed."""
-    async with server.listen(HOST, 0) as listening, await BluntPeer.connect(HOST, listening.port) as peer:
+    async with server.listen(HOST, 0) as listening, await ScriptedPeer.connect(HOST, listening.port) as peer:
         await peer.associate(
             contexts, **{"called": TITLE, "roles": {CT_UID: (0, 1)} if roles is None else roles, **more}
         )
@@ -253,7 +253,7 @@ async def open_stage(
 @asynccontextmanager
 async def open_destination(destination: Destination) -> AsyncIterator[int]:
     """The port on which the destination is served."""
-    async with await BluntListener.open() as listener:
+    async with await ScriptedListener.open() as listener:
         task = asyncio.create_task(destination.serve(listener))
         try:
             yield listener.port
@@ -292,7 +292,7 @@ def register(server: aiodimse.Server, service: str, handler: Any, *uids: str) ->
 async def play(
     service: str,
     script: Script,
-    answers: Sequence[int | type[BluntError]] = (),
+    answers: Sequence[int | type[ScriptedPeerError]] = (),
     *,
     handler: Any = None,
     server: aiodimse.Server | None = None,

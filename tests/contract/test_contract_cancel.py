@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from blunt import wire
-from blunt.peer import Message
 from contract.stage import (
     ALWAYS,
     COUNTERS,
@@ -37,6 +35,8 @@ from contract.stage import (
     register,
 )
 from contract.stage import open_stage as open_stage_with
+from scripted import wire
+from scripted.peer import Message
 
 import aiodimse
 

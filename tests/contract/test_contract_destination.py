@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blunt import wire
-from blunt.peer import Aborted, BluntPeer, Closed, Message
 from contract.stage import (
     CT_UID,
     DESTINATION,
@@ -34,6 +32,8 @@ from contract.stage import (
     play,
     register,
 )
+from scripted import wire
+from scripted.peer import Aborted, Closed, Message, ScriptedPeer
 from tls.authority import make
 
 import aiodimse
@@ -104,7 +104,7 @@ class _Gone(Destination):
         super().__init__()
         self.how = how
 
-    async def _association(self, peer: BluntPeer, answers: Any) -> str:
+    async def _association(self, peer: ScriptedPeer, answers: Any) -> str:
         if self.how != "at once":
             self.asked.append(await peer.read_associate_rq())
         if self.how == "A-ABORT":
@@ -141,7 +141,7 @@ class _AfterAnswer(Destination):
         self.count = count
         self.gone = asyncio.Event()
 
-    async def _association(self, peer: BluntPeer, answers: Any) -> str:
+    async def _association(self, peer: ScriptedPeer, answers: Any) -> str:
         self.asked.append(await peer.accept())
         for _ in range(self.count):
             message = await peer.read_message()
@@ -188,7 +188,7 @@ async def test_a_destination_that_does_not_answer_in_time() -> None:
 class _Silent(Destination):
     """Takes the connection, reads what comes and says nothing."""
 
-    async def _association(self, peer: BluntPeer, answers: Any) -> str:
+    async def _association(self, peer: ScriptedPeer, answers: Any) -> str:
         self.asked.append(await peer.read_associate_rq())
         self.arrived.set()
         await peer.drain()
@@ -222,7 +222,7 @@ async def test_a_destination_that_does_not_speak_tls(tmp_path: Path) -> None:
 
 
 class _Noise(Destination):
-    async def _association(self, peer: BluntPeer, answers: Any) -> str:
+    async def _association(self, peer: ScriptedPeer, answers: Any) -> str:
         await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await peer.drain()
         return "noise"
@@ -349,7 +349,7 @@ class _Curious(Destination):
         super().__init__()
         self.answers: list[Message] = []
 
-    async def _association(self, peer: BluntPeer, answers: Any) -> str:
+    async def _association(self, peer: ScriptedPeer, answers: Any) -> str:
         self.asked.append(await peer.accept())
         message = await peer.read_message()
         report = {
@@ -415,7 +415,7 @@ async def test_the_store_association_is_aborted_when_the_requestor_goes(how: str
         assert len(destination.stored) == 1
 
 
-async def leave(peer: BluntPeer, how: str) -> None:
+async def leave(peer: ScriptedPeer, how: str) -> None:
     """End the association in one of the ways; nothing more may come."""
     if how == "A-RELEASE-RQ":
         await peer.send(wire.RELEASE_RQ)

@@ -7,7 +7,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from blunt import wire
 from contract.stage import (
     ALWAYS,
     FIND,
@@ -23,6 +22,7 @@ from contract.stage import (
     status_dataset,
     unencodable,
 )
+from scripted import wire
 
 import aiodimse
 from aiodimse import DIMSEFailure, EncodedDataset, Status
@@ -275,7 +275,7 @@ DECODED: dict[str, bytes] = {
     "no level": wire.identifier(None),
     "a bad value in a sound element": wire.dataset({(0x0008, 0x0052): ("CS", "no such level!")}),
     "an empty sequence without a length": _SEQUENCE + _OPEN + bytes.fromhex("feffdde000000000"),
-    "a private element": wire.dataset({(0x0009, 0x0010): ("LO", "BLUNT"), (0x0009, 0x1001): ("UN", b"\1\2")}),
+    "a private element": wire.dataset({(0x0009, 0x0010): ("LO", "SCRIPTED"), (0x0009, 0x1001): ("UN", b"\1\2")}),
 }
 
 

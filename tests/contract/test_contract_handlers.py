@@ -7,7 +7,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from blunt import wire
 from contract.stage import (
     CT,
     CT_UID,
@@ -21,6 +20,7 @@ from contract.stage import (
     status_dataset,
 )
 from pydicom.dataset import Dataset
+from scripted import wire
 
 import aiodimse
 from aiodimse import sop_class

@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from blunt import wire
-from blunt.peer import BluntPeer, Rejected
 from contract.stage import (
     CT,
     CT_UID,
@@ -28,6 +26,8 @@ from contract.stage import (
     open_stage,
     register,
 )
+from scripted import wire
+from scripted.peer import Rejected, ScriptedPeer
 
 import aiodimse
 from aiodimse import ExtendedQuery, ExtendedRetrieve, sop_class
@@ -42,7 +42,7 @@ STORAGE_SERVICE = "1.2.840.10008.4.2"
 @asynccontextmanager
 async def knock(server: aiodimse.Server, contexts: Sequence[wire.Context] = ECHO_ONLY, **more: Any) -> Any:
     """Ask for an association; gives the peer and the answer, an Associate or the Rejected that came."""
-    async with server.listen(HOST, 0) as listening, await BluntPeer.connect(HOST, listening.port) as peer:
+    async with server.listen(HOST, 0) as listening, await ScriptedPeer.connect(HOST, listening.port) as peer:
         try:
             answer: Any = await peer.associate(contexts, **{"called": TITLE, **more})
         except Rejected as rejected:
@@ -137,11 +137,11 @@ async def test_sop_class_extended_negotiation(case: str) -> None:
 
 @pytest.mark.parametrize("answered", [b"\1\0\1", b"\1" * 7, b"", None])
 async def test_our_user_offers_and_sees_the_answer(answered: bytes | None) -> None:
-    from blunt.peer import BluntListener
+    from scripted.peer import ScriptedListener
 
     offer = ExtendedQuery(relational=True, fuzzy_names=True)
     context = aiodimse.PresentationContext(wire.STUDY_ROOT_FIND, extended=offer)
-    async with await BluntListener.open() as listener:
+    async with await ScriptedListener.open() as listener:
         opening = asyncio.create_task(_connect(listener.port, [context]))
         peer = await listener.accept()
         rq = await peer.read_associate_rq()
@@ -372,7 +372,7 @@ async def test_user_identity(kind: str, verdict: Any, wanted: int, caplog: pytes
         ((identity, request),) = asked
         assert (identity.identity_type, identity.primary, identity.secondary) == (identity_type, primary, secondary)
         assert identity.positive_response_requested is bool(wanted)
-        assert (request.calling_ae_title, request.address[0]) == ("BLUNT", HOST)
+        assert (request.calling_ae_title, request.address[0]) == ("SCRIPTED", HOST)
         if verdict in (False, None):
             assert rejection(answer) == (1, 1, 1)
         else:
@@ -501,7 +501,7 @@ async def test_a_peer_that_goes_while_a_hook_is_asked(how: str) -> None:
         await proceed.wait()
         return True
 
-    async with server.listen(HOST, 0) as listening, await BluntPeer.connect(HOST, listening.port) as peer:
+    async with server.listen(HOST, 0) as listening, await ScriptedPeer.connect(HOST, listening.port) as peer:
         await peer.send(wire.associate_rq(ECHO_ONLY, called=TITLE))
         await asked.wait()
         if how == "A-ABORT":
@@ -510,7 +510,7 @@ async def test_a_peer_that_goes_while_a_hook_is_asked(how: str) -> None:
             peer.shut()
         await peer.expect_close()
         proceed.set()
-        async with await BluntPeer.connect(HOST, listening.port) as another:
+        async with await ScriptedPeer.connect(HOST, listening.port) as another:
             await another.associate(ECHO_ONLY, called=TITLE)
             assert listening.associations == 1
             await another.release()
@@ -638,7 +638,7 @@ async def test_a_storage_class_that_is_not_known(case: str) -> None:
 
 async def test_a_private_storage_class(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sop_class, "_BY_UID", dict(sop_class._BY_UID))  # registering is for the whole process
-    uid = str(sop_class.register("1.2.826.0.1.3680043.10.9999.78", "BluntStorage"))
+    uid = str(sop_class.register("1.2.826.0.1.3680043.10.9999.78", "ScriptedStorage"))
     server, stored = make_server(), []
 
     @server.on_c_store(uid)
@@ -659,7 +659,7 @@ async def test_a_private_query_class(monkeypatch: pytest.MonkeyPatch) -> None:
     uid = str(
         sop_class.register(
             "1.2.826.0.1.3680043.10.9999.79",
-            "BluntFind",
+            "ScriptedFind",
             service_class=service_class.QUERY_RETRIEVE,
             commands=["C-FIND"],
         )
@@ -697,7 +697,7 @@ async def test_other_items(case: str) -> None:
         assert rejection(answer) == expected
         if expected is None:
             (response,) = await peer.responses(await peer.request(ECHO, wire.echo_rq()))
-            assert (response.status, answer.called, answer.calling) == (0x0000, TITLE, "BLUNT")
+            assert (response.status, answer.called, answer.calling) == (0x0000, TITLE, "SCRIPTED")
             await peer.release()
 
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from blunt import wire
 from contract.stage import (
     CONTEXTS,
     CT,
@@ -30,6 +29,7 @@ from contract.stage import (
     status_dataset,
 )
 from contract.test_contract_destination import leave
+from scripted import wire
 
 import aiodimse
 from aiodimse import sop_class
@@ -335,7 +335,7 @@ async def test_the_authorize_hook(service: str, hook: str) -> None:
         (response,) = await stage.peer.responses(7)
         assert (response.status, response.comment) == (status or 0x0000, comment)
         assert len(asked) == 1
-        assert asked[0].association.calling_ae_title == "BLUNT"
+        assert asked[0].association.calling_ae_title == "SCRIPTED"
         if service in SERVICES:
             assert len(handler.requests) == (0 if status else 1)
             assert asked[0].identifier.QueryRetrieveLevel == "STUDY"

@@ -1,7 +1,7 @@
 """The columns C-GET and C-MOVE of the contract, each row at each point where it can happen
 (docs/topics/query-retrieve.md).
 
-One table serves both: what a C-GET stores on its own association, a C-MOVE stores at the blunt destination.
+One table serves both: what a C-GET stores on its own association, a C-MOVE stores at the scripted destination.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blunt import wire
 from contract.stage import (
     CT,
     CT_UID,
@@ -40,6 +39,7 @@ from contract.test_contract_find import HANDLERS as FIND_HANDLERS
 from contract.test_contract_find import NOT_DECODED, OddError
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
+from scripted import wire
 
 import aiodimse
 from aiodimse import DIMSEFailure, EncodedDataset, Instance, Status, sop_class

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blunt import wire
-from blunt.peer import Message
 from contract.stage import (
     ALWAYS,
     COUNTERS,
@@ -40,6 +38,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEGBaseline8Bit
+from scripted import wire
+from scripted.peer import Message
 
 import aiodimse
 from aiodimse import DIMSEFailure, sop_class

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blunt import wire
-from blunt.peer import DEADLINE, BluntListener, Message
 from contract.provider import CONTEXTS, MATCH, MODELS, Talk, counters, open_talk
 from contract.stage import CT_UID, HOST, image
+from scripted import wire
+from scripted.peer import DEADLINE, Message, ScriptedListener
 
 import aiodimse
 from aiodimse import Category, DIMSEFailure, Progress, sop_class
@@ -768,7 +768,7 @@ async def test_a_stray_response_aborts(case: str) -> None:
 
 @pytest.mark.parametrize("results", ["none", "some"])
 async def test_contexts_that_were_not_accepted(results: str) -> None:
-    async with await BluntListener.open() as listener:
+    async with await ScriptedListener.open() as listener:
 
         async def provider() -> None:
             peer = await listener.accept()
@@ -803,7 +803,7 @@ BODIES: dict[str, tuple[bool, type[BaseException] | None, str]] = {
 @pytest.mark.parametrize("case", BODIES)
 async def test_how_an_association_is_left(case: str) -> None:
     leaves, error, how = BODIES[case]
-    async with await BluntListener.open() as listener:
+    async with await ScriptedListener.open() as listener:
 
         async def user() -> None:
             async with aiodimse.connect(HOST, listener.port, contexts=[wire.STUDY_ROOT_FIND]) as association:

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from blunt import wire
-from blunt.peer import Closed, Message
 from contract.stage import (
     CT,
     CT_UID,
@@ -33,6 +31,8 @@ from contract.stage import (
     open_stage,
     register,
 )
+from scripted import wire
+from scripted.peer import Closed, Message
 
 import aiodimse
 from aiodimse import sop_class
@@ -226,7 +226,7 @@ async def test_a_place_comes_free_for_a_request_that_is_cancelled() -> None:
 
 
 async def test_responses_of_many_operations_are_not_interleaved() -> None:
-    """PDVs of two messages never mix: the blunt peer takes none of another message within one."""
+    """PDVs of two messages never mix: the scripted peer takes none of another message within one."""
     big = match()
     big.add_new((0x0010, 0x4000), "LT", "x" * 9000)
     server = make_server()

@@ -14,12 +14,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from blunt import wire
-from blunt.peer import Aborted, BluntListener, BluntPeer, Message
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
+from scripted import wire
+from scripted.peer import Aborted, Message, ScriptedListener, ScriptedPeer
 
 import aiodimse
 from aiodimse import sop_class
@@ -43,7 +43,7 @@ MATCH = Dataset()
 MATCH.StudyInstanceUID = "1.2"
 
 Yields = tuple[Any, ...]
-Exchange = Callable[[BluntPeer], Awaitable[list[Message]]]
+Exchange = Callable[[ScriptedPeer], Awaitable[list[Message]]]
 Serve = Callable[..., AbstractAsyncContextManager[int]]
 
 
@@ -143,7 +143,7 @@ def answers(messages: list[Message]) -> list[Answer]:
 
 async def talk(port: int, exchange: Exchange) -> list[Answer] | str:
     """What comes of it; "aborted" where that is what comes."""
-    async with await BluntPeer.connect(HOST, port) as peer:
+    async with await ScriptedPeer.connect(HOST, port) as peer:
         await peer.associate(CONTEXTS, called="ARCHIVE", roles=ROLES)
         try:
             found = answers(await exchange(peer))
@@ -154,7 +154,7 @@ async def talk(port: int, exchange: Exchange) -> list[Answer] | str:
 
 
 def request(context_id: int, elements: dict[Any, Any], data: bytes | None = IDENTIFIER, store: Any = 0) -> Exchange:
-    async def exchange(peer: BluntPeer) -> list[Message]:
+    async def exchange(peer: ScriptedPeer) -> list[Message]:
         return await peer.responses(await peer.request(context_id, elements, data), store=store)
 
     return exchange
@@ -265,7 +265,7 @@ async def test_answers(serve: Serve, name: str, library: str) -> None:
 # --- conversations that are not one request and its responses ---------------------------------------------------------
 
 
-async def read_until(peer: BluntPeer, enough: Callable[[list[Message]], bool]) -> list[Message]:
+async def read_until(peer: ScriptedPeer, enough: Callable[[list[Message]], bool]) -> list[Message]:
     found: list[Message] = []
     while not enough(found):
         found.append(await peer.read_message())
@@ -274,7 +274,7 @@ async def read_until(peer: BluntPeer, enough: Callable[[list[Message]], bool]) -
 
 @pytest.mark.parametrize(("library", "expected"), [("pynetdicom", [P, 0, P, 0]), ("aiodimse", [0x0210, P, 0])])
 async def test_a_message_id_twice(serve: Serve, library: str, expected: list[int]) -> None:
-    async def exchange(peer: BluntPeer) -> list[Message]:
+    async def exchange(peer: ScriptedPeer) -> list[Message]:
         one = wire.message(FIND, wire.find_rq(message_id=9), IDENTIFIER)
         await peer.send(one + one)
         return await read_until(peer, lambda found: len(found) == len(expected))
@@ -287,7 +287,7 @@ async def test_a_message_id_twice(serve: Serve, library: str, expected: list[int
 async def test_repository_query(serve: Serve, library: str, expected: list[int]) -> None:
     """Release after it shows that nothing more comes."""
 
-    async def exchange(peer: BluntPeer) -> list[Message]:
+    async def exchange(peer: ScriptedPeer) -> list[Message]:
         await peer.request(REPOSITORY, wire.find_rq(str(sop_class.RepositoryQuery)), IDENTIFIER)
         return await read_until(peer, lambda found: len(found) == len(expected))
 
@@ -309,7 +309,7 @@ async def test_our_user_of_its_repository_query(serve: Serve) -> None:
 async def test_cancel_beside_its_request(serve: Serve, library: str, expected: list[int]) -> None:
     """The handler does not look whether it is cancelled."""
 
-    async def exchange(peer: BluntPeer) -> list[Message]:
+    async def exchange(peer: ScriptedPeer) -> list[Message]:
         cancel = wire.message(FIND, wire.cancel_rq(9))
         await peer.send(wire.message(FIND, wire.find_rq(message_id=9), IDENTIFIER) + cancel)
         return await peer.responses(9)
@@ -330,7 +330,7 @@ async def test_cancel_while_our_handler_waits() -> None:
         finally:
             closed.set()
 
-    async with server.listen(HOST, 0) as listening, await BluntPeer.connect(HOST, listening.port) as peer:
+    async with server.listen(HOST, 0) as listening, await ScriptedPeer.connect(HOST, listening.port) as peer:
         await peer.associate(CONTEXTS, called="ARCHIVE")
         message_id = await peer.request(FIND, wire.find_rq(), IDENTIFIER)
         assert (await peer.read_message()).status == P
@@ -342,9 +342,9 @@ async def test_cancel_while_our_handler_waits() -> None:
 
 @pytest.mark.parametrize(("library", "originator"), [("pynetdicom", "ARCHIVE"), ("aiodimse", "WHO-ASKS")])
 async def test_move_originator(serve: Serve, library: str, originator: str) -> None:
-    async with await BluntListener.open() as destination:
+    async with await ScriptedListener.open() as destination:
         yields = ((HOST, destination.port), 1, (P, CT))
-        async with serve(library, "MOVE", yields) as port, await BluntPeer.connect(HOST, port) as peer:
+        async with serve(library, "MOVE", yields) as port, await ScriptedPeer.connect(HOST, port) as peer:
             await peer.associate(CONTEXTS, called="ARCHIVE", calling="WHO-ASKS")
             message_id = await peer.request(MOVE, wire.move_rq("DEST", message_id=77), IDENTIFIER)
             target = await destination.accept()
@@ -363,9 +363,9 @@ async def test_move_originator(serve: Serve, library: str, originator: str) -> N
     [("pynetdicom", Answer(0xA801)), ("aiodimse", Answer(0xA702, (None, 0, 2, 0), (CT_UID,)))],
 )
 async def test_a_destination_that_rejects(serve: Serve, library: str, expected: Answer) -> None:
-    async with await BluntListener.open() as destination:
+    async with await ScriptedListener.open() as destination:
 
-        async def exchange(peer: BluntPeer) -> list[Message]:
+        async def exchange(peer: ScriptedPeer) -> list[Message]:
             await peer.request(MOVE, wire.move_rq("DEST", message_id=5), IDENTIFIER)
             target = await destination.accept()
             await target.read_associate_rq()
@@ -379,7 +379,7 @@ async def test_a_destination_that_rejects(serve: Serve, library: str, expected: 
 
 @pytest.mark.parametrize(("library", "settings"), [("pynetdicom", {}), ("aiodimse", {"accept_called": None})])
 async def test_called_ae_title(serve: Serve, library: str, settings: dict[str, Any]) -> None:
-    async with serve(library, "FIND", QUERY, **settings) as port, await BluntPeer.connect(HOST, port) as peer:
+    async with serve(library, "FIND", QUERY, **settings) as port, await ScriptedPeer.connect(HOST, port) as peer:
         await peer.send(wire.associate_rq(CONTEXTS, called="SOMEBODY-ELSE"))
         if library == "pynetdicom":
             await peer.expect(wire.A_ASSOCIATE_AC)
@@ -393,7 +393,7 @@ async def test_threads_of_three_associations(serve: Serve, library: str, more: i
     async with serve(library, "FIND", QUERY) as port, AsyncExitStack() as stack:
         before = set(threading.enumerate())
         for _ in range(3):
-            peer = await stack.enter_async_context(await BluntPeer.connect(HOST, port))
+            peer = await stack.enter_async_context(await ScriptedPeer.connect(HOST, port))
             await peer.associate(CONTEXTS, called="ARCHIVE")
             stack.push_async_callback(peer.release)
         assert len(set(threading.enumerate()) - before) == more

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blunt import wire
-from blunt.peer import BluntListener, BluntPeer
 from durable.material import STORAGE, instance
+from scripted import wire
+from scripted.peer import ScriptedListener, ScriptedPeer
 
 import aiodimse
 from aiodimse import sop_class, testing
@@ -118,7 +118,7 @@ async def test_what_was_answered_cannot_be_saved_any_more(tmp_path: Path) -> Non
 async def test_an_instance_of_a_c_get_cut_off_is_not_saved_by_half(tmp_path: Path) -> None:
     """All of it has arrived, half of it is read; then the association is aborted. The rest must not be missing."""
     dataset = wire.dataset({(0x0008, 0x0018): ("UI", "1.2.3"), (0x7FE0, 0x0010): ("OW", bytes(300_000))})
-    async with await BluntListener.open() as listener:
+    async with await ScriptedListener.open() as listener:
 
         async def provide() -> None:
             peer = await listener.accept()
@@ -169,7 +169,7 @@ async def test_a_data_set_that_begins_with_group_0002_is_refused(tmp_path: Path)
         return 0x0000
 
     body = {(0x0008, 0x0016): ("UI", str(STORAGE)), (0x0010, 0x0010): ("PN", "A^B")}
-    async with server.listen(HOST, 0) as listening, await BluntPeer.connect(HOST, listening.port) as peer:
+    async with server.listen(HOST, 0) as listening, await ScriptedPeer.connect(HOST, listening.port) as peer:
         await peer.associate([(1, str(STORAGE), [wire.EXPLICIT_LE])], called="ARCHIVE")
         for uid, elements, status in (
             ("1.2.3.1", {**META, **body}, 0xC210),

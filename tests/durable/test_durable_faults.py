@@ -13,9 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from blunt import wire
-from blunt.peer import BluntListener
 from durable.material import STORAGE, check, instance
+from scripted import wire
+from scripted.peer import ScriptedListener
 
 import aiodimse
 from aiodimse import sop_class
@@ -245,7 +245,7 @@ async def test_a_c_get_user_that_cannot_save_does_not_say_success(
 
 @pytest.mark.parametrize("then", ["goes on", "leaves", "discards it"])
 async def test_what_a_provider_hears_of_a_failed_save(disk: Disk, tmp_path: Path, then: str) -> None:
-    async with await BluntListener.open() as listener:
+    async with await ScriptedListener.open() as listener:
 
         async def provide() -> int | None:
             peer = await listener.accept()

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blunt import wire
-from blunt.peer import BluntListener, BluntPeer
 from durable.material import STORAGE
 from pydicom import dcmread
+from scripted import wire
+from scripted.peer import ScriptedListener, ScriptedPeer
 
 import aiodimse
 from aiodimse import sop_class
@@ -88,7 +88,7 @@ async def test_a_provider_that_saves(tmp_path: Path, into: Path, uid: str) -> No
         return 0x0000
 
     data = wire.dataset({(0x0008, 0x0018): ("UI", "1.2.3"), (0x0010, 0x0010): ("PN", "A^B")})
-    async with server.listen(HOST, 0) as listening, await BluntPeer.connect(HOST, listening.port) as peer:
+    async with server.listen(HOST, 0) as listening, await ScriptedPeer.connect(HOST, listening.port) as peer:
         await peer.associate([(1, str(STORAGE), [wire.EXPLICIT_LE])], called="ARCHIVE", calling="../../etc/x")
         asked = await peer.request(1, {**wire.store_rq(str(STORAGE), ""), wire.INSTANCE: uid.encode("latin-1")}, data)
         (response,) = await peer.responses(asked)
@@ -101,7 +101,7 @@ async def test_a_provider_that_saves(tmp_path: Path, into: Path, uid: str) -> No
 @pytest.mark.parametrize("uid", HOSTILE, ids=ids)
 async def test_a_c_get_user_that_saves(tmp_path: Path, into: Path, uid: str) -> None:
     data = wire.dataset({(0x0008, 0x0018): ("UI", "1.2.3"), (0x0010, 0x0010): ("PN", "A^B")})
-    async with await BluntListener.open() as listener:
+    async with await ScriptedListener.open() as listener:
 
         async def provide() -> int | None:
             peer = await listener.accept()
@@ -138,7 +138,7 @@ async def test_a_symbolic_link_in_the_way_is_replaced_not_followed(tmp_path: Pat
         await request.save(into)
         return 0x0000
 
-    async with server.listen(HOST, 0) as listening, await BluntPeer.connect(HOST, listening.port) as peer:
+    async with server.listen(HOST, 0) as listening, await ScriptedPeer.connect(HOST, listening.port) as peer:
         await peer.associate([(1, str(STORAGE), [wire.EXPLICIT_LE])], called="ARCHIVE")
         data = wire.dataset({(0x0008, 0x0018): ("UI", "1.2.3")})
         (response,) = await peer.responses(await peer.request(1, wire.store_rq(str(STORAGE), "1.2.3"), data))

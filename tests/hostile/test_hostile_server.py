@@ -34,7 +34,7 @@ def test_the_cases_are_many_and_named():
     assert len({case.name for case in CASES}) == len(CASES)
 
 
-def test_the_suite_is_blunt():
+def test_the_suite_uses_nothing_of_the_library():
     """Nothing of aiodimse but its own modules, and the standard library."""
     for path in Path(str(hostile.__file__)).parent.glob("*.py"):
         for line in path.read_text().splitlines():

@@ -8,9 +8,9 @@ import time
 from contextlib import AsyncExitStack
 
 import pytest
-from blunt import wire
-from blunt.peer import BluntPeer, Silence
 from interop.ours import HOST, TITLE
+from scripted import wire
+from scripted.peer import ScriptedPeer, Silence
 
 import aiodimse
 
@@ -22,12 +22,12 @@ async def test_idle_associations_cost_nothing() -> None:
     async with server.listen(HOST, 0) as listening, AsyncExitStack() as stack:
         threads = threading.active_count()
 
-        async def associated() -> BluntPeer:
-            peer = await stack.enter_async_context(await BluntPeer.connect(HOST, listening.port))
+        async def associated() -> ScriptedPeer:
+            peer = await stack.enter_async_context(await ScriptedPeer.connect(HOST, listening.port))
             await peer.associate([(1, wire.VERIFICATION, [wire.IMPLICIT_LE])], called=TITLE)
             return peer
 
-        peers: list[BluntPeer] = []
+        peers: list[ScriptedPeer] = []
         while len(peers) < IDLE:
             peers += await asyncio.gather(*(associated() for _ in range(50)))
         used = time.process_time()

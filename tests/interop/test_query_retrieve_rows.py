@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blunt import wire
-from blunt.peer import BluntListener, BluntPeer
 from interop import samples
 from interop.ours import HOST, TITLE, HandlerArchive
 from pydicom import Dataset, dcmread
 from pydicom.filebase import DicomBytesIO
+from scripted import wire
+from scripted.peer import ScriptedListener, ScriptedPeer
 
 import aiodimse
 from aiodimse import sop_class
@@ -64,7 +64,7 @@ async def test_find(row: Row) -> None:
             found = [(match.SOPInstanceUID, matches.last_status) async for match in matches]
         assert (found, matches.status) == ([(samples.CT.instance, 0xFF01)], 0x0000)
 
-        async with await BluntPeer.connect(HOST, listening.port) as peer:
+        async with await ScriptedPeer.connect(HOST, listening.port) as peer:
             await peer.associate([(1, row["uid"], [wire.EXPLICIT_LE])], called=TITLE)
             rq = wire.find_rq(row["uid"], message_id=5)
             pending, final = await peer.responses(await peer.request(1, rq, WIRE_IDENTIFIER))
@@ -95,7 +95,7 @@ async def test_get(row: Row, tmp_path: Path) -> None:
         (path,) = arrived
         _check_arrived(row, samples.data_set_bytes(path))
 
-        async with await BluntPeer.connect(HOST, listening.port) as peer:
+        async with await ScriptedPeer.connect(HOST, listening.port) as peer:
             contexts = [(1, row["uid"], [wire.EXPLICIT_LE]), (3, wire.CT_IMAGE_STORAGE, [wire.EXPLICIT_LE])]
             ac = await peer.associate(contexts, called=TITLE, roles={wire.CT_IMAGE_STORAGE: (0, 1)})
             assert ac.roles == {wire.CT_IMAGE_STORAGE: (0, 1)}
@@ -135,14 +135,14 @@ async def test_move(row: Row, tmp_path: Path) -> None:
                 _ = [progress async for progress in moving]
             assert (moving.status, moving.progress.completed) == (0x0000, 1)
 
-            async with await BluntPeer.connect(HOST, listening.port) as peer:
-                await peer.associate([(1, row["uid"], [wire.EXPLICIT_LE])], called=TITLE, calling="BLUNT")
+            async with await ScriptedPeer.connect(HOST, listening.port) as peer:
+                await peer.associate([(1, row["uid"], [wire.EXPLICIT_LE])], called=TITLE, calling="SCRIPTED")
                 rq = wire.move_rq("DEST", row["uid"], message_id=5)
                 responses = await peer.responses(await peer.request(1, rq, WIRE_IDENTIFIER))
                 assert (responses[-1].status, responses[-1].counters) == (0x0000, (None, 1, 0, 0))
                 await peer.release()
         originators = [(r.move_originator_ae_title, r.move_originator_message_id) for r in target.requests]
-        assert originators[1] == ("BLUNT", 5)
+        assert originators[1] == ("SCRIPTED", 5)
         assert originators[0][0] == "MOVER"
     (path,) = target.stored()
     assert samples.data_set_bytes(path) == samples.CT.data
@@ -160,11 +160,14 @@ def _check_arrived(row: Row, data: bytes) -> None:
 _META = wire.dataset({(2, 0): ("UL", bytes((28, 0, 0, 0))), (2, 0x10): ("UI", wire.EXPLICIT_LE)})
 
 
-async def test_a_move_to_the_blunt_peer(tmp_path: Path) -> None:
+async def test_a_move_to_the_scripted_peer(tmp_path: Path) -> None:
     """What the store association of a C-MOVE looks like to one who reads it without aiodimse."""
-    async with await BluntListener.open() as listener:
+    async with await ScriptedListener.open() as listener:
         archive = HandlerArchive(tmp_path, [samples.CT.path], {"DEST": listener.port})
-        async with archive.server.listen(HOST, 0) as listening, await BluntPeer.connect(HOST, listening.port) as mover:
+        async with (
+            archive.server.listen(HOST, 0) as listening,
+            await ScriptedPeer.connect(HOST, listening.port) as mover,
+        ):
             await mover.associate([(1, wire.STUDY_ROOT_MOVE, [wire.IMPLICIT_LE])], called=TITLE, calling="MOVER")
             identifier = wire.identifier("STUDY", wire.IMPLICIT_LE, study=((0x0020, 0x000D), "UI", samples.CT.study))
             await mover.request(1, wire.move_rq("DEST", message_id=77, priority=1), identifier)
@@ -186,10 +189,10 @@ async def test_a_move_to_the_blunt_peer(tmp_path: Path) -> None:
 
 async def test_leaving_a_server_waits_for_the_release_of_a_store_association(tmp_path: Path) -> None:
     """The mover has its final response and is gone; the destination has not answered the A-RELEASE-RQ yet."""
-    async with await BluntListener.open() as listener:
+    async with await ScriptedListener.open() as listener:
         archive = HandlerArchive(tmp_path, [samples.CT.path], {"DEST": listener.port})
         async with archive.server.listen(HOST, 0) as listening:
-            async with await BluntPeer.connect(HOST, listening.port) as mover:
+            async with await ScriptedPeer.connect(HOST, listening.port) as mover:
                 await mover.associate([(1, wire.STUDY_ROOT_MOVE, [wire.EXPLICIT_LE])], called=TITLE)
                 await mover.request(1, wire.move_rq("DEST", message_id=7), WIRE_IDENTIFIER)
                 destination = await listener.accept()

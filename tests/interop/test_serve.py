@@ -1,4 +1,4 @@
-"""`python -m aiodimse serve` as a process, asked by DCMTK's users, by pynetdicom and by the blunt peer."""
+"""`python -m aiodimse serve` as a process, asked by DCMTK's users, by pynetdicom and by the scripted peer."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from blunt import wire
-from blunt.peer import BluntPeer
 from interop import dcmtk, pynetdicom_peers, samples
 from interop.dcmtk import StoreSCP
 from interop.ours import Serve, keys
 from interop.programs import Keeper, Provider
+from scripted import wire
+from scripted.peer import ScriptedPeer
 
 ALL_STUDIES = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ""}
 
@@ -127,7 +127,7 @@ async def test_a_wrong_identifier_is_0xa900_with_the_element(serve: Serve, asked
     elements = {(0x0020, 0x000E): ("UI", "")}
     if asked:
         elements[0x0008, 0x0052] = ("CS", asked["QueryRetrieveLevel"])
-    async with await BluntPeer.connect("127.0.0.1", serve.port) as peer:
+    async with await ScriptedPeer.connect("127.0.0.1", serve.port) as peer:
         await peer.associate([(1, wire.STUDY_ROOT_FIND, [wire.EXPLICIT_LE])], called=serve.title)
         (final,) = await peer.responses(await peer.request(1, wire.find_rq(), wire.dataset(elements)))
         assert final.status == 0xA900
@@ -210,7 +210,7 @@ async def test_what_is_stored_is_found_and_fetched_at_once(empty: Serve, tmp_pat
 @pytest.mark.parametrize("sample", samples.SAMPLES, ids=str)
 async def test_bytes_survive_the_folder(empty: Serve, sample: samples.Sample) -> None:
     """Stored and fetched with bytes of our own making: what went in comes out."""
-    async with await BluntPeer.connect("127.0.0.1", empty.port) as peer:
+    async with await ScriptedPeer.connect("127.0.0.1", empty.port) as peer:
         await peer.associate([(1, sample.sop_class, [sample.transfer_syntax])], called=empty.title)
         rq = wire.store_rq(sample.sop_class, sample.instance, message_id=1)
         (stored,) = await peer.responses(await peer.request(1, rq, sample.data))
@@ -218,7 +218,7 @@ async def test_bytes_survive_the_folder(empty: Serve, sample: samples.Sample) ->
         await peer.release()
     (path,) = empty.files()
     assert samples.data_set_bytes(path) == sample.data
-    async with await BluntPeer.connect("127.0.0.1", empty.port) as peer:
+    async with await ScriptedPeer.connect("127.0.0.1", empty.port) as peer:
         contexts = [(1, wire.STUDY_ROOT_GET, [wire.EXPLICIT_LE]), (3, sample.sop_class, [sample.transfer_syntax])]
         ac = await peer.associate(contexts, called=empty.title, roles={sample.sop_class: (0, 1)})
         assert ac.roles == {sample.sop_class: (0, 1)}
@@ -231,7 +231,7 @@ async def test_bytes_survive_the_folder(empty: Serve, sample: samples.Sample) ->
 
 
 async def test_sigterm_ends_it_well(empty: Serve) -> None:
-    async with await BluntPeer.connect("127.0.0.1", empty.port) as peer:
+    async with await ScriptedPeer.connect("127.0.0.1", empty.port) as peer:
         await peer.associate([(1, wire.VERIFICATION, [wire.IMPLICIT_LE])], called=empty.title)
         empty.process.send_signal(signal.SIGTERM)
         assert await peer.expect_abort() == (0, 0)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blunt import wire
-from blunt.peer import BluntListener, BluntPeer
 from interop import dcmtk, pynetdicom_peers, samples, wireshark
 from interop.dcmtk import DcmQRSCP, StoreSCP
 from interop.orthanc import Orthanc
 from interop.programs import need, run, wait_for_port
 from pydicom.dataset import Dataset
+from scripted import wire
+from scripted.peer import ScriptedListener, ScriptedPeer
 
 CAPTURES = sorted((Path(__file__).parent.parent / "data" / "captures").glob("*.dul"))
 
@@ -107,9 +107,9 @@ async def test_pynetdicom_both_ways(netdicom: Callable[..., Any], storescp: Call
     assert unknown[-1][0] == 0xA801
 
 
-async def test_the_blunt_peer_is_understood_by_storescp(storescp: Callable[..., StoreSCP]) -> None:
+async def test_the_scripted_peer_is_understood_by_storescp(storescp: Callable[..., StoreSCP]) -> None:
     scp = storescp()
-    async with await BluntPeer.connect("127.0.0.1", scp.port) as peer:
+    async with await ScriptedPeer.connect("127.0.0.1", scp.port) as peer:
         contexts = [(1, wire.VERIFICATION, [wire.IMPLICIT_LE]), (3, wire.CT_IMAGE_STORAGE, [wire.EXPLICIT_LE])]
         ac = await peer.associate(contexts)
         assert ac.accepted == {1: wire.IMPLICIT_LE, 3: wire.EXPLICIT_LE}
@@ -123,10 +123,10 @@ async def test_the_blunt_peer_is_understood_by_storescp(storescp: Callable[..., 
     assert samples.data_set_bytes(path) == samples.CT.data
 
 
-async def test_the_blunt_peer_serves_pynetdicom_and_findscu(tmp_path: Path) -> None:
+async def test_the_scripted_peer_serves_pynetdicom_and_findscu(tmp_path: Path) -> None:
     match = wire.identifier("STUDY", study=((0x0020, 0x000D), "UI", "1.2.3"))
 
-    async def serve(listener: BluntListener) -> None:
+    async def serve(listener: ScriptedListener) -> None:
         peer = await listener.accept()
         await peer.accept([(1, 0, wire.EXPLICIT_LE)])
         request = await peer.read_message()
@@ -138,7 +138,7 @@ async def test_the_blunt_peer_serves_pynetdicom_and_findscu(tmp_path: Path) -> N
     keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ""}
     identifier = Dataset()
     identifier.QueryRetrieveLevel, identifier.StudyInstanceUID = "STUDY", ""
-    async with await BluntListener.open() as listener:
+    async with await ScriptedListener.open() as listener:
         _, talk = await asyncio.gather(serve(listener), dcmtk.findscu(listener.port, "-S", keys, tmp_path))
         assert talk.statuses == [0xFF00, 0xC001]
         assert [ds.StudyInstanceUID for ds in talk.datasets()] == ["1.2.3"]

@@ -1,7 +1,7 @@
 """Wireshark's dissector as a judge of what went over the wire, without a capture and without root.
 
-A conversation is a list of (way, bytes): ">" from the requestor, "<" from the acceptor, as BluntPeer.trace, a .dul file
-and Tap have it. It is written as a pcap of TCP segments, and tshark reads that.
+A conversation is a list of (way, bytes): ">" from the requestor, "<" from the acceptor, as ScriptedPeer.trace, a .dul
+file and Tap have it. It is written as a pcap of TCP segments, and tshark reads that.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blunt import wire
-from blunt.peer import BluntListener, BluntPeer, Message
 from privacy.conftest import ID, NAME, PASSWORD, Log, instance, patient, sings
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
+from scripted import wire
+from scripted.peer import Message, ScriptedListener, ScriptedPeer
 
 import aiodimse
 from aiodimse import sop_class
@@ -90,7 +90,7 @@ REQUESTS = {
 @pytest.mark.parametrize("service", REQUESTS)
 async def test_data_sets(port: int, service: str, name: str, log: Log) -> None:
     context, request = REQUESTS[service]
-    async with await BluntPeer.connect(HOST, port) as peer:
+    async with await ScriptedPeer.connect(HOST, port) as peer:
         await peer.associate(CONTEXTS, called="ARCHIVE")
         *_, final = await peer.responses(await peer.request(context, request, UNSOUND[name]))
         assert final.status != 0xFF00
@@ -130,21 +130,21 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("associated", [False, True])
 async def test_bytes(port: int, name: str, associated: bool, log: Log) -> None:
-    async with await BluntPeer.connect(HOST, port) as peer:
+    async with await ScriptedPeer.connect(HOST, port) as peer:
         if associated:
             await peer.associate(CONTEXTS, called="ARCHIVE", calling="MR\t1")
         await peer.send(BAD[name])
         peer.shut()
         await peer.drain()
     for record in log.records:
-        assert getattr(record, "calling", None) in (None, "MR\\t1", "BLUNT")
+        assert getattr(record, "calling", None) in (None, "MR\\t1", "SCRIPTED")
     assert log.records
 
 
 @pytest.mark.parametrize("name", UNSOUND)
 async def test_what_our_user_is_sent(name: str, log: Log) -> None:
     """A match, the list of a final response, a sub-operation, and comments."""
-    async with await BluntListener.open() as listener:
+    async with await ScriptedListener.open() as listener:
         find, get = CONTEXTS[1][1], CONTEXTS[3][1]
         opening = asyncio.ensure_future(_connect(listener.port, contexts=[find, get], storage=[wire.CT_IMAGE_STORAGE]))
         peer = await listener.accept()
@@ -175,7 +175,7 @@ def _dropped(to: Message) -> bytes:
     return wire.message(to.context_id, {**elements, (0x0000, 0x0902): NAME})
 
 
-async def _answer(peer: BluntPeer, data: bytes) -> None:
+async def _answer(peer: ScriptedPeer, data: bytes) -> None:
     request = await peer.read_message()
     await peer.send(_dropped(request))
     await peer.respond(request, 0xFF00, data=data or SOUND)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blunt import wire
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from privacy.conftest import ID, NAME, Log, instance, patient, sings
@@ -16,6 +15,7 @@ from privacy.test_privacy_services import CONTEXTS, CT, FAILING, FIND, GET, MPPS
 from privacy.test_privacy_wire import BAD, UNSOUND
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
+from scripted import wire
 
 import aiodimse
 from aiodimse import pdu, testing

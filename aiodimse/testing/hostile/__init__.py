@@ -3,7 +3,7 @@
     python -m aiodimse.testing.hostile HOST PORT [--called AE] [--only WORDS]
                                                  [--waits SECONDS] [--silent-at-once N] [--fin]
 
-talks to a live provider from blunt sockets: own bytes, the standard library, nothing of the rest of aiodimse. It prints
+talks to a live provider from plain sockets: own bytes, the standard library, nothing of the rest of aiodimse. It prints
 a table of every case, what was to come, what came and when the connection closed, and echoes as a good peer meanwhile.
 Exit status 0 when all is as it must be. Cases of silence need the provider's own deadlines (ARTIM and the like) and are
 left out without --waits, so many seconds; N of them wait at once. PS3.8 has ARTIM alone, so that any end of the

@@ -1,4 +1,4 @@
-"""The blunt peer against itself, requestor and acceptor, and its own alphabet against the recorded conversations."""
+"""The scripted peer against itself, requestor and acceptor, and its own alphabet against the recorded conversations."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from blunt import wire
-from blunt.peer import Aborted, BluntError, BluntListener, BluntPeer, Closed, Rejected, Silence
+from scripted import wire
+from scripted.peer import Aborted, Closed, Rejected, ScriptedListener, ScriptedPeer, ScriptedPeerError, Silence
 
 CAPTURES = sorted((Path(__file__).parent.parent / "data" / "captures").glob("*.dul"))
 
 
 @pytest.fixture
-async def pair() -> AsyncIterator[tuple[BluntPeer, BluntPeer]]:
+async def pair() -> AsyncIterator[tuple[ScriptedPeer, ScriptedPeer]]:
     """A requestor and an acceptor, connected, nothing said yet."""
-    async with await BluntListener.open() as listener:
-        requestor = await BluntPeer.connect("127.0.0.1", listener.port)
+    async with await ScriptedListener.open() as listener:
+        requestor = await ScriptedPeer.connect("127.0.0.1", listener.port)
         acceptor = await listener.accept()
         yield requestor, acceptor
         await requestor.close()
 
 
 @pytest.fixture
-async def associated(pair: tuple[BluntPeer, BluntPeer]) -> tuple[BluntPeer, BluntPeer]:
+async def associated(pair: tuple[ScriptedPeer, ScriptedPeer]) -> tuple[ScriptedPeer, ScriptedPeer]:
     requestor, acceptor = pair
     contexts = [
         (1, wire.VERIFICATION, [wire.IMPLICIT_LE]),
@@ -35,7 +35,7 @@ async def associated(pair: tuple[BluntPeer, BluntPeer]) -> tuple[BluntPeer, Blun
     return requestor, acceptor
 
 
-async def test_an_association_says_what_was_proposed(pair: tuple[BluntPeer, BluntPeer]) -> None:
+async def test_an_association_says_what_was_proposed(pair: tuple[ScriptedPeer, ScriptedPeer]) -> None:
     requestor, acceptor = pair
     ac, rq = await asyncio.gather(
         requestor.associate(
@@ -62,7 +62,7 @@ async def test_an_association_says_what_was_proposed(pair: tuple[BluntPeer, Blun
     assert (requestor.limit, acceptor.limit, ac.identity_response) == (512, 0, b"")
 
 
-async def test_an_echo_is_answered(associated: tuple[BluntPeer, BluntPeer]) -> None:
+async def test_an_echo_is_answered(associated: tuple[ScriptedPeer, ScriptedPeer]) -> None:
     requestor, acceptor = associated
     message_id = await requestor.request(1, {wire.SOP_CLASS: wire.VERIFICATION, wire.COMMAND_FIELD: wire.C_ECHO})
     request = await acceptor.read_message()
@@ -74,7 +74,7 @@ async def test_an_echo_is_answered(associated: tuple[BluntPeer, BluntPeer]) -> N
     await asyncio.gather(requestor.release(), acceptor.expect_release())
 
 
-async def test_a_get_with_a_sub_operation_and_counters(associated: tuple[BluntPeer, BluntPeer]) -> None:
+async def test_a_get_with_a_sub_operation_and_counters(associated: tuple[ScriptedPeer, ScriptedPeer]) -> None:
     requestor, acceptor = associated
     data = bytes(100_000)
 
@@ -101,7 +101,7 @@ async def test_a_get_with_a_sub_operation_and_counters(associated: tuple[BluntPe
     await asyncio.gather(provider(), user())
 
 
-async def test_bytes_one_by_one_and_two_messages_in_one_segment(associated: tuple[BluntPeer, BluntPeer]) -> None:
+async def test_bytes_one_by_one_and_two_messages_in_one_segment(associated: tuple[ScriptedPeer, ScriptedPeer]) -> None:
     requestor, acceptor = associated
     both = wire.message(3, wire.find_rq(message_id=4), b"") + wire.message(3, wire.cancel_rq(4))
     await requestor.send(both, step=1)
@@ -111,7 +111,7 @@ async def test_bytes_one_by_one_and_two_messages_in_one_segment(associated: tupl
         assert (find.message_id, find.data, cancel.field, cancel.responded_to) == (4, b"", wire.C_CANCEL, 4)
 
 
-async def test_two_pdvs_in_one_pdu_are_two_halves(associated: tuple[BluntPeer, BluntPeer]) -> None:
+async def test_two_pdvs_in_one_pdu_are_two_halves(associated: tuple[ScriptedPeer, ScriptedPeer]) -> None:
     requestor, acceptor = associated
     command = wire.command({**wire.find_rq(), wire.DATA_SET_TYPE: 1})
     await requestor.send(
@@ -120,7 +120,7 @@ async def test_two_pdvs_in_one_pdu_are_two_halves(associated: tuple[BluntPeer, B
     assert (await acceptor.read_message()).data == b"abc"
 
 
-async def test_what_went_wrong_has_a_name(pair: tuple[BluntPeer, BluntPeer]) -> None:
+async def test_what_went_wrong_has_a_name(pair: tuple[ScriptedPeer, ScriptedPeer]) -> None:
     requestor, acceptor = pair
     with pytest.raises(Silence):
         await requestor.read_pdu(timeout=0.01)
@@ -133,7 +133,7 @@ async def test_what_went_wrong_has_a_name(pair: tuple[BluntPeer, BluntPeer]) -> 
         await requestor.read_message()
     assert (aborted.value.source, aborted.value.reason) == (2, 6)
     await acceptor.send(wire.RELEASE_RQ)
-    with pytest.raises(BluntError, match="A-RELEASE-RQ where P-DATA-TF"):
+    with pytest.raises(ScriptedPeerError, match="A-RELEASE-RQ where P-DATA-TF"):
         await requestor.read_message()
     await acceptor.send(wire.abort()[:5])
     await acceptor.close()
@@ -143,7 +143,7 @@ async def test_what_went_wrong_has_a_name(pair: tuple[BluntPeer, BluntPeer]) -> 
     assert not closed.value.reset
 
 
-async def test_fin_and_reset_are_told_apart(pair: tuple[BluntPeer, BluntPeer]) -> None:
+async def test_fin_and_reset_are_told_apart(pair: tuple[ScriptedPeer, ScriptedPeer]) -> None:
     requestor, acceptor = pair
     requestor.shut()
     assert await acceptor.expect_close() < acceptor.timeout

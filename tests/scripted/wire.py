@@ -1,6 +1,6 @@
 """What goes over the wire, built and read with struct alone: no part of aiodimse and no pydicom in it.
 
-It is blunt on purpose: it writes whatever it is told, right or wrong, and reads only what the tests look at.
+It judges nothing: it writes whatever it is told, right or wrong, and reads only what the tests look at.
 Field layouts: PS3.8 9.3 (PDUs), PS3.7 D.3 (user information), PS3.7 6.3 and E (command sets), PS3.5 7 (data sets).
 """
 
@@ -66,10 +66,10 @@ def associate(
     contexts: bytes,
     *,
     called: str = "ANY-SCP",
-    calling: str = "BLUNT",
+    calling: str = "SCRIPTED",
     max_length: int | None = 16384,
     implementation_uid: str | None = "1.2.826.0.1.3680043.10.9999",
-    version_name: str | None = "BLUNT",
+    version_name: str | None = "SCRIPTED",
     window: tuple[int, int] | None = None,
     roles: Mapping[str, tuple[int, int]] | None = None,
     extended: Mapping[str, bytes] | None = None,

@@ -39,7 +39,7 @@ async def provider() -> AsyncIterator[Scored]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "benchmarks.scoreboard.provider",
+        "scoreboard.provider",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
-from benchmarks.scoreboard import rude
+import aiodimse
+from scoreboard import rude
 
 LONG = os.environ.get("SCOREBOARD") == "long"
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 CELLS = {"defined": 123, "refused": 124}
 KILLS = 50 if LONG else 5
 Row = tuple[str, str, str, bool]
@@ -200,14 +201,28 @@ def rows() -> list[Row]:
     return made
 
 
-def main() -> int:
-    """Print the table; 1 where a row fails. Two minutes on a quiet machine; the long profile takes fifteen."""
-    table = rows()
+def printed(table: list[Row]) -> str:
+    """The table as Markdown, below the day and the machine."""
     today = datetime.datetime.now(tz=datetime.UTC).date()
-    print(f"\n{today}, {platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores\n")
-    print("| figure | target | measured | |\n|---|---|---|---|")
-    for figure, target, measured, passed in table:
-        print(f"| {figure} | {target} | {measured} | {'ok' if passed else 'FAIL'} |")
+    lines = [f"{today}, {platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores", ""]
+    lines += ["| figure | target | measured | |", "|---|---|---|---|"]
+    lines += [
+        f"| {figure} | {target} | {measured} | {'ok' if ok else 'FAIL'} |" for figure, target, measured, ok in table
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Print the table and keep it in results/VERSION/; return 1 where a row fails.
+
+    It takes two minutes on a quiet machine; the long profile takes fifteen.
+    """
+    table = rows()
+    text = printed(table)
+    print(f"\n{text}", end="")
+    kept = ROOT / "scoreboard" / "results" / aiodimse.__version__
+    kept.mkdir(parents=True, exist_ok=True)
+    (kept / ("long.md" if LONG else "short.md")).write_text(text, encoding="utf-8")
     return 0 if all(row[3] for row in table) else 1
 
 

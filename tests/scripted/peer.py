@@ -1,15 +1,15 @@
-"""A blunt peer: it associates, sends what it is told and reads what comes, with a deadline on every wait.
+"""A scripted peer: it sends what a test tells it and reads what comes, with a deadline on every wait.
 
 The deadline is for what never comes: no machine is so slow that it meets it.
 
-    async with await BluntPeer.connect("127.0.0.1", port) as peer:
+    async with await ScriptedPeer.connect("127.0.0.1", port) as peer:
         await peer.associate([(1, VERIFICATION, [IMPLICIT_LE])])
         await peer.request(1, echo_rq(7))
         (response,) = await peer.responses(7)
         assert response.status == 0
         await peer.release()
 
-    async with await BluntListener.open() as listener:
+    async with await ScriptedListener.open() as listener:
         peer = await listener.accept()
         await peer.accept()                           # reads the A-ASSOCIATE-RQ and accepts every context
         request = await peer.read_message()
@@ -27,18 +27,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from blunt import wire
-from blunt.wire import Context, Tag, Value
+from scripted import wire
+from scripted.wire import Context, Tag, Value
 
 DEADLINE = 60.0
 PENDING = frozenset({0xFF00, 0xFF01})
 
 
-class BluntError(AssertionError):
+class ScriptedPeerError(AssertionError):
     """The peer did not do what the test waited for."""
 
 
-class Closed(BluntError):
+class Closed(ScriptedPeerError):
     """The connection ended; reset tells RST from FIN, rest is what came of an unfinished PDU."""
 
     def __init__(self, message: str, *, reset: bool = False, rest: bytes = b"") -> None:
@@ -46,7 +46,7 @@ class Closed(BluntError):
         self.reset, self.rest = reset, rest
 
 
-class Aborted(BluntError):
+class Aborted(ScriptedPeerError):
     """An A-ABORT came."""
 
     def __init__(self, source: int, reason: int, message: str) -> None:
@@ -54,7 +54,7 @@ class Aborted(BluntError):
         self.source, self.reason = source, reason
 
 
-class Rejected(BluntError):
+class Rejected(ScriptedPeerError):
     """An A-ASSOCIATE-RJ came."""
 
     def __init__(self, result: int, source: int, reason: int, message: str) -> None:
@@ -62,7 +62,7 @@ class Rejected(BluntError):
         self.result, self.source, self.reason = result, source, reason
 
 
-class Silence(BluntError):
+class Silence(ScriptedPeerError):
     """Nothing came before the deadline."""
 
 
@@ -117,7 +117,7 @@ class Message(dict[Tag, bytes]):
         return f"context {self.context_id} {command} data {None if self.data is None else len(self.data)}"
 
 
-class BluntPeer:
+class ScriptedPeer:
     """One end of one connection. timeout: the deadline of each wait, in seconds, where a call names no other."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout: float = DEADLINE) -> None:
@@ -134,12 +134,12 @@ class BluntPeer:
         self._pdvs: list[tuple[int, int, bytes]] = []
 
     @classmethod
-    async def connect(cls, host: str, port: int, timeout: float = DEADLINE) -> BluntPeer:
+    async def connect(cls, host: str, port: int, timeout: float = DEADLINE) -> ScriptedPeer:
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(host, port)
         return cls(reader, writer, timeout)
 
-    async def __aenter__(self) -> BluntPeer:
+    async def __aenter__(self) -> ScriptedPeer:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -189,7 +189,7 @@ class BluntPeer:
         if pdu.kind == wire.A_ASSOCIATE_RJ:
             result, source, reason = pdu.body[1:4]
             raise Rejected(result, source, reason, self._tell(f"A-ASSOCIATE-RJ {result}/{source}/{reason}"))
-        raise BluntError(self._tell(f"{pdu.name} where {wire.PDU_NAMES[kind]} was expected"))
+        raise ScriptedPeerError(self._tell(f"{pdu.name} where {wire.PDU_NAMES[kind]} was expected"))
 
     async def expect_abort(self, timeout: float | None = None) -> tuple[int, int]:
         """(source, reason) of the A-ABORT that comes next."""
@@ -210,7 +210,7 @@ class BluntPeer:
             if closed.rest:
                 raise
             return time.monotonic() - began
-        raise BluntError(self._tell(f"{pdu.name} where the end of the connection was expected"))
+        raise ScriptedPeerError(self._tell(f"{pdu.name} where the end of the connection was expected"))
 
     async def drain(self, timeout: float | None = None) -> list[PDU]:
         """Everything that comes until the peer closes."""
@@ -301,7 +301,7 @@ class BluntPeer:
         await self.send(wire.message(to.context_id, {**elements, **(more or {})}, data, limit=self.limit))
 
     async def read_message(self, timeout: float | None = None) -> Message:
-        """The next message, complete. Raises Aborted, Closed, Silence, or BluntError for another PDU."""
+        """The next message, complete. Raises Aborted, Closed, Silence, or ScriptedPeerError for another PDU."""
         command = await self._half(1, None, timeout)
         elements = wire.read_command(command[1])
         data = None
@@ -317,7 +317,7 @@ class BluntPeer:
             found, control, data = self._pdvs.pop(0)
             context_id = found if context_id is None else context_id
             if (found, control & 1) != (context_id, command):
-                raise BluntError(self._tell(f"PDV of context {found}, control {control} inside another message"))
+                raise ScriptedPeerError(self._tell(f"PDV of context {found}, control {control} inside another message"))
             parts.append(data)
             if control & 2:
                 return context_id, b"".join(parts)
@@ -344,33 +344,33 @@ class BluntPeer:
             elif message.responded_to == message_id and message.field & wire.RESPONSE:
                 found.append(message)
             else:
-                raise BluntError(self._tell(f"while waiting for responses to {message_id}: {message}"))
+                raise ScriptedPeerError(self._tell(f"while waiting for responses to {message_id}: {message}"))
         return found
 
 
-class BluntListener:
-    """Listens on a free port of 127.0.0.1 and hands out a BluntPeer for each connection."""
+class ScriptedListener:
+    """Listens on a free port of 127.0.0.1 and hands out a ScriptedPeer for each connection."""
 
     def __init__(self, timeout: float = DEADLINE) -> None:
         self.timeout = timeout
-        self.peers: list[BluntPeer] = []
-        self._arrived: asyncio.Queue[BluntPeer] = asyncio.Queue()
+        self.peers: list[ScriptedPeer] = []
+        self._arrived: asyncio.Queue[ScriptedPeer] = asyncio.Queue()
         self._server: asyncio.Server | None = None
         self.port = 0
 
     @classmethod
-    async def open(cls, timeout: float = DEADLINE) -> BluntListener:
+    async def open(cls, timeout: float = DEADLINE) -> ScriptedListener:
         self = cls(timeout)
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = BluntPeer(reader, writer, self.timeout)
+        peer = ScriptedPeer(reader, writer, self.timeout)
         self.peers.append(peer)
         self._arrived.put_nowait(peer)
 
-    async def accept(self, timeout: float | None = None) -> BluntPeer:
+    async def accept(self, timeout: float | None = None) -> ScriptedPeer:
         """The next connection."""
         try:
             async with asyncio.timeout(self.timeout if timeout is None else timeout):
@@ -384,7 +384,7 @@ class BluntListener:
         for peer in self.peers:
             await peer.close()
 
-    async def __aenter__(self) -> BluntListener:
+    async def __aenter__(self) -> ScriptedListener:
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -1,13 +1,10 @@
-"""What the tests of this floor share: the facts of PS3.8 9.2 on paper, and one PDU of each kind."""
+"""What the tests of the state machine share: the tables of PS3.8 9.2 written by hand, and one PDU of each kind."""
 
 from __future__ import annotations
 
 import csv
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
-
-import pytest
 
 from aiodimse.association import DropTransport, Event, Machine, MachineEvent, State
 from aiodimse.config import Timeouts
@@ -169,9 +166,3 @@ def machine_in(state: State, role: str) -> Machine:
     if state in (State.STA2, State.STA13):
         machine._artim_running, machine._artim_deadline = True, 5.0
     return machine
-
-
-@pytest.fixture(scope="session")
-def paper() -> SimpleNamespace:
-    """The facts and helpers above."""
-    return SimpleNamespace(**{name: value for name, value in globals().items() if not name.startswith("_")})

@@ -1,1 +1,0 @@
-"""`make scoreboard`: what a peer, a disk or a deadline can do, as figures (python -m benchmarks.scoreboard)."""
