@@ -27,9 +27,8 @@ from aiodimse.errors import (
 from aiodimse.metrics import Metrics
 from aiodimse.pdu import AcceptedContext, CommonExtendedNegotiation, UserIdentityRequest
 from aiodimse.server import AssociationRequest, Listening, Server
-from aiodimse.services.destination import Destination
 from aiodimse.services.instance import Instance, remove_unfinished
-from aiodimse.services.query import Find
+from aiodimse.services.provider.destination import Destination
 from aiodimse.services.request import (
     EchoRequest,
     FindRequest,
@@ -41,7 +40,8 @@ from aiodimse.services.request import (
     StoreRequest,
 )
 from aiodimse.services.response import EncodedDataset, Progress, Response
-from aiodimse.services.retrieve import Get, Move
+from aiodimse.services.user.query import Find
+from aiodimse.services.user.retrieve import Get, Move
 from aiodimse.standard import sop_class
 from aiodimse.standard.status import Category
 

@@ -9,7 +9,6 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 
@@ -27,16 +26,15 @@ from aiodimse.dimse import messages
 from aiodimse.errors import AssociationError, LocalProtocolError, NoAcceptedContext
 from aiodimse.metrics import Metrics
 from aiodimse.pdu import AcceptedContext, AssociateRQ, CommonExtendedNegotiation, UserIdentityRequest
-from aiodimse.services import normalized, storage, verification
-from aiodimse.services.caller import Caller
 from aiodimse.services.contexts import contexts_for_instances
 from aiodimse.services.instance import InstanceSource
-from aiodimse.services.query import Find
+from aiodimse.services.invocation import ask
 from aiodimse.services.response import EncodedDataset, Response
-from aiodimse.services.retrieve import Get, Move
-
-if TYPE_CHECKING:
-    from aiodimse.services.served import Serving
+from aiodimse.services.serving import RequestHandlers
+from aiodimse.services.user import storage, verification
+from aiodimse.services.user.query import Find
+from aiodimse.services.user.requested import RequestedAssociation
+from aiodimse.services.user.retrieve import Get, Move
 
 _log = logging.getLogger("aiodimse.client")
 
@@ -54,8 +52,8 @@ class Association:
     cannot be taken back.
     """
 
-    def __init__(self, endpoint: Endpoint, caller: Caller) -> None:
-        self._endpoint, self._caller = endpoint, caller
+    def __init__(self, endpoint: Endpoint, observer: RequestedAssociation) -> None:
+        self._endpoint, self._observer = endpoint, observer
 
     def __repr__(self) -> str:
         return f"<Association {self._endpoint!r}>"
@@ -119,11 +117,11 @@ class Association:
 
         Raises LocalProtocolError while another one runs.
         """
-        caller = self._caller
+        observer = self._observer
         retrieval = Get(
-            self.endpoint, identifier, sop_class_uid, priority=priority, peer=caller.peer, on_start=caller.retrieve
+            self.endpoint, identifier, sop_class_uid, priority=priority, peer=observer.peer, on_start=observer.retrieve
         )
-        caller.check_no_other(retrieval)
+        observer.check_no_other(retrieval)
         return retrieval
 
     def c_move(self, identifier: Identifier, sop_class_uid: str, *, destination: str, priority: int = 0) -> Move:
@@ -140,7 +138,7 @@ class Association:
             affected_sop_instance_uid=sop_instance_uid,
             event_type_id=event_type_id,
         )
-        return await normalized.invoke(self.endpoint, request, dataset)
+        return await ask(self.endpoint, request, dataset)
 
     async def n_get(self, sop_class_uid: str, sop_instance_uid: str, attributes: Iterable[int] = ()) -> Response:
         """N-GET (PS3.7 10.1.2) of these attributes, tags; none: all. Never raises on a status.
@@ -153,14 +151,14 @@ class Association:
             requested_sop_instance_uid=sop_instance_uid,
             attribute_identifier_list=tuple(map(int, attributes)) or None,
         )
-        return await normalized.invoke(self.endpoint, request, None)
+        return await ask(self.endpoint, request)
 
     async def n_set(self, sop_class_uid: str, sop_instance_uid: str, dataset: Identifier) -> Response:
         """N-SET (PS3.7 10.1.3) of what is in the Dataset or EncodedDataset; raises as n_get."""
         request = messages.NSetRQ(
             message_id=0, requested_sop_class_uid=sop_class_uid, requested_sop_instance_uid=sop_instance_uid
         )
-        return await normalized.invoke(self.endpoint, request, dataset)
+        return await ask(self.endpoint, request, dataset)
 
     async def n_action(
         self, sop_class_uid: str, sop_instance_uid: str, action_type_id: int, dataset: Identifier | None = None
@@ -172,7 +170,7 @@ class Association:
             requested_sop_instance_uid=sop_instance_uid,
             action_type_id=action_type_id,
         )
-        return await normalized.invoke(self.endpoint, request, dataset)
+        return await ask(self.endpoint, request, dataset)
 
     async def n_create(
         self, sop_class_uid: str, sop_instance_uid: str | None = None, dataset: Identifier | None = None
@@ -181,14 +179,14 @@ class Association:
         request = messages.NCreateRQ(
             message_id=0, affected_sop_class_uid=sop_class_uid, affected_sop_instance_uid=sop_instance_uid
         )
-        return await normalized.invoke(self.endpoint, request, dataset)
+        return await ask(self.endpoint, request, dataset)
 
     async def n_delete(self, sop_class_uid: str, sop_instance_uid: str) -> Response:
         """N-DELETE (PS3.7 10.1.6); raises as n_get."""
         request = messages.NDeleteRQ(
             message_id=0, requested_sop_class_uid=sop_class_uid, requested_sop_instance_uid=sop_instance_uid
         )
-        return await normalized.invoke(self.endpoint, request, None)
+        return await ask(self.endpoint, request)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -270,18 +268,18 @@ class _Open:
         *,
         settings: Settings,
         ssl: ssl_module.SSLContext | None,
-        serving: Serving | None,
+        handlers: RequestHandlers | None,
     ) -> None:
         self.host, self.port, self.rq = host, port, rq
-        self.settings, self.ssl, self.serving = settings, ssl, serving
+        self.settings, self.ssl, self.handlers = settings, ssl, handlers
 
     async def open(self) -> Association:
         """Connect; raises NoAcceptedContext where no context was accepted."""
-        caller = Caller(self.serving)
-        endpoint = await open_association(self.host, self.port, self.rq, caller, settings=self.settings, ssl=self.ssl)
+        observer = RequestedAssociation(self.handlers)
+        endpoint = await open_association(self.host, self.port, self.rq, observer, settings=self.settings, ssl=self.ssl)
         negotiated = endpoint.engine.negotiated
         assert negotiated is not None
-        caller.opened(endpoint)
+        observer.opened(endpoint)
         if not negotiated.contexts:
             with suppress(AssociationError):  # the release aborts then, and that no context was accepted says more
                 await endpoint.release()
@@ -290,7 +288,7 @@ class _Open:
                 negotiated.answers(),
                 negotiated=negotiated,
             )
-        return Association(endpoint, caller)
+        return Association(endpoint, observer)
 
 
 def connect(
@@ -308,7 +306,7 @@ def connect(
     user_identity: UserIdentityRequest | None = None,
     common_extended: Sequence[CommonExtendedNegotiation] = (),
     operations_window: int | tuple[int, int] = 1,
-    handlers: Serving | None = None,
+    handlers: RequestHandlers | None = None,
     metrics: Metrics | None = None,
     trace: Trace | None = None,
     quick_ack: bool = True,
@@ -362,7 +360,7 @@ def connect(
             rq,
             settings=Settings(limits, timeouts or Timeouts(), clock or Clock(), network, trace, metrics, quick_ack),
             ssl=ssl,
-            serving=handlers,
+            handlers=handlers,
         )
     )
 

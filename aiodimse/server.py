@@ -33,9 +33,9 @@ from aiodimse.errors import AssociationRejected, LocalProtocolError
 from aiodimse.metrics import Metrics
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ, UserIdentityRequest, UserIdentityResponse
 from aiodimse.record import Record
-from aiodimse.services.drive import describe
-from aiodimse.services.handlers import Decorator, Handlers
-from aiodimse.services.provider import Authorize, Provider
+from aiodimse.services.provider.dispatch import Authorize, Provider
+from aiodimse.services.provider.handler_run import describe
+from aiodimse.services.provider.registry import Decorator, HandlerRegistry
 from aiodimse.services.request import Peer
 from aiodimse.standard.reason import REJECT_REASON, REJECT_RESULT
 
@@ -112,7 +112,7 @@ class Server:
         window = operations_window
         self._window = (window, window) if isinstance(window, int) else window
         self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, Places] = WeakKeyDictionary()
-        self._handlers = Handlers()
+        self._handlers = HandlerRegistry()
         self._handlers.any_storage = any_storage
         self._authorize: Authorize | None = None
         self._authenticate: Callable[..., Awaitable[Any]] | None = None

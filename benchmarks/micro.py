@@ -26,7 +26,7 @@ from aiodimse.datasets.walk import walk
 from aiodimse.dimse import CEchoRQ, CEchoRSP, CFindRSP, CStoreRQ, Fragmenter, Joiner, command
 from aiodimse.dimse.router import RequestReceived, ResponseReceived
 from aiodimse.engine import Engine
-from aiodimse.services.handlers import Decorator, Handlers
+from aiodimse.services.provider.registry import Decorator, HandlerRegistry
 from aiodimse.standard.sop_class import CTImageStorage, Verification
 from benchmarks.peers import answers
 
@@ -117,7 +117,7 @@ def joined() -> tuple[Engine, Engine]:
 
 def _offer() -> Offer:
     """What a server with a C-STORE handler offers."""
-    handlers = Handlers()
+    handlers = HandlerRegistry()
 
     async def store(request: object) -> int:
         return 0x0000

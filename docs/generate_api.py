@@ -14,7 +14,7 @@ from typing import Any
 
 import aiodimse
 from aiodimse import testing
-from aiodimse.services import operation
+from aiodimse.services.user import operation
 from aiodimse.standard import sop_class
 
 # By what one looks for. Classes that one does not make, but gets, are among them.

@@ -1,1 +1,1 @@
-"""Floor 4: one file per DIMSE service group, user and provider half side by side."""
+"""DIMSE services: user/ asks for them, provider/ performs them; the rooms beside the two wings are shared."""

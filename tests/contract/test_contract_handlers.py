@@ -24,7 +24,7 @@ from scripted import wire
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.services import query, retrieve_provider, storage, verification
+from aiodimse.services.provider import query, retrieve, single_answer
 
 MPPS = str(sop_class.ModalityPerformedProcedureStep)
 N_SET_RQ, N_CREATE_RQ = 0x0120, 0x0140
@@ -127,11 +127,11 @@ async def test_an_n_set_whose_data_set_does_not_decode() -> None:
 # --- faults of our own ------------------------------------------------------------------------------------------------
 
 FAULTS = {
-    "C-ECHO": (verification, "provide", 0x0110),
-    "C-STORE": (storage, "provide", 0xC211),
+    "C-ECHO": (single_answer, "provide", 0x0110),
+    "C-STORE": (single_answer, "provide", 0xC211),
     "C-FIND": (query, "provide", 0xC311),
-    "C-GET": (retrieve_provider, "provide_get", 0xC411),
-    "C-MOVE": (retrieve_provider, "provide_move", 0xC511),
+    "C-GET": (retrieve, "provide_get", 0xC411),
+    "C-MOVE": (retrieve, "provide_move", 0xC511),
 }
 
 

@@ -43,7 +43,7 @@ from scripted import wire
 
 import aiodimse
 from aiodimse import DIMSEFailure, EncodedDataset, Instance, Status, sop_class
-from aiodimse.services.retrieve_provider import read_destination
+from aiodimse.services.provider.retrieve import read_destination
 
 both = pytest.mark.parametrize("service", ["C-GET", "C-MOVE"])
 RAISED = {"C-GET": 0xC411, "C-MOVE": 0xC511}

@@ -15,7 +15,7 @@ from aiodimse import sop_class, testing
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.log import AssociationLogger
 from aiodimse.aio.tasks import Tasks
-from aiodimse.services import query
+from aiodimse.services.provider import query
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 

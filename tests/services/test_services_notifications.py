@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.association import Served
-from aiodimse.services.handlers import Handlers
+from aiodimse.services.provider.registry import HandlerRegistry
 
 COMMITMENT = sop_class.StorageCommitmentPushModel
 INSTANCE = "1.2.840.10008.1.20.1.1"
@@ -95,10 +95,10 @@ async def test_messages_of_ups_name_push_and_go_in_the_context_that_has_the_serv
 
 
 def test_a_context_that_carries_others_is_offered_for_the_services_that_it_has() -> None:
-    handlers = Handlers()
+    handlers = HandlerRegistry()
     handlers.register("N-ACTION", [PUSH], make_server)
     assert set(handlers.offer().served) == {sop_class.Verification, PUSH, PULL, sop_class.UnifiedProcedureStepWatch}
-    printing = Handlers()
+    printing = HandlerRegistry()
     printing.register("N-EVENT-REPORT", [sop_class.Printer], make_server)
     printing.register("N-CREATE", [sop_class.BasicFilmSession], make_server)
     served = printing.offer().served

@@ -18,8 +18,8 @@ from aiodimse.aio.clock import TimerHandle
 from aiodimse.aio.log import kind
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.errors import AiodimseError, DIMSEFailure
+from aiodimse.services.provider.handler_result import HandlerResult, as_int
 from aiodimse.services.request import Request
-from aiodimse.services.yielded import Yielded, as_int
 from aiodimse.standard import answers
 
 _log = logging.getLogger("aiodimse.handler")
@@ -53,7 +53,7 @@ def describe(error: BaseException) -> str:
 
 def failure_of(
     error: HandlerRaised, status: int, performed: PerformedOperation, logger: logging.Logger, who: str = "handler"
-) -> Yielded:
+) -> HandlerResult:
     """The final answer to what a handler raised, logged: DIMSEFailure carries its own status, where that can end an
     operation (a Pending one would leave the peer waiting). That is an answer, not an accident; its comment is for the
     peer alone, for it may hold patient data."""
@@ -61,21 +61,21 @@ def failure_of(
     cause = error.__cause__
     if not isinstance(cause, DIMSEFailure):
         log.error("the %s of %s raised %s", who, message, error)
-        return Yielded(status)
+        return HandlerResult(status)
     own = as_int(cause.status)
     if own is None or not 0 <= own <= 0xFFFF or own in answers.STILL_PENDING:
         log.error("the %s of %s raised DIMSEFailure with what is no final status", who, message)
-        return Yielded(status)
+        return HandlerResult(status)
     log.info("the %s of %s raised DIMSEFailure: 0x%04X", who, message, own)
     fields: dict[str, Any] = {}
     if cause.comment is not None:
         fields["error_comment"] = cause.comment
     if cause.offending_elements:
         fields["offending_element"] = tuple(cause.offending_elements)
-    return Yielded(own, None, fields)
+    return HandlerResult(own, None, fields)
 
 
-class Run:
+class HandlerRun:
     """One call of a handler for one request."""
 
     def __init__(
@@ -141,7 +141,7 @@ class Run:
 
     # --- the one task -------------------------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Run:
+    async def __aenter__(self) -> HandlerRun:
         self._task = asyncio.current_task()
         self._performed.on_cancel = self._on_cancel
         self._performed.on_end = self._on_end

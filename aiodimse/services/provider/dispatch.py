@@ -13,10 +13,10 @@ from aiodimse.aio.log import frames
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse import messages
 from aiodimse.errors import AssociationError, DatasetDecodeError, DatasetTooLarge
-from aiodimse.services import normalized, query, retrieve_provider, storage, suboperations, verification
 from aiodimse.services.decoding import decoded_identifier
-from aiodimse.services.drive import HandlerRaised, Run, failure_of
-from aiodimse.services.handlers import Handlers, Registration
+from aiodimse.services.provider import query, retrieve, single_answer, suboperations
+from aiodimse.services.provider.handler_run import HandlerRaised, HandlerRun, failure_of
+from aiodimse.services.provider.registry import HandlerRegistry, Registration
 from aiodimse.services.request import (
     EchoRequest,
     FindRequest,
@@ -39,7 +39,9 @@ Authorize = Callable[[Request], Awaitable[bool]]
 class Provider:
     """What an association does with the requests of its peer."""
 
-    def __init__(self, handlers: Handlers, peer: Peer, *, ae_title: str, authorize: Authorize | None = None) -> None:
+    def __init__(
+        self, handlers: HandlerRegistry, peer: Peer, *, ae_title: str, authorize: Authorize | None = None
+    ) -> None:
         self._handlers, self._peer, self._ae_title, self._authorize = handlers, peer, ae_title, authorize
         common = peer.negotiated.rq.user_information.common_extended
         self._related = {item.sop_class_uid: item.related for item in common}
@@ -48,7 +50,7 @@ class Provider:
         """Start what the request asks for. A C-ECHO that nobody handles is answered without a task."""
         message = performed.operation.request
         if type(message) is messages.CEchoRQ and self._authorize is None and self._find(performed) is None:
-            if verification.answer(performed):
+            if _answer_now(performed):
                 return
             work = performed.respond(message.response(answers.SUCCESS))
         else:
@@ -115,15 +117,11 @@ class Provider:
             case FindRequest():
                 await query.provide(performed, request, handler)
             case GetRequest():
-                await retrieve_provider.provide_get(performed, request, handler)
+                await retrieve.provide_get(performed, request, handler)
             case MoveRequest():
-                await retrieve_provider.provide_move(performed, request, handler, ae_title=self._ae_title)
-            case StoreRequest():
-                await storage.provide(performed, request, handler)
-            case NormalizedRequest():
-                await normalized.provide(performed, request, handler)
+                await retrieve.provide_move(performed, request, handler, ae_title=self._ae_title)
             case _:
-                await verification.provide(performed, request, handler)
+                await single_answer.provide(performed, request, handler)
 
     async def _request(self, performed: PerformedOperation) -> Request:
         message, peer = performed.operation.request, self._peer
@@ -144,7 +142,7 @@ class Provider:
     async def _is_authorised(self, performed: PerformedOperation, request: Request) -> bool:
         """Ask the hook; where it says no or raises, answer."""
         assert self._authorize is not None
-        async with Run(performed, request, None) as run:
+        async with HandlerRun(performed, request, None) as run:
             try:
                 if await run.call(self._authorize):
                     return True
@@ -167,3 +165,9 @@ _IDENTIFIER_REQUESTS: dict[type[messages.Request], type[IdentifierRequest]] = {
     messages.CGetRQ: GetRequest,
     messages.CMoveRQ: MoveRequest,
 }
+
+
+def _answer_now(performed: PerformedOperation) -> bool:
+    """Answer a C-ECHO without a task; False where a message is being written and it would have to wait."""
+    operation = performed.operation
+    return performed.endpoint.performer.respond_now(operation, operation.request.response(answers.SUCCESS))

@@ -7,12 +7,16 @@ from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from pydicom.dataset import Dataset
+
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.dimse import messages
 from aiodimse.dimse.status import Status
 from aiodimse.errors import LocalProtocolError
-from aiodimse.services.response import Response
+from aiodimse.pdu import AcceptedContext
+from aiodimse.services.invocation import invoke_with_dataset
+from aiodimse.services.response import EncodedDataset, Response
 from aiodimse.standard import answers
 
 T = TypeVar("T")
@@ -29,8 +33,12 @@ class Operation(Generic[T]):
     whether something has come and go on, keep the task: `asyncio.wait({task}, timeout=1)` cancels nothing.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(
+        self, endpoint: Endpoint, identifier: Dataset | EncodedDataset, sop_class_uid: str, priority: int
+    ) -> None:
         self._endpoint = endpoint
+        self._identifier, self._uid, self._priority = identifier, sop_class_uid, priority
+        self._context: AcceptedContext | None = None
         self._invoked: InvokedOperation | None = None
         self._response: Response | None = None
         self._starting = asyncio.Lock()
@@ -40,7 +48,8 @@ class Operation(Generic[T]):
 
     # --- what each service does ---------------------------------------------------------------------------------------
 
-    async def _request(self) -> InvokedOperation:
+    def _make(self) -> messages.Request:
+        """The request."""
         raise NotImplementedError
 
     async def _take(self, response: messages.Response, data: bytes | None) -> T | None:
@@ -48,6 +57,7 @@ class Operation(Generic[T]):
         raise NotImplementedError
 
     async def _final(self, response: messages.Response, data: bytes | None) -> Response:
+        """The public form of the final response."""
         raise NotImplementedError
 
     # --- manners ------------------------------------------------------------------------------------------------------
@@ -57,7 +67,11 @@ class Operation(Generic[T]):
         if self._invoked is None:
             async with self._starting:
                 if self._invoked is None:
-                    self._invoked = await self._request()
+                    self._invoked = await self._send()
+
+    async def _send(self) -> InvokedOperation:
+        self._context, invoked = await invoke_with_dataset(self._endpoint, self._make(), self._identifier)
+        return invoked
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -151,12 +165,3 @@ class Operation(Generic[T]):
     def status(self) -> Status | None:
         """The final status, once it has come."""
         return self._response.status if self._response is not None else None
-
-
-async def single(invoked: InvokedOperation) -> tuple[messages.Response, bytes | None]:
-    """The one response of an operation that has one; leaving early leaves the rest to the association."""
-    try:
-        return await invoked.next()
-    except BaseException:
-        invoked.leave()
-        raise

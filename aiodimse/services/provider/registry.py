@@ -41,7 +41,7 @@ class Registration(Record):
     """Registered without SOP classes: it serves those that have no handler of their own."""
 
 
-class Handlers:
+class HandlerRegistry:
     """The handlers of a server, by DIMSE service and SOP class."""
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ def default_sop_classes(service: str) -> tuple[str, ...]:
 class Decorator:
     """`@server.on_c_find`, `@server.on_c_find()`, `@server.on_c_find(uid, ...)`, `server.on_c_find(uid)(function)`."""
 
-    def __init__(self, handlers: Handlers, service: str) -> None:
+    def __init__(self, handlers: HandlerRegistry, service: str) -> None:
         self._handlers, self._service = handlers, service
 
     @overload

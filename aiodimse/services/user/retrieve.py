@@ -1,4 +1,4 @@
-"""C-GET and C-MOVE as their user (PS3.4 C.4.2, C.4.3; PS3.7 9.1.3, 9.1.4). Their provider is retrieve_provider.py."""
+"""C-GET and C-MOVE as their user (PS3.4 C.4.2, C.4.3; PS3.7 9.1.3, 9.1.4)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse import messages
 from aiodimse.errors import DatasetDecodeError
-from aiodimse.pdu import AcceptedContext
-from aiodimse.services.contexts import context_for
 from aiodimse.services.decoding import decoded_identifier
 from aiodimse.services.instance import ArrivingInstance
-from aiodimse.services.operation import Operation, T
-from aiodimse.services.query import encode_identifier
 from aiodimse.services.request import Peer, StoreRequest
 from aiodimse.services.response import EncodedDataset, Progress, Response, progress_of, response_of, status_of
+from aiodimse.services.user.operation import Operation, T
 from aiodimse.standard import answers
 
 _log = logging.getLogger("aiodimse.retrieve")
@@ -32,27 +29,11 @@ class Retrieval(Operation[T]):
     def __init__(
         self, endpoint: Endpoint, identifier: Dataset | EncodedDataset, sop_class_uid: str, priority: int
     ) -> None:
-        super().__init__(endpoint)
-        self._identifier, self._uid, self._priority = identifier, sop_class_uid, priority
-        self._context: AcceptedContext | None = None
+        super().__init__(endpoint, identifier, sop_class_uid, priority)
         self.progress: Progress | None = None
         """The counters of the last response; None before the first that has some."""
         self.failed_sop_instance_uids: tuple[str, ...] = ()
         """Failed SOP Instance UID List (0008,0058) of the final response."""
-
-    def _make(self) -> messages.Request:
-        raise NotImplementedError
-
-    async def _request(self) -> InvokedOperation:
-        negotiated = self._endpoint.engine.negotiated
-        assert negotiated is not None
-        request = self._make()
-        context = self._context = context_for(negotiated, request.service, self._uid)
-        data = encode_identifier(self._identifier, context.transfer_syntax)
-        return await self._endpoint.invoker.invoke(context.context_id, request, data, timeout=self._timeout())
-
-    def _timeout(self) -> float | None:
-        return self._endpoint.timeouts.response
 
     def _note(self, response: messages.Response) -> None:
         self.last_status = status_of(response.status, self._uid, response.service)
@@ -110,9 +91,6 @@ class Move(Retrieval[Progress]):
             priority=self._priority,
         )
 
-    def _timeout(self) -> float | None:
-        return self._endpoint.timeouts.move_response
-
     async def _take(self, response: messages.Response, data: bytes | None) -> Progress | None:
         self._note(response)
         return self.progress
@@ -146,9 +124,9 @@ class Get(Retrieval[ArrivingInstance]):
     def _make(self) -> messages.Request:
         return messages.CGetRQ(message_id=0, affected_sop_class_uid=self._uid, priority=self._priority)
 
-    async def _request(self) -> InvokedOperation:
+    async def _send(self) -> InvokedOperation:
         self._on_start(self)
-        return await super()._request()
+        return await super()._send()
 
     # --- for the association ------------------------------------------------------------------------------------------
 

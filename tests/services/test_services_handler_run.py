@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from aiodimse.errors import AssociationAborted
-from aiodimse.services.drive import Run
+from aiodimse.services.provider.handler_run import HandlerRun
 
 
 class Counted:
@@ -31,7 +31,7 @@ async def test_no_step_is_made_that_nobody_takes() -> None:
     """Of one that is made and not awaited Python 3.13 warns."""
     performed, request = SimpleNamespace(on_cancel=None, on_end=None), SimpleNamespace(is_cancelled=False)
     handler = Counted()
-    async with Run(cast(Any, performed), cast(Any, request), None) as run:
+    async with HandlerRun(cast(Any, performed), cast(Any, request), None) as run:
         await run.begin(lambda _: handler)
         assert await run.step() == 1
         cast(Any, performed.on_end)(AssociationAborted(0, 0))

@@ -25,7 +25,7 @@ _STATUS_ELEMENTS = (
 )
 
 
-class InvalidYield(AiodimseError):
+class InvalidResult(AiodimseError):
     """A handler yielded what cannot be sent; status is what the peer is told instead."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -34,7 +34,7 @@ class InvalidYield(AiodimseError):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Yielded(Record):
+class HandlerResult(Record):
     """A status, further fields of the response, and what goes with it."""
 
     status: int
@@ -62,11 +62,11 @@ def has_status(dataset: Dataset) -> bool:
     return (0x0000, 0x0900) in dataset
 
 
-def read_status(value: object) -> Yielded:
-    """A status alone: int, Status, or Dataset with (0000,0900). Raises InvalidYield with C001 or C002."""
+def read_status(value: object) -> HandlerResult:
+    """A status alone: int, Status, or Dataset with (0000,0900). Raises InvalidResult with C001 or C002."""
     if isinstance(value, Dataset):
         if not has_status(value):
-            raise InvalidYield(answers.NO_STATUS, "a status Dataset without Status (0000,0900)")
+            raise InvalidResult(answers.NO_STATUS, "a status Dataset without Status (0000,0900)")
         code = as_int(value[0x0000, 0x0900].value)
         fields = {}
         for keyword, name in _STATUS_ELEMENTS:
@@ -74,14 +74,14 @@ def read_status(value: object) -> Yielded:
                 try:
                     fields[name] = _field(name, element)
                 except (TypeError, ValueError):
-                    raise InvalidYield(
+                    raise InvalidResult(
                         answers.INVALID_STATUS, f"a status Dataset whose {keyword} cannot be sent"
                     ) from None
     else:
         code, fields = as_int(value), {}
     if code is None or not 0 <= code <= 0xFFFF:
-        raise InvalidYield(answers.INVALID_STATUS, f"a status that is no int or Dataset: {type(value).__name__}")
-    return Yielded(code, None, fields)
+        raise InvalidResult(answers.INVALID_STATUS, f"a status that is no int or Dataset: {type(value).__name__}")
+    return HandlerResult(code, None, fields)
 
 
 def _field(name: str, value: Any) -> Any:
@@ -95,16 +95,16 @@ def _field(name: str, value: Any) -> Any:
     return int(value)
 
 
-def read_yield(value: object) -> Yielded:
+def read_yield(value: object) -> HandlerResult:
     """A (status, payload) pair, a bare payload (which means Pending), or a bare status."""
     if isinstance(value, tuple):
         if len(value) != 2:
-            raise InvalidYield(answers.INVALID_STATUS, f"a tuple of {len(value)}")
+            raise InvalidResult(answers.INVALID_STATUS, f"a tuple of {len(value)}")
         yielded = read_status(value[0])
         yielded.payload = value[1]
         return yielded
     if isinstance(value, Dataset) and has_status(value):
         return read_status(value)
     if isinstance(value, _PAYLOADS):
-        return Yielded(answers.PENDING, value)
+        return HandlerResult(answers.PENDING, value)
     return read_status(value)

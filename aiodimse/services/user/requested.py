@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.association import Negotiated
@@ -11,23 +9,20 @@ from aiodimse.dimse import messages
 from aiodimse.errors import LocalProtocolError
 from aiodimse.pdu import AssociateRQ
 from aiodimse.services.request import Peer
-from aiodimse.services.retrieve import Get
+from aiodimse.services.serving import RequestHandler, RequestHandlers
+from aiodimse.services.user.retrieve import Get
 from aiodimse.standard import answers
 
-if TYPE_CHECKING:
-    from aiodimse.services.provider import Provider
-    from aiodimse.services.served import Serving
 
-
-class Caller:
-    """The Observer of one association, with what connect() was given to serve on it."""
+class RequestedAssociation:
+    """The Observer of one association that we asked for, with what connect() was given to serve on it."""
 
     peer: Peer
     """Whom we talk to, once the association is established."""
 
-    def __init__(self, serving: Serving | None) -> None:
-        self._serving = serving
-        self._provider: Provider | None = None
+    def __init__(self, handlers: RequestHandlers | None) -> None:
+        self._handlers = handlers
+        self._provider: RequestHandler | None = None
         self._retrieval: Get | None = None
 
     # --- for the connection -------------------------------------------------------------------------------------------
@@ -41,8 +36,8 @@ class Caller:
     def association_established(self, negotiated: Negotiated) -> None:
         """Remember whom we talk to."""
         self.peer = Peer(None, negotiated)
-        if self._serving is not None:
-            self._provider = self._serving.provider(self.peer)
+        if self._handlers is not None:
+            self._provider = self._handlers.provider(self.peer)
 
     def request_received(self, performed: PerformedOperation) -> None:
         """A sub-operation of our C-GET, or a request to our handlers."""

@@ -11,25 +11,25 @@ from pydicom.dataset import Dataset
 
 from aiodimse import datasets
 from aiodimse.aio.performer import PerformedOperation
-from aiodimse.services.destination import Destination, DestinationLost, StoreAssociations
-from aiodimse.services.drive import Cancelled, HandlerEnded, HandlerRaised, Run, failure_of
+from aiodimse.services.provider.destination import Destination, DestinationLost, StoreAssociations
+from aiodimse.services.provider.handler_result import HandlerResult, InvalidResult, as_int, read_yield
+from aiodimse.services.provider.handler_run import Cancelled, HandlerEnded, HandlerRaised, HandlerRun, failure_of
+from aiodimse.services.provider.suboperations import Counters, Route, SameAssociation, SubOperations
 from aiodimse.services.request import GetRequest, MoveRequest
-from aiodimse.services.suboperations import Counters, Route, SameAssociation, SubOperations
-from aiodimse.services.yielded import InvalidYield, Yielded, as_int, read_yield
 from aiodimse.standard import answers
 
 _log = logging.getLogger("aiodimse.retrieve")
 
 
 async def provide_get(performed: PerformedOperation, request: GetRequest, handler: Callable[[Any], Any]) -> None:
-    """Run a C-GET handler to its one final response."""
+    """HandlerRun a C-GET handler to its one final response."""
     await _Retrieve(performed, request, handler).run()
 
 
 async def provide_move(
     performed: PerformedOperation, request: MoveRequest, handler: Callable[[Any], Any], *, ae_title: str
 ) -> None:
-    """Run a C-MOVE handler to its one final response. ae_title: who calls the destination."""
+    """HandlerRun a C-MOVE handler to its one final response. ae_title: who calls the destination."""
     await _Retrieve(performed, request, handler, ae_title=ae_title).run()
 
 
@@ -54,7 +54,7 @@ class _Retrieve:
 
     async def run(self) -> None:
         """From the handler's first step to the final response."""
-        async with Run(self._performed, self._request, self._give_up) as run:
+        async with HandlerRun(self._performed, self._request, self._give_up) as run:
             try:
                 final = await self._outcome(run)
                 await run.close()  # the handler's finally comes before the final response
@@ -72,7 +72,7 @@ class _Retrieve:
         """The handler does not end: FE00 without it, once what is under way is finished and counted."""
         if self._work is not None:
             await self._finish(self._work)
-        await self._respond(Yielded(answers.CANCEL))
+        await self._respond(HandlerResult(answers.CANCEL))
         if self._stores is not None:
             await self._stores.release()
 
@@ -88,19 +88,19 @@ class _Retrieve:
             self._is_lost = True
             self._log.warning("%s: %s", self._request.message, error)
 
-    async def _outcome(self, run: Run) -> Yielded:
+    async def _outcome(self, run: HandlerRun) -> HandlerResult:
         """The final status, by what the handler does and by the counters."""
         request = self._request
-        final: Yielded | None = None
+        final: HandlerResult | None = None
         try:
             await run.begin(self._handler)
             final = await self._sub_operations(run)
         except Cancelled:
-            final = Yielded(answers.CANCEL)
+            final = HandlerResult(answers.CANCEL)
         except HandlerRaised as error:
             final = failure_of(error, answers.RAISED[self._service], self._performed, _log)
-        except InvalidYield as error:
-            final = Yielded(error.status)
+        except InvalidResult as error:
+            final = HandlerResult(error.status)
             if error.status == answers.UNKNOWN_DESTINATION:  # the peer's mistake, or its configuration's
                 self._log.info("%s: the move destination is not known", request.message)
             else:
@@ -112,16 +112,16 @@ class _Retrieve:
         if final is None or final.status != answers.CANCEL:
             # What was not attempted, or announced and not yielded, counts as failed.
             self._counters.failed += self._counters.remaining
-        return final or Yielded(self._counters.outcome())
+        return final or HandlerResult(self._counters.outcome())
 
-    async def _sub_operations(self, run: Run) -> Yielded | None:
+    async def _sub_operations(self, run: HandlerRun) -> HandlerResult | None:
         """The status that the handler ends with; None: what the counters say."""
         request, service = self._request, self._service
         try:
             route: Route = await self._route(run)
             number = await self._number(run)
         except HandlerEnded:
-            raise InvalidYield(answers.NOTHING_YIELDED[service], "no number of sub-operations") from None
+            raise InvalidResult(answers.NOTHING_YIELDED[service], "no number of sub-operations") from None
         self._counters.total = number
         work = self._work = SubOperations(self._performed, request, self._counters, route)
         attempted = 0
@@ -144,18 +144,18 @@ class _Retrieve:
             await work.perform(yielded.payload)
         return None
 
-    async def _number(self, run: Run) -> int:
+    async def _number(self, run: HandlerRun) -> int:
         item = await run.step()
         number = as_int(item)
         if number is not None and not 0 <= number <= 0xFFFF:
             number = None
         if number is None:
-            raise InvalidYield(
+            raise InvalidResult(
                 answers.INVALID_NUMBER[self._service], f"a {type(item).__name__} as number of sub-operations"
             )
         return number
 
-    async def _route(self, run: Run) -> Route:
+    async def _route(self, run: HandlerRun) -> Route:
         if isinstance(self._request, GetRequest):
             return SameAssociation(self._performed.endpoint)
         destination = read_destination(await run.step())
@@ -167,7 +167,7 @@ class _Retrieve:
         )
         return self._stores
 
-    async def _respond(self, final: Yielded) -> None:
+    async def _respond(self, final: HandlerResult) -> None:
         message = self._request.message.response(final.status)
         final.apply(message)
         self._counters.apply(message, with_remaining=final.status == answers.CANCEL)
@@ -180,9 +180,9 @@ class _Retrieve:
 
 
 def read_destination(value: object) -> Destination:
-    """What a C-MOVE handler yields first; raises InvalidYield with A801 for None, C515 for what is no destination."""
+    """What a C-MOVE handler yields first; raises InvalidResult with A801 for None, C515 for what is no destination."""
     if value is None:
-        raise InvalidYield(answers.UNKNOWN_DESTINATION, "no destination: it is not known")
+        raise InvalidResult(answers.UNKNOWN_DESTINATION, "no destination: it is not known")
     if isinstance(value, Destination):
         pair: Any = value.host, value.port
     else:
@@ -192,4 +192,4 @@ def read_destination(value: object) -> Destination:
         number = as_int(port)
         if isinstance(host, str) and host and number is not None and 0 < number <= 0xFFFF:
             return value if isinstance(value, Destination) else Destination(host, number)
-    raise InvalidYield(answers.INVALID_DESTINATION, f"a {type(value).__name__} that is no (address, port)")
+    raise InvalidResult(answers.INVALID_DESTINATION, f"a {type(value).__name__} that is no (address, port)")

@@ -1,0 +1,81 @@
+"""Asking the peer: the context for a request, its data set, its deadline, and the one response of most services."""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset
+
+from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.invoked import InvokedOperation
+from aiodimse.aio.writer import Payload
+from aiodimse.association import Negotiated
+from aiodimse.dimse import messages
+from aiodimse.pdu import AcceptedContext
+from aiodimse.services.contexts import context_for
+from aiodimse.services.decoding import decoded_identifier
+from aiodimse.services.encoding import encode_identifier
+from aiodimse.services.response import EncodedDataset, Response, response_of
+
+
+def negotiated_on(endpoint: Endpoint) -> Negotiated:
+    """What was agreed on an established association."""
+    negotiated = endpoint.engine.negotiated
+    assert negotiated is not None
+    return negotiated
+
+
+async def invoke(
+    endpoint: Endpoint, context: AcceptedContext, request: messages.Request, data: Payload
+) -> InvokedOperation:
+    """Send a request in this context, under the deadline of its service.
+
+    Raises:
+        LocalProtocolError: The calling task itself holds the operations that fill the window.
+        AssociationError: The association has ended, or no place in the operations window came free in time.
+
+    Cancellation: Nothing has been sent, or the association is aborted because half a message was.
+    """
+    timeouts = endpoint.timeouts
+    timeout = timeouts.move_response if isinstance(request, messages.CMoveRQ) else timeouts.response
+    return await endpoint.invoker.invoke(context.context_id, request, data, timeout=timeout)
+
+
+async def invoke_with_dataset(
+    endpoint: Endpoint, request: messages.Request, dataset: Dataset | EncodedDataset | None
+) -> tuple[AcceptedContext, InvokedOperation]:
+    """Send a request and its data set in the context for its SOP class; returns that context too.
+
+    Raises as `invoke`, and before anything is sent:
+        NoAcceptedContext: No accepted context carries this service of this SOP class.
+        DatasetEncodeError: The data set cannot be encoded in the transfer syntax of the context.
+    """
+    context = context_for(negotiated_on(endpoint), request.service, request.sop_class_uid)
+    data = None if dataset is None else encode_identifier(dataset, context.transfer_syntax)
+    return context, await invoke(endpoint, context, request, data)
+
+
+async def single_response(invoked: InvokedOperation) -> tuple[messages.Response, bytes | None]:
+    """The one response of an operation that has one, and its data set.
+
+    Cancellation: The operation is left; the association waits for its response.
+    """
+    try:
+        return await invoked.next()
+    except BaseException:
+        invoked.leave()
+        raise
+
+
+async def ask(
+    endpoint: Endpoint, request: messages.Request, dataset: Dataset | EncodedDataset | None = None
+) -> Response:
+    """Invoke a service with one response and return that, decoded, whatever its status.
+
+    Raises as `invoke_with_dataset`, and:
+        DatasetDecodeError: The data set of the response does not decode.
+    """
+    context, invoked = await invoke_with_dataset(endpoint, request, dataset)
+    message, data = await single_response(invoked)
+    decoded = None
+    if data is not None:
+        decoded = await decoded_identifier(data, context.transfer_syntax, endpoint.limits)
+    return response_of(request, message, dataset=decoded)

@@ -1,0 +1,72 @@
+"""C-FIND as its provider (PS3.4 C.4.1, PS3.7 9.1.2)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from aiodimse.aio.performer import PerformedOperation
+from aiodimse.dimse import messages
+from aiodimse.errors import DatasetEncodeError
+from aiodimse.services.encoding import encode_identifier
+from aiodimse.services.provider.handler_result import HandlerResult, InvalidResult, read_yield
+from aiodimse.services.provider.handler_run import Cancelled, HandlerEnded, HandlerRaised, HandlerRun, failure_of
+from aiodimse.services.request import FindRequest
+from aiodimse.standard import answers, service_class, sop_class
+
+_log = logging.getLogger("aiodimse.query")
+
+
+async def provide(performed: PerformedOperation, request: FindRequest, handler: Callable[[Any], Any]) -> None:
+    """HandlerRun a C-FIND handler to its one final response."""
+    operation = performed.operation
+
+    def response(status: int) -> messages.Response:
+        return request.message.response(status)
+
+    async def give_up() -> None:
+        await performed.respond(response(answers.CANCEL))
+
+    async with HandlerRun(performed, request, give_up) as run:
+        try:
+            await run.begin(handler)
+            final = await _matches(performed, request, run)
+        except Cancelled:
+            final = HandlerResult(answers.CANCEL)
+        except HandlerEnded:
+            final = HandlerResult(answers.SUCCESS)
+        except HandlerRaised as error:
+            final = failure_of(error, answers.RAISED["C-FIND"], performed, _log)
+        except InvalidResult as error:
+            final = HandlerResult(error.status)
+            performed.logger(_log).error("the handler of %s yielded %s", request.message, error)
+        except DatasetEncodeError as error:
+            final = HandlerResult(answers.NOT_ENCODED)
+            performed.logger(_log).error("a match of %s cannot be encoded: %s", request.message, error)
+        await run.close()  # FE00 follows the handler's finally
+        message = response(final.status)
+        final.apply(message)
+        if operation.is_open:
+            await performed.respond(message)
+
+
+async def _matches(performed: PerformedOperation, request: FindRequest, run: HandlerRun) -> HandlerResult:
+    """Send the matches; the status that the handler ends with."""
+    transfer_syntax = request.context.transfer_syntax
+    row = sop_class.lookup(request.sop_class_uid)
+    one_match = row is not None and row.service_class is service_class.RELEVANT_PATIENT_INFORMATION_QUERY
+    sent = 0
+    while True:
+        yielded = read_yield(await run.step())
+        if yielded.status not in answers.STILL_PENDING:
+            return yielded
+        if one_match and sent:
+            log = performed.logger(_log)
+            log.warning("%s: more than one match for one patient (PS3.4 Q.2); the rest is not sent", request.message)
+            return HandlerResult(answers.SUCCESS)
+        data = encode_identifier(yielded.payload, transfer_syntax)
+        message = request.message.response(yielded.status)
+        yielded.apply(message)
+        await performed.respond(message, data)
+        sent += 1

@@ -1,0 +1,88 @@
+"""The services whose handler gives one answer: C-ECHO, C-STORE and DIMSE-N (PS3.7 9.1.1, 9.1.5, 10.1)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from aiodimse.aio.performer import PerformedOperation
+from aiodimse.dimse import messages
+from aiodimse.errors import DatasetEncodeError
+from aiodimse.services.encoding import encode_identifier
+from aiodimse.services.provider.handler_result import HandlerResult, InvalidResult, has_status, read_status
+from aiodimse.services.provider.handler_run import HandlerRaised, HandlerRun, failure_of
+from aiodimse.services.request import Request, StoreRequest
+from aiodimse.services.response import EncodedDataset
+from aiodimse.standard import answers
+
+_LOGS = {
+    "C-ECHO": logging.getLogger("aiodimse.verification"),
+    "C-STORE": logging.getLogger("aiodimse.storage"),
+}
+_LOG_OF_OTHERS = logging.getLogger("aiodimse.normalized")
+
+
+async def provide(performed: PerformedOperation, request: Request, handler: Callable[[Any], Any]) -> None:
+    """Run a handler to its response. That of a C-STORE goes out after the last fragment of the data set is in."""
+    log = _LOGS.get(request.message.service, _LOG_OF_OTHERS)
+    data: bytes | None = None
+    async with HandlerRun(performed, request, None) as run:
+        try:
+            result = _read(request.message.service, await run.call(handler))
+            if result.payload is not None:
+                data = encode_identifier(result.payload, request.context.transfer_syntax)
+        except HandlerRaised as error:
+            result = _raised(performed, request, error, log)
+        except (InvalidResult, DatasetEncodeError) as error:
+            result = HandlerResult(_invalid(request, error))
+            performed.logger(log).error("the handler of %s returned what cannot be sent: %s", request.message, error)
+        message = request.message.response(result.status)
+        _repeat_type(request.message, message)
+        result.apply(message)
+        await performed.respond(message, data)
+
+
+def _read(service: str, returned: Any) -> HandlerResult:
+    """What a handler returned: a status, or with DIMSE-N a data set (Success) or a pair of both."""
+    if service == "C-ECHO" and returned is None:
+        return HandlerResult(answers.SUCCESS)
+    if service.startswith("C-"):
+        return read_status(returned)
+    if isinstance(returned, tuple) and len(returned) == 2:
+        result = read_status(returned[0])
+        result.payload = returned[1]
+        return result
+    if isinstance(returned, EncodedDataset) or (isinstance(returned, Dataset) and not has_status(returned)):
+        return HandlerResult(answers.SUCCESS, returned)
+    return read_status(returned)
+
+
+def _raised(
+    performed: PerformedOperation, request: Request, error: HandlerRaised, log: logging.Logger
+) -> HandlerResult:
+    """The answer to what a handler raised; that of a store tells apart what the library itself raised."""
+    cause = error.__cause__
+    result = failure_of(error, answers.RAISED.get(request.message.service, answers.PROCESSING_FAILURE), performed, log)
+    if isinstance(request, StoreRequest) and cause is not None:
+        if cause is request.save_error:
+            return HandlerResult(answers.OUT_OF_RESOURCES, None, {"error_comment": "the instance could not be saved"})
+        if cause is request.decode_error:
+            return HandlerResult(answers.NOT_DECODED["C-STORE"])
+    return result
+
+
+def _invalid(request: Request, error: InvalidResult | DatasetEncodeError) -> int:
+    """The status for what a handler returned and cannot be sent; C-STORE has some of its own (Cxxx)."""
+    if isinstance(error, InvalidResult) and isinstance(request, StoreRequest):
+        return error.status
+    return answers.PROCESSING_FAILURE
+
+
+def _repeat_type(request: messages.Request, response: messages.Response) -> None:
+    """Action Type ID and Event Type ID come back in the response (PS3.7 10.1.4, 10.1.1)."""
+    for name in ("action_type_id", "event_type_id"):
+        if hasattr(response, name):
+            setattr(response, name, getattr(request, name, None))

@@ -1,0 +1,34 @@
+"""C-STORE as its user (PS3.4 B, PS3.7 9.1.1)."""
+
+from __future__ import annotations
+
+from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.while_open import WhileOpen
+from aiodimse.services.contexts import store_context
+from aiodimse.services.instance import InstanceSource, instance_of
+from aiodimse.services.invocation import invoke, negotiated_on, single_response
+from aiodimse.services.response import Response, response_of
+from aiodimse.services.store_request import store_request
+
+
+async def c_store(
+    endpoint: Endpoint,
+    source: InstanceSource,
+    *,
+    priority: int = 0,
+    move_originator_ae_title: str | None = None,
+    move_originator_message_id: int | None = None,
+) -> Response:
+    """Send one instance and return the response whatever its status.
+
+    Raises NoAcceptedContext, NotDICOM, OSError, DatasetEncodeError before anything is sent; what ended the association
+    as soon as it has ended, because reading the instance is interrupted then.
+    """
+    with WhileOpen(endpoint):
+        instance = await instance_of(source)
+        context = store_context(negotiated_on(endpoint), instance.sop_class_uid, instance.transfer_syntax)
+        request = store_request(instance, priority, move_originator_ae_title, move_originator_message_id)
+        data = await instance.encoded(context.transfer_syntax)
+    invoked = await invoke(endpoint, context, request, data)
+    message, _ = await single_response(invoked)
+    return response_of(request, message)
