@@ -53,7 +53,7 @@ class Engine:
         self.fault: RemoteProtocolError | AssociationTimeout | None = None
         """What the peer did wrong, once it has."""
         self._limits, self._timeouts, self._strict = limits, timeouts, strict
-        self._reader = PDUReader(limits)
+        self._reader = PDUReader(limits, strict=strict)
         self._joiner = Joiner(limits)
         self._router: Router | None = None
         self._events: deque[EngineEvent] = deque()
@@ -122,6 +122,8 @@ class Engine:
         if kind is not DataHeader:
             self._span_end = None
             self._collect()
+            if kind is AssociateRQ or kind is AssociateAC:
+                self._events += item.tolerated  # type: ignore[union-attr]
         elif not machine.data_allowed_in:
             self._collect()
 

@@ -31,6 +31,7 @@ from aiodimse.pdu import (
 )
 from aiodimse.record import Record
 from aiodimse.standard import sop_class, transfer_syntax
+from aiodimse.standard.values import is_uid, trimmed_ae_title
 
 IMPLEMENTATION_CLASS_UID = "2.25.159842510099616508621710075096980524042"
 """Ours, on the wire and in file meta (PS3.7 D.3.3.2); a UUID of our own (PS3.5 B.2)."""
@@ -79,15 +80,15 @@ def refusal(rq: AssociateRQ) -> AssociateRJ | None:
 
 
 def allows(policy: TitlePolicy, title: str) -> bool:
-    """Whether an AE title is let in; leading and trailing spaces are not significant (PS3.8 9.3.2)."""
-    title = title.strip(" ")
+    """Whether a policy lets in an AE title; spaces at its ends are not significant (PS3.8 9.3.2)."""
+    title = trimmed_ae_title(title)
     if isinstance(policy, bool):
         return policy
     if isinstance(policy, str):
-        return title == policy.strip(" ")
+        return title == trimmed_ae_title(policy)
     if callable(policy):
         return policy(title)
-    return any(title == allowed.strip(" ") for allowed in policy)
+    return any(title == trimmed_ae_title(allowed) for allowed in policy)
 
 
 def check_titles(
@@ -161,7 +162,7 @@ class Offer(Record):
         for related in common.related if common else ():
             if (served := self.served.get(related)) is not None and is_storage(related) == is_storage(uid, common):
                 return served
-        if self.unknown_storage is not None and (sop_class.lookup(uid) is None or is_storage(uid)):
+        if self.unknown_storage is not None and is_uid(uid) and (sop_class.lookup(uid) is None or is_storage(uid)):
             return self.unknown_storage
         return None
 

@@ -10,27 +10,45 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from aiodimse.errors import LocalProtocolError, PDUDecodeError
+from aiodimse.standard import leniency
+from aiodimse.standard.leniency import Leniency, Tolerated
+from aiodimse.standard.values import AE_TITLE_LENGTH, UID_LENGTH, trimmed_ae_title
 
 PADDING = b" \0"
 """Standard: trailing spaces for AE titles, nothing for UIDs (PS3.8 9.3.2, F.1). Peers send NUL in both, and spaces
 after UIDs."""
-
-UID_LENGTH = 64
-AE_TITLE_LENGTH = 16
 
 MAX_ITEMS = 16384
 """Items and sub-items in one PDU, more than 128 contexts with every transfer syntax there is; a mebibyte of empty ones
 would hold an event loop for half a second."""
 
 
+class Reading:
+    """What the cursors over one PDU share: how many items may still come, and what was tolerated."""
+
+    __slots__ = ("items_left", "strict", "tolerated")
+
+    def __init__(self, strict: bool = False) -> None:
+        self.strict = strict
+        self.items_left = MAX_ITEMS
+        self.tolerated: dict[Leniency, Tolerated] = {}
+        """The first case of each leniency."""
+
+    def tolerate(self, row: Leniency, error: PDUDecodeError) -> None:
+        """Go on in spite of this error, or raise it where nothing is tolerated."""
+        if self.strict:
+            raise error
+        self.tolerated.setdefault(row, Tolerated(row, str(error)))
+
+
 class Cursor:
     """A place in a PDU, between the bounds of one item. Offsets are from the start of the PDU."""
 
-    __slots__ = ("_budget", "_data", "_end", "_name", "_start", "at")
+    __slots__ = ("_data", "_end", "_name", "_start", "at", "reading")
 
-    def __init__(self, data: bytes, start: int, end: int, name: str, budget: list[int] | None = None) -> None:
+    def __init__(self, data: bytes, start: int, end: int, name: str, reading: Reading) -> None:
         self._data, self._start, self._end, self._name = data, start, end, name
-        self._budget = [MAX_ITEMS] if budget is None else budget
+        self.reading = reading
         self.at = start
 
     @property
@@ -50,6 +68,10 @@ class Cursor:
         self.at += size
         return self._data[start : self.at]
 
+    def whole(self) -> bytes:
+        """All of the item, whatever of it has been read."""
+        return self._data[self._start : self._end]
+
     def rest(self) -> bytes:
         return self.take(self.left, "")
 
@@ -66,6 +88,16 @@ class Cursor:
         """ISO 646 in the standard; some peers put their national letters in, and Latin-1 makes something of any byte.
         Spaces at both ends are not significant (PS3.8 9.3.2)."""
         return self.take(size, field).strip(PADDING).decode("latin-1")
+
+    def ae_title(self, field: str) -> str:
+        """An AE title. PS3.8 9.3.2 pads it with spaces; where a peer has a NUL it ends there."""
+        start = self.at
+        text = self.take(AE_TITLE_LENGTH, field).decode("latin-1")
+        if text.partition("\0")[2].strip(" \0"):
+            if self.reading.strict:
+                return text.strip(" \0")
+            self.reading.tolerate(leniency.AE_TITLE_AFTER_NUL, self.error("bytes behind a NUL", field, start))
+        return trimmed_ae_title(text)
 
     def uid(self, size: int, field: str) -> str:
         """At most 64 ASCII characters after padding is gone; what they spell is a question for the floors above."""
@@ -84,23 +116,24 @@ class Cursor:
         while self.left:
             if self.left < 4:
                 raise self.error(f"{self.left} bytes left, an item header takes 4", "Item-length")
-            if self._budget[0] == 0:
+            if self.reading.items_left == 0:
                 raise self.error(f"more than {MAX_ITEMS} items", "Item-type")
-            self._budget[0] -= 1
+            self.reading.items_left -= 1
             item_type = self.u8("Item-type")
             self.at += 1  # reserved
             size = self.u16("Item-length")
             name = names.get(item_type) or f"item {item_type:02X}H"
-            item = Cursor(self._data, self.at, self.at + size, name, self._budget)
+            item = Cursor(self._data, self.at, self.at + size, name, self.reading)
             if size > self.left:
                 raise item.error(f"{size} bytes announced, {self.left} left", "Item-length", self.at - 2)
             self.at += size
             yield item_type, item
 
     def done(self) -> None:
-        """The value ends here: an item longer than its fields is as wrong as one that is shorter."""
+        """The value ends here: what is left of an item is padding that it should not have."""
         if self.left:
-            raise self.error(f"{self.left} bytes more than its fields", "Item-length", self._start - 2)
+            error = self.error(f"{self.left} bytes more than its fields", "Item-length", self._start - 2)
+            self.reading.tolerate(leniency.ASSOCIATE_SUB_ITEM_PADDING, error)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from aiodimse.errors import PDUDecodeError
-from aiodimse.pdu import items
-from aiodimse.pdu.cursor import AE_TITLE_LENGTH, Cursor, item, text, u8, u16, u32, uid
+from aiodimse.pdu import item_codec
+from aiodimse.pdu.cursor import Cursor, Reading, item, text, u8, u16, u32, uid
 from aiodimse.pdu.items import ContextResult, ProposedContext, UnknownItem, UserInformation
 from aiodimse.record import Record
+from aiodimse.standard.leniency import Tolerated
+from aiodimse.standard.values import AE_TITLE_LENGTH
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 """The DICOM application context name, the only one there is (PS3.7 A.2.1)."""
@@ -34,6 +36,8 @@ class AssociateRQ(Record):
     protocol_version: int = 1
     """Only bit 0 is tested (PS3.8 9.3.2)."""
     unknown_items: tuple[UnknownItem, ...] = ()
+    tolerated: tuple[Tolerated, ...] = field(default=(), repr=False, compare=False)
+    """What was wrong with the bytes that it was read from."""
 
     def __str__(self) -> str:
         return f"A-ASSOCIATE-RQ {_parties(self)}, {len(self.contexts)} contexts"
@@ -50,6 +54,8 @@ class AssociateAC(Record):
     application_context: str = APPLICATION_CONTEXT
     protocol_version: int = 1
     unknown_items: tuple[UnknownItem, ...] = ()
+    tolerated: tuple[Tolerated, ...] = field(default=(), repr=False, compare=False)
+    """What was wrong with the bytes that it was read from."""
 
     def __str__(self) -> str:
         accepted = sum(result.result == 0 for result in self.results)
@@ -146,12 +152,20 @@ COMMAND, LAST = 1, 2
 _PDATA_HEADER = struct.Struct(">BxIIBB")
 
 
-def decode(data: bytes) -> PDU:
-    """The PDU that data is, whole. Raises PDUDecodeError for anything else, and nothing but that."""
+def decode(data: bytes, *, strict: bool = False) -> PDU:
+    """The PDU that these bytes are, whole.
+
+    Args:
+        data: The bytes, header and all.
+        strict: Tolerate nothing of `standard/leniency.py`.
+
+    Raises:
+        PDUDecodeError: They are no PDU. Nothing else is raised.
+    """
     pdu_type = data[0] if data else 0
     if pdu_type not in NAMES:
         raise PDUDecodeError(f"{pdu_type:02X}H is none of the seven", field="PDU-type", offset=0, reason=1)
-    cursor = Cursor(data, 1, len(data), NAMES[pdu_type])
+    cursor = Cursor(data, 1, len(data), NAMES[pdu_type], Reading(strict))
     cursor.take(1, "Reserved")
     length = cursor.u32("PDU-length")
     if length != cursor.left:
@@ -186,9 +200,9 @@ def encode(pdu: PDU) -> bytes:
     """Raises LocalProtocolError for a value that its field cannot hold."""
     match pdu:
         case AssociateRQ():
-            return _write_associate(ASSOCIATE_RQ, pdu, map(items.write_context, pdu.contexts))
+            return _write_associate(ASSOCIATE_RQ, pdu, map(item_codec.write_context, pdu.contexts))
         case AssociateAC():
-            return _write_associate(ASSOCIATE_AC, pdu, map(items.write_result, pdu.results))
+            return _write_associate(ASSOCIATE_AC, pdu, map(item_codec.write_result, pdu.results))
         case AssociateRJ(result, source, reason):
             return _write(ASSOCIATE_RJ, b"\0", u8(result, "Result"), u8(source, "Source"), u8(reason, "Reason/Diag."))
         case PDataTF(pdvs):
@@ -238,29 +252,30 @@ def _read_associate(pdu_type: int, cursor: Cursor) -> AssociateRQ | AssociateAC:
     is for the floor above to say, in words that the peer understands better than an A-ABORT."""
     protocol_version = cursor.u16("Protocol-version")
     cursor.take(2, "Reserved")
-    called = cursor.text(AE_TITLE_LENGTH, "Called-AE-title")
-    calling = cursor.text(AE_TITLE_LENGTH, "Calling-AE-title")
+    called = cursor.ae_title("Called-AE-title")
+    calling = cursor.ae_title("Calling-AE-title")
     cursor.take(32, "Reserved")
     application_context: str | None = None
     information: UserInformation | None = None
     contexts: list[ProposedContext] = []
     results: list[ContextResult] = []
     unknown: list[UnknownItem] = []
-    for item_type, value in cursor.items(items.NAMES):
+    for item_type, value in cursor.items(item_codec.NAMES):
         if item_type == 0x10 and application_context is None:
             application_context = value.uid(value.left, "Application-context-name")
         elif item_type == 0x20 and pdu_type == ASSOCIATE_RQ:
-            contexts.append(items.read_context(value))
+            contexts.append(item_codec.read_context(value))
         elif item_type == 0x21 and pdu_type == ASSOCIATE_AC:
-            results.append(items.read_result(value))
+            results.append(item_codec.read_result(value))
         elif item_type == 0x50 and information is None:
-            information = items.read_user_information(value)
+            information = item_codec.read_user_information(value)
         else:
             unknown.append(UnknownItem(item_type, value.rest()))
     common = (information or UserInformation(()), application_context or "", protocol_version, tuple(unknown))
+    tolerated = tuple(cursor.reading.tolerated.values())
     if pdu_type == ASSOCIATE_RQ:
-        return AssociateRQ(called, calling, tuple(contexts), *common)
-    return AssociateAC(called, calling, tuple(results), *common)
+        return AssociateRQ(called, calling, tuple(contexts), *common, tolerated)
+    return AssociateAC(called, calling, tuple(results), *common, tolerated)
 
 
 def _write_associate(pdu_type: int, pdu: AssociateRQ | AssociateAC, contexts: Iterable[bytes]) -> bytes:
@@ -273,6 +288,6 @@ def _write_associate(pdu_type: int, pdu: AssociateRQ | AssociateAC, contexts: It
         bytes(32),
         item(0x10, uid(pdu.application_context, "Application-context-name")),
         *contexts,
-        items.write_user_information(pdu.user_information),
+        item_codec.write_user_information(pdu.user_information),
         *(item(unknown.item_type, unknown.data) for unknown in pdu.unknown_items),
     )

@@ -83,13 +83,15 @@ class PDUReader:
         "_pdu_left",
         "_pdu_length",
         "_pdv_left",
+        "_strict",
         "max_pdu_length",
     )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, strict: bool = False) -> None:
         self.max_pdu_length = limits.max_pdu_length
         """The longest P-DATA-TF variable field that is taken; 0 is no limit."""
         self._associate_pdu_length = limits.associate_pdu_length
+        self._strict = strict
         self._broken = False
         # the chunk that is being read, and those fed after it
         self._chunk, self._at, self._end = b"", 0, 0
@@ -193,7 +195,7 @@ class PDUReader:
     def _whole(self, body: bytes) -> Received:
         header, self._header = self._header, b""
         try:
-            pdu = pdus.decode(header + body)
+            pdu = pdus.decode(header + body, strict=self._strict)
         except PDUDecodeError as error:
             self._break()
             return error

@@ -38,6 +38,37 @@ class Tolerated(NamedTuple):
         return f"{self.leniency.tolerated}{f' ({self.detail})' if self.detail else ''}; {self.leniency.done}"
 
 
+# --- A-ASSOCIATE PDUs -------------------------------------------------------------------------------------------------
+
+AE_TITLE_AFTER_NUL = Leniency(
+    "ae-title-after-nul",
+    "an AE title had further bytes behind a NUL",
+    "the title ends at the first NUL",
+    "eFilm",
+    "PS3.8 9.3.2",
+)
+ASSOCIATE_SUB_ITEM = Leniency(
+    "associate-sub-item",
+    "a user information sub-item of an A-ASSOCIATE PDU had fields that do not decode",
+    "the sub-item is skipped, as if it had not been there; not so for user identity",
+    "",
+    "PS3.8 9.3.2.3, PS3.7 D.3.3",
+)
+ASSOCIATE_SUB_ITEM_PADDING = Leniency(
+    "associate-sub-item-padding",
+    "a user information sub-item of an A-ASSOCIATE PDU was longer than its fields",
+    "the bytes behind its fields are skipped",
+    "",
+    "PS3.8 9.3.2.3, PS3.7 D.3.3",
+)
+CONTEXT_UID = Leniency(
+    "context-uid",
+    "a presentation context named a UID that is not ASCII or over 64 characters long",
+    "this context is refused with result 3, abstract-syntax-not-supported",
+    "",
+    "PS3.8 9.3.2.2, F.1",
+)
+
 # --- operations -------------------------------------------------------------------------------------------------------
 
 RESPONSE_AFTER_FINAL = Leniency(

@@ -39,6 +39,7 @@ from aiodimse.pdu import (
     UserIdentityRequest,
     UserIdentityResponse,
     UserInformation,
+    item_codec,
     pdus,
 )
 from aiodimse.standard import extended as extended_rows
@@ -106,7 +107,7 @@ def test_propose_everything_in_ascending_order() -> None:
     assert info.extended == {FIND: b"\0\1\0\0\0\0\0", MOVE: b"\1"}
     assert info.operations_window == OperationsWindow(0, 3)
     assert (info.user_identity, info.common_extended) == (identity, (common,))
-    types = [pdus.items._write_sub_item(item)[0] for item in info.sub_items]
+    types = [item_codec._write_sub_item(item)[0] for item in info.sub_items]
     assert types == sorted(types)
     assert b"secret" not in repr(request).encode()
 

@@ -338,7 +338,7 @@ FAULTS = {
 @pytest.mark.parametrize(("data", "field", "offset", "reason"), FAULTS.values(), ids=FAULTS.keys())
 def test_faults_are_named(data, field, offset, reason):
     with pytest.raises(PDUDecodeError) as caught:
-        pdu.decode(data)
+        pdu.decode(data, strict=True)
     assert (caught.value.field, caught.value.offset, caught.value.reason) == (field, offset, reason)
 
 
