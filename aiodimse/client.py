@@ -18,7 +18,7 @@ from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.settings import Settings
-from aiodimse.aio.wire import Trace
+from aiodimse.aio.transport import Trace
 from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext, fill_with_storage, propose
 from aiodimse.association.negotiation import several
 from aiodimse.config import Limits, Timeouts

@@ -12,14 +12,14 @@ from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from aiodimse.aio.acceptor import Doorkeeper, Guest
+from aiodimse.aio.acceptor import AcceptedObserver, Acceptor
+from aiodimse.aio.admission import Admission
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.network import TCP, Network
 from aiodimse.aio.performer import PerformedOperation
-from aiodimse.aio.places import Places
 from aiodimse.aio.settings import Settings
-from aiodimse.aio.wire import Trace
+from aiodimse.aio.transport import Trace
 from aiodimse.association import (
     NO_REASON_GIVEN,
     Negotiated,
@@ -111,7 +111,7 @@ class Server:
         self._accept_called, self._accept_calling = accept_called, accept_calling
         window = operations_window
         self._window = (window, window) if isinstance(window, int) else window
-        self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, Places] = WeakKeyDictionary()
+        self._admission: WeakKeyDictionary[asyncio.AbstractEventLoop, Admission] = WeakKeyDictionary()
         self._handlers = HandlerRegistry()
         self._handlers.any_storage = any_storage
         self._authorize: Authorize | None = None
@@ -215,9 +215,9 @@ class Server:
 
     # --- listening ----------------------------------------------------------------------------------------------------
 
-    def _places_here(self) -> Places:
+    def _admission_here(self) -> Admission:
         """Those of all its listenings on the event loop that runs: what its Limits count."""
-        return self._places.setdefault(asyncio.get_running_loop(), Places(self.settings.limits))
+        return self._admission.setdefault(asyncio.get_running_loop(), Admission(self.settings.limits))
 
     def listen(
         self,
@@ -251,27 +251,27 @@ def _narrowed(rq: AssociateRQ, ac: AssociateAC, keep: Collection[object]) -> Ass
     return narrow(rq, ac, lambda context: context.context_id in keep or context.abstract_syntax in keep)
 
 
-class _Guest(Guest):
+class _Accepted(AcceptedObserver):
     """One accepted connection."""
 
-    def __init__(self, server: Server, doorkeeper: Doorkeeper) -> None:
-        self._server, self._doorkeeper = server, doorkeeper
+    def __init__(self, server: Server, acceptor: Acceptor) -> None:
+        self._server, self._acceptor = server, acceptor
         self._provider: Provider | None = None
         self._identity: UserIdentityRequest | None = None
         self._asking: asyncio.Task[None] | None = None
 
     @property
     def _address(self) -> tuple[str, int] | None:
-        return self.endpoint.wire.peer_address
+        return self.endpoint.peer_address
 
     def connection_made(self) -> None:
         """Somebody has come in."""
-        self._doorkeeper.enter(self.endpoint)
+        self._acceptor.enter(self.endpoint)
 
     def association_requested(self, rq: AssociateRQ) -> None:
         """Answer at once, or when the hooks have been asked."""
         address = self._address
-        rejected = self._doorkeeper.admit(self.endpoint, address[0] if address else "")
+        rejected = self._acceptor.admit(self.endpoint, address[0] if address else "")
         if rejected is not None:
             self.endpoint.reject(rejected)
         elif self._server.has_hooks:
@@ -285,9 +285,7 @@ class _Guest(Guest):
 
     async def _ask(self, rq: AssociateRQ) -> None:
         server, endpoint = self._server, self.endpoint
-        transport = endpoint.wire.transport
-        certificate = transport.get_extra_info("peercert") if transport is not None else None
-        request = AssociationRequest(rq, self._address, certificate, endpoint)
+        request = AssociationRequest(rq, self._address, endpoint.peer_certificate, endpoint)
         clock, seconds = server.settings.clock, server.settings.timeouts.authenticate
         reply: AssociateAC | AssociateRJ
         try:
@@ -324,9 +322,7 @@ class _Guest(Guest):
 
     def association_established(self, negotiated: Negotiated) -> None:
         """Requests can come."""
-        transport = self.endpoint.wire.transport
-        certificate = transport.get_extra_info("peercert") if transport is not None else None
-        peer = Peer(self._address, negotiated, self._identity, certificate)
+        peer = Peer(self._address, negotiated, self._identity, self.endpoint.peer_certificate)
         self._provider = self._server.provider(peer)
         accepted, proposed = len(negotiated.contexts), len(negotiated.rq.contexts)
         self.endpoint.logger(_log).info("association: %d of %d presentation contexts", accepted, proposed)
@@ -340,12 +336,12 @@ class _Guest(Guest):
         """Make place for another. A hook that is still asked is cancelled: nobody waits for its answer."""
         if self._asking is not None and self._asking is not asyncio.current_task():
             self._asking.cancel()
-        self._doorkeeper.leave(self.endpoint)
+        self._acceptor.leave(self.endpoint)
         self.endpoint.logger(_log).info("association ended: %s", error)
 
     def connection_lost(self) -> None:
         """Nothing is left."""
-        self._doorkeeper.gone(self.endpoint)
+        self._acceptor.gone(self.endpoint)
 
 
 class Listening:
@@ -365,35 +361,33 @@ class Listening:
     ) -> None:
         self._server, self._host, self._port = server, host, port
         self._ssl, self._sock, self._reuse_port, self._network = ssl, sock, reuse_port, network
-        self._doorkeeper: Doorkeeper | None = None
+        self._acceptor: Acceptor | None = None
 
     async def __aenter__(self) -> Listening:
         server = self._server
-        self._doorkeeper = Doorkeeper(
-            lambda doorkeeper: _Guest(server, doorkeeper),
+        self._acceptor = Acceptor(
+            lambda acceptor: _Accepted(server, acceptor),
             replace(server.settings, network=self._network),
-            server._places_here(),
+            server._admission_here(),
         )
-        await self._doorkeeper.listen(
-            self._host, self._port, ssl=self._ssl, sock=self._sock, reuse_port=self._reuse_port
-        )
+        await self._acceptor.listen(self._host, self._port, ssl=self._ssl, sock=self._sock, reuse_port=self._reuse_port)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._doorkeeper is not None
+        assert self._acceptor is not None
         if kind is None or issubclass(kind, asyncio.CancelledError):
-            await self._doorkeeper.drain()
+            await self._acceptor.drain()
         else:
-            self._doorkeeper.abort()
-            await self._doorkeeper.shut()
-            await self._doorkeeper.wait_empty()
+            self._acceptor.abort()
+            await self._acceptor.shut()
+            await self._acceptor.wait_empty()
 
     @property
     def sockets(self) -> tuple[Any, ...]:
         """The listening sockets."""
-        return self._doorkeeper.sockets if self._doorkeeper is not None else ()
+        return self._acceptor.sockets if self._acceptor is not None else ()
 
     @property
     def port(self) -> int:
@@ -406,7 +400,7 @@ class Listening:
     @property
     def associations(self) -> int:
         """Associations at this moment, of this listening."""
-        return self._doorkeeper.associations if self._doorkeeper is not None else 0
+        return self._acceptor.associations if self._acceptor is not None else 0
 
     async def serve_forever(self) -> None:
         """Wait until cancelled."""

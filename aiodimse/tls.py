@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeAlias
 
-from aiodimse.aio.log import address_words
+from aiodimse.aio.words import address_words
 from aiodimse.errors import AssociationRejected
 
 _log = logging.getLogger("aiodimse.tls")

@@ -1,4 +1,4 @@
-"""Taking connections in: a doorkeeper for each listening of a server, which together keep its limits (places.py)."""
+"""Taking connections in: a acceptor for each listening of a server, which together keep its limits (places.py)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from aiodimse.aio import secure
+from aiodimse.aio import tls_handshake
+from aiodimse.aio.admission import Admission, Newcomer
 from aiodimse.aio.endpoint import Endpoint
-from aiodimse.aio.log import AssociationLogger, address_words
+from aiodimse.aio.log import AssociationLogger
 from aiodimse.aio.network import Listener, ProtocolFactory
 from aiodimse.aio.observer import Observer
-from aiodimse.aio.places import Newcomer, Places
 from aiodimse.aio.settings import Settings
 from aiodimse.aio.tasks import Tasks
-from aiodimse.aio.wire import Wire
+from aiodimse.aio.transport import TransportConnection
+from aiodimse.aio.words import address_words
 from aiodimse.association import LOCAL_LIMIT_EXCEEDED
 from aiodimse.errors import AssociationTimeout, TLSError
 from aiodimse.pdu import AssociateRJ
@@ -31,16 +32,18 @@ _NEXT_TIMER = 1e-9
 """Seconds; asyncio.sleep(0) would be no timer."""
 
 
-class Guest(Observer):
+class AcceptedObserver(Observer):
     """An Observer that the floor above makes for each connection."""
 
     endpoint: Endpoint
 
 
-class Doorkeeper:
+class Acceptor:
     """Every connection of one listening, from accept to the end."""
 
-    def __init__(self, make_guest: Callable[[Doorkeeper], Guest], settings: Settings, places: Places) -> None:
+    def __init__(
+        self, make_observer: Callable[[Acceptor], AcceptedObserver], settings: Settings, places: Admission
+    ) -> None:
         self._settings = settings
         self.limits, self.timeouts, self.clock, self.network = (
             settings.limits,
@@ -50,9 +53,9 @@ class Doorkeeper:
         )
         self.closing = False
         self._listener: Listener | None = None
-        self._make_guest = make_guest
-        self._places = places
-        self._doors: set[secure.Door] = set()
+        self._make_observer = make_observer
+        self._admission = places
+        self._doors: set[tls_handshake.PendingHandshake] = set()
         self._handshakes = Tasks()
         self._all: set[Endpoint] = set()
         self._left: list[Tasks] = []
@@ -66,48 +69,50 @@ class Doorkeeper:
     @property
     def associations(self) -> int:
         """Those of this listening that count against Limits.max_associations."""
-        return sum(map(self._places.is_associated, self._all))
+        return sum(map(self._admission.is_associated, self._all))
 
-    def new_wire(self) -> Wire:
+    def new_connection(self) -> TransportConnection:
         """The protocol for one accepted socket."""
-        guest = self._make_guest(self)
+        guest = self._make_observer(self)
         endpoint = guest.endpoint = Endpoint("acceptor", guest, self._settings)
-        return endpoint.wire
+        return endpoint.connection
 
     def enter(self, endpoint: Endpoint) -> None:
         """A connection is open; one whose TLS handshake failed never comes here."""
         self._all.add(endpoint)
-        self._wait_for_request(endpoint, endpoint.wire.drop)
+        self._wait_for_request(endpoint, endpoint.connection.drop)
 
     def _wait_for_request(self, newcomer: Newcomer, drop: Callable[[], None]) -> None:
         self._empty.clear()
-        self._places.wait_for_request(newcomer, drop)
+        self._admission.wait_for_request(newcomer, drop)
         if self.closing:
             drop()
 
-    def _new_door(self, context: ssl_module.SSLContext) -> secure.Door:
+    def _new_door(self, context: ssl_module.SSLContext) -> tls_handshake.PendingHandshake:
         """The protocol for one accepted socket, until its TLS handshake is done."""
 
-        def opened(door: secure.Door) -> None:
+        def opened(door: tls_handshake.PendingHandshake) -> None:
             self._doors.add(door)
             self._wait_for_request(door, door.drop)
             self._handshakes.spawn(
                 self._handshake(door, context), "aiodimse TLS handshake", partial(self._turn_away, door)
             )
 
-        return secure.Door(opened)
+        return tls_handshake.PendingHandshake(opened)
 
-    async def _handshake(self, door: secure.Door, context: ssl_module.SSLContext) -> None:
+    async def _handshake(self, door: tls_handshake.PendingHandshake, context: ssl_module.SSLContext) -> None:
         transport = door.transport
         assert transport is not None
         address = transport.get_extra_info("peername")
 
-        def make_wire() -> Wire:
-            self._places.forget(door)  # the connection is counted instead
-            return self.new_wire()
+        def make_connection() -> TransportConnection:
+            self._admission.forget(door)  # the connection is counted instead
+            return self.new_connection()
 
         try:
-            await secure.start_tls(transport, make_wire, context, clock=self.clock, timeout=self.timeouts.tls_handshake)
+            await tls_handshake.start_tls(
+                transport, make_connection, context, clock=self.clock, timeout=self.timeouts.tls_handshake
+            )
         except (TLSError, AssociationTimeout) as error:
             # Load balancers and port scans connect and go without a word: nothing that an operator could mend.
             level = logging.INFO if isinstance(error.__cause__, ConnectionError | None) else logging.WARNING
@@ -116,28 +121,28 @@ class Doorkeeper:
         finally:
             self._behind(door)
 
-    def _behind(self, door: secure.Door) -> None:
+    def _behind(self, door: tls_handshake.PendingHandshake) -> None:
         """The handshake is over."""
-        self._places.forget(door)
+        self._admission.forget(door)
         self._doors.discard(door)
         self._check_empty()
 
-    def _turn_away(self, door: secure.Door) -> None:
+    def _turn_away(self, door: tls_handshake.PendingHandshake) -> None:
         """The handshake has been cancelled, perhaps before it began."""
         door.drop()
         self._behind(door)
 
     def admit(self, endpoint: Endpoint, peer: str) -> AssociateRJ | None:
         """Count an association in; the rejection where a limit does not allow it."""
-        return LOCAL_LIMIT_EXCEEDED if self.closing or not self._places.admit(endpoint, peer) else None
+        return LOCAL_LIMIT_EXCEEDED if self.closing or not self._admission.admit(endpoint, peer) else None
 
     def leave(self, endpoint: Endpoint) -> None:
         """The association has ended; its connection may linger."""
-        self._places.leave(endpoint)
+        self._admission.leave(endpoint)
 
     def gone(self, endpoint: Endpoint) -> None:
         """The transport connection is gone."""
-        self._places.forget(endpoint)
+        self._admission.forget(endpoint)
         self._all.discard(endpoint)
         self._left = [tasks for tasks in (*self._left, endpoint.tasks) if len(tasks)]
         self._check_empty()
@@ -156,7 +161,7 @@ class Doorkeeper:
         reuse_port: bool,
     ) -> None:
         """Open the listening sockets: one, or one for each address of the host."""
-        factory: ProtocolFactory = self.new_wire
+        factory: ProtocolFactory = self.new_connection
         if ssl is not None:
             factory = partial(self._new_door, ssl)
         self._listener = await self.network.listen(factory, host, port, sock=sock, reuse_port=reuse_port)
@@ -187,7 +192,7 @@ class Doorkeeper:
         for endpoint in list(self._all):
             endpoint.close_when_idle()
         ours: list[Newcomer] = [*self._all, *self._doors]
-        for drop in [self._places.pending[newcomer] for newcomer in ours if newcomer in self._places.pending]:
+        for drop in [self._admission.pending[newcomer] for newcomer in ours if newcomer in self._admission.pending]:
             drop()
         try:
             async with self.clock.deadline(self.clock.after(self.timeouts.server_drain), TimeoutError):
@@ -212,6 +217,6 @@ class Doorkeeper:
         self.closing = True
         for endpoint in list(self._all):
             endpoint.abort()
-            endpoint.wire.drop()
+            endpoint.connection.drop()
         for door in list(self._doors):
             door.drop()

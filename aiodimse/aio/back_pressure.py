@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aiodimse.aio.clock import Clock, TimerHandle
-from aiodimse.aio.wire import Wire
+from aiodimse.aio.transport import TransportConnection
 from aiodimse.aio.writer import MessageWriter
 from aiodimse.config import Limits, Timeouts
 
@@ -20,7 +20,7 @@ class ReadThrottle:
 
     def __init__(
         self,
-        wire: Wire,
+        connection: TransportConnection,
         writer: MessageWriter,
         clock: Clock,
         *,
@@ -30,21 +30,21 @@ class ReadThrottle:
         on_resume: Callable[[], None],
         too_slow: Callable[[], None],
     ) -> None:
-        self._wire, self._writer, self._clock, self._consumer = wire, writer, clock, timeouts.consumer
+        self._connection, self._writer, self._clock, self._consumer = connection, writer, clock, timeouts.consumer
         # Low marks are half of the high ones: a valve that flutters costs a system call each time.
         self._high, self._backlog = 2 * limits.max_pdu_length, limits.write_backlog
         self._on_pause, self._on_resume, self._too_slow = on_pause, on_resume, too_slow
         self._unread = 0
         self._consumed_at = 0.0  # or paused, whichever came later
         self._timer: TimerHandle | None = None
-        wire.on_room = self.look
+        connection.on_room = self.look
         # What keeps us paused must pause the transport too, which says when there is room again (on_room).
-        wire.high_water = min(wire.high_water, limits.write_backlog // 4)
+        connection.high_water = min(connection.high_water, limits.write_backlog // 4)
 
     def count(self, change: int) -> None:
         """Bytes of data sets have arrived (+) or have been consumed (-)."""
         self._unread += change
-        if self._wire.is_reading:
+        if self._connection.is_reading:
             if self._unread > self._high:
                 self._pause()
         elif change < 0:
@@ -53,17 +53,17 @@ class ReadThrottle:
 
     def look(self) -> None:
         """Something was written, or was queued to be: pause or resume reading where a mark was passed."""
-        if self._wire.is_reading:
+        if self._connection.is_reading:
             if self._writer.backlog > self._backlog:
                 self._pause()
         elif not self._waits_for_consumer and self._writer.backlog <= self._backlog // 2:
             self.stop_timer()
-            self._wire.resume_reading()
+            self._connection.resume_reading()
             self._on_resume()
 
     def _pause(self) -> None:
-        self._wire.pause_reading()
-        if self._wire.is_reading:
+        self._connection.pause_reading()
+        if self._connection.is_reading:
             return  # the transport is closing
         self._on_pause()
         self._consumed_at = self._clock.now()
@@ -80,7 +80,7 @@ class ReadThrottle:
     def _look_at_consumer(self) -> None:
         assert self._consumer is not None
         self._timer, now = None, self._clock.now()
-        if not self._waits_for_consumer and self._wire.backlog:
+        if not self._waits_for_consumer and self._connection.backlog:
             self._consumed_at = now  # it is the peer who keeps us waiting
         if now < self._consumed_at + self._consumer:
             self._arm()

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
+from aiodimse.aio.interrupt import Interrupt
+
 
 class TimerHandle(Protocol):
     """What call_at returns."""
@@ -37,35 +39,25 @@ class Clock:
 class Deadline:
     """asyncio.timeout_at, on a Clock and with an error of the caller's choice."""
 
-    __slots__ = ("_cancelling", "_clock", "_error", "_expired", "_handle", "_task", "_when")
+    __slots__ = ("_clock", "_error", "_handle", "_interrupt", "_when")
 
     def __init__(self, clock: Clock, when: float | None, error: Callable[[], BaseException]) -> None:
         self._clock, self._when, self._error = clock, when, error
+        self._interrupt = Interrupt()
         self._handle: TimerHandle | None = None
-        self._expired = False
 
     async def __aenter__(self) -> Deadline:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._cancelling = task.cancelling()  # by others, before: it may be cleaning up
+        self._interrupt.__enter__()
         if self._when is not None:
             self._handle = self._clock.call_at(self._when, self._expire)
         return self
 
     def _expire(self) -> None:
-        self._expired = True
-        self._task.cancel()
+        self._interrupt.fire(self._error())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        if (
-            self._expired
-            and self._task.uncancel() <= self._cancelling
-            and kind is not None
-            and issubclass(kind, asyncio.CancelledError)
-        ):
-            raise self._error() from error
+        self._interrupt.__exit__(kind, error, traceback)

@@ -1,4 +1,4 @@
-"""One association on the event loop: an Engine, a Wire, a Pen, a Flow, and the operations of both sides.
+"""One association on the event loop: an engine, its transport connection, and the operations of both sides.
 
 Nothing here decides what a request means; that is the floor above, which listens as an Observer.
 """
@@ -12,17 +12,17 @@ from typing import Any
 
 from aiodimse.aio.back_pressure import ReadThrottle
 from aiodimse.aio.clock import TimerHandle
-from aiodimse.aio.gauge import Gauge
-from aiodimse.aio.guard import guarded
+from aiodimse.aio.end import End, WhileOpen
+from aiodimse.aio.hooks import AssociationMetrics, never_raising
 from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.log import AssociationLogger, next_name
 from aiodimse.aio.observer import Observer
 from aiodimse.aio.performer import Performer
 from aiodimse.aio.release import Release
 from aiodimse.aio.settings import Settings
+from aiodimse.aio.signals import fail
 from aiodimse.aio.tasks import Tasks
-from aiodimse.aio.while_open import WhileOpen
-from aiodimse.aio.wire import Wire
+from aiodimse.aio.transport import TransportConnection
 from aiodimse.aio.writer import MessageWriter
 from aiodimse.association import (
     AbortIndication,
@@ -48,7 +48,7 @@ from aiodimse.dimse.router import (
 )
 from aiodimse.engine import Engine
 from aiodimse.errors import AssociationAborted, AssociationClosed, AssociationRejected, AssociationTimeout
-from aiodimse.pdu import AssociateAC, AssociateRJ
+from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ
 from aiodimse.standard.leniency import Leniency, Tolerated
 
 _log = logging.getLogger("aiodimse.association")
@@ -63,15 +63,16 @@ class Endpoint:
         """For the log."""
         limits, timeouts, clock = settings.limits, settings.timeouts, settings.clock
         self.limits, self.timeouts, self.clock = limits, timeouts, clock
-        self.metrics = guarded(settings.metrics, self.logger(_log))
+        self.metrics = never_raising(settings.metrics, self.logger(_log))
         self.engine = Engine(role, limits=limits, timeouts=timeouts, strict=settings.strict)
-        self.wire = Wire(
+        self.ending = End()
+        self.connection = TransportConnection(
             self, clock, write_stall=timeouts.write_stall, min_rate=limits.min_rate, quick_ack=settings.quick_ack
         )
-        self.wire.tap(settings.trace, role, self.logger(_log))
-        self.writer = MessageWriter(self.engine, self.wire, error=lambda: self.error, logger=self.logger)
+        self.connection.tap(settings.trace, role, self.logger(_log))
+        self.writer = MessageWriter(self.engine, self.connection, end=self.ending, logger=self.logger)
         self.throttle = ReadThrottle(
-            self.wire,
+            self.connection,
             self.writer,
             clock,
             limits=limits,
@@ -86,10 +87,6 @@ class Endpoint:
         self.tasks = Tasks(self.logger)
         self.on_buffered: Callable[[int], None] | None = None
         """Called after each read with how many bytes wait for the rest of a PDU."""
-        self.waiting_for_others: set[WhileOpen] = set()
-        """Cut short when the association ends."""
-        self.error: BaseException | None = None
-        """How the association ended, once it has."""
         loop = asyncio.get_running_loop()
         self.established: asyncio.Future[Negotiated] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -97,7 +94,7 @@ class Endpoint:
         self._observer = observer
         self._tolerated: tuple[Leniency, ...] = ()
         self._pumping = False
-        self._gauge = Gauge(self.metrics, role, clock)
+        self._association_metrics = AssociationMetrics(self.metrics, role, clock)
         self._timer: TimerHandle | None = None
         self._timer_at = 0.0
         self._idle_timer: TimerHandle | None = None
@@ -105,6 +102,32 @@ class Endpoint:
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.name} {self.engine.machine.role} {self.engine.machine.state.name}>"
+
+    @property
+    def role(self) -> Role:
+        """Requestor or acceptor of the association."""
+        return self.engine.machine.role
+
+    @property
+    def parent(self) -> str | None:
+        """The name of the association on whose behalf this one was opened; None for others."""
+        return self.settings.parent
+
+    @property
+    def peer_address(self) -> tuple[str, int] | None:
+        """IP address and port of the peer; None where the transport has none."""
+        return self.connection.peer_address
+
+    @property
+    def peer_certificate(self) -> Any:
+        """The certificate that the peer has shown, as ssl.SSLSocket.getpeercert() gives it; None without TLS."""
+        transport = self.connection.transport
+        return None if transport is None else transport.get_extra_info("peercert")
+
+    @property
+    def rq(self) -> AssociateRQ | None:
+        """The A-ASSOCIATE-RQ, sent or received."""
+        return self.engine.rq
 
     def logger(self, logger: logging.Logger, message_id: int | None = None) -> AssociationLogger:
         """This logger, for lines about this association; message_id: of the request that they are about."""
@@ -125,14 +148,14 @@ class Endpoint:
 
     # --- the wire speaks ----------------------------------------------------------------------------------------------
 
-    def wire_connected(self) -> None:
+    def transport_connected(self) -> None:
         """Evt2 or Evt5."""
         self._observer.connection_made()
         self._last_heard = now = self.clock.now()
         self.engine.transport_connected(now)
         self.pump()
 
-    def wire_received(self, data: bytes) -> None:
+    def transport_received(self, data: bytes) -> None:
         """Bytes climb, then everything that they caused is written in one go."""
         self._last_heard = now = self.clock.now()
         self.engine.receive_data(data, now)
@@ -140,19 +163,19 @@ class Endpoint:
         if self.on_buffered is not None:
             self.on_buffered(self.engine.buffered)
 
-    def wire_stalled(self) -> None:
+    def transport_stalled(self) -> None:
         """The peer takes too few bytes: an A-ABORT would wait behind them."""
         seconds, rate = self.timeouts.write_stall, self.limits.min_rate
         self.end(AssociationTimeout("write", f"for {seconds} s the peer took less than {rate} bytes a second"))
-        self.wire.drop()
+        self.connection.drop()
 
-    def wire_closed(self) -> None:
+    def transport_closed(self) -> None:
         """Evt17."""
         self.engine.transport_closed(self.clock.now())
         self.pump()
         self._lost()
 
-    def wire_lost(self) -> None:
+    def transport_lost(self) -> None:
         """No transport any more."""
         for timer in (self._timer, self._idle_timer):
             if timer is not None:
@@ -185,7 +208,7 @@ class Endpoint:
         if self._pumping:
             return
         self.writer.flush()
-        if not (self.wire.can_write and self.wire.is_reading):
+        if not (self.connection.can_write and self.connection.is_reading):
             self.throttle.look()
 
     def _arm(self) -> None:
@@ -214,7 +237,7 @@ class Endpoint:
         negotiated = self.engine.negotiated
         assert negotiated is not None
         self._observer.association_established(negotiated)
-        self._gauge.opened(negotiated)
+        self._association_metrics.opened(negotiated)
         if not self.established.done():
             self.established.set_result(negotiated)
         if self.engine.machine.role == "acceptor" and self.timeouts.idle is not None:
@@ -242,7 +265,7 @@ class Endpoint:
     @property
     def is_paused(self) -> bool:
         """Reading is paused: the peer cannot be blamed for its silence."""
-        return not self.wire.is_reading
+        return not self.connection.is_reading
 
     def _paused(self) -> None:
         self.engine.pause(self.clock.now())
@@ -275,7 +298,7 @@ class Endpoint:
         self._lost()
 
     def _lost(self) -> None:
-        cause = self.wire.error
+        cause = self.connection.error
         lost = AssociationAborted(None, None, meaning=str(cause or ""))
         lost.__cause__ = cause
         self.end(lost)
@@ -285,11 +308,20 @@ class Endpoint:
             # AA-1 in Sta2: there is no association yet whose abort could be indicated
             self.logger(_log).warning("the peer does not ask for an association: %s", self.engine.fault)
         self.writer.flush()
-        self.wire.finish()
+        self.connection.finish()
 
     def _on_drop(self, event: DropTransport) -> None:
         self.writer.flush()
-        self.wire.drop()
+        self.connection.drop()
+
+    @property
+    def error(self) -> BaseException | None:
+        """How the association ended, once it has."""
+        return self.ending.error
+
+    def while_open(self) -> WhileOpen:
+        """`with endpoint.while_open():` ends what is awaited inside where the association ends; see End.while_open."""
+        return self.ending.while_open()
 
     @property
     def is_open(self) -> bool:
@@ -324,7 +356,7 @@ class Endpoint:
             self.end(error or AssociationAborted(0, 0, by_peer=False))
             self.pump()
             if not can_abort:  # Sta2: there is no association yet that a PDU could abort
-                self.wire.drop()
+                self.connection.drop()
 
     async def wait_closed(self) -> None:
         """Wait until the transport connection is gone; a cancelled wait changes nothing."""
@@ -335,7 +367,7 @@ class Endpoint:
         try:
             await self.wait_closed()
         except asyncio.CancelledError:
-            self.wire.drop()
+            self.connection.drop()
             raise
 
     def close_when_idle(self) -> None:
@@ -352,18 +384,15 @@ class Endpoint:
         """The association is over: everybody who waits is told once."""
         if self.error is not None:
             return
-        self.error = error
+        self.ending.come(error)
         if not self.established.done():
-            self.established.set_exception(error)
-            self.established.exception()  # looked at: nobody has to await it
+            fail(self.established, error)
         self.invoker.stop(error)
         self.performer.stop(error)
-        for wait in tuple(self.waiting_for_others):
-            wait.association_ended()
-        self._gauge.ended(error)
+        self._association_metrics.ended(error)
         self.writer.forget()
         self.throttle.stop_timer()
-        self.wire.resume_reading()  # to hear the peer's close
+        self.connection.resume_reading()  # to hear the peer's close
         self._release.ended(error)
         self._observer.association_ended(error)
 

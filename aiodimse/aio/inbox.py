@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable
 
+from aiodimse.aio.signals import Signal
 from aiodimse.dimse.fragments import hold
 
 
@@ -20,7 +20,7 @@ class Inbox:
     def __init__(self, unread: Callable[[int], None]) -> None:
         self._unread = unread
         self._pieces: deque[bytes | memoryview] = deque()
-        self._waiters: list[asyncio.Future[None]] = []
+        self._changed = Signal()
         self._held = 0  # bytes in the pieces
         self._enough = 0  # who gathers is woken for no less, but for the end
         self._discarding = False
@@ -45,32 +45,19 @@ class Inbox:
         if is_last:
             self.is_complete = True
         if is_last or self._held >= self._enough:
-            self._wake()
+            self._changed.wake()
 
     def fail(self, error: BaseException) -> None:
         """The rest will not come, and what is here but unread is dropped."""
         if self._error is None and (self._pieces or not self.is_complete):
             self._error = error
         self.drop()
-        self._wake()
-
-    def _wake(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._changed.wake()
 
     def let_go(self) -> None:
         """Reading is paused: who gathers must take what there is, or no more will come."""
         self._enough = 0
-        self._wake()
-
-    async def _arrival(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiters.remove(waiter)
+        self._changed.wake()
 
     async def get(self) -> bytes | memoryview | None:
         """The next piece, None at the end; raises what ended the association. A cancelled get loses nothing.
@@ -109,7 +96,7 @@ class Inbox:
         try:
             while not self.is_complete and (self._held < self._enough or not self._pieces):
                 self._check()
-                await self._arrival()
+                await self._changed.wait()
         finally:
             self._enough = 0
         if not self._pieces:
@@ -134,4 +121,4 @@ class Inbox:
         while not self.is_complete:
             if self._error is not None:
                 raise self._error
-            await self._arrival()
+            await self._changed.wait()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aiodimse.aio.clock import TimerHandle
+from aiodimse.aio.signals import Signal
 from aiodimse.dimse.messages import Response
 from aiodimse.dimse.router import Invoked
 from aiodimse.errors import AssociationTimeout
@@ -29,7 +30,7 @@ class InvokedOperation:
         self._timeout = timeout
         self._deadline = endpoint.clock.after(timeout)
         self._responses: deque[tuple[Response, bytes | None, int]] = deque()
-        self._waiter: asyncio.Future[None] | None = None
+        self._changed = Signal()
         self._error: BaseException | None = None
         self.is_left = False
         """Nobody awaits it any more: what still comes is dropped."""
@@ -63,8 +64,7 @@ class InvokedOperation:
 
     def wake(self) -> None:
         """Have who waits look again."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._changed.wake()
 
     # --- for its user -------------------------------------------------------------------------------------------------
 
@@ -101,12 +101,10 @@ class InvokedOperation:
             if deadline is not None and clock.now() >= deadline:
                 request = self.operation.request
                 raise AssociationTimeout("response", f"no response to the {request.name} within {self._timeout} s")
-            waiter = self._waiter = asyncio.get_running_loop().create_future()
             timer = clock.call_at(deadline, self.wake) if deadline is not None else None
             try:
-                await waiter
+                await self._changed.wait()
             finally:
-                self._waiter = None
                 if timer is not None:
                     timer.cancel()
 

@@ -7,8 +7,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from aiodimse.aio.invoked import InvokedOperation
-from aiodimse.aio.while_open import WhileOpen
-from aiodimse.aio.writer import Begun, Payload
+from aiodimse.aio.payload import Payload, ReadAhead
+from aiodimse.aio.signals import Signal, fail
 from aiodimse.dimse.messages import Message, Request
 from aiodimse.dimse.router import Invoked, ResponseReceived
 from aiodimse.errors import AssociationClosed, AssociationTimeout, LocalProtocolError
@@ -25,7 +25,7 @@ class Invoker:
         self._open: dict[int, InvokedOperation] = {}
         self._waiting: deque[asyncio.Future[None]] = deque()  # for a place, in order
         self._reserved = 0  # places given and not used yet
-        self._all_ended: asyncio.Future[None] | None = None
+        self._ended = Signal()  # an operation has
         self._releasing = False
 
     def __len__(self) -> int:
@@ -49,10 +49,10 @@ class Invoker:
         endpoint = self._endpoint
         await self._place(timeout)
         invoked: InvokedOperation | None = None
-        pieces: Begun | None = None
+        pieces: ReadAhead | None = None
         try:
             if not (data is None or isinstance(data, (bytes, memoryview))):
-                data = pieces = Begun(data, lambda: WhileOpen(endpoint))
+                data = pieces = ReadAhead(data, endpoint.while_open)
                 await pieces.begin()
             async with endpoint.writer:
                 if self._releasing or not endpoint.engine.is_ready:
@@ -118,7 +118,7 @@ class Invoker:
         self._endpoint.engine.router.take_back(invoked.operation)
         del self._open[invoked.operation.message_id]
         self._serve_waiting()
-        self._note_end()
+        self._ended.wake()
 
     def _give_back(self) -> None:
         self._reserved -= 1
@@ -144,7 +144,7 @@ class Invoker:
         if event.is_final:
             self._open.pop(message_id, None)
             self._serve_waiting()
-            self._note_end()
+            self._ended.wake()
             self._endpoint.operation_ended()
 
     def _measure(self, invoked: InvokedOperation, status: int | None) -> None:
@@ -210,14 +210,7 @@ class Invoker:
                 invoked.leave()
                 invoked.fail(_being_released())
         while self._open and self._endpoint.error is None:
-            if self._all_ended is None:
-                self._all_ended = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._all_ended)
-
-    def _note_end(self) -> None:
-        if self._all_ended is not None and not self._open:
-            self._all_ended.set_result(None)
-            self._all_ended = None
+            await self._ended.wait()
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -230,14 +223,12 @@ class Invoker:
                 invoked.drain_timer.cancel()
         self._open.clear()
         self._fail_waiting(error)
-        self._note_end()
+        self._ended.wake()
 
     def _fail_waiting(self, error: BaseException) -> None:
         while self._waiting:
             place = self._waiting.popleft()
-            if not place.done():
-                place.set_exception(error)
-                place.exception()  # looked at: nobody has to await it
+            fail(place, error)
 
 
 def _being_released() -> AssociationClosed:

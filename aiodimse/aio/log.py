@@ -7,19 +7,15 @@ C-MOVE says whose it is: `[A13 VIEWER@192.0.2.8:104 for A12] ...`.
 
 from __future__ import annotations
 
-import errno
 import itertools
 import logging
-import os
-import ssl
-import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from aiodimse.aio.words import address_words, escaped
+from aiodimse.association import Role
 from aiodimse.pdu import AssociateRQ
 
 if TYPE_CHECKING:
-    from aiodimse.aio.endpoint import Endpoint
-
     Adapter = logging.LoggerAdapter[logging.Logger]
 else:
     Adapter = logging.LoggerAdapter  # generic for type checkers alone
@@ -34,6 +30,30 @@ def next_name() -> str:
     return f"A{next(_numbers)}"
 
 
+class Subject(Protocol):
+    """What a line is about: one association."""
+
+    @property
+    def name(self) -> str:
+        """Its short name."""
+
+    @property
+    def parent(self) -> str | None:
+        """The short name of the association whose C-MOVE this one stores for."""
+
+    @property
+    def role(self) -> Role:
+        """Ours."""
+
+    @property
+    def peer_address(self) -> tuple[str, int] | None:
+        """IP address and port of the peer, once they are known."""
+
+    @property
+    def rq(self) -> AssociateRQ | None:
+        """The A-ASSOCIATE-RQ, sent or received."""
+
+
 class AssociationLogger(Adapter):
     """A logger whose lines begin with the association, and whose records have it as fields.
 
@@ -42,63 +62,26 @@ class AssociationLogger(Adapter):
     all of them in lines about no association.
     """
 
-    def __init__(self, logger: logging.Logger, endpoint: Endpoint | None, message_id: int | None = None) -> None:
+    def __init__(self, logger: logging.Logger, subject: Subject | None, message_id: int | None = None) -> None:
         super().__init__(logger, None)
-        self._endpoint, self._message_id = endpoint, message_id
+        self._subject, self._message_id = subject, message_id
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """As Logger.log; msg must be a format string, for the association is its first argument."""
         if not self.isEnabledFor(level):
             return
         fields: dict[str, object] = dict.fromkeys(FIELDS)
-        if (endpoint := self._endpoint) is not None:
-            name, parent, where, rq = endpoint.name, endpoint.settings.parent, *_who(endpoint)
+        if (subject := self._subject) is not None:
+            where = None if (address := subject.peer_address) is None else address_words(address)
             calling = called = None
-            if rq is not None:
+            if (rq := subject.rq) is not None:
                 calling, called = escaped(rq.calling_ae_title), escaped(rq.called_ae_title)
-            peer = calling if endpoint.engine.machine.role == "acceptor" else called
-            words = (name, "@".join(word for word in (peer, where) if word), parent and f"for {parent}")
+            peer = calling if subject.role == "acceptor" else called
+            parent = subject.parent
+            words = (subject.name, "@".join(word for word in (peer, where) if word), parent and f"for {parent}")
             msg, args = f"[%s] {msg}", (" ".join(word for word in words if word), *args)
-            fields = dict(zip(FIELDS, (name, where, calling, called, self._message_id, parent), strict=True))
+            values = (subject.name, where, calling, called, self._message_id, parent)
+            fields = dict(zip(FIELDS, values, strict=True))
         kwargs["extra"] = {**fields, **(kwargs.get("extra") or {})}
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
         self.logger.log(level, msg, *args, **kwargs)
-
-
-def _who(endpoint: Endpoint) -> tuple[str | None, AssociateRQ | None]:
-    address = endpoint.wire.peer_address
-    return None if address is None else address_words(address), endpoint.engine.rq
-
-
-def address_words(address: tuple[Any, ...]) -> str:
-    """Host and port of a socket's address."""
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def escaped(text: str) -> str:
-    """Text of a peer for a log: no line breaks, no control characters, nothing but ASCII."""
-    return ascii(text)[1:-1]
-
-
-def kind(error: BaseException) -> str:
-    """An exception without its text, which may quote patient data: its type, and of a system's error its number in
-    words, but not the file that it is about: `OSError ENOSPC (No space left on device)`."""
-    name = type(error).__qualname__
-    number = error.errno if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else None
-    if number is None or number not in errno.errorcode:
-        return name
-    return f"{name} {errno.errorcode[number]} ({os.strerror(number)})"
-
-
-def frames(error: BaseException) -> str:
-    """A traceback without the texts of its exceptions, which may quote patient data: where it was, and the types."""
-    parts: list[str] = []
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        lines = "".join(traceback.format_tb(current.__traceback__))
-        parts.append(f"{lines}{type(current).__module__}.{kind(current)}")
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-    return "\nraised from:\n".join(parts)

@@ -1,6 +1,6 @@
 """Where transport connections come from: the event loop's TCP, which tests replace by one in memory.
 
-TLS is put on top of a connection that is open (secure.py), where its deadline and its errors are ours.
+TLS is put on top of a connection that is open (tls_handshake.py), where its deadline and its errors are ours.
 """
 
 from __future__ import annotations

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import ssl as ssl_module
 
-from aiodimse.aio import secure
+from aiodimse.aio import tls_handshake
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.network import Network
 from aiodimse.aio.observer import Observer
 from aiodimse.aio.settings import Settings
-from aiodimse.aio.wire import Wire
+from aiodimse.aio.transport import TransportConnection
 from aiodimse.errors import AssociationAborted, AssociationTimeout, TLSError
 from aiodimse.pdu import AssociateRQ
 
@@ -34,7 +34,7 @@ async def open_association(
     clock, timeouts, network = settings.clock, settings.timeouts, settings.network
     endpoint = Endpoint("requestor", observer, settings)
     endpoint.engine.associate(rq, clock.now())
-    phase, door = "connect", secure.Door()
+    phase, door = "connect", tls_handshake.PendingHandshake()
 
     def late() -> AssociationTimeout:
         if phase == "negotiation":
@@ -46,9 +46,9 @@ async def open_association(
     try:
         async with clock.deadline(clock.after(timeouts.connect), late):
             if ssl is None:
-                await network.connect(lambda: endpoint.wire, host, port)
+                await network.connect(lambda: endpoint.connection, host, port)
             else:
-                await _connect_tls(network, door, endpoint.wire, host, port, ssl, clock, timeouts.tls_handshake)
+                await _connect_tls(network, door, endpoint.connection, host, port, ssl, clock, timeouts.tls_handshake)
             phase = "negotiation"
             await asyncio.shield(endpoint.established)
     except AssociationAborted as error:
@@ -60,8 +60,8 @@ async def open_association(
             meaning = f"{host}:{port} {what}: {error.meaning}"
             raise AssociationAborted(error.source, error.reason, by_peer=False, meaning=meaning) from error
         if ssl is not None:
-            why = secure.late_refusal(endpoint.wire.error)
-            raise TLSError(f"no association with {host}:{port}: {why}") from endpoint.wire.error
+            why = tls_handshake.late_refusal(endpoint.connection.error)
+            raise TLSError(f"no association with {host}:{port}: {why}") from endpoint.connection.error
         raise AssociationAborted(
             None,
             None,
@@ -70,15 +70,15 @@ async def open_association(
     except BaseException:
         if phase == "negotiation":  # before, the transport is still the event loop's, which has closed it
             endpoint.abort()
-        endpoint.wire.drop()  # the loop may end before such a peer closes: the socket must not outlive the call
+        endpoint.connection.drop()  # the loop may end before such a peer closes: the socket must not outlive the call
         raise
     return endpoint
 
 
 async def _connect_tls(
     network: Network,
-    door: secure.Door,
-    wire: Wire,
+    door: tls_handshake.PendingHandshake,
+    connection: TransportConnection,
     host: str,
     port: int,
     context: ssl_module.SSLContext,
@@ -88,8 +88,8 @@ async def _connect_tls(
     await network.connect(lambda: door, host, port)
     assert door.transport is not None
     try:
-        await secure.start_tls(
-            door.transport, lambda: wire, context, clock=clock, timeout=timeout, server_hostname=host
+        await tls_handshake.start_tls(
+            door.transport, lambda: connection, context, clock=clock, timeout=timeout, server_hostname=host
         )
     except AssociationTimeout as error:
         raise AssociationTimeout("connect", f"no association with {host}:{port}: {error}") from error

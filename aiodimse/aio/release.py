@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from aiodimse.aio.signals import fail
 from aiodimse.association import ReleaseConfirmation, ReleaseIndication, ReleaseTimedOut
 from aiodimse.errors import AssociationClosed, AssociationTimeout
 
@@ -47,8 +48,7 @@ class Release:
         if isinstance(error, AssociationClosed):
             self._asked.set_result(None)
         else:
-            self._asked.set_exception(error)
-            self._asked.exception()  # looked at: nobody has to await it
+            fail(self._asked, error)
 
     # --- events -------------------------------------------------------------------------------------------------------
 

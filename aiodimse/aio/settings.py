@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.network import TCP, Network
-from aiodimse.aio.wire import Trace
+from aiodimse.aio.transport import Trace
 from aiodimse.config import Limits, Timeouts
 from aiodimse.metrics import Metrics
 from aiodimse.record import Record

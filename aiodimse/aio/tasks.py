@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from aiodimse.aio.log import Adapter, AssociationLogger, frames
+from aiodimse.aio.log import Adapter, AssociationLogger
+from aiodimse.aio.words import frames
 from aiodimse.errors import AssociationError
 
 _log = logging.getLogger("aiodimse.tasks")

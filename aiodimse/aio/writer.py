@@ -8,54 +8,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterable, Callable
-from contextlib import AbstractContextManager
-from typing import TypeAlias
+from collections.abc import Callable
 
+from aiodimse.aio.end import End
 from aiodimse.aio.log import AssociationLogger
-from aiodimse.aio.wire import Wire
+from aiodimse.aio.payload import Payload
+from aiodimse.aio.transport import TransportConnection
 from aiodimse.dimse.messages import Message, Response
 from aiodimse.engine import Buffer, Engine
 
 _log = logging.getLogger("aiodimse.association")
 
-Payload: TypeAlias = Buffer | AsyncIterable[Buffer] | None
-
 WRITE_WHOLE = 65536
 """Data sets up to this many bytes are written in one go, without asking for room in between."""
 _ANSWER_SIZE = 256
 """About what a refusal takes on the wire."""
-
-
-class Begun:
-    """Pieces of which the first can be read ahead: a file that cannot be read is found out before anything is sent.
-
-    while_open: what is entered to wait for each; it ends the wait where the association ends.
-    """
-
-    def __init__(self, pieces: AsyncIterable[Buffer], while_open: Callable[[], AbstractContextManager[None]]) -> None:
-        self._pieces, self._while_open = aiter(pieces), while_open
-        self._first: Buffer | None = None
-
-    async def begin(self) -> None:
-        """Read the first piece."""
-        with self._while_open():
-            self._first = await anext(self._pieces, b"")
-
-    def __aiter__(self) -> Begun:
-        return self
-
-    async def __anext__(self) -> Buffer:
-        first, self._first = self._first, None
-        if first is not None:
-            return first
-        with self._while_open():
-            return await anext(self._pieces)
-
-    async def aclose(self) -> None:
-        """Close what the pieces come from, read to its end or not."""
-        if (close := getattr(self._pieces, "aclose", None)) is not None:
-            await close()
 
 
 class MessageWriter:
@@ -64,13 +31,13 @@ class MessageWriter:
     def __init__(
         self,
         engine: Engine,
-        wire: Wire,
+        connection: TransportConnection,
         *,
-        error: Callable[[], BaseException | None],
+        end: End,
         logger: Callable[[logging.Logger], AssociationLogger],
     ) -> None:
-        """error: what ended the association, None while it lives; logger: makes one speak of the association."""
-        self._engine, self._wire, self._error, self._logger = engine, wire, error, logger
+        """logger: makes a logger speak of the association."""
+        self._engine, self._connection, self._end, self._logger = engine, connection, end, logger
         self._lock = asyncio.Lock()
         self._answers: deque[tuple[int, Response]] = deque()
         self._answers_size = 0
@@ -78,7 +45,7 @@ class MessageWriter:
     @property
     def is_free(self) -> bool:
         """Nobody writes a message, and the transport wants bytes: a small one can be written without waiting."""
-        return not self._lock.locked() and self._wire.can_write
+        return not self._lock.locked() and self._connection.can_write
 
     @property
     def is_held(self) -> bool:
@@ -88,12 +55,12 @@ class MessageWriter:
     @property
     def backlog(self) -> int:
         """Bytes that wait to be written or to be taken by the peer."""
-        return self._wire.backlog + self._answers_size
+        return self._connection.backlog + self._answers_size
 
     def flush(self) -> None:
         """Give the transport what the engine has to send."""
         if buffers := self._engine.data_to_send():
-            self._wire.write(buffers)
+            self._connection.write(buffers)
 
     # --- refusals: written when the pen is free, by whoever puts it down ----------------------------------------------
 
@@ -124,9 +91,9 @@ class MessageWriter:
         """Take the pen and wait for room; raises what ended the association."""
         await self._lock.acquire()
         try:
-            if not self._wire.can_write:
-                await self._wire.room()
-            if (error := self._error()) is not None:
+            if not self._connection.can_write:
+                await self._connection.room()
+            if (error := self._end.error) is not None:
                 raise error
         except BaseException:
             self._lock.release()
@@ -134,7 +101,7 @@ class MessageWriter:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._answers and self._error() is None:
+        if self._answers and self._end.error is None:
             self._write_answers()
             self.flush()
         self._lock.release()
@@ -156,7 +123,7 @@ class MessageWriter:
             engine.finish_message()
             self.flush()
         except BaseException as error:
-            if engine.is_mid_message and self._error() is None:
+            if engine.is_mid_message and self._end.error is None:
                 log = self._logger(_log)
                 log.warning("a message could not be sent to its end (%s): aborting", type(error).__name__)
                 abort()
@@ -170,7 +137,7 @@ class MessageWriter:
         for start in range(0, len(view), step):
             self._engine.send_piece(view[start : start + step])
             self.flush()
-            if not self._wire.can_write:
-                await self._wire.room()
-            if (error := self._error()) is not None:
+            if not self._connection.can_write:
+                await self._connection.room()
+            if (error := self._end.error) is not None:
                 raise error

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.aio.log import address_words
+from aiodimse.aio.words import address_words
 
 FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiodimse
-from aiodimse.aio.log import address_words
+from aiodimse.aio.words import address_words
 from aiodimse.cli import encryption
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import CommandError, unreachable

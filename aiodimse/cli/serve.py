@@ -13,7 +13,7 @@ from typing import Any
 import aiodimse
 from aiodimse import tls
 from aiodimse.aio.clock import Clock
-from aiodimse.aio.log import address_words
+from aiodimse.aio.words import address_words
 from aiodimse.archive import Archive, ScanReport, provide
 from aiodimse.cli import encryption, signals
 from aiodimse.cli import options as shared

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from aiodimse import pdu
-from aiodimse.aio.wire import Tap
+from aiodimse.aio.transport import Tap
 from aiodimse.errors import PDUDecodeError
 
 _HEADER = 6

@@ -6,7 +6,7 @@ from pydicom.dataset import Dataset
 
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.invoked import InvokedOperation
-from aiodimse.aio.writer import Payload
+from aiodimse.aio.payload import Payload
 from aiodimse.association import Negotiated
 from aiodimse.dimse import messages
 from aiodimse.pdu import AcceptedContext

@@ -15,7 +15,7 @@ from tls.authority import Certificates, make
 import aiodimse
 from aiodimse import sop_class, testing, tls
 from aiodimse.aio.network import Listener, Network, ProtocolFactory
-from aiodimse.aio.secure import Door
+from aiodimse.aio.tls_handshake import PendingHandshake
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
@@ -33,19 +33,19 @@ class OverTLS(Network):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def connect(self, factory: ProtocolFactory, host: str, port: int) -> None:
-        door = Door()
+        door = PendingHandshake()
         await self._below.connect(lambda: door, host, port)
         await self._start(door, factory(), self._client, server_hostname="localhost")
 
     async def listen(self, factory: ProtocolFactory, host: str | None, port: int, **options: Any) -> Listener:
-        def opened(door: Door) -> None:
+        def opened(door: PendingHandshake) -> None:
             task = asyncio.create_task(self._start(door, factory(), self._server, server_side=True))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-        return await self._below.listen(lambda: Door(opened), host, port, **options)
+        return await self._below.listen(lambda: PendingHandshake(opened), host, port, **options)
 
-    async def _start(self, door: Door, peer: Any, context: ssl.SSLContext, **options: Any) -> None:
+    async def _start(self, door: PendingHandshake, peer: Any, context: ssl.SSLContext, **options: Any) -> None:
         assert door.transport is not None
         loop = asyncio.get_running_loop()
         secured = await loop.start_tls(door.transport, peer, context, ssl_handshake_timeout=1000, **options)
@@ -87,7 +87,7 @@ class World:
         async with self.listen(server) as listening:
             peer = await self.call()
             await peer.associate(contexts or self.contexts, **options)
-            self.ours = next(iter(listening._doorkeeper._all))
+            self.ours = next(iter(listening._acceptor._all))
             yield peer
             peer.abort_transport()
 

@@ -97,7 +97,7 @@ async def test_an_association_is_not_idle_while_we_wait_for_the_peer(world):
     await listening.__aenter__()
     peer = await world.call()
     await peer.associate([aiodimse.PresentationContext(CT, scu=False, scp=True)])
-    (ours,) = listening._doorkeeper._all
+    (ours,) = listening._acceptor._all
     request = CStoreRQ(message_id=0, affected_sop_class_uid=CT, affected_sop_instance_uid="1.2", priority=0)
     invoked = await ours.invoker.invoke(1, request, bytes(8), timeout=None)
     leaving = asyncio.create_task(listening.__aexit__(None, None, None))

@@ -256,7 +256,7 @@ async def test_who_holds_the_most_makes_place(world, caplog):
                     if not peer.lost:
                         peer.send(bytes(size))
                         await testing.settle()
-                assert server._places_here()._held_in_total <= 200_000
+                assert server._admission_here()._held_in_total <= 200_000
         assert [peer.lost for peer in greedy].count(True) == 3
         assert not honest.lost
         honest.send(SMALL[-1:])
@@ -267,7 +267,7 @@ async def test_who_holds_the_most_makes_place(world, caplog):
         for peer in (*greedy, honest):
             peer.abort_transport()
         await testing.settle()
-        places = server._places_here()
+        places = server._admission_here()
         assert (places._held, places._held_in_total, places.pending, places._lingering) == ({}, 0, {}, {})
 
 
@@ -311,13 +311,13 @@ async def test_who_lingers_counts_as_well(world, how):
             first.send(RQ)
             await first.expect(AssociateAC)
         await testing.settle()
-        before = set(listening._doorkeeper._all)
+        before = set(listening._acceptor._all)
         for _ in range(5):
             peer = await at(world, 104)
             lingering.append(peer)
             peer.send(RQ)
             await testing.settle()
-            seen += listening._doorkeeper._all - before - set(seen)
+            seen += listening._acceptor._all - before - set(seen)
             if how == "rejected":
                 assert await peer.read() == LOCAL_LIMIT_EXCEEDED
             else:
@@ -325,13 +325,13 @@ async def test_who_lingers_counts_as_well(world, how):
                 peer.send(ReleaseRQ())
                 await peer.expect(ReleaseRP)
             await testing.settle()
-        kept = listening._doorkeeper._all - before
+        kept = listening._acceptor._all - before
         assert len(kept) == 2
         assert kept == set(seen[-2:])
         for peer in lingering[3:]:
             peer.send(LARGE + bytes(60_000))
             await testing.settle()
-        assert len(listening._doorkeeper._all - before) == 1
+        assert len(listening._acceptor._all - before) == 1
         assert not waiting.lost
         for peer in (first, waiting, *lingering):
             peer.abort_transport()
@@ -343,6 +343,6 @@ async def test_who_is_rejected_leaves_no_request_behind(world):
         peer = await at(world, 104)
         peer.send(RQ)
         assert await peer.read() == AssociateRJ(1, 1, 7)
-        (ours,) = listening._doorkeeper._all
+        (ours,) = listening._acceptor._all
         assert (ours.engine.rq.calling_ae_title, ours.engine.rq.contexts) == (RQ.calling_ae_title, ())
         peer.abort_transport()

@@ -420,7 +420,7 @@ async def test_a_large_file_to_a_peer_that_does_not_read(world, tmp_path):
     with Held() as held:
         storing = asyncio.create_task(association.c_store(path))
         async with asyncio.timeout(60):
-            while association.endpoint.wire.can_write:  # noqa: ASYNC110 - a thread reads
+            while association.endpoint.connection.can_write:  # noqa: ASYNC110 - a thread reads
                 await asyncio.sleep(0)
         await testing.settle()
         assert 0.5 < held.mebibytes < 3

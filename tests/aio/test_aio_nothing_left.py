@@ -132,7 +132,7 @@ async def test_ten_thousand_requests(server, tmp_path):
             gc.collect()
 
         def counts() -> tuple[int, ...]:
-            provider = list(listening._doorkeeper._all)
+            provider = list(listening._acceptor._all)
             assert len(provider) == 1
             return (
                 len(asyncio.all_tasks()),

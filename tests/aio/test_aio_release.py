@@ -76,7 +76,7 @@ async def test_both_release_at_once(make_world, certificates, over, split):
         spoken = Spoken()
         async with world.listen(world.server(accept_called=True)) as listening:
             association = await world.open(104, trace=lambda role: spoken.tap)
-            ours, theirs = association.endpoint, next(iter(listening._doorkeeper._all))
+            ours, theirs = association.endpoint, next(iter(listening._acceptor._all))
             states = states_of(ours), states_of(theirs)
             before = len(spoken.pdus)
             await asyncio.gather(association.release(), theirs.release())
@@ -103,7 +103,7 @@ async def collided(world: Any, role: str) -> tuple[Any, Any, testing.ScriptedPee
         await listening.__aenter__()
         peer = await world.call()
         await peer.associate(world.contexts)
-        (ours,) = listening._doorkeeper._all
+        (ours,) = listening._acceptor._all
         world.network.forget(104)
     releasing = asyncio.create_task(ours.release())
     await peer.expect(ReleaseRQ)

@@ -20,7 +20,7 @@ from tls.authority import Certificates
 
 import aiodimse
 from aiodimse import sop_class, testing, tls
-from aiodimse.aio.wire import Wire
+from aiodimse.aio.transport import TransportConnection
 from aiodimse.datasets import encode_dataset
 from aiodimse.dimse.messages import CEchoRQ, CFindRQ
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian
@@ -47,7 +47,7 @@ async def over_sockets(
         server.listen(HOST, 0, ssl=theirs) as listening,
         aiodimse.connect(HOST, listening.port, called_ae_title=server.ae_title, ssl=ours, **options) as association,
     ):
-        yield association, next(iter(listening._doorkeeper._all))
+        yield association, next(iter(listening._acceptor._all))
 
 
 # --- options ----------------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def test_the_options_of_both_ends(certificates: Certificates, run: Run, secure: 
         options = {"contexts": [sop_class.Verification]}
         async with over_sockets(aiodimse.Server(), certificates if secure else None, **options) as (user, provider):
             assert (await user.c_echo()).status == 0x0000
-            for wire in (user.endpoint.wire, provider.wire):
+            for wire in (user.endpoint.connection, provider.connection):
                 sock = wire.transport.get_extra_info("socket")
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
                 assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -99,19 +99,19 @@ class FakeTransport(asyncio.Transport):
 class Owner:
     """Answers what asks for it."""
 
-    wire: Wire
+    wire: TransportConnection
 
-    def wire_connected(self) -> None: ...
+    def transport_connected(self) -> None: ...
 
-    def wire_received(self, data: bytes) -> None:
+    def transport_received(self, data: bytes) -> None:
         if data == b"ask":
-            self.wire.write([b"answer"])
+            self.connection.write([b"answer"])
 
-    def wire_stalled(self) -> None: ...
+    def transport_stalled(self) -> None: ...
 
-    def wire_closed(self) -> None: ...
+    def transport_closed(self) -> None: ...
 
-    def wire_lost(self) -> None: ...
+    def transport_lost(self) -> None: ...
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="Linux has it")
@@ -119,7 +119,9 @@ class Owner:
 async def test_quick_acknowledgements(quick_ack: bool) -> None:
     """Armed again by each read that no write follows, for such a write acknowledges; and not at all where not asked."""
     owner, sock = Owner(), FakeSocket()
-    wire = owner.wire = Wire(owner, testing.ManualClock(), write_stall=None, min_rate=0, quick_ack=quick_ack)
+    wire = owner.connection = TransportConnection(
+        owner, testing.ManualClock(), write_stall=None, min_rate=0, quick_ack=quick_ack
+    )
     wire.connection_made(FakeTransport({"socket": sock}))
 
     def armed() -> int:
@@ -180,15 +182,15 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> Counter[Any]:
 
 async def test_an_echo_is_one_write_each_way(world: Any, writes: Counter[Any]) -> None:
     async with world.called(world.server()) as peer:
-        before = writes[world.ours.wire.transport]
+        before = writes[world.ours.connection.transport]
         peer.send_message(1, CEchoRQ(message_id=1, affected_sop_class_uid=sop_class.Verification))
         assert (await peer.read_message())[1].status == 0x0000
-        assert writes[world.ours.wire.transport] - before == 1
+        assert writes[world.ours.connection.transport] - before == 1
     association, peer = await world.calling()
-    before = writes[association.endpoint.wire.transport]
+    before = writes[association.endpoint.connection.transport]
     echo = asyncio.create_task(association.c_echo())
     context, request, _ = await peer.read_message()
-    assert writes[association.endpoint.wire.transport] - before == 1
+    assert writes[association.endpoint.connection.transport] - before == 1
     peer.send_message(context, request.response(0x0000))
     assert (await echo).status == 0x0000
     association.abort()
@@ -198,13 +200,13 @@ async def test_an_echo_is_one_write_each_way(world: Any, writes: Counter[Any]) -
 async def test_a_store_of_39_kb_is_one_write(world: Any, writes: Counter[Any]) -> None:
     """P-DATA-TF headers, command set and data set. CT_small.dcm is what the benchmarks send."""
     association, peer = await world.calling()
-    before = writes[association.endpoint.wire.transport]
+    before = writes[association.endpoint.connection.transport]
     path = str(get_testdata_file("CT_small.dcm", download=False))
     store = asyncio.create_task(association.c_store(path))
     context, request, data = await peer.read_message()
     assert data is not None
     assert 38_000 < len(data) < 40_000
-    assert writes[association.endpoint.wire.transport] - before == 1
+    assert writes[association.endpoint.connection.transport] - before == 1
     peer.send_message(context, request.response(0x0000))
     assert (await store).status == 0x0000
     association.abort()
@@ -220,7 +222,7 @@ async def test_a_match_is_one_write(world: Any, writes: Counter[Any]) -> None:
         await go_on.wait()
 
     async with world.called(server) as peer:
-        ours = world.ours.wire.transport
+        ours = world.ours.connection.transport
         before = writes[ours]
         identifier = encode_dataset(world.query(), ExplicitVRLittleEndian)
         peer.send_message(3, CFindRQ(message_id=1, affected_sop_class_uid=FIND, priority=0), identifier)
@@ -249,14 +251,14 @@ async def test_handlers_begin_in_the_read_that_brings_their_request(
         await go_on.wait()
         return 0x0000
 
-    received = Wire.data_received
+    received = TransportConnection.data_received
 
-    def note(self: Wire, data: bytes) -> None:
+    def note(self: TransportConnection, data: bytes) -> None:
         received(self, data)
         after_read.append(len(begun))
 
     async with world.called(server, operations_window=(0, 0)) as peer:
-        monkeypatch.setattr(Wire, "data_received", note)
+        monkeypatch.setattr(TransportConnection, "data_received", note)
         for number in (1, 2):
             peer.send_message(1, CEchoRQ(message_id=number, affected_sop_class_uid=sop_class.Verification))
             await testing.settle()

@@ -52,7 +52,7 @@ async def standing() -> AsyncIterator[Stage]:
         association = await aiodimse.connect(
             "memory", listening.port, contexts=offer, network=network, called_ae_title="AIODIMSE"
         )
-        (theirs,) = listening._doorkeeper._all  # type: ignore[union-attr]
+        (theirs,) = listening._acceptor._all  # type: ignore[union-attr]
         yield Stage(association, theirs)
         association.abort()
 
@@ -66,7 +66,7 @@ async def peer_aborts(stage: Stage) -> None:
 
 
 async def peer_vanishes(stage: Stage) -> None:
-    stage.theirs.wire.drop()
+    stage.theirs.connection.drop()
 
 
 ENDS = (we_abort, peer_aborts, peer_vanishes)
@@ -396,7 +396,7 @@ async def test_a_c_move_whose_destination_goes_away_while_the_source_hangs(kind:
         async with asyncio.timeout(SOON):
             await source.waiting.wait()
             await testing.settle()
-            (theirs,) = there._doorkeeper._all  # type: ignore[union-attr]
+            (theirs,) = there._acceptor._all  # type: ignore[union-attr]
             theirs.abort()
             response = await moving
     assert response.status == 0xA702

@@ -82,7 +82,7 @@ class Stage:
 
     async def write_until_it_waits(self) -> None:
         """Until bytes wait in this process, the kernel having no room for more; settled, so that no more goes down."""
-        while not self.ours.wire.backlog:
+        while not self.ours.connection.backlog:
             self.told.put_nowait(10)
             await testing.settle()
 
@@ -108,7 +108,7 @@ async def standing(certificates: Certificates | None) -> AsyncIterator[Stage]:
             async with asyncio.timeout(60):
                 while not listening.associations:  # noqa: ASYNC110 - no event tells of it
                     await asyncio.sleep(0)
-            (stage.ours,) = listening._doorkeeper._all
+            (stage.ours,) = listening._acceptor._all
             find = command.encode(CFindRQ(message_id=1, affected_sop_class_uid=FIND, priority=0, has_data_set=True))
             await stage.peer.send(pdata_header(1, True, True, len(find)) + find + pdata_header(1, False, True, 0))
             try:
@@ -125,8 +125,8 @@ async def test_a_peer_that_takes_nothing(certificates, encrypted):
     async with standing(certificates if encrypted else None) as stage:
         await stage.write_until_it_waits()
         if encrypted:  # under asyncio's TLS, which says that nothing waits
-            assert stage.ours.wire.transport.get_write_buffer_size() == 0
-            assert 0 < stage.ours.wire.carrier.get_write_buffer_size() <= 1 << 16
+            assert stage.ours.connection.transport.get_write_buffer_size() == 0
+            assert 0 < stage.ours.connection.carrier.get_write_buffer_size() <= 1 << 16
         await stage.clock.elapse(29.9)
         assert stage.ours.error is None
         await stage.clock.elapse(0.2)
@@ -141,14 +141,14 @@ async def test_a_slow_peer_is_served_while_the_kernel_asks_for_nothing(certifica
     """Bytes leave the kernel's buffer, of some MiB, and it wants no more before a third of it is free."""
     async with standing(certificates if encrypted else None) as stage:
         await stage.write_until_it_waits()
-        waiting = stage.ours.wire.backlog
+        waiting = stage.ours.connection.backlog
         for _ in range(3):
             await stage.clock.elapse(29)
             assert await stage.peer.take(200_000) == 200_000
             await testing.settle()
             await stage.clock.elapse(1)
             assert stage.ours.error is None
-        assert stage.ours.wire.backlog == waiting, "the kernel has taken some: this shows nothing"
+        assert stage.ours.connection.backlog == waiting, "the kernel has taken some: this shows nothing"
         await stage.clock.elapse(30)
         await stage.until_dropped()
         assert isinstance(stage.ours.error, aiodimse.AssociationTimeout)

@@ -321,13 +321,13 @@ class Association(RuleBasedStateMachine):
     @precondition(lambda self: self.association.is_open)
     @rule(how=st.sampled_from(["user", "provider", "vanishes", "provider vanishes"]))
     def abort(self, how: str) -> None:
-        provider = [c for c in self.listening._doorkeeper._all if c.is_open]
+        provider = [c for c in self.listening._acceptor._all if c.is_open]
         if how == "user":
             self.loop.call_soon(self.association.abort)
         elif how == "vanishes":
-            self.loop.call_soon(self.association.endpoint.wire.drop)
+            self.loop.call_soon(self.association.endpoint.connection.drop)
         elif provider:
-            self.loop.call_soon(provider[0].abort if how == "provider" else provider[0].wire.drop)
+            self.loop.call_soon(provider[0].abort if how == "provider" else provider[0].connection.drop)
 
     @precondition(lambda self: not self.association.is_open)
     @rule()
@@ -352,7 +352,7 @@ class Association(RuleBasedStateMachine):
             if operation.task.done() and not operation.task.cancelled():
                 operation.task.result()
         self.operations = [operation for operation in self.operations if not operation.task.done()]
-        alive = [c for c in self.listening._doorkeeper._all if c.error is None]
+        alive = [c for c in self.listening._acceptor._all if c.error is None]
         open_here = {id(o.request): o for c in alive for o in c.engine.router.performed.values()}
         for script in self.scripts:
             if id(script.request.message) not in open_here:

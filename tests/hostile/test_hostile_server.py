@@ -76,7 +76,7 @@ async def answered(server: aiodimse.Server, cases: list[Case], **options: Any) -
         hostile = Hostile("127.0.0.1", listening.port, fin=True, patience=PATIENCE, **options)
         report = await hostile.run(cases)
         async with asyncio.timeout(PATIENCE):
-            await listening._doorkeeper.wait_empty()
+            await listening._acceptor.wait_empty()
     return report
 
 

@@ -12,8 +12,7 @@ from privacy.conftest import ID, NAME, Log, patient
 
 import aiodimse
 from aiodimse import sop_class, testing
-from aiodimse.aio.endpoint import Endpoint
-from aiodimse.aio.log import AssociationLogger
+from aiodimse.aio.log import AssociationLogger, Subject
 from aiodimse.aio.tasks import Tasks
 from aiodimse.services.provider import query
 
@@ -66,10 +65,8 @@ async def test_a_task_that_nobody_awaits(log: Log) -> None:
 )
 def test_what_a_line_begins_with(role: str, address: Any, titles: Any, parent: Any, said: str, log: Log) -> None:
     rq = titles and SimpleNamespace(calling_ae_title=titles[0], called_ae_title=titles[1])
-    engine = SimpleNamespace(rq=rq, machine=SimpleNamespace(role=role))
-    wire, settings = SimpleNamespace(peer_address=address), SimpleNamespace(parent=parent)
-    endpoint = SimpleNamespace(name="A12", engine=engine, wire=wire, settings=settings)
-    logger = AssociationLogger(logging.getLogger("aiodimse.some"), cast(Endpoint, endpoint))
+    subject = SimpleNamespace(name="A12", rq=rq, role=role, peer_address=address, parent=parent)
+    logger = AssociationLogger(logging.getLogger("aiodimse.some"), cast(Subject, subject))
     logger.info("so")
     logger.logger.setLevel(logging.WARNING)
     logger.info("not so")

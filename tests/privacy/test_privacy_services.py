@@ -188,7 +188,7 @@ async def test_each_line_has_its_association_and_message(log: Log) -> None:
         assert fields["peer"].startswith("127.0.0.1:")
         prefix = f"[{fields['association']} {title}@{fields['peer']}] the handler of C-FIND-RQ "
         assert line.getMessage().startswith(prefix)
-        assert line.filename == "drive.py"  # where it was logged, not the adapter
+        assert line.filename == "handler_run.py"  # where it was logged, not the adapter
 
 
 async def test_the_store_association_of_a_c_move_says_whose_it_is(log: Log) -> None:

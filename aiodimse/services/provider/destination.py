@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from aiodimse.aio.endpoint import Endpoint
-from aiodimse.aio.log import escaped
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import PerformedOperation
+from aiodimse.aio.words import escaped
 from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext, propose
 from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError, NoAcceptedContext, ProtocolError

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from aiodimse.aio.log import frames
 from aiodimse.aio.performer import PerformedOperation
+from aiodimse.aio.words import frames
 from aiodimse.dimse import messages
 from aiodimse.errors import AssociationError, DatasetDecodeError, DatasetTooLarge
 from aiodimse.services.decoding import decoded_identifier

@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from aiodimse.aio.clock import TimerHandle
-from aiodimse.aio.log import kind
 from aiodimse.aio.performer import PerformedOperation
+from aiodimse.aio.words import kind
 from aiodimse.errors import AiodimseError, DIMSEFailure
 from aiodimse.services.provider.handler_result import HandlerResult, as_int
 from aiodimse.services.request import Request

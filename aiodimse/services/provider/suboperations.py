@@ -17,10 +17,9 @@ from aiodimse import datasets
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.files import read_off_loop
 from aiodimse.aio.invoked import InvokedOperation
-from aiodimse.aio.log import escaped
+from aiodimse.aio.payload import Payload
 from aiodimse.aio.performer import PerformedOperation
-from aiodimse.aio.while_open import WhileOpen
-from aiodimse.aio.writer import Payload
+from aiodimse.aio.words import escaped
 from aiodimse.dimse import messages
 from aiodimse.errors import (
     AssociationError,
@@ -191,7 +190,7 @@ class SubOperations:
     @staticmethod
     async def _encoded(endpoint: Endpoint, context: AcceptedContext, instance: Instance) -> Payload:
         try:
-            with WhileOpen(endpoint):
+            with endpoint.while_open():
                 return await instance.encoded(context.transfer_syntax)
         except AssociationError as error:
             if error is not endpoint.error:

@@ -66,9 +66,8 @@ class RequestedAssociation:
 
     def opened(self, endpoint: Endpoint) -> None:
         """Where the peer is, and who by its certificate."""
-        if (transport := endpoint.wire.transport) is not None:
-            self.peer.address = endpoint.wire.peer_address
-            self.peer.tls_certificate = transport.get_extra_info("peercert")
+        self.peer.address = endpoint.peer_address
+        self.peer.tls_certificate = endpoint.peer_certificate
 
     def check_no_other(self, retrieval: Get) -> None:
         """Raise LocalProtocolError while another C-GET runs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from aiodimse.aio.endpoint import Endpoint
-from aiodimse.aio.while_open import WhileOpen
 from aiodimse.services.contexts import store_context
 from aiodimse.services.instance import InstanceSource, instance_of
 from aiodimse.services.invocation import invoke, negotiated_on, single_response
@@ -24,7 +23,7 @@ async def c_store(
     Raises NoAcceptedContext, NotDICOM, OSError, DatasetEncodeError before anything is sent; what ended the association
     as soon as it has ended, because reading the instance is interrupted then.
     """
-    with WhileOpen(endpoint):
+    with endpoint.while_open():
         instance = await instance_of(source)
         context = store_context(negotiated_on(endpoint), instance.sop_class_uid, instance.transfer_syntax)
         request = store_request(instance, priority, move_originator_ae_title, move_originator_message_id)

@@ -6,13 +6,13 @@ import asyncio
 import socket
 import struct
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from aiodimse.aio.clock import Clock, TimerHandle
-from aiodimse.aio.guard import Guard
+from aiodimse.aio.hooks import HookCall
 from aiodimse.aio.log import Adapter
+from aiodimse.aio.signals import Signal
 
 _TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)  # Linux
@@ -29,25 +29,25 @@ Trace = Callable[[str], Tap]
 """Asked for the Tap of each new connection; the argument is our role, "requestor" or "acceptor"."""
 
 
-class WireOwner(Protocol):
-    """Who listens to a Wire."""
+class TransportUser(Protocol):
+    """Who listens to a TransportConnection."""
 
-    def wire_connected(self) -> None: ...
+    def transport_connected(self) -> None: ...
 
-    def wire_received(self, data: bytes) -> None: ...
+    def transport_received(self, data: bytes) -> None: ...
 
-    def wire_stalled(self) -> None: ...
+    def transport_stalled(self) -> None: ...
 
-    def wire_closed(self) -> None: ...
+    def transport_closed(self) -> None: ...
 
-    def wire_lost(self) -> None: ...
+    def transport_lost(self) -> None: ...
 
 
-class Wire(asyncio.Protocol):
+class TransportConnection(asyncio.Protocol):
     """Bytes to and from one transport connection."""
 
     def __init__(
-        self, owner: WireOwner, clock: Clock, *, write_stall: float | None, min_rate: int, quick_ack: bool = True
+        self, owner: TransportUser, clock: Clock, *, write_stall: float | None, min_rate: int, quick_ack: bool = True
     ) -> None:
         self._owner = owner
         self._clock = clock
@@ -67,7 +67,7 @@ class Wire(asyncio.Protocol):
         """What the transport died of, where it did not just end."""
         self.on_room: Callable[[], None] | None = None
         """Called when the transport wants bytes again."""
-        self._room_waiters: deque[asyncio.Future[None]] = deque()
+        self._room = Signal()
         self._written = 0  # bytes given to the transport since the start
         self._stall_timer: TimerHandle | None = None
         self._at_arm = (0, 0, 0)  # bytes drained, written and acknowledged when that was set
@@ -79,14 +79,14 @@ class Wire(asyncio.Protocol):
         """Let a trace see all bytes from now on. One that raises sees no more of this connection."""
         if trace is not None:
             self._ways = "><" if role == "requestor" else "<>"
-            self._guard = Guard(log, "a trace, which is told no more of this connection,")
-            with self._guard:
+            self._hook = HookCall(log, "a trace, which is told no more of this connection,")
+            with self._hook:
                 self._tap = trace(role)
 
     def _show(self, way: str, data: bytes | memoryview) -> None:
         tap, self._tap = self._tap, None
         if tap is not None:
-            with self._guard:
+            with self._hook:
                 tap(way, data)
                 self._tap = tap
 
@@ -108,7 +108,7 @@ class Wire(asyncio.Protocol):
             if self._quick_ack and _TCP_QUICKACK is not None:
                 self._socket = sock
                 sock.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
-        self._owner.wire_connected()
+        self._owner.transport_connected()
 
     def data_received(self, data: bytes) -> None:
         """Hand the bytes up; what they did not cause an answer to is acknowledged at once.
@@ -120,7 +120,7 @@ class Wire(asyncio.Protocol):
         if self._tap is not None:
             self._show(self._ways[1], data)
         written = self._written
-        self._owner.wire_received(data)
+        self._owner.transport_received(data)
         if self._socket is not None and self._written == written:
             try:
                 self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
@@ -144,15 +144,15 @@ class Wire(asyncio.Protocol):
         self._socket = None
         for way in self._ways:
             self._show(way, b"")
-        self._owner.wire_lost()
+        self._owner.transport_lost()
 
     def _close(self, error: Exception | None) -> None:
         if not self._closed:
             self._closed = True
             self.error = error
             self.can_write = False
-            self._owner.wire_closed()
-            self._wake()
+            self._owner.transport_closed()
+            self._room.wake()
 
     def pause_writing(self) -> None:
         """The transport holds as much as it wants to."""
@@ -161,15 +161,9 @@ class Wire(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The transport has room again."""
         self.can_write = not self._closed
-        self._wake()
+        self._room.wake()
         if self.on_room is not None:
             self.on_room()
-
-    def _wake(self) -> None:
-        while self._room_waiters:
-            waiter = self._room_waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
 
     # --- for the connection -------------------------------------------------------------------------------------------
 
@@ -212,13 +206,7 @@ class Wire(asyncio.Protocol):
     async def room(self) -> None:
         """Wait until the transport wants bytes, or is gone; a cancelled wait changes nothing."""
         while not self.can_write and not self._closed:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._room_waiters.append(waiter)
-            try:
-                await waiter
-            finally:
-                if not waiter.done() or waiter.cancelled():
-                    self._room_waiters = deque(w for w in self._room_waiters if w is not waiter)
+            await self._room.wait()
 
     def pause_reading(self) -> None:
         """Stop reading; TCP tells the peer."""
@@ -269,7 +257,7 @@ class Wire(asyncio.Protocol):
         if self._written - waiting >= min(written, drained + least) or self._acknowledged() - acknowledged >= least:
             self._watch(stall)
         else:
-            self._owner.wire_stalled()
+            self._owner.transport_stalled()
 
     def _acknowledged(self) -> int:
         """Bytes that the peer's TCP has acknowledged since the start; always 0 where the system does not say.

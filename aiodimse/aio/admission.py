@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from aiodimse.aio import secure
+from aiodimse.aio import tls_handshake
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.log import AssociationLogger
 from aiodimse.config import Limits
@@ -16,11 +16,11 @@ from aiodimse.config import Limits
 _logger = logging.getLogger("aiodimse.acceptor")
 _log = AssociationLogger(_logger, None)
 
-Newcomer: TypeAlias = "Endpoint | secure.Door"
+Newcomer: TypeAlias = "Endpoint | tls_handshake.PendingHandshake"
 
 
-class Places:
-    """Counted by every Doorkeeper of the server."""
+class Admission:
+    """Counted by every Acceptor of the server."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -79,7 +79,7 @@ class Places:
         if drop is not None:
             drop()
         elif isinstance(newcomer, Endpoint):
-            newcomer.wire.drop()
+            newcomer.connection.drop()
 
     def admit(self, endpoint: Endpoint, peer: str) -> bool:
         """Count an association in; False where a limit does not allow it."""

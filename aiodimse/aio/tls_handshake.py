@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import cast
 
 from aiodimse.aio.clock import Clock
-from aiodimse.aio.wire import Wire
+from aiodimse.aio.transport import TransportConnection
 from aiodimse.errors import AssociationTimeout, TLSError
 
 _NO_DEADLINE_OF_ASYNCIO = 86400.0
@@ -67,10 +67,10 @@ def late_refusal(error: Exception | None) -> str:
     return "the peer closed the connection right after the handshake; it may have refused our certificate, or miss one"
 
 
-class Door(asyncio.Protocol):
+class PendingHandshake(asyncio.Protocol):
     """An open socket until its handshake begins, and the handle to end it by."""
 
-    def __init__(self, opened: Callable[[Door], object] | None = None) -> None:
+    def __init__(self, opened: Callable[[PendingHandshake], object] | None = None) -> None:
         """opened: called when the connection is open; to begin the handshake."""
         self._opened = opened
         self.transport: asyncio.Transport | None = None
@@ -102,26 +102,28 @@ class _Between(asyncio.Protocol):
         self._ended = True
         return False
 
-    def hand_over(self, transport: asyncio.Transport, carrier: asyncio.Transport, wire: Wire) -> None:
-        transport.set_protocol(wire)
-        wire.carrier = carrier
-        wire.connection_made(transport)
+    def hand_over(
+        self, transport: asyncio.Transport, carrier: asyncio.Transport, connection: TransportConnection
+    ) -> None:
+        transport.set_protocol(connection)
+        connection.carrier = carrier
+        connection.connection_made(transport)
         for piece in self._pieces:
-            wire.data_received(piece)
+            connection.data_received(piece)
         if self._ended:
-            wire.eof_received()
+            connection.eof_received()
 
 
 async def start_tls(
     transport: asyncio.Transport,
-    make_wire: Callable[[], Wire],
+    make_connection: Callable[[], TransportConnection],
     context: ssl.SSLContext,
     *,
     clock: Clock,
     timeout: float | None,
     server_hostname: str | None = None,
 ) -> None:
-    """The handshake on an open transport; as server where no server_hostname is given. Then the wire takes over.
+    """The handshake on an open transport; as server where no server_hostname is given. Then the connection takes over.
 
     Raises TLSError, and AssociationTimeout with phase connect where it takes longer than `timeout` seconds. A call that
     fails or is cancelled closes the transport.
@@ -154,4 +156,4 @@ async def start_tls(
     except BaseException:
         transport.abort()
         raise
-    between.hand_over(secured, transport, make_wire())
+    between.hand_over(secured, transport, make_connection())

@@ -1,0 +1,102 @@
+"""Functions of the application that are only told of something: a trace, and metrics.
+
+What they raise is logged and goes no further, for an association would be left half way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, cast
+
+from aiodimse.aio.clock import Clock
+from aiodimse.aio.log import Adapter
+from aiodimse.aio.words import frames
+from aiodimse.association import Negotiated, Role
+from aiodimse.errors import AssociationAborted, AssociationClosed, AssociationRejected, AssociationTimeout
+from aiodimse.metrics import Metrics
+
+
+class HookCall:
+    """A context manager: in it the application is told of something, and what it raises is logged."""
+
+    __slots__ = ("_log", "_what")
+
+    def __init__(self, log: Adapter, what: str) -> None:
+        """Remember who is told, for the log.
+
+        Args:
+            log: Where a failure is logged.
+            what: The subject of the log line, which ends in "raised".
+        """
+        self._log, self._what = log, what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._log.error("%s raised\n%s", self._what, frames(error))
+        return True
+
+
+class _MetricsThatNeverRaise:
+    def __init__(self, metrics: Metrics, log: Adapter) -> None:
+        self._metrics, self._log = metrics, log
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        def tell(*args: Any) -> None:
+            with HookCall(self._log, f"the metrics' {name}"):
+                getattr(self._metrics, name)(*args)
+
+        return tell
+
+
+def never_raising(metrics: Metrics | None, log: Adapter) -> Metrics | None:
+    """The same metrics, of which none raises."""
+    return None if metrics is None else cast(Metrics, _MetricsThatNeverRaise(metrics, log))
+
+
+class AssociationMetrics:
+    """Tells the metrics of the application, if there are any, how one association began and ended."""
+
+    def __init__(self, metrics: Metrics | None, role: Role, clock: Clock) -> None:
+        self._metrics, self._role, self._clock = metrics, role, clock
+        self._began = clock.now()
+        self._is_open = False
+
+    def opened(self, negotiated: Negotiated) -> None:
+        """The association is established."""
+        self._is_open = True
+        if self._metrics is not None:
+            self._metrics.association_opened(self._role, negotiated.calling_ae_title, negotiated.called_ae_title)
+
+    def ended(self, error: BaseException) -> None:
+        """The association is over, or has not come about."""
+        if self._metrics is None:
+            return
+        if self._is_open:
+            self._metrics.association_ended(self._role, how(error), self._clock.now() - self._began)
+        else:
+            ended = "rejected" if isinstance(error, AssociationClosed) else how(error)  # by us
+            self._metrics.association_failed(self._role, ended)
+
+
+def how(error: BaseException) -> str:
+    """Say in one word how an association ended."""
+    match error:
+        case AssociationRejected():
+            return "rejected"
+        case AssociationClosed():
+            return "released"
+        case AssociationTimeout():
+            return "timeout"
+        case AssociationAborted(source=None):
+            return "lost"
+        case AssociationAborted():
+            return "aborted_by_peer" if error.by_peer else "aborted_by_us"
+        case _:
+            return type(error).__name__
