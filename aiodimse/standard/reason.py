@@ -15,8 +15,8 @@ REJECT_SOURCE = {
 REJECT_REASON = {                                                        # by (source, reason)
     (1,  1): "no reason given",
     (1,  2): "application context name not supported",
-    (1,  3): "calling AE title not recognised",
-    (1,  7): "called AE title not recognised",
+    (1,  3): "calling AE title not recognized",
+    (1,  7): "called AE title not recognized",
     (2,  1): "no reason given",
     (2,  2): "protocol version not supported",
     (3,  1): "temporary congestion",
@@ -28,9 +28,9 @@ ABORT_SOURCE = {
 }
 ABORT_REASON = {                                                         # significant when the provider aborts
     0: "no reason given",
-    1: "unrecognised PDU",
+    1: "unrecognized PDU",
     2: "unexpected PDU",
-    4: "unrecognised PDU parameter",
+    4: "unrecognized PDU parameter",
     5: "unexpected PDU parameter",
     6: "invalid PDU parameter value",
 }

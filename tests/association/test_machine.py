@@ -248,8 +248,8 @@ def test_abort_indications(established: Callable[..., Machine]) -> None:
     machine = established("acceptor")
     machine.receive(ps38.BAD, 1)
     told = ps38.seen(machine).told
-    assert told == [AbortIndication(2, 1, False, "service provider: unrecognised PDU"), CloseTransport(2)]
-    assert str(told[0]) == "aborted by us 2/1: service provider: unrecognised PDU"
+    assert told == [AbortIndication(2, 1, False, "service provider: unrecognized PDU"), CloseTransport(2)]
+    assert str(told[0]) == "aborted by us 2/1: service provider: unrecognized PDU"
 
 
 def test_garbage_after_our_abort_is_not_answered(established: Callable[..., Machine]) -> None:

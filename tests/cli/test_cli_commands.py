@@ -63,7 +63,7 @@ async def test_a_name_that_does_not_resolve(command: Command) -> None:
 
 async def test_a_rejection_says_why_and_what_to_try(command: Command, peer: Peer) -> None:
     (await command("echo", HOST, peer.port)).failed(
-        1, "1/1/7", "called AE title not recognised", "--called says who is asked, ANY-SCP"
+        1, "1/1/7", "called AE title not recognized", "--called says who is asked, ANY-SCP"
     )
 
 

@@ -71,7 +71,7 @@ USERS = {
     ("README", "first_find.py"): "Doe^Peter 20030505 1.3.6.1.4.1.5962.1.1.0.0.0.1196533885.18148.0.1\nstatus: 0x0000",
     ("tutorial", "first_association.py"): "0x0000",
     ("tutorial", "first_find.py"): "the first of them: ",
-    ("tutorial", "first_get.py"): "0x0000 Done ()",
+    ("tutorial", "first_get.py"): "0x0000 Success ()",
     ("tutorial", "first_move.py"): "completed=1",
     ("send-files", "send.py"): "JPEG2000.dcm: 0x0000",
     ("fetch-compressed", "fetch_compressed.py"): "JPEG 2000 Image Compression\n0x0000",

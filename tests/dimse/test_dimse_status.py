@@ -15,10 +15,10 @@ from aiodimse.standard.status import Category
 @pytest.mark.parametrize(
     ("known", "category", "text"),
     [
-        (Status(0x0000), Category.SUCCESS, "0x0000 Done"),
-        (Status(0xFE00), Category.CANCEL, "0xFE00 Ended by a cancel request"),
-        (Status(0xFF00, QUERY_RETRIEVE, "C-FIND"), Category.PENDING, "0xFF00 A match, more may follow"),
-        (Status(0xA801, QUERY_RETRIEVE, "C-MOVE"), Category.FAILURE, "0xA801 Move destination unknown"),
+        (Status(0x0000), Category.SUCCESS, "0x0000 Success"),
+        (Status(0xFE00), Category.CANCEL, "0xFE00 Terminated due to Cancel request"),
+        (Status(0xFF00, QUERY_RETRIEVE, "C-FIND"), Category.PENDING, "0xFF00 Matches are continuing"),
+        (Status(0xA801, QUERY_RETRIEVE, "C-MOVE"), Category.FAILURE, "0xA801 Refused: Move destination unknown"),
         (Status(0xB000, STORAGE, "C-STORE"), Category.WARNING, None),
         (Status(0xB000, QUERY_RETRIEVE, "C-GET"), Category.WARNING, None),
         (Status(0xD123), Category.FAILURE, "0xD123"),

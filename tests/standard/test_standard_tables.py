@@ -56,7 +56,7 @@ def test_a_transfer_syntax_survives_copy_and_pickle(remake):
 @pytest.mark.parametrize(
     ("numbers", "words"),
     [
-        ((1, 1, 7), "rejected permanently by service user: called AE title not recognised"),
+        ((1, 1, 7), "rejected permanently by service user: called AE title not recognized"),
         ((1, 2, 2), "rejected permanently by service provider, ACSE: protocol version not supported"),
         ((2, 3, 2), "rejected for now by service provider, presentation: local limit exceeded"),
         ((9, 8, 7), "result 9 by source 8: reason 7"),
