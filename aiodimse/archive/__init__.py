@@ -16,16 +16,20 @@ a provider of your own, over a database for instance.
 from __future__ import annotations
 
 from .archive import Archive
-from .folder import NotAnObject, ScanReport, read_header
-from .index import Counts, Header, Index, Match, MemoryIndex
+from .header import NotAnObject, read_header
+from .index import Counts, Entry, File, Finding, Header, Index, Match, MemoryIndex
 from .matching import Key, Rules, matches
 from .models import IdentifierError, Level, Model, Query, find_query, retrieve_query
 from .provider import provide
 from .responses import response
+from .scan import ScanReport
 
 __all__ = [
     "Archive",
     "Counts",
+    "Entry",
+    "File",
+    "Finding",
     "Header",
     "IdentifierError",
     "Index",

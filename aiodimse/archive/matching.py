@@ -131,13 +131,13 @@ def _name_test(wanted: str) -> Callable[[str], bool]:
     A key without "=" may match any of the groups (alphabetic, ideographic, phonetic); with "=", each group that is not
     empty must match its own. Trailing empty components do not count, on either side (PS3.5 6.2.1.1).
     """
-    tests = [_name_group_test(group) for group in _canonical_name(wanted).split("=")]
+    tests = [_name_group_test(group) for group in canonical_name(wanted).split("=")]
     if len(tests) == 1 and tests[0] is not None:
         test = tests[0]
-        return lambda name: any(test(group) for group in _canonical_name(name).split("="))
+        return lambda name: any(test(group) for group in canonical_name(name).split("="))
     return lambda name: all(
         test is None or test(group or "")
-        for test, group in zip_longest(tests, _canonical_name(name).split("=")[: len(tests)])
+        for test, group in zip_longest(tests, canonical_name(name).split("=")[: len(tests)])
     )
 
 
@@ -156,7 +156,7 @@ def _name_group_test(wanted: str) -> Callable[[str], bool] | None:
     return test
 
 
-def _canonical_name(name: str) -> str:
+def canonical_name(name: str) -> str:
     if name.isascii():
         return name.lower()
     return "".join(_folded(character) for character in unicodedata.normalize("NFC", name))

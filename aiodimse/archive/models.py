@@ -9,7 +9,7 @@ standard promises it to no peer; those of a level below are not supported.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from pydicom import Dataset
@@ -189,7 +189,7 @@ def retrieve_query(identifier: Dataset, model: Model, *, relational: bool = Fals
 
 def _keys(identifier: Dataset, wanted: Container[str], too_much: int) -> list[Key]:
     try:
-        return keys_of(identifier, wanted)
+        return _whole_ids(keys_of(identifier, wanted))
     except KeysRefused as error:
         raise IdentifierError(error.comment, error.tag, status=too_much if error.is_too_much else 0xA900) from None
 
@@ -209,6 +209,17 @@ def _level(identifier: Dataset, model: Model) -> Level:
 
 def _given(key: Key | None) -> tuple[str, ...]:
     return () if key is None else tuple(value for value in key.values if value)
+
+
+def _whole_ids(keys: list[Key]) -> list[Key]:
+    """Patient ID has one value, and a backslash in it ("DOMAIN\\name") is no delimiter: beside each of several values
+    the whole text is looked for."""
+    return [
+        replace(key, values=(*key.values, "\\".join(key.values)))
+        if key.keyword == UNIQUE[Level.PATIENT] and len(key.values) > 1
+        else key
+        for key in keys
+    ]
 
 
 def _is_exact(level: Level, values: tuple[str, ...], rules: Rules) -> bool:

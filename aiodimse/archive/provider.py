@@ -14,7 +14,8 @@ import aiodimse
 from aiodimse import sop_class
 
 from .archive import Archive
-from .folder import NotAnObject
+from .header import NotAnObject
+from .index import Entry
 from .matching import BASELINE
 from .models import (
     COMPOSITE_INSTANCE,
@@ -98,18 +99,18 @@ def provide(
 
     @server.on_c_get(*GET, extended=RETRIEVALS)
     async def get(request: aiodimse.GetRequest) -> AsyncIterator[object]:
-        paths = await _paths(archive, request, GET)
-        yield len(paths)
-        for path in paths:
-            yield 0xFF00, path
+        entries = await _entries(archive, request, GET)
+        yield len(entries)
+        for entry in entries:
+            yield 0xFF00, archive.storage.payload(entry)
 
     @server.on_c_move(*MOVE, extended=RETRIEVALS)
     async def move(request: aiodimse.MoveRequest) -> AsyncIterator[object]:
-        paths = await _paths(archive, request, MOVE)
+        entries = await _entries(archive, request, MOVE)
         yield known.get(request.move_destination.strip())
-        yield len(paths)
-        for path in paths:
-            yield 0xFF00, path
+        yield len(entries)
+        for entry in entries:
+            yield 0xFF00, archive.storage.payload(entry)
 
 
 async def _index(archive: Archive, path: Path, log: logging.LoggerAdapter[logging.Logger]) -> int | Dataset:
@@ -130,15 +131,18 @@ async def _index(archive: Archive, path: Path, log: logging.LoggerAdapter[loggin
     return status
 
 
-async def _paths(
+async def _entries(
     archive: Archive, request: aiodimse.GetRequest | aiodimse.MoveRequest, models: Mapping[str, Model]
-) -> list[Path]:
+) -> list[Entry]:
     relational = request.extended is not None and request.extended.relational
     query = _checked(lambda: retrieve_query(request.identifier, models[request.sop_class_uid], relational=relational))
-    paths = await archive.index.paths(query)
-    if len(paths) > MAX_SUBOPERATIONS:
-        raise aiodimse.DIMSEFailure(0xA701, f"more than {MAX_SUBOPERATIONS} instances: ask for less at once")
-    return paths
+    found: list[Entry] = []
+    async with aclosing(archive.index.entries(query)) as entries:
+        async for entry in entries:
+            found.append(entry)
+            if len(found) > MAX_SUBOPERATIONS:
+                raise aiodimse.DIMSEFailure(0xA701, f"more than {MAX_SUBOPERATIONS} instances: ask for less at once")
+    return found
 
 
 def _checked(check: Callable[[], Query]) -> Query:

@@ -19,12 +19,12 @@ from pydicom.datadict import tag_for_keyword
 from aiodimse.archive import (
     Archive,
     Counts,
-    MemoryIndex,
+    File,
+    Header,
     NotAnObject,
-    Query,
     ScanReport,
     find_query,
-    folder,
+    header,
     read_header,
 )
 from aiodimse.archive.models import STUDY_ROOT, Level, retrieve_query
@@ -35,7 +35,8 @@ async def path_of(archive: Archive, uid: str = "1.2.1.1.1") -> list[Path]:
     asked = Dataset()
     asked.QueryRetrieveLevel, asked.SOPInstanceUID = "IMAGE", uid
     asked.StudyInstanceUID, asked.SeriesInstanceUID = ".".join(parts[:3]), ".".join(parts[:4])
-    return await archive.index.paths(retrieve_query(asked, STUDY_ROOT))
+    entries = archive.index.entries(retrieve_query(asked, STUDY_ROOT))
+    return [archive.storage.path(entry.location) async for entry in entries]
 
 
 @pytest.mark.parametrize(
@@ -53,9 +54,9 @@ async def path_of(archive: Archive, uid: str = "1.2.1.1.1") -> list[Path]:
     ],
 )
 def test_headers_of_real_files(file: str, patient: str, modality: str) -> None:
-    header = read_header(get_testdata_file(file, download=False))
-    assert header.unique(Level.PATIENT) == patient
-    assert header.levels[Level.SERIES]["Modality"] == (modality,)
+    found = read_header(get_testdata_file(file, download=False))
+    assert found.unique(Level.PATIENT) == patient
+    assert found.levels[Level.SERIES]["Modality"] == (modality,)
 
 
 async def test_a_folder_of_all_sorts(tmp_path: Path, a_file: Callable[..., Path]) -> None:
@@ -95,7 +96,7 @@ async def test_what_may_not_be_read_is_counted(
     def refuse(*_args: object, **_kwargs: object) -> None:
         raise PermissionError  # root, who runs the tests, may read everything
 
-    monkeypatch.setattr("aiodimse.archive.folder.read_partial", refuse)
+    monkeypatch.setattr("aiodimse.archive.header.read_partial", refuse)
     assert (await Archive.open(tmp_path)).report == ScanReport(files=1, unreadable=1)
 
 
@@ -150,9 +151,9 @@ def test_no_value_is_quoted_in_a_warning(a_file: Callable[..., Path]) -> None:
     path.write_bytes(path.read_bytes().replace(b"19700101", b"1970 Jan").replace(b"047Y", b"47 y"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        header = read_header(path)
-    assert header.levels[Level.PATIENT]["PatientBirthDate"] == ("1970 Jan",)
-    assert header.levels[Level.STUDY]["PatientAge"] == ("47 y",)
+        found = read_header(path)
+    assert found.levels[Level.PATIENT]["PatientBirthDate"] == ("1970 Jan",)
+    assert found.levels[Level.STUDY]["PatientAge"] == ("47 y",)
 
 
 # --- scanning again ---------------------------------------------------------------------------------------------------
@@ -198,31 +199,78 @@ async def test_a_second_scan_tells_of_a_study_what_a_first_would(tmp_path: Path,
 
 
 async def test_what_arrives_during_a_scan_is_kept(tmp_path: Path, a_file: Callable[..., Path]) -> None:
-    """Of a file that has gone when the scan looks for it, and is stored again behind its back."""
+    """A file has gone when the scan looks for it, and is stored again before the scan forgets it."""
     path = a_file("1.dcm")
     archive = await Archive.open(tmp_path)
     path.unlink()
-    is_stored = False
+    files = archive.index.files
 
-    index = archive.index
-    assert isinstance(index, MemoryIndex)
+    async def stored_again(folder: str) -> dict[str, File]:
+        if not path.exists():
+            await archive.add(a_file("1.dcm"))
+        return await files(folder)
 
-    async def remove(uid: str) -> bool:
-        raise AssertionError(uid)
-
-    async def paths(query: Query) -> list[Path]:
-        nonlocal is_stored
-        found = await MemoryIndex.paths(index, query)
-        if not is_stored:
-            is_stored = True
-            await archive.add(a_file("new/1.dcm"))
-        return found
-
-    index.paths, index.remove = paths, remove  # type: ignore[method-assign]
+    archive.index.files = stored_again  # type: ignore[method-assign]
     report = await archive.scan()
     assert (report.forgotten, report.indexed) == (0, 1)
-    del index.paths  # type: ignore[method-assign]
-    assert await path_of(archive) == [tmp_path / "new" / "1.dcm"]
+    assert await path_of(archive) == [path]
+
+
+async def test_what_is_stored_while_its_file_is_read_is_not_indexed_as_it_was(
+    tmp_path: Path, a_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = a_file("1.dcm", StudyDescription="OLD")
+    archive = Archive(tmp_path)
+    read = archive.storage.read
+
+    def replaced_behind(location: str) -> Header:
+        header = read(location)
+        a_file("1.dcm", StudyDescription="NEW, and longer")
+        return header
+
+    monkeypatch.setattr(archive.storage, "read", replaced_behind)
+    await archive.scan()
+    assert await path_of(archive) == []
+    monkeypatch.undo()
+    await archive.scan()
+    assert await path_of(archive) == [path]
+
+
+async def test_a_second_scan_reads_only_what_is_new_or_changed(
+    tmp_path: Path, a_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_file("a/1.dcm", image="1")
+    a_file("a/1-again.dcm", image="1")
+    a_file("2.dcm", image="2")
+    (tmp_path / "note.txt").write_text("not DICOM")
+    archive = await Archive.open(tmp_path)
+    first = archive.report
+    read = archive.storage.read
+    seen: list[str] = []
+    monkeypatch.setattr(archive.storage, "read", lambda location: [seen.append(location), read(location)][1])
+    assert await archive.scan() == first
+    assert seen == []
+    a_file("b/3.dcm", image="3")
+    a_file("2.dcm", image="2", StudyDescription="CHANGED")
+    await archive.scan()
+    assert seen == ["2.dcm", "b/3.dcm"]
+
+
+async def test_links_that_lead_out_are_not_followed(tmp_path: Path, a_file: Callable[..., Path]) -> None:
+    a_file("inside/1.dcm", image="1")
+    a_file("outside/2.dcm", image="2")
+    (tmp_path / "inside" / "folder").symlink_to(tmp_path / "outside")
+    (tmp_path / "inside" / "file.dcm").symlink_to(tmp_path / "outside" / "2.dcm")
+    (tmp_path / "inside" / "again.dcm").symlink_to(tmp_path / "inside" / "1.dcm")
+    assert (await Archive.open(tmp_path / "inside")).report == ScanReport(files=2, indexed=1, duplicates=1)
+    followed = await Archive.open(tmp_path / "inside", follow_links=True)
+    assert followed.report.indexed == 2
+
+
+async def test_an_archive_below_a_link_is_read(tmp_path: Path, a_file: Callable[..., Path]) -> None:
+    a_file("disk/1.dcm")
+    (tmp_path / "archive").symlink_to(tmp_path / "disk")
+    assert (await Archive.open(tmp_path / "archive")).report.indexed == 1
 
 
 async def test_a_file_from_elsewhere_stays(tmp_path: Path, a_file: Callable[..., Path]) -> None:
@@ -253,8 +301,8 @@ async def test_a_sequence_of_very_many_items_ends_the_reading(
     tmp_path: Path, a_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether it is asked for or not: pydicom makes an object of each, in 0.1 ms."""
-    assert folder.MAX_READS == folder._Bounded.left == 16384
-    monkeypatch.setattr(folder._Bounded, "left", 500)
+    assert header.MAX_READS == header._Bounded.left == 16384
+    monkeypatch.setattr(header._Bounded, "left", 500)
     path = a_file("1.dcm", ProcedureCodeSequence=[Dataset()])
     whole = path.read_bytes()
     begin = whole.index(b"\x08\0\x32\x10SQ")
@@ -288,7 +336,7 @@ def test_of_a_deflated_data_set_the_beginning_is_inflated(
     head = path.read_bytes()[144:begin].replace(b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x16\x001.2.840.10008.1.2.1.99")
     meta = b"\x02\0\0\0UL\4\0" + pack("<I", len(head)) + head
     path.write_bytes(bytes(128) + b"DICM" + meta + deflated)
-    monkeypatch.setattr(folder.io, "BytesIO", Watched)
+    monkeypatch.setattr(header.io, "BytesIO", Watched)
     assert read_header(path).unique(Level.IMAGE) == "1.2.1.1.1"
     assert 0 < most <= 1 << 24
 

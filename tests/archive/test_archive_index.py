@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -43,14 +42,14 @@ OBJECTS = [  # patient, study, series, image, the rest
 
 def header(dataset: Dataset, path: str = "") -> Header:
     levels = {level: decode(dataset, keywords) for level, keywords in ATTRIBUTES.items()}
-    return Header(Path(path or dataset.SOPInstanceUID), levels, character_set_of(dataset))
+    return Header(path or dataset.SOPInstanceUID, levels, character_set_of(dataset))
 
 
 @pytest.fixture
 async def index(an_object: Callable[..., Dataset]) -> Index:
     index = MemoryIndex()
     for patient, study, series, image, rest in OBJECTS:
-        await index.add(header(an_object(patient, study, series, image, **rest)))
+        await index.add([header(an_object(patient, study, series, image, **rest))])
     return index
 
 
@@ -71,6 +70,10 @@ async def found(
 ) -> list[str]:
     """The values of one attribute in all matches, several apart by backslashes."""
     return ["\\".join(map(str, m.attributes[keyword])) async for m in index.find(find_query(asked, model, rules))]
+
+
+async def locations(index: Index, model: Model, identifier: Dataset) -> list[str]:
+    return [entry.location async for entry in index.entries(retrieve_query(identifier, model))]
 
 
 @pytest.mark.parametrize(
@@ -141,13 +144,12 @@ async def test_counted_attributes_can_be_matched(index: Index) -> None:
         (COMPOSITE_INSTANCE, asked("IMAGE", SOPInstanceUID=["1.2.3.1.1", "1.2.1.2.1"]), "3.1.1 1.2.1"),
     ],
 )  # fmt: skip
-async def test_paths(index: Index, model: Model, identifier: Dataset, expected: str) -> None:
-    paths = await index.paths(retrieve_query(identifier, model))
-    assert [path.name.removeprefix("1.2.") for path in paths] == expected.split()
+async def test_entries(index: Index, model: Model, identifier: Dataset, expected: str) -> None:
+    assert [each.removeprefix("1.2.") for each in await locations(index, model, identifier)] == expected.split()
 
 
 async def test_the_empty_value_finds_patients_without_an_id(index: Index, an_object: Callable[..., Dataset]) -> None:
-    await index.add(header(an_object("", "9", PatientName="Nobody")))
+    await index.add([header(an_object("", "9", PatientName="Nobody"))])
     rules = Rules(empty_value_matching=True)
     for identifier in (
         asked("PATIENT", PatientID='""', PatientName=""),
@@ -166,24 +168,24 @@ async def test_relational_queries_look_everywhere(index: Index) -> None:
 async def test_an_object_that_comes_again_takes_the_place_of_the_first(
     index: Index, an_object: Callable[..., Dataset]
 ) -> None:
-    await index.add(header(an_object("P2", "3", "1", "1", StudyDescription="NECK"), "elsewhere"))
+    await index.add([header(an_object("P2", "3", "1", "1", StudyDescription="NECK"), "elsewhere")])
     assert await index.counts() == Counts(patients=2, studies=3, series=4, instances=5)
     identifier = asked("STUDY", StudyInstanceUID="1.2.3", StudyDescription="")
     assert await found(index, STUDY_ROOT, "StudyDescription", identifier) == ["NECK"]
-    assert await index.paths(retrieve_query(identifier, STUDY_ROOT)) == [Path("elsewhere")]
+    assert await locations(index, STUDY_ROOT, identifier) == ["elsewhere"]
 
 
 async def test_the_last_object_takes_its_study_and_patient_with_it(index: Index) -> None:
-    assert await index.remove("1.2.3.1.1")
-    assert not await index.remove("1.2.3.1.1")
+    assert await index.remove(["1.2.3.1.1"]) == 1
+    assert await index.remove(["1.2.3.1.1"]) == 0
     assert await index.counts() == Counts(patients=1, studies=2, series=3, instances=4)
     assert await found(index, PATIENT_ROOT, "PatientID", asked("PATIENT", PatientID="P2")) == []
 
 
 async def test_a_study_that_two_patients_claim_is_kept_as_two(index: Index, an_object: Callable[..., Dataset]) -> None:
-    await index.add(header(an_object("P2", "1", "1", "9")))
+    await index.add([header(an_object("P2", "1", "1", "9"))])
     asked_for = asked("STUDY", PatientID="P2", StudyInstanceUID="1.2.1")
-    assert await index.paths(retrieve_query(asked_for, PATIENT_ROOT)) == [Path("1.2.1.1.9")]
+    assert await locations(index, PATIENT_ROOT, asked_for) == ["1.2.1.1.9"]
     identifier = asked("STUDY", StudyInstanceUID="1.2.1", PatientID="")
     assert await found(index, STUDY_ROOT, "PatientID", identifier) == ["P1", "P2"]
     assert (await index.counts()).studies == 4
@@ -192,7 +194,7 @@ async def test_a_study_that_two_patients_claim_is_kept_as_two(index: Index, an_o
 async def test_patients_without_an_id_are_not_one_patient(an_object: Callable[..., Dataset]) -> None:
     index = MemoryIndex()
     for study, name in enumerate(("Doe^John", "Roe^Jane", "Doe^John")):
-        await index.add(header(an_object("", str(study), PatientName=name)))
+        await index.add([header(an_object("", str(study), PatientName=name))])
     identifier = asked("PATIENT", PatientName="", NumberOfPatientRelatedStudies="")
     assert await found(index, PATIENT_ROOT, "NumberOfPatientRelatedStudies", identifier) == ["2", "1"]
 
@@ -200,15 +202,15 @@ async def test_patients_without_an_id_are_not_one_patient(an_object: Callable[..
 async def test_issuers_tell_patients_apart(an_object: Callable[..., Dataset]) -> None:
     index = MemoryIndex()
     for study, issuer in enumerate(("NORTH", "SOUTH")):
-        await index.add(header(an_object("1", str(study), IssuerOfPatientID=issuer)))
+        await index.add([header(an_object("1", str(study), IssuerOfPatientID=issuer))])
     identifier = asked("PATIENT", PatientID="1", IssuerOfPatientID="")
     assert await found(index, PATIENT_ROOT, "IssuerOfPatientID", identifier) == ["NORTH", "SOUTH"]
 
 
 async def test_what_the_first_object_does_not_tell_a_later_one_may(an_object: Callable[..., Dataset]) -> None:
     index = MemoryIndex()
-    await index.add(header(an_object(image="1", PatientName="", StudyDescription="HEAD")))
-    await index.add(header(an_object(image="2", PatientName="Doe^John", StudyDescription="NECK")))
+    await index.add([header(an_object(image="1", PatientName="", StudyDescription="HEAD"))])
+    await index.add([header(an_object(image="2", PatientName="Doe^John", StudyDescription="NECK"))])
     identifier = asked("STUDY", PatientName="doe*", StudyDescription="")
     assert await found(index, STUDY_ROOT, "StudyDescription", identifier) == ["HEAD"]
 
@@ -218,7 +220,7 @@ async def test_the_index_may_change_while_a_query_runs(index: Index) -> None:
     query = find_query(asked("STUDY", StudyInstanceUID="", NumberOfStudyRelatedInstances=""), STUDY_ROOT)
     async for match in index.find(query):
         uids.append(match.attributes["StudyInstanceUID"])
-        await index.remove("1.2.2.1.1")
+        await index.remove(["1.2.2.1.1"])
     assert ("1.2.3",) in uids
 
 
@@ -226,9 +228,9 @@ async def test_unique_keys_do_not_scan_the_rest(an_object: Callable[..., Dataset
     """One study of many is found without a look at the others: a scan would hand them to _candidates."""
     index = MemoryIndex()
     for study in range(200):
-        await index.add(header(an_object(f"P{study}", str(study))))
+        await index.add([header(an_object(f"P{study}", str(study)))])
     one = find_query(asked("SERIES", StudyInstanceUID="1.2.7", Modality="MR"), STUDY_ROOT)
-    assert len(index._candidates(one)) == 1
+    assert len(list(index._candidates(one))) == 1
 
 
 async def test_what_the_objects_tell_when_they_come_again_is_believed(an_object: Callable[..., Dataset]) -> None:
@@ -236,11 +238,11 @@ async def test_what_the_objects_tell_when_they_come_again_is_believed(an_object:
     index = MemoryIndex()
     identifier = asked("STUDY", StudyInstanceUID="1.2.1", PatientName="", StudyDescription="", StudyID="")
     for image in ("1", "2", "3"):
-        await index.add(header(an_object(image=image, PatientName="Doe^Jon", StudyDescription="HEAD")))
-    await index.add(header(an_object(image="1", PatientName="Doe^John", StudyDescription="")))
+        await index.add([header(an_object(image=image, PatientName="Doe^Jon", StudyDescription="HEAD"))])
+    await index.add([header(an_object(image="1", PatientName="Doe^John", StudyDescription=""))])
     assert await found(index, STUDY_ROOT, "PatientName", identifier) == ["Doe^John"]
     for image in ("2", "3"):
-        await index.add(header(an_object(image=image, PatientName="Doe^John", StudyDescription="")))
+        await index.add([header(an_object(image=image, PatientName="Doe^John", StudyDescription=""))])
     assert await found(index, STUDY_ROOT, "PatientName", identifier) == ["Doe^John"]
     assert await found(index, STUDY_ROOT, "StudyDescription", identifier) == [""]
     assert await found(index, STUDY_ROOT, "StudyID", identifier) == ["1"]
@@ -250,11 +252,11 @@ async def test_what_an_object_told_stands_when_it_goes(an_object: Callable[..., 
     index = MemoryIndex()
     identifier = asked("STUDY", StudyInstanceUID="1.2.1", PatientName="")
     latin, cyrillic = "ISO_IR 100", "ISO_IR 144"
-    await index.add(header(an_object(image="1", PatientName="Müller", SpecificCharacterSet=latin)))
-    await index.add(header(an_object(image="2", PatientName="Люк", SpecificCharacterSet=cyrillic)))
-    await index.remove("1.2.1.1.1")
+    await index.add([header(an_object(image="1", PatientName="Müller", SpecificCharacterSet=latin))])
+    await index.add([header(an_object(image="2", PatientName="Люк", SpecificCharacterSet=cyrillic))])
+    await index.remove(["1.2.1.1.1"])
     assert await found(index, STUDY_ROOT, "PatientName", identifier) == ["Müller"]
-    await index.add(header(an_object(image="2", PatientName="Люк", SpecificCharacterSet=cyrillic)))
+    await index.add([header(an_object(image="2", PatientName="Люк", SpecificCharacterSet=cyrillic))])
     (match,) = [match async for match in index.find(find_query(identifier, STUDY_ROOT))]
     assert match.attributes["PatientName"] == ("Люк",)
     assert match.character_sets == ((cyrillic,),)
@@ -264,10 +266,10 @@ async def test_patients_without_an_id_cost_no_more_than_others(an_object: Callab
     """They have a name for a key, and nobody looks for them by their ID."""
     index = MemoryIndex()
     for study in range(3):
-        await index.add(header(an_object("", str(study), PatientName=f"Doe^{study}")))
+        await index.add([header(an_object("", str(study), PatientName=f"Doe^{study}"))])
     assert index._by_uid[Level.PATIENT] == {}
     for study in range(3):
-        assert await index.remove(f"1.2.{study}.1.1")
+        assert await index.remove([f"1.2.{study}.1.1"])
     assert await index.counts() == Counts(0, 0, 0, 0)
 
 
@@ -279,7 +281,7 @@ async def test_a_search_gives_the_loop_its_turn_by_the_clock(index: Index, monke
         nonlocal turns
         turns += 1
 
-    monkeypatch.setattr("aiodimse.archive.index.monotonic", lambda: next(seconds))
-    monkeypatch.setattr("aiodimse.archive.index.asyncio", SimpleNamespace(sleep=turn))
+    monkeypatch.setattr("aiodimse.archive.index.memory.monotonic", lambda: next(seconds))
+    monkeypatch.setattr("aiodimse.archive.index.memory.asyncio", SimpleNamespace(sleep=turn))
     assert len(await found(index, STUDY_ROOT, "StudyID", asked("STUDY", StudyID=""))) == 3
     assert turns == 3

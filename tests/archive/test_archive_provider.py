@@ -207,7 +207,7 @@ async def test_a_damaged_header_is_logged_without_its_values(
 
     empty = tmp_path / "new.dcm"
     empty.touch()
-    monkeypatch.setattr("aiodimse.archive.folder.read_partial", stumble)
+    monkeypatch.setattr("aiodimse.archive.header.read_partial", stumble)
     with caplog.at_level(logging.DEBUG, "aiodimse"):
         status = await handlers.store(StoreRequest(lambda: empty))
     assert (status.Status, status.ErrorComment) == (0xB007, "stored, but its header cannot be read")

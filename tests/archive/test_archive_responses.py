@@ -18,7 +18,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from aiodimse.archive.attributes import decode
-from aiodimse.archive.folder import read_header
+from aiodimse.archive.header import read_header
 from aiodimse.archive.index import Header, MemoryIndex
 from aiodimse.archive.models import ATTRIBUTES, STUDY_ROOT, find_query
 from aiodimse.archive.responses import choose_character_set, response
@@ -45,7 +45,7 @@ def asked(level: str = "STUDY", **keys: object) -> Dataset:
 async def answers(paths: list[Path], identifier: Dataset) -> list[Dataset]:
     index = MemoryIndex()
     for path in paths:
-        await index.add(read_header(path))
+        await index.add([read_header(path)])
     query = find_query(identifier, STUDY_ROOT)
     return [over_the_wire(response(query, match, ae_title="ARCHIVE")) async for match in index.find(query)]
 
@@ -96,7 +96,12 @@ async def test_patient_and_study_of_several_character_sets(a_file: Callable[...,
     ]
     one, two = await answers(paths, asked(PatientName="", StudyDescription=""))
     assert (one.SpecificCharacterSet, str(one.PatientName)) == ("ISO_IR 100", "Müller^Jörg")
-    assert (two.SpecificCharacterSet, str(two.PatientName)) == ("ISO_IR 192", "Müller^Jörg")
+    assert (two.SpecificCharacterSet, str(two.PatientName)) == ("ISO_IR 144", "X")
+    paths.append(a_file("3", study="2", image="2", SpecificCharacterSet="ISO_IR 100", PatientBirthDate="19700101"))
+    assert {each.SpecificCharacterSet for each in await answers(paths, asked(StudyDescription=""))} == {
+        "ISO_IR 100",
+        "ISO_IR 192",
+    }
     assert two.StudyDescription == "Люк"
 
 
@@ -205,7 +210,8 @@ async def test_whatever_an_item_holds_a_query_is_answered(tag: int, value: bytes
     )
     dataset = decode_dataset(b"".join(implicit(*each) for each in stored), ImplicitVRLittleEndian)
     index = MemoryIndex()
-    await index.add(Header(Path("1"), {level: decode(dataset, keywords) for level, keywords in ATTRIBUTES.items()}))
+    levels = {level: decode(dataset, keywords) for level, keywords in ATTRIBUTES.items()}
+    await index.add([Header("1", levels)])
     query = find_query(asked(ProcedureCodeSequence=[]), STUDY_ROOT)
     (found,) = [response(query, match, ae_title="ARCHIVE") async for match in index.find(query)]
     for syntax in (ImplicitVRLittleEndian, ExplicitVRLittleEndian):

@@ -19,7 +19,7 @@ from scripted import wire
 
 import aiodimse
 from aiodimse import pdu, testing
-from aiodimse.archive.folder import read_header
+from aiodimse.archive.header import read_header
 from aiodimse.archive.matching import Rules
 from aiodimse.archive.models import STUDY_ROOT, find_query
 from aiodimse.datasets import decode_dataset, encode_dataset

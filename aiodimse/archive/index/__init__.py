@@ -1,0 +1,8 @@
+"""What an archive knows of its objects: the interface, and an index in memory."""
+
+from __future__ import annotations
+
+from .interface import CharacterSet, Counts, Entry, File, Finding, Header, Index, Match
+from .memory import MemoryIndex
+
+__all__ = ["CharacterSet", "Counts", "Entry", "File", "Finding", "Header", "Index", "Match", "MemoryIndex"]

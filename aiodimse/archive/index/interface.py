@@ -1,0 +1,175 @@
+"""What an archive knows: a small interface that a database implements, and what goes in and out of it.
+
+The interface speaks of headers (what was read from an object), queries (a checked Identifier, `models.Query`), entries
+(where an object is) and matches, all in decoded text; it is asynchronous, so that a database can wait for its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from ..matching import Attributes, Value
+from ..models import LEVEL_OF, UNIQUE, Level, Query
+
+CharacterSet = tuple[str, ...]
+"""The values of Specific Character Set (0008,0005); () is the default repertoire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What is kept of one object."""
+
+    location: str = field(repr=False)
+    """Where the storage has it: for a folder its path below the folder, with slashes."""
+    levels: Mapping[Level, dict[str, Value]] = field(repr=False)
+    """For each level the attributes that the object has, as text."""
+    character_set: CharacterSet = ()
+    transfer_syntax: str = ""
+    """The UID of the transfer syntax that it is stored in; "" where its file does not say."""
+    size: int = 0
+    """Of the file, in bytes."""
+    modified: int = 0
+    """When the file was last written, in nanoseconds."""
+
+    def text(self, keyword: str) -> str:
+        """The first value of an attribute; "" where there is none."""
+        values = self.levels[LEVEL_OF[keyword]].get(keyword, ())
+        return values[0] if values and isinstance(values[0], str) else ""
+
+    def unique(self, level: Level) -> str:
+        """The unique key of a level."""
+        return self.text(UNIQUE[level])
+
+    @property
+    def entry(self) -> Entry:
+        """What an index says of this object later."""
+        return Entry(
+            self.text("SOPInstanceUID"),
+            self.text("SOPClassUID"),
+            self.text("StudyInstanceUID"),
+            self.text("SeriesInstanceUID"),
+            self.text("PatientID"),
+            self.transfer_syntax,
+            self.location,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object that the index has: what it is, and where it is."""
+
+    sop_instance_uid: str = field(repr=False)
+    sop_class_uid: str
+    study_instance_uid: str = field(repr=False)
+    series_instance_uid: str = field(repr=False)
+    patient_id: str = field(repr=False)
+    transfer_syntax: str
+    location: str = field(repr=False)
+
+    def is_same_instance(self, other: Entry) -> bool:
+        """Whether two data sets under one SOP Instance UID are the same instance, whatever else they hold."""
+        return all(getattr(self, name) == getattr(other, name) for name in _IDENTITY)
+
+
+_IDENTITY = ("sop_instance_uid", "sop_class_uid", "study_instance_uid", "series_instance_uid", "patient_id")
+
+
+class Finding(StrEnum):
+    """What a file turned out to be when it was read."""
+
+    OBJECT = "object"
+    DUPLICATE = "duplicate"
+    """An object that another file holds too."""
+    NOT_DICOM = "not DICOM"
+    NOT_AN_OBJECT = "not an object"
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file that was read before, so that the next scan need not read it again."""
+
+    location: str = field(repr=False)
+    size: int
+    modified: int
+    finding: Finding
+    sop_instance_uid: str = field(default="", repr=False)
+    """Of an object and a duplicate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One entity that a query found: the values of the keys asked for, and the character sets that they came in."""
+
+    attributes: Attributes = field(repr=False)
+    character_sets: tuple[CharacterSet, ...] = ((),)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much an index holds."""
+
+    patients: int
+    """Patient IDs, each with its issuer; objects without a Patient ID count as one patient for each name."""
+    studies: int
+    series: int
+    instances: int
+
+
+def folder_of(location: str) -> str:
+    """Return the folder that a location is in; "" is the archive's own."""
+    return location.rpartition("/")[0]
+
+
+class Index(Protocol):
+    """What an archive asks of its index.
+
+    A SOP Instance UID has one location, and a location one SOP Instance UID: whatever is added takes the place of what
+    had either of the two before.
+    """
+
+    async def add(self, headers: Iterable[Header]) -> None:
+        """Add objects, all of them or none.
+
+        Cancellation: all of them have been added, or none.
+        """
+
+    async def note(self, files: Iterable[File]) -> None:
+        """Remember files that hold no object of the index. What their locations held before is forgotten."""
+
+    async def remove(self, locations: Iterable[str]) -> int:
+        """Forget files, and the objects in them; their series, study and patient go with their last one.
+
+        Returns:
+            How many objects these were.
+        """
+
+    def find(self, query: Query) -> AsyncGenerator[Match, None]:
+        """Yield the entities at the level of the query that match it, those of `models.COMPUTED` counted.
+
+        What comes or goes meanwhile may be among them or not.
+        """
+
+    def entries(self, query: Query) -> AsyncGenerator[Entry, None]:
+        """Yield all objects at and below the entities that the unique keys of the query name."""
+
+    async def lookup(self, sop_instance_uids: Collection[str]) -> dict[str, Entry]:
+        """Return the objects of these SOP Instance UIDs that the index has."""
+
+    async def files(self, folder: str) -> dict[str, File]:
+        """Return the files of one folder, without those of the folders below, by their locations."""
+
+    async def folders(self) -> list[str]:
+        """Return the folders that the files are in; "" is the archive's own."""
+
+    async def duplicates(self, sop_instance_uids: Collection[str]) -> list[File]:
+        """Return the files that hold these objects too, in no order."""
+
+    async def counts(self) -> Counts:
+        """Return how much there is."""
+
+    async def close(self) -> None:
+        """Give back what the index holds of the system; it is not used afterwards."""

@@ -1,0 +1,119 @@
+"""What the objects of a study or series tell of it, and how they are believed. Pure: every index keeps this alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ..matching import Value, canonical_name
+from ..moments import normal_date
+from .interface import CharacterSet
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Told:
+    """The attributes of a study or series as its objects tell them.
+
+    The first object that tells an attribute is believed until it goes or comes again; what it told then stands until
+    the next object comes.
+    """
+
+    attributes: dict[str, Value] = field(default_factory=dict)
+    character_sets: tuple[CharacterSet, ...] = ()
+    tellers: dict[str, tuple[str, CharacterSet]] = field(default_factory=dict)
+    """For each attribute the SOP Instance UID of the object that told it, and its character set."""
+
+    def take(self, attributes: Iterable[tuple[str, Value]], uid: str, character_set: CharacterSet) -> bool:
+        """Fill in what no object has told so far.
+
+        Returns:
+            Whether anything has changed.
+        """
+        if not self.character_sets:
+            self.character_sets = (character_set,)
+        forgotten = self.attributes.keys() - self.tellers.keys()
+        for keyword in forgotten:
+            del self.attributes[keyword]
+        told, teller = len(self.tellers), (uid, character_set)
+        for keyword, value in attributes:
+            if value and keyword not in self.attributes:
+                self.attributes[keyword], self.tellers[keyword] = value, teller
+        if len(self.tellers) != told:
+            self.character_sets = tuple(dict.fromkeys(its for _, its in self.tellers.values()))
+        return bool(forgotten) or len(self.tellers) != told or not told
+
+    def forget(self, uid: str) -> bool:
+        """Leave what this object told to the next one that comes.
+
+        Returns:
+            Whether it told anything.
+        """
+        before = len(self.tellers)
+        self.tellers = {keyword: teller for keyword, teller in self.tellers.items() if teller[0] != uid}
+        return len(self.tellers) != before
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Person:
+    """One patient as the studies of a Patient ID tell it, and which studies these are."""
+
+    attributes: dict[str, Value]
+    character_sets: tuple[CharacterSet, ...]
+    studies: list[int]
+    """Positions in what `persons` was given."""
+
+
+def persons(studies: Iterable[tuple[Mapping[str, Value], tuple[CharacterSet, ...]]]) -> list[Person]:
+    """Tell the patients apart that share a Patient ID.
+
+    Hospitals have many a patient "0" or "ANON". Where no two studies contradict each other in name or birth date, they
+    are of one patient, and what one study does not tell the others may. Otherwise there is one patient for each name
+    and birth date, so that no patient is ever answered with an attribute of another one.
+
+    Args:
+        studies: For each study of the Patient ID its patient attributes, and the character sets of its text.
+    """
+    told = list(studies)
+    keys = [(_name(attributes), _birth_date(attributes)) for attributes, _ in told]
+    if not _contradict(keys):
+        keys = [((), "")] * len(told)
+    found: dict[tuple[tuple[str, ...], str], Person] = {}
+    for position, (key, (attributes, character_sets)) in enumerate(zip(keys, told, strict=True)):
+        person = found.setdefault(key, Person({}, (), []))
+        person.studies.append(position)
+        person.character_sets = tuple(dict.fromkeys((*person.character_sets, *character_sets)))
+        for keyword, value in attributes.items():
+            person.attributes.setdefault(keyword, value)
+    return list(found.values())
+
+
+def _contradict(keys: list[tuple[tuple[str, ...], str]]) -> bool:
+    names: list[str] = []
+    birth_date = ""
+    for name, date in keys:
+        if date and birth_date and date != birth_date:
+            return True
+        birth_date = birth_date or date
+        for position, group in enumerate(name):
+            if position == len(names):
+                names.append(group)
+            elif group and names[position] and group != names[position]:
+                return True
+            else:
+                names[position] = names[position] or group
+    return False
+
+
+def _name(attributes: Mapping[str, Value]) -> tuple[str, ...]:
+    """The component groups of a name, without case and trailing empty components (PS3.5 6.2.1)."""
+    return tuple(group.strip().rstrip("^ ") for group in canonical_name(_text(attributes, "PatientName")).split("="))
+
+
+def _birth_date(attributes: Mapping[str, Value]) -> str:
+    text = _text(attributes, "PatientBirthDate")
+    return normal_date(text) or text
+
+
+def _text(attributes: Mapping[str, Value], keyword: str) -> str:
+    value = attributes.get(keyword, ())
+    return value[0] if value and isinstance(value[0], str) else ""

@@ -1,0 +1,261 @@
+"""Making the index what the storage is: what is new or changed is read, what has gone is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import TypeAlias
+
+from pydicom.errors import InvalidDicomError
+
+from .header import NotAnObject
+from .index import Entry, File, Finding, Header, Index
+from .locks import Locks
+from .models import STUDY_ROOT, Level, Query
+from .storage import Found, Stamp, Storage
+
+_AT_ONCE = 0.1
+"""Seconds that files are read for before they are indexed."""
+_UIDS_AT_ONCE = 256
+
+
+@dataclass(slots=True)
+class ScanReport:
+    """What a scan has seen so far."""
+
+    files: int = 0
+    """Files looked at, and folders that the system would not let us read: the sum of the next six."""
+    indexed: int = 0
+    """Objects that can be found now."""
+    duplicates: int = 0
+    """Files of an object that another file holds too."""
+    not_dicom: int = 0
+    """Files without a DICOM Part 10 header."""
+    not_objects: int = 0
+    """DICOM files without the UIDs of an object, its series and its study."""
+    damaged: int = 0
+    """DICOM files whose header could not be read."""
+    unreadable: int = 0
+    """Files and folders that the system would not let us read."""
+    forgotten: int = 0
+    """Objects of an earlier scan whose files have gone, or hold something else now."""
+
+    def __str__(self) -> str:
+        indexed = f"{self.indexed} of {self.files} files indexed"
+        skipped = (
+            (self.duplicates, "of an object seen before"),
+            (self.not_dicom, "not DICOM"),
+            (self.not_objects, "without the UIDs of an object"),
+            (self.damaged, "damaged"),
+            (self.unreadable, "unreadable"),
+        )
+        words = ", ".join(f"{count} {word}" for count, word in skipped if count)
+        indexed = f"{indexed}; skipped: {words}" if words else indexed
+        return f"{indexed}; forgotten: {self.forgotten}" if self.forgotten else indexed
+
+    def count(self, finding: Finding) -> None:
+        """Count a file by what it turned out to be."""
+        name = _COUNTED[finding]
+        setattr(self, name, getattr(self, name) + 1)
+
+
+_COUNTED = {
+    Finding.OBJECT: "indexed",
+    Finding.DUPLICATE: "duplicates",
+    Finding.NOT_DICOM: "not_dicom",
+    Finding.NOT_AN_OBJECT: "not_objects",
+    Finding.DAMAGED: "damaged",
+}
+
+_Read: TypeAlias = "Header | File | None"
+"""What reading a file gave: None where the system did not let us read it."""
+
+
+class Scan:
+    """One scan of a storage into an index.
+
+    A file is read where its size or time are not those that the index knows. What is stored meanwhile stays: nothing is
+    added or forgotten but under the lock of its SOP Instance UID, and after another look at the file.
+    """
+
+    def __init__(
+        self, storage: Storage, index: Index, locks: Locks, progress: Callable[[ScanReport], object] | None
+    ) -> None:
+        self.report = ScanReport()
+        self._storage, self._index, self._locks, self._progress = storage, index, locks, progress
+        self._lost: dict[str, str] = {}
+        """Objects that were forgotten: SOP Instance UID, Study Instance UID."""
+
+    async def run(self) -> ScanReport:
+        """Scan all folders.
+
+        Cancellation: the files under way are read to their end; what was indexed stays.
+        """
+        visited = set()
+        walk = self._storage.walk()
+        while (found := await asyncio.to_thread(next, walk, None)) is not None:
+            visited.add(found.folder)
+            await self._folder(found)
+        for folder in await self._index.folders():
+            if folder not in visited:  # gone, or never below us: an object may have been added from elsewhere
+                known = await self._index.files(folder)
+                await self._forget(known.values())
+        await self._read_again()
+        self._tell()
+        return self.report
+
+    async def _folder(self, found: Found) -> None:
+        self.report.unreadable += found.unreadable
+        self.report.files += found.unreadable
+        known = await self._index.files(found.folder)
+        await self._forget(file for location, file in known.items() if location not in found.files)
+        changed = {}
+        for location, stamp in found.files.items():
+            file = known.get(location)
+            if file is None or stamp != (file.size, file.modified):
+                changed[location] = stamp
+            else:
+                self.report.files += 1
+                self.report.count(file.finding)
+        async for read in self._read(changed):
+            self.report.files += len(read)
+            await self._take(read, known)
+            self._tell()
+
+    async def _read(self, files: Mapping[str, Stamp]) -> AsyncIterator[list[_Read]]:
+        """Read files in a thread, those of a tenth of a second at once."""
+        waiting = iter(files.items())
+        while read := await asyncio.to_thread(self._read_some, waiting):
+            yield read
+
+    def _read_some(self, waiting: Iterator[tuple[str, Stamp]]) -> list[_Read]:
+        until, read = monotonic() + _AT_ONCE, list[_Read]()
+        for location, stamp in waiting:
+            read.append(self._read_one(location, stamp))
+            if monotonic() >= until:
+                break
+        return read
+
+    def _read_one(self, location: str, stamp: Stamp) -> _Read:
+        try:
+            return self._storage.read(location)
+        except OSError:
+            return None
+        except InvalidDicomError:
+            finding = Finding.NOT_DICOM
+        except NotAnObject:
+            finding = Finding.NOT_AN_OBJECT
+        except Exception:
+            # pydicom raises whatever it stumbles over, and one bad file of many must not end the scan.
+            finding = Finding.DAMAGED
+        return File(location, *stamp, finding)
+
+    async def _take(self, read: list[_Read], known: Mapping[str, File]) -> None:
+        """Index what was read."""
+        self.report.unreadable += read.count(None)
+        there = [each for each in read if each is not None]
+        uids = {each.unique(Level.IMAGE) for each in there if isinstance(each, Header)}
+        uids |= {known[each.location].sop_instance_uid for each in there if each.location in known} - {""}
+        async with self._locks.hold(uids):
+            before = await self._index.lookup(uids)
+            locations = (*(each.location for each in there), *(entry.location for entry in before.values()))
+            stamps = await asyncio.to_thread(self._stamps, locations)
+            # What something else replaced since it was read, whoever did so will say what it is.
+            still = [each for each in there if stamps[each.location] == (each.size, each.modified)]
+            objects, others = self._choose(still, before, stamps)
+            # What a location held before and does not any more.
+            taken = {each.location for each in objects.values()} | {each.location for each in others}
+            self._lost.update(
+                (uid, entry.study_instance_uid)
+                for uid, entry in before.items()
+                if uid not in objects and entry.location in taken
+            )
+            await self._index.note(others)
+            await self._index.add(objects.values())
+        for other in others:
+            self.report.count(other.finding)
+        self.report.indexed += len(objects)
+
+    def _choose(
+        self, read: Iterable[Header | File], before: Mapping[str, Entry], stamps: Mapping[str, Stamp | None]
+    ) -> tuple[dict[str, Header], list[File]]:
+        """Say what to index, and what to note beside it.
+
+        Of two files of one object the one that a C-STORE named after its UID counts, else the first.
+        """
+        objects: dict[str, Header] = {}
+        others: list[File] = []
+        for each in read:
+            if isinstance(each, File):
+                others.append(each)
+                continue
+            uid = each.unique(Level.IMAGE)
+            entry = before.get(uid)
+            if entry is not None and (entry.location == each.location or stamps[entry.location] is None):
+                entry = None
+            kept = objects.get(uid) or entry
+            if kept is None:
+                objects[uid] = each
+            elif self._is_better(each.location, kept.location, uid):
+                objects[uid] = each
+                others.append(_duplicate(uid, kept.location, stamps[kept.location]))
+                self.report.indexed -= kept is entry
+            else:
+                others.append(_duplicate(uid, each.location, stamps[each.location]))
+        return objects, others
+
+    def _is_better(self, location: str, other: str, uid: str) -> bool:
+        return self._storage.is_named_after(location, uid) and not self._storage.is_named_after(other, uid)
+
+    async def _forget(self, files: Iterable[File]) -> None:
+        """Forget the files that have gone."""
+        waiting = list(files)
+        for start in range(0, len(waiting), _UIDS_AT_ONCE):
+            some = waiting[start : start + _UIDS_AT_ONCE]
+            uids = {file.sop_instance_uid for file in some if file.finding == Finding.OBJECT}
+            async with self._locks.hold(uids):
+                before = await self._index.lookup(uids)
+                stamps = await asyncio.to_thread(self._stamps, [file.location for file in some])
+                gone = {file.location for file in some if stamps[file.location] is None}
+                self._lost.update(
+                    (uid, entry.study_instance_uid) for uid, entry in before.items() if entry.location in gone
+                )
+                await self._index.remove(gone)
+            for file in some:
+                if file.location not in gone:
+                    self.report.files += 1
+                    self.report.count(file.finding)
+
+    async def _read_again(self) -> None:
+        """Let others tell what the forgotten objects told: duplicates of them, and the rest of their studies."""
+        lost = list(self._lost)
+        for start in range(0, len(lost), _UIDS_AT_ONCE):
+            duplicates = await self._index.duplicates(lost[start : start + _UIDS_AT_ONCE])
+            await self._again(file.location for file in duplicates)
+        for study in dict.fromkeys(self._lost.values()):
+            of_study = Query(STUDY_ROOT, Level.STUDY, unique={Level.STUDY: (study,)})
+            await self._again([entry.location async for entry in self._index.entries(of_study)])
+        found = set[str]()
+        for start in range(0, len(lost), _UIDS_AT_ONCE):
+            found.update(await self._index.lookup(lost[start : start + _UIDS_AT_ONCE]))
+        self.report.forgotten = len(self._lost.keys() - found)
+
+    async def _again(self, locations: Iterable[str]) -> None:
+        counted = replace(self.report)
+        stamps = await asyncio.to_thread(self._stamps, list(locations))
+        async for read in self._read({location: stamp for location, stamp in stamps.items() if stamp is not None}):
+            await self._take(read, {})
+        self.report = counted
+
+    def _stamps(self, locations: Iterable[str]) -> dict[str, Stamp | None]:
+        return {location: self._storage.stamp(location) for location in locations}
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(replace(self.report))
+
+
+def _duplicate(uid: str, location: str, stamp: Stamp | None) -> File:
+    return File(location, *(stamp or (0, 0)), Finding.DUPLICATE, uid)

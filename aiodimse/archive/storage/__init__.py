@@ -1,0 +1,8 @@
+"""Where an archive keeps its objects."""
+
+from __future__ import annotations
+
+from .folder import FolderStorage
+from .interface import Found, Stamp, Storage
+
+__all__ = ["FolderStorage", "Found", "Stamp", "Storage"]
