@@ -27,7 +27,8 @@ from aiodimse.errors import (
 from aiodimse.metrics import Metrics
 from aiodimse.pdu import AcceptedContext, CommonExtendedNegotiation, UserIdentityRequest
 from aiodimse.server import AssociationRequest, Listening, Server
-from aiodimse.services.instance import Instance, remove_unfinished
+from aiodimse.services.instance import Instance, InstanceSource, remove_unfinished
+from aiodimse.services.provider import handler_types
 from aiodimse.services.provider.destination import Destination
 from aiodimse.services.request import (
     EchoRequest,
@@ -73,6 +74,7 @@ __all__ = [
     "Get",
     "GetRequest",
     "Instance",
+    "InstanceSource",
     "Limits",
     "Listening",
     "LocalProtocolError",
@@ -99,6 +101,7 @@ __all__ = [
     "charsets",
     "connect",
     "contexts_for",
+    "handler_types",
     "remove_unfinished",
     "sop_class",
     "tls",

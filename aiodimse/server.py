@@ -33,9 +33,10 @@ from aiodimse.errors import AssociationRejected, LocalProtocolError
 from aiodimse.metrics import Metrics
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ, UserIdentityRequest, UserIdentityResponse
 from aiodimse.record import Record
+from aiodimse.services.provider.decorators import HandlerDecorators
 from aiodimse.services.provider.dispatch import Authorize, Provider
 from aiodimse.services.provider.handler_run import describe
-from aiodimse.services.provider.registry import Decorator, HandlerRegistry
+from aiodimse.services.provider.registry import HandlerRegistry
 from aiodimse.services.request import Peer
 from aiodimse.standard.reason import REJECT_REASON, REJECT_RESULT
 
@@ -77,7 +78,7 @@ class AssociationRequest(Record):
         return self.rq.user_information.user_identity
 
 
-class Server:
+class Server(HandlerDecorators):
     """Handlers, and the sockets on which they are served.
 
     ae_title: who we are; another called AE title is rejected 1/1/7 unless accept_called allows it: True, a title,
@@ -112,25 +113,11 @@ class Server:
         window = operations_window
         self._window = (window, window) if isinstance(window, int) else window
         self._admission: WeakKeyDictionary[asyncio.AbstractEventLoop, Admission] = WeakKeyDictionary()
-        self._handlers = HandlerRegistry()
-        self._handlers.any_storage = any_storage
+        super().__init__(HandlerRegistry())
+        self._registry.any_storage = any_storage
         self._authorize: Authorize | None = None
         self._authenticate: Callable[..., Awaitable[Any]] | None = None
         self._on_associate: Callable[[AssociationRequest], Awaitable[Any]] | None = None
-        for service, name in _DECORATORS.items():
-            setattr(self, name, Decorator(self._handlers, service))
-
-    on_c_echo: Decorator
-    on_c_store: Decorator
-    on_c_find: Decorator
-    on_c_get: Decorator
-    on_c_move: Decorator
-    on_n_event_report: Decorator
-    on_n_get: Decorator
-    on_n_set: Decorator
-    on_n_action: Decorator
-    on_n_create: Decorator
-    on_n_delete: Decorator
 
     # --- hooks --------------------------------------------------------------------------------------------------------
 
@@ -162,13 +149,13 @@ class Server:
 
     def provider(self, peer: Peer) -> Provider:
         """What answers the requests of this peer."""
-        return Provider(self._handlers, peer, ae_title=self.ae_title, authorize=self._authorize)
+        return Provider(self._registry, peer, ae_title=self.ae_title, authorize=self._authorize)
 
     def answer(self, rq: AssociateRQ, identity: UserIdentityResponse | None = None) -> AssociateAC | AssociateRJ:
         """The answer to an A-ASSOCIATE-RQ, as far as no hook has a say."""
         return answer(
             rq,
-            self._handlers.offer(),
+            self._registry.offer(),
             ae_title=self.ae_title,
             accept_called=self._accept_called,
             accept_calling=self._accept_calling,
@@ -233,16 +220,6 @@ class Server:
         return Listening(
             self, host, port, ssl=ssl, sock=sock, reuse_port=reuse_port, network=network or self.settings.network
         )
-
-
-_DECORATORS = {
-    f"{kind}-{service}": f"on_{kind.lower()}_{service.lower().replace('-', '_')}"
-    for kind, services in (
-        ("C", ("ECHO", "STORE", "FIND", "GET", "MOVE")),
-        ("N", ("EVENT-REPORT", "GET", "SET", "ACTION", "CREATE", "DELETE")),
-    )
-    for service in services
-}
 
 
 def _narrowed(rq: AssociateRQ, ac: AssociateAC, keep: Collection[object]) -> AssociateAC:

@@ -26,7 +26,7 @@ from aiodimse.datasets.walk import walk
 from aiodimse.dimse import CEchoRQ, CEchoRSP, CFindRSP, CStoreRQ, Fragmenter, Joiner, command
 from aiodimse.dimse.router import RequestReceived, ResponseReceived
 from aiodimse.engine import Engine
-from aiodimse.services.provider.registry import Decorator, HandlerRegistry
+from aiodimse.services.provider.registry import HandlerRegistry
 from aiodimse.standard.sop_class import CTImageStorage, Verification
 from benchmarks.peers import answers
 
@@ -122,7 +122,7 @@ def _offer() -> Offer:
     async def store(request: object) -> int:
         return 0x0000
 
-    Decorator(handlers, "C-STORE")(store)
+    handlers.register("C-STORE", (), store)
     return handlers.offer()
 
 

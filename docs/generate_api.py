@@ -31,6 +31,11 @@ SECTIONS: dict[str, list[Any]] = {
         aiodimse.Progress,
     ],
     "Service class provider": [aiodimse.Server, aiodimse.Listening, aiodimse.AssociationRequest, aiodimse.Destination],
+    "aiodimse.handler_types": [
+        value
+        for name, value in vars(aiodimse.handler_types).items()
+        if name.endswith("Handler") and value.__module__ == aiodimse.handler_types.__name__
+    ],
     "What handlers get": [
         aiodimse.Request,
         aiodimse.EchoRequest,
@@ -77,7 +82,7 @@ SECTIONS: dict[str, list[Any]] = {
     ],
 }
 
-ELSEWHERE = {"Limits", "Timeouts", "charsets", "sop_class", "tls"}
+ELSEWHERE = {"Limits", "Timeouts", "InstanceSource", "charsets", "handler_types", "sop_class", "tls"}
 """Public names with a page or a section of their own."""
 
 # For other floors of the library; without an underscore because they cross from one module to another.

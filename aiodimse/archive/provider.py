@@ -98,14 +98,14 @@ def provide(
                 yield status, response(query, match, ae_title=server.ae_title)
 
     @server.on_c_get(*GET, extended=RETRIEVALS)
-    async def get(request: aiodimse.GetRequest) -> AsyncIterator[object]:
+    async def get(request: aiodimse.GetRequest) -> AsyncIterator[aiodimse.handler_types.Retrieved]:
         entries = await _entries(archive, request, GET)
         yield len(entries)
         for entry in entries:
             yield 0xFF00, archive.storage.payload(entry)
 
     @server.on_c_move(*MOVE, extended=RETRIEVALS)
-    async def move(request: aiodimse.MoveRequest) -> AsyncIterator[object]:
+    async def move(request: aiodimse.MoveRequest) -> AsyncIterator[aiodimse.handler_types.Moved]:
         entries = await _entries(archive, request, MOVE)
         yield known.get(request.move_destination.strip())
         yield len(entries)

@@ -424,7 +424,12 @@ async def a_handler_of_a_user_that_does_not_end(world):
 @row("consumer", "acceptor")
 async def a_handler_that_does_not_read(world):
     server = world.server(limits=Limits(max_pdu_length=16384))
-    server.on_c_store(lambda request: never())
+
+    async def stuck(request: Any) -> int:
+        await never()
+        return 0
+
+    server.on_c_store(stuck)
     async with world.called(server) as peer:
         peer.send_message(7, STORE, bytes(100_000))
         await testing.settle()

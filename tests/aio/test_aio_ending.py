@@ -89,10 +89,14 @@ async def test_what_waits_for_the_pen_when_the_association_ends_has_not_failed(w
 # --- a server is left -------------------------------------------------------------------------------------------------
 
 
+async def nothing(request):
+    return None
+
+
 async def test_an_association_is_not_idle_while_we_wait_for_the_peer(world):
     """What we have asked for is an operation like what we are asked for."""
     server = world.server()
-    server.on_c_get(lambda request: None)
+    server.on_c_get(nothing)
     listening = world.listen(server)
     await listening.__aenter__()
     peer = await world.call()

@@ -68,6 +68,6 @@ async def test_what_a_program_meets() -> None:
 def test_the_archive_uses_them(tmp_path: Any) -> None:
     server = aiodimse.Server()
     provide(server, Archive(tmp_path))
-    found = server._handlers.find("C-FIND", FIND)
+    found = server._registry.find("C-FIND", FIND)
     assert found is not None
     assert get_type_hints(found.handler)["request"] is aiodimse.FindRequest

@@ -167,8 +167,12 @@ async def test_a_status_dataset_with_values_that_cannot_be_sent_is_an_invalid_st
 # --- handlers of other shapes -----------------------------------------------------------------------------------------
 
 
-def _raises_when_called(request: Any) -> Any:
-    raise ValueError
+class _RaisesWhenCalled:
+    def __init__(self, request: Any) -> None:
+        raise ValueError
+
+    def __aiter__(self) -> Any:
+        raise AssertionError
 
 
 async def _returns_nothing(request: Any) -> None:
@@ -199,17 +203,12 @@ class _Plain:
         return match()
 
 
-def _generator(request: Any) -> Any:
-    yield match()
-
-
 HANDLERS: dict[str, tuple[Any, list[int]]] = {
-    "raises when it is called": (_raises_when_called, [0xC311]),
+    "raises when it is called": (_RaisesWhenCalled, [0xC311]),
     "a coroutine that returns None": (_returns_nothing, [0x0000]),
     "a coroutine that returns a status": (_returns_a_status, [0xA700]),
     "a coroutine that returns a match": (_returns_a_match, [0xFF00, 0x0000]),
     "an iterator": (_Plain, [0xFF00, 0xFF00, 0x0000]),
-    "a generator that is not async": (lambda request: _generator(request), [0xC002]),  # bare, it is not registered
 }
 
 

@@ -95,8 +95,11 @@ async def ours(service: str, yields: Yields, **settings: Any) -> AsyncIterator[i
         for step in _steps(yields, request.identifier):
             yield step
 
+    async def nothing(request: Any) -> None:
+        return None
+
     for name in ("FIND", "GET", "MOVE"):
-        getattr(server, f"on_c_{name.lower()}")(handler if name == service else (lambda request: None))
+        getattr(server, f"on_c_{name.lower()}")(handler if name == service else nothing)
     async with server.listen(HOST, 0) as listening:
         yield listening.port
 

@@ -94,13 +94,17 @@ async def test_messages_of_ups_name_push_and_go_in_the_context_that_has_the_serv
     assert seen == [(PUSH, EVENT), (PUSH, PULL)]
 
 
+async def handler(request: Any) -> int:
+    return 0x0000
+
+
 def test_a_context_that_carries_others_is_offered_for_the_services_that_it_has() -> None:
     handlers = HandlerRegistry()
-    handlers.register("N-ACTION", [PUSH], make_server)
+    handlers.register("N-ACTION", [PUSH], handler)
     assert set(handlers.offer().served) == {sop_class.Verification, PUSH, PULL, sop_class.UnifiedProcedureStepWatch}
     printing = HandlerRegistry()
-    printing.register("N-EVENT-REPORT", [sop_class.Printer], make_server)
-    printing.register("N-CREATE", [sop_class.BasicFilmSession], make_server)
+    printing.register("N-EVENT-REPORT", [sop_class.Printer], handler)
+    printing.register("N-CREATE", [sop_class.BasicFilmSession], handler)
     served = printing.offer().served
     roles = {uid: (one.scp, one.scu) for uid, one in served.items() if isinstance(one, Served)}
     assert roles[sop_class.BasicGrayscalePrintManagementMeta] == (True, True)

@@ -56,7 +56,7 @@ class FolderStorage:
         except OSError:
             return None
 
-    def payload(self, entry: Entry) -> object:
+    def payload(self, entry: Entry) -> aiodimse.InstanceSource:
         """See `Storage.payload`."""
         return self.path(entry.location)
 

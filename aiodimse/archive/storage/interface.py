@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+import aiodimse
+
 from ..index import Entry, Header
 
 
@@ -47,7 +49,7 @@ class Storage(Protocol):
     def stamp(self, location: str) -> Stamp | None:
         """Return the stamp that a location has now; None where there is nothing. Blocks."""
 
-    def payload(self, entry: Entry) -> object:
+    def payload(self, entry: Entry) -> aiodimse.InstanceSource:
         """Return what a C-GET or C-MOVE handler yields to send this object."""
 
     def is_named_after(self, location: str, sop_instance_uid: str) -> bool:

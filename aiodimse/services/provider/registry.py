@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, overload
+from typing import Any
 
 from aiodimse.association import Offer, Served
 from aiodimse.association.extended import Extended
 from aiodimse.association.negotiation import check_uid, several
 from aiodimse.errors import LocalProtocolError
 from aiodimse.record import Record
+from aiodimse.services.provider.handler_check import check_handler
 from aiodimse.standard import sop_class
 from aiodimse.standard.service_class import NOTIFICATIONS
 from aiodimse.standard.transfer_syntax import IDENTIFIERS
-
-Handler = TypeVar("Handler", bound=Callable[..., Any])
-
-_YIELDS = frozenset(("C-FIND", "C-GET", "C-MOVE"))
-"""Services with handlers that yield; one that returns instead is taken to yield that once, or with None nothing."""
 
 # What a decorator means without SOP classes, by service; for the others every SOP class that has the service.
 _DEFAULTS: dict[str, tuple[str, ...]] = {
@@ -60,10 +55,16 @@ class HandlerRegistry:
         transfer_syntaxes: Iterable[str] | None = None,
         extended: Extended | None = None,
     ) -> None:
-        """Register a handler; a later one for the same SOP class replaces it, and one registered without SOP classes
-        serves those that have none of their own, whichever came first. Raises TypeError for what cannot be a handler of
-        this service, LocalProtocolError for what is no UID and for a SOP class that has not this service."""
-        _check_handler(service, handler)
+        """Register a handler.
+
+        A later one for the same SOP class replaces it, and one registered without SOP classes serves those that have
+        none of their own, whichever came first.
+
+        Raises:
+            TypeError: It cannot be a handler of this service.
+            LocalProtocolError: What is no UID, or a SOP class that does not have this service.
+        """
+        check_handler(service, handler)
         syntaxes = None if transfer_syntaxes is None else tuple(several(transfer_syntaxes, "transfer_syntaxes"))
         if syntaxes is None and service != "C-STORE":
             syntaxes = IDENTIFIERS
@@ -132,49 +133,7 @@ class HandlerRegistry:
         return replace(one, scp=one.scp or before.scp, scu=one.scu or before.scu, extended=extended)
 
 
-def _check_handler(service: str, handler: object) -> None:
-    """Raise TypeError for a handler whose every call would be answered C002."""
-    if not callable(handler):
-        raise TypeError(f"a handler is an async function or async generator, not {type(handler).__name__}")
-    functions = (handler, type(handler).__call__)  # itself, or what an object is called by
-    if any(map(inspect.isgeneratorfunction, functions)):
-        raise TypeError(f"a handler that yields is an async generator, async def, not a plain one: {handler!r}")
-    if service not in _YIELDS and any(map(inspect.isasyncgenfunction, functions)):
-        raise TypeError(f"a {service} handler returns its one answer, and yields nothing: {handler!r}")
-
-
 def default_sop_classes(service: str) -> tuple[str, ...]:
     """The SOP classes that a decorator without any means."""
     found = _DEFAULTS.get(service)
     return found if found is not None else tuple(str(row) for row in sop_class.known() if service in row.commands)
-
-
-class Decorator:
-    """`@server.on_c_find`, `@server.on_c_find()`, `@server.on_c_find(uid, ...)`, `server.on_c_find(uid)(function)`."""
-
-    def __init__(self, handlers: HandlerRegistry, service: str) -> None:
-        self._handlers, self._service = handlers, service
-
-    @overload
-    def __call__(self, handler: Handler, /) -> Handler: ...
-
-    @overload
-    def __call__(
-        self, *uids: str, transfer_syntaxes: Iterable[str] | None = None, extended: Extended | None = None
-    ) -> Callable[[Handler], Handler]: ...
-
-    def __call__(
-        self, *uids: Any, transfer_syntaxes: Iterable[str] | None = None, extended: Extended | None = None
-    ) -> Any:
-        """Register a handler for these SOP classes, or for all that the service has."""
-        if len(uids) == 1 and not isinstance(uids[0], str) and callable(uids[0]):
-            self._handlers.register(self._service, (), uids[0])
-            return uids[0]
-
-        def decorate(handler: Handler) -> Handler:
-            self._handlers.register(
-                self._service, uids, handler, transfer_syntaxes=transfer_syntaxes, extended=extended
-            )
-            return handler
-
-        return decorate

@@ -1,0 +1,75 @@
+"""What can be said of a handler when it is registered, before a peer finds out."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+_YIELDS = frozenset(("C-FIND", "C-GET", "C-MOVE"))
+"""Services whose handlers may be generators; one that returns instead is taken to yield that once."""
+
+_ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
+def check_handler(service: str, handler: object) -> None:
+    """Raise TypeError for a handler that would block the event loop, or whose every call would fail."""
+    if not callable(handler):
+        raise TypeError(f"a handler is an async function or async generator, not {type(handler).__name__}")
+    name = _name(handler)
+    functions = (_unwrapped(handler), _unwrapped(type(handler).__call__))  # itself, or what an object is called by
+    if any(map(inspect.isgeneratorfunction, functions)):
+        raise TypeError(
+            f"a handler that yields is an async generator, `async def {name}(request)`: each step of a plain one would"
+            " stop every other association"
+        )
+    is_generator = any(map(inspect.isasyncgenfunction, functions))
+    if is_generator and service not in _YIELDS:
+        raise TypeError(f"a {service} handler returns its one answer, and yields nothing: {name} is an async generator")
+    if not is_generator and not any(map(_is_async, functions)):
+        raise TypeError(
+            f"{name} is no `async def`: a handler runs on the event loop, where a plain function would stop every other"
+            f" association. pynetdicom's `def {name}(event)` becomes `async def {name}(request)`, and what blocks in it"
+            " `await asyncio.to_thread(...)`"
+        )
+    _check_parameters(name, handler)
+
+
+def _check_parameters(name: str, handler: Callable[..., Any]) -> None:
+    try:
+        signature = inspect.signature(handler)
+    except (TypeError, ValueError):  # a callable that has none
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise TypeError(
+            f"a handler is called with the request and nothing else, and {name}{signature} cannot be: {error}."
+            " What pynetdicom hands over as extra arguments is bound by functools.partial"
+        ) from None
+
+
+def _unwrapped(function: Any) -> Any:
+    """The function in partials, methods and decorators that used functools.wraps."""
+    while True:
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif inspect.ismethod(function):
+            function = function.__func__
+        elif (inner := getattr(function, "__wrapped__", None)) is not None and inspect.isfunction(function):
+            function = inner
+        else:
+            return function
+
+
+def _is_async(function: Any) -> bool:
+    # The flags tell of what only looks like a function, as unittest.mock.AsyncMock.
+    code = getattr(function, "__code__", None)
+    if inspect.isclass(function):  # calling it makes an asynchronous iterator, or what is awaited
+        return hasattr(function, "__aiter__") or hasattr(function, "__await__")
+    return inspect.iscoroutinefunction(function) or bool(getattr(code, "co_flags", 0) & _ASYNC)
+
+
+def _name(handler: object) -> str:
+    return getattr(_unwrapped(handler), "__name__", type(handler).__name__)

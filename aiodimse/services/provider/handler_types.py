@@ -1,0 +1,114 @@
+"""What a handler is, for type checkers: one Protocol for each `on_*` decorator of a Server.
+
+A handler is an async function, or, where many answers may be given, an async generator. It takes the request and
+nothing else, and is called once for each request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+from typing import Protocol, TypeAlias
+
+from pydicom.dataset import Dataset
+
+from aiodimse.services.instance import InstanceSource
+from aiodimse.services.provider.destination import Destination
+from aiodimse.services.request import (
+    EchoRequest,
+    FindRequest,
+    GetRequest,
+    MoveRequest,
+    NormalizedRequest,
+    StoreRequest,
+)
+from aiodimse.services.response import EncodedDataset
+
+StatusAnswer: TypeAlias = "int | Dataset"
+"""A status: an int or Status, or a Dataset with Status (0000,0900) and perhaps Error Comment (0000,0902), Error ID
+(0000,0903) and Offending Element (0000,0901)."""
+
+DatasetAnswer: TypeAlias = "StatusAnswer | EncodedDataset | tuple[StatusAnswer, Dataset | EncodedDataset | None]"
+"""What a DIMSE-N handler returns: a status, a data set (which means Success), or a (status, data set) pair."""
+
+Match: TypeAlias = "StatusAnswer | EncodedDataset | tuple[StatusAnswer, Dataset | EncodedDataset | None]"
+"""What a C-FIND handler yields: a match (which means Pending), a (status, match) pair, or the final status."""
+
+Retrieved: TypeAlias = (
+    "InstanceSource | EncodedDataset | int | tuple[StatusAnswer, InstanceSource | EncodedDataset | None]"
+)
+"""What a C-GET handler yields: first the number of instances, an int, then each instance, alone or as a (status,
+instance) pair, and, if it is not what the counters say, the final status."""
+
+Moved: TypeAlias = "Destination | tuple[str, int] | Retrieved | None"
+"""What a C-MOVE handler yields: first a Destination or (host, port), or None where the AE title is not known; then as
+a C-GET handler."""
+
+
+class EchoHandler(Protocol):
+    """`async def echo(request: EchoRequest) -> int | None`; None means Success."""
+
+    def __call__(self, request: EchoRequest, /) -> Awaitable[StatusAnswer | None]: ...
+
+
+class StoreHandler(Protocol):
+    """`async def store(request: StoreRequest) -> int`."""
+
+    def __call__(self, request: StoreRequest, /) -> Awaitable[StatusAnswer]: ...
+
+
+class FindHandler(Protocol):
+    """`async def find(request: FindRequest) -> AsyncIterator[Dataset]`.
+
+    One that is no generator and returns is taken to yield that once; None means no match.
+    """
+
+    def __call__(self, request: FindRequest, /) -> AsyncIterator[Match] | Awaitable[Match | None]: ...
+
+
+class GetHandler(Protocol):
+    """`async def get(request: GetRequest) -> AsyncIterator[int | Path]`; or one that returns a status alone."""
+
+    def __call__(self, request: GetRequest, /) -> AsyncIterator[Retrieved] | Awaitable[StatusAnswer]: ...
+
+
+class MoveHandler(Protocol):
+    """`async def move(request: MoveRequest) -> AsyncIterator[Destination | int | Path]`; or one that returns a status
+    alone."""
+
+    def __call__(self, request: MoveRequest, /) -> AsyncIterator[Moved] | Awaitable[StatusAnswer | None]: ...
+
+
+class EventReportHandler(Protocol):
+    """`async def event(request: NormalizedRequest) -> int | Dataset`; the data set is the Event Reply."""
+
+    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]: ...
+
+
+class NGetHandler(Protocol):
+    """`async def get(request: NormalizedRequest) -> Dataset`; the data set is the Attribute List."""
+
+    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]: ...
+
+
+class NSetHandler(Protocol):
+    """`async def set(request: NormalizedRequest) -> int | Dataset`; the data set is the Attribute List as it is now."""
+
+    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]: ...
+
+
+class ActionHandler(Protocol):
+    """`async def action(request: NormalizedRequest) -> int | Dataset`; the data set is the Action Reply."""
+
+    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]: ...
+
+
+class CreateHandler(Protocol):
+    """`async def create(request: NormalizedRequest) -> int | Dataset`; the data set is the Attribute List."""
+
+    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]: ...
+
+
+class DeleteHandler(Protocol):
+    """`async def delete(request: NormalizedRequest) -> int`."""
+
+    def __call__(self, request: NormalizedRequest, /) -> Awaitable[StatusAnswer]: ...
