@@ -69,6 +69,8 @@ class Engine:
         self._span_least = 0.0
         self._span_of = 0
         self._paused_at: float | None = None
+        self.deadline: float | None = None
+        """When handle_timeout wants to be called, at the earliest; None: not at all."""
         self._now = 0.0  # when what is being read was received
 
     # --- bytes up -----------------------------------------------------------------------------------------------------
@@ -96,7 +98,7 @@ class Engine:
         before what came behind it is looked at. What is wrong with the peer's bytes is an event too; nothing raises.
 
         Returns:
-            The next event, in order; None when all that was received has been read. Only then does next_deadline
+            The next event, in order; None when all that was received has been read. Only then does `deadline`
             know of all that was received.
         """
         events, reader, machine = self._events, self._reader, self.machine
@@ -162,6 +164,7 @@ class Engine:
                 assert self._rq is not None
                 self._settle(self._rq, event.ac)
             self._events.append(event)
+        self._note_deadline()
 
     @property
     def rq(self) -> AssociateRQ | None:
@@ -332,18 +335,21 @@ class Engine:
         if self._reader.in_pdu or (joiner.in_message and self.machine.data_allowed_in):
             if self._span_end is None or self._span_of != joiner.ended:
                 self._begin_span(self._now)
-        else:
+        elif self._span_end is not None:
             self._span_end = None
+            self._note_deadline()
 
     def _begin_span(self, now: float) -> None:
         if (seconds := self._timeouts.pdu) is not None:
             self._span_end, self._span_of = now + seconds, self._joiner.ended
             self._span_least = self._heard + seconds * self._limits.min_rate
+            self._note_deadline()
 
     def pause(self, now: float) -> None:
         """We stopped reading: deadlines on the peer stand still (docs/topics/flow.md)."""
         if self._paused_at is None:
             self._paused_at = now
+            self._note_deadline()
 
     def resume(self, now: float) -> None:
         """We read again."""
@@ -351,14 +357,15 @@ class Engine:
         if self._paused_at is not None and self._span_end is not None:
             self._span_end += now - self._paused_at
         self._paused_at = None
+        self._note_deadline()
 
-    def next_deadline(self) -> float | None:
-        """When handle_timeout wants to be called, at the earliest."""
+    def _note_deadline(self) -> None:
+        """The machine or the span has changed."""
         deadline = self.machine.next_deadline()
         span_end = self._span_end if self._paused_at is None else None
-        if span_end is None or deadline is None:
-            return span_end if deadline is None else deadline
-        return min(span_end, deadline)
+        if span_end is not None and (deadline is None or span_end < deadline):
+            deadline = span_end
+        self.deadline = deadline
 
     def handle_timeout(self, now: float) -> None:
         """Act on the deadlines that have passed; a stale call does nothing."""

@@ -7,39 +7,48 @@ peer what waits for it at the least rate of Timeouts.write_stall.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from aiodimse.aio.clock import Clock, TimerHandle
 from aiodimse.aio.transport import TransportConnection
-from aiodimse.aio.writer import MessageWriter
 from aiodimse.config import Limits, Timeouts
 
 
+class ThrottleUser(Protocol):
+    """Who is told when a ReadThrottle acts."""
+
+    def reading_paused(self) -> None: ...
+
+    def reading_resumed(self) -> None: ...
+
+    def consumer_too_slow(self) -> None: ...
+
+
 class ReadThrottle:
-    """The valve of one association."""
+    """Pauses and resumes the reading of one transport connection."""
 
     def __init__(
-        self,
-        connection: TransportConnection,
-        writer: MessageWriter,
-        clock: Clock,
-        *,
-        limits: Limits,
-        timeouts: Timeouts,
-        on_pause: Callable[[], None],
-        on_resume: Callable[[], None],
-        too_slow: Callable[[], None],
+        self, user: ThrottleUser, connection: TransportConnection, clock: Clock, *, limits: Limits, timeouts: Timeouts
     ) -> None:
-        self._connection, self._writer, self._clock, self._consumer = connection, writer, clock, timeouts.consumer
-        # Low marks are half of the high ones: a valve that flutters costs a system call each time.
-        self._high, self._backlog = 2 * limits.max_pdu_length, limits.write_backlog
-        self._on_pause, self._on_resume, self._too_slow = on_pause, on_resume, too_slow
-        self._unread = 0
+        self._user, self._connection, self._clock, self._consumer = user, connection, clock, timeouts.consumer
+        # Low marks are half of the high ones: each change costs a system call.
+        self._high, self._most_queued = 2 * limits.max_pdu_length, limits.write_backlog
+        self._unread = self._queued = 0
         self._consumed_at = 0.0  # or paused, whichever came later
         self._timer: TimerHandle | None = None
         connection.on_room = self.look
         # What keeps us paused must pause the transport too, which says when there is room again (on_room).
         connection.high_water = min(connection.high_water, limits.write_backlog // 4)
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait to be written or to be taken by the peer."""
+        return self._connection.backlog + self._queued
+
+    def queue(self, change: int) -> None:
+        """Bytes were queued to be written later (+), or are queued no longer (-)."""
+        self._queued += change
+        self.look()
 
     def count(self, change: int) -> None:
         """Bytes of data sets have arrived (+) or have been consumed (-)."""
@@ -52,20 +61,20 @@ class ReadThrottle:
             self.look()
 
     def look(self) -> None:
-        """Something was written, or was queued to be: pause or resume reading where a mark was passed."""
+        """Pause or resume reading, if a mark was passed: something was written, or queued to be."""
         if self._connection.is_reading:
-            if self._writer.backlog > self._backlog:
+            if self.backlog > self._most_queued:
                 self._pause()
-        elif not self._waits_for_consumer and self._writer.backlog <= self._backlog // 2:
+        elif not self._waits_for_consumer and self.backlog <= self._most_queued // 2:
             self.stop_timer()
             self._connection.resume_reading()
-            self._on_resume()
+            self._user.reading_resumed()
 
     def _pause(self) -> None:
         self._connection.pause_reading()
         if self._connection.is_reading:
             return  # the transport is closing
-        self._on_pause()
+        self._user.reading_paused()
         self._consumed_at = self._clock.now()
         self._arm()
 
@@ -85,7 +94,7 @@ class ReadThrottle:
         if now < self._consumed_at + self._consumer:
             self._arm()
         else:
-            self._too_slow()
+            self._user.consumer_too_slow()
 
     def stop_timer(self) -> None:
         """No pause, no deadline."""

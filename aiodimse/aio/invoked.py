@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from aiodimse.aio.channel import Channel
 from aiodimse.aio.clock import TimerHandle
 from aiodimse.aio.signals import Signal
 from aiodimse.dimse.messages import Response
@@ -14,21 +14,18 @@ from aiodimse.dimse.router import Invoked
 from aiodimse.errors import AssociationTimeout
 from aiodimse.standard import answers
 
-if TYPE_CHECKING:
-    from aiodimse.aio.endpoint import Endpoint
-
 
 class InvokedOperation:
-    """Responses to one request, in order. Made by Endpoint.invoke."""
+    """Responses to one request, in order. Made by Invoker.invoke."""
 
-    def __init__(self, endpoint: Endpoint, operation: Invoked, timeout: float | None) -> None:
+    def __init__(self, channel: Channel, operation: Invoked, timeout: float | None) -> None:
         self.operation = operation
         self.owner = asyncio.current_task()
         """The task that asked; it must not wait for the place that this operation holds."""
-        self.began = endpoint.clock.now()
-        self._endpoint = endpoint
+        self.began = channel.clock.now()
+        self._channel = channel
         self._timeout = timeout
-        self._deadline = endpoint.clock.after(timeout)
+        self._deadline = channel.clock.after(timeout)
         self._responses: deque[tuple[Response, bytes | None, int]] = deque()
         self._changed = Signal()
         self._error: BaseException | None = None
@@ -46,7 +43,7 @@ class InvokedOperation:
             return
         self.renew()
         self._responses.append((response, data, size))
-        self._endpoint.throttle.count(size)
+        self._channel.throttle.count(size)
         self.wake()
 
     def fail(self, error: BaseException) -> None:
@@ -60,7 +57,7 @@ class InvokedOperation:
 
         A timer that runs already is left: it looks again.
         """
-        self._deadline = self._endpoint.clock.after(self._timeout)
+        self._deadline = self._channel.clock.after(self._timeout)
 
     def wake(self) -> None:
         """Have who waits look again."""
@@ -87,17 +84,17 @@ class InvokedOperation:
         if not self._responses:
             await self.wait()
         response, data, size = self._responses.popleft()
-        self._endpoint.throttle.count(-size)
+        self._channel.throttle.count(-size)
         return response, data
 
     async def wait(self, or_until: Callable[[], bool] = lambda: False) -> None:
         """Wait for the next response, or until this is true of something that is woken for (wake). Raises as next."""
-        clock = self._endpoint.clock
+        clock = self._channel.clock
         while not self._responses and not or_until():
             if self._error is not None:
                 raise self._error
             # While we do not listen the peer cannot be late; renew() wakes us when we do again.
-            deadline = None if self._endpoint.is_paused else self._deadline
+            deadline = None if self._channel.is_paused else self._deadline
             if deadline is not None and clock.now() >= deadline:
                 request = self.operation.request
                 raise AssociationTimeout("response", f"no response to the {request.name} within {self._timeout} s")
@@ -109,17 +106,43 @@ class InvokedOperation:
                     timer.cancel()
 
     def cancel(self) -> None:
-        """Send C-CANCEL, once, when the pen is free; the final response still comes."""
-        self._endpoint.invoker.send_cancel(self.operation)
+        """Send C-CANCEL, once, when no other message is being written; the final response still comes."""
+        channel, operation = self._channel, self.operation
+        if channel.error is not None or not channel.engine.machine.can_send_data:
+            return
+        if (cancel := channel.engine.router.cancel(operation)) is not None:
+
+            def send() -> None:
+                if operation.is_open and channel.engine.machine.can_send_data:
+                    channel.engine.send(operation.context_id, cancel)
+
+            channel.writer.soon(send)
 
     def leave(self) -> None:
-        """C-CANCEL where it helps, and leave the rest to the association (docs/topics/flow.md)."""
+        """Send C-CANCEL where it helps, and leave the rest to the association (docs/topics/flow.md).
+
+        Responses that come are dropped from now on. If the operation does not end within Timeouts.cancel_drain, the
+        association is aborted.
+        """
         if self.is_left:
             return
         self.is_left = True
         unread = sum(size for _, _, size in self._responses)
         self._responses.clear()
-        self._endpoint.throttle.count(-unread)
+        self._channel.throttle.count(-unread)
         if self.operation.is_open:
             self.cancel()
-            self._endpoint.invoker.drain(self)
+            self._watch_drain()
+
+    def _watch_drain(self) -> None:
+        channel = self._channel
+        seconds = channel.timeouts.cancel_drain
+        if seconds is None or channel.error is not None:
+            return
+
+        def too_late() -> None:
+            if self.is_open and channel.error is None:
+                name = self.operation.request.name
+                channel.abort(AssociationTimeout("response", f"no final response to a {name} within {seconds} s"))
+
+        self.drain_timer = channel.clock.call_at(channel.clock.now() + seconds, too_late)

@@ -1,27 +1,28 @@
-"""Operations that we ask the peer for: a place in the window, the request, and an Exchange for what comes back."""
+"""Operations that we ask the peer for: a place in the window, the request, and what comes back."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from aiodimse.aio.channel import Channel
 from aiodimse.aio.invoked import InvokedOperation
+from aiodimse.aio.part import Part
 from aiodimse.aio.payload import Payload, ReadAhead
 from aiodimse.aio.signals import Signal, fail
-from aiodimse.dimse.messages import Message, Request
-from aiodimse.dimse.router import Invoked, ResponseReceived
+from aiodimse.dimse.messages import Request
+from aiodimse.dimse.router import ResponseReceived
 from aiodimse.errors import AssociationClosed, AssociationTimeout, LocalProtocolError
 
-if TYPE_CHECKING:
-    from aiodimse.aio.endpoint import Endpoint
 
-
-class Invoker:
+class Invoker(Part):
     """Our open operations, on one association."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        channel.register(self)
         self._open: dict[int, InvokedOperation] = {}
         self._waiting: deque[asyncio.Future[None]] = deque()  # for a place, in order
         self._reserved = 0  # places given and not used yet
@@ -39,32 +40,43 @@ class Invoker:
     async def invoke(
         self, context_id: int, request: Request, data: Payload, *, timeout: float | None
     ) -> InvokedOperation:
-        """Send a request when the window has a place for it and the pen is free.
+        """Send a request when the window has a place for it and no other message is being written.
 
-        Raises LocalProtocolError where the calling task itself holds the operations that fill the window,
-        AssociationTimeout where no place comes free in time, and what ended the association, at once, whatever the data
-        are waiting for. A cancelled await leaves nothing behind; cancelled in the middle of the message, it aborts the
-        association.
+        Args:
+            context_id: The presentation context.
+            request: The request; it gets its message ID here.
+            data: Its data set.
+            timeout: Seconds to wait for a place in the window, and then for each response; None waits for ever.
+
+        Returns:
+            The operation, of which the responses are awaited.
+
+        Raises:
+            LocalProtocolError: The calling task itself holds the operations that fill the window.
+            AssociationTimeout: No place came free in time.
+            AssociationError: What ended the association, at once, whatever the data are waiting for.
+
+        Cancellation: leaves nothing behind; in the middle of the message, it aborts the association.
         """
-        endpoint = self._endpoint
+        channel = self.channel
         await self._place(timeout)
         invoked: InvokedOperation | None = None
         pieces: ReadAhead | None = None
         try:
             if not (data is None or isinstance(data, (bytes, memoryview))):
-                data = pieces = ReadAhead(data, endpoint.while_open)
+                data = pieces = ReadAhead(data, channel.while_open)
                 await pieces.begin()
-            async with endpoint.writer:
-                if self._releasing or not endpoint.engine.is_ready:
+            async with channel.writer:
+                if self._releasing or not channel.engine.is_ready:
                     raise _being_released()
-                operation = endpoint.engine.invoke(context_id, request)
+                operation = channel.engine.invoke(context_id, request)
                 self._reserved -= 1
-                invoked = self._open[operation.message_id] = InvokedOperation(endpoint, operation, timeout)
-                await endpoint.writer.write(context_id, request, data, endpoint.abort)
+                invoked = self._open[operation.message_id] = InvokedOperation(channel, operation, timeout)
+                await channel.writer.write(context_id, request, data, channel.abort)
         except BaseException as error:
             if invoked is None:
                 self._give_back()
-            elif isinstance(error, LocalProtocolError) and endpoint.error is None:
+            elif isinstance(error, LocalProtocolError) and channel.error is None:
                 self._take_back(invoked)  # it cannot be encoded: nothing was written
             else:
                 invoked.leave()
@@ -73,25 +85,24 @@ class Invoker:
             if pieces is not None:
                 await pieces.aclose()
         invoked.renew()
-        endpoint.throttle.look()
         return invoked
 
     # --- places -------------------------------------------------------------------------------------------------------
 
     def _has_place(self) -> bool:
-        router = self._endpoint.engine.router
+        router = self.channel.engine.router
         return len(router.invoked) + self._reserved < router.invoked_window
 
     async def _place(self, timeout: float | None) -> None:
         """Reserve a place, in turn."""
-        if self._endpoint.error is not None:
-            raise self._endpoint.error
+        if self.channel.error is not None:
+            raise self.channel.error
         if self._releasing:
             raise _being_released()
         if not self._waiting and self._has_place():
             self._reserved += 1
             return
-        window = self._endpoint.engine.router.invoked_window
+        window = self.channel.engine.router.invoked_window
         task = asyncio.current_task()
         # A place that is given and not used yet is another task's, which will come to its end without us.
         if self._open and not self._reserved and all(e.owner is task and not e.is_left for e in self._open.values()):
@@ -101,7 +112,7 @@ class Invoker:
             )
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
-        clock = self._endpoint.clock
+        clock = self.channel.clock
         late = f"no place in the operations window of {window} within {timeout} s"
         try:
             async with clock.deadline(clock.after(timeout), lambda: AssociationTimeout("response", late)):
@@ -115,7 +126,7 @@ class Invoker:
 
     def _take_back(self, invoked: InvokedOperation) -> None:
         invoked.is_left = True
-        self._endpoint.engine.router.take_back(invoked.operation)
+        self.channel.engine.router.take_back(invoked.operation)
         del self._open[invoked.operation.message_id]
         self._serve_waiting()
         self._ended.wake()
@@ -133,7 +144,11 @@ class Invoker:
 
     # --- events -------------------------------------------------------------------------------------------------------
 
-    def on_response(self, event: ResponseReceived) -> None:
+    def events(self) -> Mapping[type[Any], Callable[[Any], None]]:
+        """Responses."""
+        return {ResponseReceived: self._on_response}
+
+    def _on_response(self, event: ResponseReceived) -> None:
         """A response to one of our operations."""
         message_id = event.operation.message_id
         invoked = self._open.get(message_id)
@@ -145,58 +160,21 @@ class Invoker:
             self._open.pop(message_id, None)
             self._serve_waiting()
             self._ended.wake()
-            self._endpoint.operation_ended()
+            self.channel.operation_ended()
 
     def _measure(self, invoked: InvokedOperation, status: int | None) -> None:
-        endpoint = self._endpoint
-        if endpoint.metrics is not None:
-            seconds = endpoint.clock.now() - invoked.began
-            endpoint.metrics.operation_ended(invoked.operation.request.service, "user", status, seconds)
+        channel = self.channel
+        if channel.metrics is not None:
+            seconds = channel.clock.now() - invoked.began
+            channel.metrics.operation_ended(invoked.operation.request.service, "user", status, seconds)
 
-    def renew(self) -> None:
+    def resumed(self) -> None:
         """We did not listen for a while: the peer has its time anew."""
         for invoked in self._open.values():
             invoked.renew()
             invoked.wake()
 
-    # --- cancelling and leaving ---------------------------------------------------------------------------------------
-
-    def send_cancel(self, operation: Invoked) -> None:
-        """C-CANCEL-RQ, now or when the pen is free; nothing where the operation has ended or was told already."""
-        endpoint = self._endpoint
-        if endpoint.error is not None or not operation.is_open or not endpoint.engine.can_send:
-            return
-        cancel = endpoint.engine.router.cancel(operation)
-        if cancel is None:
-            return
-        if endpoint.writer.is_held:
-            endpoint.tasks.spawn(self._send_cancel_later(operation, cancel), "aiodimse C-CANCEL")
-        else:
-            endpoint.engine.send(operation.context_id, cancel)
-            endpoint.flush()
-
-    async def _send_cancel_later(self, operation: Invoked, cancel: Message) -> None:
-        endpoint = self._endpoint
-        if endpoint.error is not None:
-            return
-        async with endpoint.writer:
-            if operation.is_open and endpoint.engine.can_send:
-                endpoint.engine.send(operation.context_id, cancel)
-                endpoint.flush()
-
-    def drain(self, invoked: InvokedOperation) -> None:
-        """An operation that was left must end by itself within Timeouts.cancel_drain; past it we abort."""
-        endpoint = self._endpoint
-        seconds = endpoint.timeouts.cancel_drain
-        if seconds is None or endpoint.error is not None:
-            return
-
-        def too_late() -> None:
-            if invoked.is_open and endpoint.error is None:
-                name = invoked.operation.request.name
-                endpoint.abort(AssociationTimeout("response", f"no final response to a {name} within {seconds} s"))
-
-        invoked.drain_timer = endpoint.clock.call_at(endpoint.clock.now() + seconds, too_late)
+    # --- before a release ---------------------------------------------------------------------------------------------
 
     async def settled(self) -> None:
         """Before a release: take no new operation, leave what is open, and wait for the final responses.
@@ -209,12 +187,12 @@ class Invoker:
             if not invoked.is_left:
                 invoked.leave()
                 invoked.fail(_being_released())
-        while self._open and self._endpoint.error is None:
+        while self._open and self.channel.error is None:
             await self._ended.wait()
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    def stop(self, error: BaseException) -> None:
+    def ended(self, error: BaseException) -> None:
         """No response will come any more: everybody who waits is told."""
         for invoked in list(self._open.values()):
             invoked.fail(error)

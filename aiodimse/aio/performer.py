@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from aiodimse.aio.channel import Channel
 from aiodimse.aio.inbox import Inbox
+from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.log import AssociationLogger
+from aiodimse.aio.part import Part
 from aiodimse.dimse.messages import CStoreRQ, Response
 from aiodimse.dimse.router import (
     CancelReceived,
@@ -21,55 +24,86 @@ from aiodimse.dimse.router import (
 )
 from aiodimse.engine import Buffer
 
-if TYPE_CHECKING:
-    from aiodimse.aio.endpoint import Endpoint
-
 _log = logging.getLogger("aiodimse.association")
+
+_REFUSAL_SIZE = 512
+"""About how many bytes of memory a refusal takes while it waits, beside what it repeats of its request."""
 
 
 class PerformedOperation:
     """A request of the peer."""
 
-    __slots__ = ("began", "data", "endpoint", "inbox", "on_cancel", "on_end", "operation", "started")
+    __slots__ = (
+        "_performer",
+        "began",
+        "channel",
+        "data",
+        "inbox",
+        "invoker",
+        "on_cancel",
+        "on_end",
+        "operation",
+        "started",
+    )
 
-    def __init__(self, endpoint: Endpoint, operation: Performed, data: bytes | None, inbox: Inbox | None) -> None:
-        self.endpoint = endpoint
+    def __init__(self, performer: Performer, operation: Performed, data: bytes | None, inbox: Inbox | None) -> None:
+        self._performer = performer
+        self.channel = channel = performer.channel
+        self.invoker = performer.invoker
+        """By which operations go the other way on the same association: the sub-operations of a C-GET."""
         self.operation = operation
         self.data = data
         """The joined data set; None where there is none, or where it arrives in the inbox."""
         self.inbox = inbox
         self.started = False
-        self.began = endpoint.clock.now() if endpoint.metrics is not None else 0.0
+        self.began = channel.clock.now() if channel.metrics is not None else 0.0
         self.on_cancel: Callable[[], None] | None = None
         """Called on the peer's C-CANCEL."""
         self.on_end: Callable[[BaseException], None] | None = None
         """Called when the association ends or is being released before the final response."""
 
     def logger(self, logger: logging.Logger) -> AssociationLogger:
-        """This logger, for lines about this request."""
-        return self.endpoint.logger(logger, self.operation.message_id)
+        """Make a logger whose lines are about this request."""
+        return self.channel.logger(logger, self.operation.message_id)
 
     async def respond(self, response: Response, data: Buffer | None = None) -> None:
         """Send a response; nothing is sent after the final one, or when the association has ended.
 
         The response to a C-STORE waits for the last fragment of its data set; what nobody has read is dropped.
+
+        Args:
+            response: The response.
+            data: Its data set, encoded.
+
+        Raises:
+            LocalProtocolError: The response cannot be encoded; the operation is still open.
+            AssociationError: What ended the association while this waited.
+
+        Cancellation: nothing is sent.
         """
         if self.inbox is not None:
             self.inbox.drop()
             if not self.inbox.is_complete:
                 await self.inbox.wait_complete()
-        await self.endpoint.performer.respond(self.operation, response, data)
+        if self.operation.is_open and self.channel.error is None:
+            await self.channel.writer.when_free(lambda: self._performer.send(self, response, data))
+
+    def respond_soon(self, response: Response) -> None:
+        """Send a small response without waiting: as soon as no other message is being written."""
+        self.channel.writer.soon(lambda: self._performer.send(self, response, None))
 
 
-class Performer:
+class Performer(Part):
     """The open operations of the peer, on one association."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, channel: Channel, invoker: Invoker, run: Callable[[PerformedOperation], None]) -> None:
+        """run: starts the handler of a request."""
+        self.channel, self.invoker, self._run = channel, invoker, run
         self._open: dict[int, PerformedOperation] = {}
         self._runnable: deque[PerformedOperation] = deque()
         self.closing = False
         """No request is started any more."""
+        channel.register(self, after_events=self._start)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -81,35 +115,49 @@ class Performer:
 
     # --- events -------------------------------------------------------------------------------------------------------
 
-    def on_request(self, event: RequestReceived) -> None:
+    def events(self) -> Mapping[type[Any], Callable[[Any], None]]:
+        """Requests, their data sets, and C-CANCEL."""
+        return {
+            RequestReceived: self._on_request,
+            Runnable: self._on_runnable,
+            DatasetReceived: self._on_dataset,
+            RequestRefused: self._on_refused,
+            CancelReceived: self._on_cancel,
+        }
+
+    def _on_request(self, event: RequestReceived) -> None:
         """A request is admitted."""
         operation = event.operation
-        inbox = Inbox(self._endpoint.throttle.count) if type(operation.request) is CStoreRQ else None
-        performed = self._open[operation.message_id] = PerformedOperation(self._endpoint, operation, event.data, inbox)
+        inbox = Inbox(self.channel.throttle.count) if type(operation.request) is CStoreRQ else None
+        performed = self._open[operation.message_id] = PerformedOperation(self, operation, event.data, inbox)
         if not operation.waiting:
             self._runnable.append(performed)
 
-    def on_runnable(self, event: Runnable) -> None:
-        """A request has its place in the window. It is not here where its data set is still coming, which on_request
+    def _on_runnable(self, event: Runnable) -> None:
+        """A request has its place in the window. It is not here where its data set is still coming, which _on_request
         minds, or where it was cancelled while it waited, and has been answered."""
         performed = self._open.get(event.operation.message_id)
         if performed is not None and performed.operation is event.operation:
             self._runnable.append(performed)
 
-    def on_dataset(self, event: DatasetReceived) -> None:
+    def _on_dataset(self, event: DatasetReceived) -> None:
         """A piece of a data set; of one that nobody wants any more it is dropped."""
         performed = self._open.get(event.operation.message_id)
         if performed is not None and performed.inbox is not None and performed.operation is event.operation:
             performed.inbox.put(event.data, is_last=event.is_last)
 
-    def on_refused(self, event: RequestRefused) -> None:
+    def _on_refused(self, event: RequestRefused) -> None:
         """A request that gets its answer from the router."""
-        log = self._endpoint.logger(_log, event.response.message_id_being_responded_to)
-        log.info("refused: %s", event.response)
-        self._endpoint.writer.answer(event.context_id, event.response, event.size)
-        self._endpoint.throttle.look()
+        channel, response = self.channel, event.response
+        channel.logger(_log, response.message_id_being_responded_to).info("refused: %s", response)
 
-    def on_cancel(self, event: CancelReceived) -> None:
+        def send() -> None:
+            if channel.engine.machine.can_send_data:
+                channel.engine.send(event.context_id, response)
+
+        channel.writer.soon(send, _REFUSAL_SIZE + event.size)
+
+    def _on_cancel(self, event: CancelReceived) -> None:
         """C-CANCEL for an open operation."""
         performed = self._open.get(event.operation.message_id)
         if performed is None:
@@ -120,64 +168,51 @@ class Performer:
         elif performed not in self._runnable:
             self._runnable.append(performed)  # it waits for a place, and FE00 needs none
 
-    def let_go(self) -> None:
-        """Reading is paused: consumers take what there is."""
+    def paused(self) -> None:
+        """Consumers take what there is."""
         for performed in self._open.values():
             if performed.inbox is not None:
                 performed.inbox.let_go()
 
-    def start(self, run: Callable[[PerformedOperation], None]) -> None:
+    def _start(self) -> None:
         """Start what may run. After all events of a chunk: a C-CANCEL beside its request finds it not started."""
         while self._runnable:
             performed = self._runnable.popleft()
             if performed.operation.is_open and not self.closing and not performed.started:
                 performed.started = True
-                run(performed)
+                self._run(performed)
 
     # --- responses ----------------------------------------------------------------------------------------------------
 
-    async def respond(self, operation: Performed, response: Response, data: Buffer | None = None) -> None:
-        """Send a response when the pen is free; nothing where the operation or the association has ended."""
-        endpoint = self._endpoint
-        if endpoint.writer.is_free:
-            self._send(operation, response, data)
-        elif endpoint.error is None and operation.is_open:
-            async with endpoint.writer:
-                self._send(operation, response, data)
-
-    def respond_now(self, operation: Performed, response: Response) -> bool:
-        """Send a small response without waiting; False where that cannot be."""
-        if not self._endpoint.writer.is_free:
-            return False
-        self._send(operation, response, None)
-        return True
-
-    def _send(self, operation: Performed, response: Response, data: Buffer | None) -> None:
-        endpoint = self._endpoint
-        if endpoint.error is not None or not operation.is_open or not endpoint.engine.can_send:
+    def send(self, performed: PerformedOperation, response: Response, data: Buffer | None) -> None:
+        """Give the engine a response, unless the operation or the association has ended."""
+        channel, operation = self.channel, performed.operation
+        if channel.ending.error is not None or not operation.is_open or not channel.engine.machine.can_send_data:
             return
-        is_final = endpoint.engine.respond(operation, response, data)
-        endpoint.flush()
-        if is_final:
-            performed = self._open.pop(operation.message_id)
-            if endpoint.metrics is not None:
-                seconds = endpoint.clock.now() - performed.began
-                endpoint.metrics.operation_ended(operation.request.service, "provider", response.status, seconds)
-            endpoint.operation_ended()
-            if self._open:  # one that waited for this place
-                asyncio.get_running_loop().call_soon(endpoint.pump)
+        if not channel.engine.respond(operation, response, data):
+            return
+        del self._open[operation.message_id]
+        if channel.metrics is not None:
+            self._measure(performed, response.status)
+        if channel.after_operation:
+            channel.operation_ended()
+        if self._open:  # one that waited for this place
+            asyncio.get_running_loop().call_soon(channel.pump)
+
+    def _measure(self, performed: PerformedOperation, status: int | None) -> None:
+        if (metrics := self.channel.metrics) is not None:
+            seconds = self.channel.clock.now() - performed.began
+            metrics.operation_ended(performed.operation.request.service, "provider", status, seconds)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    def stop(self, error: BaseException) -> None:
+    def ended(self, error: BaseException) -> None:
         """Nothing more will be answered: handlers are cancelled."""
         for performed in list(self._open.values()):
             if performed.inbox is not None:
                 performed.inbox.fail(error)
             if performed.on_end is not None:
                 performed.on_end(error)
-            if (metrics := self._endpoint.metrics) is not None:
-                seconds = self._endpoint.clock.now() - performed.began
-                metrics.operation_ended(performed.operation.request.service, "provider", None, seconds)
+            self._measure(performed, None)
         self._open.clear()
         self._runnable.clear()

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.channel import Channel
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.association import Negotiated
 from aiodimse.dimse import messages
@@ -92,9 +92,9 @@ class Request:
         return self._performed.operation.is_cancelled
 
     @property
-    def endpoint(self) -> Endpoint:
+    def channel(self) -> Channel:
         """For this library's own services."""
-        return self._performed.endpoint
+        return self._performed.channel
 
 
 class EchoRequest(Request):
@@ -114,7 +114,7 @@ class StoreRequest(Request, ArrivingInstance):
             self.message.affected_sop_instance_uid,
             self.context.transfer_syntax,
             performed.inbox,
-            limits=performed.endpoint.limits,
+            limits=performed.channel.limits,
             source_ae_title=peer.calling_ae_title,
         )
 

@@ -132,7 +132,7 @@ class EnginePair:
         """Let time pass, deadline by deadline."""
         until = self.now + seconds
         while True:
-            deadlines = [d for engine in self._engines.values() if (d := engine.next_deadline()) is not None]
+            deadlines = [d for engine in self._engines.values() if (d := engine.deadline) is not None]
             if not deadlines or min(deadlines) > until:
                 break
             self.now = max(self.now, min(deadlines))

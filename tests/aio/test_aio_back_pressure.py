@@ -143,7 +143,7 @@ async def test_many_refusals_that_are_not_read_stop_our_reading(world):
             peer.send(pdu * 10)
             await testing.settle()
         assert endpoint.is_paused
-        assert endpoint.writer.backlog < 200_000
+        assert endpoint.throttle.backlog < 200_000
         peer.go_on_reading()
         for _ in range(3000):
             _, response, _ = await peer.read_message()

@@ -66,7 +66,7 @@ class Endless(aiodimse.Instance):
 
 
 async def test_what_waits_for_the_pen_when_the_association_ends_has_not_failed(world, caplog):
-    """A refusal and a C-CANCEL, each in a task of its own."""
+    """A refusal, in a task of its own, and a C-CANCEL."""
     verification = aiodimse.PresentationContext(sop_class.Verification, scu=True, scp=True)
     association, peer = await world.calling(contexts=[verification, FIND, CT], operations_window=(2, 1))
     matches = await association.c_find(world.query(), FIND).__aenter__()
@@ -76,7 +76,7 @@ async def test_what_waits_for_the_pen_when_the_association_ends_has_not_failed(w
     peer.send_message(1, CEchoRQ(message_id=1, affected_sop_class_uid=sop_class.Verification))
     await matches.cancel()
     await testing.settle()
-    assert len(association.endpoint.tasks) == 2
+    assert len(association.endpoint.tasks) == 1
     association.abort()
     peer.abort_transport()
     await asyncio.wait([storing])

@@ -243,7 +243,7 @@ async def test_a_request_in_the_middle_of_a_message_then_a_collision(world):
     data = command.encode(find)
     peer.send(pdata_header(3, True, True, len(data)) + data + encode(ReleaseRQ()))
     await peer.expect(ReleaseRP)
-    assert association.endpoint.engine.next_deadline() == 10.0
+    assert association.endpoint.engine.deadline == 10.0
     peer.send(ReleaseRP())
     await releasing
     peer.abort_transport()

@@ -282,11 +282,11 @@ def test_random_command_sets(elements):
 def test_a_release_that_is_not_answered():
     engine = released("requestor", "we ask")
     outcome(engine)
-    assert engine.next_deadline() == 10.0
+    assert engine.deadline == 10.0
     engine.handle_timeout(10.0)
     _, events = outcome(engine)
     assert [type(event).__name__ for event in events] == ["ReleaseTimedOut"]
-    assert engine.next_deadline() is None
+    assert engine.deadline is None
 
 
 def test_what_comes_with_a_request_for_an_answer_waits_for_it():

@@ -101,7 +101,7 @@ def hear(engine: Engine, data: bytes, now: float) -> list[EngineEvent]:
 
 def elapse(engine: Engine, until: float) -> None:
     """Let time pass, deadline by deadline."""
-    while (deadline := engine.next_deadline()) is not None and deadline <= until:
+    while (deadline := engine.deadline) is not None and deadline <= until:
         engine.handle_timeout(deadline)
 
 
@@ -128,7 +128,7 @@ def test_tiny_pdus_in_the_middle_of_a_message_hold_nothing(under_way):
     for second in range(1, 30):
         hear(engine, pdv(context_id, b"\0", is_command=is_command), float(second))
         engine.handle_timeout(float(second))
-        assert engine.next_deadline() == 30.0
+        assert engine.deadline == 30.0
         assert_alive(engine)
     engine.handle_timeout(30.0)
     assert_too_slow(engine, 29 * 13)
@@ -141,7 +141,7 @@ def test_silence_in_the_middle_of_a_message(under_way):
     assert_alive(engine)
     engine.handle_timeout(30.0)
     assert_too_slow(engine, 0)
-    assert engine.next_deadline() == 31.0  # ARTIM; no other is left behind
+    assert engine.deadline == 31.0  # ARTIM; no other is left behind
 
 
 @pytest.mark.parametrize("size", [1, 1000, 262_000])
@@ -166,7 +166,7 @@ def test_the_least_that_must_come(missing):
         assert_too_slow(engine, LEAST - 1)
     else:
         assert_alive(engine)
-        assert engine.next_deadline() == 60.0
+        assert engine.deadline == 60.0
 
 
 def test_what_came_in_a_hurry_does_not_excuse_what_does_not_come():
@@ -181,11 +181,11 @@ def test_what_came_in_a_hurry_does_not_excuse_what_does_not_come():
 def test_each_message_has_a_span_of_its_own():
     engine, context_id = storing()
     hear(engine, pdv(context_id, b"", is_last=True) + store_rq(2), 29.0)  # in one chunk: never between messages
-    assert engine.next_deadline() == 59.0
+    assert engine.deadline == 59.0
     hear(engine, pdv(context_id, b"", is_last=True) + ECHO[:3], 58.0)
-    assert engine.next_deadline() == 88.0
+    assert engine.deadline == 88.0
     hear(engine, ECHO[3:], 87.0)
-    assert engine.next_deadline() is None
+    assert engine.deadline is None
 
 
 def test_a_pdu_between_messages():
@@ -204,20 +204,20 @@ def test_other_pdus_end_a_span_too():
     engine.associate(pair.rq, 0.0)
     engine.transport_connected(0.0)
     hear(engine, ac[:10], 0.0)
-    assert engine.next_deadline() == 30.0
+    assert engine.deadline == 30.0
     hear(engine, ac[10:] + ECHO[:1], 20.0)
-    assert engine.next_deadline() == 50.0
+    assert engine.deadline == 50.0
 
 
 @under_way
 def test_while_we_do_not_read_time_stands_still(under_way):
     engine, context_id = under_way()
     engine.pause(10.0)
-    assert engine.next_deadline() is None
+    assert engine.deadline is None
     engine.handle_timeout(1000.0)
     assert_alive(engine)
     engine.resume(1010.0)
-    assert engine.next_deadline() == 1030.0
+    assert engine.deadline == 1030.0
     hear(engine, pdv(context_id, b"\0", is_command=under_way is half_a_command), 1020.0)
     engine.handle_timeout(1030.0)
     assert_too_slow(engine, 13)
@@ -236,8 +236,8 @@ def test_who_wants_to_waits_for_ever(under_way, options):
 def test_an_association_that_has_ended_in_the_middle_of_a_message_waits_for_artim_alone():
     engine, context_id = storing()
     engine.abort(1.0)
-    assert engine.next_deadline() == 2.0
+    assert engine.deadline == 2.0
     hear(engine, pdv(context_id, bytes(10)), 1.5)
-    assert engine.next_deadline() == 2.0
+    assert engine.deadline == 2.0
     engine.handle_timeout(2.0)
-    assert (engine.machine.state, engine.next_deadline()) == (1, None)
+    assert (engine.machine.state, engine.deadline) == (1, None)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.aio.words import escaped
@@ -54,7 +55,7 @@ class _Silent:
 
     def request_received(self, performed: PerformedOperation) -> None:
         response = performed.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED)
-        performed.endpoint.tasks.spawn(performed.respond(response), "aiodimse refuse")
+        performed.channel.tasks.spawn(performed.respond(response), "aiodimse refuse")
 
     def association_ended(self, error: BaseException) -> None: ...
 
@@ -80,15 +81,15 @@ class StoreAssociations:
         """incoming: the C-MOVE. The set-up is its server's, but the destination may have deadlines of its own."""
         self._destination, self._performed = destination, performed
         self._ae_title, self._called = ae_title, destination.ae_title or called_ae_title
-        endpoint = performed.endpoint
-        timeouts = destination.timeouts or endpoint.timeouts
-        self._settings = replace(endpoint.settings, timeouts=timeouts, parent=endpoint.name)
+        channel = performed.channel
+        timeouts = destination.timeouts or channel.timeouts
+        self._settings = replace(channel.settings, timeouts=timeouts, parent=channel.name)
         self._endpoint: Endpoint | None = None
         self._kinds: list[tuple[str, str]] = []  # SOP classes and transfer syntaxes so far, the newest first
 
     async def context_for(
         self, instance: Instance, finish: Callable[[], Awaitable[None]]
-    ) -> tuple[Endpoint, AcceptedContext]:
+    ) -> tuple[Invoker, AcceptedContext]:
         """The association and context that carry this instance. finish waits for the sub-operations under way, where
         another association has to be opened.
 
@@ -101,7 +102,7 @@ class StoreAssociations:
             negotiated = self._endpoint.engine.negotiated
             assert negotiated is not None
             try:
-                return self._endpoint, store_context(negotiated, *kind)
+                return self._endpoint.invoker, store_context(negotiated, *kind)
             except NoAcceptedContext:
                 if kind in _proposed(negotiated):
                     raise
@@ -110,7 +111,7 @@ class StoreAssociations:
         self._kinds.insert(0, kind)
         endpoint = await self._open()
         assert endpoint.engine.negotiated is not None
-        return endpoint, store_context(endpoint.engine.negotiated, *kind)
+        return endpoint.invoker, store_context(endpoint.engine.negotiated, *kind)
 
     async def _open(self) -> Endpoint:
         window = self._destination.operations_window

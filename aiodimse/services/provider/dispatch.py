@@ -50,17 +50,16 @@ class Provider:
         """Start what the request asks for. A C-ECHO that nobody handles is answered without a task."""
         message = performed.operation.request
         if type(message) is messages.CEchoRQ and self._authorize is None and self._find(performed) is None:
-            if _answer_now(performed):
-                return
-            work = performed.respond(message.response(answers.SUCCESS))
-        else:
-            work = self._serve(performed)
+            performed.respond_soon(message.response(answers.SUCCESS))
+            return
 
         def cancelled() -> None:
             if performed.operation.is_open:  # not by us: the program ends, and nobody else will answer
-                performed.endpoint.abort()
+                performed.channel.abort()
 
-        performed.endpoint.tasks.spawn(work, f"aiodimse {message.name} {message.message_id}", cancelled)
+        performed.channel.tasks.spawn(
+            self._serve(performed), f"aiodimse {message.name} {message.message_id}", cancelled
+        )
 
     def _find(self, performed: PerformedOperation) -> Registration | None:
         """The handler for the SOP class that a request names, else for that of the context which carries it."""
@@ -131,7 +130,7 @@ class Provider:
             return EchoRequest(performed, peer)
         dataset: Dataset | None = None
         if performed.data is not None:
-            context, limits = performed.operation.context, performed.endpoint.limits
+            context, limits = performed.operation.context, performed.channel.limits
             dataset = await decoded_identifier(performed.data, context.transfer_syntax, limits)
         kind = _IDENTIFIER_REQUESTS.get(type(message))
         if kind is None:
@@ -165,9 +164,3 @@ _IDENTIFIER_REQUESTS: dict[type[messages.Request], type[IdentifierRequest]] = {
     messages.CGetRQ: GetRequest,
     messages.CMoveRQ: MoveRequest,
 }
-
-
-def _answer_now(performed: PerformedOperation) -> bool:
-    """Answer a C-ECHO without a task; False where a message is being written and it would have to wait."""
-    operation = performed.operation
-    return performed.endpoint.performer.respond_now(operation, operation.request.response(answers.SUCCESS))

@@ -124,16 +124,16 @@ class HandlerRun:
     def _watch(self) -> None:
         """From now on the handler has Timeouts.handler_close to end."""
         if self._timer is None:
-            endpoint = self._performed.endpoint
-            when = endpoint.clock.now() + endpoint.timeouts.handler_close
-            self._timer = endpoint.clock.call_at(when, self._too_late)
+            channel = self._performed.channel
+            when = channel.clock.now() + channel.timeouts.handler_close
+            self._timer = channel.clock.call_at(when, self._too_late)
 
     def _too_late(self) -> None:
-        seconds = self._performed.endpoint.timeouts.handler_close
+        seconds = self._performed.channel.timeouts.handler_close
         if self._performed.operation.is_open and self._give_up is not None:
             log = self._performed.logger(_log)
             log.warning("the handler of %s did not end within %s s", self._request.message, seconds)
-            self._performed.endpoint.tasks.spawn(self._finally_give_up(), "aiodimse give up")
+            self._performed.channel.tasks.spawn(self._finally_give_up(), "aiodimse give up")
 
     async def _finally_give_up(self) -> None:
         assert self._give_up is not None

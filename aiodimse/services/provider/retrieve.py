@@ -157,7 +157,7 @@ class _Retrieve:
 
     async def _route(self, run: HandlerRun) -> Route:
         if isinstance(self._request, GetRequest):
-            return SameAssociation(self._performed.endpoint)
+            return SameAssociation(self._performed.invoker)
         destination = read_destination(await run.step())
         self._stores = StoreAssociations(
             destination,

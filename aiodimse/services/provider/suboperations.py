@@ -14,9 +14,9 @@ from typing import Any, Protocol
 from pydicom.dataset import Dataset
 
 from aiodimse import datasets
-from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.files import read_off_loop
 from aiodimse.aio.invoked import InvokedOperation
+from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.payload import Payload
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.aio.words import escaped
@@ -107,22 +107,22 @@ class Route(Protocol):
 
     async def context_for(
         self, instance: Instance, finish: Callable[[], Awaitable[None]]
-    ) -> tuple[Endpoint, AcceptedContext]: ...
+    ) -> tuple[Invoker, AcceptedContext]: ...
 
 
 class SameAssociation:
     """C-GET: the association of the request."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, invoker: Invoker) -> None:
+        self._invoker = invoker
 
     async def context_for(
         self, instance: Instance, finish: Callable[[], Awaitable[None]]
-    ) -> tuple[Endpoint, AcceptedContext]:
+    ) -> tuple[Invoker, AcceptedContext]:
         """Raises NoAcceptedContext."""
-        negotiated = self._endpoint.engine.negotiated
+        negotiated = self._invoker.channel.engine.negotiated
         assert negotiated is not None
-        return self._endpoint, store_context(negotiated, instance.sop_class_uid, instance.transfer_syntax)
+        return self._invoker, store_context(negotiated, instance.sop_class_uid, instance.transfer_syntax)
 
 
 class SubOperations:
@@ -160,14 +160,14 @@ class SubOperations:
         try:
             instance = await self._instance(payload)
             uid = instance.sop_instance_uid
-            endpoint, context = await self._route.context_for(instance, self.finish)
-            data = await self._encoded(endpoint, context, instance)
+            invoker, context = await self._route.context_for(instance, self.finish)
+            data = await self._encoded(invoker, context, instance)
             request = store_request(instance, self._priority, self._originator, self._originator_id)
-            await self._fewer_than(endpoint.engine.router.invoked_window)
+            await self._fewer_than(invoker.channel.engine.router.invoked_window)
             if self._request.is_cancelled:
                 raise Cancelled
             initiated = True
-            invoked = await self._invoke(endpoint, context, request, data)
+            invoked = await self._invoke(invoker, context, request, data)
         except Cancelled:
             raise
         except DestinationLost:
@@ -183,30 +183,30 @@ class SubOperations:
             return
         self._under_way.append((invoked, uid))
         if self._collector is None:
-            collector = self._performed.endpoint.tasks.spawn(self._collect(), "aiodimse sub-operations")
+            collector = self._performed.channel.tasks.spawn(self._collect(), "aiodimse sub-operations")
             # Started eagerly (3.12 on) it may be done by now: the response was there already.
             self._collector = None if collector.done() else collector
 
     @staticmethod
-    async def _encoded(endpoint: Endpoint, context: AcceptedContext, instance: Instance) -> Payload:
+    async def _encoded(invoker: Invoker, context: AcceptedContext, instance: Instance) -> Payload:
         try:
-            with endpoint.while_open():
+            with invoker.channel.while_open():
                 return await instance.encoded(context.transfer_syntax)
         except AssociationError as error:
-            if error is not endpoint.error:
+            if error is not invoker.channel.error:
                 raise  # that of another association, which the instance comes from
             raise DestinationLost(str(error)) from error
 
     @staticmethod
     async def _invoke(
-        endpoint: Endpoint,
+        invoker: Invoker,
         context: AcceptedContext,
         request: messages.CStoreRQ,
         data: Payload,
     ) -> InvokedOperation:
-        timeout = endpoint.timeouts.response
+        timeout = invoker.channel.timeouts.response
         try:
-            return await endpoint.invoker.invoke(context.context_id, request, data, timeout=timeout)
+            return await invoker.invoke(context.context_id, request, data, timeout=timeout)
         except AssociationError as error:
             raise DestinationLost(str(error)) from error
 

@@ -54,7 +54,7 @@ class RequestedAssociation:
             self._provider.handle(performed)
             return
         response = performed.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED)
-        performed.endpoint.tasks.spawn(performed.respond(response), "aiodimse refuse")
+        performed.channel.tasks.spawn(performed.respond(response), "aiodimse refuse")
 
     def association_ended(self, error: BaseException) -> None:
         """Whoever waits has been told by the connection."""

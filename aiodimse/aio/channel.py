@@ -1,0 +1,315 @@
+"""One association's engine on its transport connection, and what the parts of the association share.
+
+A part (part.py) registers here, takes the events that are its own, writes through `writer`, and is told when reading
+pauses and when the association ends. Nothing here knows what a request means.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from aiodimse.aio.back_pressure import ReadThrottle
+from aiodimse.aio.clock import TimerHandle
+from aiodimse.aio.end import End, WhileOpen
+from aiodimse.aio.hooks import never_raising
+from aiodimse.aio.log import AssociationLogger, next_name
+from aiodimse.aio.part import Part
+from aiodimse.aio.settings import Settings
+from aiodimse.aio.tasks import Tasks
+from aiodimse.aio.transport import TransportConnection
+from aiodimse.aio.writer import MessageWriter
+from aiodimse.association import (
+    AbortIndication,
+    CloseTransport,
+    DropTransport,
+    Role,
+    TransportClosedIndication,
+)
+from aiodimse.engine import Engine
+from aiodimse.errors import AssociationAborted, AssociationTimeout
+from aiodimse.pdu import AssociateRQ
+from aiodimse.standard.leniency import Leniency, Tolerated
+
+_log = logging.getLogger("aiodimse.association")
+
+
+class Channel:
+    """The engine, the transport connection, the writer, the timers and the end of one association."""
+
+    def __init__(self, role: Role, settings: Settings) -> None:
+        self.settings = settings
+        self.limits, self.timeouts, self.clock = settings.limits, settings.timeouts, settings.clock
+        self.name = next_name()
+        """For the log."""
+        self.role: Role = role
+        """Requestor or acceptor of the association."""
+        self.metrics = never_raising(settings.metrics, self.logger(_log))
+        self.engine = Engine(role, limits=self.limits, timeouts=self.timeouts, strict=settings.strict)
+        self.ending = End()
+        self.connection = TransportConnection(
+            self,
+            self.clock,
+            write_stall=self.timeouts.write_stall,
+            min_rate=self.limits.min_rate,
+            quick_ack=settings.quick_ack,
+        )
+        self.connection.tap(settings.trace, role, self.logger(_log))
+        self.throttle = ReadThrottle(self, self.connection, self.clock, limits=self.limits, timeouts=self.timeouts)
+        self.writer = MessageWriter(self.engine, self.connection, self.throttle, self.ending, self.logger)
+        self.tasks = Tasks(self.logger)
+        self.on_buffered: Callable[[int], None] | None = None
+        """Called after each read with how many bytes wait for the rest of a PDU."""
+        self.last_heard = 0.0
+        """When bytes came, or reading was resumed, last."""
+        self.after_operation: list[Callable[[], None]] = []
+        """Called whenever an operation of either side has had its final response, by `operation_ended`."""
+        self._parts: list[Part] = []
+        self._after_events: list[Callable[[], None]] = []
+        self._takes: dict[type[Any], Callable[[Any], None]] = {
+            AbortIndication: self._on_aborted,
+            TransportClosedIndication: self._on_transport_closed,
+            CloseTransport: self._on_close,
+            DropTransport: self._on_drop,
+            Tolerated: self._on_tolerated,
+        }
+        self._tolerated: tuple[Leniency, ...] = ()
+        self._timer: TimerHandle | None = None
+        self._timer_at = 0.0
+
+    def register(self, part: Part, *, after_events: Callable[[], None] | None = None) -> None:
+        """Have a part take its events, and be told of what happens, in the order of registration.
+
+        Args:
+            part: The part.
+            after_events: Called when everything that was received has been handed on.
+        """
+        self._parts.append(part)
+        self._takes.update(part.events())
+        if after_events is not None:
+            self._after_events.append(after_events)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} {self.role} {self.engine.machine.state.name}>"
+
+    # --- what is known of it ------------------------------------------------------------------------------------------
+
+    @property
+    def error(self) -> BaseException | None:
+        """How the association ended, once it has."""
+        return self.ending.error
+
+    @property
+    def is_open(self) -> bool:
+        """The association is established and has not ended."""
+        return self.ending.error is None and self.engine.negotiated is not None
+
+    @property
+    def is_paused(self) -> bool:
+        """Reading is paused: the peer cannot be blamed for its silence."""
+        return not self.connection.is_reading
+
+    @property
+    def parent(self) -> str | None:
+        """The name of the association on whose behalf this one was opened; None for others."""
+        return self.settings.parent
+
+    @property
+    def peer_address(self) -> tuple[str, int] | None:
+        """IP address and port of the peer; None where the transport has none."""
+        return self.connection.peer_address
+
+    @property
+    def peer_certificate(self) -> Any:
+        """The certificate that the peer has shown, as ssl.SSLSocket.getpeercert() gives it; None without TLS."""
+        transport = self.connection.transport
+        return None if transport is None else transport.get_extra_info("peercert")
+
+    @property
+    def rq(self) -> AssociateRQ | None:
+        """The A-ASSOCIATE-RQ, sent or received."""
+        return self.engine.rq
+
+    def logger(self, logger: logging.Logger, message_id: int | None = None) -> AssociationLogger:
+        """Make a logger whose lines are about this association.
+
+        Args:
+            logger: The logger that writes them.
+            message_id: That of the request that they are about.
+        """
+        return AssociationLogger(logger, self, message_id)
+
+    def tolerate(self, leniency: Leniency, detail: str = "") -> None:
+        """Log that a leniency was used, as a WARNING, once for each row and association.
+
+        Whoever decides asks `settings.strict` before.
+
+        Args:
+            leniency: The row.
+            detail: What it was about: escaped, and without patient data.
+        """
+        if leniency not in self._tolerated:
+            self._tolerated += (leniency,)
+            self.logger(_log).warning("tolerated %s: %s", leniency.key, Tolerated(leniency, detail))
+
+    def while_open(self) -> WhileOpen:
+        """`with channel.while_open():` ends what is awaited inside where the association ends; see End.while_open."""
+        return self.ending.while_open()
+
+    # --- the transport connection speaks ------------------------------------------------------------------------------
+
+    def transport_connected(self) -> None:
+        """Evt2 or Evt5."""
+        for part in self._parts:
+            part.connected()
+        self.last_heard = now = self.clock.now()
+        self.engine.transport_connected(now)
+        self.pump()
+
+    def transport_received(self, data: bytes) -> None:
+        """Hand on what the bytes say, then write everything that it caused in one go."""
+        self.last_heard = now = self.clock.now()
+        self.engine.receive_data(data, now)
+        self.pump()
+        if self.on_buffered is not None:
+            self.on_buffered(self.engine.buffered)
+
+    def transport_stalled(self) -> None:
+        """The peer takes too few bytes: an A-ABORT would wait behind them."""
+        seconds, rate = self.timeouts.write_stall, self.limits.min_rate
+        self.end(AssociationTimeout("write", f"for {seconds} s the peer took less than {rate} bytes a second"))
+        self.connection.drop()
+
+    def transport_closed(self) -> None:
+        """Evt17."""
+        self.engine.transport_closed(self.clock.now())
+        self.pump()
+        self._lost()
+
+    def transport_lost(self) -> None:
+        """No transport any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.throttle.stop_timer()
+        for part in self._parts:
+            part.disconnected()
+
+    # --- one gate for all events --------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Hand on every event, start the requests that may run, write what is to be written, and set the timer."""
+        engine, takes, writer = self.engine, self._takes, self.writer
+        outermost, writer.is_gathering = not writer.is_gathering, True
+        try:
+            while (event := engine.next_event()) is not None:
+                takes[type(event)](event)
+            if self.ending.error is None:
+                for callback in self._after_events:
+                    callback()
+        finally:
+            writer.is_gathering = not outermost
+        writer.flush()
+        if engine.deadline is not None:
+            self._arm()
+
+    def _arm(self) -> None:
+        """Have _tick called at the next deadline. A timer that fires before it does nothing but to be set again."""
+        deadline = self.engine.deadline
+        if deadline is None or (self._timer is not None and self._timer_at <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_at = self.clock.call_at(deadline, self._tick), deadline
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.engine.handle_timeout(self.clock.now())
+        self.pump()
+
+    def _on_tolerated(self, event: Tolerated) -> None:
+        self.tolerate(event.leniency, event.detail)
+
+    # --- reading pauses -----------------------------------------------------------------------------------------------
+
+    def reading_paused(self) -> None:
+        """The throttle has stopped the transport from reading."""
+        self.engine.pause(self.clock.now())
+        for part in self._parts:
+            part.paused()
+
+    def reading_resumed(self) -> None:
+        """The transport reads again."""
+        now = self.last_heard = self.clock.now()
+        self.engine.resume(now)
+        for part in self._parts:
+            part.resumed()
+        self._arm()
+
+    def consumer_too_slow(self) -> None:
+        """Reading was paused for too long."""
+        seconds = self.timeouts.consumer
+        self.abort(AssociationTimeout("consumer", f"reading is paused, and for {seconds} s nobody consumed any data"))
+
+    # --- the association ends -----------------------------------------------------------------------------------------
+
+    def operation_ended(self) -> None:
+        """An operation of either side has had its final response."""
+        for callback in tuple(self.after_operation):
+            callback()
+
+    def abort(self, error: BaseException | None = None) -> None:
+        """A-ABORT at once: no lock is taken, nothing is awaited. Nothing happens where the association has ended.
+
+        Args:
+            error: How the association ended, for all who wait; AssociationAborted where it is left out.
+        """
+        if self.error is None:
+            can_abort = self.engine.machine.can_abort
+            self.engine.abort(self.clock.now())
+            self.end(error or AssociationAborted(0, 0, by_peer=False))
+            self.pump()
+            if not can_abort:  # Sta2: there is no association yet that a PDU could abort
+                self.connection.drop()
+
+    def end(self, error: BaseException) -> None:
+        """The association is over: everybody who waits is told once."""
+        if self.error is not None:
+            return
+        self.ending.come(error)
+        for part in self._parts:
+            part.ended(error)
+        self.writer.forget()
+        self.throttle.stop_timer()
+        self.connection.resume_reading()  # to hear the peer's close
+
+    def _on_aborted(self, event: AbortIndication) -> None:
+        error: BaseException
+        error = AssociationAborted(event.source, event.reason, by_peer=event.by_peer, meaning=event.meaning)
+        if (fault := self.engine.fault) is not None and not event.by_peer:
+            self.logger(_log).warning("aborted the association %s/%s: %s", event.source, event.reason, fault)
+            if isinstance(fault, AssociationTimeout):
+                error = fault
+            else:
+                error.__cause__ = fault
+        self.end(error)
+
+    def _on_transport_closed(self, event: TransportClosedIndication) -> None:
+        self._lost()
+
+    def _lost(self) -> None:
+        cause = self.connection.error
+        lost = AssociationAborted(None, None, meaning=str(cause or ""))
+        lost.__cause__ = cause
+        self.end(lost)
+
+    def _on_close(self, event: CloseTransport) -> None:
+        if self.error is None and self.engine.fault is not None and self.engine.negotiated is None:
+            # AA-1 in Sta2: there is no association yet whose abort could be indicated
+            self.logger(_log).warning("the peer does not ask for an association: %s", self.engine.fault)
+        self.writer.write_out()
+        self.connection.finish()
+
+    def _on_drop(self, event: DropTransport) -> None:
+        self.writer.write_out()
+        self.connection.drop()
