@@ -26,6 +26,7 @@ from aiodimse.errors import (
 )
 from aiodimse.metrics import Metrics
 from aiodimse.pdu import AcceptedContext, CommonExtendedNegotiation, UserIdentityRequest
+from aiodimse.pool import Lease, Pool, PooledOperation, StoreResult
 from aiodimse.server import AssociationRequest, Listening, Server
 from aiodimse.services.instance import Instance, InstanceSource, remove_unfinished
 from aiodimse.services.provider import handler_types
@@ -75,6 +76,7 @@ __all__ = [
     "GetRequest",
     "Instance",
     "InstanceSource",
+    "Lease",
     "Limits",
     "Listening",
     "LocalProtocolError",
@@ -86,6 +88,8 @@ __all__ = [
     "NormalizedRequest",
     "NotDICOM",
     "Peer",
+    "Pool",
+    "PooledOperation",
     "PresentationContext",
     "Progress",
     "ProtocolError",
@@ -95,6 +99,7 @@ __all__ = [
     "Server",
     "Status",
     "StoreRequest",
+    "StoreResult",
     "TLSError",
     "Timeouts",
     "UserIdentityRequest",

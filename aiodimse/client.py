@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
+from typing import TypedDict
 
 from pydicom.dataset import Dataset
 
@@ -195,6 +196,11 @@ class Association:
         """The association is established and has not ended."""
         return self.endpoint.is_open
 
+    @property
+    def open_operations(self) -> int:
+        """Operations of ours that have not had their final response, those left and draining included."""
+        return len(self.endpoint.invoker)
+
     async def release(self) -> None:
         """A-RELEASE (PS3.8 7.2), and wait for the connection to close. Operations that were left are waited for first.
 
@@ -289,6 +295,27 @@ class _Open:
                 negotiated=negotiated,
             )
         return Association(endpoint, observer)
+
+
+class ConnectOptions(TypedDict, total=False):
+    """What `connect` takes beside host, port and contexts; each stands for its keyword argument."""
+
+    ae_title: str
+    called_ae_title: str
+    storage: Iterable[str | PresentationContext] | None
+    max_pdu_length: int | None
+    timeouts: Timeouts | None
+    limits: Limits | None
+    ssl: ssl_module.SSLContext | None
+    user_identity: UserIdentityRequest | None
+    common_extended: Sequence[CommonExtendedNegotiation]
+    operations_window: int | tuple[int, int]
+    handlers: RequestHandlers | None
+    metrics: Metrics | None
+    trace: Trace | None
+    quick_ack: bool
+    clock: Clock | None
+    network: Network
 
 
 def connect(

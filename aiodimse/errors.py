@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 
 class AiodimseError(Exception):
-    """Base of everything this library raises on purpose."""
+    """Base of everything this library raises on purpose. Each pickles and copies with all its fields."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(kind: type[AiodimseError], args: tuple[object, ...]) -> AiodimseError:
+    """An exception without its fields, which follow: they are not what its __init__ takes."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
 
 
 # --- the association --------------------------------------------------------------------------------------------------
@@ -14,6 +26,17 @@ class AiodimseError(Exception):
 
 class AssociationError(AiodimseError):
     """The association could not be made, or cannot be used any more."""
+
+    sent: bool = True
+    """False: nothing of the request whose operation raised this can have been acted on, for the association had ended
+    before it was wholly given to the transport. True: it may have been."""
+
+    def unsent(self) -> Self:
+        """The same error for an operation whose request did not go out: `sent` is False."""
+        error = copy.copy(self)
+        error.sent = False
+        error.__cause__ = self.__cause__
+        return error
 
 
 class AssociationRejected(AssociationError):

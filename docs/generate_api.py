@@ -30,6 +30,7 @@ SECTIONS: dict[str, list[Any]] = {
         aiodimse.Response,
         aiodimse.Progress,
     ],
+    "Associations that tasks share": [aiodimse.Pool, aiodimse.PooledOperation, aiodimse.Lease, aiodimse.StoreResult],
     "Service class provider": [aiodimse.Server, aiodimse.Listening, aiodimse.AssociationRequest, aiodimse.Destination],
     "aiodimse.handler_types": [
         value

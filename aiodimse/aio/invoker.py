@@ -14,7 +14,7 @@ from aiodimse.aio.payload import Payload, ReadAhead
 from aiodimse.aio.signals import Signal, fail
 from aiodimse.dimse.messages import Request
 from aiodimse.dimse.router import ResponseReceived
-from aiodimse.errors import AssociationClosed, AssociationTimeout, LocalProtocolError
+from aiodimse.errors import AssociationClosed, AssociationError, AssociationTimeout, LocalProtocolError
 
 
 class Invoker(Part):
@@ -54,10 +54,19 @@ class Invoker(Part):
         Raises:
             LocalProtocolError: The calling task itself holds the operations that fill the window.
             AssociationTimeout: No place came free in time.
-            AssociationError: What ended the association, at once, whatever the data are waiting for.
+            AssociationError: What ended the association, at once, whatever the data are waiting for. It says that the
+                request was not sent.
 
         Cancellation: leaves nothing behind; in the middle of the message, it aborts the association.
         """
+        try:
+            return await self._invoke(context_id, request, data, timeout)
+        except AssociationError as error:
+            raise error.unsent() from error.__cause__
+
+    async def _invoke(
+        self, context_id: int, request: Request, data: Payload, timeout: float | None
+    ) -> InvokedOperation:
         channel = self.channel
         await self._place(timeout)
         invoked: InvokedOperation | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydicom.dataset import Dataset
 
 import aiodimse
 from aiodimse import PresentationContext, sop_class, testing
+from aiodimse.client import ConnectOptions
 from aiodimse.errors import LocalProtocolError
 
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
@@ -139,3 +141,11 @@ async def test_a_handler_that_returns_where_others_yield() -> None:
 
     async with testing.joined(server, contexts=[find]) as association:
         assert [len(await association.c_find(Dataset(), find).collect()) for _ in range(2)] == [1, 0]
+
+
+def test_what_a_pool_passes_on_is_what_connect_takes() -> None:
+    parameters = inspect.signature(aiodimse.connect).parameters
+    keywords = {name for name, one in parameters.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
+    assert ConnectOptions.__annotations__.keys() == keywords - {"contexts"}
+    for name in keywords - {"contexts"}:
+        assert ConnectOptions.__annotations__[name].__forward_arg__ == parameters[name].annotation

@@ -14,6 +14,7 @@ import pytest
 from slowness import without_slowness
 
 import aiodimse
+from aiodimse.client import ConnectOptions
 
 
 def test_what_programs_print(script: tuple[Any, str]) -> None:
@@ -57,7 +58,9 @@ def _check_keywords(block: Any, tree: Any) -> None:
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="aiodimse"), attr=name)):
-                parameters = inspect.signature(getattr(aiodimse, name)).parameters
+                parameters = set(inspect.signature(getattr(aiodimse, name)).parameters)
+                if "options" in parameters:  # **options: Unpack[ConnectOptions]
+                    parameters |= ConnectOptions.__annotations__.keys()
                 for keyword in node.keywords:
                     if keyword.arg is not None:
                         assert keyword.arg in parameters, f"{block}: aiodimse.{name} has no {keyword.arg}"

@@ -1,0 +1,6 @@
+"""Associations to one peer, shared by the tasks of an application."""
+
+from aiodimse.pool.pool import Lease, Pool, PooledOperation
+from aiodimse.pool.store_many import StoreResult
+
+__all__ = ["Lease", "Pool", "PooledOperation", "StoreResult"]

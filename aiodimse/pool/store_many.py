@@ -1,0 +1,136 @@
+"""Many C-STOREs side by side, each with a result of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from aiodimse.errors import AiodimseError
+from aiodimse.record import Record
+from aiodimse.services.instance import InstanceSource
+from aiodimse.services.response import Response
+
+Store = Callable[[InstanceSource], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class StoreResult(Record):
+    """What became of one instance of `Pool.c_store_many`."""
+
+    source: InstanceSource
+    """What was to be sent, as it was given."""
+    response: Response | None
+    """The peer's response, whatever its status; None where there is none."""
+    error: Exception | None
+    """Why there is no response."""
+
+    def raise_for_status(self) -> None:
+        """Raise the error, or DIMSEFailure where the status is a Failure."""
+        if self.error is not None:
+            raise self.error
+        assert self.response is not None
+        self.response.raise_for_status()
+
+
+class StoreMany:
+    """An async iterator over the results; its workers run while it is iterated, and no longer."""
+
+    def __init__(
+        self,
+        store: Store,
+        sources: Iterable[InstanceSource] | AsyncIterable[InstanceSource],
+        side_by_side: int,
+    ) -> None:
+        """Describe the work; it begins when it is iterated.
+
+        Args:
+            store: Sends one instance.
+            sources: What is sent.
+            side_by_side: How many at once; as many results wait to be taken, then no more is sent.
+        """
+        self._store, self._side_by_side = store, side_by_side
+        self._sources = _each(sources)
+        self._reading = asyncio.Lock()
+        self._results: asyncio.Queue[StoreResult | None] = asyncio.Queue(side_by_side)
+        self._workers: list[asyncio.Task[None]] = []
+        self._running = 0
+        self._is_over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StoreResult:
+        """The result of the next instance that is done.
+
+        Raises:
+            StopAsyncIteration: All are done.
+            Exception: What the iterable of sources raised, after the results of what it gave before.
+
+        Cancellation: A cancelled await stops the sending.
+        """
+        if self._is_over:
+            raise StopAsyncIteration
+        self._start()
+        try:
+            result = await self._results.get()
+        except BaseException:
+            await self.aclose()
+            raise
+        if result is not None:
+            return result
+        failed = [error for worker in self._workers if (error := _error_of(worker)) is not None]
+        await self.aclose()
+        if failed:
+            raise failed[0]
+        raise StopAsyncIteration
+
+    def _start(self) -> None:
+        if not self._workers:
+            self._running = self._side_by_side
+            self._workers = [
+                asyncio.create_task(self._work(), name="aiodimse c_store_many") for _ in range(self._side_by_side)
+            ]
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                async with self._reading:
+                    source = await anext(self._sources, None)
+                if source is None:
+                    break
+                await self._results.put(await self._one(source))
+        finally:
+            self._running -= 1
+            if not self._running and not self._is_over:
+                await self._results.put(None)
+
+    async def _one(self, source: InstanceSource) -> StoreResult:
+        try:
+            return StoreResult(source, await self._store(source), None)
+        except (AiodimseError, OSError, TypeError, ValueError, RuntimeError) as error:
+            return StoreResult(source, None, error)
+
+    async def aclose(self) -> None:
+        """Stop the sending; what has been sent stays sent. Nothing runs any more when it returns."""
+        self._is_over = True
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        if self._results.empty():  # somebody may wait for a result, in another task
+            self._results.put_nowait(None)
+
+
+async def _each(sources: Iterable[InstanceSource] | AsyncIterable[InstanceSource]) -> AsyncIterator[InstanceSource]:
+    if isinstance(sources, AsyncIterable):
+        async for source in sources:
+            yield source
+    else:
+        for source in sources:
+            yield source
+
+
+def _error_of(worker: asyncio.Task[None]) -> BaseException | None:
+    return worker.exception() if worker.done() and not worker.cancelled() else None

@@ -1,0 +1,193 @@
+"""The operations of an Association, on associations of a pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pool.conftest import FIND, Stage, identifier, image
+
+import aiodimse
+from aiodimse import testing
+from aiodimse.services.instance import InstanceSource
+
+
+async def test_a_query_is_entered_iterated_awaited_and_collected(stage: Stage) -> None:
+    async with stage.pool() as pool:
+        async with pool.c_find(identifier(), FIND) as matches:
+            entered = [match.PatientID async for match in matches]
+        iterated = [match.PatientID async for match in pool.c_find(identifier(), FIND)]
+        collected = [match.PatientID for match in await pool.c_find(identifier(), FIND).collect()]
+        response = await pool.c_find(identifier(), FIND)
+        assert entered == iterated == collected == ["0", "1", "2"]
+        assert response.status == matches.status == 0x0000
+        assert (stage.opened, pool.idle) == (1, 1)
+
+
+@pytest.mark.parametrize("service", ["c_echo", "c_find"])
+async def test_a_request_that_did_not_go_out_is_repeated_once(stage: Stage, service: str) -> None:
+    """The association ends between the moment at which it is handed out and the request."""
+    async with stage.pool() as pool:
+        await pool.c_echo()
+        member = pool._members._idle[0]
+        taken = pool._members.take
+
+        async def take(wanted: Any, *, shared: bool) -> object:
+            found = await taken(wanted, shared=shared)
+            if found is member:
+                member.association.abort()
+            return found
+
+        pool._members.take = take  # type: ignore[method-assign, assignment]
+        response = await (pool.c_echo() if service == "c_echo" else pool.c_find(identifier(), FIND))
+        assert response.status == 0x0000
+        assert stage.opened == 2
+
+
+async def test_a_request_that_may_have_been_acted_on_is_not_repeated(stage: Stage) -> None:
+    stage.hold = asyncio.Event()
+    async with stage.pool() as pool:
+        storing = asyncio.create_task(pool.c_store(image()))
+        await testing.settle()
+        await stage.kill()
+        with pytest.raises(aiodimse.AssociationError) as caught:
+            await storing
+        assert caught.value.sent is True
+        assert stage.opened == 1
+
+
+# --- many -------------------------------------------------------------------------------------------------------------
+
+
+async def test_many_instances_go_side_by_side_each_with_its_result(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "no.dcm").write_bytes(b"no DICOM")
+    images = [image() for _ in range(30)]
+    sources: list[InstanceSource] = [*images[:10], tmp_path / "no.dcm", *images[10:], tmp_path / "missing.dcm"]
+    async with stage.pool(max_size=3) as pool:
+        results = [result async for result in pool.c_store_many(sources)]
+    failed = {Path(result.source).name: result.error for result in results if isinstance(result.source, Path)}
+    assert len(results) == 32
+    assert sorted(stage.stored) == sorted(one.SOPInstanceUID for one in images)
+    assert isinstance(failed["no.dcm"], aiodimse.NotDICOM)
+    assert isinstance(failed["missing.dcm"], FileNotFoundError)
+    assert all(result.response.status == 0 for result in results if result.response is not None)
+    assert stage.opened == 3
+    with pytest.raises(FileNotFoundError):
+        next(result for result in results if result.error is failed["missing.dcm"]).raise_for_status()
+
+
+async def test_many_use_all_places_of_the_window(stage: Stage) -> None:
+    stage.hold = asyncio.Event()
+    async with stage.pool(max_size=2, operations_window=3) as pool:
+
+        async def all_of_them() -> int:
+            return len([result async for result in pool.c_store_many(image() for _ in range(12))])
+
+        storing = asyncio.create_task(all_of_them())
+        await testing.settle()
+        assert stage.most_at_once == 6
+        stage.hold.set()
+        assert await storing == 12
+        assert stage.opened == 2
+
+
+async def test_sources_are_read_no_faster_than_they_are_sent_and_results_taken(stage: Stage) -> None:
+    read = 0
+
+    async def sources() -> AsyncIterator[InstanceSource]:
+        nonlocal read
+        for _ in range(1000):
+            read += 1
+            yield image()
+
+    async with stage.pool(max_size=2) as pool:
+        results = pool.c_store_many(sources())
+        assert (await anext(results)).response is not None
+        await testing.settle()
+        assert read <= 10
+        await results.aclose()
+
+
+async def test_leaving_the_loop_stops_the_sending(stage: Stage) -> None:
+    async with stage.pool(max_size=2) as pool:
+        async for _ in pool.c_store_many(image() for _ in range(1000)):
+            break
+        await testing.settle()
+        assert len(stage.stored) < 20
+        assert pool.idle == pool.size
+
+
+async def test_what_the_sources_raise_comes_after_what_they_gave(stage: Stage) -> None:
+    async def sources() -> AsyncIterator[InstanceSource]:
+        yield image()
+        yield image()
+        raise KeyError("gone")
+
+    async with stage.pool(max_size=1) as pool:
+        results = pool.c_store_many(sources())
+        assert (await anext(results)).error is None
+        assert (await anext(results)).error is None
+        with pytest.raises(KeyError):
+            await anext(results)
+    assert len(stage.stored) == 2
+
+
+async def test_closing_the_pool_ends_what_is_being_sent(stage: Stage) -> None:
+    stage.hold = asyncio.Event()
+    pool = stage.pool(max_size=2)
+    results = pool.c_store_many(image() for _ in range(10))
+    first = asyncio.create_task(anext(results, None))
+    await testing.settle()
+    closing = asyncio.create_task(pool.close())
+    await stage.clock.elapse(15)
+    await closing
+    assert await first is None
+    assert pool.size == 0
+
+
+async def test_a_peer_that_is_killed_again_and_again_loses_nothing(stage: Stage) -> None:
+    """No instance is reported stored that is not there, and each arrives at last."""
+    images = [image() for _ in range(200)]
+    reported: set[str] = set()
+    async with stage.pool(max_size=3, acquire_timeout=60.0) as pool:
+
+        async def send() -> None:
+            left = {one.SOPInstanceUID: one for one in images}
+            while left:
+                async for result in pool.c_store_many(list(left.values())):
+                    if result.response is not None and result.response.status == 0x0000:
+                        uid = result.source.SOPInstanceUID  # type: ignore[union-attr]
+                        assert uid in stage.stored
+                        reported.add(uid)
+                        left.pop(uid)
+
+        sending = asyncio.create_task(send())
+        for number in range(1, 11):
+            while len(stage.stored) < 15 * number:
+                await stage.clock.elapse(0.01)
+                await asyncio.to_thread(int)
+            await stage.kill()
+            await stage.clock.elapse(1)
+            await stage.start()
+        await stage.until_done(sending)
+        await sending
+    assert reported == {one.SOPInstanceUID for one in images}
+
+
+async def test_attempts_repeat_what_ended_with_its_association(stage: Stage) -> None:
+    stage.hold = asyncio.Event()
+    async with stage.pool(max_size=1, acquire_timeout=60.0) as pool:
+
+        async def send() -> list[aiodimse.StoreResult]:
+            return [result async for result in pool.c_store_many([image(), image()], attempts=2)]
+
+        sending = asyncio.create_task(send())
+        await testing.settle()
+        await stage.kill()
+        stage.hold = None
+        await stage.start()
+        await stage.until_done(sending)
+        assert [result.error for result in await sending] == [None, None]
