@@ -209,7 +209,9 @@ async def test_a_source_that_aborts_its_own_association(goes_on: bool) -> None:
     async with standing() as stage:
         with pytest.raises(AssociationAborted) as raised:
             await stage.association.c_store(Aborts(CT, "1.2.3", ExplicitVRLittleEndian))
-        assert raised.value is stage.ours.error
+        ended = stage.ours.error
+        assert (type(raised.value), raised.value.args) == (type(ended), getattr(ended, "args", None))
+        assert not raised.value.sent
 
 
 async def test_the_error_of_a_source_stays_its_own() -> None:
