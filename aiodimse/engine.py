@@ -54,9 +54,9 @@ class Engine:
         """What the peer did wrong, once it has."""
         self._limits, self._timeouts, self._strict = limits, timeouts, strict
         self._reader = PDUReader(limits, strict=strict)
-        self._joiner = Joiner(limits)
         self._router: Router | None = None
         self._events: deque[EngineEvent] = deque()
+        self._joiner = Joiner(limits, None if strict else self._events)
         self._out: list[Buffer] = []
         self._encode = Encoder().encode
         self._sending: Fragmenter | None = None
@@ -172,7 +172,7 @@ class Engine:
         return self._rq
 
     def _settle(self, rq: AssociateRQ, ac: AssociateAC) -> None:
-        negotiated = self.negotiated = settle(rq, ac, self.machine.role)
+        negotiated = self.negotiated = settle(rq, ac, self.machine.role, strict=self._strict)
         self._router = Router(
             negotiated.contexts,
             invoked_window=negotiated.invoked_window,

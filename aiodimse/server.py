@@ -162,6 +162,7 @@ class Server(HandlerDecorators):
             limits=self.settings.limits,
             operations_window=self._window,
             user_identity_response=identity,
+            strict=self.settings.strict,
         )
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from aiodimse.association.extended import Extended, both
+from aiodimse.association.extended import Extended, both, encoded
 from aiodimse.config import SMALLEST_MAXIMUM_LENGTH, Limits
 from aiodimse.pdu import (
     APPLICATION_CONTEXT,
@@ -31,6 +31,7 @@ from aiodimse.pdu import (
 )
 from aiodimse.record import Record
 from aiodimse.standard import sop_class, transfer_syntax
+from aiodimse.standard.service_class import NOTIFICATIONS
 from aiodimse.standard.values import is_uid, trimmed_ae_title
 
 IMPLEMENTATION_CLASS_UID = "2.25.159842510099616508621710075096980524042"
@@ -145,16 +146,34 @@ class Offer(Record):
     served: Mapping[str, Served] = field(default_factory=dict)
     """By SOP class UID."""
     any_storage_as_scu: bool = False
-    """We answer C-GET: every storage SOP class is accepted for which the requestor proposes the SCP role, and that role
-    is answered SCU 0 / SCP 1, whatever is in served (docs/topics/provider.md)."""
+    """We answer C-GET: every storage SOP class is accepted for which the requestor proposes the SCP role. That role is
+    answered 1, and the SCU role 1 where it is proposed and the class is served (docs/topics/provider.md)."""
     unknown_storage: Served | None = None
     """Any-storage mode: how SOP classes are served that are not in served, and that are storage or not known at all."""
 
-    def find(self, uid: str, common: CommonExtendedNegotiation | None, *, peer_scp: bool) -> Served | None:
-        """How a SOP class is served; None: not at all. peer_scp: the requestor proposes to be its SCP."""
+    def find(
+        self, uid: str, common: CommonExtendedNegotiation | None, role: RoleSelection | None
+    ) -> tuple[Served, ...]:
+        """How a SOP class is served.
+
+        Args:
+            uid: The SOP class.
+            common: What the requestor says of it, in common extended negotiation.
+            role: The roles that the requestor proposes for itself; None where it sent no item.
+
+        Returns:
+            How: the first of these that has a role and a transfer syntax in common with a context serves it. Empty if
+            not at all.
+        """
+        served = self._find(uid, common)
+        if role is None or not role.scp or not self.any_storage_as_scu or not is_storage(uid, common):
+            return () if served is None else (served,)
         # Asked for SCP, a storage class is there for the sub-operations of a C-GET (PS3.4 C.5.3).
-        if peer_scp and self.any_storage_as_scu and is_storage(uid, common):
-            return _AS_STORAGE_SCU
+        if served is not None and served.scp and role.scu:
+            return replace(served, scu=True), _AS_STORAGE_SCU
+        return (_AS_STORAGE_SCU,)
+
+    def _find(self, uid: str, common: CommonExtendedNegotiation | None) -> Served | None:
         if (served := self.served.get(uid)) is not None:
             return served
         # Common extended negotiation: a class that we do not know may be served as a related general one
@@ -192,11 +211,20 @@ def answer(
     limits: Limits,
     operations_window: tuple[int, int] = (1, 1),
     user_identity_response: UserIdentityResponse | None = None,
+    strict: bool = False,
 ) -> AssociateAC | AssociateRJ:
     """The answer to an A-ASSOCIATE-RQ. An association none of whose contexts is accepted is accepted all the same.
 
-    ae_title: ours; None checks no title. operations_window: what we may invoke and what we perform at once, 0 is any
-    number. user_identity_response is sent if the requestor asked for one.
+    Args:
+        rq: What is proposed.
+        offer: What we serve.
+        ae_title: Ours; None checks no title.
+        accept_called: Further titles that may be called.
+        accept_calling: Who may call; None is everybody.
+        limits: Of them the longest PDU that we take.
+        operations_window: What we may invoke and what we perform at once, 0 is any number.
+        user_identity_response: Sent if the requestor asked for one.
+        strict: Accept no context whose only use needs a role item that the requestor left out.
     """
     if (rj := refusal(rq)) is not None:
         return rj
@@ -213,22 +241,24 @@ def answer(
     for context in rq.contexts:
         uid = context.abstract_syntax
         role = roles.get(uid)
-        served = offer.find(uid, common.get(uid), peer_scp=role is not None and role.scp)
-        answered = RoleSelection(uid, scu=True, scp=False)
-        if served is not None:
-            proposed = role or answered
-            answered = RoleSelection(uid, scu=proposed.scu and served.scp, scp=proposed.scp and served.scu)
-        if served is None or not (answered.scu or answered.scp):
-            results.append(_result(context, ABSTRACT_SYNTAX_NOT_SUPPORTED))
-            continue
-        if (syntax := served.choose(context)) is None:
-            results.append(_result(context, TRANSFER_SYNTAXES_NOT_SUPPORTED))
-            continue
-        results.append(ContextResult(context.context_id, ACCEPTANCE, syntax))
-        if role is not None:
-            role_items[uid] = answered
-        if served.extended is not None and (info := extended.get(uid)) is not None:
-            extended_items[uid] = ExtendedNegotiation(uid, both(uid, info, bytes(served.extended)))
+        refused_with = ABSTRACT_SYNTAX_NOT_SUPPORTED
+        for served in offer.find(uid, common.get(uid), role):
+            answered = _answered_role(uid, role, served)
+            if not (answered.scu or answered.scp or (served.scu and not strict and _may_assume(uid, role))):
+                continue
+            if (syntax := served.choose(context)) is None:
+                refused_with = TRANSFER_SYNTAXES_NOT_SUPPORTED
+                continue
+            results.append(ContextResult(context.context_id, ACCEPTANCE, syntax))
+            if role is not None:
+                # One item for all contexts of the class: with any of them in a role, it is given.
+                before = role_items.get(uid, answered)
+                role_items[uid] = RoleSelection(uid, before.scu or answered.scu, before.scp or answered.scp)
+            if served.extended is not None and (info := extended.get(uid)) is not None:
+                extended_items[uid] = ExtendedNegotiation(uid, both(uid, info, encoded(uid, served.extended)))
+            break
+        else:
+            results.append(_result(context, refused_with))
     # In ascending order of item type, which old peers may want (PS3.8 9.3.2.3).
     items: list[UserSubItem] = [
         MaximumLength(limits.max_pdu_length),
@@ -246,6 +276,19 @@ def answer(
     if user_identity_response is not None and identity is not None and identity.positive_response_requested:
         items.append(user_identity_response)
     return AssociateAC(rq.called_ae_title, rq.calling_ae_title, tuple(results), UserInformation(tuple(items)))
+
+
+def _answered_role(uid: str, role: RoleSelection | None, served: Served) -> RoleSelection:
+    """The roles of the requestor as far as it proposes and we serve them; without an item it is SCU (PS3.7 D.3.3.4)."""
+    if role is None:
+        return RoleSelection(uid, scu=served.scp, scp=False)
+    return RoleSelection(uid, scu=role.scu and served.scp, scp=role.scp and served.scu)
+
+
+def _may_assume(uid: str, role: RoleSelection | None) -> bool:
+    """Whether the requestor may want to notify us of this class, and has left out the item (`ROLE_ITEM_MISSING`)."""
+    row = sop_class.lookup(uid)
+    return role is None and (row is None or not NOTIFICATIONS.isdisjoint(row.commands))
 
 
 def narrow(rq: AssociateRQ, ac: AssociateAC, keep: Callable[[ProposedContext], bool]) -> AssociateAC:

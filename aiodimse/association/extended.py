@@ -60,11 +60,23 @@ Extended: TypeAlias = bytes | ExtendedQuery | ExtendedRetrieve
 
 def typed(uid: str, info: bytes) -> Extended:
     """Service-class-application-information of a SOP class as its booleans; as bytes where it has no such, or is a
-    class that we do not know."""
+    class that we do not know. Bytes that always have one value say nothing: their booleans are False."""
     row = sop_class.lookup(uid)
-    if row is not None and any(byte.agreed for byte in rows.fields(row)):
-        return (ExtendedQuery if "C-FIND" in row.commands else ExtendedRetrieve).from_bytes(info)
-    return info
+    if row is None or not any(byte.agreed for byte in rows.fields(row)):
+        return info
+    flags = ExtendedQuery if "C-FIND" in row.commands else ExtendedRetrieve
+    return flags.from_bytes(_with(info, dict.fromkeys(rows.fixed(row), 0)))
+
+
+def encoded(uid: str, extended: Extended) -> bytes:
+    """What we offer or support as service-class-application-information: bytes as they are, booleans as far as the SOP
+    class defines them."""
+    if isinstance(extended, bytes):
+        return extended
+    info, row = bytes(extended), sop_class.lookup(uid)
+    if row is None or not (defined := rows.fields(row)):
+        return info
+    return _with(info[: defined[-1].position + 1], rows.fixed(row))
 
 
 def both(uid: str, offered: bytes, ours: bytes) -> bytes:
@@ -76,10 +88,19 @@ def both(uid: str, offered: bytes, ours: bytes) -> bytes:
     ours = ours[: len(offered)].ljust(len(offered), b"\0")
     row = sop_class.lookup(uid)
     defined = {byte.position: byte.agreed for byte in rows.fields(row)} if row is not None else {}
-    if not defined:
+    if row is None or not defined:
         return bytes(a & b for a, b in zip(offered, ours, strict=True))
     answer = bytearray(len(offered))
     for index, agreed in defined.items():
         if index < len(offered):
             answer[index] = offered[index] & ours[index] if agreed else ours[index]
-    return bytes(answer)
+    return _with(answer, rows.fixed(row))
+
+
+def _with(info: bytes | bytearray, values: dict[int, int]) -> bytes:
+    """The same bytes with other values at some places, as far as there are these places."""
+    changed = bytearray(info)
+    for position, value in values.items():
+        if position < len(changed):
+            changed[position] = value
+    return bytes(changed)

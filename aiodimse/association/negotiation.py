@@ -19,7 +19,7 @@ from aiodimse.association.answering import (
     TRANSFER_SYNTAXES_NOT_SUPPORTED,
     least,
 )
-from aiodimse.association.extended import Extended, both, typed
+from aiodimse.association.extended import Extended, both, encoded, typed
 from aiodimse.config import Limits
 from aiodimse.errors import LocalProtocolError
 from aiodimse.pdu import (
@@ -166,7 +166,7 @@ def propose(
         role = roles.get(context.uid, RoleSelection(context.uid, scu=False, scp=False))
         roles[context.uid] = RoleSelection(context.uid, role.scu or context.scu, role.scp or context.scp)
         if context.extended is not None:
-            extended.setdefault(context.uid, ExtendedNegotiation(context.uid, bytes(context.extended)))
+            extended.setdefault(context.uid, ExtendedNegotiation(context.uid, encoded(context.uid, context.extended)))
     # In ascending order of item type, which old peers may want (PS3.8 9.3.2.3).
     items: list[UserSubItem] = [MaximumLength(limits.max_pdu_length), ImplementationClassUID(IMPLEMENTATION_CLASS_UID)]
     if operations_window != (1, 1):
@@ -215,11 +215,21 @@ class Negotiated(Record):
         return {uid: context_result_meaning(result) for uid, result in self.refused.values()}
 
 
-def settle(rq: AssociateRQ, ac: AssociateAC, role: Literal["requestor", "acceptor"]) -> Negotiated:
-    """What both sides now know. Never raises: an answer that is not one to what was proposed counts as a refusal."""
+def settle(
+    rq: AssociateRQ, ac: AssociateAC, role: Literal["requestor", "acceptor"], *, strict: bool = False
+) -> Negotiated:
+    """What both sides now know. Never raises: an answer that is not one to what was proposed counts as a refusal.
+
+    Args:
+        rq: What was proposed.
+        ac: The answer to it.
+        role: Our side of the association.
+        strict: Assume no role that the peer has sent no item for.
+    """
     ours_is_rq = role == "requestor"
     proposed, answered = rq.user_information, ac.user_information
     peer = answered if ours_is_rq else proposed
+    asked, given = proposed.roles, peer.roles
     roles = _roles(proposed, answered)
     contexts: dict[int, AcceptedContext] = {}
     refused: dict[int, tuple[str, int]] = {}
@@ -241,7 +251,8 @@ def settle(rq: AssociateRQ, ac: AssociateAC, role: Literal["requestor", "accepto
             scu, scp = (item.scu, item.scp) if item else (True, False)
             if not ours_is_rq:
                 scu, scp = scp, scu
-            contexts[context_id] = AcceptedContext(context_id, uid, answer.transfer_syntax, scu, scp)
+            assumed = not strict and uid not in given and (not ours_is_rq or (uid in asked and asked[uid].scp))
+            contexts[context_id] = AcceptedContext(context_id, uid, answer.transfer_syntax, scu, scp, assumed)
     invoked, performed = _windows(proposed, answered)
     return Negotiated(
         role=role,

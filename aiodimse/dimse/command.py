@@ -6,14 +6,17 @@ It is lenient where nothing depends on it: order, group length, padding, over-lo
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from struct import Struct
 from struct import error as StructError
 from typing import Any, NamedTuple, Self
 
 from aiodimse.dimse.elements import BY_FIELD, DATA_SET, NO_DATA_SET, Element
-from aiodimse.dimse.messages import MESSAGES, RESPONSE_BIT, Message, UnknownRequest, UnknownResponse
+from aiodimse.dimse.messages import MESSAGES, RESPONSE_BIT, Message, Priority, UnknownRequest, UnknownResponse
 from aiodimse.errors import CommandDecodeError, LocalProtocolError
+from aiodimse.standard import leniency
+from aiodimse.standard.leniency import Tolerated
+from aiodimse.standard.values import is_ae_title, trimmed_ae_title
 
 # Group and element numbers are two little endian shorts: read as one little endian long, the element is the upper half.
 _HEADER = Struct("<LL")
@@ -22,7 +25,8 @@ _GROUP_LENGTH = Struct("<HHLL")
 _NUMBER = Struct("<H")
 _TAG = Struct("<HH")
 
-_MAX_AE_TITLE, _MAX_ERROR_COMMENT = 16, 64  # PS3.5 6.2: AE and LO, in bytes where there is no extended character set
+_HIGHEST_PRIORITY = max(Priority)
+_MAX_ERROR_COMMENT = 64  # PS3.5 6.2: LO, in bytes where there is no extended character set
 # Without Specific Character Set there is ISO 646 only (PS3.5 6.1.2.1); a backslash would part two values.
 _COMMENT_BYTES = bytes(0x2F if byte == 0x5C else byte if 0x20 <= byte < 0x7F else 0x20 for byte in range(256))
 
@@ -86,9 +90,10 @@ def _write_uid(key: int, value: str) -> bytes:
 
 
 def _write_ae_title(key: int, value: str) -> bytes:
-    data = value.strip(" ").encode("ascii")
-    if len(data) > _MAX_AE_TITLE or data.translate(_COMMENT_BYTES) != data:
+    value = value.strip(" ")
+    if value and not is_ae_title(value):
         raise ValueError("not an AE title (PS3.5 6.2)")
+    data = value.encode("ascii")
     if len(data) & 1:
         data += b" "
     return _HEADER.pack(key, len(data)) + data
@@ -166,33 +171,55 @@ def encode(message: Message) -> bytes:
 
 
 def decode(data: bytes | memoryview) -> Message:
-    """The message that a command set is.
+    """The message that a command set is, with nothing tolerated of `standard/leniency.py`.
 
     An absent or empty element takes its field's default; a required text becomes "", so that the request can be
-    answered. Raises CommandDecodeError where elements do not tile the bytes, one comes twice, one that the message
-    has is not of its VR's length, or there is no Command Field, Command Data Set Type, message ID or Status.
-    A response of an unknown kind answers nothing that we asked: reason 2, like any stray response.
+    answered.
+
+    Raises:
+        CommandDecodeError: The elements do not tile the bytes, one comes twice, one that the message has is not of its
+            VR's length, or there is no Command Field, Command Data Set Type, message ID or Status. A response of an
+            unknown kind answers nothing that we asked: reason 2, like any stray response.
     """
     message_class, fields = decode_fields(data)
     return message_class(**fields)
 
 
-def decode_fields(data: bytes | memoryview) -> tuple[type[Message], dict[str, Any]]:
-    """The class of the message that a command set is, and its fields; raises as `decode`."""
-    raw = _scan(data if data.__class__ is bytes else bytes(data))
-    command_field = _required_number(raw, _COMMAND_FIELD)
+def decode_fields(
+    data: bytes | memoryview, tolerated: MutableSequence[Any] | None = None
+) -> tuple[type[Message], dict[str, Any]]:
+    """The class of the message that a command set is, and its fields.
+
+    Args:
+        data: The command set.
+        tolerated: Where to put a `Tolerated` for each thing that is; None tolerates nothing.
+
+    Raises:
+        CommandDecodeError: As for `decode`.
+    """
+    raw, second = _scan(data if data.__class__ is bytes else bytes(data))
+    command_field = _first_number(raw, _COMMAND_FIELD)
+    # What comes twice, or has more values than one, is forgiven in responses alone: a request would be acted on.
+    in_response = tolerated if command_field & RESPONSE_BIT else None
+    if second is not None:
+        if in_response is None:
+            raise CommandDecodeError(f"the element at offset {second} comes twice")
+        in_response.append(Tolerated(leniency.ELEMENT_TWICE, f"the one at offset {second}"))
     message_class = MESSAGES.get(command_field)
     if message_class is None:
         if command_field & RESPONSE_BIT:
             raise CommandDecodeError(f"a response with the unknown Command Field {command_field:04X}", reason=2)
         message_class = UnknownRequest
-    fields: dict[str, Any] = {"has_data_set": _required_number(raw, _DATA_SET_TYPE) != NO_DATA_SET}
+    _one_value(_COMMAND_FIELD, raw[_COMMAND_FIELD.key], 2, in_response)
+    has_data_set = _first_number(raw, _DATA_SET_TYPE) != NO_DATA_SET
+    _one_value(_DATA_SET_TYPE, raw[_DATA_SET_TYPE.key], 2, in_response)
+    fields: dict[str, Any] = {"has_data_set": has_data_set}
     for row in _LAYOUTS[message_class]:
         key, field, vr, required, _ = row
         if value := raw.get(key):
             if vr == "US":
                 if len(value) != 2:
-                    raise _bad_length(row, value)
+                    value = _one_value(row, value, 2, in_response)
                 (fields[field],) = _NUMBER.unpack(value)
             elif vr == "AT":
                 if len(value) % 4:
@@ -200,17 +227,29 @@ def decode_fields(data: bytes | memoryview) -> tuple[type[Message], dict[str, An
                 fields[field] = tuple([group << 16 | element for group, element in _TAG.iter_unpack(value)])
             else:
                 # PS3.5 6.2 pads UI with NUL and the others with spaces; peers mix them up. Latin-1 takes every byte.
-                fields[field] = str(value.strip(b"\0 "), "latin-1")
+                text = str(value.strip(b"\0 "), "latin-1")
+                if vr == "UI" and in_response is not None and "\\" in text:
+                    in_response.append(Tolerated(leniency.MORE_VALUES, _name(row)))
+                    text = text.partition("\\")[0].rstrip("\0 ")
+                elif vr == "AE" and tolerated is not None and "\0" in text:
+                    tolerated.append(Tolerated(leniency.AE_TITLE_AFTER_NUL, _name(row)))
+                    text = trimmed_ae_title(text)
+                fields[field] = text
         elif required:
             if vr == "US":
                 raise _missing(row)
             fields[field] = ""
+    if tolerated is not None and fields.get("priority", 0) > _HIGHEST_PRIORITY:
+        tolerated.append(Tolerated(leniency.PRIORITY, f"{fields['priority']}"))
+        fields["priority"] = int(Priority.MEDIUM)
     return message_class, fields
 
 
-def _scan(data: bytes) -> dict[int, bytes]:
-    """The values of all elements by tag (as `_Row.key`), each within the data."""
+def _scan(data: bytes) -> tuple[dict[int, bytes], int | None]:
+    """The values of all elements by tag (as `_Row.key`), each within the data, and the offset of the first element
+    that repeats another, which is left out."""
     elements: dict[int, bytes] = {}
+    second: int | None = None
     offset, end = 0, len(data)
     read_header = _HEADER.unpack_from
     try:
@@ -220,21 +259,32 @@ def _scan(data: bytes) -> dict[int, bytes]:
             offset = start + length
             if offset > end:
                 raise CommandDecodeError(f"the element at offset {start - 8} is cut off")
-            if key in elements:
-                raise CommandDecodeError(f"the element at offset {start - 8} comes twice")
-            elements[key] = data[start:offset]
+            if key not in elements:
+                elements[key] = data[start:offset]
+            elif second is None:
+                second = start - 8
     except StructError:
         raise CommandDecodeError(f"the element at offset {offset} is cut off") from None
-    return elements
+    return elements, second
 
 
-def _required_number(raw: dict[int, bytes], row: _Row) -> int:
+def _first_number(raw: dict[int, bytes], row: _Row) -> int:
     value = raw.get(row.key)
     if not value:
         raise _missing(row)
-    if len(value) != 2:
+    if len(value) < 2:
         raise _bad_length(row, value)
     return value[0] | value[1] << 8
+
+
+def _one_value(row: _Row, value: bytes, size: int, tolerated: MutableSequence[Any] | None) -> bytes:
+    """The first value of an element that has one of this size."""
+    if len(value) == size:
+        return value
+    if tolerated is None or not value or len(value) % size:
+        raise _bad_length(row, value)
+    tolerated.append(Tolerated(leniency.MORE_VALUES, f"{_name(row)} of {len(value)} bytes"))
+    return value[:size]
 
 
 def _name(row: _Row) -> str:

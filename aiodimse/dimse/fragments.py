@@ -6,7 +6,7 @@ in one presentation context, and no other message's between them.
 
 from collections.abc import MutableSequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from aiodimse.config import Limits
 from aiodimse.dimse.messages import Message
@@ -59,9 +59,10 @@ class Joiner:
     """Makes messages of the pieces that the PDU reader hands up. After it has raised, the association is to be aborted
     and the joiner not to be used again."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, tolerated: MutableSequence[Any] | None = None) -> None:
+        """tolerated: where a `Tolerated` is put for each leniency that is used; None uses none."""
         self._limit, self._most_empty = limits.command_set, limits.empty_fragments
-        self._decode = Decoder().decode
+        self._decode = Decoder(tolerated).decode
         self._context_id: int | None = None  # of the message that is under way; None between messages
         self._command = bytearray()
         self._data_set_due = False

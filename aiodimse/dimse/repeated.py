@@ -7,7 +7,7 @@ and 3.0 to look through it; 0.35 to encode it again and 1.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from operator import attrgetter
 from struct import Struct
 from struct import error as StructError
@@ -51,9 +51,10 @@ def _message_id_at(data: bytes) -> int | None:
 class Decoder:
     """`command.decode` for what one peer sends."""
 
-    __slots__ = ("_after", "_at", "_before", "_class", "_fields", "_id_field", "_length")
+    __slots__ = ("_after", "_at", "_before", "_class", "_fields", "_id_field", "_length", "_tolerated")
 
-    def __init__(self) -> None:
+    def __init__(self, tolerated: MutableSequence[Any] | None = None) -> None:
+        self._tolerated = tolerated
         self._class: type[Message] = Message
         self._fields: dict[str, Any] = {}
         self._id_field = ""
@@ -62,7 +63,7 @@ class Decoder:
         self._before = self._after = b""
 
     def decode(self, data: bytes | memoryview) -> Message:
-        """As `command.decode`."""
+        """As `command.decode`, with what is tolerated put where the constructor was told."""
         if data.__class__ is not bytes:
             data = bytes(data)
         at = self._at
@@ -70,7 +71,7 @@ class Decoder:
             fields = self._fields
             fields[self._id_field] = data[at] | data[at + 1] << 8
             return self._class(**fields)
-        message_class, fields = command.decode_fields(data)
+        message_class, fields = command.decode_fields(data, self._tolerated)
         if (id_field := _REPEATED.get(message_class)) and (found := _message_id_at(data)):
             self._class, self._fields, self._id_field = message_class, fields, id_field
             self._length, self._at, self._before, self._after = len(data), found, data[:found], data[found + 2 :]

@@ -14,11 +14,15 @@ from aiodimse.dimse.fragments import Command, Data, hold
 from aiodimse.dimse.messages import (
     CCancelRQ,
     CFindRQ,
-    CFindRSP,
     CGetRQ,
     CMoveRQ,
     CStoreRQ,
     Message,
+    NActionRQ,
+    NEventReportRQ,
+    NSetRQ,
+    PrioritizedRequest,
+    Priority,
     Request,
     Response,
     UnknownRequest,
@@ -31,8 +35,18 @@ from aiodimse.standard.leniency import Tolerated
 
 COMPOSITE = frozenset(("C-ECHO", "C-STORE", "C-FIND", "C-GET", "C-MOVE"))
 _MANY_RESPONSES = (CFindRQ, CGetRQ, CMoveRQ)
-_WITH_DATA_SET = frozenset((*_MANY_RESPONSES, CStoreRQ))
-_COMMAND_DATA_SET_TYPE, _MOVE_DESTINATION = 0x00000800, 0x00000600
+_WITH_DATA_SET = frozenset((*_MANY_RESPONSES, CStoreRQ, NSetRQ))
+_PRIORITIES = frozenset(Priority)
+_MANDATORY: dict[type[Request], tuple[str, int, int, str]] = {
+    CStoreRQ: ("affected_sop_instance_uid", 0x00001000, answers.INVALID_SOP_INSTANCE, "a SOP Instance UID is required"),
+    CMoveRQ: ("move_destination", 0x00000600, answers.MISTYPED_ARGUMENT, "a move destination is required"),
+    NActionRQ: ("action_type_id", 0x00001008, answers.MISTYPED_ARGUMENT, "an action type ID is required"),
+    NEventReportRQ: ("event_type_id", 0x00001002, answers.MISTYPED_ARGUMENT, "an event type ID is required"),
+}
+"""The element without which a request cannot be acted on: its field and tag, and the status and comment without it."""
+_COMMAND_DATA_SET_TYPE, _PRIORITY = 0x00000800, 0x00000700
+_REMEMBERED = 16
+"""Operations that have ended and may get a further final response."""
 
 # What a request is told when there is no place for it; others, RESOURCE_LIMITATION.
 _NO_PLACE: dict[type[Request], int] = {
@@ -182,8 +196,8 @@ class Router:
         self._pieces: list[bytes | memoryview] = []
         self._command_size = self._joined = self._most = 0  # of that message, and how many bytes of data it may have
         self._held = 0  # bytes of the requests that are open
-        # Repository Query finals of 0xB001: pynetdicom 3.0 providers send a further 0000 after them.
-        self._ended_by_b001: deque[int] = deque(maxlen=16)
+        # By message ID: the Command Field and the status, None for any, of a final response that may follow the first.
+        self._ended: dict[int, tuple[int, int | None]] = {}
 
     # --- as invoker ---------------------------------------------------------------------------------------------------
 
@@ -196,12 +210,17 @@ class Router:
         """Give the request a message ID, free and in turn (PS3.7 9.1: unique among open operations), and open it."""
         if not self.has_room:
             raise LocalProtocolError(f"the operations window of {self.invoked_window} is full")
+        if isinstance(request, PrioritizedRequest) and request.priority not in _PRIORITIES:
+            raise LocalProtocolError(f"a priority is 0 (MEDIUM), 1 (HIGH) or 2 (LOW), not {request.priority!r}")
         message_id = self._last_id
         while True:
             message_id = message_id % 65535 + 1
             if message_id not in self.invoked:
                 break
         self._last_id = request.message_id = message_id
+        context = self.contexts.get(context_id)
+        if context is not None and context.assumed and context.assumes_to_invoke(request.service):
+            self._events.append(Tolerated(leniency.ROLE_ITEM_MISSING, f"{request.service} by us"))
         operation = self.invoked[message_id] = Invoked(message_id, context_id, request)
         return operation
 
@@ -263,9 +282,8 @@ class Router:
         message_id = response.message_id_being_responded_to
         operation = self.invoked.get(message_id)
         if operation is None:
-            is_known = message_id in self._ended_by_b001 and type(response) is CFindRSP and response.status == 0
-            if is_known and not self._strict:
-                self._ended_by_b001.remove(message_id)
+            if self._is_further_final(response):
+                del self._ended[message_id]
                 self._expect_data(response, None)
                 self._events.append(Tolerated(leniency.RESPONSE_AFTER_FINAL, str(response)))
                 return
@@ -282,10 +300,28 @@ class Router:
         if is_final:
             operation.is_open = False
             del self.invoked[operation.message_id]
-            if response.status == 0xB001 and operation.request.sop_class_uid == sop_class.RepositoryQuery:
-                self._ended_by_b001.append(operation.message_id)
+            if operation.cancel_sent:
+                self._remember(operation, response, None)
+            elif response.status == 0xB001 and operation.request.sop_class_uid == sop_class.RepositoryQuery:
+                self._remember(operation, response, answers.SUCCESS)
         size = self._command_size + (len(data) if data else 0)
         self._events.append(ResponseReceived(operation, response, data, is_final, size))
+
+    def _remember(self, operation: Invoked, response: Response, further: int | None) -> None:
+        """An operation has ended, and its peer may send a further final response, of this status if not None."""
+        if len(self._ended) >= _REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+        self._ended[operation.message_id] = response.command_field, further
+
+    def _is_further_final(self, response: Response) -> bool:
+        expected = self._ended.get(response.message_id_being_responded_to)
+        return (
+            expected is not None
+            and not self._strict
+            and response.command_field == expected[0]
+            and response.status not in answers.STILL_PENDING
+            and expected[1] in (None, response.status)
+        )
 
     def _receive_request(self, context_id: int, request: Request) -> None:
         rules = self._rules[context_id]
@@ -301,6 +337,8 @@ class Router:
             else:
                 self._events.append(refused)
             return
+        if rules.context.assumed and rules.context.assumes_to_perform(request.service):
+            self._events.append(Tolerated(leniency.ROLE_ITEM_MISSING, f"{request.service} by the peer"))
         waiting, size = len(self.performed) >= self.performed_window, self._command_size
         operation = Performed(request.message_id, rules.context, request, waiting, size)
         self.performed[request.message_id] = operation
@@ -324,7 +362,8 @@ class Router:
             return answers.UNRECOGNIZED_OPERATION, None, f"command field {request.command_field:04X} is not known"
         service, context = request.service, rules.context
         if request.sop_class_uid not in (rules.composite if service in COMPOSITE else rules.normalized):
-            return answers.SOP_CLASS_NOT_SUPPORTED, None, "not the SOP class of its presentation context"
+            status = answers.SOP_CLASS_NOT_SUPPORTED if service in COMPOSITE else answers.NO_SUCH_SOP_CLASS
+            return status, None, "not the SOP class of its presentation context"
         if rules.services is not None and service not in rules.services:
             return answers.UNRECOGNIZED_OPERATION, None, f"{service} is not a service of this SOP class"
         # PS3.7 D.3.3.4: who may invoke. Notifications go from the SCP to the SCU, operations the other way.
@@ -332,8 +371,12 @@ class Router:
             return answers.SOP_CLASS_NOT_SUPPORTED, None, "the roles negotiated for this SOP class do not allow it"
         if type(request) in _WITH_DATA_SET and not request.has_data_set:
             return answers.MISTYPED_ARGUMENT, _COMMAND_DATA_SET_TYPE, "a data set is required"
-        if type(request) is CMoveRQ and not request.move_destination:
-            return answers.MISTYPED_ARGUMENT, _MOVE_DESTINATION, "a move destination is required"
+        if (mandatory := _MANDATORY.get(type(request))) is not None:
+            field_name, tag, status, comment = mandatory
+            if getattr(request, field_name) in (None, ""):
+                return status, tag, comment
+        if self._strict and isinstance(request, PrioritizedRequest) and request.priority not in _PRIORITIES:
+            return answers.MISTYPED_ARGUMENT, _PRIORITY, "a priority is 0, 1 or 2"
         no_place = len(self.performed) >= self.performed_window + self._limits.waiting_requests
         if no_place or self._held + self._command_size > self._limits.requests_in_memory:
             return _NO_PLACE.get(type(request), answers.RESOURCE_LIMITATION), None, _TOO_MANY

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from aiodimse.record import Record
-from aiodimse.standard.service_class import NOTIFICATIONS
+from aiodimse.standard.service_class import BOUND_TO_ROLE, NOTIFICATIONS
 
 # --- presentation contexts --------------------------------------------------------------------------------------------
 
@@ -59,14 +59,24 @@ class AcceptedContext(Record):
     """We may be service class user in it."""
     scp: bool
     """We may be service class provider in it."""
+    assumed: bool = field(default=False, repr=False, compare=False)
+    """The peer sent no role item where one is due: what needs the other role is tolerated (`ROLE_ITEM_MISSING`)."""
 
     def may_invoke(self, service: str) -> bool:
         """Whether we have the role from which this DIMSE service is asked for: SCU; of a notification SCP."""
-        return self.scp if service in NOTIFICATIONS else self.scu
+        return (self.scp if service in NOTIFICATIONS else self.scu) or (self.assumed and service in BOUND_TO_ROLE)
 
     def may_perform(self, service: str) -> bool:
         """Whether we have the role in which it is answered: SCP; of a notification SCU."""
-        return self.scu if service in NOTIFICATIONS else self.scp
+        return (self.scu if service in NOTIFICATIONS else self.scp) or (self.assumed and service in BOUND_TO_ROLE)
+
+    def assumes_to_invoke(self, service: str) -> bool:
+        """Whether we may ask for this service only because the peer sent no role item."""
+        return self.assumed and service in BOUND_TO_ROLE and not (self.scp if service in NOTIFICATIONS else self.scu)
+
+    def assumes_to_perform(self, service: str) -> bool:
+        """Whether we may answer this service only because the peer sent no role item."""
+        return self.assumed and service in BOUND_TO_ROLE and not (self.scu if service in NOTIFICATIONS else self.scp)
 
     def __str__(self) -> str:
         roles = "+".join(name for name, held in (("SCU", self.scu), ("SCP", self.scp)) if held)

@@ -14,6 +14,7 @@ STILL_PENDING = frozenset((PENDING, 0xFF01))
 
 # --- a request that no handler sees -----------------------------------------------------------------------------------
 
+INVALID_SOP_INSTANCE, NO_SUCH_SOP_CLASS = 0x0117, 0x0118
 SOP_CLASS_NOT_SUPPORTED, NOT_AUTHORISED = 0x0122, 0x0124
 DUPLICATE_INVOCATION, UNRECOGNIZED_OPERATION, MISTYPED_ARGUMENT, RESOURCE_LIMITATION = 0x0210, 0x0211, 0x0212, 0x0213
 

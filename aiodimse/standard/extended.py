@@ -65,8 +65,18 @@ def _rows(
 
 
 _COMPOSITE_ROOT = (c.CompositeInstanceRootRetrieveMove, c.CompositeInstanceRootRetrieveGet)
-# Retrieve without bulk data has one level and no frames to convert (PS3.4 Z).
 _WITHOUT_BULK_DATA = (c.CompositeInstanceRetrieveWithoutBulkDataGet,)
+# The classes of one-level models, which refer to the negotiation of worklists (PS3.4 U.5, X.5, BB.5, HH.5, II.5, JJ.5).
+_ONE_LEVEL = (
+    s.BASIC_WORKLIST,
+    s.UNIFIED_PROCEDURE_STEP,
+    s.HANGING_PROTOCOL,
+    s.COLOR_PALETTE,
+    s.IMPLANT_TEMPLATE,
+    s.DEFINED_PROCEDURE_PROTOCOL,
+    s.PROTOCOL_APPROVAL,
+    s.INVENTORY,
+)
 
 # fmt: off
 ROWS: tuple[ExtendedField, ...] = (
@@ -83,12 +93,11 @@ ROWS: tuple[ExtendedField, ...] = (
         (0, "relational",           "relational retrieval"),
         but=_COMPOSITE_ROOT + _WITHOUT_BULK_DATA,
     ),
-    *_rows(s.QUERY_RETRIEVE, "C-GET C-MOVE", "PS3.4 C.5.2.1, C.5.3.1, Y.5",
+    *_rows(s.QUERY_RETRIEVE, "C-GET C-MOVE", "PS3.4 C.5.2.1, C.5.3.1, Y.5.1.1",
         (1, "enhanced_multi_frame", "classic images converted to enhanced multi-frame, or back"),
-        but=_WITHOUT_BULK_DATA,
     ),
-    # The first two bytes are those of C.5.1.1 and do not apply here.
-    *_rows((s.BASIC_WORKLIST, s.UNIFIED_PROCEDURE_STEP), "C-FIND", "PS3.4 K.5",
+    # The first two bytes, see fixed(), are those of C.5.1.1 and say nothing here.
+    *_rows(_ONE_LEVEL, "C-FIND", "PS3.4 K.5.1.1",
         (2, "fuzzy_names",          "fuzzy semantic matching of person names"),
         (3, "timezone",             "dates and times adjusted to the timezone of the query"),
     ),
@@ -103,6 +112,12 @@ ROWS: tuple[ExtendedField, ...] = (
     ),
 )
 # fmt: on
+
+
+def fixed(sop_class: SOPClass) -> dict[int, int]:
+    """The bytes that have one value in every offer and answer, by position (PS3.4 K.5.1.1)."""
+    is_one_level = sop_class.service_class in _ONE_LEVEL and "C-FIND" in sop_class.commands
+    return {0: 1, 1: 1} if is_one_level else {}
 
 
 def fields(sop_class: SOPClass) -> tuple[ExtendedField, ...]:

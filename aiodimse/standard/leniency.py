@@ -69,11 +69,46 @@ CONTEXT_UID = Leniency(
     "PS3.8 9.3.2.2, F.1",
 )
 
+# --- roles ------------------------------------------------------------------------------------------------------------
+
+ROLE_ITEM_MISSING = Leniency(
+    "role-item-missing",
+    "a C-STORE sub-operation of a C-GET, or an N-EVENT-REPORT, needs a role that the peer sent no item for",
+    "it is invoked or performed all the same",
+    "ConQuest and Inobitec as providers of C-GET, Horos as its user",
+    "PS3.7 D.3.3.4",
+)
+
+# --- command sets -----------------------------------------------------------------------------------------------------
+
+ELEMENT_TWICE = Leniency(
+    "element-twice",
+    "an element came twice in the command set of a response",
+    "the first one counts",
+    "",
+    "PS3.7 6.3.1",
+)
+MORE_VALUES = Leniency(
+    "more-values",
+    "an element in the command set of a response had more than one value",
+    "the first value counts",
+    "",
+    "PS3.7 E.1",
+)
+PRIORITY = Leniency(
+    "priority",
+    "a request had a priority that is not defined",
+    "it is taken as MEDIUM",
+    "",
+    "PS3.7 E.1",
+)
+
 # --- operations -------------------------------------------------------------------------------------------------------
 
 RESPONSE_AFTER_FINAL = Leniency(
     "response-after-final",
-    "a further final response came to an operation that had ended",
+    "a further final response came to an operation that had ended: one that was cancelled, or a Repository Query "
+    "that ended with B001",
     "it is dropped",
     "pynetdicom 3.0: Repository Query, 0000 behind B001",
     "PS3.7 9.3.2",

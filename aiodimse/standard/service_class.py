@@ -25,6 +25,8 @@ RETRIEVE = "C-FIND C-GET C-MOVE"
 NORMALIZED = "N-CREATE N-SET N-GET N-ACTION N-DELETE N-EVENT-REPORT"
 NOTIFICATIONS = frozenset(("N-EVENT-REPORT",))
 """What the SCP invokes and the SCU performs (PS3.7 10.1.1); all others go the other way."""
+BOUND_TO_ROLE = frozenset(("C-STORE", "N-EVENT-REPORT"))
+"""What may go against the default roles, with a role item: C-STORE in a C-GET (PS3.4 C.5.3), notifications (J.3.3)."""
 
 # fmt: off
 VERIFICATION               = _row("Verification", "A", "C-ECHO")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import ps38
 import pytest
@@ -583,3 +583,90 @@ def test_answers_that_are_none() -> None:
     assert got.answers()[GET] == "result 77"
     assert (got.called_ae_title, got.calling_ae_title) == ("YOU", "ME")
     assert got.peer_implementation_class_uid is None
+
+
+# --- lenient and strict -----------------------------------------------------------------------------------------------
+
+_COMMITMENT = str(sop_class.StorageCommitmentPushModel)
+
+
+def test_both_roles_are_answered_as_far_as_they_are_proposed_and_served() -> None:
+    request = rq(PresentationContext(CT, (JPEG,), scp=True), PresentationContext(CT, (IMPLICIT,), scp=True))
+    for syntaxes, expected in ((None, (True, True)), ((IMPLICIT,), (True, True)), ((), (False, True))):
+        response = ac(request, Offer({CT: Served(syntaxes)}, any_storage_as_scu=True))
+        assert response.user_information.roles == {CT: RoleSelection(CT, *expected)}, syntaxes
+        assert [result.result for result in response.results] == [0, 0], syntaxes
+
+
+def test_a_notification_handler_is_offered_without_a_role_item_unless_strict() -> None:
+    request = rq(PresentationContext(_COMMITMENT))
+    offer = Offer({_COMMITMENT: Served(scp=False, scu=True)})
+    for strict, result in ((False, 0), (True, 3)):
+        response = answer(request, offer, limits=Limits(), strict=strict)
+        assert isinstance(response, AssociateAC)
+        assert response.results[0].result == result
+        assert not response.user_information.roles
+
+
+def test_the_role_without_an_item_is_assumed_for_what_is_bound_to_roles() -> None:
+    with_item = rq(PresentationContext(CT, scu=False, scp=True))
+    plain = AssociateAC("YOU", "ME", (ContextResult(1, 0, EXPLICIT),), UserInformation())
+    ours = settle(with_item, plain, "requestor").contexts[1]
+    assert (ours.scu, ours.scp, ours.may_perform("C-STORE"), ours.may_perform("C-ECHO")) == (True, False, True, False)
+    assert ours.assumes_to_perform("C-STORE")
+    theirs = settle(rq(PresentationContext(CT)), plain, "acceptor").contexts[1]
+    assert (theirs.may_invoke("C-STORE"), theirs.may_perform("C-STORE"), theirs.may_invoke("C-GET")) == (
+        True,
+        True,
+        False,
+    )
+    assert theirs.assumes_to_invoke("C-STORE")
+    assert not theirs.assumes_to_perform("C-STORE")
+    for request, role in ((with_item, "requestor"), (rq(PresentationContext(CT)), "acceptor")):
+        strict = settle(request, plain, role, strict=True).contexts[1]
+        assert not strict.assumed
+    # not asked for by us, or answered by the peer: nothing is assumed
+    assert not settle(rq(PresentationContext(CT)), plain, "requestor").contexts[1].assumed
+    answered = AssociateAC("YOU", "ME", plain.results, UserInformation((RoleSelection(CT, True, False),)))
+    assert not settle(with_item, answered, "requestor").contexts[1].assumed
+
+
+def test_any_storage_takes_no_context_whose_uid_is_none() -> None:
+    offer = Offer(unknown_storage=Served())
+    for uid, result in (("", 3), ("1.2.x", 3), ("1.2.3.4", 0)):
+        request = AssociateRQ("YOU", "ME", (ProposedContext(1, uid, (IMPLICIT,)),), UserInformation())
+        assert ac(request, offer).results[0].result == result, uid
+
+
+@pytest.mark.parametrize(
+    "uid",
+    [
+        sop_class.ModalityWorklistInformationModelFind,
+        sop_class.HangingProtocolInformationModelFind,
+        sop_class.GenericImplantTemplateInformationModelFind,
+        sop_class.DefinedProcedureProtocolInformationModelFind,
+        sop_class.ColorPaletteQueryRetrieveInformationModelFind,
+        sop_class.ProtocolApprovalInformationModelFind,
+        sop_class.InventoryFind,
+    ],
+    ids=lambda uid: uid.keyword,
+)
+def test_one_level_models_negotiate_as_worklists(uid: str) -> None:
+    """PS3.4 K.5.1.1: bytes 1 and 2 are always 1, then fuzzy matching and the timezone."""
+    request = rq(PresentationContext(uid, extended=ExtendedQuery(fuzzy_names=True, relational=True)))
+    assert request.user_information.extended == {uid: b"\1\1\1\0"}
+    offer = Offer({str(uid): Served(extended=ExtendedQuery(fuzzy_names=True, timezone=True))})
+    response = ac(request, offer)
+    assert response.user_information.extended == {uid: b"\1\1\1\0"}
+    user, provider = both_sides(request, response)
+    assert user.extended == provider.extended == {uid: ExtendedQuery(fuzzy_names=True)}
+    short = replace(request, user_information=UserInformation((ExtendedNegotiation(uid, b"\0\0\1"),)))
+    assert ac(short, offer).user_information.extended == {uid: b"\1\1\1"}
+
+
+def test_retrieve_without_bulk_data_negotiates_as_composite_root() -> None:
+    """PS3.4 Y.5.1.1: byte 1 is always 0, byte 2 the conversion of frames."""
+    for uid in (sop_class.CompositeInstanceRetrieveWithoutBulkDataGet, sop_class.CompositeInstanceRootRetrieveMove):
+        request = rq(PresentationContext(uid, extended=ExtendedRetrieve(relational=True, enhanced_multi_frame=True)))
+        response = ac(request, Offer({str(uid): Served(extended=ExtendedRetrieve(True, True))}))
+        assert response.user_information.extended == {uid: b"\0\1"}

@@ -108,7 +108,7 @@ WRONG: dict[str, tuple[int, dict[Any, Any], bytes | None, int, list[Any], int | 
         UPS,
         rq(N_GET, None, elements={**N_REQUEST, wire.REQUESTED_SOP_CLASS: "1.2.3"}),
         None,
-        0x0122,
+        0x0118,
         [],
         None,
     ),

@@ -242,3 +242,48 @@ def test_a_message_id_in_use_is_refused_in_its_direction_alone() -> None:
     ask(router, echo(1), 1)
     assert events[0].response.status == 0x0210
     assert router.performed[1].is_open
+
+
+# --- strict -----------------------------------------------------------------------------------------------------------
+
+
+def strict_router(context: AcceptedContext | None = None) -> tuple[Router, deque[Any]]:
+    events: deque[Any] = deque()
+    contexts = CONTEXTS if context is None else {context.context_id: context}
+    return Router(contexts, invoked_window=1, performed_window=1, limits=Limits(), events=events, strict=True), events
+
+
+def test_strict_takes_no_further_final_response_and_no_odd_priority() -> None:
+    router, events = strict_router()
+    operation = router.invoke(3, find())
+    assert router.cancel(operation) is not None
+    answer(router, operation)
+    with pytest.raises(RemoteProtocolError, match="not open"):
+        answer(router, operation)
+    ask(router, CFindRQ(message_id=1, affected_sop_class_uid=FIND, has_data_set=True, priority=7), 3)
+    refused = events[-1]
+    assert isinstance(refused, RequestRefused)
+    assert (refused.response.status, refused.response.offending_element) == (0x0212, (0x00000700,))
+
+
+def test_few_operations_that_ended_are_remembered() -> None:
+    router, _ = make()
+    ended = []
+    for _ in range(20):
+        operation = router.invoke(3, find())
+        router.cancel(operation)
+        answer(router, operation)
+        ended.append(operation)
+    for operation in ended[-16:]:
+        answer(router, operation)
+    for operation in (ended[3], ended[-1]):  # forgotten, and had its second already
+        with pytest.raises(RemoteProtocolError, match="not open"):
+            answer(router, operation)
+
+
+@pytest.mark.parametrize("priority", [-1, 3, 0xFFFF])
+def test_a_priority_that_is_not_defined_is_not_invoked(priority: int) -> None:
+    router, _ = make()
+    with pytest.raises(LocalProtocolError, match="priority"):
+        router.invoke(3, CFindRQ(message_id=0, affected_sop_class_uid=FIND, priority=priority))
+    assert router.has_room

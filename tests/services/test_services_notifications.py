@@ -38,7 +38,6 @@ def make_server(*services: str) -> tuple[aiodimse.Server, list[Any]]:
 OFFERED = {
     "told, by the SCP": (["on_n_event_report"], (False, True), (False, True)),
     "told, by who can be both": (["on_n_event_report"], (True, True), (False, True)),
-    "told, by the default role": (["on_n_event_report"], None, None),
     "asked, by the default role": (["on_n_action"], None, (True, False)),
     "asked, by who can be both": (["on_n_action"], (True, True), (True, False)),
     "asked, by the SCP": (["on_n_action"], (False, True), None),
@@ -68,6 +67,15 @@ async def test_the_roles_are_those_of_the_handlers(case: str) -> None:
         else:
             with pytest.raises(aiodimse.NoAcceptedContext):
                 await association.n_action(COMMITMENT, INSTANCE, 1)
+        assert not seen
+
+
+async def test_who_is_told_alone_accepts_the_default_role_too() -> None:
+    """An archive may leave out the role item of its notifications; what else it asks for is refused."""
+    server, seen = make_server("on_n_event_report")
+    async with testing.joined(server, contexts=[sop_class.Verification, COMMITMENT]) as association:
+        assert [(c.scu, c.scp) for c in association.contexts[1:]] == [(True, False)]
+        assert (await association.n_action(COMMITMENT, INSTANCE, 1, Dataset())).status == 0x0122
         assert not seen
 
 
