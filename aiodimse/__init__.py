@@ -44,7 +44,7 @@ from aiodimse.services.request import (
 from aiodimse.services.response import EncodedDataset, Progress, Response
 from aiodimse.services.user.query import Find
 from aiodimse.services.user.retrieve import Get, Move
-from aiodimse.standard import sop_class
+from aiodimse.standard import leniency, sop_class
 from aiodimse.standard.status import Category
 
 __version__ = "0.1.0"
@@ -107,6 +107,7 @@ __all__ = [
     "connect",
     "contexts_for",
     "handler_types",
+    "leniency",
     "remove_unfinished",
     "sop_class",
     "tls",

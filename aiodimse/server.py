@@ -82,7 +82,8 @@ class Server(HandlerDecorators):
     """Handlers, and the sockets on which they are served.
 
     ae_title: who we are; another called AE title is rejected 1/1/7 unless accept_called allows it: True, a title,
-    several, or a function. accept_calling restricts callers (1/1/3). A function that raises rejects (1/1/1).
+    several, or a function. accept_calling restricts callers (1/1/3). A function that raises rejects (1/1/1). strict: no
+    leniency of docs/reference/leniencies.md.
     operations_window: how many operations at once a peer may have open, where it asks for more than one. any_storage:
     SOP classes that are not known are stored by the C-STORE handler that is registered for all. limits: those on
     connections and associations count over all listenings of the server. metrics, quick_ack, trace: as in connect(),
@@ -99,6 +100,7 @@ class Server(HandlerDecorators):
         timeouts: Timeouts | None = None,
         operations_window: int | tuple[int, int] = 16,
         any_storage: bool = False,
+        strict: bool = False,
         metrics: Metrics | None = None,
         trace: Trace | None = None,
         quick_ack: bool = True,
@@ -107,7 +109,14 @@ class Server(HandlerDecorators):
     ) -> None:
         self.ae_title = ae_title
         self.settings = Settings(
-            limits or Limits(), timeouts or Timeouts(), clock or Clock(), network, trace, metrics, quick_ack
+            limits or Limits(),
+            timeouts or Timeouts(),
+            clock or Clock(),
+            network,
+            trace,
+            metrics,
+            quick_ack,
+            strict=strict,
         )
         self._accept_called, self._accept_calling = accept_called, accept_calling
         window = operations_window

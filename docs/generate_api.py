@@ -83,7 +83,7 @@ SECTIONS: dict[str, list[Any]] = {
     ],
 }
 
-ELSEWHERE = {"Limits", "Timeouts", "InstanceSource", "charsets", "handler_types", "sop_class", "tls"}
+ELSEWHERE = {"Limits", "Timeouts", "InstanceSource", "charsets", "handler_types", "leniency", "sop_class", "tls"}
 """Public names with a page or a section of their own."""
 
 # For other floors of the library; without an underscore because they cross from one module to another.

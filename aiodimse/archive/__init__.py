@@ -19,8 +19,9 @@ from .archive import Archive
 from .header import NotAnObject, read_header
 from .index import Counts, Entry, File, Finding, Header, Index, Match, MemoryIndex
 from .matching import Key, Rules, matches
-from .models import IdentifierError, Level, Model, Query, find_query, retrieve_query
+from .models import Level, Model
 from .provider import provide
+from .queries import IdentifierError, Query, find_query, retrieve_query
 from .responses import response
 from .scan import ScanReport
 

@@ -17,17 +17,8 @@ from .archive import Archive
 from .header import NotAnObject
 from .index import Entry
 from .matching import BASELINE
-from .models import (
-    COMPOSITE_INSTANCE,
-    PATIENT_ROOT,
-    PATIENT_STUDY_ONLY,
-    STUDY_ROOT,
-    IdentifierError,
-    Model,
-    Query,
-    find_query,
-    retrieve_query,
-)
+from .models import COMPOSITE_INSTANCE, PATIENT_ROOT, PATIENT_STUDY_ONLY, STUDY_ROOT, Model
+from .queries import IdentifierError, Query, find_query, retrieve_query
 from .responses import response
 
 logger = logging.getLogger(__name__)
@@ -91,7 +82,8 @@ def provide(
     @server.on_c_find(*FIND, extended=QUERIES)
     async def find(request: aiodimse.FindRequest) -> AsyncIterator[tuple[int, Dataset]]:
         rules = request.extended or BASELINE
-        query = _checked(lambda: find_query(request.identifier, FIND[request.sop_class_uid], rules))
+        model = FIND[request.sop_class_uid]
+        query = _checked(request, lambda strict: find_query(request.identifier, model, rules, strict=strict))
         status = 0xFF01 if query.unsupported else 0xFF00  # C.4.1.1.4
         async with aclosing(archive.index.find(query)) as matches:
             async for match in matches:
@@ -135,7 +127,10 @@ async def _entries(
     archive: Archive, request: aiodimse.GetRequest | aiodimse.MoveRequest, models: Mapping[str, Model]
 ) -> list[Entry]:
     relational = request.extended is not None and request.extended.relational
-    query = _checked(lambda: retrieve_query(request.identifier, models[request.sop_class_uid], relational=relational))
+    model = models[request.sop_class_uid]
+    query = _checked(
+        request, lambda strict: retrieve_query(request.identifier, model, relational=relational, strict=strict)
+    )
     found: list[Entry] = []
     async with aclosing(archive.index.entries(query)) as entries:
         async for entry in entries:
@@ -145,8 +140,11 @@ async def _entries(
     return found
 
 
-def _checked(check: Callable[[], Query]) -> Query:
+def _checked(request: aiodimse.Request, check: Callable[[bool], Query]) -> Query:
     try:
-        return check()
+        query = check(request.is_strict)
     except IdentifierError as error:
         raise aiodimse.DIMSEFailure(error.status, error.comment, offending_elements=error.offending_elements) from None
+    for row in query.tolerated:
+        request.tolerate(row)
+    return query

@@ -11,7 +11,7 @@ from aiodimse import charsets
 from .attributes import element
 from .index import CharacterSet, Match
 from .matching import Key, Value
-from .models import Query
+from .queries import Query
 
 UTF8: CharacterSet = ("ISO_IR 192",)
 

@@ -13,7 +13,8 @@ from pydicom.errors import InvalidDicomError
 from .header import NotAnObject
 from .index import Entry, File, Finding, Header, Index
 from .locks import Locks
-from .models import STUDY_ROOT, Level, Query
+from .models import STUDY_ROOT, Level
+from .queries import Query
 from .storage import Found, Stamp, Storage
 
 _AT_ONCE = 0.1

@@ -40,8 +40,20 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--port", type=shared.listening_port, default=11112, help="port (11112; 0: any that is free)")
     parser.add_argument(
         "--ae-title", type=shared.ae_title, default="AIODIMSE", metavar="AE",
-        help="ours (AIODIMSE); a peer that calls another is rejected",
+        help="ours (AIODIMSE); a peer that calls another is rejected, but for --called and --any-called",
     )  # fmt: skip
+    parser.add_argument(
+        "--called", type=shared.ae_title, action="append", default=[], metavar="AE",
+        help="a further title that we may be called by; repeatable",
+    )  # fmt: skip
+    parser.add_argument("--any-called", action="store_true", help="accept whatever title we are called by")
+    parser.add_argument(
+        "--calling", type=shared.ae_title, action="append", default=[], metavar="AE",
+        help="who may call; repeatable; without it everybody may",
+    )  # fmt: skip
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse what is tolerated otherwise: see the page on leniencies"
+    )
     parser.add_argument(
         "--destination", dest="destinations", type=shared.destination, action=shared.Once, default=[],
         metavar="NAME=[tls:]HOST:PORT", help="where C-MOVE to this AE title sends; repeatable",
@@ -66,6 +78,9 @@ async def run(options: Namespace, output: Output) -> int:
     tally, clock = Tally(), Clock()
     server = aiodimse.Server(
         ae_title=options.ae_title,
+        accept_called=True if options.any_called else [options.ae_title, *options.called],
+        accept_calling=options.calling or None,
+        strict=options.strict,
         limits=limits,
         timeouts=shared.timeouts(options),
         trace=options.tracing,

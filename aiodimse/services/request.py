@@ -15,6 +15,7 @@ from aiodimse.association import Negotiated
 from aiodimse.dimse import messages
 from aiodimse.pdu import AcceptedContext, UserIdentityRequest
 from aiodimse.services.instance import ArrivingInstance
+from aiodimse.standard.leniency import Leniency
 
 
 @dataclass(eq=False)
@@ -85,6 +86,22 @@ class Request:
         """This logger, for lines about this request: they begin with its association, and have that and the Message ID
         as fields."""
         return self._performed.logger(logger)
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether the provider tolerates nothing: see `tolerate`."""
+        return self.channel.settings.strict
+
+    def tolerate(self, row: Leniency, detail: str = "") -> None:
+        """Log that the peer broke a rule without consequences, as a WARNING, once for each row and association.
+
+        Whoever decides asks `is_strict` before, and fails the request where it is true.
+
+        Args:
+            row: Which rule, as in `aiodimse.leniency`.
+            detail: What it was about, for the log: escaped, and without patient data.
+        """
+        self.channel.tolerate(row, detail)
 
     @property
     def is_cancelled(self) -> bool:

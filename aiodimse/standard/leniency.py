@@ -114,5 +114,30 @@ RESPONSE_AFTER_FINAL = Leniency(
     "PS3.7 9.3.2",
 )
 
+# --- Identifiers that an archive is asked with ------------------------------------------------------------------------
+
+MISSING_UNIQUE_KEY = Leniency(
+    "missing-unique-key",
+    "a unique key above the Query/Retrieve Level was missing or empty",
+    "it is taken as a universal key",
+    "dcmjs, dicomtrolley, PixelMed",
+    "PS3.4 C.4.1.3.1, C.4.2.2.1",
+)
+LISTED_UNIQUE_KEY = Leniency(
+    "listed-unique-key",
+    "a unique key above the Query/Retrieve Level had several values or wild cards",
+    "it matches any of them",
+    "",
+    "PS3.4 C.4.1.3.1, C.4.2.2.1",
+)
+LOWER_CASE_LEVEL = Leniency(
+    "lower-case-level",
+    "a Query/Retrieve Level was in lower case",
+    "it is read in upper case",
+    "",
+    "PS3.4 C.4.1.1.3.1",
+)
+
+
 ALL: tuple[Leniency, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Leniency))
 """Every row."""

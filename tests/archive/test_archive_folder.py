@@ -27,7 +27,8 @@ from aiodimse.archive import (
     header,
     read_header,
 )
-from aiodimse.archive.models import STUDY_ROOT, Level, retrieve_query
+from aiodimse.archive.models import STUDY_ROOT, Level
+from aiodimse.archive.queries import retrieve_query
 
 
 async def path_of(archive: Archive, uid: str = "1.2.1.1.1") -> list[Path]:

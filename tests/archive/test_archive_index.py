@@ -12,16 +12,8 @@ from pydicom import Dataset
 from aiodimse.archive.attributes import character_set_of, decode
 from aiodimse.archive.index import Counts, Header, Index, MemoryIndex
 from aiodimse.archive.matching import Rules
-from aiodimse.archive.models import (
-    ATTRIBUTES,
-    COMPOSITE_INSTANCE,
-    PATIENT_ROOT,
-    STUDY_ROOT,
-    Level,
-    Model,
-    find_query,
-    retrieve_query,
-)
+from aiodimse.archive.models import ATTRIBUTES, COMPOSITE_INSTANCE, PATIENT_ROOT, STUDY_ROOT, Level, Model
+from aiodimse.archive.queries import find_query, retrieve_query
 
 MR, SR = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.88.11"
 SERIES = {"StudyInstanceUID": "1.2.1", "SeriesInstanceUID": "1.2.1.1"}

@@ -16,12 +16,10 @@ from aiodimse.archive.models import (
     PATIENT_STUDY_ONLY,
     STUDY_ROOT,
     UNIQUE,
-    IdentifierError,
     Level,
     Model,
-    find_query,
-    retrieve_query,
 )
+from aiodimse.archive.queries import IdentifierError, find_query, retrieve_query
 
 LEVEL, PATIENT, STUDY, SERIES, IMAGE = 0x00080052, 0x00100020, 0x0020000D, 0x0020000E, 0x00080018
 
@@ -78,9 +76,10 @@ def test_unique_and_required_keys_are_served(level: Level, required: str) -> Non
     ],
 )
 def test_what_is_refused_in_any_request(model: Model, asked: Dataset, tag: int) -> None:
+    """Of a strict archive: see test_archive_lenient.py for what else is tolerated."""
     for check in (find_query, retrieve_query):
         with pytest.raises(IdentifierError) as caught:
-            check(asked, model)
+            check(asked, model, strict=True)
         assert caught.value.offending_elements == (tag,)
         assert caught.value.status == 0xA900
         assert 0 < len(caught.value.comment) <= 64

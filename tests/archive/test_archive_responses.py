@@ -20,7 +20,8 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from aiodimse.archive.attributes import decode
 from aiodimse.archive.header import read_header
 from aiodimse.archive.index import Header, MemoryIndex
-from aiodimse.archive.models import ATTRIBUTES, STUDY_ROOT, find_query
+from aiodimse.archive.models import ATTRIBUTES, STUDY_ROOT
+from aiodimse.archive.queries import find_query
 from aiodimse.archive.responses import choose_character_set, response
 from aiodimse.datasets import decode_dataset, encode_dataset
 

@@ -75,10 +75,38 @@ async def test_find(port: int, key: str, character_set: object) -> None:
 async def test_find_refuses_what_does_not_fit(port: int) -> None:
     async with connect(port, FIND) as association:
         with pytest.raises(aiodimse.DIMSEFailure) as caught:
-            await association.c_find(asked("SERIES", SeriesInstanceUID=""), FIND).collect()
+            await association.c_find(asked("PATIENT", PatientID=""), FIND).collect()
     assert caught.value.status == 0xA900
-    assert caught.value.offending_elements == (0x0020000D,)
-    assert caught.value.comment == "StudyInstanceUID is needed at the SERIES level"
+    assert caught.value.offending_elements == (0x00080052,)
+    assert caught.value.comment == "no PATIENT level in the Study Root model"
+
+
+async def test_find_tolerates_a_missing_unique_key(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Once in the log for the association, with the peer's name and without a value."""
+    async with connect(port, FIND) as association:
+        for level in ("SERIES", "series"):
+            identifier = asked(level, SeriesInstanceUID="", PatientName="äneas*")
+            assert len(await association.c_find(identifier, FIND).collect()) == 1
+            assert len(await association.c_find(asked(level, SeriesInstanceUID=""), FIND).collect()) == 8
+    first, second = [line for line in caplog.messages if "tolerated" in line]
+    assert "missing-unique-key" in first
+    assert "lower-case-level" in second
+    assert "neas" not in caplog.text
+
+
+@pytest.mark.parametrize("uid", [GET, MOVE])
+async def test_an_image_is_retrieved_by_its_uid_alone(port: int, uid: str) -> None:
+    image = str(dcmread(get_testdata_file("CT_small.dcm", download=False)).SOPInstanceUID)
+    async with connect(port, uid) as association:
+        if uid == GET:
+            async with association.c_get(asked("IMAGE", SOPInstanceUID=image), uid) as retrieval:
+                async for instance in retrieval:
+                    assert instance.sop_instance_uid == image
+                    await instance.discard()
+            assert retrieval.progress.completed == 1
+        else:
+            final = await association.c_move(asked("IMAGE", SOPInstanceUID=image), uid, destination="ARCHIVE")
+            assert (final.status, final.progress.completed) == (0x0000, 1)
 
 
 async def test_find_says_when_a_key_is_not_kept(port: int) -> None:

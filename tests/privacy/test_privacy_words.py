@@ -21,7 +21,8 @@ import aiodimse
 from aiodimse import pdu, testing
 from aiodimse.archive.header import read_header
 from aiodimse.archive.matching import Rules
-from aiodimse.archive.models import STUDY_ROOT, find_query
+from aiodimse.archive.models import STUDY_ROOT
+from aiodimse.archive.queries import find_query
 from aiodimse.datasets import decode_dataset, encode_dataset
 from aiodimse.dimse import command, messages
 from aiodimse.telemetry import OpenTelemetryMetrics

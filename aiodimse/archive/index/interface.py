@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from ..matching import Attributes, Value
-from ..models import LEVEL_OF, UNIQUE, Level, Query
+from ..models import LEVEL_OF, UNIQUE, Level
+from ..queries import Query
 
 CharacterSet = tuple[str, ...]
 """The values of Specific Character Set (0008,0005); () is the default repertoire."""

@@ -7,11 +7,13 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iter
 from dataclasses import dataclass, field
 from time import monotonic
 
-from ..matching import Attributes, Value, matcher
-from ..models import COMPUTED, LEVEL_OF, Level, Query
+from ..matching import Value, matcher
+from ..models import LEVEL_OF, Level
+from ..queries import Query
 from .counters import StudyCounters, patient_counts
-from .interface import CharacterSet, Counts, Entry, File, Finding, Header, Match, folder_of
+from .interface import Counts, Entry, File, Finding, Header, Match, folder_of
 from .told import Told, persons
+from .views import EntityView, PersonView, View, of_patient
 
 _AT_ONCE = 0.005
 """Seconds that a search may take before the event loop has its turn."""
@@ -115,7 +117,7 @@ class MemoryIndex:
                 await asyncio.sleep(0)
                 until = monotonic() + _AT_ONCE
             if matches(view):
-                yield Match({keyword: view.get(keyword, ()) for keyword in asked}, view.character_sets(asked))
+                yield view.match(asked)
 
     async def entries(self, query: Query) -> AsyncGenerator[Entry, None]:
         """See `Index.entries`."""
@@ -157,22 +159,22 @@ class MemoryIndex:
 
     # --- searching ----------------------------------------------------------------------------------------------------
 
-    def _views(self, query: Query) -> Iterator[_View]:
+    def _views(self, query: Query) -> Iterator[View]:
         """What the query is matched with."""
         related: dict[tuple[str, ...], dict[int, Mapping[str, Value]]] = {}
 
         def patient_counts_of(study: _Node) -> Mapping[str, Value]:
             patient = study.above(Level.PATIENT)
             if id(study) not in related.get(patient.key, ()):
-                views = _person_views(patient)
+                views = _persons(patient)
                 related[patient.key] = {id(each): view for view, studies in views for each in studies}
             return related[patient.key].get(id(study), {})
 
         for node in self._candidates(query):
             if query.level == Level.PATIENT:
-                yield from (view for view, _ in _person_views(node))
+                yield from (view for view, _ in _persons(node))
             else:
-                yield _NodeView(node, patient_counts_of)
+                yield _view(node, patient_counts_of)
 
     def _candidates(self, query: Query) -> Iterator[_Node]:
         """The nodes at the level of the query that its unique keys allow.
@@ -257,86 +259,23 @@ def patient_key(header: Header) -> tuple[str, ...]:
     return key if key[0] else (*key, header.text("PatientName"))
 
 
-# --- what a query is matched with -------------------------------------------------------------------------------------
-
-
-class _View(Mapping[str, Value]):
-    """The attributes of an entity and of those above it."""
-
-    __slots__ = ()
-
-    def character_sets(self, asked: Iterable[str]) -> tuple[CharacterSet, ...]:
-        """The character sets that the text of these attributes came in."""
-        raise NotImplementedError
-
-
-class _PersonView(_View):
-    """A patient."""
-
-    __slots__ = ("_attributes", "_character_sets")
-
-    def __init__(self, attributes: Attributes, character_sets: tuple[CharacterSet, ...]) -> None:
-        self._attributes, self._character_sets = attributes, character_sets
-
-    def __getitem__(self, keyword: str) -> Value:
-        return self._attributes[keyword]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._attributes)
-
-    def __len__(self) -> int:
-        return len(self._attributes)
-
-    def character_sets(self, asked: Iterable[str]) -> tuple[CharacterSet, ...]:
-        return self._character_sets
-
-
-def _person_views(patient: _Node) -> list[tuple[_PersonView, list[_Node]]]:
+def _persons(patient: _Node) -> list[tuple[PersonView, list[_Node]]]:
     """The patients of one Patient ID, with their studies."""
     studies, found = list(patient.children.values()), []
-    for person in persons((_of_patient(study.told.attributes), study.told.character_sets) for study in studies):
+    for person in persons((of_patient(study.told.attributes), study.told.character_sets) for study in studies):
         own = [studies[position] for position in person.studies]
         counters = (study.counters for study in own if study.counters is not None)
         counted = patient_counts((each.series, each.instances) for each in counters)
-        found.append((_PersonView({**person.attributes, **counted}, person.character_sets), own))
+        found.append((PersonView({**person.attributes, **counted}, person.character_sets), own))
     return found
 
 
-def _of_patient(attributes: Attributes) -> dict[str, Value]:
-    return {keyword: value for keyword, value in attributes.items() if LEVEL_OF[keyword] == Level.PATIENT}
-
-
-class _NodeView(_View):
-    """A study, series or image, its attributes looked up when they are asked for."""
-
-    __slots__ = ("_at", "_patient_counts")
-
-    def __init__(self, node: _Node, patient_counts: Callable[[_Node], Mapping[str, Value]]) -> None:
-        self._at: dict[Level, _Node] = {}
-        self._patient_counts = patient_counts
-        above: _Node | None = node
-        while above is not None:
-            self._at[above.level] = above
-            above = above.parent
-        self._at[Level.PATIENT] = self._at[Level.STUDY]  # a study has the patient attributes of its own objects
-
-    def __getitem__(self, keyword: str) -> Value:
-        level = LEVEL_OF[keyword]
-        node = self._at[level]
-        if keyword not in COMPUTED:
-            return node.told.attributes[keyword]
-        if level == Level.PATIENT:
-            return self._patient_counts(node)[keyword]
-        if level == Level.STUDY and node.counters is not None:
-            return node.counters.value(keyword)
-        return (str(len(node.children)),)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(keyword for node in self._at.values() for keyword in node.told.attributes))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def character_sets(self, asked: Iterable[str]) -> tuple[CharacterSet, ...]:
-        nodes = (self._at[level] for level in dict.fromkeys(LEVEL_OF[keyword] for keyword in asked))
-        return tuple(dict.fromkeys(each for node in nodes for each in node.told.character_sets)) or ((),)
+def _view(node: _Node, patient_counts: Callable[[_Node], Mapping[str, Value]]) -> EntityView:
+    """A study, series or image with those above it."""
+    study, told = node.above(Level.STUDY), {}
+    above: _Node | None = node
+    while above is not None:
+        told[above.level] = above.told
+        above = above.parent
+    instances = len(node.above(Level.SERIES).children) if node.level >= Level.SERIES else 0
+    return EntityView(told, study.counters, instances, lambda: patient_counts(study))

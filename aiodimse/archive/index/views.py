@@ -1,0 +1,95 @@
+"""What a query is matched with: the attributes of an entity and of those above it. The same for every index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from ..matching import Attributes, Value
+from ..models import COMPUTED, LEVEL_OF, Level
+from .counters import StudyCounters
+from .interface import CharacterSet, Match
+from .told import Told
+
+
+class View(Mapping[str, Value]):
+    """The attributes of an entity and of those above it."""
+
+    __slots__ = ()
+
+    def character_sets(self, asked: Iterable[str]) -> tuple[CharacterSet, ...]:
+        """Return the character sets that the text of these attributes came in."""
+        raise NotImplementedError
+
+    def match(self, asked: Iterable[str]) -> Match:
+        """Return what a query gets of this entity."""
+        return Match({keyword: self.get(keyword, ()) for keyword in asked}, self.character_sets(asked))
+
+
+class PersonView(View):
+    """A patient: see `told.persons`."""
+
+    __slots__ = ("_attributes", "_character_sets")
+
+    def __init__(self, attributes: Attributes, character_sets: tuple[CharacterSet, ...]) -> None:
+        self._attributes, self._character_sets = attributes, character_sets
+
+    def __getitem__(self, keyword: str) -> Value:
+        return self._attributes[keyword]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._attributes)
+
+    def __len__(self) -> int:
+        return len(self._attributes)
+
+    def character_sets(self, asked: Iterable[str]) -> tuple[CharacterSet, ...]:
+        return self._character_sets
+
+
+class EntityView(View):
+    """A study, series or image, its attributes looked up when they are asked for.
+
+    Args:
+        told: For each level from STUDY down to that of the entity what is told of it.
+        counters: Those of the study.
+        instances: How many the series has.
+        patient_counts: Asked for the counted attributes of the PATIENT level.
+    """
+
+    __slots__ = ("_counters", "_instances", "_patient_counts", "_told")
+
+    def __init__(
+        self,
+        told: Mapping[Level, Told],
+        counters: StudyCounters | None,
+        instances: int,
+        patient_counts: Callable[[], Mapping[str, Value]],
+    ) -> None:
+        # A study has the patient attributes of its own objects.
+        self._told = {**told, Level.PATIENT: told[Level.STUDY]} if Level.STUDY in told else told
+        self._counters, self._instances, self._patient_counts = counters, instances, patient_counts
+
+    def __getitem__(self, keyword: str) -> Value:
+        level = LEVEL_OF[keyword]
+        if keyword not in COMPUTED:
+            return self._told[level].attributes[keyword]
+        if level == Level.PATIENT:
+            return self._patient_counts()[keyword]
+        if level == Level.STUDY and self._counters is not None:
+            return self._counters.value(keyword)
+        return (str(self._instances),)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(keyword for told in self._told.values() for keyword in told.attributes))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def character_sets(self, asked: Iterable[str]) -> tuple[CharacterSet, ...]:
+        found = (self._told[level] for level in dict.fromkeys(LEVEL_OF[keyword] for keyword in asked))
+        return tuple(dict.fromkeys(each for told in found for each in told.character_sets)) or ((),)
+
+
+def of_patient(attributes: Attributes) -> dict[str, Value]:
+    """Return the patient attributes of a study."""
+    return {keyword: value for keyword, value in attributes.items() if LEVEL_OF[keyword] == Level.PATIENT}
