@@ -69,11 +69,8 @@ SECTIONS: dict[str, list[Any]] = {
     ],
     "aiodimse.tls": [aiodimse.tls.client_context, aiodimse.tls.server_context],
     "aiodimse.charsets": [
-        aiodimse.charsets.encodings_from_terms,
-        aiodimse.charsets.encodings_from_bytes,
-        aiodimse.charsets.decode_text,
-        aiodimse.charsets.encode_text,
-        aiodimse.charsets.can_encode,
+        aiodimse.charsets.lookup,
+        aiodimse.charsets.CharacterSet,
     ],
     "aiodimse.sop_class": [sop_class.lookup, sop_class.known, sop_class.register],
     "aiodimse.testing": [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Container, Iterable
-from sys import intern
+from functools import lru_cache
 
 from pydicom import DataElement, Dataset, config
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
@@ -46,14 +46,14 @@ class KeysRefused(ValueError):
 
 def decode(dataset: Dataset, keywords: Iterable[str]) -> dict[str, Value]:
     """The attributes that the data set has, of those asked for, as text. An empty one is ()."""
-    encodings = encodings_of(dataset)
+    charset = charset_of(dataset)
     found: dict[str, Value] = {}
     for keyword in keywords:
         tag = tag_for_keyword(keyword)
         if tag is not None and tag in dataset:
             vr = _vr(tag)
             if vr is not None:
-                found[keyword] = _value(dataset, BaseTag(tag), vr, encodings, 0)
+                found[keyword] = _value(dataset, BaseTag(tag), vr, charset, 0)
     return found
 
 
@@ -69,13 +69,13 @@ def keys_of(identifier: Dataset, wanted: Container[str] | None = None) -> list[K
 def character_set_of(dataset: Dataset) -> tuple[str, ...]:
     """Specific Character Set (0008,0005), its values as they are; () where they mean the default repertoire."""
     values = decode_ascii(dataset, 0x00080005)
-    return values if set(charsets.encodings_from_terms(values)) != set(charsets.DEFAULT) else ()
+    return () if charsets.lookup(values).is_default else values
 
 
-def encodings_of(dataset: Dataset, inherited: tuple[str, ...] = charsets.DEFAULT) -> tuple[str, ...]:
-    """The Python codecs of a data set; an item without a character set has that of its data set (PS3.5 7.5.3)."""
+def charset_of(dataset: Dataset, inherited: charsets.CharacterSet = charsets.DEFAULT) -> charsets.CharacterSet:
+    """The character set of a data set; an item without one has that of its data set (PS3.5 7.5.3)."""
     values = decode_ascii(dataset, 0x00080005)
-    return charsets.encodings_from_terms(values) if any(values) else inherited
+    return charsets.lookup(values) if any(values) else inherited
 
 
 def decode_ascii(dataset: Dataset, tag: int) -> tuple[str, ...]:
@@ -128,12 +128,12 @@ class _Keys:
         self._wanted = wanted
         self._bytes_left = MAX_BYTES
 
-    def of(self, dataset: Dataset, inherited: tuple[str, ...], depth: int) -> list[Key]:
-        encodings = encodings_of(dataset, inherited)
+    def of(self, dataset: Dataset, inherited: charsets.CharacterSet, depth: int) -> list[Key]:
+        charset = charset_of(dataset, inherited)
         # Group lengths are retired and say nothing (PS3.5 7.2).
-        return [self._key(dataset, tag, encodings, depth) for tag in sorted(dataset.keys(), key=int) if tag & 0xFFFF]
+        return [self._key(dataset, tag, charset, depth) for tag in sorted(dataset.keys(), key=int) if tag & 0xFFFF]
 
-    def _key(self, dataset: Dataset, tag: BaseTag, encodings: tuple[str, ...], depth: int) -> Key:
+    def _key(self, dataset: Dataset, tag: BaseTag, charset: charsets.CharacterSet, depth: int) -> Key:
         keyword = keyword_for_tag(tag) if dictionary_has_tag(tag) else ""
         if not keyword or (depth == 0 and self._wanted is not None and keyword not in self._wanted):
             return Key(keyword or f"({tag >> 16:04X},{tag & 0xFFFF:04X})", "UN")
@@ -145,8 +145,8 @@ class _Keys:
             items = _items(dataset, tag)
             if items is None or len(items) > 1:  # C.2.2.2.6. What is not understood must not match everything
                 raise KeysRefused(f"{keyword}: not one item", tag, is_too_much=False)
-            return Key(keyword, vr, item=tuple(self.of(items[0], encodings, depth + 1)) if items else ())
-        texts = _value(dataset, tag, vr, encodings, depth)
+            return Key(keyword, vr, item=tuple(self.of(items[0], charset, depth + 1)) if items else ())
+        texts = _value(dataset, tag, vr, charset, depth)
         return Key(keyword, vr, tuple(text for text in texts if isinstance(text, str)))
 
     def _count(self, element: object, tag: int, vr: str) -> None:
@@ -177,31 +177,31 @@ def _items(dataset: Dataset, tag: BaseTag) -> Sequence | None:
     return value if isinstance(value, Sequence) else None if value else Sequence()
 
 
-def _value(dataset: Dataset, tag: BaseTag, vr: str, encodings: tuple[str, ...], depth: int) -> Value:
+def _value(dataset: Dataset, tag: BaseTag, vr: str, charset: charsets.CharacterSet, depth: int) -> Value:
     if vr == "SQ":
         if depth >= _DEPTH:
             return ()
         found: list[dict[str, Value]] = []
         for item in _items(dataset, tag) or ():
-            codecs, texts = encodings_of(item, encodings), {}
+            inner, texts = charset_of(item, charset), {}
             for each in item.keys():  # noqa: SIM118 - iterating a Dataset would convert its elements
                 each_vr, keyword = _vr(each), keyword_for_tag(each)
                 if each_vr is not None and keyword and each.element != 0:
-                    texts[keyword] = _value(item, each, each_vr, codecs, depth + 1)
+                    texts[keyword] = _value(item, each, each_vr, inner, depth + 1)
             found.append(texts)
         return tuple(found)
     raw: object = dataset.get_item(tag, keep_deferred=True)  # else an empty one is converted
     if isinstance(raw, RawDataElement):
-        return _from_bytes(raw.value or b"", vr, encodings, "<" if raw.is_little_endian else ">")
+        return _from_bytes(raw.value or b"", vr, charset, "<" if raw.is_little_endian else ">")
     value = getattr(raw, "value", None)
-    return _from_bytes(value, vr, encodings, "<") if isinstance(value, bytes) else _from_python(value, vr)
+    return _from_bytes(value, vr, charset, "<") if isinstance(value, bytes) else _from_python(value, vr)
 
 
-def _from_bytes(data: bytes, vr: str, encodings: tuple[str, ...], order: str) -> tuple[str, ...]:
+def _from_bytes(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[str, ...]:
     if len(data) > _LONGEST and vr != "UI":
         return ()
     if vr in _TEXT:
-        text = charsets.decode_text(data, encodings)
+        text = charset.decode(data, vr)
     elif vr in _ASCII:
         text = data.decode("latin_1")
     elif vr in _BINARY:
@@ -232,6 +232,14 @@ def _split(text: str, vr: str) -> tuple[str, ...]:
     if vr in _UNSPLIT:
         text = text.rstrip("\0 ")
         return (text,) if text else ()
-    # Interned: a folder says "ORIGINAL" or the same SOP Class UID a hundred thousand times.
-    values = tuple(intern(value.strip("\0 ")) for value in text.split("\\"))
+    values = tuple(_shared(value.strip("\0 ")) for value in text.split("\\"))
     return values if any(values) else ()
+
+
+@lru_cache(maxsize=16384)
+def _shared(text: str) -> str:
+    """One string for equal ones: a folder says "ORIGINAL" or the same SOP Class UID a hundred thousand times.
+
+    Not sys.intern: Python 3.12.0 to 3.12.5 never forget what was interned, and peers send the text.
+    """
+    return text

@@ -43,11 +43,8 @@ def choose_character_set(candidates: Iterable[CharacterSet], texts: Iterable[str
     distinct = list(dict.fromkeys(candidates))
     if not special:
         return distinct[0] if len(distinct) == 1 else ()
-    if len(distinct) == 1:
-        # Of the default repertoire, pydicom's codec knows more than the standard.
-        encodings = [each for each in charsets.encodings_from_terms(distinct[0]) if each not in charsets.DEFAULT]
-        if charsets.can_encode(special, encodings):
-            return distinct[0]
+    if len(distinct) == 1 and charsets.lookup(distinct[0]).can_encode(special):
+        return distinct[0]
     return UTF8
 
 

@@ -8,6 +8,7 @@ from aiodimse.datasets.dataset import (
     decode_dataset,
     decode_identifier,
     encode_dataset,
+    encode_response,
     encode_stored,
     first_uids,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "decode_dataset",
     "decode_identifier",
     "encode_dataset",
+    "encode_response",
     "encode_stored",
     "file_meta_dataset",
     "first_uids",

@@ -1,125 +1,390 @@
-"""Specific Character Set (0008,0005) to Python encodings, and text from bytes and to them, in silence.
+"""Specific Character Set (0008,0005): text from the bytes of a value, and the bytes of a value from text.
 
-pydicom warns about a defined term it does not know, and logs it, each time it meets it; and it takes the term for the
-name of any Python codec. It warns of each escape sequence that it does not know, of which a value may hold a million. A
-peer writes these, so here an unknown term means the default repertoire and no more, and bytes that are no text U+FFFD.
+Both directions follow the code extensions of PS3.5 6.1.2.5: an escape sequence designates a set of characters as G0
+(codes 21 to 7E) or as G1 (codes A0 to FF), and the delimiters of PS3.5 6.1.2.5.3 bring back what value 1 of (0008,0005)
+stands for. pydicom's own decoder leaves some escape sequences in the text, its encoder writes some wrongly, and both
+warn about everything that they do not know; here bytes that are no text become U+FFFD in silence.
+
+Three leniencies, since text that a peer wrote is to be read:
+
+- Value 1 may be a term of two-byte characters, and the prefix "ISO_IR" may stand for "ISO 2022 IR". The characters of
+  IR 149 and 58 are then expected without an escape sequence; those of IR 87 and 159 cannot be told from ASCII and need
+  one.
+- Bytes of G1 for which nothing is designated are read as Latin-1, as they are where (0008,0005) is absent; there
+  Latin-1 is written as well, so that what was read so can be sent on (STRICT_DEFAULT does not).
+- An unknown term keeps its bytes: they are read as Latin-1 and written as Latin-1 under the same term.
+
+>>> yamada = lookup(["", "ISO 2022 IR 87"]).encode("Yamada=山田", "PN")
+>>> yamada
+b'Yamada=\\x1b$B;3ED\\x1b(B'
+>>> lookup("\\\\ISO 2022 IR 87").decode(yamada, "PN")
+'Yamada=山田'
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from pydicom.charset import (
-    CODES_TO_ENCODINGS,
-    STAND_ALONE_ENCODINGS,
-    custom_encoders,
-    default_encoding,
-    encode_string,
-    handled_encodings,
-    python_encoding,
-)
+from pydicom.charset import default_encoding, python_encoding
 
 from aiodimse.errors import DatasetEncodeError
-
-DEFAULT: Final[tuple[str, ...]] = (default_encoding,)
-
-_MISSPELT = r"ISO[ _-](2022[ _-])?IR[ _-](\d+)"
-
-_PIECE: Final = re.compile(rb"^[^\x1b]+|\x1b[^\x1b]*")
-_DELIMITER: Final = re.compile(rb"[\n\f\r=\\^]")
-"""What ends the effect of an escape sequence (PS3.5 6.1.2.5.3)."""
+from aiodimse.standard.character_set import ASCII, EXTENSIONS, ROMAJI, WITHOUT_EXTENSIONS, CodeElement
 
 _LONGEST: Final = 512
 """Characters of a (0008,0005) that is looked at, and remembered: 30 terms, where the standard has use for seven."""
 
-# Encodings that write ASCII as ASCII when they come first. ISO 2022 ones are left to pydicom.
-_ASCII_COMPATIBLE: Final = frozenset(
-    {default_encoding, "latin_1", "iso8859_2", "iso8859_3", "iso8859_4", "UTF8", "GB18030", "GBK", "GB2312"}
-    | {f"iso_ir_{number}" for number in (126, 127, 138, 144, 148, 166)}
-)
+_MISSPELT: Final = re.compile(r"ISO[ _-](2022[ _-])?(?:IR[ _-])?(\d+)")
+_SYNONYMS: Final = {"": "ISO_IR 6", "ISO 2022 GBK": "GBK"}
+
+_BY_NUMBER: Final = {element.number: element for element in EXTENSIONS}
+_BY_ESCAPE: Final = {element.escape: element for element in (ASCII, ROMAJI, *EXTENSIONS)}
+_ESCAPE: Final = re.compile(b"|".join(re.escape(escape) for escape in _BY_ESCAPE))
+
+# PS3.5 6.1.2.5.3: what ends the effect of escape sequences, which depends on the VR: in LT, ST and UT a backslash is
+# part of the text (PS3.5 6.2), and only in PN are there components.
+_CONTROLS: Final = "".join(map(chr, (*range(0x1B), *range(0x1C, 0x20))))
+_DELIMITERS: Final = {"PN": _CONTROLS + "\\^=", **dict.fromkeys(("LT", "ST", "UT"), _CONTROLS)}
+_DELIMITERS_OF_OTHERS: Final = _CONTROLS + "\\"
 
 
-def encodings_from_bytes(value: bytes) -> tuple[str, ...]:
-    """The Python encodings for an encoded value of (0008,0005)."""
-    return _encodings(value.decode("latin-1")) if len(value) <= _LONGEST else DEFAULT
+def _run_pattern(delimiters: str) -> re.Pattern[bytes]:
+    """What is decoded in one go: bytes up to an escape sequence, or up to and including a delimiter."""
+    delimiters_class = re.escape(delimiters).encode()
+    return re.compile(rb"[^\x1b" + delimiters_class + rb"]*([" + delimiters_class + rb"])?")
 
 
-def encodings_from_terms(terms: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The Python encodings for the defined terms of PS3.3 C.12.1.1.2, as pydicom maps them."""
+_RUNS: Final = {vr: _run_pattern(delimiters) for vr, delimiters in _DELIMITERS.items()}
+_RUNS_OF_OTHERS: Final = _run_pattern(_DELIMITERS_OF_OTHERS)
+_PAIRS: Final = re.compile(rb"[\x21-\x7e]+")
+_BETWEEN_PAIRS: Final = re.compile(rb"([\x00-\x1a\x1c-\x1f])|[\x20\x7f-\xff]+")
+_TO_G1: Final = bytes(code | 0x80 for code in range(256))
+
+
+class NotInCharacterSet(DatasetEncodeError):
+    """A character that the Specific Character Set does not have."""
+
+    def __init__(self, message: str = "a character is not in the Specific Character Set of the data set") -> None:
+        super().__init__(message)
+
+
+class CharacterSet:
+    """What the values of one Specific Character Set (0008,0005) stand for. `lookup` makes them."""
+
+    __slots__ = ("codecs", "is_default", "terms")
+
+    has_escapes: bool = False
+    """Whether an ESC in a value begins an escape sequence. Where it does not, ASCII text is itself."""
+
+    def __init__(self, terms: tuple[str, ...], python_codecs: tuple[str, ...]) -> None:
+        self.terms = terms
+        """The defined terms, their misspellings mended. "ISO_IR 6" is the default repertoire."""
+        self.codecs = python_codecs
+        """What pydicom calls this character set: names of Python codecs, one for each term."""
+        self.is_default = terms == ("ISO_IR 6",)
+        """Whether it is the default repertoire, which (0008,0005) need not name (PS3.5 6.1.2.1)."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__.lstrip('_')} {chr(92).join(self.terms)}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return lookup, ("\\".join(self.terms),)
+
+    def decode(self, value: bytes, vr: str = "LO") -> str:
+        """The text of a value, or of several with their backslashes, whatever the bytes are.
+
+        Args:
+            value: The bytes as they are encoded, padding included.
+            vr: The VR of the element: it says which delimiters end the effect of an escape sequence.
+
+        Returns:
+            The text. Bytes that stand for no character are U+FFFD in it.
+        """
+        raise NotImplementedError
+
+    def encode(self, text: str, vr: str = "LO") -> bytes:
+        """The bytes of a value, or of several with backslashes between them, without padding.
+
+        Args:
+            text: What to encode.
+            vr: The VR of the element, as for `decode`.
+
+        Returns:
+            The bytes, with the escape sequences of PS3.5 6.1.2.5 where there are any.
+
+        Raises:
+            DatasetEncodeError: A character is not in this character set.
+        """
+        raise NotImplementedError
+
+    def can_encode(self, text: str) -> bool:
+        """Whether all characters are in it. `encode` takes more for the default repertoire alone: all of Latin-1."""
+        raise NotImplementedError
+
+
+class _OneCodec(CharacterSet):
+    """A character set without code extensions that a Python codec knows."""
+
+    __slots__ = ("_codec", "_repertoire")
+
+    def __init__(self, terms: tuple[str, ...], python_codecs: tuple[str, ...], codec: str, repertoire: str) -> None:
+        """repertoire: the codec of the characters that it has by right; a reader may take more."""
+        super().__init__(terms, python_codecs)
+        self._codec, self._repertoire = codec, repertoire
+
+    def decode(self, value: bytes, vr: str = "LO") -> str:
+        return value.decode(self._codec, "replace")
+
+    def encode(self, text: str, vr: str = "LO") -> bytes:
+        try:
+            return text.encode(self._codec)
+        except UnicodeError:
+            raise NotInCharacterSet from None
+
+    def can_encode(self, text: str) -> bool:
+        try:
+            text.encode(self._repertoire)
+        except UnicodeError:
+            return False
+        return True
+
+
+class _Extended(CharacterSet):
+    """A character set with code extensions (PS3.5 6.1.2.4), and ISO_IR 13, whose G1 no Python codec has alone."""
+
+    __slots__ = ("_elements", "_g0", "_g1")
+
+    has_escapes = True
+
+    def __init__(self, terms: tuple[str, ...], python_codecs: tuple[str, ...]) -> None:
+        super().__init__(terms, python_codecs)
+        first, *_ = elements = [_element(term) for term in terms]
+        self._g0 = ROMAJI if first is not None and first.number == 13 else ASCII
+        self._g1 = None if first is None or first.is_g0 else first
+        self._elements = tuple(element for element in elements if element is not None)
+
+    def decode(self, value: bytes, vr: str = "LO") -> str:
+        if b"\x1b" not in value:
+            return _decode_run(value, self._g1)
+        run = _RUNS.get(vr, _RUNS_OF_OTHERS)
+        g0, g1, pos, text = self._g0, self._g1, 0, []
+        while pos < len(value):
+            if designation := _ESCAPE.match(value, pos):
+                element = _BY_ESCAPE[designation[0]]
+                g0, g1 = (element, g1) if element.is_g0 else (g0, element)
+                pos = designation.end()
+                continue
+            if value[pos] == 0x1B:  # nothing that the standard knows: it stays in the text
+                text.append("\x1b")
+                pos += 1
+                continue
+            if g0.width == 2 and (pairs := _PAIRS.match(value, pos)):
+                # A last byte without its second is ASCII: some writers do not switch back before a delimiter.
+                pos = pairs.end() - (pairs.end() - pos) % 2
+                text.append(_decode_pairs(value[pairs.start() : pos], g0))
+                if pos < pairs.end():
+                    g0 = self._g0
+                continue
+            piece = (_BETWEEN_PAIRS if g0.width == 2 else run).match(value, pos)
+            assert piece is not None  # both take any byte but ESC, and what is left to them
+            text.append(_decode_run(piece[0], g1))
+            if piece[1]:
+                # A G1 that value 1 does not say stays as a guess for writers that do not repeat the escape sequence.
+                g0, g1 = self._g0, self._g1 or g1
+            pos = piece.end()
+        return "".join(text)
+
+    def encode(self, text: str, vr: str = "LO") -> bytes:
+        if text.isascii() and "\x1b" not in text:
+            return text.encode("ascii")
+        delimiters = _DELIMITERS.get(vr, _DELIMITERS_OF_OTHERS)
+        out = bytearray()
+        g0, g1 = self._g0, self._g1
+        for character in text:
+            if character < "\x80":
+                if g0 is not self._g0:
+                    out += self._g0.escape
+                    g0 = self._g0
+                if character in delimiters:
+                    out += self._back(g1)
+                    g1 = self._g1
+                elif character == "\x1b":
+                    raise NotInCharacterSet
+                out.append(ord(character))
+                continue
+            element, code = self._code(character, g0, g1)
+            if element.is_g0:
+                if g0 is not element:
+                    out += element.escape
+                    g0 = element
+            else:
+                if g0 is not self._g0:
+                    out += self._g0.escape
+                    g0 = self._g0
+                if g1 is not element:
+                    out += element.escape
+                    g1 = element
+            out += code
+        if g0 is not self._g0:
+            out += self._g0.escape
+        return bytes(out)  # a G1 that is left so means nothing any more, and DCMTK 3.6.7 takes the way back for text
+
+    def can_encode(self, text: str) -> bool:
+        return all(
+            character != "\x1b" if character < "\x80" else any(_code_in(each, character) for each in self._elements)
+            for character in set(text)
+        )
+
+    def _back(self, g1: CodeElement | None) -> bytes:
+        """What makes G1 that of value 1 again; where value 1 has none, any other one may stay (PS3.5 Annex I)."""
+        return self._g1.escape if self._g1 is not None and g1 is not self._g1 else b""
+
+    def _code(self, character: str, g0: CodeElement, g1: CodeElement | None) -> tuple[CodeElement, bytes]:
+        """The set that the character is taken from, those that are designated first, and its code there."""
+        for element in (g1, g0, *self._elements):
+            if element is not None and (code := _code_in(element, character)):
+                return element, code
+        raise NotInCharacterSet
+
+
+def _decode_run(value: bytes, g1: CodeElement | None) -> str:
+    """Bytes whose G0 is ASCII."""
+    if g1 is None:
+        return value.decode("latin_1")
+    if g1.prefix:
+        return codecs.charmap_decode(value, "replace", _charmap(g1))[0]
+    return value.decode(g1.codec, "replace")
+
+
+def _decode_pairs(pairs: bytes, g0: CodeElement) -> str:
+    codes = pairs.translate(_TO_G1)
+    if g0.prefix:
+        codes = b"".join([g0.prefix + codes[at : at + 2] for at in range(0, len(codes), 2)])
+    return codes.decode(g0.codec, "replace")
+
+
+@lru_cache(maxsize=4)
+def _charmap(element: CodeElement) -> str:
+    """All 256 codes of a set of one byte whose codec writes something before each; U+FFFE where there is none."""
+    upper = [(element.prefix + bytes((code,))).decode(element.codec, "replace") for code in range(0xA0, 0x100)]
+    return "".join(map(chr, range(0xA0))) + "".join(each if len(each) == 1 else "\ufffe" for each in upper)
+
+
+@lru_cache(maxsize=8192)
+def _code_in(element: CodeElement, character: str) -> bytes:
+    """The code of a character in this set; b"" where it has none."""
+    try:
+        code = character.encode(element.codec)
+    except UnicodeError:
+        return b""
+    code = code.removeprefix(element.prefix) if code.startswith(element.prefix) else b""
+    if len(code) != element.width or min(code) < 0xA0:
+        return b""
+    return bytes(each & 0x7F for each in code) if element.is_g0 else code
+
+
+# --- defined terms ----------------------------------------------------------------------------------------------------
+
+
+def lookup(terms: str | bytes | Sequence[str] | None) -> CharacterSet:
+    """The character set that the values of (0008,0005) name, the same object each time.
+
+    Args:
+        terms: The defined terms of PS3.3 C.12.1.1.2, in a list or with backslashes between them, as text or as they
+            are encoded; None or nothing for the default repertoire.
+
+    Returns:
+        The character set. Misspelt terms are mended, unknown ones beyond value 1 left out, and of a value that is
+        longer than any that means something nothing is believed.
+    """
     if not terms:
         return DEFAULT
+    if isinstance(terms, bytes):
+        if len(terms) > _LONGEST:
+            return DEFAULT
+        terms = terms.decode("latin_1")
     joined = terms if isinstance(terms, str) else "\\".join(map(str, terms))
-    return _encodings(joined) if len(joined) <= _LONGEST else DEFAULT
+    return _lookup(joined) if len(joined) <= _LONGEST else DEFAULT
 
 
 @lru_cache(maxsize=256)
-def _encodings(joined: str) -> tuple[str, ...]:
-    terms = [term.strip(" \0") for term in joined.split("\\")]
-    first = _encoding(terms[0])
-    if terms[0] in STAND_ALONE_ENCODINGS:  # PS3.3 C.12.1.1.2: no code extensions beside these
-        return (first,)
-    return (first, *(_encoding(term) for term in terms[1:] if term not in STAND_ALONE_ENCODINGS))
+def _lookup(joined: str) -> CharacterSet:
+    first, *others = (_defined(term.strip(" \0")) for term in joined.split("\\"))
+    if first in WITHOUT_EXTENSIONS:
+        codec = WITHOUT_EXTENSIONS[first]
+        return _OneCodec((first,), (python_encoding[first],), codec, codec)
+    terms = (first, *(term for term in others if _element(term) is not None or term.endswith("IR 6")))
+    python_codecs = tuple(_python_codec(term) for term in terms)
+    element = _element(first)
+    if (
+        len(terms) > 1
+        or first.startswith("ISO 2022")
+        or (element is not None and (element.prefix or element.width > 1))
+    ):
+        return _Extended(terms, python_codecs)
+    if element is not None:
+        return _OneCodec(terms, python_codecs, element.codec, element.codec)
+    if first == "ISO_IR 6":
+        return _OneCodec(terms, python_codecs, "latin_1", "ascii")
+    return _OneCodec(terms, python_codecs, "latin_1", "latin_1")  # unknown: the bytes stay what they are
 
 
-def _encoding(term: str) -> str:
-    if term in python_encoding:
-        return python_encoding[term]
-    if match := re.fullmatch(_MISSPELT, term):
-        right = f"ISO 2022 IR {match[2]}" if match[1] else f"ISO_IR {match[2]}"
-        return python_encoding.get(right, default_encoding)
-    return default_encoding
+def _defined(term: str) -> str:
+    """The term as the standard spells it, where that can be told."""
+    term = _SYNONYMS.get(term, term)
+    if match := _MISSPELT.fullmatch(term):
+        return f"ISO 2022 IR {match[2]}" if match[1] else f"ISO_IR {match[2]}"
+    return term
 
 
-def keeps_ascii_in(encodings: tuple[str, ...]) -> bool:
-    """Whether ASCII text is itself in these encodings, as it is in all but some of ISO 2022."""
-    return encodings[0] in _ASCII_COMPATIBLE
+def _element(term: str) -> CodeElement | None:
+    """What a term names beside the default repertoire; None for that alone, and for an unknown term."""
+    match = _MISSPELT.fullmatch(term)
+    return _BY_NUMBER.get(int(match[2])) if match and len(match[2]) < 4 else None
 
 
-def decode_text(value: bytes, encodings: Sequence[str]) -> str:
-    """The text in these encodings, whatever the bytes are; escape sequences of others mean nothing (PS3.5 6.1.2.5)."""
-    if b"\x1b" not in value:
-        return value.decode(encodings[0], errors="replace")
-    return "".join([_decode_piece(piece, encodings) for piece in _PIECE.findall(value)])
+def _python_codec(term: str) -> str:
+    element = _element(term)
+    if element is None:
+        return python_encoding.get(term, default_encoding)
+    return python_encoding.get(term) or python_encoding.get(f"ISO 2022 IR {element.number}", element.codec)
 
 
-def _decode_piece(piece: bytes, encodings: Sequence[str]) -> str:
-    length = 4 if piece.startswith((b"\x1b$(", b"\x1b$)")) else 3
-    encoding = CODES_TO_ENCODINGS.get(piece[:length])
-    if encoding is None or (encoding != default_encoding and encoding not in encodings):
-        return piece.decode(encodings[0], errors="replace")
-    if encoding in handled_encodings:  # Python's codec wants the escape sequence
-        return piece.decode(encoding, errors="replace")
-    end = match.start() if (match := _DELIMITER.search(piece, length)) else len(piece)
-    return piece[length:end].decode(encoding, errors="replace") + piece[end:].decode(encodings[0], errors="replace")
+# --- pydicom's names for character sets -------------------------------------------------------------------------------
 
 
-def can_encode(text: str, encodings: Sequence[str]) -> bool:
-    """Whether each character is in one of these encodings."""
-    return all(any(_has(encoding, character) for encoding in encodings) for character in set(text))
+@lru_cache(maxsize=256)
+def of_codecs(python_codecs: tuple[str, ...]) -> CharacterSet:
+    """The character set of a Dataset that pydicom read, from what it calls it (Dataset.original_character_set)."""
+    return _lookup("\\".join(_TERM_OF.get(codec, codec) for codec in python_codecs)) if python_codecs else DEFAULT
 
 
-def encode_text(value: str, encodings: tuple[str, ...]) -> bytes:
-    """Text in the first of these encodings, or with the code extensions of PS3.5 6.1.2.5.
-
-    Raises DatasetEncodeError for a character that none of them has: pydicom would write a question mark.
-    """
-    if value.isascii() and keeps_ascii_in(encodings):
-        return value.encode("ascii")
-    if not can_encode(value, encodings):
-        raise DatasetEncodeError("a character is not in the Specific Character Set of the data set")
-    return encode_string(value, encodings)
+def codecs_by_pydicom(terms: Sequence[str]) -> tuple[str, ...]:
+    """What pydicom makes of these terms, unknown ones included: the name of any Python codec is one to it."""
+    return tuple(_codec_by_pydicom(term) for term in terms)
 
 
-@lru_cache(maxsize=4096)
-def _has(encoding: str, character: str) -> bool:
+def _codec_by_pydicom(term: str) -> str:
+    if codec := python_encoding.get(term) or python_encoding.get(_defined(term)):
+        return codec
     try:
-        if encoding in custom_encoders:
-            custom_encoders[encoding](character)
-        else:
-            character.encode(encoding)
-    except UnicodeError:
-        return False
-    return True
+        codecs.lookup(term)
+    except (LookupError, ValueError):
+        return default_encoding
+    return term
+
+
+_TERM_OF: Final = {
+    **{element.codec: f"ISO_IR {element.number}" for element in EXTENSIONS if not element.prefix},
+    **{codec: term for term, codec in python_encoding.items()},
+    **{codec: term for term, codec in python_encoding.items() if term.startswith("ISO_IR") or term == "GBK"},
+}
+DEFAULT: Final = _lookup("ISO_IR 6")
+"""The default repertoire, ISO 646 (PS3.5 6.1.1)."""
+STRICT_DEFAULT: Final[CharacterSet] = _OneCodec(("ISO_IR 6",), (), "ascii", "ascii")
+"""The default repertoire for what we say ourselves: nothing else can be encoded in it."""
+UTF8: Final = _lookup("ISO_IR 192")
+"""Unicode, which has the characters of all others."""

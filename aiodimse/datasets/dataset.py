@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydicom.dataset import Dataset
 
 from aiodimse.config import Limits
+from aiodimse.datasets.charsets import DEFAULT, STRICT_DEFAULT, UTF8, CharacterSet, NotInCharacterSet
 from aiodimse.datasets.reading import read_dataset
 from aiodimse.datasets.walk import known_syntax, top_elements
 from aiodimse.datasets.writing import write_dataset
@@ -22,7 +23,7 @@ from aiodimse.standard.transfer_syntax import (
     lookup,
 )
 
-RE_ENCODED: Final = IDENTIFIERS
+RE_ENCODED: Final = (*IDENTIFIERS, ExplicitVRBigEndian)
 """The transfer syntaxes between which a data set is re-encoded; in any other it travels as it is stored."""
 
 _SOP_CLASS_UID: Final = 0x00080016
@@ -67,15 +68,34 @@ def _decode(data: bytes | memoryview, transfer_syntax: str, limits: Limits, size
 
 
 def encode_dataset(dataset: Dataset, transfer_syntax: str) -> bytes:
-    """The data set in Implicit, Explicit or Deflated Explicit VR Little Endian. The argument is not changed.
+    """The data set in Implicit, Explicit or Deflated Explicit VR Little Endian or Explicit VR Big Endian.
 
-    Elements of groups 0000 and 0002 are left out. Raises DatasetEncodeError, also for any other transfer syntax: to
-    change that of pixels is not our trade (encode_stored writes a data set in its own).
+    Args:
+        dataset: What to encode. It is not changed. Elements of groups 0000 and 0002 are left out.
+        transfer_syntax: The UID of one of the four.
+
+    Raises:
+        DatasetEncodeError: It cannot be encoded; also for any other transfer syntax, which would be to change pixels
+            (encode_stored writes a data set in its own).
     """
+    return _write(dataset, _re_encoded(transfer_syntax))
+
+
+def encode_response(dataset: Dataset, transfer_syntax: str) -> bytes:
+    """As encode_dataset, but text never fails: where the Specific Character Set of the data set does not have a
+    character, all of its text is in ISO_IR 192, which its (0008,0005) then says (PS3.4 C.2.2.2)."""
+    row = _re_encoded(transfer_syntax)
+    try:
+        return _write(dataset, row, default=STRICT_DEFAULT)
+    except NotInCharacterSet:
+        return _write(dataset, row, character_set=UTF8)
+
+
+def _re_encoded(transfer_syntax: str) -> TransferSyntax:
     row = lookup(transfer_syntax)
-    if row not in RE_ENCODED:
+    if row is None or row not in RE_ENCODED:
         raise DatasetEncodeError(f"data sets are not re-encoded to transfer syntax {transfer_syntax}")
-    return _write(dataset, row)
+    return row
 
 
 def encode_stored(dataset: Dataset) -> bytes:
@@ -90,9 +110,22 @@ def encode_stored(dataset: Dataset) -> bytes:
     return _write(dataset, row)
 
 
-def _write(dataset: Dataset, row: TransferSyntax) -> bytes:
+def _write(
+    dataset: Dataset,
+    row: TransferSyntax,
+    *,
+    default: CharacterSet = DEFAULT,
+    character_set: CharacterSet | None = None,
+) -> bytes:
     data = b"".join(
-        write_dataset(dataset, implicit=row.implicit, little_endian=row.little_endian, encapsulated=row.encapsulated)
+        write_dataset(
+            dataset,
+            implicit=row.implicit,
+            little_endian=row.little_endian,
+            encapsulated=row.encapsulated,
+            default=default,
+            character_set=character_set,
+        )
     )
     return deflate(data) if row.deflated else data
 
@@ -110,7 +143,7 @@ def transcode(
 
 
 def can_transcode(source: str, target: str) -> bool:
-    """Whether transcode can do it: both are among the three."""
+    """Whether transcode can do it: both are among RE_ENCODED."""
     return source in RE_ENCODED and target in RE_ENCODED
 
 
@@ -181,7 +214,7 @@ def first_uids(data: bytes | memoryview, transfer_syntax: str) -> tuple[str, str
         row = known_syntax(transfer_syntax)
         if row.deflated:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, 1 << 16)
-        for tag, _, _, start, stop in top_elements(data, row.implicit, row.little_endian):
+        for tag, _, _, start, stop, _ in top_elements(data, row.implicit, row.little_endian):
             if tag in found:
                 found[tag] = bytes(data[start:stop]).decode("latin-1").strip(" \0")
             if tag >= _SOP_INSTANCE_UID:

@@ -13,6 +13,21 @@ from aiodimse.datasets.walk import vr_in_dictionary
 
 AMBIGUOUS_VRS: Final = frozenset({"US or SS", "OB or OW", "US or OW", "US or SS or OW"})
 
+PADDING: Final = {
+    **dict.fromkeys(
+        ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"), b" "
+    ),
+    "UI": b"\0",
+}
+"""What makes a value of odd length even; in the VRs that are not here it is a NUL as well (PS3.5 6.2)."""
+
+WORD_SIZES: Final = {
+    **dict.fromkeys(("AT", "OW", "SS", "US"), 2),
+    **dict.fromkeys(("FL", "OF", "OL", "SL", "UL"), 4),
+    **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
+}
+"""Bytes that change places with the byte order (PS3.5 7.3); values of other VRs are the same in both."""
+
 _PIXEL_REPRESENTATION = 0x00280103
 _BITS_ALLOCATED = 0x00280100
 _LUT_DESCRIPTOR = 0x00283002
@@ -76,3 +91,12 @@ def _integer(dataset: Dataset, tag: int) -> int | None:
         return int(value[0])
     except (TypeError, ValueError, LookupError):
         return None
+
+
+def swapped(value: bytes, size: int) -> bytes:
+    """The value in the other byte order. Bytes that make no whole word at its end stay."""
+    whole = len(value) // size * size
+    out = bytearray(value)
+    for at in range(size):
+        out[at:whole:size] = value[size - 1 - at : whole : size]
+    return bytes(out)

@@ -22,13 +22,15 @@ UNCOUNTED: Final = 1 << 62
 SHORTEST: Final = 8
 """Bytes that an element or item takes at least (PS3.5 7.1)."""
 
-_ITEM: Final = 0xFFFEE000
-_ITEM_DELIMITATION: Final = 0xFFFEE00D
+ITEM: Final = 0xFFFEE000
+ITEM_DELIMITATION: Final = 0xFFFEE00D
 _SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
 
 # Groups with no place in a data set, at any depth: command elements (PS3.7 6.3), file meta elements (PS3.10 7.1), stray
 # delimiters. A second file meta there is how one object comes to mean two things to two readers.
 FOREIGN_GROUPS: Final = frozenset((0x0000, 0x0002, 0xFFFE))
+DROPPED_GROUPS: Final = frozenset((0x0000, 0x0002))
+"""Those whose elements some writers leave in a data set. They are walked over, and dropped by who reads or writes."""
 
 # PS3.5 Tables 7.1-1 and 7.1-2: which VRs have a length of two bytes and which two reserved bytes and a length of four.
 # A VR that is in neither is refused: one cannot know where its value ends, and pydicom would guess.
@@ -68,6 +70,9 @@ class TopElement(NamedTuple):
     """Where the value begins."""
     stop: int
     """Where it ends; for an undefined length, before the Sequence Delimitation Item."""
+    is_writable: bool = True
+    """Whether its items may be written as they are: no value in them has an odd length, and no element has one of
+    DROPPED_GROUPS."""
 
 
 class _Frame(NamedTuple):
@@ -86,7 +91,8 @@ def walk(
 ) -> None:
     """Raise DatasetDecodeError unless data is one whole, sound data set.
 
-    max_depth, max_elements: as top_elements. Of a deflated data set this takes the inflated bytes.
+    max_depth, max_elements: as top_elements. Of a deflated data set this takes the inflated bytes. NULs behind the last
+    element are padding; elements of group 0000 and 0002 are sound where they are.
     """
     row = known_syntax(transfer_syntax_uid)
     for _ in top_elements(data, row.implicit, row.little_endian, max_depth=max_depth, max_elements=max_elements):
@@ -109,18 +115,35 @@ def top_elements(
     max_depth: int = 64,
     max_elements: int = UNCOUNTED,
     pos: int = 0,
+    open_item: bool = False,
 ) -> Iterator[TopElement]:
     """Walk data, from the element at pos on, and yield the elements of the top level, each when it is complete.
 
-    max_depth: how deep sequences may nest. max_elements: how many elements, items and fragments there may be from pos
-    on, at any depth; delimiters are not counted. Who stops early has proven only what was yielded. Raises
-    DatasetDecodeError where the data set is not sound, DatasetTooLarge where it has more elements.
+    Args:
+        data: The encoded data set, deflated ones inflated.
+        implicit: Whether it is encoded in Implicit VR.
+        little_endian: Its byte order.
+        max_depth: How deep sequences may nest.
+        max_elements: How many elements, items and fragments there may be from pos on, at any depth. Delimiters are not
+            counted.
+        pos: Where to begin.
+        open_item: Whether an item of undefined length begins at pos instead of a data set. Its delimiter is then the
+            last that is yielded, and the walk ends behind it.
+
+    Yields:
+        The elements, those of DROPPED_GROUPS too. Who stops early has proven only what was yielded.
+
+    Raises:
+        DatasetDecodeError: The data set is not sound.
+        DatasetTooLarge: It has more elements.
     """
     head, vr_head, long_length = _LITTLE if little_endian else _BIG
-    is_sequence, bound, is_open = False, len(data), False
+    is_sequence, bound, is_open = False, len(data), open_item
     enclosing: list[_Frame] = []
     left = max_elements
     top_tag, top_vr, top_length, top_start = 0, None, 0, 0  # the top-level element that the frames are inside of
+    writable = True
+    padding = -1  # where the NULs at the end of data begin, once it was looked for
     while True:
         if pos == bound:  # the end of this frame, if it has a length
             if is_open:
@@ -129,15 +152,17 @@ def top_elements(
                 return
             is_sequence, bound, is_open, implicit = enclosing.pop()
             if not enclosing:
-                yield TopElement(top_tag, top_vr, top_length, top_start, pos)
+                yield TopElement(top_tag, top_vr, top_length, top_start, pos, writable)
             continue
         if bound - pos < 8:
+            if not enclosing and not is_open and not any(data[pos:]):
+                return  # of a data set that was padded to an even length, or to a block of a disk
             raise DatasetDecodeError("truncated element header", offset=pos)
         group, element, length = head(data, pos)
         tag = group << 16 | element
 
         if is_sequence:
-            if tag == _ITEM:
+            if tag == ITEM:
                 if (left := left - 1) < 0:
                     raise _too_many(max_elements, pos)
                 start = pos + 8
@@ -151,20 +176,30 @@ def top_elements(
             elif tag == _SEQUENCE_DELIMITATION and is_open and length == 0:
                 is_sequence, bound, is_open, implicit = enclosing.pop()
                 if not enclosing:
-                    yield TopElement(top_tag, top_vr, top_length, top_start, pos)
+                    yield TopElement(top_tag, top_vr, top_length, top_start, pos, writable)
                 pos += 8
             else:
                 raise DatasetDecodeError(f"{_name(tag)} where an item must be", offset=pos)
             continue
 
-        if tag == _ITEM_DELIMITATION and is_open and length == 0:
+        if tag == ITEM_DELIMITATION and is_open and length == 0:
+            if not enclosing:
+                yield TopElement(tag, None, 0, pos + 8, pos + 8)
+                return
             is_sequence, bound, is_open, implicit = enclosing.pop()
             pos += 8
             continue
         if (left := left - 1) < 0:
             raise _too_many(max_elements, pos)
         if group in FOREIGN_GROUPS:
-            raise DatasetDecodeError(f"{_name(tag)} inside a data set", offset=pos)
+            if tag == 0 and not enclosing and not is_open:
+                if padding < 0:
+                    padding = len(bytes(data).rstrip(b"\0"))
+                if pos >= padding:
+                    return
+            if group not in DROPPED_GROUPS:
+                raise DatasetDecodeError(f"{_name(tag)} inside a data set", offset=pos)
+            writable = False
 
         vr: str | None
         start = pos + 8
@@ -194,7 +229,7 @@ def top_elements(
             if len(enclosing) >= 2 * max_depth:  # a sequence and its item are two frames
                 raise DatasetDecodeError(f"sequences nested deeper than {max_depth}", offset=pos)
             if not enclosing:
-                top_tag, top_vr, top_length, top_start = tag, vr, length, start
+                top_tag, top_vr, top_length, top_start, writable = tag, vr, length, start, True
             stop = bound if opens else _end(start, length, bound, tag, pos)
             enclosing.append(_Frame(is_sequence, bound, is_open, implicit))
             # PS3.5 6.2.2: what is in a UN of undefined length is encoded in Implicit VR
@@ -213,6 +248,8 @@ def top_elements(
             stop = pos = _end(start, length, bound, tag, pos)
         if not enclosing:
             yield TopElement(tag, vr, length, start, stop)
+        elif length & 1 and not opens:
+            writable = False
 
 
 def _end_of_fragments(data: bytes | memoryview, pos: int, bound: int, head: _Unpack, most: int) -> tuple[int, int]:
@@ -226,7 +263,7 @@ def _end_of_fragments(data: bytes | memoryview, pos: int, bound: int, head: _Unp
         tag = group << 16 | element
         if tag == _SEQUENCE_DELIMITATION and length == 0:
             return pos, fragments
-        if tag != _ITEM or length == UNDEFINED_LENGTH:
+        if tag != ITEM or length == UNDEFINED_LENGTH:
             raise DatasetDecodeError(f"{_name(tag)} where a fragment must be", offset=pos)
         pos = _end(pos + 8, length, bound, tag, pos)
         fragments += 1

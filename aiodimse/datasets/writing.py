@@ -3,39 +3,42 @@
 Why not call it: it decodes and re-encodes every value when the encoding changes, with warnings that quote values
 (patient data in a log); it changes the Dataset it is given; and a plain C-FIND identifier of 16 elements costs it
 200 us where this takes 12. Here values that are still encoded stay as they are and only headers are written anew,
-plain values take a short way, and everything else goes to pydicom's writer of that VR. Three things differ from
-pydicom on purpose: an ambiguous VR that nothing settles is written as US or OW (vrs.py) instead of failing, a
-character outside the Specific Character Set fails instead of becoming a question mark, and elements of the groups
-0000 and 0002 are left out.
+plain values take a short way, and everything else goes to pydicom's writer of that VR.
+
+These things differ from pydicom on purpose:
+
+- An ambiguous VR that nothing settles is written as US or OW (vrs.py) instead of failing.
+- Text is encoded by charsets.py. A character that the Specific Character Set does not have fails instead of becoming a
+  question mark; or the whole data set is written in Unicode, where the caller allows that.
+- Elements of the groups 0000 and 0002 are left out, and values of odd length padded, in items too.
+- An element that no reader of Implicit VR could read is left out, with a warning: one that is no sequence in the
+  data set, but is one in the dictionary that this reader has to go by; or the other way round.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from struct import Struct, pack
 from typing import Any, Final
 
-from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import writers
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
-from pydicom.valuerep import BYTES_VR, CUSTOMIZABLE_CHARSET_VR, EXPLICIT_VR_LENGTH_32, IS, PersonName
-from pydicom.values import convert_SQ
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, EXPLICIT_VR_LENGTH_32, IS, PersonName
 
-from aiodimse.datasets.charsets import (
-    DEFAULT,
-    decode_text,
-    encode_text,
-    encodings_from_bytes,
-    encodings_from_terms,
-    keeps_ascii_in,
-)
-from aiodimse.datasets.vrs import AMBIGUOUS_VRS, concrete_vr, implicit_vr
-from aiodimse.datasets.walk import UNDEFINED_LENGTH
-from aiodimse.errors import DatasetEncodeError
+from aiodimse.datasets import charsets
+from aiodimse.datasets.charsets import CharacterSet
+from aiodimse.datasets.reading import DecodedDataset, read_as, read_items
+from aiodimse.datasets.vrs import AMBIGUOUS_VRS, PADDING, WORD_SIZES, concrete_vr, implicit_vr, swapped
+from aiodimse.datasets.walk import UNDEFINED_LENGTH, vr_in_dictionary
+from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
+
+_log = logging.getLogger("aiodimse.datasets")
 
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _PIXEL_DATA: Final = 0x7FE00010
@@ -47,69 +50,125 @@ _INTEGERS: Final = {
 }  # fmt: skip
 
 
-def write_dataset(dataset: Dataset, *, implicit: bool, little_endian: bool, encapsulated: bool = False) -> list[bytes]:
+def write_dataset(
+    dataset: Dataset,
+    *,
+    implicit: bool,
+    little_endian: bool,
+    encapsulated: bool = False,
+    default: CharacterSet = charsets.DEFAULT,
+    character_set: CharacterSet | None = None,
+) -> list[bytes]:
     """The encoded data set, in buffers that are not joined (Pixel Data is the one it came in).
 
-    encapsulated: whether Pixel Data may be, and must be, encapsulated (PS3.5 A.4). The argument is not changed.
-    Raises DatasetEncodeError; its text names tags, never values.
+    Args:
+        dataset: What to encode. It is not changed.
+        implicit: Whether to write Implicit VR.
+        little_endian: The byte order.
+        encapsulated: Whether Pixel Data may be, and must be, encapsulated (PS3.5 A.4).
+        default: What the default repertoire is: DEFAULT or STRICT_DEFAULT.
+        character_set: What to write text in, and as Specific Character Set, instead of what the data set says.
+
+    Raises:
+        DatasetEncodeError: It cannot be written. The text names tags, never values.
     """
     try:
-        return _writer(implicit, little_endian, encapsulated).dataset(dataset, DEFAULT, ())
+        return _writer(implicit, little_endian, encapsulated, default, character_set).dataset(dataset, default, ())
     except RecursionError:
         raise DatasetEncodeError("the data set is nested too deep") from None
 
 
-class _Writer:
-    __slots__ = ("encapsulated", "implicit", "little_endian", "long_head", "plain_head", "short_head")
+class _Scope:
+    """What a data set or item is written in, and how far what is still encoded in it can stay as it is."""
 
-    def __init__(self, implicit: bool, little_endian: bool, encapsulated: bool) -> None:
+    __slots__ = ("around", "charset", "declared", "source", "stays")
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        declared: CharacterSet,
+        forced: CharacterSet | None,
+        around: tuple[Dataset, ...],
+    ) -> None:
+        self.around = (dataset, *around)
+        self.source = read_as(dataset)
+        self.declare(declared, forced)
+
+    def declare(self, declared: CharacterSet, forced: CharacterSet | None) -> None:
+        self.declared, self.charset = declared, forced or declared
+        source = self.source or declared
+        self.stays = source is self.charset or _is_same(source, self.charset)
+        """Whether encoded text is in the character set that is written."""
+
+
+class _Writer:
+    __slots__ = (
+        "default", "encapsulated", "forced", "implicit", "little_endian", "long_head", "plain_head", "short_head"
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        implicit: bool,
+        little_endian: bool,
+        encapsulated: bool,
+        default: CharacterSet,
+        forced: CharacterSet | None,
+    ) -> None:
         self.implicit, self.little_endian, self.encapsulated = implicit, little_endian, encapsulated
+        self.default, self.forced = default, forced
         order = "<" if little_endian else ">"
         self.short_head = Struct(order + ("HHL" if implicit else "HH2sH")).pack
         self.long_head = Struct(order + ("HHL" if implicit else "HH2s2xL")).pack
         self.plain_head = Struct("<4sL" if implicit else "<6sH").pack
 
-    def dataset(self, dataset: Dataset, encodings: tuple[str, ...], enclosing: tuple[Dataset, ...]) -> list[bytes]:
-        """encodings: the character set inherited from what encloses it (PS3.5 7.5.3)."""
+    def dataset(self, dataset: Dataset, inherited: CharacterSet, enclosing: tuple[Dataset, ...]) -> list[bytes]:
+        """inherited: the character set of what encloses it (PS3.5 7.5.3)."""
         out: list[bytes] = []
-        around = (dataset, *enclosing)
-        read_in = dataset.original_character_set
-        original = None if not read_in else (read_in,) if isinstance(read_in, str) else tuple(read_in)
-        keeps_ascii = keeps_ascii_in(encodings)  # so that ASCII text needs no character set
-        # sorted by int: a BaseTag compares in Python
-        for tag, (key, element) in sorted(zip(map(int, dataset.keys()), dataset.items(), strict=True)):
+        scope = _Scope(dataset, inherited, self.forced, enclosing)
+        quick = self.little_endian and not scope.charset.has_escapes  # so that ASCII text needs no character set
+        # by int: a BaseTag compares in Python
+        elements = sorted(zip(map(int, dataset.keys()), dataset.items(), strict=True))
+        if self.forced is not None and not enclosing and _SPECIFIC_CHARACTER_SET not in dataset:
+            added = DataElement(_SPECIFIC_CHARACTER_SET, "CS", "")
+            elements = sorted([*elements, (_SPECIFIC_CHARACTER_SET, (added.tag, added))])
+        for tag, (key, element) in elements:
             try:
-                if type(element) is DataElement and keeps_ascii and (plain := self._plain(tag, element, encodings)):
+                if type(element) is DataElement and quick and (plain := self._plain(tag, element, scope.charset)):
                     out += plain
                     continue
                 if _is_left_out(tag):
                     continue
                 if tag == _SPECIFIC_CHARACTER_SET:
-                    value = element.value
-                    encodings = encodings_from_bytes(value) if isinstance(value, bytes) else encodings_from_terms(value)
-                    keeps_ascii = keeps_ascii_in(encodings)
+                    named = charsets.lookup(element.value)
+                    scope.declare(self.default if named.is_default else named, self.forced)
+                    quick = self.little_endian and not scope.charset.has_escapes
+                    if self.forced is not None:
+                        if not enclosing:
+                            self._add(out, tag, "CS", "\\".join(self.forced.terms).encode(), False, top=True)
+                        continue
+                if isinstance(element, RawDataElement) and element.value is None and element.length:
+                    element = dataset[key]  # its value was left in the file that it was read from
                 if isinstance(element, RawDataElement):
-                    if element.value is None and element.length:
-                        element = dataset[key]  # its value was left in the file that it was read from
-                        vr, encoded, opens = self._element(tag, element, encodings, around)
-                    else:
-                        vr, encoded, opens = self._raw(tag, element, encodings, original, around)
+                    vr, encoded, opens = self._raw(tag, element, scope)
                 else:
-                    vr, encoded, opens = self._element(tag, element, encodings, around)
+                    vr, encoded, opens = self._element(tag, element, scope)
                 self._add(out, tag, vr, encoded, opens, top=not enclosing)
             except DatasetEncodeError as error:
-                raise DatasetEncodeError(f"{key}: {error}" if str(error)[:1] != "(" else str(error)) from None
+                if str(error)[:1] == "(":
+                    raise
+                raise type(error)(f"{key}: {error}") from None
             except (RecursionError, MemoryError):
                 raise
             except Exception as error:  # what a wrong value raises depends on its VR; its text may quote the value
                 raise DatasetEncodeError(f"{key}: a value that its VR cannot have ({type(error).__name__})") from None
         return out
 
-    def _plain(self, tag: int, element: DataElement, encodings: tuple[str, ...]) -> tuple[bytes, bytes] | None:
-        """Header and value of the kind of element that identifiers are made of, where ASCII text is itself in these
-        encodings; None for any other. 0.4 us where `_element` and `_add` take 0.6, and know more."""
+    def _plain(self, tag: int, element: DataElement, charset: CharacterSet) -> tuple[bytes, bytes] | None:
+        """Header and value of the kind of element that identifiers are made of, in Little Endian and where ASCII text
+        is itself in this character set; None for any other. 0.4 us where `_element` and `_add` take 0.6, and know
+        more."""
         plain = _plain_head(tag, element.VR, self.implicit)
-        if plain is None or element.is_undefined_length or not self.little_endian:
+        if plain is None or element.is_undefined_length:
             return None
         head, pad, encode = plain
         value: Any = element.value
@@ -119,8 +178,8 @@ class _Writer:
                 encoded += pad
         elif value is None:
             encoded = b""
-        elif (found := encode(value, encodings)) is not None:
-            encoded = found
+        elif (found := encode(value, charset)) is not None:
+            encoded = found + pad if len(found) & 1 else found
         else:
             return None
         if len(encoded) > 0xFFFF:
@@ -128,7 +187,16 @@ class _Writer:
         return self.plain_head(head, len(encoded)), encoded
 
     def _add(self, out: list[bytes], tag: int, vr: str, encoded: bytes, opens: bool, *, top: bool) -> None:
-        length = UNDEFINED_LENGTH if opens else len(encoded)
+        if self.implicit and not self._is_readable(tag, vr, encoded, opens):
+            _log.warning(
+                "(%04X,%04X) is left out: it came as %s, and no reader of Implicit VR could read it",
+                tag >> 16, tag & 0xFFFF, vr or "a sequence without items",
+            )  # fmt: skip
+            return
+        pad = b""
+        if len(encoded) & 1 and not opens:
+            pad = PADDING.get(vr or vr_in_dictionary(tag) or "UN", b"\0")
+        length = UNDEFINED_LENGTH if opens else len(encoded) + len(pad)
         if opens and vr != "SQ":
             if not self.encapsulated:
                 raise DatasetEncodeError("encapsulated, and the transfer syntax is not")
@@ -146,75 +214,74 @@ class _Writer:
         else:
             out.append(self.short_head(tag >> 16, tag & 0xFFFF, vr.encode(), length))
         out.append(encoded)
+        if pad:
+            out.append(pad)
         if opens:
             out.append(_SEQUENCE_DELIMITATION if self.little_endian else _SEQUENCE_DELIMITATION_BIG)
 
-    def _raw(
-        self,
-        tag: int,
-        raw: RawDataElement,
-        encodings: tuple[str, ...],
-        original: tuple[str, ...] | None,
-        around: tuple[Dataset, ...],
-    ) -> tuple[str, bytes, bool]:
+    @staticmethod
+    def _is_readable(tag: int, vr: str, encoded: bytes, opens: bool) -> bool:
+        """Whether a reader of Implicit VR, who has only the dictionary, finds the value's end and its items."""
+        known = vr_in_dictionary(tag)
+        if vr == "SQ":
+            return known in ("SQ", "UN", None)
+        return known != "SQ" or not encoded or (vr == "UN" and _items_of(encoded, True, True) is not None)
+
+    def _raw(self, tag: int, raw: RawDataElement, scope: _Scope) -> tuple[str, bytes, bool]:
         """An element that is still encoded, as its VR, its value and whether its length is undefined."""
-        value, vr = raw.value or b"", raw.VR
-        same_text = original is None or original == encodings
-        if raw.is_little_endian != self.little_endian:
-            return self._swapped(tag, raw, encodings, around)
-        if self.implicit or vr is None:
-            if raw.is_implicit_VR == self.implicit and same_text:
-                return "", value, raw.length == UNDEFINED_LENGTH
-            if vr is None:
-                vr = implicit_vr(tag, around[0])
-                if vr in AMBIGUOUS_VRS:
-                    vr = concrete_vr(vr, tag, around, from_implicit=True)
-        if vr == "SQ" and not (same_text and raw.is_implicit_VR == self.implicit):
-            items = convert_SQ(value, raw.is_implicit_VR, raw.is_little_endian, list(original or encodings))
-            return vr, self._items(items, encodings, around), False
-        if not same_text and original is not None and vr in CUSTOMIZABLE_CHARSET_VR and not value.isascii():
-            text = decode_text(value, original)
-            return vr, _padded(_names(text, encodings) if vr == "PN" else encode_values(text, encodings)), False
-        return vr, value, raw.length == UNDEFINED_LENGTH
+        value, opens = raw.value or b"", raw.length == UNDEFINED_LENGTH
+        same_order = raw.is_little_endian == self.little_endian
+        vr = raw.VR
+        if vr is None:
+            vr = implicit_vr(tag, scope.around[0])
+            if vr in AMBIGUOUS_VRS:
+                vr = concrete_vr(vr, tag, scope.around, from_implicit=True)
+        if vr == "SQ":
+            same = scope.stays and same_order and raw.is_implicit_VR == self.implicit
+            if same and isinstance(scope.around[0], DecodedDataset):  # of what others read, nobody knows what is in it
+                return vr, value, opens
+            items = _items_of(value, raw.is_implicit_VR, raw.is_little_endian, scope.source or scope.declared)
+            if items is not None:
+                return vr, self._items(items, scope), opens
+            if vr_in_dictionary(tag) == "SQ":
+                raise DatasetEncodeError("a sequence that does not hold items")
+            return "UN", value, False
+        if not scope.stays and vr in CUSTOMIZABLE_CHARSET_VR and not (value.isascii() and b"\x1b" not in value):
+            text = (scope.source or scope.declared).decode(value, vr)
+            return vr, scope.charset.encode(text.rstrip("\0 "), vr), False
+        if not same_order and not opens and vr in WORD_SIZES:
+            value = swapped(value, WORD_SIZES[vr])
+        return vr, value, opens
 
-    def _swapped(
-        self, tag: int, raw: RawDataElement, encodings: tuple[str, ...], around: tuple[Dataset, ...]
-    ) -> tuple[str, bytes, bool]:
-        """An element encoded in the other byte order: its value is decoded, unless only its words could be swapped."""
-        vr = raw.VR or implicit_vr(tag, around[0])
-        if vr in BYTES_VR or vr in AMBIGUOUS_VRS:
-            raise DatasetEncodeError("its byte order cannot be changed")
-        element = convert_raw_data_element(raw._replace(VR=vr), encoding=list(encodings), ds=around[0])
-        return self._element(tag, element, encodings, around)
-
-    def _element(
-        self, tag: int, element: DataElement, encodings: tuple[str, ...], around: tuple[Dataset, ...]
-    ) -> tuple[str, bytes, bool]:
+    def _element(self, tag: int, element: DataElement, scope: _Scope) -> tuple[str, bytes, bool]:
         vr, value = element.VR, element.value
         opens = element.is_undefined_length
         if vr == "SQ":
-            return vr, self._items(value or (), encodings, around), opens
+            return vr, self._items(value or (), scope), opens
         if vr in AMBIGUOUS_VRS:
             if tag == _PIXEL_DATA and opens:
                 vr = "OB"
             else:
-                vr = concrete_vr(vr, tag, around, from_implicit=bool(around[0].original_encoding[0]))
+                vr = concrete_vr(vr, tag, scope.around, from_implicit=bool(scope.around[0].original_encoding[0]))
             if not isinstance(value, bytes):
                 element = DataElement(element.tag, vr, value, already_converted=True)
         kind = type(value)
         if value is None or (kind is str and not value):
             return vr, b"", opens
         if plain := _PLAIN.get(vr):
-            encoded = plain(value, encodings)
+            encoded = plain(value, scope.charset)
             if encoded is not None:
                 return vr, encoded, opens
         elif kind is int and (integer := _INTEGERS.get(vr)):
             return vr, value.to_bytes(integer[0], "little" if self.little_endian else "big", signed=integer[1]), opens
-        elif kind is bytes:  # US and SS: one of AMBIGUOUS_VRS that was never decoded
-            return vr, _padded(value, b"\0"), opens
-        return vr, self._general(vr, element, encodings), opens
+        elif kind is bytes:  # words; of US and SS one of AMBIGUOUS_VRS that was never decoded
+            came_in = scope.around[0].original_encoding[1]
+            if came_in not in (None, self.little_endian) and vr in WORD_SIZES and not opens:
+                value = swapped(value, WORD_SIZES[vr])
+            return vr, value, opens
+        return vr, self._general(vr, element, scope.charset), opens
 
-    def _general(self, vr: str, element: DataElement, encodings: tuple[str, ...]) -> bytes:
+    def _general(self, vr: str, element: DataElement, charset: CharacterSet) -> bytes:
         """The value by pydicom's writer of its VR."""
         if element.is_empty:
             return b""
@@ -224,15 +291,15 @@ class _Writer:
         if parameter is not None:
             write(buffer, element, parameter)  # type: ignore[operator]
         elif vr in CUSTOMIZABLE_CHARSET_VR:
-            write(buffer, element, encodings=list(encodings))  # type: ignore[operator]
+            write(buffer, element, encodings=list(charset.codecs))  # type: ignore[operator]
         else:
             write(buffer, element)  # type: ignore[operator]
         return buffer.getvalue()
 
-    def _items(self, items: Sequence[Dataset], encodings: tuple[str, ...], around: tuple[Dataset, ...]) -> bytes:
+    def _items(self, items: Sequence[Dataset], scope: _Scope) -> bytes:
         out: list[bytes] = []
         for item in items:
-            content = b"".join(self.dataset(item, encodings, around))
+            content = b"".join(self.dataset(item, scope.declared, scope.around))
             opens = bool(getattr(item, "is_undefined_length_sequence_item", False))
             order = "<" if self.little_endian else ">"
             out.append(pack(order + "HHL", 0xFFFE, 0xE000, UNDEFINED_LENGTH if opens else len(content)))
@@ -242,9 +309,27 @@ class _Writer:
         return b"".join(out)
 
 
-@lru_cache(maxsize=8)
-def _writer(implicit: bool, little_endian: bool, encapsulated: bool) -> _Writer:
-    return _Writer(implicit, little_endian, encapsulated)
+def _items_of(
+    value: bytes, implicit: bool, little_endian: bool, charset: CharacterSet = charsets.DEFAULT
+) -> Sequence[Dataset] | None:
+    """The items in an encoded value; None where it holds none."""
+    try:
+        return read_items(value, implicit, little_endian, charset)
+    except DatasetDecodeError:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _is_same(source: CharacterSet, target: CharacterSet) -> bool:
+    """Whether bytes of one are bytes of the other. What pydicom takes the target for may be what it made the source."""
+    return target.codecs == source.codecs or charsets.codecs_by_pydicom(target.terms) == source.codecs
+
+
+@lru_cache(maxsize=16)
+def _writer(
+    implicit: bool, little_endian: bool, encapsulated: bool, default: CharacterSet, forced: CharacterSet | None
+) -> _Writer:
+    return _Writer(implicit, little_endian, encapsulated, default, forced)
 
 
 @lru_cache(maxsize=4096)
@@ -256,8 +341,10 @@ def _plain_head(tag: int, vr: str, implicit: bool) -> tuple[bytes, bytes, _Plain
         return None
     if tag in (_SPECIFIC_CHARACTER_SET, _PIXEL_DATA) or _is_left_out(tag):
         return None
+    if implicit and vr_in_dictionary(tag) == "SQ":
+        return None
     head = pack("<HH", tag >> 16, tag & 0xFFFF) + (b"" if implicit else vr.encode())
-    return head, b"\0" if vr == "UI" else b" ", encode
+    return head, PADDING[vr], encode
 
 
 def _is_left_out(tag: int) -> bool:
@@ -267,37 +354,26 @@ def _is_left_out(tag: int) -> bool:
 
 # --- values -----------------------------------------------------------------------------------------------------------
 
-# A plain value is the kind that people put into identifiers. Its encoder answers None for any other kind.
-_Plain = Callable[[Any, tuple[str, ...]], bytes | None]
+# A plain value is the kind that people put into identifiers. Its encoder answers None for any other kind. Padding is
+# added by who asks.
+_Plain = Callable[[Any, CharacterSet], bytes | None]
 
 
-def _padded(value: bytes, pad: bytes = b" ") -> bytes:
-    return value + pad if len(value) & 1 else value
-
-
-def _string(value: Any, _: tuple[str, ...]) -> bytes | None:
-    if type(value) is not str:
+def _string(value: Any, _: CharacterSet) -> bytes | None:
+    if type(value) is not str and type(value) is not UID:
         if type(value) is not MultiValue:
             return None
         value = "\\".join(value)
-    return _padded(value.encode("latin-1"))
+    return bytes(value.encode("latin-1"))
 
 
-def _uid(value: Any, _: tuple[str, ...]) -> bytes | None:
-    if type(value) is not UID and type(value) is not str:
-        if type(value) is not MultiValue:
-            return None
-        value = "\\".join(value)
-    return _padded(value.encode("latin-1"), b"\0")
+def _date_or_time(value: Any, _: CharacterSet) -> bytes | None:
+    return value.encode("latin-1") if type(value) is str else None
 
 
-def _date_or_time(value: Any, _: tuple[str, ...]) -> bytes | None:
-    return _padded(value.encode("latin-1")) if type(value) is str else None
-
-
-def _number_string(value: Any, _: tuple[str, ...]) -> bytes | None:
+def _number_string(value: Any, _: CharacterSet) -> bytes | None:
     text = "\\".join(_digits(one) for one in value) if type(value) is MultiValue else _digits(value)
-    return _padded(text.encode("latin-1"))
+    return text.encode("latin-1")
 
 
 def _digits(value: Any) -> str:
@@ -308,51 +384,49 @@ def _digits(value: Any) -> str:
     return original if original is not None else str(value)
 
 
-def _text(value: Any, encodings: tuple[str, ...]) -> bytes | None:
+def _text(value: Any, charset: CharacterSet) -> bytes | None:
     if type(value) is str:
-        return _padded(encode_text(value, encodings))
-    if type(value) is MultiValue and all(type(one) is str for one in value):
-        return _padded(b"\\".join([encode_text(one, encodings) for one in value]))
+        return charset.encode(value)
+    if isinstance(value, MultiValue | list | tuple) and all(type(one) is str for one in value):
+        return charset.encode("\\".join(value))
     return None
 
 
-def _person_name(value: Any, encodings: tuple[str, ...]) -> bytes | None:
+def _long_text(value: Any, charset: CharacterSet) -> bytes | None:
+    if isinstance(value, MultiValue | list | tuple) and all(type(one) is str for one in value):
+        value = "\\".join(value)  # there is one value always, of which backslashes are part (PS3.5 6.2)
+    return charset.encode(value, "UT") if type(value) is str else None
+
+
+def _person_name(value: Any, charset: CharacterSet) -> bytes | None:
     if type(value) is PersonName:
-        return _padded(_name(value, encodings))
+        return _name(value, charset)
     if type(value) is MultiValue and all(type(one) is PersonName for one in value):
-        return _padded(b"\\".join([_name(one, encodings) for one in value]))
+        names = [_original(one, charset) for one in value]
+        if None not in names:
+            return b"\\".join(names)  # type: ignore[arg-type]
+        return charset.encode("\\".join(map(str, value)), "PN")
     return None
 
 
-def _name(value: PersonName, encodings: tuple[str, ...]) -> bytes:
-    if value.encodings == encodings and value.original_string is not None:
-        return value.original_string
-    return _names(str(value), encodings)
+def _name(value: PersonName, charset: CharacterSet) -> bytes:
+    original = _original(value, charset)
+    return charset.encode(str(value), "PN") if original is None else original
 
 
-def _names(text: str, encodings: tuple[str, ...]) -> bytes:
-    """Person names: each delimiter resets the character set (PS3.5 6.2.1.2), so each part stands alone."""
-    if text.isascii():
-        return encode_text(text, encodings)
-    return b"\\".join(
-        [
-            b"=".join(
-                [b"^".join([encode_text(part, encodings) for part in group.split("^")]) for group in one.split("=")]
-            )
-            for one in text.split("\\")
-        ]
-    )
-
-
-def encode_values(text: str, encodings: tuple[str, ...]) -> bytes:
-    return b"\\".join([encode_text(one, encodings) for one in text.split("\\")])
+def _original(value: PersonName, charset: CharacterSet) -> bytes | None:
+    """A name as it was read, if it was read in this character set; pydicom may also have encoded it, with errors."""
+    original = value.original_string
+    if original is None or value.encodings != charset.codecs:
+        return None
+    return original if value._components is None or charset.decode(original, "PN") == str(value) else None
 
 
 _PLAIN: Final[Mapping[str, _Plain]] = {
-    **dict.fromkeys(("AE", "AS", "CS", "UR"), _string),
+    **dict.fromkeys(("AE", "AS", "CS", "UI", "UR"), _string),
     **dict.fromkeys(("DA", "DT", "TM"), _date_or_time),
     **dict.fromkeys(("DS", "IS"), _number_string),
-    **dict.fromkeys(("LO", "LT", "SH", "ST", "UC", "UT"), _text),
+    **dict.fromkeys(("LO", "SH", "UC"), _text),
+    **dict.fromkeys(("LT", "ST", "UT"), _long_text),
     "PN": _person_name,
-    "UI": _uid,
 }

@@ -44,9 +44,14 @@ def test_a_character_set_that_is_none_is_the_default_repertoire(
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("terms", [b"undefined", b"utf_16", b"bogus", b"ISO_IR 6", b"\\", b""])
+@pytest.mark.parametrize("terms", [b"ISO_IR 6", b"\\", b"", b"x" * 100_000])
 def test_nor_is_it_given_back(terms: bytes) -> None:
     assert character_set_of(asked(element(CHARACTER_SET, terms))) == ()
+
+
+@pytest.mark.parametrize("terms", ["undefined", "utf_16", "ISO_IR 149"])
+def test_an_unknown_one_is_given_back_with_the_bytes_that_it_means_something_to(terms: str) -> None:
+    assert character_set_of(asked(element(CHARACTER_SET, terms.encode()))) == (terms,)
 
 
 @pytest.mark.parametrize("terms", [b"undefined", b"utf_16"])

@@ -120,8 +120,12 @@ async def test_patient_and_study_of_several_character_sets(a_file: Callable[...,
         ([("ISO_IR 100",), ("ISO_IR 144",)], ["plain"], ()),
         ([("ISO_IR 100",), ("ISO_IR 144",)], ["é"], ("ISO_IR 192",)),
         ([("ISO_IR 192",), ("ISO_IR 192",)], ["é"], ("ISO_IR 192",)),
-        ([("bogus",)], ["é"], ("ISO_IR 192",)),
-        ([("utf_16",)], ["é"], ("ISO_IR 192",)),
+        # Of an unknown one the text is its bytes, which go back as they came.
+        ([("bogus",)], ["é"], ("bogus",)),
+        ([("utf_16",)], ["é"], ("utf_16",)),
+        ([("bogus",)], ["山"], ("ISO_IR 192",)),
+        ([("ISO_IR 13",)], ["CT ﾌﾞ"], ("ISO_IR 13",)),
+        ([("ISO 2022 IR 87",)], ["A^B"], ("ISO 2022 IR 87",)),
     ],
 )
 def test_choose_character_set(candidates: list[tuple[str, ...]], texts: list[str], expected: tuple[str, ...]) -> None:

@@ -260,12 +260,11 @@ _OPEN = bytes.fromhex("ffffffff")
 NOT_DECODED: dict[str, bytes] = {
     "cut in a value": IDENTIFIER[:-1],
     "cut in a header": IDENTIFIER + b"\x10\x00\x20",
-    "something after the end": IDENTIFIER + b"\0",
+    "something after the end": IDENTIFIER + b"\0\1",
     "a length past the end": bytes.fromhex("08005200") + b"CS" + bytes.fromhex("1000") + b"STUDY ",
     "a sequence without its end": _SEQUENCE + _OPEN,
     "an item without its end": _SEQUENCE + _OPEN + bytes.fromhex("feff00e0") + _OPEN,
     "no VR": bytes.fromhex("08005200") + b"\1\2" + bytes.fromhex("0000"),
-    "group 0002": bytes.fromhex("02001000") + b"UI" + bytes.fromhex("0000"),
     "nested too deeply": (_SEQUENCE + _OPEN + bytes.fromhex("feff00e0") + _OPEN) * 70,
     "noise": bytes(range(1, 200)),
 }
@@ -274,6 +273,11 @@ DECODED: dict[str, bytes] = {
     "no level": wire.identifier(None),
     "a bad value in a sound element": wire.dataset({(0x0008, 0x0052): ("CS", "no such level!")}),
     "an empty sequence without a length": _SEQUENCE + _OPEN + bytes.fromhex("feffdde000000000"),
+    "a NUL after the end": IDENTIFIER + b"\0",
+    "many NULs after the end": IDENTIFIER + bytes(100),
+    "group 0002": bytes.fromhex("02001000") + b"UI" + bytes.fromhex("0000") + IDENTIFIER,
+    "group 0000 in an item": _SEQUENCE + bytes.fromhex("10000000feff00e0080000000000000055490000"),
+    "a value of odd length": bytes.fromhex("08005200") + b"CS" + bytes.fromhex("0500") + b"STUDY",
     "a private element": wire.dataset({(0x0009, 0x0010): ("LO", "SCRIPTED"), (0x0009, 0x1001): ("UN", b"\1\2")}),
 }
 
@@ -296,6 +300,8 @@ async def test_an_identifier_that_decodes(case: str) -> None:
     async with open_stage(server) as stage:
         (final,) = await stage.peer.responses(await stage.ask("C-FIND", DECODED[case]))
         assert (final.status, len(script.requests)) == (0x0000, 1)
+        assert "(0002," not in str(script.requests[0].identifier)
+        assert "(0000," not in str(script.requests[0].identifier)
         await stage.nothing_more()
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from aiodimse.datasets import reading
+from aiodimse.datasets import charsets, reading
 from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
 
 
@@ -71,9 +71,9 @@ def test_the_quick_way_reads_what_the_careful_way_reads(implicit, elements, cut,
 def test_the_quick_way_goes_over_to_the_careful_one(stored, name):
     file = stored(name)
     implicit = file.transfer_syntax == "1.2.840.10008.1.2"
-    elements = {}
-    pos, _ = reading._read_plain(file.data, implicit, elements)
-    assert len(elements) > 5
+    begun = reading._Reading(implicit, True, charsets.DEFAULT)
+    pos = reading._read_plain(file.data, begun)
+    assert len(begun.elements) > 5
     assert pos < len(file.data)
     assert outcome(file.data, implicit, True, quick=True) == outcome(file.data, implicit, True, quick=False)
 
@@ -84,6 +84,7 @@ def test_a_data_set_is_as_pydicom_sets_it_up_and_shares_nothing(implicit, little
     first, second = (reading.read_dataset(b"", implicit, little_endian, 4) for _ in range(2))
     new = Dataset({})
     new.set_original_encoding(implicit, little_endian, ["iso8859"])
+    vars(new)["_read_as"] = charsets.DEFAULT
     assert vars(first) == vars(new)
     first.PatientName, first._pixel_id["a"], first._private_blocks[9, "a"] = "A^B", 1, None
     first._read_charset.append("b")

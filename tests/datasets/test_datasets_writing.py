@@ -106,10 +106,14 @@ CHARACTER_SETS = st.sampled_from(
 )  # fmt: skip
 
 
+# pydicom writes wrong escape sequences in some others, and question marks in ISO_IR 13 (test_datasets_charsets.py).
+WITHOUT_ESCAPES = st.sampled_from([None, "", "ISO_IR 6", "ISO_IR 100", "ISO_IR 192", "GB18030", "ISO_IR 144"])
+
+
 @st.composite
-def datasets(draw, depth=1, vrs=tuple(KEYWORDS)):
+def datasets(draw, depth=1, vrs=tuple(KEYWORDS), character_sets=CHARACTER_SETS):
     dataset = Dataset()
-    charset = draw(CHARACTER_SETS)
+    charset = draw(character_sets)
     if charset is not None:
         dataset.SpecificCharacterSet = charset
     if draw(st.booleans()):
@@ -127,7 +131,7 @@ def datasets(draw, depth=1, vrs=tuple(KEYWORDS)):
     if draw(st.booleans()):
         dataset.private_block(0x0099, "PRIVATE", create=True).add_new(1, "LO", draw(ascii_text))
     if depth and draw(st.booleans()):
-        items = draw(st.lists(datasets(depth=depth - 1, vrs=vrs), max_size=2))
+        items = draw(st.lists(datasets(depth=depth - 1, vrs=vrs, character_sets=character_sets), max_size=2))
         dataset.ReferencedStudySequence = items
         dataset["ReferencedStudySequence"].is_undefined_length = draw(st.booleans())
         for item in items:
@@ -136,7 +140,7 @@ def datasets(draw, depth=1, vrs=tuple(KEYWORDS)):
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=300, deadline=None)
-@given(datasets(depth=2), st.sampled_from(ENCODINGS))
+@given(datasets(depth=2, character_sets=WITHOUT_ESCAPES), st.sampled_from(ENCODINGS))
 def test_any_data_set_has_the_bytes_that_pydicom_writes(dataset, encoding):
     ours = by_us(dataset, *encoding)
     assert ours == by_pydicom(dataset, *encoding)

@@ -9,7 +9,7 @@ from typing import Any
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse import messages
 from aiodimse.errors import DatasetEncodeError
-from aiodimse.services.encoding import encode_identifier
+from aiodimse.services.encoding import encode_response
 from aiodimse.services.provider.handler_result import HandlerResult, InvalidResult, read_yield
 from aiodimse.services.provider.handler_run import Cancelled, HandlerEnded, HandlerRaised, HandlerRun, failure_of
 from aiodimse.services.request import FindRequest
@@ -65,7 +65,7 @@ async def _matches(performed: PerformedOperation, request: FindRequest, run: Han
             log = performed.logger(_log)
             log.warning("%s: more than one match for one patient (PS3.4 Q.2); the rest is not sent", request.message)
             return HandlerResult(answers.SUCCESS)
-        data = encode_identifier(yielded.payload, transfer_syntax)
+        data = encode_response(yielded.payload, transfer_syntax)
         message = request.message.response(yielded.status)
         yielded.apply(message)
         await performed.respond(message, data)

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse import messages
 from aiodimse.errors import DatasetEncodeError
-from aiodimse.services.encoding import encode_identifier
+from aiodimse.services.encoding import encode_response
 from aiodimse.services.provider.handler_result import HandlerResult, InvalidResult, has_status, read_status
 from aiodimse.services.provider.handler_run import HandlerRaised, HandlerRun, failure_of
 from aiodimse.services.request import Request, StoreRequest
@@ -33,7 +33,7 @@ async def provide(performed: PerformedOperation, request: Request, handler: Call
         try:
             result = _read(request.message.service, await run.call(handler))
             if result.payload is not None:
-                data = encode_identifier(result.payload, request.context.transfer_syntax)
+                data = encode_response(result.payload, request.context.transfer_syntax)
         except HandlerRaised as error:
             result = _raised(performed, request, error, log)
         except (InvalidResult, DatasetEncodeError) as error:
