@@ -143,7 +143,12 @@ def test_the_index_of_an_archive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", UNSOUND)
 def test_data_sets_that_do_not_decode(name: str) -> None:
-    if name in ("nothing", "characters of no set", "group 2", "tags that descend"):  # sound, or found when the value is read
+    if name in (
+        "nothing",
+        "characters of no set",
+        "group 2",
+        "tags that descend",
+    ):  # sound, or found when the value is read
         decode_dataset(UNSOUND[name], EXPLICIT)
         return
     with pytest.raises(aiodimse.DatasetDecodeError) as caught:
