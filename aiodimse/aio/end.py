@@ -6,6 +6,7 @@ from types import TracebackType
 
 from aiodimse.aio.interrupt import Interrupt
 from aiodimse.aio.signals import Signal
+from aiodimse.errors import AssociationError
 
 
 class End:
@@ -56,7 +57,7 @@ class WhileOpen(Interrupt):
 
     def __enter__(self) -> None:
         if self._end.error is not None:
-            raise self._end.error
+            raise _unsent(self._end.error)
         super().__enter__()
         self._end._interrupts.add(self)
 
@@ -68,4 +69,9 @@ class WhileOpen(Interrupt):
         if (ended_by := self._end.error) is None:
             return
         if interrupted or kind is None or issubclass(kind, StopAsyncIteration):
-            raise ended_by
+            raise _unsent(ended_by)
+
+
+def _unsent(error: BaseException) -> BaseException:
+    """The same for an operation whose request was not wholly sent: what it is made of was still being waited for."""
+    return error.unsent() if isinstance(error, AssociationError) else error

@@ -96,7 +96,9 @@ async def check(stage: Stage, source: Any, waiting: asyncio.Event, end: Callable
         await end(stage)
         with pytest.raises(aiodimse.AssociationError) as raised:
             await storing
-    assert raised.value is stage.ours.error
+    ended = stage.ours.error
+    assert (type(raised.value), raised.value.args) == (type(ended), getattr(ended, "args", None))
+    assert not raised.value.sent
     return raised.value
 
 

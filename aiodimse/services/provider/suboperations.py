@@ -193,7 +193,7 @@ class SubOperations:
             with invoker.channel.while_open():
                 return await instance.encoded(context.transfer_syntax)
         except AssociationError as error:
-            if error is not invoker.channel.error:
+            if invoker.channel.error is None or not isinstance(error, AssociationError):
                 raise  # that of another association, which the instance comes from
             raise DestinationLost(str(error)) from error
 
