@@ -363,8 +363,9 @@ def connect(
     ...     response = await association.c_echo()
     """
     limits = limits or Limits()
+    settings = Settings(limits, timeouts or Timeouts(), clock or Clock(), network, trace, metrics, quick_ack)
     if max_pdu_length is not None:
-        limits = replace(limits, max_pdu_length=max_pdu_length)
+        settings.limits = limits = replace(limits, max_pdu_length=max_pdu_length)
     window = (operations_window, operations_window) if isinstance(operations_window, int) else operations_window
     wanted = fill_with_storage(contexts, storage)
     if len(wanted) > MAX_CONTEXTS:
@@ -385,7 +386,7 @@ def connect(
             host,
             port,
             rq,
-            settings=Settings(limits, timeouts or Timeouts(), clock or Clock(), network, trace, metrics, quick_ack),
+            settings=settings,
             ssl=ssl,
             handlers=handlers,
         )

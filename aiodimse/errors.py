@@ -84,11 +84,12 @@ class TLSError(AssociationError, ConnectionError):
     """The TLS handshake failed, or the peer refused our certificate after it. The cause is an ssl.SSLError, if any."""
 
 
-class NoAcceptedContext(AssociationError):
-    """No accepted presentation context can carry this operation.
+class NoAcceptedContext(AiodimseError):
+    """No accepted presentation context can carry this operation. The association, if there is one, goes on.
 
-    answers: for each abstract syntax that was proposed and would have done, the peer's answer in words; negotiated:
-    where connect() raises it, all that was negotiated.
+    Attributes:
+        answers: For each abstract syntax that was proposed and would have done, the peer's answer in words.
+        negotiated: Where connect() raises it, all that was negotiated; else None.
     """
 
     def __init__(
@@ -123,13 +124,16 @@ class RemoteProtocolError(ProtocolError):
 class PDUDecodeError(RemoteProtocolError):
     """Bytes that are not the PDU they claim to be.
 
-    field: the PS3.8 name of the field; offset: bytes from the start of the PDU; reason: the A-ABORT
-    reason/diagnostic that PS3.8 9.3.8 gives for it (1 unrecognised PDU, 2 unexpected PDU, 4 unrecognised parameter,
-    5 unexpected parameter, 6 invalid parameter value).
+    Attributes:
+        field: The PS3.8 name of the field.
+        offset: Bytes from the start of the PDU.
+        reason: The A-ABORT reason/diagnostic that PS3.8 9.3.8 gives for it: 1 unrecognized PDU, 2 unexpected PDU,
+            4 unrecognized parameter, 5 unexpected parameter, 6 invalid parameter value.
+        looks_like: The protocol that begins so, as in "TLS"; "" where it may be DICOM.
     """
 
-    def __init__(self, message: str, *, field: str, offset: int, reason: int) -> None:
-        self.field, self.offset = field, offset
+    def __init__(self, message: str, *, field: str, offset: int, reason: int, looks_like: str = "") -> None:
+        self.field, self.offset, self.looks_like = field, offset, looks_like
         super().__init__(f"{field} at offset {offset}: {message}", reason=reason)
 
 
@@ -160,6 +164,11 @@ class NotDICOM(AiodimseError):
 # --- DIMSE ------------------------------------------------------------------------------------------------------------
 
 
+def _status_words(status: int) -> str:
+    meaning = getattr(status, "meaning", "")
+    return f"status 0x{int(status):04X} ({meaning})" if meaning else f"status 0x{int(status):04X}"
+
+
 class DIMSEFailure(AiodimseError):
     """A final response with a Failure status; raised in a handler, it becomes one.
 
@@ -181,7 +190,24 @@ class DIMSEFailure(AiodimseError):
         self.offending_elements = tuple(offending_elements)
         self.progress = progress
         self.failed_sop_instance_uids = tuple(failed_sop_instance_uids)
-        text = f"status 0x{int(status):04X}"
-        if meaning := getattr(status, "meaning", ""):
-            text += f" ({meaning})"
+        text = _status_words(status)
         super().__init__(f"{text}: {comment}" if comment else text)
+
+
+class IncompleteRetrieval(AiodimseError):
+    """A C-GET or C-MOVE ended, and not all that it is about was stored (PS3.4 C.4.2.1.8, C.4.3.1.8).
+
+    Attributes:
+        status: Of the final response, as in 0xB000.
+        progress: The counters of the final response, None where it had none.
+        failed_sop_instance_uids: From Failed SOP Instance UID List (0008,0058); empty where the peer named none.
+    """
+
+    def __init__(
+        self, status: int, progress: object | None = None, failed_sop_instance_uids: Sequence[str] = ()
+    ) -> None:
+        self.status, self.progress = status, progress
+        self.failed_sop_instance_uids = tuple(failed_sop_instance_uids)
+        failed = getattr(progress, "failed", None) or len(self.failed_sop_instance_uids)
+        how_many = f"{failed} sub-operations failed" if failed else "not all instances were stored"
+        super().__init__(f"{how_many}: {_status_words(status)}")

@@ -63,8 +63,8 @@ class Network:
 def _address(host: str | None, port: int) -> Iterator[None]:
     """What asyncio says of an address that cannot be: OverflowError for a port, and UnicodeError for a host with a
     label that is empty or longer than 63 characters, ValueError for one with a null character."""
-    if not 0 <= port <= 0xFFFF:
-        raise LocalProtocolError(f"not a port (0 to 65535): {port}")
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 0xFFFF:
+        raise LocalProtocolError(f"not a port (0 to 65535): {port!r}")
     try:
         yield
     except ValueError as error:

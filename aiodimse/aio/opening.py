@@ -57,6 +57,8 @@ async def open_association(
             if error.by_peer or error.source != 2:
                 raise
             what = "does not speak DICOM" if error.reason == 1 else "breaks the protocol"
+            if looks_like := getattr(error.__cause__, "looks_like", ""):
+                what = f"answers with {looks_like}, which this association was not told to use"
             meaning = f"{host}:{port} {what}: {error.meaning}"
             raise AssociationAborted(error.source, error.reason, by_peer=False, meaning=meaning) from error
         if ssl is not None:

@@ -30,3 +30,9 @@ class Settings(Record):
     """For the log: the association on whose behalf these are opened."""
     strict: bool = False
     """No row of `aiodimse/standard/leniency.py` holds."""
+
+    def __post_init__(self) -> None:
+        """Raises TypeError for limits or timeouts that are none: a bare number of seconds, for instance."""
+        for name, value, kind in (("limits", self.limits, Limits), ("timeouts", self.timeouts, Timeouts)):
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} wants an aiodimse.{kind.__name__}, not {value!r}")

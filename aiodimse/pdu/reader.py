@@ -19,6 +19,9 @@ _PDU_HEADER = struct.Struct(">BxI")
 _PDV_HEADER = struct.Struct(">IBB")
 _BOTH_HEADERS = struct.Struct(">BxIIBB")
 
+_OTHER_PROTOCOLS = {0x15: "TLS", 0x16: "TLS"}
+"""What begins with a byte that is no PDU-type: an alert and a handshake record (RFC 8446 5.1)."""
+
 
 @dataclass(slots=True, eq=False, repr=False)
 class DataHeader(Record):
@@ -251,12 +254,13 @@ class PDUReader:
         return self._broke(f"{pdus.NAMES[P_DATA_TF]}: {message}", "Item-length", offset)
 
     def _unknown(self, pdu_type: int) -> PDUDecodeError:
-        guess = " (TLS begins so)" if pdu_type == 0x16 else ""
-        return self._broke(f"{pdu_type:02X}H is none of the seven{guess}", "PDU-type", 0, reason=1)
+        guess = _OTHER_PROTOCOLS.get(pdu_type, "")
+        words = f" ({guess} begins so)" if guess else ""
+        return self._broke(f"{pdu_type:02X}H is none of the seven{words}", "PDU-type", 0, reason=1, looks_like=guess)
 
-    def _broke(self, message: str, field: str, offset: int, reason: int = 6) -> PDUDecodeError:
+    def _broke(self, message: str, field: str, offset: int, reason: int = 6, looks_like: str = "") -> PDUDecodeError:
         self._break()
-        return PDUDecodeError(message, field=field, offset=offset, reason=reason)
+        return PDUDecodeError(message, field=field, offset=offset, reason=reason, looks_like=looks_like)
 
     def discard(self) -> None:
         """Drop what is held and whatever comes: the connection is gone."""
