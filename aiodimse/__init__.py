@@ -4,7 +4,7 @@ from aiodimse import tls
 from aiodimse.association import ExtendedQuery, ExtendedRetrieve, Negotiated, PresentationContext
 from aiodimse.client import Association, connect, contexts_for
 from aiodimse.config import Limits, Timeouts
-from aiodimse.datasets import charsets
+from aiodimse.datasets import Identity, charsets, read_identity
 from aiodimse.dimse.status import Status
 from aiodimse.errors import (
     AiodimseError,
@@ -18,6 +18,7 @@ from aiodimse.errors import (
     DatasetTooLarge,
     DIMSEFailure,
     IncompleteRetrieval,
+    InstanceConflict,
     LocalProtocolError,
     NoAcceptedContext,
     NotDICOM,
@@ -29,7 +30,7 @@ from aiodimse.metrics import Metrics
 from aiodimse.pdu import AcceptedContext, CommonExtendedNegotiation, UserIdentityRequest
 from aiodimse.pool import Lease, Pool, PooledOperation, StoreResult
 from aiodimse.server import AssociationRequest, Listening, Server
-from aiodimse.services.instance import Instance, InstanceSource, remove_unfinished
+from aiodimse.services.instance import Instance, InstanceSource, ReferencedFile, remove_unfinished
 from aiodimse.services.provider import handler_types
 from aiodimse.services.provider.destination import Destination
 from aiodimse.services.request import (
@@ -75,8 +76,10 @@ __all__ = [
     "FindRequest",
     "Get",
     "GetRequest",
+    "Identity",
     "IncompleteRetrieval",
     "Instance",
+    "InstanceConflict",
     "InstanceSource",
     "Lease",
     "Limits",
@@ -95,6 +98,7 @@ __all__ = [
     "PresentationContext",
     "Progress",
     "ProtocolError",
+    "ReferencedFile",
     "RemoteProtocolError",
     "Request",
     "Response",
@@ -110,6 +114,7 @@ __all__ = [
     "contexts_for",
     "handler_types",
     "leniency",
+    "read_identity",
     "remove_unfinished",
     "sop_class",
     "tls",

@@ -161,6 +161,16 @@ class NotDICOM(AiodimseError):
     """A file that is not DICOM Part 10. The text names the path."""
 
 
+class InstanceConflict(AiodimseError):
+    """What is to be saved or sent is another instance than the one that has this name; nothing was changed.
+
+    A path has one identity. It is raised where a data set is not the instance that its C-STORE request names, where a
+    file is to be replaced by anything but a readable data set of the same instance, and where a file holds another
+    instance than was asked for. The text holds neither UIDs nor a path. Raised out of a C-STORE handler it is answered
+    0xA900 (PS3.4 B.2.3), the text as Error Comment.
+    """
+
+
 # --- DIMSE ------------------------------------------------------------------------------------------------------------
 
 

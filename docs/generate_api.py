@@ -50,6 +50,9 @@ SECTIONS: dict[str, list[Any]] = {
     "Instances, statuses, negotiation": [
         aiodimse.Instance,
         aiodimse.remove_unfinished,
+        aiodimse.ReferencedFile,
+        aiodimse.Identity,
+        aiodimse.read_identity,
         aiodimse.EncodedDataset,
         aiodimse.Status,
         aiodimse.Category,

@@ -11,9 +11,9 @@ from typing import Any
 import aiodimse
 from aiodimse import sop_class
 from aiodimse.association import MAX_CONTEXTS
-from aiodimse.cli import identifier, retrieving
+from aiodimse.cli import identifier, retrieving, values
 from aiodimse.cli import options as shared
-from aiodimse.cli.failures import CommandError, system_words
+from aiodimse.cli.failures import FAILED, CommandError, system_words
 from aiodimse.cli.opening import association
 from aiodimse.cli.output import Output
 from aiodimse.standard import transfer_syntax
@@ -53,6 +53,8 @@ async def run(options: Namespace, output: Output) -> int:
     with suppress(OSError):  # a folder may be written to and not be listed
         await aiodimse.remove_unfinished(folder)  # of a get that was killed
     files: list[str] = []
+    refused: list[str] = []
+    """SOP Instance UIDs of what came under the name of another instance."""
 
     def so_far() -> dict[str, Any]:
         output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
@@ -65,17 +67,21 @@ async def run(options: Namespace, output: Output) -> int:
             with output.progress("objects") as advance:
                 async with retrieval:
                     async for instance in retrieval:
-                        files.append(str(await instance.save(folder)))
+                        try:
+                            files.append(str(await instance.save(folder)))
+                        except aiodimse.InstanceConflict as error:  # the peer is told A900
+                            refused.append(instance.sop_instance_uid)
+                            output.note(f"not saved {values.printable(instance.sop_instance_uid)}: {error}")
                         progress = retrieval.progress
                         advance(len(files), retrieving.total(progress) if progress is not None else None)
         except aiodimse.DIMSEFailure:
             pass  # told below
     assert retrieval.response is not None
     output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
-    code = retrieving.tell(options, output, retrieval.response, retrieval.progress, files=files)
+    code = retrieving.tell(options, output, retrieval.response, retrieval.progress, files=files, refused=refused)
     if retrieval.response.failed_sop_instance_uids and not options.syntaxes:
         output.note("objects that the peer holds compressed come with --transfer-syntax alone, as in JPEG2000Lossless")
-    return code
+    return FAILED if refused else code
 
 
 def storage(syntaxes: list[str]) -> list[aiodimse.PresentationContext] | None:

@@ -12,12 +12,17 @@ from aiodimse.datasets.dataset import (
     encode_stored,
     first_uids,
 )
-from aiodimse.datasets.part10 import FileHead, PartTenReader, PartTenWriter, open_pieces, read_head, safe_file_name
+from aiodimse.datasets.identity import Identity, read_identity
+from aiodimse.datasets.naming import safe_file_name
+from aiodimse.datasets.part10 import FileHead, PartTenReader, open_pieces, read_head
+from aiodimse.datasets.saving import PartTenWriter
+from aiodimse.datasets.stored import file_identity
 from aiodimse.datasets.unfinished import remove_unfinished
 from aiodimse.datasets.whole import file_meta_dataset, read_file
 
 __all__ = [
     "FileHead",
+    "Identity",
     "PartTenReader",
     "PartTenWriter",
     "can_transcode",
@@ -27,11 +32,13 @@ __all__ = [
     "encode_dataset",
     "encode_response",
     "encode_stored",
+    "file_identity",
     "file_meta_dataset",
     "first_uids",
     "open_pieces",
     "read_file",
     "read_head",
+    "read_identity",
     "remove_unfinished",
     "safe_file_name",
     "without_bulk_data",

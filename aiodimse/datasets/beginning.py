@@ -6,50 +6,104 @@ import zlib
 from collections.abc import Iterable
 from typing import Final, Literal
 
+from aiodimse.datasets.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, UIDS, Reach, first_values
 from aiodimse.datasets.walk import FOREIGN_GROUPS
-from aiodimse.errors import DatasetDecodeError
-from aiodimse.standard.transfer_syntax import lookup
+from aiodimse.errors import DatasetDecodeError, InstanceConflict
+from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian, lookup
 
 _FILE_META: Final = b"\x02\x00"
 """Group 0002 as readers of files see it: file meta information is Little Endian, whatever follows."""
+_FIRST_LOOK: Final = 1024
+"""Bytes that hold both UIDs of nearly every data set."""
+_MOST: Final = 1 << 16
+"""Bytes within which the UIDs of a data set are looked for, before it is saved without having been compared."""
 
 
 class Beginning:
-    """Looks at the group of the first element as the bytes of a data set go by, however they are cut.
+    """Looks at the first bytes of a data set as they go by, however they are cut.
 
-    Elements of group 0002 there would go on where ours end, and say what the file is instead of us. Further on they
-    cannot: a reader's file meta information is over with the first element of another group. decode_dataset refuses
-    them there too; a save, which keeps a gigabyte as it came, does not walk it.
+    Elements of group 0002 at the beginning would go on where ours end, and say what the file is instead of us. Further
+    on they cannot: a reader's file meta information is over with the first element of another group. decode_dataset
+    refuses them there too; a save, which keeps a gigabyte as it came, does not walk it.
+
+    The SOP Class and Instance UIDs in the data set have to be the ones that it is saved under: a path has one identity.
     """
 
-    def __init__(self, transfer_syntax: str) -> None:
+    def __init__(self, transfer_syntax: str, uids: tuple[str, str] | None) -> None:
+        """uids: the SOP Class and Instance UIDs that the data set must not contradict; None for no comparison."""
         row = lookup(transfer_syntax)  # of a private one nothing is known: Little Endian, as nearly all are
         self._order: Literal["little", "big"] = "little" if row is None or row.little_endian else "big"
         self._deflated = row is not None and row.deflated
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS) if self._deflated else None
-        self._stored = self._encoded = b""  # the first two bytes, as they come and of what they hold
+        # What is compared has been inflated by then.
+        self._transfer_syntax = ExplicitVRLittleEndian if self._deflated else transfer_syntax
+        self._uids = uids
+        self._stored = b""
+        """The first two bytes as they came."""
+        self._encoded = bytearray()
+        """The first bytes of the data set, inflated where it is deflated."""
+        self._next_look = _FIRST_LOOK
+        self._group_is_known = False
 
     def look(self, pieces: Iterable[bytes | memoryview]) -> bool:
-        """Whether more must be seen. Raises DatasetDecodeError where the data set begins as none may."""
+        """Take the next bytes, and say whether more must be seen.
+
+        Raises:
+            DatasetDecodeError: The data set begins as none may.
+            InstanceConflict: It is of another SOP class or instance.
+        """
         for piece in pieces:
-            if len(self._stored) < 2:
-                self._stored += bytes(piece[: 2 - len(self._stored)])
-            if self._inflater is not None and len(self._encoded) < 2:
-                self._inflate(self._inflater, piece)
+            view = memoryview(piece)
+            while len(view):
+                size = max(_FIRST_LOOK, len(self._encoded))
+                if not self._take(view[:size]):
+                    return False
+                view = view[size:]
+        return True
+
+    def end(self) -> None:
+        """No more will come: compare what is there. Raises as look()."""
+        self._compare()
+
+    def _take(self, piece: memoryview) -> bool:
+        """Whether more must be seen."""
+        if len(self._stored) < 2:
+            self._stored += bytes(piece[: 2 - len(self._stored)])
         if not self._deflated:
-            self._encoded = self._stored
-        if self._stored == _FILE_META:  # deflated too: a reader of file meta information inflates nothing
-            raise DatasetDecodeError("the data set begins with group 0002", offset=0)
-        if len(self._encoded) == 2:
-            group = int.from_bytes(self._encoded, self._order)
-            if group in FOREIGN_GROUPS:
-                raise DatasetDecodeError(f"the data set begins with group {group:04X}", offset=0)
-        return len(self._stored) < 2 or (self._inflater is not None and len(self._encoded) < 2)
+            self._encoded += piece[: _MOST - len(self._encoded)]
+        elif self._inflater is not None:  # its data set may begin with any number of empty blocks, which hold nothing
+            self._inflate(self._inflater, piece)
+        if not self._group_is_known:
+            self._check_group()
+        is_over = len(self._encoded) >= _MOST or (self._deflated and self._inflater is None)
+        if not is_over and (not self._group_is_known or len(self._encoded) < self._next_look):
+            return self._uids is not None or not self._group_is_known
+        self._next_look = 2 * len(self._encoded)
+        return not self._compare() and not is_over
 
     def _inflate(self, inflater: zlib._Decompress, piece: bytes | memoryview) -> None:
         try:
-            self._encoded += inflater.decompress(piece, 2 - len(self._encoded))
+            self._encoded += inflater.decompress(piece, _MOST - len(self._encoded))
         except zlib.error:  # kept as it came: nobody will find a group in it
             self._inflater = None
         if inflater.eof:
             self._inflater = None
+
+    def _check_group(self) -> None:
+        if self._stored == _FILE_META:  # deflated too: a reader of file meta information inflates nothing
+            raise DatasetDecodeError("the data set begins with group 0002", offset=0)
+        if len(self._encoded) >= 2:
+            group = int.from_bytes(self._encoded[:2], self._order)
+            if group in FOREIGN_GROUPS:
+                raise DatasetDecodeError(f"the data set begins with group {group:04X}", offset=0)
+            self._group_is_known = True
+
+    def _compare(self) -> bool:
+        """Whether the UIDs have been compared, or the place where they would be is behind us."""
+        if self._uids is None:
+            return True
+        found, reach = first_values(bytes(self._encoded), self._transfer_syntax, UIDS, _MOST)
+        inside = found.get(SOP_CLASS_UID, ""), found.get(SOP_INSTANCE_UID, "")
+        if any(uid and uid != expected for uid, expected in zip(inside, self._uids, strict=True)):
+            raise InstanceConflict("the data set is not the instance that the command names")
+        return reach is Reach.PASSED

@@ -10,8 +10,9 @@ from pydicom.dataset import Dataset
 
 from aiodimse.config import Limits
 from aiodimse.datasets.charsets import DEFAULT, STRICT_DEFAULT, UTF8, CharacterSet, NotInCharacterSet
+from aiodimse.datasets.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, UIDS, first_values
 from aiodimse.datasets.reading import read_dataset
-from aiodimse.datasets.walk import known_syntax, top_elements
+from aiodimse.datasets.walk import known_syntax
 from aiodimse.datasets.writing import write_dataset
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, DatasetTooLarge
 from aiodimse.standard.transfer_syntax import (
@@ -26,8 +27,6 @@ from aiodimse.standard.transfer_syntax import (
 RE_ENCODED: Final = (*IDENTIFIERS, ExplicitVRBigEndian)
 """The transfer syntaxes between which a data set is re-encoded; in any other it travels as it is stored."""
 
-_SOP_CLASS_UID: Final = 0x00080016
-_SOP_INSTANCE_UID: Final = 0x00080018
 _TRANSFER_SYNTAX_UID: Final = 0x00020010
 
 _DEFAULT_LIMITS: Final = Limits()
@@ -184,7 +183,7 @@ def dataset_uids(dataset: Dataset) -> tuple[str, str, str]:
 
     The transfer syntax is that of its file meta, else the one that it was decoded from, else Explicit VR Little Endian.
     """
-    sop_class, sop_instance = _uid(dataset, _SOP_CLASS_UID), _uid(dataset, _SOP_INSTANCE_UID)
+    sop_class, sop_instance = _uid(dataset, SOP_CLASS_UID), _uid(dataset, SOP_INSTANCE_UID)
     meta = getattr(dataset, "file_meta", None)
     transfer_syntax = _uid(meta, _TRANSFER_SYNTAX_UID) if meta is not None else ""
     if not transfer_syntax:
@@ -209,16 +208,5 @@ def first_uids(data: bytes | memoryview, transfer_syntax: str) -> tuple[str, str
 
     data may be cut anywhere: only what comes before (0008,0018) is looked at. Never raises.
     """
-    found = {_SOP_CLASS_UID: "", _SOP_INSTANCE_UID: ""}
-    try:
-        row = known_syntax(transfer_syntax)
-        if row.deflated:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, 1 << 16)
-        for tag, _, _, start, stop, _ in top_elements(data, row.implicit, row.little_endian):
-            if tag in found:
-                found[tag] = bytes(data[start:stop]).decode("latin-1").strip(" \0")
-            if tag >= _SOP_INSTANCE_UID:
-                break
-    except (DatasetDecodeError, zlib.error):
-        pass
-    return found[_SOP_CLASS_UID], found[_SOP_INSTANCE_UID]
+    found, _ = first_values(data, transfer_syntax, UIDS, 1 << 16)
+    return found.get(SOP_CLASS_UID, ""), found.get(SOP_INSTANCE_UID, "")

@@ -41,7 +41,7 @@ SHORT_VRS: Final = {
         "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US",
     )
 }  # fmt: skip
-_LONG_VRS: Final = {
+LONG_VRS: Final = {
     vr.encode(): vr for vr in ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
 }
 
@@ -215,7 +215,7 @@ def top_elements(
             opens = False
             vr = SHORT_VRS.get(code)
             if vr is None:
-                vr = _LONG_VRS.get(code)
+                vr = LONG_VRS.get(code)
                 if vr is None:
                     raise DatasetDecodeError(f"unknown VR of {_name(tag)}", offset=pos)
                 if bound - pos < 12:

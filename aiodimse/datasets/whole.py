@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
 from aiodimse.association import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from aiodimse.datasets.dataset import decode_dataset
-from aiodimse.datasets.part10 import PartTenReader
+from aiodimse.datasets.part10 import FileHead, reopen
 
 
 def file_meta_dataset(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> FileMetaDataset:
@@ -24,10 +22,12 @@ def file_meta_dataset(sop_class_uid: str, sop_instance_uid: str, transfer_syntax
     return meta
 
 
-def read_file(path: str | os.PathLike[str]) -> Dataset:
-    """The whole data set of a file. Raises NotDICOM, DatasetDecodeError and OSError."""
-    with PartTenReader(path) as reader:
-        head = reader.head
+def read_file(head: FileHead) -> Dataset:
+    """The whole data set of a file whose head was read before.
+
+    Raises InstanceConflict where the file holds another instance by now; NotDICOM, DatasetDecodeError and OSError.
+    """
+    with reopen(head) as reader:
         data = b"".join(reader.pieces(1 << 20))
     dataset = decode_dataset(data, head.transfer_syntax)
     dataset.file_meta = file_meta_dataset(head.sop_class_uid, head.sop_instance_uid, head.transfer_syntax)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,13 +17,15 @@ from aiodimse.aio.inbox import Inbox
 from aiodimse.aio.log import AssociationLogger
 from aiodimse.config import Limits
 from aiodimse.datasets import FileHead
-from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, DatasetTooLarge
+from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, DatasetTooLarge, InstanceConflict
+from aiodimse.record import Record
 from aiodimse.services.decoding import decoded
 
 _log = AssociationLogger(logging.getLogger("aiodimse.storage"), None)
 
 Buffer = bytes | memoryview
-InstanceSource: TypeAlias = "str | os.PathLike[str] | Dataset | Instance"
+InstanceSource: TypeAlias = "str | os.PathLike[str] | ReferencedFile | Dataset | Instance"
+BeforeName: TypeAlias = Callable[[Path, bytes], Awaitable[None]]
 
 _SMALL = 1 << 18
 """A file of so many bytes is read in the trip that opens it."""
@@ -47,9 +50,25 @@ class Instance:
         return f"<{type(self).__name__} {self.sop_class_uid} {self.sop_instance_uid}>"
 
     @staticmethod
-    async def open(path: str | os.PathLike[str]) -> Instance:
-        """The instance in a DICOM Part 10 file; only its file meta information is read. Raises NotDICOM, OSError."""
-        return FileInstance(await read_off_loop(datasets.read_head, Path(path)))
+    async def open(path: str | os.PathLike[str], *, sop_instance_uid: str | None = None) -> Instance:
+        """Open the instance in a DICOM Part 10 file; its first bytes alone are read.
+
+        Args:
+            path: The file.
+            sop_instance_uid: The SOP Instance UID that the file has to hold; None for whichever it holds.
+
+        Returns:
+            The instance. The file is opened again when it is sent or read; where another file has its name by then,
+            that raises InstanceConflict or OSError.
+
+        Raises:
+            NotDICOM: The file is no DICOM file.
+            InstanceConflict: It holds another instance.
+            OSError: It cannot be read.
+
+        Cancellation: a cancelled open leaves nothing behind.
+        """
+        return FileInstance(_expected(await read_off_loop(datasets.read_head, Path(path)), sop_instance_uid))
 
     @staticmethod
     def from_dataset(dataset: Dataset) -> Instance:
@@ -64,20 +83,58 @@ class Instance:
         """The decoded data set, wholly in memory. Raises DatasetDecodeError."""
         raise NotImplementedError
 
-    async def save(self, directory: str | os.PathLike[str], *, durable: bool = True) -> Path:
-        """Write a DICOM Part 10 file into the directory, the data set as it is, and return its path.
+    async def save(
+        self,
+        folder: str | os.PathLike[str],
+        name: str | os.PathLike[str] | None = None,
+        *,
+        durable: bool = True,
+        check_identity: bool = True,
+        before_name: BeforeName | None = None,
+    ) -> Path:
+        """Write a DICOM Part 10 file into a folder, the data set as it is.
 
-        The name comes from the SOP Instance UID and cannot leave the directory. The file appears whole or not at all
-        (temporary file, fsync, rename, fsync of the directory); durable=False leaves the two fsync out. A file of the
-        same name is replaced. Raises OSError; a cancelled save leaves nothing behind.
+        The file appears whole or not at all (temporary file, fsync, rename, fsync of the folder), and a path has one
+        identity: the data set has to be the instance that is to be saved, and a file of that name is replaced only by
+        the same instance (SOP class, SOP instance, study, series and patient ID are equal) with a data set that can be
+        read to its end. What cannot be read is kept under a new name, and replaces nothing.
+
+        Args:
+            folder: Where the file goes; it must exist.
+            name: The name of the file, relative to the folder; folders in it are made where they are missing. None: a
+                name that comes from the SOP Instance UID and cannot leave the folder.
+            durable: False leaves the fsync of file and folder out.
+            check_identity: False takes a data set whose SOP Class UID (0008,0016) or SOP Instance UID (0008,0018) is
+                another one than the instance's.
+            before_name: Awaited once with the whole temporary file, and the first bytes of the data set as they are
+                encoded (64 KiB at most), before the file gets its name. Whatever it raises goes on, and the file is
+                removed. With it a file that has the name is replaced whatever it is: the hook decides.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            InstanceConflict: The data set is another instance, or what is stored under the name stays.
+            DatasetDecodeError: The data set begins with an element of group 0000, 0002 or FFFE, which no data set has:
+                it could pass for file meta information (PS3.10 7.1). Else only what tells the instance is looked at.
+            ValueError: The name leads out of the folder.
+            OSError: The file cannot be written.
+
+        Cancellation: a cancelled save leaves nothing behind. It waits for the step that is under way on the disk.
+
+        Example:
+            path = await instance.save("incoming")
         """
         writer = datasets.PartTenWriter(
-            directory,
+            folder,
             self.sop_class_uid,
             self.sop_instance_uid,
             self.transfer_syntax,
+            name=name,
             source_ae_title=self._source_ae_title(),
             durable=durable,
+            check_identity=check_identity,
+            keep_beginning=before_name is not None,
         )
         held: list[Buffer] = []
         try:
@@ -85,7 +142,10 @@ class Instance:
                 if held:  # the last batch is written in the trip that ends the save
                     await off_loop(writer.write, *held)
                 held = batch
-            return await off_loop(writer.finish, *held)
+            if before_name is None:
+                return await off_loop(writer.finish, *held)
+            await before_name(await off_loop(writer.complete, *held), writer.beginning)
+            return await off_loop(writer.commit, may_replace=True)
         except BaseException:
             await off_loop(writer.rollback)
             raise
@@ -156,13 +216,35 @@ class FileInstance(Instance):
 
     async def dataset(self) -> Dataset:
         """The decoded data set of the file."""
-        return await read_off_loop(datasets.read_file, self.head.path)
+        return await read_off_loop(datasets.read_file, self.head)
 
 
-def _open(path: str | os.PathLike[str]) -> FileInstance:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ReferencedFile(Record):
+    """A file and the SOP instance that it has to hold, for a handler to yield and for c_store.
+
+    A sub-operation fails where the file holds another instance; its UID is then in the Failed SOP Instance UID List.
+
+    Example:
+        yield 0xFF00, aiodimse.ReferencedFile(path, sop_instance_uid=uid)
+    """
+
+    path: str | os.PathLike[str]
+    """The file."""
+    sop_instance_uid: str
+    """The SOP Instance UID of its data set."""
+
+
+def _expected(head: FileHead, sop_instance_uid: str | None) -> FileHead:
+    if sop_instance_uid is not None and head.sop_instance_uid != sop_instance_uid:
+        raise InstanceConflict("the file holds another instance than was asked for")
+    return head
+
+
+def _open(path: str | os.PathLike[str], sop_instance_uid: str | None = None) -> FileInstance:
     """Open, file meta information and first piece in one go; a file of one piece is then read (docs/topics/flow.md)."""
     with datasets.PartTenReader(path) as reader:
-        head = reader.head
+        head = _expected(reader.head, sop_instance_uid)
         return FileInstance(head, reader.read(_SMALL) if head.size <= _SMALL else None)
 
 
@@ -218,6 +300,8 @@ class ArrivingInstance(Instance):
         """A save or dataset() has begun and has not come to its good end."""
         self.save_error: OSError | None = None
         """Why a save failed: the peer is told Out of resources."""
+        self.conflict: InstanceConflict | None = None
+        """Why a save was refused: the peer is told Data Set does not match SOP Class."""
         self.decode_error: DatasetDecodeError | None = None
         """Why dataset() failed."""
 
@@ -283,18 +367,31 @@ class ArrivingInstance(Instance):
         self._decoded, self._in_use = dataset, False
         return dataset
 
-    async def save(self, directory: str | os.PathLike[str], *, durable: bool = True) -> Path:
-        """As Instance.save, the bytes as received; an OSError is remembered, and answered 0xA700.
+    async def save(
+        self,
+        folder: str | os.PathLike[str],
+        name: str | os.PathLike[str] | None = None,
+        *,
+        durable: bool = True,
+        check_identity: bool = True,
+        before_name: BeforeName | None = None,
+    ) -> Path:
+        """Write a file as Instance.save does, the bytes as they are received.
 
-        DatasetDecodeError where the data set begins with an element of group 0000, 0002 or FFFE, which no data set has:
-        it could pass for file meta information (PS3.10 7.1). Else the data set is not looked at.
+        What it raises decides on the answer, where the handler lets it go on: OSError 0xA700, InstanceConflict 0xA900,
+        DatasetDecodeError 0xC210. The rest of the data set is read and dropped then.
         """
         self._begin()
         self._in_use = True
         try:
-            path = await super().save(directory, durable=durable)
+            path = await super().save(
+                folder, name, durable=durable, check_identity=check_identity, before_name=before_name
+            )
         except OSError as error:
             self.save_error = error
+            raise
+        except InstanceConflict as error:
+            self.conflict = error
             raise
         except DatasetDecodeError as error:
             self.decode_error = error
@@ -310,14 +407,17 @@ class ArrivingInstance(Instance):
 
 
 async def instance_of(source: InstanceSource) -> Instance:
-    """The Instance for what a caller hands over. Raises NotDICOM, OSError, TypeError, DatasetEncodeError."""
+    """The Instance for what a caller hands over. Raises NotDICOM, InstanceConflict, OSError, TypeError,
+    DatasetEncodeError."""
     if isinstance(source, Instance):
         return identified(source)
     if isinstance(source, Dataset):
         return identified(DatasetInstance(source))
     if isinstance(source, (str, os.PathLike)):
         return identified(await read_off_loop(_open, source))
-    raise TypeError(f"an instance is a path, a Dataset or an Instance, not {type(source).__name__}")
+    if isinstance(source, ReferencedFile):
+        return identified(await read_off_loop(_open, source.path, source.sop_instance_uid))
+    raise TypeError(f"an instance is a path, a ReferencedFile, a Dataset or an Instance, not {type(source).__name__}")
 
 
 def identified(instance: Instance) -> Instance:

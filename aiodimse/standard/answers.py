@@ -39,6 +39,8 @@ NOT_DECODED: Mapping[str, int] = MappingProxyType(
 # --- resources, and sub-operations ------------------------------------------------------------------------------------
 
 OUT_OF_RESOURCES = 0xA700
+NOT_THE_INSTANCE = 0xA900
+"""C-STORE: the data set is not the instance that it would be kept as."""
 CANNOT_COUNT_MATCHES, CANNOT_PERFORM_SUBOPERATIONS = 0xA701, 0xA702
 SOME_FAILED = 0xB000
 TOO_LARGE: Mapping[str, int] = MappingProxyType(

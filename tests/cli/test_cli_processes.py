@@ -17,12 +17,14 @@ from typing import Any
 
 import pytest
 from cli.conftest import CT, HOST, MR, Peer
+from pydicom import dcmread
 from slowness import without_slowness
 
 import aiodimse
 from aiodimse import sop_class
 from aiodimse.cli import serve
 
+CT_UID = str(dcmread(CT).SOPInstanceUID)
 ROOT = Path(__file__).parents[2]
 Process = asyncio.subprocess.Process
 
@@ -110,7 +112,7 @@ async def test_serve_drains_on_ctrl_c(folder: Path) -> None:
                     for piece in rest:
                         yield piece
 
-            store = asyncio.create_task(association.c_store(Slow(contexts[0], "1.2.3.4", "1.2.840.10008.1.2.1")))
+            store = asyncio.create_task(association.c_store(Slow(contexts[0], CT_UID, "1.2.840.10008.1.2.1")))
             await sent.wait()
             assert (await association_is_known(port)) == 0
             process.send_signal(signal.SIGINT)

@@ -13,14 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiodimse.datasets.dataset import decode_dataset
-from aiodimse.datasets.part10 import (
-    PartTenReader,
-    PartTenWriter,
-    file_meta,
-    open_pieces,
-    read_head,
-    safe_file_name,
-)
+from aiodimse.datasets.file_meta import file_meta
+from aiodimse.datasets.naming import safe_file_name
+from aiodimse.datasets.part10 import PartTenReader, open_pieces, read_head
+from aiodimse.datasets.saving import PartTenWriter
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, NotDICOM
 from aiodimse.standard.transfer_syntax import (
     DeflatedExplicitVRLittleEndian,
@@ -33,6 +29,11 @@ FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 UID = "1.2.826.0.1.3680043.8.498.1"
 DATA = b"\x10\0\x20\0LO\4\0A123" * 1000
+
+
+def comments(text):
+    """A sound data set of the same instance, whatever the text: nine Image Comments of four characters."""
+    return b"\x20\0\0\x40LT\4\0" + text + b"\x20\0\0\x40LT\4\0".join([b"", *[text] * 8])
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -351,11 +352,11 @@ def test_what_data_sets_begin_with_is_kept_as_it_is(tmp_path, syntax, data, size
 
 def test_group_0002_further_on_says_nothing_of_the_file(tmp_path):
     """A reader's file meta is over with the first element of another group; to look for it in a gigabyte is dear."""
-    data = implicit_element("<", 0x0008, 0x0016) + implicit_element("<", 0x0002)
+    data = implicit_element("<", 0x0008, 0x0005) + implicit_element("<", 0x0002)
     path = save(tmp_path, CT, UID, ImplicitVRLittleEndian, [data])
     assert read_head(path).transfer_syntax == ImplicitVRLittleEndian
     assert pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID == ImplicitVRLittleEndian
-    assert [int(each.tag) for each in decode_dataset(data, ImplicitVRLittleEndian)] == [0x00080016]
+    assert [int(each.tag) for each in decode_dataset(data, ImplicitVRLittleEndian)] == [0x00080005]
 
 
 def test_rolled_back_leaves_nothing(tmp_path):
@@ -464,13 +465,13 @@ def test_a_disk_fault_at_any_step_leaves_no_file(tmp_path, monkeypatch, step, er
 @pytest.mark.parametrize("step", [step for step in STEPS if step != "fstat"])  # of a new file only
 def test_a_disk_fault_does_not_lose_what_was_saved_before(tmp_path, monkeypatch, step):
     """The same instance, sent again: whatever fails, the target is the old file or the new one, whole."""
-    path = save(tmp_path, CT, UID, ExplicitVRLittleEndian, [b"old!" * 9])
+    path = save(tmp_path, CT, UID, ExplicitVRLittleEndian, [comments(b"old!")])
     with monkeypatch.context() as patch:
         failing(patch, *STEPS[step], errno.EIO)
         with pytest.raises(OSError, match=r"."):
-            save_in_two_writes(tmp_path, b"new!" * 9)
+            save_in_two_writes(tmp_path, comments(b"new!"))
     assert [*tmp_path.iterdir()] == [path]
-    assert b"".join(open_pieces(read_head(path))) == (b"new!" if "directory" in step else b"old!") * 9
+    assert b"".join(open_pieces(read_head(path))) == comments(b"new!" if "fsync of the directory" in step else b"old!")
 
 
 def test_a_failed_directory_fsync_does_not_take_the_file_of_another(tmp_path, monkeypatch):
@@ -479,26 +480,26 @@ def test_a_failed_directory_fsync_does_not_take_the_file_of_another(tmp_path, mo
     def fails_after_the_other_saved(fd):
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             monkeypatch.setattr(os, "fsync", fsync)
-            save(tmp_path, CT, UID, ExplicitVRLittleEndian, [b"theirs" * 9])
+            save(tmp_path, CT, UID, ExplicitVRLittleEndian, [comments(b"them")])
             raise OSError(errno.EIO, "fault")
         fsync(fd)
 
     monkeypatch.setattr(os, "fsync", fails_after_the_other_saved)
-    first.write(b"ours")
+    first.write(comments(b"ours"))
     with pytest.raises(OSError, match="fault"):
         first.commit()
-    assert b"".join(open_pieces(read_head(tmp_path / f"{UID}.dcm"))) == b"theirs" * 9
+    assert b"".join(open_pieces(read_head(tmp_path / f"{UID}.dcm"))) == comments(b"them")
 
 
 def test_the_same_uid_from_two_associations_never_mixes(tmp_path):
     one, two = writer(tmp_path), writer(tmp_path)
     for _ in range(10):
-        one.write(b"1" * 1000)
-        two.write(b"2" * 1000)
+        one.write(comments(b"1111"))
+        two.write(comments(b"2222"))
     one.commit()
-    assert set(b"".join(open_pieces(read_head(one.path)))) == {ord("1")}
+    assert b"".join(open_pieces(read_head(one.path))) == comments(b"1111") * 10
     two.commit()
-    assert set(b"".join(open_pieces(read_head(one.path)))) == {ord("2")}
+    assert b"".join(open_pieces(read_head(one.path))) == comments(b"2222") * 10
     assert [*tmp_path.iterdir()] == [one.path]
 
 

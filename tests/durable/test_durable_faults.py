@@ -19,7 +19,8 @@ from scripted.peer import ScriptedListener
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.datasets import part10
+from aiodimse.datasets import naming
+from aiodimse.datasets import saving as saving_files
 
 HOST = "127.0.0.1"
 SMALL, LARGE = 1000, (5 << 20) // 2
@@ -29,8 +30,8 @@ STEPS = (
     "fsync file",
     "fstat",
     "close file",
-    "rename",
     "open directory",
+    "rename",
     "fsync directory",
     "close directory",
 )
@@ -39,7 +40,7 @@ GET = sop_class.StudyRootQueryRetrieveInformationModelGet
 
 
 class Disk:
-    """The os module as part10 sees it: it notes the steps of a save, and lets one of them fail."""
+    """The os module as a save sees it: it notes the steps of a save, and lets one of them fail."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[str] = []
@@ -47,7 +48,8 @@ class Disk:
         self.error = 0
         self._directories: set[int] = set()
         wrapped = {name: self._wrap(name) for name in ("open", "write", "writev", "fsync", "fstat", "close", "replace")}
-        monkeypatch.setattr(part10, "os", SimpleNamespace(**{**vars(os), **wrapped}))
+        for module in (saving_files, naming):
+            monkeypatch.setattr(module, "os", SimpleNamespace(**{**vars(os), **wrapped}))
 
     def _wrap(self, name: str) -> Callable[..., Any]:
         real = getattr(os, name)
@@ -179,7 +181,7 @@ async def test_short_writes_are_carried_on(monkeypatch: pytest.MonkeyPatch, tmp_
         return real(fd, bytes(data)[: max(len(data) // 7, 1)])
 
     fake = {name: value for name, value in vars(os).items() if name != "writev"}
-    monkeypatch.setattr(part10, "os", SimpleNamespace(**{**fake, "write": short}))
+    monkeypatch.setattr(saving_files, "os", SimpleNamespace(**{**fake, "write": short}))
     async with saving(tmp_path) as association:
         assert (await association.c_store(instance("1.2.3", LARGE))).status == 0x0000
     check(tmp_path / "1.2.3.dcm")
@@ -204,7 +206,7 @@ async def test_a_full_device(tmp_path: Path) -> None:
 
     async with saving(tmp_path) as association:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(part10, "os", SimpleNamespace(**{**vars(os), "open": to_full}))
+            patch.setattr(saving_files, "os", SimpleNamespace(**{**vars(os), "open": to_full}))
             assert (await association.c_store(instance("1.2.3", SMALL))).status == 0xA700
         assert (await association.c_store(instance("1.2.3", SMALL))).status == 0x0000
 

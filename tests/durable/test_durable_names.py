@@ -25,8 +25,6 @@ HOSTILE = [
     "..",
     ".",
     "/",
-    "",
-    " ",
     "~root",
     "sub/1.2.3",
     "..\\outside",
@@ -46,6 +44,15 @@ HOSTILE = [
     "é\xff\x80",
     "*?[a]",
 ]
+
+
+NO_UID = ["", " ", "\0\0"]
+
+
+def named(uid: str) -> bytes:
+    """A data set that says the same as the command: else it would be refused for that."""
+    raw = uid.encode("latin-1")
+    return wire.dataset({(0x0008, 0x0018): ("UI", raw + b"\0" * (len(raw) % 2)), (0x0010, 0x0010): ("PN", "A^B")})
 
 
 def ids(uid: str) -> str:
@@ -87,7 +94,7 @@ async def test_a_provider_that_saves(tmp_path: Path, into: Path, uid: str) -> No
         await request.save(into)
         return 0x0000
 
-    data = wire.dataset({(0x0008, 0x0018): ("UI", "1.2.3"), (0x0010, 0x0010): ("PN", "A^B")})
+    data = named(uid)
     async with server.listen(HOST, 0) as listening, await ScriptedPeer.connect(HOST, listening.port) as peer:
         await peer.associate([(1, str(STORAGE), [wire.EXPLICIT_LE])], called="ARCHIVE", calling="../../etc/x")
         asked = await peer.request(1, {**wire.store_rq(str(STORAGE), ""), wire.INSTANCE: uid.encode("latin-1")}, data)
@@ -100,7 +107,7 @@ async def test_a_provider_that_saves(tmp_path: Path, into: Path, uid: str) -> No
 
 @pytest.mark.parametrize("uid", HOSTILE, ids=ids)
 async def test_a_c_get_user_that_saves(tmp_path: Path, into: Path, uid: str) -> None:
-    data = wire.dataset({(0x0008, 0x0018): ("UI", "1.2.3"), (0x0010, 0x0010): ("PN", "A^B")})
+    data = named(uid)
     async with await ScriptedListener.open() as listener:
 
         async def provide() -> int | None:

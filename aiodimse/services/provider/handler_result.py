@@ -12,11 +12,11 @@ from pydicom.dataset import Dataset
 from aiodimse.dimse import messages
 from aiodimse.errors import AiodimseError
 from aiodimse.record import Record
-from aiodimse.services.instance import Instance
+from aiodimse.services.instance import Instance, ReferencedFile
 from aiodimse.services.response import EncodedDataset
 from aiodimse.standard import answers
 
-_PAYLOADS = (Dataset, EncodedDataset, Instance, str, os.PathLike)
+_PAYLOADS = (Dataset, EncodedDataset, Instance, ReferencedFile, str, os.PathLike)
 # The elements that a status Dataset may hold beside Status (0000,0900), and the field of the response for each.
 _STATUS_ELEMENTS = (
     ("ErrorComment", "error_comment"),

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse import messages
-from aiodimse.errors import DatasetEncodeError
+from aiodimse.errors import DatasetEncodeError, InstanceConflict
 from aiodimse.services.encoding import encode_response
 from aiodimse.services.provider.handler_result import HandlerResult, InvalidResult, has_status, read_status
 from aiodimse.services.provider.handler_run import HandlerRaised, HandlerRun, failure_of
@@ -65,6 +65,9 @@ def _raised(
 ) -> HandlerResult:
     """The answer to what a handler raised; that of a store tells apart what the library itself raised."""
     cause = error.__cause__
+    if isinstance(request, StoreRequest) and isinstance(cause, InstanceConflict):
+        performed.logger(log).warning("%s is refused: %s", request.message, cause)
+        return HandlerResult(answers.NOT_THE_INSTANCE, None, {"error_comment": str(cause)})
     result = failure_of(error, answers.RAISED.get(request.message.service, answers.PROCESSING_FAILURE), performed, log)
     if isinstance(request, StoreRequest) and cause is not None:
         if cause is request.save_error:

@@ -25,13 +25,14 @@ from aiodimse.errors import (
     AssociationError,
     DatasetDecodeError,
     DatasetEncodeError,
+    InstanceConflict,
     NoAcceptedContext,
     NotDICOM,
 )
 from aiodimse.pdu import AcceptedContext
 from aiodimse.record import Record
 from aiodimse.services.contexts import store_context
-from aiodimse.services.instance import Instance, identified, instance_of
+from aiodimse.services.instance import Instance, ReferencedFile, identified, instance_of
 from aiodimse.services.provider.destination import DestinationLost
 from aiodimse.services.provider.handler_run import Cancelled, describe
 from aiodimse.services.request import GetRequest, MoveRequest
@@ -42,7 +43,7 @@ from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian
 
 _log = logging.getLogger("aiodimse.retrieve")
 
-_NAME_NO_VALUE = (NoAcceptedContext, DatasetEncodeError, DatasetDecodeError)
+_NAME_NO_VALUE = (NoAcceptedContext, DatasetEncodeError, DatasetDecodeError, InstanceConflict)
 """The texts of these name UIDs, tags and transfer syntaxes."""
 
 
@@ -328,7 +329,7 @@ def _why(error: Exception) -> str:
 
 def _uid_of(payload: Any) -> str:
     """The SOP Instance UID of what a handler yielded, as far as that is known without opening it."""
-    if isinstance(payload, Instance):
+    if isinstance(payload, (Instance, ReferencedFile)):
         return payload.sop_instance_uid
     if isinstance(payload, Dataset):
         return str(payload.get("SOPInstanceUID", "") or "")

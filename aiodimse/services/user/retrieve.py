@@ -183,9 +183,8 @@ class Get(Retrieval[ArrivingInstance]):
             return
         performed, instance = self._current
         self._current = None
-        status = answers.SUCCESS
-        if not instance.is_consumed:
-            status = answers.PROCESSING_FAILURE if instance.save_error is None else answers.OUT_OF_RESOURCES
+        status = _status_of(instance, answers.PROCESSING_FAILURE)
+        if status != answers.SUCCESS:
             log = performed.logger(_log)
             log.warning("%s was not saved, read, or discarded: answered 0x%04X", instance.message, status)
         await performed.respond(performed.operation.request.response(status))
@@ -199,6 +198,15 @@ class Get(Retrieval[ArrivingInstance]):
         if self._current is not None:
             performed, instance = self._current
             self._current = None
-            self._answer_later(performed, answers.SUCCESS if instance.is_consumed else answers.OUT_OF_RESOURCES)
+            self._answer_later(performed, _status_of(instance, answers.OUT_OF_RESOURCES))
         while self._arrived:
             self._answer_later(self._arrived.popleft(), answers.OUT_OF_RESOURCES)
+
+
+def _status_of(instance: ArrivingInstance, otherwise: int) -> int:
+    """The answer to a sub-operation, by what became of its instance; otherwise: where nothing did."""
+    if instance.is_consumed:
+        return answers.SUCCESS
+    if instance.conflict is not None:
+        return answers.NOT_THE_INSTANCE
+    return otherwise if instance.save_error is None else answers.OUT_OF_RESOURCES

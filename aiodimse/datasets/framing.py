@@ -1,0 +1,150 @@
+"""Whether the data set in a file is whole: every element within what encloses it, the last one ending with the file.
+
+walk.py proves the same of bytes in memory, and of every nested element. This hops from one element to the next in a
+file of any size: a value of defined length is not looked into, and no more than a window of the file is in memory.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import BinaryIO, Final, Literal
+
+from aiodimse.datasets.walk import LONG_VRS, SHORT_VRS, UNDEFINED_LENGTH, known_syntax
+from aiodimse.errors import DatasetDecodeError
+
+_ITEM: Final = 0xFFFEE000
+_ITEM_DELIMITATION: Final = 0xFFFEE00D
+_SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
+
+_WINDOW: Final = 1 << 16
+_MAX_STEPS: Final = 1 << 20
+"""Elements, items and fragments that are hopped over: a file of more is not proven whole. It takes about a second."""
+_MAX_DEPTH: Final = 64
+_MAX_INFLATED: Final = 1 << 30
+
+
+def is_whole(file: BinaryIO, offset: int, size: int, transfer_syntax: str) -> bool:
+    """Say whether a data set is framed soundly to its end.
+
+    Args:
+        file: An open file. Its position is changed.
+        offset: Where the data set begins.
+        size: Of the data set, in bytes.
+        transfer_syntax: The UID of its transfer syntax.
+
+    Returns:
+        True where it ends exactly at its end. False where it does not, where that would take more than about a
+        million steps to know, and for a private transfer syntax.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    try:
+        row = known_syntax(transfer_syntax)
+        if row.deflated:
+            return _inflates(file, offset, size)
+        _Hops(file, offset, size, row.implicit, row.little_endian).to_the_end()
+    except DatasetDecodeError:
+        return False
+    return True
+
+
+def _inflates(file: BinaryIO, offset: int, size: int) -> bool:
+    """Whether a deflated data set (PS3.5 A.5) comes to its end; what is in it is not looked at."""
+    inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    file.seek(offset)
+    try:
+        while size and not inflater.eof:
+            data = file.read(min(_WINDOW, size))
+            if not data:
+                return False
+            size -= len(data)
+            while data and not inflater.eof:
+                total += len(inflater.decompress(data, 1 << 20))
+                if total > _MAX_INFLATED:
+                    return False
+                data = inflater.unconsumed_tail
+    except zlib.error:
+        return False
+    return inflater.eof
+
+
+class _Hops:
+    """One pass over the elements of a data set in a file."""
+
+    def __init__(self, file: BinaryIO, offset: int, size: int, implicit: bool, little_endian: bool) -> None:
+        self._file, self._offset, self._size = file, offset, size
+        self._implicit = implicit
+        self._order: Literal["little", "big"] = "little" if little_endian else "big"
+        self._window, self._at = b"", 0
+        """Bytes of the file, and where in the data set they begin."""
+
+    def to_the_end(self) -> None:
+        """Raise DatasetDecodeError where the framing is not sound."""
+        pos, steps = 0, 0
+        # What we are inside of: each (is a sequence, its VRs are implicit), all of undefined length.
+        inside: list[tuple[bool, bool]] = []
+        implicit = self._implicit
+        while pos < self._size or inside:
+            steps += 1
+            if steps > _MAX_STEPS or len(inside) > 2 * _MAX_DEPTH:
+                raise DatasetDecodeError("more elements than are looked at", offset=pos)
+            if not inside and self._is_padding(pos):
+                return
+            tag = self._number(pos, 2) << 16 | self._number(pos + 2, 2)
+            if inside and tag == (_SEQUENCE_DELIMITATION if inside[-1][0] else _ITEM_DELIMITATION):
+                _, implicit = inside.pop()
+                pos += 8
+            elif inside and inside[-1][0]:
+                if tag != _ITEM:
+                    raise DatasetDecodeError("no item where one must be", offset=pos)
+                pos, is_open = self._behind(pos + 8, self._number(pos + 4, 4))
+                if is_open:
+                    inside.append((False, implicit))
+            else:
+                vr, start, length = self._head(pos, implicit)
+                pos, is_open = self._behind(start, length)
+                if is_open:
+                    inside.append((True, implicit))
+                    implicit = implicit or vr == "UN"  # PS3.5 6.2.2
+        if pos != self._size:
+            raise DatasetDecodeError("the data set is cut off", offset=pos)
+
+    def _is_padding(self, pos: int) -> bool:
+        """Whether nothing follows but NULs, which some writers fill a block or an odd length with."""
+        left = self._size - pos
+        return left < _WINDOW and not any(self._bytes(pos, min(left, 8))) and not any(self._bytes(pos, left))
+
+    def _head(self, pos: int, implicit: bool) -> tuple[str | None, int, int]:
+        """VR, beginning of the value, and length of the element here."""
+        if implicit:
+            return None, pos + 8, self._number(pos + 4, 4)
+        code = self._bytes(pos + 4, 2)
+        if (vr := SHORT_VRS.get(code)) is not None:
+            return vr, pos + 8, self._number(pos + 6, 2)
+        if (vr := LONG_VRS.get(code)) is None:
+            raise DatasetDecodeError("an unknown VR", offset=pos)
+        return vr, pos + 12, self._number(pos + 8, 4)
+
+    def _behind(self, start: int, length: int) -> tuple[int, bool]:
+        """Where to go on: behind the value, or inside of it where its length is undefined."""
+        if length == UNDEFINED_LENGTH:
+            return start, True
+        if length > self._size - start:
+            raise DatasetDecodeError("a value goes past the end", offset=start)
+        return start + length, False
+
+    def _number(self, pos: int, size: int) -> int:
+        return int.from_bytes(self._bytes(pos, size), self._order)
+
+    def _bytes(self, pos: int, size: int) -> bytes:
+        if pos + size > self._size:
+            raise DatasetDecodeError("the data set is cut off", offset=pos)
+        start = pos - self._at
+        if start < 0 or start + size > len(self._window):
+            self._file.seek(self._offset + pos)
+            self._window = self._file.read(min(_WINDOW, self._size - pos))
+            self._at, start = pos, 0
+            if len(self._window) < size:
+                raise DatasetDecodeError("the file is cut off", offset=pos)
+        return self._window[start : start + size]

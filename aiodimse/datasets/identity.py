@@ -1,0 +1,92 @@
+"""Which instance the first bytes of a data set say that it is: its UIDs, its study, its series and its patient."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from aiodimse.datasets.walk import known_syntax, top_elements
+from aiodimse.errors import DatasetDecodeError
+from aiodimse.record import Record
+
+SOP_CLASS_UID: Final = 0x00080016
+SOP_INSTANCE_UID: Final = 0x00080018
+_PATIENT_ID: Final = 0x00100020
+_STUDY_INSTANCE_UID: Final = 0x0020000D
+_SERIES_INSTANCE_UID: Final = 0x0020000E
+
+UIDS: Final = frozenset((SOP_CLASS_UID, SOP_INSTANCE_UID))
+IDENTITY_KEYS: Final = (SOP_CLASS_UID, SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _PATIENT_ID)
+
+MAX_BEGINNING: Final = 1 << 24
+"""Bytes of a data set, inflated where it is deflated, within which its identity has to be."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Identity(Record):
+    """What tells one instance from another. A value that the data set does not have is "".
+
+    Two data sets with equal identities are the same instance, perhaps in another encoding. The values are compared as
+    they are encoded, without their padding.
+    """
+
+    sop_class_uid: str
+    """SOP Class UID (0008,0016)."""
+    sop_instance_uid: str
+    """SOP Instance UID (0008,0018)."""
+    study_instance_uid: str = ""
+    """Study Instance UID (0020,000D)."""
+    series_instance_uid: str = ""
+    """Series Instance UID (0020,000E)."""
+    patient_id: str = field(default="", repr=False)
+    """Patient ID (0010,0020), read as Latin-1 whatever the character set."""
+
+
+class Reach(Enum):
+    """How far a walk over the first bytes of a data set came."""
+
+    PASSED = "an element behind the last one that was looked for"
+    ENDED = "the end of the bytes, between two elements"
+    STOPPED = "an element that is cut off or damaged"
+
+
+def read_identity(data: bytes | memoryview, transfer_syntax: str) -> Identity | None:
+    """Read the identity of an instance from its data set, or from the first bytes of it.
+
+    Args:
+        data: The encoded data set from its first byte on; it may be cut off behind (0020,000E).
+        transfer_syntax: The UID of the transfer syntax in which it is encoded.
+
+    Returns:
+        The identity; None where the data set cannot be read as far as Series Instance UID (0020,000E): it is damaged
+        or cut off before, or the transfer syntax is private. Never raises.
+    """
+    found, reach = first_values(data, transfer_syntax, IDENTITY_KEYS, MAX_BEGINNING)
+    return None if reach is Reach.STOPPED else Identity(*(found.get(tag, "") for tag in IDENTITY_KEYS))
+
+
+def first_values(
+    data: bytes | memoryview, transfer_syntax: str, tags: Collection[int], max_inflated: int
+) -> tuple[Mapping[int, str], Reach]:
+    """The values of these elements, where they are in the first bytes of a data set, and how far the walk came.
+
+    The walk ends with the first element that is not before the last of the tags: PS3.5 7.1 has them in order. Never
+    raises.
+    """
+    found: dict[int, str] = {}
+    last = max(tags)
+    try:
+        row = known_syntax(transfer_syntax)
+        if row.deflated:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, max_inflated)
+        for tag, _, _, start, stop, _ in top_elements(data, row.implicit, row.little_endian):
+            if tag in tags:
+                found[tag] = bytes(data[start:stop]).decode("latin-1").strip(" \0")
+            if tag >= last:
+                return found, Reach.PASSED
+    except (DatasetDecodeError, zlib.error):
+        return found, Reach.STOPPED
+    return found, Reach.ENDED

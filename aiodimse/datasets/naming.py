@@ -1,0 +1,226 @@
+"""Giving a file that has been written its name, and what may be replaced by that: a path has one identity."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import stat
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import PurePath
+from time import monotonic, sleep
+from typing import Final, Self
+
+from aiodimse.datasets.stored import file_identity, is_whole_file
+from aiodimse.errors import InstanceConflict, NotDICOM
+
+if sys.platform != "win32":
+    import fcntl
+
+_UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+
+
+def safe_file_name(sop_instance_uid: str) -> str:
+    """The name that an instance is saved under, whoever sent it: THE one place where a peer's UID becomes a name.
+
+    A UID of digits and dots, 64 at most (PS3.5 9.1), is its own name. Anything else is named by its SHA-256: never a
+    path, never a device, never hidden, and the same each time.
+    """
+    if len(sop_instance_uid) <= 64 and _UID.fullmatch(sop_instance_uid):
+        return f"{sop_instance_uid}.dcm"
+    digest = hashlib.sha256(sop_instance_uid.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"invalid-uid-{digest[:40]}.dcm"
+
+
+def relative_name(name: str | os.PathLike[str]) -> PurePath:
+    """The name that a caller chose for a file in a folder, perhaps with folders below that one in it.
+
+    Raises ValueError where it is empty or leads out of the folder.
+    """
+    path = PurePath(name)
+    if not path.name or path.anchor or ".." in path.parts or "\0" in str(path):
+        raise ValueError(f"not the name of a file below a folder: {name!r}")
+    return path
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+_LOCKED_AT_MOST: Final = 10.0
+"""Seconds to wait for another process that gives a file of the same folder its name."""
+
+_LOCKS: Final = tuple(threading.Lock() for _ in range(64))
+"""For the threads of this process; a folder has one of them."""
+
+
+class Folder:
+    """An open folder in which files get their names, one at a time, whatever the process or thread that saves them."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = -1
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._lock = _LOCKS[hash(path) % len(_LOCKS)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else gives a file here its name meanwhile. OSError where another process does not come to its end."""
+        with self._lock:
+            is_held = self._fd >= 0 and self._hold()
+            try:
+                yield
+            finally:
+                if is_held:
+                    fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _hold(self) -> bool:
+        """Whether the kernel gave the lock; some network file systems have none for folders."""
+        until = monotonic() + _LOCKED_AT_MOST
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if monotonic() >= until:
+                    raise OSError(errno.EAGAIN, "the folder stays locked by another process") from None
+                sleep(0.001)
+            except OSError:
+                return False
+            else:
+                return True
+
+    def sync(self) -> None:
+        """Have the names in the folder on the disk. Nothing to do elsewhere than on POSIX."""
+        if self._fd >= 0:
+            os.fsync(self._fd)
+
+
+_making: Final = threading.Lock()
+_made: Final[set[str]] = set()
+"""Folders below an archive's own whose names are on the disk."""
+_MADE_AT_MOST: Final = 1 << 17
+
+
+def make_folders(root: str, below: PurePath, *, durable: bool) -> None:
+    """Make the folders that a file's name has in it; durable: they are on the disk, whoever has made them.
+
+    Raises OSError, of which FileNotFoundError where the root is not there: that of a disk that is not mounted.
+    """
+    if not durable:
+        path = root
+        for part in below.parts:
+            path = os.path.join(path, part)  # noqa: PTH118
+            with suppress(FileExistsError):
+                os.mkdir(path)  # noqa: PTH102
+        return
+    with _making:
+        path = root
+        for part in below.parts:
+            parent, path = path, os.path.join(path, part)  # noqa: PTH118
+            if path in _made:
+                continue
+            with suppress(FileExistsError):
+                os.mkdir(path)  # noqa: PTH102
+            with Folder(parent) as folder:
+                folder.sync()
+            if len(_made) >= _MADE_AT_MOST:
+                _made.clear()
+            _made.add(path)
+
+
+def forget_folders(root: str, below: PurePath) -> None:
+    """Somebody has removed them: the next make_folders looks again."""
+    with _making:
+        path = root
+        for part in below.parts:
+            path = os.path.join(path, part)  # noqa: PTH118
+            _made.discard(path)
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def give_name(temporary: str, target: str, written: os.stat_result, *, durable: bool, may_replace: bool) -> None:
+    """Rename a whole file to its target, in the same folder.
+
+    Args:
+        temporary: The file. It has been given to the disk where that is asked for.
+        target: Its name from now on. What is there already is replaced only by the same instance, and only where the
+            data set of the new file is whole.
+        written: The status of the file.
+        durable: Return when the disk has the name.
+        may_replace: The caller has decided that whatever is there is replaced.
+
+    Raises:
+        InstanceConflict: The file that is there is kept.
+        OSError: As InstanceConflict; or the folder could not be synced, and then a new name has been taken away again,
+            but what had been replaced stays so.
+    """
+    is_new = False
+    try:
+        with Folder(os.path.dirname(target)) as folder:  # noqa: PTH120
+            is_checked = may_replace
+            while True:
+                with folder.locked():
+                    there = _instance_at(target)
+                    if there is None or is_checked:
+                        if there is not None and not may_replace:
+                            _check_same(temporary, target)
+                        is_new = not os.path.lexists(target)
+                        os.replace(temporary, target)  # noqa: PTH105
+                        break
+                _check_whole(temporary)  # may take a while: nobody has to wait for that
+                is_checked = True
+            if durable:
+                folder.sync()
+    except BaseException:
+        if is_new:
+            _unlink_own(target, written)
+        raise
+
+
+def _instance_at(target: str) -> os.stat_result | None:
+    """What would be lost if another file took this name: a file. A link is nothing, unless it leads to an instance."""
+    try:
+        status = os.lstat(target)
+        if stat.S_ISLNK(status.st_mode):
+            return os.stat(target) if file_identity(target) is not None else None  # noqa: PTH116
+    except (OSError, NotDICOM):
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _check_whole(temporary: str) -> None:
+    try:
+        can_be_read = is_whole_file(temporary)
+    except NotDICOM:
+        can_be_read = False
+    if not can_be_read:
+        raise InstanceConflict("stored already, and this data set cannot be read to its end")
+
+
+def _check_same(temporary: str, target: str) -> None:
+    try:
+        own, theirs = file_identity(temporary), file_identity(target)
+    except NotDICOM:
+        own = theirs = None
+    if own is None or own != theirs:
+        raise InstanceConflict("another instance is stored under this SOP Instance UID")
+
+
+def _unlink_own(path: str, written: os.stat_result) -> None:
+    """Remove what we renamed to path, but not what another association has put there since."""
+    with suppress(OSError):
+        now = os.lstat(path)
+        if (now.st_dev, now.st_ino) == (written.st_dev, written.st_ino):
+            os.unlink(path)  # noqa: PTH108

@@ -1,0 +1,214 @@
+"""Saving a DICOM file (PS3.10 7) whole or not at all, under a name that only one instance has."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Self
+
+from aiodimse.datasets.beginning import Beginning
+from aiodimse.datasets.file_meta import file_meta
+from aiodimse.datasets.naming import forget_folders, give_name, make_folders, relative_name, safe_file_name
+from aiodimse.datasets.unfinished import hold, unfinished_name
+
+KEPT_BEGINNING: Final = 1 << 16
+"""Bytes of a data set that a writer keeps for who decides on its name."""
+
+
+class PartTenWriter:
+    """A file being saved: written beside its target under a name of its own, and renamed when it is whole.
+
+    Making one touches no disk, the first write does. Any step may raise OSError; by then nothing of the file is left.
+    Two associations that save the same UID at once write two files, and the target is one of them, whole. As a context
+    manager it rolls back unless it was committed.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax: str,
+        *,
+        name: str | os.PathLike[str] | None = None,
+        source_ae_title: str | None = None,
+        durable: bool = True,
+        check_identity: bool = True,
+        keep_beginning: bool = False,
+    ) -> None:
+        """Prepare the file.
+
+        Args:
+            directory: The folder; it must exist.
+            sop_class_uid: For the file meta information, as the next two.
+            sop_instance_uid: Also the name of the file.
+            transfer_syntax: The UID of the transfer syntax in which the data set is.
+            name: Another name, relative to the folder; folders in it are made where they are missing.
+            source_ae_title: For Source Application Entity Title (0002,0016).
+            durable: commit() returns when the disk has file and name (fsync of both), not when the kernel has them.
+            check_identity: Refuse a data set that says that it is of another SOP class or instance.
+            keep_beginning: Keep the first 64 KiB of the data set in `beginning`.
+
+        Raises:
+            ValueError: The name leads out of the folder.
+            DatasetEncodeError: A value is longer than its element can hold.
+        """
+        self._fd = -1
+        self._durable = durable
+        own_name = safe_file_name(sop_instance_uid)
+        # Plain strings: pathlib would be a fifth of a small save.
+        self._root = self._directory = os.fspath(directory)
+        self._below = None
+        if name is None:
+            name = own_name
+        else:
+            chosen = relative_name(name)
+            name = chosen.name
+            if len(chosen.parts) > 1:
+                self._below = chosen.parent
+                self._directory = os.path.join(self._root, self._below)  # noqa: PTH118
+        self._target = os.path.join(self._directory, name)  # noqa: PTH118
+        self._temporary = os.path.join(self._directory, unfinished_name(own_name))  # noqa: PTH118
+        self._start: bytes | None = file_meta(
+            sop_class_uid, sop_instance_uid, transfer_syntax, source_ae_title=source_ae_title
+        )
+        uids = (sop_class_uid.strip(" \0"), sop_instance_uid.strip(" \0")) if check_identity else None
+        self._beginning: Beginning | None = Beginning(transfer_syntax, uids)
+        self._kept = bytearray() if keep_beginning else None
+        self._written: os.stat_result | None = None
+        self._created = self._ended = self._complete = False
+
+    # --- the data set -------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        if self._below is not None:
+            make_folders(self._root, self._below, durable=self._durable)
+        try:
+            self._fd = os.open(self._temporary, flags, 0o666)
+        except FileNotFoundError:
+            if self._below is None:
+                raise
+            forget_folders(self._root, self._below)  # removed since they were made
+            make_folders(self._root, self._below, durable=self._durable)
+            self._fd = os.open(self._temporary, flags, 0o666)
+        self._created = True
+        hold(self._fd)
+
+    def write(self, *pieces: bytes | memoryview) -> None:
+        """Add to the data set. Several pieces are one call.
+
+        DatasetDecodeError where the data set begins with an element that no data set has: of group 0000, 0002 or FFFE.
+        InstanceConflict where it says that it is another instance, or of another SOP class.
+        """
+        if self._ended or self._complete:
+            raise ValueError("write to a file that is complete, committed or rolled back")
+        try:
+            if self._beginning is not None and not self._beginning.look(pieces):
+                self._beginning = None
+            if self._kept is not None:
+                self._keep(self._kept, pieces)
+            if self._fd < 0:
+                self._open()
+            if self._start is not None:
+                start, self._start = self._start, None
+                pieces = (start, *pieces)
+            _write_all(self._fd, pieces)
+        except BaseException:
+            self.rollback()
+            raise
+
+    @staticmethod
+    def _keep(kept: bytearray, pieces: tuple[bytes | memoryview, ...]) -> None:
+        for piece in pieces:
+            if len(kept) >= KEPT_BEGINNING:
+                break
+            kept += piece[: KEPT_BEGINNING - len(kept)]
+
+    @property
+    def beginning(self) -> bytes:
+        """The first bytes of the data set, 64 KiB at most; b"" unless they are kept."""
+        return bytes(self._kept or b"")
+
+    # --- the file -----------------------------------------------------------------------------------------------------
+
+    def complete(self, *pieces: bytes | memoryview) -> Path:
+        """The last of the data set: the file is whole now, if durable on the disk, and still under the temporary name
+        that is returned. Raises as write()."""
+        self.write(*pieces)
+        try:
+            if self._beginning is not None:
+                self._beginning.end()
+            if self._durable:
+                os.fsync(self._fd)
+            self._written = os.fstat(self._fd)
+            fd, self._fd = self._fd, -1
+            os.close(fd)  # may report an error of writing on network file systems
+            self._complete = True
+        except BaseException:
+            self.rollback()
+            raise
+        return Path(self._temporary)
+
+    def commit(self, *, may_replace: bool = False) -> Path:
+        """Give the whole file its name; if durable, on the disk.
+
+        An earlier file of that name is replaced only by a whole data set of the same instance, unless the caller has
+        decided otherwise with may_replace. InstanceConflict and OSError leave nothing of the new file.
+        """
+        if not self._complete:
+            self.complete()
+        self._ended = True
+        try:
+            assert self._written is not None
+            give_name(self._temporary, self._target, self._written, durable=self._durable, may_replace=may_replace)
+        except BaseException:
+            self.rollback()
+            raise
+        return self.path
+
+    @property
+    def path(self) -> Path:
+        """What the file is called once it is committed."""
+        return Path(self._target)
+
+    def finish(self, *pieces: bytes | memoryview) -> Path:
+        """The last of the data set, and commit(), in one call."""
+        self.complete(*pieces)
+        return self.commit()
+
+    def rollback(self) -> None:
+        """Leave nothing behind. Harmless after commit() and when called twice."""
+        self._ended = True
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with suppress(OSError):
+                os.close(fd)
+        if self._created:
+            with suppress(OSError):
+                os.unlink(self._temporary)  # noqa: PTH108
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.rollback()
+
+
+def _write_all(fd: int, pieces: tuple[bytes | memoryview, ...]) -> None:
+    """write(2) may take less than it is given, and writev(2) takes at most IOV_MAX buffers."""
+    if not hasattr(os, "writev"):
+        pieces = (b"".join(pieces),)
+    left = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    first = 0
+    while first < len(left):
+        if len(left) - first == 1 or not hasattr(os, "writev"):
+            written = os.write(fd, left[first])
+        else:
+            written = os.writev(fd, left[first : first + 512])
+        while first < len(left) and written >= len(left[first]):
+            written -= len(left[first])
+            first += 1
+        if written:
+            left[first] = left[first][written:]

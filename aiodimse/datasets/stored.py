@@ -1,0 +1,47 @@
+"""Which instance a file holds, and whether all of it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from aiodimse.datasets.framing import is_whole
+from aiodimse.datasets.identity import IDENTITY_KEYS, MAX_BEGINNING, Identity, Reach, first_values
+from aiodimse.datasets.part10 import PartTenReader
+
+_FIRST_READ = 1 << 16
+
+
+def file_identity(path: str | os.PathLike[str]) -> Identity | None:
+    """Read the identity of the instance in a file.
+
+    SOP Class and Instance UID are those of the file meta information where the data set does not have them.
+
+    Returns:
+        The identity; None where the data set cannot be read as far as Series Instance UID (0020,000E), or that lies
+        behind its first 16 MiB.
+
+    Raises:
+        NotDICOM: The file is none.
+        OSError: It cannot be read.
+    """
+    with PartTenReader(path) as reader:
+        head, data, wanted = reader.head, b"", _FIRST_READ
+        while True:
+            data += reader.read(wanted - len(data))
+            values, reach = first_values(data, head.transfer_syntax, IDENTITY_KEYS, MAX_BEGINNING)
+            is_all = len(data) >= head.size
+            if reach is Reach.PASSED or (reach is Reach.ENDED and is_all):
+                study, series, patient = (values.get(tag, "") for tag in IDENTITY_KEYS[2:])
+                return Identity(head.sop_class_uid, head.sop_instance_uid, study, series, patient)
+            if is_all or len(data) >= MAX_BEGINNING:
+                return None
+            wanted = 16 * len(data)
+
+
+def is_whole_file(path: str | os.PathLike[str]) -> bool:
+    """Whether the data set of a file is framed soundly to its end; raises as file_identity."""
+    with PartTenReader(path) as reader:
+        head = reader.head
+    with Path(path).open("rb", buffering=0) as file:
+        return is_whole(file, head.data_offset, head.size, head.transfer_syntax)
