@@ -11,12 +11,14 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]  # the source tree, whether installed or not
 
 import generate_api  # noqa: E402
+import generate_cli  # noqa: E402
 
 from aiodimse.standard import extended, leniency, reason, service_class, sop_class, status, transfer_syntax  # noqa: E402
 from aiodimse.standard.uid import SOPClass  # noqa: E402
@@ -232,12 +234,27 @@ def default(node: ast.expr) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def api() -> str:
-    return generate_api.page(page)
+def api(name: str) -> str:
+    return page(generate_api.PAGES[name][0], "docs/generate_api.py", *generate_api.parts(name))
+
+
+def overview() -> str:
+    return page("All names", "docs/generate_api.py", *generate_api.overview())
+
+
+def exceptions() -> str:
+    return page("Exceptions", "aiodimse/errors.py", *generate_api.exceptions(ROOT))
+
+
+def command_line() -> str:
+    return page("The command line", "the parser in aiodimse/cli/", *generate_cli.parts())
 
 
 PAGES = {
-    "api.md": api,
+    "api/index.md": overview,
+    **{f"api/{name}.md": partial(api, name) for name in generate_api.PAGES},
+    "exceptions.md": exceptions,
+    "command-line.md": command_line,
     "sop-classes.md": sop_classes,
     "statuses.md": statuses,
     "transfer-syntaxes.md": transfer_syntaxes,
@@ -262,7 +279,7 @@ def main() -> int:
         if names := stale():
             print("not current:", *names, "- run make docs", file=sys.stderr)
         return bool(names)
-    REFERENCE.mkdir(parents=True, exist_ok=True)
+    (REFERENCE / "api").mkdir(parents=True, exist_ok=True)
     for name in stale():
         (REFERENCE / name).write_text(PAGES[name](), encoding="utf-8")
         print("wrote", REFERENCE.relative_to(ROOT) / name)

@@ -9,6 +9,8 @@ import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 import aiodimse
@@ -45,6 +47,10 @@ def parser() -> argparse.ArgumentParser:
     )
     top.commands = tuple(COMMANDS)
     top.add_argument("--version", action="version", version=f"aiodimse {aiodimse.__version__}")
+    if find_spec("shtab") is not None:  # the extra cli
+        import_module("shtab").add_argument_to(
+            top, "--print-completion", help="print the completion for a shell, and end"
+        )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=options.Parser)
     for name, module in COMMANDS.items():
         each = commands.add_parser(name, help=module.HELP, description=module.__doc__)

@@ -15,12 +15,13 @@ _ROUNDS = 200_000
 class ManualClock(Clock):
     """A Clock that stands still until it is told to go on: for connect(clock=...) and Server(clock=...).
 
-    >>> clock = ManualClock()
-    >>> called = []
-    >>> timer = clock.call_at(10.0, lambda: called.append(clock.now()))
-    >>> clock.advance(30)
-    >>> called, clock.now()
-    ([10.0], 30.0)
+    Examples:
+        >>> clock = ManualClock()
+        >>> called = []
+        >>> timer = clock.call_at(10.0, lambda: called.append(clock.now()))
+        >>> clock.advance(30)
+        >>> called, clock.now()
+        ([10.0], 30.0)
     """
 
     def __init__(self, start: float = 0.0) -> None:

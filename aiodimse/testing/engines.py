@@ -40,13 +40,15 @@ class EnginePair:
     Events are kept by role, in order; CloseTransport and DropTransport are obeyed as the asyncio floor does. The
     acceptor answers by `offer` (default: every context that is proposed) as soon as it is asked.
 
-    >>> pair = EnginePair([sop_class.Verification])
-    >>> pair.connect()
-    >>> invoked = pair.requestor.invoke(1, request := CEchoRQ(message_id=0, affected_sop_class_uid="1.2.840.10008.1.1"))
-    >>> pair.requestor.send(1, request)
-    >>> pair.carry()
-    >>> print(pair.events["acceptor"][-1].operation.request)
-    C-ECHO-RQ 1
+    Examples:
+        >>> pair = EnginePair([sop_class.Verification])
+        >>> pair.connect()
+        >>> request = CEchoRQ(message_id=0, affected_sop_class_uid="1.2.840.10008.1.1")
+        >>> invoked = pair.requestor.invoke(1, request)
+        >>> pair.requestor.send(1, request)
+        >>> pair.carry()
+        >>> print(pair.events["acceptor"][-1].operation.request)
+        C-ECHO-RQ 1
     """
 
     def __init__(

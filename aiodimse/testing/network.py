@@ -112,9 +112,10 @@ async def joined(
     title is the server's, the clock too, unless options say otherwise. Leaving releases the association and drains the
     server.
 
-    >>> server = aiodimse.Server(ae_title="PACS")
-    >>> async with testing.joined(server, contexts=[sop_class.Verification]) as association:
-    ...     assert (await association.c_echo()).status == 0x0000
+    Examples:
+        >>> server = aiodimse.Server(ae_title="PACS")
+        >>> async with testing.joined(server, contexts=[sop_class.Verification]) as association:
+        ...     assert (await association.c_echo()).status == 0x0000
     """
     network = network or MemoryNetwork()
     options = {"called_ae_title": server.ae_title, "clock": server.settings.clock, **options}

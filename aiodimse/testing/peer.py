@@ -28,14 +28,15 @@ class PeerClosed(AssertionError):
 class ScriptedPeer(asyncio.Protocol):
     """One end of a connection. It answers nothing by itself.
 
-    >>> peer = await ScriptedPeer.call(network, listening.port)      # towards a Server
-    >>> await peer.associate([sop_class.Verification])
-    >>> peer.send_message(1, CEchoRQ(message_id=7, affected_sop_class_uid=sop_class.Verification))
-    >>> context_id, response, data = await peer.read_message()
+    Examples:
+        >>> peer = await ScriptedPeer.call(network, listening.port)  # towards a Server
+        >>> await peer.associate([sop_class.Verification])
+        >>> peer.send_message(1, CEchoRQ(message_id=7, affected_sop_class_uid=sop_class.Verification))
+        >>> context_id, response, data = await peer.read_message()
 
-    >>> peers = await ScriptedPeer.answer(network, 104)              # towards connect(..., port=104, network=network)
-    >>> peer = await peers.get()
-    >>> rq = await peer.accept()
+        >>> peers = await ScriptedPeer.answer(network, 104)  # towards connect(..., port=104, network=network)
+        >>> peer = await peers.get()
+        >>> rq = await peer.accept()
     """
 
     def __init__(self, arrivals: asyncio.Queue[ScriptedPeer] | None = None) -> None:

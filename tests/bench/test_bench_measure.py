@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import readme, table
+from benchmarks import figures, table
 from benchmarks.bench import Bench, Pairing, Work, asked, compare, counting, emptying, measure
 from benchmarks.measure import Contender, Figure, Incomplete, Row, Trial, interleaved, limit, ratio
 from benchmarks.processes import Process
@@ -147,7 +147,7 @@ def test_a_peer_that_died_is_noticed(tmp_path: Path) -> None:
         process.stop()
 
 
-def test_the_readme_has_the_last_full_run() -> None:
-    block = readme.BLOCK.search(readme.README.read_text(encoding="utf-8"))
+def test_the_page_of_figures_has_the_last_full_run() -> None:
+    block = figures.BLOCK.search(figures.PAGE.read_text(encoding="utf-8"))
     assert block is not None
-    assert block[0] == readme.rendered()
+    assert block[0] == figures.rendered()

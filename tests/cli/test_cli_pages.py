@@ -28,7 +28,11 @@ from aiodimse.archive import Archive, provide
 from aiodimse.cli.main import parser
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / name for name in ("index.md", "getting-started.md", "tutorial.md")),
+    *sorted((ROOT / "docs" / "how-to").glob("*.md")),
+]
 _BLOCK = re.compile(r'^```(\w+)(?: title="(.*?)")?\n(.*?)^```$', re.M | re.S)
 
 
@@ -69,6 +73,7 @@ COMMANDS = [
 ]
 USERS = {
     ("README", "first_find.py"): "Doe^Peter 20030505 1.3.6.1.4.1.5962.1.1.0.0.0.1196533885.18148.0.1\nstatus: 0x0000",
+    ("getting-started", "query.py"): "Doe^Peter 1.3.6.1.4.1.5962.1.1.0.0.0.1196533885.18148.0.1\n",
     ("tutorial", "first_association.py"): "0x0000",
     ("tutorial", "first_find.py"): "the first of them: ",
     ("tutorial", "first_get.py"): "0x0000 Success ()",
@@ -83,17 +88,21 @@ PROVIDERS = {
         "STORE",
         f"AIODIMSE sent {'1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322'}.dcm\n",
     ),
+    ("getting-started", "provider.py"): ("STORE", "saved 1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322.dcm\n"),
     ("tutorial", "first_provider.py"): ("VIEWER", "CT from AIODIMSE\n"),
     ("receive-files", "receive.py"): ("ROUTER", ""),
     ("run-as-a-service", "service.py"): ("SERVICE", ""),
 }
 OVER_TLS = {("tls", "serve_tls.py"), ("tls", "connect_tls.py"), ("tls", "titles.py")}
-IN_DOCS = {("storage-commitment", "commit.py")}
+_PRINTS = re.compile(r'^```python title="([^"]*)"\n(?:(?!^```).*\n)*?```\n\n```text title="prints"$', re.M)
+IN_DOCS = {(page.stem, title) for page in PAGES for title in _PRINTS.findall(page.read_text(encoding="utf-8"))}
 """Run by tests/docs, which compare what they print."""
+FRAGMENTS = {key for key in PROGRAMS if not key[1]}
+"""Without a title: shown, but no programs. tests/docs looks at the names in them."""
 
 
 def test_every_program_is_run() -> None:
-    assert PROGRAMS.keys() == USERS.keys() | ALONE.keys() | PROVIDERS.keys() | OVER_TLS | IN_DOCS
+    assert PROGRAMS.keys() == USERS.keys() | ALONE.keys() | PROVIDERS.keys() | OVER_TLS | IN_DOCS | FRAGMENTS
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.readme`: put the rows of the last full run that have a bar into README.md, as printed."""
+"""`python -m benchmarks.figures`: put the rows of the last full run that have a bar into docs/topics/figures.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks import table
 from benchmarks.processes import ROOT
 
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "topics" / "figures.md"
 BESIDE = ("save-ct-fsync",)
 """Rows without a bar that belong beside one."""
 BLOCK = re.compile(r"(?<=<!-- make bench -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -24,8 +24,8 @@ def rendered(results: Path | None = None) -> str:
 
 
 def main() -> None:
-    text = README.read_text(encoding="utf-8")
-    README.write_text(BLOCK.sub(lambda _: rendered(), text), encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(BLOCK.sub(lambda _: rendered(), text), encoding="utf-8")
 
 
 if __name__ == "__main__":
