@@ -194,7 +194,7 @@ class SubOperations:
             with invoker.channel.while_open():
                 return await instance.encoded(context.transfer_syntax)
         except AssociationError as error:
-            if invoker.channel.error is None or not isinstance(error, AssociationError):
+            if invoker.channel.error is None:
                 raise  # that of another association, which the instance comes from
             raise DestinationLost(str(error)) from error
 
