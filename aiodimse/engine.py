@@ -42,6 +42,8 @@ EngineEvent = MachineEvent | RouterEvent
 _JOIN_BELOW = 65536
 """Buffers are joined into one write up to this many bytes; beyond it a copy costs more than a system call."""
 
+_HALF_SENT = "another message is half sent"
+
 
 class Engine:
     """One association, from the transport's bytes to DIMSE messages and back."""
@@ -103,9 +105,10 @@ class Engine:
         """
         events, reader, machine = self._events, self._reader, self.machine
         while not events:
-            if machine.data_allowed_in and (piece := reader.whole_pdv()) is not None:
-                self._receive_piece(piece)
-            elif (item := reader.next()) is not None:
+            item = reader.next(whole=machine.data_allowed_in)
+            if type(item) is DataPiece and machine.data_allowed_in:
+                self._receive_piece(item)
+            elif item is not None:
                 self._receive_item(item)
             else:
                 self._look_at_span()
@@ -114,9 +117,7 @@ class Engine:
 
     def _receive_item(self, item: Received) -> None:
         machine, kind = self.machine, type(item)
-        if kind is DataPiece:
-            if machine.data_allowed_in:
-                self._receive_piece(item)  # type: ignore[arg-type]
+        if kind is DataPiece:  # nobody wants it in this state
             return
         if isinstance(item, RemoteProtocolError):
             self.fault = item
@@ -258,7 +259,8 @@ class Engine:
 
     def start_message(self, context_id: int, message: Message, *, has_data_set: bool) -> None:
         """Send the command set; with a data set, its pieces follow and then finish_message."""
-        self._no_message_half_sent()
+        if self._sending is not None:
+            raise LocalProtocolError(_HALF_SENT)
         if not self.machine.can_send_data:
             raise LocalProtocolError(f"no data can be sent in {self.machine.state.name}")
         message.has_data_set = has_data_set
@@ -296,11 +298,12 @@ class Engine:
         it cannot be encoded: then the operation is open still."""
         if operation.is_open:
             self.send(operation.context.context_id, response, data)
-        return self.router.respond(operation, response)
+        assert self._router is not None
+        return self._router.respond(operation, response)
 
     def _no_message_half_sent(self) -> None:
         if self._sending is not None:
-            raise LocalProtocolError("another message is half sent")
+            raise LocalProtocolError(_HALF_SENT)
 
     def data_to_send(self) -> Sequence[Buffer]:
         """Everything to be written, in order, small buffers joined."""
@@ -332,7 +335,7 @@ class Engine:
     def _look_at_span(self) -> None:
         """All has been read: the peer is in the middle of a PDU or a message, or it is not."""
         joiner = self._joiner
-        if self._reader.in_pdu or (joiner.in_message and self.machine.data_allowed_in):
+        if self._reader.in_pdu or (joiner.context_id is not None and self.machine.data_allowed_in):
             if self._span_end is None or self._span_of != joiner.ended:
                 self._begin_span(self._now)
         elif self._span_end is not None:

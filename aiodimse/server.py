@@ -243,7 +243,6 @@ class _Accepted(AcceptedObserver):
 
     def __init__(self, server: Server, acceptor: Acceptor) -> None:
         self._server, self._acceptor = server, acceptor
-        self._provider: Provider | None = None
         self._identity: UserIdentityRequest | None = None
         self._asking: asyncio.Task[None] | None = None
 
@@ -307,17 +306,12 @@ class _Accepted(AcceptedObserver):
             self.endpoint.logger(_log).info("rejecting: %s", reply)
             self.endpoint.reject(reply)
 
-    def association_established(self, negotiated: Negotiated) -> None:
+    def association_established(self, negotiated: Negotiated) -> Callable[[PerformedOperation], None]:
         """Requests can come."""
         peer = Peer(self._address, negotiated, self._identity, self.endpoint.peer_certificate)
-        self._provider = self._server.provider(peer)
         accepted, proposed = len(negotiated.contexts), len(negotiated.rq.contexts)
         self.endpoint.logger(_log).info("association: %d of %d presentation contexts", accepted, proposed)
-
-    def request_received(self, performed: PerformedOperation) -> None:
-        """Run it."""
-        assert self._provider is not None
-        self._provider.handle(performed)
+        return self._server.provider(peer).handle
 
     def association_ended(self, error: BaseException) -> None:
         """Make place for another. A hook that is still asked is cancelled: nobody waits for its answer."""

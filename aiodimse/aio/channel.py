@@ -41,6 +41,7 @@ class Channel:
     def __init__(self, role: Role, settings: Settings) -> None:
         self.settings = settings
         self.limits, self.timeouts, self.clock = settings.limits, settings.timeouts, settings.clock
+        self._now = self.clock.time_function()
         self.name = next_name()
         """For the log."""
         self.role: Role = role
@@ -163,13 +164,13 @@ class Channel:
         """Evt2 or Evt5."""
         for part in self._parts:
             part.connected()
-        self.last_heard = now = self.clock.now()
+        self.last_heard = now = self._now()
         self.engine.transport_connected(now)
         self.pump()
 
     def transport_received(self, data: bytes) -> None:
         """Hand on what the bytes say, then write everything that it caused in one go."""
-        self.last_heard = now = self.clock.now()
+        self.last_heard = now = self._now()
         self.engine.receive_data(data, now)
         self.pump()
         if self.on_buffered is not None:
@@ -183,7 +184,7 @@ class Channel:
 
     def transport_closed(self) -> None:
         """Evt17."""
-        self.engine.transport_closed(self.clock.now())
+        self.engine.transport_closed(self._now())
         self.pump()
         self._lost()
 
@@ -224,7 +225,7 @@ class Channel:
 
     def _tick(self) -> None:
         self._timer = None
-        self.engine.handle_timeout(self.clock.now())
+        self.engine.handle_timeout(self._now())
         self.pump()
 
     def _on_tolerated(self, event: Tolerated) -> None:
@@ -234,13 +235,13 @@ class Channel:
 
     def reading_paused(self) -> None:
         """The throttle has stopped the transport from reading."""
-        self.engine.pause(self.clock.now())
+        self.engine.pause(self._now())
         for part in self._parts:
             part.paused()
 
     def reading_resumed(self) -> None:
         """The transport reads again."""
-        now = self.last_heard = self.clock.now()
+        now = self.last_heard = self._now()
         self.engine.resume(now)
         for part in self._parts:
             part.resumed()
@@ -266,7 +267,7 @@ class Channel:
         """
         if self.error is None:
             can_abort = self.engine.machine.can_abort
-            self.engine.abort(self.clock.now())
+            self.engine.abort(self._now())
             self.end(error or AssociationAborted(0, 0, by_peer=False))
             self.pump()
             if not can_abort:  # Sta2: there is no association yet that a PDU could abort

@@ -31,7 +31,7 @@ class Endpoint(Channel):
         super().__init__(role, settings)
         self.invoker = Invoker(self)
         """The operations that we ask the peer for."""
-        self.performer = Performer(self, self.invoker, observer.request_received)
+        self.performer = Performer(self, self.invoker)
         """The operations that the peer asks us for."""
         self._release = Release(self)
         self._lifetime = _Lifetime(self, observer)
@@ -123,7 +123,7 @@ class _Lifetime(Part):
         """The association is accepted, by either side."""
         endpoint, negotiated = self._endpoint, self._endpoint.engine.negotiated
         assert negotiated is not None
-        self._observer.association_established(negotiated)
+        endpoint.performer.run = self._observer.association_established(negotiated)
         self._metrics.opened(negotiated)
         if not self.established.done():
             self.established.set_result(negotiated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from aiodimse.aio.performer import PerformedOperation
@@ -18,11 +19,8 @@ class Observer(Protocol):
     def association_requested(self, rq: AssociateRQ) -> None:
         """The peer wants an association: accept or reject it, soon."""
 
-    def association_established(self, negotiated: Negotiated) -> None:
-        """The association is open."""
-
-    def request_received(self, performed: PerformedOperation) -> None:
-        """A request may run now."""
+    def association_established(self, negotiated: Negotiated) -> Callable[[PerformedOperation], None]:
+        """The association is open; what is returned is called with each request of the peer, when that may run."""
 
     def association_ended(self, error: BaseException) -> None:
         """The association is over; error says how."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from aiodimse.aio.channel import Channel
@@ -86,19 +87,21 @@ class PerformedOperation:
             if not self.inbox.is_complete:
                 await self.inbox.wait_complete()
         if self.operation.is_open and self.channel.error is None:
-            await self.channel.writer.when_free(lambda: self._performer.send(self, response, data))
+            await self.channel.writer.when_free(partial(self._performer.send, self, response, data))
 
     def respond_soon(self, response: Response) -> None:
         """Send a small response without waiting: as soon as no other message is being written."""
-        self.channel.writer.soon(lambda: self._performer.send(self, response, None))
+        self.channel.writer.soon(partial(self._performer.send, self, response, None))
 
 
 class Performer(Part):
     """The open operations of the peer, on one association."""
 
-    def __init__(self, channel: Channel, invoker: Invoker, run: Callable[[PerformedOperation], None]) -> None:
-        """run: starts the handler of a request."""
-        self.channel, self.invoker, self._run = channel, invoker, run
+    run: Callable[[PerformedOperation], None]
+    """Starts the handler of a request; known when the association is established."""
+
+    def __init__(self, channel: Channel, invoker: Invoker) -> None:
+        self.channel, self.invoker = channel, invoker
         self._open: dict[int, PerformedOperation] = {}
         self._runnable: deque[PerformedOperation] = deque()
         self.closing = False
@@ -180,7 +183,7 @@ class Performer(Part):
             performed = self._runnable.popleft()
             if performed.operation.is_open and not self.closing and not performed.started:
                 performed.started = True
-                self._run(performed)
+                self.run(performed)
 
     # --- responses ----------------------------------------------------------------------------------------------------
 

@@ -81,7 +81,8 @@ class MessageWriter:
                 self._throttle.queue(size)
         else:
             send()
-            self.flush()
+            if not self.is_gathering:
+                self.flush()
 
     def _send_waiting(self) -> None:
         while self._later and self._end.error is None:

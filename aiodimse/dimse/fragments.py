@@ -12,7 +12,7 @@ from aiodimse.config import Limits
 from aiodimse.dimse.messages import Message
 from aiodimse.dimse.repeated import Decoder
 from aiodimse.errors import CommandDecodeError, LocalProtocolError, RemoteProtocolError
-from aiodimse.pdu.pdus import PDV_HEADER_LENGTH, pdata_header
+from aiodimse.pdu.pdus import COMMAND, LAST, P_DATA_TF, PDATA_HEADER, PDV_HEADER_LENGTH, pdata_header
 from aiodimse.pdu.reader import DataPiece
 from aiodimse.record import Record
 
@@ -63,17 +63,13 @@ class Joiner:
         """tolerated: where a `Tolerated` is put for each leniency that is used; None uses none."""
         self._limit, self._most_empty = limits.command_set, limits.empty_fragments
         self._decode = Decoder(tolerated).decode
-        self._context_id: int | None = None  # of the message that is under way; None between messages
+        self.context_id: int | None = None
+        """Of the message that is under way; None between messages."""
         self._command = bytearray()
         self._data_set_due = False
         self._empty, self._empty_in = 0, 0  # empty fragments, and in the message after how many others
         self.ended = 0
         """Messages that have come to their end."""
-
-    @property
-    def in_message(self) -> bool:
-        """A message has begun and is not at its end."""
-        return self._context_id is not None
 
     def accept(self, piece: DataPiece) -> Arrived | None:
         """What the piece completes: a command set, or itself as part of a data set; None where more is to come.
@@ -81,8 +77,8 @@ class Joiner:
         Raises CommandDecodeError, and RemoteProtocolError for a fragment out of place.
         """
         context_id = piece.context_id
-        if self._context_id is not None and context_id != self._context_id:
-            raise RemoteProtocolError(f"a fragment in context {context_id} within a message in {self._context_id}")
+        if self.context_id is not None and context_id != self.context_id:
+            raise RemoteProtocolError(f"a fragment in context {context_id} within a message in {self.context_id}")
         if piece.is_command:
             if self._data_set_due:
                 raise RemoteProtocolError("a command fragment where a data set is due")
@@ -90,7 +86,7 @@ class Joiner:
         if not self._data_set_due:
             raise RemoteProtocolError("a data fragment that no command set has announced")
         if piece.is_last:
-            self._context_id, self._data_set_due = None, False
+            self.context_id, self._data_set_due = None, False
             self.ended += 1
         elif not piece.data:
             self._count_empty()
@@ -102,7 +98,7 @@ class Joiner:
         if len(self._command) + len(data) > self._limit:
             raise CommandDecodeError(f"a command set over {self._limit} bytes")
         if self._command or not piece.is_last:
-            self._context_id = context_id
+            self.context_id = context_id
             self._command += data
             if not piece.is_last:
                 if not data:
@@ -113,9 +109,9 @@ class Joiner:
         message = self._decode(data)
         self._data_set_due = message.has_data_set
         if message.has_data_set:
-            self._context_id = context_id
+            self.context_id = context_id
         else:
-            self._context_id = None
+            self.context_id = None
             self.ended += 1
         return Command(context_id, message, len(data))
 
@@ -155,7 +151,10 @@ class Fragmenter:
         """A whole command set."""
         size, total = self.fragment_length, len(data)
         if total <= size:
-            return [pdata_header(self._context_id, True, True, total), data]
+            header = PDATA_HEADER.pack(
+                P_DATA_TF, total + PDV_HEADER_LENGTH, total + 2, self._context_id, COMMAND | LAST
+            )
+            return [header, data]
         view = memoryview(data)
         buffers: list[Buffer] = []
         for start in range(0, total, size):

@@ -6,6 +6,7 @@ it is absent. Not frozen: made for every operation. No dataclass where the base 
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from aiodimse.record import Record
@@ -90,10 +91,7 @@ class AffectedRequest(Request):
 
     affected_sop_class_uid: str
 
-    @property
-    def sop_class_uid(self) -> str:
-        """Affected SOP Class UID. Asked for with every message: not searched for."""
-        return self.affected_sop_class_uid
+    sop_class_uid = property(attrgetter("affected_sop_class_uid"))  # asked for with every message: not searched for
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)

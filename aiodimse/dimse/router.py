@@ -7,11 +7,13 @@ One router serves one association; it joins no bytes and knows no association: c
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Self
 
 from aiodimse.config import Limits
 from aiodimse.dimse.fragments import Command, Data, hold
 from aiodimse.dimse.messages import (
+    MESSAGES,
     CCancelRQ,
     CFindRQ,
     CGetRQ,
@@ -69,15 +71,28 @@ class _Rules(Record):
     """SOP classes of DIMSE-N requests: its own, and those that it carries (PS3.4 CC, H)."""
     services: frozenset[str] | None
     """DIMSE services; None, any, for a SOP class that we do not know."""
+    performed: frozenset[str]
+    """DIMSE services that our role, or a leniency, allows us to perform."""
+    tolerated: frozenset[str]
+    """Those of them that a leniency allows (`ROLE_ITEM_MISSING`)."""
 
     @classmethod
     def of(cls, context: AcceptedContext) -> Self:
         """By the row of its SOP class."""
         uid = context.abstract_syntax
         row = sop_class.lookup(uid)
+        roles = _allowed(context.scu, context.scp, context.assumed)
         if row is None:
-            return cls(context, frozenset((uid,)), frozenset((uid,)), None)
-        return cls(context, frozenset((uid,)), frozenset((uid, *row.carries)), frozenset(row.commands))
+            return cls(context, frozenset((uid,)), frozenset((uid,)), None, *roles)
+        return cls(context, frozenset((uid,)), frozenset((uid, *row.carries)), frozenset(row.commands), *roles)
+
+
+@cache
+def _allowed(scu: bool, scp: bool, assumed: bool) -> tuple[frozenset[str], frozenset[str]]:
+    """The services that a context with these roles allows us to perform, and those of them by a leniency."""
+    context = AcceptedContext(1, "", "", scu, scp, assumed)
+    services = {message.service for message in MESSAGES.values()}
+    return frozenset(filter(context.may_perform, services)), frozenset(filter(context.assumes_to_perform, services))
 
 
 @dataclass(slots=True, eq=False)
@@ -337,7 +352,7 @@ class Router:
             else:
                 self._events.append(refused)
             return
-        if rules.context.assumed and rules.context.assumes_to_perform(request.service):
+        if request.service in rules.tolerated:
             self._events.append(Tolerated(leniency.ROLE_ITEM_MISSING, f"{request.service} by the peer"))
         waiting, size = len(self.performed) >= self.performed_window, self._command_size
         operation = Performed(request.message_id, rules.context, request, waiting, size)
@@ -360,14 +375,14 @@ class Router:
             return answers.DUPLICATE_INVOCATION, None, f"message ID {request.message_id} is in use"
         if type(request) is UnknownRequest:
             return answers.UNRECOGNIZED_OPERATION, None, f"command field {request.command_field:04X} is not known"
-        service, context = request.service, rules.context
+        service = request.service
         if request.sop_class_uid not in (rules.composite if service in COMPOSITE else rules.normalized):
             status = answers.SOP_CLASS_NOT_SUPPORTED if service in COMPOSITE else answers.NO_SUCH_SOP_CLASS
             return status, None, "not the SOP class of its presentation context"
         if rules.services is not None and service not in rules.services:
             return answers.UNRECOGNIZED_OPERATION, None, f"{service} is not a service of this SOP class"
         # PS3.7 D.3.3.4: who may invoke. Notifications go from the SCP to the SCU, operations the other way.
-        if not context.may_perform(service):
+        if service not in rules.performed:
             return answers.SOP_CLASS_NOT_SUPPORTED, None, "the roles negotiated for this SOP class do not allow it"
         if type(request) in _WITH_DATA_SET and not request.has_data_set:
             return answers.MISTYPED_ARGUMENT, _COMMAND_DATA_SET_TYPE, "a data set is required"

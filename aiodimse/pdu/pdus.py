@@ -149,7 +149,7 @@ NAMES = {
 # Message control header: the other bits are sent as 0 and not tested (PS3.8 E.2).
 COMMAND, LAST = 1, 2
 
-_PDATA_HEADER = struct.Struct(">BxIIBB")
+PDATA_HEADER = struct.Struct(">BxIIBB")
 
 
 def decode(data: bytes, *, strict: bool = False) -> PDU:
@@ -218,7 +218,7 @@ def encode(pdu: PDU) -> bytes:
 def pdata_header(context_id: int, is_command: bool, is_last: bool, length: int) -> bytes:
     """What stands before the one PDV, of length data bytes, of a P-DATA-TF: 12 bytes."""
     control = (COMMAND if is_command else 0) | (LAST if is_last else 0)
-    return _PDATA_HEADER.pack(P_DATA_TF, length + PDV_HEADER_LENGTH, length + 2, context_id, control)
+    return PDATA_HEADER.pack(P_DATA_TF, length + PDV_HEADER_LENGTH, length + 2, context_id, control)
 
 
 def _write(pdu_type: int, *parts: bytes | memoryview) -> bytes:

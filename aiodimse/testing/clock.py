@@ -34,6 +34,10 @@ class ManualClock(Clock):
         """The time that the test has come to."""
         return self._now
 
+    def time_function(self) -> Callable[[], float]:
+        """The same as `now`."""
+        return self.now
+
     def call_at(self, when: float, callback: Callable[[], object]) -> TimerHandle:
         """Call the callback when the clock is moved to `when` or past it; soon where it is there already."""
         timer = _Timer(self, when, callback)

@@ -21,6 +21,45 @@ def outside(found) -> bool:
     return found.module.split(".")[0] != "aiodimse"
 
 
+def test_no_file_is_part_of_a_circle_of_imports(imports, sources):
+    """Imports for type checkers and imports inside functions count: who reads a file has to read what it names."""
+    modules = {_module(path): path for path in sources}
+    below: dict[str, set[str]] = {path: set() for path in sources}
+    for found in imports:
+        target = modules.get(f"{found.module}.{found.name}") or modules.get(found.module)
+        # A package's own face hands on the names of its files, and is no room of its own.
+        if target is not None and target != found.file and not target.endswith("__init__.py"):
+            below[found.file].add(target)
+    assert circles(below) == []
+    assert any(below.values())
+
+
+def _module(path: str) -> str:
+    return ".".join(("aiodimse", *path.removesuffix(".py").removesuffix("__init__").rstrip("/").split("/"))).rstrip(".")
+
+
+def circles(below: dict[str, set[str]]) -> list[list[str]]:
+    """The sets of files that import each other, directly or through others."""
+
+    def reached(path: str) -> set[str]:
+        seen: set[str] = set()
+        ahead = [path]
+        while ahead:
+            for target in below[ahead.pop()]:
+                if target not in seen:
+                    seen.add(target)
+                    ahead.append(target)
+        return seen
+
+    reach = {path: reached(path) for path in below}
+    found = {tuple(sorted(o for o in reach[path] if path in reach[o])) for path in below if path in reach[path]}
+    return sorted(list(circle) for circle in found)
+
+
+def test_a_circle_is_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
+
+
 def test_only_pydicom_comes_from_outside(imports):
     strangers = [
         str(found)

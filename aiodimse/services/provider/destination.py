@@ -51,15 +51,17 @@ class _Silent:
 
     def association_requested(self, rq: AssociateRQ) -> None: ...
 
-    def association_established(self, negotiated: Negotiated) -> None: ...
-
-    def request_received(self, performed: PerformedOperation) -> None:
-        response = performed.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED)
-        performed.channel.tasks.spawn(performed.respond(response), "aiodimse refuse")
+    def association_established(self, negotiated: Negotiated) -> Callable[[PerformedOperation], None]:
+        return _refuse
 
     def association_ended(self, error: BaseException) -> None: ...
 
     def connection_lost(self) -> None: ...
+
+
+def _refuse(performed: PerformedOperation) -> None:
+    response = performed.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED)
+    performed.channel.tasks.spawn(performed.respond(response), "aiodimse refuse")
 
 
 class StoreAssociations:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.association import Negotiated
@@ -33,13 +35,14 @@ class RequestedAssociation:
     def association_requested(self, rq: AssociateRQ) -> None:
         """Never: the machine of a requestor takes no request."""
 
-    def association_established(self, negotiated: Negotiated) -> None:
+    def association_established(self, negotiated: Negotiated) -> Callable[[PerformedOperation], None]:
         """Remember whom we talk to."""
         self.peer = Peer(None, negotiated)
         if self._handlers is not None:
             self._provider = self._handlers.provider(self.peer)
+        return self._perform
 
-    def request_received(self, performed: PerformedOperation) -> None:
+    def _perform(self, performed: PerformedOperation) -> None:
         """A sub-operation of our C-GET, or a request to our handlers."""
         if isinstance(performed.operation.request, messages.CStoreRQ):
             retrieval = self._retrieval
