@@ -9,7 +9,9 @@
 # make scoreboard  what a peer, a disk or a deadline can do, as figures (SCOREBOARD=long for the long profile)
 # make fuzz    atheris looks for bytes that a decoder does not take well, until stopped; installs the extra fuzz into .venv. No
 #              part of CI. FUZZ="-max_total_time=600": libFuzzer's options
-# make docs    the documentation site, into site/
+# make docs    the documentation site, into site/; a dead link is an error
+# make site    every page of it in headless Chromium, 390 pixels wide, and axe on five; wants chromium, node and npm
+# make package wheel and sdist into dist/, checked, and the wheel tried alone on every Python from 3.11 up
 #
 # Only python3 and make are needed to start; .venv holds the rest and is remade when pyproject.toml changes.
 
@@ -21,7 +23,7 @@ BIN       := $(VENV)/bin
 # test leaves behind is its failure without them too (tests/conftest.py).
 STRICT    := PYTHONASYNCIODEBUG=1 PYTHONDEVMODE=1 PYTHONWARNINGS=error
 
-.PHONY: demo test test-all check format lint types contracts unit interop strict bench bench-micro scoreboard fuzz docs peers clean
+.PHONY: demo test test-all check format lint types contracts unit interop strict bench bench-micro scoreboard fuzz docs site package peers clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python examples/demo.py
@@ -31,7 +33,7 @@ test: peers check
 check: lint types contracts strict
 
 $(INSTALLED): pyproject.toml
-	@python=$$(.ci/python) && .ci/venv $(VENV) "$$python" dev,docs
+	@python=$$(.ci/python) && .ci/venv $(VENV) "$$python" dev,docs,package
 	@touch $@
 
 peers:
@@ -80,6 +82,12 @@ docs: $(INSTALLED)
 	$(BIN)/python docs/generate.py
 	$(BIN)/zensical build --strict --clean
 	@echo "site/index.html"
+
+site: docs
+	@.ci/site/check
+
+package: $(INSTALLED)
+	@.ci/package
 
 clean:
 	rm -rf $(VENV) .venv-* site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

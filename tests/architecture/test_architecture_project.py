@@ -1,0 +1,55 @@
+"""The files around the code say what is so: workflows run targets that exist, a fact of the package has one place."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import aiodimse
+
+ROOT = Path(__file__).parents[2]
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+PLACES = [
+    *sorted((ROOT / ".github" / "workflows").glob("*.yml")),
+    ROOT / ".pre-commit-config.yaml",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / ".github" / "pull_request_template.md",
+    ROOT / ".ci" / "run",
+]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", PLACES, ids=lambda path: path.name)
+def test_every_make_command_is_a_target(path: Path) -> None:
+    """In code: run: make test, `make test`, entry: make test."""
+    said = re.findall(r"(?:run: |entry: |exec |`)make ([a-z-]+)", path.read_text(encoding="utf-8"))
+    assert set(said) <= TARGETS
+
+
+def test_some_commands_were_found() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert {"test", "unit", "site", "package"} <= set(re.findall(r"run: make ([a-z-]+)", workflow))
+
+
+def test_tests_of_the_workflow_exist() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    folders = re.findall(r" (tests/[a-z_]+)", workflow)
+    assert folders
+    assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
+
+
+def test_the_version_has_one_place() -> None:
+    assert PROJECT["project"]["dynamic"] == ["version"]
+    assert PROJECT["tool"]["hatch"]["version"]["path"] == "aiodimse/__init__.py"
+    assert aiodimse.__version__ not in (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[tool.")[0]
+
+
+def test_everything_has_each_extra_that_users_install() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    for_developers = {"dev", "docs", "everything", "fuzz", "package", "test"}
+    (everything,) = extras["everything"]
+    named = set(re.search(r"\[(.*)\]", everything)[1].split(","))  # type: ignore[index]
+    assert named == extras.keys() - for_developers
