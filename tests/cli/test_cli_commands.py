@@ -6,13 +6,13 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli.conftest import CT, HOST, JPEG_2000, MR, TEST_FILES, Ended, Peer
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 import aiodimse
 from aiodimse import sop_class
@@ -180,8 +180,21 @@ async def test_find_for_programs(command: Command, peer: Peer) -> None:
     assert none["matches"] == []
 
 
-async def test_a_failure_comes_with_the_comment_and_the_element(command: Command, peer: Peer) -> None:
-    ended = await command("find", *peer.where, "--level", "SERIES")
+async def test_a_failure_comes_with_the_comment_and_the_element(command: Command) -> None:
+    server = aiodimse.Server()
+
+    @server.on_c_find(sop_class.StudyRootQueryRetrieveInformationModelFind)
+    async def find(request: aiodimse.FindRequest) -> AsyncIterator[Dataset]:
+        status = Dataset()
+        status.Status, status.ErrorComment, status.OffendingElement = (
+            0xA900,
+            "is needed at the SERIES level",
+            0x0020000D,
+        )
+        yield status
+
+    async with server.listen(HOST, 0) as listening:
+        ended = await command("find", HOST, listening.port, "--called", "AIODIMSE", "--level", "SERIES")
     ended.failed(1, "0xA900", "offending element StudyInstanceUID", "is needed at the SERIES level")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -69,6 +69,12 @@ class Stage:
         if listening is not None:
             killed = RuntimeError("killed")
             await listening.__aexit__(RuntimeError, killed, None)
+            await testing.settle()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Let everything run, threads that encode data sets too, until this is so."""
+        while not is_so():
+            await asyncio.to_thread(int)
             await testing.settle()
 
     async def until_done(self, *tasks: asyncio.Task[Any]) -> None:

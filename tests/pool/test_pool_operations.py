@@ -51,7 +51,7 @@ async def test_a_request_that_may_have_been_acted_on_is_not_repeated(stage: Stag
     stage.hold = asyncio.Event()
     async with stage.pool() as pool:
         storing = asyncio.create_task(pool.c_store(image()))
-        await testing.settle()
+        await stage.until(lambda: stage.at_once == 1)
         await stage.kill()
         with pytest.raises(aiodimse.AssociationError) as caught:
             await storing
@@ -87,8 +87,7 @@ async def test_many_use_all_places_of_the_window(stage: Stage) -> None:
             return len([result async for result in pool.c_store_many(image() for _ in range(12))])
 
         storing = asyncio.create_task(all_of_them())
-        await testing.settle()
-        assert stage.most_at_once == 6
+        await stage.until(lambda: stage.at_once == 6)
         stage.hold.set()
         assert await storing == 12
         assert stage.opened == 2
@@ -140,7 +139,7 @@ async def test_closing_the_pool_ends_what_is_being_sent(stage: Stage) -> None:
     pool = stage.pool(max_size=2)
     results = pool.c_store_many(image() for _ in range(10))
     first = asyncio.create_task(anext(results, None))
-    await testing.settle()
+    await stage.until(lambda: stage.at_once == 2)
     closing = asyncio.create_task(pool.close())
     await stage.clock.elapse(15)
     await closing
@@ -185,7 +184,7 @@ async def test_attempts_repeat_what_ended_with_its_association(stage: Stage) -> 
             return [result async for result in pool.c_store_many([image(), image()], attempts=2)]
 
         sending = asyncio.create_task(send())
-        await testing.settle()
+        await stage.until(lambda: stage.at_once == 1)
         await stage.kill()
         stage.hold = None
         await stage.start()

@@ -125,7 +125,7 @@ def _negotiation() -> Iterator[Case]:
     yield rq("context without an abstract syntax", "accepted", one + w.context(3, None))
     yield rq("unknown abstract syntax beside a known one", "accepted", one + w.context(3, "1.2.3.4"))
     yield rq("unknown transfer syntax beside a known one", "accepted", one + w.context(3, w.VERIFICATION, ("1.2.3.4",)))
-    yield rq("abstract syntax of 71 characters", "abort 0/0", one + w.context(3, "1." * 35 + "1"))
+    yield rq("abstract syntax of 71 characters", "accepted", one + w.context(3, "1." * 35 + "1"))
     yield rq("protocol version 0", "reject 1/2/2", version=0)
     yield rq("protocol version 2", "reject 1/2/2", version=2)
     yield rq("protocol version FFFF", "accepted", version=0xFFFF)
