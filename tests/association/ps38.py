@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,11 +87,13 @@ class Row:
         return self.next == "Sta1" and state is not State.STA1
 
 
+@functools.cache
 def read_actions() -> dict[str, Row]:
     rows = (Row(*line.split()) for line in ACTIONS.strip().splitlines())
     return {row.name: row for row in rows}
 
 
+@functools.cache
 def read_table() -> dict[tuple[Event, State], str]:
     with (DATA / "standard" / "ul_state_table.csv").open(newline="") as file:
         return {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import ps38
 import pytest
+from rows import for_each_row
 
 from aiodimse.association import Event, State
 from aiodimse.association.state_table import ACTIONS, LOCAL_EVENTS, TABLE
@@ -26,10 +28,9 @@ def test_28_actions() -> None:
     assert {cell for cell in ps38.read_table().values() if cell} == set(ACTIONS)
 
 
-@pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("state", State, ids=lambda state: state.name)
-@pytest.mark.parametrize("event", Event, ids=lambda event: event.name)
-def test_cell(event: Event, state: State, role: str, record_property: Callable[[str, int], None]) -> None:
+@for_each_row(itertools.product(Event, State, ROLES), lambda cell: f"{cell[0].name} in {cell[1].name} as {cell[2]}")
+def test_cell(cell: tuple[Event, State, str], record_property: Callable[[str, int], None]) -> None:
+    event, state, role = cell
     machine = ps38.machine_in(state, role)
     deadline = machine.next_deadline()
     name = ps38.read_table()[event, state]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.data import get_testdata_file
 from pydicom.datadict import dictionary_VR, masks
+from rows import for_each_row
 
 from aiodimse.datasets.dataset import inflate
 from aiodimse.datasets.walk import UNDEFINED_LENGTH, top_elements, vr_in_dictionary, walk
@@ -236,7 +237,7 @@ def test_what_is_over_the_limit_is_refused_before_it_is_walked_to_its_end(explic
             walk(data + b"unsound", ExplicitVRLittleEndian, max_elements=1000)
 
 
-@pytest.mark.parametrize("mask", masks)
+@for_each_row(masks)
 def test_the_dictionary_has_what_pydicom_has(mask):
     for digits in ("0", "1", "A", "F"):
         for tag in (int(mask.replace("x", digits), 16), int(mask.replace("x", digits), 16) ^ 0x00010000):

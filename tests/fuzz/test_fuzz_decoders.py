@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from struct import pack
-from types import FrameType
-from typing import Any
 
 import pytest
 from fuzz import decoders
+from steps import lines_run
 
 from aiodimse.datasets import decode_dataset
 from aiodimse.datasets.walk import walk
@@ -140,22 +138,13 @@ for _name, (_syntax, _make) in ELEMENTS.items():
 
 
 def steps(decoder: Callable[[bytes], object], data: bytes) -> int:
-    """Lines of Python that it takes, its libraries included: the same on every machine, however busy."""
-    count = 0
+    """Lines of Python that it takes, its libraries included."""
 
-    def line(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal count
-        count += 1
-        return line
-
-    before = sys.gettrace()
-    sys.settrace(line)
-    try:
+    def decode() -> None:
         with suppress(AiodimseError):
             decoder(data)
-    finally:
-        sys.settrace(before)
-    return count
+
+    return lines_run(decode)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

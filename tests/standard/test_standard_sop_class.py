@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydicom._uid_dict import UID_dictionary
+from rows import for_each_row
 
 from aiodimse.standard import service_class, sop_class
 from aiodimse.standard.uid import SOPClass
@@ -43,7 +44,7 @@ def test_no_uid_and_no_keyword_twice():
     assert len({row.keyword for row in ROWS}) == len(ROWS) == len(set(ROWS))
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.keyword)
+@for_each_row(ROWS, lambda row: row.keyword)
 def test_row(row: SOPClass):
     assert getattr(sop_class, row.keyword) is row
     assert sop_class.lookup(row) is row
@@ -53,7 +54,7 @@ def test_row(row: SOPClass):
     assert all(sop_class.lookup(uid) is not None for uid in row.carries + row.related_general)
 
 
-@pytest.mark.parametrize("expected", QR_ROWS, ids=lambda row: row["keyword"])
+@for_each_row(QR_ROWS, lambda row: row["keyword"])
 def test_query_and_retrieve_row(expected: dict[str, str]):
     row = sop_class.lookup(expected["uid"])
     assert row is not None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from pathlib import Path
 
 import pytest
+from rows import for_each_row
 
 from aiodimse.standard import service_class, status
 from aiodimse.standard.status import Category
@@ -20,7 +22,7 @@ def codes(text: str) -> tuple[int, int]:
     return int(first, 16), int(last or first, 16)
 
 
-@pytest.mark.parametrize("seed", SEED_ROWS, ids=lambda r: f"{r['service_class']}-{r['command']}-{r['code']}")
+@for_each_row(SEED_ROWS, lambda row: f"{row['service_class']} {row['command']} {row['code']}")
 def test_seed_status(seed: dict[str, str]):
     first, last = codes(seed["code"])
     where = BY_NAME[seed["service_class"].replace("Q/R", "Query/Retrieve")], seed["command"]
@@ -34,7 +36,7 @@ def test_seed_status(seed: dict[str, str]):
     assert status.category(first, *where) is row.category
 
 
-@pytest.mark.parametrize("row", status.ROWS, ids=lambda row: f"{row.codes()} {row.meaning}")
+@for_each_row(status.ROWS, lambda row: f"{row.codes()} {row.meaning}")
 def test_row_is_found_where_it_holds(row: status.StatusRow):
     for service in row.service_classes or (None,):
         for command in row.commands or (None,):
@@ -148,29 +150,32 @@ def test_the_same_code_means_different_things(code, service, command, meaning):
     assert status.meaning(code, service, command) == meaning
 
 
-@pytest.mark.parametrize(
-    ("code", "expected"),
-    [
-        (0x0000, Category.SUCCESS),
-        (0xFF00, Category.PENDING),
-        (0xFF01, Category.PENDING),
-        (0xFE00, Category.CANCEL),
-        (0x0001, Category.WARNING),
-        (0x0107, Category.WARNING),
-        (0x0116, Category.WARNING),
-        (0xB123, Category.WARNING),
-        (0xA123, Category.FAILURE),
-        (0xC999, Category.FAILURE),
-        (0x0199, Category.FAILURE),
-        (0x0299, Category.FAILURE),
-        # What no range knows must end the operation, so it cannot be Pending; it was not a success either.
-        (0xFF02, Category.FAILURE),
-        (0x5555, Category.FAILURE),
-    ],
+CODES_WITHOUT_A_ROW = [
+    (0x0000, Category.SUCCESS),
+    (0xFF00, Category.PENDING),
+    (0xFF01, Category.PENDING),
+    (0xFE00, Category.CANCEL),
+    (0x0001, Category.WARNING),
+    (0x0107, Category.WARNING),
+    (0x0116, Category.WARNING),
+    (0xB123, Category.WARNING),
+    (0xA123, Category.FAILURE),
+    (0xC999, Category.FAILURE),
+    (0x0199, Category.FAILURE),
+    (0x0299, Category.FAILURE),
+    # What no range knows must end the operation, so it cannot be Pending; it was not a success either.
+    (0xFF02, Category.FAILURE),
+    (0x5555, Category.FAILURE),
+]
+
+
+@for_each_row(
+    itertools.product(
+        CODES_WITHOUT_A_ROW, [None, service_class.VERIFICATION, service_class.DISPLAY_SYSTEM], [None, "N-SET"]
+    )
 )
-@pytest.mark.parametrize("service", [None, service_class.VERIFICATION, service_class.DISPLAY_SYSTEM])
-@pytest.mark.parametrize("command", [None, "N-SET"])
-def test_category_of_codes_without_a_row(code, expected, service, command):
+def test_category_of_codes_without_a_row(row):
+    (code, expected), service, command = row
     assert status.category(code, service, command) is expected
 
 

@@ -8,6 +8,7 @@ import pickle
 import pytest
 from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID
+from rows import for_each_row
 
 from aiodimse.standard import extended, reason, sop_class, transfer_syntax
 
@@ -27,7 +28,7 @@ def test_every_transfer_syntax_of_the_registry_has_a_row():
     assert {keyword for uid, (keyword, _) in rows.items() if uid not in REGISTRY} <= newer
 
 
-@pytest.mark.parametrize("row", transfer_syntax.NETWORK, ids=lambda row: row.keyword)
+@for_each_row(transfer_syntax.NETWORK, lambda row: row.keyword)
 def test_transfer_syntax(row: transfer_syntax.TransferSyntax):
     assert getattr(transfer_syntax, row.keyword) is row
     assert transfer_syntax.lookup(row) is row
