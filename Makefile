@@ -3,6 +3,9 @@
 # make test-all  unit and in-memory tests on every Python from 3.11 up that this machine has
 # make check   what make test runs, without installing peers
 # make unit, make interop  the tests without and with other implementations, the quick way
+# make quick   under a minute: the tests without the mark slow, which tests/conftest.py puts on folders that start processes,
+#              measure memory or walk at random; the contract in memory only; few examples of each property
+# make coverage  the lines and branches that the tests run, except those of the interop tests
 # make strict  all tests in the development mode of Python and asyncio, every warning an error: as check runs them
 # make bench   the same work on aiodimse, DCMTK, pynetdicom and bare asyncio: one table (benchmarks/README.md)
 # make bench-micro  microseconds on the floors below the network
@@ -23,7 +26,7 @@ BIN       := $(VENV)/bin
 # test leaves behind is its failure without them too (tests/conftest.py).
 STRICT    := PYTHONASYNCIODEBUG=1 PYTHONDEVMODE=1 PYTHONWARNINGS=error
 
-.PHONY: demo test test-all check format lint types contracts unit interop strict bench bench-micro scoreboard fuzz docs site package peers clean
+.PHONY: demo test test-all check format lint types contracts unit interop quick coverage strict bench bench-micro scoreboard fuzz docs site package peers clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python examples/demo.py
@@ -58,6 +61,12 @@ unit: $(INSTALLED)
 
 interop: $(INSTALLED)
 	$(BIN)/python -m pytest -q -n 2 tests/interop
+
+quick: $(INSTALLED)
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest -q -n 2 --ignore tests/interop --cov --cov-report=term:skip-covered
 
 strict: $(INSTALLED)
 	$(STRICT) $(BIN)/python -m pytest -q -n 2

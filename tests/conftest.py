@@ -2,7 +2,8 @@
 
 tests/ holds no packages (no __init__.py); scripted/ and interop/ are found as namespace packages from here.
 
-Hypothesis has two profiles: what `make test` runs, and `deep` for hours: HYPOTHESIS_PROFILE=deep.
+Hypothesis has three profiles: `default`, which `make test` runs, `quick` for `make quick`, and `deep` for hours:
+HYPOTHESIS_PROFILE=deep.
 
 What a test leaves behind is its failure: warnings are errors, those that Python only prints from a finalizer too
 (pytest collects them), and so is what asyncio logs: "Task was destroyed but it is pending!", "Task exception was never
@@ -23,9 +24,21 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+_TESTS = Path(__file__).parent
+# What make quick leaves out: processes, other implementations, memory that is measured, long random walks.
+_SLOW_FOLDERS = {"bench", "cli", "docs", "durable", "fuzz", "hostile", "interop", "privacy", "tls"}
+_SLOW_FILES = {
+    "test_aio_memory.py",
+    "test_aio_nothing_left.py",
+    "test_aio_state_machine.py",
+    "test_architecture_strict.py",
+    "test_pdu_captures.py",
+}
+
 _ALLOWED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("default", deadline=None, suppress_health_check=_ALLOWED)
 settings.register_profile("deep", settings.get_profile("default"), max_examples=3000, stateful_step_count=50)
+settings.register_profile("quick", settings.get_profile("default"), max_examples=20, stateful_step_count=20)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
@@ -84,6 +97,12 @@ def pytest_configure() -> None:
     ours = logging.getLogger("aiodimse")
     ours.setLevel(logging.DEBUG)
     ours.addHandler(_PATIENTS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not _SLOW_FOLDERS.isdisjoint(item.path.parts[len(_TESTS.parts) :]) or item.path.name in _SLOW_FILES:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,7 +1,7 @@
 """Every case of the contract runs twice: over TCP, and in memory, where no socket and no kernel has a part in it.
 
-In memory the same scripted peer speaks through MemoryNetwork's transports; what listens and connects by default goes
-there.
+`make quick` runs those in memory only. There the same scripted peer speaks through MemoryNetwork's transports, and what
+listens and connects by default goes there too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MemoryScriptedListener(ScriptedListener):
         self._arrived.put_nowait(peer)
 
 
-@pytest.fixture(autouse=True, params=["wire", "memory"])
+@pytest.fixture(autouse=True, params=[pytest.param("wire", marks=pytest.mark.slow), "memory"])
 def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Network | None:
     """The network in memory that takes the place of TCP, or None."""
     if request.param == "wire":
