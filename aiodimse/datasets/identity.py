@@ -6,9 +6,10 @@ import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from struct import Struct
 from typing import Final
 
-from aiodimse.datasets.walk import known_syntax, top_elements
+from aiodimse.datasets.walk import FOREIGN_GROUPS, SHORT_VRS, known_syntax, top_elements
 from aiodimse.errors import DatasetDecodeError
 from aiodimse.record import Record
 
@@ -20,6 +21,8 @@ _SERIES_INSTANCE_UID: Final = 0x0020000E
 
 UIDS: Final = frozenset((SOP_CLASS_UID, SOP_INSTANCE_UID))
 IDENTITY_KEYS: Final = (SOP_CLASS_UID, SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _PATIENT_ID)
+
+_HEAD: Final = Struct("<HH2sH").unpack_from
 
 MAX_BEGINNING: Final = 1 << 24
 """Bytes of a data set, inflated where it is deflated, within which its identity has to be."""
@@ -82,11 +85,38 @@ def first_values(
         row = known_syntax(transfer_syntax)
         if row.deflated:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, max_inflated)
-        for tag, _, _, start, stop, _ in top_elements(data, row.implicit, row.little_endian):
+        pos = 0
+        if row.little_endian and not row.implicit:
+            pos = _plain_values(data, tags, last, found)
+            if pos < 0:
+                return found, Reach.PASSED
+        for tag, _, _, start, stop, _ in top_elements(data, row.implicit, row.little_endian, pos=pos):
             if tag in tags:
-                found[tag] = bytes(data[start:stop]).decode("latin-1").strip(" \0")
+                found[tag] = _text(data, start, stop)
             if tag >= last:
                 return found, Reach.PASSED
     except (DatasetDecodeError, zlib.error):
         return found, Reach.STOPPED
     return found, Reach.ENDED
+
+
+def _text(data: bytes | memoryview, start: int, stop: int) -> str:
+    return str(data[start:stop], "latin-1").strip(" \0")
+
+
+def _plain_values(data: bytes | memoryview, tags: Collection[int], last: int, found: dict[int, str]) -> int:
+    """Take the plain elements at the beginning, a third of the time of the walk: where the first other one begins, -1
+    where the last one has been passed."""
+    pos, end = 0, len(data)
+    while pos + 8 <= end:
+        group, element, vr, length = _HEAD(data, pos)
+        stop = pos + 8 + length
+        if vr not in SHORT_VRS or group in FOREIGN_GROUPS or stop > end:
+            break
+        tag = group << 16 | element
+        if tag in tags:
+            found[tag] = _text(data, pos + 8, stop)
+        if tag >= last:
+            return -1
+        pos = stop
+    return pos

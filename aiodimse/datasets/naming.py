@@ -9,8 +9,7 @@ import re
 import stat
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import PurePath
 from time import monotonic, sleep
 from typing import Final, Self
@@ -73,31 +72,41 @@ class Folder:
             fd, self._fd = self._fd, -1
             os.close(fd)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else gives a file here its name meanwhile. OSError where another process does not come to its end."""
-        with self._lock:
-            is_held = self._fd >= 0 and self._hold()
-            try:
-                yield
-            finally:
-                if is_held:
-                    fcntl.flock(self._fd, fcntl.LOCK_UN)
+    def lock(self) -> None:
+        """Wait until nobody else gives a file here its name. OSError where another process does not come to its end."""
+        self._lock.acquire()
+        try:
+            if self._fd >= 0:
+                self._hold(self._fd)
+        except BaseException:
+            self._lock.release()
+            raise
 
-    def _hold(self) -> bool:
-        """Whether the kernel gave the lock; some network file systems have none for folders."""
-        until = monotonic() + _LOCKED_AT_MOST
+    def unlock(self) -> None:
+        """Let the next one."""
+        try:
+            if self._fd >= 0:
+                with suppress(OSError):
+                    fcntl.flock(self._fd, fcntl.LOCK_UN)
+        finally:
+            self._lock.release()
+
+    @staticmethod
+    def _hold(fd: int) -> None:
+        """For other processes; some network file systems have no locks for folders."""
+        until = None
         while True:
             try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                until = until or monotonic() + _LOCKED_AT_MOST
                 if monotonic() >= until:
                     raise OSError(errno.EAGAIN, "the folder stays locked by another process") from None
                 sleep(0.001)
             except OSError:
-                return False
+                return
             else:
-                return True
+                return
 
     def sync(self) -> None:
         """Have the names in the folder on the disk. Nothing to do elsewhere than on POSIX."""
@@ -171,14 +180,17 @@ def give_name(temporary: str, target: str, written: os.stat_result, *, durable: 
         with Folder(os.path.dirname(target)) as folder:  # noqa: PTH120
             is_checked = may_replace
             while True:
-                with folder.locked():
-                    there = _instance_at(target)
-                    if there is None or is_checked:
-                        if there is not None and not may_replace:
+                folder.lock()
+                try:
+                    there = _status(target)
+                    is_new = there is None
+                    if is_new or is_checked or not _is_instance(there, target):
+                        if is_checked and not may_replace and _is_instance(there, target):
                             _check_same(temporary, target)
-                        is_new = not os.path.lexists(target)
                         os.replace(temporary, target)  # noqa: PTH105
                         break
+                finally:
+                    folder.unlock()
                 _check_whole(temporary)  # may take a while: nobody has to wait for that
                 is_checked = True
             if durable:
@@ -189,15 +201,24 @@ def give_name(temporary: str, target: str, written: os.stat_result, *, durable: 
         raise
 
 
-def _instance_at(target: str) -> os.stat_result | None:
-    """What would be lost if another file took this name: a file. A link is nothing, unless it leads to an instance."""
+def _status(path: str) -> os.stat_result | None:
     try:
-        status = os.lstat(target)
-        if stat.S_ISLNK(status.st_mode):
-            return os.stat(target) if file_identity(target) is not None else None  # noqa: PTH116
-    except (OSError, NotDICOM):
+        return os.lstat(path)
+    except FileNotFoundError:
         return None
-    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _is_instance(status: os.stat_result | None, target: str) -> bool:
+    """Whether something would be lost if another file took this name. A link is nothing, unless it leads to an
+    instance; other things than files are the rename's to refuse."""
+    if status is None:
+        return False
+    if stat.S_ISLNK(status.st_mode):
+        try:
+            return file_identity(target) is not None
+        except (OSError, NotDICOM):
+            return False
+    return stat.S_ISREG(status.st_mode)
 
 
 def _check_whole(temporary: str) -> None:
