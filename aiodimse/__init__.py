@@ -4,7 +4,7 @@ from aiodimse import tls
 from aiodimse.association import ExtendedQuery, ExtendedRetrieve, Negotiated, PresentationContext
 from aiodimse.client import Association, connect, contexts_for
 from aiodimse.config import Limits, Timeouts
-from aiodimse.datasets import Identity, charsets, read_identity
+from aiodimse.datasets import FileHead, Identity, charsets, read_head, read_identity
 from aiodimse.dimse.status import Status
 from aiodimse.errors import (
     AiodimseError,
@@ -72,6 +72,7 @@ __all__ = [
     "EncodedDataset",
     "ExtendedQuery",
     "ExtendedRetrieve",
+    "FileHead",
     "Find",
     "FindRequest",
     "Get",
@@ -114,6 +115,7 @@ __all__ = [
     "contexts_for",
     "handler_types",
     "leniency",
+    "read_head",
     "read_identity",
     "remove_unfinished",
     "sop_class",

@@ -26,7 +26,11 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
         ("Request", "EchoRequest", "StoreRequest", "FindRequest", "GetRequest", "MoveRequest", "NormalizedRequest"),
     ),
     "destination": ("Destination", ("Destination",)),
-    "instance": ("Instance", ("Instance", "InstanceSource", "EncodedDataset", "remove_unfinished")),
+    "instance": (
+        "Instance",
+        ("Instance", "InstanceSource", "ReferencedFile", "EncodedDataset", "Identity", "read_identity", "FileHead",
+         "read_head", "remove_unfinished"),
+    ),
     "negotiation": (
         "Negotiation",
         (

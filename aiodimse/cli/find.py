@@ -16,6 +16,9 @@ from aiodimse.cli.output import Output
 
 HELP = "query a peer"
 
+_KEYS_NOT_SUPPORTED = 0xFF01
+"""Matches are continuing, one or more optional keys were not supported (PS3.4 C.4.1.1.4)."""
+
 
 def arguments(parser: ArgumentParser) -> None:
     """The options of find."""
@@ -35,6 +38,7 @@ async def run(options: Namespace, output: Output) -> int:
     asked = given | {name: identifier.key(name) for name in columns if name not in given}
     wanted = identifier.identifier(options.level, asked.values())
     matches: list[Dataset] = []
+    ignored = False
     # A UID that every match has, since it was asked for, takes half of a line and says nothing.
     shown = [key for key in asked.values() if not identifier.is_single_uid(key)] or list(asked.values())
 
@@ -50,13 +54,16 @@ async def run(options: Namespace, output: Output) -> int:
                 async with peer.c_find(wanted, sop_class_uid) as found:
                     async for match in found:
                         matches.append(match)
+                        ignored = ignored or found.last_status == _KEYS_NOT_SUPPORTED
                         advance(len(matches), None)
         except aiodimse.DIMSEFailure:
             pass  # told below, after what came before it
     response = found.response
     assert response is not None
     output.so_far = None
-    output.document({"status": values.status(response.status), **tell()})
+    output.document({"status": values.status(response.status), "keys_not_supported": ignored, **tell()})
+    if ignored:
+        output.note(f"{where(options)} does not support some of the keys: it has not matched or not returned them")
     if response.status != 0x0000:
         output.note(f"{options.prog}: {where(options)} answers {values.outcome(response)}")
         return FAILED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from argparse import ArgumentParser, Namespace
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,15 @@ from aiodimse.cli.output import Output
 from aiodimse.services.contexts import contexts_for_instances
 
 HELP = "send files and folders to a peer"
+
+_OF_THE_FILE = (
+    aiodimse.NoAcceptedContext,
+    aiodimse.DatasetDecodeError,
+    aiodimse.DatasetEncodeError,
+    aiodimse.InstanceConflict,
+    aiodimse.NotDICOM,
+)
+"""What a file costs itself and no other one; an OSError too, where the association lives."""
 
 Kind = tuple[str, str]
 """SOP class and stored transfer syntax: what decides on the presentation context."""
@@ -73,14 +83,16 @@ async def run(options: Namespace, output: Output) -> int:
 
     with output.progress("files", len(found.files)) as advance:
         batches = batched(found.files)
+
+        def opened() -> None:
+            output.so_far = tell
+
+        def progressed() -> None:
+            advance(sent.stored + len(sent.failed), None)
+
         for batch in batches:
-            contexts = contexts_for_instances(dict.fromkeys(kind(instance) for _, instance in batch))
             try:
-                async with association(options, contexts) as peer:
-                    output.so_far = tell
-                    for path, instance in batch:
-                        await _send(peer, path, instance, sent)
-                        advance(sent.stored + len(sent.failed), None)
+                await _send_all(options, batch, sent, opened, progressed)
             except aiodimse.NoAcceptedContext as error:
                 if len(batches) == 1:
                     raise
@@ -169,11 +181,42 @@ def batched(files: Iterable[tuple[Path, aiodimse.Instance]]) -> list[list[tuple[
 # --- sending ----------------------------------------------------------------------------------------------------------
 
 
+async def _send_all(
+    options: Namespace,
+    batch: Iterable[tuple[Path, aiodimse.Instance]],
+    sent: Sent,
+    opened: Callable[[], None],
+    progressed: Callable[[], None],
+) -> None:
+    """The files of one batch. A file at which the association is lost costs itself: the rest goes on a new one, once.
+
+    opened, progressed: called when there is an association, and after each file.
+    """
+    left = deque(batch)
+    contexts = contexts_for_instances(dict.fromkeys(kind(instance) for _, instance in left))
+    is_second = False
+    while left:
+        path: Path | None = None
+        try:
+            async with association(options, contexts) as peer:
+                opened()
+                while left:
+                    path, instance = left.popleft()
+                    await _send(peer, path, instance, sent)
+                    progressed()
+        except (aiodimse.AssociationError, OSError) as error:
+            if path is None or is_second or not left:
+                raise
+            is_second = True
+            sent.failed.append((path, in_words(error).removeprefix(f"{path}: ")))
+            progressed()
+
+
 async def _send(peer: aiodimse.Association, path: Path, instance: aiodimse.Instance, sent: Sent) -> None:
     """One file. Raises only what ends the association."""
     try:
         response = await peer.c_store(instance)
-    except (aiodimse.NoAcceptedContext, aiodimse.DatasetEncodeError, aiodimse.NotDICOM, OSError) as error:
+    except (*_OF_THE_FILE, OSError) as error:
         # A file that cannot be read half way has cost the association; AssociationTimeout is an OSError too.
         if not peer.is_open or isinstance(error, aiodimse.AssociationTimeout):
             raise

@@ -335,8 +335,8 @@ async def test_store_when_the_peer_goes_away(command: Command) -> None:
 
     async with server.listen(HOST, 0) as listening:
         ended = await command("store", HOST, listening.port, "--called", "AIODIMSE", CT, MR, JPEG_2000)
-    assert (ended.code, ended.out) == (1, "1 stored, 2 not sent\n")
-    assert "aborted by the peer" in ended.err
+    assert (ended.code, ended.out) == (1, "2 stored, 1 failed\n"), "the rest goes on another association"
+    assert f"failed {MR}: association aborted by the peer" in ended.err
 
 
 # --- explain ----------------------------------------------------------------------------------------------------------

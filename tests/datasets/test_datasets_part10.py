@@ -80,8 +80,8 @@ def test_the_head_and_the_data_set_of_a_real_file(name):
 NOT_DICOM = {
     "README.txt": "not a DICOM file (no DICM prefix)",
     "no_meta.dcm": "not a DICOM file (no DICM prefix)",
-    "ExplVR_LitEndNoMeta.dcm": "not a DICOM file (no DICM prefix)",
-    "meta_missing_tsyntax.dcm": "not a DICOM file (no Transfer Syntax UID)",
+    "meta_missing_tsyntax.dcm": "no SOP Class UID",
+    "SC_rgb_jpeg.dcm": "its data set is not encoded as its transfer syntax says",
     "nested_priv_SQ.dcm": "no SOP Class UID",
     ".": "not a regular file",
 }

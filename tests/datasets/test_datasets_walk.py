@@ -21,6 +21,7 @@ from aiodimse.standard.transfer_syntax import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
     lookup,
 )
 
@@ -56,7 +57,8 @@ UNSOUND = {
     "SC_rgb_jpeg.dcm": "unknown VR of (0008,0008)",  # says JPEG, is Implicit VR
     "dicomdirtests/DICOMDIR-nooffset": "(FFFE,E000) goes past",  # its last item is cut off
 }
-UID_OF = {"nested_priv_SQ.dcm": ImplicitVRLittleEndian}  # has no SOP Class UID, so that read_head refuses it
+# What read_head refuses: no SOP Class UID, and a data set that is not in its transfer syntax.
+UID_OF = {"nested_priv_SQ.dcm": ImplicitVRLittleEndian, "SC_rgb_jpeg.dcm": JPEGBaseline8Bit}
 
 item, end_item, end_sequence = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 SQ = 0x00081115  # Referenced Series Sequence

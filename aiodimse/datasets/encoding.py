@@ -1,0 +1,36 @@
+"""What a data set is encoded in, as its first element shows: all that is known of a file without file meta."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from aiodimse.datasets.walk import LONG_VRS, SHORT_VRS
+from aiodimse.standard.transfer_syntax import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    TransferSyntax,
+)
+
+_little: Final = Struct("<HH").unpack_from
+_big: Final = Struct(">HH").unpack_from
+
+
+def encoding_of(data: bytes | memoryview) -> TransferSyntax | None:
+    """Tell from the first bytes of a data set which of the three encodings of PS3.5 7.1 it has.
+
+    Args:
+        data: The first bytes; eight are enough.
+
+    Returns:
+        Explicit VR Little Endian, Explicit VR Big Endian or Implicit VR Little Endian; None for less than eight bytes.
+        Implicit VR has nothing that could be recognized: it is what is neither of the others.
+    """
+    if len(data) < 8:
+        return None
+    vr = bytes(data[4:6])
+    if vr not in SHORT_VRS and vr not in LONG_VRS:
+        return ImplicitVRLittleEndian
+    # A data set begins with a low group: read in the wrong order, 0008 is 0800.
+    return ExplicitVRLittleEndian if _little(data)[0] <= _big(data)[0] else ExplicitVRBigEndian
