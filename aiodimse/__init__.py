@@ -1,6 +1,7 @@
 """An asyncio-native DICOM network stack."""
 
 from aiodimse import tls
+from aiodimse.aio.environment import Environment
 from aiodimse.association import ExtendedQuery, ExtendedRetrieve, Negotiated, PresentationContext
 from aiodimse.client import Association, connect, contexts_for
 from aiodimse.config import Limits, Timeouts
@@ -29,9 +30,11 @@ from aiodimse.errors import (
 from aiodimse.metrics import Metrics
 from aiodimse.pdu import AcceptedContext, CommonExtendedNegotiation, UserIdentityRequest
 from aiodimse.pool import Lease, Pool, PooledOperation, StoreResult
-from aiodimse.server import AssociationRequest, Listening, Server
+from aiodimse.server import Listening, Server
+from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.instance import Instance, InstanceSource, ReferencedFile, remove_unfinished
 from aiodimse.services.provider import handler_types
+from aiodimse.services.provider.association_request import AssociationRequest
 from aiodimse.services.provider.destination import Destination
 from aiodimse.services.request import (
     EchoRequest,
@@ -39,7 +42,6 @@ from aiodimse.services.request import (
     GetRequest,
     MoveRequest,
     NormalizedRequest,
-    Peer,
     Request,
     StoreRequest,
 )
@@ -70,6 +72,7 @@ __all__ = [
     "Destination",
     "EchoRequest",
     "EncodedDataset",
+    "Environment",
     "ExtendedQuery",
     "ExtendedRetrieve",
     "FileHead",
@@ -93,12 +96,12 @@ __all__ = [
     "NoAcceptedContext",
     "NormalizedRequest",
     "NotDICOM",
-    "Peer",
     "Pool",
     "PooledOperation",
     "PresentationContext",
     "Progress",
     "ProtocolError",
+    "ProviderAssociation",
     "ReferencedFile",
     "RemoteProtocolError",
     "Request",

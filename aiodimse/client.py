@@ -6,7 +6,6 @@ import logging
 import os
 import ssl as ssl_module
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import TypedDict
@@ -14,25 +13,25 @@ from typing import TypedDict
 from pydicom.dataset import Dataset
 
 from aiodimse import datasets
-from aiodimse.aio.clock import Clock
 from aiodimse.aio.endpoint import Endpoint
-from aiodimse.aio.network import TCP, Network
-from aiodimse.aio.opening import open_association
+from aiodimse.aio.environment import Environment
 from aiodimse.aio.settings import Settings
 from aiodimse.aio.transport import Trace
 from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext, fill_with_storage, propose
 from aiodimse.association.negotiation import several
 from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse import messages
-from aiodimse.errors import AssociationError, LocalProtocolError, NoAcceptedContext
+from aiodimse.errors import LocalProtocolError
 from aiodimse.metrics import Metrics
-from aiodimse.pdu import AcceptedContext, AssociateRQ, CommonExtendedNegotiation, UserIdentityRequest
+from aiodimse.pdu import AcceptedContext, CommonExtendedNegotiation, UserIdentityRequest
+from aiodimse.services.association import event_report
 from aiodimse.services.contexts import contexts_for_instances
 from aiodimse.services.instance import InstanceSource
-from aiodimse.services.invocation import ask
+from aiodimse.services.invocation import ask, negotiated_on
 from aiodimse.services.response import EncodedDataset, Response
 from aiodimse.services.serving import RequestHandlers
 from aiodimse.services.user import storage, verification
+from aiodimse.services.user.opening import AssociationPlan, leave, release
 from aiodimse.services.user.query import Find
 from aiodimse.services.user.requested import RequestedAssociation
 from aiodimse.services.user.retrieve import Get, Move
@@ -62,27 +61,24 @@ class Association:
     # --- what was agreed ----------------------------------------------------------------------------------------------
 
     @property
-    def endpoint(self) -> Endpoint:
-        """For this library's own floors."""
-        return self._endpoint
-
-    @property
     def negotiated(self) -> Negotiated:
         """What both sides agreed on."""
-        negotiated = self.endpoint.engine.negotiated
-        assert negotiated is not None
-        return negotiated
+        return negotiated_on(self._endpoint)
 
     @property
     def contexts(self) -> tuple[AcceptedContext, ...]:
         """The accepted presentation contexts."""
         return tuple(self.negotiated.contexts.values())
 
+    def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger]:
+        """This logger, for lines about this association: they begin with it, and have it as fields."""
+        return self._endpoint.logger(logger)
+
     # --- services -----------------------------------------------------------------------------------------------------
 
     async def c_echo(self) -> Response:
         """C-ECHO (PS3.7 9.1.5, PS3.4 A). Never raises on a status."""
-        return await verification.c_echo(self.endpoint)
+        return await verification.c_echo(self._endpoint)
 
     async def c_store(
         self,
@@ -101,7 +97,7 @@ class Association:
         give keeps a thread of the library's pool, and nobody else.
         """
         return await storage.c_store(
-            self.endpoint,
+            self._endpoint,
             instance,
             priority=priority,
             move_originator_ae_title=move_originator_ae_title,
@@ -111,7 +107,7 @@ class Association:
     def c_find(self, identifier: Identifier, sop_class_uid: str, *, priority: int = 0) -> Find:
         """C-FIND (PS3.7 9.1.2, PS3.4 C.4.1): to be entered, iterated, awaited, or collected; nothing is sent or raised
         before. identifier: a pydicom Dataset or EncodedDataset."""
-        return Find(self.endpoint, identifier, sop_class_uid, priority=priority)
+        return Find(self._endpoint, identifier, sop_class_uid, priority=priority)
 
     def c_get(self, identifier: Identifier, sop_class_uid: str, *, priority: int = 0) -> Get:
         """C-GET (PS3.7 9.1.3, PS3.4 C.4.3), as c_find. One at a time: sub-operations carry no mark of their C-GET.
@@ -120,26 +116,25 @@ class Association:
         """
         observer = self._observer
         retrieval = Get(
-            self.endpoint, identifier, sop_class_uid, priority=priority, peer=observer.peer, on_start=observer.retrieve
+            self._endpoint,
+            identifier,
+            sop_class_uid,
+            priority=priority,
+            association=observer.association,
+            on_start=observer.retrieve,
         )
         observer.check_no_other(retrieval)
         return retrieval
 
     def c_move(self, identifier: Identifier, sop_class_uid: str, *, destination: str, priority: int = 0) -> Move:
         """C-MOVE to the AE title `destination` (PS3.7 9.1.4, PS3.4 C.4.2), as c_find."""
-        return Move(self.endpoint, identifier, sop_class_uid, destination=destination, priority=priority)
+        return Move(self._endpoint, identifier, sop_class_uid, destination=destination, priority=priority)
 
     async def n_event_report(
         self, sop_class_uid: str, sop_instance_uid: str, event_type_id: int, dataset: Identifier | None = None
     ) -> Response:
         """N-EVENT-REPORT (PS3.7 10.1.1), for which we must be SCP; raises as n_get."""
-        request = messages.NEventReportRQ(
-            message_id=0,
-            affected_sop_class_uid=sop_class_uid,
-            affected_sop_instance_uid=sop_instance_uid,
-            event_type_id=event_type_id,
-        )
-        return await ask(self.endpoint, request, dataset)
+        return await event_report(self._endpoint, sop_class_uid, sop_instance_uid, event_type_id, dataset)
 
     async def n_get(self, sop_class_uid: str, sop_instance_uid: str, attributes: Iterable[int] = ()) -> Response:
         """N-GET (PS3.7 10.1.2) of these attributes, tags; none: all. Never raises on a status.
@@ -152,14 +147,14 @@ class Association:
             requested_sop_instance_uid=sop_instance_uid,
             attribute_identifier_list=tuple(map(int, attributes)) or None,
         )
-        return await ask(self.endpoint, request)
+        return await ask(self._endpoint, request)
 
     async def n_set(self, sop_class_uid: str, sop_instance_uid: str, dataset: Identifier) -> Response:
         """N-SET (PS3.7 10.1.3) of what is in the Dataset or EncodedDataset; raises as n_get."""
         request = messages.NSetRQ(
             message_id=0, requested_sop_class_uid=sop_class_uid, requested_sop_instance_uid=sop_instance_uid
         )
-        return await ask(self.endpoint, request, dataset)
+        return await ask(self._endpoint, request, dataset)
 
     async def n_action(
         self, sop_class_uid: str, sop_instance_uid: str, action_type_id: int, dataset: Identifier | None = None
@@ -171,7 +166,7 @@ class Association:
             requested_sop_instance_uid=sop_instance_uid,
             action_type_id=action_type_id,
         )
-        return await ask(self.endpoint, request, dataset)
+        return await ask(self._endpoint, request, dataset)
 
     async def n_create(
         self, sop_class_uid: str, sop_instance_uid: str | None = None, dataset: Identifier | None = None
@@ -180,26 +175,26 @@ class Association:
         request = messages.NCreateRQ(
             message_id=0, affected_sop_class_uid=sop_class_uid, affected_sop_instance_uid=sop_instance_uid
         )
-        return await ask(self.endpoint, request, dataset)
+        return await ask(self._endpoint, request, dataset)
 
     async def n_delete(self, sop_class_uid: str, sop_instance_uid: str) -> Response:
         """N-DELETE (PS3.7 10.1.6); raises as n_get."""
         request = messages.NDeleteRQ(
             message_id=0, requested_sop_class_uid=sop_class_uid, requested_sop_instance_uid=sop_instance_uid
         )
-        return await ask(self.endpoint, request)
+        return await ask(self._endpoint, request)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
     @property
     def is_open(self) -> bool:
         """The association is established and has not ended."""
-        return self.endpoint.is_open
+        return self._endpoint.is_open
 
     @property
     def open_operations(self) -> int:
         """Operations of ours that have not had their final response, those left and draining included."""
-        return len(self.endpoint.invoker)
+        return len(self._endpoint.invoker)
 
     async def release(self) -> None:
         """A-RELEASE (PS3.8 7.2), and wait for the connection to close. Operations that were left are waited for first.
@@ -208,93 +203,40 @@ class Association:
         which aborts, and AssociationAborted. Nothing happens where the association has ended. A cancelled release
         aborts.
         """
-        endpoint = self.endpoint
-        try:
-            await endpoint.invoker.settled()
-            await endpoint.release()
-        except BaseException:
-            endpoint.abort()
-            raise
-        await endpoint.close()
+        await release(self._endpoint)
 
     def abort(self) -> None:
         """A-ABORT at once (PS3.8 7.3), awaiting nothing. Operations under way raise AssociationAborted."""
-        self.endpoint.abort()
+        self._endpoint.abort()
 
     async def wait_closed(self) -> None:
         """Wait until the transport connection is gone. A cancelled wait changes nothing: a watcher may come and go."""
-        await self.endpoint.wait_closed()
+        await self._endpoint.wait_closed()
 
 
 class Connect:
     """What connect() returns: to be awaited, or entered."""
 
-    def __init__(self, open_it: _Open) -> None:
-        self._open = open_it
-        self._association: Association | None = None
+    def __init__(self, plan: AssociationPlan) -> None:
+        self._plan = plan
+        self._endpoint: Endpoint | None = None
 
     def __await__(self) -> Generator[object, None, Association]:
-        return self._open.open().__await__()
+        return self._open().__await__()
+
+    async def _open(self) -> Association:
+        self._endpoint, observer = await self._plan.open()
+        return Association(self._endpoint, observer)
 
     async def __aenter__(self) -> Association:
-        self._association = await self._open.open()
-        return self._association
+        return await self._open()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """A-RELEASE; A-ABORT on cancellation, and where the body raised with an operation open."""
-        association = self._association
-        assert association is not None
-        endpoint = association.endpoint
-        if kind is not None and (not issubclass(kind, Exception) or endpoint.invoker.has_open_operations):
-            endpoint.abort()
-            await endpoint.close()
-            return
-        if not endpoint.is_open:
-            await endpoint.close()
-            return
-        try:
-            await association.release()
-        except AssociationError as failed:
-            if error is None:
-                raise
-            # What the block raised goes on: it came first, and says more.
-            endpoint.logger(_log).warning("the release behind a %s failed: %s", type(error).__name__, failed)
-
-
-class _Open:
-    """The arguments of connect(), checked."""
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        rq: AssociateRQ,
-        *,
-        settings: Settings,
-        ssl: ssl_module.SSLContext | None,
-        handlers: RequestHandlers | None,
-    ) -> None:
-        self.host, self.port, self.rq = host, port, rq
-        self.settings, self.ssl, self.handlers = settings, ssl, handlers
-
-    async def open(self) -> Association:
-        """Connect; raises NoAcceptedContext where no context was accepted."""
-        observer = RequestedAssociation(self.handlers)
-        endpoint = await open_association(self.host, self.port, self.rq, observer, settings=self.settings, ssl=self.ssl)
-        negotiated = endpoint.engine.negotiated
-        assert negotiated is not None
-        observer.opened(endpoint)
-        if not negotiated.contexts:
-            with suppress(AssociationError):  # the release aborts then, and that no context was accepted says more
-                await endpoint.release()
-            raise NoAcceptedContext(
-                f"{self.host}:{self.port} accepts none of the presentation contexts",
-                negotiated.answers(),
-                negotiated=negotiated,
-            )
-        return Association(endpoint, observer)
+        assert self._endpoint is not None
+        await leave(self._endpoint, error)
 
 
 class ConnectOptions(TypedDict, total=False):
@@ -313,9 +255,8 @@ class ConnectOptions(TypedDict, total=False):
     handlers: RequestHandlers | None
     metrics: Metrics | None
     trace: Trace | None
-    quick_ack: bool
-    clock: Clock | None
-    network: Network
+    environment: Environment | None
+    strict: bool
 
 
 def connect(
@@ -336,34 +277,57 @@ def connect(
     handlers: RequestHandlers | None = None,
     metrics: Metrics | None = None,
     trace: Trace | None = None,
-    quick_ack: bool = True,
-    clock: Clock | None = None,
-    network: Network = TCP,
+    environment: Environment | None = None,
+    strict: bool = False,
 ) -> Connect:
     """Open an association: `async with aiodimse.connect(...) as association`, or await it.
 
-    contexts: SOP class UIDs or PresentationContext; with a C-GET SOP class among them, what is left of 128 contexts is
-    filled with storage SOP classes (or those of `storage`) in the role SCP. operations_window: (invoked, performed), or
-    one number for both; proposed only when it is not 1. handlers: a Server whose handlers answer what the peer asks on
-    this association. max_pdu_length: in bytes, what we take; it stands for the one of `limits`. metrics: is told of the
-    association and of operations as they end. quick_ack: acknowledge at once what is read (Linux), which peers with
-    Nagle's algorithm on wait for. trace: called with our
-    role when the connection opens; what it returns is called with ">" (from the requestor) or "<", and the bytes that
-    were read or written, b"" at the end. clock, network: for tests (aiodimse.testing).
-
-    Raises, when awaited: AssociationRejected, AssociationAborted, AssociationTimeout with phase connect or negotiation
-    after Timeouts.connect seconds, TLSError where either side refuses the other's TLS, NoAcceptedContext where the peer
-    accepts no context, OSError where it cannot be reached. Raises LocalProtocolError at once for more than 128
-    contexts, and for a UID or an AE title that is none. A cancelled await leaves nothing behind.
-
     Leaving the block releases; it aborts on cancellation, and where the block raised with an operation open. What the
     block raised goes on whatever becomes of the release.
+
+    Args:
+        host: An address or a host name.
+        port: 104 or 11112 as a rule.
+        contexts: SOP class UIDs or PresentationContext. With a C-GET SOP class among them, what is left of 128 contexts
+            is filled with storage SOP classes in the role SCP.
+        ae_title: Who we are, 1 to 16 characters.
+        called_ae_title: Whom we call.
+        storage: The storage SOP classes that are filled in, instead of the most common ones.
+        max_pdu_length: In bytes, what we take; it stands for the one of limits.
+        timeouts: Every deadline.
+        limits: Bounds on what the peer can make us hold.
+        ssl: From tls.client_context(), for DICOM over TLS.
+        user_identity: What is said of ourselves (PS3.7 D.3.3.7).
+        common_extended: SOP class common extended negotiation (PS3.7 D.3.3.6).
+        operations_window: (invoked, performed), or one number for both; proposed only when it is not 1
+            (PS3.7 D.3.3.3).
+        handlers: A Server whose handlers perform what the peer asks on this association.
+        metrics: Is told of the association and of operations as they end.
+        trace: Called with our role when the connection opens; what it returns is called with ">" (from the requestor)
+            or "<", and the bytes that were read or written, b"" at the end.
+        environment: The clock and the network, for tests; and how TCP acknowledges.
+        strict: Use none of the leniencies of docs/reference/leniencies.md.
+
+    Returns:
+        What gives an Association when it is entered or awaited.
+
+    Raises:
+        LocalProtocolError: At once, for more than 128 contexts, and for a UID or an AE title that is none. What follows
+            is raised when it is awaited.
+        AssociationRejected: The peer does not want it.
+        AssociationAborted: An A-ABORT came, or the connection was lost.
+        AssociationTimeout: With phase connect or negotiation, after Timeouts.connect seconds.
+        TLSError: Either side refuses the other's TLS.
+        NoAcceptedContext: The peer accepts none of the contexts.
+        OSError: The peer cannot be reached.
+
+    Cancellation: Nothing is left of the connection.
 
     >>> async with aiodimse.connect("pacs.example", 11112, contexts=[sop_class.Verification]) as association:
     ...     response = await association.c_echo()
     """
     limits = limits or Limits()
-    settings = Settings(limits, timeouts or Timeouts(), clock or Clock(), network, trace, metrics, quick_ack)
+    settings = Settings(limits, timeouts or Timeouts(), environment or Environment(), trace, metrics, strict=strict)
     if max_pdu_length is not None:
         settings.limits = limits = replace(limits, max_pdu_length=max_pdu_length)
     window = (operations_window, operations_window) if isinstance(operations_window, int) else operations_window
@@ -381,16 +345,7 @@ def connect(
         user_identity=user_identity,
         common_extended=common_extended,
     )
-    return Connect(
-        _Open(
-            host,
-            port,
-            rq,
-            settings=settings,
-            ssl=ssl,
-            handlers=handlers,
-        )
-    )
+    return Connect(AssociationPlan(host, port, rq, settings, ssl, handlers))
 
 
 def check_ae_title(title: str) -> None:

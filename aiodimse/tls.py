@@ -21,7 +21,7 @@ _log = logging.getLogger("aiodimse.tls")
 
 FilePath: TypeAlias = "str | os.PathLike[str]"
 Certificate: TypeAlias = Mapping[str, Any]
-"""As ssl.SSLSocket.getpeercert() gives it, and request.association.tls_certificate has it."""
+"""As ssl.SSLSocket.getpeercert() gives it, and request.association.certificate has it."""
 
 PORT = 2762
 """dicom-tls, the registered port (PS3.15 B.12)."""

@@ -19,8 +19,8 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "operations": ("Find, Get and Move", ("Find", "Get", "Move", "Progress")),
     "response": ("Response", ("Response", "Status", "Category")),
     "pool": ("Pool", ("Pool", "Lease", "PooledOperation", "StoreResult")),
-    "server": ("Server", ("Server", "Listening")),
-    "hooks": ("AssociationRequest", ("AssociationRequest", "Peer")),
+    "server": ("Server", ("Server", "Listening", "Environment")),
+    "hooks": ("AssociationRequest", ("AssociationRequest", "ProviderAssociation")),
     "requests": (
         "Requests",
         ("Request", "EchoRequest", "StoreRequest", "FindRequest", "GetRequest", "MoveRequest", "NormalizedRequest"),

@@ -54,7 +54,7 @@ class Channel:
             self.clock,
             write_stall=self.timeouts.write_stall,
             min_rate=self.limits.min_rate,
-            quick_ack=settings.quick_ack,
+            quick_ack=settings.environment.quick_ack,
         )
         self.connection.tap(settings.trace, role, self.logger(_log))
         self.throttle = ReadThrottle(self, self.connection, self.clock, limits=self.limits, timeouts=self.timeouts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl as ssl_module
+from typing import Protocol
 
 from aiodimse.aio import tls_handshake
 from aiodimse.aio.clock import Clock
@@ -16,11 +17,17 @@ from aiodimse.errors import AssociationAborted, AssociationTimeout, TLSError
 from aiodimse.pdu import AssociateRQ
 
 
+class RequestedObserver(Observer, Protocol):
+    """An Observer that is given the endpoint of the association that it observes, before anything happens."""
+
+    endpoint: Endpoint
+
+
 async def open_association(
     host: str,
     port: int,
     rq: AssociateRQ,
-    observer: Observer,
+    observer: RequestedObserver,
     *,
     settings: Settings,
     ssl: ssl_module.SSLContext | None = None,
@@ -32,7 +39,7 @@ async def open_association(
     cancelled or failed call leaves no socket.
     """
     clock, timeouts, network = settings.clock, settings.timeouts, settings.network
-    endpoint = Endpoint("requestor", observer, settings)
+    endpoint = observer.endpoint = Endpoint("requestor", observer, settings)
     endpoint.engine.associate(rq, clock.now())
     phase, door = "connect", tls_handshake.PendingHandshake()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from aiodimse.aio.clock import Clock
-from aiodimse.aio.network import TCP, Network
+from aiodimse.aio.environment import Environment
+from aiodimse.aio.network import Network
 from aiodimse.aio.transport import Trace
 from aiodimse.config import Limits, Timeouts
 from aiodimse.metrics import Metrics
@@ -18,14 +19,11 @@ class Settings(Record):
 
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
-    clock: Clock = field(default_factory=Clock)
-    network: Network = TCP
+    environment: Environment = field(default_factory=Environment)
     trace: Trace | None = None
     """Sees the bytes."""
     metrics: Metrics | None = None
     """Is told of associations and operations as they end."""
-    quick_ack: bool = True
-    """Acknowledge what is read at once (TCP_QUICKACK, Linux): peers with Nagle's algorithm on wait for it."""
     parent: str | None = None
     """For the log: the association on whose behalf these are opened."""
     strict: bool = False
@@ -36,3 +34,13 @@ class Settings(Record):
         for name, value, kind in (("limits", self.limits, Limits), ("timeouts", self.timeouts, Timeouts)):
             if not isinstance(value, kind):
                 raise TypeError(f"{name} wants an aiodimse.{kind.__name__}, not {value!r}")
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the environment."""
+        return self.environment.clock
+
+    @property
+    def network(self) -> Network:
+        """The network of the environment."""
+        return self.environment.network

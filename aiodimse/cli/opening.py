@@ -42,7 +42,7 @@ async def association(
         except OSError as error:
             raise CommandError(unreachable(error, options.host, options.port)) from error
         negotiated = opened.negotiated
-        opened.endpoint.logger(_log).info(
+        opened.logger(_log).info(
             "association with %s (%s): %d of %d presentation contexts accepted",
             where(options), implementation(negotiated),
             len(negotiated.contexts), len(negotiated.rq.contexts),

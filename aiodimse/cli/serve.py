@@ -12,7 +12,6 @@ from typing import Any
 
 import aiodimse
 from aiodimse import tls
-from aiodimse.aio.clock import Clock
 from aiodimse.aio.words import address_words
 from aiodimse.archive import Archive, ScanReport, provide
 from aiodimse.cli import encryption, signals
@@ -75,7 +74,7 @@ async def run(options: Namespace, output: Output) -> int:
     limits = aiodimse.Limits(max_associations=options.max_associations)
     if warning := too_few_files(limits):
         output.note(f"{options.prog}: warning: {warning}")
-    tally, clock = Tally(), Clock()
+    tally = Tally()
     server = aiodimse.Server(
         ae_title=options.ae_title,
         accept_called=True if options.any_called else [options.ae_title, *options.called],
@@ -85,7 +84,6 @@ async def run(options: Namespace, output: Output) -> int:
         timeouts=shared.timeouts(options),
         trace=options.tracing,
         metrics=tally,
-        clock=clock,
     )
     if options.tls_titles:
         server.on_associate(tls.titles_from_certificate(_collected(options.tls_titles)))
@@ -95,7 +93,7 @@ async def run(options: Namespace, output: Output) -> int:
     }
     provide(server, archive, destinations=destinations)
     stop = _Stop()
-    with signals.heard(stop.received, signal.SIGTERM, signal.SIGINT), told(tally, output, clock):
+    with signals.heard(stop.received, signal.SIGTERM, signal.SIGINT), told(tally, output, server.environment.clock):
         try:
             async with AsyncExitStack() as stack:
                 with _listening_errors(options):

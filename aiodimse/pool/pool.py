@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
 
 from pydicom.dataset import Dataset
 
-from aiodimse.aio.clock import Clock
+from aiodimse.aio.environment import Environment
 from aiodimse.association import MAX_CONTEXTS, PresentationContext
 from aiodimse.association.negotiation import as_context
 from aiodimse.client import Association, ConnectOptions, connect
@@ -212,7 +212,7 @@ class Pool:
         self.max_size = max_size
         self._members = Members(
             self._open,
-            options.get("clock") or Clock(),
+            (options.get("environment") or Environment()).clock,
             peer=f"{host}:{port}",
             max_size=max_size,
             max_idle=max_idle,

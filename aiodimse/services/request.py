@@ -3,62 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom.dataset import Dataset
 
-from aiodimse.aio.channel import Channel
 from aiodimse.aio.performer import PerformedOperation
-from aiodimse.association import Negotiated
 from aiodimse.dimse import messages
-from aiodimse.pdu import AcceptedContext, UserIdentityRequest
+from aiodimse.pdu import AcceptedContext
+from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.instance import ArrivingInstance
 from aiodimse.standard.leniency import Leniency
-
-
-@dataclass(eq=False)
-class Peer:
-    """The association that a request came on."""
-
-    address: tuple[str, int] | None
-    """The peer's IP address and port; None where the transport has none."""
-    negotiated: Negotiated
-    """What both sides agreed on."""
-    user_identity: UserIdentityRequest | None = None
-    """What the peer said of itself and an authenticate hook accepted; None where no such hook was asked. What anybody
-    may say stands in negotiated.rq.user_information.user_identity."""
-    tls_certificate: Mapping[str, Any] | None = None
-    """The peer's certificate as ssl.SSLSocket.getpeercert() gives it."""
-    state: dict[str, Any] = field(default_factory=dict)
-    """For the application: what it wants to keep while the association lives."""
-
-    @property
-    def calling_ae_title(self) -> str:
-        """Who asked for the association."""
-        return self.negotiated.calling_ae_title
-
-    @property
-    def called_ae_title(self) -> str:
-        """Who was asked."""
-        return self.negotiated.called_ae_title
-
-    @property
-    def contexts(self) -> tuple[AcceptedContext, ...]:
-        """The accepted presentation contexts."""
-        return tuple(self.negotiated.contexts.values())
 
 
 class Request:
     """What every handler gets."""
 
-    def __init__(self, performed: PerformedOperation, peer: Peer) -> None:
+    def __init__(self, performed: PerformedOperation, association: ProviderAssociation) -> None:
         self._performed = performed
         self.message: messages.Request = performed.operation.request
         """The command set."""
-        self.association = peer
-        """Who asks, and what was negotiated."""
+        self.association = association
+        """The association that it came on: who asks, and what was negotiated."""
         self.context: AcceptedContext = performed.operation.context
         """The presentation context, with its transfer_syntax."""
         self.sop_class_uid: str = self.message.sop_class_uid
@@ -90,7 +55,7 @@ class Request:
     @property
     def is_strict(self) -> bool:
         """Whether the provider tolerates nothing: see `tolerate`."""
-        return self.channel.settings.strict
+        return self._performed.channel.settings.strict
 
     def tolerate(self, row: Leniency, detail: str = "") -> None:
         """Log that the peer broke a rule without consequences, as a WARNING, once for each row and association.
@@ -101,17 +66,12 @@ class Request:
             row: Which rule, as in `aiodimse.leniency`.
             detail: What it was about, for the log: escaped, and without patient data.
         """
-        self.channel.tolerate(row, detail)
+        self._performed.channel.tolerate(row, detail)
 
     @property
     def is_cancelled(self) -> bool:
         """The peer has sent C-CANCEL."""
         return self._performed.operation.is_cancelled
-
-    @property
-    def channel(self) -> Channel:
-        """For this library's own services."""
-        return self._performed.channel
 
 
 class EchoRequest(Request):
@@ -121,8 +81,8 @@ class EchoRequest(Request):
 class StoreRequest(Request, ArrivingInstance):
     """A C-STORE request and the instance that it brings: save(), dataset(), stream() or discard() it."""
 
-    def __init__(self, performed: PerformedOperation, peer: Peer) -> None:
-        Request.__init__(self, performed, peer)
+    def __init__(self, performed: PerformedOperation, association: ProviderAssociation) -> None:
+        Request.__init__(self, performed, association)
         assert performed.inbox is not None
         assert isinstance(self.message, messages.CStoreRQ)
         ArrivingInstance.__init__(
@@ -132,7 +92,7 @@ class StoreRequest(Request, ArrivingInstance):
             self.context.transfer_syntax,
             performed.inbox,
             limits=performed.channel.limits,
-            source_ae_title=peer.calling_ae_title,
+            source_ae_title=association.calling_ae_title,
         )
 
     @property
@@ -151,8 +111,8 @@ class StoreRequest(Request, ArrivingInstance):
 class IdentifierRequest(Request):
     """A request whose data set is an Identifier, decoded before the handler is called."""
 
-    def __init__(self, performed: PerformedOperation, peer: Peer, identifier: Dataset) -> None:
-        super().__init__(performed, peer)
+    def __init__(self, performed: PerformedOperation, association: ProviderAssociation, identifier: Dataset) -> None:
+        super().__init__(performed, association)
         self.identifier = identifier
         """The Identifier, decoded."""
 
@@ -178,8 +138,10 @@ class MoveRequest(IdentifierRequest):
 class NormalizedRequest(Request):
     """A DIMSE-N request. dataset is what came with it (modification list, attributes, action or event information)."""
 
-    def __init__(self, performed: PerformedOperation, peer: Peer, dataset: Dataset | None) -> None:
-        super().__init__(performed, peer)
+    def __init__(
+        self, performed: PerformedOperation, association: ProviderAssociation, dataset: Dataset | None
+    ) -> None:
+        super().__init__(performed, association)
         self.dataset = dataset
         """The data set, decoded; None where none came."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from aiodimse.aio.performer import PerformedOperation
-from aiodimse.services.request import Peer
+from aiodimse.services.association import ProviderAssociation
 
 
 class RequestHandler(Protocol):
@@ -18,5 +18,5 @@ class RequestHandler(Protocol):
 class RequestHandlers(Protocol):
     """What connect(handlers=) takes: a Server."""
 
-    def provider(self, peer: Peer) -> RequestHandler:
-        """What performs the requests of this peer."""
+    def provider(self, association: ProviderAssociation) -> RequestHandler:
+        """What performs the requests of this association."""

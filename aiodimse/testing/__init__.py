@@ -8,14 +8,14 @@
     async def test_that_a_silent_peer_is_given_up():
         clock, network = testing.ManualClock(), testing.MemoryNetwork()
         peers = await testing.ScriptedPeer.answer(network, 104)
-        calling = asyncio.create_task(my_application.echo("pacs", 104, network=network, clock=clock))
+        calling = asyncio.create_task(my_application.echo("pacs", 104, environment=environment))
         await clock.elapse(30)                                     # Timeouts.connect
         with pytest.raises(aiodimse.AssociationTimeout):
             await calling
 
 joined           a user and a Server in one event loop, connected in memory
-MemoryNetwork    what connects them: for connect(network=...) and Server(network=...); MemoryTransport underneath
-ManualClock      time that the test moves: for connect(clock=...) and Server(clock=...); settle lets the loop run
+MemoryNetwork    what connects them: for aiodimse.Environment; MemoryTransport underneath
+ManualClock      time that the test moves: for aiodimse.Environment; settle lets the loop run
 ScriptedPeer     a peer that does what it is told, right or wrong
 EnginePair       two engines joined without an event loop
 replay, play     a recorded conversation, played again from either side; read_capture reads it

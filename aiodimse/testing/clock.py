@@ -13,7 +13,7 @@ _ROUNDS = 200_000
 
 
 class ManualClock(Clock):
-    """A Clock that stands still until it is told to go on: for connect(clock=...) and Server(clock=...).
+    """A Clock that stands still until it is told to go on: for Environment(clock=...).
 
     Examples:
         >>> clock = ManualClock()

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from aiodimse.aio.clock import Clock
+from aiodimse.aio.environment import Environment
 from aiodimse.aio.network import Network, ProtocolFactory
 from aiodimse.association import PresentationContext
 from aiodimse.client import Association, connect
@@ -17,7 +19,7 @@ from aiodimse.testing.transport import IN_FLIGHT, MemoryTransport, Split, memory
 
 
 class MemoryNetwork(Network):
-    """Transport connections without sockets: for connect(network=...), Server(network=...) and Server.listen.
+    """Transport connections without sockets: for Environment(network=...) and Server.listen.
 
     A port is known by its number alone; the name of the host does not matter. in_flight: bytes that
     a direction takes before its writer has to wait. split: how many of the bytes at hand are delivered in one go.
@@ -104,13 +106,14 @@ async def joined(
     *,
     contexts: Sequence[str | PresentationContext],
     network: MemoryNetwork | None = None,
+    clock: Clock | None = None,
     **options: Any,
 ) -> AsyncIterator[Association]:
     """An association with a Server, both in this event loop and without a socket.
 
     Everything but the transport is what connect() and Server.listen do; options are those of connect(). The called AE
-    title is the server's, the clock too, unless options say otherwise. Leaving releases the association and drains the
-    server.
+    title is the server's, unless options say otherwise, and so is the clock, unless one is given. Leaving releases the
+    association and drains the server.
 
     Examples:
         >>> server = aiodimse.Server(ae_title="PACS")
@@ -118,9 +121,10 @@ async def joined(
         ...     assert (await association.c_echo()).status == 0x0000
     """
     network = network or MemoryNetwork()
-    options = {"called_ae_title": server.ae_title, "clock": server.settings.clock, **options}
+    environment = Environment(clock or server.environment.clock, network)
+    options = {"called_ae_title": server.ae_title, "environment": environment, **options}
     async with (
         server.listen(network=network) as listening,
-        connect("memory", listening.port, contexts=contexts, network=network, **options) as association,
+        connect("memory", listening.port, contexts=contexts, **options) as association,
     ):
         yield association

@@ -34,7 +34,7 @@ class ScriptedPeer(asyncio.Protocol):
         >>> peer.send_message(1, CEchoRQ(message_id=7, affected_sop_class_uid=sop_class.Verification))
         >>> context_id, response, data = await peer.read_message()
 
-        >>> peers = await ScriptedPeer.answer(network, 104)  # towards connect(..., port=104, network=network)
+        >>> peers = await ScriptedPeer.answer(network, 104)  # towards connect(..., environment=environment)
         >>> peer = await peers.get()
         >>> rq = await peer.accept()
     """

@@ -74,7 +74,7 @@ class World:
         """The last acceptor that was called: its Connection."""
 
     def server(self, **options: Any) -> aiodimse.Server:
-        return aiodimse.Server(clock=self.clock, network=self.network, **options)
+        return aiodimse.Server(environment=aiodimse.Environment(self.clock, self.network), **options)
 
     def listen(self, server: aiodimse.Server) -> Any:
         return server.listen("memory", 104, ssl=self._server_context)
@@ -103,7 +103,7 @@ class World:
         return aiodimse.Destination("localhost", 104, ssl=self._client_context)
 
     def connect(self, port: int = 104, **options: Any) -> Any:
-        options = {"contexts": self.contexts, "clock": self.clock, "network": self.network, **options}
+        options = {"contexts": self.contexts, "environment": aiodimse.Environment(self.clock, self.network), **options}
         return aiodimse.connect("localhost", port, ssl=self._client_context, **options)
 
     async def calling(

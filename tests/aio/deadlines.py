@@ -447,7 +447,7 @@ async def a_user_that_does_not_read(world):
     for _ in range(1000):
         peer.send_message(3, request.response(0xFF00), query(world))
     await testing.settle()
-    assert association.endpoint.is_paused
+    assert association._endpoint.is_paused
     yield lambda: association.is_open and not peer.has_pdu
     assert await phase_of(matches) == "consumer"
     assert await to_the_end(peer) == [Abort(0, 0)]

@@ -219,7 +219,7 @@ async def test_an_abort_takes_no_lock(world):
 
     storing = asyncio.create_task(association.c_store(endless_instance()))
     await testing.settle()
-    assert association.endpoint.writer.is_held
+    assert association._endpoint.writer.is_held
     association.abort()
     await world.clock.elapse(1.1)
     assert storing.done()

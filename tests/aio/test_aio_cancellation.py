@@ -301,7 +301,7 @@ async def test_an_operation_on_an_association_that_lives(world, server, scenario
                     again = asyncio.create_task(association.c_echo())
                     await ended(again)
                     assert again.result().status == 0, f"at await {k}"
-                    assert len(association.endpoint.invoker) == 0
+                    assert len(association._endpoint.invoker) == 0
             await world.clock.elapse(1.1)
             if done:
                 break

@@ -76,13 +76,13 @@ async def test_what_waits_for_the_pen_when_the_association_ends_has_not_failed(w
     peer.send_message(1, CEchoRQ(message_id=1, affected_sop_class_uid=sop_class.Verification))
     await matches.cancel()
     await testing.settle()
-    assert len(association.endpoint.tasks) == 1
+    assert len(association._endpoint.tasks) == 1
     association.abort()
     peer.abort_transport()
     await asyncio.wait([storing])
     assert isinstance(storing.exception(), AssociationAborted)
     await testing.settle()
-    assert len(association.endpoint.tasks) == 0
+    assert len(association._endpoint.tasks) == 0
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 

@@ -60,7 +60,7 @@ def left_by(
 
 async def everything(network: testing.MemoryNetwork | None, how: str) -> None:
     """An association with a handler running, one that is being opened, a listener - and then the end."""
-    options = {} if network is None else {"network": network}
+    options = {} if network is None else {"environment": aiodimse.Environment(network=network)}
     timeouts = aiodimse.Timeouts(server_drain=0.1 if how == "is cancelled" else 30)
     server = aiodimse.Server(accept_called=True, timeouts=timeouts, **options)
     running = asyncio.Event()

@@ -207,7 +207,7 @@ async def test_refusals_that_wait_for_the_pen(world, size):
     with Held() as held:
         await pour(world, peer, data)
         assert 0.9 < held.mebibytes < 3
-    assert association.endpoint.is_paused
+    assert association._endpoint.is_paused
     storing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await storing
@@ -303,7 +303,7 @@ async def test_responses_that_nobody_takes(world, kind):
     with Held() as held:
         await pour(world, peer, data)
         assert 0.5 < held.mebibytes < most
-    assert association.endpoint.is_paused
+    assert association._endpoint.is_paused
     assert matches.status is None
     association.abort()
     peer.abort_transport()
@@ -420,7 +420,7 @@ async def test_a_large_file_to_a_peer_that_does_not_read(world, tmp_path):
     with Held() as held:
         storing = asyncio.create_task(association.c_store(path))
         async with asyncio.timeout(60):
-            while association.endpoint.connection.can_write:  # noqa: ASYNC110 - a thread reads
+            while association._endpoint.connection.can_write:  # noqa: ASYNC110 - a thread reads
                 await asyncio.sleep(0)
         await testing.settle()
         assert 0.5 < held.mebibytes < 3

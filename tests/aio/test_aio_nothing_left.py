@@ -32,7 +32,7 @@ def query() -> Dataset:
 @pytest.fixture
 def server() -> aiodimse.Server:
     """Answers everything: what it finds and retrieves is one match, or one instance."""
-    server = aiodimse.Server(clock=testing.ManualClock(), network=testing.MemoryNetwork())
+    server = aiodimse.Server(environment=aiodimse.Environment(testing.ManualClock(), testing.MemoryNetwork()))
     path = Path(str(get_testdata_file("CT_small.dcm")))
 
     @server.on_c_find
@@ -83,7 +83,7 @@ def held(*roots: object) -> int:
 
 
 async def test_ten_thousand_requests(server, tmp_path):
-    clock, network = server.settings.clock, server.settings.network
+    clock, network = server.environment.clock, server.environment.network
     saved = 0
     path = str(get_testdata_file("MR_small.dcm"))
     async with (
@@ -100,8 +100,7 @@ async def test_ten_thousand_requests(server, tmp_path):
             ],  # a bare UID would be for C-GET
             storage=[CT],
             called_ae_title="AIODIMSE",
-            network=network,
-            clock=clock,
+            environment=aiodimse.Environment(clock, network),
         ) as association,
     ):
 
@@ -164,7 +163,7 @@ async def test_a_release_ends_what_another_task_awaits(server):
         yield query()
 
     async with testing.joined(
-        server, contexts=[sop_class.Verification, FIND], network=server.settings.network
+        server, contexts=[sop_class.Verification, FIND], network=server.environment.network
     ) as association:
         finding = asyncio.create_task(association.c_find(query(), FIND).collect())
         await going_on.wait()

@@ -76,7 +76,7 @@ async def test_both_release_at_once(make_world, certificates, over, split):
         spoken = Spoken()
         async with world.listen(world.server(accept_called=True)) as listening:
             association = await world.open(104, trace=lambda role: spoken.tap)
-            ours, theirs = association.endpoint, next(iter(listening._acceptor._all))
+            ours, theirs = association._endpoint, next(iter(listening._acceptor._all))
             states = states_of(ours), states_of(theirs)
             before = len(spoken.pdus)
             await asyncio.gather(association.release(), theirs.release())
@@ -97,7 +97,7 @@ async def collided(world: Any, role: str) -> tuple[Any, Any, testing.ScriptedPee
     """Our connection in Sta11 or Sta10, the task that releases it, and the peer, which owes us an A-RELEASE-RP."""
     if role == "requestor":
         association, peer = await world.calling()
-        ours = association.endpoint
+        ours = association._endpoint
     else:
         listening = world.listen(world.server())
         await listening.__aenter__()
@@ -222,7 +222,7 @@ async def test_a_response_that_crosses_our_release_is_taken(world):
     association, peer = await world.calling()
     matches = await association.c_find(world.query(), FIND).__aenter__()
     _, request, _ = await peer.read_message()
-    releasing = asyncio.create_task(association.endpoint.release())
+    releasing = asyncio.create_task(association._endpoint.release())
     await peer.expect(ReleaseRQ)
     peer.send_message(3, request.response(0x0000))
     await testing.settle()
@@ -237,13 +237,13 @@ async def test_a_response_that_crosses_our_release_is_taken(world):
 async def test_a_request_in_the_middle_of_a_message_then_a_collision(world):
     """The rest of its message can not come any more, and the deadline for it is gone with the association."""
     association, peer = await world.calling()
-    releasing = asyncio.create_task(association.endpoint.release())
+    releasing = asyncio.create_task(association._endpoint.release())
     await peer.expect(ReleaseRQ)
     find = CFindRQ(message_id=1, affected_sop_class_uid=FIND, priority=0, has_data_set=True)
     data = command.encode(find)
     peer.send(pdata_header(3, True, True, len(data)) + data + encode(ReleaseRQ()))
     await peer.expect(ReleaseRP)
-    assert association.endpoint.engine.deadline == 10.0
+    assert association._endpoint.engine.deadline == 10.0
     peer.send(ReleaseRP())
     await releasing
     peer.abort_transport()

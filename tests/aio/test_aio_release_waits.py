@@ -136,7 +136,7 @@ async def test_a_message_that_does_not_end(world):
 async def test_both_ask_while_our_user_stores(world):
     """Ours waits for the pen, theirs comes: there is nothing left for us to ask."""
     association, peer, task = await storing(world)
-    releasing = asyncio.create_task(association.endpoint.release())
+    releasing = asyncio.create_task(association._endpoint.release())
     await testing.settle()
     peer.send(ReleaseRQ())
     await testing.settle()
@@ -148,7 +148,7 @@ async def test_both_ask_while_our_user_stores(world):
 
 async def test_two_tasks_ask_while_our_user_stores(world):
     association, peer, task = await storing(world)
-    releasing = [asyncio.create_task(association.endpoint.release()) for _ in range(2)]
+    releasing = [asyncio.create_task(association._endpoint.release()) for _ in range(2)]
     await testing.settle()
     peer.go_on_reading()
     await peer.read_message()

@@ -60,7 +60,7 @@ def test_the_options_of_both_ends(certificates: Certificates, run: Run, secure: 
         options = {"contexts": [sop_class.Verification]}
         async with over_sockets(aiodimse.Server(), certificates if secure else None, **options) as (user, provider):
             assert (await user.c_echo()).status == 0x0000
-            for wire in (user.endpoint.connection, provider.connection):
+            for wire in (user._endpoint.connection, provider.connection):
                 sock = wire.transport.get_extra_info("socket")
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
                 assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -187,10 +187,10 @@ async def test_an_echo_is_one_write_each_way(world: Any, writes: Counter[Any]) -
         assert (await peer.read_message())[1].status == 0x0000
         assert writes[world.ours.connection.transport] - before == 1
     association, peer = await world.calling()
-    before = writes[association.endpoint.connection.transport]
+    before = writes[association._endpoint.connection.transport]
     echo = asyncio.create_task(association.c_echo())
     context, request, _ = await peer.read_message()
-    assert writes[association.endpoint.connection.transport] - before == 1
+    assert writes[association._endpoint.connection.transport] - before == 1
     peer.send_message(context, request.response(0x0000))
     assert (await echo).status == 0x0000
     association.abort()
@@ -200,13 +200,13 @@ async def test_an_echo_is_one_write_each_way(world: Any, writes: Counter[Any]) -
 async def test_a_store_of_39_kb_is_one_write(world: Any, writes: Counter[Any]) -> None:
     """P-DATA-TF headers, command set and data set. CT_small.dcm is what the benchmarks send."""
     association, peer = await world.calling()
-    before = writes[association.endpoint.connection.transport]
+    before = writes[association._endpoint.connection.transport]
     path = str(get_testdata_file("CT_small.dcm", download=False))
     store = asyncio.create_task(association.c_store(path))
     context, request, data = await peer.read_message()
     assert data is not None
     assert 38_000 < len(data) < 40_000
-    assert writes[association.endpoint.connection.transport] - before == 1
+    assert writes[association._endpoint.connection.transport] - before == 1
     peer.send_message(context, request.response(0x0000))
     assert (await store).status == 0x0000
     association.abort()

@@ -34,7 +34,7 @@ class Stage:
 
     def __init__(self, association: aiodimse.Association, theirs: Endpoint) -> None:
         self.association, self.theirs = association, theirs
-        self.ours = association.endpoint
+        self.ours = association._endpoint
 
 
 @asynccontextmanager
@@ -50,7 +50,11 @@ async def standing() -> AsyncIterator[Stage]:
     offer = [aiodimse.PresentationContext(CT, [ExplicitVRLittleEndian])]
     async with server.listen(network=network) as listening:
         association = await aiodimse.connect(
-            "memory", listening.port, contexts=offer, network=network, called_ae_title="AIODIMSE"
+            "memory",
+            listening.port,
+            contexts=offer,
+            environment=aiodimse.Environment(network=network),
+            called_ae_title="AIODIMSE",
         )
         (theirs,) = listening._acceptor._all  # type: ignore[union-attr]
         yield Stage(association, theirs)

@@ -67,7 +67,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.clock = testing.ManualClock()
-        self.server = aiodimse.Server(clock=self.clock, accept_called=True)
+        self.server = aiodimse.Server(environment=aiodimse.Environment(self.clock), accept_called=True)
         self.told: asyncio.Queue[int] = asyncio.Queue()
         self.server.on_c_find(self.find)
         self.peer: Peer

@@ -143,8 +143,7 @@ class Association(RuleBasedStateMachine):
     def start(self, split: int | None) -> None:
         self.network.split = None if split is None else lambda there: split
         server = self.server = aiodimse.Server(
-            clock=self.clock,
-            network=self.network,
+            environment=aiodimse.Environment(self.clock, self.network),
             operations_window=WINDOW,
             accept_called=True,
             trace=self.watcher.trace,
@@ -153,7 +152,7 @@ class Association(RuleBasedStateMachine):
         server.on_c_get(self.retrieve)
         server.on_c_move(self.retrieve)
         server.on_c_store(self.store)
-        self.archive = aiodimse.Server(clock=self.clock, network=self.network, accept_called=True)
+        self.archive = aiodimse.Server(environment=aiodimse.Environment(self.clock, self.network), accept_called=True)
         self.archive.on_c_store(self.store)
         self.listening = server.listen("memory", 103)
         self.archiving = self.archive.listen("memory", 104)
@@ -206,8 +205,7 @@ class Association(RuleBasedStateMachine):
                 103,
                 contexts=CONTEXTS,
                 storage=[CT],
-                network=self.network,
-                clock=self.clock,
+                environment=aiodimse.Environment(self.clock, self.network),
                 operations_window=WINDOW,
             ).__aenter__()
         )
@@ -325,7 +323,7 @@ class Association(RuleBasedStateMachine):
         if how == "user":
             self.loop.call_soon(self.association.abort)
         elif how == "vanishes":
-            self.loop.call_soon(self.association.endpoint.connection.drop)
+            self.loop.call_soon(self.association._endpoint.connection.drop)
         elif provider:
             self.loop.call_soon(provider[0].abort if how == "provider" else provider[0].connection.drop)
 
@@ -361,9 +359,9 @@ class Association(RuleBasedStateMachine):
             said = self.watcher.conversations[-1].open
             on_wire = {message_id for way, message_id in said if way == ">"}
             assert on_wire == {operation.message_id for operation in open_here.values()}
-            assert on_wire == set(self.association.endpoint.engine.router.invoked)
+            assert on_wire == set(self.association._endpoint.engine.router.invoked)
         self.scripts = [script for script in self.scripts if not script.closed]
-        ours = self.association.endpoint
+        ours = self.association._endpoint
         if ours.error is not None:
             for operation in self.operations:
                 assert operation.slow, f"{operation.kind} is awaited though its association has ended"
@@ -408,7 +406,7 @@ class Association(RuleBasedStateMachine):
         assert not left, [f"{task.get_name()}: {task.get_stack()}" for task in left]
         assert self.network.open == []
         assert [entry[2] for entry in self.clock._heap if not entry[2].done] == []
-        for endpoint in (self.association.endpoint,):
+        for endpoint in (self.association._endpoint,):
             assert len(endpoint.tasks) == len(endpoint.invoker) == len(endpoint.performer) == 0
 
 

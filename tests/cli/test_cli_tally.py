@@ -23,7 +23,9 @@ class Stage:
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self.capsys, self.clock, self.tally = capsys, testing.ManualClock(), Tally()
         timeouts = aiodimse.Timeouts(idle=None)
-        self.server = aiodimse.Server(ae_title="ARCHIVE", metrics=self.tally, clock=self.clock, timeouts=timeouts)
+        self.server = aiodimse.Server(
+            ae_title="ARCHIVE", metrics=self.tally, environment=aiodimse.Environment(self.clock), timeouts=timeouts
+        )
 
         @self.server.on_c_find(FIND)
         async def find(request: Any) -> Any:

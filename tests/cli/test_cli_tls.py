@@ -208,7 +208,7 @@ async def test_serve_with_certificates_titles_and_a_destination(
 
     @viewer.on_c_store
     async def store(request: Any) -> int:
-        arrived.append(tls.certificate_names(request.association.tls_certificate))
+        arrived.append(tls.certificate_names(request.association.certificate))
         await request.discard()
         return 0x0000
 

@@ -45,7 +45,7 @@ def test_one_path(alone: Any) -> None:
 
 @pytest.mark.parametrize("several", [(CT,), {CT: 1}, {CT}, iter([CT])])
 def test_several_in_what_there_is(several: Any) -> None:
-    assert connect(contexts=several)._open.rq.contexts[0].abstract_syntax == CT
+    assert connect(contexts=several)._plan.rq.contexts[0].abstract_syntax == CT
 
 
 @pytest.mark.parametrize("wrong", ["", " ", f"{CT} ", "CTImageStorage", "1", "1..2", "1.2.", "1." + "2" * 63, "1.٢"])

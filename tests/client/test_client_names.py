@@ -58,7 +58,7 @@ async def test_what_a_program_meets() -> None:
     kinds = ["EchoRequest", "StoreRequest", "NormalizedRequest", "FindRequest", "GetRequest", "MoveRequest"]
     assert [type(request) for request in seen] == [getattr(aiodimse, name) for name in kinds]
     assert all(isinstance(request, aiodimse.Request) for request in seen)
-    assert all(isinstance(request.association, aiodimse.Peer) for request in seen)
+    assert all(isinstance(request.association, aiodimse.ProviderAssociation) for request in seen)
     with pytest.raises(aiodimse.LocalProtocolError):
         aiodimse.connect("localhost", 104, contexts=[])
     assert hasattr(aiodimse.Metrics, "operation_ended")

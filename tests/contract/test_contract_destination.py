@@ -198,7 +198,7 @@ class _Silent(Destination):
 async def test_a_destination_that_takes_the_connection_and_is_silent() -> None:
     """The thirty seconds of `Timeouts.connect`, by a clock that this test moves."""
     clock, silent = ManualClock(), _Silent()
-    server, handler = make_server(clock=clock), Script(DESTINATION, NUMBER, *images(NUMBER))
+    server, handler = make_server(environment=aiodimse.Environment(clock)), Script(DESTINATION, NUMBER, *images(NUMBER))
     register(server, "C-MOVE", handler)
     async with open_destination(silent) as handler.port, open_stage(server) as stage:
         asked = await stage.ask("C-MOVE")

@@ -334,6 +334,6 @@ async def test_the_request_as_the_handler_sees_it(transfer_syntax: str) -> None:
     assert (request.context.context_id, request.context.transfer_syntax) == (FIND, transfer_syntax)
     assert (request.extended, request.is_cancelled) == (None, False)
     peer = request.association
-    assert (peer.address, peer.calling_ae_title, peer.called_ae_title) == (address, "CALLER", "ARCHIVE")
+    assert (peer.peer_address, peer.calling_ae_title, peer.called_ae_title) == (address, "CALLER", "ARCHIVE")
     assert [context.context_id for context in peer.contexts] == [FIND]
-    assert (peer.user_identity, peer.tls_certificate) == (None, None)
+    assert (peer.user_identity, peer.certificate) == (None, None)

@@ -354,7 +354,7 @@ IDENTITIES: dict[str, tuple[int, bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("wanted", [0, 1])
-@pytest.mark.parametrize("verdict", [True, b"answer-bytes", False, None], ids=repr)
+@pytest.mark.parametrize("verdict", [True, b"answer-bytes", False, None, 0, "", b"", ()], ids=repr)
 @pytest.mark.parametrize("kind", IDENTITIES)
 async def test_user_identity(kind: str, verdict: Any, wanted: int, caplog: pytest.LogCaptureFixture) -> None:
     identity_type, primary, secondary = IDENTITIES[kind]
@@ -373,8 +373,8 @@ async def test_user_identity(kind: str, verdict: Any, wanted: int, caplog: pytes
         assert (identity.identity_type, identity.primary, identity.secondary) == (identity_type, primary, secondary)
         assert identity.positive_response_requested is bool(wanted)
         assert (request.calling_ae_title, request.address[0]) == ("SCRIPTED", HOST)
-        if verdict in (False, None):
-            assert rejection(answer) == (1, 1, 1)
+        if not verdict:
+            assert rejection(answer) == (1, 2, 1)
         else:
             expected = (verdict if isinstance(verdict, bytes) else b"") if wanted else None
             assert answer.identity_response == expected
@@ -396,7 +396,7 @@ async def test_no_user_identity() -> None:
         return identity is not None
 
     async with knock(server) as (_, answer):
-        assert (rejection(answer), asked) == ((1, 1, 1), [None])
+        assert (rejection(answer), asked) == ((1, 2, 1), [None])
 
 
 async def test_a_server_that_does_not_authenticate() -> None:
@@ -475,7 +475,7 @@ async def test_a_hook_that_raises(which: str, case: str, caplog: pytest.LogCaptu
 @pytest.mark.parametrize("which", ["authenticate", "on_associate"])
 async def test_a_hook_has_a_deadline(which: str) -> None:
     clock, cancelled = ManualClock(), []
-    server = make_server(timeouts=aiodimse.Timeouts(authenticate=20), clock=clock)
+    server = make_server(timeouts=aiodimse.Timeouts(authenticate=20), environment=aiodimse.Environment(clock))
 
     async def hook(*_: Any) -> None:
         asyncio.get_running_loop().call_soon(clock.advance, 20)

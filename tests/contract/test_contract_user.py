@@ -633,7 +633,7 @@ async def test_the_provider_may_finish_in_spite_of_a_cancel(service: str) -> Non
 @every
 async def test_past_cancel_drain_the_association_is_aborted(service: str) -> None:
     clock = ManualClock()
-    async with open_talk(clock=clock) as talk:
+    async with open_talk(environment=aiodimse.Environment(clock)) as talk:
         leaving = asyncio.create_task(_never_iterate(talk.begin(service), asyncio.Event()))
         request = await talk.peer.read_message()
         await talk.expect_cancel(request)
@@ -651,7 +651,7 @@ async def test_past_cancel_drain_the_association_is_aborted(service: str) -> Non
 
 async def test_a_left_operation_that_ends_in_time_aborts_nothing() -> None:
     clock = ManualClock()
-    async with open_talk(clock=clock) as talk:
+    async with open_talk(environment=aiodimse.Environment(clock)) as talk:
         leaving = asyncio.create_task(_never_iterate(talk.begin("C-FIND"), asyncio.Event()))
         request = await talk.peer.read_message()
         await talk.expect_cancel(request)
@@ -682,7 +682,7 @@ async def test_an_operation_that_was_left_is_over(service: str) -> None:
 @every
 async def test_no_response_in_time(service: str) -> None:
     clock, timeouts = ManualClock(), aiodimse.Timeouts(response=20, move_response=20)
-    async with open_talk(timeouts=timeouts, clock=clock) as talk:
+    async with open_talk(timeouts=timeouts, environment=aiodimse.Environment(clock)) as talk:
         task = asyncio.create_task(consume(talk.begin(service), []))
         request = await talk.peer.read_message()
         await clock.elapse(19.9)
@@ -941,7 +941,9 @@ async def test_a_place_that_another_task_has_not_used_yet() -> None:
 
 async def test_waiting_for_a_place_counts_against_the_response() -> None:
     clock = ManualClock()
-    async with open_talk(timeouts=aiodimse.Timeouts(response=20, move_response=None), clock=clock) as talk:
+    async with open_talk(
+        timeouts=aiodimse.Timeouts(response=20, move_response=None), environment=aiodimse.Environment(clock)
+    ) as talk:
         async with talk.begin("C-MOVE"):
             echo = asyncio.create_task(talk.association.c_echo())
             await clock.elapse(20.1)

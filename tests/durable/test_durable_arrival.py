@@ -205,7 +205,9 @@ FORGED = wire.dataset({**META, (0x0008, 0x0016): ("UI", str(STORAGE)), (0x0010, 
 async def test_file_meta_of_a_peer_in_fragments_of_one_byte(tmp_path: Path, most: int) -> None:
     """Without a maximum length each fragment is a batch of its own, and none of the first two has a group number."""
     network = testing.MemoryNetwork()
-    server = aiodimse.Server(network=network, limits=aiodimse.Limits(max_pdu_length=most))
+    server = aiodimse.Server(
+        environment=aiodimse.Environment(network=network), limits=aiodimse.Limits(max_pdu_length=most)
+    )
 
     @server.on_c_store
     async def store(request: Any) -> int:
@@ -233,7 +235,9 @@ async def test_file_meta_of_a_c_get_provider_in_fragments_of_one_byte(tmp_path: 
     async def get() -> None:
         limits = aiodimse.Limits(max_pdu_length=most)
         async with (
-            connect(104, contexts=[GET], storage=[STORAGE], network=network, limits=limits) as user,
+            connect(
+                104, contexts=[GET], storage=[STORAGE], environment=aiodimse.Environment(network=network), limits=limits
+            ) as user,
             user.c_get(EMPTY, GET) as retrieval,
         ):
             async for arriving in retrieval:

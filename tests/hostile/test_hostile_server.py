@@ -56,7 +56,12 @@ class Outcome:
 
 
 def provider(clock: ManualClock | None) -> aiodimse.Server:
-    server = aiodimse.Server(accept_called=True, timeouts=SHORT, limits=Limits(max_associations=2000), clock=clock)
+    server = aiodimse.Server(
+        accept_called=True,
+        timeouts=SHORT,
+        limits=Limits(max_associations=2000),
+        environment=aiodimse.Environment(clock),
+    )
 
     @server.on_c_find
     async def find(request) -> AsyncIterator[int]:

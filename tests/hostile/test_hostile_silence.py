@@ -61,7 +61,9 @@ async def silent(case: Case, network: testing.MemoryNetwork, port: int) -> Silen
 async def test_silence(split, words, record_property):
     clock, network = testing.ManualClock(), testing.MemoryNetwork(split=split)
     limits = Limits(max_associations=2000, max_pending_connections=2000)
-    server = aiodimse.Server(accept_called=True, timeouts=TIMES, limits=limits, clock=clock, network=network)
+    server = aiodimse.Server(
+        accept_called=True, timeouts=TIMES, limits=limits, environment=aiodimse.Environment(clock, network)
+    )
 
     @server.on_c_store
     async def store(request) -> int:

@@ -66,7 +66,7 @@ async def test_storescu(certificates: Certificates, tmp_path: Path) -> None:
     stored = {path.stem: samples.content(path) for path in archive.stored()}  # DCMTK drops what pads the end
     assert stored == {sample.instance: samples.content(sample.path) for sample in (samples.CT, samples.MR)}
     for request in archive.requests:
-        assert "ct1.hospital.example" in tls.certificate_names(request.association.tls_certificate)
+        assert "ct1.hospital.example" in tls.certificate_names(request.association.certificate)
 
 
 async def test_getscu_and_findscu_have_no_tls_but_movescu_s_destination_may(

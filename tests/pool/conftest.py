@@ -31,7 +31,7 @@ class Stage:
         self.listening: aiodimse.Listening | None = None
 
     async def start(self, **options: Any) -> None:
-        server = aiodimse.Server(ae_title="PEER", network=self.network, clock=self.clock, **options)
+        server = aiodimse.Server(ae_title="PEER", environment=aiodimse.Environment(self.clock, self.network), **options)
 
         @server.on_associate
         async def opened(request: aiodimse.AssociationRequest) -> None:
@@ -85,7 +85,13 @@ class Stage:
 
     def pool(self, **options: Any) -> aiodimse.Pool:
         options = {"contexts": [sop_class.Verification, FIND, CT], **options}
-        return aiodimse.Pool("memory", PORT, called_ae_title="PEER", clock=self.clock, network=self.network, **options)
+        return aiodimse.Pool(
+            "memory",
+            PORT,
+            called_ae_title="PEER",
+            environment=aiodimse.Environment(self.clock, self.network),
+            **options,
+        )
 
 
 @pytest.fixture

@@ -168,7 +168,11 @@ async def test_a_peer_that_allows_one_association(stage: Stage) -> None:
 
 async def test_a_peer_that_rejects_for_good_is_told_at_once(stage: Stage) -> None:
     async with aiodimse.Pool(
-        "memory", PORT, contexts=[CT], called_ae_title="OTHER", clock=stage.clock, network=stage.network
+        "memory",
+        PORT,
+        contexts=[CT],
+        called_ae_title="OTHER",
+        environment=aiodimse.Environment(stage.clock, stage.network),
     ) as pool:
         for _ in range(2):
             with pytest.raises(aiodimse.AssociationRejected):

@@ -96,7 +96,7 @@ async def test_requests_instances_and_operations(tmp_path: Path) -> None:
     async def takes(request: Any) -> int:
         if isinstance(request, aiodimse.Instance):
             await request.dataset()
-        look(request, request.message, request.association, request.context, request.channel, request._performed)
+        look(request, request.message, request.association, request.context, request._performed)
         return 0x0000
 
     async def yields(request: Any) -> AsyncIterator[Any]:

@@ -46,7 +46,7 @@ async def refuse(peer: testing.ScriptedPeer) -> None:
 async def test_refused_before_the_data_set_is_out(service: str, number: int) -> None:
     """From Python 3.12 on, the task that takes the responses has ended by the time that it has been started."""
     network = testing.MemoryNetwork(in_flight=2000)
-    server = aiodimse.Server(network=network)
+    server = aiodimse.Server(environment=aiodimse.Environment(network=network))
 
     @server.on_c_get
     @server.on_c_move

@@ -85,7 +85,7 @@ WRONG: dict[str, tuple[Callable[..., Any], str]] = {
     "a lambda": (lambda request: 0, "no `async def`"),
     "a plain method": (Called().plain, "async def plain"),
     "a plain generator": (plain_generator, "async generator"),
-    "no parameter": (no_parameter, "called with the request"),
+    "no parameter": (no_parameter, "called with the request and nothing else"),
     "two parameters": (two_parameters, "functools.partial"),
 }
 

@@ -42,7 +42,12 @@ async def test_a_user_and_a_server_joined():
 
 async def test_nobody_listens():
     with pytest.raises(ConnectionRefusedError):
-        await aiodimse.connect("memory", 1, contexts=[sop_class.Verification], network=testing.MemoryNetwork())
+        await aiodimse.connect(
+            "memory",
+            1,
+            contexts=[sop_class.Verification],
+            environment=aiodimse.Environment(network=testing.MemoryNetwork()),
+        )
 
 
 async def test_a_scripted_user():
@@ -66,7 +71,9 @@ async def test_a_scripted_provider():
     peers = await testing.ScriptedPeer.answer(network, 104)
 
     async def call() -> None:
-        async with aiodimse.connect("x", 104, contexts=[sop_class.Verification], network=network) as association:
+        async with aiodimse.connect(
+            "x", 104, contexts=[sop_class.Verification], environment=aiodimse.Environment(network=network)
+        ) as association:
             await association.c_echo()
 
     calling = asyncio.create_task(call())
@@ -119,6 +126,8 @@ async def test_a_capture_played_to_a_user():
         return list(await testing.play(CAPTURES / "dcmtk-echo-1.dul", "<", await peers.get()))
 
     playing = asyncio.create_task(play())
-    async with aiodimse.connect("x", 104, contexts=[sop_class.Verification], network=network) as association:
+    async with aiodimse.connect(
+        "x", 104, contexts=[sop_class.Verification], environment=aiodimse.Environment(network=network)
+    ) as association:
         assert (await association.c_echo()).status == 0
     assert [type(pdu).__name__ for pdu in await playing] == ["AssociateRQ", "PDataTF", "ReleaseRQ"]

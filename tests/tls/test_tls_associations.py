@@ -62,7 +62,7 @@ async def test_echo_and_the_certificates_of_both_sides(certificates, good, versi
 
     @server.on_c_echo
     async def echoed(request: Any) -> int:
-        seen.append(request.association.tls_certificate)
+        seen.append(request.association.certificate)
         return 0x0000
 
     good.minimum_version = good.maximum_version = version
@@ -77,7 +77,7 @@ async def test_without_tls_there_is_no_certificate() -> None:
 
     @server.on_c_echo
     async def echoed(request: Any) -> int:
-        seen.append(request.association.tls_certificate)
+        seen.append(request.association.certificate)
         return 0x0000
 
     async with server.listen(HOST, 0) as listening:
@@ -149,7 +149,7 @@ async def test_a_c_move_destination_behind_tls(certificates, good) -> None:
 
     @target.on_c_store
     async def store(request: Any) -> int:
-        arrived.append((request.association.tls_certificate, request.move_originator_ae_title))
+        arrived.append((request.association.certificate, request.move_originator_ae_title))
         await request.discard()
         return 0x0000
 
@@ -356,7 +356,7 @@ def lines_of(caplog: Log, words: str) -> list[str]:
 async def test_silent_clients_delay_nobody_and_are_closed(certificates, caplog, good) -> None:
     """Handshakes that never begin, or stop in the middle: others are served, the deadline closes these."""
     clock = ManualClock()
-    server = aiodimse.Server(ae_title="ARCHIVE", clock=clock)
+    server = aiodimse.Server(ae_title="ARCHIVE", environment=aiodimse.Environment(clock))
     async with serving(certificates, server) as listening:
         silent = [await asyncio.open_connection(HOST, listening.port) for _ in range(20)]
         for _, writer in silent[10:]:
@@ -375,7 +375,7 @@ async def test_silent_clients_delay_nobody_and_are_closed(certificates, caplog, 
 
 
 async def test_leaving_the_server_does_not_wait_for_handshakes(certificates) -> None:
-    server = aiodimse.Server(ae_title="ARCHIVE", clock=ManualClock())  # which stands still
+    server = aiodimse.Server(ae_title="ARCHIVE", environment=aiodimse.Environment(ManualClock()))  # which stands still
     async with asyncio.timeout(60):
         async with serving(certificates, server) as listening:
             silent = [await asyncio.open_connection(HOST, listening.port) for _ in range(3)]

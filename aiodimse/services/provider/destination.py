@@ -47,6 +47,8 @@ class DestinationLost(AssociationError):
 class _Silent:
     """The Observer of a store association: whoever is at the other end only answers."""
 
+    endpoint: Endpoint
+
     def connection_made(self) -> None: ...
 
     def association_requested(self, rq: AssociateRQ) -> None: ...

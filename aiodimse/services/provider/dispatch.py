@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -13,9 +13,11 @@ from aiodimse.aio.performer import PerformedOperation
 from aiodimse.aio.words import frames
 from aiodimse.dimse import messages
 from aiodimse.errors import AssociationError, DatasetDecodeError, DatasetTooLarge
+from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.decoding import decoded_identifier
 from aiodimse.services.provider import query, retrieve, single_answer, suboperations
 from aiodimse.services.provider.handler_run import HandlerRaised, HandlerRun, failure_of
+from aiodimse.services.provider.handler_types import AuthorizeHook
 from aiodimse.services.provider.registry import HandlerRegistry, Registration
 from aiodimse.services.request import (
     EchoRequest,
@@ -24,7 +26,6 @@ from aiodimse.services.request import (
     IdentifierRequest,
     MoveRequest,
     NormalizedRequest,
-    Peer,
     Request,
     StoreRequest,
 )
@@ -33,17 +34,20 @@ from aiodimse.standard import answers
 _log = logging.getLogger("aiodimse.provider")
 
 
-Authorize = Callable[[Request], Awaitable[bool]]
-
-
 class Provider:
     """What an association does with the requests of its peer."""
 
     def __init__(
-        self, handlers: HandlerRegistry, peer: Peer, *, ae_title: str, authorize: Authorize | None = None
+        self,
+        handlers: HandlerRegistry,
+        association: ProviderAssociation,
+        *,
+        ae_title: str,
+        authorize: AuthorizeHook | None = None,
     ) -> None:
-        self._handlers, self._peer, self._ae_title, self._authorize = handlers, peer, ae_title, authorize
-        common = peer.negotiated.rq.user_information.common_extended
+        self._handlers, self._association = handlers, association
+        self._ae_title, self._authorize = ae_title, authorize
+        common = association.negotiated.rq.user_information.common_extended
         self._related = {item.sop_class_uid: item.related for item in common}
 
     def handle(self, performed: PerformedOperation) -> None:
@@ -123,20 +127,20 @@ class Provider:
                 await single_answer.provide(performed, request, handler)
 
     async def _request(self, performed: PerformedOperation) -> Request:
-        message, peer = performed.operation.request, self._peer
+        message, association = performed.operation.request, self._association
         if type(message) is messages.CStoreRQ:
-            return StoreRequest(performed, peer)
+            return StoreRequest(performed, association)
         if type(message) is messages.CEchoRQ:
-            return EchoRequest(performed, peer)
+            return EchoRequest(performed, association)
         dataset: Dataset | None = None
         if performed.data is not None:
             context, limits = performed.operation.context, performed.channel.limits
             dataset = await decoded_identifier(performed.data, context.transfer_syntax, limits)
         kind = _IDENTIFIER_REQUESTS.get(type(message))
         if kind is None:
-            return NormalizedRequest(performed, peer, dataset)
+            return NormalizedRequest(performed, association, dataset)
         assert dataset is not None
-        return kind(performed, peer, dataset)
+        return kind(performed, association, dataset)
 
     async def _is_authorised(self, performed: PerformedOperation, request: Request) -> bool:
         """Ask the hook; where it says no or raises, answer."""

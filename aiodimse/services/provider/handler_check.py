@@ -33,19 +33,26 @@ def check_handler(service: str, handler: object) -> None:
             f" association. pynetdicom's `def {name}(event)` becomes `async def {name}(request)`, and what blocks in it"
             " `await asyncio.to_thread(...)`"
         )
-    _check_parameters(name, handler)
+    _check_parameters(name, handler, ("request",))
 
 
-def _check_parameters(name: str, handler: Callable[..., Any]) -> None:
+def check_hook(what: str, hook: object, parameters: tuple[str, ...]) -> None:
+    """Raise TypeError for what is no `async def` with these parameters."""
+    if not callable(hook) or not any(map(_is_async, (_unwrapped(hook), _unwrapped(type(hook).__call__)))):
+        raise TypeError(f"{what} decorates an `async def`: a plain function would stop every other association")
+    _check_parameters(_name(hook), hook, parameters)
+
+
+def _check_parameters(name: str, handler: Callable[..., Any], parameters: tuple[str, ...]) -> None:
     try:
         signature = inspect.signature(handler)
     except (TypeError, ValueError):  # a callable that has none
         return
     try:
-        signature.bind(None)
+        signature.bind(*parameters)
     except TypeError as error:
         raise TypeError(
-            f"a handler is called with the request and nothing else, and {name}{signature} cannot be: {error}."
+            f"called with the {' and the '.join(parameters)} and nothing else, {name}{signature} fails: {error}."
             " What pynetdicom hands over as extra arguments is bound by functools.partial"
         ) from None
 

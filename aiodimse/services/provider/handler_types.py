@@ -6,12 +6,15 @@ nothing else, and is called once for each request.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Collection
 from typing import Protocol, TypeAlias
 
 from pydicom.dataset import Dataset
 
+from aiodimse.pdu import UserIdentityRequest
+from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.instance import InstanceSource
+from aiodimse.services.provider.association_request import AssociationRequest
 from aiodimse.services.provider.destination import Destination
 from aiodimse.services.request import (
     EchoRequest,
@@ -19,6 +22,7 @@ from aiodimse.services.request import (
     GetRequest,
     MoveRequest,
     NormalizedRequest,
+    Request,
     StoreRequest,
 )
 from aiodimse.services.response import EncodedDataset
@@ -112,3 +116,32 @@ class DeleteHandler(Protocol):
     """`async def delete(request: NormalizedRequest) -> int`."""
 
     def __call__(self, request: NormalizedRequest, /) -> Awaitable[StatusAnswer]: ...
+
+
+# --- hooks ------------------------------------------------------------------------------------------------------------
+
+
+class AuthorizeHook(Protocol):
+    """`async def authorize(request: Request) -> bool`."""
+
+    def __call__(self, request: Request, /) -> Awaitable[bool]: ...
+
+
+class AuthenticateHook(Protocol):
+    """`async def authenticate(identity: UserIdentityRequest | None, request: AssociationRequest) -> bool | bytes`."""
+
+    def __call__(
+        self, identity: UserIdentityRequest | None, request: AssociationRequest, /
+    ) -> Awaitable[bool | bytes | None]: ...
+
+
+class AssociateHook(Protocol):
+    """`async def on_associate(request: AssociationRequest) -> Collection[str | int] | None`."""
+
+    def __call__(self, request: AssociationRequest, /) -> Awaitable[Collection[str | int] | None]: ...
+
+
+class AssociationEndHook(Protocol):
+    """`async def ended(association: ProviderAssociation, error: BaseException | None) -> None`."""
+
+    def __call__(self, association: ProviderAssociation, error: BaseException | None, /) -> Awaitable[None]: ...

@@ -10,7 +10,7 @@ from aiodimse.association import Negotiated
 from aiodimse.dimse import messages
 from aiodimse.errors import LocalProtocolError
 from aiodimse.pdu import AssociateRQ
-from aiodimse.services.request import Peer
+from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.serving import RequestHandler, RequestHandlers
 from aiodimse.services.user.retrieve import Get
 from aiodimse.standard import answers
@@ -19,11 +19,11 @@ from aiodimse.standard import answers
 class RequestedAssociation:
     """The Observer of one association that we asked for, with what connect() was given to serve on it."""
 
-    peer: Peer
-    """Whom we talk to, once the association is established."""
+    endpoint: Endpoint
 
     def __init__(self, handlers: RequestHandlers | None) -> None:
         self._handlers = handlers
+        self._association: ProviderAssociation | None = None
         self._provider: RequestHandler | None = None
         self._retrieval: Get | None = None
 
@@ -36,10 +36,7 @@ class RequestedAssociation:
         """Never: the machine of a requestor takes no request."""
 
     def association_established(self, negotiated: Negotiated) -> Callable[[PerformedOperation], None]:
-        """Remember whom we talk to."""
-        self.peer = Peer(None, negotiated)
-        if self._handlers is not None:
-            self._provider = self._handlers.provider(self.peer)
+        """Perform what the peer asks; whoever opens the association awaits it."""
         return self._perform
 
     def _perform(self, performed: PerformedOperation) -> None:
@@ -49,11 +46,13 @@ class RequestedAssociation:
             if (
                 retrieval is not None
                 and retrieval.is_running
-                and (retrieval.is_iterated or retrieval.is_left or self._provider is None)
+                and (retrieval.is_iterated or retrieval.is_left or self._handlers is None)
             ):
                 retrieval.offer(performed)
                 return
-        if self._provider is not None:
+        if self._handlers is not None:
+            if self._provider is None:
+                self._provider = self._handlers.provider(self.association)
             self._provider.handle(performed)
             return
         response = performed.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED)
@@ -67,10 +66,12 @@ class RequestedAssociation:
 
     # --- for the association ------------------------------------------------------------------------------------------
 
-    def opened(self, endpoint: Endpoint) -> None:
-        """Where the peer is, and who by its certificate."""
-        self.peer.address = endpoint.peer_address
-        self.peer.tls_certificate = endpoint.peer_certificate
+    @property
+    def association(self) -> ProviderAssociation:
+        """The association as handlers and the instances of a C-GET see it: one object, made when it is first wanted."""
+        if self._association is None:
+            self._association = ProviderAssociation(self.endpoint)
+        return self._association
 
     def check_no_other(self, retrieval: Get) -> None:
         """Raise LocalProtocolError while another C-GET runs."""

@@ -13,9 +13,10 @@ from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse import messages
 from aiodimse.errors import DatasetDecodeError
+from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.decoding import decoded_identifier
 from aiodimse.services.instance import ArrivingInstance
-from aiodimse.services.request import Peer, StoreRequest
+from aiodimse.services.request import StoreRequest
 from aiodimse.services.response import EncodedDataset, Progress, Response, progress_of, response_of, status_of
 from aiodimse.services.user.operation import Operation, T
 from aiodimse.standard import answers
@@ -110,12 +111,12 @@ class Get(Retrieval[ArrivingInstance]):
         sop_class_uid: str,
         *,
         priority: int,
-        peer: Peer,
+        association: ProviderAssociation,
         on_start: Callable[[Get], None],
     ) -> None:
         """on_start: called before the request is sent; raises LocalProtocolError where that must not be."""
         super().__init__(endpoint, identifier, sop_class_uid, priority)
-        self._peer, self._on_start = peer, on_start
+        self._association, self._on_start = association, on_start
         self._arrived: deque[PerformedOperation] = deque()
         self._current: tuple[PerformedOperation, StoreRequest] | None = None
         self.is_iterated = False
@@ -172,7 +173,7 @@ class Get(Retrieval[ArrivingInstance]):
         # Pending responses first: left behind instances that always wait, they would add up and stop our reading.
         if self._arrived and not invoked.has_pending:
             performed = self._arrived.popleft()
-            request = StoreRequest(performed, self._peer)
+            request = StoreRequest(performed, self._association)
             self._current = performed, request
             return request
         return await super()._step()

@@ -1,0 +1,130 @@
+"""The association as the provider of its services sees it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from aiodimse.aio.endpoint import Endpoint
+from aiodimse.association import Negotiated
+from aiodimse.dimse import messages
+from aiodimse.pdu import AcceptedContext, UserIdentityRequest
+from aiodimse.services.invocation import ask, negotiated_on
+from aiodimse.services.response import EncodedDataset, Response
+
+
+class ProviderAssociation:
+    """The association that a request came on, `request.association`: one object from its beginning to its end."""
+
+    def __init__(self, endpoint: Endpoint, user_identity: UserIdentityRequest | None = None) -> None:
+        self._endpoint = endpoint
+        self.user_identity = user_identity
+        """What the peer said of itself and an authenticate hook accepted; None where no such hook was asked. What
+        anybody may say stands in negotiated.rq.user_information.user_identity."""
+        self.state = SimpleNamespace()
+        """A namespace for the application: what it wants to keep while the association lives."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._endpoint!r}>"
+
+    @property
+    def negotiated(self) -> Negotiated:
+        """What both sides agreed on."""
+        return negotiated_on(self._endpoint)
+
+    @property
+    def peer_address(self) -> tuple[str, int] | None:
+        """The peer's IP address and port; None where the transport has none."""
+        return self._endpoint.peer_address
+
+    @property
+    def calling_ae_title(self) -> str:
+        """Who asked for the association."""
+        return self.negotiated.calling_ae_title
+
+    @property
+    def called_ae_title(self) -> str:
+        """Who was asked."""
+        return self.negotiated.called_ae_title
+
+    @property
+    def contexts(self) -> tuple[AcceptedContext, ...]:
+        """The accepted presentation contexts."""
+        return tuple(self.negotiated.contexts.values())
+
+    @property
+    def certificate(self) -> Mapping[str, Any] | None:
+        """The peer's certificate as ssl.SSLSocket.getpeercert() gives it; None without TLS."""
+        certificate: Mapping[str, Any] | None = self._endpoint.peer_certificate
+        return certificate
+
+    @property
+    def is_open(self) -> bool:
+        """The association is established and has not ended."""
+        return self._endpoint.is_open
+
+    def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger]:
+        """This logger, for lines about this association: they begin with it, and have it as fields."""
+        return self._endpoint.logger(logger)
+
+    async def n_event_report(
+        self,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        event_type_id: int,
+        dataset: Dataset | EncodedDataset | None = None,
+    ) -> Response:
+        """Report an event to the peer on this association (N-EVENT-REPORT, PS3.7 10.1.1).
+
+        Called in a handler it is sent before the response to the handler's request; to report afterwards, as Storage
+        Commitment wants (PS3.4 J.3.3), start a task for it.
+
+        Args:
+            sop_class_uid: The SOP class that the event is about; we must be its SCP.
+            sop_instance_uid: The SOP instance that the event is about.
+            event_type_id: What has happened.
+            dataset: The Event Information.
+
+        Returns:
+            The peer's response, whatever its status.
+
+        Raises:
+            NoAcceptedContext: No accepted context carries this SOP class.
+            DatasetEncodeError: The data set cannot be encoded; nothing was sent.
+            AssociationError: The association has ended, or no response came within Timeouts.response seconds.
+
+        Cancellation: The response is awaited by the association, for Timeouts.cancel_drain seconds at most.
+        """
+        return await event_report(self._endpoint, sop_class_uid, sop_instance_uid, event_type_id, dataset)
+
+    def abort(self) -> None:
+        """End the association at once with A-ABORT (PS3.8 7.3), awaiting nothing. Its handlers are cancelled."""
+        self._endpoint.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until the transport connection is gone.
+
+        Cancellation: Nothing changes; a watcher may come and go.
+        """
+        await self._endpoint.wait_closed()
+
+
+async def event_report(
+    endpoint: Endpoint,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    event_type_id: int,
+    dataset: Dataset | EncodedDataset | None,
+) -> Response:
+    """Send an N-EVENT-REPORT, whichever side asked for the association."""
+    request = messages.NEventReportRQ(
+        message_id=0,
+        affected_sop_class_uid=sop_class_uid,
+        affected_sop_instance_uid=sop_instance_uid,
+        event_type_id=event_type_id,
+    )
+    return await ask(endpoint, request, dataset)

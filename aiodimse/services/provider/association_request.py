@@ -1,0 +1,43 @@
+"""An association that is asked for, as hooks see it before it is accepted."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiodimse.aio.endpoint import Endpoint
+from aiodimse.pdu import AssociateRQ, UserIdentityRequest
+from aiodimse.record import Record
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AssociationRequest(Record):
+    """What an on_associate or authenticate hook sees of an association that is asked for."""
+
+    rq: AssociateRQ
+    """The A-ASSOCIATE-RQ, as it came."""
+    address: tuple[str, int] | None
+    """The peer's IP address and port; None where the transport has none."""
+    tls_certificate: Any = None
+    """The peer's certificate as ssl.SSLSocket.getpeercert() gives it; None without TLS."""
+    _endpoint: Endpoint | None = field(default=None, repr=False, compare=False)
+
+    def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger] | logging.Logger:
+        """This logger, for lines about this association: they begin with it, and have it as fields."""
+        return logger if self._endpoint is None else self._endpoint.logger(logger)
+
+    @property
+    def calling_ae_title(self) -> str:
+        """Who asks."""
+        return self.rq.calling_ae_title
+
+    @property
+    def called_ae_title(self) -> str:
+        """Who is asked."""
+        return self.rq.called_ae_title
+
+    @property
+    def user_identity(self) -> UserIdentityRequest | None:
+        """What the peer says of itself."""
+        return self.rq.user_information.user_identity

@@ -1,0 +1,93 @@
+"""An association that we ask for, from its opening to its release."""
+
+from __future__ import annotations
+
+import logging
+import ssl as ssl_module
+from contextlib import suppress
+from dataclasses import dataclass
+
+from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.opening import open_association
+from aiodimse.aio.settings import Settings
+from aiodimse.errors import AssociationError, NoAcceptedContext
+from aiodimse.pdu import AssociateRQ
+from aiodimse.record import Record
+from aiodimse.services.invocation import negotiated_on
+from aiodimse.services.serving import RequestHandlers
+from aiodimse.services.user.requested import RequestedAssociation
+
+_log = logging.getLogger("aiodimse.client")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AssociationPlan(Record):
+    """The arguments of connect(), checked: what is asked of whom."""
+
+    host: str
+    port: int
+    rq: AssociateRQ
+    settings: Settings
+    ssl: ssl_module.SSLContext | None
+    handlers: RequestHandlers | None
+
+    async def open(self) -> tuple[Endpoint, RequestedAssociation]:
+        """Connect and negotiate.
+
+        Raises:
+            NoAcceptedContext: No presentation context was accepted; the association has been released.
+            AssociationError, OSError: As aio/opening.py.
+
+        Cancellation: No connection is left.
+        """
+        observer = RequestedAssociation(self.handlers)
+        endpoint = await open_association(self.host, self.port, self.rq, observer, settings=self.settings, ssl=self.ssl)
+        negotiated = negotiated_on(endpoint)
+        if not negotiated.contexts:
+            with suppress(AssociationError):  # the release aborts then, and that no context was accepted says more
+                await endpoint.release()
+            raise NoAcceptedContext(
+                f"{self.host}:{self.port} accepts none of the presentation contexts",
+                negotiated.answers(),
+                negotiated=negotiated,
+            )
+        return endpoint, observer
+
+
+async def release(endpoint: Endpoint) -> None:
+    """Wait for the operations that were left, release, and wait for the connection to close.
+
+    Raises:
+        AssociationError: The peer did not answer, or the association was aborted.
+
+    Cancellation: The association is aborted.
+    """
+    try:
+        await endpoint.invoker.settled()
+        await endpoint.release()
+    except BaseException:
+        endpoint.abort()
+        raise
+    await endpoint.close()
+
+
+async def leave(endpoint: Endpoint, error: BaseException | None) -> None:
+    """End an association behind a block that raised error, or did not.
+
+    It is released, but aborted on cancellation and where the block raised with an operation open.
+
+    Raises:
+        AssociationError: The release failed, and the block had not raised.
+    """
+    if error is not None and (not isinstance(error, Exception) or endpoint.invoker.has_open_operations):
+        endpoint.abort()
+    if not endpoint.is_open:
+        await endpoint.close()
+        return
+    try:
+        await release(endpoint)
+    except AssociationError as failed:
+        if error is None:
+            raise
+        # What the block raised goes on: it came first, and says more.
+        endpoint.logger(_log).warning("the release behind a %s failed: %s", type(error).__name__, failed)
