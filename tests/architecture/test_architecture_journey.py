@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from aiodimse import Server, sop_class, testing
+from aiodimse import Environment, Server, sop_class, testing
 from aiodimse.dimse import command
 from aiodimse.dimse.messages import CEchoRQ
 from aiodimse.pdu import pdata_header
@@ -55,7 +55,7 @@ def echo(message_id: int) -> bytes:
 
 async def test_the_journey_of_one_echo(package, monkeypatch):
     network = testing.MemoryNetwork()
-    server = Server(network=network)
+    server = Server(environment=Environment(network=network))
     protocols: list[Any] = []
     start = MemoryTransport.start
     monkeypatch.setattr(MemoryTransport, "start", lambda self, end: (protocols.append(end), start(self, end)))
