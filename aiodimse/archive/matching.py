@@ -134,10 +134,9 @@ def _name_test(wanted: str) -> Callable[[str], bool]:
     tests = [_name_group_test(group) for group in canonical_name(wanted).split("=")]
     if len(tests) == 1 and tests[0] is not None:
         test = tests[0]
-        return lambda name: any(test(group) for group in canonical_name(name).split("="))
+        return lambda name: any(map(test, name_groups(name)))
     return lambda name: all(
-        test is None or test(group or "")
-        for test, group in zip_longest(tests, canonical_name(name).split("=")[: len(tests)])
+        test is None or test(group or "") for test, group in zip_longest(tests, name_groups(name)[: len(tests)])
     )
 
 
@@ -149,14 +148,19 @@ def _name_group_test(wanted: str) -> Callable[[str], bool] | None:
     fits, carets = wildcard(wanted), wanted.count("^")
 
     def test(group: str) -> bool:
-        group = group.strip().rstrip("^")
         # "Doe" is "Doe^^^^": so that "Doe^*" finds it. A group that is empty is unknown, and matches nothing.
         return group != "" and fits(group + "^" * (carets - group.count("^")))
 
     return test
 
 
+def name_groups(name: str) -> list[str]:
+    """The component groups of a name as they are compared: without case and trailing empty components."""
+    return [group.strip().rstrip("^") for group in canonical_name(name).split("=")]
+
+
 def canonical_name(name: str) -> str:
+    """A name without case, in one normal form."""
     if name.isascii():
         return name.lower()
     return "".join(_folded(character) for character in unicodedata.normalize("NFC", name))

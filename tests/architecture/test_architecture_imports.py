@@ -9,7 +9,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 # What a floor may import beside the standard library and the package itself. rich is the extra "cli".
-GUESTS = {"telemetry": {"opentelemetry"}, "cli": {"pydicom", "rich"}, "__main__": {"rich"}}
+GUESTS = {
+    "telemetry": {"opentelemetry"},
+    "archive": {"pydicom", "sqlalchemy"},
+    "cli": {"pydicom", "rich"},
+    "__main__": {"rich"},
+}
 # Floors that know pydicom's Dataset as a type that users hand in and get out, and nothing else of pydicom.
 DATASET_ONLY = {"services", "aio", "client", "server", "tls", "__init__"}
 DATASET = {("pydicom", "Dataset"), ("pydicom.dataset", "Dataset")}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from archive.databases import KINDS, open_index
 from pydicom import Dataset
 
 from aiodimse.archive.attributes import character_set_of, decode
@@ -37,12 +39,18 @@ def header(dataset: Dataset, path: str = "") -> Header:
     return Header(path or dataset.SOPInstanceUID, levels, character_set_of(dataset))
 
 
+@pytest.fixture(params=KINDS)
+async def empty(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Index]:
+    index = await open_index(request.param, tmp_path)
+    yield index
+    await index.close()
+
+
 @pytest.fixture
-async def index(an_object: Callable[..., Dataset]) -> Index:
-    index = MemoryIndex()
+async def index(empty: Index, an_object: Callable[..., Dataset]) -> Index:
     for patient, study, series, image, rest in OBJECTS:
-        await index.add([header(an_object(patient, study, series, image, **rest))])
-    return index
+        await empty.add([header(an_object(patient, study, series, image, **rest))])
+    return empty
 
 
 def asked(level: str, **keys: object) -> Dataset:
@@ -183,24 +191,26 @@ async def test_a_study_that_two_patients_claim_is_kept_as_two(index: Index, an_o
     assert (await index.counts()).studies == 4
 
 
-async def test_patients_without_an_id_are_not_one_patient(an_object: Callable[..., Dataset]) -> None:
-    index = MemoryIndex()
+async def test_patients_without_an_id_are_not_one_patient(empty: Index, an_object: Callable[..., Dataset]) -> None:
+    index = empty
     for study, name in enumerate(("Doe^John", "Roe^Jane", "Doe^John")):
         await index.add([header(an_object("", str(study), PatientName=name))])
     identifier = asked("PATIENT", PatientName="", NumberOfPatientRelatedStudies="")
     assert await found(index, PATIENT_ROOT, "NumberOfPatientRelatedStudies", identifier) == ["2", "1"]
 
 
-async def test_issuers_tell_patients_apart(an_object: Callable[..., Dataset]) -> None:
-    index = MemoryIndex()
+async def test_issuers_tell_patients_apart(empty: Index, an_object: Callable[..., Dataset]) -> None:
+    index = empty
     for study, issuer in enumerate(("NORTH", "SOUTH")):
         await index.add([header(an_object("1", str(study), IssuerOfPatientID=issuer))])
     identifier = asked("PATIENT", PatientID="1", IssuerOfPatientID="")
     assert await found(index, PATIENT_ROOT, "IssuerOfPatientID", identifier) == ["NORTH", "SOUTH"]
 
 
-async def test_what_the_first_object_does_not_tell_a_later_one_may(an_object: Callable[..., Dataset]) -> None:
-    index = MemoryIndex()
+async def test_what_the_first_object_does_not_tell_a_later_one_may(
+    empty: Index, an_object: Callable[..., Dataset]
+) -> None:
+    index = empty
     await index.add([header(an_object(image="1", PatientName="", StudyDescription="HEAD"))])
     await index.add([header(an_object(image="2", PatientName="Doe^John", StudyDescription="NECK"))])
     identifier = asked("STUDY", PatientName="doe*", StudyDescription="")
@@ -225,9 +235,11 @@ async def test_unique_keys_do_not_scan_the_rest(an_object: Callable[..., Dataset
     assert len(list(index._candidates(one))) == 1
 
 
-async def test_what_the_objects_tell_when_they_come_again_is_believed(an_object: Callable[..., Dataset]) -> None:
+async def test_what_the_objects_tell_when_they_come_again_is_believed(
+    empty: Index, an_object: Callable[..., Dataset]
+) -> None:
     """A name is corrected, or a description taken out, and all objects are sent again."""
-    index = MemoryIndex()
+    index = empty
     identifier = asked("STUDY", StudyInstanceUID="1.2.1", PatientName="", StudyDescription="", StudyID="")
     for image in ("1", "2", "3"):
         await index.add([header(an_object(image=image, PatientName="Doe^Jon", StudyDescription="HEAD"))])
@@ -240,8 +252,8 @@ async def test_what_the_objects_tell_when_they_come_again_is_believed(an_object:
     assert await found(index, STUDY_ROOT, "StudyID", identifier) == ["1"]
 
 
-async def test_what_an_object_told_stands_when_it_goes(an_object: Callable[..., Dataset]) -> None:
-    index = MemoryIndex()
+async def test_what_an_object_told_stands_when_it_goes(empty: Index, an_object: Callable[..., Dataset]) -> None:
+    index = empty
     identifier = asked("STUDY", StudyInstanceUID="1.2.1", PatientName="")
     latin, cyrillic = "ISO_IR 100", "ISO_IR 144"
     await index.add([header(an_object(image="1", PatientName="Müller", SpecificCharacterSet=latin))])
@@ -265,8 +277,13 @@ async def test_patients_without_an_id_cost_no_more_than_others(an_object: Callab
     assert await index.counts() == Counts(0, 0, 0, 0)
 
 
-async def test_a_search_gives_the_loop_its_turn_by_the_clock(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_search_gives_the_loop_its_turn_by_the_clock(
+    an_object: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And not by counting: what one entity takes depends on the keys, and on what was stored."""
+    index = MemoryIndex()
+    for study in ("1", "2", "3"):
+        index.add_now(header(an_object(study=study)))
     turns, seconds = 0, itertools.count()
 
     async def turn(_delay: float) -> None:

@@ -28,10 +28,10 @@ class StudyCounters:
         """Count the modality of a series, which may come after the series itself."""
         _count(self.modalities, modality, step)
 
-    def count_instance(self, sop_class: Value, step: int) -> None:
+    def count_instance(self, sop_class: str, step: int) -> None:
         """Count an instance that comes or goes."""
         self.instances += step
-        _count(self.classes, sop_class, step)
+        _count(self.classes, (sop_class,), step)
 
     def value(self, keyword: str) -> Value:
         """Return the value of a counted attribute of the STUDY level."""

@@ -12,6 +12,7 @@ from ..models import LEVEL_OF, Level
 from ..queries import Query
 from .counters import StudyCounters, patient_counts
 from .interface import Counts, Entry, File, Finding, Header, Match, folder_of
+from .keys import patient_key
 from .told import Told, persons
 from .views import EntityView, PersonView, View, of_patient
 
@@ -92,7 +93,7 @@ class MemoryIndex:
         series.told.take(header.levels[Level.SERIES].items(), uid, header.character_set)
         counters.count_modality(before, -1)
         counters.count_modality(series.told.attributes.get("Modality", ()), 1)
-        counters.count_instance(header.levels[Level.IMAGE].get("SOPClassUID", ()), 1)
+        counters.count_instance(header.text("SOPClassUID"), 1)
         image.told = Told(dict(header.levels[Level.IMAGE]), (header.character_set,))
         image.entry = header.entry
         self._note(File(header.location, header.size, header.modified, Finding.OBJECT, uid))
@@ -230,7 +231,7 @@ class MemoryIndex:
             series, study = image.above(Level.SERIES), image.above(Level.STUDY)
             assert study.counters is not None
             assert image.entry is not None
-            study.counters.count_instance(image.told.attributes.get("SOPClassUID", ()), -1)
+            study.counters.count_instance(image.entry.sop_class_uid, -1)
             if len(series.children) == 1:
                 study.counters.count_series(series.told.attributes.get("Modality", ()), -1)
             del self._files[folder_of(image.entry.location)][image.entry.location]
@@ -251,12 +252,6 @@ class MemoryIndex:
             by_uid[uid] = rest
         else:
             by_uid.pop(uid, None)
-
-
-def patient_key(header: Header) -> tuple[str, ...]:
-    """What studies of one patient have in common: Patient ID and issuer, and without an ID the name."""
-    key = (header.unique(Level.PATIENT), header.text("IssuerOfPatientID"))
-    return key if key[0] else (*key, header.text("PatientName"))
 
 
 def _persons(patient: _Node) -> list[tuple[PersonView, list[_Node]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ..matching import Value, canonical_name
+from ..matching import Value, name_groups
 from ..moments import normal_date
 from .interface import CharacterSet
 
@@ -106,7 +106,7 @@ def _contradict(keys: list[tuple[tuple[str, ...], str]]) -> bool:
 
 def _name(attributes: Mapping[str, Value]) -> tuple[str, ...]:
     """The component groups of a name, without case and trailing empty components (PS3.5 6.2.1)."""
-    return tuple(group.strip().rstrip("^ ") for group in canonical_name(_text(attributes, "PatientName")).split("="))
+    return tuple(name_groups(_text(attributes, "PatientName")))
 
 
 def _birth_date(attributes: Mapping[str, Value]) -> str:

@@ -1,0 +1,83 @@
+"""Opening a database: how SQLite and PostgreSQL are told what this index needs of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+SECONDS = 30
+"""That a statement, or a lock, is waited for."""
+READERS = 4
+"""Threads and connections that search."""
+
+_WRITERS_LOCK = 0x61696F64
+"""The advisory lock of PostgreSQL that who writes holds: two processes never change one study at once."""
+
+
+def url_of(name: str) -> URL:
+    """Return the URL of a database: sqlite:///FILE, postgresql://..., or the name of a file.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    try:
+        url = make_url(name if "://" in name else f"sqlite:///{name}")
+    except ArgumentError:
+        raise ValueError("not the URL of a database") from None
+    backend = url.get_backend_name()
+    if backend == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if backend == "sqlite" and url.database:
+        return url.set(drivername="sqlite+pysqlite")
+    raise ValueError("an index is kept in sqlite:///FILE or postgresql://USER@HOST/DATABASE")
+
+
+def file_of(url: URL) -> Path | None:
+    """Return the file of an SQLite database."""
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def open_engine(url: URL, *, connections: int) -> Engine:
+    """Open a database for so many threads."""
+    if file_of(url) is None:
+        options = f"-c statement_timeout={SECONDS * 1000} -c lock_timeout={SECONDS * 1000}"
+        return create_engine(
+            url,
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=SECONDS,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": SECONDS, "options": options},
+        )
+    engine = create_engine(
+        url, pool_size=connections, max_overflow=0, connect_args={"timeout": SECONDS, "check_same_thread": False}
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def begin_to_write(connection: Connection) -> None:
+    """Keep other writers out until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _WRITERS_LOCK})
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # sqlite3 begins no transactions by itself: see _begin_sqlite
+    for pragma in (
+        "journal_mode=WAL",  # who searches does not wait for who writes
+        "synchronous=NORMAL",  # what a power failure takes from the index, the next scan finds in the files
+        "foreign_keys=ON",
+        "cache_size=-16000",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,239 @@
+"""An index in a database.
+
+The database is asked in threads of our own, one transaction in one trip: with sqlite3 a look-up by UID takes 83 us so,
+and 1.9 ms through aiosqlite, which makes a trip for each statement (SQLAlchemy 2.1, Python 3.11, two cores).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Row, Select, func, inspect, select, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DatabaseError
+
+from ...models import COMPOSITE_INSTANCE, Level
+from ...queries import Query
+from ..interface import Counts, Entry, File, Finding, Header, Match
+from . import schema
+from .engines import READERS, begin_to_write, open_engine
+from .reading import Search, Walk, entries, entry
+from .writing import Writing, chunks
+
+T = TypeVar("T")
+
+_STEP = 0.02
+"""Seconds that a search takes in its thread before others have their turn."""
+_MATCHES = 64
+"""Matches that a search hands over at once."""
+
+
+class IndexUnusable(Exception):
+    """The database holds an index of another version, or it is damaged."""
+
+
+class SQLIndex:
+    """An index in SQLite or PostgreSQL.
+
+    Any number of processes may use one: who writes keeps other writers out for one transaction.
+
+    Args:
+        url: Of the database.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._engine = open_engine(url, connections=READERS + 1)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="aiodimse-index")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="aiodimse-index-writer")
+
+    @classmethod
+    async def open(cls, url: URL) -> SQLIndex:
+        """Open a database, with the tables of this version.
+
+        Raises:
+            IndexUnusable: It is of a version that cannot be migrated, or damaged.
+            sqlalchemy.exc.SQLAlchemyError: The database cannot be reached.
+        """
+        index = cls(url)
+        try:
+            await index._write(index._prepare)
+        except BaseException:
+            await index.close()
+            raise
+        return index
+
+    def _prepare(self, connection: Connection) -> None:
+        try:
+            if inspect(connection).has_table(schema.meta.name):
+                version = connection.execute(
+                    select(schema.meta.c.value).where(schema.meta.c.name == "version")
+                ).scalar()
+                self._migrate(connection, int(version or 0))
+                if (
+                    connection.dialect.name == "sqlite"
+                    and connection.execute(text("PRAGMA quick_check(1)")).scalar() != "ok"
+                ):
+                    raise IndexUnusable("the index is damaged")
+                return
+            schema.metadata.create_all(connection)
+            connection.execute(schema.meta.insert(), {"name": "version", "value": str(schema.VERSION)})
+        except DatabaseError as error:
+            if connection.dialect.name == "sqlite":
+                raise IndexUnusable(f"the index is damaged ({type(error.orig).__name__})") from None
+            raise
+
+    @staticmethod
+    def _migrate(connection: Connection, version: int) -> None:
+        while version != schema.VERSION:
+            if version not in schema.MIGRATIONS:
+                raise IndexUnusable(f"the index is of version {version}, and this program's is {schema.VERSION}")
+            for statement in schema.MIGRATIONS[version]:
+                connection.execute(text(statement))
+            version += 1
+            connection.execute(schema.meta.update().where(schema.meta.c.name == "version").values(value=str(version)))
+
+    # --- changing -----------------------------------------------------------------------------------------------------
+
+    async def add(self, headers: Iterable[Header]) -> None:
+        """See `Index.add`."""
+        batches = list(_apart(headers))
+        if batches:
+            await self._write(lambda connection: _add(connection, batches))
+
+    async def note(self, files: Iterable[File]) -> None:
+        """See `Index.note`."""
+        noted = list(files)
+        if noted:
+            await self._write(lambda connection: Writing(connection).note(noted))
+
+    async def remove(self, locations: Iterable[str]) -> int:
+        """See `Index.remove`."""
+        gone = list(locations)
+        return await self._write(lambda connection: Writing(connection).remove(gone)) if gone else 0
+
+    # --- asking -------------------------------------------------------------------------------------------------------
+
+    async def find(self, query: Query) -> AsyncGenerator[Match, None]:
+        """See `Index.find`."""
+        async for match in self._stream(Search(self._fetch, query).matches()):
+            yield match
+
+    async def entries(self, query: Query) -> AsyncGenerator[Entry, None]:
+        """See `Index.entries`."""
+        async for each in self._stream(entries(self._fetch, query)):
+            yield each
+
+    async def lookup(self, sop_instance_uids: Collection[str]) -> dict[str, Entry]:
+        """See `Index.lookup`."""
+        if not sop_instance_uids:
+            return {}
+        query = Query(COMPOSITE_INSTANCE, Level.IMAGE, unique={Level.IMAGE: tuple(sop_instance_uids)})
+        found = await self._read(lambda: [entry(path) for path in Walk(self._fetch, query).paths(Level.IMAGE)])
+        return {each.sop_instance_uid: each for each in found}
+
+    async def files(self, folder: str) -> dict[str, File]:
+        """See `Index.files`."""
+        query = select(schema.file).where(schema.file.c.folder == folder)
+        return {row.location: _file(row) for row in await self._read(lambda: self._fetch(query))}
+
+    async def folders(self) -> list[str]:
+        """See `Index.folders`."""
+        query = select(schema.file.c.folder).distinct()
+        return [row.folder for row in await self._read(lambda: self._fetch(query))]
+
+    async def duplicates(self, sop_instance_uids: Collection[str]) -> list[File]:
+        """See `Index.duplicates`."""
+        columns = schema.file.c
+        queries = [
+            select(schema.file).where(columns.uid.in_(some), columns.finding == Finding.DUPLICATE.value)
+            for some in chunks(sop_instance_uids)
+        ]
+        return await self._read(lambda: [_file(row) for query in queries for row in self._fetch(query)])
+
+    async def counts(self) -> Counts:
+        """See `Index.counts`."""
+        tables = (schema.patient, schema.study, schema.series, schema.instance)
+        return await self._read(
+            lambda: Counts(*(self._fetch(select(func.count()).select_from(table))[0][0] for table in tables))
+        )
+
+    async def close(self) -> None:
+        """See `Index.close`."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._readers.shutdown(cancel_futures=True)
+        self._writer.shutdown()
+        self._engine.dispose()
+
+    # --- threads ------------------------------------------------------------------------------------------------------
+
+    def _fetch(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        with self._engine.connect() as connection:
+            return connection.execute(query).all()
+
+    async def _read(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, function)
+
+    async def _write(self, function: Callable[[Connection], T]) -> T:
+        """Run one transaction. Cancellation: it is waited for, so that what it did is known."""
+
+        def transaction() -> T:
+            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+                begin_to_write(connection)
+                return function(connection)
+
+        done = asyncio.get_running_loop().run_in_executor(self._writer, transaction)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            await asyncio.wait([done])
+            raise
+
+    async def _stream(self, found: Iterator[T | None]) -> AsyncGenerator[T, None]:
+        """Step through an iterator in threads, and hand over what it finds."""
+        while True:
+            some, is_over = await self._read(lambda: _step(found))
+            for each in some:
+                yield each
+            if is_over:
+                return
+
+
+def _add(connection: Connection, batches: Iterable[list[Header]]) -> None:
+    for batch in batches:
+        Writing(connection).add(batch)
+
+
+def _step(found: Iterator[T | None]) -> tuple[list[T], bool]:
+    until, some = monotonic() + _STEP, list[T]()
+    for each in found:
+        if each is not None:
+            some.append(each)
+        if len(some) >= _MATCHES or monotonic() > until:
+            return some, False
+    return some, True
+
+
+def _apart(headers: Iterable[Header]) -> Iterator[list[Header]]:
+    """The headers in lists in which no UID and no location comes twice."""
+    batch: list[Header] = []
+    uids, locations = set[str](), set[str]()
+    for header in headers:
+        uid = header.unique(Level.IMAGE)
+        if uid in uids or header.location in locations:
+            yield batch
+            batch, uids, locations = [], set(), set()
+        batch.append(header)
+        uids.add(uid)
+        locations.add(header.location)
+    if batch:
+        yield batch
+
+
+def _file(row: Any) -> File:
+    return File(row.location, row.size, row.modified, Finding(row.finding), row.uid)

@@ -1,0 +1,207 @@
+"""Searching the tables. Every query asks one table by one index, some rows at a time, in a transaction of its own: no
+search keeps the database waiting for a slow peer. Functions and iterators block, and run in a thread that reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from sqlalchemy import ColumnElement, Row, Select, Table, select
+
+from ...matching import Value, matcher
+from ...models import COMPUTED, LEVEL_OF, Level
+from ...queries import Query
+from ..counters import StudyCounters, patient_counts
+from ..interface import Entry, Match
+from ..told import Told, persons
+from ..views import EntityView, PersonView, of_patient
+from . import schema
+from .narrowing import conditions, patient_condition
+from .rows import load_counters, load_told
+from .writing import chunks
+
+Fetch: TypeAlias = Callable[[Select[Any]], Sequence[Row[Any]]]
+"""Runs one query."""
+
+_AT_ONCE = 256
+"""Rows of one query."""
+
+TABLES: Mapping[Level, Table] = {
+    Level.PATIENT: schema.patient,
+    Level.STUDY: schema.study,
+    Level.SERIES: schema.series,
+    Level.IMAGE: schema.instance,
+}
+_PARENTS = {Level.STUDY: "patient_pk", Level.SERIES: "study_pk", Level.IMAGE: "series_pk"}
+_UNIQUE = {Level.PATIENT: "patient_id", Level.STUDY: "uid", Level.SERIES: "uid", Level.IMAGE: "uid"}
+
+Path: TypeAlias = dict[Level, Any]
+"""The rows of an entity and of those above it."""
+
+
+class Walk:
+    """Walks the entities that the unique keys and the narrowing conditions of a query allow."""
+
+    def __init__(self, fetch: Fetch, query: Query) -> None:
+        self._fetch, self._query = fetch, query
+        self._wanted = {level: frozenset(values) for level, values in query.unique.items()}
+        self._conditions = conditions(query.tests, query.rules)
+        self._of_patient = patient_condition(query.tests, query.rules)
+
+    def paths(self, level: Level) -> Iterator[Path]:
+        """Yield the entities at a level; at the PATIENT level whoever has a study that meets the conditions."""
+        start = max(self._wanted, default=None)
+        if start is None:
+            starts = self._all_patients() if level == Level.PATIENT else self._all_studies()
+        else:
+            starts = self._named(start)
+        for path in starts:
+            yield from self._down(path, level)
+
+    def _named(self, start: Level) -> Iterator[Path]:
+        """Those that the lowest unique key names, in the order in which it does."""
+        table = TABLES[start]
+        column = table.c[_UNIQUE[start]]
+        for some in chunks(dict.fromkeys(self._query.unique[start])):
+            rows: dict[str, list[Any]] = {uid: [] for uid in some}
+            for row in self._fetch(select(table).where(column.in_(some)).order_by(table.c.pk)):
+                rows[getattr(row, _UNIQUE[start])].append(row)
+            paths: list[Path] = [{start: row} for uid in some for row in rows[uid]]
+            for above in reversed(Level):
+                if above < start:
+                    self._up(paths, above)
+            yield from (path for path in paths if self._is_wanted(path))
+
+    def _up(self, paths: list[Path], level: Level) -> None:
+        """Fill in the rows of the level above."""
+        table, below = TABLES[level], Level(level + 1)
+        pks = dict.fromkeys(getattr(path[below], _PARENTS[below]) for path in paths)
+        rows = {}
+        for some in chunks(pks):
+            rows.update({row.pk: row for row in self._fetch(select(table).where(table.c.pk.in_(some)))})
+        for path in paths:
+            path[level] = rows.get(getattr(path[below], _PARENTS[below]))  # None: it has gone meanwhile
+        paths[:] = [path for path in paths if path[level] is not None]
+
+    def _is_wanted(self, path: Path) -> bool:
+        return all(
+            getattr(path[level], _UNIQUE[level]) in values for level, values in self._wanted.items() if level in path
+        )
+
+    def _all_patients(self) -> Iterator[Path]:
+        table = schema.patient
+        where: list[ColumnElement[bool]] = [] if self._of_patient is None else [self._of_patient]
+        where += [table.c.pk.in_(select(schema.study.c.patient_pk).where(each)) for each in self._conditions]
+        for rows in self._pages(table, where):
+            yield from ({Level.PATIENT: row} for row in rows)
+
+    def _all_studies(self) -> Iterator[Path]:
+        table = schema.study
+        where = list(self._conditions)
+        if self._of_patient is not None:
+            where.append(table.c.patient_pk.in_(select(schema.patient.c.pk).where(self._of_patient)))
+        for rows in self._pages(table, where):
+            paths: list[Path] = [{Level.STUDY: row} for row in rows]
+            self._up(paths, Level.PATIENT)
+            yield from paths
+
+    def _down(self, path: Path, level: Level) -> Iterator[Path]:
+        lowest = max(path)
+        if lowest >= level:
+            yield path
+            return
+        below = Level(lowest + 1)
+        table = TABLES[below]
+        for rows in self._pages(table, [table.c[_PARENTS[below]] == path[lowest].pk]):
+            for row in rows:
+                if getattr(row, _UNIQUE[below]) in self._wanted.get(below, (getattr(row, _UNIQUE[below]),)):
+                    yield from self._down({**path, below: row}, level)
+
+    def _pages(self, table: Table, where: Iterable[ColumnElement[bool]]) -> Iterator[Sequence[Row[Any]]]:
+        query, after = select(table).where(*where).order_by(table.c.pk).limit(_AT_ONCE), 0
+        while rows := self._fetch(query.where(table.c.pk > after)):
+            yield rows
+            if len(rows) < _AT_ONCE:
+                return
+            after = rows[-1].pk
+
+
+class Search:
+    """One C-FIND over the tables."""
+
+    def __init__(self, fetch: Fetch, query: Query) -> None:
+        self._fetch, self._query = fetch, query
+        self._walk = Walk(fetch, query)
+        self._asked = [key.keyword for key in query.keys if key.keyword in LEVEL_OF]
+        needed = {LEVEL_OF[key.keyword] for key in query.keys if key.keyword in LEVEL_OF}
+        # The patient attributes are in the study.
+        self._needed = {max(level, Level.STUDY) for level in needed}
+        self._counted = {LEVEL_OF[keyword] for keyword in self._asked if keyword in COMPUTED}
+        self._counts: dict[int, dict[int, Mapping[str, Value]]] = {}
+        self._last: dict[Level, tuple[int, Told]] = {}
+        self._counters: tuple[int, StudyCounters] = (0, StudyCounters())
+
+    def matches(self) -> Iterator[Match | None]:
+        """Yield the matches, and None for each entity that is none."""
+        matches = matcher(self._query.tests, self._query.rules)
+        for path in self._walk.paths(self._query.level):
+            if self._query.level == Level.PATIENT:
+                for view, _ in self._persons(path[Level.PATIENT].pk):
+                    yield view.match(self._asked) if matches(view) else None
+            else:
+                entity = self._view(path)
+                yield entity.match(self._asked) if matches(entity) else None
+
+    def _view(self, path: Path) -> EntityView:
+        told = {level: self._told(level, row) for level, row in path.items() if level in self._needed}
+        study = path[Level.STUDY]
+        if Level.STUDY in self._counted and self._counters[0] != study.pk:
+            self._counters = (study.pk, load_counters(study.counters))
+        instances = path[Level.SERIES].instances if Level.SERIES in path else 0
+        return EntityView(told, self._counters[1], instances, lambda: self._patient_counts(study))
+
+    def _told(self, level: Level, row: Any) -> Told:
+        """What is told of a row; of a study and series it serves all that is below."""
+        if level not in self._last or self._last[level][0] != row.pk:
+            self._last[level] = (row.pk, load_told(row.told))
+        return self._last[level][1]
+
+    def _patient_counts(self, study: Any) -> Mapping[str, Value]:
+        if study.pk not in self._counts.get(study.patient_pk, ()):
+            found = self._persons(study.patient_pk)
+            self._counts[study.patient_pk] = {pk: view for view, studies in found for pk in studies}
+        return self._counts[study.patient_pk].get(study.pk, {})
+
+    def _persons(self, patient_pk: int) -> list[tuple[PersonView, list[int]]]:
+        """The patients of one Patient ID, with their studies."""
+        table = schema.study
+        rows = self._fetch(select(table).where(table.c.patient_pk == patient_pk).order_by(table.c.pk))
+        told = [load_told(row.told) for row in rows]
+        found = []
+        for person in persons((of_patient(each.attributes), each.character_sets) for each in told):
+            own = [rows[position] for position in person.studies]
+            counters = [load_counters(row.counters) for row in own]
+            counted = patient_counts((each.series, each.instances) for each in counters)
+            view = PersonView({**person.attributes, **counted}, person.character_sets)
+            found.append((view, [row.pk for row in own]))
+        return found
+
+
+def entries(fetch: Fetch, query: Query) -> Iterator[Entry]:
+    """Yield the objects at and below the entities that the unique keys name."""
+    for path in Walk(fetch, query).paths(Level.IMAGE):
+        yield entry(path)
+
+
+def entry(path: Path) -> Entry:
+    """Return what an archive asks of one object."""
+    image = path[Level.IMAGE]
+    return Entry(
+        image.uid,
+        image.sop_class_uid,
+        path[Level.STUDY].uid,
+        path[Level.SERIES].uid,
+        path[Level.PATIENT].patient_id,
+        image.transfer_syntax,
+        image.location,
+    )

@@ -1,0 +1,236 @@
+"""Adding and removing objects in one transaction. Every function blocks, and runs in the thread that writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Table, delete, select, update
+
+from ...models import Level
+from ..counters import StudyCounters
+from ..interface import File, Finding, Header, folder_of
+from ..keys import patient_key
+from ..told import Told
+from . import schema
+from .rows import dump_counters, dump_object, dump_told, load_counters, load_told, terms
+
+T = TypeVar("T")
+_AT_ONCE = 500
+"""Values in one statement: databases have a limit."""
+
+
+def chunks(values: Iterable[T]) -> Iterable[list[T]]:
+    """Yield the values in lists that fit into one statement."""
+    left = list(values)
+    for start in range(0, len(left), _AT_ONCE):
+        yield left[start : start + _AT_ONCE]
+
+
+@dataclass(slots=True, eq=False)
+class _Study:
+    pk: int
+    patient_pk: int
+    told: Told
+    counters: StudyCounters
+    terms: frozenset[tuple[int, str]]
+    """As they are in the table."""
+
+
+@dataclass(slots=True, eq=False)
+class _Series:
+    pk: int
+    study_pk: int
+    told: Told
+    instances: int
+
+
+class Writing:
+    """What one transaction changes: rows are read once, and written once when all is known.
+
+    Args:
+        connection: The transaction; nobody else writes as long as it is open.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._studies: dict[int, _Study] = {}
+        self._series: dict[int, _Series] = {}
+        self._instances: list[dict[str, Any]] = []
+        self._files: list[dict[str, Any]] = []
+
+    # --- what is asked for --------------------------------------------------------------------------------------------
+
+    def add(self, headers: Sequence[Header]) -> None:
+        """Add objects of which no two have a UID or a location in common."""
+        self._forget([header.location for header in headers], [header.unique(Level.IMAGE) for header in headers])
+        for header in headers:
+            self._add(header)
+        self._flush()
+
+    def note(self, files: Sequence[File]) -> None:
+        """Remember files without an object of the index."""
+        files = list({file.location: file for file in files}.values())
+        self._forget([file.location for file in files])
+        self._files += [_file_row(file) for file in files]
+        self._flush()
+
+    def remove(self, locations: Sequence[str]) -> int:
+        """Forget files and the objects in them; how many objects these were."""
+        removed = self._forget(locations)
+        self._flush()
+        return removed
+
+    # --- coming -------------------------------------------------------------------------------------------------------
+
+    def _add(self, header: Header) -> None:
+        uid, image = header.unique(Level.IMAGE), header.levels[Level.IMAGE]
+        study = self._study_of(header)
+        series, is_new = self._series_of(study, header)
+        own = (*header.levels[Level.PATIENT].items(), *header.levels[Level.STUDY].items())
+        study.told.take(own, uid, header.character_set)
+        if is_new:
+            study.counters.count_series((), 1)
+        before = series.told.attributes.get("Modality", ())
+        series.told.take(header.levels[Level.SERIES].items(), uid, header.character_set)
+        study.counters.count_modality(before, -1)
+        study.counters.count_modality(series.told.attributes.get("Modality", ()), 1)
+        study.counters.count_instance(header.text("SOPClassUID"), 1)
+        series.instances += 1
+        self._instances.append(
+            {
+                "series_pk": series.pk,
+                "uid": uid,
+                "sop_class_uid": header.text("SOPClassUID"),
+                "transfer_syntax": header.transfer_syntax,
+                "location": header.location,
+                "told": dump_object(image, header.character_set),
+            }
+        )
+        self._files.append(_file_row(File(header.location, header.size, header.modified, Finding.OBJECT, uid)))
+
+    def _study_of(self, header: Header) -> _Study:
+        patient_id, issuer, *name = patient_key(header)
+        patient = {"patient_id": patient_id, "issuer": issuer, "name": name[0] if name else ""}
+        patient_pk, _ = self._entity(schema.patient, patient)
+        uid = header.unique(Level.STUDY)
+        pk, is_new = self._entity(schema.study, {"patient_pk": patient_pk, "uid": uid}, {"told": "", "counters": ""})
+        if is_new:
+            self._studies[pk] = _Study(pk, patient_pk, Told(), StudyCounters(), frozenset())
+        return self._study(pk)
+
+    def _series_of(self, study: _Study, header: Header) -> tuple[_Series, bool]:
+        key = {"study_pk": study.pk, "uid": header.unique(Level.SERIES)}
+        pk, is_new = self._entity(schema.series, key, {"told": "", "instances": 0})
+        if is_new:
+            self._series[pk] = _Series(pk, study.pk, Told(), 0)
+        return self._one_series(pk), is_new
+
+    def _entity(self, table: Table, key: dict[str, Any], rest: dict[str, Any] | None = None) -> tuple[int, bool]:
+        """The row with this key, and whether it is new."""
+        known = select(table.c.pk).where(*(table.c[name] == value for name, value in key.items()))
+        pk = self._connection.execute(known).scalar()
+        if pk is not None:
+            return int(pk), False
+        inserted = self._connection.execute(table.insert().values(**key, **(rest or {})))
+        assert inserted.inserted_primary_key is not None
+        return int(inserted.inserted_primary_key[0]), True
+
+    def _study(self, pk: int) -> _Study:
+        if pk not in self._studies:
+            row = self._connection.execute(select(schema.study).where(schema.study.c.pk == pk)).one()
+            told, counters = load_told(row.told), load_counters(row.counters)
+            self._studies[pk] = _Study(pk, row.patient_pk, told, counters, frozenset(terms(told, counters)))
+        return self._studies[pk]
+
+    def _one_series(self, pk: int) -> _Series:
+        if pk not in self._series:
+            row = self._connection.execute(select(schema.series).where(schema.series.c.pk == pk)).one()
+            self._series[pk] = _Series(pk, row.study_pk, load_told(row.told), row.instances)
+        return self._series[pk]
+
+    # --- going --------------------------------------------------------------------------------------------------------
+
+    def _forget(self, locations: Iterable[str], uids: Iterable[str] = ()) -> int:
+        """Forget these files and the objects in them, and these objects and the files that they are in."""
+        uids, locations = set(uids), set(locations)
+        for some in chunks(locations):
+            known = select(schema.file.c.uid).where(
+                schema.file.c.location.in_(some), schema.file.c.finding == Finding.OBJECT.value
+            )
+            uids.update(self._connection.execute(known).scalars())
+        removed = 0
+        for some in chunks(sorted(uids)):
+            columns = schema.instance.c
+            known = select(columns.pk, columns.uid, columns.series_pk, columns.location, columns.sop_class_uid)
+            rows = self._connection.execute(known.where(columns.uid.in_(some)).order_by(columns.pk)).all()
+            if rows:
+                self._connection.execute(delete(schema.instance).where(columns.pk.in_([row.pk for row in rows])))
+            for row in rows:
+                locations.add(row.location)
+                self._object_goes(row.uid, row.series_pk, row.sop_class_uid)
+            removed += len(rows)
+        for some in chunks(locations):
+            self._connection.execute(delete(schema.file).where(schema.file.c.location.in_(some)))
+        return removed
+
+    def _object_goes(self, uid: str, series_pk: int, sop_class_uid: str) -> None:
+        series = self._one_series(series_pk)
+        study = self._study(series.study_pk)
+        study.counters.count_instance(sop_class_uid, -1)
+        series.instances -= 1
+        if series.instances:
+            series.told.forget(uid)
+        else:
+            study.counters.count_series(series.told.attributes.get("Modality", ()), -1)
+            self._drop(schema.series, series.pk)
+            del self._series[series.pk]
+        if study.counters.instances:
+            study.told.forget(uid)
+        else:
+            self._connection.execute(delete(schema.term).where(schema.term.c.study_pk == study.pk))
+            self._drop(schema.study, study.pk)
+            del self._studies[study.pk]
+            others = select(schema.study.c.pk).where(schema.study.c.patient_pk == study.patient_pk).limit(1)
+            if self._connection.execute(others).first() is None:
+                self._drop(schema.patient, study.patient_pk)
+
+    def _drop(self, table: Table, pk: int) -> None:
+        self._connection.execute(delete(table).where(table.c.pk == pk))
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        for study in self._studies.values():
+            changed = {"told": dump_told(study.told), "counters": dump_counters(study.counters)}
+            self._connection.execute(update(schema.study).where(schema.study.c.pk == study.pk).values(changed))
+            self._write_terms(study)
+        for each in self._series.values():
+            row: dict[str, Any] = {"told": dump_told(each.told), "instances": each.instances}
+            self._connection.execute(update(schema.series).where(schema.series.c.pk == each.pk).values(row))
+        if self._instances:
+            self._connection.execute(schema.instance.insert(), self._instances)
+        if self._files:
+            self._connection.execute(schema.file.insert(), self._files)
+        self._instances, self._files = [], []
+
+    def _write_terms(self, study: _Study) -> None:
+        wanted = frozenset(terms(study.told, study.counters))
+        if wanted != study.terms:
+            self._connection.execute(delete(schema.term).where(schema.term.c.study_pk == study.pk))
+            rows = [{"study_pk": study.pk, "kind": int(kind), "value": value} for kind, value in sorted(wanted)]
+            if rows:
+                self._connection.execute(schema.term.insert(), rows)
+            study.terms = wanted
+
+
+def _file_row(file: File) -> dict[str, Any]:
+    return {
+        "location": file.location,
+        "folder": folder_of(file.location),
+        "size": file.size,
+        "modified": file.modified,
+        "finding": file.finding.value,
+        "uid": file.sop_instance_uid,
+    }

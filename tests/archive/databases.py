@@ -1,0 +1,91 @@
+"""The indexes that the contract suite runs on; a PostgreSQL server of our own, in a temporary folder."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from aiodimse.archive import Index, MemoryIndex
+from aiodimse.archive.index.sql import SQLIndex, schema
+from aiodimse.archive.index.sql.engines import open_engine, url_of
+
+PROGRAMS = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/lib/postgresql/15/bin"))
+KINDS = ("memory", "sqlite", "postgresql")
+
+
+@functools.cache
+def postgres() -> str:
+    """Start a server, which ends with the process; the folder of its socket. PostgreSQL does not run as root."""
+    if not (PROGRAMS / "postgres").exists():
+        pytest.skip("PostgreSQL 15 is not here: apt-get install postgresql-15 (.ci/peers does it)")
+    folder = tempfile.mkdtemp(prefix="aiodimse-pg-")
+    user = None
+    if os.geteuid() == 0:
+        user = "postgres" if "postgres" in (each.pw_name for each in pwd.getpwall()) else "nobody"
+        shutil.chown(folder, user)
+
+    def run(*words: str) -> None:
+        subprocess.run(words, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    data = f"{folder}/data"
+    run(
+        f"{PROGRAMS}/initdb",
+        "-D",
+        data,
+        "-U",
+        "aiodimse",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--no-sync",
+        "--locale",
+        "C.UTF-8",
+    )
+    options = f"-k {folder} -c listen_addresses= -c fsync=off -c shared_buffers=16MB"
+    run(f"{PROGRAMS}/pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", options, "start")
+
+    def stop() -> None:
+        run(f"{PROGRAMS}/pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(stop)
+    return folder
+
+
+def new_database() -> str:
+    """The URL of an empty database."""
+    folder, name = postgres(), f"t{uuid4().hex}"
+    engine = open_engine(url_of(f"postgresql://aiodimse@/postgres?host={folder}"), connections=1)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return f"postgresql://aiodimse@/{name}?host={folder}"
+
+
+@functools.cache
+def emptied() -> str:
+    return new_database()
+
+
+async def open_index(kind: str, folder: Path) -> Index:
+    if kind == "memory":
+        return MemoryIndex()
+    if kind == "sqlite":
+        return await SQLIndex.open(url_of(f"sqlite:///{folder}/{uuid4().hex}.db"))
+    url = url_of(emptied())
+    engine = open_engine(url, connections=1)
+    with engine.begin() as connection:  # a new database takes a second
+        schema.metadata.drop_all(connection)
+    engine.dispose()
+    return await SQLIndex.open(url)
