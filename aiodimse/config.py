@@ -66,7 +66,8 @@ class Limits(Record):
     limit."""
     max_send_pdu_length: int = 131072
     """The largest that we send, whatever the peer would take (0, no limit, included)."""
-    associate_pdu_length: int = 1 << 20
+    # 128 contexts with each of the 57 transfer syntaxes take 200 KiB; a user identity may have 64 KiB twice.
+    associate_pdu_length: int = 1 << 19
     """The largest A-ASSOCIATE-RQ or -AC."""
     command_set: int = 65536
     """The largest command set."""

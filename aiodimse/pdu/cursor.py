@@ -18,9 +18,12 @@ PADDING = b" \0"
 """Standard: trailing spaces for AE titles, nothing for UIDs (PS3.8 9.3.2, F.1). Peers send NUL in both, and spaces
 after UIDs."""
 
-MAX_ITEMS = 16384
-"""Items and sub-items in one PDU, more than 128 contexts with every transfer syntax there is; a mebibyte of empty ones
-would hold an event loop for half a second."""
+MAX_ITEMS = 8192
+"""Items and sub-items in one PDU: 128 contexts with every transfer syntax there is, and what else one can have. Each
+takes time on the event loop, so they are counted before they are looked at."""
+MAX_ITEMS_OF_KIND = 512
+"""Items of the PDU itself, and sub-items of the user information: one for each of 128 contexts in each of three kinds,
+and some of others."""
 
 
 class Reading:
@@ -111,23 +114,38 @@ class Cursor:
 
     # --- items ---
 
-    def items(self, names: dict[int, str]) -> Iterator[tuple[int, Cursor]]:
-        """Every item up to the end: its type, and a cursor over its value."""
-        while self.left:
-            if self.left < 4:
-                raise self.error(f"{self.left} bytes left, an item header takes 4", "Item-length")
-            if self.reading.items_left == 0:
-                raise self.error(f"more than {MAX_ITEMS} items", "Item-type")
-            self.reading.items_left -= 1
-            item_type = self.u8("Item-type")
-            self.at += 1  # reserved
-            size = self.u16("Item-length")
-            name = names.get(item_type) or f"item {item_type:02X}H"
-            item = Cursor(self._data, self.at, self.at + size, name, self.reading)
-            if size > self.left:
-                raise item.error(f"{size} bytes announced, {self.left} left", "Item-length", self.at - 2)
-            self.at += size
-            yield item_type, item
+    def items(self, names: dict[int, str], most: int = MAX_ITEMS) -> Iterator[tuple[int, Cursor]]:
+        """Every item up to the end, no more than `most`: its type, and a cursor over its value."""
+        for item_type, start, stop in self.spans(names, most):
+            yield item_type, self.item(item_type, start, stop, names)
+
+    def spans(self, names: dict[int, str], most: int = MAX_ITEMS) -> Iterator[tuple[int, int, int]]:
+        """As `items`, with where its value begins and ends in place of a cursor."""
+        data, end, reading = self._data, self._end, self.reading
+        at = self.at
+        while at < end:
+            self.at = at
+            if end - at < 4:
+                raise self.error(f"{end - at} bytes left, an item header takes 4", "Item-length")
+            most -= 1
+            reading.items_left -= 1
+            if most < 0 or reading.items_left < 0:
+                raise self.error("more items than there can be", "Item-type")
+            item_type, start = data[at], at + 4  # and a reserved byte
+            at = start + (data[at + 2] << 8 | data[at + 3])
+            if at > end:
+                item = self.item(item_type, start, at, names)
+                raise item.error(f"{at - start} bytes announced, {end - start} left", "Item-length", start - 2)
+            self.at = at
+            yield item_type, start, at
+
+    def item(self, item_type: int, start: int, stop: int, names: dict[int, str]) -> Cursor:
+        """A cursor over the value of an item."""
+        return Cursor(self._data, start, stop, names.get(item_type) or f"item {item_type:02X}H", self.reading)
+
+    def between(self, start: int, stop: int) -> bytes:
+        """The bytes between two places."""
+        return self._data[start:stop]
 
     def done(self) -> None:
         """The value ends here: what is left of an item is padding that it should not have."""

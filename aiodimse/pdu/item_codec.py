@@ -5,7 +5,7 @@ skipped, and a `Tolerated` says so. Where lengths cannot be followed, the PDU is
 """
 
 from aiodimse.errors import PDUDecodeError
-from aiodimse.pdu.cursor import Cursor, fixed, item, sized, text, u8, u16, u32, uid
+from aiodimse.pdu.cursor import MAX_ITEMS_OF_KIND, PADDING, Cursor, fixed, item, sized, text, u8, u16, u32, uid
 from aiodimse.pdu.items import (
     CommonExtendedNegotiation,
     ContextResult,
@@ -23,6 +23,7 @@ from aiodimse.pdu.items import (
     UserSubItem,
 )
 from aiodimse.standard import leniency
+from aiodimse.standard.values import UID_LENGTH
 
 NAMES = {
     0x10: "Application Context Item",
@@ -91,7 +92,13 @@ def _read_syntaxes(cursor: Cursor) -> tuple[str, tuple[str, ...]]:
     Without both where one of them is no UID: then the context is refused, and the others live.
     """
     abstract, transfer, fault = "", [], None
-    for item_type, value in cursor.items(NAMES):
+    for item_type, start, stop in cursor.spans(NAMES):
+        if item_type == 0x40:  # a PDU can have thousands of them: no cursor where all is well
+            raw = cursor.between(start, stop).strip(PADDING)
+            if len(raw) <= UID_LENGTH and raw.isascii():
+                transfer.append(raw.decode("ascii"))
+                continue
+        value = cursor.item(item_type, start, stop, NAMES)
         try:
             if item_type == 0x30:
                 abstract = abstract or value.uid(value.left, "Abstract-syntax-name")
@@ -107,7 +114,7 @@ def _read_syntaxes(cursor: Cursor) -> tuple[str, tuple[str, ...]]:
 
 def read_user_information(cursor: Cursor) -> UserInformation:
     sub_items = []
-    for item_type, value in cursor.items(NAMES):
+    for item_type, value in cursor.items(NAMES, MAX_ITEMS_OF_KIND):
         try:
             sub_item = _read_sub_item(item_type, value)
             value.done()

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from aiodimse.errors import PDUDecodeError
 from aiodimse.pdu import item_codec
-from aiodimse.pdu.cursor import Cursor, Reading, item, text, u8, u16, u32, uid
+from aiodimse.pdu.cursor import MAX_ITEMS_OF_KIND, Cursor, Reading, item, text, u8, u16, u32, uid
 from aiodimse.pdu.items import ContextResult, ProposedContext, UnknownItem, UserInformation
 from aiodimse.record import Record
 from aiodimse.standard.leniency import Tolerated
@@ -260,7 +260,7 @@ def _read_associate(pdu_type: int, cursor: Cursor) -> AssociateRQ | AssociateAC:
     contexts: list[ProposedContext] = []
     results: list[ContextResult] = []
     unknown: list[UnknownItem] = []
-    for item_type, value in cursor.items(item_codec.NAMES):
+    for item_type, value in cursor.items(item_codec.NAMES, MAX_ITEMS_OF_KIND):
         if item_type == 0x10 and application_context is None:
             application_context = value.uid(value.left, "Application-context-name")
         elif item_type == 0x20 and pdu_type == ASSOCIATE_RQ:

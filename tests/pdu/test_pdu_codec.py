@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiodimse import pdu
+from aiodimse.config import Limits
 from aiodimse.errors import LocalProtocolError, PDUDecodeError
 from aiodimse.pdu import cursor
+from aiodimse.standard import transfer_syntax
 
 # --- values -----------------------------------------------------------------------------------------------------------
 
@@ -348,11 +350,28 @@ def test_an_error_says_in_which_item():
 
 
 def test_items_are_counted_through_all_levels():
-    syntaxes = item(0x40, b"") * 8000
-    enough = cursor.MAX_ITEMS - 2 * 8001
+    syntaxes = item(0x40, b"") * 4000
+    enough = cursor.MAX_ITEMS - 2 * 4001
     pdu.decode(request(item(0x20, b"\1\0\0\0" + syntaxes) * 2, item(0x99, b"") * enough))
-    with pytest.raises(PDUDecodeError, match="more than 16384 items"):
+    with pytest.raises(PDUDecodeError, match="more items than there can be"):
         pdu.decode(request(item(0x20, b"\1\0\0\0" + syntaxes) * 2, item(0x99, b"") * (enough + 1)))
+
+
+def test_items_are_counted_on_each_level():
+    most = cursor.MAX_ITEMS_OF_KIND
+    for few, many in ((request(item(0x99, b"") * n) for n in (most, most + 1)),
+                      (user(item(0x99, b"") * n) for n in (most, most + 1))):  # fmt: skip
+        pdu.decode(few)
+        with pytest.raises(PDUDecodeError, match="more items than there can be"):
+            pdu.decode(many)
+
+
+def test_every_transfer_syntax_in_every_context_is_no_more_than_there_can_be():
+    all_of_them = b"".join(item(0x40, uid.encode()) for uid in transfer_syntax.NETWORK)
+    contexts = b"".join(item(0x20, bytes((2 * n + 1, 0, 0, 0)) + item(0x30, b"1.2") + all_of_them) for n in range(128))
+    data = request(contexts + item(0x50, item(0x51, bytes(4)) + item(0x54, b"\0\0031.2\1\1") * 128))
+    assert len(pdu.decode(data).contexts) == 128
+    assert len(data) < Limits().associate_pdu_length
 
 
 UNWRITABLE = {
