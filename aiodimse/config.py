@@ -73,6 +73,10 @@ class Limits(Record):
     """The largest command set."""
     empty_fragments: int = 64
     """Empty fragments in one message, the last ones of its command and data set not counted; PS3.8 E.1 allows them."""
+    overhead: int = 4096
+    """Work that brings nothing, counted in fragments of under 64 bytes that do not end their command set or data set; a
+    request that no handler sees, and a C-CANCEL for nothing, are four each. So many above one for each KiB received,
+    eight for each request performed and 64 for each second end the association."""
     identifier: int = 1 << 20
     """The largest Identifier, or other data set that is decoded before its handler is called; inflated, too."""
     # The densest that is legal and long: instances for Storage Commitment, each an item and two UIDs in 100 bytes or so

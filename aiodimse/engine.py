@@ -35,6 +35,7 @@ from aiodimse.pdu import (
     Received,
     UserInformation,
 )
+from aiodimse.pdu.overhead import Overhead
 
 Buffer = bytes | memoryview
 EngineEvent = MachineEvent | RouterEvent
@@ -55,7 +56,8 @@ class Engine:
         self.fault: RemoteProtocolError | AssociationTimeout | None = None
         """What the peer did wrong, once it has."""
         self._limits, self._timeouts, self._strict = limits, timeouts, strict
-        self._reader = PDUReader(limits, strict=strict)
+        self._overhead = Overhead(limits)
+        self._reader = PDUReader(limits, strict=strict, overhead=self._overhead)
         self._router: Router | None = None
         self._events: deque[EngineEvent] = deque()
         self._joiner = Joiner(limits, None if strict else self._events)
@@ -64,7 +66,6 @@ class Engine:
         self._sending: Fragmenter | None = None
         self._fragmenters: dict[int, Fragmenter] = {}  # by presentation context
         self._rq: AssociateRQ | None = None
-        self._heard = 0  # bytes, since the start
         # A span in which the peer must come to an end, or be fast enough (Timeouts.pdu): when it is over, how many
         # bytes must have been heard by then, and how many messages had ended when it began.
         self._span_end: float | None = None
@@ -90,7 +91,8 @@ class Engine:
             now: The time, in seconds of a monotonic clock.
         """
         self._now = now
-        self._heard += len(data)
+        self._overhead.bytes_received += len(data)
+        self._overhead.now = now
         self._reader.feed(data)
 
     def next_event(self) -> EngineEvent | None:
@@ -181,6 +183,7 @@ class Engine:
             limits=self._limits,
             events=self._events,
             strict=self._strict,
+            overhead=self._overhead,
         )
 
     # --- association primitives ---------------------------------------------------------------------------------------
@@ -345,7 +348,7 @@ class Engine:
     def _begin_span(self, now: float) -> None:
         if (seconds := self._timeouts.pdu) is not None:
             self._span_end, self._span_of = now + seconds, self._joiner.ended
-            self._span_least = self._heard + seconds * self._limits.min_rate
+            self._span_least = self._overhead.bytes_received + seconds * self._limits.min_rate
             self._note_deadline()
 
     def pause(self, now: float) -> None:
@@ -377,7 +380,7 @@ class Engine:
         self.machine.handle_timeout(now)
         span_end = self._span_end
         if span_end is not None and self._paused_at is None and now >= span_end:
-            if self._heard >= self._span_least:
+            if self._overhead.bytes_received >= self._span_least:
                 self._begin_span(now)
             else:
                 self._span_end = None
@@ -388,7 +391,7 @@ class Engine:
     def _too_slow(self) -> AssociationTimeout:
         seconds, rate = self._timeouts.pdu, self._limits.min_rate
         assert seconds is not None
-        came = self._heard - self._span_least + seconds * rate
+        came = self._overhead.bytes_received - self._span_least + seconds * rate
         where = "a PDU" if self._reader.in_pdu else "a message"
         return AssociationTimeout(
             "read", f"{came:.0f} bytes came within {seconds} s in the middle of {where}, less than {rate} a second"

@@ -31,6 +31,7 @@ from aiodimse.dimse.messages import (
 )
 from aiodimse.errors import LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu import AcceptedContext
+from aiodimse.pdu.overhead import REFUSAL, STRAY_CANCEL, Overhead
 from aiodimse.record import Record
 from aiodimse.standard import answers, leniency, sop_class
 from aiodimse.standard.leniency import Tolerated
@@ -194,6 +195,7 @@ class Router:
         limits: Limits,
         events: deque[Any],
         strict: bool = False,
+        overhead: Overhead | None = None,
     ) -> None:
         self.invoked: dict[int, Invoked] = {}
         self.performed: dict[int, Performed] = {}
@@ -204,6 +206,7 @@ class Router:
         self.invoked_window = min(invoked_window or limits.operations, limits.operations)
         self.performed_window = min(performed_window or limits.operations, limits.operations)
         self._limits, self._strict = limits, strict
+        self._overhead = overhead or Overhead(limits)
         self._last_id = 0
         self._queue: deque[Performed] = deque()
         self._message: Request | Response | None = None  # whose data set is coming
@@ -288,6 +291,8 @@ class Router:
             if operation is not None and isinstance(operation.request, _MANY_RESPONSES) and not operation.is_cancelled:
                 operation.is_cancelled = True
                 self._events.append(CancelReceived(operation))
+            else:
+                self._overhead.spend(STRAY_CANCEL, "a C-CANCEL for nothing")
             self._expect_data(message, None)
         else:
             assert isinstance(message, Request)
@@ -342,6 +347,7 @@ class Router:
         rules = self._rules[context_id]
         if refusal := self._refusal(rules, request):
             status, offending, comment = refusal
+            self._overhead.spend(REFUSAL, f"requests that are refused: {comment}")
             response = request.response(status)
             response.error_comment = comment
             if offending is not None:
@@ -355,6 +361,7 @@ class Router:
         if request.service in rules.tolerated:
             self._events.append(Tolerated(leniency.ROLE_ITEM_MISSING, f"{request.service} by the peer"))
         waiting, size = len(self.performed) >= self.performed_window, self._command_size
+        self._overhead.requests_performed += 1
         operation = Performed(request.message_id, rules.context, request, waiting, size)
         self.performed[request.message_id] = operation
         self._held += size

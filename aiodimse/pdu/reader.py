@@ -12,12 +12,15 @@ from typing import TypeAlias
 from aiodimse.config import Limits
 from aiodimse.errors import PDUDecodeError
 from aiodimse.pdu import pdus
+from aiodimse.pdu.overhead import FRAGMENT, SMALL_FRAGMENT, Overhead
 from aiodimse.pdu.pdus import COMMAND, HEADER_LENGTH, LAST, P_DATA_TF, PDV_HEADER_LENGTH
 from aiodimse.record import Record
 
 _PDU_HEADER = struct.Struct(">BxI")
 _PDV_HEADER = struct.Struct(">IBB")
 _BOTH_HEADERS = struct.Struct(">BxIIBB")
+
+_TINY = SMALL_FRAGMENT + 2  # with its context ID and message control header
 
 _OTHER_PROTOCOLS = {0x15: "TLS", 0x16: "TLS"}
 """What begins with a byte that is no PDU-type: an alert and a handshake record (RFC 8446 5.1)."""
@@ -83,6 +86,7 @@ class PDUReader:
         "_held",
         "_later",
         "_later_size",
+        "_overhead",
         "_pdu_left",
         "_pdu_length",
         "_pdv_left",
@@ -91,11 +95,12 @@ class PDUReader:
         "max_pdu_length",
     )
 
-    def __init__(self, limits: Limits, *, strict: bool = False) -> None:
+    def __init__(self, limits: Limits, *, strict: bool = False, overhead: Overhead | None = None) -> None:
         self.max_pdu_length = limits.max_pdu_length
         """The longest P-DATA-TF variable field that is taken; 0 is no limit."""
         self._associate_pdu_length = limits.associate_pdu_length
         self._strict = strict
+        self._overhead = overhead or Overhead(limits)
         self._broken = False
         # the chunk that is being read, and those fed after it
         self._chunk, self._at, self._end = b"", 0, 0
@@ -151,6 +156,8 @@ class PDUReader:
         stop = start + HEADER_LENGTH + length
         if pdu_type != P_DATA_TF or size != length - 4 or size <= 2 or stop > self._end:
             return None
+        if size < _TINY and not control & LAST and not self._overhead.is_within(FRAGMENT):
+            return None
         if length > self.max_pdu_length > 0:
             return None
         self._at = stop
@@ -173,6 +180,8 @@ class PDUReader:
                     return self._pdv_fault(f"PDV of {size} bytes, {self._pdu_left - 4} left")
                 self._pdu_left -= size + 4
                 self._pdv_left = size - 2
+                if size < _TINY and not self._control & LAST and not self._overhead.is_within(FRAGMENT):
+                    return self._pdv_fault("too many tiny fragments", reason=0)
                 if size == 2:
                     control = self._control
                     return DataPiece(self._context_id, control & COMMAND != 0, control & LAST != 0, b"")
@@ -258,9 +267,9 @@ class PDUReader:
 
     # --- faults ---
 
-    def _pdv_fault(self, message: str) -> PDUDecodeError:
+    def _pdv_fault(self, message: str, reason: int = 6) -> PDUDecodeError:
         offset = HEADER_LENGTH + self._pdu_length - self._pdu_left
-        return self._broke(f"{pdus.NAMES[P_DATA_TF]}: {message}", "Item-length", offset)
+        return self._broke(f"{pdus.NAMES[P_DATA_TF]}: {message}", "Item-length", offset, reason)
 
     def _unknown(self, pdu_type: int) -> PDUDecodeError:
         guess = _OTHER_PROTOCOLS.get(pdu_type, "")
