@@ -78,7 +78,11 @@ class Limits(Record):
     request that no handler sees, and a C-CANCEL for nothing, are four each. So many above one for each KiB received,
     eight for each request performed and 64 for each second end the association."""
     identifier: int = 1 << 20
-    """The largest Identifier, or other data set that is decoded before its handler is called; inflated, too."""
+    """The largest Identifier, the data set of a DIMSE-C request or response but for C-STORE; of others, inflated."""
+    # A film of 14 by 17 inches at 300 dots an inch, 12 bits deep, has 40 MiB; one image box of it far less.
+    normalized_dataset: int = 32 << 20
+    """The largest data set of a DIMSE-N request or response, such as a print image. One may be in memory though it is
+    larger than `requests_in_memory`."""
     # The densest that is legal and long: instances for Storage Commitment, each an item and two UIDs in 100 bytes or so
     # (PS3.4 J.3.2). A full Identifier has 30,000 of the three; an element that the handler looks at costs 20 us.
     identifier_elements: int = 32768

@@ -22,8 +22,9 @@ from aiodimse.association import (
 from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse.fragments import Fragmenter, Joiner
 from aiodimse.dimse.messages import Message, Request, Response
+from aiodimse.dimse.operations import Invoked, Performed, RouterEvent
 from aiodimse.dimse.repeated import Encoder
-from aiodimse.dimse.router import Invoked, Performed, Router, RouterEvent
+from aiodimse.dimse.router import Router
 from aiodimse.errors import AssociationTimeout, LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu import (
     AssociateAC,

@@ -24,7 +24,7 @@ from aiodimse.association.answering import Offer
 from aiodimse.config import Limits, Timeouts
 from aiodimse.datasets.walk import walk
 from aiodimse.dimse import CEchoRQ, CEchoRSP, CFindRSP, CStoreRQ, Fragmenter, Joiner, command
-from aiodimse.dimse.router import RequestReceived, ResponseReceived
+from aiodimse.dimse.operations import RequestReceived, ResponseReceived
 from aiodimse.engine import Engine
 from aiodimse.services.provider.registry import HandlerRegistry
 from aiodimse.standard.sop_class import CTImageStorage, Verification

@@ -10,7 +10,7 @@ from aiodimse.aio.channel import Channel
 from aiodimse.aio.clock import TimerHandle
 from aiodimse.aio.signals import Signal
 from aiodimse.dimse.messages import Response
-from aiodimse.dimse.router import Invoked
+from aiodimse.dimse.operations import Invoked
 from aiodimse.errors import AssociationTimeout
 from aiodimse.standard import answers
 

@@ -13,7 +13,7 @@ from aiodimse.aio.part import Part
 from aiodimse.aio.payload import Payload, ReadAhead
 from aiodimse.aio.signals import Signal, fail
 from aiodimse.dimse.messages import Request
-from aiodimse.dimse.router import ResponseReceived
+from aiodimse.dimse.operations import ResponseReceived
 from aiodimse.errors import AssociationClosed, AssociationError, AssociationTimeout, LocalProtocolError
 
 

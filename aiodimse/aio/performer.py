@@ -15,7 +15,7 @@ from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.log import AssociationLogger
 from aiodimse.aio.part import Part
 from aiodimse.dimse.messages import CStoreRQ, Response
-from aiodimse.dimse.router import (
+from aiodimse.dimse.operations import (
     CancelReceived,
     DatasetReceived,
     Performed,

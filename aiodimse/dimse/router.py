@@ -6,9 +6,9 @@ One router serves one association; it joins no bytes and knows no association: c
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from aiodimse.config import Limits
 from aiodimse.dimse.fragments import Command, Data, hold
@@ -29,12 +29,25 @@ from aiodimse.dimse.messages import (
     Response,
     UnknownRequest,
 )
+from aiodimse.dimse.operations import (
+    CancelReceived,
+    DatasetReceived,
+    Invoked,
+    Performed,
+    RequestReceived,
+    RequestRefused,
+    ResponseReceived,
+    Runnable,
+)
 from aiodimse.errors import LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.pdu.overhead import REFUSAL, STRAY_CANCEL, Overhead
 from aiodimse.record import Record
 from aiodimse.standard import answers, leniency, sop_class
 from aiodimse.standard.leniency import Tolerated
+
+_Refusal: TypeAlias = tuple[int, int | None, str]
+"""Status, Offending Element and Error Comment of a response."""
 
 COMPOSITE = frozenset(("C-ECHO", "C-STORE", "C-FIND", "C-GET", "C-MOVE"))
 _MANY_RESPONSES = (CFindRQ, CGetRQ, CMoveRQ)
@@ -48,17 +61,6 @@ _MANDATORY: dict[type[Request], tuple[str, int, int, str]] = {
 }
 """The element without which a request cannot be acted on: its field and tag, and the status and comment without it."""
 _COMMAND_DATA_SET_TYPE, _PRIORITY = 0x00000800, 0x00000700
-_REMEMBERED = 16
-"""Operations that have ended and may get a further final response."""
-
-# What a request is told when there is no place for it; others, RESOURCE_LIMITATION.
-_NO_PLACE: dict[type[Request], int] = {
-    CStoreRQ: answers.OUT_OF_RESOURCES,
-    CFindRQ: answers.OUT_OF_RESOURCES,
-    CGetRQ: answers.CANNOT_PERFORM_SUBOPERATIONS,
-    CMoveRQ: answers.CANNOT_PERFORM_SUBOPERATIONS,
-}
-_TOO_MANY = "too many operations at once, or too large ones"
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -87,6 +89,29 @@ class _Rules(Record):
             return cls(context, frozenset((uid,)), frozenset((uid,)), None, *roles)
         return cls(context, frozenset((uid,)), frozenset((uid, *row.carries)), frozenset(row.commands), *roles)
 
+    def refusal(self, request: Request, *, strict: bool) -> _Refusal | None:
+        """What a request is told that this context does not carry, or that cannot be acted on; None for others."""
+        if type(request) is UnknownRequest:
+            return answers.UNRECOGNIZED_OPERATION, None, f"command field {request.command_field:04X} is not known"
+        service = request.service
+        if request.sop_class_uid not in (self.composite if service in COMPOSITE else self.normalized):
+            status = answers.SOP_CLASS_NOT_SUPPORTED if service in COMPOSITE else answers.NO_SUCH_SOP_CLASS
+            return status, None, "not the SOP class of its presentation context"
+        if self.services is not None and service not in self.services:
+            return answers.UNRECOGNIZED_OPERATION, None, f"{service} is not a service of this SOP class"
+        # PS3.7 D.3.3.4: who may invoke. Notifications go from the SCP to the SCU, operations the other way.
+        if service not in self.performed:
+            return answers.SOP_CLASS_NOT_SUPPORTED, None, "the roles negotiated for this SOP class do not allow it"
+        if type(request) in _WITH_DATA_SET and not request.has_data_set:
+            return answers.MISTYPED_ARGUMENT, _COMMAND_DATA_SET_TYPE, "a data set is required"
+        if (mandatory := _MANDATORY.get(type(request))) is not None:
+            field, tag, status, comment = mandatory
+            if getattr(request, field) in (None, ""):
+                return status, tag, comment
+        if strict and isinstance(request, PrioritizedRequest) and request.priority not in _PRIORITIES:
+            return answers.MISTYPED_ARGUMENT, _PRIORITY, "a priority is 0, 1 or 2"
+        return None
+
 
 @cache
 def _allowed(scu: bool, scp: bool, assumed: bool) -> tuple[frozenset[str], frozenset[str]]:
@@ -96,91 +121,17 @@ def _allowed(scu: bool, scp: bool, assumed: bool) -> tuple[frozenset[str], froze
     return frozenset(filter(context.may_perform, services)), frozenset(filter(context.assumes_to_perform, services))
 
 
-@dataclass(slots=True, eq=False)
-class Invoked:
-    """An operation that we asked the peer for; open until its final response."""
+_REMEMBERED = 16
+"""Operations that have ended and may get a further final response."""
 
-    message_id: int
-    context_id: int
-    request: Request
-    is_open: bool = True
-    cancel_sent: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Performed:
-    """An operation that the peer asked us for; open until our final response."""
-
-    message_id: int
-    context: AcceptedContext
-    request: Request
-    waiting: bool
-    """Beyond the operations window: not to be run before Runnable."""
-    size: int
-    """Bytes of its command set, and of its data set where that is joined."""
-    is_open: bool = True
-    is_cancelled: bool = False
-
-
-# --- what climbs ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class RequestReceived(Record):
-    """A request is admitted. data: its whole data set, joined; None for C-STORE, whose data set follows in pieces."""
-
-    operation: Performed
-    data: bytes | None = field(repr=False)
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class DatasetReceived(Record):
-    """A piece of the data set of the C-STORE request that was received last."""
-
-    operation: Performed
-    data: bytes | memoryview = field(repr=False)
-    is_last: bool
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class RequestRefused(Record):
-    """A request that gets this answer and no handler; its data set has been read and dropped."""
-
-    context_id: int
-    response: Response
-    size: int
-    """Bytes of the command set of the request; the response repeats some of them."""
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class ResponseReceived(Record):
-    """A response to an operation of ours, with its whole data set."""
-
-    operation: Invoked
-    response: Response
-    data: bytes | None = field(repr=False)
-    is_final: bool
-    size: int
-    """Bytes of its command set and data set."""
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class CancelReceived(Record):
-    """The peer wants this operation to end (C-CANCEL, PS3.7 9.3.2.3)."""
-
-    operation: Performed
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Runnable(Record):
-    """A request that waited for a place in the window has one."""
-
-    operation: Performed
-
-
-RouterEvent = (
-    RequestReceived | DatasetReceived | RequestRefused | ResponseReceived | CancelReceived | Runnable | Tolerated
-)
+# What a request is told when there is no place for it; others, RESOURCE_LIMITATION.
+_NO_PLACE: dict[type[Request], int] = {
+    CStoreRQ: answers.OUT_OF_RESOURCES,
+    CFindRQ: answers.OUT_OF_RESOURCES,
+    CGetRQ: answers.CANNOT_PERFORM_SUBOPERATIONS,
+    CMoveRQ: answers.CANNOT_PERFORM_SUBOPERATIONS,
+}
+_TOO_MANY = "too many operations at once, or too large ones"
 
 
 class Router:
@@ -212,7 +163,8 @@ class Router:
         self._message: Request | Response | None = None  # whose data set is coming
         self._target: Performed | Invoked | RequestRefused | None = None  # None: dropped
         self._pieces: list[bytes | memoryview] = []
-        self._command_size = self._joined = self._most = 0  # of that message, and how many bytes of data it may have
+        # Of that message: bytes of its command set and data set so far, and how large the data set may be.
+        self._command_size = self._joined = self._most = self._largest = 0
         self._held = 0  # bytes of the requests that are open
         # By message ID: the Command Field and the status, None for any, of a final response that may follow the first.
         self._ended: dict[int, tuple[int, int | None]] = {}
@@ -375,30 +327,12 @@ class Router:
         else:
             self._events.append(RequestReceived(operation, None))
 
-    def _refusal(self, rules: _Rules, request: Request) -> tuple[int, int | None, str] | None:
-        """The status, offending element and comment of a request that no handler shall see
-        (docs/topics/query-retrieve.md)."""
+    def _refusal(self, rules: _Rules, request: Request) -> _Refusal | None:
+        """What a request is told that no handler shall see."""
         if request.message_id in self.performed:
             return answers.DUPLICATE_INVOCATION, None, f"message ID {request.message_id} is in use"
-        if type(request) is UnknownRequest:
-            return answers.UNRECOGNIZED_OPERATION, None, f"command field {request.command_field:04X} is not known"
-        service = request.service
-        if request.sop_class_uid not in (rules.composite if service in COMPOSITE else rules.normalized):
-            status = answers.SOP_CLASS_NOT_SUPPORTED if service in COMPOSITE else answers.NO_SUCH_SOP_CLASS
-            return status, None, "not the SOP class of its presentation context"
-        if rules.services is not None and service not in rules.services:
-            return answers.UNRECOGNIZED_OPERATION, None, f"{service} is not a service of this SOP class"
-        # PS3.7 D.3.3.4: who may invoke. Notifications go from the SCP to the SCU, operations the other way.
-        if service not in rules.performed:
-            return answers.SOP_CLASS_NOT_SUPPORTED, None, "the roles negotiated for this SOP class do not allow it"
-        if type(request) in _WITH_DATA_SET and not request.has_data_set:
-            return answers.MISTYPED_ARGUMENT, _COMMAND_DATA_SET_TYPE, "a data set is required"
-        if (mandatory := _MANDATORY.get(type(request))) is not None:
-            field_name, tag, status, comment = mandatory
-            if getattr(request, field_name) in (None, ""):
-                return status, tag, comment
-        if self._strict and isinstance(request, PrioritizedRequest) and request.priority not in _PRIORITIES:
-            return answers.MISTYPED_ARGUMENT, _PRIORITY, "a priority is 0, 1 or 2"
+        if refusal := rules.refusal(request, strict=self._strict):
+            return refusal
         no_place = len(self.performed) >= self.performed_window + self._limits.waiting_requests
         if no_place or self._held + self._command_size > self._limits.requests_in_memory:
             return _NO_PLACE.get(type(request), answers.RESOURCE_LIMITATION), None, _TOO_MANY
@@ -409,9 +343,14 @@ class Router:
     def _expect_data(self, message: Message, target: Performed | Invoked | RequestRefused | None) -> None:
         if message.has_data_set:
             self._message, self._target = message, target  # type: ignore[assignment]
-            self._pieces, self._joined, self._most = [], 0, self._limits.identifier
+            limits = self._limits
+            self._largest, together = limits.identifier, limits.requests_in_memory
+            if message.service not in COMPOSITE:
+                self._largest = limits.normalized_dataset
+                together = max(together, self._largest)
+            self._pieces, self._joined, self._most = [], 0, self._largest
             if type(target) is Performed:
-                self._most = min(self._most, self._limits.requests_in_memory - self._held)
+                self._most = min(self._most, together - self._held)
 
     def _receive_data(self, piece: Data) -> None:
         target = self._target
@@ -429,12 +368,12 @@ class Router:
     def _too_large(self, target: Performed | Invoked) -> None:
         """Refuse a request whose data set we will not hold; a response as large ends the association."""
         if isinstance(target, Invoked):
-            raise RemoteProtocolError(f"a data set over {self._limits.identifier} bytes in a response", reason=6)
+            raise RemoteProtocolError(f"a data set over {self._largest} bytes in a response", reason=6)
         request = target.request
         status, comment = _NO_PLACE.get(type(request), answers.RESOURCE_LIMITATION), _TOO_MANY
-        if self._joined > self._limits.identifier:
+        if self._joined > self._largest:
             status = answers.TOO_LARGE.get(request.service, answers.RESOURCE_LIMITATION)
-            comment = f"the data set is over {self._limits.identifier} bytes"
+            comment = f"the data set is over {self._largest} bytes"
         response = request.response(status)
         response.error_comment = comment
         self._pieces = []

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, cast
 from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse.fragments import Data, Joiner
 from aiodimse.dimse.messages import CCancelRQ, Message, Request, Response
-from aiodimse.dimse.router import DatasetReceived, Performed, RequestReceived
+from aiodimse.dimse.operations import DatasetReceived, Performed, RequestReceived
 from aiodimse.engine import Engine, EngineEvent
 from aiodimse.errors import RemoteProtocolError
 from aiodimse.pdu import (

@@ -290,6 +290,30 @@ async def test_a_normalized_request_that_cannot_be_acted_on(case: str) -> None:
         assert not called
 
 
+async def test_a_normalized_data_set_is_larger_than_an_identifier() -> None:
+    """A print image of 2 MB (PS3.4 H.4.3)."""
+    uid, sizes = str(sop_class.BasicGrayscaleImageBox), []
+    server = make_server()
+
+    @server.on_n_set(uid)
+    async def set_image(request: Any) -> int:
+        sizes.append(len(request.dataset.PixelData))
+        return 0x0000
+
+    meta = str(sop_class.BasicGrayscalePrintManagementMeta)
+    async with open_stage(server, [(1, meta, [wire.EXPLICIT_LE])], roles={}) as stage:
+        pixels = struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, 2_000_000) + bytes(2_000_000)
+        rq = {
+            wire.COMMAND_FIELD: N_SET,
+            wire.MESSAGE_ID: 5,
+            wire.REQUESTED_SOP_CLASS: uid,
+            wire.REQUESTED_INSTANCE: "1.2",
+        }
+        await stage.peer.request(1, rq, pixels)
+        assert [each.status for each in await stage.peer.responses(5)] == [0x0000]
+        assert sizes == [2_000_000]
+
+
 # --- responses after the end ------------------------------------------------------------------------------------------
 
 

@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 from aiodimse.config import Limits
 from aiodimse.dimse.fragments import Command, Data
 from aiodimse.dimse.messages import CCancelRQ, CEchoRQ, CFindRQ, CFindRSP, CMoveRQ, CStoreRQ
-from aiodimse.dimse.router import (
-    CancelReceived,
-    RequestReceived,
-    RequestRefused,
-    ResponseReceived,
-    Router,
-    Runnable,
-)
+from aiodimse.dimse.operations import CancelReceived, RequestReceived, RequestRefused, ResponseReceived, Runnable
+from aiodimse.dimse.router import Router
 from aiodimse.errors import LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.standard import sop_class

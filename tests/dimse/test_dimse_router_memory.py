@@ -10,7 +10,8 @@ import pytest
 from aiodimse.config import Limits
 from aiodimse.dimse.fragments import Command, Data, hold
 from aiodimse.dimse.messages import CEchoRQ, CFindRQ, CFindRSP, CGetRQ, CMoveRQ, CStoreRQ, NSetRQ, Request
-from aiodimse.dimse.router import RequestReceived, RequestRefused, ResponseReceived, Router
+from aiodimse.dimse.operations import RequestReceived, RequestRefused, ResponseReceived
+from aiodimse.dimse.router import Router
 from aiodimse.errors import RemoteProtocolError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.standard import sop_class
@@ -65,7 +66,7 @@ class Peer:
     ids=["C-FIND", "C-GET", "C-MOVE", "N-SET"],
 )
 def test_a_data_set_that_is_too_much_is_refused(request_: Request, no_place: int, too_large: int) -> None:
-    peer = Peer(identifier=1000, requests_in_memory=3000)
+    peer = Peer(identifier=1000, normalized_dataset=1000, requests_in_memory=3000)
     open_ones = [peer.ask(find(number), 900).operation for number in (1, 2)]  # 1000 bytes each
     refused = peer.ask(request_, 901)
     assert isinstance(refused, RequestRefused)
@@ -163,3 +164,14 @@ def test_pieces_that_wait_are_joined_where_they_are_small(make: Any) -> None:
         hold(pieces, make(bytes([number]) * size))
     assert list(map(len, pieces)) == [1024, 1, 1024, 1028, 4000, 6]
     assert b"".join(pieces) == b"".join(bytes([number]) * size for number, size in enumerate(sizes))
+
+
+def test_one_normalized_data_set_may_be_larger_than_all_that_requests_may_have() -> None:
+    """A print image (PS3.4 H) is no Identifier."""
+    peer = Peer(identifier=1000, normalized_dataset=10_000, requests_in_memory=3000)
+    film = NSetRQ(message_id=9, requested_sop_class_uid=UPS, requested_sop_instance_uid="1.2", has_data_set=True)
+    first = peer.ask(film, 9_000)
+    assert isinstance(first, RequestReceived)
+    assert peer.ask(find(1), 10).response.status == 0xA700  # nothing more meanwhile
+    peer.router.respond(first.operation, film.response(0))
+    assert peer.ask(film, 10_001).response.status == 0x0213

@@ -21,7 +21,7 @@ from aiodimse.association import (
 from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse import command
 from aiodimse.dimse.messages import CEchoRQ, CStoreRQ
-from aiodimse.dimse.router import DatasetReceived, RequestReceived
+from aiodimse.dimse.operations import DatasetReceived, RequestReceived
 from aiodimse.engine import Engine, EngineEvent
 from aiodimse.pdu import Abort, ReleaseRP, ReleaseRQ, decode, encode, pdata_header
 from aiodimse.testing import EnginePair, read_capture, replay

@@ -8,7 +8,7 @@ from aiodimse.association import AbortIndication
 from aiodimse.config import Limits
 from aiodimse.dimse import command
 from aiodimse.dimse.messages import CCancelRQ, CEchoRQ, CFindRQ, CStoreRQ, Message
-from aiodimse.dimse.router import DatasetReceived, RequestReceived
+from aiodimse.dimse.operations import DatasetReceived, RequestReceived
 from aiodimse.pdu import PDV, PDataTF, encode
 from aiodimse.pdu.overhead import SMALL_FRAGMENT, Overhead
 from aiodimse.standard import sop_class

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aiodimse import testing
 from aiodimse.dimse.messages import CEchoRQ
-from aiodimse.dimse.router import RequestReceived
+from aiodimse.dimse.operations import RequestReceived
 from aiodimse.testing import Capture, Side, read_capture, replay
 
 CAPTURES = {path.stem: read_capture(path) for path in sorted((Path(__file__).parents[1] / "data").glob("*/*.dul"))}

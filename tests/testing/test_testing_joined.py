@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.dimse.messages import CEchoRQ, CEchoRSP
-from aiodimse.dimse.router import RequestReceived, ResponseReceived
+from aiodimse.dimse.operations import RequestReceived, ResponseReceived
 from aiodimse.pdu import Abort, ReleaseRP, ReleaseRQ
 
 CAPTURES = Path(__file__).parents[1] / "data" / "captures"
