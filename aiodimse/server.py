@@ -22,6 +22,7 @@ from aiodimse.association import TitlePolicy
 from aiodimse.config import Limits, Timeouts
 from aiodimse.errors import LocalProtocolError
 from aiodimse.metrics import Metrics
+from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ
 from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.provider.accepted import AcceptedAssociation
 from aiodimse.services.provider.decorators import HandlerDecorators
@@ -119,6 +120,21 @@ class Server(HandlerDecorators):
         """The clock and the network that its associations run on."""
         return self._settings.environment
 
+    @property
+    def limits(self) -> Limits:
+        """The bounds on what peers can make it hold."""
+        return self._settings.limits
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """Its deadlines, in seconds."""
+        return self._settings.timeouts
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether it refuses what is tolerated otherwise (docs/reference/leniencies.md)."""
+        return self._settings.strict
+
     # --- hooks --------------------------------------------------------------------------------------------------------
 
     def authorize(self, hook: Authorize) -> Authorize:
@@ -184,6 +200,10 @@ class Server(HandlerDecorators):
         return hook
 
     # --- what the rest of the library asks for ------------------------------------------------------------------------
+
+    def answer_at_once(self, rq: AssociateRQ) -> AssociateAC | AssociateRJ:
+        """The answer to an A-ASSOCIATE-RQ, as far as no hook has a say (conformance.py)."""
+        return self._policy.answer_at_once(rq)
 
     def provider(self, association: ProviderAssociation) -> Provider:
         """What performs the requests of this association (services/serving.py)."""

@@ -9,6 +9,7 @@ The pages are committed, so that they can be read without building the site.
 from __future__ import annotations
 
 import ast
+import asyncio
 import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -250,11 +251,22 @@ def command_line() -> str:
     return page("The command line", "the parser in aiodimse/cli/", *generate_cli.parts())
 
 
+def statement() -> str:
+    """Of aiodimse serve."""
+    from aiodimse import conformance
+    from aiodimse.cli.conformance import server_of_serve
+
+    text = conformance.statement(asyncio.run(server_of_serve()), name="aiodimse serve", version="")
+    _, _, rest = text.partition("\n\n")
+    return page("Conformance statement", "aiodimse/conformance.py", rest.rstrip())
+
+
 PAGES = {
     "api/index.md": overview,
     **{f"api/{name}.md": partial(api, name) for name in generate_api.PAGES},
     "exceptions.md": exceptions,
     "command-line.md": command_line,
+    "conformance.md": statement,
     "sop-classes.md": sop_classes,
     "statuses.md": statuses,
     "transfer-syntaxes.md": transfer_syntaxes,

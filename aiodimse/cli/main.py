@@ -14,7 +14,20 @@ from importlib.util import find_spec
 from types import ModuleType
 
 import aiodimse
-from aiodimse.cli import echo, encryption, explain, failures, find, get, move, options, serve, signals, store
+from aiodimse.cli import (
+    conformance,
+    echo,
+    encryption,
+    explain,
+    failures,
+    find,
+    get,
+    move,
+    options,
+    serve,
+    signals,
+    store,
+)
 from aiodimse.cli.output import Output
 from aiodimse.cli.trace import TraceFile
 
@@ -26,6 +39,7 @@ COMMANDS: dict[str, ModuleType] = {
     "move": move,
     "serve": serve,
     "explain": explain,
+    "conformance": conformance,
 }
 
 _EPILOG = """\
@@ -56,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         each = commands.add_parser(name, help=module.HELP, description=module.__doc__)
         top.parsers[name] = each
         module.arguments(each)
-        if module is not serve:
+        if module not in (conformance, serve):
             encryption.user(each)
         options.common(each)
         each.set_defaults(module=module, prog=each.prog)
