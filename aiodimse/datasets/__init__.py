@@ -17,6 +17,7 @@ from aiodimse.datasets.naming import safe_file_name
 from aiodimse.datasets.part10 import FileHead, PartTenReader, open_pieces, read_head
 from aiodimse.datasets.saving import PartTenWriter
 from aiodimse.datasets.stored import file_identity
+from aiodimse.datasets.transcoding import check_transcoded, open_transcoded
 from aiodimse.datasets.unfinished import remove_unfinished
 from aiodimse.datasets.whole import file_meta_dataset, read_file
 
@@ -26,6 +27,7 @@ __all__ = [
     "PartTenReader",
     "PartTenWriter",
     "can_transcode",
+    "check_transcoded",
     "dataset_uids",
     "decode_dataset",
     "decode_identifier",
@@ -36,6 +38,7 @@ __all__ = [
     "file_meta_dataset",
     "first_uids",
     "open_pieces",
+    "open_transcoded",
     "read_file",
     "read_head",
     "read_identity",

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
-from struct import pack
 from typing import Any, Final
 
 from pydicom.dataset import Dataset
 
 from aiodimse.config import Limits
 from aiodimse.datasets.charsets import DEFAULT, STRICT_DEFAULT, UTF8, CharacterSet, NotInCharacterSet
+from aiodimse.datasets.deflating import deflate, inflate
 from aiodimse.datasets.identity import SOP_CLASS_UID, SOP_INSTANCE_UID, UIDS, first_values
 from aiodimse.datasets.reading import read_dataset
 from aiodimse.datasets.walk import known_syntax
 from aiodimse.datasets.writing import write_dataset
-from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, DatasetTooLarge
+from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
 from aiodimse.standard.transfer_syntax import (
     IDENTIFIERS,
     ExplicitVRBigEndian,
@@ -144,35 +143,6 @@ def transcode(
 def can_transcode(source: str, target: str) -> bool:
     """Whether transcode can do it: both are among RE_ENCODED."""
     return source in RE_ENCODED and target in RE_ENCODED
-
-
-# --- deflated (PS3.5 A.5) ---------------------------------------------------------------------------------------------
-
-
-def inflate(data: bytes | memoryview, *, max_size: int, max_ratio: int) -> bytes:
-    """The data set in a deflated one. Raises DatasetDecodeError where it is not whole; DatasetTooLarge."""
-    bound = min(max_size, len(data) * max_ratio)
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        out = inflater.decompress(data, bound + 1)
-    except zlib.error:
-        raise DatasetDecodeError("the deflated data set is corrupt") from None
-    if len(out) > bound:
-        raise DatasetTooLarge(f"the deflated data set is larger than {bound} bytes")
-    if not inflater.eof:
-        raise DatasetDecodeError("the deflated data set is truncated")
-    # PS3.5 A.5: padded to even length with a NULL. DCTOOL 1.00 (PixelMed) leaves the end of a gzip file there: the CRC
-    # and the length of what was deflated, as in pydicom's image_dfl.dcm; over the wire that comes with a NULL as well.
-    trailer = pack("<LL", zlib.crc32(out), len(out) & 0xFFFFFFFF)
-    if inflater.unused_data not in (b"", b"\0", trailer, trailer + b"\0"):
-        raise DatasetDecodeError("something follows the deflated data set")
-    return out
-
-
-def deflate(data: bytes) -> bytes:
-    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    out = deflater.compress(data) + deflater.flush()
-    return out + b"\0" if len(out) & 1 else out
 
 
 # --- who is it --------------------------------------------------------------------------------------------------------

@@ -258,6 +258,11 @@ def read_items(data: bytes, implicit: bool, little_endian: bool, charset: Charac
     return Sequence(items)
 
 
+def new_dataset(implicit: bool, little_endian: bool) -> DecodedDataset:
+    """One without elements, in which elements that are still encoded may be put."""
+    return _dataset(_Reading(implicit, little_endian, charsets.DEFAULT))
+
+
 def _dataset(reading: _Reading) -> DecodedDataset:
     """A data set of these elements, for 0.9 us: pydicom's sets its attributes one by one through a __setattr__ that
     looks each up among the keywords, which takes 5.8."""

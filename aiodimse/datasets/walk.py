@@ -24,7 +24,7 @@ SHORTEST: Final = 8
 
 ITEM: Final = 0xFFFEE000
 ITEM_DELIMITATION: Final = 0xFFFEE00D
-_SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
+SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
 
 # Groups with no place in a data set, at any depth: command elements (PS3.7 6.3), file meta elements (PS3.10 7.1), stray
 # delimiters. A second file meta there is how one object comes to mean two things to two readers.
@@ -173,13 +173,13 @@ def top_elements(
                 enclosing.append(_Frame(is_sequence, bound, is_open, implicit))
                 is_sequence, bound, is_open = False, stop, opens
                 pos = start
-            elif tag == _SEQUENCE_DELIMITATION and is_open and length == 0:
+            elif tag == SEQUENCE_DELIMITATION and is_open and length == 0:
                 is_sequence, bound, is_open, implicit = enclosing.pop()
                 if not enclosing:
                     yield TopElement(top_tag, top_vr, top_length, top_start, pos, writable)
                 pos += 8
             else:
-                raise DatasetDecodeError(f"{_name(tag)} where an item must be", offset=pos)
+                raise DatasetDecodeError(f"{tag_name(tag)} where an item must be", offset=pos)
             continue
 
         if tag == ITEM_DELIMITATION and is_open and length == 0:
@@ -198,7 +198,7 @@ def top_elements(
                 if pos >= padding:
                     return
             if group not in DROPPED_GROUPS:
-                raise DatasetDecodeError(f"{_name(tag)} inside a data set", offset=pos)
+                raise DatasetDecodeError(f"{tag_name(tag)} inside a data set", offset=pos)
             writable = False
 
         vr: str | None
@@ -209,7 +209,7 @@ def top_elements(
             known = vr_in_dictionary(tag)
             nests = known == "SQ" or opens
             if opens and known not in ("SQ", "UN", None):
-                raise DatasetDecodeError(f"undefined length of {_name(tag)}, which is no sequence", offset=pos)
+                raise DatasetDecodeError(f"undefined length of {tag_name(tag)}, which is no sequence", offset=pos)
         else:
             _, _, code, length = vr_head(data, pos)
             opens = False
@@ -217,7 +217,7 @@ def top_elements(
             if vr is None:
                 vr = LONG_VRS.get(code)
                 if vr is None:
-                    raise DatasetDecodeError(f"unknown VR of {_name(tag)}", offset=pos)
+                    raise DatasetDecodeError(f"unknown VR of {tag_name(tag)}", offset=pos)
                 if bound - pos < 12:
                     raise DatasetDecodeError("truncated element header", offset=pos)
                 (length,) = long_length(data, start)
@@ -239,7 +239,7 @@ def top_elements(
 
         if opens:
             if vr not in ("OB", "OW"):
-                raise DatasetDecodeError(f"undefined length of {_name(tag)}, which is no sequence", offset=pos)
+                raise DatasetDecodeError(f"undefined length of {tag_name(tag)}, which is no sequence", offset=pos)
             stop, fragments = _end_of_fragments(data, start, bound, head, left)
             if (left := left - fragments) < 0:
                 raise _too_many(max_elements, start)
@@ -261,10 +261,10 @@ def _end_of_fragments(data: bytes | memoryview, pos: int, bound: int, head: _Unp
             raise DatasetDecodeError("encapsulated pixel data is not closed", offset=pos)
         group, element, length = head(data, pos)
         tag = group << 16 | element
-        if tag == _SEQUENCE_DELIMITATION and length == 0:
+        if tag == SEQUENCE_DELIMITATION and length == 0:
             return pos, fragments
         if tag != ITEM or length == UNDEFINED_LENGTH:
-            raise DatasetDecodeError(f"{_name(tag)} where a fragment must be", offset=pos)
+            raise DatasetDecodeError(f"{tag_name(tag)} where a fragment must be", offset=pos)
         pos = _end(pos + 8, length, bound, tag, pos)
         fragments += 1
     return pos, fragments
@@ -277,7 +277,7 @@ def _too_many(most: int, pos: int) -> DatasetTooLarge:
 def _end(start: int, length: int, bound: int, tag: int, pos: int) -> int:
     """The offset after a value of this length, which must lie inside what encloses it."""
     if length > bound - start:
-        raise DatasetDecodeError(f"length of {_name(tag)} goes past what encloses it", offset=pos)
+        raise DatasetDecodeError(f"length of {tag_name(tag)} goes past what encloses it", offset=pos)
     return start + length
 
 
@@ -303,5 +303,6 @@ def _kind(is_sequence: bool) -> str:
     return "a sequence" if is_sequence else "an item"
 
 
-def _name(tag: int) -> str:
+def tag_name(tag: int) -> str:
+    """As (0010,0020)."""
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"

@@ -136,7 +136,7 @@ class _Writer:
                 if type(element) is DataElement and quick and (plain := self._plain(tag, element, scope.charset)):
                     out += plain
                     continue
-                if _is_left_out(tag):
+                if is_left_out(tag):
                     continue
                 if tag == _SPECIFIC_CHARACTER_SET:
                     named = charsets.lookup(element.value)
@@ -188,10 +188,7 @@ class _Writer:
 
     def _add(self, out: list[bytes], tag: int, vr: str, encoded: bytes, opens: bool, *, top: bool) -> None:
         if self.implicit and not self._is_readable(tag, vr, encoded, opens):
-            _log.warning(
-                "(%04X,%04X) is left out: it came as %s, and no reader of Implicit VR could read it",
-                tag >> 16, tag & 0xFFFF, vr or "a sequence without items",
-            )  # fmt: skip
+            warn_of_unreadable(tag, vr)
             return
         pad = b""
         if len(encoded) & 1 and not opens:
@@ -339,7 +336,7 @@ def _plain_head(tag: int, vr: str, implicit: bool) -> tuple[bytes, bytes, _Plain
     encode = _PLAIN.get(vr)
     if encode is None or vr in EXPLICIT_VR_LENGTH_32:
         return None
-    if tag in (_SPECIFIC_CHARACTER_SET, _PIXEL_DATA) or _is_left_out(tag):
+    if tag in (_SPECIFIC_CHARACTER_SET, _PIXEL_DATA) or is_left_out(tag):
         return None
     if implicit and vr_in_dictionary(tag) == "SQ":
         return None
@@ -347,7 +344,15 @@ def _plain_head(tag: int, vr: str, implicit: bool) -> tuple[bytes, bytes, _Plain
     return head, PADDING[vr], encode
 
 
-def _is_left_out(tag: int) -> bool:
+def warn_of_unreadable(tag: int, vr: str) -> None:
+    """Say that an element is not written, since Implicit VR has no form for it."""
+    _log.warning(
+        "(%04X,%04X) is left out: it came as %s, and no reader of Implicit VR could read that",
+        tag >> 16, tag & 0xFFFF, vr,
+    )  # fmt: skip
+
+
+def is_left_out(tag: int) -> bool:
     """Command and file meta elements; Group Length is retired (PS3.5 7.2)."""
     return tag < 0x00030000 or (tag & 0xFFFF == 0 and tag > 0x0006FFFF)
 

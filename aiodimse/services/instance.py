@@ -31,6 +31,8 @@ _SMALL = 1 << 18
 """A file of so many bytes is read in the trip that opens it."""
 _PIECE = 1 << 20
 """Bytes read from a larger file in one trip."""
+_HELD = 1 << 20
+"""A data set up to so many bytes is re-encoded in memory."""
 ONE_HOP = 1 << 20
 """A save is one trip to the file pool up to this many bytes, and a batch of a longer one holds as many."""
 
@@ -193,26 +195,26 @@ class FileInstance(Instance):
         self.head = head
         self._data = data
 
-    async def _stream(self) -> AsyncIterator[Buffer]:
-        if self._data is not None:
-            yield self._data
-            return
-        pieces = pieces_off_loop(datasets.open_pieces(self.head, _PIECE))
-        try:
-            async for piece in pieces:
-                yield piece
-        finally:
-            await pieces.aclose()
-
     def stream(self) -> AsyncIterator[Buffer]:
         """The data set from the file, read off the event loop."""
-        return self._stream()
+        if self._data is not None:
+            return _at_hand(self._data)
+        return pieces_off_loop(datasets.open_pieces(self.head, _PIECE))
 
     async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
-        """As Instance.encoded; a data set that has been read is at hand."""
+        """As Instance.encoded; a data set that has been read is at hand, and a large one re-encoded as it goes by.
+
+        The file of a large one is read twice: first to find out whether it can be re-encoded.
+        """
         if self._data is not None and transfer_syntax == self.transfer_syntax:
             return self._data
-        return await super().encoded(transfer_syntax)
+        other = transfer_syntax != self.transfer_syntax and datasets.can_transcode(
+            self.transfer_syntax, transfer_syntax
+        )
+        if not other or self.head.size <= _HELD:
+            return await super().encoded(transfer_syntax)
+        await read_off_loop(datasets.check_transcoded, self.head, transfer_syntax)
+        return pieces_off_loop(datasets.open_transcoded(self.head, transfer_syntax))
 
     async def dataset(self) -> Dataset:
         """The decoded data set of the file."""
@@ -239,6 +241,10 @@ def _expected(head: FileHead, sop_instance_uid: str | None) -> FileHead:
     if sop_instance_uid is not None and head.sop_instance_uid != sop_instance_uid:
         raise InstanceConflict("the file holds another instance than was asked for")
     return head
+
+
+async def _at_hand(data: bytes) -> AsyncIterator[Buffer]:
+    yield data
 
 
 def _open(path: str | os.PathLike[str], sop_instance_uid: str | None = None) -> FileInstance:

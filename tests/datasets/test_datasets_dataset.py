@@ -22,13 +22,12 @@ from aiodimse.datasets.dataset import (
     dataset_uids,
     decode_dataset,
     decode_identifier,
-    deflate,
     encode_dataset,
     encode_stored,
     first_uids,
-    inflate,
     transcode,
 )
+from aiodimse.datasets.deflating import deflate, inflate
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, DatasetTooLarge
 from aiodimse.standard.transfer_syntax import (
     ALL,

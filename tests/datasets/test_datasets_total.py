@@ -13,12 +13,11 @@ from aiodimse.datasets.dataset import (
     RE_ENCODED,
     dataset_uids,
     decode_dataset,
-    deflate,
     encode_dataset,
     encode_stored,
     first_uids,
-    inflate,
 )
+from aiodimse.datasets.deflating import deflate, inflate
 from aiodimse.datasets.part10 import read_head
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, NotDICOM
 from aiodimse.standard.transfer_syntax import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian

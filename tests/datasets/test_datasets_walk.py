@@ -12,7 +12,7 @@ from pydicom.data import get_testdata_file
 from pydicom.datadict import dictionary_VR, masks
 from rows import for_each_row
 
-from aiodimse.datasets.dataset import inflate
+from aiodimse.datasets.deflating import inflate
 from aiodimse.datasets.walk import UNDEFINED_LENGTH, top_elements, vr_in_dictionary, walk
 from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
 from aiodimse.standard.transfer_syntax import (

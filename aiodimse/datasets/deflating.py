@@ -1,0 +1,106 @@
+"""Deflated data sets (PS3.5 A.5): whole ones, and ones that go by in pieces."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from struct import pack
+from typing import Final
+
+from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
+
+_PIECE: Final = 1 << 18
+_LONGEST_TRAILER: Final = 9
+
+
+def inflate(data: bytes | memoryview, *, max_size: int, max_ratio: int) -> bytes:
+    """The data set in a deflated one.
+
+    Args:
+        data: The deflated data set.
+        max_size: Bytes that it may become.
+        max_ratio: How many times as large as it is it may become.
+
+    Raises:
+        DatasetDecodeError: It is not whole.
+        DatasetTooLarge: It becomes larger.
+    """
+    bound = min(max_size, len(data) * max_ratio)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        out = inflater.decompress(data, bound + 1)
+    except zlib.error:
+        raise _corrupt() from None
+    if len(out) > bound:
+        raise _too_large(bound)
+    if not inflater.eof:
+        raise _truncated()
+    _check_trailer(inflater.unused_data, zlib.crc32(out), len(out))
+    return out
+
+
+def deflate(data: bytes) -> bytes:
+    """The data set deflated, and padded to an even length."""
+    return b"".join(deflated_pieces([data]))
+
+
+def inflated_pieces(pieces: Iterable[bytes], *, max_size: int) -> Iterator[bytes]:
+    """As inflate, piece by piece."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    size, checksum, trailer, is_over = 0, 0, b"", False
+    for piece in pieces:
+        if is_over:
+            trailer = (trailer + piece)[: _LONGEST_TRAILER + 1]
+            continue
+        waiting, is_held_back = piece, False  # output may wait in the inflater when no input does
+        while waiting or is_held_back:
+            try:
+                out = inflater.decompress(waiting, _PIECE)
+            except zlib.error:
+                raise _corrupt() from None
+            waiting = inflater.unconsumed_tail
+            is_held_back = len(out) == _PIECE
+            size += len(out)
+            if size > max_size:
+                raise _too_large(max_size)
+            checksum = zlib.crc32(out, checksum)
+            is_over = inflater.eof
+            if is_over:
+                waiting, is_held_back = b"", False
+                trailer = inflater.unused_data[: _LONGEST_TRAILER + 1]
+            yield out
+    if not is_over:
+        raise _truncated()
+    _check_trailer(trailer, checksum, size)
+
+
+def deflated_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """As deflate, piece by piece."""
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    size = 0
+    for piece in pieces:
+        if out := deflater.compress(piece):
+            size += len(out)
+            yield out
+    last = deflater.flush()
+    yield last + b"\0" * ((size + len(last)) % 2)
+
+
+def _check_trailer(trailer: bytes, checksum: int, size: int) -> None:
+    # PS3.5 A.5: padded to even length with a NULL. DCTOOL 1.00 (PixelMed) leaves the end of a gzip file there: the CRC
+    # and the length of what was deflated, as in pydicom's image_dfl.dcm; over the wire that comes with a NULL as well.
+    gzip = pack("<LL", checksum, size & 0xFFFFFFFF)
+    if trailer not in (b"", b"\0", gzip, gzip + b"\0"):
+        raise DatasetDecodeError("something follows the deflated data set")
+
+
+def _corrupt() -> DatasetDecodeError:
+    return DatasetDecodeError("the deflated data set is corrupt")
+
+
+def _truncated() -> DatasetDecodeError:
+    return DatasetDecodeError("the deflated data set is truncated")
+
+
+def _too_large(most: int) -> DatasetTooLarge:
+    return DatasetTooLarge(f"the deflated data set is larger than {most} bytes")

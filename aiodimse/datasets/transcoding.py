@@ -1,0 +1,323 @@
+"""A data set from one transfer syntax to another as it goes by, in bounded memory (PS3.5 A).
+
+For data sets too large to be held. Like the writer it changes headers and byte order, pads values of odd length, drops
+elements of group 0000 and 0002, and leaves out what no reader of Implicit VR could read. Unlike it, it does not know
+how long a sequence will be before it is over: sequences and items get an undefined length (PS3.5 7.5.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from struct import Struct, pack
+from typing import Final, NamedTuple
+
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+
+from aiodimse.config import Limits
+from aiodimse.datasets import charsets
+from aiodimse.datasets.deflating import deflated_pieces, inflated_pieces
+from aiodimse.datasets.part10 import FileHead, reopen
+from aiodimse.datasets.reading import DecodedDataset, new_dataset, read_items
+from aiodimse.datasets.vrs import AMBIGUOUS_VRS, PADDING, WORD_SIZES, concrete_vr, implicit_vr, swapped
+from aiodimse.datasets.walk import (
+    DROPPED_GROUPS,
+    FOREIGN_GROUPS,
+    ITEM,
+    ITEM_DELIMITATION,
+    LONG_VRS,
+    SEQUENCE_DELIMITATION,
+    SHORT_VRS,
+    UNDEFINED_LENGTH,
+    known_syntax,
+    tag_name,
+    vr_in_dictionary,
+)
+from aiodimse.datasets.writing import is_left_out, warn_of_unreadable
+from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
+from aiodimse.standard.transfer_syntax import TransferSyntax
+
+PIECE: Final = 1 << 18
+"""Bytes of a value that are read, changed and handed on at a time."""
+_GATHER: Final = 1 << 16
+"""Bytes of small elements that are handed on together."""
+_LARGEST_UNKNOWN: Final = 1 << 20
+"""Bytes of a UN that is looked at for items."""
+_REMEMBERED: Final = 64
+"""Bytes of the values that say what VR others have: Pixel Representation, a private creator."""
+_MOST_REMEMBERED: Final = 4096
+_UNBOUNDED: Final = 1 << 62
+
+_SAYS_VR: Final = frozenset((0x00280100, 0x00280103, 0x00283002))
+
+_DEFAULT_LIMITS: Final = Limits()
+
+
+def transcode_pieces(
+    pieces: Iterable[bytes],
+    source: TransferSyntax,
+    target: TransferSyntax,
+    *,
+    size: int,
+    limits: Limits = _DEFAULT_LIMITS,
+) -> Iterator[bytes]:
+    """The data set in the other transfer syntax, piece by piece.
+
+    Args:
+        pieces: The encoded data set, cut anywhere.
+        source: The row of its transfer syntax: one of those that dataset.RE_ENCODED names, as is the target.
+        target: The row of the wanted one.
+        size: Bytes of the encoded data set; with Limits.deflate_ratio it bounds what a deflated one may become.
+        limits: Limits.dataset_depth bounds the nesting.
+
+    Yields:
+        Pieces of at most some PIECE bytes.
+
+    Raises:
+        DatasetDecodeError: The data set is not sound; what came before has been yielded by then.
+        DatasetEncodeError: It has an element that the other transfer syntax does not have.
+    """
+    if source.deflated:
+        pieces = inflated_pieces(pieces, max_size=size * limits.deflate_ratio)
+    changed = _Transcoder(_Source(pieces), source, target, limits.dataset_depth).run()
+    return deflated_pieces(changed) if target.deflated else changed
+
+
+def open_transcoded(head: FileHead, transfer_syntax: str, *, limits: Limits = _DEFAULT_LIMITS) -> Iterator[bytes]:
+    """As open_pieces, in another transfer syntax; raises what transcode_pieces raises as well."""
+    rows = known_syntax(head.transfer_syntax), known_syntax(transfer_syntax)
+    with reopen(head) as reader:
+        yield from transcode_pieces(reader.pieces(PIECE), *rows, size=head.size, limits=limits)
+
+
+def check_transcoded(head: FileHead, transfer_syntax: str, *, limits: Limits = _DEFAULT_LIMITS) -> None:
+    """Read the file to its end as open_transcoded does, to raise here what that would raise behind its beginning."""
+    for _ in open_transcoded(head, transfer_syntax, limits=limits):
+        pass
+
+
+class _Source:
+    """The bytes to come, and how many have gone."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._held = memoryview(b"")
+        self.position = 0
+
+    def at_most(self, size: int) -> bytes:
+        """The next bytes, at least one of them but at the end of the data set."""
+        while not self._held:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return b""
+            self._held = memoryview(piece)
+        taken, self._held = self._held[:size], self._held[size:]
+        self.position += len(taken)
+        return bytes(taken)
+
+    def exactly(self, size: int) -> bytes:
+        """The next bytes; fewer at the end of the data set."""
+        taken = self.at_most(size)
+        if len(taken) == size:
+            return taken
+        gathered = bytearray(taken)
+        while len(gathered) < size and (more := self.at_most(size - len(gathered))):
+            gathered += more
+        return bytes(gathered)
+
+
+class _Frame(NamedTuple):
+    """A data set, sequence or item that the source is inside of."""
+
+    is_sequence: bool
+    end: int | None
+    """Where it ends; None where a delimiter says so, or the end of the data set."""
+    bound: int
+    """Nothing in it goes past this: the end of what encloses it, or its own."""
+    implicit: bool
+    is_written: bool
+    around: tuple[DecodedDataset, ...]
+    """The data set or item and what encloses it; of each the elements that say what VR others have."""
+
+
+class _Transcoder:
+    """Reads elements one after another and writes each before it reads the next."""
+
+    def __init__(self, source: _Source, read: TransferSyntax, write: TransferSyntax, max_depth: int) -> None:
+        self._source, self._read, self._write, self._max_depth = source, read, write, max_depth
+        order, self._order = ("<" if read.little_endian else ">"), ("<" if write.little_endian else ">")
+        self._head = Struct(order + "HHL").unpack
+        self._vr_head = Struct(order + "4x2sH").unpack
+        self._length = Struct(order + "L").unpack
+        self._swaps = read.little_endian != write.little_endian
+        self._out = bytearray()
+
+    def run(self) -> Iterator[bytes]:
+        source = self._source
+        frame = _Frame(False, None, _UNBOUNDED, self._read.implicit, True, (self._new_dataset(),))
+        enclosing: list[_Frame] = []
+        while True:
+            if frame.end is not None and source.position == frame.end:
+                self._close(frame)
+                frame = enclosing.pop()
+                continue
+            head = source.exactly(8)
+            if len(head) < 8 and not enclosing and not any(head):
+                break  # perhaps behind a NUL that made it even
+            if len(head) < 8 or source.position > frame.bound:
+                raise self._error("truncated element header")
+            group, element, length = self._head(head)
+            tag = group << 16 | element
+            delimiter = SEQUENCE_DELIMITATION if frame.is_sequence else ITEM_DELIMITATION
+            inner: _Frame | None = None
+            if tag == delimiter and enclosing and frame.end is None and not length:
+                self._close(frame)
+                frame = enclosing.pop()
+            elif frame.is_sequence:
+                inner = self._item(tag, length, frame)
+            elif enclosing or any(head):  # NULs at the end of a data set are padding
+                inner = yield from self._element(tag, head, frame)
+            if inner is not None:
+                enclosing.append(frame)
+                frame = inner
+                if len(enclosing) > 2 * self._max_depth:  # a sequence and its item are two frames
+                    raise self._error(f"sequences nested deeper than {self._max_depth}")
+            if len(self._out) >= _GATHER:
+                yield self._gathered()
+        if self._out:
+            yield self._gathered()
+
+    def _item(self, tag: int, length: int, frame: _Frame) -> _Frame:
+        if tag != ITEM:
+            raise self._error(f"{tag_name(tag)} where an item must be")
+        if frame.is_written:
+            self._out += pack(self._order + "HHL", ITEM >> 16, ITEM & 0xFFFF, UNDEFINED_LENGTH)
+        around = (self._new_dataset(), *frame.around)
+        return self._inside(length, frame, tag)._replace(is_sequence=False, around=around)
+
+    def _element(self, tag: int, head: bytes, frame: _Frame) -> Generator[bytes, None, _Frame | None]:
+        """Write an element; or, of a sequence, the beginning, and say that the source is in it now."""
+        if tag >> 16 in FOREIGN_GROUPS and tag >> 16 not in DROPPED_GROUPS:
+            raise self._error(f"{tag_name(tag)} inside a data set")
+        vr, length = self._vr_and_length(tag, head, frame)
+        is_written = frame.is_written and not is_left_out(tag)
+        if vr == "SQ" or (vr == "UN" and length == UNDEFINED_LENGTH):
+            if is_written and self._write.implicit and vr_in_dictionary(tag) not in ("SQ", "UN", None):
+                is_written = self._leave_out(tag, "SQ")
+            if is_written:
+                self._header(tag, "SQ", UNDEFINED_LENGTH)
+            # PS3.5 6.2.2: what is in a UN of undefined length is encoded in Implicit VR
+            implicit = frame.implicit or vr == "UN"
+            return self._inside(length, frame, tag)._replace(is_sequence=True, implicit=implicit, is_written=is_written)
+        if length == UNDEFINED_LENGTH:
+            if vr in ("OB", "OW"):
+                raise DatasetEncodeError(f"{tag_name(tag)}: encapsulated, and the transfer syntax is not")
+            raise self._error(f"undefined length of {tag_name(tag)}, which is no sequence")
+        self._inside(length, frame, tag)
+        beginning = b""
+        if self._write.implicit and is_written and length and vr_in_dictionary(tag) == "SQ":
+            beginning = self._source.exactly(min(length, _LARGEST_UNKNOWN)) if vr == "UN" else b""
+            is_written = (len(beginning) == length and _holds_items(beginning)) or self._leave_out(tag, vr)
+        elif length <= _REMEMBERED and (tag in _SAYS_VR or _is_creator(tag)):
+            beginning = self._source.exactly(length)
+            self._remember(tag, vr, beginning, frame)
+        if is_written:
+            self._header(tag, vr, length + length % 2)
+        yield from self._value(vr, length, beginning, is_written)
+        return None
+
+    def _value(self, vr: str, length: int, beginning: bytes, is_written: bool) -> Iterator[bytes]:
+        """beginning: what of it was read already."""
+        word = WORD_SIZES.get(vr, 1) if self._swaps else 1
+        left = length
+        while left:
+            piece = beginning or self._source.exactly(min(left, PIECE))
+            beginning = b""
+            if not piece or (len(piece) < min(left, PIECE)):
+                raise self._error("the data set ends in a value")
+            left -= len(piece)
+            if is_written:
+                self._out += swapped(piece, word) if word > 1 else piece
+                if len(self._out) >= _GATHER:
+                    yield self._gathered()
+        if is_written and length % 2:
+            self._out += PADDING.get(vr, b"\0")
+
+    def _vr_and_length(self, tag: int, head: bytes, frame: _Frame) -> tuple[str, int]:
+        """The VR to write, as far as it can be told, and the length of the value."""
+        if not frame.implicit:
+            code, length = self._vr_head(head)
+            if code in SHORT_VRS:
+                return SHORT_VRS[code], length
+            if code not in LONG_VRS:
+                raise self._error(f"unknown VR of {tag_name(tag)}")
+            rest = self._source.exactly(4)
+            if len(rest) < 4:
+                raise self._error("truncated element header")
+            return LONG_VRS[code], self._length(rest)[0]
+        length = self._head(head)[2]
+        known = vr_in_dictionary(tag)
+        if known == "SQ" or (length == UNDEFINED_LENGTH and known in ("UN", None)):
+            return "SQ", length
+        vr = implicit_vr(tag, frame.around[0])
+        if vr == "SQ":
+            return "UN", length  # a private one: what is in it stays in Implicit VR
+        if vr in AMBIGUOUS_VRS:
+            vr = concrete_vr(vr, tag, frame.around, from_implicit=True)
+        return vr, length
+
+    def _inside(self, length: int, frame: _Frame, tag: int) -> _Frame:
+        """The frame of what has this length and begins here."""
+        if length == UNDEFINED_LENGTH:
+            return frame._replace(end=None)
+        end = self._source.position + length
+        if end > frame.bound:
+            raise self._error(f"length of {tag_name(tag)} goes past what encloses it")
+        return frame._replace(end=end, bound=end)
+
+    def _remember(self, tag: int, vr: str, value: bytes, frame: _Frame) -> None:
+        elements = frame.around[0]._dict
+        if len(elements) < _MOST_REMEMBERED:
+            key = BaseTag(tag)
+            elements[key] = RawDataElement(key, vr, len(value), value, 0, frame.implicit, self._read.little_endian)
+
+    def _header(self, tag: int, vr: str, length: int) -> None:
+        if self._write.implicit:
+            self._out += pack(self._order + "HHL", tag >> 16, tag & 0xFFFF, length)
+        elif vr in EXPLICIT_VR_LENGTH_32 or length > 0xFFFF:  # PS3.5 6.2.2: too long for its VR, it is UN
+            code = vr if vr in EXPLICIT_VR_LENGTH_32 else "UN"
+            self._out += pack(self._order + "HH2s2xL", tag >> 16, tag & 0xFFFF, code.encode(), length)
+        else:
+            self._out += pack(self._order + "HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), length)
+
+    def _close(self, frame: _Frame) -> None:
+        if frame.is_written:
+            tag = SEQUENCE_DELIMITATION if frame.is_sequence else ITEM_DELIMITATION
+            self._out += pack(self._order + "HHL", tag >> 16, tag & 0xFFFF, 0)
+
+    def _gathered(self) -> bytes:
+        out, self._out = bytes(self._out), bytearray()
+        return out
+
+    def _new_dataset(self) -> DecodedDataset:
+        return new_dataset(self._read.implicit, self._read.little_endian)
+
+    def _error(self, words: str) -> DatasetDecodeError:
+        return DatasetDecodeError(words, offset=self._source.position)
+
+    def _leave_out(self, tag: int, vr: str) -> bool:
+        warn_of_unreadable(tag, vr)
+        return False
+
+
+def _is_creator(tag: int) -> bool:
+    return bool(tag & 0x10000) and 0x10 <= tag & 0xFFFF <= 0xFF
+
+
+def _holds_items(value: bytes) -> bool:
+    try:
+        read_items(value, True, True, charsets.DEFAULT)
+    except DatasetDecodeError:
+        return False
+    return True
