@@ -8,8 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from pydicom import Dataset
+
+import aiodimse
+
 from .header import read_header
 from .index import Header, Index, MemoryIndex
+from .ingest import Duplicates, Ingest
 from .locks import Locks
 from .models import Level
 from .scan import Scan, ScanReport
@@ -25,6 +30,8 @@ class Archive:
     Args:
         directory: Where the files are, and where C-STORE saves.
         index: What to keep the headers in; a new MemoryIndex by default.
+        duplicates: Which data set of an instance counts that is stored again: with "keep" the first one, with "replace"
+            the last one whose header can be read. Another instance under a known SOP Instance UID is refused.
         follow_links: Follow links that lead out of the folder.
 
     Example:
@@ -38,13 +45,19 @@ class Archive:
     """
 
     def __init__(
-        self, directory: str | os.PathLike[str], *, index: Index | None = None, follow_links: bool = False
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        index: Index | None = None,
+        duplicates: Duplicates = "keep",
+        follow_links: bool = False,
     ) -> None:
         self.directory = Path(directory)
         self.storage = FolderStorage(directory, follow_links=follow_links)
         self.index: Index = MemoryIndex() if index is None else index
         self.locks = Locks()
         """Held by SOP Instance UID while an object is saved, read and indexed."""
+        self._ingest = Ingest(self.storage, self.index, self.locks, duplicates)
         self.report = ScanReport()
         """What the last scan has seen."""
         self._scanning = asyncio.Lock()
@@ -55,6 +68,7 @@ class Archive:
         directory: str | os.PathLike[str],
         *,
         index: Index | None = None,
+        duplicates: Duplicates = "keep",
         follow_links: bool = False,
         progress: Callable[[ScanReport], object] | None = None,
     ) -> Archive:
@@ -63,6 +77,7 @@ class Archive:
         Args:
             directory: Where the files are.
             index: What to keep the headers in; a new MemoryIndex by default.
+            duplicates: Which data set of an instance counts that is stored again.
             follow_links: Follow links that lead out of the folder.
             progress: Called while files are read.
 
@@ -73,7 +88,7 @@ class Archive:
             NotADirectoryError: There is no such folder.
             OSError: It may not be read.
         """
-        archive = cls(directory, index=index, follow_links=follow_links)
+        archive = cls(directory, index=index, duplicates=duplicates, follow_links=follow_links)
         await archive.scan(progress)
         return archive
 
@@ -124,6 +139,10 @@ class Archive:
         async with self.locks.hold([header.unique(Level.IMAGE)]):
             await self.index.add([header])
         return header
+
+    async def store(self, request: aiodimse.StoreRequest, *, durable: bool = True) -> int | Dataset:
+        """Save and index the instance of a C-STORE request; see `Ingest.store`."""
+        return await self._ingest.store(request, durable=durable)
 
     async def close(self) -> None:
         """Give back what the index holds of the system."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from pathlib import Path
 
 from pydicom import Dataset
 
@@ -14,7 +12,6 @@ import aiodimse
 from aiodimse import sop_class
 
 from .archive import Archive
-from .header import NotAnObject
 from .index import Entry
 from .matching import BASELINE
 from .models import COMPOSITE_INSTANCE, PATIENT_ROOT, PATIENT_STUDY_ONLY, STUDY_ROOT, Model
@@ -70,14 +67,7 @@ def provide(
 
     @server.on_c_store
     async def store(request: aiodimse.StoreRequest) -> int | Dataset:
-        try:
-            path = await request.save(archive.directory, durable=durable)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            request.logger(logger).error("a C-STORE is refused: the disk is full (%s)", errno.errorcode[error.errno])
-            raise aiodimse.DIMSEFailure(0xA700, "disk full") from None
-        return await _index(archive, path, request.logger(logger))
+        return await archive.store(request, durable=durable)
 
     @server.on_c_find(*FIND, extended=QUERIES)
     async def find(request: aiodimse.FindRequest) -> AsyncIterator[tuple[int, Dataset]]:
@@ -103,24 +93,6 @@ def provide(
         yield len(entries)
         for entry in entries:
             yield 0xFF00, archive.storage.payload(entry)
-
-
-async def _index(archive: Archive, path: Path, log: logging.LoggerAdapter[logging.Logger]) -> int | Dataset:
-    """Index a saved object; a warning says that it is kept but will not be found."""
-    try:
-        await archive.add(path)
-    except NotAnObject as error:
-        comment = f"stored, but it cannot be found: {error}"
-    except Exception as error:
-        # pydicom raises what it likes over a damaged header, and its words may quote values: the type must do.
-        log.warning("a stored object cannot be indexed: %s", type(error).__name__)
-        comment = "stored, but its header cannot be read"
-    else:
-        return 0x0000
-    status = Dataset()
-    status.Status = 0xB007  # Data Set does not match SOP Class, B.2.3
-    status.ErrorComment = comment[:64]
-    return status
 
 
 async def _entries(

@@ -98,6 +98,8 @@ class Scan:
         walk = self._storage.walk()
         while (found := await asyncio.to_thread(next, walk, None)) is not None:
             visited.add(found.folder)
+            if found.has_unfinished:
+                await self._storage.tidy(found.folder)
             await self._folder(found)
         for folder in await self._index.folders():
             if folder not in visited:  # gone, or never below us: an object may have been added from elsewhere

@@ -27,7 +27,7 @@ async def test_a_store_that_cannot_be_saved(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def save(self: object, directory: object, **options: object) -> Path:
+    async def save(self: object, directory: object, name: object = None, **options: object) -> Path:
         raise OSError(getattr(errno, number), "no", "/Doe^Jane/1.2.dcm")
 
     monkeypatch.setattr(aiodimse.StoreRequest, "save", save)

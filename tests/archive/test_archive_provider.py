@@ -143,11 +143,15 @@ async def test_what_was_negotiated_is_what_matches(
     assert len(await handlers.run(FIND, identifier, extended=rules)) == count
 
 
+def sent(archive: Archive, location: str, uid: str) -> tuple[int, aiodimse.ReferencedFile]:
+    return 0xFF00, aiodimse.ReferencedFile(archive.directory / location, sop_instance_uid=uid)
+
+
 async def test_get(handlers: Handlers, archive: Archive) -> None:
     assert await handlers.run(GET, ALL) == [
         2,
-        (0xFF00, archive.directory / "1.dcm"),
-        (0xFF00, archive.directory / "2.dcm"),
+        sent(archive, "1.dcm", "1.2.1.1.1"),
+        sent(archive, "2.dcm", "1.2.1.1.2"),
     ]
 
 
@@ -158,7 +162,7 @@ async def test_get_of_what_is_not_there(handlers: Handlers) -> None:
 async def test_composite_instances(handlers: Handlers, archive: Archive) -> None:
     uids = asked("IMAGE", SOPInstanceUID=["1.2.1.1.2", "9.9"])
     for uid in (sop_class.CompositeInstanceRootRetrieveGet, sop_class.CompositeInstanceRetrieveWithoutBulkDataGet):
-        assert await handlers.run(uid, uids) == [1, (0xFF00, archive.directory / "2.dcm")]
+        assert await handlers.run(uid, uids) == [1, sent(archive, "2.dcm", "1.2.1.1.2")]
 
 
 @pytest.mark.parametrize(
@@ -177,12 +181,17 @@ async def test_more_than_the_counters_can_count(handlers: Handlers, monkeypatch:
 
 
 class StoreRequest:
-    def __init__(self, write: Callable[[], Path]) -> None:
-        self._write, self.saved = write, {}
+    """A C-STORE request whose data set is in a file already."""
 
-    async def save(self, directory: Path, **how: object) -> Path:
-        self.saved = {"directory": directory, **how}
-        return self._write()
+    def __init__(self, sop_instance_uid: str, file: Path) -> None:
+        self.sop_instance_uid, self._file = sop_instance_uid, file
+        self.saved: dict[str, object] = {}
+
+    async def save(self, folder: Path, name: str, *, before_name: Any, **how: object) -> Path:
+        self.saved = {"folder": folder, "name": name, **how}
+        await before_name(self._file, b"")
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        return self._file.rename(folder / name)
 
     def logger(self, logger: logging.Logger) -> logging.Logger:
         return logger
@@ -191,19 +200,22 @@ class StoreRequest:
 async def test_what_is_stored_is_found_at_once(
     handlers: Handlers, archive: Archive, a_file: Callable[..., Path]
 ) -> None:
-    request = StoreRequest(lambda: a_file("new.dcm", study="7"))
+    request = StoreRequest("1.2.7.1.1", a_file(".new.part", study="7"))
     assert await handlers.store(request) == 0x0000
-    assert request.saved == {"directory": archive.directory, "durable": True}
+    location = archive.storage.location_for("1.2.7.1.1")
+    assert request.saved == {"folder": archive.directory, "name": location, "durable": True}
     assert await handlers.run(GET, asked("STUDY", StudyInstanceUID="1.2.7")) == [
         1,
-        (0xFF00, archive.directory / "new.dcm"),
+        sent(archive, location, "1.2.7.1.1"),
     ]
+    assert (await archive.scan()).indexed == 3
 
 
 async def test_what_is_stored_and_cannot_be_found_gets_a_warning(
     handlers: Handlers, a_file: Callable[..., Path]
 ) -> None:
-    status = await handlers.store(StoreRequest(lambda: a_file("new.dcm", study="7", StudyInstanceUID="")))
+    file = a_file(".new.part", study="7", StudyInstanceUID="")
+    status = await handlers.store(StoreRequest("1.2.7.1.1", file))
     assert (status.Status, status.ErrorComment) == (0xB007, "stored, but it cannot be found: no StudyInstanceUID")
 
 
@@ -213,11 +225,24 @@ async def test_a_damaged_header_is_logged_without_its_values(
     def stumble(*_args: object, **_kwargs: object) -> None:
         raise ValueError("Doe^John")
 
-    empty = tmp_path / "new.dcm"
+    empty = tmp_path / ".new.part"
     empty.touch()
     monkeypatch.setattr("aiodimse.archive.header.read_partial", stumble)
     with caplog.at_level(logging.DEBUG, "aiodimse"):
-        status = await handlers.store(StoreRequest(lambda: empty))
+        status = await handlers.store(StoreRequest("1.2.7.1.1", empty))
     assert (status.Status, status.ErrorComment) == (0xB007, "stored, but its header cannot be read")
     assert "ValueError" in caplog.text
     assert "Doe" not in caplog.text
+
+
+async def test_an_unmounted_disk_refuses_stores(
+    handlers: Handlers, archive: Archive, a_file: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is at its place now has room, and hides what was acknowledged when the disk comes back."""
+    archive.directory.rename(archive.directory.with_name("elsewhere"))
+    archive.directory.mkdir()
+    with pytest.raises(aiodimse.DIMSEFailure) as caught:
+        await handlers.store(StoreRequest("1.2.7.1.1", a_file(".new.part", study="7")))
+    assert caught.value.status == 0xA700
+    assert [path.name for path in archive.directory.iterdir()] == [".new.part"]
+    assert "not the one that was opened" in caplog.text

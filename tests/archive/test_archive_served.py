@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmread
@@ -148,7 +150,7 @@ async def test_what_is_stored_is_found_and_retrieved(port: int, archive: Archive
         identifier = asked("STUDY", StudyInstanceUID="1.2.3")
         final = await association.c_move(identifier, MOVE, destination="ARCHIVE")
         assert final.status == 0x0000
-    assert (archive.directory / "1.2.3.4.dcm").exists()
+    assert archive.storage.path(archive.storage.location_for("1.2.3.4")).exists()
 
 
 async def test_move_to_nobody(port: int) -> None:
@@ -166,5 +168,79 @@ async def test_move_of_a_compressed_object(port: int, archive: Archive) -> None:
         final = await association.c_move(identifier, MOVE, destination="ARCHIVE")
     assert final.status == 0x0000
     assert await archive.index.counts() == before
-    stored = dcmread(archive.directory / f"{dcmread(archive.directory / 'JPEG2000.dcm').SOPInstanceUID}.dcm")
-    assert stored == dcmread(get_testdata_file("JPEG2000.dcm", download=False))
+    duplicates = archive.report.duplicates
+    assert (await archive.scan()).duplicates == duplicates  # it was there already
+
+
+def sent(**attributes: object) -> Dataset:
+    dataset = dcmread(get_testdata_file("MR_small.dcm", download=False))
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+async def stored(archive: Archive) -> list[tuple[str, str, str]]:
+    """Patient, description and number of the images whose UID is 1.2.3.4, as they are found."""
+    entry = (await archive.index.lookup(["1.2.3.4"]))["1.2.3.4"]
+    dataset = dcmread(archive.storage.path(entry.location), stop_before_pixels=True)
+    return [(str(dataset.PatientID), str(dataset.SeriesDescription), str(dataset.StudyInstanceUID))]
+
+
+@pytest.mark.parametrize(
+    ("duplicates", "other", "status", "kept"),
+    [
+        ("keep", {"SeriesDescription": "LATER"}, 0x0000, "FIRST"),
+        ("replace", {"SeriesDescription": "LATER"}, 0x0000, "LATER"),
+        ("keep", {"PatientID": "OTHER", "SeriesDescription": "LATER"}, 0xA900, "FIRST"),
+        ("replace", {"PatientID": "OTHER", "SeriesDescription": "LATER"}, 0xA900, "FIRST"),
+        ("keep", {"StudyInstanceUID": "1.9", "SeriesDescription": "LATER"}, 0xA900, "FIRST"),
+        ("keep", {"SeriesInstanceUID": "1.9", "SeriesDescription": "LATER"}, 0xA900, "FIRST"),
+        ("replace", {"StudyInstanceUID": "", "SeriesDescription": "LATER"}, 0xA900, "FIRST"),
+    ],
+)
+@pytest.mark.parametrize("is_indexed", [True, False])
+async def test_one_uid_stored_twice(
+    tmp_path: Path, duplicates: Any, other: dict[str, object], status: int, kept: str, is_indexed: bool
+) -> None:
+    archive = await Archive.open(tmp_path, duplicates=duplicates)
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    provide(server, archive, durable=False)
+    async with server.listen(HOST, 0) as listening, connect(listening.port, sop_class.MRImageStorage) as association:
+        first = sent(SeriesDescription="FIRST")
+        assert (await association.c_store(first)).status == 0x0000
+        if not is_indexed:  # as if an index had been lost: the file is there
+            await archive.index.remove([archive.storage.location_for("1.2.3.4")])
+        response = await association.c_store(sent(**other))
+        assert response.status == status
+        assert (response.error_comment is None) == (status == 0x0000)
+    if not is_indexed:
+        await archive.scan()
+    assert await stored(archive) == [(str(first.PatientID), kept, str(first.StudyInstanceUID))]
+    assert (await archive.index.counts()).instances == 1
+
+
+async def test_two_senders_of_one_uid_at_once(tmp_path: Path) -> None:
+    """Index and file agree, and who was told Success sent what is there."""
+    archive = await Archive.open(tmp_path)
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    provide(server, archive, durable=False)
+    async with server.listen(HOST, 0) as listening:
+        for number in range(10):
+            uid = f"1.2.3.{number}"
+            senders = {}
+            for patient in ("A", "B"):
+                dataset = sent(PatientID=patient, SOPInstanceUID=uid)
+                dataset.file_meta.MediaStorageSOPInstanceUID = uid
+                senders[patient] = dataset
+
+            async def send(dataset: Dataset) -> int:
+                async with connect(listening.port, sop_class.MRImageStorage) as association:
+                    return (await association.c_store(dataset)).status
+
+            statuses = await asyncio.gather(*map(send, senders.values()))
+            assert sorted(statuses) == [0x0000, 0xA900]
+            winner = list(senders)[statuses.index(0x0000)]
+            entry = (await archive.index.lookup([uid]))[uid]
+            assert entry.patient_id == winner
+            assert dcmread(archive.storage.path(entry.location)).PatientID == winner

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .folder import FolderStorage
-from .interface import Found, Stamp, Storage
+from .interface import Found, Stamp, Storage, StorageGone
 
-__all__ = ["FolderStorage", "Found", "Stamp", "Storage"]
+__all__ = ["FolderStorage", "Found", "Stamp", "Storage", "StorageGone"]

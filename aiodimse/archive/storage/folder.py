@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import aiodimse
 
 from ..header import read_header
 from ..index import Entry, Header
-from .interface import Found, Stamp
+from .interface import Decide, Found, Stamp, StorageGone
+
+_PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
+"""A UID that is a file name of its own (PS3.5 9.1)."""
 
 
 class FolderStorage:
@@ -29,12 +35,46 @@ class FolderStorage:
     def __init__(self, directory: str | os.PathLike[str], *, follow_links: bool = False) -> None:
         self.directory = Path(directory)
         self._follow_links = follow_links
+        self._opened: tuple[int, int] | None = None
+        """Device and inode of the folder."""
 
     async def open(self) -> None:
         """See `Storage.open`."""
         if not await asyncio.to_thread(self.directory.is_dir):
             raise NotADirectoryError(f"not a folder: {self.directory}")
+        self._opened = await asyncio.to_thread(self._identity)
         await aiodimse.remove_unfinished(self.directory)
+
+    async def tidy(self, folder: str) -> None:
+        """See `Storage.tidy`."""
+        await aiodimse.remove_unfinished(self.path(folder))
+
+    def check(self) -> None:
+        """See `Storage.check`."""
+        if self._opened is not None and self._identity() != self._opened:
+            raise StorageGone(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    def _identity(self) -> tuple[int, int]:
+        status = self.directory.stat()
+        return status.st_dev, status.st_ino
+
+    def location_for(self, sop_instance_uid: str) -> str:
+        """See `Storage.location_for`: two levels of folders, 256 in each, so that no folder grows without end."""
+        digest = sha256(sop_instance_uid.encode("utf-8", "surrogatepass")).hexdigest()
+        name = (
+            sop_instance_uid
+            if len(sop_instance_uid) <= 64 and _PLAIN.fullmatch(sop_instance_uid)
+            else f"invalid-uid-{digest[:40]}"
+        )
+        return f"{digest[:2]}/{digest[2:4]}/{name}.dcm"
+
+    async def save(self, request: aiodimse.StoreRequest, location: str, decide: Decide, *, durable: bool) -> None:
+        """See `Storage.save`."""
+        await request.save(self.directory, location, durable=durable, before_name=decide)
+
+    def read_file(self, file: Path) -> Header:
+        """See `Storage.read_file`."""
+        return read_header(file)
 
     def path(self, location: str) -> Path:
         """Return the path of a location."""
@@ -58,11 +98,11 @@ class FolderStorage:
 
     def payload(self, entry: Entry) -> aiodimse.InstanceSource:
         """See `Storage.payload`."""
-        return self.path(entry.location)
+        return aiodimse.ReferencedFile(self.path(entry.location), sop_instance_uid=entry.sop_instance_uid)
 
     def is_named_after(self, location: str, sop_instance_uid: str) -> bool:
         """See `Storage.is_named_after`."""
-        return location.rpartition("/")[2] == f"{sop_instance_uid}.dcm"
+        return location.rpartition("/")[2] == self.location_for(sop_instance_uid).rpartition("/")[2]
 
     def walk(self) -> Iterator[Found]:
         """See `Storage.walk`; each folder is entered once, whatever links lead to it."""
@@ -77,7 +117,9 @@ class FolderStorage:
                     continue
                 entered.add((status.st_dev, status.st_ino))
                 with os.scandir(self.path(found.folder)) as entries:
-                    visible = sorted((each for each in entries if each.name[0] != "."), key=lambda each: each.name)
+                    there = sorted(entries, key=lambda each: each.name)
+                visible = [each for each in there if each.name[0] != "."]
+                found.has_unfinished = any(each.name[0] == "." and each.name.endswith(".part") for each in there)
             except OSError:
                 found.unreadable += 1
                 visible = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import aiodimse
@@ -28,6 +29,16 @@ class Found:
     """By location, in the order of their names."""
     unreadable: int = 0
     """Files and folders in it that the system does not let us look at."""
+    has_unfinished: bool = False
+    """Something in it looks like a file that was not written to its end."""
+
+
+class StorageGone(OSError):
+    """The storage is not the one that was opened: its disk is not mounted any more, for instance."""
+
+
+Decide = Callable[[Path, bytes], Awaitable[None]]
+"""Asked with the file that was written, and the beginning of its data set, before it gets its name."""
 
 
 class Storage(Protocol):
@@ -43,11 +54,35 @@ class Storage(Protocol):
     def walk(self) -> Iterator[Found]:
         """Yield all folders. Blocks."""
 
+    async def tidy(self, folder: str) -> None:
+        """Remove what a killed process left unfinished in a folder."""
+
     def read(self, location: str) -> Header:
         """Read the header of one object; raises as `header.read_header` does. Blocks."""
 
     def stamp(self, location: str) -> Stamp | None:
         """Return the stamp that a location has now; None where there is nothing. Blocks."""
+
+    def check(self) -> None:
+        """Look whether this is still the storage that was opened. Blocks.
+
+        Raises:
+            StorageGone: It is not.
+        """
+
+    def location_for(self, sop_instance_uid: str) -> str:
+        """Return where a new instance goes."""
+
+    async def save(self, request: aiodimse.StoreRequest, location: str, decide: Decide, *, durable: bool) -> None:
+        """Save what a C-STORE brings; it has the location once `decide` has returned.
+
+        Raises:
+            Exception: As `decide` raises it; nothing is left then.
+            OSError: It cannot be written.
+        """
+
+    def read_file(self, file: Path) -> Header:
+        """Read the header of a file that `decide` was asked with. Blocks."""
 
     def payload(self, entry: Entry) -> aiodimse.InstanceSource:
         """Return what a C-GET or C-MOVE handler yields to send this object."""

@@ -1,0 +1,140 @@
+"""Taking in what a C-STORE brings: saved, indexed, and never in the place of another instance."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from pydicom import Dataset
+
+import aiodimse
+
+from .batches import Batches
+from .header import NotAnObject
+from .index import Entry, Header, Index
+from .locks import Locks
+from .storage import Storage, StorageGone
+
+logger = logging.getLogger(__name__)
+
+Duplicates: TypeAlias = Literal["keep", "replace"]
+"""What happens to the same instance again: the first one is kept, or the last one."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class _Kept(Exception):
+    """The instance is there already; what came is not needed."""
+
+
+class Ingest:
+    """Takes instances into a storage and its index.
+
+    Args:
+        storage: Where they are saved.
+        index: What is told of them.
+        locks: Held by SOP Instance UID from the first byte until the index knows the object.
+        duplicates: "keep" keeps the first data set of an instance, "replace" the last whose header can be read.
+    """
+
+    def __init__(self, storage: Storage, index: Index, locks: Locks, duplicates: Duplicates = "keep") -> None:
+        self._storage, self._index, self._locks = storage, index, locks
+        self._replaces = duplicates == "replace"
+        self._batches = Batches(index.add)
+
+    async def store(self, request: aiodimse.StoreRequest, *, durable: bool = True) -> int | Dataset:
+        """Save and index the instance of a C-STORE request.
+
+        Args:
+            request: The request.
+            durable: It is on the disk before this returns.
+
+        Returns:
+            0000; B007 where it is kept and cannot be found.
+
+        Raises:
+            aiodimse.DIMSEFailure: A700 where there is no room for it, A900 where it is another instance than the one
+                that has its UID.
+
+        Cancellation: what was saved before stays, and is found by the next scan at the latest.
+        """
+        log = request.logger(logger)
+        async with self._locks.hold([request.sop_instance_uid]):
+            try:
+                return await self._store(request, durable=durable)
+            except _Kept:
+                return 0x0000
+            except StorageGone:
+                log.error("a C-STORE is refused: the folder of the archive is not the one that was opened")
+                raise aiodimse.DIMSEFailure(0xA700, "the storage is not there") from None
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                log.error("a C-STORE is refused: the disk is full (%s)", errno.errorcode[error.errno])
+                raise aiodimse.DIMSEFailure(0xA700, "disk full") from None
+
+    async def _store(self, request: aiodimse.StoreRequest, *, durable: bool) -> int | Dataset:
+        uid = request.sop_instance_uid
+        before = (await self._index.lookup([uid])).get(uid)
+        location = self._storage.location_for(uid) if before is None else before.location
+        arrived = _Arrived(self._storage, location)
+
+        async def decide(file: Path, _beginning: bytes) -> None:
+            await asyncio.to_thread(arrived.read, file)
+            self._check(arrived, before)
+
+        await self._storage.save(request, location, decide, durable=durable)
+        if arrived.header is not None:
+            await self._batches.add(arrived.header)
+            return 0x0000
+        request.logger(logger).warning("a stored object cannot be found: %s", arrived.why)
+        status = Dataset()
+        status.Status = 0xB007  # Data Set does not match SOP Class, PS3.4 B.2.3
+        status.ErrorComment = arrived.comment[:64]
+        return status
+
+    def _check(self, arrived: _Arrived, before: Entry | None) -> None:
+        """Say whether what arrived gets its name."""
+        if arrived.is_taken_from is None:
+            return
+        if arrived.header is None:
+            raise aiodimse.DIMSEFailure(0xA900, "its header cannot be read, and an instance has this UID")
+        if before is None:
+            # There is a file of this name that the index does not know: what it holds is looked at.
+            before = arrived.is_taken_from.entry if isinstance(arrived.is_taken_from, Header) else None
+        if before is None or not arrived.header.entry.is_same_instance(before):
+            raise aiodimse.DIMSEFailure(0xA900, "another instance has this SOP Instance UID")
+        if not self._replaces:
+            raise _Kept
+
+
+class _Arrived:
+    """What came, and what is there already."""
+
+    def __init__(self, storage: Storage, location: str) -> None:
+        self._storage, self._location = storage, location
+        self.header: Header | None = None
+        self.why = self.comment = ""
+        """Why it has no header: for the log, and for the peer."""
+        self.is_taken_from: Header | Exception | None = None
+        """What the location holds; None where there is nothing."""
+
+    def read(self, file: Path) -> None:
+        """Read the header of what came, and of what is there. Blocks."""
+        self._storage.check()
+        try:
+            self.header = replace(self._storage.read_file(file), location=self._location)
+        except NotAnObject as error:
+            self.why, self.comment = type(error).__name__, f"stored, but it cannot be found: {error}"
+        except Exception as error:
+            # pydicom raises what it likes over a damaged header, and its words may quote values: the type must do.
+            self.why, self.comment = type(error).__name__, "stored, but its header cannot be read"
+        if self._storage.stamp(self._location) is not None:
+            try:
+                self.is_taken_from = self._storage.read(self._location)
+            except Exception as error:
+                self.is_taken_from = error
