@@ -32,7 +32,7 @@ from aiodimse.pdu import AcceptedContext, CommonExtendedNegotiation, UserIdentit
 from aiodimse.pool import Lease, Pool, PooledOperation, StoreResult
 from aiodimse.server import Listening, Server
 from aiodimse.services.association import ProviderAssociation
-from aiodimse.services.instance import Instance, InstanceSource, ReferencedFile, remove_unfinished
+from aiodimse.services.instance import Instance, InstanceSource, ReferencedFile
 from aiodimse.services.provider import handler_types
 from aiodimse.services.provider.association_request import AssociationRequest
 from aiodimse.services.provider.destination import Destination
@@ -46,6 +46,7 @@ from aiodimse.services.request import (
     StoreRequest,
 )
 from aiodimse.services.response import EncodedDataset, Progress, Response
+from aiodimse.services.unfinished import remove_unfinished
 from aiodimse.services.user.query import Find
 from aiodimse.services.user.retrieve import Get, Move
 from aiodimse.standard import leniency, sop_class

@@ -1,6 +1,7 @@
 """The only door to pydicom data sets and to Part 10 files. Synchronous; large work belongs off the event loop."""
 
 from aiodimse.datasets import quiet
+from aiodimse.datasets.beginning import Beginning
 from aiodimse.datasets.bulk import without_bulk_data
 from aiodimse.datasets.dataset import (
     can_transcode,
@@ -12,6 +13,8 @@ from aiodimse.datasets.dataset import (
     encode_stored,
     first_uids,
 )
+from aiodimse.datasets.file_meta import file_meta
+from aiodimse.datasets.head import Head, parse_head
 from aiodimse.datasets.identity import Identity, read_identity
 from aiodimse.datasets.naming import safe_file_name
 from aiodimse.datasets.part10 import FileHead, PartTenReader, open_pieces, read_head
@@ -22,7 +25,9 @@ from aiodimse.datasets.unfinished import remove_unfinished
 from aiodimse.datasets.whole import file_meta_dataset, read_file
 
 __all__ = [
+    "Beginning",
     "FileHead",
+    "Head",
     "Identity",
     "PartTenReader",
     "PartTenWriter",
@@ -35,10 +40,12 @@ __all__ = [
     "encode_response",
     "encode_stored",
     "file_identity",
+    "file_meta",
     "file_meta_dataset",
     "first_uids",
     "open_pieces",
     "open_transcoded",
+    "parse_head",
     "read_file",
     "read_head",
     "read_identity",

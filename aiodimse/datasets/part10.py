@@ -8,31 +8,15 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from struct import Struct
 from typing import BinaryIO, Final, Self
 
-from aiodimse.datasets.dataset import first_uids
-from aiodimse.datasets.encoding import encoding_of
-from aiodimse.datasets.file_meta import SOP_CLASS_UID, SOP_INSTANCE_UID, TRANSFER_SYNTAX_UID
-from aiodimse.datasets.walk import LONG_VRS
+from aiodimse.datasets.head import parse_head
 from aiodimse.errors import InstanceConflict, NotDICOM
 from aiodimse.record import Record
-from aiodimse.standard.transfer_syntax import lookup
 
 PIECE_SIZE: Final = 128 * 1024
 
-_PREFIX_END: Final = 132
-_GROUP_LENGTH_SIZE: Final = 12
 _FIRST_READ: Final = 64 * 1024
-_MAX_META: Final = 1 << 20
-"""Private Information (0002,0102) may be large; over this a file is not worth its memory."""
-
-_short_head: Final = Struct("<HH2sH")
-_long_head: Final = Struct("<HH2s2xL")
-_implicit_head: Final = Struct("<HHL")
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -161,98 +145,12 @@ def open_pieces(head: FileHead, piece_size: int = PIECE_SIZE) -> Iterator[bytes]
 
 def _read_head(path: Path, file: BinaryIO, size: int) -> tuple[FileHead, memoryview]:
     """The head, and what was read of the data set on the way."""
-    buffer = file.read(_FIRST_READ)
-    start = _start_of_meta(buffer)
-    if start is None:
-        return _head_without_meta(path, buffer, size), memoryview(buffer)
+    buffer = b""
     while True:
-        found, offset = _parse_meta(path, buffer, start)
-        if offset is not None:
-            break
-        more = file.read(_FIRST_READ) if len(buffer) < _MAX_META else b""
-        if not more:
-            raise NotDICOM(f"{path}: not a DICOM file (file meta information is cut off)")
+        more = file.read(_FIRST_READ)
         buffer += more
-    data = memoryview(buffer)[offset:]
-    # Group Length may be wrong where a data set follows; where none does, the file has been cut off.
-    if not len(data) and int.from_bytes(found.get(0, b""), "little") > size - start - _GROUP_LENGTH_SIZE:
-        raise NotDICOM(f"{path}: not a DICOM file (file meta information is cut off)")
-    sop_class, sop_instance, transfer_syntax = (
-        found.get(element, b"").decode("latin-1").strip(" \0")
-        for element in (SOP_CLASS_UID, SOP_INSTANCE_UID, TRANSFER_SYNTAX_UID)
-    )
-    transfer_syntax = _transfer_syntax(path, transfer_syntax, data)
-    # Where the two differ the data set is believed, as its receiver will: pydicom's rtplan.dcm has another SOP Instance
-    # UID in its file meta, and Orthanc 1.10.1 answers a C-STORE under that one with 0xA900.
-    inside = first_uids(data, transfer_syntax)
-    sop_class, sop_instance = inside[0] or sop_class, inside[1] or sop_instance
-    if not sop_class or not sop_instance:
-        raise NotDICOM(f"{path}: no SOP {'Instance' if sop_class else 'Class'} UID")
-    return FileHead(path, sop_class, sop_instance, transfer_syntax, offset, max(size - offset, 0)), data
-
-
-def _start_of_meta(buffer: bytes) -> int | None:
-    """Where file meta information begins: behind preamble and prefix (PS3.10 7.1), or where a file has no preamble, at
-    once. None where there is neither."""
-    if buffer[_PREFIX_END - 4 : _PREFIX_END] == b"DICM":
-        return _PREFIX_END
-    return 0 if buffer[:2] == b"\2\0" and buffer[3:4] == b"\0" else None
-
-
-def _head_without_meta(path: Path, buffer: bytes, size: int) -> FileHead:
-    """The head of a file that is a data set and nothing else, as older programs wrote them. It has to say what it is:
-    nobody else does."""
-    transfer_syntax = encoding_of(buffer) or ""
-    sop_class, sop_instance = first_uids(buffer, transfer_syntax)
-    if not sop_class or not sop_instance:
-        raise NotDICOM(f"{path}: not a DICOM file (no DICM prefix)")
-    return FileHead(path, sop_class, sop_instance, transfer_syntax, 0, size)
-
-
-def _transfer_syntax(path: Path, said: str, data: memoryview) -> str:
-    """The transfer syntax in which the data set is, by its first element.
-
-    Some programs write file meta information that is not true. A data set that is not compressed can be sent as what it
-    is. Compressed pixels in Implicit VR are no transfer syntax of the standard: whoever is sent them cannot read on
-    behind them, and some wait for more for ever.
-    """
-    row, found = lookup(said), encoding_of(data)
-    if not said:
-        if found is None:
-            raise NotDICOM(f"{path}: not a DICOM file (no Transfer Syntax UID)")
-        return found
-    if row is None or row.deflated or found is None:
-        return said
-    actual = lookup(found)
-    assert actual is not None
-    if (actual.implicit, actual.little_endian) == (row.implicit, row.little_endian) or not all(first_uids(data, found)):
-        return said
-    if row.encapsulated:
-        raise NotDICOM(f"{path}: its data set is not encoded as its transfer syntax says")
-    return found
-
-
-def _parse_meta(path: Path, buffer: bytes, pos: int) -> tuple[dict[int, bytes], int | None]:
-    """The elements of group 0002 and where it ends; None while the buffer does not reach there.
-
-    Group Length (0002,0000) does not say where: pydicom's no_meta_group_length.dcm has none, others have a wrong one.
-    """
-    found: dict[int, bytes] = {}
-    while len(buffer) - pos >= 8:
-        group, element, vr, length = _short_head.unpack_from(buffer, pos)
-        if group != 0x0002:
-            return found, pos
-        start = pos + 8
-        if not (vr.isalpha() and vr.isupper()):
-            # PS3.10 7.1 asks for Explicit VR; some old writers did not hear it
-            *_, length = _implicit_head.unpack_from(buffer, pos)
-        elif vr in LONG_VRS:
-            if len(buffer) - pos < 12:
-                return found, None
-            *_, length = _long_head.unpack_from(buffer, pos)
-            start += 4
-        if length > _MAX_META:
-            raise NotDICOM(f"{path}: not a DICOM file (file meta information is over {_MAX_META} bytes)")
-        pos = start + length
-        found[element] = buffer[start:pos]
-    return found, pos if pos == len(buffer) and len(buffer) < _FIRST_READ else None
+        head = parse_head(path, buffer, is_all=len(buffer) >= size or not more, size=size)
+        if head is not None:
+            uids = head.sop_class_uid, head.sop_instance_uid
+            data = memoryview(buffer)[head.data_offset :]
+            return FileHead(path, *uids, head.transfer_syntax, head.data_offset, max(size - head.data_offset, 0)), data

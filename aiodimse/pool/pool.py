@@ -17,9 +17,11 @@ from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError
 from aiodimse.pool.members import Member, Members
 from aiodimse.pool.store_many import StoreMany, StoreResult
+from aiodimse.services.arriving import ArrivingInstance
 from aiodimse.services.contexts import contexts_for_instances
-from aiodimse.services.instance import ArrivingInstance, Instance, InstanceSource, instance_of
+from aiodimse.services.instance import Instance, InstanceSource
 from aiodimse.services.response import Response
+from aiodimse.services.sources import instance_of
 from aiodimse.services.user.operation import Operation
 from aiodimse.services.user.query import Find
 from aiodimse.services.user.retrieve import Get, Move
@@ -333,7 +335,7 @@ class Pool:
             async with self._lease(contexts_of(source), shared=shared) as association:
                 return await association.c_store(source, **options)
 
-        if isinstance(source, ArrivingInstance):  # its bytes pass by once
+        if isinstance(source, Instance) and source.reads_once:  # its bytes pass by once
             return await once()
         return await self.twice(once)
 
@@ -393,7 +395,7 @@ class Pool:
                 try:
                     return await self._store(source, options, shared=True)
                 except AssociationError:
-                    if isinstance(source, ArrivingInstance):
+                    if isinstance(source, Instance) and source.reads_once:
                         raise
             return await self._store(source, options, shared=True)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -13,15 +13,10 @@ from pydicom.dataset import Dataset
 
 from aiodimse import datasets
 from aiodimse.aio.files import off_loop, pieces_off_loop, read_off_loop
-from aiodimse.aio.inbox import Inbox
-from aiodimse.aio.log import AssociationLogger
 from aiodimse.config import Limits
-from aiodimse.datasets import FileHead
-from aiodimse.errors import DatasetDecodeError, DatasetEncodeError, DatasetTooLarge, InstanceConflict
+from aiodimse.datasets import FileHead, Head
+from aiodimse.errors import DatasetEncodeError, DatasetTooLarge, InstanceConflict
 from aiodimse.record import Record
-from aiodimse.services.decoding import decoded
-
-_log = AssociationLogger(logging.getLogger("aiodimse.storage"), None)
 
 Buffer = bytes | memoryview
 InstanceSource: TypeAlias = "str | os.PathLike[str] | ReferencedFile | Dataset | Instance"
@@ -38,7 +33,10 @@ ONE_HOP = 1 << 20
 
 
 class Instance:
-    """A SOP instance whose bytes can be read once: sent, saved, streamed, decoded or discarded."""
+    """A SOP instance that can be sent, saved, streamed, decoded or discarded."""
+
+    reads_once = False
+    """Its bytes pass by, and can be read once alone."""
 
     def __init__(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> None:
         self.sop_class_uid = sop_class_uid
@@ -70,7 +68,35 @@ class Instance:
 
         Cancellation: a cancelled open leaves nothing behind.
         """
-        return FileInstance(_expected(await read_off_loop(datasets.read_head, Path(path)), sop_instance_uid))
+        head = await read_off_loop(datasets.read_head, Path(path))
+        _expect(head.sop_instance_uid, sop_instance_uid)
+        return FileInstance(head)
+
+    @staticmethod
+    async def from_part10(chunks: AsyncIterable[Buffer], *, sop_instance_uid: str | None = None) -> Instance:
+        """Take an instance from a DICOM file that arrives in chunks, such as the body of an HTTP response.
+
+        Args:
+            chunks: The bytes of the file, in pieces of any size. They are asked for as they are sent or saved, so that
+                a slow peer slows their source down. Where it has aclose(), that is called at the end.
+            sop_instance_uid: The SOP Instance UID that the file has to hold; None for whichever it holds.
+
+        Returns:
+            The instance, as soon as its head has been read; the data set may still be arriving. It can be read once:
+            one of c_store, save(), stream(), part10() and dataset(); RuntimeError for another one after it.
+
+        Raises:
+            NotDICOM: The bytes are no DICOM file.
+            InstanceConflict: It holds another instance.
+            Exception: What the iterable raises.
+
+        Cancellation: a cancelled await closes the source of the chunks.
+
+        Example:
+            instance = await aiodimse.Instance.from_part10(response.aiter_bytes())
+            await association.c_store(instance)
+        """
+        return await StreamedInstance.read(chunks, sop_instance_uid)
 
     @staticmethod
     def from_dataset(dataset: Dataset) -> Instance:
@@ -80,6 +106,45 @@ class Instance:
     def stream(self) -> AsyncIterator[Buffer]:
         """The encoded data set, piece by piece, in bounded memory."""
         raise NotImplementedError
+
+    async def part10(self, *, check_identity: bool = True) -> AsyncIterator[Buffer]:
+        """Stream a DICOM Part 10 file: preamble, file meta information, and the data set as it is.
+
+        For an object store, an HTTP body, a pipe. Memory is bounded as with stream().
+
+        Args:
+            check_identity: False takes a data set whose SOP Class UID (0008,0016) or SOP Instance UID (0008,0018) is
+                another one than the instance's.
+
+        Yields:
+            The bytes of the file, the head first.
+
+        Raises:
+            InstanceConflict: The data set is another instance. At most its first 64 KiB have been yielded by then: who
+                writes them somewhere has to take that back, as after any other exception.
+            DatasetDecodeError: The data set begins with an element that no data set has, as in save().
+
+        Cancellation: as stream().
+
+        Example:
+            await bucket.put(key, request.part10())
+        """
+        uids = (self.sop_class_uid, self.sop_instance_uid) if check_identity else None
+        beginning: datasets.Beginning | None = datasets.Beginning(self.transfer_syntax, uids)
+        source_ae_title = self._source_ae_title()
+        yield datasets.file_meta(
+            self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax, source_ae_title=source_ae_title
+        )
+        stream = self.stream()
+        try:
+            async for piece in stream:
+                if beginning is not None and not beginning.look((piece,)):
+                    beginning = None
+                yield piece
+            if beginning is not None:
+                beginning.end()
+        finally:
+            await _close(stream)
 
     async def dataset(self) -> Dataset:
         """The decoded data set, wholly in memory. Raises DatasetDecodeError."""
@@ -237,20 +302,20 @@ class ReferencedFile(Record):
     """The SOP Instance UID of its data set."""
 
 
-def _expected(head: FileHead, sop_instance_uid: str | None) -> FileHead:
-    if sop_instance_uid is not None and head.sop_instance_uid != sop_instance_uid:
+def _expect(found: str, sop_instance_uid: str | None) -> None:
+    if sop_instance_uid is not None and found != sop_instance_uid:
         raise InstanceConflict("the file holds another instance than was asked for")
-    return head
 
 
 async def _at_hand(data: bytes) -> AsyncIterator[Buffer]:
     yield data
 
 
-def _open(path: str | os.PathLike[str], sop_instance_uid: str | None = None) -> FileInstance:
+def open_file(path: str | os.PathLike[str], sop_instance_uid: str | None = None) -> FileInstance:
     """Open, file meta information and first piece in one go; a file of one piece is then read (docs/topics/flow.md)."""
     with datasets.PartTenReader(path) as reader:
-        head = _expected(reader.head, sop_instance_uid)
+        head = reader.head
+        _expect(head.sop_instance_uid, sop_instance_uid)
         return FileInstance(head, reader.read(_SMALL) if head.size <= _SMALL else None)
 
 
@@ -280,169 +345,73 @@ class DatasetInstance(Instance):
         return self._dataset
 
 
-class ArrivingInstance(Instance):
-    """An instance that a C-STORE request brings, perhaps still arriving. It can be read once: its bytes are not kept.
+class StreamedInstance(Instance):
+    """An instance that comes as a DICOM file in pieces, its data set perhaps still arriving. It can be read once."""
 
-    One of save(), dataset(), stream() and discard(); RuntimeError for another one after it, but dataset() may be asked
-    again, and discard() whenever. To have it in a file and look at it, save() first, then read the file.
-    """
+    reads_once = True
 
-    def __init__(
-        self,
-        sop_class_uid: str,
-        sop_instance_uid: str,
-        transfer_syntax: str,
-        inbox: Inbox,
-        *,
-        limits: Limits,
-        source_ae_title: str | None = None,
-    ) -> None:
-        super().__init__(sop_class_uid, sop_instance_uid, transfer_syntax)
-        self._inbox = inbox
-        self._limits = limits
-        self._source = source_ae_title
-        self._decoded: Dataset | None = None
-        self._in_use = False
-        """A save or dataset() has begun and has not come to its good end."""
-        self.save_error: OSError | None = None
-        """Why a save failed: the peer is told Out of resources."""
-        self.conflict: InstanceConflict | None = None
-        """Why a save was refused: the peer is told Data Set does not match SOP Class."""
-        self.decode_error: DatasetDecodeError | None = None
-        """Why dataset() failed."""
+    def __init__(self, head: Head, beginning: bytes, rest: AsyncIterator[Buffer]) -> None:
+        """beginning: the first bytes of the data set; rest: those behind them."""
+        super().__init__(head.sop_class_uid, head.sop_instance_uid, head.transfer_syntax)
+        self._beginning, self._rest = beginning, rest
+        self._touched = False
 
-    def _source_ae_title(self) -> str | None:
-        return self._source
+    @classmethod
+    async def read(cls, chunks: AsyncIterable[Buffer], sop_instance_uid: str | None) -> StreamedInstance:
+        """Take the head from the stream. Raises as Instance.from_part10."""
+        rest, buffer, next_look = aiter(chunks), bytearray(), 0
+        try:
+            while True:
+                chunk = await anext(rest, None)
+                buffer += chunk or b""
+                if chunk is not None and len(buffer) < next_look:
+                    continue
+                next_look = len(buffer) + len(buffer) // 4  # the head is parsed anew each time
+                head = datasets.parse_head("the stream", bytes(buffer), is_all=chunk is None)
+                if head is not None:
+                    _expect(head.sop_instance_uid, sop_instance_uid)
+                    return cls(head, bytes(buffer[head.data_offset :]), rest)
+        except BaseException:
+            await _close(rest)
+            raise
 
-    @property
-    def is_consumed(self) -> bool:
-        """It has been saved, decoded, streamed to its end, or discarded."""
-        return self._inbox.consumed and not self._in_use
-
-    def _begin(self) -> Inbox:
-        if self._inbox.touched:
-            raise RuntimeError(
-                "the data set has been read, and its bytes are not kept: "
-                "to have it in a file and look at it, save() first, then read the file"
-            )
-        return self._inbox
-
-    async def _stream(self) -> AsyncIterator[Buffer]:
-        inbox = self._begin()
-        while (piece := await inbox.get()) is not None:
-            yield piece
-
-    async def _batches(self) -> AsyncIterator[list[Buffer]]:
-        inbox = self._begin()
-        while batch := await inbox.gather(self._limits.max_pdu_length):
-            yield batch
+    async def _stream(self) -> AsyncGenerator[Buffer, None]:
+        if self._touched:
+            raise RuntimeError("the stream has been read, and its bytes are not kept")
+        self._touched = True
+        beginning, self._beginning = self._beginning, b""
+        try:
+            if beginning:
+                yield beginning
+            async for chunk in self._rest:
+                yield chunk
+        finally:
+            await _close(self._rest)
 
     def stream(self) -> AsyncIterator[Buffer]:
-        """The data set as it arrives; reading slowly slows the peer down. RuntimeError the second time."""
+        """The data set as it arrives. RuntimeError the second time."""
         return self._stream()
 
     async def dataset(self) -> Dataset:
-        """The decoded data set with its file meta information; the second call returns the same one.
-
-        Raises DatasetDecodeError where it does not decode; DatasetTooLarge over Limits.dataset_in_memory or
-        Limits.dataset_elements.
-        """
-        if self._decoded is not None:
-            return self._decoded
+        """The decoded data set, wholly in memory; DatasetTooLarge over the default of Limits.dataset_in_memory."""
         pieces: list[Buffer] = []
-        size = 0
-        self._begin()
-        self._in_use = True
-        async for batch in self._batches():
-            size += sum(map(len, batch))
-            if size > self._limits.dataset_in_memory:
-                pieces.clear()  # else the exception, which is remembered, keeps them; and so below
-                self.decode_error = DatasetTooLarge(f"the data set is over {self._limits.dataset_in_memory} bytes")
-                raise self.decode_error
-            pieces += batch
-        data = b"".join(pieces)
-        pieces.clear()
-        try:
-            dataset = await decoded(datasets.decode_dataset, data, self.transfer_syntax, self._limits)
-        except DatasetDecodeError as error:
-            self.decode_error = error
-            raise
-        finally:
-            del data
+        size, most = 0, Limits().dataset_in_memory
+        async with aclosing(self._stream()) as stream:
+            async for piece in stream:
+                size += len(piece)
+                if size > most:
+                    raise DatasetTooLarge(f"the data set is over {most} bytes")
+                pieces.append(piece)
+        dataset = await read_off_loop(datasets.decode_dataset, b"".join(pieces), self.transfer_syntax)
         dataset.file_meta = datasets.file_meta_dataset(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax)
-        self._decoded, self._in_use = dataset, False
         return dataset
 
-    async def save(
-        self,
-        folder: str | os.PathLike[str],
-        name: str | os.PathLike[str] | None = None,
-        *,
-        durable: bool = True,
-        check_identity: bool = True,
-        before_name: BeforeName | None = None,
-    ) -> Path:
-        """Write a file as Instance.save does, the bytes as they are received.
-
-        What it raises decides on the answer, where the handler lets it go on: OSError 0xA700, InstanceConflict 0xA900,
-        DatasetDecodeError 0xC210. The rest of the data set is read and dropped then.
-        """
-        self._begin()
-        self._in_use = True
-        try:
-            path = await super().save(
-                folder, name, durable=durable, check_identity=check_identity, before_name=before_name
-            )
-        except OSError as error:
-            self.save_error = error
-            raise
-        except InstanceConflict as error:
-            self.conflict = error
-            raise
-        except DatasetDecodeError as error:
-            self.decode_error = error
-            raise
-        self._in_use = False
-        return path
-
     async def discard(self) -> None:
-        """Be done with it; what still comes is read and dropped."""
-        self._inbox.touched = self._inbox.consumed = True
-        self._in_use = False
-        self._inbox.drop()
+        """Be done with it, and close what the chunks come from."""
+        self._touched, self._beginning = True, b""
+        await _close(self._rest)
 
 
-async def instance_of(source: InstanceSource) -> Instance:
-    """The Instance for what a caller hands over. Raises NotDICOM, InstanceConflict, OSError, TypeError,
-    DatasetEncodeError."""
-    if isinstance(source, Instance):
-        return identified(source)
-    if isinstance(source, Dataset):
-        return identified(DatasetInstance(source))
-    if isinstance(source, (str, os.PathLike)):
-        return identified(await read_off_loop(_open, source))
-    if isinstance(source, ReferencedFile):
-        return identified(await read_off_loop(_open, source.path, source.sop_instance_uid))
-    raise TypeError(f"an instance is a path, a ReferencedFile, a Dataset or an Instance, not {type(source).__name__}")
-
-
-def identified(instance: Instance) -> Instance:
-    """The same; raises DatasetEncodeError where it does not say what it is: C-STORE has to (PS3.7 9.1.1.1)."""
-    for uid, what in ((instance.sop_class_uid, "SOP Class UID"), (instance.sop_instance_uid, "SOP Instance UID")):
-        if not uid or not uid.isascii():
-            raise DatasetEncodeError(f"an instance without a {what}")
-    return instance
-
-
-async def remove_unfinished(directory: str | os.PathLike[str], *, older_than: float = 600.0) -> int:
-    """Remove what saves into this folder left when their process was killed; returns how many files that were.
-
-    An unfinished file has a hidden name, `.UID.dcm.0123456789abcdef.part`, and is no instance: nothing of it has been
-    acknowledged. What another process is saving stays: it holds a lock on the file, and where the file system has no
-    locks, a save under way has bytes more often than every older_than seconds. Folders below are not looked into. To be
-    called when a program starts; Archive does. Raises OSError where the folder cannot be listed.
-    """
-    removed = await off_loop(datasets.remove_unfinished, directory, older_than)
-    if removed:
-        _log.info("removed %d unfinished files that a killed process left", removed)
-    return removed
+async def _close(source: object) -> None:
+    if (close := getattr(source, "aclose", None)) is not None:
+        await close()

@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse import messages
 from aiodimse.pdu import AcceptedContext
+from aiodimse.services.arriving import ArrivingInstance
 from aiodimse.services.association import ProviderAssociation
-from aiodimse.services.instance import ArrivingInstance
 from aiodimse.standard.leniency import Leniency
 
 

@@ -32,11 +32,12 @@ from aiodimse.errors import (
 from aiodimse.pdu import AcceptedContext
 from aiodimse.record import Record
 from aiodimse.services.contexts import store_context
-from aiodimse.services.instance import Instance, ReferencedFile, identified, instance_of
+from aiodimse.services.instance import Instance, ReferencedFile
 from aiodimse.services.provider.destination import DestinationLost
 from aiodimse.services.provider.handler_run import Cancelled, describe
 from aiodimse.services.request import GetRequest, MoveRequest
 from aiodimse.services.response import EncodedDataset
+from aiodimse.services.sources import identified, instance_of
 from aiodimse.services.store_request import store_request
 from aiodimse.standard import answers, sop_class
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian

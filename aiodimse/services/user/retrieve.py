@@ -13,9 +13,9 @@ from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse import messages
 from aiodimse.errors import DatasetDecodeError
+from aiodimse.services.arriving import ArrivingInstance
 from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.decoding import decoded_identifier
-from aiodimse.services.instance import ArrivingInstance
 from aiodimse.services.request import StoreRequest
 from aiodimse.services.response import EncodedDataset, Progress, Response, progress_of, response_of, status_of
 from aiodimse.services.user.operation import Operation, T

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.services.contexts import store_context
-from aiodimse.services.instance import InstanceSource, instance_of
+from aiodimse.services.instance import InstanceSource
 from aiodimse.services.invocation import invoke, negotiated_on, single_response
 from aiodimse.services.response import Response, response_of
+from aiodimse.services.sources import instance_of
 from aiodimse.services.store_request import store_request
 
 

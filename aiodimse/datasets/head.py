@@ -1,0 +1,156 @@
+"""The head of a DICOM file (PS3.10 7.1), from its first bytes: where the data set begins, in which transfer syntax, and
+which instance it is."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, NamedTuple
+
+from aiodimse.datasets.encoding import encoding_of
+from aiodimse.datasets.file_meta import SOP_CLASS_UID, SOP_INSTANCE_UID, TRANSFER_SYNTAX_UID
+from aiodimse.datasets.identity import SOP_CLASS_UID as CLASS
+from aiodimse.datasets.identity import SOP_INSTANCE_UID as INSTANCE
+from aiodimse.datasets.identity import UIDS, Reach, first_values
+from aiodimse.datasets.walk import LONG_VRS
+from aiodimse.errors import NotDICOM
+from aiodimse.standard.transfer_syntax import lookup
+
+_PREFIX_END: Final = 132
+_GROUP_LENGTH_SIZE: Final = 12
+_MAX_META: Final = 1 << 20
+"""Private Information (0002,0102) may be large; over this a file is not worth its memory."""
+_UIDS_WITHIN: Final = 1 << 16
+"""Bytes of the data set within which its UIDs are looked for."""
+
+_short_head: Final = Struct("<HH2sH")
+_long_head: Final = Struct("<HH2s2xL")
+_implicit_head: Final = Struct("<HHL")
+
+
+class Head(NamedTuple):
+    """What the first bytes of a file say."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax: str
+    data_offset: int
+
+
+def parse_head(name: object, buffer: bytes, *, is_all: bool, size: int | None = None) -> Head | None:
+    """Read the head of a file from its first bytes.
+
+    Args:
+        name: What errors call the file: its path.
+        buffer: The first bytes.
+        is_all: No more will come.
+        size: Of the whole file in bytes, where it is known.
+
+    Returns:
+        The head; None where more bytes are needed. Bytes of the file meta information, at most 1 MiB, and 64 KiB of the
+        data set are enough.
+
+    Raises:
+        NotDICOM: The file is none, or its data set is not encoded as its transfer syntax says.
+    """
+    if len(buffer) < _PREFIX_END and not is_all:
+        return None
+    start = _start_of_meta(buffer)
+    found: dict[int, bytes] = {}
+    offset: int | None = 0
+    if start is not None:
+        found, offset = _parse_meta(name, buffer, start, is_all)
+    if offset is None:
+        if is_all or len(buffer) > _MAX_META:
+            raise NotDICOM(f"{name}: not a DICOM file (file meta information is cut off)")
+        return None
+    data = memoryview(buffer)[offset:]
+    if len(data) < 8 and not is_all:
+        return None
+    # Group Length may be wrong where a data set follows; where none does, the file has been cut off.
+    if start is not None and not len(data):
+        left = (len(buffer) if size is None else size) - start - _GROUP_LENGTH_SIZE
+        if int.from_bytes(found.get(0, b""), "little") > left:
+            raise NotDICOM(f"{name}: not a DICOM file (file meta information is cut off)")
+    return _head(name, found, offset, data, is_all, has_meta=start is not None)
+
+
+def _start_of_meta(buffer: bytes) -> int | None:
+    """Where file meta information begins: behind preamble and prefix (PS3.10 7.1), or where a file has no preamble, at
+    once. None where there is neither."""
+    if buffer[_PREFIX_END - 4 : _PREFIX_END] == b"DICM":
+        return _PREFIX_END
+    return 0 if buffer[:2] == b"\2\0" and buffer[3:4] == b"\0" else None
+
+
+def _head(
+    name: object, meta: dict[int, bytes], offset: int, data: memoryview, is_all: bool, *, has_meta: bool
+) -> Head | None:
+    sop_class, sop_instance, said = (
+        meta.get(element, b"").decode("latin-1").strip(" \0")
+        for element in (SOP_CLASS_UID, SOP_INSTANCE_UID, TRANSFER_SYNTAX_UID)
+    )
+    transfer_syntax = _transfer_syntax(name, said, data) if has_meta else encoding_of(data) or ""
+    # Where the two differ the data set is believed, as its receiver will: pydicom's rtplan.dcm has another SOP Instance
+    # UID in its file meta, and Orthanc 1.10.1 answers a C-STORE under that one with 0xA900.
+    inside, reach = first_values(data[:_UIDS_WITHIN], transfer_syntax, UIDS, _UIDS_WITHIN)
+    if reach is not Reach.PASSED and not is_all and len(data) < _UIDS_WITHIN:
+        return None
+    if not has_meta and len(inside) < 2:  # nobody else says what it is, or that it is a data set at all
+        raise NotDICOM(f"{name}: not a DICOM file (no DICM prefix)")
+    sop_class, sop_instance = inside.get(CLASS) or sop_class, inside.get(INSTANCE) or sop_instance
+    if not sop_class or not sop_instance:
+        raise NotDICOM(f"{name}: no SOP {'Instance' if sop_class else 'Class'} UID")
+    return Head(sop_class, sop_instance, transfer_syntax, offset)
+
+
+def _transfer_syntax(name: object, said: str, data: memoryview) -> str:
+    """The transfer syntax in which the data set is, by its first element.
+
+    Some programs write file meta information that is not true. A data set that is not compressed can be sent as what it
+    is. Compressed pixels in Implicit VR are no transfer syntax of the standard: whoever is sent them cannot read on
+    behind them, and some wait for more for ever.
+    """
+    row, found = lookup(said), encoding_of(data)
+    if not said:
+        if found is None:
+            raise NotDICOM(f"{name}: not a DICOM file (no Transfer Syntax UID)")
+        return found
+    if row is None or row.deflated or found is None:
+        return said
+    actual = lookup(found)
+    assert actual is not None
+    if (actual.implicit, actual.little_endian) == (row.implicit, row.little_endian) or not _has_uids(data, found):
+        return said
+    if row.encapsulated:
+        raise NotDICOM(f"{name}: its data set is not encoded as its transfer syntax says")
+    return found
+
+
+def _has_uids(data: memoryview, transfer_syntax: str) -> bool:
+    return len(first_values(data[:_UIDS_WITHIN], transfer_syntax, UIDS, _UIDS_WITHIN)[0]) == 2
+
+
+def _parse_meta(name: object, buffer: bytes, pos: int, is_all: bool) -> tuple[dict[int, bytes], int | None]:
+    """The elements of group 0002 and where it ends; None while the buffer does not reach there.
+
+    Group Length (0002,0000) does not say where: pydicom's no_meta_group_length.dcm has none, others have a wrong one.
+    """
+    found: dict[int, bytes] = {}
+    while len(buffer) - pos >= 8:
+        group, element, vr, length = _short_head.unpack_from(buffer, pos)
+        if group != 0x0002:
+            return found, pos
+        start = pos + 8
+        if not (vr.isalpha() and vr.isupper()):
+            # PS3.10 7.1 asks for Explicit VR; some old writers did not hear it
+            *_, length = _implicit_head.unpack_from(buffer, pos)
+        elif vr in LONG_VRS:
+            if len(buffer) - pos < 12:
+                return found, None
+            *_, length = _long_head.unpack_from(buffer, pos)
+            start += 4
+        if length > _MAX_META:
+            raise NotDICOM(f"{name}: not a DICOM file (file meta information is over {_MAX_META} bytes)")
+        pos = start + length
+        found[element] = buffer[start:pos]
+    return found, pos if pos == len(buffer) and is_all else None

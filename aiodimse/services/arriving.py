@@ -1,0 +1,150 @@
+"""Instances that arrive: the data set of a C-STORE request, for its handler or the user of a C-GET."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from aiodimse import datasets
+from aiodimse.aio.inbox import Inbox
+from aiodimse.config import Limits
+from aiodimse.errors import DatasetDecodeError, DatasetTooLarge, InstanceConflict
+from aiodimse.services.decoding import decoded
+from aiodimse.services.instance import BeforeName, Buffer, Instance
+
+
+class ArrivingInstance(Instance):
+    """An instance that a C-STORE request brings, perhaps still arriving. It can be read once: its bytes are not kept.
+
+    One of save(), dataset(), stream() and discard(); RuntimeError for another one after it, but dataset() may be asked
+    again, and discard() whenever. To have it in a file and look at it, save() first, then read the file.
+    """
+
+    reads_once = True
+
+    def __init__(
+        self,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax: str,
+        inbox: Inbox,
+        *,
+        limits: Limits,
+        source_ae_title: str | None = None,
+    ) -> None:
+        super().__init__(sop_class_uid, sop_instance_uid, transfer_syntax)
+        self._inbox = inbox
+        self._limits = limits
+        self._source = source_ae_title
+        self._decoded: Dataset | None = None
+        self._in_use = False
+        """A save or dataset() has begun and has not come to its good end."""
+        self.save_error: OSError | None = None
+        """Why a save failed: the peer is told Out of resources."""
+        self.conflict: InstanceConflict | None = None
+        """Why a save was refused: the peer is told Data Set does not match SOP Class."""
+        self.decode_error: DatasetDecodeError | None = None
+        """Why dataset() failed."""
+
+    def _source_ae_title(self) -> str | None:
+        return self._source
+
+    @property
+    def is_consumed(self) -> bool:
+        """It has been saved, decoded, streamed to its end, or discarded."""
+        return self._inbox.consumed and not self._in_use
+
+    def _begin(self) -> Inbox:
+        if self._inbox.touched:
+            raise RuntimeError(
+                "the data set has been read, and its bytes are not kept: "
+                "to have it in a file and look at it, save() first, then read the file"
+            )
+        return self._inbox
+
+    async def _stream(self) -> AsyncIterator[Buffer]:
+        inbox = self._begin()
+        while (piece := await inbox.get()) is not None:
+            yield piece
+
+    async def _batches(self) -> AsyncIterator[list[Buffer]]:
+        inbox = self._begin()
+        while batch := await inbox.gather(self._limits.max_pdu_length):
+            yield batch
+
+    def stream(self) -> AsyncIterator[Buffer]:
+        """The data set as it arrives; reading slowly slows the peer down. RuntimeError the second time."""
+        return self._stream()
+
+    async def dataset(self) -> Dataset:
+        """The decoded data set with its file meta information; the second call returns the same one.
+
+        Raises DatasetDecodeError where it does not decode; DatasetTooLarge over Limits.dataset_in_memory or
+        Limits.dataset_elements.
+        """
+        if self._decoded is not None:
+            return self._decoded
+        pieces: list[Buffer] = []
+        size = 0
+        self._begin()
+        self._in_use = True
+        async for batch in self._batches():
+            size += sum(map(len, batch))
+            if size > self._limits.dataset_in_memory:
+                pieces.clear()  # else the exception, which is remembered, keeps them; and so below
+                self.decode_error = DatasetTooLarge(f"the data set is over {self._limits.dataset_in_memory} bytes")
+                raise self.decode_error
+            pieces += batch
+        data = b"".join(pieces)
+        pieces.clear()
+        try:
+            dataset = await decoded(datasets.decode_dataset, data, self.transfer_syntax, self._limits)
+        except DatasetDecodeError as error:
+            self.decode_error = error
+            raise
+        finally:
+            del data
+        dataset.file_meta = datasets.file_meta_dataset(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax)
+        self._decoded, self._in_use = dataset, False
+        return dataset
+
+    async def save(
+        self,
+        folder: str | os.PathLike[str],
+        name: str | os.PathLike[str] | None = None,
+        *,
+        durable: bool = True,
+        check_identity: bool = True,
+        before_name: BeforeName | None = None,
+    ) -> Path:
+        """Write a file as Instance.save does, the bytes as they are received.
+
+        What it raises decides on the answer, where the handler lets it go on: OSError 0xA700, InstanceConflict 0xA900,
+        DatasetDecodeError 0xC210. The rest of the data set is read and dropped then.
+        """
+        self._begin()
+        self._in_use = True
+        try:
+            path = await super().save(
+                folder, name, durable=durable, check_identity=check_identity, before_name=before_name
+            )
+        except OSError as error:
+            self.save_error = error
+            raise
+        except InstanceConflict as error:
+            self.conflict = error
+            raise
+        except DatasetDecodeError as error:
+            self.decode_error = error
+            raise
+        self._in_use = False
+        return path
+
+    async def discard(self) -> None:
+        """Be done with it; what still comes is read and dropped."""
+        self._inbox.touched = self._inbox.consumed = True
+        self._in_use = False
+        self._inbox.drop()

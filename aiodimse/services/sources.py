@@ -1,0 +1,33 @@
+"""What a caller or a handler hands over to be sent, as an Instance."""
+
+from __future__ import annotations
+
+import os
+
+from pydicom.dataset import Dataset
+
+from aiodimse.aio.files import read_off_loop
+from aiodimse.errors import DatasetEncodeError
+from aiodimse.services.instance import DatasetInstance, Instance, InstanceSource, ReferencedFile, open_file
+
+
+async def instance_of(source: InstanceSource) -> Instance:
+    """The Instance for what a caller hands over. Raises NotDICOM, InstanceConflict, OSError, TypeError,
+    DatasetEncodeError."""
+    if isinstance(source, Instance):
+        return identified(source)
+    if isinstance(source, Dataset):
+        return identified(DatasetInstance(source))
+    if isinstance(source, (str, os.PathLike)):
+        return identified(await read_off_loop(open_file, source))
+    if isinstance(source, ReferencedFile):
+        return identified(await read_off_loop(open_file, source.path, source.sop_instance_uid))
+    raise TypeError(f"an instance is a path, a ReferencedFile, a Dataset or an Instance, not {type(source).__name__}")
+
+
+def identified(instance: Instance) -> Instance:
+    """The same; raises DatasetEncodeError where it does not say what it is: C-STORE has to (PS3.7 9.1.1.1)."""
+    for uid, what in ((instance.sop_class_uid, "SOP Class UID"), (instance.sop_instance_uid, "SOP Instance UID")):
+        if not uid or not uid.isascii():
+            raise DatasetEncodeError(f"an instance without a {what}")
+    return instance
