@@ -18,6 +18,7 @@ from aiodimse.datasets.head import Head, parse_head
 from aiodimse.datasets.identity import Identity, read_identity
 from aiodimse.datasets.naming import safe_file_name
 from aiodimse.datasets.part10 import FileHead, PartTenReader, open_pieces, read_head
+from aiodimse.datasets.reading import tolerated_in
 from aiodimse.datasets.saving import PartTenWriter
 from aiodimse.datasets.stored import file_identity
 from aiodimse.datasets.transcoding import check_transcoded, open_transcoded
@@ -51,6 +52,7 @@ __all__ = [
     "read_identity",
     "remove_unfinished",
     "safe_file_name",
+    "tolerated_in",
     "without_bulk_data",
 ]
 

@@ -29,6 +29,7 @@ from aiodimse.datasets import charsets
 from aiodimse.datasets.charsets import CharacterSet
 from aiodimse.datasets.vrs import implicit_vr
 from aiodimse.datasets.walk import (
+    DROPPED_GROUPS,
     FOREIGN_GROUPS,
     ITEM,
     SHORT_VRS,
@@ -40,6 +41,8 @@ from aiodimse.datasets.walk import (
     vr_in_dictionary,
 )
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
+from aiodimse.standard import leniency
+from aiodimse.standard.leniency import Leniency
 
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _SPECIFIC_CHARACTER_SET_HEADS: Final = (b"\x08\x00\x05\x00CS", b"\x08\x00\x05\x00")
@@ -59,6 +62,7 @@ class DecodedDataset(Dataset):
     """A pydicom Dataset whose text and sequences are converted by this module."""
 
     _read_as: CharacterSet
+    _tolerated: tuple[Leniency, ...] = ()
 
     def __getitem__(self, key: Any) -> Any:
         if type(key) is not BaseTag:
@@ -116,13 +120,21 @@ def items_of(element: DataElement | RawDataElement, dataset: Dataset) -> list[Da
     return list(read_items(element.value or b"", element.is_implicit_VR, element.is_little_endian, charset))
 
 
+def tolerated_in(dataset: Dataset) -> tuple[Leniency, ...]:
+    """What was wrong with the bytes of a data set that was decoded all the same."""
+    return dataset._tolerated if isinstance(dataset, DecodedDataset) else ()
+
+
 class _Reading:
-    """The elements of one data set or item, as far as it is read, and its character set by then."""
+    """The elements of one data set or item, as far as it is read, its character set by then, and what was tolerated."""
 
-    __slots__ = ("charset", "elements", "implicit", "little_endian")
+    __slots__ = ("charset", "elements", "implicit", "little_endian", "tolerated")
 
-    def __init__(self, implicit: bool, little_endian: bool, charset: CharacterSet) -> None:
+    def __init__(
+        self, implicit: bool, little_endian: bool, charset: CharacterSet, tolerated: set[Leniency] | None = None
+    ) -> None:
         self.implicit, self.little_endian, self.charset = implicit, little_endian, charset
+        self.tolerated = tolerated
         self.elements: _Elements = {}
 
 
@@ -141,7 +153,9 @@ def read_dataset(
         pos = _read_plain(bytes(data), reading)
     if pos < len(data):
         found = top_elements(data, implicit, little_endian, max_depth=max_depth, max_elements=max_elements, pos=pos)
-        _read_carefully(found, data, reading)
+        reading.tolerated = set()
+        if _read_carefully(found, data, reading) < len(data):
+            reading.tolerated.add(leniency.DATASET_PADDING)
     return _dataset(reading)
 
 
@@ -190,8 +204,10 @@ def _read_carefully(found: Iterator[TopElement], data: bytes | memoryview, readi
     implicit, little_endian, elements = reading.implicit, reading.little_endian, reading.elements
     stop = 0
     for tag, vr, length, start, stop, is_writable in found:
-        if tag >> 16 in FOREIGN_GROUPS:
-            continue  # dropped; or the delimiter of an item, behind which nothing comes
+        if tag >> 16 in FOREIGN_GROUPS:  # else the delimiter of an item, behind which nothing comes
+            if tag >> 16 in DROPPED_GROUPS and reading.tolerated is not None:
+                reading.tolerated.add(leniency.FOREIGN_ELEMENT)
+            continue
         key = BaseTag(tag)
         value = bytes(data[start:stop]) if stop > start else cast("bytes | None", empty_value_for_VR(vr, raw=True))
         if length == UNDEFINED_LENGTH and vr not in ("OB", "OW"):
@@ -213,12 +229,18 @@ def _read_carefully(found: Iterator[TopElement], data: bytes | memoryview, readi
 
 def _sequence(key: BaseTag, value: bytes | None, implicit: bool, reading: _Reading, *, is_open: bool) -> DataElement:
     """A sequence that cannot stay encoded."""
-    items = read_items(value or b"", implicit, reading.little_endian, reading.charset)
+    items = read_items(value or b"", implicit, reading.little_endian, reading.charset, reading.tolerated)
     items.is_undefined_length = is_open
     return DataElement(key, "SQ", items, None, is_open, already_converted=True)
 
 
-def read_items(data: bytes, implicit: bool, little_endian: bool, charset: CharacterSet) -> Sequence:
+def read_items(
+    data: bytes,
+    implicit: bool,
+    little_endian: bool,
+    charset: CharacterSet,
+    tolerated: set[Leniency] | None = None,
+) -> Sequence:
     """The items of a sequence, from its encoded value; their own values stay encoded.
 
     Args:
@@ -226,6 +248,7 @@ def read_items(data: bytes, implicit: bool, little_endian: bool, charset: Charac
         implicit: Whether it is encoded in Implicit VR.
         little_endian: Its byte order.
         charset: What the data set around it is encoded in, which an item inherits (PS3.5 7.5.3).
+        tolerated: Where to note what was wrong with the items.
 
     Raises:
         DatasetDecodeError: The value is not a number of items.
@@ -241,7 +264,7 @@ def read_items(data: bytes, implicit: bool, little_endian: bool, charset: Charac
         is_open = length == UNDEFINED_LENGTH
         if group << 16 | element != ITEM or (not is_open and length > end - pos):
             raise DatasetDecodeError("no item where an item must be", offset=pos - SHORTEST)
-        reading = _Reading(implicit, little_endian, charset)
+        reading = _Reading(implicit, little_endian, charset, tolerated)
         if is_open:
             found = top_elements(data, implicit, little_endian, max_depth=UNCOUNTED, pos=pos, open_item=True)
             pos = _read_carefully(found, data, reading)
@@ -274,6 +297,8 @@ def _dataset(reading: _Reading) -> DecodedDataset:
         state[name] = attributes[name].copy()
     state["_dict"] = reading.elements
     state["_read_as"] = reading.charset
+    if reading.tolerated:
+        state["_tolerated"] = tuple(reading.tolerated)
     return dataset
 
 

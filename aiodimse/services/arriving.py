@@ -9,8 +9,8 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from aiodimse import datasets
+from aiodimse.aio.channel import Channel
 from aiodimse.aio.inbox import Inbox
-from aiodimse.config import Limits
 from aiodimse.errors import DatasetDecodeError, DatasetTooLarge, InstanceConflict
 from aiodimse.services.decoding import decoded
 from aiodimse.services.instance import BeforeName, Buffer, Instance
@@ -32,12 +32,12 @@ class ArrivingInstance(Instance):
         transfer_syntax: str,
         inbox: Inbox,
         *,
-        limits: Limits,
+        channel: Channel,
         source_ae_title: str | None = None,
     ) -> None:
         super().__init__(sop_class_uid, sop_instance_uid, transfer_syntax)
         self._inbox = inbox
-        self._limits = limits
+        self._channel, self._limits = channel, channel.limits
         self._source = source_ae_title
         self._decoded: Dataset | None = None
         self._in_use = False
@@ -101,7 +101,7 @@ class ArrivingInstance(Instance):
         data = b"".join(pieces)
         pieces.clear()
         try:
-            dataset = await decoded(datasets.decode_dataset, data, self.transfer_syntax, self._limits)
+            dataset = await decoded(datasets.decode_dataset, data, self.transfer_syntax, self._channel)
         except DatasetDecodeError as error:
             self.decode_error = error
             raise

@@ -77,5 +77,5 @@ async def ask(
     message, data = await single_response(invoked)
     decoded = None
     if data is not None:
-        decoded = await decoded_identifier(data, context.transfer_syntax, endpoint.limits)
+        decoded = await decoded_identifier(data, context.transfer_syntax, endpoint)
     return response_of(request, message, dataset=decoded)

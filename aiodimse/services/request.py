@@ -91,7 +91,7 @@ class StoreRequest(Request, ArrivingInstance):
             self.message.affected_sop_instance_uid,
             self.context.transfer_syntax,
             performed.inbox,
-            limits=performed.channel.limits,
+            channel=performed.channel,
             source_ae_title=association.calling_ae_title,
         )
 

@@ -114,6 +114,23 @@ RESPONSE_AFTER_FINAL = Leniency(
     "PS3.7 9.3.2",
 )
 
+# --- data sets that are decoded ---------------------------------------------------------------------------------------
+
+DATASET_PADDING = Leniency(
+    "dataset-padding",
+    "a data set had NULs behind its last element",
+    "they are left out",
+    "",
+    "PS3.5 7.1",
+)
+FOREIGN_ELEMENT = Leniency(
+    "foreign-element",
+    "a data set had an element of group 0000 or 0002, at its top or in an item",
+    "the element is dropped",
+    "",
+    "PS3.7 6.3, PS3.10 7.1",
+)
+
 # --- Identifiers that an archive is asked with ------------------------------------------------------------------------
 
 MISSING_UNIQUE_KEY = Leniency(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -268,3 +269,55 @@ async def test_many_elements_are_decoded_off_the_event_loop(
             response = await association.c_store(Made(CT, "1.2.3", ImplicitVRLittleEndian))
     assert (response.status, tries) == (0x0000, on_loop)
     assert len(datasets[0]) == count
+
+
+# --- what is tolerated of a data set ----------------------------------------------------------------------------------
+
+NAME = explicit(0x00100010, b"PN", b"A^B ")
+TOLERATED = {
+    "dataset-padding": (NAME + b"\0", NAME + bytes(16)),
+    "foreign-element": (
+        explicit(0x00020010, b"UI", b"1.2\0") + NAME,
+        NAME + explicit(REFERENCED, b"SQ", implicit(ITEM, explicit(0x00000002, b"UI", b"1.2\0"))),
+    ),
+}
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(("key", "data"), [(key, data) for key, both in TOLERATED.items() for data in both])
+async def test_what_is_tolerated_is_said_once_and_refused_where_strict(
+    key: str, data: bytes, strict: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = aiodimse.Server(ae_title="ARCHIVE", strict=strict)
+    asked: list[Any] = []
+
+    @server.on_c_find
+    async def find(request: aiodimse.FindRequest) -> AsyncIterator[Any]:
+        asked.append(request.identifier)
+        yield 0xFF00, EncodedDataset(data, ExplicitVRLittleEndian)
+        yield 0xFF00, EncodedDataset(data, ExplicitVRLittleEndian)
+
+    @server.on_c_store
+    async def store(request: aiodimse.StoreRequest) -> int:
+        asked.append(await request.dataset())
+        return 0x0000
+
+    contexts = [aiodimse.PresentationContext(FIND, [ExplicitVRLittleEndian])]
+    sound = EncodedDataset(NAME, ExplicitVRLittleEndian)
+    async with testing.joined(server, contexts=contexts, strict=False) as association:
+        operation = association.c_find(EncodedDataset(data, ExplicitVRLittleEndian), FIND)
+        if strict:
+            with pytest.raises(aiodimse.DIMSEFailure) as failed:
+                await operation.collect()
+            assert failed.value.status == 0xC310
+        else:
+            assert [match.PatientName for match in await operation.collect()] == ["A^B", "A^B"]
+            assert [list(each.keys())[0] for each in asked] == [0x00100010]  # noqa: RUF015
+            words = [record.message for record in caplog.records if f"tolerated {key}" in record.message]
+            assert len(words) == 2  # one of each side
+    if not strict:
+        async with testing.joined(server, contexts=contexts, strict=True) as association:
+            found: list[Any] = []
+            with suppress(aiodimse.DatasetDecodeError):
+                found = await association.c_find(sound, FIND).collect()
+            assert found == []

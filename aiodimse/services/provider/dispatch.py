@@ -134,8 +134,8 @@ class Provider:
             return EchoRequest(performed, association)
         dataset: Dataset | None = None
         if performed.data is not None:
-            context, limits = performed.operation.context, performed.channel.limits
-            dataset = await decoded_identifier(performed.data, context.transfer_syntax, limits)
+            context = performed.operation.context
+            dataset = await decoded_identifier(performed.data, context.transfer_syntax, performed.channel)
         kind = _IDENTIFIER_REQUESTS.get(type(message))
         if kind is None:
             return NormalizedRequest(performed, association, dataset)

@@ -21,7 +21,7 @@ class Find(Operation[Dataset]):
         self.last_status = status_of(response.status, self._uid, "C-FIND")
         if data is None:
             return None
-        return await decoded_identifier(data, self._context.transfer_syntax, self._endpoint.limits)
+        return await decoded_identifier(data, self._context.transfer_syntax, self._endpoint)
 
     async def _final(self, response: messages.Response, data: bytes | None) -> Response:
         assert self._invoked is not None

@@ -46,7 +46,7 @@ class Retrieval(Operation[T]):
         self._note(response)
         if data:
             try:
-                dataset = await decoded_identifier(data, self._context.transfer_syntax, self._endpoint.limits)
+                dataset = await decoded_identifier(data, self._context.transfer_syntax, self._endpoint)
                 self.failed_sop_instance_uids = failed_uids(dataset)
             except DatasetDecodeError as error:
                 log = self._endpoint.logger(_log, response.message_id_being_responded_to)
