@@ -45,7 +45,7 @@ from aiodimse.services.request import (
     Request,
     StoreRequest,
 )
-from aiodimse.services.response import EncodedDataset, Progress, Response
+from aiodimse.services.response import EncodedDataset, Progress, Reply, Response
 from aiodimse.services.unfinished import remove_unfinished
 from aiodimse.services.user.query import Find
 from aiodimse.services.user.retrieve import Get, Move
@@ -105,6 +105,7 @@ __all__ = [
     "ProviderAssociation",
     "ReferencedFile",
     "RemoteProtocolError",
+    "Reply",
     "Request",
     "Response",
     "Server",

@@ -17,7 +17,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "connect": ("connect", ("connect", "contexts_for")),
     "association": ("Association", ("Association",)),
     "operations": ("Find, Get and Move", ("Find", "Get", "Move", "Progress")),
-    "response": ("Response", ("Response", "Status", "Category")),
+    "response": ("Response", ("Response", "Reply", "Status", "Category")),
     "pool": ("Pool", ("Pool", "Lease", "PooledOperation", "StoreResult")),
     "server": ("Server", ("Server", "Listening", "Environment")),
     "hooks": ("AssociationRequest", ("AssociationRequest", "ProviderAssociation")),

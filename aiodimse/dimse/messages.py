@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from aiodimse.record import Record
 from aiodimse.standard import sop_class
+from aiodimse.standard.status import Category, category
 
 RESPONSE_BIT = 0x8000
 """Bit 15 of the Command Field tells a response from its request (PS3.7 E.1)."""
@@ -80,7 +81,9 @@ class Request(Message):
         if "affected_sop_class_uid" not in fields:
             fields["affected_sop_class_uid"] = self.sop_class_uid or None
         if issubclass(response_class, InstanceResponse) and "affected_sop_instance_uid" not in fields:
-            fields["affected_sop_instance_uid"] = self.sop_instance_uid or None
+            # What was not created has no instance UID.
+            is_none = type(self) is NCreateRQ and category(status) is Category.FAILURE
+            fields["affected_sop_instance_uid"] = None if is_none else self.sop_instance_uid or None
         response: Response = response_class(message_id_being_responded_to=self.message_id, status=status, **fields)
         return response
 
@@ -413,13 +416,12 @@ def _text(value: str) -> str:
 
 
 def _sop_class(uid: str) -> str:
-    row = sop_class.lookup(uid)
-    return _text(uid if row is None else row.keyword)
+    return _text(getattr(sop_class.lookup(uid), "keyword", uid))
 
 
 def _tags(tags: tuple[int, ...]) -> str:
-    shown = ",".join(f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in tags[:8])
-    return shown if len(tags) <= 8 else f"{shown} and {len(tags) - 8} more"
+    more = f" and {len(tags) - 8} more" if len(tags) > 8 else ""
+    return ",".join(f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in tags[:8]) + more
 
 
 _LOGGED = (

@@ -73,6 +73,8 @@ async def ask(
     Raises as `invoke_with_dataset`, and:
         DatasetDecodeError: The data set of the response does not decode.
     """
+    if isinstance(dataset, Dataset) and not len(dataset):
+        dataset = None  # an empty data set is none (PS3.7 9.3.1, Command Data Set Type)
     context, invoked = await invoke_with_dataset(endpoint, request, dataset)
     message, data = await single_response(invoked)
     decoded = None

@@ -1,7 +1,7 @@
 """Answers as both sides see them: the Response that a user gets, and what a handler may hand back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Self
 
 from pydicom.dataset import Dataset
@@ -39,21 +39,71 @@ class EncodedDataset(Record):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Reply(Record):
+    """What a handler with one answer may return: C-ECHO, C-STORE and DIMSE-N.
+
+    Example:
+        >>> @server.on_n_create(sop_class.ModalityPerformedProcedureStep)
+        ... async def create(request: aiodimse.NormalizedRequest) -> aiodimse.Reply:
+        ...     if await steps.has(request.sop_instance_uid):
+        ...         return aiodimse.Reply(0x0111, error_comment="there is one")
+        ...     return aiodimse.Reply(sop_instance_uid=await steps.create(request.dataset))
+    """
+
+    status: int = 0
+    """Status (0000,0900)."""
+    dataset: Dataset | EncodedDataset | None = field(default=None, repr=False)
+    """What goes with it, with DIMSE-N alone; an empty one is none."""
+    _: KW_ONLY
+    sop_instance_uid: str | None = None
+    """Affected SOP Instance UID (0000,1000). None: that of the request; where a successful N-CREATE has none in its
+    request, one is generated."""
+    attributes: Sequence[int] | None = None
+    """Attribute Identifier List (0000,1005): tags that were not recognised (N-GET, N-SET, N-CREATE)."""
+    error_comment: str | None = field(default=None, repr=False)
+    """Error Comment (0000,0902): 64 characters of text."""
+    error_id: int | None = None
+    """Error ID (0000,0903)."""
+    offending_elements: Sequence[int] = ()
+    """Offending Element (0000,0901): tags."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Response(Record):
     """The final response to an operation.
 
-    progress is None but for C-GET and C-MOVE; failed_sop_instance_uids comes from their Failed SOP Instance UID List;
-    dataset is what came with it (N-GET, N-ACTION and so on), None where nothing did.
+    Two are equal, and hash alike, where all but `message` is equal; data sets count in the comparison alone.
     """
 
     status: Status
+    """Status (0000,0900), with what it means for the SOP class."""
     error_comment: str | None = None
+    """Error Comment (0000,0902)."""
     offending_elements: tuple[int, ...] = ()
+    """Offending Element (0000,0901): tags."""
     error_id: int | None = None
+    """Error ID (0000,0903)."""
     progress: Progress | None = None
+    """The counters of a C-GET or C-MOVE; None elsewhere."""
     failed_sop_instance_uids: tuple[str, ...] = ()
+    """Failed SOP Instance UID List (0008,0058) of a C-GET or C-MOVE."""
     dataset: Dataset | None = field(default=None, repr=False)
-    message: messages.Response | None = field(default=None, repr=False)
+    """What came with it (N-GET, N-ACTION and so on); None where nothing did."""
+    message: messages.Response | None = field(default=None, repr=False, compare=False)
+    """The command set."""
+
+    def __hash__(self) -> int:
+        return hash((self.status, self.error_comment, self.offending_elements, self.error_id, self.progress))
+
+    @property
+    def sop_instance_uid(self) -> str | None:
+        """Affected SOP Instance UID (0000,1000): of an N-CREATE, the instance that was created."""
+        return getattr(self.message, "affected_sop_instance_uid", None)
+
+    @property
+    def attributes(self) -> tuple[int, ...]:
+        """Attribute Identifier List (0000,1005): tags that the peer did not recognise (N-GET, N-SET, N-CREATE)."""
+        return getattr(self.message, "attribute_identifier_list", None) or ()
 
     def raise_for_status(self) -> Self:
         """Itself; raises DIMSEFailure where the status is a Failure."""

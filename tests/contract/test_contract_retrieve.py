@@ -231,13 +231,27 @@ async def test_a_number_of_sub_operations_that_is_none(service: str, number: str
     assert played.stored == []
 
 
+@both
+@pytest.mark.parametrize("status", [0xA900, 0xA701])
+async def test_a_status_where_the_number_is_due_is_no_number(service: str, status: int) -> None:
+    """A Status is an int: 0xA900 would be 43,264 sub-operations."""
+    played = await play(service, script(service, aiodimse.Status(status), image(1)))
+    check_retrieve(played, service, 0, status, (None, 0, 0, 0))
+
+
+@both
+async def test_a_pending_status_where_the_number_is_due(service: str) -> None:
+    played = await play(service, script(service, aiodimse.Status(0xFF00), image(1)))
+    check_retrieve(played, service, 0, 0xC002, (None, 0, 0, 0))
+
+
 class _Index:
     def __index__(self) -> int:
         return 1
 
 
 @both
-@pytest.mark.parametrize("number", [1, _Index(), Status(1)], ids=["int", "__index__", "Status"])
+@pytest.mark.parametrize("number", [1, _Index()], ids=["int", "__index__"])
 async def test_a_number_of_sub_operations(service: str, number: Any) -> None:
     played = await play(service, script(service, number, image(1)))
     check_retrieve(played, service, 1, 0x0000, (None, 1, 0, 0))

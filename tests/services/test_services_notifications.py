@@ -95,10 +95,12 @@ async def test_messages_of_ups_name_push_and_go_in_the_context_that_has_the_serv
         seen.append((request.sop_class_uid, request.context.abstract_syntax))
         return 0x0000
 
+    modified = Dataset()
+    modified.ProcedureStepLabel = "changed"
     contexts = [PUSH, PULL, aiodimse.PresentationContext(EVENT, scu=False, scp=True)]
     async with testing.joined(server, contexts=contexts) as association:
         assert (await association.n_event_report(PUSH, "1.2.3", 1)).status == 0x0000
-        assert (await association.n_set(PUSH, "1.2.3", Dataset())).status == 0x0000
+        assert (await association.n_set(PUSH, "1.2.3", modified)).status == 0x0000
     assert seen == [(PUSH, EVENT), (PUSH, PULL)]
 
 

@@ -26,18 +26,26 @@ _log = logging.getLogger("aiodimse.retrieve")
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Destination(Record):
-    """A move destination.
+    """A move destination: what a C-MOVE handler yields first.
 
-    ae_title: the called AE title, the Move Destination of the request when None; timeouts: the server's when None;
-    operations_window: how many C-STORE to propose to have open at once.
+    Example:
+        >>> yield aiodimse.Destination("viewer.example", 104)
     """
 
     host: str
+    """An address or a host name."""
     port: int
+    """1 to 65535."""
     ae_title: str | None = None
+    """The called AE title; None, the Move Destination of the request."""
     ssl: ssl_module.SSLContext | None = None
+    """From tls.client_context(), for DICOM over TLS."""
     timeouts: Timeouts | None = None
+    """None, the server's."""
     operations_window: int = 1
+    """How many C-STORE to propose to have open at once (PS3.7 D.3.3.3)."""
+    calling_ae_title: str | None = None
+    """Who we are to the destination; None, the server's AE title."""
 
 
 class DestinationLost(AssociationError):

@@ -13,16 +13,21 @@ from aiodimse.dimse import messages
 from aiodimse.errors import AiodimseError
 from aiodimse.record import Record
 from aiodimse.services.instance import Instance, ReferencedFile
-from aiodimse.services.response import EncodedDataset
+from aiodimse.services.response import EncodedDataset, Reply
 from aiodimse.standard import answers
+from aiodimse.standard.values import is_uid
 
 _PAYLOADS = (Dataset, EncodedDataset, Instance, ReferencedFile, str, os.PathLike)
-# The elements that a status Dataset may hold beside Status (0000,0900), and the field of the response for each.
+# The elements that a status Dataset may hold beside Status (0000,0900): the attribute of a Reply, and the field of the
+# response for each.
 _STATUS_ELEMENTS = (
-    ("ErrorComment", "error_comment"),
-    ("ErrorID", "error_id"),
-    ("OffendingElement", "offending_element"),
+    ("ErrorComment", "error_comment", "error_comment"),
+    ("ErrorID", "error_id", "error_id"),
+    ("OffendingElement", "offending_elements", "offending_element"),
+    ("AffectedSOPInstanceUID", "sop_instance_uid", "affected_sop_instance_uid"),
+    ("AttributeIdentifierList", "attributes", "attribute_identifier_list"),
 )
+_TAGS = frozenset(("offending_element", "attribute_identifier_list"))
 
 
 class InvalidResult(AiodimseError):
@@ -42,9 +47,10 @@ class HandlerResult(Record):
     fields: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def apply(self, response: messages.Response) -> None:
-        """Write the further fields into the response."""
+        """Write the further fields into the response, as far as it can have them (PS3.7 9.3, 10.3)."""
         for name, value in self.fields.items():
-            setattr(response, name, value)
+            if hasattr(response, name):
+                setattr(response, name, value)
 
 
 def as_int(value: object) -> int | None:
@@ -63,29 +69,40 @@ def has_status(dataset: Dataset) -> bool:
 
 
 def read_status(value: object) -> HandlerResult:
-    """A status alone: int, Status, or Dataset with (0000,0900). Raises InvalidResult with C001 or C002."""
+    """A status alone: int, Status, Reply, or Dataset with (0000,0900). Raises InvalidResult with C001 or C002."""
+    fields: dict[str, Any] = {}
     if isinstance(value, Dataset):
         if not has_status(value):
             raise InvalidResult(answers.NO_STATUS, "a status Dataset without Status (0000,0900)")
         code = as_int(value[0x0000, 0x0900].value)
-        fields = {}
-        for keyword, name in _STATUS_ELEMENTS:
+        for keyword, _, name in _STATUS_ELEMENTS:
             if (element := value.get(keyword)) is not None:
-                try:
-                    fields[name] = _field(name, element)
-                except (TypeError, ValueError):
-                    raise InvalidResult(
-                        answers.INVALID_STATUS, f"a status Dataset whose {keyword} cannot be sent"
-                    ) from None
+                fields[name] = _checked(name, element, f"a status Dataset whose {keyword}")
+    elif isinstance(value, Reply):
+        code = as_int(value.status)
+        for _, attribute, name in _STATUS_ELEMENTS:
+            if (given := getattr(value, attribute)) not in (None, ()):
+                fields[name] = _checked(name, given, f"a Reply whose {attribute}")
     else:
-        code, fields = as_int(value), {}
+        code = as_int(value)
     if code is None or not 0 <= code <= 0xFFFF:
         raise InvalidResult(answers.INVALID_STATUS, f"a status that is no int or Dataset: {type(value).__name__}")
-    return HandlerResult(code, None, fields)
+    return HandlerResult(code, value.dataset if isinstance(value, Reply) else None, fields)
+
+
+def _checked(name: str, value: Any, whose: str) -> Any:
+    try:
+        return _field(name, value)
+    except (TypeError, ValueError):
+        raise InvalidResult(answers.INVALID_STATUS, f"{whose} cannot be sent") from None
 
 
 def _field(name: str, value: Any) -> Any:
-    if name == "offending_element":
+    if name == "affected_sop_instance_uid":
+        if not is_uid(str(value)):
+            raise ValueError("no UID")
+        return str(value)
+    if name in _TAGS:
         tags = value if isinstance(value, (list, tuple)) or hasattr(value, "append") else (value,)
         return tuple(int(tag) for tag in tags)
     if name == "error_comment":

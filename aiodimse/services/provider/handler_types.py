@@ -25,20 +25,21 @@ from aiodimse.services.request import (
     Request,
     StoreRequest,
 )
-from aiodimse.services.response import EncodedDataset
+from aiodimse.services.response import EncodedDataset, Reply
 
-StatusAnswer: TypeAlias = "int | Dataset"
-"""A status: an int or Status, or a Dataset with Status (0000,0900) and perhaps Error Comment (0000,0902), Error ID
-(0000,0903) and Offending Element (0000,0901)."""
+StatusAnswer: TypeAlias = "int | Dataset | Reply"
+"""A status: an int or Status, a Reply, or a Dataset with Status (0000,0900) and perhaps Error Comment (0000,0902),
+Error ID (0000,0903), Offending Element (0000,0901), Affected SOP Instance UID (0000,1000) and Attribute Identifier List
+(0000,1005)."""
 
-DatasetAnswer: TypeAlias = "StatusAnswer | EncodedDataset | tuple[StatusAnswer, Dataset | EncodedDataset | None]"
-"""What a DIMSE-N handler returns: a status, a data set (which means Success), or a (status, data set) pair."""
+DatasetAnswer: TypeAlias = "StatusAnswer | EncodedDataset | tuple[int | Dataset, Dataset | EncodedDataset | None]"
+"""What a DIMSE-N handler returns: a status, a Reply, a data set (which means Success), or a (status, data set) pair."""
 
-Match: TypeAlias = "StatusAnswer | EncodedDataset | tuple[StatusAnswer, Dataset | EncodedDataset | None]"
+Match: TypeAlias = "int | Dataset | EncodedDataset | tuple[int | Dataset, Dataset | EncodedDataset | None]"
 """What a C-FIND handler yields: a match (which means Pending), a (status, match) pair, or the final status."""
 
 Retrieved: TypeAlias = (
-    "InstanceSource | EncodedDataset | int | tuple[StatusAnswer, InstanceSource | EncodedDataset | None]"
+    "InstanceSource | EncodedDataset | int | tuple[int | Dataset, InstanceSource | EncodedDataset | None]"
 )
 """What a C-GET handler yields: first the number of instances, an int, then each instance, alone or as a (status,
 instance) pair, and, if it is not what the counters say, the final status."""
@@ -72,14 +73,14 @@ class FindHandler(Protocol):
 class GetHandler(Protocol):
     """`async def get(request: GetRequest) -> AsyncIterator[int | Path]`; or one that returns a status alone."""
 
-    def __call__(self, request: GetRequest, /) -> AsyncIterator[Retrieved] | Awaitable[StatusAnswer]: ...
+    def __call__(self, request: GetRequest, /) -> AsyncIterator[Retrieved] | Awaitable[int | Dataset]: ...
 
 
 class MoveHandler(Protocol):
     """`async def move(request: MoveRequest) -> AsyncIterator[Destination | int | Path]`; or one that returns a status
     alone."""
 
-    def __call__(self, request: MoveRequest, /) -> AsyncIterator[Moved] | Awaitable[StatusAnswer | None]: ...
+    def __call__(self, request: MoveRequest, /) -> AsyncIterator[Moved] | Awaitable[int | Dataset | None]: ...
 
 
 class EventReportHandler(Protocol):

@@ -11,8 +11,9 @@ from pydicom.dataset import Dataset
 
 from aiodimse import datasets
 from aiodimse.aio.performer import PerformedOperation
+from aiodimse.dimse.status import Status
 from aiodimse.services.provider.destination import Destination, DestinationLost, StoreAssociations
-from aiodimse.services.provider.handler_result import HandlerResult, InvalidResult, as_int, read_yield
+from aiodimse.services.provider.handler_result import HandlerResult, InvalidResult, as_int, read_status, read_yield
 from aiodimse.services.provider.handler_run import Cancelled, HandlerEnded, HandlerRaised, HandlerRun, failure_of
 from aiodimse.services.provider.suboperations import Counters, Route, SameAssociation, SubOperations
 from aiodimse.services.request import GetRequest, MoveRequest
@@ -31,6 +32,16 @@ async def provide_move(
 ) -> None:
     """HandlerRun a C-MOVE handler to its one final response. ae_title: who calls the destination."""
     await _Retrieve(performed, request, handler, ae_title=ae_title).run()
+
+
+class _EndedEarly(Exception):
+    """The handler gave a final status where its destination, or the number of sub-operations, was due."""
+
+    def __init__(self, result: HandlerResult) -> None:
+        if result.status in answers.STILL_PENDING:
+            raise InvalidResult(answers.INVALID_STATUS, "a Pending status before the number of sub-operations")
+        super().__init__(result.status)
+        self.result = result
 
 
 class _Retrieve:
@@ -120,6 +131,8 @@ class _Retrieve:
         try:
             route: Route = await self._route(run)
             number = await self._number(run)
+        except _EndedEarly as ended:
+            return ended.result
         except HandlerEnded:
             raise InvalidResult(answers.NOTHING_YIELDED[service], "no number of sub-operations") from None
         self._counters.total = number
@@ -144,8 +157,15 @@ class _Retrieve:
             await work.perform(yielded.payload)
         return None
 
-    async def _number(self, run: HandlerRun) -> int:
+    async def _due(self, run: HandlerRun) -> Any:
+        """The first step or the second, where no final status is due: a Status ends the operation."""
         item = await run.step()
+        if isinstance(item, Status):
+            raise _EndedEarly(read_status(item))
+        return item
+
+    async def _number(self, run: HandlerRun) -> int:
+        item = await self._due(run)
         number = as_int(item)
         if number is not None and not 0 <= number <= 0xFFFF:
             number = None
@@ -158,11 +178,11 @@ class _Retrieve:
     async def _route(self, run: HandlerRun) -> Route:
         if isinstance(self._request, GetRequest):
             return SameAssociation(self._performed.invoker)
-        destination = read_destination(await run.step())
+        destination = read_destination(await self._due(run))
         self._stores = StoreAssociations(
             destination,
             self._performed,
-            ae_title=self._ae_title,
+            ae_title=destination.calling_ae_title or self._ae_title,
             called_ae_title=self._request.move_destination,
         )
         return self._stores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from aiodimse.services.provider.handler_run import HandlerRaised, HandlerRun, fa
 from aiodimse.services.request import Request, StoreRequest
 from aiodimse.services.response import EncodedDataset
 from aiodimse.standard import answers
+from aiodimse.standard.status import Category, category
 
 _LOGS = {
     "C-ECHO": logging.getLogger("aiodimse.verification"),
@@ -31,9 +33,10 @@ async def provide(performed: PerformedOperation, request: Request, handler: Call
     data: bytes | None = None
     async with HandlerRun(performed, request, None) as run:
         try:
-            result = _read(request.message.service, await run.call(handler))
+            result = _read(request.message, await run.call(handler))
             if result.payload is not None:
-                data = encode_response(result.payload, request.context.transfer_syntax)
+                # An empty data set is none (PS3.7 9.3.1, Command Data Set Type).
+                data = encode_response(result.payload, request.context.transfer_syntax) or None
         except HandlerRaised as error:
             result = _raised(performed, request, error, log)
         except (InvalidResult, DatasetEncodeError) as error:
@@ -45,12 +48,20 @@ async def provide(performed: PerformedOperation, request: Request, handler: Call
         await performed.respond(message, data)
 
 
-def _read(service: str, returned: Any) -> HandlerResult:
-    """What a handler returned: a status, or with DIMSE-N a data set (Success) or a pair of both."""
-    if service == "C-ECHO" and returned is None:
-        return HandlerResult(answers.SUCCESS)
-    if service.startswith("C-"):
-        return read_status(returned)
+def _read(request: messages.Request, returned: Any) -> HandlerResult:
+    """What a handler returned: a status or Reply, or with DIMSE-N a data set (Success) or a pair of both."""
+    if request.service.startswith("C-"):
+        result = HandlerResult(answers.SUCCESS) if request.service == "C-ECHO" and returned is None else None
+        result = result or read_status(returned)
+        if result.payload is not None:
+            raise InvalidResult(answers.INVALID_STATUS, f"a data set, which a {request.service}-RSP does not have")
+        return result
+    result = _read_normalized(returned)
+    _identify(request, result)
+    return result
+
+
+def _read_normalized(returned: Any) -> HandlerResult:
     if isinstance(returned, tuple) and len(returned) == 2:
         result = read_status(returned[0])
         result.payload = returned[1]
@@ -58,6 +69,24 @@ def _read(service: str, returned: Any) -> HandlerResult:
     if isinstance(returned, EncodedDataset) or (isinstance(returned, Dataset) and not has_status(returned)):
         return HandlerResult(answers.SUCCESS, returned)
     return read_status(returned)
+
+
+def _identify(request: messages.Request, result: HandlerResult) -> None:
+    """See to the Affected SOP Instance UID of the response: that of a successful N-CREATE always has one (PS3.7
+    10.1.5.1.4).
+
+    Raises InvalidResult where the handler's is not that of the request: both shall be equal.
+    """
+    given, asked = result.fields.get("affected_sop_instance_uid"), request.sop_instance_uid
+    if given is not None and asked and given != asked:
+        raise InvalidResult(answers.INVALID_STATUS, "another SOP Instance UID than the request has")
+    if (
+        isinstance(request, messages.NCreateRQ)
+        and not asked
+        and given is None
+        and category(result.status) is not Category.FAILURE
+    ):
+        result.fields["affected_sop_instance_uid"] = f"2.25.{uuid.uuid4().int}"  # PS3.5 B.2
 
 
 def _raised(
