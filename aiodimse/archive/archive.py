@@ -14,6 +14,7 @@ import aiodimse
 
 from .header import read_header
 from .index import Header, Index, MemoryIndex
+from .index.opening import open_index
 from .ingest import Duplicates, Ingest
 from .locks import Locks
 from .models import Level
@@ -60,6 +61,8 @@ class Archive:
         self._ingest = Ingest(self.storage, self.index, self.locks, duplicates)
         self.report = ScanReport()
         """What the last scan has seen."""
+        self.rebuilt: str | None = None
+        """Why a new index was made; None where it was not."""
         self._scanning = asyncio.Lock()
 
     @classmethod
@@ -67,29 +70,51 @@ class Archive:
         cls,
         directory: str | os.PathLike[str],
         *,
-        index: Index | None = None,
+        index: Index | str | None = None,
         duplicates: Duplicates = "keep",
         follow_links: bool = False,
+        scan: bool = True,
         progress: Callable[[ScanReport], object] | None = None,
     ) -> Archive:
-        """Open an archive and scan it; see `scan`.
+        """Open an archive, and scan it.
+
+        The first scan reads all files, later ones those that are new or changed; see `scan`. An index in SQLite that is
+        damaged or of another version is put aside, and a new one is made: `rebuilt` says why.
 
         Args:
             directory: Where the files are.
-            index: What to keep the headers in; a new MemoryIndex by default.
+            index: What to keep the headers in: by default an SQLite database in the folder; "memory:", the URL of a
+                database (sqlite:///FILE, postgresql://USER@HOST/DATABASE), or an index of your own.
             duplicates: Which data set of an instance counts that is stored again.
             follow_links: Follow links that lead out of the folder.
+            scan: Make the index what the folder is. Without it, call `scan` yourself.
             progress: Called while files are read.
 
         Returns:
-            The archive, its index as its folder is.
+            The archive; `close` it when it is not needed any more.
 
         Raises:
             NotADirectoryError: There is no such folder.
-            OSError: It may not be read.
+            OSError: It may not be read, or the database cannot be opened.
+            ValueError: The index is not one that can be opened.
+            ModuleNotFoundError: SQLAlchemy, of the extras `cli` and `archive`, is not installed.
+
+        Cancellation: as of `scan`.
         """
+        storage = FolderStorage(directory, follow_links=follow_links)
+        await storage.open()
+        rebuilt = None
+        if index is None or isinstance(index, str):
+            index, rebuilt = await open_index(index, storage.directory)
         archive = cls(directory, index=index, duplicates=duplicates, follow_links=follow_links)
-        await archive.scan(progress)
+        archive.rebuilt = rebuilt
+        try:
+            await archive.storage.open()
+            if scan:
+                await archive.scan(progress)
+        except BaseException:
+            await archive.close()
+            raise
         return archive
 
     async def scan(self, progress: Callable[[ScanReport], object] | None = None) -> ScanReport:

@@ -106,6 +106,7 @@ class Scan:
                 known = await self._index.files(folder)
                 await self._forget(known.values())
         await self._read_again()
+        await self._index.set_complete()
         self._tell()
         return self.report
 

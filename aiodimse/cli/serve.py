@@ -6,8 +6,8 @@ import asyncio
 import os
 import signal
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import aiodimse
@@ -35,6 +35,15 @@ _FILES_EACH = 3  # an association, the file it saves or sends, and the store ass
 def arguments(parser: ArgumentParser) -> None:
     """The options of serve."""
     parser.add_argument("directory", metavar="DIRECTORY", type=shared.path, help="the folder; C-STORE saves into it")
+    parser.add_argument(
+        "--index", metavar="URL",
+        help="what to keep the index in: sqlite:///FILE, postgresql://USER@HOST/DATABASE, or memory:, which reads all"
+        " files at each start (an SQLite database in the folder)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--duplicates", choices=("keep", "replace"), default="keep",
+        help="when an instance is stored again: keep the first or the last (keep)",
+    )  # fmt: skip
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1; 0.0.0.0: every one)")
     parser.add_argument("--port", type=shared.listening_port, default=11112, help="port (11112; 0: any that is free)")
     parser.add_argument(
@@ -96,9 +105,11 @@ async def run(options: Namespace, output: Output) -> int:
     with signals.heard(stop.received, signal.SIGTERM, signal.SIGINT), told(tally, output, server.environment.clock):
         try:
             async with AsyncExitStack() as stack:
+                stack.push_async_callback(archive.close)
                 with _listening_errors(options):
                     listening = await stack.enter_async_context(server.listen(options.host, options.port, ssl=context))
                 _ready(options, output, listening.port)
+                await stack.enter_async_context(_scanned_beside(archive, output))
                 output.goes_on = True  # a service does not end because its log is not read any more
                 await stop.wait()
                 if listening.associations:
@@ -129,17 +140,47 @@ async def _check_address(options: Namespace) -> None:
 
 
 async def _open(options: Namespace, output: Output) -> Archive:
+    """Open the archive. All its files are read the first time; later the scan runs beside the service."""
     try:
-        with output.progress("files read") as advance:
+        archive = await Archive.open(options.directory, index=options.index, duplicates=options.duplicates, scan=False)
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        words = system_words(error) if isinstance(error, OSError) and error.filename else _words(error)
+        raise CommandError(words, USAGE) from None
+    if not await archive.index.is_complete():
+        try:
+            with output.progress("files read") as advance:
 
-            def seen(report: ScanReport) -> None:
-                advance(report.files, None)
+                def seen(report: ScanReport) -> None:
+                    advance(report.files, None)
 
-            archive = await Archive.open(options.directory, progress=seen)
-    except OSError as error:
-        raise CommandError(system_words(error), USAGE) from None
-    output.line(f"{options.directory}: {archive.report}")
+                await archive.scan(seen)
+        except OSError as error:
+            raise CommandError(system_words(error), USAGE) from None
+        output.line(f"{options.directory}: {archive.report}")
     return archive
+
+
+def _words(error: Exception) -> str:
+    return str(error.strerror if isinstance(error, OSError) and error.strerror else error)
+
+
+@asynccontextmanager
+async def _scanned_beside(archive: Archive, output: Output) -> AsyncIterator[None]:
+    """Look for what has changed in the folder while it is served."""
+
+    async def scan() -> None:
+        try:
+            output.line(f"{archive.directory}: {await archive.scan()}")
+        except OSError as error:
+            output.note(f"the folder cannot be read: {system_words(error)}")
+
+    task = None if archive.report.files else asyncio.create_task(scan(), name="aiodimse serve scan")
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
 
 
 def _ready(options: Namespace, output: Output, port: int) -> None:

@@ -33,7 +33,7 @@ async def test_a_store_that_cannot_be_saved(
     monkeypatch.setattr(aiodimse.StoreRequest, "save", save)
     server = aiodimse.Server()
     if served == "by an archive":
-        provide(server, await Archive.open(tmp_path))
+        provide(server, await Archive.open(tmp_path, index="memory:"))
     else:
         comment = None
 

@@ -76,7 +76,7 @@ async def test_a_folder_of_all_sorts(tmp_path: Path, a_file: Callable[..., Path]
     (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
     (tmp_path / "self").symlink_to("self")
     seen: list[ScanReport] = []
-    archive = await Archive.open(tmp_path, progress=seen.append)
+    archive = await Archive.open(tmp_path, index="memory:", progress=seen.append)
     assert archive.report == ScanReport(
         files=10, indexed=2, duplicates=1, not_dicom=2, not_objects=2, damaged=1, unreadable=2
     )
@@ -98,7 +98,7 @@ async def test_what_may_not_be_read_is_counted(
         raise PermissionError  # root, who runs the tests, may read everything
 
     monkeypatch.setattr("aiodimse.archive.header.read_partial", refuse)
-    assert (await Archive.open(tmp_path)).report == ScanReport(files=1, unreadable=1)
+    assert (await Archive.open(tmp_path, index="memory:")).report == ScanReport(files=1, unreadable=1)
 
 
 @pytest.mark.parametrize("first", ["1.2.1.1.1.dcm", "0.dcm"])
@@ -107,7 +107,7 @@ async def test_the_file_that_c_store_wrote_counts_before_others_of_the_same_obje
 ) -> None:
     a_file(first)
     a_file("z/1.2.1.1.1.dcm" if first == "0.dcm" else "z/other.dcm")
-    archive = await Archive.open(tmp_path)
+    archive = await Archive.open(tmp_path, index="memory:")
     assert [path.name for path in await path_of(archive)] == ["1.2.1.1.1.dcm"]
     assert (archive.report.indexed, archive.report.duplicates) == (1, 1)
 
@@ -120,25 +120,25 @@ async def test_what_a_killed_process_left_unfinished_is_removed(
     os.utime(tmp_path / ".1.2.dcm.0123456789abcdef.part", (0, 0))
     (tmp_path / ".1.3.dcm.0123456789abcdef.part").touch()  # somebody may be writing it
     with caplog.at_level("INFO", "aiodimse.storage"):
-        await Archive.open(tmp_path)
+        await Archive.open(tmp_path, index="memory:")
     assert {path.name for path in tmp_path.iterdir()} == {"1.dcm", ".1.3.dcm.0123456789abcdef.part"}
     assert "removed 1 unfinished file" in caplog.text
 
 
 async def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError, match="nothing-here"):
-        await Archive.open(tmp_path / "nothing-here")
+        await Archive.open(tmp_path / "nothing-here", index="memory:")
 
 
 async def test_an_empty_folder(tmp_path: Path) -> None:
     seen: list[ScanReport] = []
-    archive = await Archive.open(tmp_path, progress=seen.append)
+    archive = await Archive.open(tmp_path, index="memory:", progress=seen.append)
     assert (archive.report, seen) == (ScanReport(), [ScanReport()])
     assert str(archive.report) == "0 of 0 files indexed"
 
 
 async def test_a_file_added_is_found_at_once(tmp_path: Path, a_file: Callable[..., Path]) -> None:
-    archive = await Archive.open(tmp_path)
+    archive = await Archive.open(tmp_path, index="memory:")
     path = a_file("new.dcm")
     await archive.add(path)
     assert await path_of(archive) == [path]
@@ -163,7 +163,7 @@ def test_no_value_is_quoted_in_a_warning(a_file: Callable[..., Path]) -> None:
 async def test_a_second_scan_forgets_what_has_gone(tmp_path: Path, a_file: Callable[..., Path]) -> None:
     one, two, three = (a_file(f"{image}.dcm", image=str(image)) for image in (1, 2, 3))
     other = a_file("other.dcm", study="2")
-    archive = await Archive.open(tmp_path)
+    archive = await Archive.open(tmp_path, index="memory:")
     one.unlink()
     two.rename(tmp_path / "moved.dcm")
     a_file("3.dcm", image="4")
@@ -180,7 +180,7 @@ async def test_a_second_scan_forgets_what_has_gone(tmp_path: Path, a_file: Calla
 
 async def test_a_second_scan_takes_the_other_file_of_an_object(tmp_path: Path, a_file: Callable[..., Path]) -> None:
     first, second = a_file("1.dcm"), a_file("2.dcm")
-    archive = await Archive.open(tmp_path)
+    archive = await Archive.open(tmp_path, index="memory:")
     first.unlink()
     assert (await archive.scan()).forgotten == 0
     assert await path_of(archive) == [second]
@@ -190,7 +190,7 @@ async def test_a_second_scan_tells_of_a_study_what_a_first_would(tmp_path: Path,
     first = a_file("1.dcm", image="1", StudyDescription="HEAD", AccessionNumber="A1")
     for image in ("2", "3"):
         a_file(f"{image}.dcm", image=image, StudyDescription="NECK")
-    archive = await Archive.open(tmp_path)
+    archive = await Archive.open(tmp_path, index="memory:")
     first.unlink()
     await archive.scan()
     asked = Dataset()
@@ -202,7 +202,7 @@ async def test_a_second_scan_tells_of_a_study_what_a_first_would(tmp_path: Path,
 async def test_what_arrives_during_a_scan_is_kept(tmp_path: Path, a_file: Callable[..., Path]) -> None:
     """A file has gone when the scan looks for it, and is stored again before the scan forgets it."""
     path = a_file("1.dcm")
-    archive = await Archive.open(tmp_path)
+    archive = await Archive.open(tmp_path, index="memory:")
     path.unlink()
     files = archive.index.files
 
@@ -244,7 +244,7 @@ async def test_a_second_scan_reads_only_what_is_new_or_changed(
     a_file("a/1-again.dcm", image="1")
     a_file("2.dcm", image="2")
     (tmp_path / "note.txt").write_text("not DICOM")
-    archive = await Archive.open(tmp_path)
+    archive = await Archive.open(tmp_path, index="memory:")
     first = archive.report
     read = archive.storage.read
     seen: list[str] = []
@@ -263,20 +263,22 @@ async def test_links_that_lead_out_are_not_followed(tmp_path: Path, a_file: Call
     (tmp_path / "inside" / "folder").symlink_to(tmp_path / "outside")
     (tmp_path / "inside" / "file.dcm").symlink_to(tmp_path / "outside" / "2.dcm")
     (tmp_path / "inside" / "again.dcm").symlink_to(tmp_path / "inside" / "1.dcm")
-    assert (await Archive.open(tmp_path / "inside")).report == ScanReport(files=2, indexed=1, duplicates=1)
-    followed = await Archive.open(tmp_path / "inside", follow_links=True)
+    assert (await Archive.open(tmp_path / "inside", index="memory:")).report == ScanReport(
+        files=2, indexed=1, duplicates=1
+    )
+    followed = await Archive.open(tmp_path / "inside", index="memory:", follow_links=True)
     assert followed.report.indexed == 2
 
 
 async def test_an_archive_below_a_link_is_read(tmp_path: Path, a_file: Callable[..., Path]) -> None:
     a_file("disk/1.dcm")
     (tmp_path / "archive").symlink_to(tmp_path / "disk")
-    assert (await Archive.open(tmp_path / "archive")).report.indexed == 1
+    assert (await Archive.open(tmp_path / "archive", index="memory:")).report.indexed == 1
 
 
 async def test_a_file_from_elsewhere_stays(tmp_path: Path, a_file: Callable[..., Path]) -> None:
     (tmp_path / "folder").mkdir()
-    archive = await Archive.open(tmp_path / "folder")
+    archive = await Archive.open(tmp_path / "folder", index="memory:")
     path = a_file("elsewhere.dcm")
     await archive.add(path)
     assert (await archive.scan()).forgotten == 0
@@ -313,7 +315,7 @@ async def test_a_sequence_of_very_many_items_ends_the_reading(
         (tmp_path / name).write_bytes(whole[:begin] + head + items + whole[begin + 20 :])
         with pytest.raises(ValueError, match="too many elements"):
             read_header(tmp_path / name)
-    assert (await Archive.open(tmp_path)).report == ScanReport(files=2, damaged=2)
+    assert (await Archive.open(tmp_path, index="memory:")).report == ScanReport(files=2, damaged=2)
 
 
 @pytest.mark.parametrize("behind", [b"", bytes(1 << 26)])

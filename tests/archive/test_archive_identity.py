@@ -43,7 +43,7 @@ async def test_a_study_has_the_patient_of_its_own_objects(
 ) -> None:
     a_file("a.dcm", patient=ids[0], study="1", **A)
     a_file("b.dcm", patient=ids[1], study="2", **B)
-    archive = await Archive.open(tmp_path)
+    archive = await Archive.open(tmp_path, index="memory:")
     for study, patient_id, who in (("1.2.1", ids[0], A), ("1.2.2", ids[1], B)):
         unique = {"StudyInstanceUID": study, "SeriesInstanceUID": f"{study}.1", "SOPInstanceUID": f"{study}.1.1"}
         identifier = asked(level, **unique, PatientID="", PatientName="", PatientBirthDate="")
@@ -55,7 +55,7 @@ async def test_an_id_of_two_patients_is_two_rows(tmp_path: Path, a_file: Files, 
     a_file("a.dcm", patient="0", study="1", PatientSex="F", **A)
     a_file("a2.dcm", patient="0", study="2", **A)
     a_file("b.dcm", patient="0", study="3", **other)
-    archive = await Archive.open(tmp_path)
+    archive = await Archive.open(tmp_path, index="memory:")
     identifier = asked("PATIENT", PatientName="", PatientBirthDate="", PatientSex="", NumberOfPatientRelatedStudies="")
     found = await rows(archive, PATIENT_ROOT, identifier, *NAMED, "PatientSex", "NumberOfPatientRelatedStudies")
     assert found == sorted([(*A.values(), "F", "2"), (*other.values(), "", "1")])
@@ -75,7 +75,7 @@ async def test_an_id_of_two_patients_is_two_rows(tmp_path: Path, a_file: Files, 
 async def test_an_id_of_one_patient_is_one_row(tmp_path: Path, a_file: Files, other: dict[str, str]) -> None:
     a_file("a.dcm", patient="7", study="1", **A)
     a_file("b.dcm", patient="7", study="2", PatientSex="F", SpecificCharacterSet="ISO_IR 192", **other)
-    archive = await Archive.open(tmp_path)
+    archive = await Archive.open(tmp_path, index="memory:")
     identifier = asked("PATIENT", PatientID="7", PatientName="", PatientBirthDate="", PatientSex="")
     assert await rows(archive, PATIENT_ROOT, identifier, *NAMED, "PatientSex") == [(*A.values(), "F")]
 
@@ -83,7 +83,7 @@ async def test_an_id_of_one_patient_is_one_row(tmp_path: Path, a_file: Files, ot
 async def test_a_patient_id_is_looked_for_as_a_whole(tmp_path: Path, a_file: Files) -> None:
     a_file("a.dcm", patient="DOM\\anna", study="1", **A)
     a_file("b.dcm", patient="DOM\\bob", study="2", **B)
-    archive = await Archive.open(tmp_path)
+    archive = await Archive.open(tmp_path, index="memory:")
     for key in (["DOM", "bob"], "DOM*b", "*bob"):
         identifier = asked("STUDY", PatientID=key, PatientName="")
         assert await rows(archive, STUDY_ROOT, identifier, "PatientName") == [("Brown^Bob",)]
@@ -93,7 +93,7 @@ async def test_a_patient_id_is_looked_for_as_a_whole(tmp_path: Path, a_file: Fil
 
 async def test_a_file_has_one_uid(tmp_path: Path, a_file: Files) -> None:
     path = a_file("1.dcm", image="1")
-    archive = await Archive.open(tmp_path)
+    archive = await Archive.open(tmp_path, index="memory:")
     a_file("1.dcm", image="2")
     await archive.add(path)
     identifier = asked("STUDY", StudyInstanceUID="1.2.1", NumberOfStudyRelatedInstances="")
@@ -108,7 +108,7 @@ async def test_a_file_has_one_uid(tmp_path: Path, a_file: Files) -> None:
 
 
 async def test_a_uid_has_one_file(tmp_path: Path, a_file: Files) -> None:
-    archive = await Archive.open(tmp_path)
+    archive = await Archive.open(tmp_path, index="memory:")
     await archive.add(a_file("1.dcm"))
     await archive.add(a_file("2.dcm"))
     assert await locations(archive, STUDY_ROOT, asked("STUDY", StudyInstanceUID="1.2.1")) == ["2.dcm"]

@@ -70,7 +70,7 @@ ALL = asked("STUDY", StudyInstanceUID="1.2.1")
 async def archive(tmp_path: Path, a_file: Callable[..., Path]) -> Archive:
     a_file("1.dcm", image="1")
     a_file("2.dcm", image="2")
-    return await Archive.open(tmp_path)
+    return await Archive.open(tmp_path, index="memory:")
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ async def test_what_was_negotiated_is_what_matches(
 ) -> None:
     a_file("1.dcm", PatientName="Doe^John", StudyDate="20200102", StudyTime="0900")
     handlers = Handlers()
-    provide(handlers, await Archive.open(tmp_path))  # type: ignore[arg-type]
+    provide(handlers, await Archive.open(tmp_path, index="memory:"))  # type: ignore[arg-type]
     assert len(await handlers.run(FIND, identifier, extended=rules)) == count
 
 

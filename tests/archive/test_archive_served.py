@@ -44,7 +44,7 @@ async def archive(tmp_path: Path) -> Archive:
         shutil.copy(get_testdata_file(file, download=False), folder)
     for name in ("chrH31.dcm", "chrGerm.dcm", "chrX1.dcm"):
         shutil.copy(next(path for path in get_charset_files("*.dcm") if path.endswith(name)), folder)
-    return await Archive.open(folder)
+    return await Archive.open(folder, index="memory:")
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ async def stored(archive: Archive) -> list[tuple[str, str, str]]:
 async def test_one_uid_stored_twice(
     tmp_path: Path, duplicates: Any, other: dict[str, object], status: int, kept: str, is_indexed: bool
 ) -> None:
-    archive = await Archive.open(tmp_path, duplicates=duplicates)
+    archive = await Archive.open(tmp_path, index="memory:", duplicates=duplicates)
     server = aiodimse.Server(ae_title="ARCHIVE")
     provide(server, archive, durable=False)
     async with server.listen(HOST, 0) as listening, connect(listening.port, sop_class.MRImageStorage) as association:
@@ -222,7 +222,7 @@ async def test_one_uid_stored_twice(
 
 async def test_two_senders_of_one_uid_at_once(tmp_path: Path) -> None:
     """Index and file agree, and who was told Success sent what is there."""
-    archive = await Archive.open(tmp_path)
+    archive = await Archive.open(tmp_path, index="memory:")
     server = aiodimse.Server(ae_title="ARCHIVE")
     provide(server, archive, durable=False)
     async with server.listen(HOST, 0) as listening:

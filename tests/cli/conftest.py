@@ -79,7 +79,7 @@ async def peer(tmp_path: Path) -> AsyncIterator[Peer]:
     folder.mkdir()
     for path in (CT, MR, JPEG_2000):
         shutil.copy(path, folder)
-    archive = await Archive.open(folder)
+    archive = await Archive.open(folder, index="memory:")
     server, viewer = aiodimse.Server(ae_title="ARCHIVE"), aiodimse.Server(ae_title="VIEWER")
     arrived: list[str] = []
 

@@ -135,7 +135,12 @@ async def archive_port(here: Path, free_port: int) -> AsyncIterator[int]:
         return 0x0000
 
     async with viewer.listen(HOST, 0) as there:
-        provide(server, await Archive.open(folder), destinations={"VIEWER": (HOST, there.port)}, durable=False)
+        provide(
+            server,
+            await Archive.open(folder, index="memory:"),
+            destinations={"VIEWER": (HOST, there.port)},
+            durable=False,
+        )
         async with server.listen(HOST, 0) as listening:
             yield listening.port
 

@@ -41,6 +41,37 @@ async def test_titles(folder: Path, options: tuple[str, ...], calling: str, call
                 await connecting
 
 
+async def stored_in(port: int) -> int:
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel, identifier.StudyInstanceUID = "STUDY", ""
+    async with aiodimse.connect(HOST, port, called_ae_title="AIODIMSE", contexts=[FIND]) as association:
+        return len(await association.c_find(identifier, FIND).collect())
+
+
+@pytest.mark.parametrize("index", [None, "memory:", "sqlite"])
+async def test_a_restart_serves_what_was_there(folder: Path, tmp_path: Path, index: str | None) -> None:  # noqa: F811
+    name = f"sqlite:///{tmp_path}/elsewhere.db" if index == "sqlite" else index
+    options = () if name is None else ("--index", name)
+    for _ in range(2):
+        async with serving(folder, *options) as (_, port):
+            assert await stored_in(port) == 2
+    assert (folder / ".aiodimse-index.db").exists() == (index is None)
+
+
+async def test_a_damaged_index_is_made_anew(folder: Path) -> None:  # noqa: F811
+    async with serving(folder):
+        pass
+    for companion in folder.glob(".aiodimse-index.db-*"):  # with which SQLite would mend it
+        companion.unlink()
+    (folder / ".aiodimse-index.db").write_bytes(b"no database" * 1000)
+    async with serving(folder) as (process, port):
+        assert await stored_in(port) == 2
+        process.terminate()
+        _, said = await process.communicate()
+        assert b"the index is damaged" in said
+    assert (folder / ".aiodimse-index.db.unusable-1").read_bytes().startswith(b"no database")
+
+
 @pytest.mark.parametrize(("options", "refused"), [((), False), (("--strict",), True)])
 async def test_strict(folder: Path, options: tuple[str, ...], refused: bool) -> None:  # noqa: F811
     identifier = Dataset()

@@ -330,7 +330,7 @@ async def test_files(tmp_path: Path, log: Log) -> None:
     sound.file_meta = FileMetaDataset()
     sound.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     sound.save_as(folder / "sound.dcm", implicit_vr=False, little_endian=True, enforce_file_format=True)
-    archive = await Archive.open(folder)
+    archive = await Archive.open(folder, index="memory:")
     server = aiodimse.Server(ae_title="ARCHIVE")
     provide(server, archive, durable=False)
     query = patient(QueryRetrieveLevel="STUDY", StudyInstanceUID="")

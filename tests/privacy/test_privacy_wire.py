@@ -194,7 +194,7 @@ async def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[st
     _save(one, path)
     shutil.copy(path, folder)
     server = aiodimse.Server(ae_title="ANY-SCP")
-    provide(server, await Archive.open(folder), durable=False)
+    provide(server, await Archive.open(folder, index="memory:"), durable=False)
     async with server.listen(HOST, 0) as listening:
         where = [HOST, str(listening.port), "-vv"]
         key = ["-k", "StudyInstanceUID=1.2"]

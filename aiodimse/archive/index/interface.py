@@ -172,5 +172,11 @@ class Index(Protocol):
     async def counts(self) -> Counts:
         """Return how much there is."""
 
+    async def is_complete(self) -> bool:
+        """Whether all that the storage held has been read once."""
+
+    async def set_complete(self) -> None:
+        """Remember that it has."""
+
     async def close(self) -> None:
         """Give back what the index holds of the system; it is not used afterwards."""

@@ -69,6 +69,7 @@ class MemoryIndex:
         """By folder and location."""
         self._duplicates: dict[str, set[str]] = {}
         """Locations, by SOP Instance UID."""
+        self._is_complete = False
 
     async def add(self, headers: Iterable[Header]) -> None:
         """See `Index.add`."""
@@ -154,6 +155,14 @@ class MemoryIndex:
             sum(map(len, self._by_uid[Level.SERIES].values())),
             len(self._by_uid[Level.IMAGE]),
         )
+
+    async def is_complete(self) -> bool:
+        """See `Index.is_complete`."""
+        return self._is_complete
+
+    async def set_complete(self) -> None:
+        """See `Index.set_complete`."""
+        self._is_complete = True
 
     async def close(self) -> None:
         """See `Index.close`; there is nothing to give back."""

@@ -18,14 +18,16 @@ _WRITERS_LOCK = 0x61696F64
 """The advisory lock of PostgreSQL that who writes holds: two processes never change one study at once."""
 
 
-def url_of(name: str) -> URL:
-    """Return the URL of a database: sqlite:///FILE, postgresql://..., or the name of a file.
+def url_of(name: str | Path) -> URL:
+    """Return the URL of a database: sqlite:///FILE, postgresql://..., or the file of an SQLite database.
 
     Raises:
         ValueError: It is neither.
     """
+    if isinstance(name, Path):
+        return URL.create("sqlite+pysqlite", database=str(name))
     try:
-        url = make_url(name if "://" in name else f"sqlite:///{name}")
+        url = make_url(name)
     except ArgumentError:
         raise ValueError("not the URL of a database") from None
     backend = url.get_backend_name()

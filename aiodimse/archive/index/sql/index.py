@@ -7,6 +7,7 @@ and 1.9 ms through aiosqlite, which makes a trip for each statement (SQLAlchemy 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
@@ -61,30 +62,21 @@ class SQLIndex:
         index = cls(url)
         try:
             await index._write(index._prepare)
-        except BaseException:
+        except BaseException as error:
             await index.close()
+            if isinstance(error, DatabaseError) and type(error.orig) is sqlite3.DatabaseError:
+                raise IndexUnusable("the index is damaged") from None  # no database, or one that is cut off
             raise
         return index
 
-    def _prepare(self, connection: Connection) -> None:
-        try:
-            if inspect(connection).has_table(schema.meta.name):
-                version = connection.execute(
-                    select(schema.meta.c.value).where(schema.meta.c.name == "version")
-                ).scalar()
-                self._migrate(connection, int(version or 0))
-                if (
-                    connection.dialect.name == "sqlite"
-                    and connection.execute(text("PRAGMA quick_check(1)")).scalar() != "ok"
-                ):
-                    raise IndexUnusable("the index is damaged")
-                return
+    @staticmethod
+    def _prepare(connection: Connection) -> None:
+        if not inspect(connection).has_table(schema.meta.name):
             schema.metadata.create_all(connection)
             connection.execute(schema.meta.insert(), {"name": "version", "value": str(schema.VERSION)})
-        except DatabaseError as error:
-            if connection.dialect.name == "sqlite":
-                raise IndexUnusable(f"the index is damaged ({type(error.orig).__name__})") from None
-            raise
+            return
+        version = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "version")).scalar()
+        SQLIndex._migrate(connection, int(version or 0))
 
     @staticmethod
     def _migrate(connection: Connection, version: int) -> None:
@@ -160,6 +152,17 @@ class SQLIndex:
         return await self._read(
             lambda: Counts(*(self._fetch(select(func.count()).select_from(table))[0][0] for table in tables))
         )
+
+    async def is_complete(self) -> bool:
+        """See `Index.is_complete`."""
+        query = select(schema.meta.c.value).where(schema.meta.c.name == "complete")
+        return bool(await self._read(lambda: self._fetch(query)))
+
+    async def set_complete(self) -> None:
+        """See `Index.set_complete`."""
+        if not await self.is_complete():
+            row = {"name": "complete", "value": "1"}
+            await self._write(lambda connection: connection.execute(schema.meta.insert(), row).rowcount)
 
     async def close(self) -> None:
         """See `Index.close`."""

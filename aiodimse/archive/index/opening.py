@@ -1,0 +1,70 @@
+"""From what a user calls an index to the index."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from pathlib import Path
+
+from .interface import Index
+from .memory import MemoryIndex
+
+logger = logging.getLogger(__name__)
+
+FILE = ".aiodimse-index.db"
+"""In the folder of the archive; a scan leaves hidden files out."""
+
+
+async def open_index(name: str | None, directory: Path) -> tuple[Index, str | None]:
+    """Open an index.
+
+    Args:
+        name: "memory:", the URL of a database, or None for an SQLite database in the folder.
+        directory: The folder of the archive.
+
+    Returns:
+        The index, and why it was made anew in the place of one that cannot be used.
+
+    Raises:
+        OSError: The database cannot be opened.
+        ValueError: There is no such kind of index.
+        ModuleNotFoundError: SQLAlchemy is not installed.
+    """
+    if name == "memory:":
+        return MemoryIndex(), None
+    try:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from .sql import SQLIndex
+        from .sql.engines import file_of, url_of
+        from .sql.index import IndexUnusable
+    except ModuleNotFoundError as error:
+        needed = 'an index in SQL needs SQLAlchemy: pip install "aiodimse[archive]"; index="memory:" needs nothing'
+        raise ModuleNotFoundError(needed, name=error.name) from None
+    url = url_of(directory / FILE if name is None else name)
+    try:
+        try:
+            return await SQLIndex.open(url), None
+        except IndexUnusable as error:
+            file = file_of(url)
+            if file is None:
+                raise OSError(errno.EINVAL, str(error)) from None
+            aside = await asyncio.to_thread(put_aside, file)
+            logger.warning("%s: it is called %s now, and all files are read again", error, aside.name)
+            return await SQLIndex.open(url), str(error)
+    except SQLAlchemyError as error:
+        # The text of a driver may have the password of a URL in it.
+        raise OSError(errno.EIO, f"the database of the index cannot be opened ({type(error).__name__})") from None
+
+
+def put_aside(file: Path) -> Path:
+    """Rename a database that cannot be used, with what belongs to it. Blocks."""
+    number = 1
+    while (aside := file.with_name(f"{file.name}.unusable-{number}")).exists():
+        number += 1
+    for suffix in ("-wal", "-shm"):
+        companion = file.with_name(file.name + suffix)
+        if companion.exists():
+            companion.rename(aside.with_name(aside.name + suffix))
+    return file.rename(aside)

@@ -1,0 +1,96 @@
+"""Opening an archive again: what it knows, what it reads, and what it does about an index that cannot be used."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from archive.databases import new_database
+
+from aiodimse.archive import Archive, Counts, ScanReport
+from aiodimse.archive.index import opening
+from aiodimse.archive.storage import FolderStorage
+
+Files = Callable[..., Path]
+
+
+@pytest.mark.parametrize("kind", ["default", "sqlite", "postgresql"])
+async def test_a_second_opening_reads_nothing_again(
+    tmp_path: Path, a_file: Files, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_file("files/1.dcm", image="1")
+    a_file("files/a/2.dcm", image="2")
+    (tmp_path / "files" / "note.txt").write_text("not DICOM")
+    index = new_database() if kind == "postgresql" else f"sqlite:///{tmp_path}/index.db" if kind == "sqlite" else None
+    first = await Archive.open(tmp_path / "files", index=index)
+    await first.close()
+    assert first.report == ScanReport(files=3, indexed=2, not_dicom=1)
+    read: list[str] = []
+    monkeypatch.setattr("aiodimse.archive.storage.FolderStorage.read", lambda _self, location: read.append(location))
+    again = await Archive.open(tmp_path / "files", index=index)
+    assert again.report == first.report
+    assert read == []
+    assert await again.index.counts() == Counts(1, 1, 1, 2)
+    await again.close()
+
+
+async def test_an_interrupted_scan_goes_on_where_it_was(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        a_file(f"files/{number:02}/1.dcm", image=str(number))
+    read: list[str] = []
+    reading = FolderStorage.read
+
+    def count(self: FolderStorage, location: str) -> object:
+        if len(read) == 12:
+            read.append("")
+            raise KeyboardInterrupt
+        read.append(location)
+        return reading(self, location)
+
+    monkeypatch.setattr(FolderStorage, "read", count)
+    with pytest.raises(KeyboardInterrupt):
+        await Archive.open(tmp_path / "files")
+    archive = await Archive.open(tmp_path / "files")
+    assert (archive.report.indexed, len(read)) == (20, 21)
+    await archive.close()
+
+
+@pytest.mark.parametrize("damage", ["no database", "cut off", "other version"])
+async def test_an_index_that_cannot_be_used_is_made_anew(
+    tmp_path: Path, a_file: Files, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    a_file("1.dcm")
+    await (await Archive.open(tmp_path)).close()
+    file = tmp_path / opening.FILE
+    if damage == "no database":
+        file.write_bytes(b"no database" * 1000)
+    elif damage == "cut off":
+        file.write_bytes(file.read_bytes()[:5000])
+    else:
+        connection = sqlite3.connect(file)
+        connection.execute("UPDATE aiodimse_meta SET value = '99' WHERE name = 'version'")
+        connection.commit()
+        connection.close()
+    archive = await Archive.open(tmp_path)
+    assert archive.rebuilt is not None
+    assert archive.rebuilt in caplog.text
+    assert archive.report.indexed == 1
+    assert (tmp_path / f"{opening.FILE}.unusable-1").exists()
+    await archive.close()
+
+
+@pytest.mark.parametrize("index", ["mysql://host/db", "nothing", "sqlite://"])
+async def test_what_is_no_index(tmp_path: Path, index: str) -> None:
+    with pytest.raises(ValueError, match=r"an index is kept in|not the URL"):
+        await Archive.open(tmp_path, index=index)
+
+
+async def test_a_database_that_is_not_there(tmp_path: Path) -> None:
+    """And its password is not told."""
+    with pytest.raises(OSError, match="cannot be opened") as caught:
+        await Archive.open(tmp_path, index="postgresql://user:secret@127.0.0.1:1/db")
+    assert "secret" not in str(caught.value)
