@@ -48,6 +48,7 @@ from aiodimse.services.request import (
 from aiodimse.services.response import EncodedDataset, Progress, Reply, Response
 from aiodimse.services.unfinished import remove_unfinished
 from aiodimse.services.user.query import Find
+from aiodimse.services.user.received_move import ReceivedMove
 from aiodimse.services.user.retrieve import Get, Move
 from aiodimse.standard import leniency, sop_class
 from aiodimse.standard.status import Category
@@ -103,6 +104,7 @@ __all__ = [
     "Progress",
     "ProtocolError",
     "ProviderAssociation",
+    "ReceivedMove",
     "ReferencedFile",
     "RemoteProtocolError",
     "Reply",

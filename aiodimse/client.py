@@ -8,7 +8,7 @@ import ssl as ssl_module
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TypedDict
+from typing import TypedDict, overload
 
 from pydicom.dataset import Dataset
 
@@ -28,11 +28,13 @@ from aiodimse.services.association import event_report
 from aiodimse.services.contexts import contexts_for_instances
 from aiodimse.services.instance import InstanceSource
 from aiodimse.services.invocation import ask, negotiated_on
+from aiodimse.services.open_moves import MoveReceiver
 from aiodimse.services.response import EncodedDataset, Response
 from aiodimse.services.serving import RequestHandlers
 from aiodimse.services.user import storage, verification
 from aiodimse.services.user.opening import AssociationPlan, leave, release
 from aiodimse.services.user.query import Find
+from aiodimse.services.user.received_move import ReceivedMove
 from aiodimse.services.user.requested import RequestedAssociation
 from aiodimse.services.user.retrieve import Get, Move
 
@@ -126,9 +128,48 @@ class Association:
         observer.check_no_other(retrieval)
         return retrieval
 
-    def c_move(self, identifier: Identifier, sop_class_uid: str, *, destination: str, priority: int = 0) -> Move:
-        """C-MOVE to the AE title `destination` (PS3.7 9.1.4, PS3.4 C.4.2), as c_find."""
-        return Move(self._endpoint, identifier, sop_class_uid, destination=destination, priority=priority)
+    @overload
+    def c_move(
+        self, identifier: Identifier, sop_class_uid: str, *, destination: str, priority: int = 0, receiver: None = None
+    ) -> Move: ...
+
+    @overload
+    def c_move(
+        self, identifier: Identifier, sop_class_uid: str, *, destination: str, priority: int = 0, receiver: MoveReceiver
+    ) -> ReceivedMove: ...
+
+    def c_move(
+        self,
+        identifier: Identifier,
+        sop_class_uid: str,
+        *,
+        destination: str,
+        priority: int = 0,
+        receiver: MoveReceiver | None = None,
+    ) -> Move | ReceivedMove:
+        """Ask the peer to send instances to an AE title (C-MOVE, PS3.7 9.1.4, PS3.4 C.4.2).
+
+        Args:
+            identifier: What is to be sent.
+            sop_class_uid: The SOP class of the model.
+            destination: The AE title that it is sent to; the peer has to know its address.
+            priority: 0 medium, 1 high, 2 low.
+            receiver: A Server of ours that listens under that AE title, on this event loop. The operation then gives
+                the instances, as c_get does. It accepts every storage SOP class meanwhile.
+
+        Returns:
+            To be entered, iterated or awaited; nothing is sent or raised before.
+        """
+        if receiver is None:
+            return Move(self._endpoint, identifier, sop_class_uid, destination=destination, priority=priority)
+        return ReceivedMove(
+            self._endpoint,
+            identifier,
+            sop_class_uid,
+            destination=destination,
+            priority=priority,
+            receiver=receiver,
+        )
 
     async def n_event_report(
         self, sop_class_uid: str, sop_instance_uid: str, event_type_id: int, dataset: Identifier | None = None

@@ -35,6 +35,8 @@ class Timeouts(Record):
     """From a request to its response; renewed by each Pending response and each sub-operation. Not for C-MOVE."""
     move_response: float | None = None
     """The same for C-MOVE, whose Pending responses are optional (PS3.4 C.4.2.3.1)."""
+    move_settle: float | None = 5.0
+    """After the final response to a C-MOVE with a receiver: how long the instances that it counted may take to come."""
     release: float | None = 10.0
     """From our A-RELEASE-RQ to the peer's A-RELEASE-RP."""
     idle: float | None = 60.0

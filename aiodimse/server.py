@@ -24,6 +24,7 @@ from aiodimse.errors import LocalProtocolError
 from aiodimse.metrics import Metrics
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ
 from aiodimse.services.association import ProviderAssociation
+from aiodimse.services.open_moves import OpenMoves
 from aiodimse.services.provider.accepted import AcceptedAssociation
 from aiodimse.services.provider.decorators import HandlerDecorators
 from aiodimse.services.provider.dispatch import Provider
@@ -114,6 +115,11 @@ class Server(HandlerDecorators):
     def ae_title(self) -> str:
         """Who we are."""
         return self._ae_title
+
+    @property
+    def open_moves(self) -> OpenMoves:
+        """The C-MOVEs of ours whose instances come to this server; what c_move(receiver=) asks for."""
+        return self._policy.open_moves
 
     @property
     def environment(self) -> Environment:

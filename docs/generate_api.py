@@ -16,7 +16,7 @@ import aiodimse
 PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "connect": ("connect", ("connect", "contexts_for")),
     "association": ("Association", ("Association",)),
-    "operations": ("Find, Get and Move", ("Find", "Get", "Move", "Progress")),
+    "operations": ("Find, Get and Move", ("Find", "Get", "Move", "ReceivedMove", "Progress")),
     "response": ("Response", ("Response", "Reply", "Status", "Category")),
     "pool": ("Pool", ("Pool", "Lease", "PooledOperation", "StoreResult")),
     "server": ("Server", ("Server", "Listening", "Environment")),

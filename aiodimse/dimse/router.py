@@ -182,12 +182,14 @@ class Router:
             raise LocalProtocolError(f"the operations window of {self.invoked_window} is full")
         if isinstance(request, PrioritizedRequest) and request.priority not in _PRIORITIES:
             raise LocalProtocolError(f"a priority is 0 (MEDIUM), 1 (HIGH) or 2 (LOW), not {request.priority!r}")
-        message_id = self._last_id
-        while True:
-            message_id = message_id % 65535 + 1
-            if message_id not in self.invoked:
-                break
-        self._last_id = request.message_id = message_id
+        message_id = request.message_id
+        if not message_id or message_id in self.invoked:  # else the caller has chosen a free one
+            message_id = self._last_id
+            while True:
+                message_id = message_id % 65535 + 1
+                if message_id not in self.invoked:
+                    break
+            self._last_id = request.message_id = message_id
         context = self.contexts.get(context_id)
         if context is not None and context.assumed and context.assumes_to_invoke(request.service):
             self._events.append(Tolerated(leniency.ROLE_ITEM_MISSING, f"{request.service} by us"))

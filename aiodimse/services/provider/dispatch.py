@@ -15,6 +15,7 @@ from aiodimse.dimse import messages
 from aiodimse.errors import AssociationError, DatasetDecodeError, DatasetTooLarge
 from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.decoding import decoded_identifier
+from aiodimse.services.open_moves import OpenMoves
 from aiodimse.services.provider import query, retrieve, single_answer, suboperations
 from aiodimse.services.provider.handler_run import HandlerRaised, HandlerRun, failure_of
 from aiodimse.services.provider.handler_types import AuthorizeHook
@@ -41,11 +42,12 @@ class Provider:
         self,
         handlers: HandlerRegistry,
         association: ProviderAssociation,
+        open_moves: OpenMoves,
         *,
         ae_title: str,
         authorize: AuthorizeHook | None = None,
     ) -> None:
-        self._handlers, self._association = handlers, association
+        self._handlers, self._association, self._open_moves = handlers, association, open_moves
         self._ae_title, self._authorize = ae_title, authorize
         common = association.negotiated.rq.user_information.common_extended
         self._related = {item.sop_class_uid: item.related for item in common}
@@ -56,6 +58,11 @@ class Provider:
         if type(message) is messages.CEchoRQ and self._authorize is None and self._find(performed) is None:
             performed.respond_soon(message.response(answers.SUCCESS))
             return
+        if self._open_moves and isinstance(message, messages.CStoreRQ):
+            move = self._open_moves.find(message, self._association)
+            if move is not None:
+                move.offer(performed, self._association)
+                return
 
         def cancelled() -> None:
             if performed.operation.is_open:  # not by us: the program ends, and nobody else will answer

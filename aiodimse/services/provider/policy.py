@@ -10,6 +10,7 @@ from aiodimse.config import Limits
 from aiodimse.errors import AssociationRejected
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ, UserIdentityResponse
 from aiodimse.services.association import ProviderAssociation
+from aiodimse.services.open_moves import OpenMoves
 from aiodimse.services.provider.association_request import AssociationRequest
 from aiodimse.services.provider.dispatch import Provider
 from aiodimse.services.provider.handler_types import (
@@ -45,6 +46,7 @@ class AcceptancePolicy:
         self.ae_title = ae_title
         self._accept_called, self._accept_calling = accept_called, accept_calling
         self._window = operations_window
+        self.open_moves = OpenMoves()
         self.authorize: AuthorizeHook | None = None
         self.authenticate: AuthenticateHook | None = None
         self.on_associate: AssociateHook | None = None
@@ -52,7 +54,7 @@ class AcceptancePolicy:
 
     def provider(self, association: ProviderAssociation) -> Provider:
         """What performs the requests of this association."""
-        return Provider(self._registry, association, ae_title=self.ae_title, authorize=self.authorize)
+        return Provider(self._registry, association, self.open_moves, ae_title=self.ae_title, authorize=self.authorize)
 
     @property
     def has_hooks(self) -> bool:
@@ -65,7 +67,7 @@ class AcceptancePolicy:
         """The answer to an A-ASSOCIATE-RQ, as far as no hook has a say."""
         return answer(
             rq,
-            self._registry.offer(),
+            self._registry.offer(receiving=bool(self.open_moves)),
             ae_title=self.ae_title,
             accept_called=self._accept_called,
             accept_calling=self._accept_calling,

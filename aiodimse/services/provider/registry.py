@@ -96,11 +96,17 @@ class HandlerRegistry:
                 return registration
         return self._any_store if service == "C-STORE" and self.any_storage else None
 
-    def offer(self) -> Offer:
-        """What is offered in negotiation: Verification, and what has a handler."""
+    def offer(self, *, receiving: bool = False) -> Offer:
+        """What is offered in negotiation: Verification, and what has a handler.
+
+        Args:
+            receiving: Instances of a C-MOVE of ours are expected: every storage SOP class is offered too.
+        """
         if self._offer is None:
             self._offer = self._make_offer()
-        return self._offer
+        if not receiving:
+            return self._offer
+        return replace(self._offer, served={**dict.fromkeys(sop_class.STORAGE, Served(None)), **self._offer.served})
 
     def _make_offer(self) -> Offer:
         served: dict[str, Served] = {str(sop_class.Verification): Served(IDENTIFIERS)}

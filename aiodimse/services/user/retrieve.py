@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 
 from pydicom.dataset import Dataset
@@ -16,8 +15,8 @@ from aiodimse.errors import DatasetDecodeError
 from aiodimse.services.arriving import ArrivingInstance
 from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.decoding import decoded_identifier
-from aiodimse.services.request import StoreRequest
 from aiodimse.services.response import EncodedDataset, Progress, Response, progress_of, response_of, status_of
+from aiodimse.services.user.arrivals import Arrivals, answer_later
 from aiodimse.services.user.operation import Operation, T
 from aiodimse.standard import answers
 
@@ -117,8 +116,7 @@ class Get(Retrieval[ArrivingInstance]):
         """on_start: called before the request is sent; raises LocalProtocolError where that must not be."""
         super().__init__(endpoint, identifier, sop_class_uid, priority)
         self._association, self._on_start = association, on_start
-        self._arrived: deque[PerformedOperation] = deque()
-        self._current: tuple[PerformedOperation, StoreRequest] | None = None
+        self._arrivals = Arrivals()
         self.is_iterated = False
         """Somebody takes the instances; otherwise a C-STORE handler of the association may."""
 
@@ -150,15 +148,11 @@ class Get(Retrieval[ArrivingInstance]):
         """A sub-operation has arrived; it is taken in turn."""
         assert self._invoked is not None
         if self._invoked.is_left:
-            self._answer_later(performed, answers.OUT_OF_RESOURCES)
+            answer_later(performed, answers.OUT_OF_RESOURCES)
             return
-        self._arrived.append(performed)
+        self._arrivals.add(performed, self._association)
         self._invoked.renew()
         self._invoked.wake()
-
-    def _answer_later(self, performed: PerformedOperation, status: int) -> None:
-        response = performed.operation.request.response(status)
-        self._endpoint.tasks.spawn(performed.respond(response), "aiodimse refuse sub-operation")
 
     # --- for its user -------------------------------------------------------------------------------------------------
 
@@ -167,28 +161,13 @@ class Get(Retrieval[ArrivingInstance]):
         return await super().__anext__()
 
     async def _step(self) -> ArrivingInstance | None:
-        await self._settle_current()
+        await self._arrivals.answer_current()
         invoked = await self._begun()
-        await invoked.wait(lambda: bool(self._arrived))
+        await invoked.wait(lambda: bool(self._arrivals))
         # Pending responses first: left behind instances that always wait, they would add up and stop our reading.
-        if self._arrived and not invoked.has_pending:
-            performed = self._arrived.popleft()
-            request = StoreRequest(performed, self._association)
-            self._current = performed, request
-            return request
+        if self._arrivals and not invoked.has_pending:
+            return self._arrivals.next()
         return await super()._step()
-
-    async def _settle_current(self) -> None:
-        """Answer the sub-operation whose instance the loop has had."""
-        if self._current is None:
-            return
-        performed, instance = self._current
-        self._current = None
-        status = _status_of(instance, answers.PROCESSING_FAILURE)
-        if status != answers.SUCCESS:
-            log = performed.logger(_log)
-            log.warning("%s was not saved, read, or discarded: answered 0x%04X", instance.message, status)
-        await performed.respond(performed.operation.request.response(status))
 
     async def _take(self, response: messages.Response, data: bytes | None) -> ArrivingInstance | None:
         self._note(response)
@@ -196,18 +175,4 @@ class Get(Retrieval[ArrivingInstance]):
 
     def _leave(self) -> None:
         super()._leave()
-        if self._current is not None:
-            performed, instance = self._current
-            self._current = None
-            self._answer_later(performed, _status_of(instance, answers.OUT_OF_RESOURCES))
-        while self._arrived:
-            self._answer_later(self._arrived.popleft(), answers.OUT_OF_RESOURCES)
-
-
-def _status_of(instance: ArrivingInstance, otherwise: int) -> int:
-    """The answer to a sub-operation, by what became of its instance; otherwise: where nothing did."""
-    if instance.is_consumed:
-        return answers.SUCCESS
-    if instance.conflict is not None:
-        return answers.NOT_THE_INSTANCE
-    return otherwise if instance.save_error is None else answers.OUT_OF_RESOURCES
+        self._arrivals.refuse_all()

@@ -1,0 +1,79 @@
+"""Instances that sub-operations bring, handed out one after the other and answered by what became of each."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+from aiodimse.aio.performer import PerformedOperation
+from aiodimse.errors import AssociationError
+from aiodimse.services.arriving import ArrivingInstance
+from aiodimse.services.association import ProviderAssociation
+from aiodimse.services.request import StoreRequest
+from aiodimse.standard import answers
+
+_log = logging.getLogger("aiodimse.retrieve")
+
+
+class Arrivals:
+    """The C-STORE sub-operations of one retrieval, in the order in which they came. False while none waits."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[PerformedOperation, ProviderAssociation]] = deque()
+        self._current: tuple[PerformedOperation, StoreRequest] | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, performed: PerformedOperation, association: ProviderAssociation) -> None:
+        """A sub-operation has arrived; it is handed out in turn."""
+        self._waiting.append((performed, association))
+
+    def next(self) -> StoreRequest:
+        """Hand out the instance that waits longest; its sub-operation is answered by `answer_current`."""
+        performed, association = self._waiting.popleft()
+        request = StoreRequest(performed, association)
+        self._current = performed, request
+        return request
+
+    async def answer_current(self) -> None:
+        """Answer the sub-operation whose instance was handed out, if one was.
+
+        Cancellation: The sub-operation is left without an answer.
+        """
+        if self._current is None:
+            return
+        performed, instance = self._current
+        self._current = None
+        status = _status_of(instance, answers.PROCESSING_FAILURE)
+        if status != answers.SUCCESS:
+            log = performed.logger(_log)
+            log.warning("%s was not saved, read, or discarded: answered 0x%04X", instance.message, status)
+        try:
+            await performed.respond(performed.operation.request.response(status))
+        except AssociationError as error:
+            performed.logger(_log).info("no answer to %s: %s", instance.message, error)
+
+    def refuse_all(self) -> None:
+        """Nobody takes the instances any more: answer what was handed out by what became of it, and refuse the rest."""
+        if self._current is not None:
+            performed, instance = self._current
+            self._current = None
+            answer_later(performed, _status_of(instance, answers.OUT_OF_RESOURCES))
+        while self._waiting:
+            answer_later(self._waiting.popleft()[0], answers.OUT_OF_RESOURCES)
+
+
+def answer_later(performed: PerformedOperation, status: int) -> None:
+    """Answer a sub-operation without waiting for that."""
+    response = performed.operation.request.response(status)
+    performed.channel.tasks.spawn(performed.respond(response), "aiodimse answer sub-operation")
+
+
+def _status_of(instance: ArrivingInstance, otherwise: int) -> int:
+    """The answer to a sub-operation, by what became of its instance; otherwise: where nothing did."""
+    if instance.is_consumed:
+        return answers.SUCCESS
+    if instance.conflict is not None:
+        return answers.NOT_THE_INSTANCE
+    return otherwise if instance.save_error is None else answers.OUT_OF_RESOURCES

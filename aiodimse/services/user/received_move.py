@@ -1,0 +1,143 @@
+"""A C-MOVE of ours whose instances come to a server of ours (PS3.4 C.4.2)."""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset
+
+from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.invoked import InvokedOperation
+from aiodimse.aio.performer import PerformedOperation
+from aiodimse.aio.signals import Signal
+from aiodimse.dimse import messages
+from aiodimse.services.arriving import ArrivingInstance
+from aiodimse.services.association import ProviderAssociation
+from aiodimse.services.invocation import negotiated_on
+from aiodimse.services.open_moves import MoveReceiver
+from aiodimse.services.response import EncodedDataset, Response
+from aiodimse.services.user.arrivals import Arrivals, answer_later
+from aiodimse.services.user.retrieve import Retrieval
+from aiodimse.standard import answers
+
+
+class ReceivedMove(Retrieval[ArrivingInstance]):
+    """A C-MOVE to ourselves: `async for` gives the instances as they arrive at the receiver, as a C-GET does.
+
+    A sub-operation belongs to this move by its Move Originator AE title and message ID. It is answered when the loop
+    comes back: 0x0000 if its instance was saved, decoded, streamed to its end or discarded; otherwise 0x0110. What the
+    final response counts as completed and has not come by then is waited for, `Timeouts.move_settle` seconds at most.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        identifier: Dataset | EncodedDataset,
+        sop_class_uid: str,
+        *,
+        destination: str,
+        priority: int,
+        receiver: MoveReceiver,
+    ) -> None:
+        super().__init__(endpoint, identifier, sop_class_uid, priority)
+        self._destination, self._moves = destination, receiver.open_moves
+        self._arrivals, self._arrived = Arrivals(), Signal()
+        self._came: set[str] = set()
+        self._finished: Response | None = None
+        self._settle_by: float | None = None
+        negotiated = negotiated_on(endpoint)
+        self._peer_title = negotiated.called_ae_title
+        self.originator = negotiated.calling_ae_title
+        """Our AE title, by which the peer names the originator of the move."""
+        self.message_id = 0
+        """The Message ID of the C-MOVE; 0 before its request is made."""
+
+    def _make(self) -> messages.Request:
+        self.message_id = self._moves.new_message_id(self.originator, self._endpoint.engine.router.invoked)
+        return messages.CMoveRQ(
+            message_id=self.message_id,
+            affected_sop_class_uid=self._uid,
+            move_destination=self._destination,
+            priority=self._priority,
+        )
+
+    async def _send(self) -> InvokedOperation:
+        self._moves.add(self)  # its first instance may come before the request is said to be sent
+        try:
+            return await super()._send()
+        except BaseException:
+            self._moves.discard(self)
+            raise
+
+    # --- for the receiver ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        """No instance of it is expected any more."""
+        if self._response is not None:
+            return True
+        return self._invoked is not None and self._invoked.is_left and not self._invoked.is_open
+
+    def asked(self, association: ProviderAssociation) -> bool:
+        """Whether the requestor of this association is the peer that was asked for this move."""
+        if association.calling_ae_title == self._peer_title:
+            return True
+        here, there = self._endpoint.peer_address, association.peer_address
+        return here is not None and there is not None and here[0] == there[0]
+
+    def offer(self, performed: PerformedOperation, association: ProviderAssociation) -> None:
+        """A sub-operation has arrived; it is handed out in turn, or refused where nobody takes it any more."""
+        request = performed.operation.request
+        assert isinstance(request, messages.CStoreRQ)
+        if self._invoked is not None and self._invoked.is_left:
+            answer_later(performed, answers.OUT_OF_RESOURCES)
+            return
+        self._came.add(request.affected_sop_instance_uid)
+        self._arrivals.add(performed, association)
+        self._arrived.wake()
+        if self._invoked is not None:
+            self._invoked.renew()
+            self._invoked.wake()
+
+    # --- for its user -------------------------------------------------------------------------------------------------
+
+    async def _step(self) -> ArrivingInstance | None:
+        await self._arrivals.answer_current()
+        if self._finished is None:
+            return await self._until_finished()
+        if not self._arrivals and not await self._more_comes():
+            self._response = self._finished
+            return None
+        return self._arrivals.next()
+
+    async def _until_finished(self) -> ArrivingInstance | None:
+        """An instance, or one response further. The final one is kept back until what it counts has come."""
+        invoked = await self._begun()
+        await invoked.wait(lambda: bool(self._arrivals))
+        if self._arrivals and not invoked.has_pending:
+            return self._arrivals.next()
+        await super()._step()
+        if self._response is not None:
+            self._finished, self._response = self._response, None
+            self._settle_by = self._endpoint.clock.after(self._endpoint.timeouts.move_settle)
+        return None
+
+    async def _more_comes(self) -> bool:
+        """Wait for an instance that the final response counted; False where none is missing, or it is too late."""
+        progress = self.progress
+        counted = 0 if progress is None else (progress.completed or 0) + (progress.warning or 0)
+        if len(self._came) >= counted:
+            return False
+        try:
+            async with self._endpoint.clock.deadline(self._settle_by, TimeoutError):
+                while not self._arrivals:
+                    await self._arrived.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _take(self, response: messages.Response, data: bytes | None) -> ArrivingInstance | None:
+        self._note(response)
+        return None
+
+    def _leave(self) -> None:
+        super()._leave()
+        self._arrivals.refuse_all()
