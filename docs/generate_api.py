@@ -50,6 +50,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "handler_types": ("aiodimse.handler_types", ("handler_types",)),
     "leniency": ("aiodimse.leniency", ("leniency",)),
     "sop_class": ("aiodimse.sop_class", ("sop_class.lookup", "sop_class.known", "sop_class.register")),
+    "audit": ("aiodimse.audit", ("audit",)),
     "conformance": ("aiodimse.conformance", ("conformance",)),
     "tls": ("aiodimse.tls", ("tls",)),
     "charsets": ("aiodimse.charsets", ("charsets",)),
@@ -58,7 +59,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """File name: title, and the names below aiodimse that are on it. A module stands for its public names."""
 
-MODULES = {"archive", "charsets", "conformance", "handler_types", "leniency", "testing", "tls"}
+MODULES = {"archive", "audit", "charsets", "conformance", "handler_types", "leniency", "testing", "tls"}
 
 
 def _on_no_page() -> tuple[str, ...]:

@@ -1,0 +1,141 @@
+"""Where audit messages go: a file, or a collector by syslog over TLS (RFC 5424, RFC 5425; PS3.15 A.6, A.7)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl as ssl_module
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+# Facility 10, security and authorization; severity 5, normal but significant (PS3.15 A.6).
+_PRIORITY = 10 * 8 + 5
+_MESSAGE_ID = "DICOM+RFC3881"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def frame(xml: bytes, time: datetime, *, app_name: str = "aiodimse", host: str | None = None) -> bytes:
+    """A syslog message (RFC 5424 6).
+
+    Args:
+        xml: The audit message.
+        time: When it happened, with a time zone.
+        app_name: What the application is called; only printable ASCII without spaces is kept, 48 characters at most.
+        host: The name of this machine; by default what the system says.
+
+    Returns:
+        The bytes, without a line end.
+    """
+    stamp = time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    parts = (
+        f"<{_PRIORITY}>1",
+        stamp,
+        _printable(host or socket.gethostname(), 255),
+        _printable(app_name, 48),
+        str(os.getpid()),
+        _MESSAGE_ID,
+        "-",
+    )
+    return " ".join(parts).encode("ascii") + b" " + _BYTE_ORDER_MARK + xml
+
+
+def _printable(text: str, most: int) -> str:
+    return "".join(character for character in text if "!" <= character <= "~")[:most] or "-"
+
+
+class Sink(Protocol):
+    """Takes syslog messages. It may be slow: nobody but the audit trail's own task waits for it."""
+
+    async def write(self, messages: Sequence[bytes]) -> None:
+        """Write them all, or raise OSError or TimeoutError; they are then written again, from the first on."""
+
+    async def close(self) -> None:
+        """Give back what it holds."""
+
+
+class FileSink:
+    """A file, one message a line. It is opened for each batch, so that it may be rotated by renaming it.
+
+    Args:
+        path: The file; only its owner may read it where it is made.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+
+    async def write(self, messages: Sequence[bytes]) -> None:
+        """Append them, in a thread."""
+        await asyncio.to_thread(self._append, b"".join(message + b"\n" for message in messages))
+
+    def _append(self, data: bytes) -> None:
+        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            while data:
+                data = data[os.write(file, data) :]
+        finally:
+            os.close(file)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class SyslogTLS:
+    """A collector that speaks syslog over TLS (RFC 5425).
+
+    Args:
+        host: Its name.
+        port: Its port; 6514 is the one of the standard.
+        ssl: The context, as of `aiodimse.tls.client_context`. None only for a collector on this machine: without TLS.
+        timeout: Seconds for a connection, and for each batch.
+    """
+
+    def __init__(
+        self, host: str, port: int = 6514, *, ssl: ssl_module.SSLContext | None, timeout: float = 10.0
+    ) -> None:
+        self._host, self._port, self._ssl, self._timeout = host, port, ssl, timeout
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def write(self, messages: Sequence[bytes]) -> None:
+        """Send them, each with its length before it (RFC 5425 4.3), over the connection that is open, or a new one.
+
+        Cancellation: the connection is dropped.
+
+        Raises:
+            OSError: The collector cannot be reached, or went away.
+            TimeoutError: It takes nothing.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                writer = await self._connection()
+                writer.writelines(b"%d %b" % (len(message), message) for message in messages)
+                await writer.drain()
+        except BaseException:
+            self._drop()
+            raise
+
+    async def _connection(self) -> asyncio.StreamWriter:
+        if self._writer is not None and self._writer.is_closing():
+            self._drop()
+        if self._writer is None:
+            _, self._writer = await asyncio.open_connection(self._host, self._port, ssl=self._ssl)
+        return self._writer
+
+    def _drop(self) -> None:
+        if self._writer is not None:
+            self._writer.transport.abort()
+            self._writer = None
+
+    async def close(self) -> None:
+        """Close the connection, within the timeout."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        writer.close()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await writer.wait_closed()
+        except (OSError, TimeoutError):
+            writer.transport.abort()

@@ -1,0 +1,298 @@
+"""The audit trail of an application: its events become messages, which wait for their sink in a bounded queue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+
+import aiodimse
+from aiodimse.audit import message as m
+from aiodimse.audit.syslog import Sink, frame
+from aiodimse.datasets import encode_dataset
+from aiodimse.record import Record
+
+_log = logging.getLogger("aiodimse.audit")
+
+_EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TransferredStudy(Record):
+    """A study, or what of it was transferred. The profile demands the study and the patient (PS3.15 A.5.3.7)."""
+
+    study_instance_uid: str
+    patient_id: str = field(repr=False)
+    patient_name: str = field(default="", repr=False)
+    """The profile allows it and does not demand it."""
+    sop_classes: Mapping[str, int] = field(default_factory=dict)
+    """How many instances of each SOP class."""
+
+
+class AuditTrail:
+    """Reports events to a sink. Entering it reports that the application starts, leaving it that it stops.
+
+    Args:
+        source_id: The identity of this system in the audit repository.
+        sink: Where messages go: `FileSink`, `SyslogTLS`, or one of your own.
+        ae_titles: The AE titles of the application.
+        site_id: The site or enterprise, to make source_id unique.
+        app_name: What the application is called.
+        capacity: How many messages may wait; one more is dropped, counted in `dropped` and logged once for each outage.
+        drain: Seconds that leaving waits for what has not been written.
+        retry: Seconds before the sink is tried again, after the first, second ... failure in a row; the last one stays.
+    """
+
+    def __init__(
+        self,
+        source_id: str,
+        sink: Sink,
+        *,
+        ae_titles: Sequence[str] = (),
+        site_id: str | None = None,
+        app_name: str = "aiodimse",
+        capacity: int = 10_000,
+        drain: float = 5.0,
+        retry: Sequence[float] = (1.0, 2.0, 5.0, 10.0, 30.0),
+    ) -> None:
+        self._source_id, self._sink, self._site_id, self._app_name = source_id, sink, site_id, app_name
+        self._titles = tuple(ae_titles)
+        self._capacity, self._drain_seconds, self._retry = capacity, drain, tuple(retry)
+        self._waiting: deque[bytes] = deque()
+        self._wake = asyncio.Event()
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+        self._task: asyncio.Task[None] | None = None
+        self._is_losing = False
+        self.dropped = 0
+        """Messages that found no room."""
+
+    @property
+    def waiting(self) -> int:
+        """Messages that the sink has not taken yet."""
+        return len(self._waiting)
+
+    async def __aenter__(self) -> AuditTrail:
+        self._task = asyncio.create_task(self._write_all(), name="aiodimse audit")
+        self._activity(m.APPLICATION_START)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._activity(m.APPLICATION_STOP)
+        try:
+            async with asyncio.timeout(self._drain_seconds):
+                await self._is_empty.wait()
+        except TimeoutError:
+            _log.error("%d audit messages were not written", len(self._waiting))
+        finally:
+            assert self._task is not None
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            await self._sink.close()
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def query(self, request: aiodimse.FindRequest, *, outcome: int = m.SUCCESS) -> None:
+        """Report a C-FIND, with its Identifier (PS3.15 A.5.3.10). The Identifier is what the profile demands.
+
+        Args:
+            request: The request, in its handler.
+            outcome: 0 success, 4 minor failure, 8 serious failure, 12 major failure.
+        """
+        association = request.association
+        concerned = m.ParticipantObject(
+            request.sop_class_uid,
+            m.SOP_CLASS_UID,
+            type_code=2,
+            role=3,
+            query=encode_dataset(request.identifier, _EXPLICIT_LITTLE_ENDIAN),
+            details={"TransferSyntax": _EXPLICIT_LITTLE_ENDIAN.encode("ascii")},
+        )
+        peer = _peer(association.calling_ae_title, association.peer_address, m.SOURCE, is_requestor=True)
+        self._report(m.QUERY, "E", outcome, (peer, self._process(m.DESTINATION)), objects=(concerned,))
+
+    def begin_transferring(self, destination: str, address: str | None, studies: Sequence[TransferredStudy]) -> None:
+        """Report that a transfer to a peer begins, as of a C-MOVE (PS3.15 A.5.3.3).
+
+        Args:
+            destination: The AE title of the peer.
+            address: Its IP address; None where it is not known.
+            studies: What is sent.
+        """
+        peer = _peer(destination, (address, 0) if address else None, m.DESTINATION)
+        us = self._process(m.SOURCE, is_requestor=True)
+        self._report(m.BEGIN_TRANSFERRING, "E", m.SUCCESS, (us, peer), objects=_objects(studies))
+
+    def instances_transferred(
+        self,
+        peer: str,
+        address: str | None,
+        studies: Sequence[TransferredStudy],
+        *,
+        received: bool,
+        action: str = "C",
+        outcome: int = m.SUCCESS,
+    ) -> None:
+        """Report that instances were transferred (PS3.15 A.5.3.7): once for an association or a study, not for each.
+
+        Args:
+            peer: The AE title of the other side.
+            address: Its IP address; None where it is not known.
+            studies: What was transferred.
+            received: Whether they came to us; otherwise we sent them.
+            action: "C" where the receiver did not have them, "R" where it had the same, "U" where it had others.
+            outcome: As of `query`.
+        """
+        theirs, ours = (m.SOURCE, m.DESTINATION) if received else (m.DESTINATION, m.SOURCE)
+        participants = (
+            _peer(peer, (address, 0) if address else None, theirs, is_requestor=received),
+            self._process(ours, is_requestor=not received),
+        )
+        if not received:
+            participants = participants[::-1]
+        self._report(m.INSTANCES_TRANSFERRED, action, outcome, participants, objects=_objects(studies))
+
+    def security_alert(
+        self,
+        description: str,
+        *,
+        peer: str | None = None,
+        address: str | None = None,
+        event_type: m.Code = m.NODE_AUTHENTICATION,
+        outcome: int = m.MINOR_FAILURE,
+    ) -> None:
+        """Report something that security people want to know of (PS3.15 A.5.3.11).
+
+        Args:
+            description: What happened, without patient data.
+            peer: The AE title or name of who caused it.
+            address: Its IP address.
+            event_type: By default Node Authentication.
+            outcome: As of `query`.
+        """
+        node = address or peer
+        objects = () if node is None else (m.ParticipantObject(node, m.NODE_ID, type_code=2, role=13, name=peer),)
+        self._report(
+            m.SECURITY_ALERT,
+            "E",
+            outcome,
+            (self._process(m.APPLICATION),),
+            types=(event_type,),
+            description=description,
+            objects=objects,
+        )
+
+    def metrics(self, also: aiodimse.Metrics | None = None) -> aiodimse.Metrics:
+        """For `Server(metrics=...)` and `connect(metrics=...)`: associations that are rejected become security alerts.
+
+        Args:
+            also: A Metrics that is told of everything, too.
+        """
+        return _Alerts(self, also)
+
+    # --- from event to sink -------------------------------------------------------------------------------------------
+
+    def _activity(self, kind: m.Code) -> None:
+        self._report(m.APPLICATION_ACTIVITY, "E", m.SUCCESS, (self._process(m.APPLICATION),), types=(kind,))
+
+    def _process(self, role: m.Code, *, is_requestor: bool = False) -> m.Participant:
+        titles = f"AETITLES={';'.join(self._titles)}" if self._titles else None
+        return m.Participant(self._app_name, (role,), is_requestor, alternative_user_id=titles)
+
+    def _report(
+        self,
+        event: m.Code,
+        action: str,
+        outcome: int,
+        participants: tuple[m.Participant, ...],
+        *,
+        types: tuple[m.Code, ...] = (),
+        description: str | None = None,
+        objects: tuple[m.ParticipantObject, ...] = (),
+    ) -> None:
+        now = datetime.now(UTC)
+        message = m.Message(
+            event, action, now, outcome, participants, self._source_id, types, description, self._site_id, objects
+        )
+        if len(self._waiting) >= self._capacity:
+            self.dropped += 1
+            if not self._is_losing:
+                self._is_losing = True
+                _log.error("%d audit messages wait, and no more are taken", self._capacity)
+            return
+        self._waiting.append(frame(message.xml(), now, app_name=self._app_name))
+        self._is_empty.clear()
+        self._wake.set()
+
+    async def _write_all(self) -> None:
+        failures = 0
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                batch = [self._waiting[i] for i in range(min(_BATCH, len(self._waiting)))]
+                try:
+                    await self._sink.write(batch)
+                except OSError as error:  # TimeoutError is one
+                    if not failures:
+                        _log.error("audit messages cannot be written: %s", type(error).__name__)
+                    await asyncio.sleep(self._retry[min(failures, len(self._retry) - 1)])
+                    failures += 1
+                    continue
+                if failures:
+                    _log.warning("audit messages are written again")
+                failures, self._is_losing = 0, False
+                for _ in batch:
+                    self._waiting.popleft()
+            self._is_empty.set()
+
+
+class _Alerts:
+    """A Metrics: an association that is rejected, or that ends in what it may not, is an alert."""
+
+    def __init__(self, trail: AuditTrail, also: aiodimse.Metrics | None) -> None:
+        self._trail, self._also = trail, also
+
+    def association_opened(self, role: str, calling_ae_title: str, called_ae_title: str) -> None:
+        if self._also is not None:
+            self._also.association_opened(role, calling_ae_title, called_ae_title)
+
+    def association_ended(self, role: str, how: str, seconds: float) -> None:
+        if self._also is not None:
+            self._also.association_ended(role, how, seconds)
+
+    def association_failed(self, role: str, how: str) -> None:
+        if how == "rejected" or how == "TLSError":
+            who = "we rejected an association" if role == "acceptor" else "our association was rejected"
+            self._trail.security_alert(who if how == "rejected" else "a TLS handshake failed")
+        if self._also is not None:
+            self._also.association_failed(role, how)
+
+    def operation_ended(self, service: str, side: str, status: int | None, seconds: float) -> None:
+        if self._also is not None:
+            self._also.operation_ended(service, side, status, seconds)
+
+
+def _peer(title: str, address: tuple[str, int] | None, role: m.Code, *, is_requestor: bool = False) -> m.Participant:
+    where = address[0] if address else None
+    return m.Participant(where or title, (role,), is_requestor, f"AETITLES={title}", where)
+
+
+def _objects(studies: Sequence[TransferredStudy]) -> tuple[m.ParticipantObject, ...]:
+    objects = [
+        m.ParticipantObject(study.study_instance_uid, m.STUDY_UID, type_code=2, role=3, sop_classes=study.sop_classes)
+        for study in studies
+    ]
+    patients = {study.patient_id: study.patient_name for study in studies}
+    objects += [
+        m.ParticipantObject(patient_id, m.PATIENT_NUMBER, type_code=1, role=1, name=name)
+        for patient_id, name in patients.items()
+    ]
+    return tuple(objects)

@@ -1,0 +1,246 @@
+"""The audit trail: messages after the schema of PS3.15 A.5.1, syslog frames, and a collector that may be anything."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import re
+import stat
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import trustme
+from pydicom import Dataset
+
+import aiodimse
+from aiodimse import audit, sop_class, testing, tls
+from aiodimse.audit.message import NODE_ID, QUERY
+from aiodimse.audit.syslog import frame
+
+lxml = pytest.importorskip("lxml.etree")
+SCHEMA = lxml.RelaxNG(lxml.parse(str(Path(__file__).parents[1] / "data" / "standard" / "audit_message.rng")))
+FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+STUDY = audit.TransferredStudy("1.2.3", "4711", "Doe^Jane", {sop_class.CTImageStorage: 2, sop_class.MRImageStorage: 1})
+
+
+class Kept:
+    """A sink that keeps what it is given, or fails as often as it is told to."""
+
+    def __init__(self, *, failures: int = 0) -> None:
+        self.frames: list[bytes] = []
+        self.failures, self.tried, self.is_closed = failures, 0, False
+        self.may_write = asyncio.Event()
+        self.may_write.set()
+
+    async def write(self, messages: Sequence[bytes]) -> None:
+        await self.may_write.wait()
+        self.tried += 1
+        if self.tried <= self.failures:
+            raise ConnectionRefusedError
+        self.frames += messages
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+    def messages(self) -> list[ElementTree.Element]:
+        return [ElementTree.fromstring(each.partition(b"\xef\xbb\xbf")[2]) for each in self.frames]
+
+    def kinds(self) -> list[str]:
+        return [each.find("EventIdentification/EventID").attrib["originalText"] for each in self.messages()]  # type: ignore[union-attr]
+
+
+def valid(framed: bytes) -> None:
+    xml = lxml.fromstring(framed.partition(b"\xef\xbb\xbf")[2])
+    assert SCHEMA.validate(xml), SCHEMA.error_log
+
+
+def test_the_schema_can_fail() -> None:
+    assert not SCHEMA.validate(lxml.fromstring(b"<AuditMessage/>"))
+
+
+async def test_every_event_follows_the_schema() -> None:
+    sink = Kept()
+    async with audit.AuditTrail("A", sink, ae_titles=["ONE", "TWO"], site_id="Site") as trail:
+        trail.begin_transferring("VIEWER", "192.0.2.7", [STUDY])
+        trail.begin_transferring("VIEWER", None, [STUDY, STUDY])
+        trail.instances_transferred("CT1", "192.0.2.8", [STUDY], received=True)
+        trail.instances_transferred("VIEWER", None, [STUDY], received=False, action="R", outcome=4)
+        trail.security_alert("a certificate has expired", peer="CT1", address="192.0.2.8")
+        trail.security_alert("nobody knows who", outcome=12)
+    assert sink.kinds() == [
+        "Application Activity",
+        "Begin Transferring DICOM Instances",
+        "Begin Transferring DICOM Instances",
+        "DICOM Instances Transferred",
+        "DICOM Instances Transferred",
+        "Security Alert",
+        "Security Alert",
+        "Application Activity",
+    ]
+    for each in sink.frames:
+        valid(each)
+    assert sink.is_closed
+
+
+async def test_who_sent_and_who_received() -> None:
+    sink = Kept()
+    async with audit.AuditTrail("A", sink, ae_titles=["ARCHIVE"]) as trail:
+        trail.instances_transferred("CT1", "192.0.2.8", [STUDY], received=True)
+        trail.instances_transferred("VIEWER", "192.0.2.7", [STUDY], received=False)
+    for message, source in zip(sink.messages()[1:3], ("192.0.2.8", "aiodimse"), strict=True):
+        roles = {
+            each.attrib["UserID"]: (each.find("RoleIDCode").attrib["csd-code"], each.attrib["UserIsRequestor"])  # type: ignore[union-attr]
+            for each in message.findall("ActiveParticipant")
+        }
+        assert roles.pop(source) == ("110153", "true")
+        assert [*roles.values()] == [("110152", "false")]
+    objects = sink.messages()[1].findall("ParticipantObjectIdentification")
+    assert [each.attrib["ParticipantObjectID"] for each in objects] == ["1.2.3", "4711"]
+    assert {s.attrib["UID"]: s.attrib["NumberOfInstances"] for s in objects[0].iter("SOPClass")} == {
+        sop_class.CTImageStorage: "2",
+        sop_class.MRImageStorage: "1",
+    }
+
+
+async def test_a_query_has_its_identifier() -> None:
+    sink = Kept()
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    async with audit.AuditTrail("A", sink) as trail:
+
+        @server.on_c_find(FIND)
+        async def find(request):
+            trail.query(request)
+            return
+            yield
+
+        identifier = Dataset()
+        identifier.PatientName = "Doe^J*"
+        async with testing.joined(server, contexts=[FIND]) as association:
+            await association.c_find(identifier, FIND)
+    (query,) = [
+        each for each in sink.messages() if each.find("EventIdentification/EventID").attrib["csd-code"] == QUERY.code
+    ]  # type: ignore[union-attr]
+    text = query.findtext("ParticipantObjectIdentification/ParticipantObjectQuery")
+    assert text is not None
+    assert b"Doe^J*" in base64.b64decode(text)
+    for each in sink.frames:
+        valid(each)
+
+
+async def test_a_rejection_is_an_alert() -> None:
+    sink = Kept()
+    async with audit.AuditTrail("A", sink) as trail:
+        server = aiodimse.Server(ae_title="ARCHIVE", metrics=trail.metrics())
+        with pytest.raises(aiodimse.AssociationRejected):
+            async with testing.joined(server, contexts=[sop_class.Verification], called_ae_title="OTHER"):
+                pass
+    assert sink.kinds() == ["Application Activity", "Security Alert", "Application Activity"]
+
+
+@pytest.mark.parametrize("title", ["A\x00\x01B", '<&">', "\ud800", "\ufffe"])
+async def test_what_a_peer_calls_itself_stays_xml(title: str) -> None:
+    sink = Kept()
+    async with audit.AuditTrail("A", sink) as trail:
+        trail.security_alert("hello", peer=title)
+    for each in sink.frames:
+        valid(each)
+
+
+def test_the_frame_is_rfc_5424() -> None:
+    time = datetime(2026, 11, 28, 4, 5, 6, 789000, tzinfo=UTC)
+    framed = frame(b"<AuditMessage/>", time, app_name="my archive", host="host.example")
+    assert re.fullmatch(
+        rb"<85>1 2026-11-28T04:05:06\.789Z host\.example myarchive \d+ DICOM\+RFC3881 - \xef\xbb\xbf<AuditMessage/>",
+        framed,
+    )
+    assert frame(b"", time, app_name="\u00e4 ", host="\u00fc").startswith(b"<85>1 2026-11-28T04:05:06.789Z - - ")
+
+
+async def test_nothing_waits_for_a_sink_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    sink = Kept()
+    sink.may_write.clear()
+    trail = audit.AuditTrail("A", sink, capacity=3, drain=0)
+    async with trail:
+        for _ in range(5):
+            trail.security_alert("alert")
+        assert (trail.waiting, trail.dropped) == (3, 3)
+    assert (trail.waiting, trail.dropped, sink.is_closed) == (3, 4, True)
+    assert [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR] == [
+        "3 audit messages wait, and no more are taken",
+        "3 audit messages were not written",
+    ]
+
+
+async def test_a_sink_that_fails_gets_all_again(caplog: pytest.LogCaptureFixture) -> None:
+    sink = Kept(failures=3)
+    async with audit.AuditTrail("A", sink, retry=[0]) as trail:
+        trail.security_alert("alert")
+    assert sink.kinds() == ["Application Activity", "Security Alert", "Application Activity"]
+    assert trail.waiting == 0
+    assert [r.getMessage() for r in caplog.records if r.name == "aiodimse.audit"] == [
+        "audit messages cannot be written: ConnectionRefusedError",
+        "audit messages are written again",
+    ]
+
+
+async def test_to_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    async with audit.AuditTrail("A", audit.FileSink(path)) as trail:
+        trail.instances_transferred("CT1", None, [STUDY], received=True)
+    lines = path.read_bytes().splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        valid(line)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_over_tls(tmp_path: Path) -> None:
+    """RFC 5425: each message with its length before it, and a new connection where the collector went away."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    got: list[bytes] = []
+    arrived = asyncio.Event()
+    connections = 0
+
+    async def collect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        try:
+            while length := await reader.readuntil(b" "):
+                got.append(await reader.readexactly(int(length)))
+                arrived.set()
+                if connections == 1:
+                    return  # a collector that restarts
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.transport.abort()
+
+    server_context = tls.server_context(tmp_path / "server.pem", verify_client=False)
+    collector = await asyncio.start_server(collect, "127.0.0.1", 0, ssl=server_context)
+    port = collector.sockets[0].getsockname()[1]
+    context = tls.client_context(tmp_path / "ca.pem")
+    sink = audit.SyslogTLS("127.0.0.1", port, ssl=context)
+    async with audit.AuditTrail("A", sink, retry=[0.01]) as trail:
+        await arrived.wait()
+        while connections < 2:  # what is lost in a connection that breaks is seen at the next write
+            trail.security_alert("alert")
+            await asyncio.sleep(0)
+    collector.close()
+    assert got
+    for each in got:
+        valid(each)
+
+
+def test_records_show_no_patient() -> None:
+    concerned = audit.ParticipantObject("4711", NODE_ID, name="Doe^Jane")
+    assert "4711" not in repr(STUDY)
+    assert "Doe" not in repr(STUDY)
+    assert "4711" not in repr(concerned)
+    assert "Doe" not in repr(concerned)
