@@ -90,7 +90,7 @@ class Limits(Record):
     identifier_elements: int = 32768
     """Elements and items in an Identifier, or in another such data set, at any depth."""
     requests_in_memory: int = 4 << 20
-    """The requests of one association that are open at once, C-STORE data sets not counted; one more is refused."""
+    """Bytes of the requests of one association that are open at once, C-STORE data not counted; one more is refused."""
     dataset_depth: int = 64
     """How deep sequences may nest in a data set that we decode."""
     dataset_in_memory: int = 1 << 30
@@ -103,7 +103,7 @@ class Limits(Record):
     operations: int = 64
     """What an operations window of 0, unlimited, means to us."""
     waiting_requests: int = 4
-    """Requests beyond the operations window that wait for a place; one more is refused."""
+    """Requests beyond the operations window that are read, and wait; behind one more nothing is read meanwhile."""
     write_backlog: int = 1 << 20
     """Bytes waiting to be written above which we stop reading."""
     max_associations: int = 100

@@ -75,6 +75,9 @@ class Engine:
         self._paused_at: float | None = None
         self.deadline: float | None = None
         """When handle_timeout wants to be called, at the earliest; None: not at all."""
+        self.is_stopped = False
+        """A request is here for which the operations window has no place: nothing is read before there is one, and the
+        caller should stop reading from the transport. next_event looks again."""
         self._now = 0.0  # when what is being read was received
 
     # --- bytes up -----------------------------------------------------------------------------------------------------
@@ -108,6 +111,11 @@ class Engine:
         """
         events, reader, machine = self._events, self._reader, self.machine
         while not events:
+            if (router := self._router) is not None and router.parked is not None and machine.data_allowed_in:
+                self.is_stopped = not router.unpark()
+                if self.is_stopped:
+                    return None
+                continue
             item = reader.next(whole=machine.data_allowed_in)
             if type(item) is DataPiece and machine.data_allowed_in:
                 self._receive_piece(item)

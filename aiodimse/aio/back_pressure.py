@@ -1,8 +1,9 @@
 """Back-pressure: when an association stops reading, and when it goes on (docs/topics/flow.md).
 
-Reading pauses only on unread data-set bytes of a slow consumer, or when much waits to be written. While it is paused
-nothing is heard, C-CANCEL and A-ABORT included; so a consumer must take something within each Timeouts.consumer, and a
-peer what waits for it at the least rate of Timeouts.write_stall.
+Reading pauses on unread data-set bytes of a slow consumer, when much waits to be written, and while there is no place
+for a request beyond the operations window. While it is paused nothing is heard, C-CANCEL and A-ABORT included; so a
+consumer must take something within each Timeouts.consumer, and a peer what waits for it at the least rate of
+Timeouts.write_stall.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class ReadThrottle:
         # Low marks are half of the high ones: each change costs a system call.
         self._high, self._most_queued = 2 * limits.max_pdu_length, limits.write_backlog
         self._unread = self._queued = 0
+        self.is_held = False
+        """Nothing more can be read until a handler ends."""
         self._consumed_at = 0.0  # or paused, whichever came later
         self._timer: TimerHandle | None = None
         connection.on_room = self.look
@@ -60,12 +63,20 @@ class ReadThrottle:
             self._consumed_at = self._clock.now()
             self.look()
 
+    def hold(self, held: bool) -> None:
+        """Pause until there is a place for the request that was read last, or go on."""
+        self.is_held = held
+        if not held:
+            self.look()
+        elif self._connection.is_reading:
+            self._pause()
+
     def look(self) -> None:
         """Pause or resume reading, if a mark was passed: something was written, or queued to be."""
         if self._connection.is_reading:
             if self.backlog > self._most_queued:
                 self._pause()
-        elif not self._waits_for_consumer and self.backlog <= self._most_queued // 2:
+        elif not (self.is_held or self._waits_for_consumer) and self.backlog <= self._most_queued // 2:
             self.stop_timer()
             self._connection.resume_reading()
             self._user.reading_resumed()
@@ -89,8 +100,8 @@ class ReadThrottle:
     def _look_at_consumer(self) -> None:
         assert self._consumer is not None
         self._timer, now = None, self._clock.now()
-        if not self._waits_for_consumer and self._connection.backlog:
-            self._consumed_at = now  # it is the peer who keeps us waiting
+        if not self._waits_for_consumer and (self.is_held or self._connection.backlog):
+            self._consumed_at = now  # it is a handler, or the peer, who keeps us waiting
         if now < self._consumed_at + self._consumer:
             self._arm()
         else:

@@ -210,6 +210,8 @@ class Channel:
                     callback()
         finally:
             writer.is_gathering = not outermost
+        if engine.is_stopped is not self.throttle.is_held:
+            self.throttle.hold(engine.is_stopped)
         writer.flush()
         if engine.deadline is not None:
             self._arm()

@@ -33,7 +33,7 @@ class Endpoint(Channel):
         """The operations that we ask the peer for."""
         self.performer = Performer(self, self.invoker)
         """The operations that the peer asks us for."""
-        self._release = Release(self)
+        self._release = Release(self, self.invoker, self.performer)
         self._lifetime = _Lifetime(self, observer)
         self.register(self._lifetime)
 

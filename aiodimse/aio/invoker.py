@@ -94,6 +94,8 @@ class Invoker(Part):
             if pieces is not None:
                 await pieces.aclose()
         invoked.renew()
+        if channel.engine.is_stopped:  # its responses come behind the request that waits to be read on
+            asyncio.get_running_loop().call_soon(channel.pump)
         return invoked
 
     # --- places -------------------------------------------------------------------------------------------------------
@@ -203,6 +205,7 @@ class Invoker(Part):
 
     def ended(self, error: BaseException) -> None:
         """No response will come any more: everybody who waits is told."""
+        self._releasing = True
         for invoked in list(self._open.values()):
             invoked.fail(error)
             self._measure(invoked, None)

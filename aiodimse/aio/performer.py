@@ -23,6 +23,7 @@ from aiodimse.dimse.operations import (
     RequestRefused,
     Runnable,
 )
+from aiodimse.dimse.router import COMPOSITE
 from aiodimse.engine import Buffer
 
 _log = logging.getLogger("aiodimse.association")
@@ -199,7 +200,7 @@ class Performer(Part):
             self._measure(performed, response.status)
         if channel.after_operation:
             channel.operation_ended()
-        if self._open:  # one that waited for this place
+        if self._open or channel.engine.is_stopped:  # one that waited for this place
             asyncio.get_running_loop().call_soon(channel.pump)
 
     def _measure(self, performed: PerformedOperation, status: int | None) -> None:
@@ -212,10 +213,25 @@ class Performer(Part):
     def ended(self, error: BaseException) -> None:
         """Nothing more will be answered: handlers are cancelled."""
         for performed in list(self._open.values()):
-            if performed.inbox is not None:
-                performed.inbox.fail(error)
-            if performed.on_end is not None:
-                performed.on_end(error)
-            self._measure(performed, None)
-        self._open.clear()
+            self._end(performed, error)
         self._runnable.clear()
+
+    def _end(self, performed: PerformedOperation, error: BaseException) -> None:
+        del self._open[performed.operation.message_id]
+        if performed.inbox is not None:
+            performed.inbox.fail(error)
+        if performed.on_end is not None:
+            performed.on_end(error)
+        self._measure(performed, None)
+
+    def end_what_a_release_ends(self, error: BaseException) -> None:
+        """The peer has asked for the release: cancel all but the C-STORE and DIMSE-N requests that are here whole.
+
+        The peer has sent what these are to change, and counts on it.
+        """
+        for performed in list(self._open.values()):
+            if performed.inbox is not None and performed.inbox.is_complete:
+                continue
+            if performed.operation.request.service in COMPOSITE:
+                self._end(performed, error)
+                self.channel.engine.router.abandon(performed.operation)

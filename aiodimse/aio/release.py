@@ -6,23 +6,28 @@ It comes after a message that is half sent (AR-7): whoever writes has entered th
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiodimse.aio.channel import Channel
 from aiodimse.aio.clock import TimerHandle
+from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.part import Part
+from aiodimse.aio.performer import Performer
 from aiodimse.association import ReleaseConfirmation, ReleaseIndication, ReleaseTimedOut
 from aiodimse.errors import AssociationClosed, AssociationTimeout
+
+_log = logging.getLogger("aiodimse.association")
 
 
 class Release(Part):
     """What both sides have said of it."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, channel: Channel, invoker: Invoker, performer: Performer) -> None:
+        self._channel, self._invoker, self._performer = channel, invoker, performer
         self._asked = False  # by us
-        self._answer_timer: TimerHandle | None = None
+        self._timer: TimerHandle | None = None
         channel.register(self)
 
     async def ask(self) -> None:
@@ -57,19 +62,57 @@ class Release(Part):
         }
 
     def _on_asked(self, event: ReleaseIndication) -> None:
-        """A-RELEASE-RQ: what runs is cancelled, and A-RELEASE-RP answers, after a message that is being written: one
-        whose writer is cancelled stays half sent."""
+        """A-RELEASE-RQ: answer A-RELEASE-RP, after the responses to what the peer counts on.
+
+        C-STORE and DIMSE-N requests that are here whole are performed to their end, within Timeouts.server_drain: in
+        Sta8 their responses may still be sent (AR-7). C-FIND, C-GET and C-MOVE are cancelled, as is everything that we
+        have asked for: the peer sends no more. The answer also comes after a message that is being written, for one
+        whose writer is cancelled stays half sent.
+        """
         channel = self._channel
         if event.collision:  # AR-8: nothing is open any more; the acceptor answers when our own release is answered
             if channel.role == "requestor":
                 channel.engine.respond_release(channel.clock.now())
             return
-        seconds = channel.timeouts.write_stall
-        if channel.writer.is_held and seconds is not None:
-            self._answer_timer = channel.clock.call_at(channel.clock.now() + seconds, self._too_late)
-        channel.writer.soon(self._answer)
+        self._soon(self._end_operations)
 
-    def _too_late(self) -> None:
+    def _soon(self, act: Callable[[], None]) -> None:
+        """Act when the message that is being written, if there is one, has come to its end, which may not take long."""
+        channel, seconds = self._channel, self._channel.timeouts.write_stall
+        self._stop_timer()
+        if channel.writer.is_held and seconds is not None:
+            self._timer = channel.clock.call_at(channel.clock.now() + seconds, self._writer_too_late)
+        channel.writer.soon(act)
+
+    def _end_operations(self) -> None:
+        channel = self._channel
+        self._stop_timer()
+        if channel.error is not None:
+            return
+        error = AssociationClosed("the peer released the association")
+        self._invoker.ended(error)
+        self._performer.end_what_a_release_ends(error)
+        if not self._performer:
+            self._answer()
+            return
+        channel.after_operation.append(self._answer_when_done)
+        if (seconds := channel.timeouts.server_drain) is not None:
+            self._timer = channel.clock.call_at(channel.clock.now() + seconds, self._handlers_too_late)
+
+    def _answer_when_done(self) -> None:
+        if not self._performer:
+            self._soon(self._answer)
+
+    def _handlers_too_late(self) -> None:
+        channel = self._channel
+        channel.logger(_log).warning(
+            "%d handlers did not end within %s s after the peer's A-RELEASE-RQ: cancelling them",
+            len(self._performer),
+            channel.timeouts.server_drain,
+        )
+        self._soon(self._answer)
+
+    def _writer_too_late(self) -> None:
         seconds = self._channel.timeouts.write_stall
         late = f"{seconds} s after the peer's A-RELEASE-RQ a message of ours has not come to its end"
         self._channel.abort(AssociationTimeout("write", late))
@@ -94,5 +137,9 @@ class Release(Part):
 
     def ended(self, error: BaseException) -> None:
         """The association has ended, so or otherwise."""
-        if self._answer_timer is not None:
-            self._answer_timer.cancel()
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

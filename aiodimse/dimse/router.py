@@ -51,6 +51,7 @@ _Refusal: TypeAlias = tuple[int, int | None, str]
 
 COMPOSITE = frozenset(("C-ECHO", "C-STORE", "C-FIND", "C-GET", "C-MOVE"))
 _MANY_RESPONSES = (CFindRQ, CGetRQ, CMoveRQ)
+"""Requests with Pending responses, which C-CANCEL can end (PS3.7 9.3.2.3)."""
 _WITH_DATA_SET = frozenset((*_MANY_RESPONSES, CStoreRQ, NSetRQ))
 _PRIORITIES = frozenset(Priority)
 _MANDATORY: dict[type[Request], tuple[str, int, int, str]] = {
@@ -166,6 +167,8 @@ class Router:
         # Of that message: bytes of its command set and data set so far, and how large the data set may be.
         self._command_size = self._joined = self._most = self._largest = 0
         self._held = 0  # bytes of the requests that are open
+        self.parked: tuple[int, Request] | None = None
+        """A request, and its context, for which there is no place: nothing behind it may be read until `unpark`."""
         # By message ID: the Command Field and the status, None for any, of a final response that may follow the first.
         self._ended: dict[int, tuple[int, int | None]] = {}
 
@@ -216,6 +219,11 @@ class Router:
             raise LocalProtocolError(f"message {operation.message_id} has had its final response")
         if response.status in answers.STILL_PENDING and isinstance(operation.request, _MANY_RESPONSES):
             return False
+        self.abandon(operation)
+        return True
+
+    def abandon(self, operation: Performed) -> None:
+        """Close an operation, with or without a final response: its place is free."""
         operation.is_open = False
         del self.performed[operation.message_id]
         self._held -= operation.size
@@ -225,7 +233,6 @@ class Router:
             runnable = self._queue.popleft()
             runnable.waiting = False
             self._events.append(Runnable(runnable))
-        return True
 
     # --- what the peer says -------------------------------------------------------------------------------------------
 
@@ -300,18 +307,47 @@ class Router:
     def _receive_request(self, context_id: int, request: Request) -> None:
         rules = self._rules[context_id]
         if refusal := self._refusal(rules, request):
-            status, offending, comment = refusal
-            self._overhead.spend(REFUSAL, f"requests that are refused: {comment}")
-            response = request.response(status)
-            response.error_comment = comment
-            if offending is not None:
-                response.offending_element = (offending,)
-            refused = RequestRefused(context_id, response, self._command_size)
-            if request.has_data_set:
-                self._expect_data(request, refused)
-            else:
-                self._events.append(refused)
-            return
+            self._refuse(context_id, request, *refusal)
+        elif not self._find_place(context_id, request):
+            self.parked = context_id, request
+
+    def unpark(self) -> bool:
+        """Admit, or refuse, the request that waits to be read on; False while there is neither reason to."""
+        assert self.parked is not None
+        if not self._find_place(*self.parked):
+            return False
+        self.parked = None
+        return True
+
+    def _find_place(self, context_id: int, request: Request) -> bool:
+        """Admit a request, where there is a place for it, or refuse it: where it would take too much memory, and where
+        responses to operations of ours are awaited, which may come behind it."""
+        limits = self._limits
+        has_place = len(self.performed) < self.performed_window + limits.waiting_requests
+        has_memory = self._held + self._command_size <= limits.requests_in_memory
+        if has_place and has_memory:
+            self._admit(context_id, request)
+        elif self.invoked or not has_memory:
+            status = _NO_PLACE.get(type(request), answers.RESOURCE_LIMITATION)
+            self._refuse(context_id, request, status, None, _TOO_MANY)
+        else:
+            return False
+        return True
+
+    def _refuse(self, context_id: int, request: Request, status: int, offending: int | None, comment: str) -> None:
+        self._overhead.spend(REFUSAL, f"requests that are refused: {comment}")
+        response = request.response(status)
+        response.error_comment = comment
+        if offending is not None:
+            response.offending_element = (offending,)
+        refused = RequestRefused(context_id, response, self._command_size)
+        if request.has_data_set:
+            self._expect_data(request, refused)
+        else:
+            self._events.append(refused)
+
+    def _admit(self, context_id: int, request: Request) -> None:
+        rules = self._rules[context_id]
         if request.service in rules.tolerated:
             self._events.append(Tolerated(leniency.ROLE_ITEM_MISSING, f"{request.service} by the peer"))
         waiting, size = len(self.performed) >= self.performed_window, self._command_size
@@ -333,12 +369,7 @@ class Router:
         """What a request is told that no handler shall see."""
         if request.message_id in self.performed:
             return answers.DUPLICATE_INVOCATION, None, f"message ID {request.message_id} is in use"
-        if refusal := rules.refusal(request, strict=self._strict):
-            return refusal
-        no_place = len(self.performed) >= self.performed_window + self._limits.waiting_requests
-        if no_place or self._held + self._command_size > self._limits.requests_in_memory:
-            return _NO_PLACE.get(type(request), answers.RESOURCE_LIMITATION), None, _TOO_MANY
-        return None
+        return rules.refusal(request, strict=self._strict)
 
     # --- data sets ----------------------------------------------------------------------------------------------------
 

@@ -79,9 +79,9 @@ async def test_that_many_at_once(window: tuple[int, int] | None, places: int) ->
             await find(stage, message_id)
         begun = [await gate.begins() for _ in range(places)]
         assert begun == list(range(1, places + 1))
-        await find(stage, 100)  # one too many
-        refused = await stage.peer.read_message()
-        assert (refused.responded_to, refused.status) == (100, 0xA700)
+        for message_id in (total + 1, total + 2):  # too many: nothing is read any more
+            await find(stage, message_id)
+        total += 2
         assert gate.begun.empty()
         for message_id in range(1, total + 1):
             gate.running[message_id].set()
@@ -101,12 +101,16 @@ async def test_unlimited_is_bounded_by_limits(limit: int) -> None:
     async with open_stage(server, window=(0, 0)) as stage:
         assert stage.peer.association is not None
         assert stage.peer.association.window == (0, 0)
-        for message_id in range(1, limit + 3):
+        total = limit + 3
+        for message_id in range(1, total + 1):
             await find(stage, message_id)
-        refused = await stage.peer.read_message()
-        assert (refused.responded_to, refused.status) == (limit + 2, 0xA700)
         assert [await gate.begins() for _ in range(limit)] == list(range(1, limit + 1))
         assert gate.begun.empty()
+        for message_id in range(1, total + 1):
+            gate.running[message_id].set()
+            assert [(await stage.peer.read_message()).responded_to for _ in range(2)] == [message_id] * 2
+            if message_id + limit <= total:
+                await gate.begins()
 
 
 N_GET_RQ = {
@@ -114,20 +118,20 @@ N_GET_RQ = {
     wire.REQUESTED_INSTANCE: "1.2",
     wire.COMMAND_FIELD: 0x0110,
 }
-REFUSED: dict[str, tuple[int, dict[Any, Any], bytes | None, int]] = {
-    "C-FIND": (FIND, wire.find_rq(message_id=100), IDENTIFIER, 0xA700),
-    "C-GET": (GET, wire.get_rq(message_id=100), IDENTIFIER, 0xA702),
-    "C-MOVE": (MOVE, wire.move_rq("DEST", message_id=100), IDENTIFIER, 0xA702),
-    "C-STORE": (CT, wire.store_rq(CT_UID, "1.2.3", 100), IDENTIFIER + bytes(300_000), 0xA700),
-    "N-GET": (11, {**N_GET_RQ, wire.MESSAGE_ID: 100}, None, 0x0213),
-    "C-ECHO": (ECHO, wire.echo_rq(100), None, 0x0213),
+BEYOND: dict[str, tuple[int, dict[Any, Any], bytes | None]] = {
+    "C-FIND": (FIND, wire.find_rq(message_id=100), IDENTIFIER),
+    "C-GET": (GET, wire.get_rq(message_id=100), IDENTIFIER),
+    "C-MOVE": (MOVE, wire.move_rq("DEST", message_id=100), IDENTIFIER),
+    "C-STORE": (CT, wire.store_rq(CT_UID, "1.2.3", 100), IDENTIFIER + bytes(300_000)),
+    "N-GET": (11, {**N_GET_RQ, wire.MESSAGE_ID: 100}, None),
+    "C-ECHO": (ECHO, wire.echo_rq(100), None),
 }
 
 
-@pytest.mark.parametrize("service", REFUSED)
+@pytest.mark.parametrize("service", BEYOND)
 async def test_one_too_many(service: str) -> None:
-    """Refused at once, its data set read and dropped; the four that wait are served all the same."""
-    context_id, elements, data, status = REFUSED[service]
+    """It is not refused: nothing is read before there is a place for it, and then it is served as the others are."""
+    context_id, elements, data = BEYOND[service]
     gate, server = Gate(), make_server()
     register(server, "C-FIND", gate)
     register(server, "C-GET", Script(0))
@@ -152,29 +156,45 @@ async def test_one_too_many(service: str) -> None:
             await find(stage, message_id)
         await gate.begins()
         await stage.peer.request(context_id, elements, data)
-        refused = await stage.peer.read_message()
-        assert (refused.responded_to, refused.status, refused.data) == (100, status, None)
         for message_id in range(1, 2 + WAITING):
             gate.running[message_id].set()
             assert [(await stage.peer.read_message()).responded_to for _ in range(2)] == [message_id] * 2
             if message_id <= WAITING:
                 await gate.begins()
-        await stage.peer.request(context_id, elements, data)
         if service == "C-FIND":
             gate.running[await gate.begins()].set()
-        answer = (await stage.peer.responses(100))[-1]
-        assert answer.status == 0x0000, "there is a place now"
+        assert (await stage.peer.responses(100))[-1].status == 0x0000
 
 
-async def test_a_refused_request_leaves_its_message_id_free() -> None:
+async def test_a_cancel_is_heard_that_lies_before_what_is_beyond() -> None:
     gate, server = Gate(), make_server()
     register(server, "C-FIND", gate)
     async with open_stage(server) as stage:
         for message_id in range(1, 2 + WAITING):
             await find(stage, message_id)
-        for _ in range(3):
-            await find(stage, 100)
-            assert (await stage.peer.read_message()).status == 0xA700
+        assert await gate.begins() == 1
+        await stage.peer.cancel(FIND, 1)
+        assert (await stage.peer.read_message()).status == 0xFE00
+        assert await gate.begins() == 2
+
+
+async def test_sub_operations_go_on_when_their_requestor_asks_for_too_much() -> None:
+    """The responses that we await come behind what is beyond the window: it is refused, and they are read."""
+    handler, server = Script(2, *images(2)), make_server()
+    register(server, "C-GET", handler)
+    async with open_stage(server) as stage:
+        await stage.ask("C-GET")
+        (store,) = await take(stage, 1)
+        for message_id in range(101, 102 + WAITING):
+            await stage.peer.request(ECHO, wire.echo_rq(message_id))
+        refused = await stage.peer.read_message()
+        assert (refused.responded_to, refused.status) == (101 + WAITING, 0x0213)
+        await stage.peer.respond(store, 0x0000)
+        while (message := await stage.peer.read_message()).field != wire.C_STORE:
+            assert message.status == 0xFF00
+        await stage.peer.respond(message, 0x0000)
+        answers = [await stage.peer.read_message() for _ in range(1 + WAITING)]
+        assert [message.status for message in answers] == [0x0000] * (1 + WAITING)
 
 
 async def test_a_place_comes_free_while_the_data_set_is_under_way() -> None:

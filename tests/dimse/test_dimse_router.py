@@ -198,28 +198,53 @@ def test_which_requests_a_cancel_is_heard_for(request_: Any, context_id: int, he
 
 
 @given(window=st.integers(1, 6), waiting=st.integers(0, 4), finish=st.randoms(use_true_random=False))
-def test_requests_beyond_the_window_wait_and_beyond_those_are_refused(window: int, waiting: int, finish: Any) -> None:
+def test_requests_beyond_the_window_wait_and_reading_stops_at_one_more(window: int, waiting: int, finish: Any) -> None:
     router, events = make(performed=window, waiting_requests=waiting)
-    for message_id in range(window + waiting + 2):
+    for message_id in range(window + waiting):
         ask(router, find(message_id), 3)
+    assert router.parked is None
+    ask(router, echo(100), 1)
+    assert router.parked is not None
+    assert not router.unpark()
     admitted = [event.operation for event in events if isinstance(event, RequestReceived)]
-    refused = [event.response.status for event in events if isinstance(event, RequestRefused)]
+    assert len(admitted) == len(events) == window + waiting
     assert [operation.waiting for operation in admitted] == [False] * window + [True] * waiting
-    assert refused == [0xA700, 0xA700]
     events.clear()
     running, queue = admitted[:window], admitted[window:]
     while running:
         done = running.pop(finish.randrange(len(running)))
         assert router.respond(done, done.request.response(0x0000))
-        if queue:  # first come, first served
+        if router.parked is not None:
+            assert router.unpark()
+            last = events.pop()
+            assert isinstance(last, RequestReceived)
+            assert last.operation.message_id == 100
+            (queue if last.operation.waiting else running).append(last.operation)
+        if events:  # first come, first served
             (event,) = events
             assert isinstance(event, Runnable)
             assert event.operation is queue.pop(0)
             running.append(event.operation)
         events.clear()
     assert router.performed == {}
+    assert queue == []
     with pytest.raises(LocalProtocolError, match="has had its final response"):
         router.respond(admitted[0], admitted[0].request.response(0x0000))
+
+
+def test_what_is_beyond_is_refused_where_responses_may_come_behind_it() -> None:
+    router, events = make(waiting_requests=0)
+    ask(router, find(1), 3)
+    ask(router, echo(2), 1)
+    assert router.parked is not None
+    router.invoke(1, echo())
+    assert router.unpark()
+    assert router.parked is None
+    assert events[1].response.status == 0x0213
+    assert kinds(events) == [RequestReceived, RequestRefused]
+    ask(router, find(3), 3)
+    assert events[0].response.status == 0xA700
+    assert kinds(events) == [RequestRefused]
 
 
 @pytest.mark.parametrize(("agreed", "limit", "places"), [(1, 100, 1), (7, 100, 7), (0, 5, 5), (9, 5, 5)])
