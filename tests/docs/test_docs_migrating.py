@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from pynetdicom import evt
 
 HOST = "127.0.0.1"
 CT, MR = (Path(str(get_testdata_file(name))) for name in ("CT_small.dcm", "MR_small.dcm"))
@@ -120,3 +121,10 @@ async def test_main_serves_until_cancelled(halves: dict[str, Half], unused_tcp_p
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving
+
+
+def test_every_event_of_pynetdicom_is_in_the_guide() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "migrating-from-pynetdicom.md").read_text(encoding="utf-8")
+    events = [name for name in dir(evt) if name.startswith("EVT_")]
+    assert len(events) > 30
+    assert [name for name in events if f"`{name}`" not in page] == []
