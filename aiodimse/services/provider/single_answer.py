@@ -33,7 +33,7 @@ async def provide(performed: PerformedOperation, request: Request, handler: Call
     data: bytes | None = None
     async with HandlerRun(performed, request, None) as run:
         try:
-            result = _read(request.message, await run.call(handler))
+            result = _read_final(request.message, await run.call(handler))
             if result.payload is not None:
                 # An empty data set is none (PS3.7 9.3.1, Command Data Set Type).
                 data = encode_response(result.payload, request.context.transfer_syntax) or None
@@ -46,6 +46,14 @@ async def provide(performed: PerformedOperation, request: Request, handler: Call
         _repeat_type(request.message, message)
         result.apply(message)
         await performed.respond(message, data)
+
+
+def _read_final(request: messages.Request, returned: Any) -> HandlerResult:
+    """What a handler returned; raises InvalidResult for a Pending status, after which the peer would wait for more."""
+    result = _read(request, returned)
+    if result.status in answers.STILL_PENDING:
+        raise InvalidResult(answers.INVALID_STATUS, "a Pending status, where one final response is due")
+    return result
 
 
 def _read(request: messages.Request, returned: Any) -> HandlerResult:
