@@ -243,6 +243,25 @@ def test_combined_date_and_time(date: str, time: str, plain: bool, combined: boo
     assert matches(keys, attributes, Rules(date_time=True)) is combined
 
 
+@pytest.mark.parametrize(
+    ("keys", "last", "beyond"),
+    [
+        (("20060705-20060707", "1000-1800"), ("20060707", "180059.999999"), ("20060707", "180100")),
+        (("20060705-20060707", "1000-1800"), ("20060706", "235959"), ("20060708", "0900")),
+        (("-20060707", "-1800"), ("20060707", "1800"), ("20060707", "1900")),
+        (("20060705-20060705", "0000-0000"), ("20060705", ""), ("20060705", "0001")),
+    ],
+)
+def test_the_upper_bound_of_a_combined_range(
+    keys: tuple[str, str], last: tuple[str, str], beyond: tuple[str, str]
+) -> None:
+    """Both keys are one moment (PS3.4 C.2.2.2.5.4): a day before the last is whole, the last ends at its time."""
+    date_and_time = [Key("StudyDate", "DA", keys[:1]), Key("StudyTime", "TM", keys[1:])]
+    rules = Rules(date_time=True)
+    assert matches(date_and_time, {"StudyDate": last[:1], "StudyTime": last[1:]}, rules)
+    assert not matches(date_and_time, {"StudyDate": beyond[:1], "StudyTime": beyond[1:]}, rules)
+
+
 def test_combined_only_where_both_are_ranges_of_one_form() -> None:
     rules = Rules(date_time=True)
     keys = [Key("StudyDate", "DA", ("20060705-",)), Key("StudyTime", "TM", ("-1800",))]

@@ -48,6 +48,7 @@ ENDINGS: dict[str, tuple[Any, int, str | None]] = {
     "raises DIMSEFailure with a long comment": (DIMSEFailure(0xA900, "x" * 80), 0xA900, "x" * 64),
     "raises DIMSEFailure with any text": (DIMSEFailure(0xA900, "Bj\u00f6rn\\\u65e5"), 0xA900, "Bj?rn/?"),
     "raises DIMSEFailure that is Pending": (DIMSEFailure(0xFF00), 0xC311, None),
+    "raises DIMSEFailure that is the other Pending": (DIMSEFailure(0xFF01), 0xC311, None),
     "raises DIMSEFailure that is no status": (DIMSEFailure(0x10000), 0xC311, None),
     "raises DIMSEFailure below every status": (DIMSEFailure(-1), 0xC311, None),
     "raises DIMSEFailure with the largest status": (DIMSEFailure(0xFFFF), 0xFFFF, None),

@@ -137,6 +137,9 @@ def test_no_fact_twice():
         (0x0110, service_class.PROCEDURE_STEP, "N-SET", "Performed Procedure Step Object may no longer be updated"),
         (0x0110, service_class.PROCEDURE_STEP, "N-CREATE", "Processing failure"),
         (0x0110, None, None, "Processing failure"),
+        (0xA801, service_class.QUERY_RETRIEVE, "C-MOVE", "Refused: Move destination unknown"),
+        (0xA801, service_class.QUERY_RETRIEVE, "C-GET", ""),  # which has no destination
+        (0xA801, service_class.QUERY_RETRIEVE, "C-FIND", ""),
         (0xB000, service_class.STORAGE, "C-STORE", "Coercion of Data Elements"),
         (
             0xB000,
@@ -166,6 +169,8 @@ CODES_WITHOUT_A_ROW = [
     # What no range knows must end the operation, so it cannot be Pending; it was not a success either.
     (0xFF02, Category.FAILURE),
     (0x5555, Category.FAILURE),
+    (0x1000, Category.FAILURE),
+    (0x1FFF, Category.FAILURE),
 ]
 
 
