@@ -119,3 +119,29 @@ async def test_a_task_that_is_kept_may_be_looked_at() -> None:
         assert isinstance(await task, Dataset)
         assert [match async for match in matches] == []
         assert matches.status == 0x0000
+
+
+# --- what the block raised, with an operation open --------------------------------------------------------------------
+
+
+async def _find_and_raise(network: testing.MemoryNetwork, error: Exception) -> None:
+    environment = aiodimse.Environment(network=network)
+    async with aiodimse.connect("memory", 104, contexts=[FIND], environment=environment) as association:
+        query = Dataset()
+        query.QueryRetrieveLevel = "STUDY"
+        await association.c_find(query, sop_class_uid=FIND).start()
+        raise error
+
+
+async def test_a_body_that_raises_with_an_operation_open_aborts() -> None:
+    """A release would wait for the peer to end an operation whose result nobody wants any more."""
+    network = testing.MemoryNetwork()
+    peers = await testing.ScriptedPeer.answer(network, 104)
+    user = asyncio.create_task(_find_and_raise(network, Wanted()))
+    peer = await peers.get()
+    await peer.accept()
+    await peer.read_message()
+    await peer.expect(Abort)
+    with pytest.raises(Wanted):
+        await user
+    peer.abort_transport()
