@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,6 +165,31 @@ async def test_move_to_ourselves(archive: DcmQRSCP, move_target_port: int, tmp_p
     assert (request.move_originator_ae_title, request.association.called_ae_title) == ("MOVER", "DEST")
     (path,) = target.stored()
     assert samples.content(path) == samples.content(samples.MR.path)
+
+
+async def test_three_moves_to_ourselves_at_once(archive: DcmQRSCP, move_target_port: int) -> None:
+    """Each image comes to the call that asked for its study, under one AE title."""
+    receiver = aiodimse.Server(ae_title="DEST")
+
+    async def moved(sample: samples.Sample) -> list[str]:
+        async with (
+            aiodimse.connect(
+                HOST, archive.port, ae_title="DEST", called_ae_title=archive.title, contexts=[MOVE]
+            ) as association,
+            association.c_move(
+                keys(StudyInstanceUID=sample.study), MOVE, destination="DEST", receiver=receiver
+            ) as move,
+        ):
+            found = []
+            async for instance in move:
+                await instance.discard()
+                found.append(instance.sop_instance_uid)
+            assert move.status == 0x0000
+            return found
+
+    async with receiver.listen(HOST, move_target_port):
+        wanted = (samples.CT, samples.MR, samples.SR)
+        assert await asyncio.gather(*map(moved, wanted)) == [[sample.instance] for sample in wanted]
 
 
 async def test_move_to_storescp_awaited(dcmqrscp: Callable[..., DcmQRSCP], storescp: Callable[..., StoreSCP]) -> None:
