@@ -42,7 +42,7 @@ from aiodimse.standard.service_class import (
 from aiodimse.standard.service_class import STORAGE as STORAGE_SERVICE
 from aiodimse.standard.service_class import UNIFIED_PROCEDURE_STEP as UPS
 from aiodimse.standard.storage_sop_class import *  # noqa: F403 - every storage keyword is a name of this module
-from aiodimse.standard.storage_sop_class import _LATER
+from aiodimse.standard.storage_sop_class import LATER
 from aiodimse.standard.uid import SOPClass
 
 _FIND, _GET, _MOVE = "C-FIND", "C-GET", "C-MOVE"
@@ -220,9 +220,9 @@ for _name, _row in list(globals().items()):
         _BY_UID[_row] = _row
 
 _STORAGE = tuple(row for row in _BY_UID.values() if "C-STORE" in row.commands)
-STORAGE: tuple[SOPClass, ...] = tuple(row for row in _STORAGE if not row.retired and row not in _LATER)
+STORAGE: tuple[SOPClass, ...] = tuple(row for row in _STORAGE if not row.retired and row not in LATER)
 """Every storage SOP class of PS3.6 2024c that is not retired: 185, the directory of a file-set among them."""
-OTHER_STORAGE: tuple[SOPClass, ...] = tuple(row for row in _STORAGE if row.retired or row in _LATER)
+OTHER_STORAGE: tuple[SOPClass, ...] = tuple(row for row in _STORAGE if row.retired or row in LATER)
 """Storage beside STORAGE: the retired classes, which old archives still hold, and those of later editions."""
 GET_STORAGE_RANKED: tuple[SOPClass, ...] = _RANKED
 """Storage SOP classes, the commonest first: what fills the contexts that a C-GET proposal has left (PS3.4 C.5.3)."""

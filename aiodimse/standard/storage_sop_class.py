@@ -277,7 +277,7 @@ for _specific, _general in (
 ):
     _specific.related_general = _general
 
-_LATER = (
+LATER = (
     WaveformPresentationStateStorage,
     WaveformAcquisitionPresentationStateStorage,
     LabelMapSegmentationStorage,

@@ -138,15 +138,6 @@ def test_every_module_says_what_it_is(sources):
     assert [path for path, tree in sources.items() if tree.body and not ast.get_docstring(tree)] == []
 
 
-def test_no_file_is_two_ideas(package):
-    """Past some 400 lines there is a seam to find; the bound leaves room for the last function."""
-    lengths = {
-        str(path.relative_to(package)): len(path.read_text(encoding="utf-8").splitlines())
-        for path in package.rglob("*.py")
-    }
-    assert {path: length for path, length in lengths.items() if length > 450} == {}
-
-
 def test_the_library_does_not_print(sources):
     printing = [
         f"{path}:{node.lineno}"
