@@ -197,7 +197,8 @@ def decode_fields(
     Raises:
         CommandDecodeError: As for `decode`.
     """
-    raw, second = _scan(data if data.__class__ is bytes else bytes(data))
+    data = data if data.__class__ is bytes else bytes(data)
+    raw, second = _scan(data)
     command_field = _first_number(raw, _COMMAND_FIELD)
     # What comes twice, or has more values than one, is forgiven in responses alone: a request would be acted on.
     in_response = tolerated if command_field & RESPONSE_BIT else None
@@ -210,16 +211,17 @@ def decode_fields(
         if command_field & RESPONSE_BIT:
             raise CommandDecodeError(f"a response with the unknown Command Field {command_field:04X}", reason=2)
         message_class = UnknownRequest
-    _one_value(_COMMAND_FIELD, raw[_COMMAND_FIELD.key], 2, in_response)
-    has_data_set = _first_number(raw, _DATA_SET_TYPE) != NO_DATA_SET
-    _one_value(_DATA_SET_TYPE, raw[_DATA_SET_TYPE.key], 2, in_response)
-    fields: dict[str, Any] = {"has_data_set": has_data_set}
+    fields: dict[str, Any] = {"has_data_set": _first_number(raw, _DATA_SET_TYPE) != NO_DATA_SET}
+    for row in (_COMMAND_FIELD, _DATA_SET_TYPE):
+        if len(raw[row.key]) != 2:
+            _one_value(row, raw[row.key], in_response)
+    several_values = in_response is not None and b"\\" in data
     for row in _LAYOUTS[message_class]:
         key, field, vr, required, _ = row
         if value := raw.get(key):
             if vr == "US":
                 if len(value) != 2:
-                    value = _one_value(row, value, 2, in_response)
+                    value = _one_value(row, value, in_response)
                 (fields[field],) = _NUMBER.unpack(value)
             elif vr == "AT":
                 if len(value) % 4:
@@ -228,19 +230,15 @@ def decode_fields(
             else:
                 # PS3.5 6.2 pads UI with NUL and the others with spaces; peers mix them up. Latin-1 takes every byte.
                 text = str(value.strip(b"\0 "), "latin-1")
-                if vr == "UI" and in_response is not None and "\\" in text:
-                    in_response.append(Tolerated(leniency.MORE_VALUES, _name(row)))
-                    text = text.partition("\\")[0].rstrip("\0 ")
-                elif vr == "AE" and tolerated is not None and "\0" in text:
-                    tolerated.append(Tolerated(leniency.AE_TITLE_AFTER_NUL, _name(row)))
-                    text = trimmed_ae_title(text)
+                if several_values or vr == "AE":
+                    text = _one_text(row, text, tolerated, in_response)
                 fields[field] = text
         elif required:
             if vr == "US":
                 raise _missing(row)
             fields[field] = ""
-    if tolerated is not None and fields.get("priority", 0) > _HIGHEST_PRIORITY:
-        tolerated.append(Tolerated(leniency.PRIORITY, f"{fields['priority']}"))
+    if tolerated is not in_response and fields.get("priority", 0) > _HIGHEST_PRIORITY:
+        tolerated.append(Tolerated(leniency.PRIORITY, f"{fields['priority']}"))  # type: ignore[union-attr]
         fields["priority"] = int(Priority.MEDIUM)
     return message_class, fields
 
@@ -277,14 +275,25 @@ def _first_number(raw: dict[int, bytes], row: _Row) -> int:
     return value[0] | value[1] << 8
 
 
-def _one_value(row: _Row, value: bytes, size: int, tolerated: MutableSequence[Any] | None) -> bytes:
-    """The first value of an element that has one of this size."""
-    if len(value) == size:
-        return value
-    if tolerated is None or not value or len(value) % size:
+def _one_value(row: _Row, value: bytes, tolerated: MutableSequence[Any] | None) -> bytes:
+    """The first value of a US that has several, where that is tolerated."""
+    if tolerated is None or len(value) % 2:
         raise _bad_length(row, value)
     tolerated.append(Tolerated(leniency.MORE_VALUES, f"{_name(row)} of {len(value)} bytes"))
-    return value[:size]
+    return value[:2]
+
+
+def _one_text(
+    row: _Row, text: str, tolerated: MutableSequence[Any] | None, in_response: MutableSequence[Any] | None
+) -> str:
+    """The first value of a UI that has several, and an AE as far as its first NUL, where that is tolerated."""
+    if row.vr == "UI" and in_response is not None and "\\" in text:
+        in_response.append(Tolerated(leniency.MORE_VALUES, _name(row)))
+        return text.partition("\\")[0].rstrip("\0 ")
+    if row.vr == "AE" and tolerated is not None and "\0" in text:
+        tolerated.append(Tolerated(leniency.AE_TITLE_AFTER_NUL, _name(row)))
+        return trimmed_ae_title(text)
+    return text
 
 
 def _name(row: _Row) -> str:
