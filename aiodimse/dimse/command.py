@@ -49,6 +49,7 @@ class _Row(NamedTuple):
 
 _COMMAND_FIELD = _Row.of("command_field", True)
 _DATA_SET_TYPE = _Row.of("has_data_set", True)
+_AE_TITLES = tuple(_Row.of(element.field, False) for element in BY_FIELD.values() if element.vr == "AE")
 
 
 def _layout(message_class: type[Message]) -> tuple[_Row, ...]:
@@ -199,7 +200,7 @@ def decode_fields(
     """
     data = data if data.__class__ is bytes else bytes(data)
     raw, second = _scan(data)
-    command_field = _first_number(raw, _COMMAND_FIELD)
+    command_field = _required_number(raw, _COMMAND_FIELD, tolerated)
     # What comes twice, or has more values than one, is forgiven in responses alone: a request would be acted on.
     in_response = tolerated if command_field & RESPONSE_BIT else None
     if second is not None:
@@ -211,10 +212,7 @@ def decode_fields(
         if command_field & RESPONSE_BIT:
             raise CommandDecodeError(f"a response with the unknown Command Field {command_field:04X}", reason=2)
         message_class = UnknownRequest
-    fields: dict[str, Any] = {"has_data_set": _first_number(raw, _DATA_SET_TYPE) != NO_DATA_SET}
-    for row in (_COMMAND_FIELD, _DATA_SET_TYPE):
-        if len(raw[row.key]) != 2:
-            _one_value(row, raw[row.key], in_response)
+    fields: dict[str, Any] = {"has_data_set": _required_number(raw, _DATA_SET_TYPE, in_response) != NO_DATA_SET}
     several_values = in_response is not None and b"\\" in data
     for row in _LAYOUTS[message_class]:
         key, field, vr, required, _ = row
@@ -230,17 +228,28 @@ def decode_fields(
             else:
                 # PS3.5 6.2 pads UI with NUL and the others with spaces; peers mix them up. Latin-1 takes every byte.
                 text = str(value.strip(b"\0 "), "latin-1")
-                if several_values or vr == "AE":
-                    text = _one_text(row, text, tolerated, in_response)
+                if several_values and vr == "UI" and "\\" in text:
+                    tolerated.append(Tolerated(leniency.MORE_VALUES, _name(row)))  # type: ignore[union-attr]
+                    text = text.partition("\\")[0].rstrip("\0 ")
                 fields[field] = text
         elif required:
             if vr == "US":
                 raise _missing(row)
             fields[field] = ""
-    if tolerated is not in_response and fields.get("priority", 0) > _HIGHEST_PRIORITY:
-        tolerated.append(Tolerated(leniency.PRIORITY, f"{fields['priority']}"))  # type: ignore[union-attr]
-        fields["priority"] = int(Priority.MEDIUM)
+    if tolerated is not None and in_response is None:
+        _tolerate_in_request(fields, tolerated)
     return message_class, fields
+
+
+def _tolerate_in_request(fields: dict[str, Any], tolerated: MutableSequence[Any]) -> None:
+    """A priority that is not defined, and what stands behind a NUL in the one AE title that a request may have."""
+    if fields.get("priority", 0) > _HIGHEST_PRIORITY:
+        tolerated.append(Tolerated(leniency.PRIORITY, f"{fields['priority']}"))
+        fields["priority"] = int(Priority.MEDIUM)
+    for row in _AE_TITLES:
+        if row.field in fields and "\0" in fields[row.field]:
+            tolerated.append(Tolerated(leniency.AE_TITLE_AFTER_NUL, _name(row)))
+            fields[row.field] = trimmed_ae_title(fields[row.field])
 
 
 def _scan(data: bytes) -> tuple[dict[int, bytes], int | None]:
@@ -266,12 +275,14 @@ def _scan(data: bytes) -> tuple[dict[int, bytes], int | None]:
     return elements, second
 
 
-def _first_number(raw: dict[int, bytes], row: _Row) -> int:
+def _required_number(raw: dict[int, bytes], row: _Row, tolerated: MutableSequence[Any] | None) -> int:
     value = raw.get(row.key)
     if not value:
         raise _missing(row)
-    if len(value) < 2:
-        raise _bad_length(row, value)
+    if len(value) != 2:
+        if row is _COMMAND_FIELD and not value[1:2] >= b"\x80":  # no response
+            raise _bad_length(row, value)
+        value = _one_value(row, value, tolerated)
     return value[0] | value[1] << 8
 
 
@@ -281,19 +292,6 @@ def _one_value(row: _Row, value: bytes, tolerated: MutableSequence[Any] | None) 
         raise _bad_length(row, value)
     tolerated.append(Tolerated(leniency.MORE_VALUES, f"{_name(row)} of {len(value)} bytes"))
     return value[:2]
-
-
-def _one_text(
-    row: _Row, text: str, tolerated: MutableSequence[Any] | None, in_response: MutableSequence[Any] | None
-) -> str:
-    """The first value of a UI that has several, and an AE as far as its first NUL, where that is tolerated."""
-    if row.vr == "UI" and in_response is not None and "\\" in text:
-        in_response.append(Tolerated(leniency.MORE_VALUES, _name(row)))
-        return text.partition("\\")[0].rstrip("\0 ")
-    if row.vr == "AE" and tolerated is not None and "\0" in text:
-        tolerated.append(Tolerated(leniency.AE_TITLE_AFTER_NUL, _name(row)))
-        return trimmed_ae_title(text)
-    return text
 
 
 def _name(row: _Row) -> str:

@@ -154,6 +154,7 @@ class Router:
         self._events = events  # the engine's queue, in which the order of all floors is kept
         self.contexts = contexts
         self._rules = {context_id: _Rules.of(context) for context_id, context in contexts.items()}
+        self._assumes_roles = any(context.assumed for context in contexts.values())
         # PS3.7 D.3.3.3: 0 is unlimited; nothing here is.
         self.invoked_window = min(invoked_window or limits.operations, limits.operations)
         self.performed_window = min(performed_window or limits.operations, limits.operations)
@@ -193,8 +194,7 @@ class Router:
                 if message_id not in self.invoked:
                     break
             self._last_id = request.message_id = message_id
-        context = self.contexts.get(context_id)
-        if context is not None and context.assumed and context.assumes_to_invoke(request.service):
+        if self._assumes_roles and self.contexts[context_id].assumes_to_invoke(request.service):
             self._events.append(Tolerated(leniency.ROLE_ITEM_MISSING, f"{request.service} by us"))
         operation = self.invoked[message_id] = Invoked(message_id, context_id, request)
         return operation
