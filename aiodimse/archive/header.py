@@ -14,11 +14,13 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.filereader import read_dataset, read_file_meta_info, read_partial
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from .attributes import character_set_of, decode
+from .attributes import character_set_of, decode, decode_ascii
 from .index import Header
 from .models import ATTRIBUTES, UNIQUE, Level
+from .one_level import BY_STORAGE, MODELS
 
-_TAGS = [tag for keywords in ATTRIBUTES.values() for keyword in keywords if (tag := tag_for_keyword(keyword))]
+_KEPT = (*ATTRIBUTES.values(), *(model.keywords for model in MODELS))
+_TAGS = [tag for keywords in _KEPT for keyword in keywords if (tag := tag_for_keyword(keyword))]
 _LAST = max(_TAGS)
 
 _GROUP_LENGTH_END = 144  # preamble, prefix and (0002,0000), PS3.10 7.1
@@ -48,8 +50,13 @@ def read_header(path: str | os.PathLike[str], location: str | None = None) -> He
     path = Path(path)
     status = path.stat()
     dataset, transfer_syntax = _read(path)
-    levels = {level: decode(dataset, keywords) for level, keywords in ATTRIBUTES.items()}
-    if (patient_id := levels[Level.PATIENT].get("PatientID")) and len(patient_id) > 1:
+    (sop_class_uid,) = decode_ascii(dataset, 0x00080016)[:1] or ("",)
+    model = BY_STORAGE.get(sop_class_uid)
+    if model is None:
+        levels = {level: decode(dataset, keywords) for level, keywords in ATTRIBUTES.items()}
+    else:
+        levels = {Level.IMAGE: decode(dataset, model.keywords)}
+    if (patient_id := levels.get(Level.PATIENT, {}).get("PatientID")) and len(patient_id) > 1:
         # Patient ID has one value (PS3.6): the backslash of "DOMAIN\\name" is no delimiter, or two patients become one.
         levels[Level.PATIENT]["PatientID"] = ("\\".join(map(str, patient_id)),)
     header = Header(
@@ -59,8 +66,10 @@ def read_header(path: str | os.PathLike[str], location: str | None = None) -> He
         transfer_syntax,
         status.st_size,
         status.st_mtime_ns,
+        "" if model is None else model.name,
     )
-    missing = [UNIQUE[level] for level in (Level.STUDY, Level.SERIES, Level.IMAGE) if not header.unique(level)]
+    needed = (Level.STUDY, Level.SERIES, Level.IMAGE) if model is None else (Level.IMAGE,)
+    missing = [UNIQUE[level] for level in needed if not header.unique(level)]
     if missing:
         raise NotAnObject("no " + ", ".join(missing))
     return header

@@ -17,6 +17,7 @@ from .batches import Batches
 from .header import NotAnObject
 from .index import Entry, Header, Index
 from .locks import Locks
+from .one_level import BY_STORAGE
 from .storage import Storage, StorageGone
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,9 @@ class Ingest:
         async def decide(file: Path, _beginning: bytes) -> None:
             await asyncio.to_thread(arrived.read, file)
             self._check(arrived, before)
+            if arrived.header is None and request.sop_class_uid in BY_STORAGE:
+                # PS3.4 GG.4.2 has no Warning to say that it is kept and cannot be found.
+                raise aiodimse.DIMSEFailure(0xC000, "its header cannot be read")
 
         await self._storage.save(request, location, decide, durable=durable)
         if arrived.header is not None:

@@ -15,7 +15,8 @@ from .archive import Archive
 from .index import Entry
 from .matching import BASELINE
 from .models import COMPOSITE_INSTANCE, PATIENT_ROOT, PATIENT_STUDY_ONLY, STUDY_ROOT, Model
-from .queries import IdentifierError, Query, find_query, retrieve_query
+from .one_level import MODELS, OneLevelModel
+from .queries import IdentifierError, Query, find_one_level, find_query, retrieve_one_level, retrieve_query
 from .responses import response
 
 logger = logging.getLogger(__name__)
@@ -39,10 +40,15 @@ MOVE: Mapping[str, Model] = {
     sop_class.CompositeInstanceRootRetrieveMove: COMPOSITE_INSTANCE,
 }
 
+ONE_LEVEL_FIND: Mapping[str, OneLevelModel] = {model.find: model for model in MODELS}
+ONE_LEVEL_GET: Mapping[str, OneLevelModel] = {model.get: model for model in MODELS}
+ONE_LEVEL_MOVE: Mapping[str, OneLevelModel] = {model.move: model for model in MODELS}
+
 # What we can do beyond the baseline, where a peer asks for it (C.5).
 QUERIES = aiodimse.ExtendedQuery(
     relational=True, date_time=True, fuzzy_names=True, empty_value_matching=True, multiple_value_matching=True
 )
+ONE_LEVEL_QUERIES = aiodimse.ExtendedQuery(fuzzy_names=True)
 RETRIEVALS = aiodimse.ExtendedRetrieve(relational=True)
 
 MAX_SUBOPERATIONS = 65535  # the counters of a C-GET and C-MOVE response are of VR US, PS3.7 9.3.3
@@ -68,6 +74,8 @@ def provide(
     @server.on_c_store
     async def store(request: aiodimse.StoreRequest) -> int | Dataset:
         return await archive.store(request, durable=durable)
+
+    _provide_one_level(server, archive, known)
 
     @server.on_c_find(*FIND, extended=QUERIES)
     async def find(request: aiodimse.FindRequest) -> AsyncIterator[tuple[int, Dataset]]:
@@ -95,6 +103,41 @@ def provide(
             yield 0xFF00, archive.storage.payload(entry)
 
 
+def _provide_one_level(
+    server: aiodimse.Server,
+    archive: Archive,
+    destinations: Mapping[str, aiodimse.Destination | tuple[str, int]],
+) -> None:
+    """The models without a patient and a study (PS3.4 U, X, BB, HH, II, JJ)."""
+
+    @server.on_c_find(*ONE_LEVEL_FIND, extended=ONE_LEVEL_QUERIES)
+    async def find(request: aiodimse.FindRequest) -> AsyncIterator[tuple[int, Dataset]]:
+        rules = request.extended or BASELINE
+        model = ONE_LEVEL_FIND[request.sop_class_uid]
+        query = _checked(request, lambda _: find_one_level(request.identifier, model, rules))
+        status = 0xFF01 if query.unsupported else 0xFF00  # K.4.1.1.4
+        async with aclosing(archive.index.find(query)) as matches:
+            async for match in matches:
+                yield status, response(query, match, ae_title=server.ae_title)
+
+    @server.on_c_get(*ONE_LEVEL_GET)
+    async def get(request: aiodimse.GetRequest) -> AsyncIterator[aiodimse.handler_types.Retrieved]:
+        model = ONE_LEVEL_GET[request.sop_class_uid]
+        entries = await _found(archive, _checked(request, lambda _: retrieve_one_level(request.identifier, model)))
+        yield len(entries)
+        for entry in entries:
+            yield 0xFF00, archive.storage.payload(entry)
+
+    @server.on_c_move(*ONE_LEVEL_MOVE)
+    async def move(request: aiodimse.MoveRequest) -> AsyncIterator[aiodimse.handler_types.Moved]:
+        model = ONE_LEVEL_MOVE[request.sop_class_uid]
+        entries = await _found(archive, _checked(request, lambda _: retrieve_one_level(request.identifier, model)))
+        yield destinations.get(request.move_destination.strip())
+        yield len(entries)
+        for entry in entries:
+            yield 0xFF00, archive.storage.payload(entry)
+
+
 async def _entries(
     archive: Archive, request: aiodimse.GetRequest | aiodimse.MoveRequest, models: Mapping[str, Model]
 ) -> list[Entry]:
@@ -103,6 +146,10 @@ async def _entries(
     query = _checked(
         request, lambda strict: retrieve_query(request.identifier, model, relational=relational, strict=strict)
     )
+    return await _found(archive, query)
+
+
+async def _found(archive: Archive, query: Query) -> list[Entry]:
     found: list[Entry] = []
     async with aclosing(archive.index.entries(query)) as entries:
         async for entry in entries:

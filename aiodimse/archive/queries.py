@@ -19,8 +19,9 @@ from aiodimse import leniency
 
 from .attributes import KeysRefused, decode_ascii, keys_of
 from .matching import BASELINE, RANGE_VRS, Key, Rules
-from .models import LEVEL_OF, UNIQUE, Level, Model
+from .models import COMPOSITE_INSTANCE, LEVEL_OF, UNIQUE, Level, Model
 from .moments import parse_range
+from .one_level import OneLevelModel
 from .wildcards import has_wildcard
 
 Leniency = leniency.Leniency
@@ -60,11 +61,15 @@ class Query:
     rules: Rules = BASELINE
     tolerated: tuple[Leniency, ...] = ()
     """What a strict archive would have refused."""
+    one_level: OneLevelModel | None = None
+    """The model, where it has one level."""
 
     @property
     def tests(self) -> tuple[Key, ...]:
         """The keys that `unique` does not settle."""
         settled = {UNIQUE[level] for level in self.unique}
+        if self.one_level is not None:
+            settled.update(self.one_level.returned)
         return tuple(key for key in self.keys if key.keyword not in settled)
 
 
@@ -141,6 +146,56 @@ def retrieve_query(identifier: Dataset, model: Model, *, relational: bool = Fals
         if values:
             unique[each] = values
     return Query(model, level, unique=unique, tolerated=tuple(checked.tolerated))
+
+
+def find_one_level(identifier: Dataset, model: OneLevelModel, rules: Rules = BASELINE) -> Query:
+    """Check the Identifier of a C-FIND request of a model of one level (PS3.4 K.4.1.1, K.4.1.3).
+
+    There is no Query/Retrieve Level; one that comes is ignored. Ranges of a date and a time are always combined (K.5).
+
+    Args:
+        identifier: The Identifier, as it was decoded.
+        model: The model that is asked.
+        rules: What extended negotiation added.
+
+    Returns:
+        What an index is asked for.
+
+    Raises:
+        IdentifierError: It is not answered, and why.
+    """
+    supported = frozenset(model.keywords)
+    keys, unsupported = [], []
+    for key in _keys(identifier, supported, 0xA700):
+        if key.keyword in supported:
+            _check_key(key, key.keyword)
+            keys.append(key)
+        elif key.keyword not in _NO_KEYS:
+            unsupported.append(key.keyword)
+    uids = [value for key in keys if key.keyword == UNIQUE[Level.IMAGE] for value in _given(key)]
+    unique = {Level.IMAGE: tuple(uids)} if uids else {}
+    rules = replace(rules, date_time=True)
+    return Query(COMPOSITE_INSTANCE, Level.IMAGE, tuple(keys), unique, tuple(unsupported), rules, one_level=model)
+
+
+def retrieve_one_level(identifier: Dataset, model: OneLevelModel) -> Query:
+    """Check the Identifier of a C-GET or C-MOVE request of a model of one level (PS3.4 U.4.2): SOP Instance UIDs alone.
+
+    Args:
+        identifier: The Identifier, as it was decoded.
+        model: The model that is asked.
+
+    Returns:
+        What an index is asked for.
+
+    Raises:
+        IdentifierError: There is no SOP Instance UID.
+    """
+    keys = _keys(identifier, frozenset({UNIQUE[Level.IMAGE]}), 0xA701)
+    uids = tuple(value for key in keys if key.keyword == UNIQUE[Level.IMAGE] for value in _given(key))
+    if not uids:
+        raise IdentifierError("SOPInstanceUID is needed", tag_for_keyword(UNIQUE[Level.IMAGE]) or 0)
+    return Query(COMPOSITE_INSTANCE, Level.IMAGE, unique={Level.IMAGE: uids}, one_level=model)
 
 
 class _Checked:

@@ -26,9 +26,10 @@ def response(query: Query, match: Match, *, ae_title: str) -> Dataset:
     character_set = choose_character_set(match.character_sets, _all_text(match.attributes.values()))
     if character_set:
         _put(identifier, Key("SpecificCharacterSet", "CS"), character_set)
-    _put(identifier, Key("QueryRetrieveLevel", "CS"), (query.level.name,))
-    # Retrieve AE Title, or the Storage Media File-Set ID, is always there: C.4.1.1.3.2.
-    _put(identifier, Key("RetrieveAETitle", "AE"), (ae_title,))
+    if query.one_level is None:  # else there is but what was asked for: K.4.1.1.3.2
+        _put(identifier, Key("QueryRetrieveLevel", "CS"), (query.level.name,))
+        # Retrieve AE Title, or the Storage Media File-Set ID, is always there: C.4.1.1.3.2.
+        _put(identifier, Key("RetrieveAETitle", "AE"), (ae_title,))
     for key in query.keys:
         if key.keyword == "InstanceAvailability":
             _put(identifier, key, ("ONLINE",))

@@ -29,14 +29,15 @@ def arguments(parser: ArgumentParser) -> None:
 async def run(options: Namespace, output: Output) -> int:
     """One C-FIND; the matches as a table."""
     try:
-        sop_class_uid = identifier.sop_class_of(identifier.FIND, options.model, options.level)
+        level = identifier.level_of(options.model, options.level)
     except ValueError as error:
         raise CommandError(str(error), USAGE) from None
+    sop_class_uid = identifier.FIND[options.model]
     keys: list[identifier.Key] = options.keys
-    columns = () if any(key.value is None for key in keys) else identifier.COLUMNS[options.level]
+    columns = () if any(key.value is None for key in keys) else identifier.COLUMNS[level]
     given = {key.name: key for key in keys}
     asked = given | {name: identifier.key(name) for name in columns if name not in given}
-    wanted = identifier.identifier(options.level, asked.values())
+    wanted = identifier.identifier(level, asked.values())
     matches: list[Dataset] = []
     ignored = False
     # A UID that every match has, since it was asked for, takes half of a line and says nothing.

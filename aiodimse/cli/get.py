@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def syntax(text: str) -> str:
 
 async def run(options: Namespace, output: Output) -> int:
     """One C-GET."""
-    sop_class_uid = retrieving.sop_class_of(identifier.GET, options)
+    sop_class_uid, level = retrieving.asked(identifier.GET, options)
     folder: Path = options.output
     try:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
@@ -60,8 +61,8 @@ async def run(options: Namespace, output: Output) -> int:
         output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
         return {"files": files, **retrieving.so_far(output, retrieval.progress)}
 
-    async with association(options, [sop_class_uid], storage=storage(options.syntaxes)) as peer:
-        retrieval = peer.c_get(identifier.identifier(options.level, options.keys), sop_class_uid)
+    async with association(options, [sop_class_uid], storage=_storage_of(options)) as peer:
+        retrieval = peer.c_get(identifier.identifier(level, options.keys), sop_class_uid)
         output.so_far = so_far
         try:
             with output.progress("objects") as advance:
@@ -82,6 +83,14 @@ async def run(options: Namespace, output: Output) -> int:
     if retrieval.response.failed_sop_instance_uids and not options.syntaxes:
         output.note("objects that the peer holds compressed come with --transfer-syntax alone, as in JPEG2000Lossless")
     return FAILED if refused else code
+
+
+def _storage_of(options: Namespace) -> Sequence[str | aiodimse.PresentationContext] | None:
+    if options.model not in identifier.ONE_LEVEL:
+        return storage(options.syntaxes)
+    from aiodimse.archive.one_level import BY_NAME
+
+    return BY_NAME[options.model].storage
 
 
 def storage(syntaxes: list[str]) -> list[aiodimse.PresentationContext] | None:

@@ -17,17 +17,37 @@ from aiodimse.standard.uid import SOPClass
 
 LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE")
 
+# Models of one level, whose Identifier has no level, and how their SOP classes begin.
+ONE_LEVEL = {
+    "hanging-protocol": "HangingProtocolInformationModel",
+    "generic-implant-template": "GenericImplantTemplateInformationModel",
+    "implant-assembly-template": "ImplantAssemblyTemplateInformationModel",
+    "implant-template-group": "ImplantTemplateGroupInformationModel",
+    "defined-procedure-protocol": "DefinedProcedureProtocolInformationModel",
+    "color-palette": "ColorPaletteQueryRetrieveInformationModel",
+    "protocol-approval": "ProtocolApprovalInformationModel",
+    "inventory": "Inventory",
+}
+
+
+def _of_one_level(command: str) -> dict[str, SOPClass]:
+    return {model: getattr(sop_class, begin + command) for model, begin in ONE_LEVEL.items()}
+
+
 FIND = {
     "patient": sop_class.PatientRootQueryRetrieveInformationModelFind,
     "study": sop_class.StudyRootQueryRetrieveInformationModelFind,
+    **_of_one_level("Find"),
 }
 GET = {
     "patient": sop_class.PatientRootQueryRetrieveInformationModelGet,
     "study": sop_class.StudyRootQueryRetrieveInformationModelGet,
+    **_of_one_level("Get"),
 }
 MOVE = {
     "patient": sop_class.PatientRootQueryRetrieveInformationModelMove,
     "study": sop_class.StudyRootQueryRetrieveInformationModelMove,
+    **_of_one_level("Move"),
 }
 
 # What find asks for where nothing else was asked for.
@@ -41,6 +61,7 @@ COLUMNS = {
         "Modality", "SeriesNumber", "SeriesDescription", "NumberOfSeriesRelatedInstances", "SeriesInstanceUID",
     ),
     "IMAGE": ("InstanceNumber", "SOPClassUID", "SOPInstanceUID"),
+    None: ("SOPClassUID", "SOPInstanceUID"),  # of a model of one level
 }  # fmt: skip
 
 _INTEGERS = frozenset({"US", "SS", "UL", "SL", "UV", "SV"})
@@ -135,10 +156,11 @@ def _converted(text: str, vr: str) -> object:
     return text if len(values) == 1 else values
 
 
-def identifier(level: str, keys: Iterable[Key], columns: Iterable[str] = ()) -> Dataset:
+def identifier(level: str | None, keys: Iterable[Key], columns: Iterable[str] = ()) -> Dataset:
     """The Identifier for these keys. columns: keywords to ask for beside them."""
     dataset = Dataset()
-    _put(dataset, 0x00080052, level)
+    if level is not None:
+        _put(dataset, 0x00080052, level)
     for keyword in columns:
         _put(dataset, int(tag_for_keyword(keyword) or 0), None)
     ascii_only = True
@@ -162,8 +184,16 @@ def _put(dataset: Dataset, tag: int, value: str | None) -> None:
     dataset.add(DataElement(tag, vr, content, validation_mode=config.IGNORE))
 
 
-def sop_class_of(models: dict[str, SOPClass], model: str, level: str) -> str:
-    """The SOP class for a model; ValueError where it has no such level (PS3.4 C.6.2)."""
+def level_of(model: str, level: str | None) -> str | None:
+    """The level that is asked at: STUDY unless another one is said, none in a model of one level.
+
+    Raises:
+        ValueError: The model has no such level (PS3.4 C.6.2).
+    """
+    if model in ONE_LEVEL:
+        if level is not None:
+            raise ValueError(f"the model {model} has no levels")
+        return None
     if model == "study" and level == "PATIENT":
         raise ValueError("the Study Root model has no PATIENT level; --model patient has")
-    return models[model]
+    return level or "STUDY"

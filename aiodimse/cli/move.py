@@ -24,11 +24,11 @@ def arguments(parser: ArgumentParser) -> None:
 
 async def run(options: Namespace, output: Output) -> int:
     """One C-MOVE."""
-    sop_class_uid = retrieving.sop_class_of(identifier.MOVE, options)
+    sop_class_uid, level = retrieving.asked(identifier.MOVE, options)
     last: aiodimse.Progress | None = None
     async with association(options, [sop_class_uid]) as peer:
         output.so_far = lambda: retrieving.so_far(output, last)
-        wanted = identifier.identifier(options.level, options.keys)
+        wanted = identifier.identifier(level, options.keys)
         try:
             with output.progress("objects") as advance:
                 async with peer.c_move(wanted, sop_class_uid, destination=options.destination) as move:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from aiodimse.cli import failures
-from aiodimse.cli.identifier import LEVELS, Key, key, near
+from aiodimse.cli.identifier import LEVELS, ONE_LEVEL, Key, key, near
 from aiodimse.client import check_ae_title
 from aiodimse.config import Timeouts
 from aiodimse.errors import LocalProtocolError
@@ -178,8 +178,11 @@ def peer(parser: argparse.ArgumentParser) -> None:
 def query(parser: argparse.ArgumentParser) -> None:
     """What to ask for."""
     group = parser.add_argument_group("query")
-    group.add_argument("--model", choices=("patient", "study"), default="study", help="information model (study)")
-    group.add_argument("--level", type=level, default="STUDY", help=f"{', '.join(LEVELS[:-1])} or IMAGE (STUDY)")
+    group.add_argument(
+        "--model", choices=("patient", "study", *ONE_LEVEL), default="study",
+        help="information model (study); those but patient and study have no levels",
+    )  # fmt: skip
+    group.add_argument("--level", type=level, help=f"{', '.join(LEVELS[:-1])} or IMAGE (STUDY)")
     group.add_argument(
         "-k", "--key", dest="keys", type=key, action=Once, default=[], metavar="KEYWORD[=VALUE]",
         help="an attribute, by keyword or tag: with a value it has to match, without one it is only asked for;"

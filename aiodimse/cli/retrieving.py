@@ -13,16 +13,17 @@ from aiodimse.cli.output import Output
 from aiodimse.standard.uid import SOPClass
 
 
-def sop_class_of(models: dict[str, SOPClass], options: Namespace) -> str:
-    """The SOP class that the options ask for; CommandError where there is nothing to be retrieved by them."""
-    if not any(key.value for key in options.keys):
-        unique = {"PATIENT": "PatientID", "STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID"}
-        needed = unique.get(options.level, "SOPInstanceUID")
-        raise CommandError(f"-k {needed}=... has to say what to retrieve (see {options.prog} --help)", USAGE)
+def asked(models: dict[str, SOPClass], options: Namespace) -> tuple[str, str | None]:
+    """The SOP class and the level that the options ask for; CommandError where there is nothing to be retrieved."""
     try:
-        return identifier.sop_class_of(models, options.model, options.level)
+        level = identifier.level_of(options.model, options.level)
     except ValueError as error:
         raise CommandError(str(error), USAGE) from None
+    if not any(key.value for key in options.keys):
+        unique = {"PATIENT": "PatientID", "STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID"}
+        needed = unique.get(level or "", "SOPInstanceUID")
+        raise CommandError(f"-k {needed}=... has to say what to retrieve (see {options.prog} --help)", USAGE)
+    return models[options.model], level
 
 
 def total(progress: aiodimse.Progress) -> int:

@@ -34,10 +34,12 @@ class Header:
     """Of the file, in bytes."""
     modified: int = 0
     """When the file was last written, in nanoseconds."""
+    model: str = ""
+    """The model of one level that the object belongs to, which has but the IMAGE level; "" for those of a study."""
 
     def text(self, keyword: str) -> str:
         """The first value of an attribute; "" where there is none."""
-        values = self.levels[LEVEL_OF[keyword]].get(keyword, ())
+        values = self.levels.get(LEVEL_OF[keyword], {}).get(keyword, ())
         return values[0] if values and isinstance(values[0], str) else ""
 
     def unique(self, level: Level) -> str:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from ..matching import Value, matcher
-from ..models import LEVEL_OF, Level
+from ..models import Level
+from ..one_level import OneLevelModel
 from ..queries import Query
 from .counters import StudyCounters, patient_counts
 from .interface import Counts, Entry, File, Finding, Header, Match, folder_of
 from .keys import patient_key
 from .told import Told, persons
-from .views import EntityView, PersonView, View, of_patient
+from .views import EntityView, PersonView, View, asked_of, of_patient
 
 _AT_ONCE = 0.005
 """Seconds that a search may take before the event loop has its turn."""
@@ -65,6 +66,8 @@ class MemoryIndex:
     def __init__(self) -> None:
         self._patients: dict[tuple[str, ...], _Node] = {}
         self._by_uid: dict[Level, dict[str, tuple[_Node, ...]]] = {level: {} for level in Level}
+        self._one_level: dict[str, dict[str, _Node]] = {}
+        """Objects of no study, by model and UID."""
         self._files: dict[str, dict[str, File]] = {}
         """By folder and location."""
         self._duplicates: dict[str, set[str]] = {}
@@ -81,6 +84,18 @@ class MemoryIndex:
         uid = header.unique(Level.IMAGE)
         self._remove_object(uid)
         self._forget(header.location)
+        if header.model:
+            image = _Node(Level.IMAGE, (uid,), None)
+            self._one_level.setdefault(header.model, {})[uid] = image
+            self._by_uid[Level.IMAGE][uid] = (image,)
+        else:
+            image = self._image_of(header, uid)
+        image.told = Told(dict(header.levels[Level.IMAGE]), (header.character_set,))
+        image.entry = header.entry
+        self._note(File(header.location, header.size, header.modified, Finding.OBJECT, uid))
+
+    def _image_of(self, header: Header, uid: str) -> _Node:
+        """A new image in its series."""
         patient = self._child(None, Level.PATIENT, patient_key(header))
         study = self._child(patient, Level.STUDY, (header.unique(Level.STUDY),))
         series = self._child(study, Level.SERIES, (header.unique(Level.SERIES),))
@@ -95,9 +110,7 @@ class MemoryIndex:
         counters.count_modality(before, -1)
         counters.count_modality(series.told.attributes.get("Modality", ()), 1)
         counters.count_instance(header.text("SOPClassUID"), 1)
-        image.told = Told(dict(header.levels[Level.IMAGE]), (header.character_set,))
-        image.entry = header.entry
-        self._note(File(header.location, header.size, header.modified, Finding.OBJECT, uid))
+        return image
 
     async def note(self, files: Iterable[File]) -> None:
         """See `Index.note`."""
@@ -112,7 +125,7 @@ class MemoryIndex:
     async def find(self, query: Query) -> AsyncGenerator[Match, None]:
         """See `Index.find`."""
         matches = matcher(query.tests, query.rules)
-        asked = [key.keyword for key in query.keys if key.keyword in LEVEL_OF]
+        asked = asked_of(query)
         until = monotonic() + _AT_ONCE
         for view in self._views(query):
             if monotonic() > until:
@@ -123,7 +136,8 @@ class MemoryIndex:
 
     async def entries(self, query: Query) -> AsyncGenerator[Entry, None]:
         """See `Index.entries`."""
-        for node in self._candidates(query):
+        nodes = self._candidates(query) if query.one_level is None else self._of_model(query, query.one_level)
+        for node in nodes:
             for image in node.below(Level.IMAGE):
                 if image.entry is not None:
                     yield image.entry
@@ -180,11 +194,21 @@ class MemoryIndex:
                 related[patient.key] = {id(each): view for view, studies in views for each in studies}
             return related[patient.key].get(id(study), {})
 
+        if query.one_level is not None:
+            for node in self._of_model(query, query.one_level):
+                yield PersonView(node.told.attributes, node.told.character_sets)
+            return
         for node in self._candidates(query):
             if query.level == Level.PATIENT:
                 yield from (view for view, _ in _persons(node))
             else:
                 yield _view(node, patient_counts_of)
+
+    def _of_model(self, query: Query, model: OneLevelModel) -> Iterator[_Node]:
+        """The objects of a model of one level that its unique key allows."""
+        nodes = self._one_level.get(model.name, {})
+        wanted = query.unique.get(Level.IMAGE, tuple(nodes))
+        yield from (nodes[uid] for uid in dict.fromkeys(wanted) if uid in nodes)
 
     def _candidates(self, query: Query) -> Iterator[_Node]:
         """The nodes at the level of the query that its unique keys allow.
@@ -199,6 +223,8 @@ class MemoryIndex:
             starts = (each for uid in dict.fromkeys(query.unique[lowest]) for each in self._by_uid[lowest].get(uid, ()))
         wanted = [(level, frozenset(values)) for level, values in query.unique.items() if level != lowest]
         for start in starts:
+            if start.level == Level.IMAGE and start.parent is None:
+                continue  # it belongs to no study
             if all(start.above(level).key[0] in values for level, values in wanted):
                 yield from start.below(query.level)
 
@@ -237,9 +263,15 @@ class MemoryIndex:
 
     def _remove_object(self, sop_instance_uid: str) -> None:
         for image in self._by_uid[Level.IMAGE].get(sop_instance_uid, ()):
+            assert image.entry is not None
+            if image.parent is None:
+                del self._files[folder_of(image.entry.location)][image.entry.location]
+                del self._by_uid[Level.IMAGE][sop_instance_uid]
+                for nodes in self._one_level.values():
+                    nodes.pop(sop_instance_uid, None)
+                return
             series, study = image.above(Level.SERIES), image.above(Level.STUDY)
             assert study.counters is not None
-            assert image.entry is not None
             study.counters.count_instance(image.entry.sop_class_uid, -1)
             if len(series.children) == 1:
                 study.counters.count_series(series.told.attributes.get("Modality", ()), -1)

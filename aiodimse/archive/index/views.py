@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ..matching import Attributes, Value
 from ..models import COMPUTED, LEVEL_OF, Level
+from ..queries import Query
 from .counters import StudyCounters
 from .interface import CharacterSet, Match
 from .told import Told
@@ -88,6 +89,12 @@ class EntityView(View):
     def character_sets(self, asked: Iterable[str]) -> tuple[CharacterSet, ...]:
         found = (self._told[level] for level in dict.fromkeys(LEVEL_OF[keyword] for keyword in asked))
         return tuple(dict.fromkeys(each for told in found for each in told.character_sets)) or ((),)
+
+
+def asked_of(query: Query) -> list[str]:
+    """Return the keywords whose values a match has."""
+    keywords = (key.keyword for key in query.keys)
+    return [keyword for keyword in keywords if query.one_level is not None or keyword in LEVEL_OF]
 
 
 def of_patient(attributes: Attributes) -> dict[str, Value]:

@@ -17,12 +17,12 @@ from sqlalchemy import Connection, Row, Select, func, inspect, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 
-from ...models import COMPOSITE_INSTANCE, Level
+from ...models import Level
 from ...queries import Query
 from ..interface import Counts, Entry, File, Finding, Header, Match
 from . import schema
 from .engines import READERS, begin_to_write, open_engine
-from .reading import Search, Walk, entries, entry
+from .reading import Search, entries, lookup
 from .writing import Writing, chunks
 
 T = TypeVar("T")
@@ -123,9 +123,7 @@ class SQLIndex:
         """See `Index.lookup`."""
         if not sop_instance_uids:
             return {}
-        query = Query(COMPOSITE_INSTANCE, Level.IMAGE, unique={Level.IMAGE: tuple(sop_instance_uids)})
-        found = await self._read(lambda: [entry(path) for path in Walk(self._fetch, query).paths(Level.IMAGE)])
-        return {each.sop_instance_uid: each for each in found}
+        return await self._read(lambda: lookup(self._fetch, sop_instance_uids))
 
     async def files(self, folder: str) -> dict[str, File]:
         """See `Index.files`."""

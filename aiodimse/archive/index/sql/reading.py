@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 from sqlalchemy import ColumnElement, Row, Select, Table, select
 
 from ...matching import Value, matcher
-from ...models import COMPUTED, LEVEL_OF, Level
+from ...models import COMPOSITE_INSTANCE, COMPUTED, LEVEL_OF, Level
+from ...one_level import OneLevelModel
 from ...queries import Query
 from ..counters import StudyCounters, patient_counts
 from ..interface import Entry, Match
 from ..told import Told, persons
-from ..views import EntityView, PersonView, of_patient
+from ..views import EntityView, PersonView, asked_of, of_patient
 from . import schema
 from .narrowing import conditions, patient_condition
 from .rows import load_counters, load_told
@@ -132,7 +133,7 @@ class Search:
     def __init__(self, fetch: Fetch, query: Query) -> None:
         self._fetch, self._query = fetch, query
         self._walk = Walk(fetch, query)
-        self._asked = [key.keyword for key in query.keys if key.keyword in LEVEL_OF]
+        self._asked = asked_of(query)
         needed = {LEVEL_OF[key.keyword] for key in query.keys if key.keyword in LEVEL_OF}
         # The patient attributes are in the study.
         self._needed = {max(level, Level.STUDY) for level in needed}
@@ -144,6 +145,12 @@ class Search:
     def matches(self) -> Iterator[Match | None]:
         """Yield the matches, and None for each entity that is none."""
         matches = matcher(self._query.tests, self._query.rules)
+        if self._query.one_level is not None:
+            for row in of_model(self._fetch, self._query, self._query.one_level):
+                told = load_told(row.told)
+                view = PersonView(told.attributes, told.character_sets)
+                yield view.match(self._asked) if matches(view) else None
+            return
         for path in self._walk.paths(self._query.level):
             if self._query.level == Level.PATIENT:
                 for view, _ in self._persons(path[Level.PATIENT].pk):
@@ -187,8 +194,41 @@ class Search:
         return found
 
 
+def of_model(fetch: Fetch, query: Query, model: OneLevelModel) -> Iterator[Any]:
+    """Yield the rows of the objects of a model of one level that its unique key allows."""
+    table = schema.instance
+    if Level.IMAGE in query.unique:
+        for some in chunks(dict.fromkeys(query.unique[Level.IMAGE])):
+            yield from fetch(select(table).where(table.c.uid.in_(some), table.c.model == model.name))
+        return
+    page, after = select(table).where(table.c.model == model.name).order_by(table.c.pk).limit(_AT_ONCE), 0
+    while rows := fetch(page.where(table.c.pk > after)):
+        yield from rows
+        after = rows[-1].pk
+
+
+def lookup(fetch: Fetch, uids: Iterable[str]) -> dict[str, Entry]:
+    """Return the objects with these SOP Instance UIDs, those of no study among them."""
+    table, found = schema.instance, {}
+    for some in chunks(dict.fromkeys(uids)):
+        query = Query(COMPOSITE_INSTANCE, Level.IMAGE, unique={Level.IMAGE: tuple(some)})
+        found.update({path[Level.IMAGE].uid: entry(path) for path in Walk(fetch, query).paths(Level.IMAGE)})
+        left = [uid for uid in some if uid not in found]
+        if left:
+            for row in fetch(select(table).where(table.c.uid.in_(left), table.c.series_pk.is_(None))):
+                found[row.uid] = _entry_alone(row)
+    return found
+
+
+def _entry_alone(row: Any) -> Entry:
+    return Entry(row.uid, row.sop_class_uid, "", "", "", row.transfer_syntax, row.location)
+
+
 def entries(fetch: Fetch, query: Query) -> Iterator[Entry]:
     """Yield the objects at and below the entities that the unique keys name."""
+    if query.one_level is not None:
+        yield from map(_entry_alone, of_model(fetch, query, query.one_level))
+        return
     for path in Walk(fetch, query).paths(Level.IMAGE):
         yield entry(path)
 

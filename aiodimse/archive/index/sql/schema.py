@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -109,12 +110,14 @@ instance = Table(
     "instance",
     metadata,
     _number(),
-    Column("series_pk", _Number, ForeignKey("series.pk"), nullable=False, index=True),
+    Column("series_pk", _Number, ForeignKey("series.pk"), index=True),  # of an object of no study there is none
+    Column("model", String(32), nullable=False),
     Column("uid", _Key, nullable=False, unique=True),
     Column("sop_class_uid", _Key, nullable=False),
     Column("transfer_syntax", _Key, nullable=False),
     Column("location", _Key, nullable=False),
     Column("told", Text, nullable=False),
+    Index("instance_model", "model", "pk", postgresql_where=text("model <> ''"), sqlite_where=text("model <> ''")),
 )
 
 term = Table(

@@ -85,7 +85,21 @@ class Writing:
     # --- coming -------------------------------------------------------------------------------------------------------
 
     def _add(self, header: Header) -> None:
-        uid, image = header.unique(Level.IMAGE), header.levels[Level.IMAGE]
+        uid = header.unique(Level.IMAGE)
+        row = {
+            "series_pk": None if header.model else self._series_pk_of(header, uid),
+            "model": header.model,
+            "uid": uid,
+            "sop_class_uid": header.text("SOPClassUID"),
+            "transfer_syntax": header.transfer_syntax,
+            "location": header.location,
+            "told": dump_object(header.levels[Level.IMAGE], header.character_set),
+        }
+        self._instances.append(row)
+        self._files.append(_file_row(File(header.location, header.size, header.modified, Finding.OBJECT, uid)))
+
+    def _series_pk_of(self, header: Header, uid: str) -> int:
+        """The series of a new image, which counts and tells from now on."""
         study = self._study_of(header)
         series, is_new = self._series_of(study, header)
         own = (*header.levels[Level.PATIENT].items(), *header.levels[Level.STUDY].items())
@@ -98,17 +112,7 @@ class Writing:
         study.counters.count_modality(series.told.attributes.get("Modality", ()), 1)
         study.counters.count_instance(header.text("SOPClassUID"), 1)
         series.instances += 1
-        self._instances.append(
-            {
-                "series_pk": series.pk,
-                "uid": uid,
-                "sop_class_uid": header.text("SOPClassUID"),
-                "transfer_syntax": header.transfer_syntax,
-                "location": header.location,
-                "told": dump_object(image, header.character_set),
-            }
-        )
-        self._files.append(_file_row(File(header.location, header.size, header.modified, Finding.OBJECT, uid)))
+        return series.pk
 
     def _study_of(self, header: Header) -> _Study:
         patient_id, issuer, *name = patient_key(header)
@@ -169,7 +173,8 @@ class Writing:
                 self._connection.execute(delete(schema.instance).where(columns.pk.in_([row.pk for row in rows])))
             for row in rows:
                 locations.add(row.location)
-                self._object_goes(row.uid, row.series_pk, row.sop_class_uid)
+                if row.series_pk is not None:
+                    self._object_goes(row.uid, row.series_pk, row.sop_class_uid)
             removed += len(rows)
         for some in chunks(locations):
             self._connection.execute(delete(schema.file).where(schema.file.c.location.in_(some)))

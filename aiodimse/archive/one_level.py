@@ -1,0 +1,114 @@
+"""Information models of one level, without a patient and a study: each is a row.
+
+A key that an item of a sequence may have is matched and returned wherever the stored item has it. Keys that are only
+returned (type "-" of the tables in PS3.4) are never matched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiodimse import sop_class as s
+
+
+@dataclass(frozen=True, slots=True)
+class OneLevelModel:
+    """An information model of one level."""
+
+    name: str
+    section: str
+    """Where its keys are defined."""
+    find: str
+    move: str
+    get: str
+    storage: tuple[str, ...]
+    """The SOP classes of its objects."""
+    matched: tuple[str, ...]
+    """Keys that are matched and returned, beside SOP Class UID and SOP Instance UID."""
+    returned: tuple[str, ...] = ()
+    """Keys that are only returned."""
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """All that is kept of an object."""
+        return ("SOPClassUID", "SOPInstanceUID", *self.matched, *self.returned)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+MODELS: tuple[OneLevelModel, ...] = (
+    OneLevelModel(
+        "hanging-protocol", "PS3.4 Table U.6-1",
+        s.HangingProtocolInformationModelFind, s.HangingProtocolInformationModelMove,
+        s.HangingProtocolInformationModelGet, (s.HangingProtocolStorage,),
+        _words("HangingProtocolName HangingProtocolLevel HangingProtocolDefinitionSequence NumberOfPriorsReferenced"
+               " HangingProtocolUserIdentificationCodeSequence HangingProtocolUserGroupName NumberOfScreens"),
+        _words("HangingProtocolDescription HangingProtocolCreator HangingProtocolCreationDateTime"
+               " NominalScreenDefinitionSequence"),
+    ),
+    OneLevelModel(
+        "generic-implant-template", "PS3.4 Table BB.6-1",
+        s.GenericImplantTemplateInformationModelFind, s.GenericImplantTemplateInformationModelMove,
+        s.GenericImplantTemplateInformationModelGet, (s.GenericImplantTemplateStorage,),
+        _words("Manufacturer ImplantName ImplantSize ImplantPartNumber ReplacedImplantTemplateSequence"
+               " DerivationImplantTemplateSequence OriginalImplantTemplateSequence EffectiveDateTime"
+               " ImplantTargetAnatomySequence ImplantRegulatoryDisapprovalCodeSequence MaterialsCodeSequence"
+               " CoatingMaterialsCodeSequence"),
+    ),
+    OneLevelModel(
+        "implant-assembly-template", "PS3.4 Table BB.6-2",
+        s.ImplantAssemblyTemplateInformationModelFind, s.ImplantAssemblyTemplateInformationModelMove,
+        s.ImplantAssemblyTemplateInformationModelGet, (s.ImplantAssemblyTemplateStorage,),
+        _words("ImplantAssemblyTemplateName Manufacturer ProcedureTypeCodeSequence"
+               " ReplacedImplantAssemblyTemplateSequence OriginalImplantAssemblyTemplateSequence"
+               " DerivationImplantAssemblyTemplateSequence SurgicalTechnique"),
+    ),
+    OneLevelModel(
+        "implant-template-group", "PS3.4 Table BB.6-3",
+        s.ImplantTemplateGroupInformationModelFind, s.ImplantTemplateGroupInformationModelMove,
+        s.ImplantTemplateGroupInformationModelGet, (s.ImplantTemplateGroupStorage,),
+        _words("ImplantTemplateGroupName ImplantTemplateGroupIssuer EffectiveDateTime"
+               " ReplacedImplantTemplateGroupSequence"),
+        _words("ImplantTemplateGroupDescription"),
+    ),
+    OneLevelModel(
+        "defined-procedure-protocol", "PS3.4 Table HH.6-1",
+        s.DefinedProcedureProtocolInformationModelFind, s.DefinedProcedureProtocolInformationModelMove,
+        s.DefinedProcedureProtocolInformationModelGet,
+        (s.CTDefinedProcedureProtocolStorage, s.XADefinedProcedureProtocolStorage),
+        _words("CustodialOrganizationSequence ResponsibleGroupCodeSequence ProtocolName"
+               " PotentialScheduledProtocolCodeSequence PotentialRequestedProcedureCodeSequence"
+               " PotentialReasonsForProcedureCodeSequence PredecessorProtocolSequence ContentCreatorName"
+               " InstanceCreationDate InstanceCreationTime ClinicalTrialSponsorName ClinicalTrialProtocolID"
+               " EquipmentModality ModelSpecificationSequence AnatomicRegionSequence"
+               " PrimaryAnatomicStructureSequence"),
+        _words("PotentialReasonsForProcedure PotentialDiagnosticTasks"),
+    ),
+    OneLevelModel(
+        "color-palette", "PS3.4 Table X.6-1",
+        s.ColorPaletteQueryRetrieveInformationModelFind, s.ColorPaletteQueryRetrieveInformationModelMove,
+        s.ColorPaletteQueryRetrieveInformationModelGet, (s.ColorPaletteStorage,),
+        _words("ContentLabel"),
+        _words("ContentDescription ContentCreatorName AlternateContentDescriptionSequence"),
+    ),
+    OneLevelModel(
+        "protocol-approval", "PS3.4 Table II.6-1",
+        s.ProtocolApprovalInformationModelFind, s.ProtocolApprovalInformationModelMove,
+        s.ProtocolApprovalInformationModelGet, (s.ProtocolApprovalStorage,),
+        _words("InstanceCreationDate InstanceCreationTime ApprovalSubjectSequence ApprovalSequence"),
+    ),
+    OneLevelModel(
+        "inventory", "PS3.4 JJ.2",
+        s.InventoryFind, s.InventoryMove, s.InventoryGet, (s.InventoryStorage,),
+        _words("ContentDate ContentTime InventoryPurpose InventoryInstanceDescription InventoryLevel"
+               " ScopeOfInventorySequence InventoryCompletionStatus NumberOfStudyRecordsInInstance"
+               " TotalNumberOfStudyRecords TransactionUID"),
+    ),
+)  # fmt: skip
+
+BY_STORAGE: Mapping[str, OneLevelModel] = {str(uid): model for model in MODELS for uid in model.storage}
+"""The model that an object belongs to."""
+BY_NAME: Mapping[str, OneLevelModel] = {model.name: model for model in MODELS}
