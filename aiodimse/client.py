@@ -79,7 +79,17 @@ class Association:
     # --- services -----------------------------------------------------------------------------------------------------
 
     async def c_echo(self) -> Response:
-        """C-ECHO (PS3.7 9.1.5, PS3.4 A). Never raises on a status."""
+        """Ask for a sign of life (C-ECHO, PS3.7 9.1.5, PS3.4 A).
+
+        Returns:
+            The response, whatever its status.
+
+        Raises:
+            NoAcceptedContext: Verification was not accepted. Nothing was sent.
+            AssociationError: The association ended, or no response came within Timeouts.response seconds.
+
+        Cancellation: The response is awaited in the background.
+        """
         return await verification.c_echo(self._endpoint)
 
     async def c_store(
@@ -90,13 +100,31 @@ class Association:
         move_originator_ae_title: str | None = None,
         move_originator_message_id: int | None = None,
     ) -> Response:
-        """C-STORE one instance (PS3.7 9.1.1, PS3.4 B): a path, a pydicom Dataset, or an Instance. Never raises on a
-        status. priority: 0 medium, 1 high, 2 low.
+        """Send one instance (C-STORE, PS3.7 9.1.1, PS3.4 B).
 
-        Goes in the context with the stored transfer syntax, else is re-encoded between Implicit, Explicit and Deflated
-        Little Endian. Raises NotDICOM and OSError, too, before anything is sent; and AssociationError as soon as the
-        association has ended, for the stream of the instance is cancelled and closed then. A file that a disk does not
-        give keeps a thread of the library's pool, and nobody else.
+        It goes in the context with the transfer syntax that it is stored in; otherwise it is re-encoded where nothing
+        is lost (docs/topics/user.md).
+
+        Args:
+            instance: The path of a file, a pydicom Dataset, or an Instance. A file is streamed, never read whole.
+            priority: 0 medium, 1 high, 2 low.
+            move_originator_ae_title: Who asked for the C-MOVE that this is a sub-operation of.
+            move_originator_message_id: The Message ID of that C-MOVE.
+
+        Returns:
+            The response, whatever its status.
+
+        Raises:
+            NotDICOM: The file is no DICOM file. Nothing was sent.
+            OSError: The file cannot be read.
+            NoAcceptedContext: The peer accepts the SOP class in no transfer syntax that it can be sent in. Nothing was
+                sent.
+            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
+            AssociationError: The association ended, or no response came within Timeouts.response seconds. The stream of
+                the instance is closed then; a disk that hangs keeps a thread of the library's pool, and nobody else.
+
+        Cancellation: In the middle of the request the association is aborted, for half a message cannot be taken back;
+            behind it the response is awaited in the background.
         """
         return await storage.c_store(
             self._endpoint,
@@ -107,14 +135,31 @@ class Association:
         )
 
     def c_find(self, identifier: Identifier, sop_class_uid: str, *, priority: int = 0) -> Find:
-        """C-FIND (PS3.7 9.1.2, PS3.4 C.4.1): to be entered, iterated, awaited, or collected; nothing is sent or raised
-        before. identifier: a pydicom Dataset or EncodedDataset."""
+        """Query (C-FIND, PS3.7 9.1.2, PS3.4 C.4.1).
+
+        Args:
+            identifier: What has to match and what is asked for: a pydicom Dataset or an EncodedDataset.
+            sop_class_uid: The SOP class of the model.
+            priority: 0 medium, 1 high, 2 low.
+
+        Returns:
+            To be entered, iterated, awaited or collected; nothing is sent or raised before.
+        """
         return Find(self._endpoint, identifier, sop_class_uid, priority=priority)
 
     def c_get(self, identifier: Identifier, sop_class_uid: str, *, priority: int = 0) -> Get:
-        """C-GET (PS3.7 9.1.3, PS3.4 C.4.3), as c_find. One at a time: sub-operations carry no mark of their C-GET.
+        """Fetch instances over this association (C-GET, PS3.7 9.1.3, PS3.4 C.4.3).
 
-        Raises LocalProtocolError while another one runs.
+        Args:
+            identifier: What is to be sent: a pydicom Dataset or an EncodedDataset.
+            sop_class_uid: The SOP class of the model.
+            priority: 0 medium, 1 high, 2 low.
+
+        Returns:
+            To be entered, iterated or awaited; nothing is sent before.
+
+        Raises:
+            LocalProtocolError: Another one runs: sub-operations do not say to which C-GET they belong.
         """
         observer = self._observer
         retrieval = Get(
@@ -174,13 +219,45 @@ class Association:
     async def n_event_report(
         self, sop_class_uid: str, sop_instance_uid: str, event_type_id: int, dataset: Identifier | None = None
     ) -> Response:
-        """N-EVENT-REPORT (PS3.7 10.1.1), for which we must be SCP; raises as n_get."""
+        """Report an event (N-EVENT-REPORT, PS3.7 10.1.1), for which we must be SCP.
+
+        Args:
+            sop_class_uid: The SOP class.
+            sop_instance_uid: The SOP instance.
+            event_type_id: Which event, as the SOP class numbers them.
+            dataset: The event information; None: none.
+
+        Returns:
+            The response, whatever its status.
+
+        Raises:
+            NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
+            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
+            DatasetDecodeError: The data set of the response does not decode.
+            AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
+
+        Cancellation: The response is awaited in the background.
+        """
         return await event_report(self._endpoint, sop_class_uid, sop_instance_uid, event_type_id, dataset)
 
     async def n_get(self, sop_class_uid: str, sop_instance_uid: str, attributes: Iterable[int] = ()) -> Response:
-        """N-GET (PS3.7 10.1.2) of these attributes, tags; none: all. Never raises on a status.
+        """Read attributes (N-GET, PS3.7 10.1.2).
 
-        Raises DatasetDecodeError, too, where the data set of the response does not decode.
+        Args:
+            sop_class_uid: The SOP class.
+            sop_instance_uid: The SOP instance.
+            attributes: Tags; none: all.
+
+        Returns:
+            The response, whatever its status; the attributes are its dataset.
+
+        Raises:
+            NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
+            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
+            DatasetDecodeError: The data set of the response does not decode.
+            AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
+
+        Cancellation: The response is awaited in the background.
         """
         request = messages.NGetRQ(
             message_id=0,
@@ -191,7 +268,24 @@ class Association:
         return await ask(self._endpoint, request)
 
     async def n_set(self, sop_class_uid: str, sop_instance_uid: str, dataset: Identifier) -> Response:
-        """N-SET (PS3.7 10.1.3) of what is in the Dataset or EncodedDataset; raises as n_get."""
+        """Change attributes (N-SET, PS3.7 10.1.3).
+
+        Args:
+            sop_class_uid: The SOP class.
+            sop_instance_uid: The SOP instance.
+            dataset: The modification list.
+
+        Returns:
+            The response, whatever its status.
+
+        Raises:
+            NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
+            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
+            DatasetDecodeError: The data set of the response does not decode.
+            AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
+
+        Cancellation: The response is awaited in the background.
+        """
         request = messages.NSetRQ(
             message_id=0, requested_sop_class_uid=sop_class_uid, requested_sop_instance_uid=sop_instance_uid
         )
@@ -200,7 +294,25 @@ class Association:
     async def n_action(
         self, sop_class_uid: str, sop_instance_uid: str, action_type_id: int, dataset: Identifier | None = None
     ) -> Response:
-        """N-ACTION (PS3.7 10.1.4); raises as n_get."""
+        """Ask for an action (N-ACTION, PS3.7 10.1.4).
+
+        Args:
+            sop_class_uid: The SOP class.
+            sop_instance_uid: The SOP instance.
+            action_type_id: Which action, as the SOP class numbers them.
+            dataset: The action information; None: none.
+
+        Returns:
+            The response, whatever its status.
+
+        Raises:
+            NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
+            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
+            DatasetDecodeError: The data set of the response does not decode.
+            AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
+
+        Cancellation: The response is awaited in the background.
+        """
         request = messages.NActionRQ(
             message_id=0,
             requested_sop_class_uid=sop_class_uid,
@@ -212,14 +324,47 @@ class Association:
     async def n_create(
         self, sop_class_uid: str, sop_instance_uid: str | None = None, dataset: Identifier | None = None
     ) -> Response:
-        """N-CREATE (PS3.7 10.1.5); without an instance UID the peer chooses one. Raises as n_get."""
+        """Create an instance (N-CREATE, PS3.7 10.1.5).
+
+        Args:
+            sop_class_uid: The SOP class.
+            sop_instance_uid: Its UID; None: the peer chooses one, and says it in the response.
+            dataset: The attributes; None: none.
+
+        Returns:
+            The response, whatever its status.
+
+        Raises:
+            NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
+            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
+            DatasetDecodeError: The data set of the response does not decode.
+            AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
+
+        Cancellation: The response is awaited in the background.
+        """
         request = messages.NCreateRQ(
             message_id=0, affected_sop_class_uid=sop_class_uid, affected_sop_instance_uid=sop_instance_uid
         )
         return await ask(self._endpoint, request, dataset)
 
     async def n_delete(self, sop_class_uid: str, sop_instance_uid: str) -> Response:
-        """N-DELETE (PS3.7 10.1.6); raises as n_get."""
+        """Delete an instance (N-DELETE, PS3.7 10.1.6).
+
+        Args:
+            sop_class_uid: The SOP class.
+            sop_instance_uid: The SOP instance.
+
+        Returns:
+            The response, whatever its status.
+
+        Raises:
+            NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
+            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
+            DatasetDecodeError: The data set of the response does not decode.
+            AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
+
+        Cancellation: The response is awaited in the background.
+        """
         request = messages.NDeleteRQ(
             message_id=0, requested_sop_class_uid=sop_class_uid, requested_sop_instance_uid=sop_instance_uid
         )
@@ -238,20 +383,27 @@ class Association:
         return len(self._endpoint.invoker)
 
     async def release(self) -> None:
-        """A-RELEASE (PS3.8 7.2), and wait for the connection to close. Operations that were left are waited for first.
+        """Release the association (A-RELEASE, PS3.8 7.2), and wait for the connection to close.
 
-        Raises AssociationTimeout with phase release where the answer does not come within Timeouts.release seconds,
-        which aborts, and AssociationAborted. Nothing happens where the association has ended. A cancelled release
-        aborts.
+        Operations that were left are waited for first. Nothing happens where the association has ended.
+
+        Raises:
+            AssociationTimeout: The answer did not come within Timeouts.release seconds; the association was aborted.
+            AssociationAborted: The peer aborted, or the connection was lost.
+
+        Cancellation: The association is aborted.
         """
         await release(self._endpoint)
 
     def abort(self) -> None:
-        """A-ABORT at once (PS3.8 7.3), awaiting nothing. Operations under way raise AssociationAborted."""
+        """Abort the association at once (A-ABORT, PS3.8 7.3). Operations under way raise AssociationAborted."""
         self._endpoint.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the transport connection is gone. A cancelled wait changes nothing: a watcher may come and go."""
+        """Wait until the transport connection is gone.
+
+        Cancellation: Nothing changes; a watcher may come and go.
+        """
         await self._endpoint.wait_closed()
 
 
@@ -397,11 +549,20 @@ def check_ae_title(title: str) -> None:
 
 
 def contexts_for(paths: Iterable[str | os.PathLike[str]]) -> list[PresentationContext]:
-    """What to propose for sending these files: one context per SOP class and stored transfer syntax, and Explicit and
-    Implicit Little Endian beside.
+    """Make the presentation contexts that sending these files needs.
 
     Reads the file meta information of each file, here and now: for thousands of files `await
-    asyncio.to_thread(aiodimse.contexts_for, paths)`. Raises NotDICOM, OSError.
+    asyncio.to_thread(aiodimse.contexts_for, paths)`.
+
+    Args:
+        paths: Part 10 files.
+
+    Returns:
+        One context for each SOP class and stored transfer syntax, and Explicit and Implicit Little Endian beside.
+
+    Raises:
+        NotDICOM: One is no DICOM file.
+        OSError: One cannot be read.
     """
     heads = (datasets.read_head(path) for path in several(paths, "paths"))
     return contexts_for_instances(dict.fromkeys((head.sop_class_uid, head.transfer_syntax) for head in heads))

@@ -16,20 +16,37 @@ class Metrics(Protocol):
     """
 
     def association_opened(self, role: str, calling_ae_title: str, called_ae_title: str) -> None:
-        """An association was established."""
+        """An association was established.
+
+        Args:
+            role: Ours, "requestor" or "acceptor".
+            calling_ae_title: Who asked for it. A peer says what it likes: no label for a metric.
+            called_ae_title: Who was asked.
+        """
 
     def association_ended(self, role: str, how: str, seconds: float) -> None:
         """An established association is over.
 
-        how: released, aborted_by_peer, aborted_by_us, lost or timeout; seconds: since the transport connection was
-        opened.
+        Args:
+            role: Ours, "requestor" or "acceptor".
+            how: released, aborted_by_peer, aborted_by_us, lost or timeout.
+            seconds: Since the transport connection was opened.
         """
 
     def association_failed(self, role: str, how: str) -> None:
-        """A transport connection came to no association; how: as above, or rejected."""
+        """A transport connection came to no association.
+
+        Args:
+            role: Ours, "requestor" or "acceptor".
+            how: rejected, or as of association_ended.
+        """
 
     def operation_ended(self, service: str, side: str, status: int | None, seconds: float) -> None:
-        """An operation has had its final response, or will have none (status None).
+        """An operation has had its final response, or will have none.
 
-        service: C-STORE and so on; side: "user" or "provider"; seconds: from the request to its final response.
+        Args:
+            service: C-STORE and so on.
+            side: "user" or "provider".
+            status: The final status; None where there was none.
+            seconds: From the request to its final response.
         """
