@@ -232,8 +232,8 @@ def _split(text: str, vr: str) -> tuple[str, ...]:
     if vr in _UNSPLIT:
         text = text.rstrip("\0 ")
         return (text,) if text else ()
-    values = tuple(_shared(value.strip("\0 ")) for value in text.split("\\"))
-    return values if any(values) else ()
+    values = tuple(value.strip("\0 ") for value in text.split("\\"))
+    return tuple(_shared(value) if len(value) <= 64 else value for value in values) if any(values) else ()
 
 
 @lru_cache(maxsize=16384)

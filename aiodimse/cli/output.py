@@ -100,9 +100,17 @@ class Output:
                 yield lambda done, of: bar.update(task, completed=done, total=of if of is not None else total)
 
 
+# What json.dumps leaves as it is: DEL and the C1 controls, of which a terminal takes 9B for the beginning of a command,
+# and the characters that reorder or break lines.
+_ESCAPED = {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+
+
 def _json(content: dict[str, Any], indent: int | None = None) -> str:
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    return json.dumps(content, ensure_ascii=encoding != "utf8", indent=indent)
+    return json.dumps(content, ensure_ascii=encoding != "utf8", indent=indent).translate(_ESCAPED)
 
 
 def _blocks(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -23,6 +23,7 @@ from aiodimse.datasets.saving import PartTenWriter
 from aiodimse.datasets.stored import file_identity
 from aiodimse.datasets.transcoding import check_transcoded, open_transcoded
 from aiodimse.datasets.unfinished import remove_unfinished
+from aiodimse.datasets.weight import is_larger_than
 from aiodimse.datasets.whole import file_meta_dataset, read_file
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "file_meta",
     "file_meta_dataset",
     "first_uids",
+    "is_larger_than",
     "open_pieces",
     "open_transcoded",
     "parse_head",

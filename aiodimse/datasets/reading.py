@@ -213,7 +213,7 @@ def _read_carefully(found: Iterator[TopElement], data: bytes | memoryview, readi
         if length == UNDEFINED_LENGTH and vr not in ("OB", "OW"):
             # In a UN they are in Implicit VR, whatever surrounds it (PS3.5 6.2.2): read now, while that is known.
             if vr == "UN" or not is_writable:
-                elements[key] = _sequence(key, value, vr == "UN" or implicit, reading, is_open=True)
+                elements[key] = _sequence(key, value, vr == "UN" or implicit, reading, is_open=vr == "UN")
                 continue
             vr, length = "SQ", stop - start
         elif vr == "UN" and length > 0xFFFF and (known := vr_in_dictionary(tag)) in EXPLICIT_VR_LENGTH_16:

@@ -7,26 +7,34 @@ from collections.abc import Callable
 from pydicom.dataset import Dataset
 
 from aiodimse import datasets
+from aiodimse.aio.files import read_off_loop
 from aiodimse.errors import DatasetEncodeError
 from aiodimse.services.response import EncodedDataset
 
+_MANY = 2048
+"""Values whose encoding is worth a trip to the pool: some 2 ms."""
 
-def encode_identifier(identifier: Dataset | EncodedDataset, transfer_syntax: str) -> bytes:
-    """Encode what we ask for, in the transfer syntax of its presentation context.
+
+async def encode_identifier(identifier: Dataset | EncodedDataset, transfer_syntax: str) -> bytes:
+    """Encode what we ask for, in the transfer syntax of its presentation context; a large one in the pool.
 
     Raises:
         DatasetEncodeError: It is no data set, cannot be encoded, or is encoded already in another transfer syntax.
+
+    Cancellation: a data set that is being encoded in the pool is left to it.
     """
-    return _encode(datasets.encode_dataset, identifier, transfer_syntax)
+    return await _encode(datasets.encode_dataset, identifier, transfer_syntax)
 
 
-def encode_response(answer: Dataset | EncodedDataset, transfer_syntax: str) -> bytes:
+async def encode_response(answer: Dataset | EncodedDataset, transfer_syntax: str) -> bytes:
     """As encode_identifier, for what we answer: text that is not in its Specific Character Set does not fail, but makes
     it ISO_IR 192."""
-    return _encode(datasets.encode_response, answer, transfer_syntax)
+    return await _encode(datasets.encode_response, answer, transfer_syntax)
 
 
-def _encode(encode: Callable[[Dataset, str], bytes], dataset: Dataset | EncodedDataset, transfer_syntax: str) -> bytes:
+async def _encode(
+    encode: Callable[[Dataset, str], bytes], dataset: Dataset | EncodedDataset, transfer_syntax: str
+) -> bytes:
     if isinstance(dataset, EncodedDataset):
         if dataset.transfer_syntax != transfer_syntax:
             raise DatasetEncodeError(
@@ -35,4 +43,6 @@ def _encode(encode: Callable[[Dataset, str], bytes], dataset: Dataset | EncodedD
         return dataset.data
     if not isinstance(dataset, Dataset):
         raise DatasetEncodeError(f"an identifier is a Dataset or EncodedDataset, not {type(dataset).__name__}")
+    if datasets.is_larger_than(dataset, _MANY):
+        return await read_off_loop(encode, dataset, transfer_syntax)
     return encode(dataset, transfer_syntax)

@@ -49,7 +49,7 @@ async def invoke_with_dataset(
         DatasetEncodeError: The data set cannot be encoded in the transfer syntax of the context.
     """
     context = context_for(negotiated_on(endpoint), request.service, request.sop_class_uid)
-    data = None if dataset is None else encode_identifier(dataset, context.transfer_syntax)
+    data = None if dataset is None else await encode_identifier(dataset, context.transfer_syntax)
     return context, await invoke(endpoint, context, request, data)
 
 

@@ -285,9 +285,9 @@ def test_time_is_linear_in_the_length(implicit):
     def seconds(data):
         best = 1e9
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.thread_time()
             walk(data, ImplicitVRLittleEndian)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         return best
 
     empty_items = implicit(SQ, implicit(item) * 4000)

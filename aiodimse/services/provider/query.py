@@ -65,7 +65,7 @@ async def _matches(performed: PerformedOperation, request: FindRequest, run: Han
             log = performed.logger(_log)
             log.warning("%s: more than one match for one patient (PS3.4 Q.2); the rest is not sent", request.message)
             return HandlerResult(answers.SUCCESS)
-        data = encode_response(yielded.payload, transfer_syntax)
+        data = await encode_response(yielded.payload, transfer_syntax)
         message = request.message.response(yielded.status)
         yielded.apply(message)
         await performed.respond(message, data)

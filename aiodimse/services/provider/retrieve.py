@@ -9,9 +9,9 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from aiodimse import datasets
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse.status import Status
+from aiodimse.services.encoding import encode_response
 from aiodimse.services.provider.destination import Destination, DestinationLost, StoreAssociations
 from aiodimse.services.provider.handler_result import HandlerResult, InvalidResult, as_int, read_status, read_yield
 from aiodimse.services.provider.handler_run import Cancelled, HandlerEnded, HandlerRaised, HandlerRun, failure_of
@@ -195,7 +195,7 @@ class _Retrieve:
         if final.status != answers.SUCCESS and self._counters.failed_uids:
             identifier = Dataset()
             identifier.FailedSOPInstanceUIDList = self._counters.failed_uids
-            data = datasets.encode_dataset(identifier, self._request.context.transfer_syntax)
+            data = await encode_response(identifier, self._request.context.transfer_syntax)
         await self._performed.respond(message, data)
 
 

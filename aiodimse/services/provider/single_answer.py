@@ -36,7 +36,7 @@ async def provide(performed: PerformedOperation, request: Request, handler: Call
             result = _read_final(request.message, await run.call(handler))
             if result.payload is not None:
                 # An empty data set is none (PS3.7 9.3.1, Command Data Set Type).
-                data = encode_response(result.payload, request.context.transfer_syntax) or None
+                data = await encode_response(result.payload, request.context.transfer_syntax) or None
         except HandlerRaised as error:
             result = _raised(performed, request, error, log)
         except (InvalidResult, DatasetEncodeError) as error:
