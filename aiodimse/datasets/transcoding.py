@@ -277,10 +277,9 @@ class _Transcoder:
         return frame._replace(end=end, bound=end)
 
     def _remember(self, tag: int, vr: str, value: bytes, frame: _Frame) -> None:
-        elements = frame.around[0]._dict
-        if len(elements) < _MOST_REMEMBERED:
-            key = BaseTag(tag)
-            elements[key] = RawDataElement(key, vr, len(value), value, 0, frame.implicit, self._read.little_endian)
+        dataset, key = frame.around[0], BaseTag(tag)
+        if len(dataset) < _MOST_REMEMBERED:
+            dataset[key] = RawDataElement(key, vr, len(value), value, 0, frame.implicit, self._read.little_endian)
 
     def _header(self, tag: int, vr: str, length: int) -> None:
         if self._write.implicit:
