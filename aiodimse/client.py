@@ -73,7 +73,11 @@ class Association:
         return tuple(self.negotiated.contexts.values())
 
     def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger]:
-        """This logger, for lines about this association: they begin with it, and have it as fields."""
+        """Give a logger for lines about this association: they begin with it, and have it as fields.
+
+        Args:
+            logger: The logger that they go to.
+        """
         return self._endpoint.logger(logger)
 
     # --- services -----------------------------------------------------------------------------------------------------

@@ -42,8 +42,13 @@ class AssociationError(AiodimseError):
 class AssociationRejected(AssociationError):
     """The peer answered with A-ASSOCIATE-RJ (PS3.8 9.3.4).
 
-    result: 1 rejected-permanent, 2 rejected-transient; source: 1 service-user, 2 service-provider (ACSE),
-    3 service-provider (presentation); reason: its meaning depends on the source.
+    An on_associate or authenticate hook raises it to reject.
+
+    Args:
+        result: 1 rejected-permanent, 2 rejected-transient.
+        source: 1 service-user, 2 service-provider (ACSE), 3 service-provider (presentation).
+        reason: Why; its meaning depends on the source (docs/reference/reasons.md).
+        meaning: The same in words.
     """
 
     def __init__(self, result: int, source: int, reason: int, meaning: str = "") -> None:
@@ -55,8 +60,11 @@ class AssociationRejected(AssociationError):
 class AssociationAborted(AssociationError):
     """An A-ABORT ended the association (PS3.8 9.3.8).
 
-    source: 0 service-user, 2 service-provider; None where the transport connection went away without an A-ABORT.
-    by_peer tells who sent it.
+    Args:
+        source: 0 service-user, 2 service-provider; None where the connection went away without an A-ABORT.
+        reason: Significant where the service-provider aborts (docs/reference/reasons.md).
+        by_peer: Whether the peer sent it.
+        meaning: The same in words.
     """
 
     def __init__(self, source: int | None, reason: int | None, *, by_peer: bool = True, meaning: str = "") -> None:
@@ -73,7 +81,12 @@ class AssociationClosed(AssociationError):
 
 
 class AssociationTimeout(AssociationError, TimeoutError):
-    """A deadline passed. phase: connect, negotiation, response, release, read, write, consumer or idle."""
+    """A deadline passed.
+
+    Args:
+        phase: connect, negotiation, response, release, read, write, consumer or idle.
+        message: More words; otherwise the phase is named.
+    """
 
     def __init__(self, phase: str, message: str = "") -> None:
         self.phase = phase
@@ -87,7 +100,8 @@ class TLSError(AssociationError, ConnectionError):
 class NoAcceptedContext(AiodimseError):
     """No accepted presentation context can carry this operation. The association, if there is one, goes on.
 
-    Attributes:
+    Args:
+        message: What was wanted.
         answers: For each abstract syntax that was proposed and would have done, the peer's answer in words.
         negotiated: Where connect() raises it, all that was negotiated; else None.
     """
@@ -114,7 +128,12 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke the protocol. reason: for the A-ABORT that answers it (PS3.8 9.3.8)."""
+    """The peer broke the protocol.
+
+    Args:
+        message: How, without values that may be patient data.
+        reason: For the A-ABORT that answers it (PS3.8 9.3.8).
+    """
 
     def __init__(self, message: str, *, reason: int = 6) -> None:
         self.reason = reason
@@ -142,7 +161,12 @@ class CommandDecodeError(RemoteProtocolError):
 
 
 class DatasetDecodeError(AiodimseError):
-    """A data set that does not decode. The text names tags and offsets, never values."""
+    """A data set that does not decode.
+
+    Args:
+        message: Why; it names tags, never values.
+        offset: Where, in bytes from the beginning of the data set; None where that is not known.
+    """
 
     def __init__(self, message: str, *, offset: int | None = None) -> None:
         self.offset = offset
@@ -182,9 +206,12 @@ def _status_words(status: int) -> str:
 class DIMSEFailure(AiodimseError):
     """A final response with a Failure status; raised in a handler, it becomes one.
 
-    status: the code (0000,0900), with its meaning where it came from a peer; comment: Error Comment (0000,0902);
-    offending_elements: tags (0000,0901); progress: the counters of a C-GET or C-MOVE, None elsewhere;
-    failed_sop_instance_uids: from Failed SOP Instance UID List (0008,0058).
+    Args:
+        status: The code (0000,0900), with its meaning where it came from a peer.
+        comment: Error Comment (0000,0902), 64 characters at most.
+        offending_elements: Tags (0000,0901).
+        progress: The counters of a C-GET or C-MOVE; None elsewhere.
+        failed_sop_instance_uids: From Failed SOP Instance UID List (0008,0058).
     """
 
     def __init__(
@@ -207,7 +234,7 @@ class DIMSEFailure(AiodimseError):
 class IncompleteRetrieval(AiodimseError):
     """A C-GET or C-MOVE ended, and not all that it is about was stored (PS3.4 C.4.2.1.8, C.4.3.1.8).
 
-    Attributes:
+    Args:
         status: Of the final response, as in 0xB000.
         progress: The counters of the final response, None where it had none.
         failed_sop_instance_uids: From Failed SOP Instance UID List (0008,0058); empty where the peer named none.

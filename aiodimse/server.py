@@ -148,6 +148,9 @@ class Server(HandlerDecorators):
 
         It is asked before the handler of every request, whose data set is decoded then.
 
+        Args:
+            hook: The function.
+
         Returns:
             The hook itself. A false answer is answered with 0124, Not authorized; so is an exception, but that
             DIMSEFailure carries its own status.
@@ -164,6 +167,9 @@ class Server(HandlerDecorators):
 
         identity is None where the peer sent none. Secrets are not logged.
 
+        Args:
+            hook: The function.
+
         Returns:
             The hook itself. Any false answer rejects with 1/2/1; a true one accepts; bytes accept and are the server
             response (Kerberos, SAML, JWT) where the peer asked for one. An exception rejects as with on_associate.
@@ -177,6 +183,9 @@ class Server(HandlerDecorators):
 
     def on_associate(self, hook: OnAssociate) -> OnAssociate:
         """Decorate `async def on_associate(request)`: is this association accepted, and what of it?
+
+        Args:
+            hook: The function.
 
         Returns:
             The hook itself. None accepts; a collection of SOP class UIDs or presentation context IDs accepts no more
@@ -197,6 +206,12 @@ class Server(HandlerDecorators):
         association is the object that handlers have had as request.association, with its state; error is None after a
         release, else what ended the association: AssociationAborted or AssociationTimeout. What the hook raises is
         logged.
+
+        Args:
+            hook: The function.
+
+        Returns:
+            The hook itself.
 
         Raises:
             TypeError: It is no `async def` with two parameters.

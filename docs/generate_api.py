@@ -59,6 +59,13 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """File name: title, and the names below aiodimse that are on it. A module stands for its public names."""
 
+HANDED_OUT = {
+    "AcceptedContext", "Association", "AssociationRequest", "EchoRequest", "Find", "FindRequest", "Get", "GetRequest",
+    "Lease", "Listening", "Move", "MoveRequest", "Negotiated", "NormalizedRequest", "PooledOperation",
+    "ProviderAssociation", "ReceivedMove", "Request", "StoreRequest",
+}  # fmt: skip
+"""Classes whose objects programs get, and do not make: how they are made is not shown."""
+
 MODULES = {"archive", "audit", "charsets", "conformance", "handler_types", "leniency", "testing", "tls"}
 
 
@@ -76,6 +83,8 @@ def parts(name: str) -> Iterator[str]:
     for thing in PAGES[name][1]:
         if thing in MODULES:
             yield f"::: aiodimse.{thing}\n    options:\n      show_root_heading: false\n      heading_level: 1"
+        elif thing in HANDED_OUT:
+            yield f"::: aiodimse.{thing}\n    options:\n      merge_init_into_class: false"
         else:
             yield f"::: aiodimse.{thing}"
 

@@ -342,6 +342,11 @@ class Pool:
     def c_find(self, identifier: Any, *args: Any, **options: Any) -> PooledFind:
         """C-FIND on an association of its own; arguments as `Association.c_find`.
 
+        Args:
+            identifier: The Identifier.
+            *args: As there.
+            **options: As there.
+
         Returns:
             To be entered, iterated, awaited or collected.
         """
@@ -350,6 +355,11 @@ class Pool:
     def c_get(self, identifier: Any, *args: Any, **options: Any) -> PooledOperation[Get, ArrivingInstance]:
         """C-GET on an association of its own; arguments as `Association.c_get`.
 
+        Args:
+            identifier: The Identifier.
+            *args: As there.
+            **options: As there.
+
         Returns:
             To be entered, iterated or awaited.
         """
@@ -357,6 +367,11 @@ class Pool:
 
     def c_move(self, identifier: Any, *args: Any, **options: Any) -> PooledOperation[Move, Any]:
         """C-MOVE on an association of its own; arguments as `Association.c_move`.
+
+        Args:
+            identifier: The Identifier.
+            *args: As there.
+            **options: As there.
 
         Returns:
             To be entered, iterated or awaited.

@@ -100,7 +100,14 @@ class Instance:
 
     @staticmethod
     def from_dataset(dataset: Dataset) -> Instance:
-        """The instance that a pydicom Dataset holds; it is encoded in its own transfer syntax when it is sent."""
+        """Make an instance of a pydicom Dataset; it is encoded in its own transfer syntax when it is sent.
+
+        Args:
+            dataset: With SOPClassUID and SOPInstanceUID.
+
+        Returns:
+            The instance, to be sent.
+        """
         return DatasetInstance(dataset)
 
     def stream(self) -> AsyncIterator[Buffer]:

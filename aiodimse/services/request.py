@@ -48,8 +48,11 @@ class Request:
         return self.association.negotiated.extended.get(self.context.abstract_syntax)
 
     def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger]:
-        """This logger, for lines about this request: they begin with its association, and have that and the Message ID
-        as fields."""
+        """Give a logger for lines about this request: they begin with its association, and have it as fields.
+
+        Args:
+            logger: The logger that they go to. The Message ID is a field, too.
+        """
         return self._performed.logger(logger)
 
     @property

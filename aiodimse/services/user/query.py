@@ -28,10 +28,19 @@ class Find(Operation[Dataset]):
         return response_of(self._invoked.operation.request, response)
 
     async def collect(self, limit: int | None = None) -> list[Dataset]:
-        """All matches in a list; with a limit, at most so many: then the rest is cancelled.
+        """Run the query and keep its matches.
 
-        Raises DIMSEFailure where the final status is a Failure, and DatasetDecodeError. A cancelled await leaves the
-        operation (C-CANCEL); what it had found is lost.
+        Args:
+            limit: How many at most; then the rest is cancelled. None: all.
+
+        Returns:
+            The matches, in the order in which they came.
+
+        Raises:
+            DIMSEFailure: The final status is a Failure.
+            DatasetDecodeError: A match does not decode.
+
+        Cancellation: The operation is left (C-CANCEL); what it had found is lost.
         """
         matches: list[Dataset] = []
         async with self:
