@@ -1,11 +1,11 @@
-"""Fetch objects into a folder: C-GET."""
+"""Fetch objects into a folder: C-GET, or C-MOVE to ourselves."""
 
 from __future__ import annotations
 
 import asyncio
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,10 @@ def arguments(parser: ArgumentParser) -> None:
         help="take objects in this transfer syntax too, as in JPEG2000Lossless; without it, uncompressed ones alone;"
         " repeatable",
     )  # fmt: skip
+    parser.add_argument(
+        "--via-move", type=shared.listening_on, metavar="[HOST:]PORT",
+        help="for a peer that has no C-GET: listen here, and have it send to our AE title by C-MOVE",
+    )  # fmt: skip
 
 
 def syntax(text: str) -> str:
@@ -44,8 +48,9 @@ def syntax(text: str) -> str:
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """One C-GET."""
-    sop_class_uid, level = retrieving.asked(identifier.GET, options)
+    """One C-GET, or one C-MOVE to ourselves."""
+    models = identifier.GET if options.via_move is None else identifier.MOVE
+    sop_class_uid, level = retrieving.asked(models, options)
     folder: Path = options.output
     try:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
@@ -53,6 +58,24 @@ async def run(options: Namespace, output: Output) -> int:
         raise CommandError(f"--output: {system_words(error)}") from None
     with suppress(OSError):  # a folder may be written to and not be listed
         await aiodimse.remove_unfinished(folder)  # of a get that was killed
+    wanted = identifier.identifier(level, options.keys)
+    if options.via_move is None:
+        async with association(options, [sop_class_uid], storage=_storage_of(options)) as peer:
+            return await _save(options, output, peer.c_get(wanted, sop_class_uid))
+    receiver = aiodimse.Server(ae_title=options.ae_title, trace=options.tracing)
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(receiver.listen(*options.via_move))
+        except OSError as error:
+            raise CommandError(f"--via-move: {system_words(error)}") from None
+        peer = await stack.enter_async_context(association(options, [sop_class_uid]))
+        move = peer.c_move(wanted, sop_class_uid, destination=options.ae_title, receiver=receiver)
+        return await _save(options, output, move)
+
+
+async def _save(options: Namespace, output: Output, retrieval: aiodimse.Get | aiodimse.ReceivedMove) -> int:
+    """Save what comes, and tell how it went."""
+    folder: Path = options.output
     files: list[str] = []
     refused: list[str] = []
     """SOP Instance UIDs of what came under the name of another instance."""
@@ -61,26 +84,21 @@ async def run(options: Namespace, output: Output) -> int:
         output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
         return {"files": files, **retrieving.so_far(output, retrieval.progress)}
 
-    async with association(options, [sop_class_uid], storage=_storage_of(options)) as peer:
-        retrieval = peer.c_get(identifier.identifier(level, options.keys), sop_class_uid)
-        output.so_far = so_far
-        try:
-            with output.progress("objects") as advance:
-                async with retrieval:
-                    async for instance in retrieval:
-                        try:
-                            files.append(str(await instance.save(folder)))
-                        except aiodimse.InstanceConflict as error:  # the peer is told A900
-                            refused.append(instance.sop_instance_uid)
-                            output.note(f"not saved {values.printable(instance.sop_instance_uid)}: {error}")
-                        progress = retrieval.progress
-                        advance(len(files), retrieving.total(progress) if progress is not None else None)
-        except aiodimse.DIMSEFailure:
-            pass  # told below
+    output.so_far = so_far
+    with suppress(aiodimse.DIMSEFailure), output.progress("objects") as advance:  # a Failure is told below
+        async with retrieval:
+            async for instance in retrieval:
+                try:
+                    files.append(str(await instance.save(folder)))
+                except aiodimse.InstanceConflict as error:  # the peer is told A900
+                    refused.append(instance.sop_instance_uid)
+                    output.note(f"not saved {values.printable(instance.sop_instance_uid)}: {error}")
+                progress = retrieval.progress
+                advance(len(files), retrieving.total(progress) if progress is not None else None)
     assert retrieval.response is not None
     output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
     code = retrieving.tell(options, output, retrieval.response, retrieval.progress, files=files, refused=refused)
-    if retrieval.response.failed_sop_instance_uids and not options.syntaxes:
+    if retrieval.response.failed_sop_instance_uids and not options.syntaxes and options.via_move is None:
         output.note("objects that the peer holds compressed come with --transfer-syntax alone, as in JPEG2000Lossless")
     return FAILED if refused else code
 

@@ -128,6 +128,12 @@ class Where(NamedTuple):
     tls: bool = False
 
 
+def listening_on(text: str) -> tuple[str, int]:
+    """[HOST:]PORT to listen on; without a host, on every address."""
+    name, _, number = text.rpartition(":")
+    return host(name.strip("[]")) if name else "", port(number)
+
+
 def destination(text: str) -> tuple[str, Where]:
     """NAME=HOST:PORT or NAME=tls:HOST:PORT; an IPv6 address may stand in brackets."""
     name, equals, address = text.partition("=")

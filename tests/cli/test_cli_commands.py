@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import ports
 import pytest
 from cli.conftest import CT, HOST, JPEG_2000, MR, TEST_FILES, Ended, Peer
 from pydicom import Dataset, dcmread
@@ -240,6 +241,33 @@ async def test_get_saves_the_files(command: Command, peer: Peer, tmp_path: Path)
     assert ended.out.splitlines() == [f"1 file in {out}", "1 completed, 0 failed, 0 with a warning"]
     (path,) = out.iterdir()
     assert dcmread(path) == dcmread(CT)
+
+
+async def test_get_via_move(command: Command, tmp_path: Path) -> None:
+    """From a provider that has no C-GET, to a port of ours that it knows under our AE title."""
+    port = ports.free_port()
+    server = aiodimse.Server(ae_title="ARCHIVE")
+
+    @server.on_c_move(sop_class.StudyRootQueryRetrieveInformationModelMove)
+    async def move(request: aiodimse.MoveRequest) -> AsyncIterator[Any]:
+        assert request.move_destination == "ME"
+        yield HOST, port
+        yield 2
+        yield CT
+        yield MR
+
+    async with server.listen(HOST, 0) as listening:
+        words = ("get", HOST, listening.port, "--called", "ARCHIVE", "--ae-title", "ME", "-k", "StudyInstanceUID=1.2")
+        ended = await command(*words, "--via-move", f"{HOST}:{port}", "--output", tmp_path / "out")
+    assert ended.code == 0, ended
+    assert "2 files in" in ended.out
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+async def test_get_via_move_on_a_port_that_is_taken(command: Command, peer: Peer, tmp_path: Path) -> None:
+    words = ("get", *peer.where, "-k", "StudyInstanceUID=1.2", "--output", tmp_path / "out")
+    ended = await command(*words, "--via-move", f"{HOST}:{peer.port}")
+    ended.failed(1, "--via-move", "in use")
 
 
 async def test_get_removes_what_one_that_was_killed_left(command: Command, peer: Peer, tmp_path: Path) -> None:
