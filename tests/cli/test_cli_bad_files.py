@@ -30,7 +30,7 @@ async def taking(abort_at: set[str] = frozenset(), **options: Any) -> AsyncItera
     @server.on_c_store(*options.pop("classes", ()), **options)
     async def store(request: Any) -> int:
         if request.sop_instance_uid in abort_at:
-            request.channel.abort()
+            request.association.abort()
             return 0x0000
         await request.discard()
         taken.append(request.sop_instance_uid)

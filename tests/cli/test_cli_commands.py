@@ -357,7 +357,7 @@ async def test_store_when_the_peer_goes_away(command: Command) -> None:
     @server.on_c_store
     async def store(request: Any) -> int:
         if request.sop_class_uid == sop_class.MRImageStorage:
-            request.channel.abort()
+            request.association.abort()
         await request.discard()
         return 0x0000
 

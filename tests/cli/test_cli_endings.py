@@ -40,7 +40,7 @@ async def half_a_provider(stuck: asyncio.Event, *, lost: bool) -> AsyncIterator[
         await asyncio.to_thread(threading.Event().wait, 0.2)  # what was sent is read
         stuck.set()
         if lost:
-            request.channel.abort()
+            request.association.abort()
         await asyncio.Event().wait()
 
     @server.on_c_find(sop_class.StudyRootQueryRetrieveInformationModelFind)
