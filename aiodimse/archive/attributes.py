@@ -29,6 +29,14 @@ _DEPTH = 8  # of sequences that are read into text
 _LONGEST = 65534
 """Bytes of a value that is read; what is longer has not its VR (PS3.5 6.2), but for a list of UIDs to be found."""
 
+MAX_KEPT = 16384
+"""Characters that are kept of one object."""
+_MOST_VALUES = 256
+_LONGEST_KEPT = 256
+"""Characters of a value whose VR allows less: many a description is longer than it may be."""
+_LENGTHS = {"LT": 10240, "PN": 768, "ST": 4096, "UC": 1024, "UR": 1024, "UT": 10240}
+"""Characters of a value of the VRs that allow more (PS3.5 6.2)."""
+
 MAX_BYTES = 16384
 """Of the keys in an Identifier, lists of UIDs left out. An honest one has some hundred; the worst that so many can ask
 takes milliseconds for each entity that they are matched with."""
@@ -44,8 +52,9 @@ class KeysRefused(ValueError):
         super().__init__(comment)
 
 
-def decode(dataset: Dataset, keywords: Iterable[str]) -> dict[str, Value]:
-    """The attributes that the data set has, of those asked for, as text. An empty one is ()."""
+def decode(dataset: Dataset, keywords: Iterable[str], budget: Budget | None = None) -> dict[str, Value]:
+    """The attributes that the data set has, of those asked for and as far as the budget goes, as text. An empty one is
+    ()."""
     charset = charset_of(dataset)
     found: dict[str, Value] = {}
     for keyword in keywords:
@@ -53,8 +62,52 @@ def decode(dataset: Dataset, keywords: Iterable[str]) -> dict[str, Value]:
         if tag is not None and tag in dataset:
             vr = _vr(tag)
             if vr is not None:
-                found[keyword] = _value(dataset, BaseTag(tag), vr, charset, 0)
+                value = _value(dataset, BaseTag(tag), vr, charset, 0)
+                if budget is None or budget.take(vr, value):
+                    found[keyword] = value
     return found
+
+
+class Budget:
+    """How much is kept of one object: what one sender chose stays in memory and in each response for everybody.
+
+    Args:
+        characters: In all values together.
+    """
+
+    def __init__(self, characters: int = MAX_KEPT) -> None:
+        self._left = characters
+        self.is_exceeded = False
+        """Something was left out."""
+
+    def take(self, vr: str, value: Value) -> bool:
+        """Whether an attribute is kept. One that is left out does not count."""
+        cost = _cost(vr, value)
+        if cost is None or cost > self._left:
+            self.is_exceeded = True
+            return False
+        self._left -= cost
+        return True
+
+
+def _cost(vr: str, value: Value) -> int | None:
+    """The characters of a value, and some for each part of it; None where it is longer than any honest one."""
+    if len(value) > _MOST_VALUES:
+        return None
+    cost, longest = 0, _LENGTHS.get(vr, _LONGEST_KEPT)
+    for each in value:
+        if isinstance(each, str):
+            if len(each) > longest:
+                return None
+            cost += len(each) + 8
+            continue
+        for keyword, inner in each.items():
+            inner_cost = _cost(_vr(tag_for_keyword(keyword) or 0) or "UN", inner)
+            if inner_cost is None:
+                return None
+            cost += inner_cost + 16
+        cost += 32
+    return cost
 
 
 def keys_of(identifier: Dataset, wanted: Container[str] | None = None) -> list[Key]:

@@ -14,7 +14,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.filereader import read_dataset, read_file_meta_info, read_partial
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from .attributes import character_set_of, decode, decode_ascii
+from .attributes import Budget, character_set_of, decode, decode_ascii
 from .index import Header
 from .models import ATTRIBUTES, UNIQUE, Level
 from .one_level import BY_STORAGE, MODELS
@@ -52,10 +52,14 @@ def read_header(path: str | os.PathLike[str], location: str | None = None) -> He
     dataset, transfer_syntax = _read(path)
     (sop_class_uid,) = decode_ascii(dataset, 0x00080016)[:1] or ("",)
     model = BY_STORAGE.get(sop_class_uid)
+    budget = Budget()
     if model is None:
-        levels = {level: decode(dataset, keywords) for level, keywords in ATTRIBUTES.items()}
+        # The unique keys before all others: without them nothing is found.
+        levels = {level: decode(dataset, [UNIQUE[level]], budget) for level in Level}
+        for level, keywords in ATTRIBUTES.items():
+            levels[level].update(decode(dataset, keywords[1:], budget))
     else:
-        levels = {Level.IMAGE: decode(dataset, model.keywords)}
+        levels = {Level.IMAGE: decode(dataset, model.keywords, budget)}
     if (patient_id := levels.get(Level.PATIENT, {}).get("PatientID")) and len(patient_id) > 1:
         # Patient ID has one value (PS3.6): the backslash of "DOMAIN\\name" is no delimiter, or two patients become one.
         levels[Level.PATIENT]["PatientID"] = ("\\".join(map(str, patient_id)),)
@@ -67,6 +71,7 @@ def read_header(path: str | os.PathLike[str], location: str | None = None) -> He
         status.st_size,
         status.st_mtime_ns,
         "" if model is None else model.name,
+        budget.is_exceeded,
     )
     needed = (Level.STUDY, Level.SERIES, Level.IMAGE) if model is None else (Level.IMAGE,)
     missing = [UNIQUE[level] for level in needed if not header.unique(level)]

@@ -94,6 +94,8 @@ class Ingest:
         await self._storage.save(request, location, decide, durable=durable)
         if arrived.header is not None:
             await self._batches.add(arrived.header)
+            if arrived.header.is_partial:
+                request.logger(logger).warning("a stored object is not indexed in full: its header is too large")
             return 0x0000
         request.logger(logger).warning("a stored object cannot be found: %s", arrived.why)
         status = Dataset()

@@ -187,6 +187,7 @@ class StoreRequest:
 
     def __init__(self, sop_instance_uid: str, file: Path) -> None:
         self.sop_instance_uid, self._file = sop_instance_uid, file
+        self.sop_class_uid = sop_class.MRImageStorage
         self.saved: dict[str, object] = {}
 
     async def save(self, folder: Path, name: str, *, before_name: Any, **how: object) -> Path:

@@ -36,6 +36,8 @@ class Header:
     """When the file was last written, in nanoseconds."""
     model: str = ""
     """The model of one level that the object belongs to, which has but the IMAGE level; "" for those of a study."""
+    is_partial: bool = False
+    """Attributes were left out: there were too many of them, or they were too long."""
 
     def text(self, keyword: str) -> str:
         """The first value of an attribute; "" where there is none."""

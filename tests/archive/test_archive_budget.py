@@ -1,0 +1,74 @@
+"""What one object may put into the index, and so into memory and responses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, config
+
+from aiodimse.archive import read_header
+from aiodimse.archive.attributes import MAX_KEPT, Budget
+from aiodimse.archive.models import ATTRIBUTES, Level
+
+
+def kept(header_of: Path) -> tuple[int, bool]:
+    header = read_header(header_of)
+    return len(str(dict(header.levels))), header.is_partial
+
+
+def items(number: int, **attributes: object) -> list[Dataset]:
+    found = []
+    for _ in range(number):
+        item = Dataset()
+        for keyword, value in attributes.items():
+            setattr(item, keyword, value)
+        found.append(item)
+    return found
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"StudyDescription": "A" * 60_000},
+        {"OtherPatientIDs": ["ID"] * 5_000},
+        {"PatientComments": "A" * 60_000},
+        {"PatientName": "^".join("A" * 20_000)},
+        {"ProcedureCodeSequence": items(2_000, CodeValue="1", CodeMeaning="words")},
+        {"RequestAttributesSequence": items(3, ScheduledProcedureStepDescription="A" * 60_000)},
+        {keyword: "B" * 250 for level in Level for keyword in ATTRIBUTES[level] if keyword.endswith("Description")}
+        | {"PatientComments": "A" * 10_000, "AdditionalPatientHistory": "A" * 10_000},
+    ],
+)
+def test_a_poison_object_is_kept_small_and_found(
+    a_file: Callable[..., Path], attributes: dict[str, object], recwarn: pytest.WarningsRecorder
+) -> None:
+    with config.disable_value_validation():
+        path = a_file("1.dcm", **attributes)
+    size, is_partial = kept(path)
+    assert size < 3 * MAX_KEPT
+    assert is_partial
+    assert read_header(path).unique(Level.STUDY) == "1.2.1"
+
+
+def test_an_honest_object_is_kept_in_full(a_file: Callable[..., Path]) -> None:
+    path = a_file(
+        "1.dcm",
+        StudyDescription="A" * 64,
+        PatientComments="A" * 10_000,
+        OtherPatientIDs=["ID"] * 20,
+        ProcedureCodeSequence=items(3, CodeValue="1", CodingSchemeDesignator="SCT", CodeMeaning="A" * 64),
+    )
+    header = read_header(path)
+    assert not header.is_partial
+    assert len(header.levels[Level.PATIENT]["PatientComments"][0]) == 10_000
+    assert len(header.levels[Level.STUDY]["ProcedureCodeSequence"]) == 3
+
+
+def test_what_was_left_out_does_not_count() -> None:
+    budget = Budget(100)
+    assert not budget.take("LO", ("A" * 300,))
+    assert budget.take("LO", ("A" * 90,))
+    assert not budget.take("LO", ("A" * 90,))
+    assert budget.is_exceeded
