@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydicom import Dataset
 
@@ -64,6 +65,7 @@ class Archive:
         self.rebuilt: str | None = None
         """Why a new index was made; None where it was not."""
         self._scanning = asyncio.Lock()
+        self._background: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def open(
@@ -169,6 +171,17 @@ class Archive:
         """Save and index the instance of a C-STORE request; see `Ingest.store`."""
         return await self._ingest.store(request, durable=durable)
 
+    def background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run something until it ends or the archive is closed."""
+        task = asyncio.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
     async def close(self) -> None:
-        """Give back what the index holds of the system."""
+        """End what runs in the background, and give back what the index holds of the system."""
+        tasks = list(self._background)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await self.index.close()

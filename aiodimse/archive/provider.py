@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from pydicom import Dataset
 
@@ -12,6 +13,7 @@ import aiodimse
 from aiodimse import sop_class
 
 from .archive import Archive
+from .commitment import COMMITMENT, Commitment
 from .index import Entry
 from .matching import BASELINE
 from .models import COMPOSITE_INSTANCE, PATIENT_ROOT, PATIENT_STUDY_ONLY, STUDY_ROOT, Model
@@ -76,6 +78,11 @@ def provide(
         return await archive.store(request, durable=durable)
 
     _provide_one_level(server, archive, known)
+    commitment = Commitment(archive, known, server.ae_title)
+    server.on_n_action(COMMITMENT)(commitment.asked)
+    with suppress(RuntimeError):  # no event loop runs yet, and nothing was asked before
+        asyncio.get_running_loop()
+        archive.background(commitment.resume(), "aiodimse storage commitments")
 
     @server.on_c_find(*FIND, extended=QUERIES)
     async def find(request: aiodimse.FindRequest) -> AsyncIterator[tuple[int, Dataset]]:

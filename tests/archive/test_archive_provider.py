@@ -48,7 +48,7 @@ class Handlers:
 
         return decorate
 
-    on_c_find = on_c_get = on_c_move = _register
+    on_c_find = on_c_get = on_c_move = on_n_action = _register
 
     async def run(self, uid: str, identifier: Dataset, **request: Any) -> list[Any]:
         asked = asking(uid, identifier, **request)
@@ -86,7 +86,8 @@ def test_every_sop_class_of_the_models_is_served(handlers: Handlers) -> None:
     served = set(handlers.by_sop_class)
     by_service = Counter(sop_class.lookup(uid).service_class.name for uid in served)  # type: ignore[union-attr]
     assert by_service["Query/Retrieve"] == 12
-    assert sum(by_service.values()) == 36
+    assert by_service["Storage Commitment"] == 1
+    assert sum(by_service.values()) == 37
 
 
 async def test_find(handlers: Handlers) -> None:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from .interface import CharacterSet, Counts, Entry, File, Finding, Header, Index, Match
+from .interface import CharacterSet, Counts, Entry, File, Finding, Header, Index, Match, Transaction
 from .memory import MemoryIndex
 
-__all__ = ["CharacterSet", "Counts", "Entry", "File", "Finding", "Header", "Index", "Match", "MemoryIndex"]
+__all__ = [
+    "CharacterSet",
+    "Counts",
+    "Entry",
+    "File",
+    "Finding",
+    "Header",
+    "Index",
+    "Match",
+    "MemoryIndex",
+    "Transaction",
+]

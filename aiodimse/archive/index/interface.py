@@ -124,6 +124,19 @@ class Counts:
     instances: int
 
 
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A storage commitment that was asked for and not reported yet (PS3.4 J)."""
+
+    uid: str
+    calling_ae_title: str
+    """Who asked."""
+    references: tuple[tuple[str, str], ...] = field(repr=False)
+    """SOP Class UID and SOP Instance UID of each instance."""
+    created: int
+    """When it was asked for, in seconds of the system's clock."""
+
+
 def folder_of(location: str) -> str:
     """Return the folder that a location is in; "" is the archive's own."""
     return location.rpartition("/")[0]
@@ -175,6 +188,15 @@ class Index(Protocol):
 
     async def counts(self) -> Counts:
         """Return how much there is."""
+
+    async def put_transaction(self, transaction: Transaction) -> None:
+        """Keep a transaction, in the place of one with the same UID of the same peer."""
+
+    async def transactions(self) -> list[Transaction]:
+        """Return the transactions that are kept, the oldest first."""
+
+    async def drop_transaction(self, transaction: Transaction) -> None:
+        """Forget a transaction."""
 
     async def is_complete(self) -> bool:
         """Whether all that the storage held has been read once."""

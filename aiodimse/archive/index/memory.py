@@ -12,7 +12,7 @@ from ..models import Level
 from ..one_level import OneLevelModel
 from ..queries import Query
 from .counters import StudyCounters, patient_counts
-from .interface import Counts, Entry, File, Finding, Header, Match, folder_of
+from .interface import Counts, Entry, File, Finding, Header, Match, Transaction, folder_of
 from .keys import patient_key
 from .told import Told, persons
 from .views import EntityView, PersonView, View, asked_of, of_patient
@@ -72,6 +72,7 @@ class MemoryIndex:
         """By folder and location."""
         self._duplicates: dict[str, set[str]] = {}
         """Locations, by SOP Instance UID."""
+        self._transactions: dict[tuple[str, str], Transaction] = {}
         self._is_complete = False
 
     async def add(self, headers: Iterable[Header]) -> None:
@@ -169,6 +170,18 @@ class MemoryIndex:
             sum(map(len, self._by_uid[Level.SERIES].values())),
             len(self._by_uid[Level.IMAGE]),
         )
+
+    async def put_transaction(self, transaction: Transaction) -> None:
+        """See `Index.put_transaction`."""
+        self._transactions[transaction.uid, transaction.calling_ae_title] = transaction
+
+    async def transactions(self) -> list[Transaction]:
+        """See `Index.transactions`."""
+        return sorted(self._transactions.values(), key=lambda each: each.created)
+
+    async def drop_transaction(self, transaction: Transaction) -> None:
+        """See `Index.drop_transaction`."""
+        self._transactions.pop((transaction.uid, transaction.calling_ae_title), None)
 
     async def is_complete(self) -> bool:
         """See `Index.is_complete`."""

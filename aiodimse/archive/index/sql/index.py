@@ -19,10 +19,11 @@ from sqlalchemy.exc import DatabaseError
 
 from ...models import Level
 from ...queries import Query
-from ..interface import Counts, Entry, File, Finding, Header, Match
+from ..interface import Counts, Entry, File, Finding, Header, Match, Transaction
 from . import schema
 from .engines import READERS, begin_to_write, open_engine
 from .reading import Search, entries, lookup
+from .rows import dump_references, load_transaction
 from .writing import Writing, chunks
 
 T = TypeVar("T")
@@ -150,6 +151,29 @@ class SQLIndex:
         return await self._read(
             lambda: Counts(*(self._fetch(select(func.count()).select_from(table))[0][0] for table in tables))
         )
+
+    async def put_transaction(self, transaction: Transaction) -> None:
+        """See `Index.put_transaction`."""
+        key = {"uid": transaction.uid, "calling_ae_title": transaction.calling_ae_title}
+        row = {**key, "created": transaction.created, "refs": dump_references(transaction)}
+
+        def put(connection: Connection) -> None:
+            table = schema.transaction
+            connection.execute(table.delete().where(*(table.c[name] == value for name, value in key.items())))
+            connection.execute(schema.transaction.insert(), row)
+
+        await self._write(put)
+
+    async def transactions(self) -> list[Transaction]:
+        """See `Index.transactions`."""
+        query = select(schema.transaction).order_by(schema.transaction.c.created)
+        return [load_transaction(row) for row in await self._read(lambda: self._fetch(query))]
+
+    async def drop_transaction(self, transaction: Transaction) -> None:
+        """See `Index.drop_transaction`."""
+        table = schema.transaction
+        mine = (table.c.uid == transaction.uid, table.c.calling_ae_title == transaction.calling_ae_title)
+        await self._write(lambda connection: connection.execute(table.delete().where(*mine)).rowcount)
 
     async def is_complete(self) -> bool:
         """See `Index.is_complete`."""

@@ -10,7 +10,7 @@ from typing import Any
 from ...matching import Value, name_groups
 from ...moments import normal_date
 from ..counters import StudyCounters
-from ..interface import CharacterSet
+from ..interface import CharacterSet, Transaction
 from ..told import Told
 from .schema import clean
 
@@ -87,6 +87,17 @@ def dump_counters(counters: StudyCounters) -> str:
 def load_counters(text: str) -> StudyCounters:
     """Decode the numbers of a study."""
     return StudyCounters(*json.loads(text))
+
+
+def dump_references(transaction: Transaction) -> str:
+    """Encode what a transaction is about."""
+    return _encode(transaction.references)
+
+
+def load_transaction(row: Any) -> Transaction:
+    """Decode a transaction."""
+    references = tuple((sop_class_uid, uid) for sop_class_uid, uid in json.loads(row.refs))
+    return Transaction(row.uid, row.calling_ae_title, references, row.created)
 
 
 def terms(told: Told, counters: StudyCounters) -> Iterator[tuple[Kind, str]]:

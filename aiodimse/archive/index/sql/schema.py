@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-VERSION = 1
+VERSION = 2
 """Of the tables. An index of an older version is migrated where `MIGRATIONS` has a way, else rebuilt."""
 
 MIGRATIONS: Mapping[int, Sequence[str]] = {}
@@ -138,4 +138,13 @@ file = Table(
     Column("modified", BigInteger, nullable=False),
     Column("finding", String(16), nullable=False),
     Column("uid", _Key, nullable=False, index=True),
+)
+
+transaction = Table(
+    "commitment",
+    metadata,
+    Column("uid", _Key, primary_key=True),
+    Column("calling_ae_title", _Key, primary_key=True),
+    Column("created", BigInteger, nullable=False),
+    Column("refs", Text, nullable=False),
 )

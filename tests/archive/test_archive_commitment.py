@@ -1,0 +1,154 @@
+"""Storage Commitment as an archive provides it: what is kept, who is told, and that a restart goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from archive.databases import KINDS, open_index
+from pydicom import Dataset
+
+import aiodimse
+from aiodimse import sop_class
+from aiodimse.archive import Archive, provide
+from aiodimse.archive import commitment as module
+from aiodimse.archive.commitment import COMMITMENT, INSTANCE
+
+HOST = "127.0.0.1"
+MR, CT = sop_class.MRImageStorage, sop_class.CTImageStorage
+Files = Callable[..., Path]
+Told = asyncio.Queue[tuple[int, Dataset]]
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_AFTER_RESPONSE", 0.0)
+
+
+def question(*references: tuple[str, str], uid: str = "1.9.1") -> Dataset:
+    dataset = Dataset()
+    dataset.TransactionUID, dataset.ReferencedSOPSequence = uid, []
+    for sop_class_uid, sop_instance_uid in references:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class_uid, sop_instance_uid
+        dataset.ReferencedSOPSequence.append(item)
+    return dataset
+
+
+def modality(told: Told, *, failures: int = 0) -> aiodimse.Server:
+    server = aiodimse.Server(ae_title="MODALITY")
+    left = failures
+
+    @server.on_n_event_report(COMMITMENT)
+    async def report(request: aiodimse.NormalizedRequest) -> int:
+        nonlocal left
+        if left:
+            left -= 1
+            return 0x0110
+        assert request.event_type_id is not None
+        assert request.dataset is not None
+        told.put_nowait((request.event_type_id, request.dataset))
+        return 0x0000
+
+    return server
+
+
+def serving(archive: Archive, destinations: Any = None) -> aiodimse.Server:
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    provide(server, archive, destinations=destinations, durable=False)
+    return server
+
+
+async def ask(port: int, dataset: Dataset, handlers: aiodimse.Server | None = None, told: Told | None = None) -> int:
+    async with aiodimse.connect(
+        HOST, port, ae_title="MODALITY", called_ae_title="ARCHIVE", contexts=[COMMITMENT], handlers=handlers
+    ) as association:
+        response = await association.n_action(COMMITMENT, INSTANCE, 1, dataset)
+        if told is not None:
+            told.put_nowait(await asyncio.wait_for(told.get(), 10))  # before the association ends
+        return response.status
+
+
+async def test_all_is_kept_and_told_on_the_same_association(tmp_path: Path, a_file: Files) -> None:
+    a_file("1.dcm")
+    told: Told = asyncio.Queue()
+    archive = await Archive.open(tmp_path, index="memory:")
+    async with serving(archive).listen(HOST, 0) as listening:
+        assert await ask(listening.port, question((MR, "1.2.1.1.1")), modality(told), told) == 0x0000
+    event_type, report = told.get_nowait()
+    assert event_type == 1
+    assert (report.TransactionUID, report.RetrieveAETitle) == ("1.9.1", "ARCHIVE")
+    assert [item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence] == ["1.2.1.1.1"]
+    await archive.close()
+    assert await archive.index.transactions() == []
+
+
+async def test_what_is_not_kept_is_named_with_its_reason(tmp_path: Path, a_file: Files) -> None:
+    a_file("1.dcm", image="1")
+    a_file("2.dcm", image="2")
+    told: Told = asyncio.Queue()
+    archive = await Archive.open(tmp_path, index="memory:")
+    (tmp_path / "2.dcm").unlink()  # behind the back of the archive
+    asked = question((MR, "1.2.1.1.1"), (MR, "9.9"), (CT, "1.2.1.1.1"), (MR, "1.2.1.1.2"))
+    async with serving(archive).listen(HOST, 0) as listening:
+        await ask(listening.port, asked, modality(told), told)
+    event_type, report = told.get_nowait()
+    assert event_type == 2
+    assert len(report.ReferencedSOPSequence) == 1
+    reasons = [(item.ReferencedSOPInstanceUID, item.FailureReason) for item in report.FailedSOPSequence]
+    assert reasons == [("9.9", 0x0112), ("1.2.1.1.1", 0x0119), ("1.2.1.1.2", 0x0112)]
+    await archive.close()
+
+
+async def test_who_hangs_up_is_called_until_it_is_taken(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.Commitment.__init__, "__defaults__", ((0.0,),))
+    a_file("1.dcm")
+    told: Told = asyncio.Queue()
+    archive = await Archive.open(tmp_path, index="memory:")
+    async with modality(told, failures=2).listen(HOST, 0) as there:
+        async with serving(archive, {"MODALITY": (HOST, there.port)}).listen(HOST, 0) as listening:
+            await ask(listening.port, question((MR, "1.2.1.1.1")))
+            event_type, _ = await asyncio.wait_for(told.get(), 10)
+        assert event_type == 1
+    await archive.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_restart_goes_on(tmp_path: Path, a_file: Files, kind: str) -> None:
+    a_file("files/1.dcm")
+    told: Told = asyncio.Queue()
+    index = await open_index(kind, tmp_path)
+    archive = await Archive.open(tmp_path / "files", index=index)
+    async with serving(archive).listen(HOST, 0) as listening:
+        await ask(listening.port, question((MR, "1.2.1.1.1")))
+        (kept,) = await index.transactions()
+    assert (kept.uid, kept.calling_ae_title, kept.references) == ("1.9.1", "MODALITY", ((MR, "1.2.1.1.1"),))
+    async with modality(told).listen(HOST, 0) as there:
+        again = Archive(tmp_path / "files", index=index)
+        async with serving(again, {"MODALITY": (HOST, there.port)}).listen(HOST, 0):
+            event_type, _ = await asyncio.wait_for(told.get(), 10)
+    assert event_type == 1
+    await again.close()
+    await archive.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (Dataset(), 0x0120),
+        (question(), 0x0120),
+        (question((MR, "")), 0x0120),
+        (question((MR, "1.2"), uid=""), 0x0120),
+    ],
+)
+async def test_what_is_refused(tmp_path: Path, asked: Dataset, status: int) -> None:
+    archive = await Archive.open(tmp_path, index="memory:")
+    async with serving(archive).listen(HOST, 0) as listening:
+        assert await ask(listening.port, asked) == status
+    assert await archive.index.transactions() == []
+    await archive.close()
