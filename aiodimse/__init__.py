@@ -5,7 +5,7 @@ from aiodimse.aio.environment import Environment
 from aiodimse.association import ExtendedQuery, ExtendedRetrieve, Negotiated, PresentationContext
 from aiodimse.client import Association, connect, contexts_for
 from aiodimse.config import Limits, Timeouts
-from aiodimse.datasets import FileHead, Identity, charsets, read_head, read_identity
+from aiodimse.datasets import FileHead, Identity, charsets, file_identity, read_head, read_identity
 from aiodimse.dimse.status import Status
 from aiodimse.errors import (
     AiodimseError,
@@ -120,6 +120,7 @@ __all__ = [
     "charsets",
     "connect",
     "contexts_for",
+    "file_identity",
     "handler_types",
     "leniency",
     "read_head",

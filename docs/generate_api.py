@@ -28,8 +28,8 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "destination": ("Destination", ("Destination",)),
     "instance": (
         "Instance",
-        ("Instance", "InstanceSource", "ReferencedFile", "EncodedDataset", "Identity", "read_identity", "FileHead",
-         "read_head", "remove_unfinished"),
+        ("Instance", "InstanceSource", "ReferencedFile", "EncodedDataset", "Identity", "read_identity", "file_identity",
+         "FileHead", "read_head", "remove_unfinished"),
     ),
     "negotiation": (
         "Negotiation",

@@ -11,8 +11,10 @@ from typing import Any
 
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
-from pydicom.filereader import read_dataset, read_file_meta_info, read_partial
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.filereader import read_dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+import aiodimse
 
 from .attributes import Budget, character_set_of, decode, decode_ascii
 from .index import Header
@@ -23,7 +25,6 @@ _KEPT = (*ATTRIBUTES.values(), *(model.keywords for model in MODELS))
 _TAGS = [tag for keywords in _KEPT for keyword in keywords if (tag := tag_for_keyword(keyword))]
 _LAST = max(_TAGS)
 
-_GROUP_LENGTH_END = 144  # preamble, prefix and (0002,0000), PS3.10 7.1
 _MAX_INFLATED = 1 << 24
 
 MAX_READS = 16384
@@ -32,6 +33,10 @@ MAX_READS = 16384
 
 class NotAnObject(ValueError):
     """A DICOM file that is no object of a study: a DICOMDIR, or without one of the UIDs that it would be found by."""
+
+
+class DamagedHeader(ValueError):
+    """A header that cannot be read as far as it says which series and study the object belongs to."""
 
 
 def read_header(path: str | os.PathLike[str], location: str | None = None) -> Header:
@@ -44,7 +49,8 @@ def read_header(path: str | os.PathLike[str], location: str | None = None) -> He
     Raises:
         OSError: The system does not let us read it.
         NotAnObject: It has not the UIDs that an object is found by.
-        pydicom.errors.InvalidDicomError: It is not DICOM.
+        aiodimse.NotDICOM: It is not DICOM, or its data set is not in its transfer syntax.
+        DamagedHeader: It cannot be read as far as its series.
         Exception: Anything at all, for a header that is damaged.
     """
     path = Path(path)
@@ -81,17 +87,29 @@ def read_header(path: str | os.PathLike[str], location: str | None = None) -> He
 
 
 def _read(path: Path) -> tuple[Dataset, str]:
-    """The header and the transfer syntax; "" where the file does not say."""
-    with _Bounded(path.open("rb", buffering=0)) as file:
-        # File meta is read once more only where it may say so.
-        if DeflatedExplicitVRLittleEndian.encode() in file.peek(1024):
-            meta = read_file_meta_info(path)
-            if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-                inflated = _inflated(path, _GROUP_LENGTH_END + meta.FileMetaInformationGroupLength)
-                dataset = _bounded(inflated, lambda source: read_dataset(source, False, True, **_READING))
-                return dataset, str(DeflatedExplicitVRLittleEndian)
-        dataset = _bounded(file, lambda source: read_partial(source, **_READING))
-        return dataset, str(dataset.file_meta.get("TransferSyntaxUID", ""))
+    """The header, and the transfer syntax. It is found by the reader that sends files: what is indexed can be sent."""
+    head = aiodimse.read_head(path)
+    # One that cannot be walked as far as its series may say less than it said: half of a UID is another UID.
+    identity = aiodimse.file_identity(path)
+    if identity is None:
+        raise DamagedHeader("it ends, or cannot be followed, before Series Instance UID")
+    if head.transfer_syntax == DeflatedExplicitVRLittleEndian:
+        source = _inflated(path, head.data_offset)
+        dataset = _bounded(source, lambda source: read_dataset(source, False, True, **_READING))
+    else:
+        implicit = head.transfer_syntax == ImplicitVRLittleEndian
+        little_endian = head.transfer_syntax != ExplicitVRBigEndian
+        with _Bounded(path.open("rb", buffering=0)) as file:
+            file.seek(head.data_offset)
+            dataset = _bounded(file, lambda source: read_dataset(source, implicit, little_endian, **_READING))
+    for keyword, uid in (
+        ("SOPInstanceUID", identity.sop_instance_uid),
+        ("StudyInstanceUID", identity.study_instance_uid),
+        ("SeriesInstanceUID", identity.series_instance_uid),
+    ):
+        if str(dataset.get(keyword) or uid) != uid:
+            raise DamagedHeader("its elements are not in order")
+    return dataset, head.transfer_syntax
 
 
 def _inflated(path: Path, offset: int) -> _Bounded:

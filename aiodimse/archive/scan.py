@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TypeAlias
 
-from pydicom.errors import InvalidDicomError
+import aiodimse
 
 from .header import NotAnObject
 from .index import Entry, File, Finding, Header, Index
@@ -147,7 +147,7 @@ class Scan:
             return self._storage.read(location)
         except OSError:
             return None
-        except InvalidDicomError:
+        except aiodimse.NotDICOM:
             finding = Finding.NOT_DICOM
         except NotAnObject:
             finding = Finding.NOT_AN_OBJECT

@@ -97,7 +97,7 @@ async def test_what_may_not_be_read_is_counted(
     def refuse(*_args: object, **_kwargs: object) -> None:
         raise PermissionError  # root, who runs the tests, may read everything
 
-    monkeypatch.setattr("aiodimse.archive.header.read_partial", refuse)
+    monkeypatch.setattr("aiodimse.archive.header.read_dataset", refuse)
     assert (await Archive.open(tmp_path, index="memory:")).report == ScanReport(files=1, unreadable=1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
+from pydicom.data import get_testdata_file
 
 import aiodimse
 from aiodimse import ExtendedQuery, ExtendedRetrieve, sop_class
@@ -230,8 +232,8 @@ async def test_a_damaged_header_is_logged_without_its_values(
         raise ValueError("Doe^John")
 
     empty = tmp_path / ".new.part"
-    empty.touch()
-    monkeypatch.setattr("aiodimse.archive.header.read_partial", stumble)
+    shutil.copy(get_testdata_file("CT_small.dcm", download=False), empty)
+    monkeypatch.setattr("aiodimse.archive.header.read_dataset", stumble)
     with caplog.at_level(logging.DEBUG, "aiodimse"):
         status = await handlers.store(StoreRequest("1.2.7.1.1", empty))
     assert (status.Status, status.ErrorComment) == (0xB007, "stored, but its header cannot be read")
