@@ -5,7 +5,7 @@ from aiodimse.aio.environment import Environment
 from aiodimse.association import ExtendedQuery, ExtendedRetrieve, Negotiated, PresentationContext
 from aiodimse.client import Association, connect, contexts_for
 from aiodimse.config import Limits, Timeouts
-from aiodimse.datasets import FileHead, Identity, charsets, file_identity, read_head, read_identity
+from aiodimse.datasets import FileHead, Identity, charsets, file_identity, identifier, read_head, read_identity
 from aiodimse.dimse.status import Status
 from aiodimse.errors import (
     AiodimseError,
@@ -32,6 +32,7 @@ from aiodimse.pdu import AcceptedContext, CommonExtendedNegotiation, UserIdentit
 from aiodimse.pool import Lease, Pool, PooledOperation, StoreResult
 from aiodimse.server import Listening, Server
 from aiodimse.services.association import ProviderAssociation
+from aiodimse.services.contexts import storage_contexts
 from aiodimse.services.instance import Instance, InstanceSource, ReferencedFile
 from aiodimse.services.provider import handler_types
 from aiodimse.services.provider.association_request import AssociationRequest
@@ -122,10 +123,12 @@ __all__ = [
     "contexts_for",
     "file_identity",
     "handler_types",
+    "identifier",
     "leniency",
     "read_head",
     "read_identity",
     "remove_unfinished",
     "sop_class",
+    "storage_contexts",
     "tls",
 ]

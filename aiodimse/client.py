@@ -138,32 +138,51 @@ class Association:
             move_originator_message_id=move_originator_message_id,
         )
 
-    def c_find(self, identifier: Identifier, sop_class_uid: str, *, priority: int = 0) -> Find:
-        """Query (C-FIND, PS3.7 9.1.2, PS3.4 C.4.1).
+    def c_find(self, identifier: Identifier, sop_class_uid: str | None = None, *, priority: int = 0) -> Find:
+        """Ask for what matches an Identifier (C-FIND, PS3.7 9.1.2, PS3.4 C.4.1).
 
         Args:
-            identifier: What has to match and what is asked for: a pydicom Dataset or an EncodedDataset.
-            sop_class_uid: The SOP class of the model.
+            identifier: A pydicom Dataset, as of aiodimse.identifier(), or an EncodedDataset.
+            sop_class_uid: May be left out where one accepted context alone has a C-FIND.
             priority: 0 medium, 1 high, 2 low.
 
         Returns:
-            To be entered, iterated, awaited or collected; nothing is sent or raised before.
+            The operation, to be entered, iterated, awaited, or collected; nothing is sent before, and what every
+            operation raises (see Association) is raised there. LocalProtocolError, too, where the SOP class was left
+            out and several accepted contexts have a C-FIND: it names them.
+
+        Example:
+            >>> async with association.c_find(aiodimse.identifier("STUDY", PatientID="42")) as matches:
+            ...     async for match in matches:
+            ...         print(match.StudyInstanceUID)
         """
-        return Find(self._endpoint, identifier, sop_class_uid, priority=priority)
+        return Find(self._endpoint, identifier, sop_class_uid, priority)
 
-    def c_get(self, identifier: Identifier, sop_class_uid: str, *, priority: int = 0) -> Get:
-        """Fetch instances over this association (C-GET, PS3.7 9.1.3, PS3.4 C.4.3).
+    def c_get(
+        self,
+        identifier: Identifier,
+        sop_class_uid: str | None = None,
+        *,
+        priority: int = 0,
+        allow_incomplete: bool = False,
+    ) -> Get:
+        """Retrieve instances on this association (C-GET, PS3.7 9.1.3, PS3.4 C.4.3).
+
+        One at a time: its C-STORE sub-operations carry no mark of their C-GET.
 
         Args:
-            identifier: What is to be sent: a pydicom Dataset or an EncodedDataset.
-            sop_class_uid: The SOP class of the model.
+            identifier: As c_find.
+            sop_class_uid: As c_find.
             priority: 0 medium, 1 high, 2 low.
+            allow_incomplete: Do not raise IncompleteRetrieval when the iteration ends; progress and
+                failed_sop_instance_uids of the operation tell what failed.
 
         Returns:
-            To be entered, iterated or awaited; nothing is sent before.
+            The operation; iterating it gives the instances as they arrive. When the iteration ends it raises
+            DIMSEFailure where the final status is a Failure, and IncompleteRetrieval where sub-operations failed.
 
         Raises:
-            LocalProtocolError: Another one runs: sub-operations do not say to which C-GET they belong.
+            LocalProtocolError: Another C-GET runs on this association.
         """
         observer = self._observer
         retrieval = Get(
@@ -171,6 +190,7 @@ class Association:
             identifier,
             sop_class_uid,
             priority=priority,
+            allow_incomplete=allow_incomplete,
             association=observer.association,
             on_start=observer.retrieve,
         )
@@ -179,46 +199,87 @@ class Association:
 
     @overload
     def c_move(
-        self, identifier: Identifier, sop_class_uid: str, *, destination: str, priority: int = 0, receiver: None = None
+        self,
+        identifier: Identifier,
+        sop_class_uid: str | None = None,
+        *,
+        destination: str,
+        priority: int = 0,
+        allow_incomplete: bool = False,
+        receiver: None = None,
     ) -> Move: ...
 
     @overload
     def c_move(
-        self, identifier: Identifier, sop_class_uid: str, *, destination: str, priority: int = 0, receiver: MoveReceiver
+        self,
+        identifier: Identifier,
+        sop_class_uid: str | None = None,
+        *,
+        destination: str,
+        priority: int = 0,
+        allow_incomplete: bool = False,
+        receiver: MoveReceiver,
     ) -> ReceivedMove: ...
 
     def c_move(
         self,
         identifier: Identifier,
-        sop_class_uid: str,
+        sop_class_uid: str | None = None,
         *,
         destination: str,
         priority: int = 0,
+        allow_incomplete: bool = False,
         receiver: MoveReceiver | None = None,
     ) -> Move | ReceivedMove:
         """Ask the peer to send instances to an AE title (C-MOVE, PS3.7 9.1.4, PS3.4 C.4.2).
 
         Args:
-            identifier: What is to be sent.
-            sop_class_uid: The SOP class of the model.
+            identifier: What is to be sent, as c_find.
+            sop_class_uid: The SOP class of the model, as c_find.
             destination: The AE title that it is sent to; the peer has to know its address.
             priority: 0 medium, 1 high, 2 low.
+            allow_incomplete: As c_get.
             receiver: A Server of ours that listens under that AE title, on this event loop. The operation then gives
                 the instances, as c_get does. It accepts every storage SOP class meanwhile.
 
         Returns:
-            To be entered, iterated or awaited; nothing is sent or raised before.
+            To be entered, iterated or awaited; nothing is sent or raised before. Without a receiver iterating gives the
+            Progress of each Pending response. It ends as that of c_get.
         """
         if receiver is None:
-            return Move(self._endpoint, identifier, sop_class_uid, destination=destination, priority=priority)
+            return Move(
+                self._endpoint,
+                identifier,
+                sop_class_uid,
+                destination=destination,
+                priority=priority,
+                allow_incomplete=allow_incomplete,
+            )
         return ReceivedMove(
             self._endpoint,
             identifier,
             sop_class_uid,
             destination=destination,
             priority=priority,
+            allow_incomplete=allow_incomplete,
             receiver=receiver,
         )
+
+    def can_store(self, instance: InstanceSource) -> bool:
+        """Say whether c_store can send this instance: its SOP class is accepted in a transfer syntax that will do.
+
+        Of a path the beginning of the file is read, here and now: for a slow disk `await
+        asyncio.to_thread(association.can_store, path)`.
+
+        Args:
+            instance: As c_store.
+
+        Raises:
+            NotDICOM: A file that is none.
+            OSError: A file that cannot be read.
+            DatasetEncodeError: A Dataset that does not say what it is.
+        """
+        return storage.can_store(self._endpoint, instance)
 
     async def n_event_report(
         self, sop_class_uid: str, sop_instance_uid: str, event_type_id: int, dataset: Identifier | None = None

@@ -14,7 +14,7 @@ from pathlib import Path
 import aiodimse
 
 PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "connect": ("connect", ("connect", "contexts_for")),
+    "connect": ("connect", ("connect", "contexts_for", "storage_contexts", "identifier")),
     "association": ("Association", ("Association",)),
     "operations": ("Find, Get and Move", ("Find", "Get", "Move", "ReceivedMove", "Progress")),
     "response": ("Response", ("Response", "Reply", "Status", "Category")),

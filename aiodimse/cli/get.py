@@ -61,7 +61,7 @@ async def run(options: Namespace, output: Output) -> int:
     wanted = identifier.identifier(level, options.keys)
     if options.via_move is None:
         async with association(options, [sop_class_uid], storage=_storage_of(options)) as peer:
-            return await _save(options, output, peer.c_get(wanted, sop_class_uid))
+            return await _save(options, output, peer.c_get(wanted, sop_class_uid, allow_incomplete=True))
     receiver = aiodimse.Server(ae_title=options.ae_title, trace=options.tracing)
     async with AsyncExitStack() as stack:
         try:

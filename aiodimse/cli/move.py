@@ -31,7 +31,9 @@ async def run(options: Namespace, output: Output) -> int:
         wanted = identifier.identifier(level, options.keys)
         try:
             with output.progress("objects") as advance:
-                async with peer.c_move(wanted, sop_class_uid, destination=options.destination) as move:
+                async with peer.c_move(
+                    wanted, sop_class_uid, destination=options.destination, allow_incomplete=True
+                ) as move:
                     async for progress in move:
                         last = progress
                         advance(retrieving.done(progress), retrieving.total(progress))

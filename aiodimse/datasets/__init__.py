@@ -15,6 +15,7 @@ from aiodimse.datasets.dataset import (
 )
 from aiodimse.datasets.file_meta import file_meta
 from aiodimse.datasets.head import Head, parse_head
+from aiodimse.datasets.identifiers import identifier
 from aiodimse.datasets.identity import Identity, read_identity
 from aiodimse.datasets.naming import safe_file_name
 from aiodimse.datasets.part10 import FileHead, PartTenReader, open_pieces, read_head
@@ -45,6 +46,7 @@ __all__ = [
     "file_meta",
     "file_meta_dataset",
     "first_uids",
+    "identifier",
     "is_larger_than",
     "open_pieces",
     "open_transcoded",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from aiodimse.association import Negotiated, PresentationContext
+from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext
+from aiodimse.association.negotiation import check_uid, several
 from aiodimse.datasets import can_transcode
-from aiodimse.errors import NoAcceptedContext
+from aiodimse.errors import LocalProtocolError, NoAcceptedContext
 from aiodimse.pdu import AcceptedContext
 from aiodimse.standard import sop_class
+from aiodimse.standard import transfer_syntax as syntaxes
 from aiodimse.standard.reason import context_result_meaning
 from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
 
@@ -49,6 +51,29 @@ def context_for(negotiated: Negotiated, service: str, uid: str) -> AcceptedConte
     raise NoAcceptedContext(f"no accepted presentation context for {_name(uid)}", answers_for(negotiated, service, uid))
 
 
+def only_sop_class(negotiated: Negotiated, service: str) -> str:
+    """The one SOP class of the accepted contexts that has this service.
+
+    Raises:
+        LocalProtocolError: Several have it; the text names them.
+        NoAcceptedContext: None has it.
+    """
+    uids = [c.abstract_syntax for c in negotiated.contexts.values() if _has(c.abstract_syntax, service)]
+    found = [uid for uid in dict.fromkeys(uids) if contexts_to_invoke(negotiated, service, uid)]
+    if len(found) > 1:
+        raise LocalProtocolError(f"say which SOP class: {service} is accepted for {', '.join(map(_name, found))}")
+    if not found:
+        proposed = dict.fromkeys(c.abstract_syntax for c in negotiated.rq.contexts if _has(c.abstract_syntax, service))
+        answers = {uid: answers_for(negotiated, service, uid)[uid] for uid in proposed}
+        raise NoAcceptedContext(f"no accepted presentation context for {service}", answers)
+    return found[0]
+
+
+def _has(uid: str, service: str) -> bool:
+    row = sop_class.lookup(uid)
+    return row is not None and service in row.commands
+
+
 def store_context(negotiated: Negotiated, uid: str, transfer_syntax: str) -> AcceptedContext:
     """The context for a C-STORE: the stored transfer syntax if it was accepted, else one to re-encode in.
 
@@ -79,3 +104,48 @@ def contexts_for_instances(kinds: Iterable[tuple[str, str]]) -> list[Presentatio
         contexts.setdefault((uid, (transfer_syntax,)), PresentationContext(uid, (transfer_syntax,)))
         contexts.setdefault((uid, DEFAULT_PROPOSED), PresentationContext(uid, DEFAULT_PROPOSED))
     return list(contexts.values())
+
+
+# What archives hold, the most common first.
+_COMPRESSED = (
+    syntaxes.JPEGLosslessSV1,
+    syntaxes.JPEGBaseline8Bit,
+    syntaxes.JPEG2000Lossless,
+    syntaxes.JPEG2000,
+    syntaxes.JPEGLSLossless,
+    syntaxes.RLELossless,
+    syntaxes.JPEGExtended12Bit,
+)
+
+
+def storage_contexts(
+    sop_classes: Iterable[str] | None = None, *, compressed: bool = False
+) -> list[PresentationContext]:
+    """Storage contexts to propose where it is not known what will be sent; never more than an association has.
+
+    For files that are at hand, contexts_for() proposes what they need and nothing else.
+
+    Args:
+        sop_classes: Storage SOP class UIDs, the most wanted first; None, the most common ones.
+        compressed: Propose contexts for the common compressed transfer syntaxes too, one for each, so that an acceptor
+            may take all of them. They need their share of the 128 contexts: of the most common SOP classes 16 are
+            proposed, of those that are named all in Little Endian first, and compressed as far as there is room.
+
+    Returns:
+        A list for connect(contexts=).
+
+    Raises:
+        LocalProtocolError: What is no UID.
+    """
+    rows: list[tuple[str, ...]] = [DEFAULT_PROPOSED]
+    if compressed:
+        rows += [(syntax,) for syntax in _COMPRESSED]
+    wanted = list(dict.fromkeys(several(sop_classes, "sop_classes") if sop_classes is not None else _ranked(len(rows))))
+    for uid in wanted:
+        check_uid(uid)
+    pairs = [(uid, offered) for offered in rows for uid in wanted]
+    return [PresentationContext(uid, offered) for uid, offered in pairs[:MAX_CONTEXTS]]
+
+
+def _ranked(contexts_each: int) -> list[str]:
+    return list(map(str, sop_class.GET_STORAGE_RANKED[: MAX_CONTEXTS // contexts_each]))

@@ -8,9 +8,9 @@ from pydicom.dataset import Dataset
 
 from aiodimse.dimse import messages
 from aiodimse.dimse.status import Status
-from aiodimse.errors import DIMSEFailure
+from aiodimse.errors import DIMSEFailure, IncompleteRetrieval
 from aiodimse.record import Record
-from aiodimse.standard import sop_class
+from aiodimse.standard import answers, sop_class
 from aiodimse.standard.status import Category
 
 
@@ -106,7 +106,12 @@ class Response(Record):
         return getattr(self.message, "attribute_identifier_list", None) or ()
 
     def raise_for_status(self) -> Self:
-        """Itself; raises DIMSEFailure where the status is a Failure."""
+        """Return the response, if it tells of success.
+
+        Raises:
+            DIMSEFailure: The status is a Failure.
+            IncompleteRetrieval: A C-GET or C-MOVE ended with sub-operations that failed.
+        """
         if self.status.category is Category.FAILURE:
             raise DIMSEFailure(
                 self.status,
@@ -115,7 +120,19 @@ class Response(Record):
                 progress=self.progress,
                 failed_sop_instance_uids=self.failed_sop_instance_uids,
             )
+        if self.is_incomplete and self.status.category is not Category.CANCEL:
+            raise IncompleteRetrieval(self.status, self.progress, self.failed_sop_instance_uids)
         return self
+
+    @property
+    def is_incomplete(self) -> bool:
+        """It ends a C-GET or C-MOVE of which sub-operations failed (PS3.4 C.4.2.1.8, C.4.3.1.8)."""
+        progress = self.progress
+        if progress is None:
+            return False
+        # B000 says "one or more failures or warnings": without any counter, failures.
+        unsaid = self.status == answers.SOME_FAILED and not (progress.completed or progress.warning)
+        return progress.failed > 0 or bool(self.failed_sop_instance_uids) or unsaid
 
 
 def status_of(code: int, sop_class_uid: str, service: str) -> Status:

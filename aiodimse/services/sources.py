@@ -6,6 +6,7 @@ import os
 
 from pydicom.dataset import Dataset
 
+from aiodimse import datasets
 from aiodimse.aio.files import read_off_loop
 from aiodimse.errors import DatasetEncodeError
 from aiodimse.services.instance import DatasetInstance, Instance, InstanceSource, ReferencedFile, open_file
@@ -22,7 +23,29 @@ async def instance_of(source: InstanceSource) -> Instance:
         return identified(await read_off_loop(open_file, source))
     if isinstance(source, ReferencedFile):
         return identified(await read_off_loop(open_file, source.path, source.sop_instance_uid))
-    raise TypeError(f"an instance is a path, a ReferencedFile, a Dataset or an Instance, not {type(source).__name__}")
+    raise _no_instance(source)
+
+
+def _no_instance(source: object) -> TypeError:
+    kind = type(source).__name__
+    return TypeError(f"an instance is a path, a ReferencedFile, a Dataset or an Instance, not {kind}")
+
+
+def kind_of(source: InstanceSource) -> tuple[str, str]:
+    """The SOP class and transfer syntax of what a caller hands over; the beginning of a file is read, here and now.
+
+    Raises NotDICOM, OSError, TypeError, DatasetEncodeError.
+    """
+    if isinstance(source, Dataset):
+        source = DatasetInstance(source)
+    if isinstance(source, ReferencedFile):
+        source = source.path
+    if isinstance(source, (str, os.PathLike)):
+        head = datasets.read_head(source)
+        return head.sop_class_uid, head.transfer_syntax
+    if not isinstance(source, Instance):
+        raise _no_instance(source)
+    return source.sop_class_uid, source.transfer_syntax
 
 
 def identified(instance: Instance) -> Instance:

@@ -154,7 +154,13 @@ LOWER_CASE_LEVEL = Leniency(
     "",
     "PS3.4 C.4.1.1.3.1",
 )
-
+UNDECODABLE_MATCH = Leniency(
+    "undecodable-match",
+    "the data set of a Pending C-FIND response did not decode",
+    "the match is skipped, and kept in Find.undecodable; the others are handed out",
+    "",
+    "PS3.4 C.4.1.3",
+)
 
 ALL: tuple[Leniency, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Leniency))
 """Every row."""

@@ -24,7 +24,17 @@ def test_an_association_has_nothing_else_to_offer() -> None:
     """In particular nothing that its connection calls."""
     operations = {"c_echo", "c_store", "c_find", "c_get", "c_move"}
     operations |= {"n_event_report", "n_get", "n_set", "n_action", "n_create", "n_delete"}
-    more = {"logger", "negotiated", "contexts", "is_open", "open_operations", "release", "abort", "wait_closed"}
+    more = {
+        "logger",
+        "negotiated",
+        "contexts",
+        "is_open",
+        "open_operations",
+        "can_store",
+        "release",
+        "abort",
+        "wait_closed",
+    }
     assert {name for name, _ in inspect.getmembers(aiodimse.Association) if name[0] != "_"} == operations | more
 
 

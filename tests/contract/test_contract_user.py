@@ -95,6 +95,12 @@ async def test_what_each_final_status_means(service: str, before: int, status: i
                 assert error.failed_sop_instance_uids == ("1.2.3", "1.2.4")
             assert "it says why" in str(error)
             assert f"{status:04X}" in str(error)
+        elif service != "C-FIND" and category is not Category.CANCEL:
+            with pytest.raises(aiodimse.IncompleteRetrieval) as incomplete:
+                await consume(operation, items)
+            told = incomplete.value
+            assert (told.status, told.progress) == (status, Progress(None, 3, 2, 1))
+            assert told.failed_sop_instance_uids == (("1.2.3", "1.2.4") if status else ())
         else:
             await consume(operation, items)
         await serving
@@ -126,6 +132,9 @@ async def test_an_awaited_operation_never_raises_on_a_status(service: str, statu
         assert (response.status, response.error_comment) == (status, "x")
         if status == 0xA700:
             with pytest.raises(DIMSEFailure):
+                response.raise_for_status()
+        elif status == 0xB000 and service != "C-FIND":
+            with pytest.raises(aiodimse.IncompleteRetrieval):
                 response.raise_for_status()
         else:
             assert response.raise_for_status() is response
@@ -173,8 +182,10 @@ async def test_progress_after_each_pending() -> None:
             await talk.peer.respond(request, 0xB000, counters(None, 3, 1, 0))
 
         answering = asyncio.create_task(answer())
+        seen: list[Any] = []
         async with talk.begin("C-MOVE") as move:
-            seen = [progress async for progress in move]
+            with pytest.raises(aiodimse.IncompleteRetrieval, match="1 sub-operations failed"):
+                await consume(move, seen)
         assert seen == [Progress(3, 0, 1, 0), Progress(2, 1, 1, 0), Progress(1, 2, 1, 0)]
         assert (move.progress, move.status) == (Progress(None, 3, 1, 0), 0xB000)
         await answering
@@ -188,9 +199,36 @@ async def test_failed_uids_in_both_encodings(service: str, vr: str, count: int) 
         data = wire.dataset({(0x0008, 0x0058): (vr, "\\".join(uids).encode() + b"\0" * ((count * 47 - 1) % 2))})
         serving = asyncio.create_task(serve(talk, 0, 0xB000, counters(None, 0, count, 0), data))
         operation = talk.begin(service)
-        await consume(operation, [])
+        with pytest.raises(aiodimse.IncompleteRetrieval) as incomplete:
+            await consume(operation, [])
         await serving
-        assert operation.failed_sop_instance_uids == uids
+        assert operation.failed_sop_instance_uids == incomplete.value.failed_sop_instance_uids == uids
+
+
+@pytest.mark.parametrize(
+    ("told", "is_incomplete"),
+    [((None, 3, 0, 0), False), ((None, 2, 1, 0), True), ((None, 2, 0, 1), False), ((None, 0, 0, 0), True)],
+)
+@pytest.mark.parametrize("allowed", [True, False])
+@pytest.mark.parametrize("service", ["C-GET", "C-MOVE"])
+async def test_an_incomplete_retrieval_may_be_allowed(
+    service: str, allowed: bool, told: tuple[int | None, int, int, int], is_incomplete: bool
+) -> None:
+    async with open_talk() as talk:
+        serving = asyncio.create_task(serve(talk, 2, 0xB000, counters(*told)))
+        call = talk.association.c_get if service == "C-GET" else talk.association.c_move
+        more: Any = {"allow_incomplete": True} if allowed else {}
+        if service == "C-MOVE":
+            more["destination"] = "DEST"
+        operation, items = call(image(1), **more), []  # type: ignore[operator, var-annotated]
+        if is_incomplete and not allowed:
+            with pytest.raises(aiodimse.IncompleteRetrieval):
+                await consume(operation, items)
+        else:
+            await consume(operation, items)
+        assert len(items) == 2  # all that came was handed out
+        await serving
+        await talk.usable()
 
 
 async def test_meanings_by_service_class() -> None:
@@ -733,8 +771,20 @@ async def test_the_provider_releases(service: str) -> None:
 
 
 async def test_a_match_that_does_not_decode() -> None:
-    """The caller is told; the operation is left like any other."""
+    """It costs itself alone; who is strict is told, and the operation left like any other."""
     async with open_talk() as talk:
+        matches, found = talk.begin("C-FIND"), []  # type: ignore[var-annotated]
+        task = asyncio.create_task(consume(matches, found))
+        request = await talk.peer.read_message()
+        for data in (MATCH, MATCH[:-1], MATCH, b"\x10\0"):
+            await talk.peer.respond(request, 0xFF00, data=data)
+        await talk.peer.respond(request, 0x0000)
+        await task
+        assert len(found) == 2
+        assert [undecodable.data for undecodable in matches.undecodable] == [MATCH[:-1], b"\x10\0"]
+        assert {type(undecodable) for undecodable in matches.undecodable} == {aiodimse.EncodedDataset}
+        await talk.usable()
+    async with open_talk(strict=True) as talk:
         task = asyncio.create_task(consume(talk.begin("C-FIND"), []))
         request = await talk.peer.read_message()
         await talk.peer.respond(request, 0xFF00, data=MATCH[:-1])

@@ -15,7 +15,8 @@ from aiodimse.dimse import messages
 from aiodimse.dimse.status import Status
 from aiodimse.errors import LocalProtocolError
 from aiodimse.pdu import AcceptedContext
-from aiodimse.services.invocation import invoke_with_dataset
+from aiodimse.services.contexts import only_sop_class
+from aiodimse.services.invocation import invoke_with_dataset, negotiated_on
 from aiodimse.services.response import EncodedDataset, Response
 from aiodimse.standard import answers
 
@@ -34,10 +35,12 @@ class Operation(Generic[T]):
     """
 
     def __init__(
-        self, endpoint: Endpoint, identifier: Dataset | EncodedDataset, sop_class_uid: str, priority: int
+        self, endpoint: Endpoint, identifier: Dataset | EncodedDataset, sop_class_uid: str | None, priority: int
     ) -> None:
+        """sop_class_uid: None where one accepted context alone has the service: its SOP class."""
         self._endpoint = endpoint
-        self._identifier, self._uid, self._priority = identifier, sop_class_uid, priority
+        self._identifier, self._asked_uid, self._priority = identifier, sop_class_uid, priority
+        self._uid = sop_class_uid or ""
         self._context: AcceptedContext | None = None
         self._invoked: InvokedOperation | None = None
         self._response: Response | None = None
@@ -47,6 +50,8 @@ class Operation(Generic[T]):
         """The status of the last response."""
 
     # --- what each service does ---------------------------------------------------------------------------------------
+
+    _service: str
 
     def _make(self) -> messages.Request:
         """The request."""
@@ -70,6 +75,8 @@ class Operation(Generic[T]):
                     self._invoked = await self._send()
 
     async def _send(self) -> InvokedOperation:
+        if self._asked_uid is None:
+            self._uid = only_sop_class(negotiated_on(self._endpoint), self._service)
         self._context, invoked = await invoke_with_dataset(self._endpoint, self._make(), self._identifier)
         return invoked
 
@@ -107,8 +114,12 @@ class Operation(Generic[T]):
             raise
         finally:
             self._is_awaited = False
-        self._response.raise_for_status()
+        self._check(self._response)
         raise StopAsyncIteration
+
+    def _check(self, response: Response) -> None:
+        """Raise what iterating raises behind the last that it gives."""
+        response.raise_for_status()
 
     async def _begun(self) -> InvokedOperation:
         """The request is out, and nobody has left."""

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from pydicom.dataset import Dataset
 
+from aiodimse.aio.endpoint import Endpoint
 from aiodimse.dimse import messages
+from aiodimse.errors import DatasetDecodeError
 from aiodimse.services.decoding import decoded_identifier
-from aiodimse.services.response import Response, response_of, status_of
+from aiodimse.services.response import EncodedDataset, Response, response_of, status_of
 from aiodimse.services.user.operation import Operation
+from aiodimse.standard.leniency import UNDECODABLE_MATCH
 
 
 class Find(Operation[Dataset]):
     """A C-FIND of ours: async for gives the matches, pydicom Datasets."""
+
+    _service = "C-FIND"
+
+    def __init__(
+        self, endpoint: Endpoint, identifier: Dataset | EncodedDataset, sop_class_uid: str | None, priority: int
+    ) -> None:
+        super().__init__(endpoint, identifier, sop_class_uid, priority)
+        self.undecodable: list[EncodedDataset] = []
+        """Matches that do not decode, as they came: they are skipped, with a WARNING, and the others handed out. No
+        more are kept than Limits.requests_in_memory bytes. With connect(strict=True) such a match raises
+        DatasetDecodeError instead."""
+        self._kept = 0
 
     def _make(self) -> messages.Request:
         return messages.CFindRQ(message_id=0, affected_sop_class_uid=self._uid, priority=self._priority)
@@ -21,24 +36,34 @@ class Find(Operation[Dataset]):
         self.last_status = status_of(response.status, self._uid, "C-FIND")
         if data is None:
             return None
-        return await decoded_identifier(data, self._context.transfer_syntax, self._endpoint)
+        endpoint, transfer_syntax = self._endpoint, self._context.transfer_syntax
+        try:
+            return await decoded_identifier(data, transfer_syntax, endpoint)
+        except DatasetDecodeError as error:
+            if endpoint.settings.strict:
+                raise
+            endpoint.tolerate(UNDECODABLE_MATCH, str(error))
+            self._kept += len(data)
+            if self._kept <= endpoint.limits.requests_in_memory:
+                self.undecodable.append(EncodedDataset(data, transfer_syntax))
+            return None
 
     async def _final(self, response: messages.Response, data: bytes | None) -> Response:
         assert self._invoked is not None
         return response_of(self._invoked.operation.request, response)
 
     async def collect(self, limit: int | None = None) -> list[Dataset]:
-        """Run the query and keep its matches.
+        """Collect the matches.
 
         Args:
-            limit: How many at most; then the rest is cancelled. None: all.
+            limit: No more than so many; the rest is cancelled. None: all.
 
         Returns:
-            The matches, in the order in which they came.
+            The matches, without those of `undecodable`.
 
         Raises:
             DIMSEFailure: The final status is a Failure.
-            DatasetDecodeError: A match does not decode.
+            AssociationError: As every operation (Association).
 
         Cancellation: The operation is left (C-CANCEL); what it had found is lost.
         """

@@ -27,17 +27,20 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
     final response counts as completed and has not come by then is waited for, `Timeouts.move_settle` seconds at most.
     """
 
+    _service = "C-MOVE"
+
     def __init__(
         self,
         endpoint: Endpoint,
         identifier: Dataset | EncodedDataset,
-        sop_class_uid: str,
+        sop_class_uid: str | None,
         *,
         destination: str,
         priority: int,
+        allow_incomplete: bool,
         receiver: MoveReceiver,
     ) -> None:
-        super().__init__(endpoint, identifier, sop_class_uid, priority)
+        super().__init__(endpoint, identifier, sop_class_uid, priority, allow_incomplete=allow_incomplete)
         self._destination, self._moves = destination, receiver.open_moves
         self._arrivals, self._arrived = Arrivals(), Signal()
         self._came: set[str] = set()

@@ -11,7 +11,7 @@ from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse import messages
-from aiodimse.errors import DatasetDecodeError
+from aiodimse.errors import DatasetDecodeError, IncompleteRetrieval
 from aiodimse.services.arriving import ArrivingInstance
 from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.decoding import decoded_identifier
@@ -27,13 +27,27 @@ class Retrieval(Operation[T]):
     """What C-GET and C-MOVE have in common: counters."""
 
     def __init__(
-        self, endpoint: Endpoint, identifier: Dataset | EncodedDataset, sop_class_uid: str, priority: int
+        self,
+        endpoint: Endpoint,
+        identifier: Dataset | EncodedDataset,
+        sop_class_uid: str | None,
+        priority: int,
+        *,
+        allow_incomplete: bool,
     ) -> None:
         super().__init__(endpoint, identifier, sop_class_uid, priority)
+        self._allow_incomplete = allow_incomplete
         self.progress: Progress | None = None
         """The counters of the last response; None before the first that has some."""
         self.failed_sop_instance_uids: tuple[str, ...] = ()
         """Failed SOP Instance UID List (0008,0058) of the final response."""
+
+    def _check(self, response: Response) -> None:
+        try:
+            response.raise_for_status()
+        except IncompleteRetrieval:
+            if not self._allow_incomplete:
+                raise
 
     def _note(self, response: messages.Response) -> None:
         self.last_status = status_of(response.status, self._uid, response.service)
@@ -71,16 +85,19 @@ class Move(Retrieval[Progress]):
     """A C-MOVE of ours: async for gives the Progress of each Pending response; a peer may send none of them (PS3.4
     C.4.2.3.1)."""
 
+    _service = "C-MOVE"
+
     def __init__(
         self,
         endpoint: Endpoint,
         identifier: Dataset | EncodedDataset,
-        sop_class_uid: str,
+        sop_class_uid: str | None,
         *,
         destination: str,
         priority: int,
+        allow_incomplete: bool = False,
     ) -> None:
-        super().__init__(endpoint, identifier, sop_class_uid, priority)
+        super().__init__(endpoint, identifier, sop_class_uid, priority, allow_incomplete=allow_incomplete)
         self._destination = destination
 
     def _make(self) -> messages.Request:
@@ -103,18 +120,21 @@ class Get(Retrieval[ArrivingInstance]):
     to its end or discarded; else 0x0110. Leaving the loop answers the last one 0x0000 if it was consumed, else 0xA700.
     """
 
+    _service = "C-GET"
+
     def __init__(
         self,
         endpoint: Endpoint,
         identifier: Dataset | EncodedDataset,
-        sop_class_uid: str,
+        sop_class_uid: str | None,
         *,
         priority: int,
+        allow_incomplete: bool,
         association: ProviderAssociation,
         on_start: Callable[[Get], None],
     ) -> None:
         """on_start: called before the request is sent; raises LocalProtocolError where that must not be."""
-        super().__init__(endpoint, identifier, sop_class_uid, priority)
+        super().__init__(endpoint, identifier, sop_class_uid, priority, allow_incomplete=allow_incomplete)
         self._association, self._on_start = association, on_start
         self._arrivals = Arrivals()
         self.is_iterated = False

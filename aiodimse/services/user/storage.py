@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from aiodimse.aio.endpoint import Endpoint
+from aiodimse.errors import NoAcceptedContext
 from aiodimse.services.contexts import store_context
 from aiodimse.services.instance import InstanceSource
 from aiodimse.services.invocation import invoke, negotiated_on, single_response
 from aiodimse.services.response import Response, response_of
-from aiodimse.services.sources import instance_of
+from aiodimse.services.sources import instance_of, kind_of
 from aiodimse.services.store_request import store_request
+
+
+def can_store(endpoint: Endpoint, source: InstanceSource) -> bool:
+    """Whether a context was accepted in which c_store can send this; a file is looked at, here and now."""
+    uid, transfer_syntax = kind_of(source)
+    try:
+        store_context(negotiated_on(endpoint), uid, transfer_syntax)
+    except NoAcceptedContext:
+        return False
+    return True
 
 
 async def c_store(

@@ -1,0 +1,63 @@
+"""Identifiers from keywords: what is asked for in a C-FIND, C-GET or C-MOVE."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time
+from typing import Any
+
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataset import Dataset
+
+_UTF_8 = "ISO_IR 192"
+
+
+def identifier(level: str | None = None, /, **keywords: Any) -> Dataset:
+    """Make an Identifier (PS3.4 C.4.1.1.3): keys with values to be matched, and keys to be returned.
+
+    Args:
+        level: Query/Retrieve Level (0008,0052): PATIENT, STUDY, SERIES or IMAGE, in any case; None, none, as a worklist
+            wants it.
+        **keywords: Values by the keyword of PS3.6. None is a universal key: it matches everything, and is returned.
+            A list has several values; dates and times may be those of datetime. Sequences are lists of Datasets.
+
+    Returns:
+        A new Dataset. Text that is not ASCII makes its Specific Character Set ISO_IR 192, unless one is given.
+
+    Raises:
+        ValueError: A keyword that PS3.6 does not have, or a value that its VR cannot have.
+
+    Example:
+        >>> aiodimse.identifier("STUDY", PatientID="42", StudyDate="20240101-", StudyInstanceUID=None)
+    """
+    dataset = Dataset()
+    if level is not None:
+        dataset.QueryRetrieveLevel = level.upper()
+    for keyword, value in keywords.items():
+        tag = tag_for_keyword(keyword)
+        if tag is None:
+            raise ValueError(f"no keyword of PS3.6: {keyword}")
+        try:
+            dataset.add_new(tag, dictionary_VR(tag), _value(value))
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"{keyword} cannot have this value: {error}") from error
+    if "SpecificCharacterSet" not in keywords and not all(_is_ascii(value) for value in keywords.values()):
+        dataset.SpecificCharacterSet = _UTF_8
+    return dataset
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.strftime("%Y%m%d%H%M%S.%f%z")
+    if isinstance(value, date):
+        return value.strftime("%Y%m%d")
+    if isinstance(value, time):
+        return value.strftime("%H%M%S.%f")
+    return list(map(_value, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _is_ascii(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_ascii, value))
+    if isinstance(value, Dataset):
+        return all(_is_ascii(element.value) for element in value)
+    return str(value).isascii() if isinstance(value, str) or hasattr(value, "original_string") else True
