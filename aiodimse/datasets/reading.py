@@ -333,9 +333,9 @@ def _text(raw: RawDataElement, vr: str, dataset: DecodedDataset) -> DataElement 
 
 def _names(raw: RawDataElement, vr: str, dataset: DecodedDataset) -> DataElement | None:
     data: bytes = raw.value  # type: ignore[assignment]
-    if data.isascii() and b"\x1b" not in data:
-        return None
     charset = dataset._read_as
+    if data.isascii() and not charset.has_escapes:  # else pydicom encodes it again, and may warn
+        return None
     data = data.rstrip(b"\0 ")
     texts = charset.decode(data, "PN").split("\\")
     if len(texts) == 1:

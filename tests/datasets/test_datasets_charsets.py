@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.data import get_charset_files
 
-from aiodimse.datasets import decode_dataset, encode_response
+from aiodimse.datasets import decode_dataset, encode_dataset, encode_response
 from aiodimse.datasets.charsets import DEFAULT, NotInCharacterSet, lookup
 from aiodimse.standard.character_set import EXTENSIONS
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -300,3 +300,17 @@ def test_a_response_is_always_encoded_and_says_what_went_in(terms, text, item_te
     first, second = again.ReferencedStudySequence
     assert first.PatientName == first.StudyDescription == item_text
     assert second.StudyDescription == text
+
+
+@pytest.mark.parametrize("terms", ["ISO 2022 IR 87", "ISO 2022 IR 159", "\\ISO 2022 IR 58", "ISO_IR 13", "ISO_IR 999"])
+def test_values_are_read_without_a_warning_and_written_as_they_were(terms, recwarn, caplog):
+    data = (
+        element(0x00080005, b"CS", terms.encode())
+        + element(0x00100010, b"PN", b"A^B")
+        + element(0x00100020, b"LO", b"1 ")
+    )
+    dataset = decode_dataset(data, ExplicitVRLittleEndian)
+    assert (dataset.PatientName, dataset.PatientID) == ("A^B", "1")
+    assert encode_dataset(dataset, ExplicitVRLittleEndian) == data
+    assert [str(each.message) for each in recwarn] == []
+    assert caplog.records == []
