@@ -16,7 +16,7 @@ a provider of your own, over a database for instance.
 from __future__ import annotations
 
 from .archive import Archive
-from .header import NotAnObject, read_header
+from .header import NotAnObject, header_of, read_header
 from .index import Counts, Entry, File, Finding, Header, Index, Match, MemoryIndex
 from .matching import Key, Rules, matches
 from .models import Level, Model
@@ -44,6 +44,7 @@ __all__ = [
     "Rules",
     "ScanReport",
     "find_query",
+    "header_of",
     "matches",
     "provide",
     "read_header",

@@ -6,6 +6,7 @@ import io
 import os
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,21 @@ def read_header(path: str | os.PathLike[str], location: str | None = None) -> He
     path = Path(path)
     status = path.stat()
     dataset, transfer_syntax = _read(path)
+    where = str(path) if location is None else location
+    return replace(header_of(dataset, where, transfer_syntax), size=status.st_size, modified=status.st_mtime_ns)
+
+
+def header_of(dataset: Dataset, location: str, transfer_syntax: str = "") -> Header:
+    """Take what is kept of an object from its data set.
+
+    Args:
+        dataset: The data set, or the beginning of it.
+        location: What the index is to call it.
+        transfer_syntax: The UID of the one that it is stored in, where that is known.
+
+    Raises:
+        NotAnObject: It has not the UIDs that an object is found by.
+    """
     (sop_class_uid,) = decode_ascii(dataset, 0x00080016)[:1] or ("",)
     model = BY_STORAGE.get(sop_class_uid)
     budget = Budget()
@@ -70,14 +86,12 @@ def read_header(path: str | os.PathLike[str], location: str | None = None) -> He
         # Patient ID has one value (PS3.6): the backslash of "DOMAIN\\name" is no delimiter, or two patients become one.
         levels[Level.PATIENT]["PatientID"] = ("\\".join(map(str, patient_id)),)
     header = Header(
-        str(path) if location is None else location,
+        location,
         levels,
         character_set_of(dataset),
         transfer_syntax,
-        status.st_size,
-        status.st_mtime_ns,
-        "" if model is None else model.name,
-        budget.is_exceeded,
+        model="" if model is None else model.name,
+        is_partial=budget.is_exceeded,
     )
     needed = (Level.STUDY, Level.SERIES, Level.IMAGE) if model is None else (Level.IMAGE,)
     missing = [UNIQUE[level] for level in needed if not header.unique(level)]

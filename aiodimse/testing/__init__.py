@@ -13,6 +13,7 @@
         with pytest.raises(aiodimse.AssociationTimeout):
             await calling
 
+FakeArchive      a query/retrieve provider over data sets in memory: what your program talks to
 joined           a user and a Server in one event loop, connected in memory
 MemoryNetwork    what connects them: for aiodimse.Environment; MemoryTransport underneath
 ManualClock      time that the test moves: for aiodimse.Environment; settle lets the loop run
@@ -21,6 +22,7 @@ EnginePair       two engines joined without an event loop
 replay, play     a recorded conversation, played again from either side; read_capture reads it
 """
 
+from aiodimse.testing.archive import FakeArchive
 from aiodimse.testing.capture import Capture, Side, play, read_capture, replay
 from aiodimse.testing.clock import ManualClock, settle
 from aiodimse.testing.engines import Cut, EnginePair, byte_by_byte, whole
@@ -32,6 +34,7 @@ __all__ = [
     "Capture",
     "Cut",
     "EnginePair",
+    "FakeArchive",
     "ManualClock",
     "MemoryNetwork",
     "MemoryTransport",

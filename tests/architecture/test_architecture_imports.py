@@ -13,6 +13,7 @@ GUESTS = {
     "telemetry": {"opentelemetry"},
     "archive": {"pydicom", "sqlalchemy"},
     "cli": {"pydicom", "rich"},
+    "testing": {"pydicom", "pytest"},
     "__main__": {"rich"},
 }
 # Floors that know pydicom's Dataset as a type that users hand in and get out, and nothing else of pydicom.
