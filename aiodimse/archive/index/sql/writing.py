@@ -57,6 +57,8 @@ class Writing:
         self._connection = connection
         self._studies: dict[int, _Study] = {}
         self._series: dict[int, _Series] = {}
+        self._pks: dict[tuple[Any, ...], int] = {}
+        """By table and key."""
         self._instances: list[dict[str, Any]] = []
         self._files: list[dict[str, Any]] = []
 
@@ -133,13 +135,18 @@ class Writing:
 
     def _entity(self, table: Table, key: dict[str, Any], rest: dict[str, Any] | None = None) -> tuple[int, bool]:
         """The row with this key, and whether it is new."""
-        known = select(table.c.pk).where(*(table.c[name] == value for name, value in key.items()))
+        name = (table.name, *key.values())
+        if name in self._pks:
+            return self._pks[name], False
+        known = select(table.c.pk).where(*(table.c[column] == value for column, value in key.items()))
         pk = self._connection.execute(known).scalar()
-        if pk is not None:
-            return int(pk), False
-        inserted = self._connection.execute(table.insert().values(**key, **(rest or {})))
-        assert inserted.inserted_primary_key is not None
-        return int(inserted.inserted_primary_key[0]), True
+        is_new = pk is None
+        if is_new:
+            inserted = self._connection.execute(table.insert().values(**key, **(rest or {}))).inserted_primary_key
+            assert inserted is not None
+            pk = inserted[0]
+        self._pks[name] = number = int(str(pk))
+        return number, is_new
 
     def _study(self, pk: int) -> _Study:
         if pk not in self._studies:
@@ -203,6 +210,7 @@ class Writing:
 
     def _drop(self, table: Table, pk: int) -> None:
         self._connection.execute(delete(table).where(table.c.pk == pk))
+        self._pks.clear()
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
