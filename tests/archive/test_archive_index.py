@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from archive.databases import KINDS, open_index
 from pydicom import Dataset
 
 from aiodimse.archive.attributes import character_set_of, decode
-from aiodimse.archive.index import Counts, Header, Index, MemoryIndex
+from aiodimse.archive.index import Counts, Header, Index, MemoryIndex, memory
 from aiodimse.archive.matching import Rules
 from aiodimse.archive.models import ATTRIBUTES, COMPOSITE_INSTANCE, PATIENT_ROOT, STUDY_ROOT, Level, Model
 from aiodimse.archive.queries import find_query, retrieve_query
@@ -294,3 +296,28 @@ async def test_a_search_gives_the_loop_its_turn_by_the_clock(
     monkeypatch.setattr("aiodimse.archive.index.memory.asyncio", SimpleNamespace(sleep=turn))
     assert len(await found(index, STUDY_ROOT, "StudyID", asked("STUDY", StudyID=""))) == 3
     assert turns == 3
+
+
+async def test_many_searches_take_no_more_of_a_turn_than_one(
+    an_object: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each slice is followed by a turn of the loop, whoever searches: 16 searches are not 16 slices in one turn."""
+    index = MemoryIndex()
+    for study in range(8):
+        index.add_now(header(an_object(study=str(study))))
+    slices: list[int] = []
+    real = memory._slice
+
+    def slice_of(*args: Any) -> Any:
+        slices.append(turn)
+        return real(*args)
+
+    monkeypatch.setattr(memory, "_slice", slice_of)
+    monkeypatch.setattr(memory, "_AT_ONCE", -1.0)
+    searches = [asyncio.create_task(found(index, STUDY_ROOT, "StudyID", asked("STUDY", StudyID=""))) for _ in range(16)]
+    turn = 0
+    while not all(search.done() for search in searches):
+        turn += 1
+        await asyncio.sleep(0)
+    assert {len(search.result()) for search in searches} == {8}
+    assert max(slices.count(each) for each in slices) <= 2

@@ -18,7 +18,9 @@ from .told import Told, persons
 from .views import EntityView, PersonView, View, asked_of, of_patient
 
 _AT_ONCE = 0.005
-"""Seconds that a search may take before the event loop has its turn."""
+"""Seconds that searches may take before the event loop has its turn."""
+_MATCHES = 64
+"""Matches that a search hands over at once."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -74,6 +76,8 @@ class MemoryIndex:
         """Locations, by SOP Instance UID."""
         self._transactions: dict[tuple[str, str], Transaction] = {}
         self._is_complete = False
+        self._slices = asyncio.Lock()
+        """Who searches holds it for one slice: so many searches take no more of a turn of the loop than one."""
 
     async def add(self, headers: Iterable[Header]) -> None:
         """See `Index.add`."""
@@ -127,13 +131,16 @@ class MemoryIndex:
         """See `Index.find`."""
         matches = matcher(query.tests, query.rules)
         asked = asked_of(query)
-        until = monotonic() + _AT_ONCE
-        for view in self._views(query):
-            if monotonic() > until:
-                await asyncio.sleep(0)
-                until = monotonic() + _AT_ONCE
-            if matches(view):
+        views = self._views(query)
+        while True:
+            async with self._slices:
+                some, is_over = _slice(views, matches)
+                if not is_over:
+                    await asyncio.sleep(0)  # the others of the event loop before the next search
+            for view in some:
                 yield view.match(asked)
+            if is_over:
+                return
 
     async def entries(self, query: Query) -> AsyncGenerator[Entry, None]:
         """See `Index.entries`."""
@@ -306,6 +313,17 @@ class MemoryIndex:
             by_uid[uid] = rest
         else:
             by_uid.pop(uid, None)
+
+
+def _slice(views: Iterator[View], matches: Callable[[View], bool]) -> tuple[list[View], bool]:
+    """Search for a slice of time: what matches, and whether that was all."""
+    until, found = monotonic() + _AT_ONCE, list[View]()
+    for view in views:
+        if matches(view):
+            found.append(view)
+        if monotonic() > until or len(found) >= _MATCHES:
+            return found, False
+    return found, True
 
 
 def _persons(patient: _Node) -> list[tuple[PersonView, list[_Node]]]:
