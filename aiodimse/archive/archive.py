@@ -22,6 +22,9 @@ from .models import Level
 from .scan import Scan, ScanReport
 from .storage import FolderStorage
 
+LOCKS = ".aiodimse-locks"
+"""In the folder of an archive that several processes share."""
+
 
 class Archive:
     """A folder of DICOM files and an index of them; `provide` puts it on a Server.
@@ -35,6 +38,7 @@ class Archive:
         duplicates: Which data set of an instance counts that is stored again: with "keep" the first one, with "replace"
             the last one whose header can be read. Another instance under a known SOP Instance UID is refused.
         follow_links: Follow links that lead out of the folder.
+        shared: Other processes of this machine store into the folder as well.
 
     Example:
         ```python
@@ -53,11 +57,12 @@ class Archive:
         index: Index | None = None,
         duplicates: Duplicates = "keep",
         follow_links: bool = False,
+        shared: bool = False,
     ) -> None:
         self.directory = Path(directory)
         self.storage = FolderStorage(directory, follow_links=follow_links)
         self.index: Index = MemoryIndex() if index is None else index
-        self.locks = Locks()
+        self.locks = Locks(self.directory / LOCKS if shared else None)
         """Held by SOP Instance UID while an object is saved, read and indexed."""
         self._ingest = Ingest(self.storage, self.index, self.locks, duplicates)
         self.report = ScanReport()
@@ -75,6 +80,7 @@ class Archive:
         index: Index | str | None = None,
         duplicates: Duplicates = "keep",
         follow_links: bool = False,
+        shared: bool = False,
         scan: bool = True,
         progress: Callable[[ScanReport], object] | None = None,
     ) -> Archive:
@@ -89,6 +95,7 @@ class Archive:
                 database (sqlite:///FILE, postgresql://USER@HOST/DATABASE), or an index of your own.
             duplicates: Which data set of an instance counts that is stored again.
             follow_links: Follow links that lead out of the folder.
+            shared: Other processes of this machine store into the folder as well; the index has to be in SQL.
             scan: Make the index what the folder is. Without it, call `scan` yourself.
             progress: Called while files are read.
 
@@ -108,7 +115,7 @@ class Archive:
         rebuilt = None
         if index is None or isinstance(index, str):
             index, rebuilt = await open_index(index, storage.directory)
-        archive = cls(directory, index=index, duplicates=duplicates, follow_links=follow_links)
+        archive = cls(directory, index=index, duplicates=duplicates, follow_links=follow_links, shared=shared)
         archive.rebuilt = rebuilt
         try:
             await archive.storage.open()

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import signal
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -84,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given: dict[str, object] = {}
     try:
         chosen = parser().parse_args(argv)
+        chosen.argv = list(sys.argv[1:] if argv is None else argv)
         given = vars(chosen)
         prog, output = (
             chosen.prog,

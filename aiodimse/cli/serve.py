@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
@@ -14,7 +14,7 @@ import aiodimse
 from aiodimse import tls
 from aiodimse.aio.words import address_words
 from aiodimse.archive import Archive, ScanReport, provide
-from aiodimse.cli import encryption, signals
+from aiodimse.cli import encryption, signals, workers
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, system_words
 from aiodimse.cli.output import Output
@@ -44,6 +44,11 @@ def arguments(parser: ArgumentParser) -> None:
         "--duplicates", choices=("keep", "replace"), default="keep",
         help="when an instance is stored again: keep the first or the last (keep)",
     )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=shared.count, default=1, metavar="N",
+        help="processes that serve one port (1); limits are those of each process",
+    )  # fmt: skip
+    parser.add_argument("--worker", type=int, help=SUPPRESS)  # what the parent of workers calls each of them with
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1; 0.0.0.0: every one)")
     parser.add_argument("--port", type=shared.listening_port, default=11112, help="port (11112; 0: any that is free)")
     parser.add_argument(
@@ -75,10 +80,13 @@ def arguments(parser: ArgumentParser) -> None:
 
 async def run(options: Namespace, output: Output) -> int:
     """Serve until SIGTERM (0) or Ctrl-C (130); what runs then may end, a second signal aborts it."""
+    if options.workers > 1:
+        return await workers.run(options, output)
     context, outgoing = encryption.listening(options), encryption.to_destinations(options)
     if not await asyncio.to_thread(options.directory.is_dir):
         raise CommandError(f"not a folder: {options.directory}", USAGE)
-    await _check_address(options)
+    if options.worker is None:
+        await _check_address(options)
     archive = await _open(options, output)
     limits = aiodimse.Limits(max_associations=options.max_associations)
     if warning := too_few_files(limits):
@@ -106,10 +114,15 @@ async def run(options: Namespace, output: Output) -> int:
         try:
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(archive.close)
+                if options.worker is not None:
+                    stack.enter_context(workers.bound_to_parent(stop.received))
                 with _listening_errors(options):
-                    listening = await stack.enter_async_context(server.listen(options.host, options.port, ssl=context))
+                    listening = await stack.enter_async_context(
+                        server.listen(options.host, options.port, ssl=context, reuse_port=options.worker is not None)
+                    )
                 _ready(options, output, listening.port)
-                await stack.enter_async_context(_scanned_beside(archive, output))
+                if not options.worker:
+                    await stack.enter_async_context(_scanned_beside(archive, output))
                 output.goes_on = True  # a service does not end because its log is not read any more
                 await stop.wait()
                 if listening.associations:
@@ -142,7 +155,13 @@ async def _check_address(options: Namespace) -> None:
 async def _open(options: Namespace, output: Output) -> Archive:
     """Open the archive. All its files are read the first time; later the scan runs beside the service."""
     try:
-        archive = await Archive.open(options.directory, index=options.index, duplicates=options.duplicates, scan=False)
+        archive = await Archive.open(
+            options.directory,
+            index=options.index,
+            duplicates=options.duplicates,
+            shared=options.worker is not None,
+            scan=False,
+        )
     except (OSError, ValueError, ModuleNotFoundError) as error:
         words = system_words(error) if isinstance(error, OSError) and error.filename else _words(error)
         raise CommandError(words, USAGE) from None

@@ -1,0 +1,87 @@
+"""serve --workers: one port, several processes, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from cli.conftest import HOST, MR
+from cli.test_cli_processes import aiodimse_command, folder, serving, start  # noqa: F401
+from pydicom import dcmread
+
+import aiodimse
+from aiodimse import sop_class
+
+MR_STORAGE = sop_class.MRImageStorage
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def connect(port: int) -> aiodimse.client.Connecting:
+    return aiodimse.connect(HOST, port, called_ae_title="AIODIMSE", contexts=[sop_class.Verification, MR_STORAGE])
+
+
+async def echoes(port: int, number: int) -> None:
+    async def one() -> None:
+        async with connect(port) as association:
+            assert (await association.c_echo()).status == 0x0000
+
+    await asyncio.gather(*(one() for _ in range(number)))
+
+
+async def test_what_all_workers_did_is_added_up(folder: Path) -> None:  # noqa: F811
+    async with serving(folder, "--workers", "2") as (process, port):
+        await echoes(port, 12)
+        process.terminate()
+        said, _ = await asyncio.wait_for(process.communicate(), 30)
+    ended = json.loads(said.splitlines()[-1])
+    assert (ended["event"], ended["associations"]) == ("ended", 12)
+    assert ended["operations"]["C-ECHO"] == 12
+    assert process.returncode == 0
+
+
+async def test_a_worker_that_dies_is_started_again(folder: Path) -> None:  # noqa: F811
+    async with serving(folder, "--workers", "2") as (process, port):
+        before = children(process.pid)
+        assert len(before) == 2
+        os.kill(before[0], signal.SIGKILL)
+        assert process.stderr is not None
+        assert b"died, and is started again" in await asyncio.wait_for(process.stderr.readline(), 30)
+        await echoes(port, 4)
+
+
+async def test_workers_end_with_their_parent(folder: Path) -> None:  # noqa: F811
+    async with serving(folder, "--workers", "2") as (process, port):
+        await echoes(port, 2)
+        process.kill()
+        await asyncio.wait_for(process.wait(), 30)  # which waits for who has its standard error
+
+
+async def test_two_workers_and_one_uid(folder: Path) -> None:  # noqa: F811
+    """However they share the connections: one instance wins, and the others are refused."""
+    async with serving(folder, "--workers", "2") as (_, port):
+
+        async def send(patient: str) -> int:
+            dataset = dcmread(MR)
+            dataset.PatientID, dataset.SOPInstanceUID = patient, "1.2.3.4"
+            dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+            async with connect(port) as association:
+                return (await association.c_store(dataset)).status
+
+        statuses = await asyncio.gather(*(send(f"P{number}") for number in range(8)))
+    assert sorted(statuses) == [0x0000] + [0xA900] * 7
+    assert len(list(folder.glob("*/*/1.2.3.4.dcm"))) == 1
+
+
+@pytest.mark.parametrize("words", [("--index", "memory:")])
+async def test_what_workers_cannot_share(folder: Path, words: tuple[str, ...]) -> None:  # noqa: F811
+    process = await start(*aiodimse_command("serve", folder, "--port", "0", "--workers", "2", *words))
+    _, said = await process.communicate()
+    assert process.returncode == 2
+    assert b"an index that processes share" in said
