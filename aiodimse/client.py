@@ -37,6 +37,7 @@ from aiodimse.services.user.query import Find
 from aiodimse.services.user.received_move import ReceivedMove
 from aiodimse.services.user.requested import RequestedAssociation
 from aiodimse.services.user.retrieve import Get, Move
+from aiodimse.standard.values import is_ae_title
 
 _log = logging.getLogger("aiodimse.client")
 
@@ -607,9 +608,8 @@ def connect(
 
 
 def check_ae_title(title: str) -> None:
-    """Raise LocalProtocolError where this is no AE title (PS3.5 6.2: 1 to 16 characters, no control, no backslash)."""
-    printable = title.isascii() and title.isprintable() and "\\" not in title
-    if not (printable and title.strip(" ") and len(title) <= 16):
+    """Raise LocalProtocolError where this is no AE title, as `is_ae_title` has it."""
+    if not is_ae_title(title):
         raise LocalProtocolError(f"not an AE title (1 to 16 printable characters, no backslash): {title!r}")
 
 

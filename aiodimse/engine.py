@@ -20,10 +20,10 @@ from aiodimse.association import (
     settle,
 )
 from aiodimse.config import Limits, Timeouts
-from aiodimse.dimse.fragments import Fragmenter, Joiner
+from aiodimse.dimse.command_set_cache import Encoder
+from aiodimse.dimse.fragments import Fragmenter, Joiner, fragment_length
 from aiodimse.dimse.messages import Message, Request, Response
 from aiodimse.dimse.operations import Invoked, Performed, RouterEvent
-from aiodimse.dimse.repeated import Encoder
 from aiodimse.dimse.router import Router
 from aiodimse.errors import AssociationTimeout, LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu import (
@@ -258,9 +258,13 @@ class Engine:
     @property
     def fragment_length(self) -> int:
         """The most data that one P-DATA-TF of ours carries; always even."""
+        return fragment_length(self._send_pdu_length)
+
+    @property
+    def _send_pdu_length(self) -> int:
         assert self.negotiated is not None
         most = self._limits.max_send_pdu_length
-        return (min(self.negotiated.peer_max_length or most, most) - 6) & ~1
+        return min(self.negotiated.peer_max_length or most, most)
 
     def send(self, context_id: int, message: Message, data: Buffer | None = None) -> None:
         """Send one whole message; data is its data set."""
@@ -278,7 +282,7 @@ class Engine:
         message.has_data_set = has_data_set
         fragmenter = self._fragmenters.get(context_id)
         if fragmenter is None:
-            fragmenter = self._fragmenters[context_id] = Fragmenter(self.fragment_length + 6, context_id)
+            fragmenter = self._fragmenters[context_id] = Fragmenter(self._send_pdu_length, context_id)
         self._out += fragmenter.command(self._encode(message))
         if has_data_set:
             self._sending = fragmenter

@@ -16,6 +16,7 @@ from typing import Any, NoReturn, Protocol, TypeAlias
 
 from aiodimse.aio.words import address_words
 from aiodimse.errors import AssociationRejected
+from aiodimse.standard.values import trimmed_ae_title
 
 _log = logging.getLogger("aiodimse.tls")
 
@@ -168,13 +169,13 @@ def titles_from_certificate(
     >>> server.on_associate(tls.titles_from_certificate({"ct-1.hospital.example": "CT1", "10.0.0.7": ["MR1", "MR2"]}))
     """
     allowed = {
-        name.lower(): frozenset(title.strip(" ") for title in ([some] if isinstance(some, str) else some))
+        name.lower(): frozenset(trimmed_ae_title(title) for title in ([some] if isinstance(some, str) else some))
         for name, some in titles.items()
     }
 
     async def check(request: Asking) -> None:
         names = certificate_names(request.tls_certificate)
-        title = request.calling_ae_title.strip(" ")
+        title = trimmed_ae_title(request.calling_ae_title)
         if any(title in allowed.get(name, ()) for name in names):
             return
         whose = ascii(", ".join(sorted(names))) if names else "no certificate"

@@ -11,9 +11,10 @@ import itertools
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aiodimse.aio.words import address_words, escaped
+from aiodimse.aio.words import address_words
 from aiodimse.association import Role
 from aiodimse.pdu import AssociateRQ
+from aiodimse.standard.values import escaped
 
 if TYPE_CHECKING:
     Adapter = logging.LoggerAdapter[logging.Logger]

@@ -15,11 +15,6 @@ def address_words(address: tuple[Any, ...]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def escaped(text: str) -> str:
-    """Escape the text of a peer for a log: no line breaks, no control characters, nothing but ASCII."""
-    return ascii(text)[1:-1]
-
-
 def kind(error: BaseException) -> str:
     """Describe an exception without its text, which may quote patient data.
 

@@ -5,7 +5,6 @@ PS3.8 7.1 and Annex D, PS3.7 Annex D. The acceptor's answer is answering.py.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -44,6 +43,7 @@ from aiodimse.record import Record
 from aiodimse.standard import sop_class
 from aiodimse.standard.reason import context_result_meaning
 from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
+from aiodimse.standard.values import is_uid
 
 T = TypeVar("T")
 
@@ -90,13 +90,9 @@ def several(values: Iterable[T], name: str) -> list[T]:
 
 
 def check_uid(uid: str) -> None:
-    """Raise LocalProtocolError where this is no UID (PS3.5 9.1). That a number must not begin with 0 is let pass: there
-    are private ones that do."""
-    if not (isinstance(uid, str) and len(uid) <= 64 and _UID.fullmatch(uid)):
+    """Raise LocalProtocolError where this is no UID, as `is_uid` has it."""
+    if not is_uid(uid):
         raise LocalProtocolError(f"not a UID (numbers with dots between, 64 characters at most): {uid!r}")
-
-
-_UID = re.compile(r"[0-9]+(\.[0-9]+)+", re.ASCII)
 
 
 def fill_with_storage(

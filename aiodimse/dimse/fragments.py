@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from aiodimse.config import Limits
+from aiodimse.dimse.command_set_cache import Decoder
 from aiodimse.dimse.messages import Message
-from aiodimse.dimse.repeated import Decoder
 from aiodimse.errors import CommandDecodeError, LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu.pdus import COMMAND, LAST, P_DATA_TF, PDATA_HEADER, PDV_HEADER_LENGTH, pdata_header
 from aiodimse.pdu.reader import DataPiece
@@ -127,6 +127,11 @@ class Joiner:
 # --- out --------------------------------------------------------------------------------------------------------------
 
 
+def fragment_length(max_pdu_length: int) -> int:
+    """The most bytes of a command set or data set that one P-DATA-TF carries: even, as PS3.8 E.1 wants it."""
+    return (max_pdu_length - PDV_HEADER_LENGTH) & ~1
+
+
 class Fragmenter:
     """Cuts command sets and data sets into P-DATA-TF PDUs of one PDV each, for one presentation context.
 
@@ -137,7 +142,7 @@ class Fragmenter:
     """
 
     def __init__(self, max_pdu_length: int, context_id: int) -> None:
-        self.fragment_length = (max_pdu_length - PDV_HEADER_LENGTH) & ~1
+        self.fragment_length = fragment_length(max_pdu_length)
         """The most bytes of a command set or data set that a fragment carries."""
         if self.fragment_length < 2:
             raise LocalProtocolError(f"a maximum PDU length of {max_pdu_length} leaves no room for a fragment")

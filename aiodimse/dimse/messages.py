@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from aiodimse.record import Record
 from aiodimse.standard import sop_class
 from aiodimse.standard.status import Category, category
+from aiodimse.standard.values import escaped
 
 RESPONSE_BIT = 0x8000
 """Bit 15 of the Command Field tells a response from its request (PS3.7 E.1)."""
@@ -410,13 +411,8 @@ for _class in (*MESSAGES.values(), UnknownRequest, UnknownResponse):
 # --- words for a log line ---------------------------------------------------------------------------------------------
 
 
-def _text(value: str) -> str:
-    """Text from the peer on one line, whatever it holds."""
-    return ascii(value)[1:-1]
-
-
 def _sop_class(uid: str) -> str:
-    return _text(getattr(sop_class.lookup(uid), "keyword", uid))
+    return escaped(getattr(sop_class.lookup(uid), "keyword", uid))
 
 
 def _tags(tags: tuple[int, ...]) -> str:
@@ -430,11 +426,11 @@ _LOGGED = (
     ("status", lambda value: f"status 0x{value:04X}"),
     ("affected_sop_class_uid", _sop_class),
     ("requested_sop_class_uid", _sop_class),
-    ("affected_sop_instance_uid", _text),
-    ("requested_sop_instance_uid", _text),
+    ("affected_sop_instance_uid", escaped),
+    ("requested_sop_instance_uid", escaped),
     ("priority", lambda value: f"priority {value}" if value else ""),
-    ("move_destination", lambda value: f"destination {_text(value)}"),
-    ("move_originator_ae_title", lambda value: f"originator {_text(value)}"),
+    ("move_destination", lambda value: f"destination {escaped(value)}"),
+    ("move_originator_ae_title", lambda value: f"originator {escaped(value)}"),
     ("move_originator_message_id", lambda value: f"originator's {value}"),
     ("event_type_id", lambda value: f"event {value}"),
     ("action_type_id", lambda value: f"action {value}"),

@@ -10,7 +10,6 @@ every association alike. Register at import time.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 from aiodimse.standard.get_storage import RANKED as _RANKED
@@ -44,6 +43,7 @@ from aiodimse.standard.service_class import UNIFIED_PROCEDURE_STEP as UPS
 from aiodimse.standard.storage_sop_class import *  # noqa: F403 - every storage keyword is a name of this module
 from aiodimse.standard.storage_sop_class import LATER
 from aiodimse.standard.uid import SOPClass
+from aiodimse.standard.values import has_leading_zero, is_uid
 
 _FIND, _GET, _MOVE = "C-FIND", "C-GET", "C-MOVE"
 _CREATE_SET_DELETE_ACTION = "N-CREATE N-SET N-DELETE N-ACTION"
@@ -271,7 +271,7 @@ def register(
 
     Raises ValueError for what is no UID (PS3.5 9.1), or when the UID has a different row already.
     """
-    if not re.fullmatch(_UID, uid) or len(uid) > 64:
+    if not is_uid(uid) or has_leading_zero(uid):
         raise ValueError(f"not a UID: {uid!r}")
     row = SOPClass(uid, service_class, frozenset(commands))
     row.keyword = keyword or str(uid)
@@ -279,6 +279,3 @@ def register(
     if (known_row.keyword, known_row.service_class, known_row.commands) != (row.keyword, service_class, row.commands):
         raise ValueError(f"{uid} is {known_row.keyword} of {known_row.service_class} already")
     return known_row
-
-
-_UID = r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"

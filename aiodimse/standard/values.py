@@ -13,9 +13,15 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)+", re.ASCII)
 def is_uid(text: object) -> bool:
     """Whether this is a UID: numbers with dots between them, 64 characters at most (PS3.5 9.1).
 
-    A number that begins with 0 is let pass, against PS3.5 9.1: there are private UIDs that have one.
+    A number that begins with 0 is let pass, against PS3.5 9.1: there are private UIDs that have one. See
+    `has_leading_zero`.
     """
     return isinstance(text, str) and len(text) <= UID_LENGTH and _UID.fullmatch(text) is not None
+
+
+def has_leading_zero(uid: str) -> bool:
+    """Whether a number in a UID begins with 0 and is not 0, which PS3.5 9.1 forbids to whoever makes one."""
+    return any(number[0] == "0" != number for number in uid.split("."))
 
 
 def trimmed_ae_title(title: str) -> str:

@@ -11,7 +11,6 @@ from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import PerformedOperation
-from aiodimse.aio.words import escaped
 from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext, propose
 from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError, NoAcceptedContext, ProtocolError
@@ -20,6 +19,7 @@ from aiodimse.record import Record
 from aiodimse.services.contexts import contexts_for_instances, store_context
 from aiodimse.services.instance import Instance
 from aiodimse.standard import answers, sop_class
+from aiodimse.standard.values import escaped
 
 _log = logging.getLogger("aiodimse.retrieve")
 

@@ -19,7 +19,6 @@ from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.payload import Payload
 from aiodimse.aio.performer import PerformedOperation
-from aiodimse.aio.words import escaped
 from aiodimse.dimse import messages
 from aiodimse.errors import (
     AssociationError,
@@ -40,7 +39,10 @@ from aiodimse.services.response import EncodedDataset
 from aiodimse.services.sources import identified, instance_of
 from aiodimse.services.store_request import store_request
 from aiodimse.standard import answers, sop_class
+from aiodimse.standard.service_class import STORAGE
+from aiodimse.standard.status import Category, category
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian
+from aiodimse.standard.values import escaped, is_ae_title
 
 _log = logging.getLogger("aiodimse.retrieve")
 
@@ -64,10 +66,10 @@ class Counters(Record):
         return self.total - self.completed - self.failed - self.warning
 
     def count(self, status: int, uid: str) -> None:
-        """One sub-operation has ended with this status (PS3.7 C: 0001, 0107, 0116 and Bxxx are Warnings)."""
+        """One sub-operation has ended with this status."""
         if status == answers.SUCCESS:
             self.completed += 1
-        elif status in (0x0001, 0x0107, 0x0116) or status >> 12 == 0xB:
+        elif category(status, STORAGE, "C-STORE") is Category.WARNING:
             self.warning += 1
         else:
             self.fail(uid)
@@ -314,7 +316,7 @@ def _without_bulk_data(instance: Instance, dataset: Dataset) -> Instance:
 
 def _ae_title(title: str) -> str | None:
     """The title, where a command set can hold it (PS3.5 6.2): a peer may call itself anything."""
-    return title if title.isascii() and title.isprintable() and "\\" not in title else None
+    return title if is_ae_title(title) else None
 
 
 def _why(error: Exception) -> str:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiodimse.dimse import command
+from aiodimse.dimse.command_set_cache import Decoder, Encoder
 from aiodimse.dimse.messages import (
     CEchoRQ,
     CEchoRSP,
@@ -19,7 +20,6 @@ from aiodimse.dimse.messages import (
     Message,
     NGetRQ,
 )
-from aiodimse.dimse.repeated import Decoder, Encoder
 from aiodimse.errors import CommandDecodeError, LocalProtocolError
 
 ids = st.integers(0, 3) | st.integers(0, 0xFFFF)
