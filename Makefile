@@ -1,6 +1,7 @@
 # make demo    a provider over real files, and a user that echoes, finds, gets and moves through it
 # make test    everything that CI runs; installs the peers of the interop tests where it may
 # make test-all  unit and in-memory tests on every Python from 3.11 up that this machine has
+# make lowest  the tests with the lowest versions of pydicom and of the extras that pyproject.toml allows
 # make check   what make test runs, without installing peers
 # make unit, make interop  the tests without and with other implementations, the quick way
 # make quick   under a minute: the tests without the mark slow, which tests/conftest.py puts on folders that start processes,
@@ -26,7 +27,7 @@ BIN       := $(VENV)/bin
 # test leaves behind is its failure without them too (tests/conftest.py).
 STRICT    := PYTHONASYNCIODEBUG=1 PYTHONDEVMODE=1 PYTHONWARNINGS=error
 
-.PHONY: demo test test-all check format lint types contracts unit interop quick coverage strict bench bench-micro scoreboard fuzz docs site package peers clean
+.PHONY: demo test test-all check format lint types contracts unit interop quick coverage strict bench bench-micro scoreboard fuzz docs lowest site package peers clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python examples/demo.py
@@ -77,6 +78,9 @@ scoreboard: $(INSTALLED)
 fuzz: $(INSTALLED)
 	@$(BIN)/python -c "import atheris" 2>/dev/null || .ci/venv $(VENV) $(BIN)/python fuzz
 	@$(BIN)/python tests/fuzz/decoders.py $(FUZZ)
+
+lowest:
+	@.ci/lowest
 
 test-all:
 	@.ci/test-all
