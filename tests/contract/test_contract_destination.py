@@ -33,7 +33,7 @@ from contract.stage import (
     register,
 )
 from scripted import wire
-from scripted.peer import Aborted, Closed, Message, ScriptedPeer
+from scripted.peer import Aborted, Closed, Message, ScriptedPeer, ScriptedPeerError
 from tls.authority import make
 
 import aiodimse
@@ -126,11 +126,45 @@ async def test_a_destination_that_goes_before_it_has_answered(how: str) -> None:
 @pytest.mark.parametrize("how", [Aborted, Closed])
 @pytest.mark.parametrize("done", [0, 1, 2])
 async def test_a_destination_that_goes_half_way(how: Any, done: int, caplog: pytest.LogCaptureFixture) -> None:
+    """The rest goes over another association, without the instance at which it went."""
     played = await play("C-MOVE", Script(DESTINATION, NUMBER, *images(NUMBER)), [0] * done + [how])
-    check_lost(played, done, under_way=True)
-    assert len(played.destination.asked) == 1
+    check_retrieve(played, "C-MOVE", NUMBER, 0xB000, (None, NUMBER - 1, 1, 0), [f"1.2.3.{done + 1}"])
+    assert len(played.destination.asked) == (2 if done + 1 < NUMBER else 1)
     said = [r.getMessage() for r in caplog.records if r.name == "aiodimse.retrieve" and r.levelname == "WARNING"]
     assert len(said) == 1, "once is enough"
+
+
+@pytest.mark.parametrize("how", [Aborted, Closed])
+@pytest.mark.parametrize("done", [0, 1])
+async def test_a_destination_that_goes_twice(how: Any, done: int) -> None:
+    """A second loss is the end of it."""
+    played = await play("C-MOVE", Script(DESTINATION, NUMBER, *images(NUMBER)), [0] * done + [how, how])
+    lost = [f"1.2.3.{done + 1}", f"1.2.3.{done + 2}"]
+    status = 0xB000 if done else 0xA702
+    check_retrieve(played, "C-MOVE", NUMBER, status, (None, done, NUMBER - done, 0), lost)
+    assert len(played.destination.asked) == 2
+
+
+@pytest.mark.parametrize("done", [0, 1])
+async def test_a_destination_that_goes_and_takes_no_other_association(
+    done: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Once(Destination):
+        async def serve(self, listener: Any) -> None:
+            answers = iter(self.statuses)
+            for self.reject in (None, (2, 3, 2)):
+                self.ended.append(await self._association(await listener.accept(timeout=60), answers))
+            self.over.set()
+
+    played = await play(
+        "C-MOVE", Script(DESTINATION, NUMBER, *images(NUMBER)), destination=Once([0] * done + [Aborted])
+    )
+    lost = [f"1.2.3.{done + 1}", f"1.2.3.{done + 2}"]
+    status = 0xB000 if done else 0xA702
+    check_retrieve(played, "C-MOVE", NUMBER, status, (None, done, NUMBER - done, 0), lost)
+    assert played.destination.ended == ["aborted by destination", "rejected"]
+    said = [r.getMessage() for r in caplog.records if r.name == "aiodimse.retrieve" and r.levelname == "WARNING"]
+    assert len(said) == 2
 
 
 class _AfterAnswer(Destination):
@@ -144,7 +178,12 @@ class _AfterAnswer(Destination):
     async def _association(self, peer: ScriptedPeer, answers: Any) -> str:
         self.asked.append(await peer.accept())
         for _ in range(self.count):
-            message = await peer.read_message()
+            try:
+                message = await peer.read_message()
+            except ScriptedPeerError:
+                await peer.send(wire.RELEASE_RP)
+                await peer.drain()
+                return "released"
             self.stored.append(message)
             await peer.respond(message, 0x0000)
         await peer.close()
@@ -165,9 +204,11 @@ async def test_a_destination_that_goes_between_two(done: int) -> None:
 
     handler = Slow(DESTINATION, NUMBER, *images(NUMBER))
     played = await play("C-MOVE", handler, destination=destination)
-    status, counters, failed = lost_after(done)
-    check_retrieve(played, "C-MOVE", NUMBER, status, counters, failed)
-    assert len(destination.asked) == 1
+    if done == 1:  # it goes after the second too
+        check_retrieve(played, "C-MOVE", NUMBER, 0xB000, (None, 2, 1, 0), ["1.2.3.3"])
+    else:
+        check_retrieve(played, "C-MOVE", NUMBER, 0x0000, (None, NUMBER, 0, 0))
+    assert len(destination.asked) == 2
 
 
 async def test_a_destination_that_does_not_answer_in_time() -> None:
@@ -276,14 +317,12 @@ def breaking(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
 async def test_a_file_that_breaks_half_way_to_a_destination(
     how: str, done: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half a message cannot be taken back: the store association is aborted, and with it the destination is gone."""
+    """Half a message cannot be taken back: the store association is aborted, and another one opened for the rest."""
     breaking(monkeypatch, how)
     rest = images(NUMBER)[done + 1 :]
     played = await play("C-MOVE", Script(DESTINATION, NUMBER, *images(done), large_file(tmp_path, done + 1), *rest))
-    status, counters, failed = lost_after(done)
-    # The instance behind it has been asked for by then, and finds the destination gone.
-    check_retrieve(played, "C-MOVE", NUMBER, status, counters, [*failed, f"1.2.3.{done + 2}"])
-    assert (played.destination.ended, len(played.stored)) == (["aborted"], done)
+    check_retrieve(played, "C-MOVE", NUMBER, 0xB000, (None, NUMBER - 1, 1, 0), [f"1.2.3.{done + 1}"])
+    assert (played.destination.ended, len(played.stored)) == (["aborted", "released"], NUMBER - 1)
 
 
 @pytest.mark.parametrize("how", ["shorter", "EIO"])

@@ -13,7 +13,7 @@ from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext, propose
 from aiodimse.config import Timeouts
-from aiodimse.errors import AssociationError, NoAcceptedContext, ProtocolError
+from aiodimse.errors import AssociationError, AssociationTimeout, NoAcceptedContext, ProtocolError
 from aiodimse.pdu import AcceptedContext, AssociateRQ
 from aiodimse.record import Record
 from aiodimse.services.contexts import contexts_for_instances, store_context
@@ -49,7 +49,7 @@ class Destination(Record):
 
 
 class DestinationLost(AssociationError):
-    """The destination refuses, rejects, accepts nothing, or has gone: it is not tried again."""
+    """The destination refuses, rejects, accepts nothing, or has gone a second time: it is not tried again."""
 
 
 class _Silent:
@@ -97,6 +97,7 @@ class StoreAssociations:
         timeouts = destination.timeouts or channel.timeouts
         self._settings = replace(channel.settings, timeouts=timeouts, parent=channel.name)
         self._endpoint: Endpoint | None = None
+        self._losses = 0  # associations that went while they were in use
         self._kinds: list[tuple[str, str]] = []  # SOP classes and transfer syntaxes so far, the newest first
 
     async def context_for(
@@ -108,9 +109,11 @@ class StoreAssociations:
         Raises NoAcceptedContext where the destination does not take it, DestinationLost where it takes nothing more.
         """
         kind = (instance.sop_class_uid, instance.transfer_syntax)
+        if self._endpoint is not None and (gone := self._endpoint.error) is not None:
+            if not self.survives(self._endpoint.invoker, gone):
+                raise DestinationLost("the destination has gone") from gone
+            await finish()
         if self._endpoint is not None:
-            if self._endpoint.error is not None:
-                raise DestinationLost("the destination has gone") from self._endpoint.error
             negotiated = self._endpoint.engine.negotiated
             assert negotiated is not None
             try:
@@ -120,10 +123,25 @@ class StoreAssociations:
                     raise
             await finish()
             await self.release()
-        self._kinds.insert(0, kind)
+        if kind not in self._kinds:
+            self._kinds.insert(0, kind)
         endpoint = await self._open()
         assert endpoint.engine.negotiated is not None
         return endpoint.invoker, store_context(endpoint.engine.negotiated, *kind)
+
+    def survives(self, invoker: Invoker, error: BaseException) -> bool:
+        """Whether the rest is sent though this association has gone: on another one, but after a first loss alone.
+
+        A destination that has not answered in time is not asked again.
+        """
+        endpoint = self._endpoint
+        if endpoint is not None and endpoint.invoker is invoker:
+            endpoint.abort()
+            self._endpoint, self._losses = None, self._losses + (2 if isinstance(error, AssociationTimeout) else 1)
+            if self._losses == 1:
+                log = self._performed.logger(_log)
+                log.warning("%s: the destination has gone; once more for the rest", self._performed.operation.request)
+        return self._losses <= 1
 
     async def _open(self) -> Endpoint:
         window = self._destination.operations_window

@@ -113,6 +113,9 @@ class Route(Protocol):
         self, instance: Instance, finish: Callable[[], Awaitable[None]]
     ) -> tuple[Invoker, AcceptedContext]: ...
 
+    def survives(self, invoker: Invoker, error: BaseException) -> bool:
+        """Whether the rest can be sent though this association has ended so."""
+
 
 class SameAssociation:
     """C-GET: the association of the request."""
@@ -128,6 +131,27 @@ class SameAssociation:
         assert negotiated is not None
         return self._invoker, store_context(negotiated, instance.sop_class_uid, instance.transfer_syntax)
 
+    def survives(self, invoker: Invoker, error: BaseException) -> bool:
+        """It does not: nobody is left to be told."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class _UnderWay:
+    """A sub-operation whose response has not been counted."""
+
+    invoker: Invoker
+    invoked: InvokedOperation
+    uid: str
+
+
+class _LostWhileSent(DestinationLost):
+    """The association went while the request of a sub-operation was sent on it."""
+
+    def __init__(self, invoker: Invoker, error: AssociationError) -> None:
+        super().__init__(str(error))
+        self.invoker, self.error = invoker, error
+
 
 class SubOperations:
     """The sub-operations of one request, as many at once as the window of their association has places.
@@ -141,7 +165,7 @@ class SubOperations:
         self, performed: PerformedOperation, request: GetRequest | MoveRequest, counters: Counters, route: Route
     ) -> None:
         self._performed, self._request, self._counters, self._route = performed, request, counters, route
-        self._under_way: deque[tuple[InvokedOperation, str]] = deque()
+        self._under_way: deque[_UnderWay] = deque()
         self._collector: asyncio.Task[None] | None = None
         self._fewer = asyncio.Event()
         """One of those under way has been counted."""
@@ -160,22 +184,20 @@ class SubOperations:
         C-CANCEL has come before it was sent.
         """
         uid = _uid_of(payload)
-        initiated = False
         try:
             instance = await self._instance(payload)
             uid = instance.sop_instance_uid
-            invoker, context = await self._route.context_for(instance, self.finish)
-            data = await self._encoded(invoker, context, instance)
-            request = store_request(instance, self._priority, self._originator, self._originator_id)
-            await self._fewer_than(invoker.channel.engine.router.invoked_window)
-            if self._request.is_cancelled:
-                raise Cancelled
-            initiated = True
-            invoked = await self._invoke(invoker, context, request, data)
+            under_way = await self._start(instance)
         except Cancelled:
             raise
+        except _LostWhileSent as lost:
+            self._counters.fail(uid)
+            if not self._route.survives(lost.invoker, lost.error):
+                raise DestinationLost(str(lost)) from lost.__cause__
+            await self._tell()
+            return
         except DestinationLost:
-            if initiated or not (self._under_way or self._lost):  # else one before it was under way then
+            if not (self._under_way or self._lost):  # else one before it was under way then
                 self._counters.fail(uid)
             raise
         except Exception as error:
@@ -185,11 +207,32 @@ class SubOperations:
             self._counters.fail(uid)
             await self._tell()
             return
-        self._under_way.append((invoked, uid))
+        self._under_way.append(under_way)
         if self._collector is None:
             collector = self._performed.channel.tasks.spawn(self._collect(), "aiodimse sub-operations")
             # Started eagerly (3.12 on) it may be done by now: the response was there already.
             self._collector = None if collector.done() else collector
+
+    async def _start(self, instance: Instance) -> _UnderWay:
+        """Send the request; on another association where the one for it goes before that has begun."""
+        while True:
+            invoker, context = await self._route.context_for(instance, self.finish)
+            try:
+                data = await self._encoded(invoker, context, instance)
+                request = store_request(instance, self._priority, self._originator, self._originator_id)
+                await self._fewer_than(invoker.channel.engine.router.invoked_window)
+                if self._request.is_cancelled:
+                    raise Cancelled
+                if invoker.channel.error is not None:
+                    raise DestinationLost("the destination has gone") from invoker.channel.error
+                return _UnderWay(
+                    invoker, await self._invoke(invoker, context, request, data), instance.sop_instance_uid
+                )
+            except _LostWhileSent:
+                raise
+            except DestinationLost as lost:
+                if self._lost is not None or not self._route.survives(invoker, lost.__cause__ or lost):
+                    raise
 
     @staticmethod
     async def _encoded(invoker: Invoker, context: AcceptedContext, instance: Instance) -> Payload:
@@ -212,7 +255,7 @@ class SubOperations:
         try:
             return await invoker.invoke(context.context_id, request, data, timeout=timeout)
         except AssociationError as error:
-            raise DestinationLost(str(error)) from error
+            raise _LostWhileSent(invoker, error) from error
 
     async def _instance(self, payload: Any) -> Instance:
         if isinstance(payload, EncodedDataset):
@@ -229,30 +272,34 @@ class SubOperations:
         """Count what is under way, in order, until nothing is."""
         try:
             while self._under_way:
-                invoked, uid = self._under_way[0]
+                first = self._under_way[0]
                 try:
-                    response, _ = await invoked.next()
+                    response, _ = await first.invoked.next()
                 except AssociationError as error:
-                    self._lose(DestinationLost(str(error)), error)
-                    return
-                self._counters.count(response.status, uid)
+                    self._fail_all_of(first.invoker)
+                    if not self._route.survives(first.invoker, error):
+                        self._lost = DestinationLost(str(error))
+                        self._lost.__cause__ = error
+                        return
+                    self._fewer.set()
+                    await self._tell()
+                    continue
+                self._counters.count(response.status, first.uid)
                 self._under_way.popleft()
                 self._fewer.set()
                 await self._tell()
         finally:
             self._collector = None
-            for invoked, _ in self._under_way:
-                invoked.leave()
+            for rest in self._under_way:
+                rest.invoked.leave()
             self._fewer.set()
 
-    def _lose(self, lost: DestinationLost, cause: BaseException) -> None:
-        """No response will come any more: all that is under way has failed."""
-        lost.__cause__ = cause
-        self._lost = lost
-        while self._under_way:
-            invoked, uid = self._under_way.popleft()
-            invoked.leave()
-            self._counters.fail(uid)
+    def _fail_all_of(self, invoker: Invoker) -> None:
+        """No response will come any more from this association: all that is under way on it has failed."""
+        for lost in [one for one in self._under_way if one.invoker is invoker]:
+            self._under_way.remove(lost)
+            lost.invoked.leave()
+            self._counters.fail(lost.uid)
 
     async def _fewer_than(self, number: int) -> None:
         while len(self._under_way) >= number and self._collector is not None:
