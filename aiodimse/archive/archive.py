@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pydicom import Dataset
@@ -20,7 +19,7 @@ from .ingest import Duplicates, Ingest
 from .locks import Locks
 from .models import Level
 from .scan import Scan, ScanReport
-from .storage import FolderStorage
+from .storage import FolderStorage, Storage, storage_at
 
 LOCKS = ".aiodimse-locks"
 """In the folder of an archive that several processes share."""
@@ -33,7 +32,7 @@ class Archive:
     away.
 
     Args:
-        directory: Where the files are, and where C-STORE saves.
+        location: Where the files are, and where C-STORE saves: a folder, s3://BUCKET/PREFIX, or a storage of your own.
         index: What to keep the headers in; a new MemoryIndex by default.
         duplicates: Which data set of an instance counts that is stored again: with "keep" the first one, with "replace"
             the last one whose header can be read. Another instance under a known SOP Instance UID is refused.
@@ -52,17 +51,21 @@ class Archive:
 
     def __init__(
         self,
-        directory: str | os.PathLike[str],
+        location: str | os.PathLike[str] | Storage,
         *,
         index: Index | None = None,
         duplicates: Duplicates = "keep",
         follow_links: bool = False,
         shared: bool = False,
     ) -> None:
-        self.directory = Path(directory)
-        self.storage = FolderStorage(directory, follow_links=follow_links)
+        self.storage = storage_at(location, follow_links=follow_links)
+        directory = self.storage.directory if isinstance(self.storage, FolderStorage) else None
+        self.directory = directory
+        """The folder; None where it is none."""
+        if shared and directory is None:
+            raise ValueError("workers share a folder; each machine on one bucket serves as one process")
         self.index: Index = MemoryIndex() if index is None else index
-        self.locks = Locks(self.directory / LOCKS if shared else None)
+        self.locks = Locks(directory / LOCKS if shared and directory is not None else None)
         """Held by SOP Instance UID while an object is saved, read and indexed."""
         self._ingest = Ingest(self.storage, self.index, self.locks, duplicates)
         self.report = ScanReport()
@@ -75,7 +78,7 @@ class Archive:
     @classmethod
     async def open(
         cls,
-        directory: str | os.PathLike[str],
+        location: str | os.PathLike[str] | Storage,
         *,
         index: Index | str | None = None,
         duplicates: Duplicates = "keep",
@@ -90,9 +93,9 @@ class Archive:
         damaged or of another version is put aside, and a new one is made: `rebuilt` says why.
 
         Args:
-            directory: Where the files are.
+            location: Where the files are: a folder, or s3://BUCKET/PREFIX (extra `s3`).
             index: What to keep the headers in: by default an SQLite database in the folder; "memory:", the URL of a
-                database (sqlite:///FILE, postgresql://USER@HOST/DATABASE), or an index of your own.
+                database (sqlite:///FILE, postgresql://USER@HOST/DATABASE), or an index of your own. A bucket needs one.
             duplicates: Which data set of an instance counts that is stored again.
             follow_links: Follow links that lead out of the folder.
             shared: Other processes of this machine store into the folder as well; the index has to be in SQL.
@@ -110,15 +113,15 @@ class Archive:
 
         Cancellation: as of `scan`.
         """
-        storage = FolderStorage(directory, follow_links=follow_links)
+        storage = storage_at(location, follow_links=follow_links)
         await storage.open()
         rebuilt = None
         if index is None or isinstance(index, str):
-            index, rebuilt = await open_index(index, storage.directory)
-        archive = cls(directory, index=index, duplicates=duplicates, follow_links=follow_links, shared=shared)
+            directory = storage.directory if isinstance(storage, FolderStorage) else None
+            index, rebuilt = await open_index(index, directory)
+        archive = cls(storage, index=index, duplicates=duplicates, follow_links=follow_links, shared=shared)
         archive.rebuilt = rebuilt
         try:
-            await archive.storage.open()
             if scan:
                 await archive.scan(progress)
         except BaseException:
@@ -168,8 +171,10 @@ class Archive:
 
         Cancellation: the file is not indexed.
         """
-        location = self.storage.location(path)
-        header = await asyncio.to_thread(read_header, path, location)
+        if isinstance(self.storage, FolderStorage):
+            header = await asyncio.to_thread(read_header, path, self.storage.location(path))
+        else:
+            header = await asyncio.to_thread(self.storage.read, str(path))
         async with self.locks.hold([header.unique(Level.IMAGE)]):
             await self.index.add([header])
         return header

@@ -61,6 +61,33 @@ def read_header(path: str | os.PathLike[str], location: str | None = None) -> He
     return replace(header_of(dataset, where, transfer_syntax), size=status.st_size, modified=status.st_mtime_ns)
 
 
+def header_in(data: bytes, transfer_syntax: str, location: str, size: int = 0, modified: int = 0) -> Header:
+    """Read what is kept of an object from the first bytes of its data set.
+
+    Args:
+        data: The first bytes, encoded.
+        transfer_syntax: The UID of the one that they are in.
+        location: What the index is to call it.
+        size: Of the whole file.
+        modified: When the file was last written, in nanoseconds.
+
+    Raises:
+        NotAnObject: It has not the UIDs that an object is found by.
+        DamagedHeader: It cannot be read as far as its series.
+        Exception: Anything at all, for a header that is damaged.
+    """
+    identity = aiodimse.read_identity(data, transfer_syntax)
+    if identity is None:
+        raise DamagedHeader("it ends, or cannot be followed, before Series Instance UID")
+    if transfer_syntax == DeflatedExplicitVRLittleEndian:
+        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[:_MAX_INFLATED], _MAX_INFLATED)
+    implicit = transfer_syntax == ImplicitVRLittleEndian
+    little_endian = transfer_syntax != ExplicitVRBigEndian
+    source = _Bounded(io.BytesIO(data))
+    dataset = _bounded(source, lambda source: read_dataset(source, implicit, little_endian, **_READING))
+    return replace(header_of(dataset, location, transfer_syntax), size=size, modified=modified)
+
+
 def header_of(dataset: Dataset, location: str, transfer_syntax: str = "") -> Header:
     """Take what is kept of an object from its data set.
 

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import logging
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from pydicom import Dataset
@@ -18,7 +17,7 @@ from .header import NotAnObject
 from .index import Entry, Header, Index
 from .locks import Locks
 from .one_level import BY_STORAGE
-from .storage import Storage, StorageGone
+from .storage import Arrived, Storage, StorageGone
 
 logger = logging.getLogger(__name__)
 
@@ -82,18 +81,18 @@ class Ingest:
         uid = request.sop_instance_uid
         before = (await self._index.lookup([uid])).get(uid)
         location = self._storage.location_for(uid) if before is None else before.location
-        arrived = _Arrived(self._storage, location)
+        arrived = _Candidate(self._storage, location)
 
-        async def decide(file: Path, _beginning: bytes) -> None:
-            await asyncio.to_thread(arrived.read, file)
+        async def decide(what: Arrived) -> None:
+            await asyncio.to_thread(arrived.read, what)
             self._check(arrived, before)
             if arrived.header is None and request.sop_class_uid in BY_STORAGE:
                 # PS3.4 GG.4.2 has no Warning to say that it is kept and cannot be found.
                 raise aiodimse.DIMSEFailure(0xC000, "its header cannot be read")
 
-        await self._storage.save(request, location, decide, durable=durable)
+        stamp = await self._storage.save(request, location, decide, durable=durable)
         if arrived.header is not None:
-            await self._batches.add(arrived.header)
+            await self._batches.add(replace(arrived.header, size=stamp.size, modified=stamp.modified))
             if arrived.header.is_partial:
                 request.logger(logger).warning("a stored object is not indexed in full: its header is too large")
             return 0x0000
@@ -103,7 +102,7 @@ class Ingest:
         status.ErrorComment = arrived.comment[:64]
         return status
 
-    def _check(self, arrived: _Arrived, before: Entry | None) -> None:
+    def _check(self, arrived: _Candidate, before: Entry | None) -> None:
         """Say whether what arrived gets its name."""
         if arrived.is_taken_from is None:
             return
@@ -118,7 +117,7 @@ class Ingest:
             raise _Kept
 
 
-class _Arrived:
+class _Candidate:
     """What came, and what is there already."""
 
     def __init__(self, storage: Storage, location: str) -> None:
@@ -129,11 +128,11 @@ class _Arrived:
         self.is_taken_from: Header | Exception | None = None
         """What the location holds; None where there is nothing."""
 
-    def read(self, file: Path) -> None:
+    def read(self, arrived: Arrived) -> None:
         """Read the header of what came, and of what is there. Blocks."""
         self._storage.check()
         try:
-            self.header = replace(self._storage.read_file(file), location=self._location)
+            self.header = replace(self._storage.read_arrived(arrived), location=self._location)
         except NotAnObject as error:
             self.why, self.comment = type(error).__name__, f"stored, but it cannot be found: {error}"
         except Exception as error:

@@ -8,6 +8,7 @@ import signal
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import aiodimse
@@ -34,7 +35,10 @@ _FILES_EACH = 3  # an association, the file it saves or sends, and the store ass
 
 def arguments(parser: ArgumentParser) -> None:
     """The options of serve."""
-    parser.add_argument("directory", metavar="DIRECTORY", type=shared.path, help="the folder; C-STORE saves into it")
+    parser.add_argument(
+        "directory", metavar="LOCATION", type=location,
+        help="a folder, or s3://BUCKET/PREFIX with --index; C-STORE saves into it",
+    )  # fmt: skip
     parser.add_argument(
         "--index", metavar="URL",
         help="what to keep the index in: sqlite:///FILE, postgresql://USER@HOST/DATABASE, or memory:, which reads all"
@@ -78,12 +82,17 @@ def arguments(parser: ArgumentParser) -> None:
     encryption.provider(parser)
 
 
+def location(text: str) -> Path | str:
+    """A folder, or the URL of a bucket."""
+    return text if text.startswith("s3://") else shared.path(text)
+
+
 async def run(options: Namespace, output: Output) -> int:
     """Serve until SIGTERM (0) or Ctrl-C (130); what runs then may end, a second signal aborts it."""
     if options.workers > 1:
         return await workers.run(options, output)
     context, outgoing = encryption.listening(options), encryption.to_destinations(options)
-    if not await asyncio.to_thread(options.directory.is_dir):
+    if isinstance(options.directory, Path) and not await asyncio.to_thread(options.directory.is_dir):
         raise CommandError(f"not a folder: {options.directory}", USAGE)
     if options.worker is None:
         await _check_address(options)
@@ -122,7 +131,7 @@ async def run(options: Namespace, output: Output) -> int:
                     )
                 _ready(options, output, listening.port)
                 if not options.worker:
-                    await stack.enter_async_context(_scanned_beside(archive, output))
+                    await stack.enter_async_context(_scanned_beside(archive, options.directory, output))
                 output.goes_on = True  # a service does not end because its log is not read any more
                 await stop.wait()
                 if listening.associations:
@@ -184,12 +193,12 @@ def _words(error: Exception) -> str:
 
 
 @asynccontextmanager
-async def _scanned_beside(archive: Archive, output: Output) -> AsyncIterator[None]:
+async def _scanned_beside(archive: Archive, location: object, output: Output) -> AsyncIterator[None]:
     """Look for what has changed in the folder while it is served."""
 
     async def scan() -> None:
         try:
-            output.line(f"{archive.directory}: {await archive.scan()}")
+            output.line(f"{location}: {await archive.scan()}")
         except OSError as error:
             output.note(f"the folder cannot be read: {system_words(error)}")
 

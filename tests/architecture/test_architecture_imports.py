@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 # What a floor may import beside the standard library and the package itself. rich is the extra "cli".
 GUESTS = {
     "telemetry": {"opentelemetry"},
-    "archive": {"pydicom", "sqlalchemy"},
+    "archive": {"obstore", "pydicom", "sqlalchemy"},
     "cli": {"pydicom", "rich"},
     "testing": {"pydicom", "pytest"},
     "__main__": {"rich"},

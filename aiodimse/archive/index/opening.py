@@ -16,12 +16,12 @@ FILE = ".aiodimse-index.db"
 """In the folder of the archive; a scan leaves hidden files out."""
 
 
-async def open_index(name: str | None, directory: Path) -> tuple[Index, str | None]:
+async def open_index(name: str | None, directory: Path | None) -> tuple[Index, str | None]:
     """Open an index.
 
     Args:
         name: "memory:", the URL of a database, or None for an SQLite database in the folder.
-        directory: The folder of the archive.
+        directory: The folder of the archive; None where it has none.
 
     Returns:
         The index, and why it was made anew in the place of one that cannot be used.
@@ -42,7 +42,9 @@ async def open_index(name: str | None, directory: Path) -> tuple[Index, str | No
     except ModuleNotFoundError as error:
         needed = 'an index in SQL needs SQLAlchemy: pip install "aiodimse[archive]"; index="memory:" needs nothing'
         raise ModuleNotFoundError(needed, name=error.name) from None
-    url = url_of(directory / FILE if name is None else name)
+    if name is None and directory is None:
+        raise ValueError("an archive in a bucket needs to be told its index, postgresql://USER@HOST/DATABASE for one")
+    url = url_of(directory / FILE if name is None and directory is not None else name or "")
     try:
         try:
             return await SQLIndex.open(url), None

@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
-from .folder import FolderStorage
-from .interface import Found, Stamp, Storage, StorageGone
+import os
 
-__all__ = ["FolderStorage", "Found", "Stamp", "Storage", "StorageGone"]
+from .folder import FolderStorage
+from .interface import Arrived, Found, Stamp, Storage, StorageGone
+
+__all__ = ["Arrived", "FolderStorage", "Found", "Stamp", "Storage", "StorageGone", "storage_at"]
+
+
+def storage_at(location: str | os.PathLike[str] | Storage, *, follow_links: bool = False) -> Storage:
+    """Return the storage that a user means.
+
+    Args:
+        location: A folder, s3://BUCKET/PREFIX, or a storage.
+        follow_links: Follow links that lead out of a folder.
+
+    Raises:
+        ModuleNotFoundError: obstore, of the extra `s3`, is not installed.
+    """
+    if isinstance(location, str) and location.startswith("s3://"):
+        try:
+            from .s3 import S3Storage
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError('a bucket needs obstore: pip install "aiodimse[s3]"', name=error.name) from None
+        return S3Storage(location)
+    if isinstance(location, (str, os.PathLike)):
+        return FolderStorage(location, follow_links=follow_links)
+    return location

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import re
 import stat
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 
 import aiodimse
 
 from ..header import read_header
 from ..index import Entry, Header
-from .interface import Decide, Found, Stamp, StorageGone
-
-_PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
-"""A UID that is a file name of its own (PS3.5 9.1)."""
+from .hashed import hashed_name
+from .interface import Arrived, Decide, Found, Stamp, StorageGone
 
 
 class FolderStorage:
@@ -59,22 +55,25 @@ class FolderStorage:
         return status.st_dev, status.st_ino
 
     def location_for(self, sop_instance_uid: str) -> str:
-        """See `Storage.location_for`: two levels of folders, 256 in each, so that no folder grows without end."""
-        digest = sha256(sop_instance_uid.encode("utf-8", "surrogatepass")).hexdigest()
-        name = (
-            sop_instance_uid
-            if len(sop_instance_uid) <= 64 and _PLAIN.fullmatch(sop_instance_uid)
-            else f"invalid-uid-{digest[:40]}"
-        )
-        return f"{digest[:2]}/{digest[2:4]}/{name}.dcm"
+        """See `Storage.location_for`."""
+        return hashed_name(sop_instance_uid)
 
-    async def save(self, request: aiodimse.StoreRequest, location: str, decide: Decide, *, durable: bool) -> None:
+    async def save(self, request: aiodimse.StoreRequest, location: str, decide: Decide, *, durable: bool) -> Stamp:
         """See `Storage.save`."""
-        await request.save(self.directory, location, durable=durable, before_name=decide)
+        stamp = Stamp(0, 0)
 
-    def read_file(self, file: Path) -> Header:
-        """See `Storage.read_file`."""
-        return read_header(file)
+        async def before_name(file: Path, _beginning: bytes) -> None:
+            nonlocal stamp
+            await decide(Arrived(file=file))
+            stamp = await asyncio.to_thread(lambda: _stamp(file.stat()))
+
+        await request.save(self.directory, location, durable=durable, before_name=before_name)
+        return stamp
+
+    def read_arrived(self, arrived: Arrived) -> Header:
+        """See `Storage.read_arrived`."""
+        assert arrived.file is not None
+        return read_header(arrived.file)
 
     def path(self, location: str) -> Path:
         """Return the path of a location."""

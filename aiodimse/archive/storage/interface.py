@@ -37,8 +37,18 @@ class StorageGone(OSError):
     """The storage is not the one that was opened: its disk is not mounted any more, for instance."""
 
 
-Decide = Callable[[Path, bytes], Awaitable[None]]
-"""Asked with the file that was written, and the beginning of its data set, before it gets its name."""
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What came by C-STORE and has no name yet."""
+
+    file: Path | None = None
+    """The file that it is in, whole, where there is one."""
+    data: bytes = field(default=b"", repr=False)
+    """Else the beginning of its Part 10 file."""
+
+
+Decide = Callable[[Arrived], Awaitable[None]]
+"""Asked before what arrived gets its name; an exception refuses it."""
 
 
 class Storage(Protocol):
@@ -73,16 +83,19 @@ class Storage(Protocol):
     def location_for(self, sop_instance_uid: str) -> str:
         """Return where a new instance goes."""
 
-    async def save(self, request: aiodimse.StoreRequest, location: str, decide: Decide, *, durable: bool) -> None:
+    async def save(self, request: aiodimse.StoreRequest, location: str, decide: Decide, *, durable: bool) -> Stamp:
         """Save what a C-STORE brings; it has the location once `decide` has returned.
+
+        Returns:
+            Its stamp there.
 
         Raises:
             Exception: As `decide` raises it; nothing is left then.
             OSError: It cannot be written.
         """
 
-    def read_file(self, file: Path) -> Header:
-        """Read the header of a file that `decide` was asked with. Blocks."""
+    def read_arrived(self, arrived: Arrived) -> Header:
+        """Read the header of what `decide` was asked with. Blocks."""
 
     def payload(self, entry: Entry) -> aiodimse.InstanceSource:
         """Return what a C-GET or C-MOVE handler yields to send this object."""

@@ -1,0 +1,160 @@
+"""A bucket of an S3-compatible object store; needs obstore (extra `s3`).
+
+Nothing goes to a local disk: a C-STORE streams into a multipart upload, which is completed once the archive has said
+that the instance is to be kept, and a retrieval streams out of the bucket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import obstore
+from obstore.store import S3Store
+from pydicom import Dataset
+
+import aiodimse
+
+from ..header import header_in
+from ..index import Entry, Header
+from ..index.interface import folder_of
+from .hashed import hashed_name
+from .interface import Arrived, Decide, Found, Stamp
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
+
+_BEGINNING = 1 << 20
+"""Bytes of an object that are read for its header."""
+_SECONDS = "30s"
+
+
+class S3Storage:
+    """A bucket, or what is below a prefix in one. A location is a key below the prefix.
+
+    The credentials are those of the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT, AWS_REGION.
+
+    Args:
+        url: s3://BUCKET or s3://BUCKET/PREFIX.
+        options: For obstore's S3Store, instead of the environment: endpoint, access_key_id and so on.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        client: ClientConfig = {"timeout": _SECONDS, "connect_timeout": _SECONDS, "allow_http": True}
+        self._store = S3Store.from_url(url, client_options=client, **options)
+
+    async def open(self) -> None:
+        """See `Storage.open`: look whether the bucket answers."""
+        await obstore.list_with_delimiter_async(self._store)
+
+    def walk(self) -> Iterator[Found]:
+        """See `Storage.walk`. A folder is whole when it is yielded, and so all keys are listed first."""
+        folders: dict[str, Found] = {}
+        for page in obstore.list(self._store, chunk_size=1000):
+            for each in page:
+                location = each["path"]
+                found = folders.setdefault(folder_of(location), Found(folder_of(location)))
+                found.files[location] = _stamp(each)
+        yield from folders.values()
+
+    async def tidy(self, folder: str) -> None:
+        """See `Storage.tidy`: an upload that was not completed is nowhere, and the store's own rules remove it."""
+
+    def read(self, location: str) -> Header:
+        """See `Storage.read`."""
+        meta = obstore.head(self._store, location)
+        beginning = bytes(obstore.get_range(self._store, location, start=0, length=min(_BEGINNING, meta["size"])))
+        return asyncio.run(_header_of(beginning, location, _stamp(meta)))  # in a thread, which has no event loop
+
+    def stamp(self, location: str) -> Stamp | None:
+        """See `Storage.stamp`."""
+        try:
+            return _stamp(obstore.head(self._store, location))
+        except FileNotFoundError:
+            return None
+
+    def check(self) -> None:
+        """See `Storage.check`: a bucket that is not there takes nothing."""
+
+    def location_for(self, sop_instance_uid: str) -> str:
+        """See `Storage.location_for`."""
+        return hashed_name(sop_instance_uid)
+
+    async def save(self, request: aiodimse.StoreRequest, location: str, decide: Decide, *, durable: bool) -> Stamp:
+        """See `Storage.save`. An upload that ends with an exception is aborted."""
+        beginning = bytearray()
+
+        async def chunks() -> AsyncIterator[bytes]:
+            async for piece in request.part10():
+                if len(beginning) < _BEGINNING:
+                    beginning.extend(piece[: _BEGINNING - len(beginning)])
+                yield bytes(piece)
+            await decide(Arrived(data=bytes(beginning)))
+
+        await obstore.put_async(self._store, location, chunks())
+        return _stamp(await obstore.head_async(self._store, location))
+
+    def read_arrived(self, arrived: Arrived) -> Header:
+        """See `Storage.read_arrived`."""
+        return asyncio.run(_header_of(arrived.data, "", Stamp(0, 0)))
+
+    def payload(self, entry: Entry) -> aiodimse.InstanceSource:
+        """See `Storage.payload`."""
+        return _StoredInstance(self._store, entry)
+
+    def is_named_after(self, location: str, sop_instance_uid: str) -> bool:
+        """See `Storage.is_named_after`."""
+        return location == hashed_name(sop_instance_uid)
+
+
+class _StoredInstance(aiodimse.Instance):
+    """An object of the bucket, asked for when it is sent."""
+
+    def __init__(self, store: S3Store, entry: Entry) -> None:
+        super().__init__(entry.sop_class_uid, entry.sop_instance_uid, entry.transfer_syntax)
+        self._store, self._location = store, entry.location
+
+    async def _opened(self) -> aiodimse.Instance:
+        """Raises aiodimse.InstanceConflict where the object is another instance than was asked for."""
+        response = await obstore.get_async(self._store, self._location)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            async for piece in response.stream(min_chunk_size=1 << 18):
+                yield bytes(piece)
+
+        return await aiodimse.Instance.from_part10(chunks(), sop_instance_uid=self.sop_instance_uid)
+
+    async def _stream(self) -> AsyncIterator[bytes | memoryview]:
+        async for piece in (await self._opened()).stream():
+            yield piece
+
+    def stream(self) -> AsyncIterator[bytes | memoryview]:
+        """The encoded data set, from the bucket."""
+        return self._stream()
+
+    async def dataset(self) -> Dataset:
+        """The decoded data set."""
+        return await (await self._opened()).dataset()
+
+    async def encoded(self, transfer_syntax: str) -> Any:
+        """As Instance.encoded; opened here, so that what cannot be sent is known before its message begins."""
+        return await (await self._opened()).encoded(transfer_syntax)
+
+
+async def _header_of(data: bytes, location: str, stamp: Stamp) -> Header:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield data
+
+    instance = await aiodimse.Instance.from_part10(chunks())
+    beginning = bytearray()
+    try:
+        async for piece in instance.stream():
+            beginning.extend(piece)
+    except (aiodimse.AiodimseError, OSError):
+        pass  # what was read is but the beginning
+    return header_in(bytes(beginning), instance.transfer_syntax, location, *stamp)
+
+
+def _stamp(meta: Any) -> Stamp:
+    return Stamp(meta["size"], int(meta["last_modified"].timestamp() * 1_000_000) * 1000)

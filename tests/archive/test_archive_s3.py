@@ -1,0 +1,136 @@
+"""An archive in a bucket, asked over the network; the store is moto's server, in a process of its own."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+from uuid import uuid4
+
+import pytest
+from archive.databases import open_index
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
+
+import aiodimse
+from aiodimse import sop_class
+from aiodimse.archive import Archive, provide
+
+obstore = pytest.importorskip("obstore", reason="the extra s3 is not installed")
+pytest.importorskip("moto", reason="moto, of the extra test, is not installed")
+
+from aiodimse.archive.storage.s3 import S3Storage  # noqa: E402
+
+HOST = "127.0.0.1"
+FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+GET = sop_class.StudyRootQueryRetrieveInformationModelGet
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"Running on" in line:
+            break
+    yield f"http://{HOST}:{port}"
+    process.kill()
+    process.wait()
+    process.stderr.close()
+
+
+@pytest.fixture
+def storage(endpoint: str) -> S3Storage:
+    bucket = f"b{uuid4().hex}"
+    urlopen(Request(f"{endpoint}/{bucket}", method="PUT")).close()
+    how: dict[str, Any] = {"access_key_id": "any", "secret_access_key": "any", "region": "us-east-1"}
+    return S3Storage(f"s3://{bucket}/archive", endpoint=endpoint, **how)
+
+
+@pytest.fixture
+async def archive(storage: S3Storage, tmp_path: Path) -> AsyncIterator[Archive]:
+    archive = await Archive.open(storage, index=await open_index("sqlite", tmp_path))
+    yield archive
+    await archive.close()
+
+
+@pytest.fixture
+async def port(archive: Archive) -> AsyncIterator[int]:
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    provide(server, archive)
+    async with server.listen(HOST, 0) as listening:
+        yield listening.port
+
+
+def connect(port: int, *contexts: str) -> aiodimse.client.Connecting:
+    return aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=contexts)
+
+
+def sent(name: str = "MR_small.dcm", **attributes: object) -> Dataset:
+    dataset = dcmread(get_testdata_file(name, download=False))
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def asked(dataset: Dataset) -> Dataset:
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel, identifier.StudyInstanceUID = "STUDY", dataset.StudyInstanceUID
+    identifier.PatientName = None
+    return identifier
+
+
+@pytest.mark.parametrize("name", ["MR_small.dcm", "CT_small.dcm", "image_dfl.dcm", "JPEG2000.dcm"])
+async def test_stored_found_and_retrieved(port: int, archive: Archive, name: str) -> None:
+    one = sent(name)
+    context = aiodimse.PresentationContext(one.SOPClassUID, (one.file_meta.TransferSyntaxUID,))
+    async with aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[context, FIND]) as peer:
+        assert (await peer.c_store(one)).status == 0x0000
+        (match,) = await peer.c_find(asked(one), FIND).collect()
+        assert match.StudyInstanceUID == one.StudyInstanceUID
+    role = aiodimse.PresentationContext(one.SOPClassUID, (one.file_meta.TransferSyntaxUID,), scu=False, scp=True)
+    connecting = aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[GET, role])
+    async with connecting as peer, peer.c_get(asked(one), GET) as retrieval:
+        (got,) = [await instance.dataset() async for instance in retrieval]
+    assert got.SOPInstanceUID == one.SOPInstanceUID
+    assert got.PixelData == one.PixelData
+    assert [path.suffix for path in archive.storage.walk() for path in map(Path, path.files)] == [".dcm"]
+
+
+async def test_another_instance_leaves_the_first(port: int, archive: Archive) -> None:
+    one = sent()
+    async with connect(port, one.SOPClassUID) as peer:
+        assert (await peer.c_store(one)).status == 0x0000
+        before = [found.files for found in archive.storage.walk()]
+        assert (await peer.c_store(sent(PatientID="OTHER"))).status == 0xA900
+        assert (await peer.c_store(one)).status == 0x0000
+        assert (await peer.c_store(sent(StudyInstanceUID=""))).status == 0xA900
+    assert [found.files for found in archive.storage.walk()] == before
+
+
+async def test_a_scan_finds_what_the_bucket_holds(port: int, archive: Archive, storage: S3Storage) -> None:
+    one = sent()
+    async with connect(port, one.SOPClassUID) as peer:
+        await peer.c_store(one)
+    again = await Archive.open(storage, index="memory:")
+    assert (again.report.files, again.report.indexed) == (1, 1)
+    assert await again.index.lookup([one.SOPInstanceUID]) == await archive.index.lookup([one.SOPInstanceUID])
+    assert (await archive.scan()).indexed == 1
+    obstore.delete(storage._store, storage.location_for(one.SOPInstanceUID))
+    assert (await archive.scan()).forgotten == 1
+
+
+async def test_a_bucket_needs_an_index(storage: S3Storage) -> None:
+    with pytest.raises(ValueError, match="needs to be told its index"):
+        await Archive.open(storage)
