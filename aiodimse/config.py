@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from aiodimse.record import Record
+from aiodimse.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Timeouts(Record):
+@record(frozen=True, kw_only=True)
+class Timeouts:
     """Deadlines in seconds; None waits for ever. Each is absolute: a trickle of bytes does not renew it.
 
     Raises ValueError for what is no time.
@@ -54,8 +52,8 @@ class Timeouts(Record):
         _check(self, 0, {})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Limits(Record):
+@record(frozen=True, kw_only=True)
+class Limits:
     """Bounds on what a peer can make us hold; all sizes in bytes. Raises ValueError for what is no bound."""
 
     # 1,100 bytes a second is GPRS at its worst (one slot, CS-1): it may lose 20 of 30 s to retransmissions and live.

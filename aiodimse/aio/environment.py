@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.network import TCP, Network
-from aiodimse.record import Record
+from aiodimse.record import record
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Environment(Record):
+@record(frozen=True)
+class Environment:
     """What connect() and Server run on. The default is right for programs; tests replace the clock and the network.
 
     Example:

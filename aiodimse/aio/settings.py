@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.environment import Environment
@@ -10,11 +10,11 @@ from aiodimse.aio.network import Network
 from aiodimse.aio.transport import Trace
 from aiodimse.config import Limits, Timeouts
 from aiodimse.metrics import Metrics
-from aiodimse.record import Record
+from aiodimse.record import record
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Settings(Record):
+@record
+class Settings:
     """Bounds and surroundings of associations."""
 
     limits: Limits = field(default_factory=Limits)

@@ -6,7 +6,7 @@ Pure functions (PS3.8 7.1, Annex D; PS3.7 Annex D). The requestor's side and wha
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TypeAlias
 
 from aiodimse.association.extended import Extended, both, encoded
@@ -29,7 +29,7 @@ from aiodimse.pdu import (
     UserInformation,
     UserSubItem,
 )
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.standard import sop_class, transfer_syntax
 from aiodimse.standard.service_class import NOTIFICATIONS
 from aiodimse.standard.values import is_uid, trimmed_ae_title
@@ -117,8 +117,8 @@ def check_titles(
 _NETWORK = frozenset(transfer_syntax.NETWORK)
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Served(Record):
+@record
+class Served:
     """How an acceptor serves one SOP class."""
 
     transfer_syntaxes: Collection[str] | None = None
@@ -139,8 +139,8 @@ class Served(Record):
 _AS_STORAGE_SCU = Served(scp=False, scu=True)
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Offer(Record):
+@record
+class Offer:
     """Everything that an acceptor serves."""
 
     served: Mapping[str, Served] = field(default_factory=dict)

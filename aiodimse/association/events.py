@@ -1,14 +1,12 @@
 """What the machine tells the floor above: one value an event, in the names of PS3.8 7."""
 
-from dataclasses import dataclass
-
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.standard.reason import reject_meaning
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class RequestedIndication(Record):
+@record
+class RequestedIndication:
     """A-ASSOCIATE indication: the peer asks; answer with accept or reject."""
 
     rq: AssociateRQ
@@ -17,8 +15,8 @@ class RequestedIndication(Record):
         return f"association requested by {self.rq.calling_ae_title!r} of {self.rq.called_ae_title!r}"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class AcceptedConfirmation(Record):
+@record
+class AcceptedConfirmation:
     """A-ASSOCIATE confirmation, accepted: data may flow."""
 
     ac: AssociateAC
@@ -27,8 +25,8 @@ class AcceptedConfirmation(Record):
         return f"association accepted, {sum(r.result == 0 for r in self.ac.results)} of {len(self.ac.results)} contexts"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class RejectedConfirmation(Record):
+@record
+class RejectedConfirmation:
     """A-ASSOCIATE confirmation, rejected: terminal."""
 
     rj: AssociateRJ
@@ -42,8 +40,8 @@ class RejectedConfirmation(Record):
         return f"association rejected {self.rj.result}/{self.rj.source}/{self.rj.reason}: {self.meaning}"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class ReleaseIndication(Record):
+@record
+class ReleaseIndication:
     """A-RELEASE indication: answer with respond_release. After a release of our own it is a collision."""
 
     collision: bool = False
@@ -52,8 +50,8 @@ class ReleaseIndication(Record):
         return "release requested by the peer" + (" and by us" if self.collision else "")
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class ReleaseConfirmation(Record):
+@record
+class ReleaseConfirmation:
     """A-RELEASE confirmation: terminal, but for the acceptor of a release collision, who has yet to respond (Sta12)."""
 
     response_due: bool = False
@@ -62,16 +60,16 @@ class ReleaseConfirmation(Record):
         return "released"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class ReleaseTimedOut(Record):
+@record
+class ReleaseTimedOut:
     """The peer has not answered our A-RELEASE-RQ within Timeouts.release. Nothing has changed: the caller aborts."""
 
     def __str__(self) -> str:
         return "no answer to the release request in time"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class AbortIndication(Record):
+@record
+class AbortIndication:
     """A-ABORT indication (source 0) or A-P-ABORT indication (source 2): terminal."""
 
     source: int
@@ -84,16 +82,16 @@ class AbortIndication(Record):
         return f"aborted by {'the peer' if self.by_peer else 'us'} {self.source}/{self.reason}: {self.meaning}"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class TransportClosedIndication(Record):
+@record
+class TransportClosedIndication:
     """A-P-ABORT indication without a PDU: the transport connection was lost, or never came about. Terminal."""
 
     def __str__(self) -> str:
         return "transport connection closed"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class CloseTransport(Record):
+@record
+class CloseTransport:
     """Write what take_output gave, then FIN (write_eof); read and discard. DropTransport follows in the end."""
 
     deadline: float | None
@@ -103,8 +101,8 @@ class CloseTransport(Record):
         return "close the transport connection"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class DropTransport(Record):
+@record
+class DropTransport:
     """The last event there is: the machine is in Sta1, the connection is closed or has no more use (abort() it)."""
 
     def __str__(self) -> str:

@@ -1,16 +1,16 @@
 """SOP class extended negotiation of the query and retrieve services, typed: named booleans <-> bytes (PS3.4 C.5)."""
 
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from typing import TypeAlias, TypeVar
 
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.standard import extended as rows
 from aiodimse.standard import sop_class
 
 _T = TypeVar("_T", bound="_Flags")
 
 
-class _Flags(Record):
+class _Flags:
     """One byte a field, in their order; 1 is support or use, a byte that is missing is 0."""
 
     __slots__ = ()
@@ -24,7 +24,7 @@ class _Flags(Record):
         return cls(*(bool(byte) for byte in info[: len(fields(cls))]))  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@record(frozen=True)
 class ExtendedQuery(_Flags):
     """C-FIND: seven bytes (PS3.4 C.5.1)."""
 
@@ -44,7 +44,7 @@ class ExtendedQuery(_Flags):
     """Several values in a key must all be matched (PS3.4 C.2.2.2.8)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@record(frozen=True)
 class ExtendedRetrieve(_Flags):
     """C-GET and C-MOVE: two bytes. Composite Instance Root Retrieve uses the second alone (PS3.4 Y)."""
 

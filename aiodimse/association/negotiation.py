@@ -6,7 +6,7 @@ PS3.8 7.1 and Annex D, PS3.7 Annex D. The acceptor's answer is answering.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from os import PathLike
 from typing import Literal, TypeVar
 
@@ -39,7 +39,7 @@ from aiodimse.pdu import (
     UserInformation,
     UserSubItem,
 )
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.standard import sop_class
 from aiodimse.standard.reason import context_result_meaning
 from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
@@ -57,8 +57,8 @@ DEFAULT_MAXIMUM_LENGTH = 16384
 # --- propose ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class PresentationContext(Record):
+@record(frozen=True)
+class PresentationContext:
     """A presentation context to be proposed."""
 
     uid: str
@@ -179,8 +179,8 @@ def propose(
 # --- settle -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Negotiated(Record):
+@record(frozen=True)
+class Negotiated:
     """What an A-ASSOCIATE-RQ and its -AC agreed on, as one of the two sides sees it."""
 
     role: Literal["requestor", "acceptor"]

@@ -5,18 +5,18 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from xml.etree import ElementTree
 
-from aiodimse.record import Record
+from aiodimse.record import record
 
 # What XML 1.0 cannot hold, however it is escaped; a peer may put it into an AE title.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Code(Record):
+@record(frozen=True)
+class Code:
     """A coded value."""
 
     code: str
@@ -49,8 +49,8 @@ SUCCESS, MINOR_FAILURE, SERIOUS_FAILURE, MAJOR_FAILURE = 0, 4, 8, 12
 """Event Outcome Indicator."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Participant(Record):
+@record(frozen=True)
+class Participant:
     """An active participant: a person or a process that takes part in the event."""
 
     user_id: str
@@ -64,8 +64,8 @@ class Participant(Record):
     """An IP address; None where there is none."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class ParticipantObject(Record):
+@record(frozen=True)
+class ParticipantObject:
     """An object that is concerned: a study, a patient, a query, a node."""
 
     object_id: str = field(repr=False)
@@ -82,8 +82,8 @@ class ParticipantObject(Record):
     """How many instances of each SOP class."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Message(Record):
+@record(frozen=True)
+class Message:
     """An audit message: what happened, who took part, who reports it, what it concerns."""
 
     event_id: Code

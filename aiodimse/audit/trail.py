@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from types import TracebackType
 
@@ -14,7 +14,7 @@ import aiodimse
 from aiodimse.audit import message as m
 from aiodimse.audit.syslog import Sink, frame
 from aiodimse.datasets import encode_dataset
-from aiodimse.record import Record
+from aiodimse.record import record
 
 _log = logging.getLogger("aiodimse.audit")
 
@@ -22,8 +22,8 @@ _EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _BATCH = 100
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class TransferredStudy(Record):
+@record(frozen=True)
+class TransferredStudy:
     """A study, or what of it was transferred. The profile demands the study and the patient (PS3.15 A.5.3.7)."""
 
     study_instance_uid: str

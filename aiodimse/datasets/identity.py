@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from struct import Struct
 from typing import Final
 
 from aiodimse.datasets.walk import FOREIGN_GROUPS, SHORT_VRS, known_syntax, top_elements
 from aiodimse.errors import DatasetDecodeError
-from aiodimse.record import Record
+from aiodimse.record import record
 
 SOP_CLASS_UID: Final = 0x00080016
 SOP_INSTANCE_UID: Final = 0x00080018
@@ -28,8 +28,8 @@ MAX_BEGINNING: Final = 1 << 24
 """Bytes of a data set, inflated where it is deflated, within which its identity has to be."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Identity(Record):
+@record(frozen=True)
+class Identity:
     """What tells one instance from another. A value that the data set does not have is "".
 
     Two data sets with equal identities are the same instance, perhaps in another encoding. The values are compared as

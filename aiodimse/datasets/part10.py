@@ -6,21 +6,20 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 from aiodimse.datasets.head import parse_head
 from aiodimse.errors import InstanceConflict, NotDICOM
-from aiodimse.record import Record
+from aiodimse.record import record
 
 PIECE_SIZE: Final = 128 * 1024
 
 _FIRST_READ: Final = 64 * 1024
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class FileHead(Record):
+@record
+class FileHead:
     """What a store needs to know of a file before it sends it."""
 
     path: Path

@@ -5,7 +5,7 @@ in one presentation context, and no other message's between them.
 """
 
 from collections.abc import MutableSequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 from aiodimse.config import Limits
@@ -14,7 +14,7 @@ from aiodimse.dimse.messages import Message
 from aiodimse.errors import CommandDecodeError, LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu.pdus import COMMAND, LAST, P_DATA_TF, PDATA_HEADER, PDV_HEADER_LENGTH, pdata_header
 from aiodimse.pdu.reader import DataPiece
-from aiodimse.record import Record
+from aiodimse.record import record
 
 Buffer: TypeAlias = bytes | memoryview
 
@@ -25,8 +25,8 @@ _COPIED_BELOW = 1024
 # --- in ---------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Command(Record):
+@record
+class Command:
     """A message whose command set is complete; where it has a data set, Data follows until is_last."""
 
     context_id: int
@@ -35,8 +35,8 @@ class Command(Record):
     """Bytes of the command set."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Data(Record):
+@record
+class Data:
     """A piece of the data set of the last Command. Not frozen: one is made for every PDV."""
 
     context_id: int

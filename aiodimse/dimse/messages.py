@@ -4,12 +4,12 @@ A field is the element of that name in `elements.py`, which gives its tag, VR an
 it is absent. Not frozen: made for every operation. No dataclass where the base has all fields: a faster import.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 from operator import attrgetter
 from typing import Any, ClassVar
 
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.standard import sop_class
 from aiodimse.standard.status import Category, category
 from aiodimse.standard.values import escaped
@@ -26,8 +26,8 @@ class Priority(IntEnum):
     LOW = 2
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class Message(Record):
+@record(kw_only=True)
+class Message:
     """A command set, and whether a data set follows it (Command Data Set Type (0000,0800) is not 0101H)."""
 
     command_field: ClassVar[int]
@@ -65,7 +65,7 @@ class Message(Record):
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class Request(Message):
     """A request that wants a response: everything with a Message ID, so not C-CANCEL-RQ."""
 
@@ -89,7 +89,7 @@ class Request(Message):
         return response
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class AffectedRequest(Request):
     """DIMSE-C, N-EVENT-REPORT and N-CREATE name the SOP class that the operation affects."""
 
@@ -98,7 +98,7 @@ class AffectedRequest(Request):
     sop_class_uid = property(attrgetter("affected_sop_class_uid"))  # asked for with every message: not searched for
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class RequestedRequest(Request):
     """The other DIMSE-N name the instance that they ask for; it may be of another class than the context's."""
 
@@ -106,14 +106,14 @@ class RequestedRequest(Request):
     requested_sop_instance_uid: str
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class PrioritizedRequest(AffectedRequest):
     """DIMSE-C, but for C-ECHO."""
 
     priority: int = Priority.MEDIUM
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class CStoreRQ(PrioritizedRequest):
     """PS3.7 9.3.1.1. The Move Originator is there when a C-MOVE asked for this."""
 
@@ -141,7 +141,7 @@ class CGetRQ(PrioritizedRequest):
     name = "C-GET-RQ"
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class CMoveRQ(PrioritizedRequest):
     """PS3.7 9.3.4.1."""
 
@@ -159,7 +159,7 @@ class CEchoRQ(AffectedRequest):
     name = "C-ECHO-RQ"
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class CCancelRQ(Message):
     """C-CANCEL-FIND-RQ, -GET-RQ and -MOVE-RQ are one message (PS3.7 9.3.2.3). It has no Message ID and no response."""
 
@@ -170,7 +170,7 @@ class CCancelRQ(Message):
     message_id_being_responded_to: int
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class NEventReportRQ(AffectedRequest):
     """PS3.7 10.3.1.1."""
 
@@ -182,7 +182,7 @@ class NEventReportRQ(AffectedRequest):
     """Mandatory; None only where a peer left it out, which can still be answered."""
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class NGetRQ(RequestedRequest):
     """PS3.7 10.3.2.1. No Attribute Identifier List asks for all attributes (10.1.2.1.5)."""
 
@@ -200,7 +200,7 @@ class NSetRQ(RequestedRequest):
     name = "N-SET-RQ"
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class NActionRQ(RequestedRequest):
     """PS3.7 10.3.4.1."""
 
@@ -211,7 +211,7 @@ class NActionRQ(RequestedRequest):
     """Mandatory; None only where a peer left it out, which can still be answered."""
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class NCreateRQ(AffectedRequest):
     """PS3.7 10.3.5.1. Without an instance UID the performer chooses one (10.1.5.1.4)."""
 
@@ -229,7 +229,7 @@ class NDeleteRQ(RequestedRequest):
     name = "N-DELETE-RQ"
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class UnknownRequest(Request):
     """A request with a Command Field that PS3.7 does not list; answered 0211H, unrecognised operation (C.5.21)."""
 
@@ -245,7 +245,7 @@ class UnknownRequest(Request):
 # --- responses --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class Response(Message):
     """What every response has, and the status-related elements that any may have (PS3.7 C)."""
 
@@ -257,14 +257,14 @@ class Response(Message):
     error_id: int | None = None
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class InstanceResponse(Response):
     """A response about one SOP instance."""
 
     affected_sop_instance_uid: str | None = None
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class SuboperationsResponse(Response):
     """C-GET-RSP and C-MOVE-RSP count their C-STORE sub-operations."""
 
@@ -274,7 +274,7 @@ class SuboperationsResponse(Response):
     number_of_warning_suboperations: int | None = None
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class AttributesResponse(InstanceResponse):
     """N-GET-RSP, N-SET-RSP and N-CREATE-RSP name the attributes that were not recognised (C.4.2)."""
 
@@ -321,7 +321,7 @@ class CEchoRSP(Response):
     name = "C-ECHO-RSP"
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class NEventReportRSP(InstanceResponse):
     """PS3.7 10.3.1.2."""
 
@@ -347,7 +347,7 @@ class NSetRSP(AttributesResponse):
     name = "N-SET-RSP"
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class NActionRSP(InstanceResponse):
     """PS3.7 10.3.4.2."""
 
@@ -373,7 +373,7 @@ class NDeleteRSP(InstanceResponse):
     name = "N-DELETE-RSP"
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class UnknownResponse(InstanceResponse):
     """The answer to an UnknownRequest: its Command Field with bit 15 set. Sent, never received."""
 

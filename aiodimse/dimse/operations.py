@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from aiodimse.dimse.messages import Request, Response
 from aiodimse.pdu import AcceptedContext
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.standard.leniency import Tolerated
 
 
@@ -37,16 +37,16 @@ class Performed:
 # --- what climbs ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class RequestReceived(Record):
+@record
+class RequestReceived:
     """A request is admitted. data: its whole data set, joined; None for C-STORE, whose data set follows in pieces."""
 
     operation: Performed
     data: bytes | None = field(repr=False)
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class DatasetReceived(Record):
+@record
+class DatasetReceived:
     """A piece of the data set of the C-STORE request that was received last."""
 
     operation: Performed
@@ -54,8 +54,8 @@ class DatasetReceived(Record):
     is_last: bool
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class RequestRefused(Record):
+@record
+class RequestRefused:
     """A request that gets this answer and no handler; its data set has been read and dropped."""
 
     context_id: int
@@ -64,8 +64,8 @@ class RequestRefused(Record):
     """Bytes of the command set of the request; the response repeats some of them."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class ResponseReceived(Record):
+@record
+class ResponseReceived:
     """A response to an operation of ours, with its whole data set."""
 
     operation: Invoked
@@ -76,15 +76,15 @@ class ResponseReceived(Record):
     """Bytes of its command set and data set."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class CancelReceived(Record):
+@record
+class CancelReceived:
     """The peer wants this operation to end (C-CANCEL, PS3.7 9.3.2.3)."""
 
     operation: Performed
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Runnable(Record):
+@record
+class Runnable:
     """A request that waited for a place in the window has one."""
 
     operation: Performed

@@ -6,7 +6,6 @@ One router serves one association; it joins no bytes and knows no association: c
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self, TypeAlias
 
@@ -42,7 +41,7 @@ from aiodimse.dimse.operations import (
 from aiodimse.errors import LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.pdu.overhead import REFUSAL, STRAY_CANCEL, Overhead
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.standard import answers, leniency, sop_class
 from aiodimse.standard.leniency import Tolerated
 
@@ -64,8 +63,8 @@ _MANDATORY: dict[type[Request], tuple[str, int, int, str]] = {
 _COMMAND_DATA_SET_TYPE, _PRIORITY = 0x00000800, 0x00000700
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class _Rules(Record):
+@record
+class _Rules:
     """What a presentation context may carry."""
 
     context: AcceptedContext

@@ -7,17 +7,17 @@ order (PS3.8 9.3.2.3, whose note adds that old peers may want ascending types; s
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias, TypeVar
 
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.standard.service_class import BOUND_TO_ROLE, NOTIFICATIONS
 
 # --- presentation contexts --------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class ProposedContext(Record):
+@record
+class ProposedContext:
     """Presentation Context Item of an A-ASSOCIATE-RQ (PS3.8 9.3.2.2)."""
 
     context_id: int
@@ -33,8 +33,8 @@ class ProposedContext(Record):
         return f"{self.context_id} {self.abstract_syntax} [{' '.join(self.transfer_syntaxes)}]"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class ContextResult(Record):
+@record
+class ContextResult:
     """Presentation Context Item of an A-ASSOCIATE-AC (PS3.8 9.3.3.2)."""
 
     context_id: int
@@ -48,8 +48,8 @@ class ContextResult(Record):
         return f"{self.context_id} result {self.result} {self.transfer_syntax}"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class AcceptedContext(Record):
+@record(frozen=True)
+class AcceptedContext:
     """A presentation context that both sides agreed on. Never on the wire: it is what an RQ and an AC settle."""
 
     context_id: int
@@ -86,29 +86,29 @@ class AcceptedContext(Record):
 # --- user information -------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class MaximumLength(Record):
+@record
+class MaximumLength:
     """The longest P-DATA-TF variable field that its sender takes; 0 is no limit (PS3.8 D.1)."""
 
     value: int
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class ImplementationClassUID(Record):
+@record
+class ImplementationClassUID:
     """PS3.7 D.3.3.2.1."""
 
     value: str
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class ImplementationVersionName(Record):
+@record
+class ImplementationVersionName:
     """PS3.7 D.3.3.2.3; 1 to 16 characters, what a peer sends is not checked."""
 
     value: str
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class OperationsWindow(Record):
+@record
+class OperationsWindow:
     """Asynchronous operations window: outstanding operations, 0 is no limit (PS3.7 D.3.3.3)."""
 
     invoked: int
@@ -117,8 +117,8 @@ class OperationsWindow(Record):
     """In an RQ: those that the requestor will perform for the acceptor."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class RoleSelection(Record):
+@record
+class RoleSelection:
     """SCP/SCU role selection (PS3.7 D.3.3.4); the roles are those of the association requestor, in RQ and AC."""
 
     sop_class_uid: str
@@ -126,16 +126,16 @@ class RoleSelection(Record):
     scp: bool
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class ExtendedNegotiation(Record):
+@record
+class ExtendedNegotiation:
     """SOP class extended negotiation (PS3.7 D.3.3.5); info means what the service class says."""
 
     sop_class_uid: str
     info: bytes
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class CommonExtendedNegotiation(Record):
+@record(frozen=True)
+class CommonExtendedNegotiation:
     """SOP class common extended negotiation (PS3.7 D.3.3.6)."""
 
     sop_class_uid: str
@@ -144,8 +144,8 @@ class CommonExtendedNegotiation(Record):
     """Related general SOP class UIDs."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class UserIdentityRequest(Record):
+@record(frozen=True)
+class UserIdentityRequest:
     """User identity negotiation of an RQ (PS3.7 D.3.3.7.1). Both fields may be secret: neither is in the repr."""
 
     identity_type: int
@@ -156,15 +156,15 @@ class UserIdentityRequest(Record):
     """The passcode, with type 2 only."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class UserIdentityResponse(Record):
+@record
+class UserIdentityResponse:
     """User identity negotiation of an AC (PS3.7 D.3.3.7.2)."""
 
     server_response: bytes = field(default=b"", repr=False)
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class UnknownItem(Record):
+@record
+class UnknownItem:
     """An item or sub-item that we do not know: skipped, as PS3.8 D.2 asks, but kept for the record."""
 
     item_type: int
@@ -190,8 +190,8 @@ UserSubItem: TypeAlias = (
 _S = TypeVar("_S")
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class UserInformation(Record):
+@record
+class UserInformation:
     """User Information Item (PS3.8 9.3.2.3): sub-items in wire order. Where one that should be alone repeats, the first
     counts; for the ones per SOP class the last counts."""
 

@@ -2,14 +2,14 @@
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from aiodimse.errors import PDUDecodeError
 from aiodimse.pdu import item_codec
 from aiodimse.pdu.cursor import MAX_ITEMS_OF_KIND, Cursor, Reading, item, text, u8, u16, u32, uid
 from aiodimse.pdu.items import ContextResult, ProposedContext, UnknownItem, UserInformation
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.standard.leniency import Tolerated
 from aiodimse.standard.values import AE_TITLE_LENGTH
 
@@ -24,8 +24,8 @@ def _parties(pdu: "AssociateRQ | AssociateAC") -> str:
     return f"{pdu.calling_ae_title!r} -> {pdu.called_ae_title!r}, maximum length {length}"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class AssociateRQ(Record):
+@record
+class AssociateRQ:
     """A-ASSOCIATE-RQ (PS3.8 9.3.2). AE titles are without padding; what is missing on the wire is empty here."""
 
     called_ae_title: str
@@ -43,8 +43,8 @@ class AssociateRQ(Record):
         return f"A-ASSOCIATE-RQ {_parties(self)}, {len(self.contexts)} contexts"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class AssociateAC(Record):
+@record
+class AssociateAC:
     """A-ASSOCIATE-AC (PS3.8 9.3.3). The titles are reserved fields that repeat those of the RQ and are not tested."""
 
     called_ae_title: str
@@ -62,8 +62,8 @@ class AssociateAC(Record):
         return f"A-ASSOCIATE-AC {_parties(self)}, {accepted} of {len(self.results)} contexts accepted"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class AssociateRJ(Record):
+@record
+class AssociateRJ:
     """A-ASSOCIATE-RJ (PS3.8 9.3.4); the words for its numbers are in standard/reason.py."""
 
     result: int
@@ -74,8 +74,8 @@ class AssociateRJ(Record):
         return f"A-ASSOCIATE-RJ {self.result}/{self.source}/{self.reason}"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class PDV(Record):
+@record
+class PDV:
     """Presentation-data-value Item (PS3.8 9.3.5.1) with its message control header (PS3.8 E.2)."""
 
     context_id: int
@@ -88,8 +88,8 @@ class PDV(Record):
         return f"{kind}{' last' if self.is_last else ''} in {self.context_id}, {len(self.data)} bytes"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class PDataTF(Record):
+@record
+class PDataTF:
     """P-DATA-TF (PS3.8 9.3.5), whole. The reader does not make it: it hands PDVs on before the PDU is complete."""
 
     pdvs: tuple[PDV, ...]
@@ -98,24 +98,24 @@ class PDataTF(Record):
         return f"P-DATA-TF {'; '.join(map(str, self.pdvs))}"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class ReleaseRQ(Record):
+@record
+class ReleaseRQ:
     """A-RELEASE-RQ (PS3.8 9.3.6)."""
 
     def __str__(self) -> str:
         return "A-RELEASE-RQ"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class ReleaseRP(Record):
+@record
+class ReleaseRP:
     """A-RELEASE-RP (PS3.8 9.3.7)."""
 
     def __str__(self) -> str:
         return "A-RELEASE-RP"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Abort(Record):
+@record
+class Abort:
     """A-ABORT (PS3.8 9.3.8): source 0 service-user, 2 service-provider; the reason means something from source 2."""
 
     source: int

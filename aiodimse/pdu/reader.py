@@ -6,7 +6,7 @@ most what was fed and not asked for yet, and one PDU that is not P-DATA-TF, whos
 
 import struct
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from aiodimse.config import Limits
@@ -14,7 +14,7 @@ from aiodimse.errors import PDUDecodeError
 from aiodimse.pdu import pdus
 from aiodimse.pdu.overhead import FRAGMENT, SMALL_FRAGMENT, Overhead
 from aiodimse.pdu.pdus import COMMAND, HEADER_LENGTH, LAST, P_DATA_TF, PDV_HEADER_LENGTH
-from aiodimse.record import Record
+from aiodimse.record import record
 
 _PDU_HEADER = struct.Struct(">BxI")
 _PDV_HEADER = struct.Struct(">IBB")
@@ -26,8 +26,8 @@ _OTHER_PROTOCOLS = {0x15: "TLS", 0x16: "TLS"}
 """What begins with a byte that is no PDU-type: an alert and a handshake record (RFC 8446 5.1)."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class DataHeader(Record):
+@record
+class DataHeader:
     """The six bytes of a P-DATA-TF header are in; its PDVs follow as DataPieces."""
 
     length: int
@@ -37,8 +37,8 @@ class DataHeader(Record):
         return f"P-DATA-TF of {self.length} bytes"
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class DataPiece(Record):
+@record
+class DataPiece:
     """A PDV, or the part of one that has arrived. Not frozen: it is made once per PDV, and frozen costs four times as
     much."""
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import Self
 
 from aiodimse.errors import AiodimseError
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.services.instance import InstanceSource
 from aiodimse.services.response import Response
 
 Store = Callable[[InstanceSource], Awaitable[Response]]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class StoreResult(Record):
+@record(frozen=True)
+class StoreResult:
     """What became of one instance of `Pool.c_store_many`."""
 
     source: InstanceSource

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,7 +15,7 @@ from aiodimse.aio.files import off_loop, pieces_off_loop, read_off_loop
 from aiodimse.config import Limits
 from aiodimse.datasets import FileHead, Head
 from aiodimse.errors import DatasetEncodeError, DatasetTooLarge, InstanceConflict
-from aiodimse.record import Record
+from aiodimse.record import record
 
 Buffer = bytes | memoryview
 InstanceSource: TypeAlias = "str | os.PathLike[str] | ReferencedFile | Dataset | Instance"
@@ -293,8 +292,8 @@ class FileInstance(Instance):
         return await read_off_loop(datasets.read_file, self.head)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class ReferencedFile(Record):
+@record(frozen=True)
+class ReferencedFile:
     """A file and the SOP instance that it has to hold, for a handler to yield and for c_store.
 
     A sub-operation fails where the file holds another instance; its UID is then in the Failed SOP Instance UID List.

@@ -1,7 +1,7 @@
 """Answers as both sides see them: the Response that a user gets, and what a handler may hand back."""
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, field
 from typing import Self
 
 from pydicom.dataset import Dataset
@@ -9,13 +9,13 @@ from pydicom.dataset import Dataset
 from aiodimse.dimse import messages
 from aiodimse.dimse.status import Status
 from aiodimse.errors import DIMSEFailure, IncompleteRetrieval
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.standard import answers, sop_class
 from aiodimse.standard.status import Category
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Progress(Record):
+@record(frozen=True)
+class Progress:
     """The counters of a C-GET or C-MOVE (PS3.7 9.1.3.1, 9.1.4.1): numbers of C-STORE sub-operations.
 
     remaining is None where the response does not say: most final responses.
@@ -27,8 +27,8 @@ class Progress(Record):
     warning: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class EncodedDataset(Record):
+@record(frozen=True)
+class EncodedDataset:
     """A data set that is encoded already; may stand wherever a handler yields a Dataset.
 
     transfer_syntax: the UID in which data is encoded; it must be that of the presentation context it is sent in.
@@ -38,8 +38,8 @@ class EncodedDataset(Record):
     transfer_syntax: str
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Reply(Record):
+@record(frozen=True)
+class Reply:
     """What a handler with one answer may return: C-ECHO, C-STORE and DIMSE-N.
 
     Example:
@@ -68,8 +68,8 @@ class Reply(Record):
     """Offending Element (0000,0901): tags."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Response(Record):
+@record(frozen=True)
+class Response:
     """The final response to an operation.
 
     Two are equal, and hash alike, where all but `message` is equal; data sets count in the comparison alone.

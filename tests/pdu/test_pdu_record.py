@@ -1,13 +1,15 @@
-"""Record against what dataclass would have made."""
+"""record() against what dataclass would have made."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import pickle
+from dataclasses import FrozenInstanceError, dataclass, field, replace
 
 import pytest
 
+from aiodimse import pdu
 from aiodimse.dimse.messages import CEchoRQ, CStoreRQ
-from aiodimse.record import Record
+from aiodimse.record import record
 
 
 class Twins:
@@ -17,8 +19,8 @@ class Twins:
         hidden: str = field(default="", repr=False)
         aside: int = field(default=0, compare=False)
 
-    @dataclass(frozen=True, slots=True, eq=False, repr=False)
-    class Shared(Record):
+    @record(frozen=True)
+    class Shared:
         number: int
         hidden: str = field(default="", repr=False)
         aside: int = field(default=0, compare=False)
@@ -49,3 +51,19 @@ def test_messages_of_two_kinds_differ_and_have_no_hash():
     assert repr(echo) == "CEchoRQ(has_data_set=False, message_id=1, affected_sop_class_uid='1.2')"
     with pytest.raises(TypeError):
         hash(echo)
+
+
+def test_what_can_change_has_no_hash():
+    for value in (pdu.AssociateRQ("A", "B", (), pdu.UserInformation()), pdu.Abort(0, 0), pdu.MaximumLength(1)):
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(value)
+    assert hash(pdu.CommonExtendedNegotiation("1.2", "1.3")) == hash(pdu.CommonExtendedNegotiation("1.2", "1.3"))
+
+
+def test_records_are_dataclasses_with_slots():
+    made = replace(pdu.Abort(2, 0), reason=6)
+    assert (made, pickle.loads(pickle.dumps(made))) == (pdu.Abort(2, 6), made)
+    with pytest.raises(AttributeError):
+        made.more = 1
+    with pytest.raises(FrozenInstanceError):
+        pdu.CommonExtendedNegotiation("1.2", "1.3").sop_class_uid = "1.4"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.pdu import AssociateRQ, UserIdentityRequest
-from aiodimse.record import Record
+from aiodimse.record import record
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class AssociationRequest(Record):
+@record(frozen=True)
+class AssociationRequest:
     """What an on_associate or authenticate hook sees of an association that is asked for."""
 
     rq: AssociateRQ

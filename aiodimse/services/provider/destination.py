@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.invoker import Invoker
@@ -15,7 +15,7 @@ from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext, 
 from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError, AssociationTimeout, NoAcceptedContext, ProtocolError
 from aiodimse.pdu import AcceptedContext, AssociateRQ
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.services.contexts import contexts_for_instances, store_context
 from aiodimse.services.instance import Instance
 from aiodimse.standard import answers, sop_class
@@ -24,8 +24,8 @@ from aiodimse.standard.values import escaped
 _log = logging.getLogger("aiodimse.retrieve")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Destination(Record):
+@record(frozen=True)
+class Destination:
     """A move destination: what a C-MOVE handler yields first.
 
     Example:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import operator
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from pydicom.dataset import Dataset
 
 from aiodimse.dimse import messages
 from aiodimse.errors import AiodimseError
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.services.instance import Instance, ReferencedFile
 from aiodimse.services.response import EncodedDataset, Reply
 from aiodimse.standard import answers
@@ -38,8 +38,8 @@ class InvalidResult(AiodimseError):
         super().__init__(message)
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class HandlerResult(Record):
+@record
+class HandlerResult:
     """A status, further fields of the response, and what goes with it."""
 
     status: int

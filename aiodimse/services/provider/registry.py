@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from aiodimse.association import Offer, Served
 from aiodimse.association.extended import Extended
 from aiodimse.association.negotiation import check_uid, several
 from aiodimse.errors import LocalProtocolError
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.services.provider.handler_check import check_handler
 from aiodimse.standard import sop_class
 from aiodimse.standard.service_class import NOTIFICATIONS
@@ -25,8 +25,8 @@ _DEFAULTS: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Registration(Record):
+@record
+class Registration:
     """One handler for one SOP class."""
 
     handler: Callable[..., Any]

@@ -8,7 +8,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from pydicom.dataset import Dataset
@@ -29,7 +29,7 @@ from aiodimse.errors import (
     NotDICOM,
 )
 from aiodimse.pdu import AcceptedContext
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.services.contexts import store_context
 from aiodimse.services.instance import Instance, ReferencedFile
 from aiodimse.services.provider.destination import DestinationLost
@@ -50,8 +50,8 @@ _NAME_NO_VALUE = (NoAcceptedContext, DatasetEncodeError, DatasetDecodeError, Ins
 """The texts of these name UIDs, tags and transfer syntaxes."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Counters(Record):
+@record
+class Counters:
     """Numbers of sub-operations; Remaining + Completed + Failed + Warning is the number announced."""
 
     total: int = 0

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import ssl as ssl_module
 from contextlib import suppress
-from dataclasses import dataclass
 
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.settings import Settings
 from aiodimse.errors import AssociationError, NoAcceptedContext
 from aiodimse.pdu import AssociateRQ
-from aiodimse.record import Record
+from aiodimse.record import record
 from aiodimse.services.invocation import negotiated_on
 from aiodimse.services.serving import RequestHandlers
 from aiodimse.services.user.requested import RequestedAssociation
@@ -20,8 +19,8 @@ from aiodimse.services.user.requested import RequestedAssociation
 _log = logging.getLogger("aiodimse.client")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class AssociationPlan(Record):
+@record(frozen=True)
+class AssociationPlan:
     """The arguments of connect(), checked: what is asked of whom."""
 
     host: str
