@@ -136,7 +136,7 @@ class SameAssociation:
         return False
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@record(frozen=True)
 class _UnderWay:
     """A sub-operation whose response has not been counted."""
 
