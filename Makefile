@@ -10,7 +10,8 @@
 # make strict  all tests in the development mode of Python and asyncio, every warning an error: as check runs them
 # make bench   the same work on aiodimse, DCMTK, pynetdicom and bare asyncio: one table (benchmarks/README.md)
 # make bench-micro  microseconds on the floors below the network
-# make scoreboard  what a peer, a disk or a deadline can do, as figures (SCOREBOARD=long for the long profile)
+# make scoreboard  what a peer, a disk or a deadline can do, as figures (SCOREBOARD=long for the long profile); what floods take
+#              from an honest peer is a part of it: python -m scoreboard.budgets floods searches ...
 # make fuzz    atheris looks for bytes that a decoder does not take well, until stopped; installs the extra fuzz into .venv. No
 #              part of CI. FUZZ="-max_total_time=600": libFuzzer's options
 # make docs    the documentation site, into site/; a dead link is an error

@@ -16,12 +16,14 @@ from xml.etree import ElementTree
 
 import aiodimse
 from scoreboard import rude
+from scoreboard.budgets.__main__ import measure
+from scoreboard.process import Scored, provider
+from scoreboard.row import Row
 
 LONG = os.environ.get("SCOREBOARD") == "long"
 ROOT = Path(__file__).resolve().parents[1]
 CELLS = {"defined": 123, "refused": 124}
 KILLS = 50 if LONG else 5
-Row = tuple[str, str, str, bool]
 
 
 def _percentile(values: list[float], share: float) -> float:
@@ -48,7 +50,7 @@ def _tests(figure: str, target: str, paths: list[str], least: Mapping[str, int],
         sum(number for what, number in counted.items() if what.startswith(start)) >= wanted
         for start, wanted in least.items()
     )
-    return figure, target, f"{words}: {last}" if words else last, enough and run.returncode == 0
+    return Row(figure, target, f"{words}: {last}" if words else last, enough and run.returncode == 0)
 
 
 def _counted(report: Path) -> Counter[str]:
@@ -63,18 +65,20 @@ def _counted(report: Path) -> Counter[str]:
 
 async def _rude() -> list[Row]:
     rows: list[Row] = []
-    async with rude.provider() as scored:
+    async with provider() as scored:
         seconds = await rude.malformed_to_fin(scored.port, 600)
         p99 = _percentile(seconds, 0.99)
         rows.append(
-            ("from a malformed byte to our A-ABORT and FIN", "p99 under 100 ms", f"p99 {p99 * 1e3:.1f} ms", p99 < 0.1)
+            Row(
+                "from a malformed byte to our A-ABORT and FIN", "p99 under 100 ms", f"p99 {p99 * 1e3:.1f} ms", p99 < 0.1
+            )
         )
         seconds = await rude.echo_among_stalled(scored.port, 500, 200)
         p99 = _percentile(seconds, 0.99)
         rows.append(
-            ("a good echo with 500 stalled peers", "p99 of 200 under 100 ms", f"p99 {p99 * 1e3:.1f} ms", p99 < 0.1)
+            Row("a good echo with 500 stalled peers", "p99 of 200 under 100 ms", f"p99 {p99 * 1e3:.1f} ms", p99 < 0.1)
         )
-    async with rude.provider() as scored:
+    async with provider() as scored:
         number = 20000 if LONG else 4000
         await rude.rude_associations(scored.port, 2000)  # what Python keeps for itself
         before = await _settled(scored)
@@ -82,10 +86,10 @@ async def _rude() -> list[Row]:
         after = await _settled(scored)
         growth = (after["memory"] - before["memory"]) / (1 << 20)
         back = after["files"] == before["files"] and after["tasks"] == before["tasks"]
-        words = f"{number}: {growth:+.1f} MiB, files {after['files'] - before['files']:+d}"
-        words += f", tasks {after['tasks'] - before['tasks']:+d}"
+        words = f"{number}: {growth:+.1f} MiB, files {after['files'] - before['files']:+g}"
+        words += f", tasks {after['tasks'] - before['tasks']:+g}"
         rows.append(
-            (
+            Row(
                 "rude associations, memory growth",
                 "20,000, under 5 MiB, files and tasks back",
                 words,
@@ -95,7 +99,7 @@ async def _rude() -> list[Row]:
     return rows
 
 
-async def _settled(scored: rude.Scored) -> dict[str, int]:
+async def _settled(scored: Scored) -> dict[str, float]:
     """What the provider holds once it has let go of the last connections: asked until two answers agree."""
     last = await scored.held()
     for _ in range(100):
@@ -121,7 +125,7 @@ def _decoders(number: int) -> Row:
             wrong += 1
             print(f"{type(error).__name__} from {data.hex()}")
     words = f"{tried:,} inputs, {tried * len(decoders.DECODERS):,} decodings, {wrong} undocumented"
-    return "decoder inputs tried", "1,000,000 in the long profile, none undocumented", words, not wrong
+    return Row("decoder inputs tried", "1,000,000 in the long profile, none undocumented", words, not wrong)
 
 
 def rows() -> list[Row]:
@@ -206,6 +210,7 @@ def rows() -> list[Row]:
         made.append(test())
         print("  ".join(made[-1][:3]), flush=True)
     made += asyncio.run(_rude())
+    made += measure(long=LONG)
     return made
 
 

@@ -1,52 +1,142 @@
-"""The provider that is scored: a Server of its own process that discards what it is sent.
+"""The provider that is scored: a Server in a process of its own, with handlers that cost next to nothing.
 
-Prints its port; on every line it reads from standard input it prints, as JSON, what it holds: resident memory in
-bytes, open files and tasks.
+Prints its port; on every line it reads from standard input it prints, as JSON, what it holds (scoreboard/process.py).
+
+    python -m scoreboard.provider                    C-STORE discards; C-FIND gives one match, C-GET fifty instances
+    python -m scoreboard.provider --archive FOLDER   aiodimse.archive over a folder, its index in memory
+    --log                                            warnings to standard error
+    --move-to PORT                                   where C-MOVE sends, one small instance each
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import json
 import logging
 import sys
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
 
 import aiodimse
+from aiodimse import sop_class, tls
+from aiodimse.archive import Archive, MemoryIndex, provide
 
 _PAGE = 4096
+_BEAT = 0.01
+"""Seconds between two looks at how late the event loop is."""
+INSTANCES = 50
+"""How many a C-GET gives, of 40 KB each."""
 
 
-def held() -> dict[str, int]:
-    """Resident memory, open files, tasks."""
+class Heart:
+    """Measures the longest time that the event loop did not turn."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def beat(self) -> None:
+        """Look for ever."""
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(_BEAT)
+            self.longest = max(self.longest, time.perf_counter() - before - _BEAT)
+
+    def take(self) -> float:
+        """The longest since it was asked last."""
+        longest, self.longest = self.longest, 0.0
+        return longest
+
+
+def held(heart: Heart) -> dict[str, float]:
+    """Resident memory, open files, tasks, processor time and the longest stall."""
+    stall = heart.take()
     gc.collect()
-    resident = int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+    heart.take()
     return {
-        "memory": resident,
+        "memory": int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE,
         "files": len(list(Path("/proc/self/fd").iterdir())),
         "tasks": len(asyncio.all_tasks()),
+        "processor": time.process_time(),
+        "stall": stall,
     }
+
+
+def image(number: int) -> Dataset:
+    """A small instance."""
+    made = Dataset()
+    made.SOPClassUID, made.SOPInstanceUID = sop_class.CTImageStorage, f"1.2.3.{number}"
+    made.StudyInstanceUID, made.SeriesInstanceUID, made.PatientID = "1.2.3", "1.2.3.0", "1"
+    made.Rows = made.Columns = 140
+    made.BitsAllocated = made.BitsStored = 16
+    made.PixelData = bytes(2 * 140 * 140)
+    return made
+
+
+def with_handlers(server: aiodimse.Server, move_to: int | None) -> None:
+    """Register handlers that need nothing."""
+    instances = [image(number) for number in range(INSTANCES)]
+
+    @server.on_c_store
+    async def store(request: aiodimse.StoreRequest) -> int:
+        await request.discard()
+        return 0x0000
+
+    @server.on_c_find
+    async def find(request: aiodimse.FindRequest) -> AsyncIterator[Any]:
+        yield 0xFF00, request.identifier
+
+    @server.on_c_get
+    async def get(request: aiodimse.GetRequest) -> AsyncIterator[Any]:
+        yield len(instances)
+        for instance in instances:
+            yield instance
+
+    @server.on_c_move
+    async def move(request: aiodimse.MoveRequest) -> AsyncIterator[Any]:
+        yield None if move_to is None else ("127.0.0.1", move_to)
+        yield 1
+        yield instances[0]
+
+
+def options() -> argparse.Namespace:
+    """The options of this program."""
+    parser = argparse.ArgumentParser(prog="python -m scoreboard.provider")
+    parser.add_argument("--archive", type=Path)
+    parser.add_argument("--move-to", type=int)
+    parser.add_argument("--log", action="store_true", help="to standard error, what it warns of")
+    parser.add_argument("--tls", type=Path, help="a folder with server.pem, a certificate and its key")
+    return parser.parse_args()
 
 
 async def main() -> None:
     """Serve until standard input ends."""
-    logging.getLogger("aiodimse").setLevel(logging.CRITICAL)
+    chosen = options()
+    if chosen.log:
+        logging.basicConfig(level=logging.WARNING)
+    else:
+        logging.getLogger("aiodimse").setLevel(logging.CRITICAL)
     limits = aiodimse.Limits(max_associations=2000, max_pending_connections=2000)
     server = aiodimse.Server(ae_title="SCORED", limits=limits)
-
-    @server.on_c_store
-    async def store(request):  # type: ignore[no-untyped-def]
-        await request.discard()
-        return 0x0000
-
-    reader = asyncio.StreamReader()
+    if chosen.archive is not None:
+        provide(server, await Archive.open(chosen.archive, index=MemoryIndex()))
+    else:
+        with_handlers(server, chosen.move_to)
+    ssl = None if chosen.tls is None else tls.server_context(chosen.tls / "server.pem", verify_client=False)
+    heart, reader = Heart(), asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    async with server.listen("127.0.0.1", 0) as listening:
+    beating = asyncio.create_task(heart.beat())
+    async with server.listen("127.0.0.1", 0, ssl=ssl) as listening:
         print(listening.port, flush=True)
         while await reader.readline():
-            print(json.dumps(held()), flush=True)
+            print(json.dumps(held(heart)), flush=True)
+    beating.cancel()
 
 
 if __name__ == "__main__":

@@ -6,49 +6,12 @@ Raw sockets and bytes by hand: nothing of aiodimse is on this side but the good 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import struct
-import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import aiodimse
 from aiodimse import sop_class
-
-
-class Scored:
-    """The provider's process."""
-
-    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
-        self._process, self.port = process, port
-
-    async def held(self) -> dict[str, int]:
-        """What it holds now."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(b"\n")
-        answer: dict[str, int] = json.loads(await self._process.stdout.readline())
-        return answer
-
-
-@asynccontextmanager
-async def provider() -> AsyncIterator[Scored]:
-    """Start the provider, and stop it."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "scoreboard.provider",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        yield Scored(process, int(await process.stdout.readline()))
-    finally:
-        process.kill()
-        await process.wait()
 
 
 def _item(kind: int, data: bytes) -> bytes:

@@ -1,0 +1,33 @@
+"""`python -m scoreboard.budgets [NAME ...]`: some kinds alone; SCOREBOARD=long runs the long profile."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+
+from scoreboard.row import Row
+
+KINDS = ("floods", "retrievals", "searches", "idle", "descriptors")
+
+
+def measure(kinds: tuple[str, ...] = KINDS, *, long: bool = False) -> list[Row]:
+    """Measure kinds, printing each row as it is there."""
+    found: list[Row] = []
+    for kind in kinds:
+        module = importlib.import_module(f"scoreboard.budgets.{kind}")
+        for row in asyncio.run(module.rows(long)):
+            print("  ".join([*row[:3], "ok" if row.passed else "FAIL"]), flush=True)
+            found.append(row)
+    return found
+
+
+def main() -> int:
+    """Return 1 where a row fails."""
+    table = measure(tuple(sys.argv[1:]) or KINDS, long=os.environ.get("SCOREBOARD") == "long")
+    return 0 if all(row.passed for row in table) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

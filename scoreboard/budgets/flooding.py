@@ -1,0 +1,189 @@
+"""Peers that flood, in a process of their own: python -m scoreboard.budgets.flooding PORT FLOOD PEERS.
+
+Each associates, and writes the same bytes again and again as fast as they are taken, until standard input ends. One
+whose association is ended comes again, as a rude peer would. Prints "flooding" when all were associated once, and at
+the end how often an association was ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from scripted import wire
+from scripted.peer import ScriptedPeer, ScriptedPeerError
+
+import scoreboard.budgets  # noqa: F401  # where scripted is found
+
+CHUNK = 1 << 15
+_AGAIN = 0.05
+"""Seconds until one comes again."""
+CONTEXTS = [
+    (1, wire.VERIFICATION, [wire.IMPLICIT_LE]),
+    (3, wire.CT_IMAGE_STORAGE, [wire.EXPLICIT_LE]),
+    (5, wire.STUDY_ROOT_FIND, [wire.EXPLICIT_LE]),
+    (7, wire.STUDY_ROOT_GET, [wire.EXPLICIT_LE]),
+]
+
+
+@dataclass(frozen=True)
+class Flood:
+    """What is sent once an association is there, and what again and again after that."""
+
+    words: str
+    again: Callable[[], bytes]
+    first: bytes = b""
+
+
+def _filled(once: bytes) -> bytes:
+    return once * max(1, CHUNK // len(once))
+
+
+def _one_byte_data() -> bytes:
+    return _filled(wire.p_data(wire.pdv(3, b"\0", command=False, last=False)))
+
+
+def _one_byte_command() -> bytes:
+    command = wire.command({wire.DATA_SET_TYPE: wire.NO_DATA_SET, **wire.echo_rq()})
+    pdvs = [
+        wire.p_data(wire.pdv(1, command[at : at + 1], command=True, last=at == len(command) - 1))
+        for at in range(len(command))
+    ]
+    return _filled(b"".join(pdvs))
+
+
+def _large_associate_rq() -> bytes:
+    """One MiB of presentation contexts, each with as many transfer syntaxes as fit."""
+    context = (1, wire.VERIFICATION, [f"1.2.840.10008.1.2.4.{number}" for number in range(1_000)])
+    return wire.associate_rq([context] * 40)
+
+
+_ECHO = wire.message(1, wire.echo_rq())
+_STORE = wire.message(3, wire.store_rq(wire.CT_IMAGE_STORAGE, "1.2.3"))
+FLOODS = {
+    "data": Flood("1-byte data PDVs", _one_byte_data, wire.fragments(
+        3, wire.command(wire.store_rq(wire.CT_IMAGE_STORAGE, "1.2.3") | {wire.DATA_SET_TYPE: 1}), command=True
+    )),
+    "command": Flood("a command set in 1-byte fragments", _one_byte_command),
+    "echo": Flood("C-ECHO-RQs", lambda: _filled(_ECHO)),
+    "cancel": Flood("C-CANCEL-RQs for nothing", lambda: _filled(wire.message(5, wire.cancel_rq(9)))),
+    "refused": Flood("requests that are refused", lambda: _filled(wire.message(1, wire.find_rq()))),
+}  # fmt: skip
+
+
+async def _associate_again(port: int) -> None:
+    """A-ASSOCIATE-RQs of 1 MiB, one connection after the other."""
+    rq = _large_associate_rq()
+    while True:
+        with contextlib.suppress(ScriptedPeerError, OSError, TimeoutError):
+            async with await ScriptedPeer.connect("127.0.0.1", port) as peer:
+                await peer.send(rq)
+                await peer.drain(5)
+        await asyncio.sleep(_AGAIN)
+
+
+async def _flood(port: int, flood: Flood, there: Callable[[], None], ended: Callable[[], None]) -> None:
+    data = flood.again()
+    while True:
+        with contextlib.suppress(ScriptedPeerError, OSError, TimeoutError):
+            async with await ScriptedPeer.connect("127.0.0.1", port) as peer:
+                await peer.associate(CONTEXTS, called="SCORED", calling="RUDE")
+                there()
+                await _pour(peer, flood.first, data)
+        ended()
+        await asyncio.sleep(_AGAIN)
+
+
+async def _pour(peer: ScriptedPeer, first: bytes, data: bytes) -> None:
+    """Write until the connection ends; what comes is read and dropped."""
+
+    async def drop() -> None:
+        while await peer.reader.read(1 << 16):
+            pass
+
+    dropping = asyncio.create_task(drop())
+    try:
+        peer.writer.write(first)
+        while not dropping.done():
+            peer.writer.write(data)
+            await peer.writer.drain()
+            await asyncio.sleep(0)
+    finally:
+        dropping.cancel()
+        with contextlib.suppress(asyncio.CancelledError, OSError):
+            await dropping
+
+
+async def main() -> None:
+    """Flood until standard input ends."""
+    port, name, peers = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    associated, ends, all_there = 0, 0, asyncio.Event()
+
+    def there() -> None:
+        nonlocal associated
+        associated += 1
+        if associated >= peers:
+            all_there.set()
+
+    def ended() -> None:
+        nonlocal ends
+        ends += 1
+
+    if name == "associate":
+        tasks = [asyncio.create_task(_associate_again(port)) for _ in range(peers)]
+        all_there.set()
+    else:
+        tasks = [asyncio.create_task(_flood(port, FLOODS[name], there, ended)) for _ in range(peers)]
+    await all_there.wait()
+    print("flooding", flush=True)
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await reader.read()
+    print(ends, flush=True)
+    for task in tasks:
+        task.cancel()
+    os._exit(0)  # a rude peer takes no leave, and what it has written would be waited for
+
+
+@dataclass
+class Flooded:
+    """How a flood went."""
+
+    ended: int = 0
+    """How often an association of a flooding peer was ended."""
+
+
+@asynccontextmanager
+async def flooding(port: int, name: str, peers: int) -> AsyncIterator[Flooded]:
+    """Flood a provider meanwhile."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "scoreboard.budgets.flooding",
+        str(port),
+        name,
+        str(peers),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    flooded = Flooded()
+    try:
+        async with asyncio.timeout(60):
+            await process.stdout.readline()
+        yield flooded
+        stdout, _ = await asyncio.wait_for(process.communicate(b""), 60)
+        flooded.ended = int(stdout or 0)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

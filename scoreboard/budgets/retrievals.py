@@ -1,0 +1,101 @@
+"""C-GET by peers whose PDUs are tiny, and C-MOVEs of which each opens an association to another."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from scripted import wire
+from scripted.peer import ScriptedListener, ScriptedPeer, ScriptedPeerError
+
+import scoreboard.budgets  # noqa: F401  # where scripted is found
+from scoreboard.budgets.honest import echoing
+from scoreboard.process import provider
+from scoreboard.row import Row
+
+SECONDS = 4.0
+_FINAL = 120.0
+
+
+async def _tiny_get(port: int, until: float, stored: list[object]) -> None:
+    """Get again and again with the smallest maximum length that may be; stored has what came."""
+    contexts = [(1, wire.STUDY_ROOT_GET, [wire.EXPLICIT_LE]), (3, wire.CT_IMAGE_STORAGE, [wire.EXPLICIT_LE])]
+    async with await ScriptedPeer.connect("127.0.0.1", port) as peer:
+        await peer.associate(contexts, called="SCORED", max_length=128, roles={wire.CT_IMAGE_STORAGE: (0, 1)})
+        message_id = 0
+        try:
+            while time.perf_counter() < until:
+                message_id += 1
+                await peer.request(1, wire.get_rq(message_id=message_id), wire.identifier("STUDY"))
+                await peer.responses(message_id)
+        except ScriptedPeerError as ended:
+            print(f"  a C-GET was ended: {str(ended).splitlines()[0]}")
+        finally:
+            stored += peer.stored
+
+
+async def tiny_gets(peers: int, seconds: float) -> Row:
+    """C-GETs with a maximum length of 128, an honest echo beside them."""
+    async with provider() as scored:
+        until = time.perf_counter() + seconds + 1
+        stored: list[object] = []
+        gets = [asyncio.create_task(_tiny_get(scored.port, until, stored)) for _ in range(peers)]
+        await scored.held()
+        beside = await echoing(scored.port, seconds)
+        beside.stall = (await scored.held())["stall"]
+        for get in gets:
+            get.cancel()
+        await asyncio.wait(gets)
+    median, longest, turn = (0.010, 0.100, 0.050) if peers == 1 else (0.060, 0.250, 0.100)
+    target = f"echo median {median * 1e3:.0f} ms, max {longest * 1e3:.0f} ms, turn {turn * 1e3:.0f} ms"
+    passed = beside.median < median and beside.longest < longest and beside.stall < turn
+    return Row(
+        f"{peers} C-GET with maximum length 128", target, f"{beside}, {len(stored)} instances", passed and bool(stored)
+    )
+
+
+async def moves(number: int) -> Row:
+    """Many C-MOVEs to one slow destination: associations to it at once, and final responses."""
+    at_once = most = 0
+
+    async def store(peer: ScriptedPeer) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        try:
+            await peer.accept()
+            while True:
+                await peer.respond(await peer.read_message(), 0x0000)
+        except ScriptedPeerError:
+            pass
+        finally:
+            at_once -= 1
+            await peer.close()
+
+    async with await ScriptedListener.open() as listener, provider("--move-to", str(listener.port)) as scored:
+
+        async def accept() -> None:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    group.create_task(store(await listener.accept(_FINAL)))
+
+        accepting = asyncio.create_task(accept())
+
+        async def move(message_id: int) -> int:
+            async with await ScriptedPeer.connect("127.0.0.1", scored.port, _FINAL) as peer:
+                await peer.associate([(1, wire.STUDY_ROOT_MOVE, [wire.EXPLICIT_LE])], called="SCORED")
+                await peer.request(1, wire.move_rq("DEST", message_id=message_id), wire.identifier("STUDY"))
+                return int((await peer.responses(message_id))[-1].status)
+
+        statuses = await asyncio.gather(*(move(number + 1) for number in range(number)), return_exceptions=True)
+        accepting.cancel()
+        await asyncio.wait([accepting])
+    final = sum(status == 0x0000 for status in statuses)
+    measured = f"{final} final responses of Success, at most {most} associations at once"
+    return Row(f"{number} C-MOVEs to one destination", f"at most 4, {number}", measured, most <= 4 and final == number)
+
+
+async def rows(long: bool) -> list[Row]:
+    """One peer with tiny PDUs, twenty, and the moves."""
+    seconds = 3 * SECONDS if long else SECONDS
+    return [await tiny_gets(1, seconds), await tiny_gets(20, seconds), await moves(100)]

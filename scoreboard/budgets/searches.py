@@ -1,0 +1,103 @@
+"""Searches of an archive: one whose keys are counted, and a storm of them."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from scripted import wire
+from scripted.peer import ScriptedPeer
+
+import scoreboard.budgets  # noqa: F401  # where scripted is found
+from scoreboard.budgets.honest import echoing
+from scoreboard.process import provider
+from scoreboard.row import Row
+
+IMAGES, SERIES, STUDIES = "1.2.826.0.1.3680043.8.498.1", "1.2.826.0.1.3680043.8.498.2", "1.2.826.0.1.3680043.8.498.3"
+_FINAL = 300.0
+
+
+def make(folder: Path, number: int) -> None:
+    """Write the headers of so many images of one study, in ten series."""
+    for each in range(number):
+        meta, made = FileMetaDataset(), Dataset()
+        made.SOPClassUID = meta.MediaStorageSOPClassUID = wire.CT_IMAGE_STORAGE
+        made.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = f"{IMAGES}.{each}"
+        meta.TransferSyntaxUID = wire.EXPLICIT_LE
+        made.StudyInstanceUID, made.SeriesInstanceUID = STUDIES, f"{SERIES}.{each % 10}"
+        made.PatientID, made.PatientName, made.Modality, made.InstanceNumber = "4711", "Nobody^At all", "CT", each
+        made.file_meta = meta
+        made.save_as(folder / f"{each}.dcm", enforce_file_format=True)
+
+
+def image_keys() -> bytes:
+    """IMAGE level, with a key that is counted."""
+    return wire.identifier(
+        "IMAGE",
+        study=((0x0020, 0x000D), "UI", STUDIES),
+        classes=((0x0008, 0x0062), "UI", ""),
+        number=((0x0020, 0x0013), "IS", ""),
+    )
+
+
+async def search(port: int, keys: bytes, times: int = 1) -> tuple[float, int]:
+    """Search so often on one association, one after the other: seconds, and responses of all."""
+    async with await ScriptedPeer.connect("127.0.0.1", port, _FINAL) as peer:
+        await peer.associate([(1, wire.STUDY_ROOT_FIND, [wire.EXPLICIT_LE])], called="SCORED")
+        started, found = time.perf_counter(), 0
+        for number in range(1, times + 1):
+            await peer.request(1, wire.find_rq(message_id=number), keys)
+            found += len(await peer.responses(number, timeout=_FINAL))
+        return time.perf_counter() - started, found
+
+
+async def counted(few: int, many: int) -> Row:
+    """How the time of a search grows with the images of its study."""
+    seconds = {}
+    for number in (few, many):
+        with tempfile.TemporaryDirectory() as name:
+            await asyncio.to_thread(make, Path(name), number)
+            async with provider("--archive", name) as scored:
+                seconds[number], responses = await search(scored.port, image_keys())
+                assert responses == number + 1, f"{responses} responses"
+    grown, bound = seconds[many] / seconds[few], 5 * many / few / 4
+    measured = f"{seconds[few]:.2f} s, {seconds[many]:.2f} s: {grown:.1f} times"
+    return Row(
+        f"IMAGE-level search with a counted key, {few:,} and {many:,}",
+        f"at most {bound:g} times",
+        measured,
+        grown <= bound,
+    )
+
+
+async def storm(images: int, peers: int, searches: int) -> Row:
+    """Many searches that find nothing, which walk all images, with an honest echo beside them."""
+    keys = wire.identifier(
+        "IMAGE", study=((0x0020, 0x000D), "UI", STUDIES), number=((0x0020, 0x0013), "IS", "999999999")
+    )
+    with tempfile.TemporaryDirectory() as name:
+        await asyncio.to_thread(make, Path(name), images)
+        async with provider("--archive", name) as scored:
+            await scored.held()
+            storming = asyncio.gather(*(search(scored.port, keys, searches) for _ in range(peers)))
+            beside = await echoing(scored.port, 5)
+            beside.stall = (await scored.held())["stall"]
+            await storming
+    measured = f"p99 {beside.p99 * 1e3:.0f} ms, {beside}"
+    return Row(
+        f"honest echo beside {peers} x {searches} searches over {images:,} objects",
+        "p99 under 100 ms",
+        measured,
+        beside.p99 < 0.1,
+    )
+
+
+async def rows(long: bool) -> list[Row]:
+    """Both."""
+    if long:
+        return [await counted(5_000, 20_000), await storm(20_000, 10, 16)]
+    return [await counted(500, 2_000), await storm(5_000, 10, 16)]

@@ -1,0 +1,51 @@
+"""The provider that is measured, as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+ROOM = 1 << 26
+"""Bytes of one line that a process may print."""
+
+
+class Scored:
+    """The provider's process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self.process, self.port = process, port
+
+    async def held(self) -> dict[str, float]:
+        """What it holds now: memory in bytes, files, tasks, processor time in seconds, and its longest stall.
+
+        The stall is the longest time, in seconds, that its event loop did not turn since this was asked last.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(b"\n")
+        answer: dict[str, float] = json.loads(await self.process.stdout.readline())
+        return answer
+
+
+@asynccontextmanager
+async def provider(*options: str) -> AsyncIterator[Scored]:
+    """Start `scoreboard.provider` with these options, and kill it at the end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "scoreboard.provider",
+        *options,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=ROOM,
+    )
+    try:
+        assert process.stdout is not None
+        yield Scored(process, int(await process.stdout.readline()))
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
