@@ -16,6 +16,7 @@ a provider of your own, over a database for instance.
 from __future__ import annotations
 
 from .archive import Archive
+from .checking import CheckReport, check
 from .header import NotAnObject, header_of, read_header
 from .index import Counts, Entry, File, Finding, Header, Index, Match, MemoryIndex
 from .matching import Key, Rules, matches
@@ -27,6 +28,7 @@ from .scan import ScanReport
 
 __all__ = [
     "Archive",
+    "CheckReport",
     "Counts",
     "Entry",
     "File",
@@ -43,6 +45,7 @@ __all__ = [
     "Query",
     "Rules",
     "ScanReport",
+    "check",
     "find_query",
     "header_of",
     "matches",

@@ -16,6 +16,7 @@ from types import ModuleType
 
 import aiodimse
 from aiodimse.cli import (
+    check,
     conformance,
     echo,
     encryption,
@@ -39,6 +40,7 @@ COMMANDS: dict[str, ModuleType] = {
     "get": get,
     "move": move,
     "serve": serve,
+    "check": check,
     "explain": explain,
     "conformance": conformance,
 }
@@ -71,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
         each = commands.add_parser(name, help=module.HELP, description=module.__doc__)
         top.parsers[name] = each
         module.arguments(each)
-        if module not in (conformance, serve):
+        if module not in (check, conformance, serve):
             encryption.user(each)
         options.common(each)
         each.set_defaults(module=module, prog=each.prog)

@@ -1,0 +1,117 @@
+"""Whether storage and index agree: objects without a row, and rows without an object."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from .archive import Archive
+from .index import File, Finding
+from .storage import Found, Stamp, Storage
+
+
+@dataclass(slots=True)
+class CheckReport:
+    """What a check found; the lists hold locations."""
+
+    files: int = 0
+    """Files in the storage."""
+    objects: int = 0
+    """Objects that storage and index agree on."""
+    not_indexed: list[str] = field(default_factory=list)
+    """Files that the index does not know."""
+    changed: list[str] = field(default_factory=list)
+    """Files whose size or time are not those of the index."""
+    missing: list[str] = field(default_factory=list)
+    """Rows whose file has gone."""
+    other: list[str] = field(default_factory=list)
+    """Files that hold another instance than the index says, or cannot be read."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Nothing is amiss."""
+        return not (self.not_indexed or self.changed or self.missing or self.other)
+
+    def __str__(self) -> str:
+        amiss = (
+            (self.not_indexed, "not in the index"),
+            (self.changed, "changed since they were read"),
+            (self.missing, "in the index and gone"),
+            (self.other, "not what the index says"),
+        )
+        words = ", ".join(f"{len(locations)} {what}" for locations, what in amiss if locations)
+        return f"{self.files} files, {self.objects} objects; {words or 'storage and index agree'}"
+
+
+async def check(
+    archive: Archive, *, read: bool = False, progress: Callable[[CheckReport], object] | None = None
+) -> CheckReport:
+    """Compare the storage of an archive with its index, and change nothing.
+
+    What is stored meanwhile may be told as not indexed: check an archive that rests.
+
+    Args:
+        archive: Opened without a scan, which would mend what is looked for.
+        read: Read each object too, and look whether it is the instance that the index says.
+        progress: Called after each folder.
+
+    Returns:
+        What was found.
+
+    Raises:
+        OSError: The storage or the index cannot be read.
+
+    Cancellation: nothing has changed.
+    """
+    report, visited = CheckReport(), set()
+    walk = archive.storage.walk()
+    while (found := await asyncio.to_thread(next, walk, None)) is not None:
+        visited.add(found.folder)
+        known = await archive.index.files(found.folder)
+        _compare(report, found, known)
+        if read:
+            sound = [known[location] for location, stamp in found.files.items() if _is_known(known, location, stamp)]
+            report.other += await asyncio.to_thread(_others, archive.storage, sound)
+        if progress is not None:
+            progress(report)
+    for folder in await archive.index.folders():
+        if folder not in visited:
+            locations = list(await archive.index.files(folder))
+            report.missing += await asyncio.to_thread(_gone, archive.storage, locations)
+    report.objects -= len(report.other)
+    return report
+
+
+def _compare(report: CheckReport, found: Found, known: Mapping[str, File]) -> None:
+    for location, stamp in found.files.items():
+        report.files += 1
+        file = known.get(location)
+        if file is None:
+            report.not_indexed.append(location)
+        elif stamp != (file.size, file.modified):
+            report.changed.append(location)
+        else:
+            report.objects += file.finding == Finding.OBJECT
+    report.missing += known.keys() - found.files.keys()
+
+
+def _is_known(known: Mapping[str, File], location: str, stamp: Stamp) -> bool:
+    file = known.get(location)
+    return file is not None and file.finding == Finding.OBJECT and stamp == (file.size, file.modified)
+
+
+def _others(storage: Storage, files: list[File]) -> list[str]:
+    """Those that hold something else. Blocks."""
+    return [file.location for file in files if not _holds(storage, file)]
+
+
+def _holds(storage: Storage, file: File) -> bool:
+    try:
+        return storage.read(file.location).text("SOPInstanceUID") == file.sop_instance_uid
+    except Exception:  # whatever is wrong with it, it cannot be retrieved
+        return False
+
+
+def _gone(storage: Storage, locations: list[str]) -> list[str]:
+    return [location for location in locations if storage.stamp(location) is None]

@@ -1,0 +1,65 @@
+"""aiodimse check: what the files have and the index has not, and the other way round."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aiodimse.archive import Archive, CheckReport, check
+from aiodimse.cli.main import main
+
+Files = Callable[..., Path]
+
+
+@pytest.fixture
+async def folder(tmp_path: Path, a_file: Files) -> Path:
+    for number in range(4):
+        a_file(f"archive/{number}/{number}.dcm", image=str(number))
+    (tmp_path / "archive" / "note.txt").write_text("not DICOM")
+    await (await Archive.open(tmp_path / "archive")).close()
+    return tmp_path / "archive"
+
+
+async def checked(folder: Path, *, read: bool = False) -> CheckReport:
+    archive = await Archive.open(folder, scan=False)
+    try:
+        return await check(archive, read=read)
+    finally:
+        await archive.close()
+
+
+async def test_an_archive_that_is_sound(folder: Path) -> None:
+    report = await checked(folder, read=True)
+    assert (report.files, report.objects, report.is_sound) == (5, 4, True)
+    assert str(report) == "5 files, 4 objects; storage and index agree"
+
+
+async def test_what_is_amiss_is_told_and_not_mended(folder: Path, a_file: Files) -> None:
+    (folder / "0" / "0.dcm").unlink()
+    (folder / "1" / "1.dcm").unlink()
+    (folder / "1").rmdir()
+    a_file("archive/new.dcm", image="9")
+    (folder / "2" / "2.dcm").write_bytes(b"cut off")
+    status = (folder / "3" / "3.dcm").stat()
+    a_file("archive/3/3.dcm", image="7")
+    os.utime(folder / "3" / "3.dcm", ns=(status.st_atime_ns, status.st_mtime_ns))  # of the same size, too
+    for _ in range(2):
+        report = await checked(folder, read=True)
+        assert report.not_indexed == ["new.dcm"]
+        assert report.changed == ["2/2.dcm"]
+        assert sorted(report.missing) == ["0/0.dcm", "1/1.dcm"]
+        assert report.other == ["3/3.dcm"]
+        assert (report.files, report.objects) == (4, 0)
+    assert (await checked(folder)).other == []
+
+
+def test_the_command(folder: Path, a_file: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(folder)]) == 0
+    assert "agree" in capsys.readouterr().out
+    a_file("archive/new.dcm", image="9")
+    assert main(["check", str(folder), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["not_indexed"] == ["new.dcm"]
