@@ -17,6 +17,7 @@ from types import ModuleType
 import aiodimse
 from aiodimse.cli import (
     check,
+    configuration,
     conformance,
     echo,
     encryption,
@@ -86,8 +87,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     prog, output = "aiodimse", Output()
     given: dict[str, object] = {}
     try:
-        chosen = parser().parse_args(argv)
-        chosen.argv = list(sys.argv[1:] if argv is None else argv)
+        words = list(sys.argv[1:] if argv is None else argv)
+        chosen = parser().parse_args(words)
+        if getattr(chosen, "config", None) is not None:
+            words = [words[0], *configuration.words(chosen.config), *words[1:]]
+            chosen = parser().parse_args(words)
+        chosen.argv = words
         given = vars(chosen)
         prog, output = (
             chosen.prog,

@@ -36,8 +36,12 @@ _FILES_EACH = 3  # an association, the file it saves or sends, and the store ass
 def arguments(parser: ArgumentParser) -> None:
     """The options of serve."""
     parser.add_argument(
-        "directory", metavar="LOCATION", type=location,
+        "directory", metavar="LOCATION", type=location, nargs="?",
         help="a folder, or s3://BUCKET/PREFIX with --index; C-STORE saves into it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--config", metavar="FILE", type=shared.path,
+        help="TOML with any of these options by its long name, location among them; the command line wins",
     )  # fmt: skip
     parser.add_argument(
         "--index", metavar="URL",
@@ -89,6 +93,8 @@ def location(text: str) -> Path | str:
 
 async def run(options: Namespace, output: Output) -> int:
     """Serve until SIGTERM (0) or Ctrl-C (130); what runs then may end, a second signal aborts it."""
+    if options.directory is None:
+        raise CommandError("what is to be served? (a folder, or s3://BUCKET/PREFIX)", USAGE)
     if options.workers > 1:
         return await workers.run(options, output)
     context, outgoing = encryption.listening(options), encryption.to_destinations(options)

@@ -1,0 +1,58 @@
+"""--config FILE.toml: the options of a command in a file. What the command line says wins.
+
+The keys are the long options without their dashes; an option that may be repeated takes a list, a switch true, and the
+pairs of `destination` and `tls-title` may be a table:
+
+    location = "/data/dicom"
+    ae-title = "ARCHIVE"
+    calling = ["CT1", "MR1"]
+    strict = true
+
+    [destination]
+    VIEWER = "192.0.2.7:11112"
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from aiodimse.cli.failures import USAGE, CommandError, system_words
+
+_POSITIONAL = "location"
+
+
+def words(file: Path) -> list[str]:
+    """The words of the command line that a file stands for, the location last.
+
+    Raises:
+        CommandError: The file cannot be read, or is not TOML of this form.
+    """
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandError(f"--config: {system_words(error)}", USAGE) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CommandError(f"--config: {file}: {error}", USAGE) from None
+    location = content.pop(_POSITIONAL, None)
+    found = [word for name, value in content.items() for word in _option(str(file), name, value)]
+    return [*found, *([] if location is None else [str(location)])]
+
+
+def _option(file: str, name: str, value: Any) -> Iterator[str]:
+    option = "--" + name.replace("_", "-")
+    if isinstance(value, bool):
+        if value:
+            yield option
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from (option, f"{key}={each}")
+    elif isinstance(value, list):
+        for each in value:
+            yield from (option, str(each))
+    elif isinstance(value, (str, int, float)):
+        yield from (option, str(value))
+    else:
+        raise CommandError(f"--config: {file}: {name} is neither text, number, switch, list nor table", USAGE)

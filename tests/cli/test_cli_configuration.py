@@ -1,0 +1,73 @@
+"""serve --config FILE.toml."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cli.conftest import HOST
+from cli.test_cli_processes import aiodimse_command, folder, start  # noqa: F401
+
+import aiodimse
+from aiodimse import sop_class
+from aiodimse.cli import configuration
+from aiodimse.cli.failures import CommandError
+from aiodimse.cli.main import main
+
+
+def test_the_words_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "archive.toml"
+    file.write_text(
+        'location = "/data"\nae_title = "ARCHIVE"\nport = 104\nstrict = true\nany-called = false\n'
+        'calling = ["CT1", "MR1"]\n[destination]\nVIEWER = "192.0.2.7:11112"\n'
+    )
+    assert configuration.words(file) == [
+        "--ae-title", "ARCHIVE", "--port", "104", "--strict", "--calling", "CT1", "--calling", "MR1",
+        "--destination", "VIEWER=192.0.2.7:11112", "/data",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "no such file"), ("port = ", "Invalid value"), ("day = 2024-01-01", "neither text")],
+)
+def test_a_file_that_does_not_do(tmp_path: Path, text: str | None, said: str) -> None:
+    file = tmp_path / "archive.toml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(CommandError, match=said):
+        configuration.words(file)
+
+
+def test_an_option_that_there_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "archive.toml"
+    file.write_text("prot = 104\n")
+    with pytest.raises(SystemExit):
+        main(["serve", "--config", str(file)])
+    assert "--prot" in capsys.readouterr().err
+
+
+async def test_serve_by_a_file(folder: Path, tmp_path: Path) -> None:  # noqa: F811
+    file = tmp_path / "archive.toml"
+    file.write_text(f'location = "{folder}"\nport = 0\nae-title = "FILED"\ncalling = ["CT1"]\n')
+    process = await start(*aiodimse_command("serve", "--config", file, "--json", "--ae-title", "SAID"))
+    try:
+        assert process.stdout is not None
+        ready = json.loads(await process.stdout.readline())
+        assert ready["ae_title"] == "SAID"  # the command line wins
+        async with aiodimse.connect(
+            HOST, ready["port"], ae_title="CT1", called_ae_title="SAID", contexts=[sop_class.Verification]
+        ) as association:
+            assert (await association.c_echo()).status == 0x0000
+        with pytest.raises(aiodimse.AssociationRejected):
+            await aiodimse.connect(HOST, ready["port"], called_ae_title="SAID", contexts=[sop_class.Verification])
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_nothing_to_serve() -> None:
+    process = await start(*aiodimse_command("serve"))
+    _, said = await process.communicate()
+    assert (process.returncode, b"what is to be served" in said) == (2, True)
