@@ -1,6 +1,5 @@
 """The only door to pydicom data sets and to Part 10 files. Synchronous; large work belongs off the event loop."""
 
-from aiodimse.datasets import quiet
 from aiodimse.datasets.beginning import Beginning
 from aiodimse.datasets.bulk import without_bulk_data
 from aiodimse.datasets.dataset import (
@@ -59,5 +58,3 @@ __all__ = [
     "tolerated_in",
     "without_bulk_data",
 ]
-
-quiet.install()

@@ -4,15 +4,15 @@ pydicom's own reading guesses again whether the VRs are explicit, follows nestin
 sets. A C-FIND match of 14 plain elements costs it 78 us; here 25 by the careful way, which the tests hold the quick
 beginning against, and 9 with it.
 
-Values stay encoded until they are asked for. pydicom converts most of them then; text and sequences are converted here.
-pydicom would leave escape sequences in some texts, read others in the wrong character set, take 15 us for an empty
-item, and make up an item of a UN that holds none.
+Values stay encoded until they are asked for. Those of values.py and sequences are converted by us then, the rest by
+pydicom. It would leave escape sequences in some texts, read others in the wrong character set, log values that it does
+not like, take 20 us for an empty item, and make up an item of a UN that holds none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from struct import Struct
 from struct import error as StructError
 from typing import Any, Final, cast
@@ -20,12 +20,11 @@ from typing import Any, Final, cast
 from pydicom import config
 from pydicom.dataelem import DataElement, RawDataElement, empty_value_for_VR
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, PersonName
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_16
 
-from aiodimse.datasets import charsets
+from aiodimse.datasets import charsets, values
 from aiodimse.datasets.charsets import CharacterSet
 from aiodimse.datasets.vrs import implicit_vr
 from aiodimse.datasets.walk import (
@@ -40,7 +39,7 @@ from aiodimse.datasets.walk import (
     top_elements,
     vr_in_dictionary,
 )
-from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
+from aiodimse.errors import DatasetDecodeError
 from aiodimse.standard import leniency
 from aiodimse.standard.leniency import Leniency
 
@@ -59,7 +58,7 @@ _new_tuple: Final = tuple.__new__  # RawDataElement's own takes twice the time
 
 
 class DecodedDataset(Dataset):
-    """A pydicom Dataset whose text and sequences are converted by this module."""
+    """A pydicom Dataset whose sequences are converted by this module, and whose text, UIDs and numbers by values.py."""
 
     _read_as: CharacterSet
     _tolerated: tuple[Leniency, ...] = ()
@@ -76,10 +75,13 @@ class DecodedDataset(Dataset):
         if type(element) is DataElement:
             return element
         if type(element) is RawDataElement and element.value:
-            vr = element.VR or implicit_vr(key, self)
-            convert = _CONVERTERS.get(vr)
-            if convert is not None and (converted := convert(element, vr, self)) is not None:
-                self[key] = converted
+            converted = _converted(element, element.VR or implicit_vr(key, self), self)
+            if converted is not None:
+                if key & 0x10000 or converted.VR == "SQ":  # pydicom has more to note of these
+                    self[key] = converted
+                else:
+                    self._dict[key] = converted
+                return converted
         return super().__getitem__(key)
 
     def __eq__(self, other: object) -> bool:
@@ -316,77 +318,33 @@ def _attributes(
 # --- values, when they are asked for ----------------------------------------------------------------------------------
 
 
-def _text(raw: RawDataElement, vr: str, dataset: DecodedDataset) -> DataElement | None:
-    """None where pydicom reads the same: ASCII is itself in all character sets."""
-    data: bytes = raw.value  # type: ignore[assignment]
-    if data.isascii() and b"\x1b" not in data:
+def _converted(raw: RawDataElement, vr: str, dataset: DecodedDataset) -> DataElement | None:
+    """The element with its value; None where pydicom is to convert it."""
+    if vr == "UN":
+        # In it a sequence is encoded in Implicit VR Little Endian (PS3.5 6.2.2).
+        vr = implicit_vr(raw.tag, dataset)
+        if vr == "SQ":
+            raw = raw._replace(is_implicit_VR=True, is_little_endian=True)
+        elif vr == "UN" or len(raw.value or b"") >= 0xFFFF:
+            return None
+    if vr == "SQ":
+        return _items(raw, dataset)
+    convert = values.CONVERTERS.get(vr)
+    if convert is None or values.wants_pydicom():
         return None
-    text = dataset._read_as.decode(data, vr)
-    value: object
-    if vr in ("LT", "ST", "UT"):
-        value = text.rstrip("\0 ")
-    else:
-        values = [each.rstrip("\0 ") for each in text.split("\\")]
-        value = values[0] if len(values) == 1 else MultiValue(str, values)
-    return _element(raw, vr, value)
+    value = convert(raw.value or b"", dataset._read_as)
+    return None if value is None else _element(raw, vr, value)
 
 
-def _names(raw: RawDataElement, vr: str, dataset: DecodedDataset) -> DataElement | None:
-    data: bytes = raw.value  # type: ignore[assignment]
-    charset = dataset._read_as
-    if data.isascii() and not charset.has_escapes:  # else pydicom encodes it again, and may warn
-        return None
-    data = data.rstrip(b"\0 ")
-    texts = charset.decode(data, "PN").split("\\")
-    if len(texts) == 1:
-        return _element(raw, vr, PersonName(texts[0], charset.codecs, data, config.IGNORE))
-    return _element(raw, vr, MultiValue(partial(_name, charset), texts))
-
-
-def _name(charset: CharacterSet, text: str | PersonName) -> PersonName:
-    """One of several names. Its bytes are encoded anew: where they end in the value, only their character set knows."""
-    if isinstance(text, PersonName):
-        return text
-    try:
-        encoded = charset.encode(text, "PN")
-    except DatasetEncodeError:
-        encoded = None
-    return PersonName(text, charset.codecs, encoded, config.IGNORE)
-
-
-def _items(raw: RawDataElement, vr: str, dataset: DecodedDataset) -> DataElement:
+def _items(raw: RawDataElement, dataset: DecodedDataset) -> DataElement:
     try:
         items = read_items(raw.value or b"", raw.is_implicit_VR, raw.is_little_endian, dataset._read_as)
     except DatasetDecodeError:  # a private element, of which only pydicom's dictionary says that it is a sequence
-        return _unknown_element(raw)
+        element = _element(raw, "OB", raw.value)
+        element.VR = "UN"  # pydicom would say SQ again, if it were told so at once
+        return element
     return _element(raw, "SQ", items)
 
 
-def _unknown(raw: RawDataElement, vr: str, dataset: DecodedDataset) -> DataElement | None:
-    """A UN, in which a sequence is encoded in Implicit VR Little Endian (PS3.5 6.2.2)."""
-    known = implicit_vr(raw.tag, dataset)
-    if known == "SQ":
-        return _items(raw._replace(is_implicit_VR=True, is_little_endian=True), known, dataset)
-    convert = _CONVERTERS.get(known)
-    if convert is None or known == "UN" or len(raw.value or b"") >= 0xFFFF:
-        return None
-    return convert(raw, known, dataset)
-
-
-def _unknown_element(raw: RawDataElement) -> DataElement:
-    element = _element(raw, "OB", raw.value)
-    element.VR = "UN"  # pydicom would say SQ again, if it were told so at once
-    return element
-
-
 def _element(raw: RawDataElement, vr: str, value: object) -> DataElement:
-    return DataElement(raw.tag, vr, value, raw.value_tell, raw.length == UNDEFINED_LENGTH, already_converted=True)
-
-
-_Convert = Callable[[RawDataElement, str, DecodedDataset], DataElement | None]
-_CONVERTERS: Final[dict[str, _Convert]] = {
-    **dict.fromkeys(("LO", "LT", "SH", "ST", "UC", "UT"), _text),
-    "PN": _names,
-    "SQ": _items,
-    "UN": _unknown,
-}
+    return DataElement(raw.tag, vr, value, raw.value_tell, raw.length == UNDEFINED_LENGTH, True, config.IGNORE)

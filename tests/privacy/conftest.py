@@ -6,6 +6,7 @@ import logging
 import re
 import traceback
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,16 @@ def patient(**more: Any) -> Dataset:
     for keyword, value in more.items():
         setattr(dataset, keyword, value)
     return dataset
+
+
+def save_as(dataset: Dataset, path: Path, **options: Any) -> None:
+    """Save by pydicom, whose own words about the values that it writes are not what is tested."""
+    logger = logging.getLogger("pydicom")
+    logger.disabled = True
+    try:
+        dataset.save_as(path, **options)
+    finally:
+        logger.disabled = False
 
 
 def instance(number: int = 1, **more: Any) -> Dataset:

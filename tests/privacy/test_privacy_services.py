@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from privacy.conftest import ID, NAME, PASSWORD, Log, instance, patient
+from privacy.conftest import ID, NAME, PASSWORD, Log, instance, patient, save_as
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -285,7 +285,7 @@ async def test_user_identities(identity_type: int, verdict: Any, log: Log) -> No
 
 @pytest.mark.filterwarnings("ignore")
 async def test_values_that_a_handler_reads(log: Log) -> None:
-    """pydicom checks a value when it is read, and logs what it does not like."""
+    """pydicom would check a value when it is read, and log what it does not like."""
     server, read = aiodimse.Server(ae_title="ARCHIVE"), []
 
     @server.on_c_store
@@ -305,7 +305,7 @@ async def test_values_that_a_handler_reads(log: Log) -> None:
         assert matches[0].PatientName == NAME
         assert matches[0].InstanceNumber == "ZEISIG"
     assert NAME in map(str, read)
-    assert log.lines("pydicom warns of a value")
+    assert [record for record in log.records if record.name == "pydicom" and record.levelno > logging.DEBUG] == []
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -313,8 +313,8 @@ async def test_values_that_a_handler_reads(log: Log) -> None:
 
 def damaged(path: Path) -> Path:
     """The canary's file, cut in the middle of an element."""
-    instance(9, PatientComments=NAME * 20).save_as(
-        path, implicit_vr=False, little_endian=True, enforce_file_format=False
+    save_as(
+        instance(9, PatientComments=NAME * 20), path, implicit_vr=False, little_endian=True, enforce_file_format=False
     )
     data = path.read_bytes()
     path.write_bytes(data[:-15])
@@ -329,7 +329,7 @@ async def test_files(tmp_path: Path, log: Log) -> None:
     sound = instance(1, StudyInstanceUID="1.2", SeriesInstanceUID="1.2.1", StudyDate="20240101")
     sound.file_meta = FileMetaDataset()
     sound.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    sound.save_as(folder / "sound.dcm", implicit_vr=False, little_endian=True, enforce_file_format=True)
+    save_as(sound, folder / "sound.dcm", implicit_vr=False, little_endian=True, enforce_file_format=True)
     archive = await Archive.open(folder, index="memory:")
     server = aiodimse.Server(ae_title="ARCHIVE")
     provide(server, archive, durable=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from privacy.conftest import ID, NAME, PASSWORD, Log, instance, patient, sings
+from privacy.conftest import ID, NAME, PASSWORD, Log, instance, patient, save_as, sings
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 from scripted import wire
@@ -217,7 +217,7 @@ async def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def _save(dataset: Dataset, path: Path) -> None:
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.save_as(path, enforce_file_format=True)
+    save_as(dataset, path, enforce_file_format=True)
 
 
 def test_secrets_have_no_words() -> None:

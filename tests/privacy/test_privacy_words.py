@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from privacy.conftest import ID, NAME, Log, instance, patient, sings
+from privacy.conftest import ID, NAME, Log, instance, patient, save_as, sings
 from privacy.test_privacy_services import CONTEXTS, CT, FAILING, FIND, GET, MPPS, ask_for_all, serving
 from privacy.test_privacy_wire import BAD, UNSOUND
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -128,7 +128,7 @@ def test_the_index_of_an_archive(tmp_path: Path) -> None:
     one = instance(1, StudyInstanceUID="1.2", SeriesInstanceUID="1.2.1")
     one.file_meta = FileMetaDataset()
     one.file_meta.TransferSyntaxUID = EXPLICIT
-    one.save_as(tmp_path / "one.dcm", enforce_file_format=True)
+    save_as(one, tmp_path / "one.dcm", enforce_file_format=True)
     header = read_header(tmp_path / "one.dcm")
     assert NAME in str(header.levels)
     asked = Dataset()

@@ -1,0 +1,87 @@
+"""Encoded values to what pydicom has for them: text, names, UIDs and numbers in text.
+
+These are the VRs of which pydicom checks each value that it converts. It writes what it does not like to its log, and
+the value with it, which may be a patient's name; and it knows less of character sets than charsets.py. Here nothing is
+checked, and a number that is none stays text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from pydicom import config, valuerep
+from pydicom.multival import MultiValue
+from pydicom.uid import UID
+from pydicom.valuerep import IS, PersonName
+
+from aiodimse.datasets.charsets import CharacterSet
+from aiodimse.errors import DatasetEncodeError
+
+
+def wants_pydicom() -> bool:
+    """Whether the program has asked pydicom for something else: to raise for invalid values, or to call it back."""
+    return config.settings.reading_validation_mode == config.RAISE or config.data_element_callback is not None
+
+
+def _one_text(data: bytes, charset: CharacterSet) -> object:
+    return charset.decode(data, "UT").rstrip("\0 ")
+
+
+def _texts(data: bytes, charset: CharacterSet) -> object:
+    values = [each.rstrip("\0 ") for each in charset.decode(data).split("\\")]
+    return values[0] if len(values) == 1 else MultiValue(str, values)
+
+
+def _names(data: bytes, charset: CharacterSet) -> object:
+    data = data.rstrip(b"\0 ")
+    texts = charset.decode(data, "PN").split("\\")
+    if len(texts) == 1:
+        return PersonName(texts[0], charset.codecs, data, config.IGNORE)
+    return MultiValue(partial(_name, charset), texts)
+
+
+def _name(charset: CharacterSet, text: str | PersonName) -> PersonName:
+    """One of several names. Its bytes are encoded anew: where they end in the value, only their character set knows."""
+    if isinstance(text, PersonName):
+        return text
+    try:
+        encoded = charset.encode(text, "PN")
+    except DatasetEncodeError:
+        encoded = None
+    return PersonName(text, charset.codecs, encoded, config.IGNORE)
+
+
+def _uids(data: bytes, _: CharacterSet) -> object:
+    values = [UID(each, config.IGNORE) for each in data.decode("latin_1").rstrip("\0 ").split("\\")]
+    return values[0] if len(values) == 1 else MultiValue(UID, values)
+
+
+def _integers(data: bytes, _: CharacterSet) -> object:
+    text = data.decode("latin_1")
+    return None if config.use_IS_numpy else _numbers(text.rstrip("\0 "), IS, text)
+
+
+def _decimals(data: bytes, _: CharacterSet) -> object:
+    text = data.decode("latin_1")
+    return None if config.use_DS_numpy else _numbers(text.strip().rstrip("\0 "), valuerep.DSclass, text)
+
+
+def _numbers(text: str, kind: Callable[..., object], otherwise: str) -> object:
+    try:
+        values = [kind(each, validation_mode=config.IGNORE) for each in text.split("\\")]
+    except (ValueError, TypeError, ArithmeticError):  # of the last, decimal has its own
+        values, kind = [each.rstrip("\0 ") for each in otherwise.split("\\")], str
+    return values[0] if len(values) == 1 else MultiValue(kind, values)
+
+
+CONVERTERS: Final[dict[str, Callable[[bytes, CharacterSet], object]]] = {
+    **dict.fromkeys(("LT", "ST", "UT"), _one_text),
+    **dict.fromkeys(("LO", "SH", "UC"), _texts),
+    "DS": _decimals,
+    "IS": _integers,
+    "PN": _names,
+    "UI": _uids,
+}
+"""By VR. What one gives is None where pydicom is to convert the value."""
