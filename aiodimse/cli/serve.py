@@ -15,7 +15,7 @@ import aiodimse
 from aiodimse import tls
 from aiodimse.aio.words import address_words
 from aiodimse.archive import Archive, ScanReport, provide
-from aiodimse.cli import encryption, signals, workers
+from aiodimse.cli import encryption, operating, signals, workers
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, system_words
 from aiodimse.cli.output import Output
@@ -55,6 +55,10 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=shared.count, default=1, metavar="N",
         help="processes that serve one port (1); limits are those of each process",
+    )  # fmt: skip
+    parser.add_argument(
+        "--metrics", type=shared.listening_port, metavar="PORT",
+        help="serve /metrics for Prometheus, /healthz and /readyz on this port (extra metrics); worker N on PORT + N",
     )  # fmt: skip
     parser.add_argument("--worker", type=int, help=SUPPRESS)  # what the parent of workers calls each of them with
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1; 0.0.0.0: every one)")
@@ -107,6 +111,7 @@ async def run(options: Namespace, output: Output) -> int:
     if warning := too_few_files(limits):
         output.note(f"{options.prog}: warning: {warning}")
     tally = Tally()
+    figures = _figures(options)
     server = aiodimse.Server(
         ae_title=options.ae_title,
         accept_called=True if options.any_called else [options.ae_title, *options.called],
@@ -115,7 +120,7 @@ async def run(options: Namespace, output: Output) -> int:
         limits=limits,
         timeouts=shared.timeouts(options),
         trace=options.tracing,
-        metrics=tally,
+        metrics=tally if figures is None else operating.Several((tally, figures)),
     )
     if options.tls_titles:
         server.on_associate(tls.titles_from_certificate(_collected(options.tls_titles)))
@@ -138,6 +143,8 @@ async def run(options: Namespace, output: Output) -> int:
                 _ready(options, output, listening.port)
                 if not options.worker:
                     await stack.enter_async_context(_scanned_beside(archive, options.directory, output))
+                if figures is not None:
+                    await stack.enter_async_context(_pages(options, operating.Pages(figures, archive), output))
                 output.goes_on = True  # a service does not end because its log is not read any more
                 await stop.wait()
                 if listening.associations:
@@ -148,6 +155,32 @@ async def run(options: Namespace, output: Output) -> int:
             output.note(f"{options.prog}: aborted what was left")
         tell_all(tally, output)
     return INTERRUPTED if stop.number == signal.SIGINT else 0
+
+
+def _figures(options: Namespace) -> operating.Figures | None:
+    if options.metrics is None:
+        return None
+    try:
+        import prometheus_client
+    except ModuleNotFoundError:
+        raise CommandError('--metrics needs prometheus-client: pip install "aiodimse[metrics]"', USAGE) from None
+    return operating.Figures(prometheus_client)
+
+
+@asynccontextmanager
+async def _pages(options: Namespace, pages: operating.Pages, output: Output) -> AsyncIterator[None]:
+    """Figures and health over HTTP, until the associations have ended."""
+    port = options.metrics + (options.worker or 0) if options.metrics else 0
+    try:
+        served = await pages.listen(options.host, port)
+    except OSError as error:
+        raise CommandError(f"--metrics: cannot listen on port {port}: {_why(error)}", FAILED) from None
+    output.event({"event": "metrics", "port": served.sockets[0].getsockname()[1]})
+    try:
+        yield
+    finally:
+        pages.is_draining = True
+        served.close()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 GUESTS = {
     "telemetry": {"opentelemetry"},
     "archive": {"obstore", "pydicom", "sqlalchemy"},
-    "cli": {"pydicom", "rich"},
+    "cli": {"prometheus_client", "pydicom", "rich"},
     "testing": {"pydicom", "pytest"},
     "__main__": {"rich"},
 }

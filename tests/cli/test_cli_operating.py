@@ -1,0 +1,87 @@
+"""serve --metrics: what Prometheus and an orchestrator ask."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from cli.conftest import HOST
+from cli.test_cli_processes import folder, serving  # noqa: F401
+from pydicom import Dataset
+
+import aiodimse
+from aiodimse import sop_class
+
+pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
+
+FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+
+
+@pytest.fixture
+async def ports(folder: Path) -> AsyncIterator[tuple[int, int]]:  # noqa: F811
+    async with serving(folder, "--metrics", "0") as (process, port):
+        assert process.stdout is not None
+        event = json.loads(await process.stdout.readline())
+        assert event["event"] == "metrics"
+        yield port, event["port"]
+
+
+async def asked(port: int, request: bytes) -> tuple[int, str]:
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(request)
+    answer = (await asyncio.wait_for(reader.read(), 10)).decode()
+    writer.close()
+    return (int(answer.split()[1]), answer.partition("\r\n\r\n")[2]) if answer else (0, "")
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+
+
+async def test_figures(ports: tuple[int, int]) -> None:
+    port, pages = ports
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel, identifier.PatientName = "STUDY", "*"
+    async with aiodimse.connect(HOST, port, called_ae_title="AIODIMSE", contexts=[FIND]) as association:
+        await association.c_find(identifier, FIND).collect()
+        _, page = await asked(pages, get("/metrics"))
+        assert 'aiodimse_associations_open{role="acceptor"} 1.0' in page
+    _, page = await asked(pages, get("/metrics?x=y"))
+    assert re.search(r'aiodimse_operation_seconds_count\{service="C-FIND",side="provider",status="success"\} 1.0', page)
+    assert 'aiodimse_archive_entities{level="instances"} 2.0' in page
+
+
+async def test_alive_and_ready(ports: tuple[int, int], folder: Path) -> None:  # noqa: F811
+    _, pages = ports
+    assert await asked(pages, get("/healthz")) == (200, "alive\n")
+    assert await asked(pages, get("/readyz")) == (200, "ready\n")
+    folder.rename(folder.with_name("unmounted"))
+    assert await asked(pages, get("/healthz")) == (200, "alive\n")
+    assert await asked(pages, get("/readyz")) == (503, "not ready\n")
+    shutil.move(folder.with_name("unmounted"), folder)
+    assert await asked(pages, get("/readyz")) == (200, "ready\n")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (get("/"), 404),
+        (b"POST /metrics HTTP/1.1\r\n\r\n", 404),
+        (b"GET\r\n\r\n", 404),
+        (b"\x01\0\0\0\0\r\n\r\n", 404),
+        (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n", 0),
+    ],
+)
+async def test_what_is_not_asked_so(ports: tuple[int, int], request_: bytes, status: int) -> None:
+    _, pages = ports
+    try:
+        answered, _ = await asked(pages, request_)
+    except ConnectionError:
+        answered = 0
+    assert answered == status
+    assert await asked(pages, get("/healthz")) == (200, "alive\n")
