@@ -38,13 +38,15 @@ class Timeouts:
     release: float | None = 10.0
     """From our A-RELEASE-RQ to the peer's A-RELEASE-RP."""
     idle: float | None = 60.0
-    """Acceptor: an established association with no operation open and no bytes coming is aborted after this."""
+    """Acceptor: an established association with no operation open and no bytes coming is ended after this."""
     cancel_drain: float | None = 10.0
     """From our C-CANCEL-RQ to the final response; past it the association is aborted."""
     handler_close: float = 5.0
     """How long a cancelled handler may take to end before its final response is sent without it."""
     server_drain: float = 30.0
-    """Leaving a server: how long running operations may take to end."""
+    """Leaving a server: how long its associations may take to end; and how long handlers may after an A-RELEASE-RQ."""
+    drain_idle: float | None = 2.0
+    """Leaving a server: an association that has had no operation for so long is ended."""
     authenticate: float | None = 10.0
     """How long the authenticate and on_associate hooks may take together."""
 

@@ -16,7 +16,7 @@ from aiodimse.aio.acceptor import Acceptor
 from aiodimse.aio.admission import Admission
 from aiodimse.aio.environment import Environment
 from aiodimse.aio.network import Network
-from aiodimse.aio.settings import Settings
+from aiodimse.aio.settings import EndIdle, Settings
 from aiodimse.aio.transport import Trace
 from aiodimse.association import TitlePolicy
 from aiodimse.config import Limits, Timeouts
@@ -73,6 +73,7 @@ class Server(HandlerDecorators):
         trace: Trace | None = None,
         environment: Environment | None = None,
         strict: bool = False,
+        end_idle: EndIdle = "abort",
     ) -> None:
         """Make a server without handlers; nothing is opened.
 
@@ -91,10 +92,18 @@ class Server(HandlerDecorators):
             trace: Sees the bytes of every association, as in connect().
             environment: The clock and the network, for tests; and how TCP acknowledges.
             strict: Use none of the leniencies of docs/reference/leniencies.md.
+            end_idle: How an association ends that was idle for `Timeouts.idle`, or for `Timeouts.drain_idle` while the
+                server is being left: by A-ABORT, or by A-RELEASE-RQ, which some peers do not expect from an acceptor.
         """
         self._ae_title = ae_title
         self._settings = Settings(
-            limits or Limits(), timeouts or Timeouts(), environment or Environment(), trace, metrics, strict=strict
+            limits or Limits(),
+            timeouts or Timeouts(),
+            environment or Environment(),
+            trace,
+            metrics,
+            end_idle,
+            strict=strict,
         )
         registry = HandlerRegistry()
         registry.any_storage = any_storage
@@ -266,8 +275,7 @@ class Server(HandlerDecorators):
 class Listening:
     """A Server on a socket.
 
-    Leaving drains: running operations end within Timeouts.server_drain, then are aborted; an exception or a second
-    cancellation aborts at once.
+    Leaving drains, as `close` does; an exception or a second cancellation aborts at once.
     """
 
     def __init__(
@@ -294,7 +302,7 @@ class Listening:
     ) -> None:
         assert self._acceptor is not None
         if kind is None or issubclass(kind, asyncio.CancelledError):
-            await self._acceptor.drain()
+            await self.close()
         else:
             self._acceptor.abort()
             await self._acceptor.shut()
@@ -314,9 +322,35 @@ class Listening:
         return port
 
     @property
-    def associations(self) -> int:
-        """Associations at this moment, of this listening."""
-        return self._acceptor.associations if self._acceptor is not None else 0
+    def associations(self) -> tuple[ProviderAssociation, ...]:
+        """The open associations of this listening."""
+        observers = self._acceptor.observers if self._acceptor is not None else ()
+        associations = (observer.association for observer in observers if isinstance(observer, AcceptedAssociation))
+        return tuple(each for each in associations if each is not None and each.is_open)
+
+    @property
+    def is_draining(self) -> bool:
+        """No connection is accepted any more; open associations may go on."""
+        return self._acceptor is not None and self._acceptor.closing
+
+    async def close(self) -> None:
+        """Stop accepting, and wait until the associations have ended.
+
+        They go on, also with new requests, until they end or have had no operation for `Timeouts.drain_idle`, and at
+        most for `Timeouts.server_drain`; then they are aborted. Nothing happens before the socket is open.
+
+        Cancellation: aborts what is left.
+        """
+        if self._acceptor is not None:
+            await self._acceptor.drain()
+
+    async def wait_empty(self) -> None:
+        """Wait until every connection is gone, and for Timeouts.handler_close at most for what their handlers left.
+
+        Cancellation: changes nothing.
+        """
+        if self._acceptor is not None:
+            await self._acceptor.wait_empty()
 
     async def serve_forever(self) -> None:
         """Wait until cancelled."""

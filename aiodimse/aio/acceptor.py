@@ -57,7 +57,7 @@ class Acceptor:
         self._admission = places
         self._doors: set[tls_handshake.PendingHandshake] = set()
         self._handshakes = Tasks()
-        self._all: set[Endpoint] = set()
+        self._all: dict[Endpoint, AcceptedObserver] = {}
         self._left: list[Tasks] = []
         """Of connections that are gone: a handler in its finally, the release of the store association of a C-MOVE."""
         self._empty = asyncio.Event()
@@ -67,9 +67,9 @@ class Acceptor:
         return len(self._all)
 
     @property
-    def associations(self) -> int:
-        """Those of this listening that count against Limits.max_associations."""
-        return sum(map(self._admission.is_associated, self._all))
+    def observers(self) -> tuple[AcceptedObserver, ...]:
+        """Those of all open connections of this listening."""
+        return tuple(self._all.values())
 
     def new_connection(self) -> TransportConnection:
         """The protocol for one accepted socket."""
@@ -77,9 +77,10 @@ class Acceptor:
         endpoint = guest.endpoint = Endpoint("acceptor", guest, self._settings)
         return endpoint.connection
 
-    def enter(self, endpoint: Endpoint) -> None:
+    def enter(self, observer: AcceptedObserver) -> None:
         """A connection is open; one whose TLS handshake failed never comes here."""
-        self._all.add(endpoint)
+        endpoint = observer.endpoint
+        self._all[endpoint] = observer
         self._wait_for_request(endpoint, endpoint.connection.drop)
 
     def _wait_for_request(self, newcomer: Newcomer, drop: Callable[[], None]) -> None:
@@ -143,7 +144,7 @@ class Acceptor:
     def gone(self, endpoint: Endpoint) -> None:
         """The transport connection is gone."""
         self._admission.forget(endpoint)
-        self._all.discard(endpoint)
+        self._all.pop(endpoint, None)
         self._left = [tasks for tasks in (*self._left, endpoint.tasks) if len(tasks)]
         self._check_empty()
 
@@ -187,10 +188,10 @@ class Acceptor:
         await asyncio.sleep(0)  # what has been accepted comes in, and is dropped
 
     async def drain(self) -> None:
-        """Shut, and wait for running operations to end; the deadline or a cancellation aborts what is left."""
+        """Shut, and wait for the associations to end; the deadline or a cancellation aborts what is left."""
         self.closing = True
         for endpoint in list(self._all):
-            endpoint.close_when_idle()
+            endpoint.drain()
         ours: list[Newcomer] = [*self._all, *self._doors]
         for drop in [self._admission.pending[newcomer] for newcomer in ours if newcomer in self._admission.pending]:
             drop()

@@ -23,6 +23,9 @@ from aiodimse.association import AcceptedConfirmation, Negotiated, RejectedConfi
 from aiodimse.errors import AssociationClosed, AssociationRejected, AssociationTimeout
 from aiodimse.pdu import AssociateAC, AssociateRJ
 
+_LOOK_AGAIN = 1.0
+"""Seconds."""
+
 
 class Endpoint(Channel):
     """A Channel with all its parts."""
@@ -85,11 +88,12 @@ class Endpoint(Channel):
             self.connection.drop()
             raise
 
-    def close_when_idle(self) -> None:
-        """Start no new request; abort when the last one that runs has ended."""
-        self.performer.closing = True
-        self.after_operation.append(self._lifetime.abort_if_idle)
-        self._lifetime.abort_if_idle()
+    def drain(self) -> None:
+        """The server is being left: go on, also with new requests, until there were none for Timeouts.drain_idle.
+
+        A connection without an association is aborted.
+        """
+        self._lifetime.drain()
 
 
 class _Lifetime(Part):
@@ -99,6 +103,8 @@ class _Lifetime(Part):
         self._endpoint, self._observer = endpoint, observer
         self._metrics = AssociationMetrics(endpoint.metrics, endpoint.role, endpoint.clock)
         self._idle_timer: TimerHandle | None = None
+        self._drain_timer: TimerHandle | None = None
+        self._operation_at = 0.0  # when the last operation ended
         loop = asyncio.get_running_loop()
         self.established: asyncio.Future[Negotiated] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -134,24 +140,64 @@ class _Lifetime(Part):
         rj = event.rj
         self._endpoint.end(AssociationRejected(rj.result, rj.source, rj.reason, event.meaning))
 
+    # --- idleness -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_busy(self) -> bool:
+        """Operations of either side are open."""
+        return bool(self._endpoint.engine.router.performed or self._endpoint.invoker)
+
     def _check_idle(self) -> None:
         endpoint = self._endpoint
         idle, now = endpoint.timeouts.idle, endpoint.clock.now()
         if endpoint.error is not None or idle is None:
             return
-        if endpoint.is_paused or endpoint.performer or endpoint.invoker:  # within a message Timeouts.pdu counts
+        if endpoint.is_paused or self._is_busy:  # within a message Timeouts.pdu counts
             again = now + idle
         elif now < endpoint.last_heard + idle:
             again = endpoint.last_heard + idle
         else:
-            endpoint.abort(AssociationTimeout("idle", f"nothing came for {idle} s, and no operation was open"))
+            self._end_idle(AssociationTimeout("idle", f"nothing came for {idle} s, and no operation was open"))
             return
         self._idle_timer = endpoint.clock.call_at(again, self._check_idle)
 
-    def abort_if_idle(self) -> None:
-        """Abort when nothing runs any more: the server is being closed."""
-        if not (self._endpoint.performer.is_running or self._endpoint.invoker.has_open_operations):
+    def drain(self) -> None:
+        """End the association when it has had no operation for Timeouts.drain_idle, from now on."""
+        if not self._endpoint.is_open:
             self._endpoint.abort()
+        elif self._endpoint.timeouts.drain_idle is not None and self._drain_timer is None:
+            self._endpoint.after_operation.append(self._note_operation)
+            self._operation_at = self._endpoint.clock.now()
+            self._check_drain()
+
+    def _note_operation(self) -> None:
+        self._operation_at = self._endpoint.clock.now()
+        asyncio.get_running_loop().call_soon(self._check_drain)  # The response has to be written first.
+
+    def _check_drain(self) -> None:
+        endpoint = self._endpoint
+        idle, now = endpoint.timeouts.drain_idle, endpoint.clock.now()
+        if endpoint.error is not None or idle is None:
+            return
+        if self._is_busy:
+            again = now + max(idle, _LOOK_AGAIN)  # The end of an operation is told of; this is for what is not.
+        elif now < self._operation_at + idle:
+            again = self._operation_at + idle
+        else:
+            self._end_idle(None)
+            return
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+        self._drain_timer = endpoint.clock.call_at(again, self._check_drain)
+
+    def _end_idle(self, error: BaseException | None) -> None:
+        endpoint = self._endpoint
+        if endpoint.settings.end_idle == "release" and endpoint.engine.is_ready:
+            endpoint.tasks.spawn(endpoint.release(), "aiodimse release")
+        elif not endpoint.engine.machine.can_send_data:
+            return  # Released already, by us or by the peer: that has deadlines of its own.
+        else:
+            endpoint.abort(error)
 
     def ended(self, error: BaseException) -> None:
         fail(self.established, error)
@@ -159,8 +205,9 @@ class _Lifetime(Part):
         self._observer.association_ended(error)
 
     def disconnected(self) -> None:
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        for timer in (self._idle_timer, self._drain_timer):
+            if timer is not None:
+                timer.cancel()
         if not self.closed.done():
             self.closed.set_result(None)
         self._observer.connection_lost()

@@ -105,17 +105,10 @@ class Performer(Part):
         self.channel, self.invoker = channel, invoker
         self._open: dict[int, PerformedOperation] = {}
         self._runnable: deque[PerformedOperation] = deque()
-        self.closing = False
-        """No request is started any more."""
         channel.register(self, after_events=self._start)
 
     def __len__(self) -> int:
         return len(self._open)
-
-    @property
-    def is_running(self) -> bool:
-        """Handlers have been started and have not given their final response."""
-        return any(performed.started for performed in self._open.values())
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -182,7 +175,7 @@ class Performer(Part):
         """Start what may run. After all events of a chunk: a C-CANCEL beside its request finds it not started."""
         while self._runnable:
             performed = self._runnable.popleft()
-            if performed.operation.is_open and not self.closing and not performed.started:
+            if performed.operation.is_open and not performed.started:
                 performed.started = True
                 self.run(performed)
 

@@ -96,8 +96,9 @@ class Release(Part):
             self._answer()
             return
         channel.after_operation.append(self._answer_when_done)
-        if (seconds := channel.timeouts.server_drain) is not None:
-            self._timer = channel.clock.call_at(channel.clock.now() + seconds, self._handlers_too_late)
+        self._timer = channel.clock.call_at(
+            channel.clock.now() + channel.timeouts.server_drain, self._handlers_too_late
+        )
 
     def _answer_when_done(self) -> None:
         if not self._performer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
+from typing import Literal, TypeAlias
 
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.environment import Environment
@@ -11,6 +12,8 @@ from aiodimse.aio.transport import Trace
 from aiodimse.config import Limits, Timeouts
 from aiodimse.metrics import Metrics
 from aiodimse.record import record
+
+EndIdle: TypeAlias = Literal["abort", "release"]
 
 
 @record
@@ -24,6 +27,8 @@ class Settings:
     """Sees the bytes."""
     metrics: Metrics | None = None
     """Is told of associations and operations as they end."""
+    end_idle: EndIdle = "abort"
+    """How an acceptor ends an association that has been idle for too long."""
     parent: str | None = None
     """For the log: the association on whose behalf these are opened."""
     strict: bool = False
@@ -31,6 +36,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raises TypeError for limits or timeouts that are none: a bare number of seconds, for instance."""
+        if self.end_idle not in ("abort", "release"):
+            raise ValueError(f'end_idle is "abort" or "release", not {self.end_idle!r}')
         for name, value, kind in (("limits", self.limits, Limits), ("timeouts", self.timeouts, Timeouts)):
             if not isinstance(value, kind):
                 raise TypeError(f"{name} wants an aiodimse.{kind.__name__}, not {value!r}")

@@ -148,7 +148,7 @@ async def run(options: Namespace, output: Output) -> int:
                 output.goes_on = True  # a service does not end because its log is not read any more
                 await stop.wait()
                 if listening.associations:
-                    output.line(f"ending; associations that may finish what they do: {listening.associations}")
+                    output.line(f"ending; associations that may finish what they do: {len(listening.associations)}")
         except asyncio.CancelledError:
             if not stop.is_aborting:
                 raise

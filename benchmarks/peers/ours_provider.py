@@ -96,7 +96,7 @@ async def main() -> None:
 
         async def associations() -> dict[str, int]:
             await asyncio.sleep(0)
-            return {"associations": listening.associations}
+            return {"associations": len(listening.associations)}
 
         await obey({"count": count, "collect": collect, "associations": associations}, port=listening.port)
 

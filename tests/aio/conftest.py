@@ -74,6 +74,8 @@ class World:
         """The last acceptor that was called: its Connection."""
 
     def server(self, **options: Any) -> aiodimse.Server:
+        """The clock stands still, so that without other timeouts an idle association ends when the server is left."""
+        options.setdefault("timeouts", aiodimse.Timeouts(drain_idle=0))
         return aiodimse.Server(environment=aiodimse.Environment(self.clock, self.network), **options)
 
     def listen(self, server: aiodimse.Server) -> Any:

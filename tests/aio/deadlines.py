@@ -597,3 +597,17 @@ async def a_handler_that_outlives_its_server(world):
     assert closed
     assert await to_the_end(peer) == [Abort(0, 0)]
     peer.abort_transport()
+
+
+@row("drain_idle", "acceptor")
+async def a_user_that_stays_idle_while_the_server_is_left(world):
+    listening = world.listen(world.server(timeouts=aiodimse.Timeouts()))
+    await listening.__aenter__()
+    peer = await world.call()
+    await peer.associate(world.contexts)
+    leaving = asyncio.create_task(listening.__aexit__(None, None, None))
+    await testing.settle()
+    yield lambda: not (peer.has_pdu or leaving.done())
+    assert await to_the_end(peer) == [Abort(0, 0)]
+    peer.abort_transport()
+    await leaving

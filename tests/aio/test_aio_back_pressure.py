@@ -133,7 +133,7 @@ async def test_a_peer_that_does_not_read_stops_the_handlers_cursor(world):
 async def test_many_refusals_that_are_not_read_stop_our_reading(world):
     """Answers wait to be written: above Limits.write_backlog nothing more is read."""
     world.network.in_flight = 1000
-    server = world.server(limits=Limits(write_backlog=50_000))
+    server = world.server(limits=Limits(write_backlog=50_000, overhead=1 << 30))
     async with world.called(server) as peer:
         endpoint = next(iter(server_connections(world)))
         peer.stop_reading()
@@ -180,7 +180,7 @@ async def test_a_peer_that_takes_some_of_our_answers_goes_on(world):
     """Nobody here has anything to consume: how fast it must be is Limits.min_rate, over each Timeouts.write_stall."""
     world.network.in_flight = 1000
     world.network.split = lambda there: min(there, 10_000)
-    server = world.server(limits=Limits(write_backlog=200_000))
+    server = world.server(limits=Limits(write_backlog=200_000, overhead=1 << 30))
     async with world.called(server) as peer:
         take = peer.data_received
 

@@ -277,7 +277,7 @@ async def test_a_whole_association(world, server, scenario, tmp_path, record_pro
         for k in range(1, 500):
             done = await ended(asyncio.create_task(cancelled_at(k, whole())))
             await world.clock.elapse(1.1)  # Timeouts.close_after_abort
-            assert (listening.associations, world.network.open) == (0, []), f"at await {k}"
+            assert (len(listening.associations), world.network.open) == (0, []), f"at await {k}"
             if tasks := asyncio.all_tasks() - {asyncio.current_task()}:  # a file is being read: it is waited for
                 _, tasks = await asyncio.wait(tasks, timeout=60)
             assert not tasks, f"at await {k}"

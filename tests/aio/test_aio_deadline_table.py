@@ -22,6 +22,7 @@ ONE_ROLE = {
     "authenticate": "acceptor",
     "idle": "acceptor",
     "server_drain": "acceptor",
+    "drain_idle": "acceptor",
 }
 """What the other side does not have; all others are for both."""
 

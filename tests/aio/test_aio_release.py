@@ -304,7 +304,7 @@ async def test_what_comes_while_a_hook_is_asked(world, what, with_the_request):
             peer = await asked(world, hook)
             peer.send(data)
         assert await peer.read_to_end() == [answer]
-        assert listening.associations == 0
+        assert len(listening.associations) == 0
         assert not hook.ended
         assert hook.cancelled == hook.begun, "nobody waits for its answer"
         peer.abort_transport()
@@ -318,7 +318,7 @@ async def test_the_peer_goes_while_a_hook_is_asked(world, how):
         goes(peer, how)
         await testing.settle()
         assert await peer.read_to_end() == []
-        assert listening.associations == 0
+        assert len(listening.associations) == 0
         assert hook.cancelled
         peer.abort_transport()
 

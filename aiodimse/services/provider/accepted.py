@@ -37,7 +37,7 @@ class AcceptedAssociation(AcceptedObserver):
 
     def connection_made(self) -> None:
         """Count the connection; its A-ASSOCIATE-RQ is to come."""
-        self._acceptor.enter(self.endpoint)
+        self._acceptor.enter(self)
 
     def association_requested(self, rq: AssociateRQ) -> None:
         """Answer at once, or when the hooks have been asked."""
