@@ -27,7 +27,7 @@ from aiodimse.errors import (
     RemoteProtocolError,
     TLSError,
 )
-from aiodimse.metrics import Metrics
+from aiodimse.metrics import MeasuredAssociation, Metrics
 from aiodimse.pdu import AcceptedContext, CommonExtendedNegotiation, UserIdentityRequest
 from aiodimse.pool import Lease, Pool, PooledOperation, StoreResult
 from aiodimse.server import Listening, Server
@@ -92,6 +92,7 @@ __all__ = [
     "Limits",
     "Listening",
     "LocalProtocolError",
+    "MeasuredAssociation",
     "Metrics",
     "Move",
     "MoveRequest",

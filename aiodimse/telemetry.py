@@ -9,6 +9,8 @@ from typing import Any
 
 from opentelemetry import metrics
 
+from aiodimse.metrics import MeasuredAssociation
+
 
 class OpenTelemetryMetrics:
     """Counters and histograms of a Meter; of the global one named aiodimse when none is given."""
@@ -24,20 +26,22 @@ class OpenTelemetryMetrics:
             "dicom.operation.duration", unit="s", description="from a DIMSE request to its final response"
         )
 
-    def association_opened(self, role: str, calling_ae_title: str, called_ae_title: str) -> None:
+    def association_opened(self, association: MeasuredAssociation) -> None:
         """One more is open; AE titles are no attributes: a peer could make as many series as it likes."""
-        self._open.add(1, {"role": role})
+        self._open.add(1, {"role": association.role})
 
-    def association_ended(self, role: str, how: str, seconds: float) -> None:
+    def association_ended(self, association: MeasuredAssociation, how: str, seconds: float) -> None:
         """One less."""
-        self._open.add(-1, {"role": role})
-        self._associations.record(seconds, {"role": role, "how": how})
+        self._open.add(-1, {"role": association.role})
+        self._associations.record(seconds, {"role": association.role, "how": how})
 
-    def association_failed(self, role: str, how: str) -> None:
+    def association_failed(self, association: MeasuredAssociation, how: str) -> None:
         """One that never was."""
-        self._failed.add(1, {"role": role, "how": how})
+        self._failed.add(1, {"role": association.role, "how": how})
 
-    def operation_ended(self, service: str, side: str, status: int | None, seconds: float) -> None:
+    def operation_ended(
+        self, association: MeasuredAssociation, service: str, side: str, status: int | None, seconds: float
+    ) -> None:
         """How long it took and how it ended."""
         outcome = "none" if status is None else f"0x{status:04X}"
         self._operations.record(seconds, {"service": service, "side": side, "status": outcome})

@@ -44,7 +44,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "config": ("Timeouts and Limits", ("Timeouts", "Limits")),
-    "metrics": ("Metrics", ("Metrics", "telemetry.OpenTelemetryMetrics")),
+    "metrics": ("Metrics", ("Metrics", "MeasuredAssociation", "telemetry.OpenTelemetryMetrics")),
     "errors": ("Errors", tuple(name for name in aiodimse.__all__ if inspect.isclass(getattr(aiodimse, name))
                                and issubclass(getattr(aiodimse, name), Exception))),
     "handler_types": ("aiodimse.handler_types", ("handler_types",)),

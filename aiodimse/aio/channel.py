@@ -29,6 +29,7 @@ from aiodimse.association import (
 )
 from aiodimse.engine import Engine
 from aiodimse.errors import AssociationAborted, AssociationTimeout
+from aiodimse.metrics import MeasuredAssociation
 from aiodimse.pdu import AssociateRQ
 from aiodimse.standard.leniency import Leniency, Tolerated
 
@@ -131,6 +132,13 @@ class Channel:
     def rq(self) -> AssociateRQ | None:
         """The A-ASSOCIATE-RQ, sent or received."""
         return self.engine.rq
+
+    @property
+    def measured(self) -> MeasuredAssociation:
+        """The association as metrics are told of it."""
+        rq = self.rq
+        calling, called = ("", "") if rq is None else (rq.calling_ae_title, rq.called_ae_title)
+        return MeasuredAssociation(self.role, calling, called, self.peer_address)
 
     def logger(self, logger: logging.Logger, message_id: int | None = None) -> AssociationLogger:
         """Make a logger whose lines are about this association.

@@ -101,7 +101,7 @@ class _Lifetime(Part):
 
     def __init__(self, endpoint: Endpoint, observer: Observer) -> None:
         self._endpoint, self._observer = endpoint, observer
-        self._metrics = AssociationMetrics(endpoint.metrics, endpoint.role, endpoint.clock)
+        self._metrics = AssociationMetrics(endpoint.metrics, endpoint.clock, lambda: endpoint.measured)
         self._idle_timer: TimerHandle | None = None
         self._drain_timer: TimerHandle | None = None
         self._operation_at = 0.0  # when the last operation ended
@@ -130,7 +130,7 @@ class _Lifetime(Part):
         endpoint, negotiated = self._endpoint, self._endpoint.engine.negotiated
         assert negotiated is not None
         endpoint.performer.run = self._observer.association_established(negotiated)
-        self._metrics.opened(negotiated)
+        self._metrics.opened()
         if not self.established.done():
             self.established.set_result(negotiated)
         if endpoint.role == "acceptor" and endpoint.timeouts.idle is not None:

@@ -12,9 +12,8 @@ from typing import Any, cast
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.log import Adapter
 from aiodimse.aio.words import frames
-from aiodimse.association import Negotiated, Role
 from aiodimse.errors import AssociationAborted, AssociationClosed, AssociationRejected, AssociationTimeout
-from aiodimse.metrics import Metrics
+from aiodimse.metrics import MeasuredAssociation, Metrics
 
 
 class HookCall:
@@ -63,26 +62,27 @@ def never_raising(metrics: Metrics | None, log: Adapter) -> Metrics | None:
 class AssociationMetrics:
     """Tells the metrics of the application, if there are any, how one association began and ended."""
 
-    def __init__(self, metrics: Metrics | None, role: Role, clock: Clock) -> None:
-        self._metrics, self._role, self._clock = metrics, role, clock
+    def __init__(self, metrics: Metrics | None, clock: Clock, measured: Callable[[], MeasuredAssociation]) -> None:
+        """measured: says whose association it is."""
+        self._metrics, self._clock, self._measured = metrics, clock, measured
         self._began = clock.now()
         self._is_open = False
 
-    def opened(self, negotiated: Negotiated) -> None:
+    def opened(self) -> None:
         """The association is established."""
         self._is_open = True
         if self._metrics is not None:
-            self._metrics.association_opened(self._role, negotiated.calling_ae_title, negotiated.called_ae_title)
+            self._metrics.association_opened(self._measured())
 
     def ended(self, error: BaseException) -> None:
         """The association is over, or has not come about."""
         if self._metrics is None:
             return
         if self._is_open:
-            self._metrics.association_ended(self._role, how(error), self._clock.now() - self._began)
+            self._metrics.association_ended(self._measured(), how(error), self._clock.now() - self._began)
         else:
             ended = "rejected" if isinstance(error, AssociationClosed) else how(error)  # by us
-            self._metrics.association_failed(self._role, ended)
+            self._metrics.association_failed(self._measured(), ended)
 
 
 def how(error: BaseException) -> str:

@@ -177,7 +177,8 @@ class Invoker(Part):
         channel = self.channel
         if channel.metrics is not None:
             seconds = channel.clock.now() - invoked.began
-            channel.metrics.operation_ended(invoked.operation.request.service, "user", status, seconds)
+            service = invoked.operation.request.service
+            channel.metrics.operation_ended(channel.measured, service, "user", status, seconds)
 
     def resumed(self) -> None:
         """We did not listen for a while: the peer has its time anew."""

@@ -199,7 +199,8 @@ class Performer(Part):
     def _measure(self, performed: PerformedOperation, status: int | None) -> None:
         if (metrics := self.channel.metrics) is not None:
             seconds = self.channel.clock.now() - performed.began
-            metrics.operation_ended(performed.operation.request.service, "provider", status, seconds)
+            service = performed.operation.request.service
+            metrics.operation_ended(self.channel.measured, service, "provider", status, seconds)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

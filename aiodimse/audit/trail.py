@@ -260,24 +260,26 @@ class _Alerts:
     def __init__(self, trail: AuditTrail, also: aiodimse.Metrics | None) -> None:
         self._trail, self._also = trail, also
 
-    def association_opened(self, role: str, calling_ae_title: str, called_ae_title: str) -> None:
+    def association_opened(self, association: aiodimse.MeasuredAssociation) -> None:
         if self._also is not None:
-            self._also.association_opened(role, calling_ae_title, called_ae_title)
+            self._also.association_opened(association)
 
-    def association_ended(self, role: str, how: str, seconds: float) -> None:
+    def association_ended(self, association: aiodimse.MeasuredAssociation, how: str, seconds: float) -> None:
         if self._also is not None:
-            self._also.association_ended(role, how, seconds)
+            self._also.association_ended(association, how, seconds)
 
-    def association_failed(self, role: str, how: str) -> None:
+    def association_failed(self, association: aiodimse.MeasuredAssociation, how: str) -> None:
         if how == "rejected" or how == "TLSError":
-            who = "we rejected an association" if role == "acceptor" else "our association was rejected"
+            who = "we rejected an association" if association.role == "acceptor" else "our association was rejected"
             self._trail.security_alert(who if how == "rejected" else "a TLS handshake failed")
         if self._also is not None:
-            self._also.association_failed(role, how)
+            self._also.association_failed(association, how)
 
-    def operation_ended(self, service: str, side: str, status: int | None, seconds: float) -> None:
+    def operation_ended(
+        self, association: aiodimse.MeasuredAssociation, service: str, side: str, status: int | None, seconds: float
+    ) -> None:
         if self._also is not None:
-            self._also.operation_ended(service, side, status, seconds)
+            self._also.operation_ended(association, service, side, status, seconds)
 
 
 def _peer(title: str, address: tuple[str, int] | None, role: m.Code, *, is_requestor: bool = False) -> m.Participant:

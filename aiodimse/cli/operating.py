@@ -9,7 +9,7 @@ from typing import Any
 
 from aiodimse.archive import Archive
 from aiodimse.dimse.status import Status
-from aiodimse.metrics import Metrics
+from aiodimse.metrics import MeasuredAssociation, Metrics
 
 _SECONDS = 5.0
 """For one request, and for the answer of the index."""
@@ -49,20 +49,22 @@ class Figures:
 
     # --- Metrics ------------------------------------------------------------------------------------------------------
 
-    def association_opened(self, role: str, calling_ae_title: str, called_ae_title: str) -> None:
+    def association_opened(self, association: MeasuredAssociation) -> None:
         """Titles are no labels: a peer may call itself anything, each time."""
-        self._open.labels(role).inc()
+        self._open.labels(association.role).inc()
 
-    def association_ended(self, role: str, how: str, seconds: float) -> None:
+    def association_ended(self, association: MeasuredAssociation, how: str, seconds: float) -> None:
         """One less."""
-        self._open.labels(role).dec()
-        self._ended.labels(role, how).inc()
+        self._open.labels(association.role).dec()
+        self._ended.labels(association.role, how).inc()
 
-    def association_failed(self, role: str, how: str) -> None:
+    def association_failed(self, association: MeasuredAssociation, how: str) -> None:
         """A connection that did not become an association."""
-        self._failed.labels(role, how).inc()
+        self._failed.labels(association.role, how).inc()
 
-    def operation_ended(self, service: str, side: str, status: int | None, seconds: float) -> None:
+    def operation_ended(
+        self, association: MeasuredAssociation, service: str, side: str, status: int | None, seconds: float
+    ) -> None:
         """By the category of its status, of which there are six."""
         category = "none" if status is None else Status(status).category.name.lower()
         self._operations.labels(service, side, category).observe(seconds)
@@ -74,25 +76,27 @@ class Several:
     def __init__(self, hooks: Iterable[Metrics]) -> None:
         self._hooks = list(hooks)
 
-    def association_opened(self, role: str, calling_ae_title: str, called_ae_title: str) -> None:
+    def association_opened(self, association: MeasuredAssociation) -> None:
         """See Metrics."""
         for hook in self._hooks:
-            hook.association_opened(role, calling_ae_title, called_ae_title)
+            hook.association_opened(association)
 
-    def association_ended(self, role: str, how: str, seconds: float) -> None:
+    def association_ended(self, association: MeasuredAssociation, how: str, seconds: float) -> None:
         """See Metrics."""
         for hook in self._hooks:
-            hook.association_ended(role, how, seconds)
+            hook.association_ended(association, how, seconds)
 
-    def association_failed(self, role: str, how: str) -> None:
+    def association_failed(self, association: MeasuredAssociation, how: str) -> None:
         """See Metrics."""
         for hook in self._hooks:
-            hook.association_failed(role, how)
+            hook.association_failed(association, how)
 
-    def operation_ended(self, service: str, side: str, status: int | None, seconds: float) -> None:
+    def operation_ended(
+        self, association: MeasuredAssociation, service: str, side: str, status: int | None, seconds: float
+    ) -> None:
         """See Metrics."""
         for hook in self._hooks:
-            hook.operation_ended(service, side, status, seconds)
+            hook.operation_ended(association, service, side, status, seconds)
 
 
 class Pages:

@@ -10,6 +10,7 @@ from typing import Any
 from aiodimse.aio.clock import Clock, TimerHandle
 from aiodimse.cli.output import Output
 from aiodimse.dimse.status import Status
+from aiodimse.metrics import MeasuredAssociation
 from aiodimse.standard.status import Category
 
 EVERY = 60.0
@@ -32,28 +33,30 @@ class Tally:
 
     # --- Metrics ------------------------------------------------------------------------------------------------------
 
-    def association_opened(self, role: str, calling_ae_title: str, called_ae_title: str) -> None:
+    def association_opened(self, association: MeasuredAssociation) -> None:
         """Only callers are counted; what a C-MOVE opens shows in what it sends."""
-        if role == "acceptor":
+        if association.role == "acceptor":
             self.open += 1
             for counts in (self.total, self.since):
                 counts.associations += 1
 
-    def association_ended(self, role: str, how: str, seconds: float) -> None:
+    def association_ended(self, association: MeasuredAssociation, how: str, seconds: float) -> None:
         """One less."""
-        if role == "acceptor":
+        if association.role == "acceptor":
             self.open -= 1
             self._count_end("association", how)
 
-    def association_failed(self, role: str, how: str) -> None:
+    def association_failed(self, association: MeasuredAssociation, how: str) -> None:
         """A connection that did not become an association."""
-        self._count_end("connection" if role == "acceptor" else "destination", how)
+        self._count_end("connection" if association.role == "acceptor" else "destination", how)
 
     def _count_end(self, what: str, how: str) -> None:
         for counts in (self.total, self.since):
             counts.ends[f"{what} {how.replace('_', ' ')}"] += 1
 
-    def operation_ended(self, service: str, side: str, status: int | None, seconds: float) -> None:
+    def operation_ended(
+        self, association: MeasuredAssociation, service: str, side: str, status: int | None, seconds: float
+    ) -> None:
         """What we sent for a C-MOVE is told from what we were sent."""
         name = service if side == "provider" else f"{service} sent"
         failed = status is None or Status(status).category is Category.FAILURE

@@ -16,6 +16,9 @@ from aiodimse.cli.tally import Tally, tell_all, told
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 
+ACCEPTED = aiodimse.MeasuredAssociation("acceptor", "A", "B", None)
+REQUESTED = aiodimse.MeasuredAssociation("requestor", "B", "C", None)
+
 
 class Stage:
     """A server, its tally, the clock, and what has been printed."""
@@ -102,12 +105,12 @@ async def test_who_only_looks_whether_we_are_there_is_no_load(stage: Stage) -> N
 
 
 def test_what_a_c_move_sends_is_told_apart(stage: Stage) -> None:
-    stage.tally.association_opened("acceptor", "A", "B")
-    stage.tally.association_opened("requestor", "B", "C")
-    stage.tally.operation_ended("C-STORE", "user", 0x0000, 0.1)
-    stage.tally.operation_ended("C-STORE", "user", None, 0.1)
-    stage.tally.association_ended("requestor", "lost", 0.1)
-    stage.tally.operation_ended("C-MOVE", "provider", 0xB000, 0.1)
-    stage.tally.association_failed("requestor", "timeout")
+    stage.tally.association_opened(ACCEPTED)
+    stage.tally.association_opened(REQUESTED)
+    stage.tally.operation_ended(REQUESTED, "C-STORE", "user", 0x0000, 0.1)
+    stage.tally.operation_ended(REQUESTED, "C-STORE", "user", None, 0.1)
+    stage.tally.association_ended(REQUESTED, "lost", 0.1)
+    stage.tally.operation_ended(ACCEPTED, "C-MOVE", "provider", 0xB000, 0.1)
+    stage.tally.association_failed(REQUESTED, "timeout")
     assert (stage.tally.open, stage.tally.total.associations) == (1, 1)
     assert str(stage.tally.total) == "1 C-MOVE, 2 C-STORE sent; failed: 1 C-STORE sent; 1 destination timeout"

@@ -22,17 +22,19 @@ class Told:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
 
-    def association_opened(self, role: str, calling_ae_title: str, called_ae_title: str) -> None:
-        self.calls.append(("opened", role, calling_ae_title, called_ae_title))
+    def association_opened(self, association: aiodimse.MeasuredAssociation) -> None:
+        self.calls.append(("opened", association.role, association.calling_ae_title, association.called_ae_title))
 
-    def association_ended(self, role: str, how: str, seconds: float) -> None:
+    def association_ended(self, association: aiodimse.MeasuredAssociation, how: str, seconds: float) -> None:
         assert seconds >= 0
-        self.calls.append(("ended", role, how))
+        self.calls.append(("ended", association.role, how))
 
-    def association_failed(self, role: str, how: str) -> None:
-        self.calls.append(("failed", role, how))
+    def association_failed(self, association: aiodimse.MeasuredAssociation, how: str) -> None:
+        self.calls.append(("failed", association.role, how))
 
-    def operation_ended(self, service: str, side: str, status: int | None, seconds: float) -> None:
+    def operation_ended(
+        self, association: aiodimse.MeasuredAssociation, service: str, side: str, status: int | None, seconds: float
+    ) -> None:
         assert seconds >= 0
         self.calls.append((service, side, status))
 
@@ -123,3 +125,32 @@ async def test_opentelemetry() -> None:
         ({"service": "C-FIND", "side": "provider", "status": "0xA700"}, 1),
     ]
     assert found["dicom.association.duration"] == [({"role": "acceptor", "how": "released"}, 2)]
+
+
+async def test_each_is_told_whose_association_it_was() -> None:
+    """In both roles, of operations too; and of a connection that came to no association."""
+    seen: dict[str, list[aiodimse.MeasuredAssociation]] = {"provider": [], "user": []}
+
+    class Whose:
+        def __init__(self, side: str) -> None:
+            self.side = side
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda association, *_: seen[self.side].append(association)
+
+    provider, user = Whose("provider"), Whose("user")
+    async with testing.joined(
+        _server(provider), contexts=[sop_class.Verification], metrics=user, ae_title="MODALITY"
+    ) as association:
+        await association.c_echo()
+    assert {(one.role, one.calling_ae_title, one.called_ae_title) for one in seen["provider"]} == {
+        ("acceptor", "MODALITY", "ARCHIVE")
+    }
+    assert {(one.role, one.calling_ae_title) for one in seen["user"]} == {("requestor", "MODALITY")}
+    assert len(seen["provider"]) == len(seen["user"]) == 3
+    assert all(one.peer_address and one.peer_address[0] == "127.0.0.1" for one in seen["provider"])
+    seen["provider"].clear()
+    with pytest.raises(aiodimse.AssociationRejected):
+        async with testing.joined(_server(provider), contexts=[sop_class.Verification], called_ae_title="OTHER"):
+            pass
+    assert [one.called_ae_title for one in seen["provider"]] == ["OTHER"]
