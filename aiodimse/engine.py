@@ -300,6 +300,11 @@ class Engine:
         self._out += self._sending.finish()
         self._sending = None
 
+    def forget_message(self) -> None:
+        """The association has ended: what is held back of a message that was half sent is not sent any more."""
+        self._sending = None
+        self._fragmenters.clear()
+
     @property
     def is_mid_message(self) -> bool:
         """A message is half sent: only the rest of it, or A-ABORT, may follow."""

@@ -62,7 +62,11 @@ class Invoker(Part):
         try:
             return await self._invoke(context_id, request, data, timeout)
         except AssociationError as error:
+            # The association keeps what ended it, and with a traceback what the frames of this call hold: the data set.
+            error.__traceback__ = None
             raise error.unsent() from error.__cause__
+        finally:
+            del data
 
     async def _invoke(
         self, context_id: int, request: Request, data: Payload, timeout: float | None

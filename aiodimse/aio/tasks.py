@@ -9,6 +9,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from aiodimse.aio.log import Adapter, AssociationLogger
@@ -50,9 +51,16 @@ class Tasks:
     def _done(self, task: asyncio.Task[Any]) -> None:
         on_cancelled = self._tasks.pop(task)
         if task.cancelled():
+            # Asked for, the CancelledError is let go of. Its traceback has frames that know the task: a circle with all
+            # that they hold, and whole data sets among it.
+            with suppress(asyncio.CancelledError):
+                task.exception()
             if on_cancelled is not None:
                 on_cancelled()
-        elif (error := task.exception()) is not None and not isinstance(error, AssociationError):
+        elif isinstance(error := task.exception(), AssociationError):
+            # The association keeps it, and with its traceback what the frames of the task held: whole data sets.
+            error.__traceback__ = None
+        elif error is not None:
             log = AssociationLogger(_log, None) if self._logger is None else self._logger(_log)
             log.error("%s failed\n%s", task.get_name(), frames(error))
 

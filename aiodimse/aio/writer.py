@@ -93,7 +93,8 @@ class MessageWriter:
         self.flush()
 
     def forget(self) -> None:
-        """The association has ended: what waits is not sent."""
+        """The association has ended: what waits is not sent, and nothing of it is kept."""
+        self._engine.forget_message()
         while self._later:
             _, size = self._later.popleft()
             self._throttle.queue(-size)

@@ -91,15 +91,17 @@ class ArrivingInstance(Instance):
         size = 0
         self._begin()
         self._in_use = True
-        async for batch in self._batches():
-            size += sum(map(len, batch))
-            if size > self._limits.dataset_in_memory:
-                pieces.clear()  # else the exception, which is remembered, keeps them; and so below
-                self.decode_error = DatasetTooLarge(f"the data set is over {self._limits.dataset_in_memory} bytes")
-                raise self.decode_error
-            pieces += batch
-        data = b"".join(pieces)
-        pieces.clear()
+        try:
+            async for batch in self._batches():
+                size += sum(map(len, batch))
+                if size > self._limits.dataset_in_memory:
+                    self.decode_error = DatasetTooLarge(f"the data set is over {self._limits.dataset_in_memory} bytes")
+                    raise self.decode_error
+                pieces += batch
+            data = b"".join(pieces)
+        finally:
+            batch = []
+            pieces.clear()  # else an exception that is remembered keeps them; and so below
         try:
             dataset = await decoded(datasets.decode_dataset, data, self.transfer_syntax, self._channel)
         except DatasetDecodeError as error:

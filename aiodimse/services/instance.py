@@ -220,6 +220,7 @@ class Instance:
             await before_name(await off_loop(writer.complete, *held), writer.beginning)
             return await off_loop(writer.commit, may_replace=True)
         except BaseException:
+            held = batch = []  # not kept by the exception
             await off_loop(writer.rollback)
             raise
 

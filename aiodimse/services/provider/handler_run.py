@@ -187,16 +187,19 @@ class HandlerRun:
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:
-            self._check_cancelled()
+            self._check_cancelled(error)
             raise HandlerRaised(describe(error)) from error
         finally:
             self._in_handler = self._interrupted = False
         self._check_cancelled()
         return result
 
-    def _check_cancelled(self) -> None:
-        """However the handler took its cancellation, what it gave then is dropped."""
+    def _check_cancelled(self, error: BaseException | None = None) -> None:
+        """However the handler took its cancellation, what it gave then, or raised, is dropped."""
         if self._ended:
+            if error is not None:
+                # The association keeps what ended it, and with its traceback what the handler's frames hold.
+                error.__traceback__ = None
             raise asyncio.CancelledError
         if self._request.is_cancelled and self._give_up is not None:
             self._take_back()

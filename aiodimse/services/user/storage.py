@@ -40,6 +40,9 @@ async def c_store(
         context = store_context(negotiated_on(endpoint), instance.sop_class_uid, instance.transfer_syntax)
         request = store_request(instance, priority, move_originator_ae_title, move_originator_message_id)
         data = await instance.encoded(context.transfer_syntax)
-    invoked = await invoke(endpoint, context, request, data)
+    try:
+        invoked = await invoke(endpoint, context, request, data)
+    finally:
+        del data  # not kept while the response is awaited, nor by an exception
     message, _ = await single_response(invoked)
     return response_of(request, message)
