@@ -233,6 +233,31 @@ def answer(
     ):
         return rj
     wanted = rq.user_information
+    results, role_items, extended_items = _answer_contexts(rq, offer, strict=strict)
+    # In ascending order of item type, which old peers may want (PS3.8 9.3.2.3).
+    items: list[UserSubItem] = [
+        MaximumLength(limits.max_pdu_length),
+        ImplementationClassUID(IMPLEMENTATION_CLASS_UID),
+    ]
+    if (window := wanted.operations_window) is not None:
+        # Both numbers are the requestor's in the AC too (PS3.7 D.3.3.3): it invokes what we perform.
+        invoked, performed = operations_window
+        items.append(OperationsWindow(least(window.invoked, performed), least(window.performed, invoked)))
+    items += role_items
+    items.append(ImplementationVersionName(IMPLEMENTATION_VERSION_NAME))
+    items += extended_items
+    identity = wanted.user_identity
+    # A response that nobody asked for is not sent (PS3.7 D.3.3.7.2).
+    if user_identity_response is not None and identity is not None and identity.positive_response_requested:
+        items.append(user_identity_response)
+    return AssociateAC(rq.called_ae_title, rq.calling_ae_title, tuple(results), UserInformation(tuple(items)))
+
+
+def _answer_contexts(
+    rq: AssociateRQ, offer: Offer, *, strict: bool
+) -> tuple[list[ContextResult], list[RoleSelection], list[ExtendedNegotiation]]:
+    """The result of each context, and the items of their SOP classes."""
+    wanted = rq.user_information
     roles, extended = wanted.roles, wanted.extended
     common = {item.sop_class_uid: item for item in wanted.common_extended}
     results: list[ContextResult] = []
@@ -259,23 +284,7 @@ def answer(
             break
         else:
             results.append(_result(context, refused_with))
-    # In ascending order of item type, which old peers may want (PS3.8 9.3.2.3).
-    items: list[UserSubItem] = [
-        MaximumLength(limits.max_pdu_length),
-        ImplementationClassUID(IMPLEMENTATION_CLASS_UID),
-    ]
-    if (window := wanted.operations_window) is not None:
-        # Both numbers are the requestor's in the AC too (PS3.7 D.3.3.3): it invokes what we perform.
-        invoked, performed = operations_window
-        items.append(OperationsWindow(least(window.invoked, performed), least(window.performed, invoked)))
-    items += role_items.values()
-    items.append(ImplementationVersionName(IMPLEMENTATION_VERSION_NAME))
-    items += extended_items.values()
-    identity = wanted.user_identity
-    # A response that nobody asked for is not sent (PS3.7 D.3.3.7.2).
-    if user_identity_response is not None and identity is not None and identity.positive_response_requested:
-        items.append(user_identity_response)
-    return AssociateAC(rq.called_ae_title, rq.calling_ae_title, tuple(results), UserInformation(tuple(items)))
+    return results, list(role_items.values()), list(extended_items.values())
 
 
 def _answered_role(uid: str, role: RoleSelection | None, served: Served) -> RoleSelection:

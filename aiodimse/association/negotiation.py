@@ -51,7 +51,7 @@ MAX_CONTEXTS = 128
 """Presentation context IDs are the odd numbers of one byte (PS3.8 9.3.2.2)."""
 
 DEFAULT_MAXIMUM_LENGTH = 16384
-"""What a peer takes that does not say it (design: Limits). PS3.8 D.1 demands the sub-item; old peers leave it out."""
+"""What a peer takes that does not say it (docs/topics/flow.md). PS3.8 D.1 demands the sub-item; some leave it out."""
 
 
 # --- propose ----------------------------------------------------------------------------------------------------------

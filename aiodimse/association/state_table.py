@@ -96,7 +96,7 @@ class Transport(Enum):
 
     OPEN = auto()
     FINISH = auto()
-    """Send FIN at once, read and discard: our last PDU is out and the peer is to close (design: Closing).
+    """Send FIN at once, read and discard: our last PDU is out and the peer is to close (docs/topics/flow.md).
     PS3.8 only awaits the peer's close here; a peer that reads to the end of the stream is told so earlier."""
     DROP = auto()
     """The connection is closed, or to be closed now."""
