@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -63,14 +64,8 @@ class Provider:
             if move is not None:
                 move.offer(performed, self._association)
                 return
-
-        def cancelled() -> None:
-            if performed.operation.is_open:  # not by us: the program ends, and nobody else will answer
-                performed.channel.abort()
-
-        performed.channel.tasks.spawn(
-            self._serve(performed), f"aiodimse {message.name} {message.message_id}", cancelled
-        )
+        task = performed.channel.tasks.spawn(self._serve(performed), f"aiodimse {message.name} {message.message_id}")
+        task.add_done_callback(partial(_leave_nothing_open, performed))
 
     def _find(self, performed: PerformedOperation) -> Registration | None:
         """The handler for the SOP class that a request names, else for that of the context which carries it."""
@@ -168,6 +163,23 @@ class Provider:
         response.error_comment = comment
         performed.logger(_log).info("refused: %s", response)
         await performed.respond(response)
+
+
+def _leave_nothing_open(performed: PerformedOperation, task: asyncio.Task[Any]) -> None:
+    """The task of a handler has ended: nobody else answers its request.
+
+    What leaves a task is a CancelledError where the program ends, for then every task of the loop is cancelled, and
+    otherwise GeneratorExit or a BaseException that is no Exception.
+    """
+    channel, message = performed.channel, performed.operation.request
+    if not performed.operation.is_open or channel.error is not None:
+        return
+    if task.cancelled():
+        channel.abort()
+        return
+    performed.logger(_log).error("the task of %s ended without a final response", message)
+    response = message.response(answers.RAISED.get(message.service, answers.PROCESSING_FAILURE))
+    channel.tasks.spawn(performed.respond(response), "aiodimse answer")
 
 
 _IDENTIFIER_REQUESTS: dict[type[messages.Request], type[IdentifierRequest]] = {
