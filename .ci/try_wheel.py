@@ -64,7 +64,17 @@ def main() -> None:
         image = Path(str(get_testdata_file("CT_small.dcm")))
         (folder / "images").mkdir()
         (folder / "images" / "image.dcm").write_bytes(image.read_bytes())
-        arguments = ("serve", str(folder / "images"), "--ae-title", "ARCHIVE", "--port", "0", "--json")
+        arguments = (
+            "serve",
+            str(folder / "images"),
+            "--ae-title",
+            "ARCHIVE",
+            "--port",
+            "0",
+            "--json",
+            "--index",
+            "memory:",
+        )
         with running(COMMAND, *arguments) as served:
             assert served.stdout is not None
             port = json.loads(served.stdout.readline())["port"]

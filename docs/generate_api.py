@@ -76,10 +76,13 @@ def _on_no_page() -> tuple[str, ...]:
 
 PAGES["more"] = ("More names", _on_no_page())
 """A public name that has just come is here, until it has a better place above."""
+_MORE = "Public names that have no page of their own yet. All others are on the pages of [all names](index.md)."
 
 
 def parts(name: str) -> Iterator[str]:
     """The directives of a page."""
+    if name == "more":
+        yield _MORE
     for thing in PAGES[name][1]:
         if thing in MODULES:
             yield f"::: aiodimse.{thing}\n    options:\n      show_root_heading: false\n      heading_level: 1"

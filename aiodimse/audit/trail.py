@@ -269,9 +269,12 @@ class _Alerts:
             self._also.association_ended(association, how, seconds)
 
     def association_failed(self, association: aiodimse.MeasuredAssociation, how: str) -> None:
-        if how == "rejected" or how == "TLSError":
+        if how in ("rejected", "TLSError"):
             who = "we rejected an association" if association.role == "acceptor" else "our association was rejected"
-            self._trail.security_alert(who if how == "rejected" else "a TLS handshake failed")
+            address = association.peer_address[0] if association.peer_address else None
+            peer = association.calling_ae_title if association.role == "acceptor" else association.called_ae_title
+            what = who if how == "rejected" else "a TLS handshake failed"
+            self._trail.security_alert(what, peer=peer or None, address=address)
         if self._also is not None:
             self._also.association_failed(association, how)
 

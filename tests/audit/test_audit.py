@@ -139,6 +139,10 @@ async def test_a_rejection_is_an_alert() -> None:
             async with testing.joined(server, contexts=[sop_class.Verification], called_ae_title="OTHER"):
                 pass
     assert sink.kinds() == ["Application Activity", "Security Alert", "Application Activity"]
+    (node,) = sink.messages()[1].findall("ParticipantObjectIdentification")
+    assert (node.attrib["ParticipantObjectID"], node.findtext("ParticipantObjectName")) == ("127.0.0.1", "AIODIMSE")
+    for each in sink.frames:
+        valid(each)
 
 
 @pytest.mark.parametrize("title", ["A\x00\x01B", '<&">', "\ud800", "\ufffe"])
