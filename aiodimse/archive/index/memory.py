@@ -13,7 +13,7 @@ from ..one_level import OneLevelModel
 from ..queries import Query
 from .counters import StudyCounters, patient_counts
 from .interface import Counts, Entry, File, Finding, Header, Match, Transaction, folder_of
-from .keys import patient_key
+from .keys import apart, patient_key
 from .told import Told, persons
 from .views import EntityView, PersonView, View, asked_of, of_patient
 
@@ -81,14 +81,24 @@ class MemoryIndex:
 
     async def add(self, headers: Iterable[Header]) -> None:
         """See `Index.add`."""
-        for header in headers:
-            self.add_now(header)
+        for batch in apart(headers):
+            for header in batch:
+                self._replace(header)
+            for header in batch:
+                self._add(header)
 
     def add_now(self, header: Header) -> None:
         """Add one object without waiting."""
-        uid = header.unique(Level.IMAGE)
-        self._remove_object(uid)
+        self._replace(header)
+        self._add(header)
+
+    def _replace(self, header: Header) -> None:
+        """Forget what has the UID or the location of an object."""
+        self._remove_object(header.unique(Level.IMAGE))
         self._forget(header.location)
+
+    def _add(self, header: Header) -> None:
+        uid = header.unique(Level.IMAGE)
         if header.model:
             image = _Node(Level.IMAGE, (uid,), None)
             self._one_level.setdefault(header.model, {})[uid] = image

@@ -17,9 +17,9 @@ from sqlalchemy import Connection, Row, Select, func, inspect, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 
-from ...models import Level
 from ...queries import Query
 from ..interface import Counts, Entry, File, Finding, Header, Match, Transaction
+from ..keys import apart
 from . import schema
 from .engines import READERS, begin_to_write, open_engine
 from .reading import Search, entries, lookup
@@ -93,7 +93,7 @@ class SQLIndex:
 
     async def add(self, headers: Iterable[Header]) -> None:
         """See `Index.add`."""
-        batches = list(_apart(headers))
+        batches = list(apart(headers))
         if batches:
             await self._write(lambda connection: _add(connection, batches))
 
@@ -242,22 +242,6 @@ def _step(found: Iterator[T | None]) -> tuple[list[T], bool]:
         if len(some) >= _MATCHES or monotonic() > until:
             return some, False
     return some, True
-
-
-def _apart(headers: Iterable[Header]) -> Iterator[list[Header]]:
-    """The headers in lists in which no UID and no location comes twice."""
-    batch: list[Header] = []
-    uids, locations = set[str](), set[str]()
-    for header in headers:
-        uid = header.unique(Level.IMAGE)
-        if uid in uids or header.location in locations:
-            yield batch
-            batch, uids, locations = [], set(), set()
-        batch.append(header)
-        uids.add(uid)
-        locations.add(header.location)
-    if batch:
-        yield batch
 
 
 def _file(row: Any) -> File:

@@ -211,12 +211,12 @@ def lookup(fetch: Fetch, uids: Iterable[str]) -> dict[str, Entry]:
     """Return the objects with these SOP Instance UIDs, those of no study among them."""
     table, found = schema.instance, {}
     for some in chunks(dict.fromkeys(uids)):
-        query = Query(COMPOSITE_INSTANCE, Level.IMAGE, unique={Level.IMAGE: tuple(some)})
-        found.update({path[Level.IMAGE].uid: entry(path) for path in Walk(fetch, query).paths(Level.IMAGE)})
-        left = [uid for uid in some if uid not in found]
-        if left:
-            for row in fetch(select(table).where(table.c.uid.in_(left), table.c.series_pk.is_(None))):
-                found[row.uid] = _entry_alone(row)
+        rows = fetch(select(table).where(table.c.uid.in_(some)))
+        found.update({row.uid: _entry_alone(row) for row in rows if row.series_pk is None})
+        of_studies = tuple(row.uid for row in rows if row.series_pk is not None)
+        if of_studies:
+            query = Query(COMPOSITE_INSTANCE, Level.IMAGE, unique={Level.IMAGE: of_studies})
+            found.update({path[Level.IMAGE].uid: entry(path) for path in Walk(fetch, query).paths(Level.IMAGE)})
     return found
 
 

@@ -120,72 +120,79 @@ class Writing:
         patient_id, issuer, *name = patient_key(header)
         patient = {"patient_id": patient_id, "issuer": issuer, "name": name[0] if name else ""}
         patient_pk, _ = self._entity(schema.patient, patient)
-        uid = header.unique(Level.STUDY)
-        pk, is_new = self._entity(schema.study, {"patient_pk": patient_pk, "uid": uid}, {"told": "", "counters": ""})
-        if is_new:
-            self._studies[pk] = _Study(pk, patient_pk, Told(), StudyCounters(), frozenset())
-        return self._study(pk)
+        key = {"patient_pk": patient_pk, "uid": header.unique(Level.STUDY)}
+        pk, row = self._entity(schema.study, key, {"told": "", "counters": ""})
+        if pk not in self._studies:
+            new = _Study(pk, patient_pk, Told(), StudyCounters(), frozenset())
+            self._studies[pk] = new if row is None else _loaded_study(row)
+        return self._studies[pk]
 
     def _series_of(self, study: _Study, header: Header) -> tuple[_Series, bool]:
         key = {"study_pk": study.pk, "uid": header.unique(Level.SERIES)}
-        pk, is_new = self._entity(schema.series, key, {"told": "", "instances": 0})
-        if is_new:
-            self._series[pk] = _Series(pk, study.pk, Told(), 0)
-        return self._one_series(pk), is_new
+        pk, row = self._entity(schema.series, key, {"told": "", "instances": 0})
+        is_new = pk not in self._series and row is None
+        if pk not in self._series:
+            self._series[pk] = _Series(pk, study.pk, Told(), 0) if row is None else _loaded_series(row)
+        return self._series[pk], is_new
 
-    def _entity(self, table: Table, key: dict[str, Any], rest: dict[str, Any] | None = None) -> tuple[int, bool]:
-        """The row with this key, and whether it is new."""
+    def _entity(self, table: Table, key: dict[str, Any], rest: dict[str, Any] | None = None) -> tuple[int, Any]:
+        """The number of the row with this key, and the row, where it was there and is read for the first time."""
         name = (table.name, *key.values())
         if name in self._pks:
-            return self._pks[name], False
-        known = select(table.c.pk).where(*(table.c[column] == value for column, value in key.items()))
-        pk = self._connection.execute(known).scalar()
-        is_new = pk is None
-        if is_new:
+            return self._pks[name], None
+        known = select(table).where(*(table.c[column] == value for column, value in key.items()))
+        row = self._connection.execute(known).first()
+        if row is None:
             inserted = self._connection.execute(table.insert().values(**key, **(rest or {}))).inserted_primary_key
             assert inserted is not None
-            pk = inserted[0]
-        self._pks[name] = number = int(str(pk))
-        return number, is_new
+            self._pks[name] = int(inserted[0])
+        else:
+            self._pks[name] = row.pk
+        return self._pks[name], row
 
     def _study(self, pk: int) -> _Study:
         if pk not in self._studies:
             row = self._connection.execute(select(schema.study).where(schema.study.c.pk == pk)).one()
-            told, counters = load_told(row.told), load_counters(row.counters)
-            self._studies[pk] = _Study(pk, row.patient_pk, told, counters, frozenset(terms(told, counters)))
+            self._studies[pk] = _loaded_study(row)
         return self._studies[pk]
 
     def _one_series(self, pk: int) -> _Series:
         if pk not in self._series:
             row = self._connection.execute(select(schema.series).where(schema.series.c.pk == pk)).one()
-            self._series[pk] = _Series(pk, row.study_pk, load_told(row.told), row.instances)
+            self._series[pk] = _loaded_series(row)
         return self._series[pk]
 
     # --- going --------------------------------------------------------------------------------------------------------
 
     def _forget(self, locations: Iterable[str], uids: Iterable[str] = ()) -> int:
         """Forget these files and the objects in them, and these objects and the files that they are in."""
-        uids, locations = set(uids), set(locations)
-        for some in chunks(locations):
-            known = select(schema.file.c.uid).where(
-                schema.file.c.location.in_(some), schema.file.c.finding == Finding.OBJECT.value
-            )
-            uids.update(self._connection.execute(known).scalars())
+        uids, known = set(uids), set[str]()
+        for some in chunks(set(locations)):
+            columns = schema.file.c
+            rows = self._connection.execute(
+                select(columns.location, columns.uid, columns.finding).where(columns.location.in_(some))
+            ).all()
+            known.update(row.location for row in rows)
+            uids.update(row.uid for row in rows if row.finding == Finding.OBJECT.value)
         removed = 0
         for some in chunks(sorted(uids)):
-            columns = schema.instance.c
-            known = select(columns.pk, columns.uid, columns.series_pk, columns.location, columns.sop_class_uid)
-            rows = self._connection.execute(known.where(columns.uid.in_(some)).order_by(columns.pk)).all()
-            if rows:
-                self._connection.execute(delete(schema.instance).where(columns.pk.in_([row.pk for row in rows])))
-            for row in rows:
-                locations.add(row.location)
-                if row.series_pk is not None:
-                    self._object_goes(row.uid, row.series_pk, row.sop_class_uid)
-            removed += len(rows)
-        for some in chunks(locations):
+            removed += self._forget_objects(some, known)
+        for some in chunks(known):
             self._connection.execute(delete(schema.file).where(schema.file.c.location.in_(some)))
         return removed
+
+    def _forget_objects(self, uids: list[str], locations: set[str]) -> int:
+        """Forget objects, and say in which locations they were; how many."""
+        columns = schema.instance.c
+        known = select(columns.pk, columns.uid, columns.series_pk, columns.location, columns.sop_class_uid)
+        rows = self._connection.execute(known.where(columns.uid.in_(uids)).order_by(columns.pk)).all()
+        if rows:
+            self._connection.execute(delete(schema.instance).where(columns.pk.in_([row.pk for row in rows])))
+        for row in rows:
+            locations.add(row.location)
+            if row.series_pk is not None:
+                self._object_goes(row.uid, row.series_pk, row.sop_class_uid)
+        return len(rows)
 
     def _object_goes(self, uid: str, series_pk: int, sop_class_uid: str) -> None:
         series = self._one_series(series_pk)
@@ -236,6 +243,15 @@ class Writing:
             if rows:
                 self._connection.execute(schema.term.insert(), rows)
             study.terms = wanted
+
+
+def _loaded_study(row: Any) -> _Study:
+    told, counters = load_told(row.told), load_counters(row.counters)
+    return _Study(row.pk, row.patient_pk, told, counters, frozenset(terms(told, counters)))
+
+
+def _loaded_series(row: Any) -> _Series:
+    return _Series(row.pk, row.study_pk, load_told(row.told), row.instances)
 
 
 def _file_row(file: File) -> dict[str, Any]:
