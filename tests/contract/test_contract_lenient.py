@@ -352,3 +352,35 @@ async def test_a_response_behind_one_that_was_not_cancelled_ends_the_association
         await talk.peer.respond(request, status)
         assert await talk.peer.expect_abort() == (2, 2)
         await task
+
+
+# --- strict -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_strict_server_tolerates_none_of_it(caplog: Any) -> None:
+    server = make_server(strict=True)
+    register(server, "C-GET", Script(1, image(1)))
+
+    @server.on_c_store(CT_UID)
+    async def store(request: Any) -> int:
+        return 0x0000
+
+    contexts = [(1, wire.STUDY_ROOT_GET, [wire.EXPLICIT_LE]), (3, CT_UID, [wire.EXPLICIT_LE])]
+    async with open_stage(server, contexts, roles={}) as stage:
+        await stage.peer.request(1, wire.get_rq(message_id=5), IDENTIFIER)
+        assert (await stage.peer.responses(5, store=0x0000))[-1].counters == (None, 0, 1, 0)
+        await stage.peer.request(1, wire.get_rq(message_id=6, priority=7), IDENTIFIER)
+        (response,) = await stage.peer.responses(6)
+        assert (response.status, response.offending) == (0x0212, [wire.PRIORITY])
+    assert tolerated(caplog) == []
+
+
+async def test_a_strict_user_tolerates_none_of_it(caplog: Any) -> None:
+    async with open_talk(strict=True) as talk:
+        task = asyncio.create_task(consume(talk.begin("C-FIND"), []))
+        request = await talk.peer.read_message()
+        await talk.peer.respond(request, 0, {wire.STATUS: b"\0\0\0\0"})
+        assert await talk.peer.expect_abort() == (2, 6)
+        with pytest.raises(aiodimse.AssociationAborted):
+            await task
+    assert tolerated(caplog) == []
