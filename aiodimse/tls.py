@@ -43,12 +43,22 @@ def server_context(
     password: str | None = None,
     verify_client: bool = True,
 ) -> ssl.SSLContext:
-    """A context for Server.listen: TLS 1.2 and up; the peer must show a certificate that `ca` (a PEM file) vouches for.
+    """Make a context for `Server.listen`: TLS 1.2 and up, and clients must show a certificate.
 
-    certificate: a PEM file with ours and those between it and its authority; key: its private key, where that is not in
-    the same file; password: of the key. verify_client=False is the one switch that lets clients in without a
-    certificate. Raises ValueError where clients are to be verified and `ca` is missing, OSError and ssl.SSLError, with
-    the path, for files that cannot be used.
+    Args:
+        certificate: A PEM file with our certificate and those between it and its authority.
+        key: A PEM file with its private key, where that is not in the same file.
+        ca: A PEM file with the certificates that vouch for clients.
+        password: Of the key, where it is encrypted.
+        verify_client: False is the one switch that lets clients in without a certificate.
+
+    Returns:
+        The context (PS3.15 B.12).
+
+    Raises:
+        ValueError: Clients are to be verified and `ca` is missing, or the key is encrypted and there is no password.
+        OSError: A file cannot be read.
+        ssl.SSLError: A file is not what it has to be; the words name it.
     """
     if verify_client and ca is None:
         raise ValueError("ca= names the PEM file that vouches for clients; verify_client=False does without")
@@ -68,11 +78,22 @@ def client_context(
     password: str | None = None,
     check_hostname: bool = True,
 ) -> ssl.SSLContext:
-    """A context for connect: TLS 1.2 and up; the server's certificate and host name are verified.
+    """Make a context for `connect`: TLS 1.2 and up; the server's certificate and host name are verified.
 
-    ca: a PEM file, the system's authorities when None; certificate, key, password: ours, where the server wants one.
-    check_hostname=False is the one switch to relax: the certificate is still verified, but not for whom it is. Raises
-    OSError and ssl.SSLError, with the path, for files that cannot be used.
+    Args:
+        ca: A PEM file with the certificates that vouch for servers; those of the system where it is not given.
+        certificate: A PEM file with our certificate, where the server wants one.
+        key: A PEM file with its private key, where that is not in the same file.
+        password: Of the key, where it is encrypted.
+        check_hostname: False is the one switch to relax: the certificate is still verified, but not for whom it is.
+
+    Returns:
+        The context (PS3.15 B.12).
+
+    Raises:
+        ValueError: A key without a certificate, or an encrypted one without a password.
+        OSError: A file cannot be read.
+        ssl.SSLError: A file is not what it has to be; the words name it.
     """
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
     if ca is not None:
@@ -146,9 +167,13 @@ class Asking(Protocol):
 
 
 def certificate_names(certificate: Certificate | None) -> frozenset[str]:
-    """Whom a certificate is for: the DNS names and IP addresses of its subjectAltName, and its subject's common name.
+    """Return whom a certificate is for.
 
-    In small letters; none for None or {}, which is what a peer without a verified certificate has.
+    Args:
+        certificate: The certificate; None or {} is what a peer without a verified one has.
+
+    Returns:
+        The DNS names and IP addresses of its subjectAltName, and its subject's common name, in small letters.
     """
     if not certificate:
         return frozenset()
@@ -160,13 +185,20 @@ def certificate_names(certificate: Certificate | None) -> frozenset[str]:
 def titles_from_certificate(
     titles: Mapping[str, str | Collection[str]],
 ) -> Callable[[Asking], Awaitable[None]]:
-    """Which calling AE titles each certificate may use, as an on_associate hook.
+    """Make an on_associate hook that says which calling AE titles each certificate may use.
 
-    titles: a name of the certificate (see certificate_names) -> an AE title, or several. A certificate with more names
-    than one may use the titles of all; one without a name here, or no certificate at all, may use none. Any other title
-    is rejected with 1/1/3, calling-AE-title-not-recognized (PS3.8 9.3.4).
+    A certificate with more names than one may use the titles of all; one without a name here, or no certificate at all,
+    may use none. Any other title is rejected with 1/1/3, calling-AE-title-not-recognized (PS3.8 9.3.4).
 
-    >>> server.on_associate(tls.titles_from_certificate({"ct-1.hospital.example": "CT1", "10.0.0.7": ["MR1", "MR2"]}))
+    Args:
+        titles: A name of the certificate (see `certificate_names`) -> an AE title, or several.
+
+    Returns:
+        The hook.
+
+    Examples:
+        >>> titles = {"ct-1.hospital.example": "CT1", "10.0.0.7": ["MR1", "MR2"]}
+        >>> server.on_associate(tls.titles_from_certificate(titles))
     """
     allowed = {
         name.lower(): frozenset(trimmed_ae_title(title) for title in ([some] if isinstance(some, str) else some))

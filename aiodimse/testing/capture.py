@@ -35,7 +35,18 @@ Capture: TypeAlias = list[tuple[Side, bytes]]
 
 
 def read_capture(path: str | os.PathLike[str]) -> Capture:
-    """The PDUs of a conversation, in order."""
+    """Read the PDUs of a conversation, in order.
+
+    Args:
+        path: A text file with one PDU a line: `>` or `<`, then hex. `aiodimse --trace FILE` writes such files.
+
+    Returns:
+        Pairs of who sent it and its bytes.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no such file.
+    """
     lines = (line.split() for line in Path(path).read_text().splitlines() if line.strip())
     return [(cast(Side, side), bytes.fromhex(data)) for side, data in lines]
 
@@ -51,10 +62,18 @@ def _turns(capture: Capture) -> Iterable[tuple[Side, list[bytes]]]:
 def replay(capture: Capture | str | os.PathLike[str], side: Side, *, cut: Cut = whole) -> list[EngineEvent]:
     """Have an Engine live through one side of a recorded conversation, and return what it told.
 
-    It hears what the other side said, cut into pieces by `cut`, and is asked to do what this side did: the same
-    requests under the same message IDs, the same responses. Pieces of one data set are joined where they came apart, so
-    that the events do not depend on the cut. Works for what real peers said, and as well for what was changed in it:
-    an engine raises nothing on what it hears, and once the association has ended it is asked for nothing more.
+    It hears what the other side said, and is asked to do what this side did: the same requests under the same message
+    IDs, the same responses. Fragments of one data set are joined, so that the events do not depend on the cut. What
+    real peers said can be played, and what was changed in it too: an engine raises nothing on what it hears, and is
+    asked for nothing more once the association has ended.
+
+    Args:
+        capture: The conversation, or the path of one (see `read_capture`).
+        side: Whom the engine plays: ">" the requestor, "<" the acceptor.
+        cut: How the bytes that it hears are cut into pieces.
+
+    Returns:
+        The events, in order.
     """
     if isinstance(capture, (str, os.PathLike)):
         capture = read_capture(capture)
@@ -163,6 +182,17 @@ async def play(capture: Capture | str | os.PathLike[str], side: Side, peer: Scri
     """Play one side of a recorded conversation to whoever is at the other end, and return what that one said.
 
     After each turn as many PDUs are read as the recorded other side sent, or fewer where the connection ends.
+
+    Args:
+        capture: The conversation, or the path of one (see `read_capture`).
+        side: Whom to play: ">" the requestor, "<" the acceptor.
+        peer: The connection to play it on.
+
+    Returns:
+        The PDUs that came.
+
+    Raises:
+        TimeoutError: Something did not come within a minute of real time.
     """
     if isinstance(capture, (str, os.PathLike)):
         capture = read_capture(capture)

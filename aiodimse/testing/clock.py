@@ -15,6 +15,9 @@ _ROUNDS = 200_000
 class ManualClock(Clock):
     """A Clock that stands still until it is told to go on: for Environment(clock=...).
 
+    Args:
+        start: What it shows at first, in seconds.
+
     Examples:
         >>> clock = ManualClock()
         >>> called = []
@@ -31,15 +34,23 @@ class ManualClock(Clock):
         self._cancelled = 0
 
     def now(self) -> float:
-        """The time that the test has come to."""
+        """Return the time that the test has come to, in seconds."""
         return self._now
 
     def time_function(self) -> Callable[[], float]:
-        """The same as `now`."""
+        """Return `now` itself."""
         return self.now
 
     def call_at(self, when: float, callback: Callable[[], object]) -> TimerHandle:
-        """Call the callback when the clock is moved to `when` or past it; soon where it is there already."""
+        """Call something when the clock is moved to a time or past it.
+
+        Args:
+            when: The time, in seconds of this clock. If it has come already, the call is made soon.
+            callback: What is called.
+
+        Returns:
+            The timer, which can be cancelled.
+        """
         timer = _Timer(self, when, callback)
         if when <= self._now:
             asyncio.get_running_loop().call_soon(timer.run)
@@ -50,7 +61,7 @@ class ManualClock(Clock):
 
     @property
     def next_time(self) -> float | None:
-        """When the next callback is due; None where none is."""
+        """When the next callback is due; None if none is."""
         self._drop_cancelled()
         return self._heap[0][0] if self._heap else None
 
@@ -60,14 +71,25 @@ class ManualClock(Clock):
         return len(self._heap) - self._cancelled
 
     def advance(self, seconds: float) -> None:
-        """Move on and call what falls due, in the order of its time; nothing else runs in between."""
+        """Move on and call what falls due, in the order of its time; nothing else runs in between.
+
+        Args:
+            seconds: How far.
+        """
         until = self._now + seconds
         while self._step(until):
             pass
         self._now = until
 
     async def elapse(self, seconds: float) -> None:
-        """Move on, and after each callback let everything run that it set going (see settle)."""
+        """Move on, and after each callback let everything run that it set going (see `settle`).
+
+        Args:
+            seconds: How far. No second of real time passes.
+
+        Raises:
+            AssertionError: The event loop does not come to rest.
+        """
         until = self._now + seconds
         await settle()
         while self._step(until):
@@ -121,8 +143,13 @@ class _Timer:
 
 
 async def settle() -> None:
-    """Let the event loop run until nothing is ready to run any more: all that is left waits for time, for a file or
-    for the network. AssertionError where it never comes to rest."""
+    """Let the event loop run until nothing is ready to run any more.
+
+    All that is left then waits for time, for a file or for the network.
+
+    Raises:
+        AssertionError: It does not come to rest.
+    """
     loop = asyncio.get_running_loop()
     ready, timers = getattr(loop, "_ready", None), getattr(loop, "_scheduled", ())
     if ready is None:  # not asyncio's own loop: there is no asking

@@ -25,20 +25,36 @@ Cut = Callable[[bytes], Iterable[bytes]]
 
 
 def whole(data: bytes) -> Iterable[bytes]:
-    """All in one go."""
+    """Leave bytes in one piece.
+
+    Args:
+        data: The bytes.
+    """
     return (data,)
 
 
 def byte_by_byte(data: bytes) -> Iterable[bytes]:
-    """One by one."""
+    """Cut bytes into pieces of one.
+
+    Args:
+        data: The bytes.
+    """
     return (data[at : at + 1] for at in range(len(data)))
 
 
 class EnginePair:
-    """A requestor and an acceptor, and the wire between them.
+    """A requestor and an acceptor, and the connection between them, without an event loop.
 
-    Events are kept by role, in order; CloseTransport and DropTransport are obeyed as the asyncio floor does. The
-    acceptor answers by `offer` (default: every context that is proposed) as soon as it is asked.
+    Events are kept by role, in order. When an engine says CloseTransport or DropTransport, its connection is closed.
+    The acceptor answers the A-ASSOCIATE-RQ as soon as it is asked.
+
+    Args:
+        contexts: The presentation contexts that are proposed.
+        offer: What the acceptor accepts; every context that is proposed where it is not given.
+        limits: Of both engines.
+        timeouts: Of both engines.
+        operations_window: What each may invoke and perform at once.
+        cut: How bytes are cut on their way.
 
     Examples:
         >>> pair = EnginePair([sop_class.Verification])
@@ -131,7 +147,11 @@ class EnginePair:
         return moved
 
     def elapse(self, seconds: float) -> None:
-        """Let time pass, deadline by deadline."""
+        """Let time pass, deadline by deadline.
+
+        Args:
+            seconds: How much.
+        """
         until = self.now + seconds
         while True:
             deadlines = [d for engine in self._engines.values() if (d := engine.deadline) is not None]

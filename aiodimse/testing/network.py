@@ -19,10 +19,13 @@ from aiodimse.testing.transport import IN_FLIGHT, MemoryTransport, Split, memory
 
 
 class MemoryNetwork(Network):
-    """Transport connections without sockets: for Environment(network=...) and Server.listen.
+    """Transport connections without sockets: for `Environment(network=...)`.
 
-    A port is known by its number alone; the name of the host does not matter. in_flight: bytes that
-    a direction takes before its writer has to wait. split: how many of the bytes at hand are delivered in one go.
+    A port is known by its number alone; the name of the host does not matter.
+
+    Args:
+        in_flight: Bytes that a direction takes before its writer has to wait.
+        split: How many of the bytes at hand are delivered in one go; all of them where it is not given.
     """
 
     def __init__(self, *, in_flight: int = IN_FLIGHT, split: Split | None = None) -> None:
@@ -45,7 +48,16 @@ class MemoryNetwork(Network):
         host: str,
         port: int,
     ) -> None:
-        """Connect with who listens on this port; ConnectionRefusedError where nobody does."""
+        """Connect with whoever listens on a port.
+
+        Args:
+            factory: Makes the protocol that hears of the connection.
+            host: Any name.
+            port: The port.
+
+        Raises:
+            ConnectionRefusedError: Nobody listens there.
+        """
         loop = asyncio.get_running_loop()
         if port in self.silent_ports:
             await loop.create_future()
@@ -68,7 +80,21 @@ class MemoryNetwork(Network):
         sock: socket.socket | None,
         reuse_port: bool,
     ) -> MemoryListener:
-        """Take connections on a port; 0 stands for any free one."""
+        """Take connections on a port.
+
+        Args:
+            factory: Makes a protocol for each connection.
+            host: Any name.
+            port: The port; 0 stands for any free one.
+            sock: Has no meaning here.
+            reuse_port: Has no meaning here.
+
+        Returns:
+            The listener, with its `port`.
+
+        Raises:
+            OSError: The port is taken.
+        """
         port = port or next(number for number in self._numbers if number not in self._ports)
         if port in self._ports:
             raise OSError(f"port {port} of this memory is taken")
@@ -76,7 +102,11 @@ class MemoryNetwork(Network):
         return listener
 
     def forget(self, port: int) -> None:
-        """Nobody listens there any more."""
+        """Let nobody listen on a port any more.
+
+        Args:
+            port: The port.
+        """
         self._ports.pop(port, None)
 
 
@@ -109,11 +139,20 @@ async def joined(
     clock: Clock | None = None,
     **options: Any,
 ) -> AsyncIterator[Association]:
-    """An association with a Server, both in this event loop and without a socket.
+    """Join a user and a Server, both in this event loop and without a socket.
 
-    Everything but the transport is what connect() and Server.listen do; options are those of connect(). The called AE
-    title is the server's, unless options say otherwise, and so is the clock, unless one is given. Leaving releases the
-    association and drains the server.
+    Everything but the transport is what connect() and Server.listen do. Leaving releases the association and drains the
+    server.
+
+    Args:
+        server: The server.
+        contexts: The presentation contexts that the user proposes.
+        network: What joins them; a new one where it is not given.
+        clock: The user's clock; the server's where it is not given.
+        **options: Those of connect(). The called AE title is the server's unless they say otherwise.
+
+    Yields:
+        The association, as the user sees it.
 
     Examples:
         >>> server = aiodimse.Server(ae_title="PACS")

@@ -28,13 +28,16 @@ class PeerClosed(AssertionError):
 class ScriptedPeer(asyncio.Protocol):
     """One end of a connection. It answers nothing by itself.
 
+    Args:
+        arrivals: Where it puts itself when it is connected.
+
     Examples:
         >>> peer = await ScriptedPeer.call(network, listening.port)  # towards a Server
         >>> await peer.associate([sop_class.Verification])
         >>> peer.send_message(1, CEchoRQ(message_id=7, affected_sop_class_uid=sop_class.Verification))
         >>> context_id, response, data = await peer.read_message()
 
-        >>> peers = await ScriptedPeer.answer(network, 104)  # towards connect(..., environment=environment)
+        >>> peers = await ScriptedPeer.answer(network, 104)  # towards connect(..., port=104)
         >>> peer = await peers.get()
         >>> rq = await peer.accept()
     """
@@ -59,14 +62,28 @@ class ScriptedPeer(asyncio.Protocol):
 
     @classmethod
     async def call(cls, network: Network, port: int, host: str = "memory") -> ScriptedPeer:
-        """Connect with a Server that listens there."""
+        """Connect with a Server that listens.
+
+        Args:
+            network: Where; its `Environment` has it.
+            port: The port.
+            host: The host.
+        """
         peer = cls()
         await network.connect(lambda: peer, host, port)
         return peer
 
     @classmethod
     async def answer(cls, network: Network, port: int) -> asyncio.Queue[ScriptedPeer]:
-        """Listen; each connection gives a peer."""
+        """Listen.
+
+        Args:
+            network: Where.
+            port: The port.
+
+        Returns:
+            A queue that gets a peer for each connection.
+        """
         peers: asyncio.Queue[ScriptedPeer] = asyncio.Queue()
 
         await network.listen(lambda: cls(peers), None, port, sock=None, reuse_port=False)
@@ -107,7 +124,14 @@ class ScriptedPeer(asyncio.Protocol):
             self._waiter.set_result(None)
 
     async def until(self, true: Callable[[], bool]) -> None:
-        """Wait until this is true; TimeoutError where it does not come true in PATIENCE."""
+        """Wait until something is true.
+
+        Args:
+            true: Looked at again whenever something has come.
+
+        Raises:
+            TimeoutError: It did not come true within `PATIENCE` seconds of real time.
+        """
         async with asyncio.timeout(PATIENCE):
             while not true():
                 self._waiter = asyncio.get_running_loop().create_future()
@@ -116,12 +140,21 @@ class ScriptedPeer(asyncio.Protocol):
     # --- the script ---------------------------------------------------------------------------------------------------
 
     def send(self, *what: PDU | bytes) -> None:
-        """Write PDUs, or bytes as they are."""
+        """Write PDUs, or bytes as they are.
+
+        Args:
+            *what: What is written, in order.
+        """
         assert self.transport is not None
         self.transport.write(b"".join(w if isinstance(w, bytes) else encode(w) for w in what))
 
     async def read(self) -> PDU:
-        """The next PDU. PeerClosed where the connection ends before it."""
+        """Read the next PDU.
+
+        Raises:
+            PeerClosed: The connection ended before it.
+            TimeoutError: Nothing came within `PATIENCE` seconds of real time.
+        """
         await self.until(lambda: bool(self._pdus) or self.eof or self.lost)
         if not self._pdus:
             raise PeerClosed(f"closed after {self.received}")
@@ -130,7 +163,14 @@ class ScriptedPeer(asyncio.Protocol):
         return pdu
 
     async def expect(self, kind: type[P]) -> P:
-        """The next PDU, which must be of this kind."""
+        """Read the next PDU, which must be of a kind.
+
+        Args:
+            kind: Its class, such as `AssociateAC`.
+
+        Raises:
+            AssertionError: It is of another kind.
+        """
         pdu = await self.read()
         assert isinstance(pdu, kind), f"{pdu} where {kind.__name__} was expected"
         return pdu
@@ -183,7 +223,20 @@ class ScriptedPeer(asyncio.Protocol):
         calling: str = "SCRIPTED",
         operations_window: tuple[int, int] = (1, 1),
     ) -> AssociateAC:
-        """Propose, and read the A-ASSOCIATE-AC."""
+        """Propose an association, and read the A-ASSOCIATE-AC.
+
+        Args:
+            contexts: The presentation contexts; their IDs are 1, 3, 5 and so on.
+            called: The called AE title.
+            calling: The calling AE title.
+            operations_window: The numbers of operations proposed: invoked, performed.
+
+        Returns:
+            The A-ASSOCIATE-AC.
+
+        Raises:
+            AssertionError: Something else came.
+        """
         rq = propose(
             contexts,
             ae_title=calling,
@@ -195,7 +248,14 @@ class ScriptedPeer(asyncio.Protocol):
         return await self.expect(AssociateAC)
 
     async def accept(self, *, operations_window: tuple[int, int] = (1, 1)) -> AssociateRQ:
-        """Read the A-ASSOCIATE-RQ and accept every context of it, in the roles proposed."""
+        """Read the A-ASSOCIATE-RQ and accept every context of it, in the roles proposed.
+
+        Args:
+            operations_window: The numbers of operations that are answered at most.
+
+        Returns:
+            The A-ASSOCIATE-RQ.
+        """
         rq = await self.expect(AssociateRQ)
         offer = Offer({c.abstract_syntax: Served(scu=True) for c in rq.contexts}, any_storage_as_scu=True)
         reply = answer(rq, offer, limits=Limits(), operations_window=operations_window)
@@ -205,7 +265,14 @@ class ScriptedPeer(asyncio.Protocol):
     def send_message(
         self, context_id: int, message: Message, data: bytes | None = None, *, max_pdu_length: int = 16384
     ) -> None:
-        """Write a whole message."""
+        """Write a whole message, in fragments.
+
+        Args:
+            context_id: The presentation context.
+            message: The command set. Whether a data set follows is written into it.
+            data: The data set, encoded; None for none.
+            max_pdu_length: The length of the largest PDU, as the other side announced it.
+        """
         message.has_data_set = data is not None
         fragmenter = Fragmenter(max_pdu_length, context_id)
         buffers = list(fragmenter.command(command.encode(message)))
@@ -215,7 +282,15 @@ class ScriptedPeer(asyncio.Protocol):
         self.send(b"".join(buffers))
 
     async def read_message(self) -> tuple[int, Message, bytes | None]:
-        """The next message: context ID, command set, and data set if it has one."""
+        """Read the next message.
+
+        Returns:
+            The context ID, the command set, and the data set if it has one.
+
+        Raises:
+            AssertionError: Something else came.
+            PeerClosed: The connection ended before it.
+        """
         context_id, data = await self._half(is_command=True)
         message = command.decode(data)
         if not message.has_data_set:

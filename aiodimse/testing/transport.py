@@ -98,7 +98,13 @@ class _Pipe:
 
 
 class MemoryTransport(asyncio.Transport):
-    """One end of a connection; memory_connection makes two. TLS goes on top of it by start_tls, as on asyncio's own."""
+    """One end of a connection; `memory_connection` makes two. TLS goes on top of it by start_tls, as on asyncio's own.
+
+    Args:
+        out: The direction that it writes into.
+        into: The direction that it reads from.
+        extra: What get_extra_info gives.
+    """
 
     _start_tls_compatible = True
     """What asyncio asks for; its TLS then wants BufferedProtocol and _force_close of us. uvloop takes only its own."""
@@ -117,13 +123,21 @@ class MemoryTransport(asyncio.Transport):
     # --- for the pipes ------------------------------------------------------------------------------------------------
 
     def start(self, protocol: Receiver) -> None:
-        """connection_made; bytes flow."""
+        """Call connection_made, and let bytes flow.
+
+        Args:
+            protocol: Who is told.
+        """
         self._protocol = protocol
         protocol.connection_made(self)
         self._into.schedule()
 
     def take(self, data: bytes) -> None:
-        """Bytes arrive."""
+        """Let bytes arrive.
+
+        Args:
+            data: The bytes.
+        """
         protocol = self._protocol
         assert protocol is not None
         if isinstance(protocol, asyncio.Protocol):
@@ -153,7 +167,11 @@ class MemoryTransport(asyncio.Transport):
             self.lose(None)
 
     def lose(self, error: Exception | None) -> None:
-        """The end."""
+        """End the connection, and tell the protocol.
+
+        Args:
+            error: Why; None for a proper end.
+        """
         if self.is_gone:
             return
         self.is_gone = self._closing = True
@@ -172,7 +190,11 @@ class MemoryTransport(asyncio.Transport):
         return self._protocol
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Have another one listen."""
+        """Have another protocol listen.
+
+        Args:
+            protocol: The protocol.
+        """
         assert isinstance(protocol, Receiver)
         self._protocol = protocol
 
@@ -190,7 +212,12 @@ class MemoryTransport(asyncio.Transport):
         self._into.schedule()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Water marks of the buffer before what is in flight."""
+        """Set the water marks of the buffer before what is in flight.
+
+        Args:
+            high: Bytes above which the protocol is told to pause; four times `low`, or 64 KiB.
+            low: Bytes at which it is told to go on; a quarter of `high`.
+        """
         self._high = high if high is not None else 4 * low if low is not None else 1 << 16
         self._low = low if low is not None else self._high // 4
 
@@ -203,7 +230,11 @@ class MemoryTransport(asyncio.Transport):
         return self._out.waiting
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send; after close or abort nothing happens, as with asyncio's transports."""
+        """Send; after close or abort nothing happens, as with asyncio's transports.
+
+        Args:
+            data: The bytes; they are copied.
+        """
         if self._eof_written:
             raise RuntimeError("Cannot call write() after write_eof()")
         if self._closing or not data:
@@ -263,7 +294,17 @@ def memory_connection(
     in_flight: int = IN_FLIGHT,
     split: Split | None = None,
 ) -> tuple[MemoryTransport, MemoryTransport]:
-    """Two ends of a connection; start() each with its protocol. names: the address of each, as the other sees it."""
+    """Make the two ends of a connection; `start` each with its protocol.
+
+    Args:
+        loop: The event loop that delivers.
+        names: The address of each end, as the other sees it.
+        in_flight: Bytes that a direction takes before its writer has to wait.
+        split: How many of the bytes at hand are delivered in one go.
+
+    Returns:
+        The two ends.
+    """
     there, back = _Pipe(loop, in_flight, split), _Pipe(loop, in_flight, split)
     one = MemoryTransport(there, back, {"sockname": names[0], "peername": names[1]})
     other = MemoryTransport(back, there, {"sockname": names[1], "peername": names[0]})

@@ -27,7 +27,7 @@ async def _tiny_get(port: int, until: float, stored: list[object]) -> None:
             while time.perf_counter() < until:
                 message_id += 1
                 await peer.request(1, wire.get_rq(message_id=message_id), wire.identifier("STUDY"))
-                await peer.responses(message_id)
+                await peer.responses(message_id, store=0x0000)
         except ScriptedPeerError as ended:
             print(f"  a C-GET was ended: {str(ended).splitlines()[0]}")
         finally:
