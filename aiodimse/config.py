@@ -94,7 +94,7 @@ class Limits:
     dataset_depth: int = 64
     """How deep sequences may nest in a data set that we decode."""
     dataset_in_memory: int = 1 << 30
-    """The largest data set that request.dataset() reads into memory."""
+    """The largest data set that is read into memory: by request.dataset(), or to be sent in another encoding."""
     # All empty, they take 1 GiB of memory and 20 s of a thread. A segmentation of 50,000 frames has some 3 million.
     dataset_elements: int = 1 << 22
     """Elements, items and fragments in a data set that request.dataset() decodes, at any depth."""

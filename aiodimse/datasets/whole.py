@@ -6,6 +6,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
 from aiodimse.association import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from aiodimse.config import Limits
 from aiodimse.datasets.dataset import decode_dataset
 from aiodimse.datasets.part10 import FileHead, reopen
 
@@ -22,13 +23,14 @@ def file_meta_dataset(sop_class_uid: str, sop_instance_uid: str, transfer_syntax
     return meta
 
 
-def read_file(head: FileHead) -> Dataset:
+def read_file(head: FileHead, limits: Limits) -> Dataset:
     """The whole data set of a file whose head was read before.
 
-    Raises InstanceConflict where the file holds another instance by now; NotDICOM, DatasetDecodeError and OSError.
+    Raises InstanceConflict where the file holds another instance by now; NotDICOM, DatasetDecodeError (of which
+    DatasetTooLarge) and OSError.
     """
     with reopen(head) as reader:
         data = b"".join(reader.pieces(1 << 20))
-    dataset = decode_dataset(data, head.transfer_syntax)
+    dataset = decode_dataset(data, head.transfer_syntax, limits=limits)
     dataset.file_meta = file_meta_dataset(head.sop_class_uid, head.sop_instance_uid, head.transfer_syntax)
     return dataset

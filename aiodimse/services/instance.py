@@ -37,6 +37,9 @@ class Instance:
     reads_once = False
     """Its bytes pass by, and can be read once alone."""
 
+    limits = Limits()
+    """What bounds dataset(): dataset_in_memory and dataset_elements. Those of the association that sends it."""
+
     def __init__(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> None:
         self.sop_class_uid = sop_class_uid
         """SOP Class UID."""
@@ -289,8 +292,10 @@ class FileInstance(Instance):
         return pieces_off_loop(datasets.open_transcoded(self.head, transfer_syntax))
 
     async def dataset(self) -> Dataset:
-        """The decoded data set of the file."""
-        return await read_off_loop(datasets.read_file, self.head)
+        """The decoded data set of the file. DatasetTooLarge over Limits.dataset_in_memory."""
+        if self.head.size > self.limits.dataset_in_memory:
+            raise DatasetTooLarge(f"the data set is over {self.limits.dataset_in_memory} bytes")
+        return await read_off_loop(datasets.read_file, self.head, self.limits)
 
 
 @record(frozen=True)
@@ -400,16 +405,18 @@ class StreamedInstance(Instance):
         return self._stream()
 
     async def dataset(self) -> Dataset:
-        """The decoded data set, wholly in memory; DatasetTooLarge over the default of Limits.dataset_in_memory."""
+        """The decoded data set, wholly in memory. DatasetTooLarge over Limits.dataset_in_memory."""
         pieces: list[Buffer] = []
-        size, most = 0, Limits().dataset_in_memory
+        size, most = 0, self.limits.dataset_in_memory
         async with aclosing(self._stream()) as stream:
             async for piece in stream:
                 size += len(piece)
                 if size > most:
                     raise DatasetTooLarge(f"the data set is over {most} bytes")
                 pieces.append(piece)
-        dataset = await read_off_loop(datasets.decode_dataset, b"".join(pieces), self.transfer_syntax)
+        dataset = await read_off_loop(
+            datasets.decode_dataset, b"".join(pieces), self.transfer_syntax, limits=self.limits
+        )
         dataset.file_meta = datasets.file_meta_dataset(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax)
         return dataset
 

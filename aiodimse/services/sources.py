@@ -8,13 +8,23 @@ from pydicom.dataset import Dataset
 
 from aiodimse import datasets
 from aiodimse.aio.files import read_off_loop
+from aiodimse.config import Limits
 from aiodimse.errors import DatasetEncodeError
 from aiodimse.services.instance import DatasetInstance, Instance, InstanceSource, ReferencedFile, open_file
 
 
-async def instance_of(source: InstanceSource) -> Instance:
-    """The Instance for what a caller hands over. Raises NotDICOM, InstanceConflict, OSError, TypeError,
-    DatasetEncodeError."""
+async def instance_of(source: InstanceSource, limits: Limits | None = None) -> Instance:
+    """The Instance for what a caller hands over; limits: those of the association that will send it.
+
+    Raises NotDICOM, InstanceConflict, OSError, TypeError, DatasetEncodeError.
+    """
+    instance = await _instance_of(source)
+    if limits is not None:
+        instance.limits = limits
+    return instance
+
+
+async def _instance_of(source: InstanceSource) -> Instance:
     if isinstance(source, Instance):
         return identified(source)
     if isinstance(source, Dataset):

@@ -261,7 +261,7 @@ class SubOperations:
         if isinstance(payload, EncodedDataset):
             uids = datasets.first_uids(payload.data, payload.transfer_syntax)
             return identified(_EncodedInstance(*uids, payload.transfer_syntax, payload.data))
-        instance = await instance_of(payload)
+        instance = await instance_of(payload, self._performed.channel.limits)
         if not self._without_bulk_data:
             return instance
         return await read_off_loop(_without_bulk_data, instance, await instance.dataset())

@@ -36,7 +36,7 @@ async def c_store(
     as soon as it has ended, because reading the instance is interrupted then.
     """
     with endpoint.while_open():
-        instance = await instance_of(source)
+        instance = await instance_of(source, endpoint.limits)
         context = store_context(negotiated_on(endpoint), instance.sop_class_uid, instance.transfer_syntax)
         request = store_request(instance, priority, move_originator_ae_title, move_originator_message_id)
         data = await instance.encoded(context.transfer_syntax)
