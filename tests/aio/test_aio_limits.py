@@ -230,8 +230,8 @@ def test_a_server_counts_anew_in_another_event_loop() -> None:
 # --- bytes of requests that are not whole -----------------------------------------------------------------------------
 
 LARGE = (
-    encode(RQ)[:2] + (1 << 20).to_bytes(4, "big") + encode(RQ)[6:]
-)  # of 1 MiB, as it says; only its beginning is ever sent
+    encode(RQ)[:2] + Limits().associate_pdu_length.to_bytes(4, "big") + encode(RQ)[6:]
+)  # as large as may be, as it says; only its beginning is ever sent
 SMALL = encode(testing.EnginePair([sop_class.Verification]).rq)
 
 

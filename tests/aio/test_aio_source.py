@@ -20,7 +20,7 @@ import aiodimse
 from aiodimse import AssociationAborted, AssociationClosed, Instance, datasets, sop_class, testing
 from aiodimse.aio import files
 from aiodimse.aio.endpoint import Endpoint
-from aiodimse.services import instance
+from aiodimse.services import sources
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian
 
 CT = sop_class.CTImageStorage
@@ -299,7 +299,7 @@ async def test_a_file_that_cannot_even_be_opened(
     end: Callable[[Stage], Awaitable[None]], large_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opening, answer, loop, opened = asyncio.Event(), threading.Event(), asyncio.get_running_loop(), asyncio.Event()
-    really = instance._open
+    really = sources.open_file
 
     def hang(path: Any) -> Any:
         loop.call_soon_threadsafe(opening.set)
@@ -309,7 +309,7 @@ async def test_a_file_that_cannot_even_be_opened(
         finally:
             loop.call_soon_threadsafe(opened.set)
 
-    monkeypatch.setattr(instance, "_open", hang)
+    monkeypatch.setattr(sources, "open_file", hang)
     async with standing() as stage:
         await check(stage, large_file, opening, end)
         answer.set()
