@@ -401,7 +401,10 @@ async def test_a_destination_that_goes_with_several_under_way() -> None:
         await stage.ask("C-MOVE")
         responses = await stage.peer.responses(7)
         final = responses[-1]
-        assert (final.status, final.counters) == (0xB000, (None, 1, 4, 0))
+        # At most three were under way, of which the first was stored. What had not begun goes on a second association.
+        assert (final.status, final.counters[0], final.counters[3]) == (0xB000, None, 0)
+        _, completed, failed, _ = final.counters
+        assert (completed + failed, 1 <= failed <= 3) == (5, True)
         await stage.nothing_more()
 
 

@@ -133,7 +133,7 @@ async def test_an_instance_of_a_c_get_cut_off_is_not_saved_by_half(tmp_path: Pat
         with contextlib.suppress(aiodimse.AssociationAborted):
             async with (
                 connect(listener.port, contexts=[GET], storage=[STORAGE]) as user,
-                user.c_get(EMPTY, GET) as retrieval,
+                user.c_get(EMPTY, GET, allow_incomplete=True) as retrieval,
             ):
                 async for arriving in retrieval:
                     stream = arriving.stream()
@@ -238,7 +238,7 @@ async def test_file_meta_of_a_c_get_provider_in_fragments_of_one_byte(tmp_path: 
             connect(
                 104, contexts=[GET], storage=[STORAGE], environment=aiodimse.Environment(network=network), limits=limits
             ) as user,
-            user.c_get(EMPTY, GET) as retrieval,
+            user.c_get(EMPTY, GET, allow_incomplete=True) as retrieval,
         ):
             async for arriving in retrieval:
                 try:

@@ -232,7 +232,7 @@ async def test_a_c_get_user_that_cannot_save_does_not_say_success(
     async with (
         server.listen(HOST, 0) as listening,
         aiodimse.connect(HOST, listening.port, called_ae_title="ARCHIVE", contexts=[GET], storage=[STORAGE]) as user,
-        user.c_get(aiodimse.EncodedDataset(b"", wire.EXPLICIT_LE), GET) as retrieval,
+        user.c_get(aiodimse.EncodedDataset(b"", wire.EXPLICIT_LE), GET, allow_incomplete=True) as retrieval,
     ):
         async for arriving in retrieval:
             seen.append(arriving.sop_instance_uid)
@@ -268,7 +268,7 @@ async def test_what_a_provider_hears_of_a_failed_save(disk: Disk, tmp_path: Path
         task = asyncio.create_task(provide())
         async with (
             aiodimse.connect(HOST, listener.port, contexts=[GET], storage=[STORAGE]) as user,
-            user.c_get(aiodimse.EncodedDataset(b"", wire.EXPLICIT_LE), GET) as retrieval,
+            user.c_get(aiodimse.EncodedDataset(b"", wire.EXPLICIT_LE), GET, allow_incomplete=True) as retrieval,
         ):
             async for arriving in retrieval:
                 disk.arm("fsync file", errno.EIO)

@@ -99,7 +99,7 @@ async def fetch(folder: Path, sent: list[tuple[dict[Any, Any], bytes]], *, catch
         task = asyncio.create_task(provide())
         async with (
             aiodimse.connect(HOST, listener.port, contexts=[GET], storage=[STORAGE]) as user,
-            user.c_get(EMPTY, GET) as retrieval,
+            user.c_get(EMPTY, GET, allow_incomplete=True) as retrieval,
         ):
             async for instance in retrieval:
                 with contextlib.suppress(aiodimse.InstanceConflict) if catch else contextlib.nullcontext():
@@ -380,7 +380,7 @@ async def served(folder: Path, payloads: list[Any]) -> tuple[Any, list[str]]:
     async with (
         server.listen(HOST, 0) as listening,
         aiodimse.connect(HOST, listening.port, called_ae_title="ARCHIVE", contexts=[GET], storage=[STORAGE]) as user,
-        user.c_get(EMPTY, GET) as retrieval,
+        user.c_get(EMPTY, GET, allow_incomplete=True) as retrieval,
     ):
         async for instance in retrieval:
             patients += [str((await instance.dataset()).PatientID)]

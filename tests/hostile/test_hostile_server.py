@@ -60,7 +60,7 @@ def provider(clock: ManualClock | None) -> aiodimse.Server:
         accept_called=True,
         timeouts=SHORT,
         limits=Limits(max_associations=2000),
-        environment=aiodimse.Environment(clock),
+        environment=aiodimse.Environment() if clock is None else aiodimse.Environment(clock),
     )
 
     @server.on_c_find
