@@ -97,7 +97,7 @@ class Serve(Provider):
         super().__init__([*command, "--ae-title", self.title, *known, *words], port, folder, {"PYTHONUNBUFFERED": "1"})
 
     def files(self) -> list[Path]:
-        return sorted(path for path in self.archive.rglob("*") if path.is_file())
+        return sorted(self.archive.rglob("*.dcm"))  # the index lies beside them
 
 
 def aiodimse_command(*words: str | Path) -> list[str]:
