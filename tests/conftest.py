@@ -15,6 +15,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -125,6 +126,17 @@ def pytest_runtest_teardown() -> Iterator[None]:
 def asyncio_said() -> Callable[[], list[str]]:
     """What asyncio has said since it was asked last; a test that asks is not failed for it."""
     return _ASYNCIO.take
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """A command that runs in the main thread leaves SIGTERM ignored, for its process is about to end. This one is not,
+    and the programs that later tests start and terminate would inherit that."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, each in before.items():
+        if signal.getsignal(number) is not each:
+            signal.signal(number, each)
 
 
 @pytest.fixture(scope="module", autouse=True)
