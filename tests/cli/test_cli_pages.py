@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import aiodimse
 from aiodimse import tls
 from aiodimse.archive import Archive, provide
 from aiodimse.cli.main import parser
+from aiodimse.pdu.pdus import Abort, encode
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -249,14 +250,21 @@ async def _running(main: Coroutine[Any, Any, None], port: int) -> AsyncIterator[
 
 
 async def _listens(port: int, running: asyncio.Task[Any]) -> None:
-    """Return once somebody listens on the port."""
+    """Return once a DICOM program listens on the port and its loop has accepted us.
+
+    The kernel takes a connection before the loop of the program does; asyncio complains of an interrupt in between.
+    """
     while not running.done():
         try:
-            _, writer = await asyncio.open_connection(HOST, port)
+            reader, writer = await asyncio.open_connection(HOST, port)
         except OSError:
             continue
+        with suppress(ConnectionError):  # in TLS it is no record, and the connection is closed for that
+            writer.write(encode(Abort(source=0, reason=0)))
+            await reader.read()
         writer.close()
-        await writer.wait_closed()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
         return
     await running
 
