@@ -119,7 +119,7 @@ class AuditTrail:
         self._report(m.QUERY, "E", outcome, (peer, self._process(m.DESTINATION)), objects=(concerned,))
 
     def begin_transferring(self, destination: str, address: str | None, studies: Sequence[TransferredStudy]) -> None:
-        """Report that a transfer to a peer begins, as of a C-MOVE (PS3.15 A.5.3.3).
+        """Report that a transfer to a peer begins, as of a C-MOVE (PS3.15 A.5.3.3): a message for each patient.
 
         Args:
             destination: The AE title of the peer.
@@ -128,7 +128,8 @@ class AuditTrail:
         """
         peer = _peer(destination, (address, 0) if address else None, m.DESTINATION)
         us = self._process(m.SOURCE, is_requestor=True)
-        self._report(m.BEGIN_TRANSFERRING, "E", m.SUCCESS, (us, peer), objects=_objects(studies))
+        for objects in _by_patient(studies):
+            self._report(m.BEGIN_TRANSFERRING, "E", m.SUCCESS, (us, peer), objects=objects)
 
     def instances_transferred(
         self,
@@ -140,7 +141,7 @@ class AuditTrail:
         action: str = "C",
         outcome: int = m.SUCCESS,
     ) -> None:
-        """Report that instances were transferred (PS3.15 A.5.3.7): once for an association or a study, not for each.
+        """Report that instances were transferred (PS3.15 A.5.3.7): a message for each patient, not for each instance.
 
         Args:
             peer: The AE title of the other side.
@@ -157,7 +158,8 @@ class AuditTrail:
         )
         if not received:
             participants = participants[::-1]
-        self._report(m.INSTANCES_TRANSFERRED, action, outcome, participants, objects=_objects(studies))
+        for objects in _by_patient(studies):
+            self._report(m.INSTANCES_TRANSFERRED, action, outcome, participants, objects=objects)
 
     def security_alert(
         self,
@@ -290,14 +292,20 @@ def _peer(title: str, address: tuple[str, int] | None, role: m.Code, *, is_reque
     return m.Participant(where or title, (role,), is_requestor, f"AETITLES={title}", where)
 
 
-def _objects(studies: Sequence[TransferredStudy]) -> tuple[m.ParticipantObject, ...]:
-    objects = [
-        m.ParticipantObject(study.study_instance_uid, m.STUDY_UID, type_code=2, role=3, sop_classes=study.sop_classes)
-        for study in studies
+def _by_patient(studies: Sequence[TransferredStudy]) -> list[tuple[m.ParticipantObject, ...]]:
+    """The studies of each patient, and the patient: a message tells of one patient (PS3.15 A.5.3.3, A.5.3.7)."""
+    patients: dict[str, list[TransferredStudy]] = {}
+    for study in studies:
+        patients.setdefault(study.patient_id, []).append(study)
+    return [
+        (
+            *(
+                m.ParticipantObject(
+                    each.study_instance_uid, m.STUDY_UID, type_code=2, role=3, sop_classes=each.sop_classes
+                )
+                for each in its
+            ),
+            m.ParticipantObject(patient_id, m.PATIENT_NUMBER, type_code=1, role=1, name=its[-1].patient_name),
+        )
+        for patient_id, its in patients.items()
     ]
-    patients = {study.patient_id: study.patient_name for study in studies}
-    objects += [
-        m.ParticipantObject(patient_id, m.PATIENT_NUMBER, type_code=1, role=1, name=name)
-        for patient_id, name in patients.items()
-    ]
-    return tuple(objects)

@@ -106,6 +106,23 @@ async def test_who_sent_and_who_received() -> None:
     }
 
 
+@pytest.mark.parametrize("begin", [True, False])
+async def test_a_message_tells_of_one_patient(begin: bool) -> None:
+    """PS3.15 A.5.3.3, A.5.3.7."""
+    sink = Kept()
+    others = [audit.TransferredStudy("1.2.4", "4712"), audit.TransferredStudy("1.2.5", "4711")]
+    async with audit.AuditTrail("A", sink) as trail:
+        if begin:
+            trail.begin_transferring("VIEWER", None, [STUDY, *others])
+        else:
+            trail.instances_transferred("VIEWER", None, [STUDY, *others], received=False)
+    told = [
+        [each.attrib["ParticipantObjectID"] for each in message.findall("ParticipantObjectIdentification")]
+        for message in sink.messages()[1:-1]
+    ]
+    assert told == [["1.2.3", "1.2.5", "4711"], ["1.2.4", "4712"]]
+
+
 async def test_a_query_has_its_identifier() -> None:
     sink = Kept()
     server = aiodimse.Server(ae_title="ARCHIVE")
