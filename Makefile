@@ -35,7 +35,7 @@ demo: $(INSTALLED)
 
 test: peers check
 
-check: lint types contracts strict
+check: lint types contracts docs strict
 
 $(INSTALLED): pyproject.toml
 	@python=$$(.ci/python) && .ci/venv $(VENV) "$$python" dev,docs,package

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -53,3 +55,14 @@ def test_everything_has_each_extra_that_users_install() -> None:
     (everything,) = extras["everything"]
     named = set(re.search(r"\[(.*)\]", everything)[1].split(","))  # type: ignore[index]
     assert named == extras.keys() - for_developers
+
+
+def test_what_the_makefile_runs_is_kept() -> None:
+    """A script that .gitignore hides works for who wrote it, and for nobody else."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    scripts = {each.rstrip(".") for each in re.findall(r"(?<![\w/])\.ci/[\w./-]+", makefile)}
+    assert {".ci/peers", ".ci/site/check"} <= scripts
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("this is no clone")
+    kept = subprocess.run(["git", "ls-files", ".ci"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert scripts - set(kept.splitlines()) == set()
