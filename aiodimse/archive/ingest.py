@@ -28,7 +28,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class _Kept(Exception):
-    """The instance is there already; what came is not needed."""
+    """The instance is there already; what came is not needed.
+
+    Args:
+        unknown: The header of the object that is there, where the index does not know it.
+    """
+
+    def __init__(self, unknown: Header | None = None) -> None:
+        self.unknown = unknown
+        super().__init__()
 
 
 class Ingest:
@@ -66,7 +74,10 @@ class Ingest:
         async with self._locks.hold([request.sop_instance_uid]):
             try:
                 return await self._store(request, durable=durable)
-            except _Kept:
+            except _Kept as kept:
+                if kept.unknown is not None:
+                    # Whoever saved it died, or the index did, before the index had it. Nobody would find it.
+                    await self._batches.add(kept.unknown)
                 return 0x0000
             except StorageGone:
                 log.error("a C-STORE is refused: the folder of the archive is not the one that was opened")
@@ -108,13 +119,15 @@ class Ingest:
             return
         if arrived.header is None:
             raise aiodimse.DIMSEFailure(0xA900, "its header cannot be read, and an instance has this UID")
-        if before is None:
+        unknown = None
+        if before is None and isinstance(arrived.is_taken_from, Header):
             # There is a file of this name that the index does not know: what it holds is looked at.
-            before = arrived.is_taken_from.entry if isinstance(arrived.is_taken_from, Header) else None
+            unknown = arrived.is_taken_from
+            before = unknown.entry
         if before is None or not arrived.header.entry.is_same_instance(before):
             raise aiodimse.DIMSEFailure(0xA900, "another instance has this SOP Instance UID")
         if not self._replaces:
-            raise _Kept
+            raise _Kept(unknown)
 
 
 class _Candidate:
