@@ -51,7 +51,7 @@ def test_the_version_has_one_place() -> None:
 
 def test_everything_has_each_extra_that_users_install() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
-    for_developers = {"dev", "docs", "everything", "fuzz", "package", "test"}
+    for_developers = {"dev", "docs", "everything", "examples", "fuzz", "package", "test"}
     (everything,) = extras["everything"]
     named = set(re.search(r"\[(.*)\]", everything)[1].split(","))  # type: ignore[index]
     assert named == extras.keys() - for_developers
