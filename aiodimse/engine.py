@@ -52,7 +52,7 @@ class Engine:
 
     def __init__(self, role: Role, *, limits: Limits, timeouts: Timeouts, strict: bool = False) -> None:
         """strict: no row of `standard/leniency.py` holds."""
-        self.machine = Machine(role, timeouts=timeouts)
+        self.machine: Machine = Machine(role, timeouts=timeouts)
         self.negotiated: Negotiated | None = None
         self.fault: RemoteProtocolError | AssociationTimeout | None = None
         """What the peer did wrong, once it has."""
@@ -75,7 +75,7 @@ class Engine:
         self._paused_at: float | None = None
         self.deadline: float | None = None
         """When handle_timeout wants to be called, at the earliest; None: not at all."""
-        self.is_stopped = False
+        self.is_stopped: bool = False
         """A request is here for which the operations window has no place: nothing is read before there is one, and the
         caller should stop reading from the transport. next_event looks again."""
         self._now = 0.0  # when what is being read was received

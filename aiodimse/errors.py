@@ -52,7 +52,10 @@ class AssociationRejected(AssociationError):
     """
 
     def __init__(self, result: int, source: int, reason: int, meaning: str = "") -> None:
-        self.result, self.source, self.reason, self.meaning = result, source, reason, meaning
+        self.result: int = result
+        self.source: int = source
+        self.reason: int = reason
+        self.meaning: str = meaning
         words = f" ({meaning})" if meaning else ""
         super().__init__(f"association rejected by the peer: {result}/{source}/{reason}{words}")
 
@@ -68,7 +71,10 @@ class AssociationAborted(AssociationError):
     """
 
     def __init__(self, source: int | None, reason: int | None, *, by_peer: bool = True, meaning: str = "") -> None:
-        self.source, self.reason, self.by_peer, self.meaning = source, reason, by_peer, meaning
+        self.source: int | None = source
+        self.reason: int | None = reason
+        self.by_peer: bool = by_peer
+        self.meaning: str = meaning
         if source is None:
             what = "the transport connection was lost"
         else:
@@ -89,7 +95,7 @@ class AssociationTimeout(AssociationError, TimeoutError):
     """
 
     def __init__(self, phase: str, message: str = "") -> None:
-        self.phase = phase
+        self.phase: str = phase
         super().__init__(message or f"the {phase} deadline passed")
 
 
@@ -110,7 +116,7 @@ class NoAcceptedContext(AiodimseError):
         self, message: str, answers: Mapping[str, str] | None = None, *, negotiated: object | None = None
     ) -> None:
         self.negotiated = negotiated
-        self.answers = dict(answers or {})
+        self.answers: dict[str, str] = dict(answers or {})
         if self.answers:
             message += ": " + "; ".join(f"{uid} {answer}" for uid, answer in self.answers.items())
         super().__init__(message)
@@ -152,7 +158,9 @@ class PDUDecodeError(RemoteProtocolError):
     """
 
     def __init__(self, message: str, *, field: str, offset: int, reason: int, looks_like: str = "") -> None:
-        self.field, self.offset, self.looks_like = field, offset, looks_like
+        self.field: str = field
+        self.offset: int = offset
+        self.looks_like: str = looks_like
         super().__init__(f"{field} at offset {offset}: {message}", reason=reason)
 
 
@@ -223,10 +231,11 @@ class DIMSEFailure(AiodimseError):
         progress: object | None = None,
         failed_sop_instance_uids: Sequence[str] = (),
     ) -> None:
-        self.status, self.comment = status, comment
-        self.offending_elements = tuple(offending_elements)
+        self.status: int = status
+        self.comment: str | None = comment
+        self.offending_elements: tuple[int, ...] = tuple(offending_elements)
         self.progress = progress
-        self.failed_sop_instance_uids = tuple(failed_sop_instance_uids)
+        self.failed_sop_instance_uids: tuple[str, ...] = tuple(failed_sop_instance_uids)
         text = _status_words(status)
         super().__init__(f"{text}: {comment}" if comment else text)
 
@@ -243,8 +252,9 @@ class IncompleteRetrieval(AiodimseError):
     def __init__(
         self, status: int, progress: object | None = None, failed_sop_instance_uids: Sequence[str] = ()
     ) -> None:
-        self.status, self.progress = status, progress
-        self.failed_sop_instance_uids = tuple(failed_sop_instance_uids)
+        self.status: int = status
+        self.progress: object | None = progress
+        self.failed_sop_instance_uids: tuple[str, ...] = tuple(failed_sop_instance_uids)
         failed = getattr(progress, "failed", None) or len(self.failed_sop_instance_uids)
         how_many = f"{failed} sub-operations failed" if failed else "not all instances were stored"
         super().__init__(f"{how_many}: {_status_words(status)}")

@@ -33,6 +33,7 @@ _SLOW_FILES = {
     "test_aio_nothing_left.py",
     "test_aio_state_machine.py",
     "test_architecture_strict.py",
+    "test_architecture_types.py",
     "test_pdu_captures.py",
 }
 

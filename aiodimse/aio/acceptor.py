@@ -1,4 +1,4 @@
-"""Taking connections in: a acceptor for each listening of a server, which together keep its limits (places.py)."""
+"""Accepting connections: one Acceptor for each listening of a server; `admission.py` keeps their common limits."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from typing import Any
 
 from aiodimse.aio import tls_handshake
 from aiodimse.aio.admission import Admission, Newcomer
+from aiodimse.aio.clock import Clock
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.log import AssociationLogger
-from aiodimse.aio.network import Listener, ProtocolFactory
+from aiodimse.aio.network import Listener, Network, ProtocolFactory
 from aiodimse.aio.observer import Observer
 from aiodimse.aio.settings import Settings
 from aiodimse.aio.tasks import Tasks
 from aiodimse.aio.transport import TransportConnection
 from aiodimse.aio.words import address_words
 from aiodimse.association import LOCAL_LIMIT_EXCEEDED
+from aiodimse.config import Limits, Timeouts
 from aiodimse.errors import AssociationTimeout, TLSError
 from aiodimse.pdu import AssociateRJ
 
@@ -45,13 +47,11 @@ class Acceptor:
         self, make_observer: Callable[[Acceptor], AcceptedObserver], settings: Settings, places: Admission
     ) -> None:
         self._settings = settings
-        self.limits, self.timeouts, self.clock, self.network = (
-            settings.limits,
-            settings.timeouts,
-            settings.clock,
-            settings.network,
-        )
-        self.closing = False
+        self.limits: Limits = settings.limits
+        self.timeouts: Timeouts = settings.timeouts
+        self.clock: Clock = settings.clock
+        self.network: Network = settings.network
+        self.closing: bool = False
         self._listener: Listener | None = None
         self._make_observer = make_observer
         self._admission = places

@@ -35,7 +35,7 @@ class ReadThrottle:
         # Low marks are half of the high ones: each change costs a system call.
         self._high, self._most_queued = 2 * limits.max_pdu_length, limits.write_backlog
         self._unread = self._queued = 0
-        self.is_held = False
+        self.is_held: bool = False
         """Nothing more can be read until a handler ends."""
         self._consumed_at = 0.0  # or paused, whichever came later
         self._timer: TimerHandle | None = None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aiodimse.aio.back_pressure import ReadThrottle
-from aiodimse.aio.clock import TimerHandle
+from aiodimse.aio.clock import Clock, TimerHandle
 from aiodimse.aio.end import End, WhileOpen
 from aiodimse.aio.hooks import never_raising
 from aiodimse.aio.log import AssociationLogger, next_name
@@ -27,9 +27,10 @@ from aiodimse.association import (
     Role,
     TransportClosedIndication,
 )
+from aiodimse.config import Limits, Timeouts
 from aiodimse.engine import Engine
 from aiodimse.errors import AssociationAborted, AssociationTimeout
-from aiodimse.metrics import MeasuredAssociation
+from aiodimse.metrics import MeasuredAssociation, Metrics
 from aiodimse.pdu import AssociateRQ
 from aiodimse.standard.leniency import Leniency, Tolerated
 
@@ -41,16 +42,18 @@ class Channel:
 
     def __init__(self, role: Role, settings: Settings) -> None:
         self.settings = settings
-        self.limits, self.timeouts, self.clock = settings.limits, settings.timeouts, settings.clock
+        self.limits: Limits = settings.limits
+        self.timeouts: Timeouts = settings.timeouts
+        self.clock: Clock = settings.clock
         self._now = self.clock.time_function()
-        self.name = next_name()
+        self.name: str = next_name()
         """For the log."""
         self.role: Role = role
         """Requestor or acceptor of the association."""
-        self.metrics = never_raising(settings.metrics, self.logger(_log))
-        self.engine = Engine(role, limits=self.limits, timeouts=self.timeouts, strict=settings.strict)
-        self.ending = End()
-        self.connection = TransportConnection(
+        self.metrics: Metrics | None = never_raising(settings.metrics, self.logger(_log))
+        self.engine: Engine = Engine(role, limits=self.limits, timeouts=self.timeouts, strict=settings.strict)
+        self.ending: End = End()
+        self.connection: TransportConnection = TransportConnection(
             self,
             self.clock,
             write_stall=self.timeouts.write_stall,
@@ -58,12 +61,16 @@ class Channel:
             quick_ack=settings.environment.quick_ack,
         )
         self.connection.tap(settings.trace, role, self.logger(_log))
-        self.throttle = ReadThrottle(self, self.connection, self.clock, limits=self.limits, timeouts=self.timeouts)
-        self.writer = MessageWriter(self.engine, self.connection, self.throttle, self.ending, self.logger)
-        self.tasks = Tasks(self.logger)
+        self.throttle: ReadThrottle = ReadThrottle(
+            self, self.connection, self.clock, limits=self.limits, timeouts=self.timeouts
+        )
+        self.writer: MessageWriter = MessageWriter(
+            self.engine, self.connection, self.throttle, self.ending, self.logger
+        )
+        self.tasks: Tasks = Tasks(self.logger)
         self.on_buffered: Callable[[int], None] | None = None
         """Called after each read with how many bytes wait for the rest of a PDU."""
-        self.last_heard = 0.0
+        self.last_heard: float = 0.0
         """When bytes came, or reading was resumed, last."""
         self.after_operation: list[Callable[[], None]] = []
         """Called whenever an operation of either side has had its final response, by `operation_ended`."""

@@ -32,9 +32,9 @@ class Endpoint(Channel):
 
     def __init__(self, role: Role, observer: Observer, settings: Settings) -> None:
         super().__init__(role, settings)
-        self.invoker = Invoker(self)
+        self.invoker: Invoker = Invoker(self)
         """The operations that we ask the peer for."""
-        self.performer = Performer(self, self.invoker)
+        self.performer: Performer = Performer(self, self.invoker)
         """The operations that the peer asks us for."""
         self._release = Release(self, self.invoker, self.performer)
         self._lifetime = _Lifetime(self, observer)

@@ -27,11 +27,11 @@ class Inbox:
         self._error: BaseException | None = None
         self._lost = False
         """Pieces were dropped unread: whoever reads on must not take what is left for the whole."""
-        self.is_complete = False
+        self.is_complete: bool = False
         """The last piece has arrived (it may still be unread)."""
-        self.touched = False
+        self.touched: bool = False
         """Somebody has begun to read."""
-        self.consumed = False
+        self.consumed: bool = False
         """Everything has been read to the end, or discarded on purpose."""
 
     def put(self, piece: bytes | memoryview, *, is_last: bool) -> None:

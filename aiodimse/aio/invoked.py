@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from aiodimse.aio.channel import Channel
 from aiodimse.aio.clock import TimerHandle
@@ -19,17 +20,17 @@ class InvokedOperation:
     """Responses to one request, in order. Made by Invoker.invoke."""
 
     def __init__(self, channel: Channel, operation: Invoked, timeout: float | None) -> None:
-        self.operation = operation
-        self.owner = asyncio.current_task()
+        self.operation: Invoked = operation
+        self.owner: asyncio.Task[Any] | None = asyncio.current_task()
         """The task that asked; it must not wait for the place that this operation holds."""
-        self.began = channel.clock.now()
+        self.began: float = channel.clock.now()
         self._channel = channel
         self._timeout = timeout
         self._deadline = channel.clock.after(timeout)
         self._responses: deque[tuple[Response, bytes | None, int]] = deque()
         self._changed = Signal()
         self._error: BaseException | None = None
-        self.is_left = False
+        self.is_left: bool = False
         """Nobody awaits it any more: what still comes is dropped."""
         self.drain_timer: TimerHandle | None = None
 

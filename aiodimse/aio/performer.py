@@ -50,15 +50,15 @@ class PerformedOperation:
 
     def __init__(self, performer: Performer, operation: Performed, data: bytes | None, inbox: Inbox | None) -> None:
         self._performer = performer
-        self.channel = channel = performer.channel
-        self.invoker = performer.invoker
+        self.channel: Channel = performer.channel
+        self.invoker: Invoker = performer.invoker
         """By which operations go the other way on the same association: the sub-operations of a C-GET."""
-        self.operation = operation
-        self.data = data
+        self.operation: Performed = operation
+        self.data: bytes | None = data
         """The joined data set; None where there is none, or where it arrives in the inbox."""
-        self.inbox = inbox
-        self.started = False
-        self.began = channel.clock.now() if channel.metrics is not None else 0.0
+        self.inbox: Inbox | None = inbox
+        self.started: bool = False
+        self.began: float = self.channel.clock.now() if self.channel.metrics is not None else 0.0
         self.on_cancel: Callable[[], None] | None = None
         """Called on the peer's C-CANCEL."""
         self.on_end: Callable[[BaseException], None] | None = None
@@ -102,7 +102,8 @@ class Performer(Part):
     """Starts the handler of a request; known when the association is established."""
 
     def __init__(self, channel: Channel, invoker: Invoker) -> None:
-        self.channel, self.invoker = channel, invoker
+        self.channel: Channel = channel
+        self.invoker: Invoker = invoker
         self._open: dict[int, PerformedOperation] = {}
         self._runnable: deque[PerformedOperation] = deque()
         channel.register(self, after_events=self._start)

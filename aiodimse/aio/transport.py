@@ -56,10 +56,10 @@ class TransportConnection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.carrier: asyncio.Transport | None = None
         """With TLS the transport below it, where up to 64 KiB may wait that `transport` knows nothing of."""
-        self.is_reading = True
+        self.is_reading: bool = True
         self.high_water = 1 << 16
         """Bytes waiting above which the transport wants no more."""
-        self.can_write = False
+        self.can_write: bool = False
         """Whether the transport wants more bytes (PS3.8 says nothing about back-pressure; TCP does)."""
         self._socket: Any = None
         self._closed = False

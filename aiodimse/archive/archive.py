@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pydicom import Dataset
@@ -58,17 +59,17 @@ class Archive:
         follow_links: bool = False,
         shared: bool = False,
     ) -> None:
-        self.storage = storage_at(location, follow_links=follow_links)
+        self.storage: Storage = storage_at(location, follow_links=follow_links)
         directory = self.storage.directory if isinstance(self.storage, FolderStorage) else None
-        self.directory = directory
+        self.directory: Path | None = directory
         """The folder; None where it is none."""
         if shared and directory is None:
             raise ValueError("workers share a folder; each machine on one bucket serves as one process")
         self.index: Index = MemoryIndex() if index is None else index
-        self.locks = Locks(directory / LOCKS if shared and directory is not None else None)
+        self.locks: Locks = Locks(directory / LOCKS if shared and directory is not None else None)
         """Held by SOP Instance UID while an object is saved, read and indexed."""
         self._ingest = Ingest(self.storage, self.index, self.locks, duplicates)
-        self.report = ScanReport()
+        self.report: ScanReport = ScanReport()
         """What the last scan has seen."""
         self.rebuilt: str | None = None
         """Why a new index was made; None where it was not."""

@@ -48,7 +48,9 @@ class KeysRefused(ValueError):
     """What an Identifier may not ask. tag: where; is_too_much: it could be asked, but not so much of it."""
 
     def __init__(self, comment: str, tag: int, *, is_too_much: bool) -> None:
-        self.comment, self.tag, self.is_too_much = comment, tag, is_too_much
+        self.comment: str = comment
+        self.tag: int = tag
+        self.is_too_much: bool = is_too_much
         super().__init__(comment)
 
 
@@ -77,7 +79,7 @@ class Budget:
 
     def __init__(self, characters: int = MAX_KEPT) -> None:
         self._left = characters
-        self.is_exceeded = False
+        self.is_exceeded: bool = False
         """Something was left out."""
 
     def take(self, vr: str, value: Value) -> bool:

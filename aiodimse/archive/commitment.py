@@ -20,7 +20,7 @@ from aiodimse import sop_class
 from .archive import Archive
 from .index import Transaction
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 COMMITMENT = sop_class.StorageCommitmentPushModel
 INSTANCE = "1.2.840.10008.1.20.1.1"
@@ -85,12 +85,12 @@ class Commitment:
                 if response is not None and response.status.category is not aiodimse.Category.FAILURE:
                     break
             except (aiodimse.AiodimseError, OSError) as error:
-                logger.info("a storage commitment was not taken: %s", type(error).__name__)
+                _log.info("a storage commitment was not taken: %s", type(error).__name__)
             association = None
             await asyncio.sleep(self._waits[min(attempt, len(self._waits) - 1)])
             attempt += 1
         else:
-            logger.warning("a storage commitment is given up: nobody took it")
+            _log.warning("a storage commitment is given up: nobody took it")
         await self._archive.index.drop_transaction(transaction)
 
     async def _send(

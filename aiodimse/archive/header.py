@@ -23,7 +23,7 @@ from .models import ATTRIBUTES, UNIQUE, Level
 from .one_level import BY_STORAGE, MODELS
 
 _KEPT = (*ATTRIBUTES.values(), *(model.keywords for model in MODELS))
-_TAGS = [tag for keywords in _KEPT for keyword in keywords if (tag := tag_for_keyword(keyword))]
+_TAGS = [tag_for_keyword(keyword) or 0 for keywords in _KEPT for keyword in keywords]
 _LAST = max(_TAGS)
 
 _MAX_INFLATED = 1 << 24

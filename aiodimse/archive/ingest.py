@@ -19,7 +19,7 @@ from .locks import Locks
 from .one_level import BY_STORAGE
 from .storage import Arrived, Storage, StorageGone
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 Duplicates: TypeAlias = Literal["keep", "replace"]
 """What happens to the same instance again: the first one is kept, or the last one."""
@@ -70,7 +70,7 @@ class Ingest:
 
         Cancellation: what was saved before stays, and is found by the next scan at the latest.
         """
-        log = request.logger(logger)
+        log = request.logger(_log)
         async with self._locks.hold([request.sop_instance_uid]):
             try:
                 return await self._store(request, durable=durable)
@@ -105,9 +105,9 @@ class Ingest:
         if arrived.header is not None:
             await self._batches.add(replace(arrived.header, size=stamp.size, modified=stamp.modified))
             if arrived.header.is_partial:
-                request.logger(logger).warning("a stored object is not indexed in full: its header is too large")
+                request.logger(_log).warning("a stored object is not indexed in full: its header is too large")
             return 0x0000
-        request.logger(logger).warning("a stored object cannot be found: %s", arrived.why)
+        request.logger(_log).warning("a stored object cannot be found: %s", arrived.why)
         status = Dataset()
         status.Status = 0xB007  # Data Set does not match SOP Class, PS3.4 B.2.3
         status.ErrorComment = arrived.comment[:64]

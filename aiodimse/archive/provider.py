@@ -21,7 +21,7 @@ from .one_level import MODELS, OneLevelModel
 from .queries import IdentifierError, Query, find_one_level, find_query, retrieve_one_level, retrieve_query
 from .responses import response
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 FIND: Mapping[str, Model] = {
     sop_class.PatientRootQueryRetrieveInformationModelFind: PATIENT_ROOT,

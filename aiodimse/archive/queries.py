@@ -42,7 +42,9 @@ class IdentifierError(ValueError):
     much. With a comment (never a value) and the tags at fault."""
 
     def __init__(self, comment: str, *offending_elements: int, status: int = 0xA900) -> None:
-        self.comment, self.offending_elements, self.status = comment, offending_elements, status
+        self.comment: str = comment
+        self.offending_elements: tuple[int, ...] = offending_elements
+        self.status: int = status
         super().__init__(comment)
 
 

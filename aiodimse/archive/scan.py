@@ -84,7 +84,7 @@ class Scan:
     def __init__(
         self, storage: Storage, index: Index, locks: Locks, progress: Callable[[ScanReport], object] | None
     ) -> None:
-        self.report = ScanReport()
+        self.report: ScanReport = ScanReport()
         self._storage, self._index, self._locks, self._progress = storage, index, locks, progress
         self._lost: dict[str, str] = {}
         """Objects that were forgotten: SOP Instance UID, Study Instance UID."""

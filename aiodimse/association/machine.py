@@ -79,12 +79,12 @@ class Machine:
     # fmt: off
     def __init__(self, role: Role, *, timeouts: Timeouts) -> None:
         self.role: Role = role
-        self.state = State.STA1
-        self.can_send_data = False
+        self.state: State = State.STA1
+        self.can_send_data: bool = False
         """Whether P-DATA may be sent now (Evt9 has an answer: Sta6, or Sta8 by AR-7)."""
-        self.is_ready = False
+        self.is_ready: bool = False
         """Whether the association is established, and neither side has asked for its release (Evt11 has an answer)."""
-        self.data_allowed_in = False
+        self.data_allowed_in: bool = False
         """Whether P-DATA that comes now goes up to the user (DT-2 in Sta6, AR-6 in Sta7)."""
         self._timeouts = timeouts
         self._artim_running = False

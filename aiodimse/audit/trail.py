@@ -69,7 +69,7 @@ class AuditTrail:
         self._is_empty.set()
         self._task: asyncio.Task[None] | None = None
         self._is_losing = False
-        self.dropped = 0
+        self.dropped: int = 0
         """Messages that found no room."""
 
     @property

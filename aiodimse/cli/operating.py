@@ -27,7 +27,7 @@ class Figures:
     def __init__(self, client: Any) -> None:
         self._registry = client.CollectorRegistry()
         self._generate: Callable[[Any], bytes] = client.generate_latest
-        self.content_type = str(client.CONTENT_TYPE_LATEST)
+        self.content_type: str = str(client.CONTENT_TYPE_LATEST)
         how = {"registry": self._registry, "namespace": "aiodimse"}
         self._open = client.Gauge("associations_open", "Associations that are established", ["role"], **how)
         self._ended = client.Counter("associations", "Associations by how they ended", ["role", "how"], **how)

@@ -23,7 +23,8 @@ class Output:
     there are bars; logging would run through them."""
 
     def __init__(self, *, as_json: bool = False, events: bool = False, progress: bool = True) -> None:
-        self.as_json, self._events = as_json, events
+        self.as_json: bool = as_json
+        self._events = events
         self.so_far: Callable[[], dict[str, Any]] | None = None
         """Tells what was done before an error, and gives what a document says of it."""
         self.goes_on = False

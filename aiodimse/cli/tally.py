@@ -21,10 +21,10 @@ class Tally:
     """Metrics (aiodimse.metrics) of a Server, as numbers: since the start, and since the last line."""
 
     def __init__(self) -> None:
-        self.open = 0
+        self.open: int = 0
         """Associations of callers at this moment."""
-        self.total = Counts()
-        self.since = Counts()
+        self.total: Counts = Counts()
+        self.since: Counts = Counts()
 
     def take(self) -> Counts:
         """What has happened since this was last asked."""

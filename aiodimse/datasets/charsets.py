@@ -80,11 +80,11 @@ class CharacterSet:
     """Whether an ESC in a value begins an escape sequence. Where it does not, ASCII text is itself."""
 
     def __init__(self, terms: tuple[str, ...], python_codecs: tuple[str, ...]) -> None:
-        self.terms = terms
+        self.terms: tuple[str, ...] = terms
         """The defined terms, their misspellings mended. "ISO_IR 6" is the default repertoire."""
-        self.codecs = python_codecs
+        self.codecs: tuple[str, ...] = python_codecs
         """What pydicom calls this character set: names of Python codecs, one for each term."""
-        self.is_default = terms == ("ISO_IR 6",)
+        self.is_default: bool = terms == ("ISO_IR 6",)
         """Whether it is the default repertoire, which (0008,0005) need not name (PS3.5 6.1.2.1)."""
 
     def __repr__(self) -> str:

@@ -49,11 +49,12 @@ class PartTenReader:
             raise NotDICOM(f"{path}: not a regular file")
         self._file: BinaryIO = path.open("rb")
         try:
-            self.head, first = _read_head(path, self._file, os.fstat(self._file.fileno()).st_size)
+            head, first = _read_head(path, self._file, os.fstat(self._file.fileno()).st_size)
         except BaseException:
             self._file.close()
             raise
-        self._left, self._unread = first, self.head.size
+        self.head: FileHead = head
+        self._left, self._unread = first, head.size
 
     def read(self, size: int) -> bytes:
         """At most size bytes, b"" at the end of the data set. OSError where the file has become shorter meanwhile."""

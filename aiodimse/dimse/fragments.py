@@ -68,7 +68,7 @@ class Joiner:
         self._command = bytearray()
         self._data_set_due = False
         self._empty, self._empty_in = 0, 0  # empty fragments, and in the message after how many others
-        self.ended = 0
+        self.ended: int = 0
         """Messages that have come to their end."""
 
     def accept(self, piece: DataPiece) -> Arrived | None:
@@ -142,7 +142,7 @@ class Fragmenter:
     """
 
     def __init__(self, max_pdu_length: int, context_id: int) -> None:
-        self.fragment_length = fragment_length(max_pdu_length)
+        self.fragment_length: int = fragment_length(max_pdu_length)
         """The most bytes of a command set or data set that a fragment carries."""
         if self.fragment_length < 2:
             raise LocalProtocolError(f"a maximum PDU length of {max_pdu_length} leaves no room for a fragment")

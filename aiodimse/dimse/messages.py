@@ -38,8 +38,6 @@ class Message:
 
     has_data_set: bool = False
 
-    __hash__ = None  # type: ignore[assignment]  # it changes
-
     @property
     def sop_class_uid(self) -> str:
         """Affected or Requested SOP Class UID, whichever this message has; "" where it has none."""

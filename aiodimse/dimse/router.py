@@ -155,8 +155,8 @@ class Router:
         self._rules = {context_id: _Rules.of(context) for context_id, context in contexts.items()}
         self._assumes_roles = any(context.assumed for context in contexts.values())
         # PS3.7 D.3.3.3: 0 is unlimited; nothing here is.
-        self.invoked_window = min(invoked_window or limits.operations, limits.operations)
-        self.performed_window = min(performed_window or limits.operations, limits.operations)
+        self.invoked_window: int = min(invoked_window or limits.operations, limits.operations)
+        self.performed_window: int = min(performed_window or limits.operations, limits.operations)
         self._limits, self._strict = limits, strict
         self._overhead = overhead or Overhead(limits)
         self._last_id = 0

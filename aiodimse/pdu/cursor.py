@@ -32,8 +32,8 @@ class Reading:
     __slots__ = ("items_left", "strict", "tolerated")
 
     def __init__(self, strict: bool = False) -> None:
-        self.strict = strict
-        self.items_left = MAX_ITEMS
+        self.strict: bool = strict
+        self.items_left: int = MAX_ITEMS
         self.tolerated: dict[Leniency, Tolerated] = {}
         """The first case of each leniency."""
 
@@ -51,8 +51,8 @@ class Cursor:
 
     def __init__(self, data: bytes, start: int, end: int, name: str, reading: Reading) -> None:
         self._data, self._start, self._end, self._name = data, start, end, name
-        self.reading = reading
-        self.at = start
+        self.reading: Reading = reading
+        self.at: int = start
 
     @property
     def left(self) -> int:

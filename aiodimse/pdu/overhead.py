@@ -31,11 +31,11 @@ class Overhead:
     def __init__(self, limits: Limits) -> None:
         self._allowed = limits.overhead
         self._forgiven_at = 0.0
-        self.now = 0.0
+        self.now: float = 0.0
         """Seconds of a monotonic clock."""
-        self.spent = 0
-        self.bytes_received = 0
-        self.requests_performed = 0
+        self.spent: int = 0
+        self.bytes_received: int = 0
+        self.requests_performed: int = 0
 
     @property
     def earned(self) -> int:

@@ -96,7 +96,7 @@ class PDUReader:
     )
 
     def __init__(self, limits: Limits, *, strict: bool = False, overhead: Overhead | None = None) -> None:
-        self.max_pdu_length = limits.max_pdu_length
+        self.max_pdu_length: int = limits.max_pdu_length
         """The longest P-DATA-TF variable field that is taken; 0 is no limit."""
         self._associate_pdu_length = limits.associate_pdu_length
         self._strict = strict
@@ -110,7 +110,7 @@ class PDUReader:
         self._held = bytearray()
         # between PDUs: empty; in a PDU that is not P-DATA-TF: its header
         self._header = b""
-        self.in_pdu = False
+        self.in_pdu: bool = False
         """Whether a PDU had begun and was not at its end when next() said None."""
         # in a P-DATA-TF: its PDU-length, what of it comes after the current PDV, what of this one's data is to come
         self._pdu_length = self._pdu_left = self._pdv_left = 0

@@ -110,7 +110,7 @@ class Members:
         self._retry_timer: TimerHandle | None = None
         self._last_failure: Exception | None = None
         self._all_returned: asyncio.Event = asyncio.Event()
-        self.closed = False
+        self.closed: bool = False
 
     # --- what there is ------------------------------------------------------------------------------------------------
 

@@ -144,11 +144,13 @@ class PooledFind(PooledOperation[Find, Dataset]):
             return await operation.collect(limit)
 
 
-def _on_one(method: Callable[Concatenate[Association, P], Awaitable[R]]) -> Callable[..., Coroutine[Any, Any, R]]:
+def _on_one(
+    method: Callable[Concatenate[Association, P], Awaitable[R]],
+) -> Callable[Concatenate[Pool, P], Coroutine[Any, Any, R]]:
     """The operation of Association with one response, on an association of the pool."""
 
     @wraps(method)
-    async def on_one(self: Pool, *args: P.args, **options: P.kwargs) -> R:
+    async def on_one(self: Pool, /, *args: P.args, **options: P.kwargs) -> R:
         async def once() -> R:
             async with self.acquire() as association:
                 return await method(association, *args, **options)
@@ -211,7 +213,7 @@ class Pool:
         self._wanted: dict[tuple[str, tuple[str, ...]], PresentationContext] = {}
         connect(host, port, contexts=contexts, **options)  # what is wrong with the arguments is said here
         self._many: set[StoreMany] = set()
-        self.max_size = max_size
+        self.max_size: int = max_size
         self._members = Members(
             self._open,
             (options.get("environment") or Environment()).clock,

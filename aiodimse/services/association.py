@@ -25,7 +25,7 @@ class ProviderAssociation:
         self.user_identity = user_identity
         """What the peer said of itself and an authenticate hook accepted; None where no such hook was asked. What
         anybody may say stands in negotiated.rq.user_information.user_identity."""
-        self.state = SimpleNamespace()
+        self.state: SimpleNamespace = SimpleNamespace()
         """A namespace for the application: what it wants to keep while the association lives."""
 
     def __repr__(self) -> str:

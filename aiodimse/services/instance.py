@@ -37,7 +37,7 @@ class Instance:
     reads_once = False
     """Its bytes pass by, and can be read once alone."""
 
-    limits = Limits()
+    limits: Limits = Limits()
     """What bounds dataset(): dataset_in_memory and dataset_elements. Those of the association that sends it."""
 
     def __init__(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> None:

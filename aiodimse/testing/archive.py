@@ -91,14 +91,16 @@ class FakeArchive:
         environment: Environment | None = None,
     ) -> None:
         self.ae_title = ae_title
-        self.destinations = dict(destinations or {})
+        self.destinations: dict[str, Destination | tuple[str, int]] = dict(destinations or {})
         """Where C-MOVE sends to, by AE title."""
         self._archive = _InMemory()
         self.requests: list[str] = []
         """The DIMSE services that were asked for, as in "C-FIND", in order."""
-        self.host, self.port = "127.0.0.1", 0
-        """Where it listens, inside its block."""
-        self.server = Server(ae_title=ae_title, environment=environment)
+        self.host: str = "127.0.0.1"
+        """The address on which it listens, inside its block."""
+        self.port: int = 0
+        """The TCP port on which it listens, inside its block; 0 before."""
+        self.server: Server = Server(ae_title=ae_title, environment=environment)
         """The server: for further handlers and hooks."""
         self._stack = AsyncExitStack()
         provide(self.server, self._archive, destinations=self.destinations)

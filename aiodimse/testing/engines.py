@@ -77,8 +77,10 @@ class EnginePair:
         operations_window: tuple[int, int] = (1, 1),
         cut: Cut = whole,
     ) -> None:
-        self.now = 0.0
-        self.limits, self.timeouts, self.cut = limits or Limits(), timeouts or Timeouts(), cut
+        self.now: float = 0.0
+        self.limits: Limits = limits or Limits()
+        self.timeouts: Timeouts = timeouts or Timeouts()
+        self.cut: Cut = cut
         self.rq: AssociateRQ = propose(
             contexts,
             ae_title="REQUESTOR",
@@ -89,8 +91,8 @@ class EnginePair:
         self._window = operations_window
         everything = Offer({c.abstract_syntax: Served(scu=True) for c in self.rq.contexts}, any_storage_as_scu=True)
         self._offer = offer or everything
-        self.requestor = Engine("requestor", limits=self.limits, timeouts=self.timeouts)
-        self.acceptor = Engine("acceptor", limits=self.limits, timeouts=self.timeouts)
+        self.requestor: Engine = Engine("requestor", limits=self.limits, timeouts=self.timeouts)
+        self.acceptor: Engine = Engine("acceptor", limits=self.limits, timeouts=self.timeouts)
         self.events: dict[Role, list[EngineEvent]] = {"requestor": [], "acceptor": []}
         self.sent: dict[Role, list[bytes]] = {"requestor": [], "acceptor": []}
         """What each wrote, in the buffers in which it came."""

@@ -29,7 +29,8 @@ class MemoryNetwork(Network):
     """
 
     def __init__(self, *, in_flight: int = IN_FLIGHT, split: Split | None = None) -> None:
-        self.in_flight, self.split = in_flight, split
+        self.in_flight: int = in_flight
+        self.split: Split | None = split
         self.silent_ports: set[int] = set()
         """Ports where a connection is neither taken nor refused."""
         self._ports: dict[int, MemoryListener] = {}
@@ -114,7 +115,9 @@ class MemoryListener:
     """Who listens on a port: it has what Listening asks of an asyncio.Server."""
 
     def __init__(self, network: MemoryNetwork, factory: ProtocolFactory, port: int) -> None:
-        self.network, self.factory, self.port = network, factory, port
+        self.network: MemoryNetwork = network
+        self.factory: ProtocolFactory = factory
+        self.port: int = port
 
     @property
     def sockets(self) -> tuple[MemoryListener, ...]:

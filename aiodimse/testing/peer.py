@@ -47,14 +47,14 @@ class ScriptedPeer(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.received: list[PDU] = []
         """Every PDU that has come and was read."""
-        self.raw = bytearray()
+        self.raw: bytearray = bytearray()
         """Every byte that has come."""
-        self.eof = False
+        self.eof: bool = False
         """The other side has sent FIN."""
-        self.lost = False
+        self.lost: bool = False
         """The connection is gone."""
         self.error: Exception | None = None
-        self.keep_open = False
+        self.keep_open: bool = False
         """Do not close when the other side sends FIN."""
         self._pdus: deque[bytes] = deque()
         self._buffer = bytearray()

@@ -117,7 +117,7 @@ class MemoryTransport(asyncio.Transport):
         self._reading = True
         self._closing = self._eof_written = self._write_paused = False
         self._low, self._high = 1 << 14, 1 << 16
-        self.is_gone = False
+        self.is_gone: bool = False
         """Closed, and connection_lost is called or about to be."""
 
     # --- for the pipes ------------------------------------------------------------------------------------------------

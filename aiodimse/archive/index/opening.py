@@ -10,7 +10,7 @@ from pathlib import Path
 from .interface import Index
 from .memory import MemoryIndex
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 FILE = ".aiodimse-index.db"
 """In the folder of the archive; a scan leaves hidden files out."""
@@ -53,7 +53,7 @@ async def open_index(name: str | None, directory: Path | None) -> tuple[Index, s
             if file is None:
                 raise OSError(errno.EINVAL, str(error)) from None
             aside = await asyncio.to_thread(put_aside, file)
-            logger.warning("%s: it is called %s now, and all files are read again", error, aside.name)
+            _log.warning("%s: it is called %s now, and all files are read again", error, aside.name)
             return await SQLIndex.open(url), str(error)
     except SQLAlchemyError as error:
         # The text of a driver may have the password of a URL in it.

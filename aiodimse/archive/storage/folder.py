@@ -29,7 +29,7 @@ class FolderStorage:
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, follow_links: bool = False) -> None:
-        self.directory = Path(directory)
+        self.directory: Path = Path(directory)
         self._follow_links = follow_links
         self._opened: tuple[int, int] | None = None
         """Device and inode of the folder."""

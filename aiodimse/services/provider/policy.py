@@ -46,7 +46,7 @@ class AcceptancePolicy:
         self.ae_title = ae_title
         self._accept_called, self._accept_calling = accept_called, accept_calling
         self._window = operations_window
-        self.open_moves = OpenMoves()
+        self.open_moves: OpenMoves = OpenMoves()
         self.authorize: AuthorizeHook | None = None
         self.authenticate: AuthenticateHook | None = None
         self.on_associate: AssociateHook | None = None

@@ -17,7 +17,7 @@ from aiodimse.errors import LocalProtocolError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.services.contexts import only_sop_class
 from aiodimse.services.invocation import invoke_with_dataset, negotiated_on
-from aiodimse.services.response import EncodedDataset, Response
+from aiodimse.services.response import EncodedDataset, Response, status_of
 from aiodimse.standard import answers
 
 T = TypeVar("T")
@@ -56,6 +56,10 @@ class Operation(Generic[T]):
     def _make(self) -> messages.Request:
         """The request."""
         raise NotImplementedError
+
+    def _note(self, response: messages.Response) -> None:
+        """Keep what a response of any status says of the whole operation."""
+        self.last_status = status_of(response.status, self._uid, self._service)
 
     async def _take(self, response: messages.Response, data: bytes | None) -> T | None:
         """What a Pending response gives to the caller; None: nothing."""

@@ -8,7 +8,7 @@ from aiodimse.aio.endpoint import Endpoint
 from aiodimse.dimse import messages
 from aiodimse.errors import DatasetDecodeError
 from aiodimse.services.decoding import decoded_identifier
-from aiodimse.services.response import EncodedDataset, Response, response_of, status_of
+from aiodimse.services.response import EncodedDataset, Response, response_of
 from aiodimse.services.user.operation import Operation
 from aiodimse.standard.leniency import UNDECODABLE_MATCH
 
@@ -33,7 +33,7 @@ class Find(Operation[Dataset]):
 
     async def _take(self, response: messages.Response, data: bytes | None) -> Dataset | None:
         assert self._context is not None
-        self.last_status = status_of(response.status, self._uid, "C-FIND")
+        self._note(response)
         if data is None:
             return None
         endpoint, transfer_syntax = self._endpoint, self._context.transfer_syntax

@@ -48,9 +48,9 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
         self._settle_by: float | None = None
         negotiated = negotiated_on(endpoint)
         self._peer_title = negotiated.called_ae_title
-        self.originator = negotiated.calling_ae_title
+        self.originator: str = negotiated.calling_ae_title
         """Our AE title, by which the peer names the originator of the move."""
-        self.message_id = 0
+        self.message_id: int = 0
         """The Message ID of the C-MOVE; 0 before its request is made."""
 
     def _make(self) -> messages.Request:

@@ -15,7 +15,7 @@ from aiodimse.errors import DatasetDecodeError, IncompleteRetrieval
 from aiodimse.services.arriving import ArrivingInstance
 from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.decoding import decoded_identifier
-from aiodimse.services.response import EncodedDataset, Progress, Response, progress_of, response_of, status_of
+from aiodimse.services.response import EncodedDataset, Progress, Response, progress_of, response_of
 from aiodimse.services.user.arrivals import Arrivals, answer_later
 from aiodimse.services.user.operation import Operation, T
 from aiodimse.standard import answers
@@ -50,7 +50,7 @@ class Retrieval(Operation[T]):
                 raise
 
     def _note(self, response: messages.Response) -> None:
-        self.last_status = status_of(response.status, self._uid, response.service)
+        super()._note(response)
         self.progress = progress_of(response)
 
     async def _final(self, response: messages.Response, data: bytes | None) -> Response:
@@ -137,7 +137,7 @@ class Get(Retrieval[ArrivingInstance]):
         super().__init__(endpoint, identifier, sop_class_uid, priority, allow_incomplete=allow_incomplete)
         self._association, self._on_start = association, on_start
         self._arrivals = Arrivals()
-        self.is_iterated = False
+        self.is_iterated: bool = False
         """Somebody takes the instances; otherwise a C-STORE handler of the association may."""
 
     def _make(self) -> messages.Request:

@@ -186,7 +186,11 @@ class Hostile:
         silent_at_once: int = SILENT_AT_ONCE,
         patience: float = PATIENCE,
     ) -> None:
-        self.host, self.port, self.called, self.waits, self.fin = host, port, called, waits, fin
+        self.host: str = host
+        self.port: int = port
+        self.called: str = called
+        self.waits: float | None = waits
+        self.fin: bool = fin
         self.patience = patience
         self._places, self._silent = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(silent_at_once)
 

@@ -68,11 +68,11 @@ def _number() -> Column[int]:
     return Column("pk", _Number, primary_key=True, autoincrement=True)
 
 
-metadata = MetaData()
+metadata: MetaData = MetaData()
 
-meta = Table("aiodimse_meta", metadata, Column("name", String(32), primary_key=True), Column("value", Text))
+meta: Table = Table("aiodimse_meta", metadata, Column("name", String(32), primary_key=True), Column("value", Text))
 
-patient = Table(
+patient: Table = Table(
     "patient",
     metadata,
     _number(),
@@ -82,7 +82,7 @@ patient = Table(
     UniqueConstraint("patient_id", "issuer", "name"),
 )
 
-study = Table(
+study: Table = Table(
     "study",
     metadata,
     _number(),
@@ -94,7 +94,7 @@ study = Table(
     Index("study_uid", "uid"),
 )
 
-series = Table(
+series: Table = Table(
     "series",
     metadata,
     _number(),
@@ -106,7 +106,7 @@ series = Table(
     Index("series_uid", "uid"),
 )
 
-instance = Table(
+instance: Table = Table(
     "instance",
     metadata,
     _number(),
@@ -120,7 +120,7 @@ instance = Table(
     Index("instance_model", "model", "pk", postgresql_where=text("model <> ''"), sqlite_where=text("model <> ''")),
 )
 
-term = Table(
+term: Table = Table(
     "term",
     metadata,
     Column("study_pk", _Number, ForeignKey("study.pk", ondelete="CASCADE"), nullable=False, index=True),
@@ -129,7 +129,7 @@ term = Table(
     Index("term_value", "kind", "value", "study_pk"),
 )
 
-file = Table(
+file: Table = Table(
     "file",
     metadata,
     Column("location", _Key, primary_key=True),
@@ -140,7 +140,7 @@ file = Table(
     Column("uid", _Key, nullable=False, index=True),
 )
 
-transaction = Table(
+transaction: Table = Table(
     "commitment",
     metadata,
     Column("uid", _Key, primary_key=True),
