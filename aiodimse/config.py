@@ -35,6 +35,8 @@ class Timeouts:
     """The same for C-MOVE, whose Pending responses are optional (PS3.4 C.4.2.3.1)."""
     move_settle: float | None = 5.0
     """After the final response to a C-MOVE with a receiver: how long the instances that it counted may take to come."""
+    destination_place: float | None = 600.0
+    """Provider of C-MOVE: how long one may wait for one of Limits.associations_per_destination."""
     release: float | None = 10.0
     """From our A-RELEASE-RQ to the peer's A-RELEASE-RP."""
     idle: float | None = 60.0
@@ -110,6 +112,8 @@ class Limits:
     """Associations of a server at once, over all its listenings; one more is rejected 2/3/2."""
     max_associations_per_peer: int | None = None
     """The same for one peer address."""
+    associations_per_destination: int = 4
+    """Associations of a server to one move destination at once, for all C-MOVEs; one more waits."""
     max_pending_connections: int = 1000
     """Connections of a server that have not associated yet, or have and linger; over it the oldest is closed."""
     # 32 KiB for each of those: an A-ASSOCIATE-RQ of 128 contexts with six transfer syntaxes each has 25.

@@ -18,10 +18,14 @@ from aiodimse.pdu import AcceptedContext, AssociateRQ
 from aiodimse.record import record
 from aiodimse.services.contexts import contexts_for_instances, store_context
 from aiodimse.services.instance import Instance
+from aiodimse.services.provider.budgets import Budgets
 from aiodimse.standard import answers, sop_class
 from aiodimse.standard.values import escaped
 
 _log = logging.getLogger("aiodimse.retrieve")
+
+_COMMON = 16
+"""Storage SOP classes that are proposed beside what the first instance needs."""
 
 
 @record(frozen=True)
@@ -77,6 +81,8 @@ def _refuse(performed: PerformedOperation) -> None:
 class StoreAssociations:
     """The association to one destination, for one C-MOVE: one after the other, never two at once.
 
+    It counts against Limits.associations_per_destination; where others have taken all of those, the C-MOVE waits.
+
     When an instance needs a context that was not proposed, the association is released and the next one proposes it
     with all that came before. Held open beside it, the first would keep a peer that serves one association at a time
     (storescp of DCMTK without --fork) from ever accepting the second.
@@ -89,10 +95,23 @@ class StoreAssociations:
         *,
         ae_title: str,
         called_ae_title: str,
+        budgets: Budgets,
+        waits: Callable[[Awaitable[bool]], Awaitable[bool]],
     ) -> None:
-        """incoming: the C-MOVE. The set-up is its server's, but the destination may have deadlines of its own."""
+        """Open nothing yet.
+
+        Args:
+            destination: Where to; it may have deadlines of its own.
+            performed: The C-MOVE. The set-up is its server's.
+            ae_title: Who we are to the destination.
+            called_ae_title: The Move Destination of the request.
+            budgets: Those of the server.
+            waits: Awaits what C-CANCEL shall interrupt.
+        """
         self._destination, self._performed = destination, performed
         self._ae_title, self._called = ae_title, destination.ae_title or called_ae_title
+        self._place = budgets.destinations.place(destination.host, destination.port)
+        self._waits = waits
         channel = performed.channel
         timeouts = destination.timeouts or channel.timeouts
         self._settings = replace(channel.settings, timeouts=timeouts, parent=channel.name)
@@ -136,7 +155,7 @@ class StoreAssociations:
         """
         endpoint = self._endpoint
         if endpoint is not None and endpoint.invoker is invoker:
-            endpoint.abort()
+            self.abort()
             self._endpoint, self._losses = None, self._losses + (2 if isinstance(error, AssociationTimeout) else 1)
             if self._losses == 1:
                 log = self._performed.logger(_log)
@@ -153,6 +172,7 @@ class StoreAssociations:
             operations_window=(window, 1),
         )
         where = f"{escaped(self._called)} at {escaped(self._destination.host)}:{self._destination.port}"
+        await self._wait_for_place(where)
         try:
             endpoint = await open_association(
                 self._destination.host,
@@ -162,8 +182,11 @@ class StoreAssociations:
                 settings=self._settings,
                 ssl=self._destination.ssl,
             )
-        except (AssociationError, ProtocolError, OSError, ValueError) as error:  # ValueError: a name that is none
-            raise DestinationLost(f"no association with {where}: {error}") from error
+        except BaseException as error:
+            self._place.leave()
+            if isinstance(error, (AssociationError, ProtocolError, OSError, ValueError)):  # ValueError: no host name
+                raise DestinationLost(f"no association with {where}: {error}") from error
+            raise
         self._endpoint = endpoint
         assert endpoint.engine.negotiated is not None
         if not (contexts := endpoint.engine.negotiated.contexts):
@@ -171,6 +194,20 @@ class StoreAssociations:
         log, request = self._performed.logger(_log), self._performed.operation.request
         log.info("%s: stores over %s with %s, %d contexts", request, endpoint.name, where, len(contexts))
         return endpoint
+
+    async def _wait_for_place(self, where: str) -> None:
+        """Wait until there are less associations to the destination than there may be."""
+        channel, seconds = self._performed.channel, self._settings.timeouts.destination_place
+        if not self._place.is_free:
+            log, request = self._performed.logger(_log), self._performed.operation.request
+            log.info("%s: waits for another association with %s to end", request, where)
+        try:
+            is_there = await self._waits(self._place.enter(channel.clock, seconds))
+        except BaseException:
+            self._place.leave()
+            raise
+        if not is_there:
+            raise DestinationLost(f"other associations with {where} did not end within {seconds} s")
 
     async def release(self) -> None:
         """Release the association; what goes wrong then is only logged."""
@@ -180,12 +217,15 @@ class StoreAssociations:
             await self._endpoint.release()
         except AssociationError as error:
             self._endpoint.logger(_log).info("releasing the store association: %s", error)
+        finally:
+            self._place.leave()
         self._endpoint = None
 
     def abort(self) -> None:
         """Abort the association."""
         if self._endpoint is not None:
             self._endpoint.abort()
+            self._place.leave()
 
 
 def _proposed(negotiated: Negotiated) -> set[tuple[str, str]]:
@@ -193,10 +233,10 @@ def _proposed(negotiated: Negotiated) -> set[tuple[str, str]]:
 
 
 def _contexts(kinds: Sequence[tuple[str, str]]) -> list[PresentationContext]:
-    """What these need, and the common storage classes with it."""
+    """What these need, and common storage classes with it: a few at first, all of them where a few did not do."""
     contexts = contexts_for_instances(kinds)[:MAX_CONTEXTS]
     needed = {uid for uid, _ in kinds}
-    for uid in sop_class.GET_STORAGE_RANKED:
+    for uid in sop_class.GET_STORAGE_RANKED if len(kinds) > 1 else sop_class.GET_STORAGE_RANKED[:_COMMON]:
         if len(contexts) >= MAX_CONTEXTS:
             break
         if uid not in needed:

@@ -18,6 +18,7 @@ from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.decoding import decoded_identifier
 from aiodimse.services.open_moves import OpenMoves
 from aiodimse.services.provider import query, retrieve, single_answer, suboperations
+from aiodimse.services.provider.budgets import Budgets
 from aiodimse.services.provider.handler_run import HandlerRaised, HandlerRun, failure_of
 from aiodimse.services.provider.handler_types import AuthorizeHook
 from aiodimse.services.provider.registry import HandlerRegistry, Registration
@@ -44,12 +45,13 @@ class Provider:
         handlers: HandlerRegistry,
         association: ProviderAssociation,
         open_moves: OpenMoves,
+        budgets: Budgets,
         *,
         ae_title: str,
         authorize: AuthorizeHook | None = None,
     ) -> None:
         self._handlers, self._association, self._open_moves = handlers, association, open_moves
-        self._ae_title, self._authorize = ae_title, authorize
+        self._budgets, self._ae_title, self._authorize = budgets, ae_title, authorize
         common = association.negotiated.rq.user_information.common_extended
         self._related = {item.sop_class_uid: item.related for item in common}
 
@@ -122,9 +124,9 @@ class Provider:
             case FindRequest():
                 await query.provide(performed, request, handler)
             case GetRequest():
-                await retrieve.provide_get(performed, request, handler)
+                await retrieve.provide_get(performed, request, handler, self._budgets)
             case MoveRequest():
-                await retrieve.provide_move(performed, request, handler, ae_title=self._ae_title)
+                await retrieve.provide_move(performed, request, handler, self._budgets, ae_title=self._ae_title)
             case _:
                 await single_answer.provide(performed, request, handler)
 

@@ -205,6 +205,17 @@ class HandlerRun:
             self._take_back()
             raise Cancelled
 
+    async def wait(self, awaitable: Awaitable[bool]) -> bool:
+        """Await something that is not the handler's, and that a C-CANCEL shall interrupt as it does the handler.
+
+        Raises:
+            Cancelled: C-CANCEL came. What was awaited may have come to its end all the same.
+            HandlerRaised: It raised; the exception is the cause.
+
+        Cancellation: cancels what is awaited.
+        """
+        return bool(await self._inside(awaitable))
+
     async def call(self, handler: Callable[[Any], Any]) -> Any:
         """Call a handler that gives one answer: an async function."""
         try:

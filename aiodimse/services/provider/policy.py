@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection
+from weakref import WeakKeyDictionary
 
 from aiodimse.association import NO_REASON_GIVEN, TitlePolicy, answer, check_titles, narrow
 from aiodimse.config import Limits
@@ -12,6 +14,7 @@ from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ, UserIdentityResp
 from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.open_moves import OpenMoves
 from aiodimse.services.provider.association_request import AssociationRequest
+from aiodimse.services.provider.budgets import Budgets
 from aiodimse.services.provider.dispatch import Provider
 from aiodimse.services.provider.handler_types import (
     AssociateHook,
@@ -47,6 +50,7 @@ class AcceptancePolicy:
         self._accept_called, self._accept_calling = accept_called, accept_calling
         self._window = operations_window
         self.open_moves: OpenMoves = OpenMoves()
+        self._budgets: WeakKeyDictionary[asyncio.AbstractEventLoop, Budgets] = WeakKeyDictionary()
         self.authorize: AuthorizeHook | None = None
         self.authenticate: AuthenticateHook | None = None
         self.on_associate: AssociateHook | None = None
@@ -54,7 +58,13 @@ class AcceptancePolicy:
 
     def provider(self, association: ProviderAssociation) -> Provider:
         """What performs the requests of this association."""
-        return Provider(self._registry, association, self.open_moves, ae_title=self.ae_title, authorize=self.authorize)
+        loop = asyncio.get_running_loop()
+        budgets = self._budgets.get(loop)
+        if budgets is None:
+            budgets = self._budgets[loop] = Budgets(self._limits)
+        return Provider(
+            self._registry, association, self.open_moves, budgets, ae_title=self.ae_title, authorize=self.authorize
+        )
 
     @property
     def has_hooks(self) -> bool:

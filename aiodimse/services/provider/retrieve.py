@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse.status import Status
 from aiodimse.services.encoding import encode_response
+from aiodimse.services.provider.budgets import Budgets
 from aiodimse.services.provider.destination import Destination, DestinationLost, StoreAssociations
 from aiodimse.services.provider.handler_result import HandlerResult, InvalidResult, as_int, read_status, read_yield
 from aiodimse.services.provider.handler_run import Cancelled, HandlerEnded, HandlerRaised, HandlerRun, failure_of
@@ -22,16 +23,23 @@ from aiodimse.standard import answers
 _log = logging.getLogger("aiodimse.retrieve")
 
 
-async def provide_get(performed: PerformedOperation, request: GetRequest, handler: Callable[[Any], Any]) -> None:
-    """HandlerRun a C-GET handler to its one final response."""
-    await _Retrieve(performed, request, handler).run()
+async def provide_get(
+    performed: PerformedOperation, request: GetRequest, handler: Callable[[Any], Any], budgets: Budgets
+) -> None:
+    """Run a C-GET handler to its one final response. budgets: those of the server."""
+    await _Retrieve(performed, request, handler, budgets).run()
 
 
 async def provide_move(
-    performed: PerformedOperation, request: MoveRequest, handler: Callable[[Any], Any], *, ae_title: str
+    performed: PerformedOperation,
+    request: MoveRequest,
+    handler: Callable[[Any], Any],
+    budgets: Budgets,
+    *,
+    ae_title: str,
 ) -> None:
-    """HandlerRun a C-MOVE handler to its one final response. ae_title: who calls the destination."""
-    await _Retrieve(performed, request, handler, ae_title=ae_title).run()
+    """Run a C-MOVE handler to its one final response. ae_title: who calls the destination."""
+    await _Retrieve(performed, request, handler, budgets, ae_title=ae_title).run()
 
 
 class _EndedEarly(Exception):
@@ -52,9 +60,11 @@ class _Retrieve:
         performed: PerformedOperation,
         request: GetRequest | MoveRequest,
         handler: Callable[[Any], Any],
+        budgets: Budgets,
         ae_title: str = "",
     ) -> None:
         self._performed, self._request, self._handler = performed, request, handler
+        self._budgets = budgets
         self._ae_title = ae_title
         self._service = request.message.service
         self._counters = Counters()
@@ -184,6 +194,8 @@ class _Retrieve:
             self._performed,
             ae_title=destination.calling_ae_title or self._ae_title,
             called_ae_title=self._request.move_destination,
+            budgets=self._budgets,
+            waits=run.wait,
         )
         return self._stores
 
