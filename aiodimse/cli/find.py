@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom import Dataset
@@ -11,6 +14,8 @@ import aiodimse
 from aiodimse.cli import identifier, values
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import FAILED, USAGE, CommandError
+from aiodimse.cli.identifier import Key
+from aiodimse.cli.models import MODELS, Model
 from aiodimse.cli.opening import association, where
 from aiodimse.cli.output import Output
 
@@ -23,50 +28,105 @@ _KEYS_NOT_SUPPORTED = 0xFF01
 def arguments(parser: ArgumentParser) -> None:
     """The options of find."""
     shared.peer(parser)
-    shared.query(parser)
+    shared.query(parser, "find")
+    parser.add_argument(
+        "--limit",
+        type=shared.count,
+        metavar="N",
+        help="no more than N matches; then the search is cancelled (C-CANCEL)",
+    )
+    parser.add_argument(
+        "--json-lines", action="store_true",
+        help="for programs: each match on a line of its own as it comes, in the DICOM JSON Model (PS3.18 F)",
+    )  # fmt: skip
+
+
+@dataclass
+class _Matches:
+    """What has been found."""
+
+    found: list[Dataset] = field(default_factory=list)
+    """Where they are printed together at the end."""
+    count: int = 0
+    ignored: bool = False
+    """The peer does not support some of the keys."""
+    is_cut: bool = False
+    """There may be more: --limit."""
 
 
 async def run(options: Namespace, output: Output) -> int:
     """One C-FIND; the matches as a table."""
+    model = MODELS[options.model]
     try:
-        level = identifier.level_of(options.model, options.level)
+        level = model.level(options.level)
+        wanted, shown = _identifier(model, level, options.keys)
     except ValueError as error:
         raise CommandError(str(error), USAGE) from None
-    sop_class_uid = identifier.FIND[options.model]
-    keys: list[identifier.Key] = options.keys
-    columns = () if any(key.value is None for key in keys) else identifier.COLUMNS[level]
-    given = {key.name: key for key in keys}
-    asked = given | {name: identifier.key(name) for name in columns if name not in given}
-    wanted = identifier.identifier(level, asked.values())
-    matches: list[Dataset] = []
-    ignored = False
-    # A UID that every match has, since it was asked for, takes half of a line and says nothing.
-    shown = [key for key in asked.values() if not identifier.is_single_uid(key)] or list(asked.values())
+    assert model.find is not None  # the parser takes no other one
+    matches = _Matches()
 
     def tell() -> dict[str, Any]:
-        table = [[values.cell(match, key.path) for key in shown] for match in matches]
-        output.table([key.name for key in shown], table, blocks=True)
-        return {"matches": list(map(values.document, matches))}
+        table = [[values.cell(match, key.path) for key in shown] for match in matches.found]
+        output.table(_titles(shown), table, blocks=True)
+        return {"matches": list(map(values.document, matches.found))}
 
     output.so_far = tell
-    async with association(options, [sop_class_uid]) as peer:
-        try:
-            with output.progress("matches") as advance:
-                async with peer.c_find(wanted, sop_class_uid) as found:
-                    async for match in found:
-                        matches.append(match)
-                        ignored = ignored or found.last_status == _KEYS_NOT_SUPPORTED
-                        advance(len(matches), None)
-        except aiodimse.DIMSEFailure:
-            pass  # told below, after what came before it
-    response = found.response
-    assert response is not None
+    async with association(options, [model.find]) as peer:
+        operation = peer.c_find(wanted, model.find)
+        with suppress(aiodimse.DIMSEFailure):  # told below, after what came before it
+            await _collect(operation, matches, options.limit, output)
     output.so_far = None
-    output.document({"status": values.status(response.status), "keys_not_supported": ignored, **tell()})
-    if ignored:
+    response = operation.response
+    output.document(
+        {
+            "status": values.status(response.status) if response is not None else None,
+            "keys_not_supported": matches.ignored,
+            "limited": matches.is_cut,
+            **tell(),
+        }
+    )
+    if matches.ignored:
         output.note(f"{where(options)} does not support some of the keys: it has not matched or not returned them")
-    if response.status != 0x0000:
+    if response is not None and response.status != 0x0000:
         output.note(f"{options.prog}: {where(options)} answers {values.outcome(response)}")
         return FAILED
-    output.line(f"{len(matches)} match{'' if len(matches) == 1 else 'es'}")
+    output.line(f"{matches.count} match{'' if matches.count == 1 else 'es'}{'; --limit' if matches.is_cut else ''}")
     return 0
+
+
+def _identifier(model: Model, level: str | None, given: Sequence[Key]) -> tuple[Dataset, list[Key]]:
+    """What to ask for, and what of it to show. ValueError: an attribute is named in two ways."""
+    keys: dict[str, Key] = {}
+    for each in map(model.completed, given):
+        if each.name in keys:
+            raise ValueError(f"{each.name} is given twice")
+        keys[each.name] = each
+    if all(key.value is not None for key in keys.values()):
+        for column in map(model.completed, map(identifier.key, model.asked_for(level))):
+            keys.setdefault(column.name, column)
+    asked = list(keys.values())
+    # A UID that every match has, since it was asked for, takes half of a line and says nothing.
+    return identifier.identifier(level, asked), [key for key in asked if not identifier.is_single_uid(key)] or asked
+
+
+def _titles(keys: Sequence[Key]) -> list[str]:
+    """The names of the attributes, without their sequences where that is clear."""
+    last = [key.name.rpartition(".")[2] for key in keys]
+    return [name if last.count(name) == 1 else key.name for key, name in zip(keys, last, strict=True)]
+
+
+async def _collect(operation: aiodimse.Find, matches: _Matches, limit: int | None, output: Output) -> None:
+    """Take the matches as they come, and leave the search at the limit."""
+    with output.progress("matches") as advance:
+        async with operation:
+            async for match in operation:
+                matches.count += 1
+                matches.ignored = matches.ignored or operation.last_status == _KEYS_NOT_SUPPORTED
+                if output.has_rows:
+                    output.row(values.dicom_json(match))
+                else:
+                    matches.found.append(match)
+                advance(matches.count, None)
+                if matches.count == limit:
+                    matches.is_cut = True
+                    break

@@ -1,4 +1,4 @@
-"""-k Keyword=value: from the command line to an Identifier, and the levels and SOP classes that go with it."""
+"""-k Keyword=value: from the command line to an Identifier."""
 
 from __future__ import annotations
 
@@ -11,58 +11,6 @@ from difflib import get_close_matches
 from pydicom import DataElement, Dataset, config
 from pydicom.datadict import dictionary_VR, keyword_dict, keyword_for_tag, tag_for_keyword
 from pydicom.valuerep import validate_value
-
-from aiodimse import sop_class
-from aiodimse.standard.uid import SOPClass
-
-LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE")
-
-# Models of one level, whose Identifier has no level, and how their SOP classes begin.
-ONE_LEVEL = {
-    "hanging-protocol": "HangingProtocolInformationModel",
-    "generic-implant-template": "GenericImplantTemplateInformationModel",
-    "implant-assembly-template": "ImplantAssemblyTemplateInformationModel",
-    "implant-template-group": "ImplantTemplateGroupInformationModel",
-    "defined-procedure-protocol": "DefinedProcedureProtocolInformationModel",
-    "color-palette": "ColorPaletteQueryRetrieveInformationModel",
-    "protocol-approval": "ProtocolApprovalInformationModel",
-    "inventory": "Inventory",
-}
-
-
-def _of_one_level(command: str) -> dict[str, SOPClass]:
-    return {model: getattr(sop_class, begin + command) for model, begin in ONE_LEVEL.items()}
-
-
-FIND = {
-    "patient": sop_class.PatientRootQueryRetrieveInformationModelFind,
-    "study": sop_class.StudyRootQueryRetrieveInformationModelFind,
-    **_of_one_level("Find"),
-}
-GET = {
-    "patient": sop_class.PatientRootQueryRetrieveInformationModelGet,
-    "study": sop_class.StudyRootQueryRetrieveInformationModelGet,
-    **_of_one_level("Get"),
-}
-MOVE = {
-    "patient": sop_class.PatientRootQueryRetrieveInformationModelMove,
-    "study": sop_class.StudyRootQueryRetrieveInformationModelMove,
-    **_of_one_level("Move"),
-}
-
-# What find asks for where nothing else was asked for.
-COLUMNS = {
-    "PATIENT": ("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
-    "STUDY": (
-        "PatientName", "PatientID", "StudyDate", "ModalitiesInStudy", "StudyDescription",
-        "NumberOfStudyRelatedInstances", "StudyInstanceUID",
-    ),
-    "SERIES": (
-        "Modality", "SeriesNumber", "SeriesDescription", "NumberOfSeriesRelatedInstances", "SeriesInstanceUID",
-    ),
-    "IMAGE": ("InstanceNumber", "SOPClassUID", "SOPInstanceUID"),
-    None: ("SOPClassUID", "SOPInstanceUID"),  # of a model of one level
-}  # fmt: skip
 
 _INTEGERS = frozenset({"US", "SS", "UL", "SL", "UV", "SV"})
 _REALS = frozenset({"FL", "FD"})
@@ -182,18 +130,3 @@ def _put(dataset: Dataset, tag: int, value: str | None) -> None:
     content: object = [] if vr == "SQ" else None if value is None else _converted(value, vr)
     # A range of dates is no date, and what a peer makes of a wrong value is worth seeing.
     dataset.add(DataElement(tag, vr, content, validation_mode=config.IGNORE))
-
-
-def level_of(model: str, level: str | None) -> str | None:
-    """The level that is asked at: STUDY unless another one is said, none in a model of one level.
-
-    Raises:
-        ValueError: The model has no such level (PS3.4 C.6.2).
-    """
-    if model in ONE_LEVEL:
-        if level is not None:
-            raise ValueError(f"the model {model} has no levels")
-        return None
-    if model == "study" and level == "PATIENT":
-        raise ValueError("the Study Root model has no PATIENT level; --model patient has")
-    return level or "STUDY"

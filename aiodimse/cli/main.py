@@ -96,7 +96,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         given = vars(chosen)
         prog, output = (
             chosen.prog,
-            Output(as_json=chosen.json, events=chosen.command == "serve", progress=not chosen.verbose),
+            Output(
+                as_json=chosen.json,
+                events=chosen.command == "serve",
+                rows=getattr(chosen, "json_lines", False),
+                progress=not chosen.verbose,
+            ),
         )
         with _tracing(chosen), _logging(chosen), warnings.catch_warnings():
             # pydicom warns about values, and quotes them: patient data.

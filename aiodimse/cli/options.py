@@ -6,10 +6,11 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from aiodimse.cli import failures
-from aiodimse.cli.identifier import LEVELS, ONE_LEVEL, Key, key, near
+from aiodimse.cli.identifier import Key, key, near
+from aiodimse.cli.models import LEVELS, MODELS
 from aiodimse.client import check_ae_title
 from aiodimse.config import Timeouts
 from aiodimse.errors import LocalProtocolError
@@ -181,14 +182,20 @@ def peer(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--called", type=ae_title, default="ANY-SCP", metavar="AE", help="the peer's (ANY-SCP)")
 
 
-def query(parser: argparse.ArgumentParser) -> None:
-    """What to ask for."""
+def query(parser: argparse.ArgumentParser, service: Literal["find", "get", "move"]) -> None:
+    """What to ask for. service: only models that have it may be named."""
     group = parser.add_argument_group("query")
+    names = [name for name, model in MODELS.items() if getattr(model, service) is not None]
+    without = [name for name in names if not MODELS[name].levels]
     group.add_argument(
-        "--model", choices=("patient", "study", *ONE_LEVEL), default="study",
-        help="information model (study); those but patient and study have no levels",
+        "--model", choices=names, default="study", metavar="MODEL",
+        help=f"information model (study): {', '.join(names)}",
     )  # fmt: skip
-    group.add_argument("--level", type=level, help=f"{', '.join(LEVELS[:-1])} or IMAGE (STUDY)")
+    group.add_argument(
+        "--level", type=level,
+        help=f"{', '.join(LEVELS[:-1])} or IMAGE (STUDY, or the highest that the model has); {without[0]} and the"
+        " models after it have none",
+    )  # fmt: skip
     group.add_argument(
         "-k", "--key", dest="keys", type=key, action=Once, default=[], metavar="KEYWORD[=VALUE]",
         help="an attribute, by keyword or tag: with a value it has to match, without one it is only asked for;"

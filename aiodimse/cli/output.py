@@ -19,17 +19,21 @@ _FOLDED = 24
 
 
 class Output:
-    """as_json: nothing but one document on stdout; events: or one line for each thing that happens. progress: whether
-    there are bars; logging would run through them."""
+    """as_json: nothing but one document on stdout; events: or one line for each thing that happens; rows: or one line
+    for each match, and nothing else. progress: whether there are bars; logging would run through them."""
 
-    def __init__(self, *, as_json: bool = False, events: bool = False, progress: bool = True) -> None:
-        self.as_json: bool = as_json
+    def __init__(
+        self, *, as_json: bool = False, events: bool = False, rows: bool = False, progress: bool = True
+    ) -> None:
+        self.as_json: bool = as_json or rows
         self._events = events
+        self.has_rows: bool = rows
+        """row() prints what was found; there is no document."""
         self.so_far: Callable[[], dict[str, Any]] | None = None
         """Tells what was done before an error, and gives what a document says of it."""
         self.goes_on = False
         """Though nobody reads stdout any more."""
-        self._progress = progress and not as_json
+        self._progress = progress and not self.as_json
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: a name may be of any script
 
@@ -44,13 +48,17 @@ class Output:
 
     def document(self, content: dict[str, Any]) -> None:
         """For programs, on stdout."""
-        if self.as_json:
+        if self.as_json and not self.has_rows:
             self._print(_json(content, indent=2))
 
     def event(self, content: dict[str, Any]) -> None:
         """For programs, one line on stdout: what a command says while it runs."""
         if self.as_json:
             self._print(_json(content))
+
+    def row(self, content: dict[str, Any]) -> None:
+        """For programs, one line on stdout: a match."""
+        self._print(_json(content))
 
     def failed(self, words: str, code: int) -> None:
         """What was done, and for programs the error: the document, or the last event."""

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import Any
+from typing import Any, Literal
 
 import aiodimse
-from aiodimse.cli import identifier, values
+from aiodimse.cli import values
 from aiodimse.cli.failures import FAILED, USAGE, CommandError
+from aiodimse.cli.models import MODELS
 from aiodimse.cli.opening import where
 from aiodimse.cli.output import Output
-from aiodimse.standard.uid import SOPClass
 
 
-def asked(models: dict[str, SOPClass], options: Namespace) -> tuple[str, str | None]:
+def asked(service: Literal["get", "move"], options: Namespace) -> tuple[str, str | None]:
     """The SOP class and the level that the options ask for; CommandError where there is nothing to be retrieved."""
+    model = MODELS[options.model]
     try:
-        level = identifier.level_of(options.model, options.level)
+        level = model.level(options.level)
     except ValueError as error:
         raise CommandError(str(error), USAGE) from None
+    sop_class = model.get if service == "get" else model.move
+    if sop_class is None:
+        raise CommandError(f"the model {model.name} has no C-{service.upper()}", USAGE)
     if not any(key.value for key in options.keys):
         unique = {"PATIENT": "PatientID", "STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID"}
         needed = unique.get(level or "", "SOPInstanceUID")
         raise CommandError(f"-k {needed}=... has to say what to retrieve (see {options.prog} --help)", USAGE)
-    return models[options.model], level
+    return sop_class, level
 
 
 def total(progress: aiodimse.Progress) -> int:

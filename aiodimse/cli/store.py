@@ -51,7 +51,7 @@ class Found:
 class Sent:
     """How it went."""
 
-    stored: int = 0
+    stored: list[tuple[Path, aiodimse.Instance, aiodimse.Status]] = field(default_factory=list)
     warnings: list[tuple[Path, str]] = field(default_factory=list)
     """Stored, but the peer has something to say about it."""
     failed: list[tuple[Path, str]] = field(default_factory=list)
@@ -88,7 +88,7 @@ async def run(options: Namespace, output: Output) -> int:
             output.so_far = tell
 
         def progressed() -> None:
-            advance(sent.stored + len(sent.failed), None)
+            advance(len(sent.stored) + len(sent.failed), None)
 
         for batch in batches:
             try:
@@ -224,7 +224,7 @@ async def _send(peer: aiodimse.Association, path: Path, instance: aiodimse.Insta
         return
     category = response.status.category
     if category is Category.SUCCESS or category is Category.WARNING:
-        sent.stored += 1
+        sent.stored.append((path, instance, response.status))
         if category is Category.WARNING:
             sent.warnings.append((path, values.outcome(response)))
     else:
@@ -233,16 +233,26 @@ async def _send(peer: aiodimse.Association, path: Path, instance: aiodimse.Insta
 
 def _tell(output: Output, found: Found, sent: Sent) -> dict[str, Any]:
     """For people, and what the document says."""
-    left = len(found.files) - sent.stored - len(sent.failed)
+    stored = len(sent.stored)
+    left = len(found.files) - stored - len(sent.failed)
     for path, words in sent.warnings:
         output.note(f"stored with a warning {path}: {words}")
     for path, words in sent.failed:
         output.note(f"failed {path}: {words}")
-    counts = ((sent.stored, "stored"), (len(sent.failed), "failed"), (left, "not sent"))
+    counts = ((stored, "stored"), (len(sent.failed), "failed"), (left, "not sent"))
     others = [f"{count} {word}" for count, word in (*counts[1:], (len(found.unsuitable), "skipped")) if count]
-    output.line(", ".join([f"{sent.stored} stored", *others]))
+    output.line(", ".join([f"{stored} stored", *others]))
     return {
-        "stored": sent.stored,
+        "stored": stored,
+        "files": [
+            {
+                "path": str(path),
+                "sop_class_uid": instance.sop_class_uid,
+                "sop_instance_uid": instance.sop_instance_uid,
+                "status": int(status),
+            }
+            for path, instance, status in sent.stored
+        ],
         "not_sent": left,
         "warnings": [{"path": str(path), "reason": words} for path, words in sent.warnings],
         "failed": [{"path": str(path), "reason": words} for path, words in sent.failed],

@@ -50,6 +50,28 @@ def document(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def dicom_json(dataset: Dataset) -> dict[str, Any]:
+    """A data set in the DICOM JSON Model (PS3.18 F.2), without bulk data. A value that does not fit its VR is left
+    out; JSON is UTF-8, and so is the Specific Character Set that it names."""
+    content: dict[str, Any] = dataset.to_json_dict(suppress_invalid_tags=True)
+    if "00080005" in content:
+        content["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
+    finite: dict[str, Any] = _finite(content)
+    return finite
+
+
+def _finite(content: Any) -> Any:
+    """JSON has no number for NaN and the infinities; PS3.18 F.2.3 writes them as text."""
+    match content:
+        case dict():
+            return {key: _finite(value) for key, value in content.items()}
+        case list():
+            return [_finite(value) for value in content]
+        case float() if not isfinite(content):
+            return "NaN" if content != content else "Infinity" if content > 0 else "-Infinity"
+    return content
+
+
 def _json(value: Any) -> Any:
     match value:
         case None:

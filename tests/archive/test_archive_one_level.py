@@ -15,7 +15,7 @@ import aiodimse
 from aiodimse import sop_class
 from aiodimse.archive import Archive, provide
 from aiodimse.archive.one_level import BY_NAME, MODELS, OneLevelModel
-from aiodimse.cli.identifier import FIND, GET, MOVE, ONE_LEVEL
+from aiodimse.cli import models
 
 HOST = "127.0.0.1"
 SERVED = {sop_class.lookup(uid).service_class.name for model in MODELS for uid in (model.find,)} | {"Query/Retrieve"}
@@ -120,8 +120,8 @@ async def test_stored_found_and_retrieved(model: OneLevelModel, port: int, archi
 
 def test_the_command_line_has_every_model() -> None:
     for model in MODELS:
-        assert (FIND[model.name], GET[model.name], MOVE[model.name]) == (model.find, model.get, model.move)
-    assert set(ONE_LEVEL) == set(BY_NAME)
+        row = models.MODELS[model.name]
+        assert (row.find, row.get, row.move, row.levels) == (model.find, model.get, model.move, ())
 
 
 async def test_keys_in_sequences(port: int) -> None:

@@ -19,6 +19,7 @@ import aiodimse
 from aiodimse import sop_class
 
 Command = Callable[..., Awaitable[Ended]]
+STEP = "ScheduledProcedureStepSequence"
 CT_STUDY, MR_STUDY = (dcmread(path, stop_before_pixels=True).StudyInstanceUID for path in (CT, MR))
 
 
@@ -109,7 +110,23 @@ async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None
         (("find", HOST, "104", "-k", "Rows=many"), "not a number"),
         (("find", HOST, "104", "--level", "SERIE"), "did you mean SERIES"),
         (("find", HOST, "104", "--level", "PATIENT"), "--model patient"),
-        (("find", HOST, "104", "--model", "worklist"), "--model"),
+        (("find", HOST, "104", "--model", "worklst"), "--model"),
+        (("get", HOST, "104", "--model", "worklist"), "--model"),
+        (("find", HOST, "104", "--model", "composite-instance"), "--model"),
+        (("find", HOST, "104", "--model", "worklist", "--level", "STUDY"), "the model worklist has no levels"),
+        (("find", HOST, "104", "--model", "patient-study", "--level", "IMAGE"), "no IMAGE level, but PATIENT, STUDY"),
+        (("find", HOST, "104", "--limit", "0"), "not a number"),
+        (
+            ("find", HOST, "104", "--model", "worklist", "-k", "Modality=CT", "-k", f"{STEP}.Modality=MR"),
+            f"{STEP}.Modality is given twice",
+        ),
+        (("move", HOST, "104", "-k", "StudyInstanceUID=1.2"), "--destination AE"),
+        (("move", HOST, "104", "-k", "StudyInstanceUID=1.2", "--receive", "in"), "--listen"),
+        (("move", HOST, "104", "-k", "StudyInstanceUID=1.2", "--destination", "A", "--listen", "104"), "--receive"),
+        (
+            ("get", HOST, "104", "--model", "without-bulk-data", "--via-move", "104", "-k", "SOPInstanceUID=1.2"),
+            "the model without-bulk-data has no C-MOVE",
+        ),
         (("find", HOST, "104", "-k", "=x"), "no attribute ''"),
         (("find", HOST, "104", "-k", "0011,zz"), "no attribute '0011,zz'"),
         (("find", HOST, "104", "-k", "0008,ff00"), "no attribute '0008,ff00'"),
@@ -324,6 +341,25 @@ async def test_store_files_and_folders(command: Command, peer: Peer, tmp_path: P
     assert len(list(peer.folder.iterdir())) == 5
 
 
+async def test_store_for_programs_lists_what_was_stored(command: Command) -> None:
+    """A warning has stored the object: its status is beside it."""
+    server = aiodimse.Server()
+
+    @server.on_c_store
+    async def store(request: aiodimse.StoreRequest) -> int:
+        await request.discard()
+        return 0x0000 if request.sop_class_uid == sop_class.CTImageStorage else 0xB007
+
+    async with server.listen(HOST, 0) as listening:
+        ended = await command("store", HOST, listening.port, "--called", "AIODIMSE", CT, MR, "--json")
+    found = json.loads(ended.out)
+    assert (found["stored"], [each["status"] for each in found["files"]]) == (2, [0x0000, 0xB007])
+    for each, path in zip(found["files"], (CT, MR), strict=True):
+        head = dcmread(path, stop_before_pixels=True)
+        assert each["path"] == str(path)
+        assert (each["sop_class_uid"], each["sop_instance_uid"]) == (head.SOPClassUID, head.SOPInstanceUID)
+
+
 async def test_store_of_what_is_not_dicom(command: Command, peer: Peer, tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("no DICOM", encoding="ascii")
@@ -349,6 +385,7 @@ async def test_store_of_what_the_peer_does_not_take(command: Command) -> None:
         assert no_context.startswith(f"failed {MR}: no accepted presentation context for MRImageStorage")
         found = json.loads((await command(*words, "--json")).out)
         assert [each["path"] for each in found["failed"]] == [str(CT), str(MR)]
+        assert found["files"] == []
 
 
 async def test_store_when_the_peer_goes_away(command: Command) -> None:

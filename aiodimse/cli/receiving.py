@@ -1,0 +1,87 @@
+"""What get and move --receive have in common: instances come to us, and are saved in a folder."""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import Namespace
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+
+import aiodimse
+from aiodimse.cli import retrieving, values
+from aiodimse.cli.failures import FAILED, CommandError, system_words
+from aiodimse.cli.opening import association
+from aiodimse.cli.output import Output
+
+
+async def make_ready(folder: Path, option: str) -> None:
+    """Make the folder, and remove what a command that was killed left in it. option: names it in errors."""
+    try:
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"{option}: {system_words(error)}") from None
+    with suppress(OSError):  # a folder may be written to and not be listed
+        await aiodimse.remove_unfinished(folder)
+
+
+@asynccontextmanager
+async def moved_to_us(
+    options: Namespace, wanted: Dataset, sop_class_uid: str, where: tuple[str, int], *, destination: str, option: str
+) -> AsyncIterator[aiodimse.ReceivedMove]:
+    """A C-MOVE whose destination is a server of ours, which listens while the body runs.
+
+    Args:
+        options: Those of the command.
+        wanted: The Identifier.
+        sop_class_uid: The SOP class of the move.
+        where: Host and port to listen on.
+        destination: The AE title under which the peer knows that address.
+        option: The option that says where to listen; it is named in errors.
+    """
+    receiver = aiodimse.Server(ae_title=destination, trace=options.tracing)
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(receiver.listen(*where))
+        except OSError as error:
+            raise CommandError(f"{option}: {system_words(error)}") from None
+        peer = await stack.enter_async_context(association(options, [sop_class_uid]))
+        yield peer.c_move(wanted, sop_class_uid, destination=destination, receiver=receiver, allow_incomplete=True)
+
+
+async def save(
+    options: Namespace,
+    output: Output,
+    folder: Path,
+    retrieval: aiodimse.Get | aiodimse.ReceivedMove,
+    **more: Any,
+) -> int:
+    """Save what comes, and tell how it went; more: what a document says beside it. Returns the exit status."""
+    files: list[str] = []
+    refused: list[str] = []
+    """SOP Instance UIDs of what came under the name of another instance."""
+
+    def so_far() -> dict[str, Any]:
+        output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
+        return {"files": files, **retrieving.so_far(output, retrieval.progress)}
+
+    output.so_far = so_far
+    with suppress(aiodimse.DIMSEFailure), output.progress("objects") as advance:  # a Failure is told below
+        async with retrieval:
+            async for instance in retrieval:
+                try:
+                    files.append(str(await instance.save(folder)))
+                except aiodimse.InstanceConflict as error:  # the peer is told A900
+                    refused.append(instance.sop_instance_uid)
+                    output.note(f"not saved {values.printable(instance.sop_instance_uid)}: {error}")
+                progress = retrieval.progress
+                advance(len(files), retrieving.total(progress) if progress is not None else None)
+    assert retrieval.response is not None
+    output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
+    code = retrieving.tell(
+        options, output, retrieval.response, retrieval.progress, files=files, refused=refused, **more
+    )
+    return FAILED if refused else code
