@@ -84,4 +84,7 @@ async def save(
     code = retrieving.tell(
         options, output, retrieval.response, retrieval.progress, files=files, refused=refused, **more
     )
-    return FAILED if refused else code
+    missing = retrieval.missing if isinstance(retrieval, aiodimse.ReceivedMove) else 0
+    if missing:
+        output.note(f"{missing} more went elsewhere: the peer may know another address for our AE title")
+    return FAILED if refused or missing else code

@@ -15,6 +15,7 @@ from pydicom import dcmread
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.cli import options
 
 Command = Callable[..., Awaitable[Ended]]
 WANTED = ("-k", "StudyInstanceUID=1.2")
@@ -103,3 +104,31 @@ async def test_a_folder_that_is_a_file(command: Command, peer: Peer, tmp_path: P
     assert ended.code == 2
     ended = await command("move", *peer.where, *WANTED, "--receive", tmp_path / "file", "--listen", "11112")
     ended.failed(1, "--receive", "file exists")
+
+
+async def test_what_went_elsewhere_is_told(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer has another address for our AE title, and so counts two objects that did not come to us."""
+    monkeypatch.setattr(options, "timeouts", lambda _: aiodimse.Timeouts(move_settle=0.01))
+    other = aiodimse.Server(ae_title="ME")
+
+    @other.on_c_store
+    async def store(request: aiodimse.StoreRequest) -> int:
+        await request.discard()
+        return 0x0000
+
+    async with other.listen(HOST, 0) as listening, archive("ME", listening.port, CT, MR) as where:
+        words = (
+            "move",
+            *where,
+            "--ae-title",
+            "ME",
+            *WANTED,
+            "--receive",
+            tmp_path,
+            "--listen",
+            f"{HOST}:{ports.free_port()}",
+        )
+        ended = await command(*words)
+    assert ended.code == 1
+    assert ended.out.splitlines() == [f"0 files in {tmp_path}", "2 completed, 0 failed, 0 with a warning"]
+    assert "2 more went elsewhere" in ended.err

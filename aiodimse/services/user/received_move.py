@@ -102,6 +102,17 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
 
     # --- for its user -------------------------------------------------------------------------------------------------
 
+    @property
+    def missing(self) -> int:
+        """How many instances the peer counts as stored that have not come to us.
+
+        Once the iteration has ended without an error this should be 0. Where it is not, the peer has sent instances
+        elsewhere: it has another address for our AE title, or another program received them.
+        """
+        progress = self.progress
+        counted = 0 if progress is None else (progress.completed or 0) + (progress.warning or 0)
+        return max(0, counted - len(self._came))
+
     async def _step(self) -> ArrivingInstance | None:
         await self._arrivals.answer_current()
         if self._finished is None:
@@ -125,9 +136,7 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
 
     async def _more_comes(self) -> bool:
         """Wait for an instance that the final response counted; False where none is missing, or it is too late."""
-        progress = self.progress
-        counted = 0 if progress is None else (progress.completed or 0) + (progress.warning or 0)
-        if len(self._came) >= counted:
+        if not self.missing:
             return False
         try:
             async with self._endpoint.clock.deadline(self._settle_by, TimeoutError):
