@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 _TESTS = Path(__file__).parent
 # What make quick leaves out: processes, other implementations, memory that is measured, long random walks.
-_SLOW_FOLDERS = {"bench", "cli", "docs", "durable", "fuzz", "hostile", "interop", "privacy", "tls"}
+_SLOW_FOLDERS = {"bench", "cli", "docs", "durable", "examples", "fuzz", "hostile", "interop", "privacy", "tls"}
 _SLOW_FILES = {
     "test_aio_memory.py",
     "test_aio_nothing_left.py",

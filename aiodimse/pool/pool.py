@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 from pydicom.dataset import Dataset
 
@@ -20,10 +20,12 @@ from aiodimse.pool.store_many import StoreMany, StoreResult
 from aiodimse.services.arriving import ArrivingInstance
 from aiodimse.services.contexts import contexts_for_instances
 from aiodimse.services.instance import Instance, InstanceSource
-from aiodimse.services.response import Response
+from aiodimse.services.open_moves import MoveReceiver
+from aiodimse.services.response import Progress, Response
 from aiodimse.services.sources import instance_of
 from aiodimse.services.user.operation import Operation
 from aiodimse.services.user.query import Find
+from aiodimse.services.user.received_move import ReceivedMove
 from aiodimse.services.user.retrieve import Get, Move
 from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
 
@@ -367,18 +369,34 @@ class Pool:
         """
         return PooledOperation(self, lambda association: association.c_get(identifier, *args, **options))
 
-    def c_move(self, identifier: Any, *args: Any, **options: Any) -> PooledOperation[Move, Any]:
+    @overload
+    def c_move(
+        self, identifier: Any, *args: Any, receiver: MoveReceiver, **options: Any
+    ) -> PooledOperation[ReceivedMove, ArrivingInstance]: ...
+
+    @overload
+    def c_move(
+        self, identifier: Any, *args: Any, receiver: None = None, **options: Any
+    ) -> PooledOperation[Move, Progress]: ...
+
+    def c_move(
+        self, identifier: Any, *args: Any, receiver: MoveReceiver | None = None, **options: Any
+    ) -> PooledOperation[Any, Any]:
         """C-MOVE on an association of its own; arguments as `Association.c_move`.
 
         Args:
             identifier: The Identifier.
             *args: As there.
+            receiver: A Server of ours that listens under the destination's AE title: the operation then gives the
+                instances. None: it gives the Progress of each Pending response.
             **options: As there.
 
         Returns:
             To be entered, iterated or awaited.
         """
-        return PooledOperation(self, lambda association: association.c_move(identifier, *args, **options))
+        return PooledOperation(
+            self, lambda association: association.c_move(identifier, *args, receiver=receiver, **options)
+        )
 
     async def c_store_many(
         self,

@@ -1,0 +1,61 @@
+"""python -m research_pull pull.toml"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+import aiodimse
+
+from .config import Config
+from .manifest import Manifest, accession_numbers
+from .pull import FIND, MOVE, Pull
+
+
+async def pull(config: Config, numbers: list[str], manifest: Manifest, progress: Progress) -> int:
+    """Pull what is missing. Returns the number of images that came."""
+    images = 0
+    bar = progress.add_task("", total=len(numbers), images=0)
+
+    def saved() -> None:
+        nonlocal images
+        images += 1
+        progress.update(bar, images=images)
+
+    receiver = aiodimse.Server(ae_title=config.ae_title)
+    pool = aiodimse.Pool(
+        config.archive_host,
+        config.archive_port,
+        ae_title=config.ae_title,
+        called_ae_title=config.archive_ae_title,
+        contexts=[FIND, MOVE],
+        max_size=config.moves,
+        timeouts=aiodimse.Timeouts(move_response=config.silence),
+    )
+    async with receiver.listen(config.host, config.port), pool:
+        await Pull(config, pool, receiver, manifest, saved).run(numbers, lambda: progress.advance(bar))
+    return images
+
+
+def main() -> int:
+    """Returns 0 where nothing is missing any more, else 1."""
+    config = Config.load(sys.argv[1])
+    numbers = accession_numbers(Path(config.accession_numbers))
+    folder = Path(config.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = Manifest(folder)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[images]} images"))
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            images = asyncio.run(pull(config, numbers, manifest, progress))
+    finally:
+        states = manifest.close()
+    print(f"{images} images came; studies:", ", ".join(f"{count} {state}" for state, count in sorted(states.items())))
+    return 0 if states.keys() <= {"complete"} else 1
+
+
+sys.exit(main())

@@ -1,0 +1,31 @@
+"""What the pull is told by a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One field for each key of pull.toml, which explains them."""
+
+    archive_host: str
+    archive_port: int
+    archive_ae_title: str
+    accession_numbers: str
+    folder: str
+    ae_title: str = "RESEARCH"
+    host: str = "0.0.0.0"
+    port: int = 11113
+    moves: int = 4
+    moves_per_minute: float = 0.0
+    attempts: int = 5
+    pause: float = 2.0
+    silence: float = 600.0
+
+    @classmethod
+    def load(cls, path: str) -> Config:
+        """Read the file. TypeError for a key that is unknown or missing."""
+        return cls(**tomllib.loads(Path(path).read_text("utf-8")))
