@@ -17,12 +17,12 @@ from .header import read_header
 from .index import Header, Index, MemoryIndex
 from .index.opening import open_index
 from .ingest import Duplicates, Ingest
-from .locks import Locks
+from .locks import FileLocks, Locks, ProcessLocks
 from .models import Level
 from .scan import Scan, ScanReport
 from .storage import FolderStorage, Storage, storage_at
 
-LOCKS = ".aiodimse-locks"
+LOCKS = ".aiodimse-lock"
 """In the folder of an archive that several processes share."""
 
 
@@ -38,7 +38,8 @@ class Archive:
         duplicates: Which data set of an instance counts that is stored again: with "keep" the first one, with "replace"
             the last one whose header can be read. Another instance under a known SOP Instance UID is refused.
         follow_links: Follow links that lead out of the folder.
-        shared: Other processes of this machine store into the folder as well.
+        shared: Other processes of this machine store into the folder as well. Those that share an index in PostgreSQL
+            may be anywhere, and share its locks without being told.
 
     Example:
         ```python
@@ -63,10 +64,13 @@ class Archive:
         directory = self.storage.directory if isinstance(self.storage, FolderStorage) else None
         self.directory: Path | None = directory
         """The folder; None where it is none."""
-        if shared and directory is None:
-            raise ValueError("workers share a folder; each machine on one bucket serves as one process")
         self.index: Index = MemoryIndex() if index is None else index
-        self.locks: Locks = Locks(directory / LOCKS if shared and directory is not None else None)
+        between: ProcessLocks | None = self.index.process_locks()
+        if shared and between is None:
+            if directory is None:
+                raise ValueError("processes share a bucket by an index in PostgreSQL")
+            between = FileLocks(directory / LOCKS)
+        self.locks: Locks = Locks(between)
         """Held by SOP Instance UID while an object is saved, read and indexed."""
         self._ingest = Ingest(self.storage, self.index, self.locks, duplicates)
         self.report: ScanReport = ScanReport()
@@ -99,7 +103,8 @@ class Archive:
                 database (sqlite:///FILE, postgresql://USER@HOST/DATABASE), or an index of your own. A bucket needs one.
             duplicates: Which data set of an instance counts that is stored again.
             follow_links: Follow links that lead out of the folder.
-            shared: Other processes of this machine store into the folder as well; the index has to be in SQL.
+            shared: Other processes of this machine store into the folder as well; the index has to be in SQL. Those
+                that share an index in PostgreSQL may be anywhere, and need not be told.
             scan: Make the index what the folder is. Without it, call `scan` yourself.
             progress: Called while files are read.
 
@@ -197,4 +202,5 @@ class Archive:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await self.locks.close()
         await self.index.close()

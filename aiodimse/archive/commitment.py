@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from time import time
 
 from pydicom import Dataset
@@ -33,6 +34,8 @@ KEEP = 7 * 24 * 3600
 
 _WAITS = (1.0, 5.0, 30.0, 60.0, 300.0)
 """Seconds before each further attempt; the last one repeats."""
+_LOOK_AGAIN = 30.0
+"""Seconds after which a process looks for transactions whose process has died."""
 _AFTER_RESPONSE = 0.1
 """Seconds that a report on the same association waits, for the response to the N-ACTION to be read first."""
 
@@ -67,13 +70,53 @@ class Commitment:
         if len(await self._archive.index.transactions()) >= MAX_OPEN:
             raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN} transactions are open")
         await self._archive.index.put_transaction(transaction)
-        self._archive.background(self._report(transaction, request.association), "aiodimse storage commitment")
+        self._archive.background(self._asked(transaction, request.association), "aiodimse storage commitment")
         return 0x0000
 
     async def resume(self) -> None:
-        """Report on what was kept before a restart."""
-        for transaction in await self._archive.index.transactions():
-            self._archive.background(self._report(transaction, None), "aiodimse storage commitment")
+        """Report on what was kept before a restart, and on what a process that died leaves to the others.
+
+        Whoever reports on a transaction holds its lock until it is taken, and so no two processes report on one.
+        """
+        while True:
+            try:
+                await self._take_over()
+            except Exception as error:  # of a driver, too
+                if not self._archive.locks.are_shared:
+                    raise
+                _log.warning("open storage commitments cannot be read: %s", type(error).__name__)
+            if not self._archive.locks.are_shared:
+                return
+            await asyncio.sleep(_LOOK_AGAIN)
+
+    async def _take_over(self) -> None:
+        """Report on every transaction that nobody reports on."""
+        held: dict[str, AsyncExitStack] = {}
+        try:
+            for transaction in await self._archive.index.transactions():
+                stack = AsyncExitStack()
+                if await stack.enter_async_context(self._archive.locks.try_hold(_name(transaction))):
+                    held[_name(transaction)] = stack
+                else:
+                    await stack.aclose()
+            if not held:
+                return
+            # Whoever held a lock until now may have dropped its transaction: the second look counts.
+            for transaction in await self._archive.index.transactions():
+                if (mine := held.pop(_name(transaction), None)) is not None:
+                    self._archive.background(self._resumed(transaction, mine), "aiodimse storage commitment")
+        finally:
+            for stack in held.values():
+                await stack.aclose()
+
+    async def _asked(self, transaction: Transaction, association: aiodimse.ProviderAssociation) -> None:
+        async with self._archive.locks.try_hold(_name(transaction)) as is_held:
+            if is_held:
+                await self._report(transaction, association)
+
+    async def _resumed(self, transaction: Transaction, held: AsyncExitStack) -> None:
+        async with held:
+            await self._report(transaction, None)
 
     async def _report(self, transaction: Transaction, association: aiodimse.ProviderAssociation | None) -> None:
         """Report until it is taken."""
@@ -144,6 +187,11 @@ class Commitment:
         if failed:
             report.FailedSOPSequence = failed
         return (_SOME_FAILED if failed else _ALL_KEPT), report
+
+
+def _name(transaction: Transaction) -> str:
+    """What its lock is called."""
+    return f"commitment {transaction.calling_ae_title} {transaction.uid}"
 
 
 def _transaction(dataset: Dataset | None, calling_ae_title: str) -> Transaction:

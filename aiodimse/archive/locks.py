@@ -1,15 +1,16 @@
-"""One lock for each SOP Instance UID: who saves, reads and indexes an object does so alone."""
+"""Locks by name: who saves, reads and indexes an object does so alone, in this process and among all that share it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from random import random
+from typing import Any, Protocol
 
 fcntl: Any
 try:
@@ -17,24 +18,92 @@ try:
 except ImportError:  # not on Windows, which has no SO_REUSEPORT for workers either
     fcntl = None
 
+_FIRST_WAIT, _LONGEST_WAIT = 0.001, 0.1
+"""Seconds before another process is asked again for a lock that it holds."""
+
+
+class ProcessLocks(Protocol):
+    """Locks between processes, by numbers below 2**62. The system gives them back when a process dies.
+
+    Nobody waits in it: a thread that waited for another process would be one less for everybody.
+    """
+
+    async def try_lock(self, numbers: Sequence[int], *, is_shared: bool = False) -> bool:
+        """Take the locks of these numbers, all of them or none; shared ones are held by any number of processes.
+
+        Cancellation: none is held.
+        """
+
+    async def unlock(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
+        """Give the locks back. Cancellation: they are given back."""
+
+    async def close(self) -> None:
+        """Give all of them back."""
+
+
+class FileLocks:
+    """Locks on bytes of one file (POSIX record locks), which any number of processes of one machine share.
+
+    A process has but one of these for a file: the system gives all of its locks back when any descriptor is closed.
+
+    Args:
+        file: Made where it is not there; nothing is written into it.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._descriptor: int | None = None
+
+    async def try_lock(self, numbers: Sequence[int], *, is_shared: bool = False) -> bool:
+        """See `ProcessLocks.try_lock`."""
+        if self._descriptor is None:
+            self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        kind = (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
+        for place, number in enumerate(numbers):
+            try:
+                fcntl.lockf(self._descriptor, kind, 1, number)
+            except (BlockingIOError, PermissionError):  # POSIX allows EACCES for it, too
+                await self.unlock(numbers[:place])
+                return False
+        return True
+
+    async def unlock(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
+        """See `ProcessLocks.unlock`."""
+        if self._descriptor is not None:
+            for number in numbers:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, number)
+
+    async def close(self) -> None:
+        """See `ProcessLocks.close`."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
 
 @dataclass(slots=True)
 class _Lock:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
     """Those who hold it or wait for it; the last one takes it out of the table."""
+    sharers: int = 0
+    """Those who share it."""
 
 
 class Locks:
     """Locks by name, as many as are in use.
 
     Args:
-        folder: Where several processes lock files, one for 1/256 of all names; None where there is one process.
+        between: The same locks between processes; None where there is one process.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, between: ProcessLocks | None = None) -> None:
         self._locks: dict[str, _Lock] = {}
-        self._folder = folder
+        self._between = between
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether other processes may hold them."""
+        return self._between is not None
 
     @asynccontextmanager
     async def hold(self, names: Iterable[str]) -> AsyncIterator[None]:
@@ -42,43 +111,86 @@ class Locks:
         async with AsyncExitStack() as stack:
             wanted = sorted(set(names))
             for name in wanted:
-                await stack.enter_async_context(self._hold(name))
-            if self._folder is not None:
-                for number in sorted({sha256(name.encode("utf-8", "surrogatepass")).digest()[0] for name in wanted}):
-                    await stack.enter_async_context(self._hold(f"file {number}"))
-                    await stack.enter_async_context(_file_held(self._folder / f"{number:02x}"))
+                entry = await stack.enter_async_context(self._used(name))
+                await stack.enter_async_context(entry.lock)
+            await stack.enter_async_context(self._held_between(wanted))
             yield
 
     @asynccontextmanager
-    async def _hold(self, name: str) -> AsyncIterator[None]:
+    async def try_hold(self, name: str) -> AsyncIterator[bool]:
+        """Hold a lock if nobody holds or shares it; yields whether it is held."""
+        async with self._used(name) as entry:
+            if entry.lock.locked() or entry.sharers:
+                yield False
+                return
+            async with entry.lock:
+                if self._between is None:
+                    yield True
+                    return
+                numbers = _numbers([name])
+                if not await self._between.try_lock(numbers):
+                    yield False
+                    return
+                try:
+                    yield True
+                finally:
+                    await self._between.unlock(numbers)
+
+    @asynccontextmanager
+    async def share(self, names: Iterable[str]) -> AsyncIterator[None]:
+        """Share the locks of these names: any number may at once, and meanwhile nobody gets one by `try_hold`."""
+        async with AsyncExitStack() as stack:
+            for name in sorted(set(names)):
+                await stack.enter_async_context(self._shared(name))
+            yield
+
+    async def close(self) -> None:
+        """Give back what is held of the system."""
+        if self._between is not None:
+            await self._between.close()
+
+    @asynccontextmanager
+    async def _used(self, name: str) -> AsyncIterator[_Lock]:
         entry = self._locks.setdefault(name, _Lock())
         entry.users += 1
         try:
-            async with entry.lock:
-                yield
+            yield entry
         finally:
             entry.users -= 1
             if not entry.users:
                 del self._locks[name]
 
-
-@asynccontextmanager
-async def _file_held(file: Path) -> AsyncIterator[None]:
-    """Hold the lock on a file, which the system gives back when a process dies.
-
-    The system is asked again and again: a thread that waited for another process would be one less for everybody.
-    """
-    file.parent.mkdir(exist_ok=True)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        wait = 0.001
-        while True:
+    @asynccontextmanager
+    async def _shared(self, name: str) -> AsyncIterator[None]:
+        async with self._used(name) as entry:
+            async with entry.lock:
+                if not entry.sharers:  # the first one asks the other processes
+                    await self._wait_between(_numbers([name]), is_shared=True)
+                entry.sharers += 1
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                await asyncio.sleep(wait)
-                wait = min(2 * wait, 0.1)
-        yield
-    finally:
-        os.close(descriptor)
+                yield
+            finally:
+                entry.sharers -= 1
+                if not entry.sharers and self._between is not None:
+                    await self._between.unlock(_numbers([name]), is_shared=True)
+
+    @asynccontextmanager
+    async def _held_between(self, names: Collection[str]) -> AsyncIterator[None]:
+        numbers = _numbers(names)
+        await self._wait_between(numbers)
+        try:
+            yield
+        finally:
+            if self._between is not None:
+                await self._between.unlock(numbers)
+
+    async def _wait_between(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
+        """Ask the other processes until the locks are ours."""
+        wait = _FIRST_WAIT
+        while self._between is not None and not await self._between.try_lock(numbers, is_shared=is_shared):
+            await asyncio.sleep(wait * (0.5 + random()))  # two that want what the other one has do not meet again
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+
+def _numbers(names: Iterable[str]) -> list[int]:
+    return sorted({int.from_bytes(sha256(name.encode("utf-8", "surrogatepass")).digest()[:8]) >> 2 for name in names})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archive.databases import KINDS, open_index
+from archive.databases import KINDS, new_database, open_index
 from pydicom import Dataset
 
 import aiodimse
@@ -127,6 +127,7 @@ async def test_a_restart_goes_on(tmp_path: Path, a_file: Files, kind: str) -> No
     async with serving(archive).listen(HOST, 0) as listening:
         await ask(listening.port, question((MR, "1.2.1.1.1")))
         (kept,) = await index.transactions()
+    await archive.locks.close()  # as when its process dies; who lives goes on to report by itself
     assert (kept.uid, kept.calling_ae_title, kept.references) == ("1.9.1", "MODALITY", ((MR, "1.2.1.1.1"),))
     async with modality(told).listen(HOST, 0) as there:
         again = Archive(tmp_path / "files", index=index)
@@ -135,6 +136,34 @@ async def test_a_restart_goes_on(tmp_path: Path, a_file: Files, kind: str) -> No
     assert event_type == 1
     await again.close()
     await archive.close()
+
+
+async def test_what_a_process_that_died_was_asked_is_told_once_by_another(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three archives on one PostgreSQL, as processes have them: while one reports, the others leave it alone."""
+    monkeypatch.setattr(module, "_LOOK_AGAIN", 0.01)
+    a_file("files/1.dcm")
+    told: Told = asyncio.Queue()
+    urls = new_database()
+    archives = [await Archive.open(tmp_path / "files", index=urls) for _ in range(3)]
+    async with modality(told).listen(HOST, 0) as there:
+        destinations = {"MODALITY": (HOST, there.port)}
+        async with serving(archives[0]).listen(HOST, 0) as listening:  # which knows no address to call
+            await ask(listening.port, question((MR, "1.2.1.1.1")))
+            for archive in archives[1:]:
+                serving(archive, destinations)
+            locks = archives[1].locks
+            async with locks.try_hold("commitment MODALITY 1.9.1") as is_free:
+                assert not is_free
+        assert told.empty()
+        await archives[0].close()  # its locks are free now, its transactions are kept
+        event_type, _ = await asyncio.wait_for(told.get(), 10)
+        while await archives[1].index.transactions():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert (event_type, told.empty()) == (1, True)
+    for archive in archives[1:]:
+        await archive.close()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import pytest
-from archive.databases import open_index
+from archive.databases import new_database, open_index
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 
@@ -25,6 +26,7 @@ pytest.importorskip("moto", reason="moto, of the extra test, is not installed")
 
 from aiodimse.archive.storage.s3 import S3Storage  # noqa: E402
 
+MR = sop_class.MRImageStorage
 HOST = "127.0.0.1"
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
@@ -134,3 +136,32 @@ async def test_a_scan_finds_what_the_bucket_holds(port: int, archive: Archive, s
 async def test_a_bucket_needs_an_index(storage: S3Storage) -> None:
     with pytest.raises(ValueError, match="needs to be told its index"):
         await Archive.open(storage)
+
+
+@pytest.mark.parametrize("patients", [("A", "A"), ("A", "B")], ids=["the same instance", "another patient's"])
+async def test_two_machines_on_one_bucket_and_one_database(storage: S3Storage, patients: tuple[str, str]) -> None:
+    """Both are sent one UID at the same moment, again and again: the object is the one that was acknowledged."""
+    url = new_database()
+    archives = [await Archive.open(storage, index=url) for _ in range(2)]
+    servers = [aiodimse.Server(ae_title="ARCHIVE") for _ in archives]
+    for server, archive in zip(servers, archives, strict=True):
+        provide(server, archive)
+
+    async def store(port: int, patient: str, uid: str) -> int:
+        dataset = sent(PatientID=patient, SOPInstanceUID=uid)
+        dataset.file_meta.MediaStorageSOPInstanceUID = uid
+        async with connect(port, MR) as peer:
+            return (await peer.c_store(dataset)).status
+
+    async with servers[0].listen(HOST, 0) as one, servers[1].listen(HOST, 0) as other:
+        for number in range(8):
+            uid = f"1.2.3.{number}"
+            places = zip((one.port, other.port), patients, strict=True)
+            statuses = await asyncio.gather(*(store(port, patient, uid) for port, patient in places))
+            entry = (await archives[0].index.lookup([uid]))[uid]
+            header = await asyncio.to_thread(storage.read, entry.location)
+            assert header.text("PatientID") == entry.patient_id
+            assert entry.patient_id == patients[statuses.index(0x0000)]
+            assert sorted(statuses) == ([0x0000] * 2 if len(set(patients)) == 1 else [0x0000, 0xA900])
+    for archive in archives:
+        await archive.close()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from ..locks import ProcessLocks
 from ..matching import Attributes, Value
 from ..models import LEVEL_OF, UNIQUE, Level
 from ..queries import Query
@@ -203,6 +204,9 @@ class Index(Protocol):
 
     async def set_complete(self) -> None:
         """Remember that it has."""
+
+    def process_locks(self) -> ProcessLocks | None:
+        """Return new locks that all processes which use this index share; None where it has none."""
 
     async def close(self) -> None:
         """Give back what the index holds of the system; it is not used afterwards."""

@@ -208,6 +208,9 @@ class MemoryIndex:
         """See `Index.set_complete`."""
         self._is_complete = True
 
+    def process_locks(self) -> None:
+        """See `Index.process_locks`."""
+
     async def close(self) -> None:
         """See `Index.close`; there is nothing to give back."""
 

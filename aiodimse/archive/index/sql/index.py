@@ -21,7 +21,8 @@ from ...queries import Query
 from ..interface import Counts, Entry, File, Finding, Header, Match, Transaction
 from ..keys import apart
 from . import schema
-from .engines import READERS, begin_to_write, open_engine
+from .advisory import AdvisoryLocks
+from .engines import READERS, begin_to_write, file_of, open_engine
 from .reading import Search, entries, lookup
 from .rows import dump_references, load_transaction
 from .writing import Writing, chunks
@@ -48,6 +49,7 @@ class SQLIndex:
     """
 
     def __init__(self, url: URL) -> None:
+        self._url = url
         self._engine = open_engine(url, connections=READERS + 1)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="aiodimse-index")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="aiodimse-index-writer")
@@ -185,6 +187,10 @@ class SQLIndex:
         if not await self.is_complete():
             row = {"name": "complete", "value": "1"}
             await self._write(lambda connection: connection.execute(schema.meta.insert(), row).rowcount)
+
+    def process_locks(self) -> AdvisoryLocks | None:
+        """See `Index.process_locks`: those of PostgreSQL. SQLite is for the processes of one machine."""
+        return AdvisoryLocks(self._url) if file_of(self._url) is None else None
 
     async def close(self) -> None:
         """See `Index.close`."""

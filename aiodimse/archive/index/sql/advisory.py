@@ -1,0 +1,100 @@
+"""Locks that all processes on one PostgreSQL database share, whatever machine they run on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeVar
+
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from .engines import open_engine
+
+T = TypeVar("T")
+
+_TRY = {shared: text(f"SELECT pg_try_advisory_lock{how}(:number)") for shared, how in ((False, ""), (True, "_shared"))}
+_UNLOCK = {shared: text(f"SELECT pg_advisory_unlock{how}(:number)") for shared, how in ((False, ""), (True, "_shared"))}
+
+
+class AdvisoryLocks:
+    """Advisory locks of PostgreSQL that belong to one session: it ends with its process, or with the server.
+
+    The session has a connection of its own, which must not lead through a pool that gives each transaction another one
+    (PgBouncer in transaction mode). A server that is started again knows nothing of the locks that were held.
+
+    Args:
+        url: Of the database.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._engine = open_engine(url, connections=1)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aiodimse-locks")
+        self._connection: Connection | None = None
+
+    async def try_lock(self, numbers: Sequence[int], *, is_shared: bool = False) -> bool:
+        """See `ProcessLocks.try_lock`.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: The database does not answer.
+        """
+        done = asyncio.get_running_loop().run_in_executor(self._thread, self._try_lock, numbers, is_shared)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            done.add_done_callback(lambda _: self._thread.submit(self._unlock, numbers, is_shared))
+            raise
+
+    async def unlock(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
+        """See `ProcessLocks.unlock`."""
+        with suppress(RuntimeError):  # closed, and so they are given back
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._unlock, numbers, is_shared)
+
+    async def close(self) -> None:
+        """See `ProcessLocks.close`."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._thread.shutdown()
+        self._lose()
+        self._engine.dispose()
+
+    def _try_lock(self, numbers: Sequence[int], is_shared: bool) -> bool:
+        def take(connection: Connection) -> int:
+            for place, number in enumerate(numbers):
+                if not connection.execute(_TRY[is_shared], {"number": number}).scalar():
+                    return place
+            return len(numbers)
+
+        taken = self._asked(take)
+        if taken < len(numbers):
+            self._unlock(numbers[:taken], is_shared)
+        return taken == len(numbers)
+
+    def _unlock(self, numbers: Sequence[int], is_shared: bool) -> None:
+        def give_back(connection: Connection) -> None:
+            for number in numbers:
+                connection.execute(_UNLOCK[is_shared], {"number": number})
+
+        with suppress(SQLAlchemyError):  # the session has ended, and its locks with it
+            if self._connection is not None:
+                self._asked(give_back)
+
+    def _asked(self, ask: Callable[[Connection], T]) -> T:
+        if self._connection is None:
+            self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            return ask(self._connection)
+        except BaseException:
+            self._lose()
+            raise
+
+    def _lose(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLAlchemyError):
+                connection.invalidate()
+                connection.close()
