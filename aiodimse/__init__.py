@@ -1,9 +1,12 @@
 """An asyncio-native DICOM network stack."""
 
 from aiodimse import tls
+from aiodimse.aio.clock import Clock
 from aiodimse.aio.environment import Environment
-from aiodimse.association import ExtendedQuery, ExtendedRetrieve, Negotiated, PresentationContext
-from aiodimse.client import Association, connect, contexts_for
+from aiodimse.aio.network import Network
+from aiodimse.aio.transport import Trace
+from aiodimse.association import ExtendedQuery, ExtendedRetrieve, Negotiated, PresentationContext, TitlePolicy
+from aiodimse.client import Association, Identifier
 from aiodimse.config import Limits, Timeouts
 from aiodimse.datasets import FileHead, Identity, charsets, file_identity, identifier, read_head, read_identity
 from aiodimse.dimse.status import Status
@@ -30,10 +33,13 @@ from aiodimse.errors import (
 from aiodimse.metrics import MeasuredAssociation, Metrics
 from aiodimse.pdu import AcceptedContext, CommonExtendedNegotiation, UserIdentityRequest
 from aiodimse.pool import Lease, Pool, PooledOperation, StoreResult
+from aiodimse.requestor import Connect, ConnectOptions, connect, contexts_for
 from aiodimse.server import Listening, Server
+from aiodimse.services.arriving import ArrivingInstance
 from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.contexts import storage_contexts
 from aiodimse.services.instance import Instance, InstanceSource, ReferencedFile
+from aiodimse.services.open_moves import MoveReceiver
 from aiodimse.services.provider import handler_types
 from aiodimse.services.provider.association_request import AssociationRequest
 from aiodimse.services.provider.destination import Destination
@@ -47,6 +53,7 @@ from aiodimse.services.request import (
     StoreRequest,
 )
 from aiodimse.services.response import EncodedDataset, Progress, Reply, Response
+from aiodimse.services.serving import RequestHandlers
 from aiodimse.services.unfinished import remove_unfinished
 from aiodimse.services.user.query import Find
 from aiodimse.services.user.received_move import ReceivedMove
@@ -59,6 +66,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AcceptedContext",
     "AiodimseError",
+    "ArrivingInstance",
     "Association",
     "AssociationAborted",
     "AssociationClosed",
@@ -67,7 +75,10 @@ __all__ = [
     "AssociationRequest",
     "AssociationTimeout",
     "Category",
+    "Clock",
     "CommonExtendedNegotiation",
+    "Connect",
+    "ConnectOptions",
     "DIMSEFailure",
     "DatasetDecodeError",
     "DatasetEncodeError",
@@ -83,6 +94,7 @@ __all__ = [
     "FindRequest",
     "Get",
     "GetRequest",
+    "Identifier",
     "Identity",
     "IncompleteRetrieval",
     "Instance",
@@ -95,8 +107,10 @@ __all__ = [
     "MeasuredAssociation",
     "Metrics",
     "Move",
+    "MoveReceiver",
     "MoveRequest",
     "Negotiated",
+    "Network",
     "NoAcceptedContext",
     "NormalizedRequest",
     "NotDICOM",
@@ -111,6 +125,7 @@ __all__ = [
     "RemoteProtocolError",
     "Reply",
     "Request",
+    "RequestHandlers",
     "Response",
     "Server",
     "Status",
@@ -118,6 +133,8 @@ __all__ = [
     "StoreResult",
     "TLSError",
     "Timeouts",
+    "TitlePolicy",
+    "Trace",
     "UserIdentityRequest",
     "charsets",
     "connect",
@@ -133,3 +150,8 @@ __all__ = [
     "storage_contexts",
     "tls",
 ]
+
+
+def __dir__() -> list[str]:
+    """List the public names, and nothing else that happens to be imported here."""
+    return [*__all__, "__version__"]

@@ -1,47 +1,31 @@
-"""The roof, service class user: connect() and Association."""
+"""The service class user: Association, whose methods are the operations that a program invokes."""
 
 from __future__ import annotations
 
 import logging
-import os
-import ssl as ssl_module
-from collections.abc import Generator, Iterable, Sequence
-from dataclasses import replace
-from types import TracebackType
-from typing import TypedDict, overload
+from collections.abc import Iterable
+from typing import TypeAlias, overload
 
 from pydicom.dataset import Dataset
 
-from aiodimse import datasets
 from aiodimse.aio.endpoint import Endpoint
-from aiodimse.aio.environment import Environment
-from aiodimse.aio.settings import Settings
-from aiodimse.aio.transport import Trace
-from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext, fill_with_storage, propose
-from aiodimse.association.negotiation import several
-from aiodimse.config import Limits, Timeouts
+from aiodimse.association import Negotiated
 from aiodimse.dimse import messages
-from aiodimse.errors import LocalProtocolError
-from aiodimse.metrics import Metrics
-from aiodimse.pdu import AcceptedContext, CommonExtendedNegotiation, UserIdentityRequest
+from aiodimse.pdu import AcceptedContext
 from aiodimse.services.association import event_report
-from aiodimse.services.contexts import contexts_for_instances
 from aiodimse.services.instance import InstanceSource
 from aiodimse.services.invocation import ask, negotiated_on
 from aiodimse.services.open_moves import MoveReceiver
 from aiodimse.services.response import EncodedDataset, Response
-from aiodimse.services.serving import RequestHandlers
 from aiodimse.services.user import storage, verification
-from aiodimse.services.user.opening import AssociationPlan, leave, release
+from aiodimse.services.user.opening import release
 from aiodimse.services.user.query import Find
 from aiodimse.services.user.received_move import ReceivedMove
 from aiodimse.services.user.requested import RequestedAssociation
 from aiodimse.services.user.retrieve import Get, Move
-from aiodimse.standard.values import is_ae_title
 
-_log = logging.getLogger("aiodimse.client")
-
-Identifier = Dataset | EncodedDataset
+Identifier: TypeAlias = Dataset | EncodedDataset
+"""A data set that an operation sends: one of pydicom, or one that is encoded already."""
 
 
 class Association:
@@ -471,163 +455,3 @@ class Association:
         Cancellation: Nothing changes; a watcher may come and go.
         """
         await self._endpoint.wait_closed()
-
-
-class Connect:
-    """What connect() returns: to be awaited, or entered."""
-
-    def __init__(self, plan: AssociationPlan) -> None:
-        self._plan = plan
-        self._endpoint: Endpoint | None = None
-
-    def __await__(self) -> Generator[object, None, Association]:
-        return self._open().__await__()
-
-    async def _open(self) -> Association:
-        self._endpoint, observer = await self._plan.open()
-        return Association(self._endpoint, observer)
-
-    async def __aenter__(self) -> Association:
-        return await self._open()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """A-RELEASE; A-ABORT on cancellation, and where the body raised with an operation open."""
-        assert self._endpoint is not None
-        await leave(self._endpoint, error)
-
-
-class ConnectOptions(TypedDict, total=False):
-    """What `connect` takes beside host, port and contexts; each stands for its keyword argument."""
-
-    ae_title: str
-    called_ae_title: str
-    storage: Iterable[str | PresentationContext] | None
-    max_pdu_length: int | None
-    timeouts: Timeouts | None
-    limits: Limits | None
-    ssl: ssl_module.SSLContext | None
-    user_identity: UserIdentityRequest | None
-    common_extended: Sequence[CommonExtendedNegotiation]
-    operations_window: int | tuple[int, int]
-    handlers: RequestHandlers | None
-    metrics: Metrics | None
-    trace: Trace | None
-    environment: Environment | None
-    strict: bool
-
-
-def connect(
-    host: str,
-    port: int,
-    *,
-    contexts: Sequence[str | PresentationContext],
-    ae_title: str = "AIODIMSE",
-    called_ae_title: str = "ANY-SCP",
-    storage: Iterable[str | PresentationContext] | None = None,
-    max_pdu_length: int | None = None,
-    timeouts: Timeouts | None = None,
-    limits: Limits | None = None,
-    ssl: ssl_module.SSLContext | None = None,
-    user_identity: UserIdentityRequest | None = None,
-    common_extended: Sequence[CommonExtendedNegotiation] = (),
-    operations_window: int | tuple[int, int] = 1,
-    handlers: RequestHandlers | None = None,
-    metrics: Metrics | None = None,
-    trace: Trace | None = None,
-    environment: Environment | None = None,
-    strict: bool = False,
-) -> Connect:
-    """Open an association: `async with aiodimse.connect(...) as association`, or await it.
-
-    Leaving the block releases; it aborts on cancellation, and where the block raised with an operation open. What the
-    block raised goes on whatever becomes of the release.
-
-    Args:
-        host: An address or a host name.
-        port: 104 or 11112 as a rule.
-        contexts: SOP class UIDs or PresentationContext. With a C-GET SOP class among them, what is left of 128 contexts
-            is filled with storage SOP classes in the role SCP.
-        ae_title: Who we are, 1 to 16 characters.
-        called_ae_title: Whom we call.
-        storage: The storage SOP classes that are filled in, instead of the most common ones.
-        max_pdu_length: In bytes, what we take; it stands for the one of limits.
-        timeouts: Every deadline.
-        limits: Bounds on what the peer can make us hold.
-        ssl: From tls.client_context(), for DICOM over TLS.
-        user_identity: What is said of ourselves (PS3.7 D.3.3.7).
-        common_extended: SOP class common extended negotiation (PS3.7 D.3.3.6).
-        operations_window: (invoked, performed), or one number for both; proposed only when it is not 1
-            (PS3.7 D.3.3.3).
-        handlers: A Server whose handlers perform what the peer asks on this association.
-        metrics: Is told of the association and of operations as they end.
-        trace: Called with our role when the connection opens; what it returns is called with ">" (from the requestor)
-            or "<", and the bytes that were read or written, b"" at the end.
-        environment: The clock and the network, for tests; and how TCP acknowledges.
-        strict: Use none of the leniencies of docs/reference/leniencies.md.
-
-    Returns:
-        What gives an Association when it is entered or awaited.
-
-    Raises:
-        LocalProtocolError: At once, for more than 128 contexts, and for a UID or an AE title that is none. What follows
-            is raised when it is awaited.
-        AssociationRejected: The peer does not want it.
-        AssociationAborted: An A-ABORT came, or the connection was lost.
-        AssociationTimeout: With phase connect or negotiation, after Timeouts.connect seconds.
-        TLSError: Either side refuses the other's TLS.
-        NoAcceptedContext: The peer accepts none of the contexts.
-        OSError: The peer cannot be reached.
-
-    Cancellation: Nothing is left of the connection.
-
-    >>> async with aiodimse.connect("pacs.example", 11112, contexts=[sop_class.Verification]) as association:
-    ...     response = await association.c_echo()
-    """
-    limits = limits or Limits()
-    settings = Settings(limits, timeouts or Timeouts(), environment or Environment(), trace, metrics, strict=strict)
-    if max_pdu_length is not None:
-        settings.limits = limits = replace(limits, max_pdu_length=max_pdu_length)
-    window = (operations_window, operations_window) if isinstance(operations_window, int) else operations_window
-    wanted = fill_with_storage(contexts, storage)
-    if len(wanted) > MAX_CONTEXTS:
-        raise LocalProtocolError(f"{len(wanted)} presentation contexts; an association has at most {MAX_CONTEXTS}")
-    for title in (ae_title, called_ae_title):
-        check_ae_title(title)
-    rq = propose(
-        wanted,
-        ae_title=ae_title,
-        called_ae_title=called_ae_title,
-        limits=limits,
-        operations_window=window,
-        user_identity=user_identity,
-        common_extended=common_extended,
-    )
-    return Connect(AssociationPlan(host, port, rq, settings, ssl, handlers))
-
-
-def check_ae_title(title: str) -> None:
-    """Raise LocalProtocolError where this is no AE title, as `is_ae_title` has it."""
-    if not is_ae_title(title):
-        raise LocalProtocolError(f"not an AE title (1 to 16 printable characters, no backslash): {title!r}")
-
-
-def contexts_for(paths: Iterable[str | os.PathLike[str]]) -> list[PresentationContext]:
-    """Make the presentation contexts that sending these files needs.
-
-    Reads the file meta information of each file, here and now: for thousands of files `await
-    asyncio.to_thread(aiodimse.contexts_for, paths)`.
-
-    Args:
-        paths: Part 10 files.
-
-    Returns:
-        One context for each SOP class and stored transfer syntax, and Explicit and Implicit Little Endian beside.
-
-    Raises:
-        NotDICOM: One is no DICOM file.
-        OSError: One cannot be read.
-    """
-    heads = (datasets.read_head(path) for path in several(paths, "paths"))
-    return contexts_for_instances(dict.fromkeys((head.sop_class_uid, head.transfer_syntax) for head in heads))

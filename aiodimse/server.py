@@ -232,11 +232,19 @@ class Server(HandlerDecorators):
     # --- what the rest of the library asks for ------------------------------------------------------------------------
 
     def answer_at_once(self, rq: AssociateRQ) -> AssociateAC | AssociateRJ:
-        """The answer to an A-ASSOCIATE-RQ, as far as no hook has a say (conformance.py)."""
+        """Return the answer to an A-ASSOCIATE-RQ that no hook would change.
+
+        Args:
+            rq: The request.
+        """
         return self._policy.answer_at_once(rq)
 
     def provider(self, association: ProviderAssociation) -> Provider:
-        """What performs the requests of this association (services/serving.py)."""
+        """Make what performs the requests of one association.
+
+        Args:
+            association: The association, as the handlers see it.
+        """
         return self._policy.provider(association)
 
     # --- listening ----------------------------------------------------------------------------------------------------

@@ -152,18 +152,26 @@ def _look(path: FilePath) -> None:
 
 
 class Asking(Protocol):
-    """What is looked at of an AssociationRequest."""
+    """The part of an AssociationRequest that the checks of certificates look at."""
 
     @property
-    def address(self) -> tuple[str, int] | None: ...
+    def address(self) -> tuple[str, int] | None:
+        """The address and the port of the peer."""
 
     @property
-    def calling_ae_title(self) -> str: ...
+    def calling_ae_title(self) -> str:
+        """The calling AE title."""
 
     @property
-    def tls_certificate(self) -> Certificate | None: ...
+    def tls_certificate(self) -> Certificate | None:
+        """The certificate of the peer; None where it sent none."""
 
-    def logger(self, logger: logging.Logger) -> Any: ...
+    def logger(self, logger: logging.Logger) -> Any:
+        """Return a logger for lines about this association.
+
+        Args:
+            logger: The logger that the lines go to.
+        """
 
 
 def certificate_names(certificate: Certificate | None) -> frozenset[str]:

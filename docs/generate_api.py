@@ -14,12 +14,18 @@ from pathlib import Path
 import aiodimse
 
 PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "connect": ("connect", ("connect", "contexts_for", "storage_contexts", "identifier")),
+    "connect": (
+        "connect",
+        ("connect", "contexts_for", "storage_contexts", "identifier", "Identifier", "Connect", "ConnectOptions"),
+    ),
     "association": ("Association", ("Association",)),
-    "operations": ("Find, Get and Move", ("Find", "Get", "Move", "ReceivedMove", "Progress")),
+    "operations": ("Find, Get and Move", ("Find", "Get", "Move", "ReceivedMove", "MoveReceiver", "Progress")),
     "response": ("Response", ("Response", "Reply", "Status", "Category")),
     "pool": ("Pool", ("Pool", "Lease", "PooledOperation", "StoreResult")),
-    "server": ("Server", ("Server", "Listening", "Environment")),
+    "server": (
+        "Server",
+        ("Server", "Listening", "Environment", "Clock", "Network", "Trace", "TitlePolicy", "RequestHandlers"),
+    ),
     "hooks": ("AssociationRequest", ("AssociationRequest", "ProviderAssociation")),
     "requests": (
         "Requests",
@@ -28,8 +34,8 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "destination": ("Destination", ("Destination",)),
     "instance": (
         "Instance",
-        ("Instance", "InstanceSource", "ReferencedFile", "EncodedDataset", "Identity", "read_identity", "file_identity",
-         "FileHead", "read_head", "remove_unfinished"),
+        ("Instance", "ArrivingInstance", "InstanceSource", "ReferencedFile", "EncodedDataset", "Identity",
+         "read_identity", "file_identity", "FileHead", "read_head", "remove_unfinished"),
     ),
     "negotiation": (
         "Negotiation",
@@ -60,9 +66,9 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
 """File name: title, and the names below aiodimse that are on it. A module stands for its public names."""
 
 HANDED_OUT = {
-    "AcceptedContext", "Association", "AssociationRequest", "EchoRequest", "Find", "FindRequest", "Get", "GetRequest",
-    "Lease", "Listening", "Move", "MoveRequest", "Negotiated", "NormalizedRequest", "PooledOperation",
-    "ProviderAssociation", "ReceivedMove", "Request", "StoreRequest",
+    "AcceptedContext", "ArrivingInstance", "Association", "AssociationRequest", "Connect", "EchoRequest",
+    "Find", "FindRequest", "Get", "GetRequest", "Lease", "Listening", "Move", "MoveRequest", "Negotiated",
+    "NormalizedRequest", "PooledOperation", "ProviderAssociation", "ReceivedMove", "Request", "StoreRequest",
 }  # fmt: skip
 """Classes whose objects programs get, and do not make: how they are made is not shown."""
 

@@ -11,32 +11,47 @@ from aiodimse.aio.interrupt import Interrupt
 
 
 class TimerHandle(Protocol):
-    """What call_at returns."""
+    """What `Clock.call_at` returns."""
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        """Do not call the callback."""
 
 
 class Clock:
     """Monotonic time in seconds, and calls at a time, from the running event loop."""
 
     def now(self) -> float:
-        """The time now."""
+        """Return the time in seconds, from a point that does not matter."""
         return asyncio.get_running_loop().time()
 
     def time_function(self) -> Callable[[], float]:
-        """What `now` does, without the search for the running event loop."""
+        """Return a function that does what `now` does, without the search for the running event loop."""
         return asyncio.get_running_loop().time
 
     def call_at(self, when: float, callback: Callable[[], object]) -> TimerHandle:
-        """Call the callback once, at or soon after `when`."""
+        """Call a function once, at a time or soon after it.
+
+        Args:
+            when: The time, in seconds as `now` counts them.
+            callback: The function.
+        """
         return asyncio.get_running_loop().call_at(when, callback)
 
     def after(self, delay: float | None) -> float | None:
-        """The absolute deadline `delay` seconds from now; None stays None."""
+        """Return the time that is a number of seconds from now.
+
+        Args:
+            delay: The seconds; None: there is no deadline, and None is returned.
+        """
         return None if delay is None else self.now() + delay
 
     def deadline(self, when: float | None, error: Callable[[], BaseException]) -> Deadline:
-        """An async context manager: past `when`, what is awaited inside is cancelled and error() is raised."""
+        """Make an async context manager that bounds what is awaited inside it.
+
+        Args:
+            when: The time at which the await is cancelled, in seconds as `now` counts them; None: never.
+            error: Makes the exception that is raised then.
+        """
         return Deadline(self, when, error)
 
 

@@ -19,12 +19,14 @@ _BACKLOG = 1024
 
 
 class Listener(Protocol):
-    """What listen returns: an asyncio.Server, or what stands for one."""
+    """What `Network.listen` returns: an asyncio.Server, or what stands for one."""
 
     @property
-    def sockets(self) -> Sequence[Any]: ...
+    def sockets(self) -> Sequence[Any]:
+        """The sockets that listen."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Accept no more connections."""
 
 
 class Network:
@@ -36,8 +38,19 @@ class Network:
         host: str,
         port: int,
     ) -> None:
-        """Open one; the protocol that factory makes hears of it. Raises OSError, and LocalProtocolError for what is no
-        port. A cancelled call leaves no socket."""
+        """Open a transport connection.
+
+        Args:
+            factory: Makes the protocol of the connection.
+            host: A host name or an address.
+            port: The TCP port, 0 to 65535.
+
+        Raises:
+            LocalProtocolError: The port is none.
+            OSError: The connection cannot be opened.
+
+        Cancellation: No socket is left.
+        """
         with _address(host, port):
             await asyncio.get_running_loop().create_connection(factory, host, port)
 
@@ -50,8 +63,19 @@ class Network:
         sock: socket.socket | None,
         reuse_port: bool,
     ) -> Listener:
-        """Accept connections, a protocol made by factory for each. Raises OSError, and LocalProtocolError for what is
-        no port."""
+        """Accept transport connections.
+
+        Args:
+            factory: Makes the protocol of each connection.
+            host: A host name or an address of this machine; None: every address.
+            port: The TCP port, 0 to 65535; 0: one that is free.
+            sock: A bound socket, instead of host and port.
+            reuse_port: Whether several processes may listen on the port (SO_REUSEPORT).
+
+        Raises:
+            LocalProtocolError: The port is none.
+            OSError: It cannot be listened on.
+        """
         loop = asyncio.get_running_loop()
         if sock is not None:
             return await loop.create_server(factory, sock=sock, backlog=_BACKLOG)
@@ -61,8 +85,11 @@ class Network:
 
 @contextmanager
 def _address(host: str | None, port: int) -> Iterator[None]:
-    """What asyncio says of an address that cannot be: OverflowError for a port, and UnicodeError for a host with a
-    label that is empty or longer than 63 characters, ValueError for one with a null character."""
+    """Raise one kind of error for an address that cannot be.
+
+    asyncio raises OverflowError for a port that is none, UnicodeError for a host with a label that is empty or longer
+    than 63 characters, and ValueError for a host with a null character.
+    """
     if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 0xFFFF:
         raise LocalProtocolError(f"not a port (0 to 65535): {port!r}")
     try:
@@ -72,4 +99,4 @@ def _address(host: str | None, port: int) -> Iterator[None]:
 
 
 TCP = Network()
-"""The one that is used where none is given; it holds nothing."""
+"""The network of `Environment()`. It has no state, so all associations share it."""

@@ -186,11 +186,24 @@ class Archive:
         return header
 
     async def store(self, request: aiodimse.StoreRequest, *, durable: bool = True) -> int | Dataset:
-        """Save and index the instance of a C-STORE request; see `Ingest.store`."""
+        """Save and index the instance of a C-STORE request.
+
+        Args:
+            request: The request.
+            durable: Whether the instance is flushed to the disk before this returns.
+
+        Returns:
+            What the handler of the request returns: a status, or a response.
+        """
         return await self._ingest.store(request, durable=durable)
 
     def background(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Run something until it ends or the archive is closed."""
+        """Run a coroutine until it ends or the archive is closed.
+
+        Args:
+            work: The coroutine.
+            name: The name of its task.
+        """
         task = asyncio.create_task(work, name=name)
         self._background.add(task)
         task.add_done_callback(self._background.discard)

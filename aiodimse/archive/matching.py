@@ -41,11 +41,13 @@ class Key:
     """A Key Attribute of a request: what to match, and what to return."""
 
     keyword: str
+    """The keyword of the attribute (PS3.6), as in "PatientName"."""
     vr: str
+    """Its value representation (PS3.5 6.2)."""
     values: tuple[str, ...] = field(default=(), repr=False)
-    """The values asked for; none is Universal Matching (C.2.2.2.3)."""
+    """The values asked for; none is Universal Matching (PS3.4 C.2.2.2.3)."""
     item: tuple[Key, ...] = ()
-    """VR SQ: the keys of its one item (C.2.2.2.6)."""
+    """For VR SQ: the keys of its one item (PS3.4 C.2.2.2.6)."""
 
 
 # What the standard leaves open: fuzzy names match word by word (order, case, accents and punctuation do not count, the
@@ -57,7 +59,13 @@ BASELINE = Rules()
 
 
 def matches(keys: Iterable[Key], attributes: Attributes, rules: Rules = BASELINE) -> bool:
-    """Whether an entity with these attributes matches all the keys."""
+    """Say whether an entity matches all the keys of a query (PS3.4 C.2.2.2).
+
+    Args:
+        keys: The keys.
+        attributes: The attributes of the entity, by keyword.
+        rules: What extended negotiation added.
+    """
     return matcher(keys, rules)(attributes)
 
 

@@ -21,9 +21,16 @@ class Model:
     """An information model: its name and its levels."""
 
     name: str
+    """Its name in PS3.4, as in "Patient Root"."""
     levels: tuple[Level, ...]
+    """The highest first."""
 
     def above(self, level: Level) -> tuple[Level, ...]:
+        """Return the levels above a level, the highest first.
+
+        Args:
+            level: One of the levels.
+        """
         return self.levels[: self.levels.index(level)]
 
 

@@ -65,11 +65,18 @@ def provide(
 ) -> None:
     """Register handlers on the server that save into the archive, and answer queries and retrievals from it.
 
-    destinations: AE title -> where a C-MOVE to it connects to; any other title is answered 0xA801. It is read at each
-    request, so it may change meanwhile. durable: whether a C-STORE is on the disk before it is answered.
+    Args:
+        server: The server.
+        archive: The archive.
+        destinations: For each AE title where a C-MOVE to it connects to; a C-MOVE to any other title is answered
+            0xA801 (Move Destination unknown). It is read at each request, so it may change at any time.
+        durable: Whether an instance is flushed to the disk before its C-STORE is answered.
 
+    Example:
+        ```python
         archive = await Archive.open("/data/dicom")
         provide(server, archive, destinations={"VIEWER": ("192.0.2.7", 11112)})
+        ```
     """
     known = {} if destinations is None else destinations
 

@@ -38,8 +38,13 @@ _LEVEL_TAG = 0x00080052
 
 
 class IdentifierError(ValueError):
-    """An Identifier that is not answered: 0xA900 where it does not fit its SOP class, 0xA700 or 0xA701 where it is too
-    much. With a comment (never a value) and the tags at fault."""
+    """An Identifier that is not answered.
+
+    Args:
+        comment: Error Comment (0000,0902); it holds no value of the Identifier.
+        *offending_elements: The tags at fault, for Offending Element (0000,0901).
+        status: 0xA900 where the Identifier does not fit its SOP class, 0xA700 or 0xA701 where it asks for too much.
+    """
 
     def __init__(self, comment: str, *offending_elements: int, status: int = 0xA900) -> None:
         self.comment: str = comment
@@ -53,7 +58,9 @@ class Query:
     """A checked Identifier: what an index is asked for."""
 
     model: Model
+    """The information model that is asked."""
     level: Level
+    """Query/Retrieve Level (0008,0052)."""
     keys: tuple[Key, ...] = ()
     """All supported keys, in the order of their tags; what a response returns."""
     unique: Mapping[Level, tuple[str, ...]] = field(default_factory=dict, repr=False)
@@ -61,6 +68,7 @@ class Query:
     unsupported: tuple[str, ...] = ()
     """Keys that are not kept (keywords, or tags for want of one): neither matched nor returned."""
     rules: Rules = BASELINE
+    """What extended negotiation added."""
     tolerated: tuple[Leniency, ...] = ()
     """What a strict archive would have refused."""
     one_level: OneLevelModel | None = None

@@ -17,10 +17,15 @@ UTF8: CharacterSet = ("ISO_IR 192",)
 
 
 def response(query: Query, match: Match, *, ae_title: str) -> Dataset:
-    """All keys asked for with their values (empty where the object has none), the level, and where to retrieve from.
+    """Make the Identifier of a C-FIND response: all keys asked for, the level, and where to retrieve from.
 
-    The text is in the Specific Character Set of the object. Where objects of several character sets had a part in it,
-    or the object holds what its own character set cannot say, it is in ISO_IR 192.
+    A key is empty where the object has no value. The text is in the Specific Character Set of the object; it is in
+    ISO_IR 192 where it comes from objects of several character sets, or has characters that the object's own does not.
+
+    Args:
+        query: The query.
+        match: One entity that it found.
+        ae_title: The AE title that a C-MOVE or C-GET of the entity goes to.
     """
     identifier = Dataset()
     character_set = choose_character_set(match.character_sets, _all_text(match.attributes.values()))

@@ -57,7 +57,11 @@ class ScanReport:
         return f"{indexed}; forgotten: {self.forgotten}" if self.forgotten else indexed
 
     def count(self, finding: Finding) -> None:
-        """Count a file by what it turned out to be."""
+        """Count a file.
+
+        Args:
+            finding: What it turned out to be.
+        """
         name = _COUNTED[finding]
         setattr(self, name, getattr(self, name) + 1)
 

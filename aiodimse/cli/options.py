@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple, NoReturn
 from aiodimse.cli import failures
 from aiodimse.cli.identifier import Key, key, near
 from aiodimse.cli.models import LEVELS, MODELS
-from aiodimse.client import check_ae_title
 from aiodimse.config import Timeouts
 from aiodimse.errors import LocalProtocolError
+from aiodimse.requestor import check_ae_title
 
 _CHOICE = re.compile(r"argument COMMAND: invalid choice: '(.*?)'")
 

@@ -17,6 +17,9 @@ def file_identity(path: str | os.PathLike[str]) -> Identity | None:
 
     SOP Class and Instance UID are those of the file meta information where the data set does not have them.
 
+    Args:
+        path: The path of a DICOM file (PS3.10).
+
     Returns:
         The identity; None where the data set cannot be read as far as Series Instance UID (0020,000E), or that lies
         behind its first 16 MiB.

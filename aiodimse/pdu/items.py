@@ -63,19 +63,35 @@ class AcceptedContext:
     """The peer sent no role item where one is due: what needs the other role is tolerated (`ROLE_ITEM_MISSING`)."""
 
     def may_invoke(self, service: str) -> bool:
-        """Whether we have the role from which this DIMSE service is asked for: SCU; of a notification SCP."""
+        """Whether we have the role that invokes a DIMSE service: SCU, or for N-EVENT-REPORT SCP.
+
+        Args:
+            service: The name of the service, as in "C-FIND".
+        """
         return (self.scp if service in NOTIFICATIONS else self.scu) or (self.assumed and service in BOUND_TO_ROLE)
 
     def may_perform(self, service: str) -> bool:
-        """Whether we have the role in which it is answered: SCP; of a notification SCU."""
+        """Whether we have the role that performs a DIMSE service: SCP, or for N-EVENT-REPORT SCU.
+
+        Args:
+            service: The name of the service, as in "C-FIND".
+        """
         return (self.scu if service in NOTIFICATIONS else self.scp) or (self.assumed and service in BOUND_TO_ROLE)
 
     def assumes_to_invoke(self, service: str) -> bool:
-        """Whether we may ask for this service only because the peer sent no role item."""
+        """Whether we may invoke a service only because the peer sent no SCP/SCU Role Selection Sub-Item for it.
+
+        Args:
+            service: The name of the service, as in "C-FIND".
+        """
         return self.assumed and service in BOUND_TO_ROLE and not (self.scp if service in NOTIFICATIONS else self.scu)
 
     def assumes_to_perform(self, service: str) -> bool:
-        """Whether we may answer this service only because the peer sent no role item."""
+        """Whether we may perform a service only because the peer sent no SCP/SCU Role Selection Sub-Item for it.
+
+        Args:
+            service: The name of the service, as in "C-FIND".
+        """
         return self.assumed and service in BOUND_TO_ROLE and not (self.scu if service in NOTIFICATIONS else self.scp)
 
     def __str__(self) -> str:

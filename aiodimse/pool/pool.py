@@ -12,11 +12,12 @@ from pydicom.dataset import Dataset
 from aiodimse.aio.environment import Environment
 from aiodimse.association import MAX_CONTEXTS, PresentationContext
 from aiodimse.association.negotiation import as_context
-from aiodimse.client import Association, ConnectOptions, connect
+from aiodimse.client import Association
 from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError
 from aiodimse.pool.members import Member, Members
 from aiodimse.pool.store_many import StoreMany, StoreResult
+from aiodimse.requestor import ConnectOptions, connect
 from aiodimse.services.arriving import ArrivingInstance
 from aiodimse.services.contexts import contexts_for_instances
 from aiodimse.services.instance import Instance, InstanceSource
@@ -294,7 +295,17 @@ class Pool:
         return await connect(self._host, self._port, contexts=list(contexts.values()), **self._options)
 
     async def twice(self, operation: Callable[[], Awaitable[R]]) -> R:
-        """Run an operation, and once more where nothing of its request can have reached the peer."""
+        """Run an operation, and run it once more if nothing of its request can have reached the peer.
+
+        Args:
+            operation: Takes an association of the pool, and invokes the operation on it.
+
+        Returns:
+            What the operation returns.
+
+        Raises:
+            AssociationError: The second run ended so, or the first after its request may have reached the peer.
+        """
         try:
             return await operation()
         except AssociationError as error:

@@ -122,10 +122,27 @@ class ArrivingInstance(Instance):
         check_identity: bool = True,
         before_name: BeforeName | None = None,
     ) -> Path:
-        """Write a file as Instance.save does, the bytes as they are received.
+        """Write a DICOM file into a folder while the data set arrives. See `Instance.save`.
 
-        What it raises decides on the answer, where the handler lets it go on: OSError 0xA700, InstanceConflict 0xA900,
-        DatasetDecodeError 0xC210. The rest of the data set is read and dropped then.
+        Args:
+            folder: The folder; it must exist.
+            name: The path of the file in the folder. None: a name made from the SOP Instance UID.
+            durable: Whether the file and the folder are flushed to the disk before this returns.
+            check_identity: Whether the data set must be the instance that the request names.
+            before_name: Awaited with the temporary file before it gets its name.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OSError: The file cannot be written. If the handler raises it, the response is 0xA700.
+            InstanceConflict: It is another instance than the request or the stored file says. If the handler raises it,
+                the response is 0xA900.
+            DatasetDecodeError: The data set begins with an element that no data set has. If the handler raises it, the
+                response is 0xC210.
+            ValueError: The name leads out of the folder.
+
+        Cancellation: Nothing is left on the disk. What has not arrived yet is received and dropped.
         """
         self._begin()
         self._in_use = True

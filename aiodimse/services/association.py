@@ -68,7 +68,11 @@ class ProviderAssociation:
         return self._endpoint.is_open
 
     def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger]:
-        """This logger, for lines about this association: they begin with it, and have it as fields."""
+        """Return a logger for lines about this association: they begin with its name, and have it in fields.
+
+        Args:
+            logger: The logger that the lines go to.
+        """
         return self._endpoint.logger(logger)
 
     async def n_event_report(

@@ -247,11 +247,20 @@ class Instance:
         """Be done with it without reading it; the peer is told Success."""
 
     async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
-        """The data set encoded in this transfer syntax: streamed where it is its own, else re-encoded in memory.
+        """Return the data set, encoded in a transfer syntax: streamed if it is in that one already, else re-encoded.
 
-        What cannot be encoded is found out here, before a message has begun that could then only end in A-ABORT; what
-        cannot be opened, when the invoker reads the first piece. Raises DatasetEncodeError, also where this is no
-        re-encoding between Implicit, Explicit and Deflated Little Endian.
+        A data set that cannot be encoded raises here, before a message has begun that could then only end in A-ABORT.
+        A file that cannot be opened raises when its first piece is read.
+
+        Args:
+            transfer_syntax: The UID of the transfer syntax.
+
+        Returns:
+            The bytes, or the pieces of them one after the other.
+
+        Raises:
+            DatasetEncodeError: The data set cannot be encoded, or is not re-encoded in that transfer syntax: aiodimse
+                re-encodes between Implicit, Explicit and Deflated Little Endian.
         """
         if transfer_syntax == self.transfer_syntax:
             return self.stream()
@@ -277,9 +286,12 @@ class FileInstance(Instance):
         return pieces_off_loop(datasets.open_pieces(self.head, _PIECE))
 
     async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
-        """As Instance.encoded; a data set that has been read is at hand, and a large one re-encoded as it goes by.
+        """See `Instance.encoded`. A small data set is in memory; a large one is re-encoded piece by piece.
 
         The file of a large one is read twice: first to find out whether it can be re-encoded.
+
+        Args:
+            transfer_syntax: The UID of the transfer syntax.
         """
         if self._data is not None and transfer_syntax == self.transfer_syntax:
             return self._data
@@ -347,7 +359,11 @@ class DatasetInstance(Instance):
         return self._stream()
 
     async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
-        """As Instance.encoded; in one piece always."""
+        """See `Instance.encoded`; the data set comes in one piece.
+
+        Args:
+            transfer_syntax: The UID of the transfer syntax.
+        """
         if transfer_syntax == self.transfer_syntax:
             return await read_off_loop(datasets.encode_stored, self._dataset)
         return await super().encoded(transfer_syntax)

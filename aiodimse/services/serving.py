@@ -1,4 +1,4 @@
-"""What performs the requests of a peer, as the rest of the library needs it: a Server behind a narrow interface."""
+"""The interface of a Server that the rest of the library needs: what performs the requests of a peer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ class RequestHandler(Protocol):
     """What performs the requests of one association."""
 
     def handle(self, performed: PerformedOperation) -> None:
-        """Start what a request asks for, and see to it that it gets its response."""
+        """Start the handler of a request; the request gets its response whatever becomes of the handler.
+
+        Args:
+            performed: The request.
+        """
 
 
 class RequestHandlers(Protocol):
-    """What connect(handlers=) takes: a Server."""
+    """What `connect(handlers=)` takes: a `Server`."""
 
     def provider(self, association: ProviderAssociation) -> RequestHandler:
-        """What performs the requests of this association."""
+        """Make what performs the requests of one association.
+
+        Args:
+            association: The association, as the handlers see it.
+        """

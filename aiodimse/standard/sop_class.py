@@ -246,12 +246,21 @@ QUERY_RETRIEVE_MOVE: tuple[SOPClass, ...] = _that_only("C-MOVE")
 
 
 def lookup(uid: str) -> SOPClass | None:
-    """The row of a UID, standard or registered; None for a UID that nobody has named."""
+    """Return the row of a SOP Class UID; None where it is neither standard nor registered.
+
+    Args:
+        uid: The UID.
+    """
     return _BY_UID.get(uid)
 
 
 def known(command: str | None = None, service_class: ServiceClass | None = None) -> tuple[SOPClass, ...]:
-    """Every row there is now, registered ones included, or those with a command or of a service class."""
+    """Return the rows of all SOP classes, registered ones included, or a selection of them.
+
+    Args:
+        command: Only SOP classes with this DIMSE service, as in "C-FIND"; None: with any.
+        service_class: Only SOP classes of this service class; None: of any.
+    """
     return tuple(
         row
         for row in _BY_UID.values()
@@ -267,9 +276,19 @@ def register(
     service_class: ServiceClass = STORAGE_SERVICE,
     commands: Collection[str] = (),
 ) -> SOPClass:
-    """Add a private SOP class, by default a storage one, and return its row. Doing it twice alike is harmless.
+    """Add a private SOP class, and return its row. To register the same row again is harmless.
 
-    Raises ValueError for what is no UID (PS3.5 9.1), or when the UID has a different row already.
+    Args:
+        uid: Its UID.
+        keyword: Its name in logs and errors; None: the UID.
+        service_class: The service class that it belongs to; by default Storage.
+        commands: Its DIMSE services, as in "C-STORE"; empty: those of the service class.
+
+    Returns:
+        The row, which is a str: the UID.
+
+    Raises:
+        ValueError: The UID is not valid (PS3.5 9.1), or has a different row already.
     """
     if not is_uid(uid) or has_leading_zero(uid):
         raise ValueError(f"not a UID: {uid!r}")

@@ -13,7 +13,8 @@ from aiodimse.aio.clock import Clock
 from aiodimse.aio.environment import Environment
 from aiodimse.aio.network import Network, ProtocolFactory
 from aiodimse.association import PresentationContext
-from aiodimse.client import Association, connect
+from aiodimse.client import Association
+from aiodimse.requestor import connect
 from aiodimse.server import Server
 from aiodimse.testing.transport import IN_FLIGHT, MemoryTransport, Split, memory_connection
 

@@ -92,14 +92,22 @@ class ScriptedPeer(asyncio.Protocol):
     # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected."""
+        """Keep the transport (see asyncio.Protocol).
+
+        Args:
+            transport: The transport.
+        """
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its type
         if self._arrivals is not None:
             self._arrivals.put_nowait(self)
         self._wake()
 
     def data_received(self, data: bytes) -> None:
-        """Cut into PDUs."""
+        """Cut what has come into PDUs (see asyncio.Protocol).
+
+        Args:
+            data: The bytes that have come.
+        """
         self.raw += data
         buffer = self._buffer
         buffer += data
@@ -109,13 +117,17 @@ class ScriptedPeer(asyncio.Protocol):
         self._wake()
 
     def eof_received(self) -> bool:
-        """FIN came."""
+        """Note that the other side has sent FIN (see asyncio.Protocol)."""
         self.eof = True
         self._wake()
         return self.keep_open
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Gone."""
+        """Note that the connection is gone (see asyncio.Protocol).
+
+        Args:
+            error: Why; None where it was closed.
+        """
         self.lost, self.error = True, error
         self._wake()
 

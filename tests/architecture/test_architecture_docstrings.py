@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,23 @@ PUBLIC = (
     "aiodimse.sop_class",
 )
 """Modules whose names users import."""
-LEAST_SHARE = 0.70
-"""Of the parameters, documented. Wanted: 0.95. Raise it when it has grown."""
+LEAST_SHARE = 1.0
+"""Of the parameters, documented. Raise it when it has grown."""
+
+
+def _handed_out() -> set[str]:
+    """Classes whose objects programs get and do not make: docs/generate_api.py does not show how they are made."""
+    tree = ast.parse((ROOT / "docs" / "generate_api.py").read_text(encoding="utf-8"))
+    (names,) = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "HANDED_OUT"
+    ]
+    found: set[str] = ast.literal_eval(names)
+    return found
+
+
+HANDED_OUT = _handed_out()
 
 
 def _public(package: Any) -> Iterator[Any]:
@@ -50,7 +66,8 @@ def _callables(found: Any) -> Iterator[Any]:
         yield found
     elif found.is_class:
         for name, member in found.members.items():
-            if not member.is_alias and member.is_function and (not name.startswith("_") or name == "__init__"):
+            is_made = name == "__init__" and found.name not in HANDED_OUT
+            if not member.is_alias and member.is_function and (not name.startswith("_") or is_made):
                 yield member
 
 
@@ -102,4 +119,4 @@ def test_parameters_are_documented(parameters: dict[str, bool]) -> None:
 
 def test_the_front_door_is_looked_at(parameters: dict[str, bool]) -> None:
     assert len(parameters) > 100
-    assert "aiodimse.client.connect(host)" in parameters
+    assert "aiodimse.requestor.connect(host)" in parameters

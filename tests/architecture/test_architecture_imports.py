@@ -128,11 +128,19 @@ def test_the_front_door_holds_public_names_and_nothing_else(sources):
                 assert node.module is not None
                 assert node.module.startswith("aiodimse")
                 imported += [alias.asname or alias.name for alias in node.names]
+        elif isinstance(node, ast.FunctionDef):
+            assert node.name == "__dir__"
         else:
             assert isinstance(node, ast.Assign), ast.unparse(node)
             assert ast.unparse(node.targets[0]) in ("__all__", "__version__"), ast.unparse(node)
     assert sorted(imported) == sorted(name for name in names_of_all(tree) if name != "__version__")
     assert not [name for name in imported if name.startswith("_")]
+
+
+def test_dir_shows_the_front_door():
+    import aiodimse
+
+    assert set(dir(aiodimse)) == {*aiodimse.__all__, "__version__"}
 
 
 def test_every_module_says_what_it_is(sources):

@@ -75,7 +75,7 @@ async def port(archive: Archive) -> AsyncIterator[int]:
         yield listening.port
 
 
-def connect(port: int, *contexts: str) -> aiodimse.client.Connecting:
+def connect(port: int, *contexts: str) -> aiodimse.Connect:
     return aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=contexts)
 
 

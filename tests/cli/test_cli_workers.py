@@ -23,7 +23,7 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def connect(port: int) -> aiodimse.client.Connecting:
+def connect(port: int) -> aiodimse.Connect:
     return aiodimse.connect(HOST, port, called_ae_title="AIODIMSE", contexts=[sop_class.Verification, MR_STORAGE])
 
 

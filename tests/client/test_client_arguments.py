@@ -12,8 +12,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 import aiodimse
-from aiodimse import PresentationContext, sop_class, testing
-from aiodimse.client import ConnectOptions
+from aiodimse import ConnectOptions, PresentationContext, sop_class, testing
 from aiodimse.errors import LocalProtocolError
 
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet

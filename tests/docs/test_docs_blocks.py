@@ -14,7 +14,7 @@ import pytest
 from slowness import without_slowness
 
 import aiodimse
-from aiodimse.client import ConnectOptions
+from aiodimse import ConnectOptions
 
 
 def test_what_programs_print(script: tuple[Any, str]) -> None:

@@ -29,6 +29,7 @@ class Header:
     levels: Mapping[Level, dict[str, Value]] = field(repr=False)
     """For each level the attributes that the object has, as text."""
     character_set: CharacterSet = ()
+    """The Specific Character Set that its text came in."""
     transfer_syntax: str = ""
     """The UID of the transfer syntax that it is stored in; "" where its file does not say."""
     size: int = 0
@@ -41,12 +42,20 @@ class Header:
     """Attributes were left out: there were too many of them, or they were too long."""
 
     def text(self, keyword: str) -> str:
-        """The first value of an attribute; "" where there is none."""
+        """Return the first value of an attribute; "" where there is none.
+
+        Args:
+            keyword: The keyword of the attribute.
+        """
         values = self.levels.get(LEVEL_OF[keyword], {}).get(keyword, ())
         return values[0] if values and isinstance(values[0], str) else ""
 
     def unique(self, level: Level) -> str:
-        """The unique key of a level."""
+        """Return the value of the Unique Key of a level (PS3.4 C.6).
+
+        Args:
+            level: The level.
+        """
         return self.text(UNIQUE[level])
 
     @property
@@ -68,15 +77,26 @@ class Entry:
     """One object that the index has: what it is, and where it is."""
 
     sop_instance_uid: str = field(repr=False)
+    """SOP Instance UID (0008,0018)."""
     sop_class_uid: str
+    """SOP Class UID (0008,0016)."""
     study_instance_uid: str = field(repr=False)
+    """Study Instance UID (0020,000D)."""
     series_instance_uid: str = field(repr=False)
+    """Series Instance UID (0020,000E)."""
     patient_id: str = field(repr=False)
+    """Patient ID (0010,0020)."""
     transfer_syntax: str
+    """The UID of the transfer syntax that it is stored in."""
     location: str = field(repr=False)
+    """Where the storage has it."""
 
     def is_same_instance(self, other: Entry) -> bool:
-        """Whether two data sets under one SOP Instance UID are the same instance, whatever else they hold."""
+        """Say whether two data sets are the same instance, by their UIDs and Patient ID.
+
+        Args:
+            other: The entry of the other data set.
+        """
         return all(getattr(self, name) == getattr(other, name) for name in _IDENTITY)
 
 
@@ -99,11 +119,15 @@ class File:
     """One file that was read before, so that the next scan need not read it again."""
 
     location: str = field(repr=False)
+    """Where the storage has it."""
     size: int
+    """In bytes."""
     modified: int
+    """When it was last written, in nanoseconds."""
     finding: Finding
+    """What it turned out to be."""
     sop_instance_uid: str = field(default="", repr=False)
-    """Of an object and a duplicate."""
+    """The SOP Instance UID of an object or a duplicate; "" of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +135,9 @@ class Match:
     """One entity that a query found: the values of the keys asked for, and the character sets that they came in."""
 
     attributes: Attributes = field(repr=False)
+    """The values, by keyword."""
     character_sets: tuple[CharacterSet, ...] = ((),)
+    """The character sets of the objects that the values come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +147,11 @@ class Counts:
     patients: int
     """Patient IDs, each with its issuer; objects without a Patient ID count as one patient for each name."""
     studies: int
+    """Studies of all patients."""
     series: int
+    """Series of all studies."""
     instances: int
+    """SOP instances, those of no study included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,51 +182,89 @@ class Index(Protocol):
     async def add(self, headers: Iterable[Header]) -> None:
         """Add objects, all of them or none.
 
+        Args:
+            headers: What was read from the objects.
+
         Cancellation: all of them have been added, or none.
         """
 
     async def note(self, files: Iterable[File]) -> None:
-        """Remember files that hold no object of the index. What their locations held before is forgotten."""
+        """Remember files that hold no object of the index, and forget what their locations held before.
+
+        Args:
+            files: The files.
+        """
 
     async def remove(self, locations: Iterable[str]) -> int:
-        """Forget files, and the objects in them; their series, study and patient go with their last one.
+        """Forget files, and the objects in them. A series, study or patient goes with its last object.
+
+        Args:
+            locations: Where the storage had the files.
 
         Returns:
             How many objects these were.
         """
 
     def find(self, query: Query) -> AsyncGenerator[Match, None]:
-        """Yield the entities at the level of the query that match it, those of `models.COMPUTED` counted.
+        """Yield the entities at the level of the query that match it.
 
-        What comes or goes meanwhile may be among them or not.
+        The attributes of `models.COMPUTED` are counted. An object that is added or removed meanwhile may be among what
+        is counted and found or not.
+
+        Args:
+            query: What is asked for.
         """
 
     def entries(self, query: Query) -> AsyncGenerator[Entry, None]:
-        """Yield all objects at and below the entities that the unique keys of the query name."""
+        """Yield all objects at and below the entities that the Unique Keys of the query name.
+
+        Args:
+            query: What is to be retrieved.
+        """
 
     async def lookup(self, sop_instance_uids: Collection[str]) -> dict[str, Entry]:
-        """Return the objects of these SOP Instance UIDs that the index has."""
+        """Return the objects that the index has, by SOP Instance UID.
+
+        Args:
+            sop_instance_uids: The SOP Instance UIDs that are looked for.
+        """
 
     async def files(self, folder: str) -> dict[str, File]:
-        """Return the files of one folder, without those of the folders below, by their locations."""
+        """Return the files of one folder, without those of the folders below, by their locations.
+
+        Args:
+            folder: The folder, as `folder_of` gives it.
+        """
 
     async def folders(self) -> list[str]:
         """Return the folders that the files are in; "" is the archive's own."""
 
     async def duplicates(self, sop_instance_uids: Collection[str]) -> list[File]:
-        """Return the files that hold these objects too, in no order."""
+        """Return the files that hold an object of the index once more, in no order.
+
+        Args:
+            sop_instance_uids: The SOP Instance UIDs of the objects.
+        """
 
     async def counts(self) -> Counts:
         """Return how much there is."""
 
     async def put_transaction(self, transaction: Transaction) -> None:
-        """Keep a transaction, in the place of one with the same UID of the same peer."""
+        """Keep a transaction. It replaces one of the same peer with the same UID.
+
+        Args:
+            transaction: The transaction.
+        """
 
     async def transactions(self) -> list[Transaction]:
         """Return the transactions that are kept, the oldest first."""
 
     async def drop_transaction(self, transaction: Transaction) -> None:
-        """Forget a transaction."""
+        """Forget a transaction.
+
+        Args:
+            transaction: The transaction.
+        """
 
     async def is_complete(self) -> bool:
         """Whether all that the storage held has been read once."""

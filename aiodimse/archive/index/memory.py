@@ -80,7 +80,11 @@ class MemoryIndex:
         """Who searches holds it for one slice: so many searches take no more of a turn of the loop than one."""
 
     async def add(self, headers: Iterable[Header]) -> None:
-        """See `Index.add`."""
+        """See `Index.add`.
+
+        Args:
+            headers: What was read from the objects.
+        """
         for batch in apart(headers):
             for header in batch:
                 self._replace(header)
@@ -88,7 +92,11 @@ class MemoryIndex:
                 self._add(header)
 
     def add_now(self, header: Header) -> None:
-        """Add one object without waiting."""
+        """Add one object without waiting.
+
+        Args:
+            header: What was read from the object.
+        """
         self._replace(header)
         self._add(header)
 
@@ -128,17 +136,29 @@ class MemoryIndex:
         return image
 
     async def note(self, files: Iterable[File]) -> None:
-        """See `Index.note`."""
+        """See `Index.note`.
+
+        Args:
+            files: The files.
+        """
         for file in files:
             self._forget(file.location)
             self._note(file)
 
     async def remove(self, locations: Iterable[str]) -> int:
-        """See `Index.remove`."""
+        """See `Index.remove`.
+
+        Args:
+            locations: Where the storage had the files.
+        """
         return sum(self._forget(location) for location in locations)
 
     async def find(self, query: Query) -> AsyncGenerator[Match, None]:
-        """See `Index.find`."""
+        """See `Index.find`.
+
+        Args:
+            query: What is asked for.
+        """
         matches = matcher(query.tests, query.rules)
         asked = asked_of(query)
         views = self._views(query)
@@ -153,7 +173,11 @@ class MemoryIndex:
                 return
 
     async def entries(self, query: Query) -> AsyncGenerator[Entry, None]:
-        """See `Index.entries`."""
+        """See `Index.entries`.
+
+        Args:
+            query: What is to be retrieved.
+        """
         nodes = self._candidates(query) if query.one_level is None else self._of_model(query, query.one_level)
         for node in nodes:
             for image in node.below(Level.IMAGE):
@@ -161,13 +185,21 @@ class MemoryIndex:
                     yield image.entry
 
     async def lookup(self, sop_instance_uids: Collection[str]) -> dict[str, Entry]:
-        """See `Index.lookup`."""
+        """See `Index.lookup`.
+
+        Args:
+            sop_instance_uids: The SOP Instance UIDs that are looked for.
+        """
         images = self._by_uid[Level.IMAGE]
         nodes = (node for uid in sop_instance_uids for node in images.get(uid, ()))
         return {node.entry.sop_instance_uid: node.entry for node in nodes if node.entry is not None}
 
     async def files(self, folder: str) -> dict[str, File]:
-        """See `Index.files`."""
+        """See `Index.files`.
+
+        Args:
+            folder: The folder, as `folder_of` gives it.
+        """
         return dict(self._files.get(folder, {}))
 
     async def folders(self) -> list[str]:
@@ -175,7 +207,11 @@ class MemoryIndex:
         return list(self._files)
 
     async def duplicates(self, sop_instance_uids: Collection[str]) -> list[File]:
-        """See `Index.duplicates`."""
+        """See `Index.duplicates`.
+
+        Args:
+            sop_instance_uids: The SOP Instance UIDs of the objects.
+        """
         locations = (location for uid in sop_instance_uids for location in self._duplicates.get(uid, ()))
         return [self._files[folder_of(location)][location] for location in locations]
 
@@ -189,7 +225,11 @@ class MemoryIndex:
         )
 
     async def put_transaction(self, transaction: Transaction) -> None:
-        """See `Index.put_transaction`."""
+        """See `Index.put_transaction`.
+
+        Args:
+            transaction: The transaction.
+        """
         self._transactions[transaction.uid, transaction.calling_ae_title] = transaction
 
     async def transactions(self) -> list[Transaction]:
@@ -197,7 +237,11 @@ class MemoryIndex:
         return sorted(self._transactions.values(), key=lambda each: each.created)
 
     async def drop_transaction(self, transaction: Transaction) -> None:
-        """See `Index.drop_transaction`."""
+        """See `Index.drop_transaction`.
+
+        Args:
+            transaction: The transaction.
+        """
         self._transactions.pop((transaction.uid, transaction.calling_ae_title), None)
 
     async def is_complete(self) -> bool:

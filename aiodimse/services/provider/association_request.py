@@ -24,7 +24,11 @@ class AssociationRequest:
     _endpoint: Endpoint | None = field(default=None, repr=False, compare=False)
 
     def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger] | logging.Logger:
-        """This logger, for lines about this association: they begin with it, and have it as fields."""
+        """Return a logger for lines about this association: they begin with its name, and have it in fields.
+
+        Args:
+            logger: The logger that the lines go to.
+        """
         return logger if self._endpoint is None else self._endpoint.logger(logger)
 
     @property

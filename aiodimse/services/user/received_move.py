@@ -80,14 +80,23 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
         return self._invoked is not None and self._invoked.is_left and not self._invoked.is_open
 
     def asked(self, association: ProviderAssociation) -> bool:
-        """Whether the requestor of this association is the peer that was asked for this move."""
+        """Say whether the requestor of an association is the peer that was asked for this C-MOVE.
+
+        Args:
+            association: The association on which a C-STORE has come.
+        """
         if association.calling_ae_title == self._peer_title:
             return True
         here, there = self._endpoint.peer_address, association.peer_address
         return here is not None and there is not None and here[0] == there[0]
 
     def offer(self, performed: PerformedOperation, association: ProviderAssociation) -> None:
-        """A sub-operation has arrived; it is handed out in turn, or refused where nobody takes it any more."""
+        """Take a C-STORE sub-operation. It is handed out in turn, or refused if the operation has been left.
+
+        Args:
+            performed: The C-STORE.
+            association: The association on which it has come.
+        """
         request = performed.operation.request
         assert isinstance(request, messages.CStoreRQ)
         if self._invoked is not None and self._invoked.is_left:

@@ -165,7 +165,11 @@ class Get(Retrieval[ArrivingInstance]):
         return self._invoked is not None and self._invoked.is_left
 
     def offer(self, performed: PerformedOperation) -> None:
-        """A sub-operation has arrived; it is taken in turn."""
+        """Take a C-STORE sub-operation. It is handed out in turn, or refused if the operation has been left.
+
+        Args:
+            performed: The C-STORE.
+        """
         assert self._invoked is not None
         if self._invoked.is_left:
             answer_later(performed, answers.OUT_OF_RESOURCES)
