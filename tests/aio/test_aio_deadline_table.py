@@ -27,8 +27,11 @@ ONE_ROLE = {
 """What the other side does not have; all others are for both."""
 
 
-ELSEWHERE = {"move_settle"}
-"""Begins when its operation has ended: tests/services/test_services_received_move.py."""
+ELSEWHERE = {
+    "move_settle",  # begins when its operation has ended: tests/services/test_services_received_move.py
+    "destination_place",  # begins in the handler of a C-MOVE: tests/contract/test_contract_destination_budget.py
+}
+"""Deadlines that are tested in other files."""
 
 
 def test_no_deadline_and_no_role_is_forgotten() -> None:
