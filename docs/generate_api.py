@@ -61,6 +61,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "tls": ("aiodimse.tls", ("tls",)),
     "charsets": ("aiodimse.charsets", ("charsets",)),
     "archive": ("aiodimse.archive", ("archive",)),
+    "dicomweb": ("aiodimse.dicomweb", ("dicomweb",)),
     "testing": ("aiodimse.testing", ("testing",)),
 }  # fmt: skip
 """File name: title, and the names below aiodimse that are on it. A module stands for its public names."""
@@ -72,7 +73,7 @@ HANDED_OUT = {
 }  # fmt: skip
 """Classes whose objects programs get, and do not make: how they are made is not shown."""
 
-MODULES = {"archive", "audit", "charsets", "conformance", "handler_types", "leniency", "testing", "tls"}
+MODULES = {"archive", "audit", "charsets", "conformance", "dicomweb", "handler_types", "leniency", "testing", "tls"}
 
 
 def _on_no_page() -> tuple[str, ...]:

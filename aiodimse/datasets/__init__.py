@@ -15,7 +15,7 @@ from aiodimse.datasets.dataset import (
 from aiodimse.datasets.file_meta import file_meta
 from aiodimse.datasets.head import Head, parse_head
 from aiodimse.datasets.identifiers import identifier
-from aiodimse.datasets.identity import Identity, read_identity
+from aiodimse.datasets.identity import MAX_BEGINNING, Identity, read_identity
 from aiodimse.datasets.naming import safe_file_name
 from aiodimse.datasets.part10 import FileHead, PartTenReader, open_pieces, read_head
 from aiodimse.datasets.reading import tolerated_in
@@ -27,6 +27,7 @@ from aiodimse.datasets.weight import is_larger_than
 from aiodimse.datasets.whole import file_meta_dataset, read_file
 
 __all__ = [
+    "MAX_BEGINNING",
     "Beginning",
     "FileHead",
     "Head",

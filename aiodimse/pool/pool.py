@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Sequence,
+)
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, overload
@@ -113,8 +123,9 @@ class PooledOperation(Generic[Op, Item]):
         finally:
             await self._lease.__aexit__(kind, error, traceback)
 
-    async def __aiter__(self) -> AsyncIterator[Item]:
-        """What the operation gives, one after the other; raises as iterating the operation does."""
+    async def __aiter__(self) -> AsyncGenerator[Item, None]:
+        """What the operation gives, one after the other; raises as iterating the operation does. Closed early
+        (`aclosing(aiter(operation))`), it leaves the operation."""
         async with self as operation:
             async for item in operation:
                 yield item

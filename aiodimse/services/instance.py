@@ -75,13 +75,17 @@ class Instance:
         return FileInstance(head)
 
     @staticmethod
-    async def from_part10(chunks: AsyncIterable[Buffer], *, sop_instance_uid: str | None = None) -> Instance:
+    async def from_part10(
+        chunks: AsyncIterable[Buffer], *, sop_instance_uid: str | None = None, study_instance_uid: str | None = None
+    ) -> Instance:
         """Take an instance from a DICOM file that arrives in chunks, such as the body of an HTTP response.
 
         Args:
             chunks: The bytes of the file, in pieces of any size. They are asked for as they are sent or saved, so that
                 a slow peer slows their source down. Where it has aclose(), that is called at the end.
             sop_instance_uid: The SOP Instance UID that the file has to hold; None for whichever it holds.
+            study_instance_uid: The study that the instance has to belong to; None for any. The data set is then read as
+                far as its Series Instance UID (0020,000E), 16 MiB at most.
 
         Returns:
             The instance, as soon as its head has been read; the data set may still be arriving. It can be read once:
@@ -89,7 +93,7 @@ class Instance:
 
         Raises:
             NotDICOM: The bytes are no DICOM file.
-            InstanceConflict: It holds another instance.
+            InstanceConflict: It holds another instance, or one that is not said to be of the study.
             Exception: What the iterable raises.
 
         Cancellation: a cancelled await closes the source of the chunks.
@@ -98,7 +102,7 @@ class Instance:
             instance = await aiodimse.Instance.from_part10(response.aiter_bytes())
             await association.c_store(instance)
         """
-        return await StreamedInstance.read(chunks, sop_instance_uid)
+        return await StreamedInstance.read(chunks, sop_instance_uid, study_instance_uid)
 
     @staticmethod
     def from_dataset(dataset: Dataset) -> Instance:
@@ -326,6 +330,25 @@ class ReferencedFile:
     """The SOP Instance UID of its data set."""
 
 
+async def _in_study(beginning: bytes, transfer_syntax: str, rest: AsyncIterator[Buffer], study: str) -> bytes:
+    """The beginning, and what had to be read behind it to know the study; InstanceConflict where it is another one."""
+    buffer, next_look = bytearray(beginning), 0
+    while True:
+        if len(buffer) >= next_look:
+            next_look = 2 * len(buffer)
+            identity = datasets.read_identity(bytes(buffer), transfer_syntax)
+            if identity is not None and identity.series_instance_uid:
+                break
+        chunk = await anext(rest, None)
+        if chunk is None or len(buffer) > datasets.MAX_BEGINNING:
+            identity = datasets.read_identity(bytes(buffer), transfer_syntax)
+            break
+        buffer += chunk
+    if identity is None or identity.study_instance_uid != study:
+        raise InstanceConflict("the instance is not of the study that was asked for")
+    return bytes(buffer)
+
+
 def _expect(found: str, sop_instance_uid: str | None) -> None:
     if sop_instance_uid is not None and found != sop_instance_uid:
         raise InstanceConflict("the file holds another instance than was asked for")
@@ -385,8 +408,13 @@ class StreamedInstance(Instance):
         self._touched = False
 
     @classmethod
-    async def read(cls, chunks: AsyncIterable[Buffer], sop_instance_uid: str | None) -> StreamedInstance:
-        """Take the head from the stream. Raises as Instance.from_part10."""
+    async def read(
+        cls, chunks: AsyncIterable[Buffer], sop_instance_uid: str | None, study_instance_uid: str | None = None
+    ) -> StreamedInstance:
+        """Take the head from the stream, and the beginning of the data set where its study matters.
+
+        Raises as Instance.from_part10.
+        """
         rest, buffer, next_look = aiter(chunks), bytearray(), 0
         try:
             while True:
@@ -398,7 +426,10 @@ class StreamedInstance(Instance):
                 head = datasets.parse_head("the stream", bytes(buffer), is_all=chunk is None)
                 if head is not None:
                     _expect(head.sop_instance_uid, sop_instance_uid)
-                    return cls(head, bytes(buffer[head.data_offset :]), rest)
+                    beginning = bytes(buffer[head.data_offset :])
+                    if study_instance_uid is not None:
+                        beginning = await _in_study(beginning, head.transfer_syntax, rest, study_instance_uid)
+                    return cls(head, beginning, rest)
         except BaseException:
             await _close(rest)
             raise

@@ -288,3 +288,21 @@ async def test_the_sender_goes_while_it_is_sent_on(tmp_path: Path) -> None:
                 await association.c_store(Going(CT, UID, HEAD.transfer_syntax))
     assert len(raised) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+STUDY = str(pydicom.dcmread(FILE).StudyInstanceUID)
+
+
+@pytest.mark.parametrize("size", [1, 100, 4096, 1 << 20])
+async def test_a_stream_of_the_study_that_was_asked_for(size: int) -> None:
+    """What was read to know the study is still sent."""
+    instance = await aiodimse.Instance.from_part10(Chunks(DATA, size), study_instance_uid=STUDY)
+    assert b"".join([bytes(piece) async for piece in instance.stream()]) == BODY
+
+
+@pytest.mark.parametrize("data", [DATA, DATA[: HEAD.data_offset + 100], DATA[: HEAD.data_offset]])
+async def test_a_stream_of_another_study_or_of_none_that_is_said(data: bytes) -> None:
+    chunks = Chunks(data, 500)
+    with pytest.raises(aiodimse.InstanceConflict):
+        await aiodimse.Instance.from_part10(chunks, study_instance_uid="1.2.3")
+    assert chunks.closed == 1

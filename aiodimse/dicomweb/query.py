@@ -1,0 +1,107 @@
+"""QIDO-RS and C-FIND: an Identifier from a query, and DICOM JSON from a match (PS3.18 10.6 and F)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from pydicom import Dataset
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+
+import aiodimse
+
+_RETURNED: Final = {  # PS3.18 Tables 10.6.3-3 to 10.6.3-5, as far as C-FIND has them
+    "STUDY": "StudyDate StudyTime AccessionNumber ModalitiesInStudy ReferringPhysicianName PatientName PatientID"
+    " PatientBirthDate PatientSex StudyInstanceUID StudyID StudyDescription NumberOfStudyRelatedSeries"
+    " NumberOfStudyRelatedInstances",
+    "SERIES": "Modality SeriesDescription SeriesInstanceUID SeriesNumber NumberOfSeriesRelatedInstances"
+    " PerformedProcedureStepStartDate PerformedProcedureStepStartTime",
+    "IMAGE": "SOPClassUID SOPInstanceUID InstanceNumber Rows Columns BitsAllocated NumberOfFrames",
+}
+_NO_KEYS: Final = frozenset({"limit", "offset", "fuzzymatching"})
+_PATH: Final = (
+    ("studies", "StudyInstanceUID"),
+    ("series", "SeriesInstanceUID"),
+    ("instances", "SOPInstanceUID"),
+)
+_SPECIFIC_CHARACTER_SET: Final = "00080005"
+_RETRIEVE_URL: Final = "00081190"
+
+
+def query_identifier(
+    level: str, parameters: Iterable[tuple[str, str]], uids: Mapping[str, str] | None = None
+) -> Dataset:
+    """Make the Identifier of the C-FIND that answers a QIDO-RS search (PS3.18 10.6.1).
+
+    Args:
+        level: STUDY, SERIES or IMAGE.
+        parameters: Names and values of the query string, decoded. A name is a keyword or a tag of eight hexadecimal
+            digits; includefield adds keys to be returned; limit, offset and fuzzymatching are left to the caller.
+        uids: The UIDs in the path of the URL, by their keywords.
+
+    Returns:
+        The Identifier, with the attributes that PS3.18 wants returned at this level.
+
+    Raises:
+        ValueError: A name that is no attribute of PS3.6, or a value that its VR cannot have.
+
+    Example:
+        >>> dicomweb.query_identifier("STUDY", [("PatientID", "42"), ("includefield", "00081030")])
+    """
+    uids = uids or {}
+    keys: dict[str, Any] = dict.fromkeys([*_RETURNED[level].split(), *uids])
+    for name, value in parameters:
+        if name == "includefield":
+            for each in value.split(","):
+                if each != "all":
+                    keys.setdefault(_keyword(each), None)
+        elif name not in _NO_KEYS:
+            keyword = _keyword(name)
+            keys[keyword] = value.split(",") if dictionary_VR(keyword) == "UI" else value
+    return aiodimse.identifier(level, **keys | dict(uids))
+
+
+def _keyword(name: str) -> str:
+    """The keyword that a keyword or a tag stands for."""
+    if not name or tag_for_keyword(name) is None:
+        try:
+            name = keyword_for_tag(int(name, 16)) if len(name) == 8 else ""
+        except ValueError:
+            name = ""
+        if not name:
+            raise ValueError("a parameter is no attribute of PS3.6")
+    return name
+
+
+def retrieve_url(dataset: Dataset, root: str) -> str:
+    """The URL of the study, series or instance that a data set is about.
+
+    Args:
+        dataset: With the UIDs down to its level.
+        root: The URL under which studies are, without a slash at its end.
+
+    Returns:
+        The URL (PS3.18 10.4.1).
+    """
+    uids = [(name, dataset.get(keyword)) for name, keyword in _PATH]
+    return root + "".join(f"/{name}/{uid}" for name, uid in uids if uid)
+
+
+def to_json(dataset: Dataset, root: str | None = None) -> str:
+    """Render a data set in the DICOM JSON Model (PS3.18 F), all binary values inline.
+
+    Args:
+        dataset: It is not changed.
+        root: As `retrieve_url`; Retrieve URL (0008,1190) is added. None: it is not.
+
+    Returns:
+        JSON. An element whose value its VR cannot have is left out. Specific Character Set is ISO_IR 192, for JSON is
+        UTF-8.
+    """
+    model = dataset.to_json_dict(suppress_invalid_tags=True)
+    if _SPECIFIC_CHARACTER_SET in model:
+        model[_SPECIFIC_CHARACTER_SET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
+    if root is not None:
+        model[_RETRIEVE_URL] = {"vr": "UR", "Value": [retrieve_url(dataset, root)]}
+    return json.dumps(model)

@@ -1,0 +1,189 @@
+"""multipart/related out and in, JSON arrays, and the answers of STOW-RS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import aiodimse
+from aiodimse import dicomweb, sop_class, testing
+
+FILES = Path(pydicom.__file__).parent / "data" / "test_files"
+CT, MR = FILES / "CT_small.dcm", FILES / "MR_small.dcm"
+TYPE = 'multipart/related; type="application/dicom"; boundary=xyz'
+
+
+class Source:
+    """An iterator over pieces that knows whether it was closed."""
+
+    def __init__(self, *pieces: Any) -> None:
+        self._pieces = iter(pieces)
+        self.is_closed = False
+
+    def __aiter__(self) -> Source:
+        return self
+
+    async def __anext__(self) -> Any:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+async def all_of(source: AsyncIterator[bytes]) -> bytes:
+    return b"".join([piece async for piece in source])
+
+
+def body_of(*parts: bytes) -> bytes:
+    return (
+        b"".join(b"\r\n--xyz\r\nContent-Type: application/dicom\r\n\r\n" + part for part in parts) + b"\r\n--xyz--\r\n"
+    )
+
+
+async def pieces_of(data: bytes, size: int) -> AsyncIterator[bytes]:
+    for at in range(0, len(data), size):
+        yield data[at : at + size]
+
+
+# --- out --------------------------------------------------------------------------------------------------------------
+
+
+async def test_whole_instances_are_part_10_files_and_come_back() -> None:
+    instances = Source(*[await aiodimse.Instance.open(path) for path in (CT, MR)])
+    body = await all_of(dicomweb.multipart(dicomweb.whole_instances(instances)))
+    assert instances.is_closed
+    found = []
+    async for part in dicomweb.parts(pieces_of(body, 10_000), dicomweb.content_type("application/dicom")):
+        dataset = await (await aiodimse.Instance.from_part10(part)).dataset()
+        found.append(dataset.Modality)
+    assert found == ["CT", "MR"]
+    assert b"Content-Type: application/dicom; transfer-syntax=1.2.840.10008.1.2.1\r\n" in body
+
+
+async def test_nothing_gives_no_body_at_all() -> None:
+    assert await all_of(dicomweb.multipart(Source())) == b""
+    assert await all_of(dicomweb.json_array(Source())) == b""
+
+
+async def test_arrays() -> None:
+    assert json.loads(await all_of(dicomweb.json_array(Source("1", '{"a": 2}')))) == [1, {"a": 2}]
+
+
+@pytest.mark.parametrize("write", [dicomweb.multipart, dicomweb.json_array])
+async def test_what_is_left_early_closes_its_source(write: Any) -> None:
+    part = Source(b"1", b"2")
+    source = Source(*([("a/b", part)] if write is dicomweb.multipart else ["1", "2"]))
+    async with aclosing(write(source)) as body:
+        await anext(body)
+        if write is dicomweb.multipart:
+            assert await anext(body) == b"1"
+    assert source.is_closed
+    assert part.is_closed or write is dicomweb.json_array
+
+
+# --- in ---------------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(max_size=300).filter(lambda part: b"--xyz" not in part), max_size=4), st.integers(1, 400))
+async def test_parts_are_the_same_however_they_are_cut(written: list[bytes], size: int) -> None:
+    found = [await all_of(part) async for part in dicomweb.parts(pieces_of(body_of(*written), size), TYPE)]
+    assert found == written
+
+
+async def test_what_is_not_read_of_a_part_is_dropped() -> None:
+    found = []
+    async for part in dicomweb.parts(pieces_of(body_of(b"a" * 5000, b"b" * 5000), 100), TYPE):
+        async with aclosing(part):
+            found.append((await anext(part))[:1])
+    assert found == [b"a", b"b"]
+
+
+async def test_a_body_that_ends_in_a_part_is_told_of_there() -> None:
+    async for part in dicomweb.parts(pieces_of(body_of(b"a" * 500)[:200], 50), TYPE):
+        with pytest.raises(EOFError):
+            await all_of(part)
+
+
+@pytest.mark.parametrize(
+    "content_type", ["", "application/dicom", "multipart/related", "multipart/form-data; boundary=a"]
+)
+async def test_another_content_type_is_refused(content_type: str) -> None:
+    with pytest.raises(ValueError, match="multipart/related"):
+        await anext(dicomweb.parts(Source(b""), content_type))
+
+
+async def test_a_body_that_is_no_multipart_is_refused() -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        await anext(dicomweb.parts(Source(b"DICM" * 100), TYPE))
+
+
+# --- STOW-RS ----------------------------------------------------------------------------------------------------------
+
+
+async def stored(body: bytes, *, status: int = 0, study: str | None = None, size: int = 1000) -> tuple[int, Any, int]:
+    """The HTTP status, the answer, and how many came."""
+    server = aiodimse.Server()
+    count = 0
+
+    @server.on_c_store
+    async def store(request: aiodimse.StoreRequest) -> int:
+        nonlocal count
+        await request.discard()
+        count += 1
+        return status
+
+    async with testing.joined(server, contexts=[sop_class.CTImageStorage]) as association:
+        answer = await dicomweb.store(
+            pieces_of(body, size), TYPE, association.c_store, root="http://x/dicomweb", study_instance_uid=study
+        )
+    return answer.status, pydicom.Dataset.from_json(answer.body), count
+
+
+async def test_all_stored() -> None:
+    status, answer, count = await stored(body_of(CT.read_bytes(), CT.read_bytes()))
+    assert (status, count) == (200, 2)
+    uid = pydicom.dcmread(CT).SOPInstanceUID
+    assert [item.ReferencedSOPInstanceUID for item in answer.ReferencedSOPSequence] == [uid, uid]
+    assert answer.RetrieveURL == "http://x/dicomweb"
+    assert "FailedSOPSequence" not in answer
+
+
+async def test_what_is_bad_costs_only_itself() -> None:
+    """No DICOM file, and an instance that the peer does not take, between two that it takes."""
+    status, answer, count = await stored(body_of(CT.read_bytes(), b"no file", MR.read_bytes(), CT.read_bytes()))
+    assert (status, count) == (202, 2)
+    assert [item.FailureReason for item in answer.FailedSOPSequence] == [0xC000, 0x0122]
+    assert len(answer.ReferencedSOPSequence) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "keyword", "status"), [(0xA700, "FailureReason", 409), (0xB000, "WarningReason", 200)]
+)
+async def test_what_the_archive_says(code: int, keyword: str, status: int) -> None:
+    found, answer, _ = await stored(body_of(CT.read_bytes()), status=code)
+    (item,) = answer.ReferencedSOPSequence if status == 200 else answer.FailedSOPSequence
+    assert (found, item[keyword].value) == (status, code)
+
+
+async def test_an_instance_of_another_study_is_not_sent() -> None:
+    status, answer, count = await stored(body_of(CT.read_bytes()), study="1.2.3")
+    assert (status, count, answer.FailedSOPSequence[0].FailureReason) == (409, 0, 0xA900)
+    status, answer, count = await stored(body_of(CT.read_bytes()), study=str(pydicom.dcmread(CT).StudyInstanceUID))
+    assert (status, count) == (200, 1)
+    assert answer.RetrieveURL.endswith(pydicom.dcmread(CT).StudyInstanceUID)
+
+
+async def test_half_an_instance_is_not_stored() -> None:
+    body = body_of(CT.read_bytes())[:20_000]
+    status, answer, _ = await stored(body)
+    assert (status, answer.FailedSOPSequence[0].FailureReason) == (409, 0x0110)
