@@ -40,8 +40,8 @@ def _processor() -> str:
     return platform.processor()
 
 
-def _optimised() -> str:
-    """Python built without profile-guided optimisation is slower by some tenths."""
+def _optimized() -> str:
+    """Python built without profile-guided optimization is slower by some tenths."""
     return "" if "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS")) else " (not PGO)"
 
 
@@ -55,7 +55,7 @@ def description() -> dict[str, str]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _first_line("git", "describe", "--always", "--dirty", "--tags"),
-        "python": f"{sys.version.split()[0]}{_optimised()}",
+        "python": f"{sys.version.split()[0]}{_optimized()}",
         "openssl": ssl.OPENSSL_VERSION.removeprefix("OpenSSL "),
         **{name: _version(name) for name in ("aiodimse", "pydicom", "pynetdicom", "uvloop")},
         "dcmtk": _first_line("storescp", "--version"),

@@ -1,4 +1,4 @@
-"""What is measured, and how one figure comes out of it: interleaved runs, the median of the ratios of neighbours."""
+"""What is measured, and how one figure comes out of it: interleaved runs, the median of the ratios of neighbors."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class TransportConnection(asyncio.Protocol):
     # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport over; small messages must not wait for the acknowledgement of the last (Nagle)."""
+        """Take the transport over; small messages must not wait for the acknowledgment of the last (Nagle)."""
         # uvloop's transports are no subclass of asyncio.Transport.
         self.transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=self.high_water)
@@ -113,8 +113,8 @@ class TransportConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand the bytes up; what they did not cause an answer to is acknowledged at once.
 
-        DCMTK and Orthanc write a PDU in two pieces with Nagle's algorithm on; the second waits for the acknowledgement
-        of the first, which Linux delays by 44 ms unless TCP_QUICKACK is set anew. An answer carries the acknowledgement
+        DCMTK and Orthanc write a PDU in two pieces with Nagle's algorithm on; the second waits for the acknowledgment
+        of the first, which Linux delays by 44 ms unless TCP_QUICKACK is set anew. An answer carries the acknowledgment
         with it: a packet and a system call less, 13 us of an echo.
         """
         if self._tap is not None:

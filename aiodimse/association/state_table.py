@@ -1,4 +1,4 @@
-"""The upper layer state machine of PS3.8 9.2 as rows: states, events, the 28 actions, Table 9-10. No behaviour.
+"""The upper layer state machine of PS3.8 9.2 as rows: states, events, the 28 actions, Table 9-10. No behavior.
 
 The machine that walks it is machine.py. An empty cell is shown as a dot.
 """
@@ -49,7 +49,7 @@ class Event(IntEnum):
     EVT16 = 16  # PDU    A-ABORT
     EVT17 = 17  #        transport connection closed
     EVT18 = 18  #        ARTIM timer expired
-    EVT19 = 19  # PDU    unrecognised or invalid
+    EVT19 = 19  # PDU    unrecognized or invalid
     # fmt: on
 
 
@@ -185,7 +185,7 @@ Evt15   .     .     AA-1  AA-2  AA-1  AA-1  AA-1  AA-1  AA-1  AA-1  AA-1  AA-1  
 Evt16   .     AA-2  AA-3  .     AA-3  AA-3  AA-3  AA-3  AA-3  AA-3  AA-3  AA-3  AA-2    A-ABORT PDU
 Evt17   .     AA-5  AA-4  AA-4  AA-4  AA-4  AA-4  AA-4  AA-4  AA-4  AA-4  AA-4  AR-5    transport closed
 Evt18   .     AA-2  .     .     .     .     .     .     .     .     .     .     AA-2    ARTIM expired
-Evt19   .     AA-1  AA-8  .     AA-8  AA-8  AA-8  AA-8  AA-8  AA-8  AA-8  AA-8  AA-7    unrecognised or invalid
+Evt19   .     AA-1  AA-8  .     AA-8  AA-8  AA-8  AA-8  AA-8  AA-8  AA-8  AA-8  AA-7    unrecognized or invalid
 """
 
 

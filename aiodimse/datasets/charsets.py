@@ -37,7 +37,7 @@ from aiodimse.standard.character_set import ASCII, EXTENSIONS, ROMAJI, WITHOUT_E
 _LONGEST: Final = 512
 """Characters of a (0008,0005) that is looked at, and remembered: 30 terms, where the standard has use for seven."""
 
-_MISSPELT: Final = re.compile(r"ISO[ _-](2022[ _-])?(?:IR[ _-])?(\d+)")
+_MISSPELLED: Final = re.compile(r"ISO[ _-](2022[ _-])?(?:IR[ _-])?(\d+)")
 _SYNONYMS: Final = {"": "ISO_IR 6", "ISO 2022 GBK": "GBK"}
 
 _BY_NUMBER: Final = {element.number: element for element in EXTENSIONS}
@@ -297,7 +297,7 @@ def lookup(terms: str | bytes | Sequence[str] | None) -> CharacterSet:
             are encoded; None or nothing for the default repertoire.
 
     Returns:
-        The character set. Misspelt terms are mended, unknown ones beyond value 1 left out, and of a value that is
+        The character set. Misspelled terms are mended, unknown ones beyond value 1 left out, and of a value that is
         longer than any that means something nothing is believed.
     """
     if not terms:
@@ -335,14 +335,14 @@ def _lookup(joined: str) -> CharacterSet:
 def _defined(term: str) -> str:
     """The term as the standard spells it, where that can be told."""
     term = _SYNONYMS.get(term, term)
-    if match := _MISSPELT.fullmatch(term):
+    if match := _MISSPELLED.fullmatch(term):
         return f"ISO 2022 IR {match[2]}" if match[1] else f"ISO_IR {match[2]}"
     return term
 
 
 def _element(term: str) -> CodeElement | None:
     """What a term names beside the default repertoire; None for that alone, and for an unknown term."""
-    match = _MISSPELT.fullmatch(term)
+    match = _MISSPELLED.fullmatch(term)
     return _BY_NUMBER.get(int(match[2])) if match and len(match[2]) < 4 else None
 
 

@@ -229,7 +229,7 @@ class NDeleteRQ(RequestedRequest):
 
 @record(kw_only=True)
 class UnknownRequest(Request):
-    """A request with a Command Field that PS3.7 does not list; answered 0211H, unrecognised operation (C.5.21)."""
+    """A request with a Command Field that PS3.7 does not list; answered 0211H, unrecognized operation (C.5.21)."""
 
     name = "UNKNOWN-RQ"
 
@@ -274,7 +274,7 @@ class SuboperationsResponse(Response):
 
 @record(kw_only=True)
 class AttributesResponse(InstanceResponse):
-    """N-GET-RSP, N-SET-RSP and N-CREATE-RSP name the attributes that were not recognised (C.4.2)."""
+    """N-GET-RSP, N-SET-RSP and N-CREATE-RSP name the attributes that were not recognized (C.4.2)."""
 
     attribute_identifier_list: tuple[int, ...] | None = None
 

@@ -59,7 +59,7 @@ class Reply:
     """Affected SOP Instance UID (0000,1000). None: that of the request; where a successful N-CREATE has none in its
     request, one is generated."""
     attributes: Sequence[int] | None = None
-    """Attribute Identifier List (0000,1005): tags that were not recognised (N-GET, N-SET, N-CREATE)."""
+    """Attribute Identifier List (0000,1005): tags that were not recognized (N-GET, N-SET, N-CREATE)."""
     error_comment: str | None = field(default=None, repr=False)
     """Error Comment (0000,0902): 64 characters of text."""
     error_id: int | None = None
@@ -102,7 +102,7 @@ class Response:
 
     @property
     def attributes(self) -> tuple[int, ...]:
-        """Attribute Identifier List (0000,1005): tags that the peer did not recognise (N-GET, N-SET, N-CREATE)."""
+        """Attribute Identifier List (0000,1005): tags that the peer did not recognize (N-GET, N-SET, N-CREATE)."""
         return getattr(self.message, "attribute_identifier_list", None) or ()
 
     def raise_for_status(self) -> Self:

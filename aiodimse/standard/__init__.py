@@ -1,1 +1,1 @@
-"""What the standard says, as rows. No behaviour, no imports from the floors above."""
+"""What the standard says, as rows. No behavior, no imports from the floors above."""

@@ -15,7 +15,7 @@ STILL_PENDING = frozenset((PENDING, 0xFF01))
 # --- a request that no handler sees -----------------------------------------------------------------------------------
 
 INVALID_SOP_INSTANCE, NO_SUCH_SOP_CLASS = 0x0117, 0x0118
-SOP_CLASS_NOT_SUPPORTED, NOT_AUTHORISED = 0x0122, 0x0124
+SOP_CLASS_NOT_SUPPORTED, NOT_AUTHORIZED = 0x0122, 0x0124
 DUPLICATE_INVOCATION, UNRECOGNIZED_OPERATION, MISTYPED_ARGUMENT, RESOURCE_LIMITATION = 0x0210, 0x0211, 0x0212, 0x0213
 
 # --- what went wrong with a handler; the services that are not there answer PROCESSING_FAILURE ------------------------

@@ -15,7 +15,7 @@ class SOPClass(str):
     keyword: str
     """PS3.6 keyword, the name of the row; the UID itself where a private class was registered without one."""
     service_class: ServiceClass
-    """The annex of PS3.4 that defines its behaviour."""
+    """The annex of PS3.4 that defines its behavior."""
     commands: frozenset[str]
     """DIMSE services of this SOP class, as in "C-FIND": those of the service class, or fewer."""
     carries: tuple[str, ...]

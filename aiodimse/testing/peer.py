@@ -32,12 +32,12 @@ class ScriptedPeer(asyncio.Protocol):
         arrivals: Where it puts itself when it is connected.
 
     Examples:
-        >>> peer = await ScriptedPeer.call(network, listening.port)  # towards a Server
+        >>> peer = await ScriptedPeer.call(network, listening.port)  # toward a Server
         >>> await peer.associate([sop_class.Verification])
         >>> peer.send_message(1, CEchoRQ(message_id=7, affected_sop_class_uid=sop_class.Verification))
         >>> context_id, response, data = await peer.read_message()
 
-        >>> peers = await ScriptedPeer.answer(network, 104)  # towards connect(..., port=104)
+        >>> peers = await ScriptedPeer.answer(network, 104)  # toward connect(..., port=104)
         >>> peer = await peers.get()
         >>> rq = await peer.accept()
     """

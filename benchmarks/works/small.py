@@ -21,7 +21,7 @@ PAIRINGS = (
 
 @work(*(pairing.row for pairing in PAIRINGS))
 def nagle(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """DCMTK writes a PDU in two pieces; the second waits for the acknowledgement of the first (design.md, 5)."""
+    """DCMTK writes a PDU in two pieces; the second waits for the acknowledgment of the first (design.md, 5)."""
     echoes, stores = bench.count(500, 50), bench.count(100, 20)
     files = bench.material.copies("CT_small", stores)
     pairings = [p for p in PAIRINGS if p.row.name in wanted]
@@ -72,7 +72,7 @@ IMPORT = Row("import", "import aiodimse, beyond pydicom, asyncio and ssl", "", 6
 
 @work(IMPORT)
 def importing(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """A fresh interpreter each time; the difference of neighbours. Bytecode is there after the first."""
+    """A fresh interpreter each time; the difference of neighbors. Bytecode is there after the first."""
 
     def interpreter(code: str) -> Contender:
         def go() -> Trial:

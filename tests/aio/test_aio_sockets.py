@@ -116,7 +116,7 @@ class Owner:
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="Linux has it")
 @pytest.mark.parametrize("quick_ack", [True, False])
-async def test_quick_acknowledgements(quick_ack: bool) -> None:
+async def test_quick_acknowledgments(quick_ack: bool) -> None:
     """Armed again by each read that no write follows, for such a write acknowledges; and not at all where not asked."""
     owner, sock = Owner(), FakeSocket()
     wire = owner.connection = TransportConnection(

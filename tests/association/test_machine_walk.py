@@ -144,7 +144,7 @@ class Side:
 
     def __init__(self, role: str) -> None:
         self.machine = Machine(role, timeouts=ps38.TIMEOUTS)  # type: ignore[arg-type]
-        self.wire: deque[bytes] = deque()  # towards the peer; b"" is FIN
+        self.wire: deque[bytes] = deque()  # toward the peer; b"" is FIN
         self.finished = self.dropped = False
         self.abort_next = False
 

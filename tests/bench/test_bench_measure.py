@@ -40,7 +40,7 @@ class FailsLater:
         return good() if self.runs < 3 else one_too_few()
 
 
-def test_the_median_of_the_ratios_of_neighbours() -> None:
+def test_the_median_of_the_ratios_of_neighbors() -> None:
     mine = [Trial(10, seconds) for seconds in (1.0, 2.0, 10.0)]
     theirs = [Trial(10, seconds) for seconds in (2.0, 2.0, 10.0)]
     figure = ratio(ROW, {"ours": mine, "peer": theirs}, "ours", "peer")

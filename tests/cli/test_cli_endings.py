@@ -125,7 +125,7 @@ async def test_an_error_for_programs(command: Command, dead_port: int, tmp_path:
     assert len(ended.out.splitlines()) == 1
 
 
-async def signalled(process: Process, number: int) -> None:
+async def signaled(process: Process, number: int) -> None:
     """Again and again, until it ends. Not by send_signal, which could take the exit status from asyncio."""
     ending = asyncio.create_task(process.wait())
     while not ending.done():
@@ -138,7 +138,7 @@ async def test_two_times_ctrl_c(stuck: asyncio.Event) -> None:
     async with half_a_provider(stuck, lost=False) as where:
         process = await start(*aiodimse_command("find", *where), preexec_fn=hear_sigint)
         await stuck.wait()
-        await signalled(process, signal.SIGINT)
+        await signaled(process, signal.SIGINT)
         _, err = await process.communicate()
     assert "Traceback" not in without_slowness(err)
     assert process.returncode in (130, -signal.SIGINT)  # the latter where the interpreter was ending already
@@ -176,7 +176,7 @@ async def test_sigterm_after_the_end_changes_nothing(tmp_path: Path) -> None:
         assert process.stdout is not None
         process.terminate()
         assert b"ended" in await process.stdout.readline()
-        await signalled(process, signal.SIGTERM)
+        await signaled(process, signal.SIGTERM)
         assert process.returncode == 0
 
 

@@ -655,7 +655,7 @@ async def test_a_store_is_not_cancelled() -> None:
 
 
 @every
-async def test_while_authorisation_is_asked_for(service: str) -> None:
+async def test_while_authorization_is_asked_for(service: str) -> None:
     handler, server = script(service, 4), make_server()
     register(server, service, handler)
     asked, proceed = asyncio.Event(), asyncio.Event()

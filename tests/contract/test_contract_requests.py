@@ -343,7 +343,7 @@ async def test_the_authorize_hook(service: str, hook: str) -> None:
         assert echo.status == (status or 0x0000)
 
 
-async def test_what_is_undecodable_is_not_authorised() -> None:
+async def test_what_is_undecodable_is_not_authorized() -> None:
     """It is checked first: a hook gets a request with its Identifier."""
     server, asked = serve_all(Script()), []
 

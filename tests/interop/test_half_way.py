@@ -1,4 +1,4 @@
-"""Operations that a stranger, or our user towards a stranger, ends half way: by C-CANCEL, or by going."""
+"""Operations that a stranger, or our user toward a stranger, ends half way: by C-CANCEL, or by going."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests of one association, brought to their handlers: served? authorised? decoded? - and then one task each."""
+"""Requests of one association, brought to their handlers: served? authorized? decoded? - and then one task each."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Provider:
             status = answers.NOT_DECODED.get(message.service, answers.MISTYPED_ARGUMENT)
             await self._refuse(performed, status, f"the data set does not decode: {error}")
             return
-        if self._authorize is not None and not await self._is_authorised(performed, request):
+        if self._authorize is not None and not await self._is_authorized(performed, request):
             return
         if request.is_cancelled and isinstance(request, IdentifierRequest):
             await performed.respond(suboperations.not_started(message))  # FE00 without calling the handler
@@ -146,16 +146,16 @@ class Provider:
         assert dataset is not None
         return kind(performed, association, dataset)
 
-    async def _is_authorised(self, performed: PerformedOperation, request: Request) -> bool:
+    async def _is_authorized(self, performed: PerformedOperation, request: Request) -> bool:
         """Ask the hook; where it says no or raises, answer."""
         assert self._authorize is not None
         async with HandlerRun(performed, request, None) as run:
             try:
                 if await run.call(self._authorize):
                     return True
-                status, comment = answers.NOT_AUTHORISED, None
+                status, comment = answers.NOT_AUTHORIZED, None
             except HandlerRaised as error:
-                failure = failure_of(error, answers.NOT_AUTHORISED, performed, _log, "authorize hook")
+                failure = failure_of(error, answers.NOT_AUTHORIZED, performed, _log, "authorize hook")
                 status, comment = failure.status, failure.fields.get("error_comment")
         await self._refuse(performed, status, comment)
         return False

@@ -59,7 +59,7 @@ class Report:
         return all(result.ok for result in self.results) and not self.good_failed
 
     def lines(self) -> Iterable[str]:
-        """The table, with neighbours of a family that went alike in one line, and a summary."""
+        """The table, with neighbors of a family that went alike in one line, and a summary."""
         for _, group in itertools.groupby(self.results, _alike):
             yield _line(list(group))
         bad = sum(not result.ok for result in self.results)
