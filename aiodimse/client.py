@@ -88,17 +88,20 @@ class Association:
         priority: int = 0,
         move_originator_ae_title: str | None = None,
         move_originator_message_id: int | None = None,
+        transcode: bool | None = None,
     ) -> Response:
         """Send one instance (C-STORE, PS3.7 9.1.1, PS3.4 B).
 
-        It goes in the context with the transfer syntax that it is stored in; otherwise it is re-encoded where nothing
-        is lost (docs/topics/user.md).
+        It goes in the context with the transfer syntax that it is stored in. Where that was not accepted, it is sent in
+        another one in which nothing is lost: re-encoded, decompressed or losslessly recompressed
+        (docs/how-to/compressed-images.md).
 
         Args:
             instance: The path of a file, a pydicom Dataset, or an Instance. A file is streamed, never read whole.
             priority: 0 medium, 1 high, 2 low.
             move_originator_ae_title: Who asked for the C-MOVE that this is a sub-operation of.
             move_originator_message_id: The Message ID of that C-MOVE.
+            transcode: Whether compressed pixels may be decompressed or recompressed; None, as connect() was told.
 
         Returns:
             The response, whatever its status.
@@ -108,7 +111,8 @@ class Association:
             OSError: The file cannot be read.
             NoAcceptedContext: The peer accepts the SOP class in no transfer syntax that it can be sent in. Nothing was
                 sent.
-            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
+            DatasetEncodeError: The data set cannot be encoded, or its pixels not be decoded. Nothing was sent.
+            DatasetDecodeError: The data set is not sound, and would have to be encoded anew. Nothing was sent.
             AssociationError: The association ended, or no response came within Timeouts.response seconds. The stream of
                 the instance is closed then; a disk that hangs keeps a thread of the library's pool, and nobody else.
 
@@ -121,6 +125,7 @@ class Association:
             priority=priority,
             move_originator_ae_title=move_originator_ae_title,
             move_originator_message_id=move_originator_message_id,
+            transcode=transcode,
         )
 
     def c_find(self, identifier: Identifier, sop_class_uid: str | None = None, *, priority: int = 0) -> Find:

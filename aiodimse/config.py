@@ -49,6 +49,8 @@ class Timeouts:
     """Leaving a server: how long its associations may take to end; and how long handlers may after an A-RELEASE-RQ."""
     drain_idle: float | None = 2.0
     """Leaving a server: an association that has had no operation for so long is ended."""
+    transcode: float | None = 60.0
+    """To decode or encode one frame of compressed pixels; past it the instance cannot be sent."""
     authenticate: float | None = 10.0
     """How long the authenticate and on_associate hooks may take together."""
 

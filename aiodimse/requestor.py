@@ -70,6 +70,7 @@ class ConnectOptions(TypedDict, total=False):
     trace: Trace | None
     environment: Environment | None
     strict: bool
+    transcode: bool
 
 
 def connect(
@@ -92,6 +93,7 @@ def connect(
     trace: Trace | None = None,
     environment: Environment | None = None,
     strict: bool = False,
+    transcode: bool = True,
 ) -> Connect:
     """Open an association: `async with aiodimse.connect(...) as association`, or await it.
 
@@ -120,6 +122,8 @@ def connect(
             requestor) or "<" (from the acceptor) and the bytes that were written or read; with b"" at the end.
         environment: The clock and the network, which tests replace. None: `Environment()`.
         strict: Whether to use none of the leniencies of docs/reference/leniencies.md.
+        transcode: Whether an instance whose compression the peer does not accept is sent decompressed or losslessly
+            recompressed (extra `codecs`). If False, it is not sent.
 
     Returns:
         An object that gives the Association when it is entered or awaited.
@@ -141,7 +145,15 @@ def connect(
         ...     response = await association.c_echo()
     """
     limits = limits or Limits()
-    settings = Settings(limits, timeouts or Timeouts(), environment or Environment(), trace, metrics, strict=strict)
+    settings = Settings(
+        limits,
+        timeouts or Timeouts(),
+        environment or Environment(),
+        trace,
+        metrics,
+        strict=strict,
+        transcode=transcode,
+    )
     if max_pdu_length is not None:
         settings.limits = limits = replace(limits, max_pdu_length=max_pdu_length)
     window = (operations_window, operations_window) if isinstance(operations_window, int) else operations_window

@@ -74,6 +74,7 @@ class Server(HandlerDecorators):
         environment: Environment | None = None,
         strict: bool = False,
         end_idle: EndIdle = "abort",
+        transcode: bool = True,
     ) -> None:
         """Make a server without handlers; nothing is opened.
 
@@ -94,6 +95,8 @@ class Server(HandlerDecorators):
             strict: Use none of the leniencies of docs/reference/leniencies.md.
             end_idle: How an association ends that was idle for `Timeouts.idle`, or for `Timeouts.drain_idle` while the
                 server is being left: by A-ABORT, or by A-RELEASE-RQ, which some peers do not expect from an acceptor.
+            transcode: In C-GET and C-MOVE send an instance whose compression the peer does not take decompressed or
+                losslessly recompressed (extra `codecs`); False, its sub-operation fails.
         """
         self._ae_title = ae_title
         self._settings = Settings(
@@ -104,6 +107,7 @@ class Server(HandlerDecorators):
             metrics,
             end_idle,
             strict=strict,
+            transcode=transcode,
         )
         registry = HandlerRegistry()
         registry.any_storage = any_storage

@@ -33,6 +33,9 @@ class Settings:
     """For the log: the association on whose behalf these are opened."""
     strict: bool = False
     """No row of `aiodimse/standard/leniency.py` holds."""
+    transcode: bool = True
+    """An instance whose compression the peer does not take is sent in another one, or in none, where nothing is lost.
+    """
 
     def __post_init__(self) -> None:
         """Raises TypeError for limits or timeouts that are none: a bare number of seconds, for instance."""

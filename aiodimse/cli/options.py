@@ -182,6 +182,15 @@ def peer(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--called", type=ae_title, default="ANY-SCP", metavar="AE", help="the peer's (ANY-SCP)")
 
 
+def transcoding(parser: argparse.ArgumentParser) -> None:
+    """What becomes of an object whose compression the peer does not take."""
+    parser.add_argument(
+        "--no-transcode", dest="transcode", action="store_false",
+        help="do not decompress or recompress an object for a peer that does not take it as it is stored"
+        " (that needs the extra codecs)",
+    )  # fmt: skip
+
+
 def query(parser: argparse.ArgumentParser, service: Literal["find", "get", "move"]) -> None:
     """What to ask for. service: only models that have it may be named."""
     group = parser.add_argument_group("query")

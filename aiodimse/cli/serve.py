@@ -87,6 +87,7 @@ def arguments(parser: ArgumentParser) -> None:
         "--max-associations", type=shared.count, default=aiodimse.Limits().max_associations, metavar="N",
         help=f"at once; one more is rejected ({aiodimse.Limits().max_associations})",
     )  # fmt: skip
+    shared.transcoding(parser)
     encryption.provider(parser)
 
 
@@ -117,6 +118,7 @@ async def run(options: Namespace, output: Output) -> int:
         accept_called=True if options.any_called else [options.ae_title, *options.called],
         accept_calling=options.calling or None,
         strict=options.strict,
+        transcode=options.transcode,
         limits=limits,
         timeouts=shared.timeouts(options),
         trace=options.tracing,

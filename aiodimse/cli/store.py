@@ -1,4 +1,5 @@
-"""Send files and folders to a peer: C-STORE. Objects travel as they are stored, where the peer takes them so."""
+"""Send files and folders to a peer: C-STORE. Objects travel as they are stored, where the peer takes them so; else
+re-encoded, decompressed or losslessly recompressed."""
 
 from __future__ import annotations
 
@@ -60,6 +61,7 @@ class Sent:
 def arguments(parser: ArgumentParser) -> None:
     """The options of store."""
     shared.peer(parser)
+    shared.transcoding(parser)
     parser.add_argument("paths", metavar="PATH", nargs="+", type=shared.path, help="a DICOM file, or a folder of them")
 
 
@@ -198,7 +200,7 @@ async def _send_all(
     while left:
         path: Path | None = None
         try:
-            async with association(options, contexts) as peer:
+            async with association(options, contexts, transcode=options.transcode) as peer:
                 opened()
                 while left:
                     path, instance = left.popleft()

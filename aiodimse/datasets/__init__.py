@@ -3,6 +3,7 @@
 from aiodimse.datasets.beginning import Beginning
 from aiodimse.datasets.bulk import without_bulk_data
 from aiodimse.datasets.dataset import (
+    RE_ENCODED,
     can_transcode,
     dataset_uids,
     decode_dataset,
@@ -18,6 +19,9 @@ from aiodimse.datasets.identifiers import identifier
 from aiodimse.datasets.identity import MAX_BEGINNING, Identity, read_identity
 from aiodimse.datasets.naming import safe_file_name
 from aiodimse.datasets.part10 import FileHead, PartTenReader, open_pieces, read_head
+from aiodimse.datasets.pixels.processes import processes
+from aiodimse.datasets.pixels.recompressing import Recompression
+from aiodimse.datasets.pixels.syntaxes import can_recompress, has_codecs
 from aiodimse.datasets.reading import tolerated_in
 from aiodimse.datasets.saving import PartTenWriter
 from aiodimse.datasets.stored import file_identity
@@ -28,12 +32,15 @@ from aiodimse.datasets.whole import file_meta_dataset, read_file
 
 __all__ = [
     "MAX_BEGINNING",
+    "RE_ENCODED",
     "Beginning",
     "FileHead",
     "Head",
     "Identity",
     "PartTenReader",
     "PartTenWriter",
+    "Recompression",
+    "can_recompress",
     "can_transcode",
     "check_transcoded",
     "dataset_uids",
@@ -46,11 +53,13 @@ __all__ = [
     "file_meta",
     "file_meta_dataset",
     "first_uids",
+    "has_codecs",
     "identifier",
     "is_larger_than",
     "open_pieces",
     "open_transcoded",
     "parse_head",
+    "processes",
     "read_file",
     "read_head",
     "read_identity",

@@ -79,6 +79,16 @@ class PartTenReader:
             while piece := self.read(piece_size):
                 yield piece
 
+    @property
+    def size(self) -> int:
+        """Bytes of the data set."""
+        return self.head.size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Bytes of the data set from this offset on; fewer at its end. Not to be mixed with read and pieces."""
+        self._file.seek(self.head.data_offset + offset)
+        return self._file.read(max(0, min(size, self.head.size - offset)))
+
     def close(self) -> None:
         self._left = None
         self._file.close()

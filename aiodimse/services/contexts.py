@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext
 from aiodimse.association.negotiation import check_uid, several
-from aiodimse.datasets import can_transcode
+from aiodimse.datasets import RE_ENCODED, can_recompress, can_transcode, has_codecs
+from aiodimse.datasets.pixels.syntaxes import EXTRA
 from aiodimse.errors import LocalProtocolError, NoAcceptedContext
 from aiodimse.pdu import AcceptedContext
 from aiodimse.standard import sop_class
@@ -74,10 +75,17 @@ def _has(uid: str, service: str) -> bool:
     return row is not None and service in row.commands
 
 
-def store_context(negotiated: Negotiated, uid: str, transfer_syntax: str) -> AcceptedContext:
-    """The context for a C-STORE: the stored transfer syntax if it was accepted, else one to re-encode in.
+def store_context(negotiated: Negotiated, uid: str, transfer_syntax: str, *, transcode: bool = True) -> AcceptedContext:
+    """The context for a C-STORE: in the stored transfer syntax if that was accepted, else one in which nothing is lost.
 
-    Explicit Big Endian and compressed objects go only as stored. Raises NoAcceptedContext.
+    Args:
+        negotiated: What was negotiated.
+        uid: The SOP class.
+        transfer_syntax: The one that the instance is stored in.
+        transcode: Whether compressed pixels may be sent in another compression, or in none.
+
+    Raises:
+        NoAcceptedContext: There is none. It says which extra to install where that would help.
     """
     found = contexts_to_invoke(negotiated, "C-STORE", uid)
     for context in found:
@@ -86,10 +94,13 @@ def store_context(negotiated: Negotiated, uid: str, transfer_syntax: str) -> Acc
     for context in found:
         if can_transcode(transfer_syntax, context.transfer_syntax):
             return context
-    raise NoAcceptedContext(
-        f"no accepted presentation context for {_name(uid)} in transfer syntax {transfer_syntax}",
-        answers_for(negotiated, "C-STORE", uid),
-    )
+    others = [context for context in found if can_recompress(transfer_syntax, context.transfer_syntax)]
+    if others and transcode and has_codecs():
+        return min(others, key=lambda context: context.transfer_syntax not in RE_ENCODED)  # the first without codec
+    words = f"no accepted presentation context for {_name(uid)} in transfer syntax {transfer_syntax}"
+    if others and transcode:
+        words += f' (to send it in another one, install the extra: pip install "{EXTRA}")'
+    raise NoAcceptedContext(words, answers_for(negotiated, "C-STORE", uid))
 
 
 def _name(uid: str) -> str:

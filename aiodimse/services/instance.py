@@ -273,6 +273,24 @@ class Instance:
         dataset = await self.dataset()
         return await read_off_loop(datasets.encode_dataset, dataset, transfer_syntax)
 
+    async def recompressible(self) -> bytes | FileHead:
+        """What its pixels are read from to send them in another compression: its file, else the whole data set.
+
+        Raises DatasetTooLarge over Limits.dataset_in_memory.
+        """
+        pieces: list[Buffer] = []
+        size, most = 0, self.limits.dataset_in_memory
+        stream = self.stream()
+        try:
+            async for piece in stream:
+                size += len(piece)
+                if size > most:
+                    raise DatasetTooLarge(f"the data set is over {most} bytes")
+                pieces.append(piece)
+        finally:
+            await _close(stream)
+        return b"".join(pieces)
+
 
 class FileInstance(Instance):
     """An instance in a file."""
@@ -306,6 +324,10 @@ class FileInstance(Instance):
             return await super().encoded(transfer_syntax)
         await read_off_loop(datasets.check_transcoded, self.head, transfer_syntax)
         return pieces_off_loop(datasets.open_transcoded(self.head, transfer_syntax))
+
+    async def recompressible(self) -> bytes | FileHead:
+        """As Instance.recompressible; the file is read as it is needed."""
+        return self.head if self._data is None else self._data
 
     async def dataset(self) -> Dataset:
         """The decoded data set of the file. DatasetTooLarge over Limits.dataset_in_memory."""

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 # What a floor may import beside the standard library and the package itself. rich is the extra "cli".
 GUESTS = {
     "telemetry": {"opentelemetry"},
+    "datasets": {"imagecodecs", "numpy", "pydicom"},
     "archive": {"obstore", "pydicom", "sqlalchemy"},
     "dicomweb": {"pydicom", "python_multipart"},
     "cli": {"prometheus_client", "pydicom", "rich"},

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset, FileDataset
 
 IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 DEFLATED_LE = "1.2.840.10008.1.2.1.99"
+UNCOMPRESSED = (IMPLICIT_LE, EXPLICIT_LE)
 
 
 def data_set_bytes(path: Path) -> bytes:
@@ -112,3 +113,20 @@ def check_arrived(paths: Iterable[Path], sent: Iterable[Sample]) -> None:
         else:
             assert sample in (MR_IMPLICIT, RT_PLAN, DEFLATED), sample
             assert content(path) == content(sample.path), sample
+
+
+def check_pixels(paths: Iterable[Path], sent: Iterable[Sample], syntaxes: Collection[str] = UNCOMPRESSED) -> None:
+    """What has arrived is in one of these transfer syntaxes, and has the pixels that were sent."""
+    arrived = {str(dataset.SOPInstanceUID): dataset for dataset in map(dcmread, paths)}
+    wanted = {str(dataset.SOPInstanceUID): dataset for dataset in (dcmread(sample.path) for sample in sent)}
+    assert arrived.keys() == wanted.keys()
+    for uid, dataset in arrived.items():
+        assert dataset.file_meta.TransferSyntaxUID in syntaxes
+        assert dataset.pixel_array.tolist() == wanted[uid].pixel_array.tolist()
+        assert dataset.get("LossyImageCompression") == _is_lossy(wanted[uid])
+
+
+def _is_lossy(dataset: Dataset) -> str | None:
+    """What it has to say once its transfer syntax does not."""
+    lossy = str(dataset.file_meta.TransferSyntaxUID) in ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.91")
+    return dataset.get("LossyImageCompression") or ("01" if lossy else None)

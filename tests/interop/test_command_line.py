@@ -47,10 +47,17 @@ async def test_store_of_what_is_not_dicom_says_so(storescp: Callable[..., StoreS
     assert "Traceback" not in failed.output
 
 
+async def test_store_decompresses_for_a_peer_that_takes_no_compression(storescp: Callable[..., StoreSCP]) -> None:
+    scp = storescp()
+    sent = (samples.CT, samples.JPEG_2000)
+    (await run(*aiodimse_command("store", HOST, str(scp.port), *(sample.path for sample in sent)))).check(0)
+    samples.check_pixels(scp.files(), sent)
+
+
 async def test_store_that_a_peer_does_not_take_fails(storescp: Callable[..., StoreSCP]) -> None:
     scp = storescp()
     paths = [samples.CT.path, samples.JPEG_2000.path]
-    failed = await run(*aiodimse_command("store", HOST, str(scp.port), *paths))
+    failed = await run(*aiodimse_command("store", HOST, str(scp.port), "--no-transcode", *paths))
     assert failed.code != 0
     assert len(scp.files()) == 1
 

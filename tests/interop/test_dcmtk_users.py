@@ -124,8 +124,16 @@ async def test_getscu_is_sent_what_it_takes(serving: Serving, tmp_path: Path) ->
         assert samples.content(got.files[0]) == samples.content(samples.MR_IMPLICIT.path)
 
 
-async def test_getscu_that_takes_no_jpeg_2000_is_told_what_failed(serving: Serving, tmp_path: Path) -> None:
+async def test_getscu_that_takes_no_jpeg_2000_gets_it_decompressed(serving: Serving, tmp_path: Path) -> None:
     async with serving([samples.CT.path, samples.JPEG_2000.path]) as (_, port):
+        keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ""}
+        got = await dcmtk.getscu(port, "-S", keys, tmp_path / "got", called=TITLE)
+        assert (got.final.status, got.final.completed, got.final.failed) == (0x0000, 2, 0)
+        samples.check_pixels(got.files, (samples.CT, samples.JPEG_2000))
+
+
+async def test_getscu_that_takes_no_jpeg_2000_is_told_what_failed(serving: Serving, tmp_path: Path) -> None:
+    async with serving([samples.CT.path, samples.JPEG_2000.path], transcode=False) as (_, port):
         keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ""}
         got = await dcmtk.getscu(port, "-S", keys, tmp_path / "got", called=TITLE)
         assert (got.final.status, got.final.completed, got.final.failed) == (0xB000, 1, 1)
@@ -144,11 +152,23 @@ async def test_movescu_to_storescp(serving: Serving, storescp: Callable[..., Sto
     samples.check_arrived(target.files(), samples.JOURNEY)
 
 
+async def test_movescu_to_a_storescp_that_takes_no_compression(
+    serving: Serving, storescp: Callable[..., StoreSCP]
+) -> None:
+    target = storescp(title="DEST")
+    sent = (samples.CT, samples.JPEG_2000, samples.JPEG, samples.RLE)
+    async with serving([sample.path for sample in sent], {"DEST": target.port}) as (_, port):
+        keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ""}
+        talk = await dcmtk.movescu(port, "-S", keys, "DEST", called=TITLE)
+        assert (talk.final.status, talk.final.completed, talk.final.failed) == (0x0000, len(sent), 0)
+    samples.check_pixels(target.files(), sent)
+
+
 async def test_movescu_to_a_storescp_that_takes_no_jpeg_2000(
     serving: Serving, storescp: Callable[..., StoreSCP]
 ) -> None:
     target = storescp(title="DEST")
-    async with serving([samples.JPEG_2000.path], {"DEST": target.port}) as (_, port):
+    async with serving([samples.JPEG_2000.path], {"DEST": target.port}, transcode=False) as (_, port):
         keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": ""}
         talk = await dcmtk.movescu(port, "-S", keys, "DEST", called=TITLE)
         assert (talk.final.status, talk.final.completed, talk.final.failed) == (0xA702, 0, 1)

@@ -15,6 +15,7 @@ from interop.programs import Provider
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.standard import transfer_syntax
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
@@ -86,14 +87,39 @@ async def test_store_re_encodes_between_the_little_endians(storescp: Callable[..
         assert samples.content(path) == samples.content(sample.path)
 
 
-async def test_compressed_goes_only_as_stored(storescp: Callable[..., StoreSCP]) -> None:
+COMPRESSED = (samples.JPEG, samples.JPEG_LOSSLESS, samples.JPEG_2000, samples.JPEG_2000_LOSSLESS, samples.RLE)
+
+
+@pytest.mark.parametrize("transcode", [True, False])
+async def test_compressed_to_a_storescp_that_takes_no_compression(
+    storescp: Callable[..., StoreSCP], transcode: bool
+) -> None:
     scp = storescp()
-    async with aiodimse.connect(
-        HOST, scp.port, contexts=aiodimse.contexts_for([samples.JPEG_2000.path, samples.CT.path])
-    ) as association:
-        with pytest.raises(aiodimse.NoAcceptedContext):
-            await association.c_store(samples.JPEG_2000.path)
-        assert (await association.c_store(samples.CT.path)).status == 0x0000
+    contexts = aiodimse.contexts_for([sample.path for sample in COMPRESSED])
+    async with aiodimse.connect(HOST, scp.port, contexts=contexts, transcode=transcode) as association:
+        for sample in COMPRESSED:
+            if transcode:
+                assert (await association.c_store(sample.path)).status == 0x0000
+            else:
+                with pytest.raises(aiodimse.NoAcceptedContext):
+                    await association.c_store(sample.path)
+    if transcode:
+        samples.check_pixels(scp.files(), COMPRESSED)
+    else:
+        assert scp.files() == []
+
+
+@pytest.mark.parametrize("option", ["+xs", "+xt", "+xv", "+xr"])
+async def test_to_a_storescp_that_prefers_a_compression(storescp: Callable[..., StoreSCP], option: str) -> None:
+    """JPEG Lossless, JPEG-LS, JPEG 2000 and RLE: the one context proposes nothing else."""
+    taken = {"+xs": "JPEGLosslessSV1", "+xt": "JPEGLSLossless", "+xv": "JPEG2000Lossless", "+xr": "RLELossless"}
+    syntax = getattr(transfer_syntax, taken[option])
+    scp = storescp(option)
+    contexts = [aiodimse.PresentationContext(sample.sop_class, [syntax]) for sample in (samples.CT, samples.JPEG)]
+    async with aiodimse.connect(HOST, scp.port, contexts=contexts) as association:
+        for sample in (samples.CT, samples.JPEG):
+            assert (await association.c_store(sample.path)).status == 0x0000
+    samples.check_pixels(scp.files(), (samples.CT, samples.JPEG), {syntax})
 
 
 async def test_find(archive: DcmQRSCP) -> None:

@@ -25,7 +25,7 @@ def test_the_answer_to_each_context_of_a_sop_class():
     )
     ac = AssociateAC(rq.called_ae_title, rq.calling_ae_title, answers, rq.user_information)
     with pytest.raises(NoAcceptedContext) as caught:
-        store_context(settle(rq, ac, "requestor"), CT, "1.2.840.10008.1.2.1")
+        store_context(settle(rq, ac, "requestor"), CT, "1.2.840.10008.1.2.1", transcode=False)
     said = caught.value.answers[CT]
     assert (
         said

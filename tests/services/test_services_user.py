@@ -139,7 +139,7 @@ async def test_what_can_be_stored() -> None:
         assert association.can_store(str(ct))
         assert association.can_store(await aiodimse.Instance.open(ct))
         assert not association.can_store(mr)
-        jpeg = aiodimse.Instance(CT, "1.2.3", "1.2.840.10008.1.2.4.50")
-        assert not association.can_store(jpeg)
+        assert association.can_store(aiodimse.Instance(CT, "1.2.3", "1.2.840.10008.1.2.4.50"))  # JPEG, decompressed
+        assert not association.can_store(aiodimse.Instance(CT, "1.2.3", "1.2.840.10008.1.2.4.102"))  # a video
         with pytest.raises(TypeError, match="an instance is"):
             association.can_store(7)  # type: ignore[arg-type]

@@ -135,10 +135,12 @@ class StoreAssociations:
         if self._endpoint is not None:
             negotiated = self._endpoint.engine.negotiated
             assert negotiated is not None
-            try:
-                return self._endpoint.invoker, store_context(negotiated, *kind)
+            is_proposed = kind in _proposed(negotiated)
+            try:  # as it is stored, if need be on another association; else in another compression, or in none
+                transcode = is_proposed and self._settings.transcode
+                return self._endpoint.invoker, store_context(negotiated, *kind, transcode=transcode)
             except NoAcceptedContext:
-                if kind in _proposed(negotiated):
+                if is_proposed:
                     raise
             await finish()
             await self.release()
@@ -146,7 +148,8 @@ class StoreAssociations:
             self._kinds.insert(0, kind)
         endpoint = await self._open()
         assert endpoint.engine.negotiated is not None
-        return endpoint.invoker, store_context(endpoint.engine.negotiated, *kind)
+        context = store_context(endpoint.engine.negotiated, *kind, transcode=self._settings.transcode)
+        return endpoint.invoker, context
 
     def survives(self, invoker: Invoker, error: BaseException) -> bool:
         """Whether the rest is sent though this association has gone: on another one, but after a first loss alone.

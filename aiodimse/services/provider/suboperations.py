@@ -34,6 +34,7 @@ from aiodimse.services.contexts import store_context
 from aiodimse.services.instance import Instance, ReferencedFile
 from aiodimse.services.provider.destination import DestinationLost
 from aiodimse.services.provider.handler_run import Cancelled, describe
+from aiodimse.services.recompression import payload_of
 from aiodimse.services.request import GetRequest, MoveRequest
 from aiodimse.services.response import EncodedDataset
 from aiodimse.services.sources import identified, instance_of
@@ -127,9 +128,11 @@ class SameAssociation:
         self, instance: Instance, finish: Callable[[], Awaitable[None]]
     ) -> tuple[Invoker, AcceptedContext]:
         """Raises NoAcceptedContext."""
-        negotiated = self._invoker.channel.engine.negotiated
+        channel = self._invoker.channel
+        negotiated, transcode = channel.engine.negotiated, channel.settings.transcode
         assert negotiated is not None
-        return self._invoker, store_context(negotiated, instance.sop_class_uid, instance.transfer_syntax)
+        kind = (instance.sop_class_uid, instance.transfer_syntax)
+        return self._invoker, store_context(negotiated, *kind, transcode=transcode)
 
     def survives(self, invoker: Invoker, error: BaseException) -> bool:
         """It does not: nobody is left to be told."""
@@ -238,7 +241,7 @@ class SubOperations:
     async def _encoded(invoker: Invoker, context: AcceptedContext, instance: Instance) -> Payload:
         try:
             with invoker.channel.while_open():
-                return await instance.encoded(context.transfer_syntax)
+                return await payload_of(instance, context.transfer_syntax, invoker.channel)
         except AssociationError as error:
             if invoker.channel.error is None:
                 raise  # that of another association, which the instance comes from

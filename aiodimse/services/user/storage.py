@@ -7,6 +7,7 @@ from aiodimse.errors import NoAcceptedContext
 from aiodimse.services.contexts import store_context
 from aiodimse.services.instance import InstanceSource
 from aiodimse.services.invocation import invoke, negotiated_on, single_response
+from aiodimse.services.recompression import payload_of
 from aiodimse.services.response import Response, response_of
 from aiodimse.services.sources import instance_of, kind_of
 from aiodimse.services.store_request import store_request
@@ -16,7 +17,7 @@ def can_store(endpoint: Endpoint, source: InstanceSource) -> bool:
     """Whether a context was accepted in which c_store can send this; a file is looked at, here and now."""
     uid, transfer_syntax = kind_of(source)
     try:
-        store_context(negotiated_on(endpoint), uid, transfer_syntax)
+        store_context(negotiated_on(endpoint), uid, transfer_syntax, transcode=endpoint.settings.transcode)
     except NoAcceptedContext:
         return False
     return True
@@ -29,17 +30,23 @@ async def c_store(
     priority: int = 0,
     move_originator_ae_title: str | None = None,
     move_originator_message_id: int | None = None,
+    transcode: bool | None = None,
 ) -> Response:
-    """Send one instance and return the response whatever its status.
+    """Send one instance and return the response whatever its status. transcode: None, as the association has it.
 
     Raises NoAcceptedContext, NotDICOM, OSError, DatasetEncodeError before anything is sent; what ended the association
     as soon as it has ended, because reading the instance is interrupted then.
     """
     with endpoint.while_open():
         instance = await instance_of(source, endpoint.limits)
-        context = store_context(negotiated_on(endpoint), instance.sop_class_uid, instance.transfer_syntax)
+        context = store_context(
+            negotiated_on(endpoint),
+            instance.sop_class_uid,
+            instance.transfer_syntax,
+            transcode=endpoint.settings.transcode if transcode is None else transcode,
+        )
         request = store_request(instance, priority, move_originator_ae_title, move_originator_message_id)
-        data = await instance.encoded(context.transfer_syntax)
+        data = await payload_of(instance, context.transfer_syntax, endpoint)
     try:
         invoked = await invoke(endpoint, context, request, data)
     finally:

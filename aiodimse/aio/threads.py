@@ -1,0 +1,125 @@
+"""Blocking work off the event loop, in a bounded number of threads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Threads:
+    """Threads that are started when they are needed, for any number of event loops."""
+
+    def __init__(self, workers: int, name: str) -> None:
+        """Start nothing.
+
+        Args:
+            workers: How many threads there are at most; more work waits.
+            name: The beginning of their names.
+        """
+        self._workers, self._name = workers, name
+        self._pool: ThreadPoolExecutor | None = None
+        if hasattr(os, "register_at_fork"):  # not on Windows
+            os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """In a process that was forked: it has none of the threads."""
+        self._pool = None
+
+    async def change(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking function.
+
+        A cancelled await, however often it is cancelled, waits for the function to end, so that what it was doing to a
+        file is known, and then raises: a second thread must not close what the first is writing to.
+        """
+        _, done = self._submit(partial(function, *args, **kwargs))
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            await _end(done)
+            raise
+
+    async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for a function that changes nothing and closes what it opens: reading, decoding, encoding.
+
+        A cancelled await raises at once and leaves the function to its thread; one that has not begun never will.
+        """
+        work, done = self._submit(partial(function, *args, **kwargs))
+        try:
+            return await done
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+
+    async def pieces(self, pieces: Iterator[T]) -> AsyncGenerator[T, None]:
+        """What a blocking iterator gives, as far as the first that is false; each is made while the caller works on the
+        one before.
+
+        A cancelled await raises at once; the iterator is closed, in a thread, when what is under way has come to its
+        end.
+        """
+        read: Callable[[], T | None] = partial(next, pieces, None)
+        work, ahead = self._submit(read)
+        try:
+            while piece := await ahead:
+                work, ahead = self._submit(read)
+                yield piece
+        finally:
+            if not ahead.cancel() and not ahead.cancelled():
+                ahead.exception()  # looked at: nobody asks for this piece
+            work.cancel()
+            if (close := getattr(pieces, "close", None)) is not None:
+                work.add_done_callback(lambda _: self._close(close))
+
+    def _close(self, close: Callable[[], object]) -> None:
+        if self._pool is not None:
+            with suppress(RuntimeError):  # the program ends: its files are closed without us
+                self._pool.submit(close)
+
+    def _submit(self, call: Callable[[], T]) -> tuple[Future[None], asyncio.Future[T]]:
+        """The work in the pool, and its outcome on the event loop.
+
+        The loop is told directly: run_in_executor has a second future in between, which is a fifth of a trip.
+        """
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix=self._name)
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        return self._pool.submit(_work, loop, done, call), done
+
+
+async def _end(future: asyncio.Future[Any]) -> None:
+    """Wait for its end, whatever is cancelled meanwhile; what it gives is of no interest."""
+    while not future.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([future])
+    if not future.cancelled():
+        future.exception()  # looked at: the cancellation is what is reported
+
+
+def _work(loop: asyncio.AbstractEventLoop, done: asyncio.Future[T], call: Callable[[], T]) -> None:
+    """In the pool."""
+    try:
+        result = call()
+    except BaseException as error:
+        _tell(loop, done, done.set_exception, error)
+    else:
+        _tell(loop, done, done.set_result, result)
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any], settle: Callable[[Any], None], outcome: object
+) -> None:
+    def told() -> None:
+        if not done.done():  # else nobody waits any more
+            settle(outcome)
+
+    with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+        loop.call_soon_threadsafe(told)

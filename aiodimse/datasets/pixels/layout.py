@@ -1,0 +1,197 @@
+"""Where the pixels of an encoded data set are, and its frames, without reading them (PS3.5 A.4)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from struct import unpack
+from typing import Final, Protocol
+
+from aiodimse.config import Limits
+from aiodimse.datasets.walk import (
+    ITEM,
+    SEQUENCE_DELIMITATION,
+    UNDEFINED_LENGTH,
+    top_elements,
+)
+from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
+from aiodimse.record import record
+from aiodimse.standard.transfer_syntax import TransferSyntax
+
+PIXEL_DATA: Final = 0x7FE00010
+_FIRST_READ: Final = 1 << 16
+_END_OF_IMAGE: Final = b"\xff\xd9"
+_WITHIN_LAST: Final = 10
+"""Bytes of a fragment in which the marker that ends an image is looked for: padding may be behind it."""
+
+
+class Source(Protocol):
+    """An encoded data set of which any part can be read."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """So many bytes from there on; fewer at its end."""
+
+
+class InMemory:
+    """A data set that is in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        """Take the bytes."""
+        self._data = data
+        self.size = len(data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """A copy of these bytes."""
+        return self._data[offset : offset + size]
+
+
+@record(frozen=True)
+class Layout:
+    """A data set, divided at its Pixel Data."""
+
+    head: bytes
+    """The elements before."""
+    start: int
+    """Where the value of Pixel Data begins; the end of the data set where there is no Pixel Data."""
+    length: int | None
+    """Of the value, in bytes; None where there is no Pixel Data; UNDEFINED_LENGTH where it is in fragments."""
+
+
+def find_pixels(source: Source, row: TransferSyntax, limits: Limits) -> Layout:
+    """Read the beginning of a data set, as far as Pixel Data (7FE0,0010).
+
+    Args:
+        source: The data set; not deflated.
+        row: Its transfer syntax.
+        limits: dataset_in_memory, dataset_depth and dataset_elements bound what comes before.
+
+    Raises:
+        DatasetDecodeError: It is not sound as far as that.
+    """
+    size = _FIRST_READ
+    while True:
+        data = source.read_at(0, min(size, source.size))
+        end, error = 0, None
+        try:
+            for tag, _, length, _, stop, _ in top_elements(
+                data,
+                row.implicit,
+                row.little_endian,
+                max_depth=limits.dataset_depth,
+                max_elements=limits.dataset_elements,
+            ):
+                if tag >= PIXEL_DATA:
+                    break
+                end = stop + (8 if length == UNDEFINED_LENGTH else 0)
+        except DatasetTooLarge:
+            raise
+        except DatasetDecodeError as found:
+            error = found
+        head = data[end : end + 12]
+        group, element = unpack("<HH" if row.little_endian else ">HH", head[:4]) if len(head) >= 4 else (0, 0)
+        if group << 16 | element == PIXEL_DATA and len(head) == 12:
+            order = "<L" if row.little_endian else ">L"
+            length, start = unpack(order, head[4:8] if row.implicit else head[8:12])[0], 8 if row.implicit else 12
+            return Layout(data[:end], end + start, length)
+        if group << 16 | element > PIXEL_DATA or (error is None and len(data) == source.size):
+            return Layout(data[:end], end, None)
+        if len(data) == source.size:
+            assert error is not None
+            raise error
+        if size > limits.dataset_in_memory:
+            raise DatasetTooLarge(f"over {limits.dataset_in_memory} bytes come before the pixels")
+        size *= 4
+
+
+@record(frozen=True)
+class Fragments:
+    """The fragments of encapsulated Pixel Data."""
+
+    offsets: tuple[int, ...]
+    """Basic Offset Table: where frames begin, from the first fragment on; it may be empty."""
+    items: tuple[tuple[int, int], ...]
+    """Of each fragment, where its bytes begin in the data set, and how many they are."""
+    end: int
+    """Behind the Sequence Delimitation Item."""
+
+
+def read_fragments(source: Source, start: int, limits: Limits) -> Fragments:
+    """Go from one fragment to the next, to the end of Pixel Data; they are not read.
+
+    Args:
+        source: The data set.
+        start: Where the value of Pixel Data begins.
+        limits: dataset_elements bounds how many there may be.
+
+    Raises:
+        DatasetDecodeError: They do not end where the data set has them end.
+    """
+    items: list[tuple[int, int]] = []
+    pos = start
+    while True:
+        head = source.read_at(pos, 8)
+        if len(head) < 8:
+            raise DatasetDecodeError("encapsulated pixel data is not closed", offset=pos)
+        group, element, length = unpack("<HHL", head)
+        tag, pos = group << 16 | element, pos + 8
+        if tag == SEQUENCE_DELIMITATION and not length and items:
+            break
+        if tag != ITEM or length > source.size - pos:
+            raise DatasetDecodeError("no fragment where one must be", offset=pos - 8)
+        items.append((pos, length))
+        pos += length
+        if len(items) > limits.dataset_elements:
+            raise DatasetTooLarge(f"more than {limits.dataset_elements} fragments")
+    table = source.read_at(*items[0])
+    return Fragments(unpack(f"<{len(table) // 4}L", table[: len(table) // 4 * 4]), tuple(items[1:]), pos)
+
+
+def frames_of(source: Source, found: Fragments, number: int) -> list[Sequence[tuple[int, int]]]:
+    """Which fragments each frame has.
+
+    Args:
+        source: The data set; the ends of fragments are read where nothing else tells.
+        found: Its fragments.
+        number: Number of Frames (0028,0008).
+
+    Raises:
+        DatasetDecodeError: It cannot be told, or there are not so many frames.
+    """
+    items = found.items
+    if len(items) == number:
+        return [(item,) for item in items]
+    if number == 1 and items:
+        return [items]
+    frames = list(_by_offsets(found) if len(found.offsets) == number else _by_markers(source, items))
+    if len(frames) != number or not all(frames):
+        raise DatasetDecodeError(f"{len(items)} fragments, which are not {number} frames")
+    return frames
+
+
+def _by_offsets(found: Fragments) -> Iterator[Sequence[tuple[int, int]]]:
+    first = found.items[0][0]
+    starts = deque(first + offset for offset in found.offsets[1:])  # of the frames behind the first one
+    frame: list[tuple[int, int]] = []
+    for item in found.items:
+        while starts and item[0] >= starts[0]:
+            yield frame
+            frame = []
+            starts.popleft()
+        frame.append(item)
+    yield frame
+
+
+def _by_markers(source: Source, items: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
+    frame: list[tuple[int, int]] = []
+    for start, length in items:
+        frame.append((start, length))
+        tail = min(length, _WITHIN_LAST)
+        if _END_OF_IMAGE in source.read_at(start + length - tail, tail):
+            yield frame
+            frame = []
+    if frame:
+        yield frame

@@ -1,0 +1,268 @@
+"""A data set with its pixels in another compression, or in none, as it is sent: frame by frame, in bounded memory.
+
+It takes two rounds. The first converts every frame, so that what cannot be decoded is found out before anything is
+sent, and keeps the frames where they are few bytes; where they are many, the second converts them again as they go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from struct import pack
+from typing import Final, TypeAlias
+
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+
+from aiodimse.config import Limits
+from aiodimse.datasets.dataset import decode_dataset, transcode
+from aiodimse.datasets.deflating import deflated_pieces
+from aiodimse.datasets.part10 import FileHead, reopen
+from aiodimse.datasets.pixels.attributes import (
+    describe_pixels,
+    number_of_frames,
+    pixel_format,
+    with_nested_pixels,
+)
+from aiodimse.datasets.pixels.jobs import Frame, FrameJob, PixelFormat
+from aiodimse.datasets.pixels.layout import InMemory, Layout, Source, find_pixels, frames_of, read_fragments
+from aiodimse.datasets.pixels.lossy import is_lossy, mark_lossy
+from aiodimse.datasets.walk import ITEM, SEQUENCE_DELIMITATION, UNDEFINED_LENGTH, known_syntax
+from aiodimse.datasets.writing import write_dataset
+from aiodimse.errors import DatasetEncodeError, DatasetTooLarge
+from aiodimse.standard import transfer_syntax as syntaxes
+
+Convert: TypeAlias = Callable[[FrameJob, bytes], Frame]
+"""Converts one frame; raises DatasetEncodeError where that cannot be done."""
+
+HELD: Final = 32 << 20
+"""Bytes of converted frames that are kept from the first round to the second; a single frame always is."""
+_LONGEST: Final = 0xFFFFFFFE
+"""The largest value of a defined length (PS3.5 7.1)."""
+_SUBSAMPLED: Final = ("_422", "_420")
+_FLOAT_PIXELS: Final = (0x7FE00008, 0x7FE00009)
+
+
+class Recompression:
+    """One instance on its way from one transfer syntax to another."""
+
+    def __init__(
+        self, source: bytes | FileHead, transfer_syntax: str, target: str, *, limits: Limits, convert: Convert
+    ) -> None:
+        """Describe the work; nothing is read.
+
+        Args:
+            source: The encoded data set, or the head of its file.
+            transfer_syntax: The UID of its transfer syntax.
+            target: The UID of the one that is wanted; can_recompress has to hold.
+            limits: dataset_in_memory, dataset_depth and dataset_elements.
+            convert: What decodes and encodes; it may take long.
+        """
+        self._source, self._limits, self._convert = source, limits, convert
+        self._read, self._write = known_syntax(transfer_syntax), known_syntax(target)
+        read = self._read
+        is_plain = read.little_endian and not read.deflated and not read.encapsulated
+        self._plain = read if is_plain else syntaxes.ExplicitVRLittleEndian
+        self.frames = 0
+        """How many frames have been converted in the first round."""
+        self._held: list[bytes] | None = []
+        self._lengths: list[int] = []
+        self._total = 0
+        self._bits = self._stored = 0
+        self._head = b""
+        self._tail = b""
+
+    # --- the first round ----------------------------------------------------------------------------------------------
+
+    def check(self) -> Iterator[bool]:
+        """Convert every frame, and find out what the data set will say of them.
+
+        Yields:
+            True after each frame.
+
+        Raises:
+            DatasetEncodeError: It cannot be sent in this transfer syntax.
+            DatasetDecodeError: It is not sound.
+            OSError, NotDICOM, InstanceConflict: As `reopen` raises them, of a file.
+        """
+        with self._opened() as source:
+            layout = find_pixels(source, self._plain, self._limits)
+            dataset = decode_dataset(layout.head, self._plain, limits=self._limits)
+            dataset = with_nested_pixels(dataset, self._decode_icon)
+            if any(tag in dataset for tag in _FLOAT_PIXELS) and self._write.encapsulated:
+                raise DatasetEncodeError("floating point pixels have no compression")
+            tail_start = layout.start
+            if layout.length is not None:
+                form, frames, tail_start = self._plan(source, layout, dataset)
+                first: tuple[bytes, Frame] | None = None
+                for data in frames:
+                    frame = self._converted(form, data)
+                    if first is None:
+                        first = data, frame
+                    self._take(frame, first[1], form)
+                    yield True
+                assert first is not None
+                describe_pixels(dataset, form, replace(first[1], bits_stored=self._stored))
+                if self._read.encapsulated and is_lossy(self._read, first[0]):
+                    native = len(self._lengths) * first[1].bits_allocated * form.frame_size // form.bits_allocated
+                    mark_lossy(dataset, self._read, native / max(1, tail_start - layout.start))
+            elif self._write.encapsulated:
+                raise DatasetEncodeError("without pixels, and the transfer syntax is for compressed ones")
+            self._finish(source, dataset, layout, tail_start)
+
+    def _finish(self, source: Source, dataset: Dataset, layout: Layout, tail_start: int) -> None:
+        """Encode what is around the pixels."""
+        self._head = self._written(dataset)
+        if layout.length is not None:
+            self._head += self._beginning_of_pixels()
+        behind = source.size - tail_start
+        if behind > self._limits.dataset_in_memory:
+            raise DatasetTooLarge(f"over {self._limits.dataset_in_memory} bytes come behind the pixels")
+        tail = decode_dataset(source.read_at(tail_start, behind), self._plain, limits=self._limits)
+        self._tail = self._end_of_pixels(layout) + self._written(tail)
+
+    def _plan(self, source: Source, layout: Layout, dataset: Dataset) -> tuple[PixelFormat, Iterator[bytes], int]:
+        """How the frames are, they themselves, and where what comes behind them begins."""
+        form, number = pixel_format(dataset, self._limits), number_of_frames(dataset)
+        assert layout.length is not None
+        if layout.length == UNDEFINED_LENGTH:
+            found = read_fragments(source, layout.start, self._limits)
+            pieces = frames_of(source, found, number)
+            return form, (b"".join(source.read_at(*item) for item in frame) for frame in pieces), found.end
+        size, end = form.frame_size, layout.start + layout.length
+        if self._read.encapsulated or form.photometric_interpretation.endswith(_SUBSAMPLED):
+            raise DatasetEncodeError("Pixel Data does not have the form that its transfer syntax says")
+        if number * size > layout.length or end > source.size:
+            raise DatasetEncodeError(f"Pixel Data has {layout.length} bytes for {number} frames of {size}")
+        return form, (source.read_at(layout.start + at * size, size) for at in range(number)), end
+
+    def _converted(self, form: PixelFormat, data: bytes) -> Frame:
+        frame = self._convert(FrameJob(self._read, self._write, form), data)
+        if not self._write.encapsulated:
+            size = form.frame_size // (form.bits_allocated // 8) * (frame.bits_allocated // 8)
+            if len(frame.data) != size:
+                raise DatasetEncodeError(f"a frame of {len(frame.data)} bytes where {size} were expected")
+        return frame
+
+    def _take(self, frame: Frame, first: Frame, form: PixelFormat) -> None:
+        """Keep it, where it is not too much, and its length."""
+        said = (frame.photometric_interpretation, frame.bits_allocated)
+        if said != (first.photometric_interpretation, first.bits_allocated):
+            raise DatasetEncodeError("frames that differ in their photometric interpretation or depth")
+        length = self._length(frame)
+        self._lengths.append(length)
+        self._total += length
+        self._bits, self._stored = frame.bits_allocated, max(self._stored, frame.bits_stored)
+        self.frames += 1
+        if self._held is not None:
+            self._held.append(frame.data)
+            if self.frames > 1 and self._total > HELD:
+                self._held = None
+        if not self._write.encapsulated and self._total > _LONGEST:
+            raise DatasetEncodeError("decompressed, the pixels are over 4 GiB")
+
+    def _length(self, frame: Frame) -> int:
+        """As it is written: a fragment has an even one (PS3.5 A.4)."""
+        return len(frame.data) + (len(frame.data) % 2 if self._write.encapsulated else 0)
+
+    def _decode_icon(self, item: Dataset, value: bytes) -> DataElement:
+        """The pixels of an icon, whose compression is that of the image (PS3.3 F.7)."""
+        source, form = InMemory(value + pack("<HHL", 0xFFFE, 0xE0DD, 0)), pixel_format(item, self._limits)
+        (pieces,) = frames_of(source, read_fragments(source, 0, self._limits), 1)
+        data = b"".join(source.read_at(*piece) for piece in pieces)
+        frame = self._convert(FrameJob(self._read, syntaxes.ExplicitVRLittleEndian, form), data)
+        describe_pixels(item, form, frame)
+        return DataElement(0x7FE00010, "OW" if frame.bits_allocated > 8 else "OB", frame.data)
+
+    # --- the second round ---------------------------------------------------------------------------------------------
+
+    def pieces(self) -> Iterator[bytes]:
+        """The data set in its new transfer syntax; check has to have come to its end.
+
+        Raises:
+            DatasetEncodeError, OSError: The source has changed meanwhile, or a codec has failed where it had not.
+        """
+        plain = self._plain_pieces()
+        return deflated_pieces(plain) if self._write.deflated else plain
+
+    def at_hand(self) -> bytes | None:
+        """The whole data set, where all its frames have been kept."""
+        return b"".join(self.pieces()) if self._held is not None else None
+
+    def _plain_pieces(self) -> Iterator[bytes]:
+        yield self._head
+        for number, data in enumerate(self._frames_again()):
+            if self._write.encapsulated:
+                yield pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, self._lengths[number])
+                yield data + b"\0" * (len(data) % 2)
+            else:
+                yield data
+        if self._tail:
+            yield self._tail
+
+    def _frames_again(self) -> Iterator[bytes]:
+        if self._held is not None:
+            while self._held:
+                yield self._held.pop(0)
+            return
+        with self._opened() as source:
+            layout = find_pixels(source, self._plain, self._limits)
+            dataset = decode_dataset(layout.head, self._plain, limits=self._limits)
+            form, frames, _ = self._plan(source, layout, dataset)
+            for number, data in enumerate(frames):
+                frame = self._converted(form, data)
+                if self._length(frame) != self._lengths[number]:
+                    raise DatasetEncodeError("the second time a frame has another length")
+                yield frame.data
+
+    # --- in bytes -----------------------------------------------------------------------------------------------------
+
+    def _opened(self) -> AbstractContextManager[Source]:
+        source = self._source
+        if isinstance(source, FileHead) and self._read.little_endian and not self._read.deflated:
+            return reopen(source)
+        return nullcontext(InMemory(self._in_memory(source)))
+
+    def _in_memory(self, source: bytes | FileHead) -> bytes:
+        """The bytes; in Explicit VR Little Endian where they are deflated, or Big Endian."""
+        if isinstance(source, FileHead):
+            if source.size > self._limits.dataset_in_memory:
+                raise DatasetTooLarge(f"the data set is over {self._limits.dataset_in_memory} bytes")
+            source = b"".join(reopen(source).pieces(1 << 20))
+        if self._read.encapsulated or self._plain == self._read:
+            return source
+        return bytes(transcode(source, self._read, self._plain, limits=self._limits))
+
+    def _written(self, dataset: Dataset) -> bytes:
+        row = self._write
+        return b"".join(
+            write_dataset(
+                dataset, implicit=row.implicit, little_endian=row.little_endian, encapsulated=row.encapsulated
+            )
+        )
+
+    def _beginning_of_pixels(self) -> bytes:
+        if self._write.encapsulated:
+            return pack("<HH2s2xL", 0x7FE0, 0x0010, b"OB", UNDEFINED_LENGTH) + self._offset_table()
+        total = self._total + self._total % 2
+        if self._write.implicit:
+            return pack("<HHL", 0x7FE0, 0x0010, total)
+        return pack("<HH2s2xL", 0x7FE0, 0x0010, b"OW" if self._bits > 8 else b"OB", total)
+
+    def _offset_table(self) -> bytes:
+        """Basic Offset Table (PS3.5 A.4); empty where an offset would not fit."""
+        offsets, at = [], 0
+        for length in self._lengths:
+            offsets.append(at)
+            at += 8 + length
+        if offsets[-1] > 0xFFFFFFFF:
+            offsets = []
+        return pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, 4 * len(offsets)) + pack(f"<{len(offsets)}L", *offsets)
+
+    def _end_of_pixels(self, layout: Layout) -> bytes:
+        if layout.length is None:
+            return b""
+        if self._write.encapsulated:
+            return pack("<HHL", SEQUENCE_DELIMITATION >> 16, SEQUENCE_DELIMITATION & 0xFFFF, 0)
+        return b"\0" * (self._total % 2)
