@@ -7,6 +7,7 @@ from aiodimse.aio.network import Network
 from aiodimse.aio.transport import Trace
 from aiodimse.association import ExtendedQuery, ExtendedRetrieve, Negotiated, PresentationContext, TitlePolicy
 from aiodimse.client import Association, Identifier
+from aiodimse.completeness import Completeness
 from aiodimse.config import Limits, Timeouts
 from aiodimse.datasets import FileHead, Identity, charsets, file_identity, identifier, read_head, read_identity
 from aiodimse.dimse.status import Status
@@ -77,6 +78,7 @@ __all__ = [
     "Category",
     "Clock",
     "CommonExtendedNegotiation",
+    "Completeness",
     "Connect",
     "ConnectOptions",
     "DIMSEFailure",

@@ -26,6 +26,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
         "Server",
         ("Server", "Listening", "Environment", "Clock", "Network", "Trace", "TitlePolicy", "RequestHandlers"),
     ),
+    "completeness": ("Completeness", ("Completeness",)),
     "hooks": ("AssociationRequest", ("AssociationRequest", "ProviderAssociation")),
     "requests": (
         "Requests",
