@@ -19,7 +19,7 @@ from pydicom.filewriter import write_dataset
 
 from aiodimse import datasets, pdu
 from aiodimse.aio.files import off_loop
-from aiodimse.association import answer, propose
+from aiodimse.association import answer_request, propose
 from aiodimse.association.answering import Offer
 from aiodimse.config import Limits, Timeouts
 from aiodimse.datasets.walk import walk
@@ -105,7 +105,7 @@ def joined() -> tuple[Engine, Engine]:
     provider.transport_connected(0.0)
     _carry(user, provider)
     provider.next_event()
-    ac = answer(rq, _offer(), ae_title="PACS", limits=Limits())
+    ac = answer_request(rq, _offer(), ae_title="PACS", limits=Limits())
     assert isinstance(ac, pdu.AssociateAC)
     provider.accept(ac, 0.0)
     _carry(provider, user)

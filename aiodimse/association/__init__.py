@@ -1,4 +1,4 @@
-"""Floor 2a: PDUs -> association events, sans-IO. The PS3.8 state table as a table, negotiation as pure functions."""
+"""The association of PS3.8 without I/O: the state table as a table, and negotiation as pure functions."""
 
 from aiodimse.association.answering import (
     CALLED_AE_TITLE_NOT_RECOGNIZED,
@@ -8,9 +8,9 @@ from aiodimse.association.answering import (
     LOCAL_LIMIT_EXCEEDED,
     NO_REASON_GIVEN,
     Offer,
-    Served,
+    SOPClassSupport,
     TitlePolicy,
-    answer,
+    answer_request,
     check_titles,
     is_storage,
     narrow,
@@ -68,11 +68,11 @@ __all__ = [
     "ReleaseTimedOut",
     "RequestedIndication",
     "Role",
-    "Served",
+    "SOPClassSupport",
     "State",
     "TitlePolicy",
     "TransportClosedIndication",
-    "answer",
+    "answer_request",
     "as_context",
     "check_titles",
     "fill_with_storage",

@@ -1,6 +1,7 @@
-"""Negotiation from the acceptor's side: what is offered, and the A-ASSOCIATE-AC or -RJ that answers an A-ASSOCIATE-RQ.
+"""Negotiation on the acceptor's side: what is supported, and the A-ASSOCIATE-AC or -RJ that answers an A-ASSOCIATE-RQ.
 
-Pure functions (PS3.8 7.1, Annex D; PS3.7 Annex D). The requestor's side and what comes of both is negotiation.py.
+All functions are pure (PS3.8 7.1, Annex D; PS3.7 Annex D). The requestor's side, and what both sides then know, is in
+negotiation.py.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ from aiodimse.standard.service_class import NOTIFICATIONS
 from aiodimse.standard.values import is_uid, trimmed_ae_title
 
 IMPLEMENTATION_CLASS_UID = "2.25.159842510099616508621710075096980524042"
-"""Ours, on the wire and in file meta (PS3.7 D.3.3.2); a UUID of our own (PS3.5 B.2)."""
+"""Our Implementation Class UID, in A-ASSOCIATE PDUs and in file meta information (PS3.7 D.3.3.2). It is derived from a
+UUID (PS3.5 B.2)."""
 IMPLEMENTATION_VERSION_NAME = "AIODIMSE_0.1"
 
 STORAGE_SERVICE_CLASS_UID = "1.2.840.10008.4.2"
-"""Names the Storage Service Class in common extended negotiation (PS3.4 B.3.1.4)."""
+"""The UID of the Storage Service Class in common extended negotiation (PS3.4 B.3.1.4)."""
 
 ACCEPTANCE, USER_REJECTION, NO_REASON, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_SUPPORTED = range(5)
 
@@ -51,26 +53,31 @@ PROTOCOL_VERSION_NOT_SUPPORTED = AssociateRJ(1, 2, 2)
 LOCAL_LIMIT_EXCEEDED = AssociateRJ(2, 3, 2)
 
 TitlePolicy: TypeAlias = bool | str | Collection[str] | Callable[[str], bool]
-"""Which AE titles are let in: all or none, one, any of several, or what a function says."""
+"""Which AE titles are accepted: True all, False none; a str that one; a collection those; a function those for which it
+returns true."""
 
 
 # --- before anything is negotiated ------------------------------------------------------------------------------------
 
 
 def invalid_context_ids(rq: AssociateRQ) -> bool:
-    """Whether an A-ASSOCIATE-RQ has no presentation context, an even ID or one ID twice (PS3.8 9.3.2.2): then it is not
-    one, and as good as undecodable (Evt19). 128 contexts are the most there can be without."""
+    """Say whether an A-ASSOCIATE-RQ has no presentation context, an even context ID, or one ID twice (PS3.8 9.3.2.2).
+
+    Such a PDU is invalid (Evt19). Without these faults it has at most 128 contexts.
+    """
     ids = [context.context_id for context in rq.contexts]
     return not ids or len(set(ids)) != len(ids) or not all(context_id & 1 for context_id in ids)
 
 
 def too_small(maximum_length: int | None) -> bool:
-    """Whether the peer takes less than we can sensibly send. 0 is no limit, absent is the default."""
+    """Say whether the peer accepts only PDUs that are too short to send anything sensible. 0 means no limit; a missing
+    sub-item means the default."""
     return maximum_length is not None and 0 < maximum_length < SMALLEST_MAXIMUM_LENGTH
 
 
 def refusal(rq: AssociateRQ) -> AssociateRJ | None:
-    """What the service provider cannot accept whatever its user says (AE-6); None if there is nothing."""
+    """Return the rejection of a request that the service provider cannot accept, whatever its user decides (AE-6); None
+    if there is no such reason."""
     if not rq.protocol_version & 1:
         return PROTOCOL_VERSION_NOT_SUPPORTED
     if rq.application_context != APPLICATION_CONTEXT:
@@ -81,7 +88,7 @@ def refusal(rq: AssociateRQ) -> AssociateRJ | None:
 
 
 def allows(policy: TitlePolicy, title: str) -> bool:
-    """Whether a policy lets in an AE title; spaces at its ends are not significant (PS3.8 9.3.2)."""
+    """Say whether a policy accepts an AE title. Spaces at its ends are not significant (PS3.8 9.3.2)."""
     title = trimmed_ae_title(title)
     if isinstance(policy, bool):
         return policy
@@ -99,9 +106,9 @@ def check_titles(
     accept_called: TitlePolicy | None = None,
     accept_calling: TitlePolicy | None = None,
 ) -> AssociateRJ | None:
-    """The rejection of a called AE title that is not ours (or accept_called's), or of an unknown caller; else None.
+    """Return the rejection of a called AE title that is not ours, or of a calling one that is not accepted; else None.
 
-    accept_called widens what ae_title says; accept_calling narrows, by default everyone may call.
+    `accept_called` names titles that are accepted beside `ae_title`. Without `accept_calling` everybody may call.
     """
     called = rq.called_ae_title
     if not allows(ae_title, called) and (accept_called is None or not allows(accept_called, called)):
@@ -118,66 +125,69 @@ _NETWORK = frozenset(transfer_syntax.NETWORK)
 
 
 @record
-class Served:
-    """How an acceptor serves one SOP class."""
+class SOPClassSupport:
+    """How an acceptor supports one SOP class."""
 
     transfer_syntaxes: Collection[str] | None = None
-    """Those it accepts; None: every one that a presentation context can have."""
+    """The transfer syntaxes that it accepts; None: every one that a presentation context can have."""
     scp: bool = True
-    """We may be SCP: the requestor may be SCU, which is the default role (PS3.7 D.3.3.4)."""
+    """Whether we may be SCP. Then the requestor may be SCU, which is its default role (PS3.7 D.3.3.4)."""
     scu: bool = False
-    """We may be SCU, where the requestor proposes to be SCP."""
+    """Whether we may be SCU, if the requestor proposes to be SCP."""
     extended: Extended | None = None
-    """What we support of the extended negotiation; None: it is not answered."""
+    """What we support of the SOP class extended negotiation; None: it is not answered."""
 
     def choose(self, context: ProposedContext) -> str | None:
-        """The first transfer syntax in the requestor's order that we accept."""
+        """Return the first transfer syntax, in the requestor's order, that we accept; None if there is none."""
         accepted = _NETWORK if self.transfer_syntaxes is None else self.transfer_syntaxes
         return next((syntax for syntax in context.transfer_syntaxes if syntax in accepted), None)
 
 
-_AS_STORAGE_SCU = Served(scp=False, scu=True)
+_AS_STORAGE_SCU = SOPClassSupport(scp=False, scu=True)
 
 
 @record
 class Offer:
-    """Everything that an acceptor serves."""
+    """Everything that an acceptor supports."""
 
-    served: Mapping[str, Served] = field(default_factory=dict)
-    """By SOP class UID."""
+    served: Mapping[str, SOPClassSupport] = field(default_factory=dict)
+    """The supported SOP classes, by UID."""
     any_storage_as_scu: bool = False
-    """We answer C-GET: every storage SOP class is accepted for which the requestor proposes the SCP role. That role is
-    answered 1, and the SCU role 1 where it is proposed and the class is served (docs/topics/provider.md)."""
-    unknown_storage: Served | None = None
-    """Any-storage mode: how SOP classes are served that are not in served, and that are storage or not known at all."""
+    """Whether we answer C-GET. Then every storage SOP class is accepted for which the requestor proposes to be SCP.
+    That role is answered with 1, and the SCU role too if it is proposed and we support the class
+    (docs/topics/provider.md)."""
+    unknown_storage: SOPClassSupport | None = None
+    """How storage SOP classes that are not in `served`, and SOP classes that we do not know, are supported: for a
+    server that stores everything. None: not at all."""
 
     def find(
         self, uid: str, common: CommonExtendedNegotiation | None, role: RoleSelection | None
-    ) -> tuple[Served, ...]:
-        """How a SOP class is served.
+    ) -> tuple[SOPClassSupport, ...]:
+        """Say how a SOP class is supported.
 
         Args:
-            uid: The SOP class.
-            common: What the requestor says of it, in common extended negotiation.
-            role: The roles that the requestor proposes for itself; None where it sent no item.
+            uid: The UID of the SOP class.
+            common: What the requestor's common extended negotiation says of the class.
+            role: The roles that the requestor proposes for itself; None if it sent no role selection item.
 
         Returns:
-            How: the first of these that has a role and a transfer syntax in common with a context serves it. Empty if
-            not at all.
+            The candidates; empty if the class is not supported. A context is accepted with the first candidate that has
+            a role and a transfer syntax in common with it.
         """
         served = self._find(uid, common)
         if role is None or not role.scp or not self.any_storage_as_scu or not is_storage(uid, common):
             return () if served is None else (served,)
-        # Asked for SCP, a storage class is there for the sub-operations of a C-GET (PS3.4 C.5.3).
+        # If the requestor proposes to be SCP of a storage class, the context is for the sub-operations of a C-GET
+        # (PS3.4 C.5.3).
         if served is not None and served.scp and role.scu:
             return replace(served, scu=True), _AS_STORAGE_SCU
         return (_AS_STORAGE_SCU,)
 
-    def _find(self, uid: str, common: CommonExtendedNegotiation | None) -> Served | None:
+    def _find(self, uid: str, common: CommonExtendedNegotiation | None) -> SOPClassSupport | None:
         if (served := self.served.get(uid)) is not None:
             return served
-        # Common extended negotiation: a class that we do not know may be served as a related general one
-        # (PS3.7 D.3.3.6), if that is of the service class it names.
+        # By common extended negotiation a class that we do not know may be supported as a related general class of the
+        # same service class (PS3.7 D.3.3.6).
         for related in common.related if common else ():
             if (served := self.served.get(related)) is not None and is_storage(related) == is_storage(uid, common):
                 return served
@@ -187,7 +197,8 @@ class Offer:
 
 
 def is_storage(uid: str, common: CommonExtendedNegotiation | None = None) -> bool:
-    """Whether a SOP class is stored by C-STORE: by its row, or where it has none, by what the peer says of it."""
+    """Say whether a SOP class is stored by C-STORE: by its row, or if it has none, by the requestor's common extended
+    negotiation."""
     if (row := sop_class.lookup(uid)) is not None:
         return "C-STORE" in row.commands
     return common is not None and common.service_class_uid == STORAGE_SERVICE_CLASS_UID
@@ -197,11 +208,11 @@ def is_storage(uid: str, common: CommonExtendedNegotiation | None = None) -> boo
 
 
 def least(one: int, other: int) -> int:
-    """The smaller of two bounds of which 0 is none."""
+    """Return the smaller of two bounds. 0 stands for no bound."""
     return min(one, other) if one and other else one or other
 
 
-def answer(
+def answer_request(
     rq: AssociateRQ,
     offer: Offer,
     *,
@@ -213,18 +224,18 @@ def answer(
     user_identity_response: UserIdentityResponse | None = None,
     strict: bool = False,
 ) -> AssociateAC | AssociateRJ:
-    """The answer to an A-ASSOCIATE-RQ. An association none of whose contexts is accepted is accepted all the same.
+    """Return the answer to an A-ASSOCIATE-RQ. An association is accepted even if none of its contexts is.
 
     Args:
-        rq: What is proposed.
-        offer: What we serve.
-        ae_title: Ours; None checks no title.
-        accept_called: Further titles that may be called.
-        accept_calling: Who may call; None is everybody.
-        limits: Of them the longest PDU that we take.
-        operations_window: What we may invoke and what we perform at once, 0 is any number.
+        rq: The request.
+        offer: What we support.
+        ae_title: Our AE title; None: the titles are not checked.
+        accept_called: AE titles that may be called beside ours.
+        accept_calling: The AE titles that may call; None: all.
+        limits: The limits, of which the longest PDU that we accept is announced.
+        operations_window: How many operations we may invoke and how many we perform at once; 0 means no limit.
         user_identity_response: Sent if the requestor asked for one.
-        strict: Accept no context whose only use needs a role item that the requestor left out.
+        strict: Whether to refuse a context whose only use needs a role item that the requestor left out.
     """
     if (rj := refusal(rq)) is not None:
         return rj
@@ -234,13 +245,13 @@ def answer(
         return rj
     wanted = rq.user_information
     results, role_items, extended_items = _answer_contexts(rq, offer, strict=strict)
-    # In ascending order of item type, which old peers may want (PS3.8 9.3.2.3).
+    # The items are in ascending order of type, which old peers may expect (PS3.8 9.3.2.3).
     items: list[UserSubItem] = [
         MaximumLength(limits.max_pdu_length),
         ImplementationClassUID(IMPLEMENTATION_CLASS_UID),
     ]
     if (window := wanted.operations_window) is not None:
-        # Both numbers are the requestor's in the AC too (PS3.7 D.3.3.3): it invokes what we perform.
+        # In the A-ASSOCIATE-AC too the numbers are those of the requestor (PS3.7 D.3.3.3): it invokes what we perform.
         invoked, performed = operations_window
         items.append(OperationsWindow(least(window.invoked, performed), least(window.performed, invoked)))
     items += role_items
@@ -256,7 +267,7 @@ def answer(
 def _answer_contexts(
     rq: AssociateRQ, offer: Offer, *, strict: bool
 ) -> tuple[list[ContextResult], list[RoleSelection], list[ExtendedNegotiation]]:
-    """The result of each context, and the items of their SOP classes."""
+    """Return the result of each context, and the sub-items for the SOP classes of the accepted contexts."""
     wanted = rq.user_information
     roles, extended = wanted.roles, wanted.extended
     common = {item.sop_class_uid: item for item in wanted.common_extended}
@@ -276,7 +287,7 @@ def _answer_contexts(
                 continue
             results.append(ContextResult(context.context_id, ACCEPTANCE, syntax))
             if role is not None:
-                # One item for all contexts of the class: with any of them in a role, it is given.
+                # One item holds for all contexts of the class: a role is given if any of them has it.
                 before = role_items.get(uid, answered)
                 role_items[uid] = RoleSelection(uid, before.scu or answered.scu, before.scp or answered.scp)
             if served.extended is not None and (info := extended.get(uid)) is not None:
@@ -287,22 +298,26 @@ def _answer_contexts(
     return results, list(role_items.values()), list(extended_items.values())
 
 
-def _answered_role(uid: str, role: RoleSelection | None, served: Served) -> RoleSelection:
-    """The roles of the requestor as far as it proposes and we serve them; without an item it is SCU (PS3.7 D.3.3.4)."""
+def _answered_role(uid: str, role: RoleSelection | None, served: SOPClassSupport) -> RoleSelection:
+    """Return the roles of the requestor that it proposes and we support. Without an item it is SCU (PS3.7 D.3.3.4)."""
     if role is None:
         return RoleSelection(uid, scu=served.scp, scp=False)
     return RoleSelection(uid, scu=role.scu and served.scp, scp=role.scp and served.scu)
 
 
 def _may_assume(uid: str, role: RoleSelection | None) -> bool:
-    """Whether the requestor may want to notify us of this class, and has left out the item (`ROLE_ITEM_MISSING`)."""
+    """Say whether the requestor may want to notify us of this class although it left out the role item
+    (`ROLE_ITEM_MISSING`)."""
     row = sop_class.lookup(uid)
     return role is None and (row is None or not NOTIFICATIONS.isdisjoint(row.commands))
 
 
 def narrow(rq: AssociateRQ, ac: AssociateAC, keep: Callable[[ProposedContext], bool]) -> AssociateAC:
-    """The same answer with fewer contexts: those that keep does not want become user-rejection, and the items of SOP
-    classes that are then left without a context go."""
+    """Return an answer with fewer contexts.
+
+    A context that `keep` does not want becomes a user-rejection. The sub-items of a SOP class that has no context left
+    are removed.
+    """
     proposed = {context.context_id: context for context in rq.contexts}
     results = tuple(
         _result(proposed[result.context_id], USER_REJECTION)
@@ -320,5 +335,6 @@ def narrow(rq: AssociateRQ, ac: AssociateAC, keep: Callable[[ProposedContext], b
 
 
 def _result(context: ProposedContext, result: int) -> ContextResult:
-    # A refusal has a Transfer Syntax Sub-Item too, not significant (PS3.8 9.3.3.2): the first proposed will do.
+    # A refusal has a Transfer Syntax Sub-Item too, which is not significant (PS3.8 9.3.3.2): here the first proposed
+    # one.
     return ContextResult(context.context_id, result, context.transfer_syntaxes[0] if context.transfer_syntaxes else "")

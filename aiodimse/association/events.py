@@ -1,4 +1,4 @@
-"""What the machine tells the floor above: one value an event, in the names of PS3.8 7."""
+"""The events that the state machine reports: one class for each primitive of PS3.8 7."""
 
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ
 from aiodimse.record import record
@@ -7,7 +7,7 @@ from aiodimse.standard.reason import reject_meaning
 
 @record
 class RequestedIndication:
-    """A-ASSOCIATE indication: the peer asks; answer with accept or reject."""
+    """A-ASSOCIATE indication: the peer asks for an association. The answer is accept() or reject()."""
 
     rq: AssociateRQ
 
@@ -17,7 +17,7 @@ class RequestedIndication:
 
 @record
 class AcceptedConfirmation:
-    """A-ASSOCIATE confirmation, accepted: data may flow."""
+    """A-ASSOCIATE confirmation, accepted: data may be sent."""
 
     ac: AssociateAC
 
@@ -27,7 +27,7 @@ class AcceptedConfirmation:
 
 @record
 class RejectedConfirmation:
-    """A-ASSOCIATE confirmation, rejected: terminal."""
+    """A-ASSOCIATE confirmation, rejected. The association is over."""
 
     rj: AssociateRJ
 
@@ -42,7 +42,8 @@ class RejectedConfirmation:
 
 @record
 class ReleaseIndication:
-    """A-RELEASE indication: answer with respond_release. After a release of our own it is a collision."""
+    """A-RELEASE indication. The answer is respond_release(). If we have asked for release too, it is a release
+    collision."""
 
     collision: bool = False
 
@@ -52,7 +53,8 @@ class ReleaseIndication:
 
 @record
 class ReleaseConfirmation:
-    """A-RELEASE confirmation: terminal, but for the acceptor of a release collision, who has yet to respond (Sta12)."""
+    """A-RELEASE confirmation. The association is over, except for the acceptor of a release collision, which still has
+    to respond (Sta12)."""
 
     response_due: bool = False
 
@@ -62,7 +64,8 @@ class ReleaseConfirmation:
 
 @record
 class ReleaseTimedOut:
-    """The peer has not answered our A-RELEASE-RQ within Timeouts.release. Nothing has changed: the caller aborts."""
+    """The peer has not answered our A-RELEASE-RQ within Timeouts.release. The state has not changed; the caller should
+    abort."""
 
     def __str__(self) -> str:
         return "no answer to the release request in time"
@@ -70,12 +73,12 @@ class ReleaseTimedOut:
 
 @record
 class AbortIndication:
-    """A-ABORT indication (source 0) or A-P-ABORT indication (source 2): terminal."""
+    """A-ABORT indication (source 0) or A-P-ABORT indication (source 2). The association is over."""
 
     source: int
     reason: int
     by_peer: bool
-    """True: the peer's A-ABORT came. False: we sent one, because of what the peer did."""
+    """True if the peer sent the A-ABORT; False if we sent it because the peer broke a rule."""
     meaning: str
 
     def __str__(self) -> str:
@@ -84,7 +87,8 @@ class AbortIndication:
 
 @record
 class TransportClosedIndication:
-    """A-P-ABORT indication without a PDU: the transport connection was lost, or never came about. Terminal."""
+    """A-P-ABORT indication without a PDU: the transport connection was lost, or was never established. The association
+    is over."""
 
     def __str__(self) -> str:
         return "transport connection closed"
@@ -92,10 +96,11 @@ class TransportClosedIndication:
 
 @record
 class CloseTransport:
-    """Write what take_output gave, then FIN (write_eof); read and discard. DropTransport follows in the end."""
+    """Asks the caller to write the output, send FIN (write_eof), and go on reading. What it reads is discarded, until
+    DropTransport follows."""
 
     deadline: float | None
-    """When ARTIM expires; handle_timeout then gives DropTransport, and so does the peer's close, whichever is first."""
+    """When ARTIM expires. DropTransport follows then, or earlier if the peer closes the connection."""
 
     def __str__(self) -> str:
         return "close the transport connection"
@@ -103,7 +108,7 @@ class CloseTransport:
 
 @record
 class DropTransport:
-    """The last event there is: the machine is in Sta1, the connection is closed or has no more use (abort() it)."""
+    """The last event: the machine is in Sta1, and the transport connection is closed or may be dropped with abort()."""
 
     def __str__(self) -> str:
         return "drop the transport connection"

@@ -1,4 +1,4 @@
-"""SOP class extended negotiation of the query and retrieve services, typed: named booleans <-> bytes (PS3.4 C.5)."""
+"""SOP class extended negotiation of the query and retrieve services: bytes as named booleans (PS3.4 C.5)."""
 
 from dataclasses import astuple, fields
 from typing import TypeAlias, TypeVar
@@ -11,7 +11,7 @@ _T = TypeVar("_T", bound="_Flags")
 
 
 class _Flags:
-    """One byte a field, in their order; 1 is support or use, a byte that is missing is 0."""
+    """One byte for each field, in the order of the fields. 1 means support or use; a missing byte means 0."""
 
     __slots__ = ()
 
@@ -20,16 +20,17 @@ class _Flags:
 
     @classmethod
     def from_bytes(cls: type[_T], info: bytes) -> _T:
-        """The flags in service-class-application-information of any length; what is beyond the fields is ignored."""
+        """Read the flags from service-class-application-information of any length. Bytes behind the last field are
+        ignored."""
         return cls(*(bool(byte) for byte in info[: len(fields(cls))]))  # type: ignore[arg-type]
 
 
 @record(frozen=True)
 class ExtendedQuery(_Flags):
-    """C-FIND: seven bytes (PS3.4 C.5.1)."""
+    """The extended negotiation of a C-FIND SOP class: seven bytes (PS3.4 C.5.1)."""
 
     relational: bool = False
-    """Relational queries: keys of any level, and no unique key of the levels above demanded."""
+    """Relational queries: keys of any level, without the Unique Keys of the levels above."""
     date_time: bool = False
     """A date range and a time range together are one range of date-times."""
     fuzzy_names: bool = False
@@ -46,21 +47,26 @@ class ExtendedQuery(_Flags):
 
 @record(frozen=True)
 class ExtendedRetrieve(_Flags):
-    """C-GET and C-MOVE: two bytes. Composite Instance Root Retrieve uses the second alone (PS3.4 Y)."""
+    """The extended negotiation of a C-GET or C-MOVE SOP class: two bytes. Composite Instance Root Retrieve uses only
+    the second (PS3.4 Y)."""
 
     relational: bool = False
-    """Relational retrieval: no unique key of the levels above demanded."""
+    """Relational retrieval: the Unique Keys of the levels above may be left out."""
     enhanced_multi_frame: bool = False
-    """As for a query."""
+    """The query/retrieve view, as in ExtendedQuery."""
 
 
 Extended: TypeAlias = bytes | ExtendedQuery | ExtendedRetrieve
-"""Service-class-application-information, typed or as it is on the wire."""
+"""Service-class-application-information: as booleans, or as the bytes of the wire."""
 
 
 def typed(uid: str, info: bytes) -> Extended:
-    """Service-class-application-information of a SOP class as its booleans; as bytes where it has no such, or is a
-    class that we do not know. Bytes that always have one value say nothing: their booleans are False."""
+    """Decode service-class-application-information.
+
+    Returns:
+        Booleans, or the bytes if the SOP class is unknown or its bytes are not booleans. A byte that has one fixed
+        value in every negotiation carries no information: its boolean is False.
+    """
     row = sop_class.lookup(uid)
     if row is None or not any(byte.agreed for byte in rows.fields(row)):
         return info
@@ -69,8 +75,8 @@ def typed(uid: str, info: bytes) -> Extended:
 
 
 def encoded(uid: str, extended: Extended) -> bytes:
-    """What we offer or support as service-class-application-information: bytes as they are, booleans as far as the SOP
-    class defines them."""
+    """Encode service-class-application-information. Bytes stay as they are; of booleans those are encoded that the SOP
+    class defines."""
     if isinstance(extended, bytes):
         return extended
     info, row = bytes(extended), sop_class.lookup(uid)
@@ -80,10 +86,10 @@ def encoded(uid: str, extended: Extended) -> bytes:
 
 
 def both(uid: str, offered: bytes, ours: bytes) -> bytes:
-    """The answer to an offer: byte by byte what both sides support, never longer than the offer.
+    """Return the answer to an offer: byte by byte what both sides support, and never more bytes than were offered.
 
-    Where the bytes are statements and not agreements, as for storage (PS3.4 B.3.1), the acceptor's own. Bytes that the
-    service class does not define are 0; of a class that we do not know all may be defined.
+    If a byte is a statement and not an agreement, as for storage (PS3.4 B.3.1), the answer has the acceptor's own
+    value. Bytes that the service class does not define are 0. Of an unknown class all bytes may be defined.
     """
     ours = ours[: len(offered)].ljust(len(offered), b"\0")
     row = sop_class.lookup(uid)
@@ -98,7 +104,7 @@ def both(uid: str, offered: bytes, ours: bytes) -> bytes:
 
 
 def _with(info: bytes | bytearray, values: dict[int, int]) -> bytes:
-    """The same bytes with other values at some places, as far as there are these places."""
+    """Return the same bytes with other values at some positions, as far as these positions exist."""
     changed = bytearray(info)
     for position, value in values.items():
         if position < len(changed):

@@ -1,4 +1,4 @@
-"""Floor 1: bytes <-> PDU (PS3.8 9.3)."""
+"""Encodes and decodes PDUs (PS3.8 9.3): the lowest floor."""
 
 from aiodimse.pdu.items import (
     AcceptedContext,

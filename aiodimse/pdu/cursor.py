@@ -1,8 +1,7 @@
-"""The alphabet: all that PS3.8 9.3 and PS3.7 D.3.3 write their fields with. Big endian, lengths of 16 bits.
+"""Reads and writes the fields of PDUs and their items (PS3.8 9.3, PS3.7 D.3.3): big endian, with lengths of 16 bits.
 
-Reading is a Cursor, which never leaves its bounds and says in its errors where it stood; writing is the functions
-below it. No file above this one has an offset or a struct format in it, but for the two headers of P-DATA-TF that must
-be quick.
+A `Cursor` reads. It never leaves its bounds, and its errors say at which offset it stood. The functions below it write.
+No other file has an offset or a struct format in it, except for the two headers of P-DATA-TF, which must be fast.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ from aiodimse.standard.leniency import Leniency, Tolerated
 from aiodimse.standard.values import AE_TITLE_LENGTH, UID_LENGTH, trimmed_ae_title
 
 PADDING = b" \0"
-"""Standard: trailing spaces for AE titles, nothing for UIDs (PS3.8 9.3.2, F.1). Peers send NUL in both, and spaces
-after UIDs."""
+"""What is stripped from AE titles and UIDs. The standard pads AE titles with spaces and UIDs with nothing (PS3.8 9.3.2,
+F.1); some peers pad either with NUL, and UIDs with spaces."""
 
 MAX_ITEMS = 8192
-"""Items and sub-items in one PDU: 128 contexts with every transfer syntax there is, and what else one can have. Each
-takes time on the event loop, so they are counted before they are looked at."""
+"""The most items and sub-items in one PDU: enough for 128 contexts with every transfer syntax, and more than other
+items need. Each item costs time on the event loop, so they are counted before they are decoded."""
 MAX_ITEMS_OF_KIND = 512
-"""Items of the PDU itself, and sub-items of the user information: one for each of 128 contexts in each of three kinds,
-and some of others."""
+"""The most items of the PDU itself, and the most sub-items of its user information: one for each of 128 contexts in
+each of three kinds, and some of other kinds."""
 
 
 class Reading:
-    """What the cursors over one PDU share: how many items may still come, and what was tolerated."""
+    """The state that all cursors over one PDU share: how many items may still come, and what was tolerated."""
 
     __slots__ = ("items_left", "strict", "tolerated")
 
@@ -38,14 +37,14 @@ class Reading:
         """The first case of each leniency."""
 
     def tolerate(self, row: Leniency, error: PDUDecodeError) -> None:
-        """Go on in spite of this error, or raise it where nothing is tolerated."""
+        """Record an error that is tolerated, or raise it if strict."""
         if self.strict:
             raise error
         self.tolerated.setdefault(row, Tolerated(row, str(error)))
 
 
 class Cursor:
-    """A place in a PDU, between the bounds of one item. Offsets are from the start of the PDU."""
+    """A position in a PDU, between the bounds of one item. Offsets are counted from the start of the PDU."""
 
     __slots__ = ("_data", "_end", "_name", "_start", "at", "reading")
 
@@ -72,7 +71,7 @@ class Cursor:
         return self._data[start : self.at]
 
     def whole(self) -> bytes:
-        """All of the item, whatever of it has been read."""
+        """Return all bytes of the item, whatever has been read of it."""
         return self._data[self._start : self._end]
 
     def rest(self) -> bytes:
@@ -88,12 +87,15 @@ class Cursor:
         return int.from_bytes(self.take(4, field), "big")
 
     def text(self, size: int, field: str) -> str:
-        """ISO 646 in the standard; some peers put their national letters in, and Latin-1 makes something of any byte.
-        Spaces at both ends are not significant (PS3.8 9.3.2)."""
+        """Read a field of text, without spaces at its ends, which are not significant (PS3.8 9.3.2).
+
+        The standard allows ISO 646 only. Some peers send letters of their language; Latin-1 decodes any byte.
+        """
         return self.take(size, field).strip(PADDING).decode("latin-1")
 
     def ae_title(self, field: str) -> str:
-        """An AE title. PS3.8 9.3.2 pads it with spaces; where a peer has a NUL it ends there."""
+        """Read an AE title, which is padded with spaces (PS3.8 9.3.2). If a peer has a NUL in it, the title ends
+        there."""
         start = self.at
         text = self.take(AE_TITLE_LENGTH, field).decode("latin-1")
         if text.partition("\0")[2].strip(" \0"):
@@ -103,7 +105,7 @@ class Cursor:
         return trimmed_ae_title(text)
 
     def uid(self, size: int, field: str) -> str:
-        """At most 64 ASCII characters after padding is gone; what they spell is a question for the floors above."""
+        """Read a UID of at most 64 ASCII characters, without its padding. Its syntax is not checked here."""
         start = self.at
         raw = self.take(size, field).strip(PADDING)
         if len(raw) > UID_LENGTH:
@@ -115,12 +117,14 @@ class Cursor:
     # --- items ---
 
     def items(self, names: dict[int, str], most: int = MAX_ITEMS) -> Iterator[tuple[int, Cursor]]:
-        """Every item up to the end, no more than `most`: its type, and a cursor over its value."""
+        """Yield the type and a cursor over the value of each item up to the end. More than `most` items are an
+        error."""
         for item_type, start, stop in self.spans(names, most):
             yield item_type, self.item(item_type, start, stop, names)
 
     def spans(self, names: dict[int, str], most: int = MAX_ITEMS) -> Iterator[tuple[int, int, int]]:
-        """As `items`, with where its value begins and ends in place of a cursor."""
+        """Yield the type, the start and the end of the value of each item. It is what `items` does, without the
+        cursors."""
         data, end, reading = self._data, self._end, self.reading
         at = self.at
         while at < end:
@@ -140,15 +144,15 @@ class Cursor:
             yield item_type, start, at
 
     def item(self, item_type: int, start: int, stop: int, names: dict[int, str]) -> Cursor:
-        """A cursor over the value of an item."""
+        """Return a cursor over the value of an item."""
         return Cursor(self._data, start, stop, names.get(item_type) or f"item {item_type:02X}H", self.reading)
 
     def between(self, start: int, stop: int) -> bytes:
-        """The bytes between two places."""
+        """Return the bytes between two offsets."""
         return self._data[start:stop]
 
     def done(self) -> None:
-        """The value ends here: what is left of an item is padding that it should not have."""
+        """Check that the item ends here. Bytes that are left are padding, which the standard does not allow."""
         if self.left:
             error = self.error(f"{self.left} bytes more than its fields", "Item-length", self._start - 2)
             self.reading.tolerate(leniency.ASSOCIATE_SUB_ITEM_PADDING, error)
@@ -177,7 +181,8 @@ def u32(value: int, field: str) -> bytes:
 
 
 def text(value: str, field: str, size: int | None = None) -> bytes:
-    """Latin-1, so that what was read can be written again; filled with spaces to size where one is given."""
+    """Encode text in Latin-1, so that what `Cursor.text` has read can be written again. Pad it with spaces to `size`,
+    if that is given."""
     try:
         raw = value.encode("latin-1")
     except UnicodeEncodeError:
@@ -190,7 +195,7 @@ def text(value: str, field: str, size: int | None = None) -> bytes:
 
 
 def uid(value: str, field: str) -> bytes:
-    """Unpadded, as PS3.8 F.1 asks, though data sets pad theirs."""
+    """Encode a UID. It is not padded (PS3.8 F.1), unlike the UIDs of data sets."""
     if len(value) > UID_LENGTH or not value.isascii():
         raise LocalProtocolError(f"{field}: {value!r} is not a UID")
     return value.encode("ascii")
@@ -203,7 +208,7 @@ def fixed(value: bytes, size: int, field: str) -> bytes:
 
 
 def sized(value: bytes, field: str) -> bytes:
-    """A field after its length."""
+    """Encode a field that follows its own length."""
     return u16(len(value), f"{field}-length") + value
 
 

@@ -1,7 +1,7 @@
-"""The items of A-ASSOCIATE-RQ and -AC <-> bytes (PS3.8 9.3.2, 9.3.3, Annex D; PS3.7 D.3.3).
+"""Encodes and decodes the items of A-ASSOCIATE-RQ and -AC (PS3.8 9.3.2, 9.3.3, Annex D; PS3.7 D.3.3).
 
-Items are followed by their lengths. Where that works, an item that nothing depends on may have wrong fields: it is
-skipped, and a `Tolerated` says so. Where lengths cannot be followed, the PDU is invalid (Evt19).
+Each item has a length. If the lengths are consistent, an item that nothing depends on may have wrong fields: it is
+skipped, and a `Tolerated` records that. If they are not, the PDU is invalid (Evt19).
 """
 
 from aiodimse.errors import PDUDecodeError
@@ -42,11 +42,11 @@ NAMES = {
     0x58: "User Identity Sub-Item (RQ)",
     0x59: "User Identity Sub-Item (AC)",
 }
-"""Every item type of PS3.8 9.3 and Annex D and of PS3.7 D.3.3."""
+"""The name of every item type of PS3.8 9.3 and Annex D and of PS3.7 D.3.3."""
 
 
 _USER_IDENTITY = (0x58, 0x59)
-"""Sub-items that are never skipped: who the peer is depends on them."""
+"""The types of sub-items that are never skipped, since the identity of the peer depends on them."""
 
 
 def read_context(cursor: Cursor) -> ProposedContext:
@@ -87,13 +87,14 @@ def write_result(result: ContextResult) -> bytes:
 
 
 def _read_syntaxes(cursor: Cursor) -> tuple[str, tuple[str, ...]]:
-    """Abstract and transfer syntaxes in any order; the first abstract syntax counts, other sub-items are skipped.
+    """Read the abstract syntax and the transfer syntaxes of a context, which may come in any order.
 
-    Without both where one of them is no UID: then the context is refused, and the others live.
+    The first abstract syntax counts, and other sub-items are skipped. If one of the UIDs is not valid, both results are
+    empty: that context is then refused, and the others are not affected.
     """
     abstract, transfer, fault = "", [], None
     for item_type, start, stop in cursor.spans(NAMES):
-        if item_type == 0x40:  # a PDU can have thousands of them: no cursor where all is well
+        if item_type == 0x40:  # A PDU can have thousands of transfer syntaxes: no cursor is made for one that is valid.
             raw = cursor.between(start, stop).strip(PADDING)
             if len(raw) <= UID_LENGTH and raw.isascii():
                 transfer.append(raw.decode("ascii"))

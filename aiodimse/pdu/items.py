@@ -1,9 +1,8 @@
-"""The items of A-ASSOCIATE-RQ and -AC: what they say (PS3.8 9.3.2, 9.3.3, Annex D; PS3.7 D.3.3).
+"""The items of A-ASSOCIATE-RQ and -AC as plain values (PS3.8 9.3.2, 9.3.3, Annex D; PS3.7 D.3.3).
 
-Their bytes are read and written in item_codec.py.
-
-UserInformation keeps its sub-items in the order in which they came and finds them by type: no significance is in the
-order (PS3.8 9.3.2.3, whose note adds that old peers may want ascending types; so whoever builds one keeps to that).
+Their bytes are read and written in item_codec.py. UserInformation keeps its sub-items in the order in which they came.
+The order has no significance (PS3.8 9.3.2.3), but its note says that old peers may expect ascending types, so what we
+send is in that order.
 """
 
 from collections.abc import Iterator
@@ -23,11 +22,12 @@ class ProposedContext:
     context_id: int
     """Odd, 1 to 255; what a peer sends is not checked here."""
     abstract_syntax: str
-    """A SOP class UID; empty where the peer sent none."""
+    """A SOP Class UID; empty if the peer sent none."""
     transfer_syntaxes: tuple[str, ...]
     reserved: bytes = field(default=b"\0\0\0", repr=False, compare=False)
-    """Zeros, not tested when received. Kept only so that a recording is written as it was read: DCMTK 3.6.7 and Orthanc
-    1.10.1 send 00 FF 00, the second byte being where the A-ASSOCIATE-AC has its result."""
+    """Reserved bytes, sent as zeros and not tested when received. They are kept so that a recording can be written as
+    it was read: DCMTK 3.6.7 and Orthanc 1.10.1 send 00 FF 00, where the second byte is the place of the result in an
+    A-ASSOCIATE-AC."""
 
     def __str__(self) -> str:
         return f"{self.context_id} {self.abstract_syntax} [{' '.join(self.transfer_syntaxes)}]"
@@ -42,7 +42,7 @@ class ContextResult:
     """0 acceptance, 1 user-rejection, 2 no-reason (provider rejection), 3 abstract-syntax-not-supported, 4
     transfer-syntaxes-not-supported."""
     transfer_syntax: str
-    """Not significant unless result is 0; empty where the peer sent none."""
+    """Not significant unless `result` is 0; empty if the peer sent none."""
 
     def __str__(self) -> str:
         return f"{self.context_id} result {self.result} {self.transfer_syntax}"
@@ -50,17 +50,18 @@ class ContextResult:
 
 @record(frozen=True)
 class AcceptedContext:
-    """A presentation context that both sides agreed on. Never on the wire: it is what an RQ and an AC settle."""
+    """A presentation context that both sides agreed on: what the A-ASSOCIATE-RQ and the A-ASSOCIATE-AC say together."""
 
     context_id: int
     abstract_syntax: str
     transfer_syntax: str
     scu: bool
-    """We may be service class user in it."""
+    """Whether we may be the service class user in it."""
     scp: bool
-    """We may be service class provider in it."""
+    """Whether we may be the service class provider in it."""
     assumed: bool = field(default=False, repr=False, compare=False)
-    """The peer sent no role item where one is due: what needs the other role is tolerated (`ROLE_ITEM_MISSING`)."""
+    """Whether the peer left out a role selection item that is due. Then a service that needs the other role is
+    tolerated (`ROLE_ITEM_MISSING`)."""
 
     def may_invoke(self, service: str) -> bool:
         """Whether we have the role that invokes a DIMSE service: SCU, or for N-EVENT-REPORT SCP.
@@ -104,38 +105,40 @@ class AcceptedContext:
 
 @record
 class MaximumLength:
-    """The longest P-DATA-TF variable field that its sender takes; 0 is no limit (PS3.8 D.1)."""
+    """The longest P-DATA-TF variable field that its sender accepts; 0 means no limit (PS3.8 D.1)."""
 
     value: int
 
 
 @record
 class ImplementationClassUID:
-    """PS3.7 D.3.3.2.1."""
+    """Implementation Class UID (PS3.7 D.3.3.2.1)."""
 
     value: str
 
 
 @record
 class ImplementationVersionName:
-    """PS3.7 D.3.3.2.3; 1 to 16 characters, what a peer sends is not checked."""
+    """Implementation Version Name (PS3.7 D.3.3.2.3): 1 to 16 characters. The length of what a peer sends is not
+    checked."""
 
     value: str
 
 
 @record
 class OperationsWindow:
-    """Asynchronous operations window: outstanding operations, 0 is no limit (PS3.7 D.3.3.3)."""
+    """Asynchronous operations window (PS3.7 D.3.3.3): the most outstanding operations; 0 means no limit."""
 
     invoked: int
-    """In an RQ: those that the requestor may invoke. In an AC: the same, answered."""
+    """How many operations the requestor may invoke. The A-ASSOCIATE-AC answers the same number, or a smaller one."""
     performed: int
-    """In an RQ: those that the requestor will perform for the acceptor."""
+    """How many operations the requestor performs for the acceptor."""
 
 
 @record
 class RoleSelection:
-    """SCP/SCU role selection (PS3.7 D.3.3.4); the roles are those of the association requestor, in RQ and AC."""
+    """SCP/SCU role selection (PS3.7 D.3.3.4). The roles are those of the association requestor, also in the
+    A-ASSOCIATE-AC."""
 
     sop_class_uid: str
     scu: bool
@@ -144,7 +147,7 @@ class RoleSelection:
 
 @record
 class ExtendedNegotiation:
-    """SOP class extended negotiation (PS3.7 D.3.3.5); info means what the service class says."""
+    """SOP class extended negotiation (PS3.7 D.3.3.5). The service class defines the bytes of `info`."""
 
     sop_class_uid: str
     info: bytes
@@ -162,7 +165,8 @@ class CommonExtendedNegotiation:
 
 @record(frozen=True)
 class UserIdentityRequest:
-    """User identity negotiation of an RQ (PS3.7 D.3.3.7.1). Both fields may be secret: neither is in the repr."""
+    """User identity negotiation of an A-ASSOCIATE-RQ (PS3.7 D.3.3.7.1). Both fields may be secret, so the repr shows
+    neither."""
 
     identity_type: int
     """1 user name, 2 user name and passcode, 3 Kerberos service ticket, 4 SAML assertion, 5 JSON Web Token."""
@@ -181,7 +185,7 @@ class UserIdentityResponse:
 
 @record
 class UnknownItem:
-    """An item or sub-item that we do not know: skipped, as PS3.8 D.2 asks, but kept for the record."""
+    """An item or sub-item of an unknown type. It is skipped (PS3.8 D.2), but kept so that a recording is complete."""
 
     item_type: int
     data: bytes = field(repr=False)
@@ -208,8 +212,11 @@ _S = TypeVar("_S")
 
 @record
 class UserInformation:
-    """User Information Item (PS3.8 9.3.2.3): sub-items in wire order. Where one that should be alone repeats, the first
-    counts; for the ones per SOP class the last counts."""
+    """User Information Item (PS3.8 9.3.2.3): its sub-items in the order of the wire.
+
+    If a sub-item that should occur once is repeated, the first one counts. Of sub-items for the same SOP class the last
+    one counts.
+    """
 
     sub_items: tuple[UserSubItem, ...] = ()
 
@@ -221,7 +228,7 @@ class UserInformation:
 
     @property
     def maximum_length(self) -> int | None:
-        """None where the sub-item is missing; 0 is no limit."""
+        """The Maximum Length Sub-Item; None if it is missing, 0 if there is no limit."""
         found = self._first(MaximumLength)
         return found.value if found else None
 
@@ -241,12 +248,12 @@ class UserInformation:
 
     @property
     def roles(self) -> dict[str, RoleSelection]:
-        """By SOP class UID."""
+        """The role selection sub-items, by SOP Class UID."""
         return {item.sop_class_uid: item for item in self._all(RoleSelection)}
 
     @property
     def extended(self) -> dict[str, bytes]:
-        """Service-class-application-information by SOP class UID."""
+        """The service-class-application-information, by SOP Class UID."""
         return {item.sop_class_uid: item.info for item in self._all(ExtendedNegotiation)}
 
     @property

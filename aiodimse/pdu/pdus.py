@@ -26,7 +26,7 @@ def _parties(pdu: "AssociateRQ | AssociateAC") -> str:
 
 @record
 class AssociateRQ:
-    """A-ASSOCIATE-RQ (PS3.8 9.3.2). AE titles are without padding; what is missing on the wire is empty here."""
+    """A-ASSOCIATE-RQ (PS3.8 9.3.2). AE titles have no padding here; a field whose item is missing is empty."""
 
     called_ae_title: str
     calling_ae_title: str
@@ -37,7 +37,7 @@ class AssociateRQ:
     """Only bit 0 is tested (PS3.8 9.3.2)."""
     unknown_items: tuple[UnknownItem, ...] = ()
     tolerated: tuple[Tolerated, ...] = field(default=(), repr=False, compare=False)
-    """What was wrong with the bytes that it was read from."""
+    """What was tolerated of the bytes that it was read from."""
 
     def __str__(self) -> str:
         return f"A-ASSOCIATE-RQ {_parties(self)}, {len(self.contexts)} contexts"
@@ -55,7 +55,7 @@ class AssociateAC:
     protocol_version: int = 1
     unknown_items: tuple[UnknownItem, ...] = ()
     tolerated: tuple[Tolerated, ...] = field(default=(), repr=False, compare=False)
-    """What was wrong with the bytes that it was read from."""
+    """What was tolerated of the bytes that it was read from."""
 
     def __str__(self) -> str:
         accepted = sum(result.result == 0 for result in self.results)
@@ -90,7 +90,8 @@ class PDV:
 
 @record
 class PDataTF:
-    """P-DATA-TF (PS3.8 9.3.5), whole. The reader does not make it: it hands PDVs on before the PDU is complete."""
+    """A whole P-DATA-TF (PS3.8 9.3.5). PDUReader does not make it, since it hands on PDVs before their PDU is
+    complete."""
 
     pdvs: tuple[PDV, ...]
 
@@ -116,7 +117,8 @@ class ReleaseRP:
 
 @record
 class Abort:
-    """A-ABORT (PS3.8 9.3.8): source 0 service-user, 2 service-provider; the reason means something from source 2."""
+    """A-ABORT (PS3.8 9.3.8). The source is 0 for the service-user and 2 for the service-provider; the reason is
+    significant only with source 2."""
 
     source: int
     reason: int
@@ -131,9 +133,10 @@ PDU: TypeAlias = AssociateRQ | AssociateAC | AssociateRJ | PDataTF | ReleaseRQ |
 # --- bytes ------------------------------------------------------------------------------------------------------------
 
 HEADER_LENGTH = 6
-"""PDU-type, reserved, PDU-length: the start of every PDU."""
+"""The length of the header of every PDU: PDU-type, a reserved byte, PDU-length."""
 PDV_HEADER_LENGTH = 6
-"""Item-length, Presentation-context-ID, message control header: the start of every PDV, so a P-DATA-TF has no less."""
+"""The length of the header of every PDV: Item-length, Presentation-context-ID, message control header. A P-DATA-TF
+cannot be shorter."""
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA_TF, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
 NAMES = {
@@ -153,14 +156,14 @@ PDATA_HEADER = struct.Struct(">BxIIBB")
 
 
 def decode(data: bytes, *, strict: bool = False) -> PDU:
-    """The PDU that these bytes are, whole.
+    """Decode one whole PDU.
 
     Args:
-        data: The bytes, header and all.
-        strict: Tolerate nothing of `standard/leniency.py`.
+        data: The bytes, with the header.
+        strict: Whether to use none of the leniencies of `standard/leniency.py`.
 
     Raises:
-        PDUDecodeError: They are no PDU. Nothing else is raised.
+        PDUDecodeError: The bytes are not a PDU. No other exception is raised.
     """
     pdu_type = data[0] if data else 0
     if pdu_type not in NAMES:
@@ -188,7 +191,7 @@ def decode(data: bytes, *, strict: bool = False) -> PDU:
 
 
 def length_fault(pdu_type: int, length: int) -> str:
-    """What is wrong with this PDU-length, whatever the limits; empty where nothing is."""
+    """Say what is wrong with a PDU-length, without regard to limits; "" if nothing is."""
     if pdu_type == P_DATA_TF:
         return "" if length >= PDV_HEADER_LENGTH else f"{length} bytes cannot hold a PDV"
     if pdu_type in (ASSOCIATE_RQ, ASSOCIATE_AC) or length == 4:
@@ -197,7 +200,11 @@ def length_fault(pdu_type: int, length: int) -> str:
 
 
 def encode(pdu: PDU) -> bytes:
-    """Raises LocalProtocolError for a value that its field cannot hold."""
+    """Encode a PDU.
+
+    Raises:
+        LocalProtocolError: A value does not fit in its field.
+    """
     match pdu:
         case AssociateRQ():
             return _write_associate(ASSOCIATE_RQ, pdu, map(item_codec.write_context, pdu.contexts))
@@ -216,7 +223,7 @@ def encode(pdu: PDU) -> bytes:
 
 
 def pdata_header(context_id: int, is_command: bool, is_last: bool, length: int) -> bytes:
-    """What stands before the one PDV, of length data bytes, of a P-DATA-TF: 12 bytes."""
+    """Encode what stands before the data of a P-DATA-TF of one PDV: 12 bytes. `length` is that of the data."""
     control = (COMMAND if is_command else 0) | (LAST if is_last else 0)
     return PDATA_HEADER.pack(P_DATA_TF, length + PDV_HEADER_LENGTH, length + 2, context_id, control)
 
@@ -248,8 +255,12 @@ def _read_pdata(cursor: Cursor) -> PDataTF:
 
 
 def _read_associate(pdu_type: int, cursor: Cursor) -> AssociateRQ | AssociateAC:
-    """Items may be missing and in any order, and what is not expected is skipped: whether one can associate on the rest
-    is for the floor above to say, in words that the peer understands better than an A-ABORT."""
+    """Read an A-ASSOCIATE-RQ or -AC.
+
+    Items may be missing and in any order, and unexpected ones are skipped. The floor above decides whether an
+    association is possible with the rest: it can tell the peer more with an A-ASSOCIATE-RJ than this floor with an
+    A-ABORT.
+    """
     protocol_version = cursor.u16("Protocol-version")
     cursor.take(2, "Reserved")
     called = cursor.ae_title("Called-AE-title")

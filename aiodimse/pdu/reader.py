@@ -1,7 +1,8 @@
-"""The bounded buffer that turns a byte stream into PDUs (PS3.8 9.3.1).
+"""Turns a stream of bytes into PDUs, in a bounded buffer (PS3.8 9.3.1).
 
-P-DATA-TF is handed on as its bytes arrive; of the other PDUs nothing is seen until they are whole. What is held is at
-most what was fed and not asked for yet, and one PDU that is not P-DATA-TF, whose length is checked on its header.
+The parts of a P-DATA-TF are handed on as their bytes arrive; any other PDU is handed on when it is whole. The reader
+holds the bytes that were fed and not yet asked for, and at most one PDU that is not P-DATA-TF. The length of that PDU
+is checked as soon as its header is there.
 """
 
 import struct
@@ -20,18 +21,18 @@ _PDU_HEADER = struct.Struct(">BxI")
 _PDV_HEADER = struct.Struct(">IBB")
 _BOTH_HEADERS = struct.Struct(">BxIIBB")
 
-_TINY = SMALL_FRAGMENT + 2  # with its context ID and message control header
+_TINY = SMALL_FRAGMENT + 2  # It includes the context ID and the message control header.
 
 _OTHER_PROTOCOLS = {0x15: "TLS", 0x16: "TLS"}
-"""What begins with a byte that is no PDU-type: an alert and a handshake record (RFC 8446 5.1)."""
+"""Protocols whose first byte is not a PDU-type: TLS begins with an alert or a handshake record (RFC 8446 5.1)."""
 
 
 @record
 class DataHeader:
-    """The six bytes of a P-DATA-TF header are in; its PDVs follow as DataPieces."""
+    """The six bytes of the header of a P-DATA-TF have arrived. Its PDVs follow as DataPieces."""
 
     length: int
-    """PDU-length: the bytes that follow the header."""
+    """PDU-length: the number of bytes after the header."""
 
     def __str__(self) -> str:
         return f"P-DATA-TF of {self.length} bytes"
@@ -39,13 +40,15 @@ class DataHeader:
 
 @record
 class DataPiece:
-    """A PDV, or the part of one that has arrived. Not frozen: it is made once per PDV, and frozen costs four times as
-    much."""
+    """A PDV, or the part of one that has arrived.
+
+    It is not frozen: one is made for each PDV, and a frozen one takes four times as long to make.
+    """
 
     context_id: int
     is_command: bool
     is_last: bool
-    """This piece ends the last fragment of its command or data set (PS3.8 E.2)."""
+    """Whether this piece ends the last fragment of its command set or data set (PS3.8 E.2)."""
     data: bytes | memoryview = field(repr=False)
 
     def __str__(self) -> str:
@@ -64,14 +67,15 @@ Received: TypeAlias = (
     | DataPiece
     | PDUDecodeError
 )
-"""What PDUReader.next() returns; PDataTF is never among it."""
+"""What PDUReader.next() returns. It never returns a PDataTF."""
 
 
 class PDUReader:
-    """feed() it bytes and ask next() until it says None.
+    """Reads PDUs: give it bytes with feed(), then call next() until it returns None.
 
-    Bytes in are cut where they come, so the same conversation gives the same items, pieces of one PDV joined, however
-    it is split. After a PDUDecodeError framing is lost: what follows is discarded and next() says None for ever.
+    The bytes may be cut anywhere. The same conversation gives the same items however it is cut, once the pieces of each
+    PDV are joined. After a PDUDecodeError the boundaries of PDUs are lost: all further bytes are discarded, and next()
+    returns None.
     """
 
     __slots__ = (
@@ -97,32 +101,33 @@ class PDUReader:
 
     def __init__(self, limits: Limits, *, strict: bool = False, overhead: Overhead | None = None) -> None:
         self.max_pdu_length: int = limits.max_pdu_length
-        """The longest P-DATA-TF variable field that is taken; 0 is no limit."""
+        """The longest P-DATA-TF variable field that is accepted; 0 means no limit."""
         self._associate_pdu_length = limits.associate_pdu_length
         self._strict = strict
         self._overhead = overhead or Overhead(limits)
         self._broken = False
-        # the chunk that is being read, and those fed after it
+        # The chunk that is being read, and the chunks that were fed after it.
         self._chunk, self._at, self._end = b"", 0, 0
         self._later: deque[bytes] = deque()
         self._later_size = 0
-        # the first part of a header or body that no chunk has whole
+        # The first part of a header or body that spans several chunks.
         self._held = bytearray()
-        # between PDUs: empty; in a PDU that is not P-DATA-TF: its header
+        # The header of the current PDU, if that is not a P-DATA-TF; empty between PDUs.
         self._header = b""
         self.in_pdu: bool = False
-        """Whether a PDU had begun and was not at its end when next() said None."""
-        # in a P-DATA-TF: its PDU-length, what of it comes after the current PDV, what of this one's data is to come
+        """Whether a PDU had begun and was not complete when next() returned None."""
+        # In a P-DATA-TF: its PDU-length, the bytes of it after the current PDV, and the bytes still to come of that
+        # PDV.
         self._pdu_length = self._pdu_left = self._pdv_left = 0
         self._context_id = self._control = 0
 
     @property
     def buffered(self) -> int:
-        """Bytes held."""
+        """The number of bytes held."""
         return self._end - self._at + self._later_size + len(self._held) + len(self._header)
 
     def feed(self, data: bytes) -> None:
-        """Takes bytes that will not change: pieces are views of them."""
+        """Add bytes. They must not change any more, since the pieces that are handed out are views of them."""
         if self._at < self._end or self._later:
             self._later.append(data)
             self._later_size += len(data)
@@ -130,14 +135,15 @@ class PDUReader:
             self._chunk, self._at, self._end = data, 0, len(data)
 
     def next(self, *, whole: bool = False) -> Received | None:
-        """The next PDU, or part of a P-DATA-TF; None where more bytes are needed for it.
+        """Return the next PDU, or the next part of a P-DATA-TF; None if more bytes are needed.
 
         Args:
-            whole: A P-DATA-TF that is here with all its bytes and is one PDV is given without a DataHeader before it:
-                for a caller that would do nothing at the header. 1.0 us where the two take 1.6.
+            whole: Whether a P-DATA-TF that has arrived completely and has one PDV is returned without a DataHeader
+                before it, for a caller that has nothing to do at the header. It takes 1.0 us, where the two calls take
+                1.6.
         """
         if self._at == self._end and not (self._pdu_left or (self._later and self._advance())):
-            self._chunk, self._at, self._end = b"", 0, 0  # so that who is idle pins none
+            self._chunk, self._at, self._end = b"", 0, 0  # An idle reader keeps no chunk in memory.
             self.in_pdu = bool(self._pdv_left or self._header or self._held)
             return None
         if whole and (piece := self._whole_pdv()) is not None:
@@ -148,7 +154,8 @@ class PDUReader:
         return item
 
     def _whole_pdv(self) -> DataPiece | None:
-        """A P-DATA-TF that the chunk has all of and that is one PDV; None for anything else."""
+        """Return the PDV of a P-DATA-TF that is complete in the current chunk and has one PDV; None for anything
+        else."""
         chunk, start = self._chunk, self._at
         if self._end - start <= _BOTH_HEADERS.size or self._pdv_left or self._pdu_left or self._header or self._held:
             return None
@@ -191,7 +198,7 @@ class PDUReader:
             else:
                 head = self._gather(HEADER_LENGTH)
                 if head is None:
-                    # a peer that speaks another protocol may not say six bytes before it waits for us
+                    # A peer that speaks another protocol may wait for us after fewer than six bytes.
                     return self._unknown(self._held[0]) if self._held and self._held[0] not in pdus.NAMES else None
                 pdu_type, length = _PDU_HEADER.unpack(head)
                 if fault := self._header_fault(pdu_type, length):
@@ -224,7 +231,10 @@ class PDUReader:
         return pdu
 
     def _piece(self) -> DataPiece | None:
-        """What the chunk has of the current PDV: a view, or a copy where a small piece would pin a large chunk."""
+        """Return what the current chunk has of the current PDV.
+
+        It is a view, or a copy if it is small: a small view would keep a large chunk in memory.
+        """
         if self._at == self._end and not self._advance():
             return None
         chunk, start = self._chunk, self._at
@@ -239,7 +249,8 @@ class PDUReader:
     # --- bytes ---
 
     def _gather(self, size: int) -> bytes | None:
-        """The next size bytes, None while they are not all there. Each byte is looked at once, however it comes."""
+        """Return the next `size` bytes; None until they have all arrived. No byte is copied twice, however the bytes
+        are cut."""
         start, held = self._at, self._held
         if not held and self._end - start >= size:
             self._at = start + size
@@ -255,7 +266,7 @@ class PDUReader:
         return data
 
     def _advance(self) -> bool:
-        """To the next chunk with something in it; the one that is spent is let go, so that idle readers pin none."""
+        """Go to the next chunk that is not empty, and forget the one that has been read."""
         while self._later:
             self._chunk = self._later.popleft()
             self._at, self._end = 0, len(self._chunk)
@@ -281,7 +292,7 @@ class PDUReader:
         return PDUDecodeError(message, field=field, offset=offset, reason=reason, looks_like=looks_like)
 
     def discard(self) -> None:
-        """Drop what is held and whatever comes: the connection is gone."""
+        """Drop what is held and what is still fed, since the connection is gone."""
         self._break()
 
     def _break(self) -> None:

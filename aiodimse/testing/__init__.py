@@ -7,7 +7,7 @@
 
     async def test_that_a_silent_peer_is_given_up():
         clock, network = testing.ManualClock(), testing.MemoryNetwork()
-        peers = await testing.ScriptedPeer.answer(network, 104)
+        peers = await testing.ScriptedPeer.listen(network, 104)
         calling = asyncio.create_task(my_application.echo("pacs", 104, environment=environment))
         await clock.elapse(30)                                     # Timeouts.connect
         with pytest.raises(aiodimse.AssociationTimeout):

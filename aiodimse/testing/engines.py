@@ -12,8 +12,8 @@ from aiodimse.association import (
     PresentationContext,
     RequestedIndication,
     Role,
-    Served,
-    answer,
+    SOPClassSupport,
+    answer_request,
     propose,
 )
 from aiodimse.config import Limits, Timeouts
@@ -89,8 +89,8 @@ class EnginePair:
             operations_window=operations_window,
         )
         self._window = operations_window
-        everything = Offer({c.abstract_syntax: Served(scu=True) for c in self.rq.contexts}, any_storage_as_scu=True)
-        self._offer = offer or everything
+        support = {context.abstract_syntax: SOPClassSupport(scu=True) for context in self.rq.contexts}
+        self._offer = offer or Offer(support, any_storage_as_scu=True)
         self.requestor: Engine = Engine("requestor", limits=self.limits, timeouts=self.timeouts)
         self.acceptor: Engine = Engine("acceptor", limits=self.limits, timeouts=self.timeouts)
         self.events: dict[Role, list[EngineEvent]] = {"requestor": [], "acceptor": []}
@@ -141,7 +141,7 @@ class EnginePair:
             if isinstance(event, (CloseTransport, DropTransport)):
                 self._finished[side] = True
             if isinstance(event, RequestedIndication):
-                reply = answer(event.rq, self._offer, limits=self.limits, operations_window=self._window)
+                reply = answer_request(event.rq, self._offer, limits=self.limits, operations_window=self._window)
                 if isinstance(reply, AssociateRJ):
                     engine.reject(reply, self.now)
                 else:

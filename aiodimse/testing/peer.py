@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
 from aiodimse.aio.network import Network
-from aiodimse.association import Offer, PresentationContext, Served, answer, propose
+from aiodimse.association import Offer, PresentationContext, SOPClassSupport, answer_request, propose
 from aiodimse.config import Limits
 from aiodimse.dimse import command
 from aiodimse.dimse.fragments import Fragmenter
@@ -37,7 +37,7 @@ class ScriptedPeer(asyncio.Protocol):
         >>> peer.send_message(1, CEchoRQ(message_id=7, affected_sop_class_uid=sop_class.Verification))
         >>> context_id, response, data = await peer.read_message()
 
-        >>> peers = await ScriptedPeer.answer(network, 104)  # toward connect(..., port=104)
+        >>> peers = await ScriptedPeer.listen(network, 104)  # toward connect(..., port=104)
         >>> peer = await peers.get()
         >>> rq = await peer.accept()
     """
@@ -74,7 +74,7 @@ class ScriptedPeer(asyncio.Protocol):
         return peer
 
     @classmethod
-    async def answer(cls, network: Network, port: int) -> asyncio.Queue[ScriptedPeer]:
+    async def listen(cls, network: Network, port: int) -> asyncio.Queue[ScriptedPeer]:
         """Listen.
 
         Args:
@@ -269,8 +269,8 @@ class ScriptedPeer(asyncio.Protocol):
             The A-ASSOCIATE-RQ.
         """
         rq = await self.expect(AssociateRQ)
-        offer = Offer({c.abstract_syntax: Served(scu=True) for c in rq.contexts}, any_storage_as_scu=True)
-        reply = answer(rq, offer, limits=Limits(), operations_window=operations_window)
+        offer = Offer({c.abstract_syntax: SOPClassSupport(scu=True) for c in rq.contexts}, any_storage_as_scu=True)
+        reply = answer_request(rq, offer, limits=Limits(), operations_window=operations_window)
         self.send(reply)
         return rq
 

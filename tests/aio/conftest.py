@@ -123,7 +123,7 @@ class World:
 
     async def answer(self, port: int = 104) -> asyncio.Queue[testing.ScriptedPeer]:
         """Scripted providers, one for each connection."""
-        return await testing.ScriptedPeer.answer(self.peers, port)
+        return await testing.ScriptedPeer.listen(self.peers, port)
 
     @staticmethod
     def deafen(peer: testing.ScriptedPeer) -> None:

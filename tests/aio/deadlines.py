@@ -144,7 +144,7 @@ async def a_client_that_says_nothing(world):
 
 @row("tls_handshake", "requestor", over=("TLS",))
 async def a_server_that_says_nothing(world):
-    peers = await testing.ScriptedPeer.answer(world.network, 104)
+    peers = await testing.ScriptedPeer.listen(world.network, 104)
     opening = asyncio.create_task(world.open(104))
     peer = await peers.get()
     yield lambda: not opening.done()

@@ -40,7 +40,7 @@ async def trickle(world, peer, data: bytes, seconds: float) -> None:
 
 
 async def test_connect__is_not_renewed_by_a_trickle_of_the_answer(world):
-    peers = await testing.ScriptedPeer.answer(world.network, 104)
+    peers = await testing.ScriptedPeer.listen(world.network, 104)
     opening = asyncio.create_task(world.open(104, timeouts=Timeouts(pdu=None)))
     peer = await peers.get()
     await trickle(world, peer, b"\2\0\0\0\1\0" + bytes(100), 31)

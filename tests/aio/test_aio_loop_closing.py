@@ -238,7 +238,7 @@ def cancel_all() -> None:
 async def test_every_task_is_cancelled(world, busy_server, service, tmp_path):
     """The peer is told, the server comes to its end without waiting for a deadline, and nothing is left."""
     context_id, request = REQUESTS[service]
-    destinations = await testing.ScriptedPeer.answer(world.network, 105)
+    destinations = await testing.ScriptedPeer.listen(world.network, 105)
     for rounds in range(25):
         server = serving(busy_server)
         await testing.settle()

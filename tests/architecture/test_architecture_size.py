@@ -11,7 +11,7 @@ from pathlib import Path
 
 MOST_LINES_OF_A_FUNCTION = 60
 MOST_LINES_OF_A_FILE = 450
-LONGER_TODAY = {"association/answering.py answer": 62, "datasets/walk.py top_elements": 123}
+LONGER_TODAY = {"datasets/walk.py top_elements": 123}
 """Functions that are longer, and may grow no more. Wanted: none."""
 MOST_PRIVATE_NAMES = 4
 """Uses of another module's private name. Wanted: under 5."""

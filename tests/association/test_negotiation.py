@@ -13,8 +13,8 @@ from aiodimse.association import (
     Negotiated,
     Offer,
     PresentationContext,
-    Served,
-    answer,
+    SOPClassSupport,
+    answer_request,
     as_context,
     check_titles,
     fill_with_storage,
@@ -61,7 +61,7 @@ def rq(*contexts: str | PresentationContext, **more: object) -> AssociateRQ:
 
 
 def ac(request: AssociateRQ, offer: Offer, **more: object) -> AssociateAC:
-    got = answer(request, offer, limits=LIMITS, **more)  # type: ignore[arg-type]
+    got = answer_request(request, offer, limits=LIMITS, **more)  # type: ignore[arg-type]
     assert isinstance(got, AssociateAC)
     assert pdus.decode(pdus.encode(got)) == got
     return got
@@ -166,7 +166,7 @@ def test_fill_never_pushes_out_what_was_asked_for() -> None:
 
 # --- answer: contexts and transfer syntaxes ---------------------------------------------------------------------------
 
-ANY, LITTLE = Served(), Served((EXPLICIT, IMPLICIT))
+ANY, LITTLE = SOPClassSupport(), SOPClassSupport((EXPLICIT, IMPLICIT))
 
 
 @pytest.mark.parametrize(
@@ -179,16 +179,18 @@ ANY, LITTLE = Served(), Served((EXPLICIT, IMPLICIT))
         (CT, [JPEG, IMPLICIT], ANY, (0, JPEG)),
         (CT, ["1.2.3", IMPLICIT], ANY, (0, IMPLICIT)),  # every known one is not everything
         (CT, ["1.2.3"], ANY, (4, "1.2.3")),
-        (CT, ["1.2.3"], Served(["1.2.3"]), (0, "1.2.3")),
+        (CT, ["1.2.3"], SOPClassSupport(["1.2.3"]), (0, "1.2.3")),
         (CT, [IMPLICIT], None, (3, IMPLICIT)),
         (PRIVATE, [IMPLICIT], None, (3, IMPLICIT)),
         ("", [IMPLICIT], None, (3, IMPLICIT)),
         (CT, [], ANY, (4, "")),
     ],
 )
-def test_choice_of_transfer_syntax(uid: str, proposed: list[str], served: Served, result: tuple[int, str]) -> None:
+def test_choice_of_transfer_syntax(
+    uid: str, proposed: list[str], served: SOPClassSupport, result: tuple[int, str]
+) -> None:
     request = AssociateRQ("YOU", "ME", (ProposedContext(1, uid, tuple(proposed)),), UserInformation())
-    response = answer(request, Offer({uid: served} if served else {}), limits=LIMITS)
+    response = answer_request(request, Offer({uid: served} if served else {}), limits=LIMITS)
     assert isinstance(response, AssociateAC)
     assert response.results == (ContextResult(1, *result),)
 
@@ -231,7 +233,7 @@ def test_roles(
 ) -> None:
     items = () if proposed is None else (RoleSelection(CT, bool(proposed[0]), bool(proposed[1])),)
     request = AssociateRQ("YOU", "ME", (ProposedContext(1, CT, (IMPLICIT,)),), UserInformation(items))
-    response = ac(request, Offer({CT: Served(scp=bool(served[0]), scu=bool(served[1]))}))
+    response = ac(request, Offer({CT: SOPClassSupport(scp=bool(served[0]), scu=bool(served[1]))}))
     assert response.results[0].result == result
     assert response.user_information.roles == ({CT: RoleSelection(CT, *map(bool, item))} if item else {})
     user, provider = both_sides(request, response)
@@ -247,8 +249,8 @@ def test_roles(
     [
         ((0, 1), {}, (0, 1)),
         ((1, 1), {}, (0, 1)),
-        ((0, 1), {CT: Served((IMPLICIT,))}, (0, 1)),  # "whatever store handlers exist"
-        ((1, 1), {CT: Served((IMPLICIT,))}, (0, 1)),
+        ((0, 1), {CT: SOPClassSupport((IMPLICIT,))}, (0, 1)),  # "whatever store handlers exist"
+        ((1, 1), {CT: SOPClassSupport((IMPLICIT,))}, (0, 1)),
         ((1, 0), {CT: ANY}, (1, 0)),
         ((1, 0), {}, None),
         (None, {}, None),
@@ -256,7 +258,7 @@ def test_roles(
     ids=str,
 )
 def test_a_c_get_server_sends_any_storage_class(
-    proposed: tuple[int, int], served: dict[str, Served], expected: tuple[int, int] | None
+    proposed: tuple[int, int], served: dict[str, SOPClassSupport], expected: tuple[int, int] | None
 ) -> None:
     items = () if proposed is None else (RoleSelection(CT, *map(bool, proposed)),)
     request = AssociateRQ("YOU", "ME", (ProposedContext(1, CT, (JPEG,)),), UserInformation(items))
@@ -306,11 +308,11 @@ _RELATED = CommonExtendedNegotiation(PRIVATE, STORAGE_SERVICE, ("1.9.9", CT))
         (PRIVATE, Offer({CT: LITTLE}), None, 3),
         (PRIVATE, Offer({CT: LITTLE}), _RELATED, 0),
         (PRIVATE, Offer({MR: LITTLE}), _RELATED, 3),
-        (PRIVATE, Offer({CT: Served((BIG,))}), _RELATED, 4),  # as the related class is served
+        (PRIVATE, Offer({CT: SOPClassSupport((BIG,))}), _RELATED, 4),  # as the related class is served
         (PRIVATE, Offer({FIND: ANY}), CommonExtendedNegotiation(PRIVATE, STORAGE_SERVICE, (FIND,)), 3),
         (PRIVATE, Offer(unknown_storage=ANY), None, 0),
         (MR, Offer({CT: ANY}, unknown_storage=ANY), None, 0),
-        (MR, Offer({MR: Served((BIG,))}, unknown_storage=ANY), None, 4),
+        (MR, Offer({MR: SOPClassSupport((BIG,))}, unknown_storage=ANY), None, 4),
         (FIND, Offer(unknown_storage=ANY), None, 3),
         (ECHO, Offer(unknown_storage=ANY), None, 3),
     ],
@@ -372,13 +374,13 @@ def test_title_policies(policy: object, title: str, allowed: bool) -> None:
 def test_titles(ours: str, policies: dict[str, object], rj: AssociateRJ | None) -> None:
     request = rq(ECHO)
     assert check_titles(request, ours, **policies) == rj  # type: ignore[arg-type]
-    got = answer(request, Offer({ECHO: ANY}), ae_title=ours, limits=LIMITS, **policies)  # type: ignore[arg-type]
+    got = answer_request(request, Offer({ECHO: ANY}), ae_title=ours, limits=LIMITS, **policies)  # type: ignore[arg-type]
     assert got == rj if rj else isinstance(got, AssociateAC)
 
 
 def test_provider_rejects_before_the_user_is_asked() -> None:
     request = AssociateRQ("WRONG", "ME", rq(ECHO).contexts, UserInformation((MaximumLength(127),)))
-    assert answer(request, Offer(), ae_title="YOU", limits=LIMITS) == AssociateRJ(1, 1, 1)
+    assert answer_request(request, Offer(), ae_title="YOU", limits=LIMITS) == AssociateRJ(1, 1, 1)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -499,7 +501,7 @@ def test_extended_negotiation(
     uid: str, offered: bytes | None, ours: bytes | None, answered: bytes | None, typed: object
 ) -> None:
     request = rq(PresentationContext(uid, extended=offered))
-    response = ac(request, Offer({uid: Served(extended=ours)}))
+    response = ac(request, Offer({uid: SOPClassSupport(extended=ours)}))
     assert response.user_information.extended == ({} if answered is None else {uid: answered})
     user, provider = both_sides(request, response)
     assert user.extended == provider.extended == ({} if typed is None else {uid: typed})
@@ -507,7 +509,7 @@ def test_extended_negotiation(
 
 def test_extended_negotiation_of_a_refused_context_says_nothing() -> None:
     request = rq(PresentationContext(FIND, [BIG], extended=ALL7), ECHO)
-    response = ac(request, Offer({FIND: Served((IMPLICIT,), extended=ALL7), ECHO: ANY}))
+    response = ac(request, Offer({FIND: SOPClassSupport((IMPLICIT,), extended=ALL7), ECHO: ANY}))
     assert response.user_information.extended == {}
     loud = AssociateAC(
         "YOU", "ME", response.results, UserInformation((ExtendedNegotiation(FIND, b"\1"), ExtendedNegotiation(CT, b"")))
@@ -548,7 +550,7 @@ def test_narrow() -> None:
     request = rq(ECHO, PresentationContext(FIND, extended=ALL7), PresentationContext(CT, [JPEG], scp=True), CT, MR)
     whole = ac(
         request,
-        Offer({ECHO: ANY, FIND: Served(extended=ALL7), CT: Served((JPEG, IMPLICIT), scu=True)}),
+        Offer({ECHO: ANY, FIND: SOPClassSupport(extended=ALL7), CT: SOPClassSupport((JPEG, IMPLICIT), scu=True)}),
     )
     assert narrow(request, whole, lambda context: True) == whole
     less = narrow(request, whole, lambda context: context.abstract_syntax == ECHO or context.context_id == 7)
@@ -593,16 +595,16 @@ _COMMITMENT = str(sop_class.StorageCommitmentPushModel)
 def test_both_roles_are_answered_as_far_as_they_are_proposed_and_served() -> None:
     request = rq(PresentationContext(CT, (JPEG,), scp=True), PresentationContext(CT, (IMPLICIT,), scp=True))
     for syntaxes, expected in ((None, (True, True)), ((IMPLICIT,), (True, True)), ((), (False, True))):
-        response = ac(request, Offer({CT: Served(syntaxes)}, any_storage_as_scu=True))
+        response = ac(request, Offer({CT: SOPClassSupport(syntaxes)}, any_storage_as_scu=True))
         assert response.user_information.roles == {CT: RoleSelection(CT, *expected)}, syntaxes
         assert [result.result for result in response.results] == [0, 0], syntaxes
 
 
 def test_a_notification_handler_is_offered_without_a_role_item_unless_strict() -> None:
     request = rq(PresentationContext(_COMMITMENT))
-    offer = Offer({_COMMITMENT: Served(scp=False, scu=True)})
+    offer = Offer({_COMMITMENT: SOPClassSupport(scp=False, scu=True)})
     for strict, result in ((False, 0), (True, 3)):
-        response = answer(request, offer, limits=Limits(), strict=strict)
+        response = answer_request(request, offer, limits=Limits(), strict=strict)
         assert isinstance(response, AssociateAC)
         assert response.results[0].result == result
         assert not response.user_information.roles
@@ -632,7 +634,7 @@ def test_the_role_without_an_item_is_assumed_for_what_is_bound_to_roles() -> Non
 
 
 def test_any_storage_takes_no_context_whose_uid_is_none() -> None:
-    offer = Offer(unknown_storage=Served())
+    offer = Offer(unknown_storage=SOPClassSupport())
     for uid, result in (("", 3), ("1.2.x", 3), ("1.2.3.4", 0)):
         request = AssociateRQ("YOU", "ME", (ProposedContext(1, uid, (IMPLICIT,)),), UserInformation())
         assert ac(request, offer).results[0].result == result, uid
@@ -655,7 +657,7 @@ def test_one_level_models_negotiate_as_worklists(uid: str) -> None:
     """PS3.4 K.5.1.1: bytes 1 and 2 are always 1, then fuzzy matching and the timezone."""
     request = rq(PresentationContext(uid, extended=ExtendedQuery(fuzzy_names=True, relational=True)))
     assert request.user_information.extended == {uid: b"\1\1\1\0"}
-    offer = Offer({str(uid): Served(extended=ExtendedQuery(fuzzy_names=True, timezone=True))})
+    offer = Offer({str(uid): SOPClassSupport(extended=ExtendedQuery(fuzzy_names=True, timezone=True))})
     response = ac(request, offer)
     assert response.user_information.extended == {uid: b"\1\1\1\0"}
     user, provider = both_sides(request, response)
@@ -668,5 +670,5 @@ def test_retrieve_without_bulk_data_negotiates_as_composite_root() -> None:
     """PS3.4 Y.5.1.1: byte 1 is always 0, byte 2 the conversion of frames."""
     for uid in (sop_class.CompositeInstanceRetrieveWithoutBulkDataGet, sop_class.CompositeInstanceRootRetrieveMove):
         request = rq(PresentationContext(uid, extended=ExtendedRetrieve(relational=True, enhanced_multi_frame=True)))
-        response = ac(request, Offer({str(uid): Served(extended=ExtendedRetrieve(True, True))}))
+        response = ac(request, Offer({str(uid): SOPClassSupport(extended=ExtendedRetrieve(True, True))}))
         assert response.user_information.extended == {uid: b"\0\1"}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiodimse.association import Machine, Offer, Served, State, answer, settle
+from aiodimse.association import Machine, Offer, SOPClassSupport, State, answer_request, settle
 from aiodimse.config import Limits
 from aiodimse.pdu import (
     AssociateAC,
@@ -49,7 +49,7 @@ ITEMS = (
 )
 INFORMATION = st.lists(ITEMS, max_size=8).map(lambda items: UserInformation(tuple(items)))
 SERVED = st.builds(
-    Served,
+    SOPClassSupport,
     st.none() | st.frozensets(SYNTAXES),
     scp=st.booleans(),
     scu=st.booleans(),
@@ -71,7 +71,7 @@ def requests(draw: st.DrawFn) -> AssociateRQ:
 
 @given(request=requests(), offer=OFFERS, window=WINDOW)
 def test_both_sides_agree(request: AssociateRQ, offer: Offer, window: tuple[int, int]) -> None:
-    response = answer(request, offer, limits=Limits(), operations_window=window)
+    response = answer_request(request, offer, limits=Limits(), operations_window=window)
     assert isinstance(response, AssociateAC)
     user, provider = settle(request, response, "requestor"), settle(request, response, "acceptor")
     # the same contexts, with the roles crosswise, and each proposed context answered in its place
@@ -138,12 +138,12 @@ def test_we_would_have_answered_the_same(path: Path) -> None:
     """Given what the peer accepted, in the roles it gave, our answer has the same results."""
     request, response = _associate(path)
     settled = settle(request, response, "acceptor")
-    served: dict[str, Served] = {}
+    served: dict[str, SOPClassSupport] = {}
     for context in settled.contexts.values():
         before = served.get(context.abstract_syntax)
         syntaxes = {context.transfer_syntax, *(before.transfer_syntaxes or () if before else ())}
-        served[context.abstract_syntax] = Served(syntaxes, scp=context.scp, scu=context.scu)
-    ours = answer(request, Offer(served), limits=Limits())
+        served[context.abstract_syntax] = SOPClassSupport(syntaxes, scp=context.scp, scu=context.scu)
+    ours = answer_request(request, Offer(served), limits=Limits())
     assert isinstance(ours, AssociateAC)
     again = settle(request, ours, "acceptor")
     assert again.contexts == settled.contexts

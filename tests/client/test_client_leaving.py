@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 import aiodimse
 from aiodimse import sop_class, testing
-from aiodimse.association import Offer, answer
+from aiodimse.association import Offer, answer_request
 from aiodimse.errors import LocalProtocolError
 from aiodimse.pdu import Abort, AssociateRQ, ReleaseRQ
 
@@ -55,7 +55,7 @@ async def _user(network: testing.MemoryNetwork, clock: testing.ManualClock, erro
 @pytest.mark.parametrize("raises", [True, False])
 async def test_what_the_body_raised_goes_on(how: str, raises: bool, caplog: pytest.LogCaptureFixture) -> None:
     network, clock = testing.MemoryNetwork(), testing.ManualClock()
-    peers = await testing.ScriptedPeer.answer(network, 104)
+    peers = await testing.ScriptedPeer.listen(network, 104)
     user = asyncio.create_task(_user(network, clock, Wanted("a patient's name") if raises else None))
     peer = await peers.get()
     await peer.accept()
@@ -79,10 +79,10 @@ async def test_what_the_body_raised_goes_on(how: str, raises: bool, caplog: pyte
 
 async def test_that_no_context_was_accepted_goes_before_a_failing_release() -> None:
     network, clock = testing.MemoryNetwork(), testing.ManualClock()
-    peers = await testing.ScriptedPeer.answer(network, 104)
+    peers = await testing.ScriptedPeer.listen(network, 104)
     user = asyncio.create_task(_user(network, clock, None))
     peer = await peers.get()
-    peer.send(answer(await peer.expect(AssociateRQ), Offer(), limits=aiodimse.Limits()))
+    peer.send(answer_request(await peer.expect(AssociateRQ), Offer(), limits=aiodimse.Limits()))
     await peer.expect(ReleaseRQ)
     await clock.elapse(10)
     with pytest.raises(aiodimse.NoAcceptedContext):
@@ -146,7 +146,7 @@ async def _find_and_raise(network: testing.MemoryNetwork, error: Exception) -> N
 async def test_a_body_that_raises_with_an_operation_open_aborts() -> None:
     """A release would wait for the peer to end an operation whose result nobody wants any more."""
     network = testing.MemoryNetwork()
-    peers = await testing.ScriptedPeer.answer(network, 104)
+    peers = await testing.ScriptedPeer.listen(network, 104)
     user = asyncio.create_task(_find_and_raise(network, Wanted()))
     peer = await peers.get()
     await peer.accept()

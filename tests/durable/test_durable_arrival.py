@@ -229,7 +229,7 @@ async def test_file_meta_of_a_peer_in_fragments_of_one_byte(tmp_path: Path, most
 @pytest.mark.parametrize("most", [0, 262144])
 async def test_file_meta_of_a_c_get_provider_in_fragments_of_one_byte(tmp_path: Path, most: int) -> None:
     network = testing.MemoryNetwork()
-    peers = await testing.ScriptedPeer.answer(network, 104)
+    peers = await testing.ScriptedPeer.listen(network, 104)
     raised: list[str] = []
 
     async def get() -> None:

@@ -16,7 +16,7 @@ from aiodimse.association import (
     DropTransport,
     ReleaseIndication,
     RequestedIndication,
-    answer,
+    answer_request,
 )
 from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse import command
@@ -297,7 +297,7 @@ def test_what_comes_with_a_request_for_an_answer_waits_for_it():
     engine.receive_data(encode(pair.rq) + pdv(1, command.encode(ECHO)) + encode(ReleaseRQ()) + encode(Abort(0, 0)), 0.0)
     assert type(engine.next_event()) is RequestedIndication
     assert engine.machine.state == 3
-    engine.accept(answer(pair.rq, pair._offer, limits=Limits()), 0.0)
+    engine.accept(answer_request(pair.rq, pair._offer, limits=Limits()), 0.0)
     assert type(engine.next_event()) is RequestReceived
     assert type(engine.next_event()) is ReleaseIndication
     assert engine.machine.state == 8

@@ -195,7 +195,7 @@ async def test_each_line_has_its_association_and_message(log: Log) -> None:
 
 async def test_the_store_association_of_a_c_move_says_whose_it_is(log: Log) -> None:
     network = testing.MemoryNetwork()
-    peers = await testing.ScriptedPeer.answer(network, 104)
+    peers = await testing.ScriptedPeer.listen(network, 104)
     server = serving(None, environment=aiodimse.Environment(network=network))
     server.on_c_move(_after(instance(), ("viewer", 104), 1))
 

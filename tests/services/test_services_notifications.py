@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 import aiodimse
 from aiodimse import sop_class, testing
-from aiodimse.association import Served
+from aiodimse.association import SOPClassSupport
 from aiodimse.services.provider.registry import HandlerRegistry
 
 COMMITMENT = sop_class.StorageCommitmentPushModel
@@ -116,6 +116,6 @@ def test_a_context_that_carries_others_is_offered_for_the_services_that_it_has()
     printing.register("N-EVENT-REPORT", [sop_class.Printer], handler)
     printing.register("N-CREATE", [sop_class.BasicFilmSession], handler)
     served = printing.offer().served
-    roles = {uid: (one.scp, one.scu) for uid, one in served.items() if isinstance(one, Served)}
+    roles = {uid: (one.scp, one.scu) for uid, one in served.items() if isinstance(one, SOPClassSupport)}
     assert roles[sop_class.BasicGrayscalePrintManagementMeta] == (True, True)
     assert (roles[sop_class.Printer], roles[sop_class.BasicFilmSession]) == ((False, True), (True, False))

@@ -180,7 +180,7 @@ async def test_a_peer_that_names_no_originator(stage: Stage, calling: str) -> No
 async def counted_before_it_came(stage: Stage, completed: int) -> tuple[asyncio.Task[list[str]], Any, Any]:
     """A move of which the final response has come, with so many completed, and no instance yet."""
     network = testing.MemoryNetwork()
-    archives = await testing.ScriptedPeer.answer(network, ARCHIVE)
+    archives = await testing.ScriptedPeer.listen(network, ARCHIVE)
     environment = aiodimse.Environment(clock=stage.environment.clock, network=network)
     opening = asyncio.create_task(_opened(stage.connect(environment=environment)))
     archive = await archives.get()

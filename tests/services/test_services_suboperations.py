@@ -57,7 +57,7 @@ async def test_refused_before_the_data_set_is_out(service: str, number: int) -> 
         for n in range(number):
             yield Large(CT, f"1.2.3.{n}", EXPLICIT)
 
-    destinations = await testing.ScriptedPeer.answer(network, 105)
+    destinations = await testing.ScriptedPeer.listen(network, 105)
     async with server.listen("memory", 104):
         user = await testing.ScriptedPeer.call(network, 104)
         await user.associate([GET, MOVE, aiodimse.PresentationContext(CT, scu=False, scp=True)])

@@ -68,7 +68,7 @@ async def test_a_scripted_user():
 
 async def test_a_scripted_provider():
     network = testing.MemoryNetwork()
-    peers = await testing.ScriptedPeer.answer(network, 104)
+    peers = await testing.ScriptedPeer.listen(network, 104)
 
     async def call() -> None:
         async with aiodimse.connect(
@@ -120,7 +120,7 @@ async def test_a_capture_played_to_a_server(name):
 
 async def test_a_capture_played_to_a_user():
     network = testing.MemoryNetwork()
-    peers = await testing.ScriptedPeer.answer(network, 104)
+    peers = await testing.ScriptedPeer.listen(network, 104)
 
     async def play() -> list[object]:
         return list(await testing.play(CAPTURES / "dcmtk-echo-1.dul", "<", await peers.get()))

@@ -61,7 +61,7 @@ class AcceptedAssociation(AcceptedObserver):
         reply: AssociateAC | AssociateRJ
         try:
             async with clock.deadline(clock.after(seconds), _HooksTooLate):
-                reply = await policy.answer(request)
+                reply = await policy.decide(request)
             self._identity = None if policy.authenticate is None else request.user_identity
         except _HooksTooLate:
             endpoint.logger(_log).warning("the hooks took longer than %s s: rejecting", seconds)

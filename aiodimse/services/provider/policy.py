@@ -7,7 +7,7 @@ import logging
 from collections.abc import Collection
 from weakref import WeakKeyDictionary
 
-from aiodimse.association import NO_REASON_GIVEN, TitlePolicy, answer, check_titles, narrow
+from aiodimse.association import NO_REASON_GIVEN, TitlePolicy, answer_request, check_titles, narrow
 from aiodimse.config import Limits
 from aiodimse.errors import AssociationRejected
 from aiodimse.pdu import AssociateAC, AssociateRJ, AssociateRQ, UserIdentityResponse
@@ -75,7 +75,7 @@ class AcceptancePolicy:
         self, rq: AssociateRQ, identity: UserIdentityResponse | None = None
     ) -> AssociateAC | AssociateRJ:
         """The answer to an A-ASSOCIATE-RQ, as far as no hook has a say."""
-        return answer(
+        return answer_request(
             rq,
             self._registry.offer(receiving=bool(self.open_moves)),
             ae_title=self.ae_title,
@@ -87,7 +87,7 @@ class AcceptancePolicy:
             strict=self._strict,
         )
 
-    async def answer(self, request: AssociationRequest) -> AssociateAC | AssociateRJ:
+    async def decide(self, request: AssociationRequest) -> AssociateAC | AssociateRJ:
         """The answer to an A-ASSOCIATE-RQ, with the hooks. Raises what they raise but for AssociationRejected."""
         rq = request.rq
         rejected = check_titles(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from aiodimse.association import Offer, Served
+from aiodimse.association import Offer, SOPClassSupport
 from aiodimse.association.extended import Extended
 from aiodimse.association.negotiation import check_uid, several
 from aiodimse.errors import LocalProtocolError
@@ -106,10 +106,12 @@ class HandlerRegistry:
             self._offer = self._make_offer()
         if not receiving:
             return self._offer
-        return replace(self._offer, served={**dict.fromkeys(sop_class.STORAGE, Served(None)), **self._offer.served})
+        return replace(
+            self._offer, served=dict.fromkeys(sop_class.STORAGE, SOPClassSupport(None)) | dict(self._offer.served)
+        )
 
     def _make_offer(self) -> Offer:
-        served: dict[str, Served] = {str(sop_class.Verification): Served(IDENTIFIERS)}
+        served: dict[str, SOPClassSupport] = {str(sop_class.Verification): SOPClassSupport(IDENTIFIERS)}
         for service, of_service in self._by_service.items():
             for uid, registration in of_service.items():
                 served[uid] = self._join(served.get(uid), service, registration)
@@ -123,16 +125,18 @@ class HandlerRegistry:
         return Offer(
             served,
             any_storage_as_scu="C-GET" in self._by_service,
-            unknown_storage=Served(self._any_store.transfer_syntaxes)
+            unknown_storage=SOPClassSupport(self._any_store.transfer_syntaxes)
             if self.any_storage and self._any_store is not None
             else None,
         )
 
     @staticmethod
-    def _join(before: Served | None, service: str, registration: Registration) -> Served:
+    def _join(before: SOPClassSupport | None, service: str, registration: Registration) -> SOPClassSupport:
         """A SOP class as it is served with one more handler. The roles in which it has handlers add up."""
         notified = service in NOTIFICATIONS
-        one = Served(registration.transfer_syntaxes, scp=not notified, scu=notified, extended=registration.extended)
+        one = SOPClassSupport(
+            registration.transfer_syntaxes, scp=not notified, scu=notified, extended=registration.extended
+        )
         if before is None:
             return one
         extended = before.extended if one.extended is None else one.extended
