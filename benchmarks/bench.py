@@ -88,20 +88,20 @@ class Bench:
     def echoscu(self, provider: Any, times: int, *, nodelay: bool = True) -> Contender:
         """echoscu, repeating; it says how many were answered in the first run, which only warms up."""
         command = [need("echoscu"), "-aec", _title(provider), "--repeat", str(times), HOST, str(provider.port)]
-        return _told(command, provider, times, "Received Echo Response (Success)", nodelay)
+        return told(command, provider, times, "Received Echo Response (Success)", nodelay)
 
     def storescu(self, provider: Any, files: Path, count: int, *words: str, nodelay: bool = True) -> Contender:
         """storescu with a folder or a file."""
         what = ["+sd", files] if files.is_dir() else [files]
         command = [need("storescu"), "-R", "-aec", _title(provider), *words, HOST, str(provider.port), *what]
-        return _told(command, provider, count, "Received Store Response (Success)", nodelay)
+        return told(command, provider, count, "Received Store Response (Success)", nodelay)
 
 
 def _title(provider: Any) -> str:
     return "ARCHIVE" if provider.name == "dcmqrscp" else "ANY-SCP"
 
 
-def _told(command: list[Any], provider: Any, count: int, success: str, nodelay: bool) -> Contender:
+def told(command: list[Any], provider: Any, count: int, success: str, nodelay: bool) -> Contender:
     """A DCMTK user whose exit status or complaints tell of failures.
 
     The first run, which is not timed, is verbose and its successes are counted: echoscu is silent on a failure status.

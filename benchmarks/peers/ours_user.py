@@ -16,6 +16,8 @@ from benchmarks.peers import answers
 from benchmarks.peers.commands import files_in, go, obey, options
 
 OPTIONS = options()
+_BEAT = 0.005
+"""Seconds between two looks at how late the event loop is."""
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
 
@@ -53,6 +55,32 @@ async def store(port: int, folder: str, called: str = "ANY-SCP") -> dict[str, An
         for path in paths:
             statuses[int((await association.c_store(path)).status)] += 1
     return {"seconds": time.perf_counter() - started, "done": statuses[0]}
+
+
+async def pool(port: int, folder: str, size: int, called: str = "ANY-SCP") -> dict[str, Any]:
+    """C-STORE every file of a folder over a pool, and the longest time that the event loop did not turn meanwhile."""
+    started = time.perf_counter()
+    statuses: Counter[int] = Counter()
+    longest = 0.0
+
+    async def beat() -> None:
+        nonlocal longest
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(_BEAT)
+            longest = max(longest, time.perf_counter() - before - _BEAT)
+
+    beating = asyncio.create_task(beat())
+    paths = files_in(Path(folder))
+    contexts = aiodimse.contexts_for(paths[:1])
+    async with aiodimse.Pool("127.0.0.1", port, contexts=contexts, called_ae_title=called, max_size=size) as shared:
+        async for result in shared.c_store_many(paths):
+            result.raise_for_status()
+            assert result.response is not None
+            statuses[int(result.response.status)] += 1
+    seconds = time.perf_counter() - started
+    beating.cancel()
+    return {"seconds": seconds, "done": statuses[0], "stall": longest}
 
 
 async def find(port: int, called: str = "ANY-SCP") -> dict[str, Any]:
@@ -94,7 +122,7 @@ def aiodimse_identifier(study: str) -> Any:
 
 
 async def main() -> None:
-    await obey({"echo": echo, "store": store, "find": find, "get": get})
+    await obey({"echo": echo, "store": store, "pool": pool, "find": find, "get": get})
 
 
 if __name__ == "__main__":

@@ -4,6 +4,6 @@
 
 from __future__ import annotations
 
-from benchmarks.works import echo, store, large, retrieve, find, many, small
+from benchmarks.works import echo, store, pool, compressed, large, retrieve, find, many, small
 
-__all__ = ["echo", "find", "large", "many", "retrieve", "small", "store"]
+__all__ = ["compressed", "echo", "find", "large", "many", "pool", "retrieve", "small", "store"]
