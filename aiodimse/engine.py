@@ -6,6 +6,7 @@ Receiving never raises: what is wrong with the peer's bytes is an event that the
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -78,6 +79,9 @@ class Engine:
         self.is_stopped: bool = False
         """A request is here for which the operations window has no place: nothing is read before there is one, and the
         caller should stop reading from the transport. next_event looks again."""
+        self.credit: float = math.inf
+        """How many PDUs and fragments next_event may read on; the caller sets it anew for each share of its time. What
+        has happened already is returned in any case."""
         self._now = 0.0  # when what is being read was received
 
     # --- bytes up -----------------------------------------------------------------------------------------------------
@@ -106,8 +110,8 @@ class Engine:
         before what came behind it is looked at. What is wrong with the peer's bytes is an event too; nothing raises.
 
         Returns:
-            The next event, in order; None when all that was received has been read. Only then does `deadline`
-            know of all that was received.
+            The next event, in order; None when all that was received has been read, or `credit` is used up. In the
+            first case only does `deadline` know of all that was received.
         """
         events, reader, machine = self._events, self._reader, self.machine
         while not events:
@@ -116,6 +120,9 @@ class Engine:
                 if self.is_stopped:
                     return None
                 continue
+            if self.credit <= 0:
+                return None
+            self.credit -= 1
             item = reader.next(whole=machine.data_allowed_in)
             if type(item) is DataPiece and machine.data_allowed_in:
                 self._receive_piece(item)

@@ -36,7 +36,8 @@ class ReadThrottle:
         self._high, self._most_queued = 2 * limits.max_pdu_length, limits.write_backlog
         self._unread = self._queued = 0
         self.is_held: bool = False
-        """Nothing more can be read until a handler ends."""
+        """Nothing more is read until a handler ends, or until the other connections had their turn."""
+        self._passed_mark = False  # that is why reading is paused
         self._consumed_at = 0.0  # or paused, whichever came later
         self._timer: TimerHandle | None = None
         connection.on_room = self.look
@@ -58,15 +59,19 @@ class ReadThrottle:
         self._unread += change
         if self._connection.is_reading:
             if self._unread > self._high:
+                self._passed_mark = True
                 self._pause()
         elif change < 0:
             self._consumed_at = self._clock.now()
             self.look()
 
     def hold(self, held: bool) -> None:
-        """Pause until there is a place for the request that was read last, or go on."""
+        """Pause until there is a place for the request that was read last, or a share of a turn of the event loop, or
+        go on."""
         self.is_held = held
         if not held:
+            # The low marks are for who has passed a high one.
+            self._passed_mark |= self._unread > self._high or self.backlog > self._most_queued
             self.look()
         elif self._connection.is_reading:
             self._pause()
@@ -75,8 +80,12 @@ class ReadThrottle:
         """Pause or resume reading, if a mark was passed: something was written, or queued to be."""
         if self._connection.is_reading:
             if self.backlog > self._most_queued:
+                self._passed_mark = True
                 self._pause()
-        elif not (self.is_held or self._waits_for_consumer) and self.backlog <= self._most_queued // 2:
+        elif self.is_held:
+            return
+        elif not self._passed_mark or (not self._waits_for_consumer and self.backlog <= self._most_queued // 2):
+            self._passed_mark = False
             self.stop_timer()
             self._connection.resume_reading()
             self._user.reading_resumed()

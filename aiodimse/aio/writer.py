@@ -16,6 +16,7 @@ from aiodimse.aio.end import End
 from aiodimse.aio.log import AssociationLogger
 from aiodimse.aio.payload import Payload
 from aiodimse.aio.transport import TransportConnection
+from aiodimse.aio.turns import PAGE, SLICE_WRITTEN, Turns
 from aiodimse.dimse.messages import Message
 from aiodimse.engine import Buffer, Engine
 
@@ -23,6 +24,8 @@ _log = logging.getLogger("aiodimse.association")
 
 WRITE_WHOLE = 65536
 """Data sets up to this many bytes are written in one go, without asking for room in between."""
+_AT_ONCE = 32768
+"""Bytes of a longer one that go out in one write, where a fragment has less."""
 
 
 class MessageWriter:
@@ -34,11 +37,13 @@ class MessageWriter:
         connection: TransportConnection,
         throttle: ReadThrottle,
         end: End,
+        turns: Turns,
         logger: Callable[[logging.Logger], AssociationLogger],
     ) -> None:
         """logger: makes a logger speak of the association."""
         self._engine, self._connection, self._throttle, self._end = engine, connection, throttle, end
-        self._logger = logger
+        self._turns, self._logger = turns, logger
+        self._written = 0  # since the last share of the event loop began: fragments, and pages of their bytes
         self._lock = asyncio.Lock()
         self._later: deque[tuple[Callable[[], None], int]] = deque()
         self.is_gathering = False
@@ -163,16 +168,24 @@ class MessageWriter:
             raise
 
     async def _write_piece(self, piece: Buffer) -> None:
-        """Write one P-DATA-TF at a time, as long as there is room.
+        """Write some fragments at a time, as long as there is room, and a share of the event loop without a wait.
 
         What the socket does not take at once, the transport of Python 3.11 copies, and again at every bit that is taken
         later: 256 MiB take 0.17 s instead of 0.19, of which bare sockets take 0.10.
         """
-        view, step = memoryview(piece), self._engine.fragment_length
+        view, size = memoryview(piece), self._engine.fragment_length
+        fragments = max(1, _AT_ONCE // size)
+        step = fragments * size
+        cost = fragments + step // PAGE
         for start in range(0, len(view), step):
             self._engine.send_piece(view[start : start + step])
             self.flush()
+            self._written += cost
             if not self._connection.can_write:
+                self._written = 0
                 await self._connection.room()
+            elif self._written >= SLICE_WRITTEN:
+                self._written = 0
+                await self._turns.next_share()
             if (error := self._end.error) is not None:
                 raise error

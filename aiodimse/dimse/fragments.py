@@ -178,6 +178,11 @@ class Fragmenter:
             start = size - self._held_length
             self._hold(view[:start])
             buffers += (self._full_header, *self._take())
+        if size < _COPIED_BELOW and (count := (end - start - 1) // size) > 1:
+            header, stop = self._full_header, start + count * size
+            parts = [view[at : at + size] for at in range(start, stop, size)]
+            buffers += (header, header.join(parts))
+            start = stop
         while end - start > size:
             buffers += (self._full_header, view[start : start + size])
             start += size
