@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Container, Iterable
 from functools import lru_cache
+from typing import Any, TypeAlias
 
 from pydicom import DataElement, Dataset, config
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
@@ -19,7 +20,11 @@ from pydicom.tag import BaseTag
 
 from aiodimse import charsets
 
+from .elements import Elements, keyword_and_vr
 from .matching import BASELINE, Attributes, Key, Rules, Value, matching_items
+
+Source: TypeAlias = Dataset | Elements
+"""A data set, or what was read of an encoded one."""
 
 _TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # in the Specific Character Set, PS3.5 6.1.2.3
 _UNSPLIT = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is part of the text
@@ -54,20 +59,33 @@ class KeysRefused(ValueError):
         super().__init__(comment)
 
 
-def decode(dataset: Dataset, keywords: Iterable[str], budget: Budget | None = None) -> dict[str, Value]:
-    """The attributes that the data set has, of those asked for and as far as the budget goes, as text. An empty one is
-    ()."""
-    charset = charset_of(dataset)
+def decode(source: Source, keywords: Iterable[str], budget: Budget | None = None) -> dict[str, Value]:
+    """Return the attributes that a data set has, as text.
+
+    Args:
+        source: The data set, or what was read of it.
+        keywords: The attributes that are asked for.
+        budget: How much may be kept; what goes beyond it is left out.
+
+    Returns:
+        The values by keyword; an attribute without a value is ().
+    """
+    charset = charset_of(source)
+    there: Any = source.values if isinstance(source, Elements) else source
     found: dict[str, Value] = {}
     for keyword in keywords:
-        tag = tag_for_keyword(keyword)
-        if tag is not None and tag in dataset:
-            vr = _vr(tag)
-            if vr is not None:
-                value = _value(dataset, BaseTag(tag), vr, charset, 0)
-                if budget is None or budget.take(vr, value):
-                    found[keyword] = value
+        tag, vr = _tag_and_vr(keyword)
+        if vr is not None and tag in there:
+            value = _value(source, tag, vr, charset, 0)
+            if budget is None or budget.take(vr, value):
+                found[keyword] = value
     return found
+
+
+@lru_cache(maxsize=1024)
+def _tag_and_vr(keyword: str) -> tuple[int, str | None]:
+    tag = tag_for_keyword(keyword) or 0
+    return tag, _vr(tag) if tag else None
 
 
 class Budget:
@@ -104,7 +122,7 @@ def _cost(vr: str, value: Value) -> int | None:
             cost += len(each) + 8
             continue
         for keyword, inner in each.items():
-            inner_cost = _cost(_vr(tag_for_keyword(keyword) or 0) or "UN", inner)
+            inner_cost = _cost(_tag_and_vr(keyword)[1] or "UN", inner)
             if inner_cost is None:
                 return None
             cost += inner_cost + 16
@@ -121,20 +139,25 @@ def keys_of(identifier: Dataset, wanted: Container[str] | None = None) -> list[K
     return _Keys(wanted).of(identifier, charsets.DEFAULT, 0)
 
 
-def character_set_of(dataset: Dataset) -> tuple[str, ...]:
+def character_set_of(dataset: Source) -> tuple[str, ...]:
     """Specific Character Set (0008,0005), its values as they are; () where they mean the default repertoire."""
     values = decode_ascii(dataset, 0x00080005)
     return () if charsets.lookup(values).is_default else values
 
 
-def charset_of(dataset: Dataset, inherited: charsets.CharacterSet = charsets.DEFAULT) -> charsets.CharacterSet:
+def charset_of(dataset: Source, inherited: charsets.CharacterSet = charsets.DEFAULT) -> charsets.CharacterSet:
     """The character set of a data set; an item without one has that of its data set (PS3.5 7.5.3)."""
     values = decode_ascii(dataset, 0x00080005)
     return charsets.lookup(values) if any(values) else inherited
 
 
-def decode_ascii(dataset: Dataset, tag: int) -> tuple[str, ...]:
+def decode_ascii(dataset: Source, tag: int) -> tuple[str, ...]:
     """The values of an attribute of VR CS; none where they are longer than any that means something."""
+    if isinstance(dataset, Elements):
+        encoded = dataset.values.get(tag)
+        if not isinstance(encoded, bytes) or len(encoded) > 512:
+            return ()
+        return _from_bytes(encoded, "CS", charsets.DEFAULT, "<")
     element = dataset.get_item(BaseTag(tag), keep_deferred=True)
     if element is None or (isinstance(element.value, bytes) and len(element.value) > 512):
         return ()
@@ -201,7 +224,7 @@ class _Keys:
             if items is None or len(items) > 1:  # C.2.2.2.6. What is not understood must not match everything
                 raise KeysRefused(f"{keyword}: not one item", tag, is_too_much=False)
             return Key(keyword, vr, item=tuple(self.of(items[0], charset, depth + 1)) if items else ())
-        texts = _value(dataset, tag, vr, charset, depth)
+        texts = _value_of(dataset, tag, vr, charset, depth)
         return Key(keyword, vr, tuple(text for text in texts if isinstance(text, str)))
 
     def _count(self, element: object, tag: int, vr: str) -> None:
@@ -232,7 +255,28 @@ def _items(dataset: Dataset, tag: BaseTag) -> Sequence | None:
     return value if isinstance(value, Sequence) else None if value else Sequence()
 
 
-def _value(dataset: Dataset, tag: BaseTag, vr: str, charset: charsets.CharacterSet, depth: int) -> Value:
+def _value(source: Source, tag: int, vr: str, charset: charsets.CharacterSet, depth: int) -> Value:
+    if isinstance(source, Elements):
+        return _encoded_value(source, tag, vr, charset)
+    return _value_of(source, BaseTag(tag), vr, charset, depth)
+
+
+def _encoded_value(source: Elements, tag: int, vr: str, charset: charsets.CharacterSet) -> Value:
+    encoded = source.values[tag]
+    if isinstance(encoded, bytes):
+        return () if vr == "SQ" else _from_bytes(encoded, vr, charset, "<" if source.little_endian else ">")
+    found: list[dict[str, Value]] = []
+    for item in encoded:
+        inner, texts = charset_of(item, charset), {}
+        for each in item.values:
+            known = keyword_and_vr(each)
+            if known is not None:
+                texts[known[0]] = _encoded_value(item, each, known[1], inner)
+        found.append(texts)
+    return tuple(found)
+
+
+def _value_of(dataset: Dataset, tag: BaseTag, vr: str, charset: charsets.CharacterSet, depth: int) -> Value:
     if vr == "SQ":
         if depth >= _DEPTH:
             return ()
@@ -242,7 +286,7 @@ def _value(dataset: Dataset, tag: BaseTag, vr: str, charset: charsets.CharacterS
             for each in item.keys():  # noqa: SIM118 - iterating a Dataset would convert its elements
                 each_vr, keyword = _vr(each), keyword_for_tag(each)
                 if each_vr is not None and keyword and each.element != 0:
-                    texts[keyword] = _value(item, each, each_vr, inner, depth + 1)
+                    texts[keyword] = _value_of(item, each, each_vr, inner, depth + 1)
             found.append(texts)
         return tuple(found)
     raw: object = dataset.get_item(tag, keep_deferred=True)  # else an empty one is converted

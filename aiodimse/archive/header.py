@@ -1,35 +1,36 @@
-"""Reading what is kept of a file: its header, and no more of it than that takes. Synchronous."""
+"""Reading what is kept of an object: its header, and no more of it than that takes. Synchronous."""
 
 from __future__ import annotations
 
-import io
 import os
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
-from pydicom.filereader import read_dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 import aiodimse
 
-from .attributes import Budget, character_set_of, decode, decode_ascii
+from .attributes import Budget, Source, character_set_of, decode, decode_ascii
+from .elements import Encoding, More, Reading, Unreadable
 from .index import Header
 from .models import ATTRIBUTES, UNIQUE, Level
 from .one_level import BY_STORAGE, MODELS
 
+_CHARACTER_SET = 0x00080005
 _KEPT = (*ATTRIBUTES.values(), *(model.keywords for model in MODELS))
-_TAGS = [tag_for_keyword(keyword) or 0 for keywords in _KEPT for keyword in keywords]
+_TAGS = frozenset((_CHARACTER_SET, *(tag_for_keyword(keyword) or 0 for keywords in _KEPT for keyword in keywords)))
 _LAST = max(_TAGS)
+_IDENTIFYING = frozenset(tag_for_keyword(keyword) or 0 for keyword in UNIQUE.values())
+_SERIES_INSTANCE_UID = 0x0020000E
 
+_DEFLATED = frozenset(("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"))
+"""Transfer syntaxes of deflated data sets."""
+_BEGINNING = 1 << 16
+"""Bytes of a data set that nearly every header is in."""
 _MAX_INFLATED = 1 << 24
-
-MAX_READS = 16384
-"""For one header. Most take some hundred, an ECG with all its annotations 2,300."""
 
 
 class NotAnObject(ValueError):
@@ -52,40 +53,55 @@ def read_header(path: str | os.PathLike[str], location: str | None = None) -> He
         NotAnObject: It has not the UIDs that an object is found by.
         aiodimse.NotDICOM: It is not DICOM, or its data set is not in its transfer syntax.
         DamagedHeader: It cannot be read as far as its series.
-        Exception: Anything at all, for a header that is damaged.
+        TooMuch: There is too much before the last that is kept.
     """
     path = Path(path)
-    status = path.stat()
-    dataset, transfer_syntax = _read(path)
-    where = str(path) if location is None else location
-    return replace(header_of(dataset, where, transfer_syntax), size=status.st_size, modified=status.st_mtime_ns)
+    # By the reader that sends files: what is indexed can be sent.
+    head = aiodimse.read_head(path)
+    with path.open("rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+
+        def more(pos: int, size: int) -> bytes:
+            file.seek(head.data_offset + pos)
+            return file.read(size)
+
+        where = str(path) if location is None else location
+        header = header_in(more(0, _BEGINNING), head.transfer_syntax, where, more=more)
+    return replace(header, size=status.st_size, modified=status.st_mtime_ns)
 
 
-def header_in(data: bytes, transfer_syntax: str, location: str, size: int = 0, modified: int = 0) -> Header:
+def header_in(data: bytes, transfer_syntax: str, location: str, *, more: More | None = None) -> Header:
     """Read what is kept of an object from the first bytes of its data set.
 
     Args:
         data: The first bytes, encoded.
         transfer_syntax: The UID of the one that they are in.
         location: What the index is to call it.
-        size: Of the whole file.
-        modified: When the file was last written, in nanoseconds.
+        more: Asked for what is behind them; None where there is nothing.
 
     Raises:
         NotAnObject: It has not the UIDs that an object is found by.
         DamagedHeader: It cannot be read as far as its series.
-        Exception: Anything at all, for a header that is damaged.
+        TooMuch: There is too much before the last that is kept.
     """
-    identity = aiodimse.read_identity(data, transfer_syntax)
-    if identity is None:
+    if UID(transfer_syntax).is_private:
+        raise DamagedHeader("it is in a private transfer syntax")
+    if transfer_syntax in _DEFLATED:
+        data, more = _inflated(data, more), None
+    encoding = Encoding(transfer_syntax == ImplicitVRLittleEndian, transfer_syntax != ExplicitVRBigEndian)
+    reading, is_whole = Reading(data, encoding, more), True
+    try:
+        reading.read(_TAGS, _is_behind)
+    except Unreadable:
+        is_whole = False
+    # One that cannot be read as far as its series may say less than it said: half of a UID is another UID.
+    if not is_whole and reading.reached < _SERIES_INSTANCE_UID:
         raise DamagedHeader("it ends, or cannot be followed, before Series Instance UID")
-    if transfer_syntax == DeflatedExplicitVRLittleEndian:
-        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[:_MAX_INFLATED], _MAX_INFLATED)
-    implicit = transfer_syntax == ImplicitVRLittleEndian
-    little_endian = transfer_syntax != ExplicitVRBigEndian
-    source = _Bounded(io.BytesIO(data))
-    dataset = _bounded(source, lambda source: read_dataset(source, implicit, little_endian, **_READING))
-    return replace(header_of(dataset, location, transfer_syntax), size=size, modified=modified)
+    if not reading.disordered.isdisjoint(_IDENTIFYING):
+        # Who stops at the first larger tag, and who does not, would see two instances in it.
+        raise DamagedHeader("its elements are not in order")
+    header = _header_of(reading.elements, location, transfer_syntax)
+    return header if is_whole else replace(header, is_partial=True)
 
 
 def header_of(dataset: Dataset, location: str, transfer_syntax: str = "") -> Header:
@@ -99,23 +115,27 @@ def header_of(dataset: Dataset, location: str, transfer_syntax: str = "") -> Hea
     Raises:
         NotAnObject: It has not the UIDs that an object is found by.
     """
-    (sop_class_uid,) = decode_ascii(dataset, 0x00080016)[:1] or ("",)
+    return _header_of(dataset, location, transfer_syntax)
+
+
+def _header_of(source: Source, location: str, transfer_syntax: str) -> Header:
+    (sop_class_uid,) = decode_ascii(source, 0x00080016)[:1] or ("",)
     model = BY_STORAGE.get(sop_class_uid)
     budget = Budget()
     if model is None:
         # The unique keys before all others: without them nothing is found.
-        levels = {level: decode(dataset, [UNIQUE[level]], budget) for level in Level}
+        levels = {level: decode(source, [UNIQUE[level]], budget) for level in Level}
         for level, keywords in ATTRIBUTES.items():
-            levels[level].update(decode(dataset, keywords[1:], budget))
+            levels[level].update(decode(source, keywords[1:], budget))
     else:
-        levels = {Level.IMAGE: decode(dataset, model.keywords, budget)}
+        levels = {Level.IMAGE: decode(source, model.keywords, budget)}
     if (patient_id := levels.get(Level.PATIENT, {}).get("PatientID")) and len(patient_id) > 1:
         # Patient ID has one value (PS3.6): the backslash of "DOMAIN\\name" is no delimiter, or two patients become one.
         levels[Level.PATIENT]["PatientID"] = ("\\".join(map(str, patient_id)),)
     header = Header(
         location,
         levels,
-        character_set_of(dataset),
+        character_set_of(source),
         transfer_syntax,
         model="" if model is None else model.name,
         is_partial=budget.is_exceeded,
@@ -127,71 +147,24 @@ def header_of(dataset: Dataset, location: str, transfer_syntax: str = "") -> Hea
     return header
 
 
-def _read(path: Path) -> tuple[Dataset, str]:
-    """The header, and the transfer syntax. It is found by the reader that sends files: what is indexed can be sent."""
-    head = aiodimse.read_head(path)
-    # One that cannot be walked as far as its series may say less than it said: half of a UID is another UID.
-    identity = aiodimse.file_identity(path)
-    if identity is None:
-        raise DamagedHeader("it ends, or cannot be followed, before Series Instance UID")
-    if head.transfer_syntax == DeflatedExplicitVRLittleEndian:
-        source = _inflated(path, head.data_offset)
-        dataset = _bounded(source, lambda source: read_dataset(source, False, True, **_READING))
-    else:
-        implicit = head.transfer_syntax == ImplicitVRLittleEndian
-        little_endian = head.transfer_syntax != ExplicitVRBigEndian
-        with _Bounded(path.open("rb", buffering=0)) as file:
-            file.seek(head.data_offset)
-            dataset = _bounded(file, lambda source: read_dataset(source, implicit, little_endian, **_READING))
-    for keyword, uid in (
-        ("SOPInstanceUID", identity.sop_instance_uid),
-        ("StudyInstanceUID", identity.study_instance_uid),
-        ("SeriesInstanceUID", identity.series_instance_uid),
-    ):
-        if str(dataset.get(keyword) or uid) != uid:
-            raise DamagedHeader("its elements are not in order")
-    return dataset, head.transfer_syntax
-
-
-def _inflated(path: Path, offset: int) -> _Bounded:
+def _inflated(data: bytes, more: More | None) -> bytes:
     """The beginning of a deflated data set: 1 MiB may become one GiB."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        deflated = file.read(_MAX_INFLATED)
-    return _Bounded(io.BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflated, _MAX_INFLATED)))
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    found = bytearray()
+    pos = 0
+    while data and not inflater.eof and len(found) < _MAX_INFLATED:
+        try:
+            found += inflater.decompress(data, _MAX_INFLATED - len(found))
+        except zlib.error:
+            raise DamagedHeader("it cannot be inflated") from None
+        pos += len(data)
+        if more is None or pos >= _MAX_INFLATED:
+            break
+        data = more(pos, _BEGINNING)
+    return bytes(found)
 
 
-def _bounded(source: _Bounded, read: Callable[[_Bounded], Dataset]) -> Dataset:
-    try:
-        return read(source)
-    except OSError:
-        if source.left < 0:  # pydicom says this of whatever is raised while it reads an item
-            raise _TooLong from None
-        raise
-
-
-class _Bounded(io.BufferedReader):
-    """A file that is read so many times and no more. pydicom makes an object of each item of a sequence on its way,
-    asked for or not: 100,000 empty ones, 800 KB of a file, took 12 s."""
-
-    left = MAX_READS
-
-    def read(self, size: int | None = -1) -> bytes:
-        self.left -= 1
-        if self.left < 0:
-            raise _TooLong
-        return super().read(size)
-
-
-class _TooLong(ValueError):
-    def __init__(self) -> None:
-        super().__init__("too many elements and items before the last that is kept")
-
-
-def _is_behind(tag: int, _vr: str | None, _length: int) -> bool:
+def _is_behind(tag: int) -> bool:
     """Whether nothing that is kept comes from here on: of a report its content, of a structure set its contours, of an
     enhanced object its frames."""
     return tag > _LAST or tag == 0x0040A730 or 0x30060010 <= tag < 0x300A0000
-
-
-_READING: dict[str, Any] = {"stop_when": _is_behind, "specific_tags": list(_TAGS)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
 from dataclasses import replace
@@ -13,7 +12,7 @@ from pydicom import Dataset
 import aiodimse
 
 from .batches import Batches
-from .header import NotAnObject
+from .header import NotAnObject, header_in
 from .index import Entry, Header, Index
 from .locks import Locks
 from .one_level import BY_STORAGE
@@ -53,6 +52,7 @@ class Ingest:
         self._storage, self._index, self._locks = storage, index, locks
         self._replaces = duplicates == "replace"
         self._batches = Batches(index.add)
+        self._lookups = Batches(index.lookup)
 
     async def store(self, request: aiodimse.StoreRequest, *, durable: bool = True) -> int | Dataset:
         """Save and index the instance of a C-STORE request.
@@ -90,12 +90,12 @@ class Ingest:
 
     async def _store(self, request: aiodimse.StoreRequest, *, durable: bool) -> int | Dataset:
         uid = request.sop_instance_uid
-        before = (await self._index.lookup([uid])).get(uid)
+        before = (await self._lookups.add(uid)).get(uid)
         location = self._storage.location_for(uid) if before is None else before.location
         arrived = _Candidate(self._storage, location)
 
-        async def decide(what: Arrived) -> None:
-            await asyncio.to_thread(arrived.read, what)
+        def decide(what: Arrived) -> None:
+            arrived.read(what)
             self._check(arrived, before)
             if arrived.header is None and request.sop_class_uid in BY_STORAGE:
                 # PS3.4 GG.4.2 has no Warning to say that it is kept and cannot be found.
@@ -105,7 +105,7 @@ class Ingest:
         if arrived.header is not None:
             await self._batches.add(replace(arrived.header, size=stamp.size, modified=stamp.modified))
             if arrived.header.is_partial:
-                request.logger(_log).warning("a stored object is not indexed in full: its header is too large")
+                request.logger(_log).warning("a stored object is not indexed in full: its header is large or damaged")
             return 0x0000
         request.logger(_log).warning("a stored object cannot be found: %s", arrived.why)
         status = Dataset()
@@ -145,11 +145,11 @@ class _Candidate:
         """Read the header of what came, and of what is there. Blocks."""
         self._storage.check()
         try:
-            self.header = replace(self._storage.read_arrived(arrived), location=self._location)
+            self.header = header_in(arrived.beginning, arrived.transfer_syntax, self._location, more=arrived.more)
         except NotAnObject as error:
             self.why, self.comment = type(error).__name__, f"stored, but it cannot be found: {error}"
         except Exception as error:
-            # pydicom raises what it likes over a damaged header, and its words may quote values: the type must do.
+            # Words over a damaged header may quote values: the type must do.
             self.why, self.comment = type(error).__name__, "stored, but its header cannot be read"
         if self._storage.stamp(self._location) is not None:
             try:

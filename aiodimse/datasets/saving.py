@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
@@ -177,6 +178,12 @@ class PartTenWriter:
         """The last of the data set, and commit(), in one call."""
         self.complete(*pieces)
         return self.commit()
+
+    def finish_after(self, look: Callable[[Path, bytes], object], *pieces: bytes | memoryview) -> Path:
+        """As finish(), with a look at the whole file and the beginning of its data set before it gets its name: what
+        that raises goes on, and nothing of the file is left; else it may replace what is there."""
+        look(self.complete(*pieces), self.beginning)
+        return self.commit(may_replace=True)
 
     def rollback(self) -> None:
         """Leave nothing behind. Harmless after commit() and when called twice."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,7 +20,7 @@ from aiodimse.record import record
 
 Buffer = bytes | memoryview
 InstanceSource: TypeAlias = "str | os.PathLike[str] | ReferencedFile | Dataset | Instance"
-BeforeName: TypeAlias = Callable[[Path, bytes], Awaitable[None]]
+BeforeName: TypeAlias = Callable[[Path, bytes], Awaitable[None] | None]
 
 _SMALL = 1 << 18
 """A file of so many bytes is read in the trip that opens it."""
@@ -186,9 +187,11 @@ class Instance:
             durable: False leaves the fsync of file and folder out.
             check_identity: False takes a data set whose SOP Class UID (0008,0016) or SOP Instance UID (0008,0018) is
                 another one than the instance's.
-            before_name: Awaited once with the whole temporary file, and the first bytes of the data set as they are
-                encoded (64 KiB at most), before the file gets its name. Whatever it raises goes on, and the file is
-                removed. With it a file that has the name is replaced whatever it is: the hook decides.
+            before_name: Called once with the whole temporary file, and the first bytes of the data set as they are
+                encoded (64 KiB at most), before the file gets its name. An async function is awaited; a plain one runs
+                in the thread that writes the file, may block, and saves two changes of thread. Whatever it raises goes
+                on, and the file is removed. With it a file that has the name is replaced whatever it is: the hook
+                decides.
 
         Returns:
             The path of the file.
@@ -224,6 +227,8 @@ class Instance:
                 held = batch
             if before_name is None:
                 return await off_loop(writer.finish, *held)
+            if not iscoroutinefunction(before_name):
+                return await off_loop(writer.finish_after, before_name, *held)
             await before_name(await off_loop(writer.complete, *held), writer.beginning)
             return await off_loop(writer.commit, may_replace=True)
         except BaseException:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import warnings
@@ -10,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from struct import pack
+from typing import Any
 
 import pytest
 from pydicom import Dataset
@@ -23,6 +23,7 @@ from aiodimse.archive import (
     Header,
     NotAnObject,
     ScanReport,
+    elements,
     find_query,
     header,
     read_header,
@@ -97,7 +98,7 @@ async def test_what_may_not_be_read_is_counted(
     def refuse(*_args: object, **_kwargs: object) -> None:
         raise PermissionError  # root, who runs the tests, may read everything
 
-    monkeypatch.setattr("aiodimse.archive.header.read_dataset", refuse)
+    monkeypatch.setattr("aiodimse.archive.header.Reading", refuse)
     assert (await Archive.open(tmp_path, index="memory:")).report == ScanReport(files=1, unreadable=1)
 
 
@@ -303,9 +304,8 @@ def test_a_header_is_read_no_further_than_needed(a_file: Callable[..., Path], ke
 async def test_a_sequence_of_very_many_items_ends_the_reading(
     tmp_path: Path, a_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether it is asked for or not: pydicom makes an object of each, in 0.1 ms."""
-    assert header.MAX_READS == header._Bounded.left == 16384
-    monkeypatch.setattr(header._Bounded, "left", 500)
+    """Whether it is asked for or not."""
+    monkeypatch.setattr(elements, "MAX_ELEMENTS", 500)
     path = a_file("1.dcm", ProcedureCodeSequence=[Dataset()])
     whole = path.read_bytes()
     begin = whole.index(b"\x08\0\x32\x10SQ")
@@ -325,11 +325,11 @@ def test_of_a_deflated_data_set_the_beginning_is_inflated(
     """64 KiB become 64 MiB, and could become more than there is."""
     most = 0
 
-    class Watched(io.BytesIO):
-        def __init__(self, data: bytes) -> None:
+    class Watched(elements.Reading):
+        def __init__(self, data: bytes, *rest: Any) -> None:
             nonlocal most
             most = len(data)
-            super().__init__(data)
+            super().__init__(data, *rest)
 
     path = a_file("1.dcm")
     begin = path.read_bytes().index(b"\x08\0\x16\0UI")
@@ -339,7 +339,7 @@ def test_of_a_deflated_data_set_the_beginning_is_inflated(
     head = path.read_bytes()[144:begin].replace(b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x16\x001.2.840.10008.1.2.1.99")
     meta = b"\x02\0\0\0UL\4\0" + pack("<I", len(head)) + head
     path.write_bytes(bytes(128) + b"DICM" + meta + deflated)
-    monkeypatch.setattr(header.io, "BytesIO", Watched)
+    monkeypatch.setattr(header, "Reading", Watched)
     assert read_header(path).unique(Level.IMAGE) == "1.2.1.1.1"
     assert 0 < most <= 1 << 24
 

@@ -195,7 +195,9 @@ class StoreRequest:
 
     async def save(self, folder: Path, name: str, *, before_name: Any, **how: object) -> Path:
         self.saved = {"folder": folder, "name": name, **how}
-        await before_name(self._file, b"")
+        head = aiodimse.read_head(self._file)
+        self.transfer_syntax = head.transfer_syntax
+        before_name(self._file, self._file.read_bytes()[head.data_offset :])
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         return self._file.rename(folder / name)
 
@@ -233,7 +235,7 @@ async def test_a_damaged_header_is_logged_without_its_values(
 
     empty = tmp_path / ".new.part"
     shutil.copy(get_testdata_file("CT_small.dcm", download=False), empty)
-    monkeypatch.setattr("aiodimse.archive.header.read_dataset", stumble)
+    monkeypatch.setattr("aiodimse.archive.header.Reading", stumble)
     with caplog.at_level(logging.DEBUG, "aiodimse"):
         status = await handlers.store(StoreRequest("1.2.7.1.1", empty))
     assert (status.Status, status.ErrorComment) == (0xB007, "stored, but its header cannot be read")

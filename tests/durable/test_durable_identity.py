@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from durable.material import STORAGE
@@ -319,15 +320,29 @@ async def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def as_a_plain_function(hook: Callable[[Path, bytes], Awaitable[None]]) -> Callable[[Path, bytes], None]:
+    """The same hook, run in the thread that writes the file."""
+
+    def before_name(file: Path, beginning: bytes) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        asyncio.run(cast("Any", hook(file, beginning)))
+
+    return before_name
+
+
+HOOKS = pytest.mark.parametrize("made", [lambda hook: hook, as_a_plain_function], ids=["async", "plain"])
+
+
+@HOOKS
 @pytest.mark.parametrize("pixels", [b"good" * 100, bytes(3 << 20)], ids=["small", "large"])
-async def test_the_hook_sees_a_whole_file_without_its_name(tmp_path: Path, pixels: bytes) -> None:
+async def test_the_hook_sees_a_whole_file_without_its_name(tmp_path: Path, pixels: bytes, made: Any) -> None:
     seen: list[tuple[bytes, bytes, list[str]]] = []
 
     async def before_name(file: Path, beginning: bytes) -> None:
         seen.append((file.read_bytes(), beginning, [path.name for path in tmp_path.iterdir() if path != file]))
 
     data = image(pixels=pixels)
-    async with sending(tmp_path, before_name=before_name) as sender:
+    async with sending(tmp_path, before_name=made(before_name)) as sender:
         assert await sender.store(data) == 0x0000
         assert await sender.store(image(patient="B")) == 0x0000, "the hook decides what is replaced"
         assert await sender.store(image(uid=OTHER)) == 0xA900, "but not what is named"
@@ -342,6 +357,7 @@ class Kept(Exception):
     pass
 
 
+@HOOKS
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -352,11 +368,11 @@ class Kept(Exception):
     ],
     ids=["DIMSEFailure", "InstanceConflict", "OSError", "another"],
 )
-async def test_a_hook_that_raises_leaves_nothing(tmp_path: Path, error: Exception, status: int) -> None:
+async def test_a_hook_that_raises_leaves_nothing(tmp_path: Path, error: Exception, status: int, made: Any) -> None:
     async def before_name(file: Path, beginning: bytes) -> None:
         raise error
 
-    async with sending(tmp_path, before_name=before_name) as sender:
+    async with sending(tmp_path, before_name=made(before_name)) as sender:
         assert await sender.store(GOOD) == status
     assert list(tmp_path.iterdir()) == []
     assert aiodimse.read_identity(GOOD, wire.EXPLICIT_LE) == aiodimse.Identity(str(STORAGE), UID, "1.2.1", "1.2.2", "A")

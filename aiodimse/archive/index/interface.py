@@ -39,7 +39,7 @@ class Header:
     model: str = ""
     """The model of one level that the object belongs to, which has but the IMAGE level; "" for those of a study."""
     is_partial: bool = False
-    """Attributes were left out: there were too many of them, or they were too long."""
+    """Attributes were left out: there were too many of them, they were too long, or could not be read."""
 
     def text(self, keyword: str) -> str:
         """Return the first value of an attribute; "" where there is none.

@@ -11,10 +11,15 @@ from pathlib import Path
 
 import aiodimse
 
+from ..elements import More
 from ..header import read_header
 from ..index import Entry, Header
 from .hashed import hashed_name
 from .interface import Arrived, Decide, Found, Stamp, StorageGone
+
+
+_KEPT = 1 << 16
+"""Bytes of a data set that are kept while it is saved; a beginning that is shorter is all of it."""
 
 
 class FolderStorage:
@@ -62,18 +67,14 @@ class FolderStorage:
         """See `Storage.save`."""
         stamp = Stamp(0, 0)
 
-        async def before_name(file: Path, _beginning: bytes) -> None:
+        def before_name(file: Path, beginning: bytes) -> None:
             nonlocal stamp
-            await decide(Arrived(file=file))
-            stamp = await asyncio.to_thread(lambda: _stamp(file.stat()))
+            more = _behind(file) if len(beginning) >= _KEPT else None
+            decide(Arrived(beginning, request.transfer_syntax, more))
+            stamp = _stamp(file.stat())
 
         await request.save(self.directory, location, durable=durable, before_name=before_name)
         return stamp
-
-    def read_arrived(self, arrived: Arrived) -> Header:
-        """See `Storage.read_arrived`."""
-        assert arrived.file is not None
-        return read_header(arrived.file)
 
     def path(self, location: str) -> Path:
         """Return the path of a location."""
@@ -138,6 +139,21 @@ class FolderStorage:
                     found.files[location] = _stamp(status)
             waiting += reversed(below)
             yield found
+
+
+def _behind(file: Path) -> More:
+    """Read a data set in a file behind its beginning, which nearly every header is in."""
+    offset: int | None = None
+
+    def more(pos: int, size: int) -> bytes:
+        nonlocal offset
+        if offset is None:
+            offset = aiodimse.read_head(file).data_offset
+        with file.open("rb", buffering=0) as opened:
+            opened.seek(offset + pos)
+            return opened.read(size)
+
+    return more
 
 
 def _stamp(status: os.stat_result) -> Stamp:

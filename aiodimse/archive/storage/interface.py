@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import aiodimse
 
+from ..elements import More
 from ..index import Entry, Header
 
 
@@ -41,14 +41,15 @@ class StorageGone(OSError):
 class Arrived:
     """What came by C-STORE and has no name yet."""
 
-    file: Path | None = None
-    """The file that it is in, whole, where there is one."""
-    data: bytes = field(default=b"", repr=False)
-    """Else the beginning of its Part 10 file."""
+    beginning: bytes = field(repr=False)
+    """The first bytes of the data set, as they are encoded."""
+    transfer_syntax: str
+    more: More | None = field(default=None, repr=False)
+    """Asked for what is behind them; None where they are all, or the rest cannot be read any more. Blocks."""
 
 
-Decide = Callable[[Arrived], Awaitable[None]]
-"""Asked before what arrived gets its name; an exception refuses it."""
+Decide: TypeAlias = Callable[[Arrived], None]
+"""Asked before what arrived gets its name, in a thread; an exception refuses it."""
 
 
 class Storage(Protocol):
@@ -93,9 +94,6 @@ class Storage(Protocol):
             Exception: As `decide` raises it; nothing is left then.
             OSError: It cannot be written.
         """
-
-    def read_arrived(self, arrived: Arrived) -> Header:
-        """Read the header of what `decide` was asked with. Blocks."""
 
     def payload(self, entry: Entry) -> aiodimse.InstanceSource:
         """Return what a C-GET or C-MOVE handler yields to send this object."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import obstore
@@ -86,18 +87,16 @@ class S3Storage:
         beginning = bytearray()
 
         async def chunks() -> AsyncIterator[bytes]:
-            async for piece in request.part10():
+            file = request.part10()
+            yield bytes(await anext(file))  # what stands before the data set
+            async for piece in file:
                 if len(beginning) < _BEGINNING:
                     beginning.extend(piece[: _BEGINNING - len(beginning)])
                 yield bytes(piece)
-            await decide(Arrived(data=bytes(beginning)))
+            await asyncio.to_thread(decide, Arrived(bytes(beginning), request.transfer_syntax))
 
         await obstore.put_async(self._store, location, chunks())
         return _stamp(await obstore.head_async(self._store, location))
-
-    def read_arrived(self, arrived: Arrived) -> Header:
-        """See `Storage.read_arrived`."""
-        return asyncio.run(_header_of(arrived.data, "", Stamp(0, 0)))
 
     def payload(self, entry: Entry) -> aiodimse.InstanceSource:
         """See `Storage.payload`."""
@@ -153,7 +152,8 @@ async def _header_of(data: bytes, location: str, stamp: Stamp) -> Header:
             beginning.extend(piece)
     except (aiodimse.AiodimseError, OSError):
         pass  # what was read is but the beginning
-    return header_in(bytes(beginning), instance.transfer_syntax, location, *stamp)
+    header = header_in(bytes(beginning), instance.transfer_syntax, location)
+    return replace(header, size=stamp.size, modified=stamp.modified)
 
 
 def _stamp(meta: Any) -> Stamp:

@@ -1,0 +1,271 @@
+"""Reading what is kept of a data set from its encoded bytes, and no more of them than that takes (PS3.5 7).
+
+pydicom makes an object of each element and item on its way, asked for or not: a small header takes it a millisecond,
+and 100,000 empty items 12 s. Here what is not kept is passed over, and there may be but so much of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import lru_cache
+from struct import Struct
+from typing import NamedTuple, TypeAlias
+
+from pydicom.datadict import dictionary_VR, keyword_for_tag
+
+MAX_ELEMENTS = 32768
+"""Elements, and items of sequences, before the last that is kept. Most headers have a hundred, an ECG with all its
+annotations a thousand."""
+_CHUNK = 1 << 16
+"""Bytes that are asked for at once."""
+_LONGEST = 1 << 20
+"""Bytes of a value that is taken; a longer one counts as empty."""
+_KEPT_DEPTH = 8
+"""Sequences in each other whose items are kept."""
+_DEPTH = 64
+"""Sequences in each other that are passed over."""
+
+_UNDEFINED = 0xFFFFFFFF
+_ITEM, _END_OF_ITEM, _END_OF_SEQUENCE = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+
+# PS3.5 Tables 7.1-1 and 7.1-2: VRs with a length of two bytes, and with two reserved bytes and a length of four.
+_SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_OPEN = frozenset((b"", b"OB", b"OW", b"SQ", b"UN"))
+"""VRs whose length may be undefined."""
+
+More: TypeAlias = Callable[[int, int], bytes]
+"""Returns so many bytes from a position of the data set on, or what there is of them."""
+
+
+class Unreadable(ValueError):
+    """The data set cannot be followed any further: it is cut off, or damaged."""
+
+
+class TooMuch(ValueError):
+    """There are too many elements and items, or sequences in each other, before the last that is kept."""
+
+
+class Encoding(NamedTuple):
+    """How elements are encoded."""
+
+    implicit: bool
+    little_endian: bool
+
+
+_IN_UNKNOWN = Encoding(implicit=True, little_endian=True)
+"""What is in a value of VR UN (PS3.5 6.2.2)."""
+
+
+class Elements:
+    """What is kept of a data set or of an item, as it is encoded; of a sequence its items.
+
+    Args:
+        little_endian: The byte order of the values.
+    """
+
+    __slots__ = ("little_endian", "values")
+
+    def __init__(self, little_endian: bool) -> None:
+        self.little_endian = little_endian
+        self.values: dict[int, bytes | tuple[Elements, ...]] = {}
+
+
+@lru_cache(maxsize=8192)
+def keyword_and_vr(tag: int) -> tuple[str, str] | None:
+    """Return what the dictionary says of an attribute; None where it is private, unknown or a group length.
+
+    What an object itself says of a VR counts for the length of the value alone: it cannot turn matching off.
+    """
+    keyword = keyword_for_tag(tag) if tag & 0xFFFF else ""
+    return (keyword, dictionary_VR(tag).partition(" ")[0]) if keyword else None  # "US or SS"
+
+
+class Reading:
+    """One data set, read from its first byte on.
+
+    Args:
+        data: Its first bytes.
+        encoding: How it is encoded.
+        more: Asked for what is behind them; None where there is nothing.
+    """
+
+    def __init__(self, data: bytes, encoding: Encoding, more: More | None = None) -> None:
+        self._data, self._base, self._more = data, 0, more
+        self._encoding = encoding
+        self._left = MAX_ELEMENTS
+        self.elements = Elements(encoding.little_endian)
+        """What was kept so far."""
+        self.reached = 0
+        """The highest tag of the data set that was read to its end."""
+        self.disordered: set[int] = set()
+        """Tags that came twice, or behind a higher one (PS3.5 7.1)."""
+
+    def read(self, wanted: Collection[int], is_behind: Callable[[int], bool]) -> None:
+        """Read the data set.
+
+        Args:
+            wanted: The tags of what is kept.
+            is_behind: Whether nothing that is kept comes from this tag on.
+
+        Raises:
+            Unreadable: It cannot be followed; `elements` has what came before.
+            TooMuch: There is too much of it.
+        """
+        pos = 0
+        while (at := self._at(pos, 8)) >= 0:
+            tag, vr, length, start = self._element(pos, at, self._encoding)
+            if is_behind(tag):
+                self.reached = max(self.reached, tag)
+                return
+            if tag == 0 and length == 0:
+                return  # NULs that fill a block of a disk
+            if tag >> 16 == 0xFFFE:
+                raise Unreadable("a delimiter outside of a sequence")
+            if tag in wanted:
+                self.elements.values[tag], pos = self._kept(tag, vr, length, start, self._encoding, 0)
+            else:
+                pos = self._passed(vr, length, start, self._encoding, 0)
+            if tag > self.reached:
+                self.reached = tag
+            else:
+                self.disordered.add(tag)
+        if pos != self._base + len(self._data):
+            raise Unreadable("an element is cut off")
+
+    # --- bytes --------------------------------------------------------------------------------------------------------
+
+    def _at(self, pos: int, size: int) -> int:
+        """Where in the data so many bytes from a position on are, which never goes back; -1 where there are less."""
+        at = pos - self._base
+        if at + size <= len(self._data):
+            return at
+        if self._more is not None:
+            self._data, self._base = self._more(pos, max(size, _CHUNK)), pos
+            if size <= len(self._data):
+                return 0
+        return -1
+
+    def _bytes(self, pos: int, size: int) -> bytes:
+        at = self._at(pos, size)
+        if at < 0:
+            raise Unreadable("a value is cut off")
+        return self._data[at : at + size]
+
+    def _behind(self, start: int, length: int) -> int:
+        """The position behind a value, which must be there to its end."""
+        stop = start + length
+        if stop - self._base > len(self._data) and self._at(stop - 1, 1) < 0:
+            raise Unreadable("a value is cut off")
+        return stop
+
+    # --- elements -----------------------------------------------------------------------------------------------------
+
+    def _element(self, pos: int, at: int, encoding: Encoding) -> tuple[int, bytes, int, int]:
+        """The tag, VR and length of an element or item, and where its value begins; without a VR b""."""
+        self._left -= 1
+        if self._left < 0:
+            raise TooMuch("too many elements and items before the last that is kept")
+        head, short, long = _LITTLE if encoding.little_endian else _BIG
+        group, element, length = head(self._data, at)
+        tag = group << 16 | element
+        if encoding.implicit or group == 0xFFFE:
+            return tag, b"", length, pos + 8
+        vr = self._data[at + 4 : at + 6]
+        if vr in _SHORT:
+            return tag, vr, short(self._data, at + 6)[0], pos + 8
+        if vr not in _LONG:
+            raise Unreadable("a VR that there is not")
+        return tag, vr, long(self._bytes(pos + 8, 4), 0)[0], pos + 12
+
+    def _kept(
+        self, tag: int, vr: bytes, length: int, start: int, encoding: Encoding, depth: int
+    ) -> tuple[bytes | tuple[Elements, ...], int]:
+        """The value of an element, and where the next one begins."""
+        known = keyword_and_vr(tag)
+        is_sequence = known is not None and known[1] == "SQ" and vr in _OPEN and depth < _KEPT_DEPTH
+        if not is_sequence and length == _UNDEFINED:
+            return b"", self._passed(vr, length, start, encoding, depth)
+        if length == _UNDEFINED:
+            items: list[Elements] = []
+            stop = self._sequence(start, None, _inside(vr, encoding), depth, items)
+            return tuple(items), stop
+        if length > _LONGEST:
+            return b"", self._behind(start, length)
+        value = self._bytes(start, length)
+        return self._items_of(value, _inside(vr, encoding), depth) if is_sequence else value, start + length
+
+    def _passed(self, vr: bytes, length: int, start: int, encoding: Encoding, depth: int) -> int:
+        """Where the element behind this one begins."""
+        if length != _UNDEFINED:
+            return self._behind(start, length)
+        if vr not in _OPEN:
+            raise Unreadable("a value of undefined length that is no sequence")
+        return self._sequence(start, None, _inside(vr, encoding), depth, None)
+
+    # --- sequences ----------------------------------------------------------------------------------------------------
+
+    def _items_of(self, value: bytes, encoding: Encoding, depth: int) -> tuple[Elements, ...]:
+        """The items of a sequence of defined length; one that is damaged has none, and what is behind it is read."""
+        inner, items = Reading(value, encoding), list[Elements]()
+        inner._left = self._left
+        try:
+            inner._sequence(0, len(value), encoding, depth, items)
+        except Unreadable:
+            items.clear()
+        self._left = inner._left
+        return tuple(items)
+
+    def _sequence(
+        self, pos: int, stop: int | None, encoding: Encoding, depth: int, items: list[Elements] | None
+    ) -> int:
+        """Follow items to their end, None for a delimiter, and keep them in the list, if any; the position behind."""
+        if depth >= _DEPTH:
+            raise TooMuch(f"more than {_DEPTH} sequences in each other")
+        while stop is None or pos < stop:
+            tag, _, length, start = self._element(pos, self._header_at(pos), encoding)
+            if tag == _END_OF_SEQUENCE and stop is None:
+                return start
+            if tag != _ITEM:
+                raise Unreadable("something else where an item must be")
+            if items is None and length != _UNDEFINED:
+                pos = self._behind(start, length)
+                continue
+            item = None if items is None else Elements(encoding.little_endian)
+            if items is not None and item is not None:
+                items.append(item)
+            pos = self._item(start, None if length == _UNDEFINED else start + length, encoding, depth + 1, item)
+        return pos
+
+    def _item(self, pos: int, stop: int | None, encoding: Encoding, depth: int, item: Elements | None) -> int:
+        """Follow the elements of an item to their end, and keep them in it, if any; the position behind."""
+        while stop is None or pos < stop:
+            tag, vr, length, start = self._element(pos, self._header_at(pos), encoding)
+            if tag == _END_OF_ITEM and stop is None:
+                return start
+            if tag >> 16 == 0xFFFE:
+                raise Unreadable("a delimiter where an element must be")
+            if item is not None and keyword_and_vr(tag) is not None:
+                item.values[tag], pos = self._kept(tag, vr, length, start, encoding, depth)
+            else:
+                pos = self._passed(vr, length, start, encoding, depth)
+        if stop is not None and pos > stop:
+            raise Unreadable("a value goes past the end of its item")
+        return pos
+
+    def _header_at(self, pos: int) -> int:
+        at = self._at(pos, 8)
+        if at < 0:
+            raise Unreadable("a sequence is cut off")
+        return at
+
+
+def _inside(vr: bytes, encoding: Encoding) -> Encoding:
+    return _IN_UNKNOWN if vr == b"UN" else encoding
+
+
+def _structs(order: str) -> tuple[Callable[[bytes, int], tuple[int, ...]], ...]:
+    return tuple(Struct(order + each).unpack_from for each in ("HHL", "H", "L"))
+
+
+_LITTLE, _BIG = _structs("<"), _structs(">")

@@ -1,0 +1,219 @@
+"""The reader of headers: it keeps what pydicom reads, and is not led astray."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from struct import pack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
+from pydicom.filebase import DicomFileLike
+from pydicom.filewriter import write_dataset
+
+import aiodimse
+from aiodimse.archive import elements, header_of, read_header
+from aiodimse.archive.attributes import decode
+from aiodimse.archive.elements import Elements, Encoding, Reading, TooMuch, Unreadable
+from aiodimse.archive.header import DamagedHeader, header_in
+
+EXPLICIT, IMPLICIT = Encoding(False, True), Encoding(True, True)
+STUDY_DESCRIPTION, PROCEDURE_CODES, SERIES_UID = 0x00081030, 0x00081032, 0x0020000E
+CODED = ["StudyDescription", "ProcedureCodeSequence", "SeriesInstanceUID"]
+
+
+def never(_tag: int) -> bool:
+    return False
+
+
+def read(data: bytes, encoding: Encoding = EXPLICIT) -> dict[int, bytes | tuple[Elements, ...]]:
+    reading = Reading(data, encoding)
+    reading.read({STUDY_DESCRIPTION, PROCEDURE_CODES, SERIES_UID}, never)
+    return reading.elements.values
+
+
+def short(tag: int, vr: str, value: bytes) -> bytes:
+    return pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), len(value)) + value
+
+
+def long(tag: int, vr: str, value: bytes, length: int | None = None) -> bytes:
+    size = len(value) if length is None else length
+    return pack("<HH2sHL", tag >> 16, tag & 0xFFFF, vr.encode(), 0, size) + value
+
+
+UNDEFINED = 0xFFFFFFFF
+END_OF_SEQUENCE, END_OF_ITEM = pack("<HHL", 0xFFFE, 0xE0DD, 0), pack("<HHL", 0xFFFE, 0xE00D, 0)
+UID = short(SERIES_UID, "UI", b"1.2.3\0")
+
+
+def item(value: bytes, length: int | None = None) -> bytes:
+    return pack("<HHL", 0xFFFE, 0xE000, len(value) if length is None else length) + value
+
+
+CODE = short(0x00080100, "SH", b"CODE")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "CT_small.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm", "JPEG2000.dcm", "image_dfl.dcm",
+        "rtplan.dcm", "test-SR.dcm", "waveform_ecg.dcm", "UN_sequence.dcm", "MR_truncated.dcm",
+        "priv_SQ.dcm", "reportsi.dcm", "liver_1frame.dcm",
+    ],
+)  # fmt: skip
+def test_it_keeps_what_pydicom_reads(file: str) -> None:
+    """And what it does not take for an object, neither do we."""
+    path = str(get_testdata_file(file, download=False))
+    syntax = aiodimse.read_head(path).transfer_syntax
+
+    def outcome(function: Callable[[], object]) -> object:
+        try:
+            return function()
+        except ValueError as error:
+            return str(error)
+
+    def expected() -> object:
+        found = header_of(dcmread(path, stop_before_pixels=True), path, syntax)
+        return found.levels, found.character_set, found.model
+
+    def ours() -> object:
+        found = read_header(path)
+        return found.levels, found.character_set, found.model
+
+    assert outcome(ours) == outcome(expected)
+
+
+CODES = st.lists(st.text("ABC^ 12", max_size=6), max_size=3)
+
+
+@given(
+    st.text("ABC 12", max_size=80), CODES, st.booleans(), st.sampled_from([EXPLICIT, IMPLICIT, Encoding(False, False)])
+)
+def test_it_keeps_what_was_written(description: str, codes: list[str], undefined: bool, encoding: Encoding) -> None:
+    dataset = Dataset()
+    dataset.StudyDescription = description
+    items = []
+    for code in codes:
+        inner = Dataset()
+        inner.CodeValue, inner.is_undefined_length_sequence_item = code, undefined
+        items.append(inner)
+    dataset.ProcedureCodeSequence = items
+    dataset["ProcedureCodeSequence"].is_undefined_length = undefined
+    dataset.SeriesInstanceUID = "1.2.3"
+    buffer = io.BytesIO()
+    file = DicomFileLike(buffer)
+    file.is_implicit_VR, file.is_little_endian = encoding
+    write_dataset(file, dataset)
+    reading = Reading(buffer.getvalue(), encoding)
+    reading.read({STUDY_DESCRIPTION, PROCEDURE_CODES, SERIES_UID}, never)
+    assert decode(reading.elements, CODED) == decode(dataset, CODED)
+    assert reading.reached == SERIES_UID
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_lead_it_astray(data: bytes) -> None:
+    for encoding in (EXPLICIT, IMPLICIT, Encoding(False, False)):
+        reading = Reading(data, encoding)
+        with suppress(Unreadable, TooMuch):
+            reading.read({STUDY_DESCRIPTION, PROCEDURE_CODES, SERIES_UID}, never)
+        decode(reading.elements, CODED)
+
+
+@pytest.mark.parametrize("cut", range(1, len(UID)))
+def test_a_value_that_is_cut_off_is_not_kept(cut: int) -> None:
+    data = short(STUDY_DESCRIPTION, "LO", b"HEAD") + UID
+    reading = Reading(data[:-cut], EXPLICIT)
+    with pytest.raises(Unreadable):
+        reading.read({STUDY_DESCRIPTION, SERIES_UID}, never)
+    assert reading.elements.values == {STUDY_DESCRIPTION: b"HEAD"}
+    assert reading.reached == STUDY_DESCRIPTION
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    [
+        long(PROCEDURE_CODES, "SQ", item(CODE)),
+        long(PROCEDURE_CODES, "SQ", item(CODE + END_OF_ITEM, UNDEFINED)),
+        long(PROCEDURE_CODES, "SQ", item(CODE) + END_OF_SEQUENCE, UNDEFINED),
+        long(PROCEDURE_CODES, "SQ", item(CODE + END_OF_ITEM, UNDEFINED) + END_OF_SEQUENCE, UNDEFINED),
+        long(PROCEDURE_CODES, "UN", item(pack("<HHL", 0x0008, 0x0100, 4) + b"CODE")),
+        long(PROCEDURE_CODES, "UN", item(pack("<HHL", 0x0008, 0x0100, 4) + b"CODE") + END_OF_SEQUENCE, UNDEFINED),
+    ],
+    ids=["defined", "item undefined", "undefined", "both undefined", "UN", "UN undefined"],
+)
+def test_items_are_read_however_their_length_is_said(sequence: bytes) -> None:
+    values = read(sequence + UID)
+    (found,) = values[PROCEDURE_CODES]
+    assert isinstance(found, Elements)
+    assert found.values == {0x00080100: b"CODE"}
+    assert values[SERIES_UID] == b"1.2.3\0"
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [b"\xff" * 20, item(CODE)[:-2], item(CODE) + b"\0", item(CODE, 200)],
+    ids=["no item", "cut", "more", "long"],
+)
+def test_a_damaged_sequence_of_defined_length_has_no_items(inside: bytes) -> None:
+    """And what stands behind it is read."""
+    assert read(long(PROCEDURE_CODES, "SQ", inside) + UID) == {PROCEDURE_CODES: (), SERIES_UID: b"1.2.3\0"}
+
+
+@pytest.mark.parametrize("depth", [7, 8, 9, 63])
+def test_sequences_in_each_other_are_kept_so_deep(depth: int) -> None:
+    inside = CODE
+    for _ in range(depth):
+        inside = long(PROCEDURE_CODES, "SQ", item(inside + END_OF_ITEM, UNDEFINED) + END_OF_SEQUENCE, UNDEFINED)
+    values, kept = read(inside + UID), 0
+    assert values[SERIES_UID] == b"1.2.3\0"
+    while isinstance(items := values.get(PROCEDURE_CODES), tuple):
+        kept, values = kept + 1, items[0].values
+    assert kept == min(depth, 8)
+
+
+def test_sequences_without_end_are_refused() -> None:
+    with pytest.raises(TooMuch):
+        read(long(PROCEDURE_CODES, "SQ", item(b"", UNDEFINED), UNDEFINED) * 1000)
+
+
+def test_a_value_longer_than_any_honest_one_counts_as_empty() -> None:
+    assert read(long(STUDY_DESCRIPTION, "UT", bytes(elements._LONGEST + 1)) + UID)[STUDY_DESCRIPTION] == b""
+
+
+def test_what_is_not_at_hand_is_asked_for_once() -> None:
+    """A megabyte that is passed over is not read."""
+    data = long(0x00091010, "OB", bytes(1 << 20)) + short(STUDY_DESCRIPTION, "LO", b"HEAD") + UID
+    asked: list[tuple[int, int]] = []
+
+    def more(pos: int, size: int) -> bytes:
+        asked.append((pos, size))
+        return data[pos : pos + size]
+
+    reading = Reading(data[:100], EXPLICIT, more)
+    reading.read({STUDY_DESCRIPTION, SERIES_UID}, never)
+    assert reading.elements.values == {STUDY_DESCRIPTION: b"HEAD", SERIES_UID: b"1.2.3\0"}
+    assert [size for _, size in asked] == [1 << 16] * len(asked)
+    assert len(asked) <= 2
+
+
+def test_a_value_that_is_passed_over_has_to_be_there() -> None:
+    data = long(0x00091010, "OB", bytes(1 << 17))[:-1]
+    with pytest.raises(Unreadable):
+        Reading(data[:100], EXPLICIT, lambda pos, size: data[pos : pos + size]).read({SERIES_UID}, never)
+
+
+@pytest.mark.parametrize("damage", [b"\x28\0\x10\0XX\2\0\1\2", b"\x28\0\x10\0US\x09\0\1"], ids=["VR", "length"])
+def test_what_is_damaged_behind_the_series_is_indexed_in_part(tmp_path: Path, damage: bytes) -> None:
+    whole = Path(str(get_testdata_file("CT_small.dcm", download=False))).read_bytes()
+    head = aiodimse.read_head(get_testdata_file("CT_small.dcm", download=False))
+    rows = whole.index(b"\x28\0\x10\0US")
+    header = header_in(whole[head.data_offset : rows] + damage, head.transfer_syntax, "x")
+    assert header.is_partial
+    assert header.text("StudyInstanceUID")
+    with pytest.raises(DamagedHeader):
+        header_in(whole[head.data_offset : head.data_offset + 100] + damage, head.transfer_syntax, "x")
