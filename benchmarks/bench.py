@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -76,9 +78,33 @@ class Bench:
         command = [need("dcmqrscp"), "-c", str(config)]
         return self._dcmtk("dcmqrscp", command, folder, port, area, nodelay)
 
+    def orthanc(self, **options: Any) -> Process:
+        """Orthanc, AE title ARCHIVE, empty; a store is on the disk before it is answered."""
+        folder, port = self.new_folder("orthanc"), free_port()
+        received = folder / "store"
+        configuration = {
+            "Name": "bench", "DicomAet": "ARCHIVE", "DicomPort": port, "HttpPort": free_port(),
+            "RemoteAccessAllowed": False, "StorageDirectory": str(received), "IndexDirectory": str(folder / "index"),
+            "SyncStorageArea": True, "DicomCheckCalledAet": False, "DicomAlwaysAllowEcho": True,
+            "DicomAlwaysAllowStore": True, "DicomAlwaysAllowFind": True, "OverwriteInstances": True, "Plugins": [],
+            **options,
+        }  # fmt: skip
+        path = folder / "orthanc.json"
+        path.write_text(json.dumps(configuration), encoding="ascii")
+        return self._listening(Process("orthanc", [need("Orthanc"), str(path)], folder, NODELAY), port, received)
+
+    def serve(self, location: Path, *words: str) -> Process:
+        """`aiodimse serve` of this folder, AE title ARCHIVE."""
+        port = free_port()
+        command = [sys.executable, "-m", "aiodimse", "serve", str(location), "--port", str(port), *words]
+        process = Process("serve", [*command, "--ae-title", "ARCHIVE"], self.new_folder("serve"))
+        return self._listening(process, port, location)
+
     def _dcmtk(self, name: str, command: list[str], folder: Path, port: int, received: Path, nodelay: bool) -> Process:
-        process = Process(name, command, folder, NODELAY if nodelay else None)
-        self._stack.callback(process.stop)
+        return self._listening(Process(name, command, folder, NODELAY if nodelay else None), port, received)
+
+    def _listening(self, process: Process, port: int, received: Path) -> Process:
+        self.stopping(process)
         process.wait_for_port(port)
         process.port, process.received = port, received
         return process

@@ -17,7 +17,6 @@ from ..index import Entry, Header
 from .hashed import hashed_name
 from .interface import Arrived, Decide, Found, Stamp, StorageGone
 
-
 _KEPT = 1 << 16
 """Bytes of a data set that are kept while it is saved; a beginning that is shorter is all of it."""
 

@@ -1,0 +1,82 @@
+"""`aiodimse serve` beside the archives of others: stores that are on the disk when they are answered."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.bench import Bench, Pairing, compare, work
+from benchmarks.measure import Contender, Figure, Row, Trial
+from benchmarks.processes import HOST, NODELAY, Process, environment, need
+
+DURABLE = "durable stores of CT to `serve`"
+STORES = (
+    Pairing(
+        Row("archive-store-1", f"1,000 {DURABLE}, one storescu", "Orthanc, with fsync", 1.2), "ours 1", "orthanc 1"
+    ),
+    Pairing(Row("archive-store-4", "the same, four storescu", "Orthanc, with fsync", 1.5), "ours 4", "orthanc 4"),
+    Pairing(Row("archive-store-1-dcmqrscp", "the same, one storescu", "dcmqrscp (no fsync)"), "ours 1", "dcmqrscp 1"),
+)
+
+
+@work(*(pairing.row for pairing in STORES))
+def store(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
+    """Each run has an archive of its own that holds nothing; its start is not timed. dcmqrscp has one row: of four
+    senders at once it fails some."""
+    count = bench.count(1_000, 200)
+    makers: dict[str, Callable[[], Process]] = {
+        "ours": lambda: bench.serve(bench.new_folder("archive")),
+        "orthanc": bench.orthanc,
+        "dcmqrscp": bench.dcmqrscp,
+    }
+    pairings = [p for p in STORES if p.row.name in wanted]
+    contenders = {
+        f"{name} {senders}": _stores(bench, make, senders, count) for senders in (1, 4) for name, make in makers.items()
+    }
+    return compare(bench, contenders, pairings)
+
+
+def _stores(bench: Bench, make: Callable[[], Process], senders: int, count: int) -> Contender:
+    """So many storescu at once, each with files of its own."""
+    folders = _shares(bench.material.copies("CT_small", count), senders)
+
+    def go() -> Trial:
+        archive = make()
+        command = [need("storescu"), "-aec", "ARCHIVE", "+sd", "-R", HOST, str(archive.port)]
+        try:
+            started = time.perf_counter()
+            users = [
+                subprocess.Popen(
+                    [*command, folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(NODELAY)
+                )
+                for folder in folders
+            ]
+            said = [user.communicate(timeout=120)[0] for user in users]
+            seconds = time.perf_counter() - started
+            archive.check()
+            stored = sum(1 for path in archive.received.rglob("*") if path.is_file() and path.stat().st_size > 30_000)
+        finally:
+            archive.stop()
+        problem = "".join(f"storescu ended with {user.returncode}" for user in users if user.returncode)
+        if not problem and any(said):
+            problem = "storescu said " + b"".join(said).decode("utf-8", "replace")[:80]
+        if not problem and stored < count:
+            problem = f"{stored} of {count} files arrived"
+        return Trial(count, seconds, problem)
+
+    return go
+
+
+def _shares(folder: Path, senders: int) -> list[Path]:
+    """The files of a folder in so many folders, as links."""
+    if senders == 1:
+        return [folder]
+    shares = [folder.parent / f"{folder.name}-{number}-of-{senders}" for number in range(senders)]
+    for number, share in enumerate(shares):
+        if not share.is_dir():
+            share.mkdir()
+            for path in sorted(folder.iterdir())[number::senders]:
+                (share / path.name).hardlink_to(path)
+    return shares
