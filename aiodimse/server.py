@@ -318,7 +318,7 @@ class Listening:
         else:
             self._acceptor.abort()
             await self._acceptor.shut()
-            await self._acceptor.wait_empty()
+            await self._acceptor.end()
 
     @property
     def sockets(self) -> tuple[Any, ...]:

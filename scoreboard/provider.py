@@ -5,6 +5,8 @@ Prints its port; on every line it reads from standard input it prints, as JSON, 
     python -m scoreboard.provider                    C-STORE discards; C-FIND gives one match, C-GET fifty instances
     python -m scoreboard.provider --archive FOLDER   aiodimse.archive over a folder, its index in memory
     --log                                            warnings to standard error
+    --save FOLDER                                    C-STORE saves; with the limits that a Server has
+    --hang                                           no fsync comes back
     --move-to PORT                                   where C-MOVE sends, one small instance each
 """
 
@@ -12,10 +14,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import json
 import logging
+import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -78,13 +84,13 @@ def image(number: int) -> Dataset:
     return made
 
 
-def with_handlers(server: aiodimse.Server, move_to: int | None) -> None:
-    """Register handlers that need nothing."""
+def with_handlers(server: aiodimse.Server, move_to: int | None, folder: Path | None) -> None:
+    """Register handlers that need nothing, or a folder."""
     instances = [image(number) for number in range(INSTANCES)]
 
     @server.on_c_store
     async def store(request: aiodimse.StoreRequest) -> int:
-        await request.discard()
+        await (request.discard() if folder is None else request.save(folder))
         return 0x0000
 
     @server.on_c_find
@@ -109,24 +115,38 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scoreboard.provider")
     parser.add_argument("--archive", type=Path)
     parser.add_argument("--move-to", type=int)
+    parser.add_argument("--save", type=Path)
+    parser.add_argument("--hang", action="store_true")
     parser.add_argument("--log", action="store_true", help="to standard error, what it warns of")
     parser.add_argument("--tls", type=Path, help="a folder with server.pem, a certificate and its key")
     return parser.parse_args()
 
 
+def hang(fd: object) -> None:
+    """Be a disk that does not answer."""
+    threading.Event().wait()
+
+
 async def main() -> None:
-    """Serve until standard input ends."""
+    """Serve until standard input ends, or SIGTERM comes."""
     chosen = options()
     if chosen.log:
         logging.basicConfig(level=logging.WARNING)
     else:
         logging.getLogger("aiodimse").setLevel(logging.CRITICAL)
+    if chosen.hang:
+        os.fsync = hang
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     limits = aiodimse.Limits(max_associations=2000, max_pending_connections=2000)
+    if chosen.save is not None:
+        limits = aiodimse.Limits()
     server = aiodimse.Server(ae_title="SCORED", limits=limits)
     if chosen.archive is not None:
         provide(server, await Archive.open(chosen.archive, index=MemoryIndex()))
     else:
-        with_handlers(server, chosen.move_to)
+        with_handlers(server, chosen.move_to, chosen.save)
     ssl = None if chosen.tls is None else tls.server_context(chosen.tls / "server.pem", verify_client=False)
     heart, reader = Heart(), asyncio.StreamReader()
     loop = asyncio.get_running_loop()
@@ -140,4 +160,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(main())

@@ -203,7 +203,7 @@ class Acceptor:
             _log.warning("%d associations did not end within %s s", len(self._all), self.timeouts.server_drain)
         finally:
             self.abort()
-        await self.wait_empty()
+        await self.end()
 
     async def wait_empty(self) -> None:
         """Wait until every connection is gone and, for Timeouts.handler_close at most, every task of theirs."""
@@ -212,6 +212,13 @@ class Acceptor:
             async with self.clock.deadline(self.clock.after(self.timeouts.handler_close), TimeoutError):
                 for tasks in self._left:
                     await tasks.wait()
+
+    async def end(self) -> None:
+        """Wait as `wait_empty` does; what has not ended by then is left behind, so that the program can end."""
+        await self.wait_empty()
+        if number := sum(tasks.leave_behind() for tasks in self._left):
+            seconds = self.timeouts.handler_close
+            _log.warning("%d handlers did not end within %s s: they are left behind", number, seconds)
 
     def abort(self) -> None:
         """End every association now."""

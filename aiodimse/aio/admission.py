@@ -35,7 +35,7 @@ class Admission:
         self._per_peer: Counter[str] = Counter()
 
     def is_associated(self, endpoint: Endpoint) -> bool:
-        """It counts against Limits.max_associations."""
+        """It counts against Limits.max_associations, until its last task has ended."""
         return endpoint in self._associated
 
     def wait_for_request(self, newcomer: Newcomer, drop: Callable[[], None]) -> None:
@@ -92,8 +92,15 @@ class Admission:
         return True
 
     def leave(self, endpoint: Endpoint) -> None:
-        """The association has ended, or there will be none; the connection may linger."""
+        """The association has ended, or there will be none; the connection may linger.
+
+        Its place is free when its tasks have ended: what a handler still holds or waits for counts.
+        """
         self.forget(endpoint)
+        if len(endpoint.tasks):
+            endpoint.tasks.on_empty = partial(self._free, endpoint)
+        else:
+            self._free(endpoint)
         self._lingering[endpoint] = None
         endpoint.on_buffered = partial(self._hold, endpoint)
         self._make_place()
@@ -105,7 +112,11 @@ class Admission:
             self._lingering.pop(newcomer, None)
             newcomer.on_buffered = None
             self._held_in_total -= self._held.pop(newcomer, 0)
-            if (peer := self._associated.pop(newcomer, None)) is not None:
-                self._per_peer[peer] -= 1
-                if not self._per_peer[peer]:
-                    del self._per_peer[peer]
+
+    def _free(self, endpoint: Endpoint) -> None:
+        """The place of an association is another one's."""
+        endpoint.tasks.on_empty = None
+        if (peer := self._associated.pop(endpoint, None)) is not None:
+            self._per_peer[peer] -= 1
+            if not self._per_peer[peer]:
+                del self._per_peer[peer]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from aiodimse.aio.threads import Threads
 
-_WORKERS = 8
-_threads = Threads(_WORKERS, "aiodimse-files")
+WORKERS = 8
+_threads = Threads(WORKERS, "aiodimse-files")
 
 off_loop = _threads.change
+clean_up_off_loop = _threads.clean_up
 read_off_loop = _threads.read
 pieces_off_loop = _threads.pieces

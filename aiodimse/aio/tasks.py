@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from aiodimse.aio.log import Adapter, AssociationLogger
+from aiodimse.aio.threads import leave_behind
 from aiodimse.aio.words import frames
 from aiodimse.errors import AssociationError
 
@@ -27,6 +28,8 @@ class Tasks:
         """logger: makes one speak of the association."""
         self._logger = logger
         self._tasks: dict[asyncio.Task[Any], Callable[[], None] | None] = {}
+        self.on_empty: Callable[[], None] | None = None
+        """Called when the last task has ended."""
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -63,6 +66,13 @@ class Tasks:
         elif error is not None:
             log = AssociationLogger(_log, None) if self._logger is None else self._logger(_log)
             log.error("%s failed\n%s", task.get_name(), frames(error))
+        if not self._tasks and self.on_empty is not None:
+            self.on_empty()
+
+    def leave_behind(self) -> int:
+        """Cancel what has not ended, and let it not wait for a disk that hangs; return how many tasks these are."""
+        leave_behind(tuple(self._tasks))
+        return len(self._tasks)
 
     async def wait(self) -> None:
         """Wait until all have ended; a cancelled wait leaves them running."""

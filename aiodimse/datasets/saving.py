@@ -170,6 +170,11 @@ class PartTenWriter:
         return self.path
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the disk has something of it."""
+        return self._created
+
+    @property
     def path(self) -> Path:
         """What the file is called once it is committed."""
         return Path(self._target)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from pydicom.dataset import Dataset
 
 from aiodimse import datasets
-from aiodimse.aio.files import off_loop, pieces_off_loop, read_off_loop
+from aiodimse.aio.files import clean_up_off_loop, off_loop, pieces_off_loop, read_off_loop
 from aiodimse.config import Limits
 from aiodimse.datasets import FileHead, Head
 from aiodimse.errors import DatasetEncodeError, DatasetTooLarge, InstanceConflict
@@ -233,7 +233,8 @@ class Instance:
             return await off_loop(writer.commit, may_replace=True)
         except BaseException:
             held = batch = []  # not kept by the exception
-            await off_loop(writer.rollback)
+            if writer.has_begun:
+                await clean_up_off_loop(writer.rollback)
             raise
 
     async def _batches(self) -> AsyncIterator[list[Buffer]]:

@@ -9,7 +9,7 @@ import sys
 
 from scoreboard.row import Row
 
-KINDS = ("floods", "retrievals", "searches", "idle", "descriptors")
+KINDS = ("floods", "retrievals", "searches", "idle", "descriptors", "hung_disk")
 
 
 def measure(kinds: tuple[str, ...] = KINDS, *, long: bool = False) -> list[Row]:

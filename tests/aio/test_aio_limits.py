@@ -13,7 +13,8 @@ import pytest
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.config import Limits
-from aiodimse.pdu import AssociateAC, AssociateRJ, ReleaseRP, ReleaseRQ, encode
+from aiodimse.dimse.messages import CEchoRQ
+from aiodimse.pdu import Abort, AssociateAC, AssociateRJ, ReleaseRP, ReleaseRQ, encode
 from aiodimse.testing.hostile import wire as w
 
 LOCAL_LIMIT_EXCEEDED = AssociateRJ(2, 3, 2)  # PS3.8 9.3.4: for now, by the presentation related function
@@ -346,3 +347,54 @@ async def test_who_is_rejected_leaves_no_request_behind(world):
         (ours,) = listening._acceptor._all
         assert (ours.engine.rq.calling_ae_title, ours.engine.rq.contexts) == (RQ.calling_ae_title, ())
         peer.abort_transport()
+
+
+@pytest.mark.parametrize("limits", [Limits(max_associations=1), Limits(max_associations_per_peer=1)])
+@pytest.mark.parametrize("how", ["aborts", "vanishes", "releases"])
+async def test_a_place_is_taken_until_the_last_task_has_ended(world, how, limits):
+    """What a handler that was cancelled still holds counts: peers that come and go cannot pile it up."""
+    server = world.server(accept_called=True, limits=limits)
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    @server.on_c_echo
+    async def stay(request):
+        try:
+            begun.set()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await go.wait()
+
+    async with server.listen("memory", 104):
+        peer, _ = await ask(world)
+        peer.send_message(1, CEchoRQ(message_id=1, affected_sop_class_uid=str(sop_class.Verification)))
+        await begun.wait()
+        if how == "vanishes":
+            peer.abort_transport()
+        else:
+            peer.send(Abort(0, 0) if how == "aborts" else ReleaseRQ())
+        await testing.settle()
+        assert (await ask(world))[1] == LOCAL_LIMIT_EXCEEDED
+        go.set()
+        await testing.settle()
+        other, answer = await ask(world)
+        assert type(answer) is AssociateAC
+        await release(other)
+        peer.abort_transport()
+
+
+async def test_the_end_hook_is_a_task_of_the_association(world):
+    server, go = world.server(accept_called=True, limits=Limits(max_associations=1)), asyncio.Event()
+
+    @server.on_association_end
+    async def ended(association, error):
+        await go.wait()
+
+    async with server.listen("memory", 104):
+        peer, _ = await ask(world)
+        await release(peer)
+        assert (await ask(world))[1] == LOCAL_LIMIT_EXCEEDED
+        go.set()
+        await testing.settle()
+        other, answer = await ask(world)
+        assert type(answer) is AssociateAC
+        await release(other)

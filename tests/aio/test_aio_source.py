@@ -20,6 +20,7 @@ import aiodimse
 from aiodimse import AssociationAborted, AssociationClosed, Instance, datasets, sop_class, testing
 from aiodimse.aio import files
 from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.files import WORKERS
 from aiodimse.services import sources
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian
 
@@ -335,7 +336,7 @@ async def test_cancelling_does_not_wait_for_the_disk(large_file: Path, monkeypat
 async def test_what_has_not_begun_when_it_is_left_never_begins() -> None:
     """All threads of the pool hang; what waits for one is taken back."""
     hang, begun = threading.Event(), []
-    hung = [asyncio.create_task(files.off_loop(hang.wait, SOON)) for _ in range(files._WORKERS)]
+    hung = [asyncio.create_task(files.off_loop(hang.wait, SOON)) for _ in range(WORKERS)]
     await testing.settle()
     waiting = asyncio.create_task(files.read_off_loop(begun.append, 1))
     pieces = files.pieces_off_loop(iter([b"a"]))
@@ -365,7 +366,7 @@ async def test_a_read_that_fails_when_nobody_waits_is_not_reported() -> None:
     reading.cancel()
     await asyncio.wait([reading])
     hang.set()
-    await asyncio.gather(*(files.off_loop(int) for _ in range(2 * files._WORKERS)))
+    await asyncio.gather(*(files.off_loop(int) for _ in range(2 * WORKERS)))
     await testing.settle()
     assert reading.cancelled()
 

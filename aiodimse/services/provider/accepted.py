@@ -99,19 +99,19 @@ class AcceptedAssociation(AcceptedObserver):
         return self._policy.provider(self.association).handle
 
     def association_ended(self, error: BaseException) -> None:
-        """Make place for another association, and tell the application.
+        """Tell the application, and make place for another association when the tasks of this one have ended.
 
         An authenticate or on_associate hook that is still asked is cancelled: nobody waits for its answer.
         """
         if self._asking is not None and self._asking is not asyncio.current_task():
             self._asking.cancel()
-        self._acceptor.leave(self.endpoint)
         self.endpoint.logger(_log).info("association ended: %s", error)
         hook = self._policy.on_association_end
         if hook is not None and self.association is not None:
             released = isinstance(error, AssociationClosed)
             work = self._tell_end(hook, self.association, None if released else error)
             self.endpoint.tasks.spawn(work, "aiodimse association end")
+        self._acceptor.leave(self.endpoint)
 
     async def _tell_end(
         self, hook: AssociationEndHook, association: ProviderAssociation, error: BaseException | None

@@ -11,6 +11,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from aiodimse.aio.performer import PerformedOperation
+from aiodimse.aio.thread_pool import ThreadsBusy
 from aiodimse.aio.words import frames
 from aiodimse.dimse import messages
 from aiodimse.errors import AssociationError, DatasetDecodeError, DatasetTooLarge
@@ -81,6 +82,10 @@ class Provider:
             await self._bring(performed)
         except AssociationError:
             pass  # it has ended: nobody is left to be answered
+        except ThreadsBusy as error:
+            service = performed.operation.request.service
+            status = answers.TOO_LARGE.get(service, answers.RESOURCE_LIMITATION)
+            await self._refuse(performed, status, error.strerror)
         except Exception as error:
             message = performed.operation.request
             performed.logger(_log).error("%s failed in the library itself\n%s", message, frames(error))
