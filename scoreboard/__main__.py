@@ -170,7 +170,12 @@ def rows() -> list[Row]:
         lambda: _tests(
             "cancellation at the k-th await",
             "every k, nothing left behind",
-            ["tests/aio/test_aio_cancellation.py", "tests/aio/test_aio_nothing_left.py"],
+            [
+                "tests/aio/test_aio_cancellation.py",
+                "tests/aio/test_aio_nothing_left.py",
+                "tests/pool/test_pool_cancellation.py",
+                "tests/services/test_services_received_move_cancellation.py",
+            ],
             {"awaits cancelled": 300},
         ),
         lambda: _tests(

@@ -262,3 +262,17 @@ async def test_cancelled_anywhere_it_leaves_nothing_behind(turns: int) -> None:
         await testing.settle()
         await stage.uids(association, "2") if association.is_open and not association.open_operations else None
     assert not stage.receiver.open_moves
+
+
+async def test_a_move_whose_association_is_lost_is_not_open_any_more(stage: Stage) -> None:
+    """Else the next one of a peer that names no originator could not be told from it."""
+    stage.gate = asyncio.Event()
+    async with stage.connect() as association:
+        moving = asyncio.create_task(stage.uids(association, "1"))
+        await testing.settle()
+        assert len(stage.receiver.open_moves) == 1
+        association.abort()
+        with pytest.raises(aiodimse.AssociationAborted):
+            await moving
+        assert not stage.receiver.open_moves
+    stage.gate.set()

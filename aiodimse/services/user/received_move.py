@@ -77,6 +77,8 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
         """No instance of it is expected any more."""
         if self._response is not None:
             return True
+        if self._finished is None and not self._endpoint.is_open:
+            return True  # its final response will not come
         return self._invoked is not None and self._invoked.is_left and not self._invoked.is_open
 
     def asked(self, association: ProviderAssociation) -> bool:

@@ -1,0 +1,124 @@
+"""Cancelled at its k-th await, for every k: what uses a pool leaves no association, no place and no task behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kth_await import cancelled_at, ended
+from pool.conftest import FIND, Stage, identifier, image
+from pydicom.data import get_testdata_file
+
+import aiodimse
+
+CT = Path(str(get_testdata_file("CT_small.dcm")))
+
+
+async def echo(pool: aiodimse.Pool) -> None:
+    assert (await pool.c_echo()).status == 0x0000
+
+
+async def acquire(pool: aiodimse.Pool) -> None:
+    async with pool.acquire() as association:
+        assert (await association.c_echo()).status == 0x0000
+
+
+async def two_at_once(pool: aiodimse.Pool) -> None:
+    async with pool.acquire() as one, pool.acquire() as other:
+        assert (await one.c_echo()).status == (await other.c_echo()).status == 0x0000
+
+
+async def store(pool: aiodimse.Pool) -> None:
+    assert (await pool.c_store(CT)).status == 0x0000
+
+
+async def find(pool: aiodimse.Pool) -> None:
+    async with pool.c_find(identifier(), FIND) as matches:
+        assert len([match async for match in matches]) == 3
+
+
+async def find_awaited(pool: aiodimse.Pool) -> None:
+    assert (await pool.c_find(identifier(), FIND)).status == 0x0000
+
+
+async def find_left(pool: aiodimse.Pool) -> None:
+    async with pool.c_find(identifier(), FIND) as matches:
+        await anext(matches)
+
+
+async def store_many(pool: aiodimse.Pool) -> None:
+    sources = [image() for _ in range(5)]
+    assert [result.error async for result in pool.c_store_many(sources)] == [None] * 5
+
+
+async def store_some_of_many(pool: aiodimse.Pool) -> None:
+    results = pool.c_store_many([image() for _ in range(5)])
+    assert (await anext(results)).error is None
+    await results.aclose()  # type: ignore[attr-defined]
+
+
+async def store_many_with_a_bad_one(pool: aiodimse.Pool) -> None:
+    results = [result async for result in pool.c_store_many([image(), Path("/nowhere"), image()], attempts=2)]
+    assert sorted(type(result.error) for result in results if result.error is not None) == [FileNotFoundError]
+
+
+Scenario = Callable[[aiodimse.Pool], Awaitable[None]]
+SCENARIOS: list[Scenario] = [
+    echo,
+    acquire,
+    two_at_once,
+    store,
+    find,
+    find_awaited,
+    find_left,
+    store_many,
+    store_some_of_many,
+    store_many_with_a_bad_one,
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+async def test_a_whole_pool(stage: Stage, scenario: Scenario, record_property: Any) -> None:
+    """Cancelled anywhere from the first association to the end of close()."""
+
+    stage.network.in_flight = 200  # so that everything has to wait for room
+
+    async def whole() -> None:
+        async with stage.pool(max_size=2, acquire_timeout=None) as pool:
+            await scenario(pool)
+
+    for k in range(1, 500):
+        task = asyncio.create_task(cancelled_at(k, whole()))
+        await stage.until_done(task)
+        done = await ended(task)
+        await stage.clock.elapse(1.1)  # Timeouts.close_after_abort
+        await stage.until(lambda: not stage.network.open)
+        await stage.until(lambda: len(asyncio.all_tasks()) <= 1)
+        if done:
+            break
+    assert done
+    assert k > 3
+    record_property("awaits cancelled", k - 1)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+async def test_a_use_of_a_pool_that_lives(stage: Stage, scenario: Scenario, record_property: Any) -> None:
+    """The pool is of use to others afterwards: no place of it is lost."""
+    stage.network.in_flight = 200
+    for k in range(1, 500):
+        async with stage.pool(max_size=2, acquire_timeout=None) as pool:
+            task = asyncio.create_task(cancelled_at(k, scenario(pool)))
+            await stage.until_done(task)
+            done = await ended(task)
+            others = asyncio.create_task(two_at_once(pool))
+            await stage.until_done(others)
+            others.result()
+            assert pool.size <= 2, f"at await {k}"
+        await stage.until(lambda: not stage.network.open)
+        if done:
+            break
+    assert done
+    record_property("awaits cancelled", k - 1)
