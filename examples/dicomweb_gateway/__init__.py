@@ -1,0 +1,1 @@
+"""A DICOMweb front for an archive that speaks DIMSE alone."""

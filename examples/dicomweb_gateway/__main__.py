@@ -1,0 +1,12 @@
+"""python -m dicomweb_gateway gateway.toml"""
+
+import sys
+
+import uvicorn
+
+from .app import create
+from .config import Config
+
+config = Config.load(sys.argv[1])
+# URLs name patients and studies: they stay out of the log.
+uvicorn.run(create(config), host=config.host, port=config.port, access_log=False, timeout_graceful_shutdown=30)

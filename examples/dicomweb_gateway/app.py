@@ -1,0 +1,196 @@
+"""The routes: QIDO-RS, WADO-RS and STOW-RS (PS3.18 10)."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+import aiodimse
+from aiodimse import dicomweb
+
+from .archive import Archive
+from .client import Clients, streamed
+from .config import Config
+from .render import rendered
+from .viewer import Viewer
+
+JSON = "application/dicom+json"
+ROOT = "/dicomweb"
+
+
+def root_of(request: Request) -> str:
+    """The URL below which everything is."""
+    return str(request.base_url).removesuffix("/") + ROOT
+
+
+def described(path: Path, root: str) -> str:
+    """The metadata of an instance, as JSON."""
+    return dicomweb.to_json(dicomweb.read_metadata(path), root)
+
+
+def uids_of(request: Request) -> dict[str, str]:
+    """The UIDs in the path, by their keywords."""
+    return {name: uid for name, uid in request.path_params.items() if name.endswith("UID")}
+
+
+class Gateway:
+    """The endpoints."""
+
+    def __init__(self, archive: Archive, folder: Path) -> None:
+        """folder: for the instances whose frames or metadata are being read."""
+        self._archive, self._folder, self._names = archive, folder, map(str, count())
+        self._renderers = asyncio.Semaphore(2)  # frames that are decoded, and in memory, at once
+
+    def search(self, level: str) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint for searches on this level (QIDO-RS)."""
+
+        async def endpoint(request: Request) -> Response:
+            parameters = request.query_params
+            identifier = dicomweb.query_identifier(level, parameters.multi_items(), uids_of(request))
+            offset, limit = int(parameters.get("offset", 0)), int(parameters.get("limit", sys.maxsize))
+
+            async def matches() -> AsyncGenerator[str, None]:
+                number = 0
+                async with aclosing(self._archive.find(identifier)) as found:
+                    async for match in found:
+                        number += 1
+                        if number > offset:
+                            yield dicomweb.to_json(match, root_of(request))
+                        if number >= offset + limit:  # the rest is cancelled
+                            return
+
+            return await streamed(dicomweb.json_array(matches()), JSON, Response("[]", media_type=JSON))
+
+        return endpoint
+
+    async def retrieve(self, request: Request) -> Response:
+        """The instances of a study, a series, or one, as DICOM files (WADO-RS)."""
+        instances = self._archive.retrieve(uids_of(request))
+        parts = dicomweb.whole_instances(instances)
+        return await streamed(dicomweb.multipart(parts), dicomweb.content_type("application/dicom"))
+
+    async def metadata(self, request: Request) -> Response:
+        """The attributes of the instances of a study, a series, or of one."""
+
+        async def objects() -> AsyncGenerator[str, None]:
+            async with aclosing(self._archive.retrieve(uids_of(request))) as instances:
+                async for instance in instances:
+                    path = await instance.save(self._folder, next(self._names), durable=False)
+                    try:
+                        yield await asyncio.to_thread(described, path, root_of(request))
+                    finally:
+                        await asyncio.to_thread(path.unlink)
+
+        return await streamed(dicomweb.json_array(objects()), JSON)
+
+    async def frames(self, request: Request) -> Response:
+        """Frames of an instance as they are stored, by their numbers."""
+        numbers = [int(number) for number in request.path_params["frames"].split(",")]
+
+        async def parts() -> AsyncGenerator[tuple[str, bytes], None]:
+            async with self._one(request) as path:
+                for number in numbers:
+                    yield await asyncio.to_thread(dicomweb.read_frame, path, number)
+
+        return await streamed(dicomweb.multipart(parts()), dicomweb.content_type("application/octet-stream"))
+
+    async def rendered(self, request: Request) -> Response:
+        """One frame of an instance as JPEG or PNG."""
+        media_type = "image/png" if "image/png" in request.headers.get("accept", "") else "image/jpeg"
+        number, window = int(request.path_params.get("frame", 1)), request.query_params.get("window")
+        async with self._one(request) as path, self._renderers:
+            try:
+                picture = await asyncio.to_thread(rendered, path, number, media_type, window)
+            except (AttributeError, NotImplementedError, RuntimeError, ValueError) as error:
+                raise HTTPException(406, "the instance cannot be rendered so") from error
+        return Response(picture, media_type=media_type)
+
+    async def store(self, request: Request) -> Response:
+        """Send each part to the archive while it arrives (STOW-RS)."""
+        answer = await dicomweb.store(
+            request.stream(),
+            request.headers.get("content-type", ""),
+            self._archive.storing.c_store,
+            root=root_of(request),
+            study_instance_uid=uids_of(request).get("StudyInstanceUID"),
+        )
+        return Response(answer.body, answer.status, media_type=JSON)
+
+    async def health(self, request: Request) -> Response:
+        """Whether the archive answers a C-ECHO."""
+        (await self._archive.searching.c_echo()).raise_for_status()
+        return PlainTextResponse("the archive answers\n")
+
+    @asynccontextmanager
+    async def _one(self, request: Request) -> AsyncIterator[Path]:
+        """The one instance of a path as a file, for the block."""
+        path = self._folder / next(self._names)
+        try:
+            async with aclosing(self._archive.retrieve(uids_of(request))) as instances:
+                async for instance in instances:
+                    await instance.save(self._folder, path.name, durable=False)
+            if not await asyncio.to_thread(path.exists):
+                raise HTTPException(404, "the archive has no such instance")
+            yield path
+        finally:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+
+
+def answer(status: int) -> Callable[[Request, Exception], Response]:
+    """What answers an exception with this status."""
+    return lambda request, error: PlainTextResponse(f"{error}\n", status)
+
+
+def create(config: Config) -> Starlette:
+    """The application."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        with TemporaryDirectory(prefix="dicomweb-gateway-") as folder:
+            async with Archive(config) as archive:
+                app.router.routes += routes(Gateway(archive, Path(folder)), config.viewer)
+                yield
+
+    return Starlette(
+        lifespan=lifespan,
+        middleware=[Middleware(Clients, seconds=config.client_timeout)],
+        exception_handlers={
+            ValueError: answer(400),
+            aiodimse.AssociationTimeout: answer(504),
+            aiodimse.AiodimseError: answer(502),
+            OSError: answer(502),
+        },
+    )
+
+
+def routes(gateway: Gateway, viewer: str | None) -> list[BaseRoute]:
+    """What is asked where."""
+    study = "/studies/{StudyInstanceUID}"
+    series = study + "/series/{SeriesInstanceUID}"
+    instance = series + "/instances/{SOPInstanceUID}"
+    found = [
+        Route("/studies", gateway.store, methods=["POST"]),
+        Route(study, gateway.store, methods=["POST"]),
+        Route("/studies", gateway.search("STUDY")),
+        *(Route(path, gateway.search("SERIES")) for path in ("/series", f"{study}/series")),
+        *(Route(path, gateway.search("IMAGE")) for path in ("/instances", f"{study}/instances", f"{series}/instances")),
+        *(Route(path, gateway.retrieve) for path in (study, series, instance)),
+        *(Route(f"{path}/metadata", gateway.metadata) for path in (study, series, instance)),
+        Route(f"{instance}/frames/{{frames}}", gateway.frames),
+        Route(f"{instance}/rendered", gateway.rendered),
+        Route(f"{instance}/frames/{{frame:int}}/rendered", gateway.rendered),
+    ]
+    top: list[BaseRoute] = [Mount(ROOT, routes=found), Route("/healthz", gateway.health)]
+    return [*top, Mount("/", Viewer(directory=viewer, html=True))] if viewer else top

@@ -1,0 +1,77 @@
+"""HTTP clients: bounded waits, and an end to what is done for one that has gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class Clients:
+    """ASGI middleware: when its client goes away a GET is cancelled wherever it waits, and its C-FIND or C-GET, too."""
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        """seconds: how long a client may take to send or to receive one piece."""
+        self._app, self._seconds = app, seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_in_time() -> Message:
+            async with asyncio.timeout(self._seconds):
+                return await receive()
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(self._seconds):
+                await send(message)
+
+        if scope.get("method") == "GET":
+            await _until_gone(asyncio.ensure_future(self._app(scope, _never, send_in_time)), receive)
+        else:
+            await self._app(scope, receive_in_time if scope["type"] == "http" else receive, send_in_time)
+
+
+async def _until_gone(work: asyncio.Future[None], receive: Receive) -> None:
+    gone = asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (work, gone):
+            task.cancel()  # does nothing to one that has ended
+        await asyncio.wait({work, gone})
+    if not work.cancelled():
+        work.result()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _never() -> Message:
+    message: Message = await asyncio.get_running_loop().create_future()
+    return message
+
+
+class _Streamed(StreamingResponse):
+    async def stream_response(self, send: Send) -> None:
+        source: Any = self.body_iterator
+        async with aclosing(source):
+            await super().stream_response(send)
+
+
+async def streamed(pieces: AsyncGenerator[bytes, None], media_type: str, empty: Response | None = None) -> Response:
+    """A streamed response once there is a first piece: what fails before it has a status of its own."""
+    first = await anext(pieces, None)
+    if first is None:
+        return empty or PlainTextResponse("the archive has no such instance\n", 404)
+
+    async def all_pieces() -> AsyncGenerator[bytes, None]:
+        async with aclosing(pieces):
+            yield first
+            async for piece in pieces:
+                yield piece
+
+    return _Streamed(all_pieces(), media_type=media_type)

@@ -1,0 +1,28 @@
+"""What the gateway is told by a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One field for each key of gateway.toml, which explains them."""
+
+    archive_host: str
+    archive_port: int
+    archive_ae_title: str
+    ae_title: str = "GATEWAY"
+    host: str = "127.0.0.1"
+    port: int = 8080
+    associations: int = 4
+    client_timeout: float = 60.0
+    move_port: int | None = None
+    viewer: str | None = None
+
+    @classmethod
+    def load(cls, path: str) -> Config:
+        """Read the file. TypeError for a key that is unknown or missing."""
+        return cls(**tomllib.loads(Path(path).read_text("utf-8")))
