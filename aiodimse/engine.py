@@ -1,7 +1,7 @@
-"""The landing between the sans-IO floors and the event loop: bytes in, events out; messages in, bytes out.
+"""Joins the floors without I/O to the event loop: bytes in, events out; messages in, bytes out.
 
-Nothing here waits, opens or knows the time: the caller says `now` (seconds, monotonic) and asks for the next deadline.
-Receiving never raises: what is wrong with the peer's bytes is an event that the state table answers.
+Nothing here waits, opens a connection or knows the time: the caller passes `now` (seconds, monotonic) and asks for the
+next deadline. Receiving never raises: a fault in the peer's bytes is an event that the state table answers.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ Buffer = bytes | memoryview
 EngineEvent = MachineEvent | RouterEvent
 
 _JOIN_BELOW = 65536
-"""Buffers are joined into one write up to this many bytes; beyond it a copy costs more than a system call."""
+"""Buffers are joined into one write up to this many bytes. Beyond it copying costs more than another system call."""
 
 _HALF_SENT = "another message is half sent"
 
 
 class Engine:
-    """One association, from the transport's bytes to DIMSE messages and back."""
+    """One association, from the bytes of the transport to DIMSE messages and back."""
 
     def __init__(self, role: Role, *, limits: Limits, timeouts: Timeouts, strict: bool = False) -> None:
-        """strict: no row of `standard/leniency.py` holds."""
+        """strict: whether to use none of the leniencies of `standard/leniency.py`."""
         self.machine: Machine = Machine(role, timeouts=timeouts)
         self.negotiated: Negotiated | None = None
         self.fault: RemoteProtocolError | AssociationTimeout | None = None
-        """What the peer did wrong, once it has."""
+        """The fault of the peer, once there is one."""
         self._limits, self._timeouts, self._strict = limits, timeouts, strict
         self._overhead = Overhead(limits)
         self._reader = PDUReader(limits, strict=strict, overhead=self._overhead)
@@ -66,36 +66,36 @@ class Engine:
         self._out: list[Buffer] = []
         self._encode = Encoder().encode
         self._sending: Fragmenter | None = None
-        self._fragmenters: dict[int, Fragmenter] = {}  # by presentation context
+        self._fragmenters: dict[int, Fragmenter] = {}  # The key is the ID of the presentation context.
         self._rq: AssociateRQ | None = None
-        # A span in which the peer must come to an end, or be fast enough (Timeouts.pdu): when it is over, how many
-        # bytes must have been heard by then, and how many messages had ended when it began.
+        # A span of time in which the peer must complete its PDU or message, or send fast enough (Timeouts.pdu): when
+        # the span ends, how many bytes must have come by then, and how many messages had ended when it began.
         self._span_end: float | None = None
         self._span_least = 0.0
         self._span_of = 0
         self._paused_at: float | None = None
         self.deadline: float | None = None
-        """When handle_timeout wants to be called, at the earliest; None: not at all."""
+        """The earliest time at which handle_timeout should be called; None: it need not be called."""
         self.is_stopped: bool = False
-        """A request is here for which the operations window has no place: nothing is read before there is one, and the
-        caller should stop reading from the transport. next_event looks again."""
+        """Whether a request has come for which the operations window has no place. Nothing is read until it has one,
+        and the caller should stop reading from the transport. next_event checks it again."""
         self.credit: float = math.inf
-        """How many PDUs and fragments next_event may read on; the caller sets it anew for each share of its time. What
-        has happened already is returned in any case."""
-        self._now = 0.0  # when what is being read was received
+        """How many PDUs and fragments next_event may still decode. The caller sets it anew for each share of its time.
+        Events that have been found already are returned in any case."""
+        self._now = 0.0  # The time at which the bytes came that are being read.
 
     # --- bytes up -----------------------------------------------------------------------------------------------------
 
     def transport_connected(self, now: float) -> None:
-        """The transport connection is open (Evt2 or Evt5)."""
+        """Take note that the transport connection is open (Evt2 or Evt5)."""
         self.machine.transport_connected(now)
         self._collect()
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take what the transport read; next_event reads it.
+        """Take bytes that were received. next_event decodes them.
 
         Args:
-            data: Bytes that will not change: pieces of them are handed on as views.
+            data: The bytes. They must not change any more, since pieces of them are handed on as views.
             now: The time, in seconds of a monotonic clock.
         """
         self._now = now
@@ -104,14 +104,14 @@ class Engine:
         self._reader.feed(data)
 
     def next_event(self) -> EngineEvent | None:
-        """Read on until something has happened, and return it.
+        """Decode what was received until an event comes of it, and return the event.
 
-        Each PDU is read after its predecessor's events have been returned, so that the caller can answer a request
-        before what came behind it is looked at. What is wrong with the peer's bytes is an event too; nothing raises.
+        A PDU is decoded only after all events of the previous one have been returned. So the caller can answer a
+        request before the PDUs behind it are looked at. A fault in the peer's bytes is an event too; nothing is raised.
 
         Returns:
-            The next event, in order; None when all that was received has been read, or `credit` is used up. In the
-            first case only does `deadline` know of all that was received.
+            The next event, in order; None when all that was received has been decoded, or `credit` is used up. Only in
+            the first case does `deadline` take account of all that was received.
         """
         events, reader, machine = self._events, self._reader, self.machine
         while not events:
@@ -135,7 +135,7 @@ class Engine:
 
     def _receive_item(self, item: Received) -> None:
         machine, kind = self.machine, type(item)
-        if kind is DataPiece:  # nobody wants it in this state
+        if kind is DataPiece:  # In this state data are ignored.
             return
         if isinstance(item, RemoteProtocolError):
             self.fault = item
@@ -150,7 +150,7 @@ class Engine:
 
     @property
     def buffered(self) -> int:
-        """Bytes held until the PDU that they belong to is whole."""
+        """The number of bytes held until their PDU is complete."""
         return self._reader.buffered
 
     def _receive_piece(self, piece: DataPiece) -> None:
@@ -167,8 +167,11 @@ class Engine:
             self._collect()
 
     def transport_closed(self, now: float) -> None:
-        """The peer closed the transport connection, or it broke (Evt17). What has come of a PDU is let go: a cycle that
-        waits for the garbage collector must not keep a mebibyte alive."""
+        """Take note that the peer closed the transport connection, or that it was lost (Evt17).
+
+        The bytes of an incomplete PDU are forgotten: an engine that waits for the garbage collector must not keep a
+        mebibyte.
+        """
         self._reader.discard()
         self.machine.transport_closed(now)
         self._collect()
@@ -205,39 +208,40 @@ class Engine:
     # --- association primitives ---------------------------------------------------------------------------------------
 
     def associate(self, rq: AssociateRQ, now: float) -> None:
-        """A-ASSOCIATE request: sent when the transport is connected."""
+        """Request an association. The A-ASSOCIATE-RQ is sent when the transport is connected."""
         self._rq = rq
         self.machine.associate(rq, now)
         self._collect()
 
     def accept(self, ac: AssociateAC, now: float) -> None:
-        """A-ASSOCIATE response, accepted."""
+        """Accept the association (A-ASSOCIATE response)."""
         assert self._rq is not None
         self.machine.accept(ac, now)
         self._settle(self._rq, ac)
         self._collect()
 
     def reject(self, rj: AssociateRJ, now: float) -> None:
-        """A-ASSOCIATE response, rejected. Of the request the titles are kept, for the log: the peer may linger."""
+        """Reject the association (A-ASSOCIATE response). Of the request only the titles are kept, for the log, since
+        the peer may take long to close the connection."""
         self.machine.reject(rj, now)
         assert self._rq is not None
         self._rq = replace(self._rq, contexts=(), user_information=UserInformation(), unknown_items=())
         self._collect()
 
     def release(self, now: float) -> None:
-        """A-RELEASE request."""
+        """Request the release (A-RELEASE request)."""
         self._no_message_half_sent()
         self.machine.release(now)
         self._collect()
 
     def respond_release(self, now: float) -> None:
-        """A-RELEASE response."""
+        """Answer the peer's request for release (A-RELEASE response)."""
         self._no_message_half_sent()
         self.machine.respond_release(now)
         self._collect()
 
     def abort(self, now: float, source: int = 0, reason: int = 0) -> None:
-        """A-ABORT request, or nothing where there is nothing to abort any more."""
+        """Abort the association (A-ABORT request). Do nothing if there is none any more."""
         if self.machine.can_abort:
             self._sending = None
             self.machine.abort(now, source, reason)
@@ -247,7 +251,11 @@ class Engine:
 
     @property
     def router(self) -> Router:
-        """The open operations; LocalProtocolError before the association is established."""
+        """The open operations.
+
+        Raises:
+            LocalProtocolError: The association is not established yet.
+        """
         if self._router is None:
             raise LocalProtocolError("the association is not established")
         return self._router
@@ -259,12 +267,12 @@ class Engine:
 
     @property
     def is_ready(self) -> bool:
-        """The association is established, and neither side has asked for its release (Sta6)."""
+        """Whether the association is established, and neither side has asked for its release (Sta6)."""
         return self.machine.is_ready
 
     @property
     def fragment_length(self) -> int:
-        """The most data that one P-DATA-TF of ours carries; always even."""
+        """The most data that one P-DATA-TF of ours carries, in bytes; always even."""
         return fragment_length(self._send_pdu_length)
 
     @property
@@ -274,14 +282,14 @@ class Engine:
         return min(self.negotiated.peer_max_length or most, most)
 
     def send(self, context_id: int, message: Message, data: Buffer | None = None) -> None:
-        """Send one whole message; data is its data set."""
+        """Send one whole message. `data` is its data set."""
         self.start_message(context_id, message, has_data_set=data is not None)
         if data is not None:
             self.send_piece(data)
             self.finish_message()
 
     def start_message(self, context_id: int, message: Message, *, has_data_set: bool) -> None:
-        """Send the command set; with a data set, its pieces follow and then finish_message."""
+        """Send the command set of a message. If it has a data set, send_piece and then finish_message follow."""
         if self._sending is not None:
             raise LocalProtocolError(_HALF_SENT)
         if not self.machine.can_send_data:
@@ -301,29 +309,32 @@ class Engine:
         self._out += self._sending.feed(piece)
 
     def finish_message(self) -> None:
-        """Send what is held back, flagged as the last fragment."""
+        """Send the last fragment, with what was held back for it."""
         if self._sending is None:
             raise LocalProtocolError("no message with a data set is being sent")
         self._out += self._sending.finish()
         self._sending = None
 
     def forget_message(self) -> None:
-        """The association has ended: what is held back of a message that was half sent is not sent any more."""
+        """Forget what was held back of a message that is half sent, since the association has ended."""
         self._sending = None
         self._fragmenters.clear()
 
     @property
     def is_mid_message(self) -> bool:
-        """A message is half sent: only the rest of it, or A-ABORT, may follow."""
+        """Whether a message is half sent. Only the rest of it, or A-ABORT, may follow."""
         return self._sending is not None
 
     def invoke(self, context_id: int, request: Request) -> Invoked:
-        """Open an operation; the request is to be sent next."""
+        """Open an operation. The caller sends its request next."""
         return self.router.invoke(context_id, request)
 
     def respond(self, operation: Performed, response: Response, data: Buffer | None = None) -> bool:
-        """Send a response; True if it was the final one, which closes the operation. Raises after that one, and where
-        it cannot be encoded: then the operation is open still."""
+        """Send a response, and return whether it was the final one, which closes the operation.
+
+        It raises after the final response. It also raises if the response cannot be encoded; then the operation stays
+        open.
+        """
         if operation.is_open:
             self.send(operation.context.context_id, response, data)
         assert self._router is not None
@@ -334,7 +345,7 @@ class Engine:
             raise LocalProtocolError(_HALF_SENT)
 
     def data_to_send(self) -> Sequence[Buffer]:
-        """Everything to be written, in order, small buffers joined."""
+        """Return everything that is to be written, in order, with small buffers joined."""
         out = self._out
         if not out:
             return out
@@ -361,7 +372,7 @@ class Engine:
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def _look_at_span(self) -> None:
-        """All has been read: the peer is in the middle of a PDU or a message, or it is not."""
+        """After all has been decoded: set or clear the deadline for a PDU or message that is not complete."""
         joiner = self._joiner
         if self._reader.in_pdu or (joiner.context_id is not None and self.machine.data_allowed_in):
             if self._span_end is None or self._span_of != joiner.ended:
@@ -377,13 +388,13 @@ class Engine:
             self._note_deadline()
 
     def pause(self, now: float) -> None:
-        """We stopped reading: deadlines on the peer stand still (docs/topics/flow.md)."""
+        """Take note that we have stopped reading: deadlines of the peer stand still meanwhile (docs/topics/flow.md)."""
         if self._paused_at is None:
             self._paused_at = now
             self._note_deadline()
 
     def resume(self, now: float) -> None:
-        """We read again."""
+        """Take note that we read again."""
         self._now = now
         if self._paused_at is not None and self._span_end is not None:
             self._span_end += now - self._paused_at
@@ -391,7 +402,7 @@ class Engine:
         self._note_deadline()
 
     def _note_deadline(self) -> None:
-        """The machine or the span has changed."""
+        """Compute `deadline` again, after the machine or the span has changed."""
         deadline = self.machine.next_deadline()
         span_end = self._span_end if self._paused_at is None else None
         if span_end is not None and (deadline is None or span_end < deadline):
@@ -399,9 +410,9 @@ class Engine:
         self.deadline = deadline
 
     def handle_timeout(self, now: float) -> None:
-        """Act on the deadlines that have passed; a stale call does nothing."""
+        """Act on the deadlines that have passed. A call that comes too early does nothing."""
         self._now = now
-        # ARTIM first: both may have passed by now, and it began before the PDU did.
+        # ARTIM is handled first: both may have passed, and it began before the PDU did.
         self.machine.handle_timeout(now)
         span_end = self._span_end
         if span_end is not None and self._paused_at is None and now >= span_end:

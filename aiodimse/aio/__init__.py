@@ -1,1 +1,1 @@
-"""Floor 3: owns the event loop. Nothing below it knows asyncio."""
+"""The event loop: the only floor that uses asyncio, with all that stands on it."""

@@ -1,9 +1,9 @@
 """Back-pressure: when an association stops reading, and when it goes on (docs/topics/flow.md).
 
-Reading pauses on unread data-set bytes of a slow consumer, when much waits to be written, and while there is no place
-for a request beyond the operations window. While it is paused nothing is heard, C-CANCEL and A-ABORT included; so a
-consumer must take something within each Timeouts.consumer, and a peer what waits for it at the least rate of
-Timeouts.write_stall.
+Reading pauses while a slow consumer leaves data sets unread, while many bytes wait to be written, and while a request
+waits for a place in the operations window. While it is paused nothing is heard of the peer, not even C-CANCEL and
+A-ABORT. Therefore a consumer must take something within each Timeouts.consumer, and the peer must take bytes at the
+rate that Timeouts.write_stall demands.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from aiodimse.config import Limits, Timeouts
 
 
 class ThrottleUser(Protocol):
-    """Who is told when a ReadThrottle acts."""
+    """What is told when a ReadThrottle acts."""
 
     def reading_paused(self) -> None: ...
 
@@ -32,30 +32,31 @@ class ReadThrottle:
         self, user: ThrottleUser, connection: TransportConnection, clock: Clock, *, limits: Limits, timeouts: Timeouts
     ) -> None:
         self._user, self._connection, self._clock, self._consumer = user, connection, clock, timeouts.consumer
-        # Low marks are half of the high ones: each change costs a system call.
+        # The low marks are half of the high ones, since each change costs a system call.
         self._high, self._most_queued = 2 * limits.max_pdu_length, limits.write_backlog
         self._unread = self._queued = 0
         self.is_held: bool = False
-        """Nothing more is read until a handler ends, or until the other connections had their turn."""
+        """Whether nothing more is read until a handler ends, or until the other connections had their turn."""
         self._passed_mark = False  # that is why reading is paused
         self._consumed_at = 0.0  # or paused, whichever came later
         self._timer: TimerHandle | None = None
         connection.on_room = self.look
-        # What keeps us paused must pause the transport too, which says when there is room again (on_room).
+        # Bytes that pause reading must pause the transport as well, since it reports when there is room again
+        # (on_room).
         connection.high_water = min(connection.high_water, limits.write_backlog // 4)
 
     @property
     def backlog(self) -> int:
-        """Bytes that wait to be written or to be taken by the peer."""
+        """The number of bytes that wait to be written, or to be taken by the peer."""
         return self._connection.backlog + self._queued
 
     def queue(self, change: int) -> None:
-        """Bytes were queued to be written later (+), or are queued no longer (-)."""
+        """Count bytes that were queued to be written later (positive), or are queued no longer (negative)."""
         self._queued += change
         self.look()
 
     def count(self, change: int) -> None:
-        """Bytes of data sets have arrived (+) or have been consumed (-)."""
+        """Count bytes of data sets that have arrived (positive) or have been consumed (negative)."""
         self._unread += change
         if self._connection.is_reading:
             if self._unread > self._high:
@@ -77,7 +78,7 @@ class ReadThrottle:
             self._pause()
 
     def look(self) -> None:
-        """Pause or resume reading, if a mark was passed: something was written, or queued to be."""
+        """Pause or resume reading if a mark was passed. It is called after bytes were written or queued."""
         if self._connection.is_reading:
             if self.backlog > self._most_queued:
                 self._passed_mark = True
@@ -93,7 +94,7 @@ class ReadThrottle:
     def _pause(self) -> None:
         self._connection.pause_reading()
         if self._connection.is_reading:
-            return  # the transport is closing
+            return  # Then the transport is closing.
         self._user.reading_paused()
         self._consumed_at = self._clock.now()
         self._arm()
@@ -110,14 +111,14 @@ class ReadThrottle:
         assert self._consumer is not None
         self._timer, now = None, self._clock.now()
         if not self._waits_for_consumer and (self.is_held or self._connection.backlog):
-            self._consumed_at = now  # it is a handler, or the peer, who keeps us waiting
+            self._consumed_at = now  # A handler, or the peer, is the cause, and not a consumer.
         if now < self._consumed_at + self._consumer:
             self._arm()
         else:
             self._user.consumer_too_slow()
 
     def stop_timer(self) -> None:
-        """No pause, no deadline."""
+        """Stop the deadline of the consumer, which holds only while reading is paused."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

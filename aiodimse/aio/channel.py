@@ -1,7 +1,7 @@
-"""One association's engine on its transport connection, and what the parts of the association share.
+"""The engine of one association on its transport connection, and what the parts of the association share.
 
-A part (part.py) registers here, takes the events that are its own, writes through `writer`, and is told when reading
-pauses and when the association ends. Nothing here knows what a request means.
+A part (part.py) registers here, takes its own kinds of events, writes through `writer`, and is told when reading pauses
+and when the association ends. Nothing here knows what a request means.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Channel:
         self.clock: Clock = settings.clock
         self._now = self.clock.time_function()
         self.name: str = next_name()
-        """For the log."""
+        """Its name in the log."""
         self.role: Role = role
-        """Requestor or acceptor of the association."""
+        """Our role in the association, "requestor" or "acceptor"."""
         self.metrics: Metrics | None = never_raising(settings.metrics, self.logger(_log))
         self.engine: Engine = Engine(role, limits=self.limits, timeouts=self.timeouts, strict=settings.strict)
         self.ending: End = End()
@@ -76,11 +76,11 @@ class Channel:
         )
         self.tasks: Tasks = Tasks(self.logger)
         self.on_buffered: Callable[[int], None] | None = None
-        """Called after each read with how many bytes wait for the rest of a PDU."""
+        """Called after each read with the number of bytes that wait for the rest of their PDU."""
         self.last_heard: float = 0.0
-        """When bytes came, or reading was resumed, last."""
+        """The last time at which bytes came, or reading was resumed."""
         self.after_operation: list[Callable[[], None]] = []
-        """Called whenever an operation of either side has had its final response, by `operation_ended`."""
+        """Called by `operation_ended`, when an operation of either side has had its final response."""
         self._parts: list[Part] = []
         self._after_events: list[Callable[[], None]] = []
         self._takes: dict[type[Any], Callable[[Any], None]] = {
@@ -95,7 +95,8 @@ class Channel:
         self._timer_at = 0.0
 
     def register(self, part: Part, *, after_events: Callable[[], None] | None = None) -> None:
-        """Have a part take its events, and be told of what happens, in the order of registration.
+        """Register a part, which then takes its events and is told what happens. Parts are told in the order of
+        registration.
 
         Args:
             part: The part.
@@ -118,12 +119,12 @@ class Channel:
 
     @property
     def is_open(self) -> bool:
-        """The association is established and has not ended."""
+        """Whether the association is established and has not ended."""
         return self.ending.error is None and self.engine.negotiated is not None
 
     @property
     def is_paused(self) -> bool:
-        """Reading is paused: the peer cannot be blamed for its silence."""
+        """Whether reading is paused, so that the silence of the peer is not its fault."""
         return not self.connection.is_reading
 
     @property
@@ -133,12 +134,12 @@ class Channel:
 
     @property
     def peer_address(self) -> tuple[str, int] | None:
-        """IP address and port of the peer; None where the transport has none."""
+        """The IP address and port of the peer; None if the transport has none."""
         return self.connection.peer_address
 
     @property
     def peer_certificate(self) -> Any:
-        """The certificate that the peer has shown, as ssl.SSLSocket.getpeercert() gives it; None without TLS."""
+        """The certificate of the peer, as ssl.SSLSocket.getpeercert() gives it; None without TLS."""
         transport = self.connection.transport
         return None if transport is None else transport.get_extra_info("peercert")
 
@@ -155,35 +156,35 @@ class Channel:
         return MeasuredAssociation(self.role, calling, called, self.peer_address)
 
     def logger(self, logger: logging.Logger, message_id: int | None = None) -> AssociationLogger:
-        """Make a logger whose lines are about this association.
+        """Return a logger whose lines are about this association.
 
         Args:
-            logger: The logger that writes them.
-            message_id: That of the request that they are about.
+            logger: The logger that the lines go to.
+            message_id: The Message ID of the request that they are about.
         """
         return AssociationLogger(logger, self, message_id)
 
     def tolerate(self, leniency: Leniency, detail: str = "") -> None:
-        """Log that a leniency was used, as a WARNING, once for each row and association.
+        """Log that a leniency was used, at level WARNING, once for each row and association.
 
-        Whoever decides asks `settings.strict` before.
+        The caller has checked that `settings.strict` is off.
 
         Args:
             leniency: The row.
-            detail: What it was about: escaped, and without patient data.
+            detail: What it was about, escaped and without patient data.
         """
         if leniency not in self._tolerated:
             self._tolerated += (leniency,)
             self.logger(_log).warning("tolerated %s: %s", leniency.key, Tolerated(leniency, detail))
 
     def while_open(self) -> WhileOpen:
-        """`with channel.while_open():` ends what is awaited inside where the association ends; see End.while_open."""
+        """Make a context manager that ends what is awaited inside it when the association ends. See End.while_open."""
         return self.ending.while_open()
 
     # --- the transport connection speaks ------------------------------------------------------------------------------
 
     def transport_connected(self) -> None:
-        """Evt2 or Evt5."""
+        """Take note that the transport connection is open (Evt2 or Evt5)."""
         for part in self._parts:
             part.connected()
         self.last_heard = now = self._now()
@@ -191,7 +192,7 @@ class Channel:
         self.pump()
 
     def transport_received(self, data: bytes) -> None:
-        """Hand on what the bytes say, then write everything that it caused in one go."""
+        """Hand on the events of received bytes, then write at once everything that they caused."""
         self.last_heard = now = self._now()
         self.engine.receive_data(data, now)
         if self.on_buffered is not None and self.engine.buffered > _LARGE_REQUEST and not self._is_in_line:
@@ -201,19 +202,19 @@ class Channel:
             self.on_buffered(self.engine.buffered)
 
     def transport_stalled(self) -> None:
-        """The peer takes too few bytes: an A-ABORT would wait behind them."""
+        """End the association because the peer takes too few bytes. An A-ABORT would only wait behind the others."""
         seconds, rate = self.timeouts.write_stall, self.limits.min_rate
         self.end(AssociationTimeout("write", f"for {seconds} s the peer took less than {rate} bytes a second"))
         self.connection.drop()
 
     def transport_closed(self) -> None:
-        """Evt17."""
+        """Take note that the peer closed the transport connection (Evt17)."""
         self.engine.transport_closed(self._now())
         self.pump()
         self._lost()
 
     def transport_lost(self) -> None:
-        """No transport any more."""
+        """Take note that there is no transport any more."""
         if self._timer is not None:
             self._timer.cancel()
         self.throttle.stop_timer()
@@ -275,7 +276,7 @@ class Channel:
             self.connection.resume_reading()  # to hear the peer's close
 
     def _arm(self) -> None:
-        """Have _tick called at the next deadline. A timer that fires before it does nothing but to be set again."""
+        """Set a timer for the next deadline. If a timer fires before the deadline, _tick only sets it again."""
         deadline = self.engine.deadline
         if deadline is None or (self._timer is not None and self._timer_at <= deadline):
             return
@@ -294,13 +295,13 @@ class Channel:
     # --- reading pauses -----------------------------------------------------------------------------------------------
 
     def reading_paused(self) -> None:
-        """The throttle has stopped the transport from reading."""
+        """Take note that the throttle has stopped the transport from reading."""
         self.engine.pause(self._now())
         for part in self._parts:
             part.paused()
 
     def reading_resumed(self) -> None:
-        """The transport reads again."""
+        """Take note that the transport reads again."""
         now = self.last_heard = self._now()
         self.engine.resume(now)
         for part in self._parts:
@@ -308,33 +309,33 @@ class Channel:
         self._arm()
 
     def consumer_too_slow(self) -> None:
-        """Reading was paused for too long."""
+        """End the association because reading was paused for too long."""
         seconds = self.timeouts.consumer
         self.abort(AssociationTimeout("consumer", f"reading is paused, and for {seconds} s nobody consumed any data"))
 
     # --- the association ends -----------------------------------------------------------------------------------------
 
     def operation_ended(self) -> None:
-        """An operation of either side has had its final response."""
+        """Take note that an operation of either side has had its final response."""
         for callback in tuple(self.after_operation):
             callback()
 
     def abort(self, error: BaseException | None = None) -> None:
-        """A-ABORT at once: no lock is taken, nothing is awaited. Nothing happens where the association has ended.
+        """Abort the association (A-ABORT) without waiting for anything. Nothing happens if it has ended.
 
         Args:
-            error: How the association ended, for all who wait; AssociationAborted where it is left out.
+            error: How the association ended, for all who wait. None: AssociationAborted.
         """
         if self.error is None:
             can_abort = self.engine.machine.can_abort
             self.engine.abort(self._now())
             self.end(error or AssociationAborted(0, 0, by_peer=False))
             self.pump()
-            if not can_abort:  # Sta2: there is no association yet that a PDU could abort
+            if not can_abort:  # In Sta2 there is no association yet that a PDU could abort.
                 self.connection.drop()
 
     def end(self, error: BaseException) -> None:
-        """The association is over: everybody who waits is told once."""
+        """End the association, and tell everybody who waits for something of it. Only the first call does anything."""
         if self.error is not None:
             return
         self.ending.come(error)
@@ -342,7 +343,7 @@ class Channel:
             part.ended(error)
         self.writer.forget()
         self.throttle.stop_timer()
-        self.connection.resume_reading()  # to hear the peer's close
+        self.connection.resume_reading()  # We go on reading to notice when the peer closes the connection.
 
     def _on_aborted(self, event: AbortIndication) -> None:
         error: BaseException
@@ -366,7 +367,7 @@ class Channel:
 
     def _on_close(self, event: CloseTransport) -> None:
         if self.error is None and self.engine.fault is not None and self.engine.negotiated is None:
-            # AA-1 in Sta2: there is no association yet whose abort could be indicated
+            # AA-1 in Sta2: there is no association yet whose abort could be indicated.
             self.logger(_log).warning("the peer does not ask for an association: %s", self.engine.fault)
         self.writer.write_out()
         self.connection.finish()

@@ -1,4 +1,4 @@
-"""The one clock of an association, which tests replace by one that they move."""
+"""The clock of an association. Tests replace it by one that they move."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Clock:
 
 
 class Deadline:
-    """asyncio.timeout_at, on a Clock and with an error of the caller's choice."""
+    """What asyncio.timeout_at does, but on a Clock and with an error that the caller chooses."""
 
     __slots__ = ("_clock", "_error", "_handle", "_interrupt", "_when")
 

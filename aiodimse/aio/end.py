@@ -1,4 +1,4 @@
-"""The end of an association, as everything sees it that must not outlive it."""
+"""The end of an association, for everything that must not outlive the association."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiodimse.errors import AssociationError
 
 
 class End:
-    """Whether and how an association has ended, and who waits for it."""
+    """Whether and how an association has ended, and the tasks that wait for that."""
 
     __slots__ = ("_interrupts", "_signal", "error")
 
@@ -21,7 +21,8 @@ class End:
         self._signal = Signal()
 
     def come(self, error: BaseException) -> None:
-        """The association has ended: interrupt what is awaited for it, and wake who waits for the end."""
+        """Note that the association has ended: interrupt the awaits that depend on it, and wake the tasks that wait for
+        its end."""
         self.error = error
         for interrupt in tuple(self._interrupts):
             interrupt.fire(error)
@@ -30,18 +31,18 @@ class End:
     async def wait(self) -> BaseException:
         """Wait for the end, and return how it came.
 
-        Cancellation: changes nothing.
+        Cancellation: Nothing changes.
         """
         while self.error is None:
             await self._signal.wait()
         return self.error
 
     def while_open(self) -> WhileOpen:
-        """A context manager, `with end.while_open():`, for what the application gives us to wait for.
+        """Make a context manager for awaits of what the application has given us.
 
-        Where the association ends, what is awaited inside is cancelled in the task that awaits it, and what ended the
-        association is raised. It is raised as well when the block is entered too late, and when the block comes to its
-        end after the association did. An exception of the block stays.
+        If the association ends, what is awaited inside is cancelled, in the task that awaits it, and the end of the
+        association is raised. It is also raised if the association had ended before the block was entered, or before
+        the block is left. An exception of the block itself goes on to the caller.
         """
         return WhileOpen(self)
 
@@ -73,5 +74,5 @@ class WhileOpen(Interrupt):
 
 
 def _unsent(error: BaseException) -> BaseException:
-    """The same for an operation whose request was not wholly sent: what it is made of was still being waited for."""
+    """Make the error of an operation whose request was not wholly sent, since its data set was still awaited."""
     return error.unsent() if isinstance(error, AssociationError) else error

@@ -1,6 +1,6 @@
 """Our end of one association: its channel, the operations of both sides, its beginning and its end.
 
-Nothing here decides what a request means; that is the floor above, which listens as an Observer.
+Nothing here decides what a request means. The floor above does, which listens as an Observer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from aiodimse.errors import AssociationClosed, AssociationRejected, AssociationT
 from aiodimse.pdu import AssociateAC, AssociateRJ
 
 _LOOK_AGAIN = 1.0
-"""Seconds."""
+"""Seconds between two checks whether an idle association is still busy."""
 
 
 class Endpoint(Channel):
@@ -33,54 +33,53 @@ class Endpoint(Channel):
     def __init__(self, role: Role, observer: Observer, settings: Settings) -> None:
         super().__init__(role, settings)
         self.invoker: Invoker = Invoker(self)
-        """The operations that we ask the peer for."""
+        """The operations that we invoke."""
         self.performer: Performer = Performer(self, self.invoker)
-        """The operations that the peer asks us for."""
+        """The operations that we perform for the peer."""
         self._release = Release(self, self.invoker, self.performer)
         self._lifetime = _Lifetime(self, observer)
         self.register(self._lifetime)
 
     @property
     def established(self) -> asyncio.Future[Negotiated]:
-        """Done when the association is established, or has ended before."""
+        """A future that is done when the association is established, or has ended before that."""
         return self._lifetime.established
 
     def accept(self, ac: AssociateAC) -> None:
-        """Answer A-ASSOCIATE-AC."""
+        """Accept the association with this A-ASSOCIATE-AC."""
         self.engine.accept(ac, self.clock.now())
         self._lifetime.establish()
         self.pump()
 
     def reject(self, rj: AssociateRJ) -> None:
-        """Answer A-ASSOCIATE-RJ; the transport connection closes after it."""
+        """Reject the association with this A-ASSOCIATE-RJ. The transport connection closes after it."""
         self.engine.reject(rj, self.clock.now())
         self.end(AssociationClosed(f"we rejected the association: {rj.result}/{rj.source}/{rj.reason}"))
         self.pump()
 
     async def release(self) -> None:
-        """Ask for the release (A-RELEASE-RQ), and wait for a message that is being written and for the peer's answer.
-
-        Nothing happens where the association has ended.
+        """Ask for the release (A-RELEASE-RQ), after a message that is being written, and wait for the peer's answer.
+        Nothing happens if the association has ended.
 
         Raises:
-            AssociationTimeout: The answer does not come; the association is aborted.
-            AssociationAborted: The association was aborted, or lost, meanwhile.
+            AssociationTimeout: The answer did not come, and the association was aborted.
+            AssociationAborted: The association was aborted or lost meanwhile.
 
-        Cancellation: aborts the association.
+        Cancellation: The association is aborted.
         """
         await self._release.ask()
 
     async def wait_closed(self) -> None:
         """Wait until the transport connection is gone.
 
-        Cancellation: changes nothing.
+        Cancellation: Nothing changes.
         """
         await asyncio.shield(self._lifetime.closed)
 
     async def close(self) -> None:
-        """Wait until the transport connection is gone, after the end of the association, where ARTIM bounds it.
+        """Wait until the transport connection is gone, after the association has ended. ARTIM bounds the wait.
 
-        Cancellation: drops the transport connection.
+        Cancellation: The transport connection is dropped.
         """
         try:
             await self.wait_closed()
@@ -89,22 +88,20 @@ class Endpoint(Channel):
             raise
 
     def drain(self) -> None:
-        """The server is being left: go on, also with new requests, until there were none for Timeouts.drain_idle.
-
-        A connection without an association is aborted.
-        """
+        """Serve on, new requests too, until there were none for Timeouts.drain_idle; then end the association, since
+        the server is being left. A connection without an association is aborted."""
         self._lifetime.drain()
 
 
 class _Lifetime(Part):
-    """How the association begins, idles and ends, as the floor above is told of it."""
+    """The beginning, the idle time and the end of the association, and telling the floor above of them."""
 
     def __init__(self, endpoint: Endpoint, observer: Observer) -> None:
         self._endpoint, self._observer = endpoint, observer
         self._metrics = AssociationMetrics(endpoint.metrics, endpoint.clock, lambda: endpoint.measured)
         self._idle_timer: TimerHandle | None = None
         self._drain_timer: TimerHandle | None = None
-        self._operation_at = 0.0  # when the last operation ended
+        self._operation_at = 0.0  # The time at which the last operation ended.
         loop = asyncio.get_running_loop()
         self.established: asyncio.Future[Negotiated] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -126,7 +123,7 @@ class _Lifetime(Part):
         self.establish()
 
     def establish(self) -> None:
-        """The association is accepted, by either side."""
+        """Begin the association, which either side has accepted."""
         endpoint, negotiated = self._endpoint, self._endpoint.engine.negotiated
         assert negotiated is not None
         endpoint.performer.run = self._observer.association_established(negotiated)
@@ -144,7 +141,7 @@ class _Lifetime(Part):
 
     @property
     def _is_busy(self) -> bool:
-        """Operations of either side are open."""
+        """Whether operations of either side are open."""
         return bool(self._endpoint.engine.router.performed or self._endpoint.invoker)
 
     def _check_idle(self) -> None:
@@ -152,7 +149,7 @@ class _Lifetime(Part):
         idle, now = endpoint.timeouts.idle, endpoint.clock.now()
         if endpoint.error is not None or idle is None:
             return
-        if endpoint.is_paused or self._is_busy:  # within a message Timeouts.pdu counts
+        if endpoint.is_paused or self._is_busy:  # Within a message the deadline is Timeouts.pdu.
             again = now + idle
         elif now < endpoint.last_heard + idle:
             again = endpoint.last_heard + idle
@@ -162,7 +159,7 @@ class _Lifetime(Part):
         self._idle_timer = endpoint.clock.call_at(again, self._check_idle)
 
     def drain(self) -> None:
-        """End the association when it has had no operation for Timeouts.drain_idle, from now on."""
+        """From now on, end the association when it has had no operation for Timeouts.drain_idle."""
         if not self._endpoint.is_open:
             self._endpoint.abort()
         elif self._endpoint.timeouts.drain_idle is not None and self._drain_timer is None:
@@ -180,7 +177,8 @@ class _Lifetime(Part):
         if endpoint.error is not None or idle is None:
             return
         if self._is_busy:
-            again = now + max(idle, _LOOK_AGAIN)  # The end of an operation is told of; this is for what is not.
+            # The end of an operation is reported. This check is for everything that is not.
+            again = now + max(idle, _LOOK_AGAIN)
         elif now < self._operation_at + idle:
             again = self._operation_at + idle
         else:
@@ -195,7 +193,7 @@ class _Lifetime(Part):
         if endpoint.settings.end_idle == "release" and endpoint.engine.is_ready:
             endpoint.tasks.spawn(endpoint.release(), "aiodimse release")
         elif not endpoint.engine.machine.can_send_data:
-            return  # Released already, by us or by the peer: that has deadlines of its own.
+            return  # Either side has asked for the release, which has deadlines of its own.
         else:
             endpoint.abort(error)
 

@@ -19,8 +19,9 @@ class Environment:
     """
 
     clock: Clock = field(default_factory=Clock)
-    """What tells the time and wakes timers; aiodimse.testing has one that tests move."""
+    """The clock. `aiodimse.testing.ManualClock` is one that tests move."""
     network: Network = TCP
-    """What opens and accepts transport connections; aiodimse.testing has one in memory."""
+    """The network. `aiodimse.testing.MemoryNetwork` is one in memory."""
     quick_ack: bool = True
-    """Acknowledge what is read at once (TCP_QUICKACK, Linux): peers with Nagle's algorithm on wait for it."""
+    """Whether to acknowledge at once what was read (TCP_QUICKACK, on Linux). Peers that use Nagle's algorithm wait for
+    that."""

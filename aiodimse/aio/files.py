@@ -1,6 +1,7 @@
-"""Work on files, off the event loop, in a bounded pool of the library's own.
+"""Work on files, off the event loop, in a bounded pool of threads that belongs to the library.
 
-The loop's default executor is the application's; a disk that hangs must not take it away, nor the other way round.
+The default executor of the loop belongs to the application. A disk that hangs must not block it, and slow work of the
+application must not block ours.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Functions of the application that are only told of something: a trace, and metrics.
+"""Functions of the application that are told of something: a trace, and metrics.
 
-What they raise is logged and goes no further, for an association would be left half way.
+What they raise is logged and goes no further, since it would stop the association in the middle of something.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aiodimse.metrics import MeasuredAssociation, Metrics
 
 
 class HookCall:
-    """A context manager: in it the application is told of something, and what it raises is logged."""
+    """A context manager around a call of the application. What the call raises is logged."""
 
     __slots__ = ("_log", "_what")
 
@@ -55,7 +55,7 @@ class _MetricsThatNeverRaise:
 
 
 def never_raising(metrics: Metrics | None, log: Adapter) -> Metrics | None:
-    """The same metrics, of which none raises."""
+    """Wrap metrics so that no method raises."""
     return None if metrics is None else cast(Metrics, _MetricsThatNeverRaise(metrics, log))
 
 
@@ -69,19 +69,19 @@ class AssociationMetrics:
         self._is_open = False
 
     def opened(self) -> None:
-        """The association is established."""
+        """Report that the association is established."""
         self._is_open = True
         if self._metrics is not None:
             self._metrics.association_opened(self._measured())
 
     def ended(self, error: BaseException) -> None:
-        """The association is over, or has not come about."""
+        """Report that the association is over, or was never established."""
         if self._metrics is None:
             return
         if self._is_open:
             self._metrics.association_ended(self._measured(), how(error), self._clock.now() - self._began)
         else:
-            ended = "rejected" if isinstance(error, AssociationClosed) else how(error)  # by us
+            ended = "rejected" if isinstance(error, AssociationClosed) else how(error)  # It was aborted by us.
             self._metrics.association_failed(self._measured(), ended)
 
 

@@ -1,4 +1,4 @@
-"""What has arrived and nobody has read yet, counted: the place where a slow consumer slows the peer down."""
+"""Data that have arrived and have not been read: the place where a slow consumer slows the peer down."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from aiodimse.dimse.fragments import hold
 
 
 class Inbox:
-    """The data set of one C-STORE request, arriving piece by piece, read by one consumer.
+    """The data set of one C-STORE request. It arrives piece by piece and is read by one consumer.
 
-    The bound is not here: `unread` is told of every byte put (+) and taken or dropped (-), and its owner stops reading
-    from the transport above a high mark. What was read in one go may pass the mark; it is no hard limit.
+    The bound is elsewhere: `unread` is told of each byte that is put (positive) and taken or dropped (negative), and
+    its owner stops reading from the transport above a mark. One read of the transport may pass the mark, so it is not a
+    hard limit.
     """
 
     def __init__(self, unread: Callable[[int], None]) -> None:
         self._unread = unread
         self._pieces: deque[bytes | memoryview] = deque()
         self._changed = Signal()
-        self._held = 0  # bytes in the pieces
-        self._enough = 0  # who gathers is woken for no less, but for the end
+        self._held = 0  # The number of bytes in the pieces.
+        self._enough = 0  # The task in gather() is woken when so many bytes are here, or the last.
         self._discarding = False
         self._error: BaseException | None = None
         self._lost = False
-        """Pieces were dropped unread: whoever reads on must not take what is left for the whole."""
+        """Whether pieces were dropped unread. What is left must then not be taken for the whole data set."""
         self.is_complete: bool = False
-        """The last piece has arrived (it may still be unread)."""
+        """Whether the last piece has arrived. It may still be unread."""
         self.touched: bool = False
-        """Somebody has begun to read."""
+        """Whether somebody has begun to read."""
         self.consumed: bool = False
-        """Everything has been read to the end, or discarded on purpose."""
+        """Whether everything has been read to the end, or discarded on purpose."""
 
     def put(self, piece: bytes | memoryview, *, is_last: bool) -> None:
-        """A piece has arrived."""
+        """Take a piece that has arrived."""
         if self._discarding:
             self._lost = self._lost or len(piece) > 0
         elif len(piece):
@@ -48,21 +49,25 @@ class Inbox:
             self._changed.wake()
 
     def fail(self, error: BaseException) -> None:
-        """The rest will not come, and what is here but unread is dropped."""
+        """End the data set with an error: no more pieces will come, and those that are unread are dropped."""
         if self._error is None and (self._pieces or not self.is_complete):
             self._error = error
         self.drop()
         self._changed.wake()
 
     def let_go(self) -> None:
-        """Reading is paused: who gathers must take what there is, or no more will come."""
+        """Wake the task in gather(), which must take what is here: reading is paused, so no more would come."""
         self._enough = 0
         self._changed.wake()
 
     async def get(self) -> bytes | memoryview | None:
-        """The next piece, None at the end; raises what ended the association. A cancelled get loses nothing.
+        """Return the next piece; None at the end.
 
-        Raises RuntimeError where the request was answered, and its data set dropped, before it was read to its end.
+        Raises:
+            AssociationError: What ended the association.
+            RuntimeError: The request was answered before its data set was read to the end, and the rest was dropped.
+
+        Cancellation: No piece is lost.
         """
         await self._wait_for(1)
         if not self._pieces:
@@ -74,9 +79,10 @@ class Inbox:
         return piece
 
     async def gather(self, size: int) -> list[bytes | memoryview]:
-        """All pieces that are here once they are `size` bytes or the last has come; none at the end. As get else.
+        """Return all pieces that are here, once they have `size` bytes or the last has come; none at the end. It raises
+        as `get` does.
 
-        One turn of the event loop for a small data set, whatever the number of its pieces.
+        So a small data set takes one turn of the event loop, however many pieces it has.
         """
         await self._wait_for(size)
         pieces = list(self._pieces)
@@ -109,14 +115,15 @@ class Inbox:
             raise RuntimeError("the data set is gone: its request was answered before it was read to its end")
 
     def drop(self) -> None:
-        """Forget what is here and what will come; the peer's message is still read to its end."""
+        """Forget all pieces, those that are here and those still to come. The message of the peer is still read to its
+        end."""
         self._discarding = True
         if self._pieces:
             self._lost = True
             self._forget()
 
     async def wait_complete(self) -> None:
-        """Wait for the last piece; raises what ended the association."""
+        """Wait until the last piece has come. It raises what ended the association."""
         self._enough = sys.maxsize
         while not self.is_complete:
             if self._error is not None:

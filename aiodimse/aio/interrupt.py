@@ -1,6 +1,6 @@
-"""Ending what a task awaits, for a reason, and without taking anybody else's cancellation for our own.
+"""Ends what a task awaits, for a reason of ours, and tells our cancellation from that of others.
 
-A deadline (clock.py), the end of an association (end.py) and whatever else cuts an await short are built on this.
+Deadlines (clock.py), the end of an association (end.py), and whatever else cuts an await short are built on this.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from types import TracebackType
 
 
 class Interrupt:
-    """`with interrupt:` what is awaited inside can be ended from outside by `fire`.
+    """A block in which an await can be ended from outside: `with interrupt:` and `interrupt.fire(error)`.
 
-    The task is cancelled where it waits, as asyncio.timeout does it; when the block is left, that cancellation is taken
-    back, and the error of `fire` is raised instead of the CancelledError. If the task is being cancelled by somebody
-    else as well, CancelledError stays. A result or another exception of the block stays as well. An interrupt is
-    entered once.
+    The task is cancelled where it waits, as asyncio.timeout does it. When the block is left, that cancellation is taken
+    back, and the error given to `fire` is raised instead of CancelledError. If somebody else cancels the task as well,
+    CancelledError stays. A result or another exception of the block stays as well. An interrupt is entered once.
     """
 
     __slots__ = ("_cancelling", "_error", "_task")
@@ -27,12 +26,14 @@ class Interrupt:
     def __enter__(self) -> None:
         self._task = asyncio.current_task()
         assert self._task is not None
-        self._cancelling = self._task.cancelling()  # by others, before: the task may be cleaning up
+        # Cancellations before the block, by others: the task may be cleaning up after one.
+        self._cancelling = self._task.cancelling()
 
     def fire(self, error: BaseException) -> None:
-        """End what the task awaits inside the block, which then raises this error.
+        """End what the task awaits inside the block. The block then raises this error.
 
-        Nothing happens outside the block, after the first call, and where the task itself calls: it waits for nothing.
+        Nothing happens outside the block, after the first call, and if the task itself calls, since it waits for
+        nothing then.
         """
         if self._error is None and self._task is not None and self._task is not asyncio.current_task():
             self._error = error
@@ -46,7 +47,7 @@ class Interrupt:
             raise self._error from error
 
     def _leave(self, kind: type[BaseException] | None) -> bool:
-        """Take the cancellation back; whether it was ours that ended the block."""
+        """Take the cancellation back, and say whether it was ours that ended the block."""
         task, self._task = self._task, None
         if self._error is None:
             return False

@@ -1,4 +1,4 @@
-"""One operation of ours, awaited: its responses as they come, its deadline, its end."""
+"""An operation that we invoked: its responses as they come, its deadline, its end."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from aiodimse.standard import answers
 
 
 class InvokedOperation:
-    """Responses to one request, in order. Made by Invoker.invoke."""
+    """The responses to one request, in order. Invoker.invoke makes it."""
 
     def __init__(self, channel: Channel, operation: Invoked, timeout: float | None) -> None:
         self.operation: Invoked = operation
         self.owner: asyncio.Task[Any] | None = asyncio.current_task()
-        """The task that asked; it must not wait for the place that this operation holds."""
+        """The task that invoked it. That task must not wait for the place in the window that this operation has."""
         self.began: float = channel.clock.now()
         self._channel = channel
         self._timeout = timeout
@@ -31,13 +31,13 @@ class InvokedOperation:
         self._changed = Signal()
         self._error: BaseException | None = None
         self.is_left: bool = False
-        """Nobody awaits it any more: what still comes is dropped."""
+        """Whether nobody awaits it any more. Responses that still come are dropped."""
         self.drain_timer: TimerHandle | None = None
 
     # --- for the connection -------------------------------------------------------------------------------------------
 
     def put(self, response: Response, data: bytes | None, size: int) -> None:
-        """A response has arrived, of so many bytes."""
+        """Take a response that has arrived, of `size` bytes."""
         if self.is_left:
             if self.drain_timer is not None and not self.operation.is_open:
                 self.drain_timer.cancel()
@@ -48,39 +48,42 @@ class InvokedOperation:
         self.wake()
 
     def fail(self, error: BaseException) -> None:
-        """No more responses will come."""
+        """End the operation with an error: no more responses will come."""
         if self._error is None:
             self._error = error
         self.wake()
 
     def renew(self) -> None:
-        """Something of this operation happened (a Pending response, a sub-operation): its deadline starts anew.
+        """Start the deadline anew, since something of this operation happened: a Pending response, or a sub-operation.
 
-        A timer that runs already is left: it looks again.
+        A timer that is set already stays as it is. When it fires too early, its callback sets it again.
         """
         self._deadline = self._channel.clock.after(self._timeout)
 
     def wake(self) -> None:
-        """Have who waits look again."""
+        """Wake the task that waits, which then checks what it waits for."""
         self._changed.wake()
 
     # --- for its user -------------------------------------------------------------------------------------------------
 
     @property
     def is_open(self) -> bool:
-        """The final response has not come."""
+        """Whether the final response has not come."""
         return self.operation.is_open
 
     @property
     def has_pending(self) -> bool:
-        """A Pending response is here: next() gives it at once."""
+        """Whether a Pending response is here, so that next() returns at once."""
         return bool(self._responses) and self._responses[0][0].status in answers.STILL_PENDING
 
     async def next(self) -> tuple[Response, bytes | None]:
-        """The next response and its data set.
+        """Wait for the next response, and return it with its data set.
 
-        Raises AssociationTimeout where it does not come in time, and what ended the association. A cancelled await
-        loses nothing.
+        Raises:
+            AssociationTimeout: It did not come in time.
+            AssociationError: What ended the association.
+
+        Cancellation: No response is lost.
         """
         if not self._responses:
             await self.wait()
@@ -89,12 +92,13 @@ class InvokedOperation:
         return response, data
 
     async def wait(self, or_until: Callable[[], bool] = lambda: False) -> None:
-        """Wait for the next response, or until this is true of something that is woken for (wake). Raises as next."""
+        """Wait for the next response, or until `ready` returns true; `wake` makes it check that. It raises as `next`
+        does."""
         clock = self._channel.clock
         while not self._responses and not or_until():
             if self._error is not None:
                 raise self._error
-            # While we do not listen the peer cannot be late; renew() wakes us when we do again.
+            # While our reading is paused the peer cannot be late. When it goes on, renew() wakes this task.
             deadline = None if self._channel.is_paused else self._deadline
             if deadline is not None and clock.now() >= deadline:
                 request = self.operation.request
@@ -107,7 +111,7 @@ class InvokedOperation:
                     timer.cancel()
 
     def cancel(self) -> None:
-        """Send C-CANCEL, once, when no other message is being written; the final response still comes."""
+        """Send C-CANCEL, once, when no other message is being written. The final response still comes."""
         channel, operation = self._channel, self.operation
         if channel.error is not None or not channel.engine.machine.can_send_data:
             return
@@ -120,9 +124,10 @@ class InvokedOperation:
             channel.writer.soon(send)
 
     def leave(self) -> None:
-        """Send C-CANCEL where it helps, and leave the rest to the association (docs/topics/flow.md).
+        """Send C-CANCEL if the operation can be cancelled, and let the association wait for its end
+        (docs/topics/flow.md).
 
-        Responses that come are dropped from now on. If the operation does not end within Timeouts.cancel_drain, the
+        Responses that come from now on are dropped. If the operation does not end within Timeouts.cancel_drain, the
         association is aborted.
         """
         if self.is_left:

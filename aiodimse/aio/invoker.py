@@ -1,4 +1,4 @@
-"""Operations that we ask the peer for: a place in the window, the request, and what comes back."""
+"""Operations that we invoke: a place in the operations window, the request, and the responses."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from aiodimse.errors import AssociationClosed, AssociationError, AssociationTime
 
 
 class Invoker(Part):
-    """Our open operations, on one association."""
+    """The operations of ours that are open on one association."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         channel.register(self)
         self._open: dict[int, InvokedOperation] = {}
-        self._waiting: deque[asyncio.Future[None]] = deque()  # for a place, in order
-        self._reserved = 0  # places given and not used yet
+        self._waiting: deque[asyncio.Future[None]] = deque()  # The tasks that wait for a place, in order.
+        self._reserved = 0  # The places that tasks were given and have not used yet.
         self._ended = Signal()  # an operation has
         self._releasing = False
 
@@ -34,7 +34,7 @@ class Invoker(Part):
 
     @property
     def has_open_operations(self) -> bool:
-        """Operations are open that nobody has left."""
+        """Whether operations are open that somebody still awaits."""
         return any(not invoked.is_left for invoked in self._open.values())
 
     async def invoke(
@@ -90,7 +90,7 @@ class Invoker(Part):
             if invoked is None:
                 self._give_back()
             elif isinstance(error, LocalProtocolError) and channel.error is None:
-                self._take_back(invoked)  # it cannot be encoded: nothing was written
+                self._take_back(invoked)  # The request cannot be encoded, and nothing was written.
             else:
                 invoked.leave()
             raise
@@ -109,7 +109,7 @@ class Invoker(Part):
         return len(router.invoked) + self._reserved < router.invoked_window
 
     async def _place(self, timeout: float | None) -> None:
-        """Reserve a place, in turn."""
+        """Reserve a place in the operations window. Tasks get their places in the order in which they asked."""
         if self.channel.error is not None:
             raise self.channel.error
         if self._releasing:
@@ -119,7 +119,7 @@ class Invoker(Part):
             return
         window = self.channel.engine.router.invoked_window
         task = asyncio.current_task()
-        # A place that is given and not used yet is another task's, which will come to its end without us.
+        # A place that was given and is not used yet belongs to another task, which needs nothing of this one to go on.
         if self._open and not self._reserved and all(e.owner is task and not e.is_left for e in self._open.values()):
             raise LocalProtocolError(
                 f"this task has {len(self._open)} open operation(s) and the operations window is {window}:"
@@ -185,7 +185,7 @@ class Invoker(Part):
             channel.metrics.operation_ended(channel.measured, service, "user", status, seconds)
 
     def resumed(self) -> None:
-        """We did not listen for a while: the peer has its time anew."""
+        """Start the deadlines anew, since the peer could not be heard for a while."""
         for invoked in self._open.values():
             invoked.renew()
             invoked.wake()
@@ -193,9 +193,9 @@ class Invoker(Part):
     # --- before a release ---------------------------------------------------------------------------------------------
 
     async def settled(self) -> None:
-        """Before a release: take no new operation, leave what is open, and wait for the final responses.
+        """Before a release: take no new operation, leave the open ones, and wait for their final responses.
 
-        Another task that awaits an operation, or a place for one, gets AssociationClosed.
+        A task that awaits an operation, or a place for one, gets AssociationClosed.
         """
         self._releasing = True
         self._fail_waiting(_being_released())
@@ -209,7 +209,7 @@ class Invoker(Part):
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def ended(self, error: BaseException) -> None:
-        """No response will come any more: everybody who waits is told."""
+        """End all operations: no more responses will come."""
         self._releasing = True
         for invoked in list(self._open.values()):
             invoked.fail(error)

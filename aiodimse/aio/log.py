@@ -1,8 +1,8 @@
-"""Log lines that say which association they are about: `[A12 MODALITY@192.0.2.7:51234] ...`, and the same as fields.
+"""Log lines that name their association, `[A12 MODALITY@192.0.2.7:51234] ...`, and have the same in fields.
 
 A LoggerAdapter keeps the name of its logger. It is made where a line is written, and asks for names and addresses only
-when the level is on. What a peer calls itself is escaped: it may call itself anything. The store association of a
-C-MOVE says whose it is: `[A13 VIEWER@192.0.2.8:104 for A12] ...`.
+if the level is enabled. AE titles of the peer are escaped, since they may hold anything. The lines of a store
+association name the association of its C-MOVE: `[A13 VIEWER@192.0.2.8:104 for A12] ...`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aiodimse.standard.values import escaped
 if TYPE_CHECKING:
     Adapter = logging.LoggerAdapter[logging.Logger]
 else:
-    Adapter = logging.LoggerAdapter  # generic for type checkers alone
+    Adapter = logging.LoggerAdapter  # LoggerAdapter is generic only for type checkers.
 
 FIELDS = ("association", "peer", "calling", "called", "message_id", "parent")
 
@@ -27,7 +27,7 @@ _numbers = itertools.count(1)
 
 
 def next_name() -> str:
-    """A short name for an association, once per process: A1, A2 and so on."""
+    """Return a short name for an association, unique in this process: A1, A2 and so on."""
     return f"A{next(_numbers)}"
 
 
@@ -56,11 +56,11 @@ class Subject(Protocol):
 
 
 class AssociationLogger(Adapter):
-    """A logger whose lines begin with the association, and whose records have it as fields.
+    """A logger whose lines begin with the name of the association, and whose records have it in fields.
 
-    association: its short name; peer: address and port; calling, called: AE titles; message_id: of the request that the
-    line is about; parent: the association whose C-MOVE this one stores for. A field that is not known (yet) is None,
-    all of them in lines about no association.
+    The fields are `association`, its short name; `peer`, address and port; `calling` and `called`, AE titles;
+    `message_id`, of the request that the line is about; `parent`, the association whose C-MOVE this one stores for. A
+    field that is not known is None.
     """
 
     def __init__(self, logger: logging.Logger, subject: Subject | None, message_id: int | None = None) -> None:
@@ -68,7 +68,7 @@ class AssociationLogger(Adapter):
         self._subject, self._message_id = subject, message_id
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """As Logger.log; msg must be a format string, for the association is its first argument."""
+        """Log as Logger.log does. `msg` must be a format string, since the association is its first argument."""
         if not self.isEnabledFor(level):
             return
         fields: dict[str, object] = dict.fromkeys(FIELDS)

@@ -1,6 +1,6 @@
-"""Where transport connections come from: the event loop's TCP, which tests replace by one in memory.
+"""Where transport connections come from: the TCP of the event loop, which tests replace by connections in memory.
 
-TLS is put on top of a connection that is open (tls_handshake.py), where its deadline and its errors are ours.
+TLS is started on a connection that is open (tls_handshake.py), so that its deadline and its errors are ours.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from aiodimse.pdu import AssociateRQ
 
 
 class RequestedObserver(Observer, Protocol):
-    """An Observer that is given the endpoint of the association that it observes, before anything happens."""
+    """An Observer that is given the endpoint of its association before anything else happens."""
 
     endpoint: Endpoint
 
@@ -60,7 +60,7 @@ async def open_association(
             await asyncio.shield(endpoint.established)
     except AssociationAborted as error:
         if error.source is not None:
-            await endpoint.close()  # ours is out, or the peer's is in: ARTIM bounds this
+            await endpoint.close()  # The A-ABORT is sent, or the peer's has come: ARTIM bounds this wait.
             if error.by_peer or error.source != 2:
                 raise
             what = "does not speak DICOM" if error.reason == 1 else "breaks the protocol"
@@ -104,6 +104,6 @@ async def _connect_tls(
         raise AssociationTimeout("connect", f"no association with {host}:{port}: {error}") from error
     except TLSError as error:
         why = str(error)
-        if isinstance(error.__cause__, ConnectionError):  # no alert said it
+        if isinstance(error.__cause__, ConnectionError):  # No alert gave a reason.
             why += "; it may refuse our certificate, or miss one, or not speak our TLS versions and cipher suites"
         raise TLSError(f"no association with {host}:{port}: {why}") from error.__cause__

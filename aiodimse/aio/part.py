@@ -1,4 +1,4 @@
-"""What takes part in one association."""
+"""The interface of the parts of an association."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 
 
 class Part:
-    """One side or aspect of an association, registered with its Channel, which tells it what happens.
+    """One side or aspect of an association. It registers with its Channel, which tells it what happens.
 
-    A part overrides what concerns it. Nothing here may raise, and nothing may wait.
+    A part overrides the methods that concern it. None of them may raise, and none may wait.
     """
 
     def events(self) -> Mapping[type[Any], Callable[[Any], None]]:
-        """The events of the engine that this part takes, and by which function."""
+        """The kinds of engine events that this part takes, each with the function that takes it."""
         return {}
 
     def connected(self) -> None:
         """The transport connection is open, TLS included."""
 
     def paused(self) -> None:
-        """Nothing is read from now on: consumers have to take what there is."""
+        """Reading has paused. Consumers have to take what there is."""
 
     def resumed(self) -> None:
-        """Reading goes on: a peer could not be heard meanwhile, and has its time anew."""
+        """Reading goes on. Deadlines of the peer start anew, since it could not be heard meanwhile."""
 
     def ended(self, error: BaseException) -> None:
-        """The association is over; error says how."""
+        """The association is over; `error` says how."""
 
     def disconnected(self) -> None:
-        """The transport connection is gone; nothing follows."""
+        """The transport connection is gone. No more calls follow."""

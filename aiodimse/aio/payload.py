@@ -1,4 +1,4 @@
-"""What a message carries as its data set, and reading it ahead."""
+"""The data set of a message that is to be sent, and reading its first piece ahead."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TypeAlias
 from aiodimse.engine import Buffer
 
 Payload: TypeAlias = Buffer | AsyncIterable[Buffer] | None
-"""A data set, whole or in pieces; None where the message has none."""
+"""A data set, whole or in pieces; None if the message has none."""
 
 
 class ReadAhead:
-    """Pieces of which the first can be read ahead: a file that cannot be read is found out before anything is sent."""
+    """Pieces whose first can be read ahead, so that a file that cannot be read is noticed before anything is sent."""
 
     def __init__(self, pieces: AsyncIterable[Buffer], while_open: Callable[[], AbstractContextManager[None]]) -> None:
         """Read nothing yet.
@@ -41,6 +41,6 @@ class ReadAhead:
             return await anext(self._pieces)
 
     async def aclose(self) -> None:
-        """Close what the pieces come from, read to its end or not."""
+        """Close the source of the pieces, whether it was read to its end or not."""
         if (close := getattr(self._pieces, "aclose", None)) is not None:
             await close()

@@ -29,7 +29,8 @@ from aiodimse.engine import Buffer
 _log = logging.getLogger("aiodimse.association")
 
 _REFUSAL_SIZE = 512
-"""About how many bytes of memory a refusal takes while it waits, beside what it repeats of its request."""
+"""About how many bytes of memory a refusal takes while it waits, without the elements that it repeats of its
+request."""
 
 
 class PerformedOperation:
@@ -52,36 +53,36 @@ class PerformedOperation:
         self._performer = performer
         self.channel: Channel = performer.channel
         self.invoker: Invoker = performer.invoker
-        """By which operations go the other way on the same association: the sub-operations of a C-GET."""
+        """Invokes operations in the other direction on the same association: the sub-operations of a C-GET."""
         self.operation: Performed = operation
         self.data: bytes | None = data
-        """The joined data set; None where there is none, or where it arrives in the inbox."""
+        """The whole data set; None if there is none, or if it arrives in the inbox."""
         self.inbox: Inbox | None = inbox
         self.started: bool = False
         self.began: float = self.channel.clock.now() if self.channel.metrics is not None else 0.0
         self.on_cancel: Callable[[], None] | None = None
-        """Called on the peer's C-CANCEL."""
+        """Called when the peer sends C-CANCEL."""
         self.on_end: Callable[[BaseException], None] | None = None
-        """Called when the association ends or is being released before the final response."""
+        """Called if the association ends, or is being released, before the final response."""
 
     def logger(self, logger: logging.Logger) -> AssociationLogger:
-        """Make a logger whose lines are about this request."""
+        """Return a logger whose lines are about this request."""
         return self.channel.logger(logger, self.operation.message_id)
 
     async def respond(self, response: Response, data: Buffer | None = None) -> None:
-        """Send a response; nothing is sent after the final one, or when the association has ended.
+        """Send a response. Nothing is sent after the final one, or if the association has ended.
 
-        The response to a C-STORE waits for the last fragment of its data set; what nobody has read is dropped.
+        The response to a C-STORE waits for the last fragment of its data set. What nobody has read of it is dropped.
 
         Args:
             response: The response.
             data: Its data set, encoded.
 
         Raises:
-            LocalProtocolError: The response cannot be encoded; the operation is still open.
+            LocalProtocolError: The response cannot be encoded. The operation stays open.
             AssociationError: What ended the association while this waited.
 
-        Cancellation: nothing is sent.
+        Cancellation: Nothing is sent.
         """
         if self.inbox is not None:
             self.inbox.drop()
@@ -91,15 +92,15 @@ class PerformedOperation:
             await self.channel.writer.when_free(partial(self._performer.send, self, response, data))
 
     def respond_soon(self, response: Response) -> None:
-        """Send a small response without waiting: as soon as no other message is being written."""
+        """Send a small response without waiting: now, or as soon as no other message is being written."""
         self.channel.writer.soon(partial(self._performer.send, self, response, None))
 
 
 class Performer(Part):
-    """The open operations of the peer, on one association."""
+    """The operations of the peer that are open on one association."""
 
     run: Callable[[PerformedOperation], None]
-    """Starts the handler of a request; known when the association is established."""
+    """Starts the handler of a request. It is set when the association is established."""
 
     def __init__(self, channel: Channel, invoker: Invoker) -> None:
         self.channel: Channel = channel
@@ -124,7 +125,7 @@ class Performer(Part):
         }
 
     def _on_request(self, event: RequestReceived) -> None:
-        """A request is admitted."""
+        """Take a request that was admitted."""
         operation = event.operation
         inbox = Inbox(self.channel.throttle.count) if type(operation.request) is CStoreRQ else None
         performed = self._open[operation.message_id] = PerformedOperation(self, operation, event.data, inbox)
@@ -132,20 +133,23 @@ class Performer(Part):
             self._runnable.append(performed)
 
     def _on_runnable(self, event: Runnable) -> None:
-        """A request has its place in the window. It is not here where its data set is still coming, which _on_request
-        minds, or where it was cancelled while it waited, and has been answered."""
+        """Take note that a request has its place in the window.
+
+        It is not found here if its data set is still coming, which _on_request handles, or if it was cancelled while it
+        waited and has been answered.
+        """
         performed = self._open.get(event.operation.message_id)
         if performed is not None and performed.operation is event.operation:
             self._runnable.append(performed)
 
     def _on_dataset(self, event: DatasetReceived) -> None:
-        """A piece of a data set; of one that nobody wants any more it is dropped."""
+        """Take a piece of a data set, or drop it if nobody wants the data set any more."""
         performed = self._open.get(event.operation.message_id)
         if performed is not None and performed.inbox is not None and performed.operation is event.operation:
             performed.inbox.put(event.data, is_last=event.is_last)
 
     def _on_refused(self, event: RequestRefused) -> None:
-        """A request that gets its answer from the router."""
+        """Send the response of a request that the router has refused."""
         channel, response = self.channel, event.response
         channel.logger(_log, response.message_id_being_responded_to).info("refused: %s", response)
 
@@ -156,7 +160,7 @@ class Performer(Part):
         channel.writer.soon(send, _REFUSAL_SIZE + event.size)
 
     def _on_cancel(self, event: CancelReceived) -> None:
-        """C-CANCEL for an open operation."""
+        """Take a C-CANCEL for an open operation."""
         performed = self._open.get(event.operation.message_id)
         if performed is None:
             return
@@ -164,16 +168,20 @@ class Performer(Part):
             if performed.on_cancel is not None:
                 performed.on_cancel()
         elif performed not in self._runnable:
-            self._runnable.append(performed)  # it waits for a place, and FE00 needs none
+            self._runnable.append(performed)  # The operation waits for a place, and a response of FE00 needs none.
 
     def paused(self) -> None:
-        """Consumers take what there is."""
+        """Reading has paused: consumers have to take what there is."""
         for performed in self._open.values():
             if performed.inbox is not None:
                 performed.inbox.let_go()
 
     def _start(self) -> None:
-        """Start what may run. After all events of a chunk: a C-CANCEL beside its request finds it not started."""
+        """Start the requests that may be performed.
+
+        This happens after all events of what was received, so that a request is not started if its C-CANCEL came with
+        it.
+        """
         while self._runnable:
             performed = self._runnable.popleft()
             if performed.operation.is_open and not performed.started:
@@ -194,7 +202,7 @@ class Performer(Part):
             self._measure(performed, response.status)
         if channel.after_operation:
             channel.operation_ended()
-        if self._open or channel.engine.is_stopped:  # one that waited for this place
+        if self._open or channel.engine.is_stopped:  # These are requests that waited for the place.
             asyncio.get_running_loop().call_soon(channel.pump)
 
     def _measure(self, performed: PerformedOperation, status: int | None) -> None:
@@ -206,7 +214,7 @@ class Performer(Part):
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def ended(self, error: BaseException) -> None:
-        """Nothing more will be answered: handlers are cancelled."""
+        """Cancel all handlers: no more responses can be sent."""
         for performed in list(self._open.values()):
             self._end(performed, error)
         self._runnable.clear()
@@ -220,9 +228,10 @@ class Performer(Part):
         self._measure(performed, None)
 
     def end_what_a_release_ends(self, error: BaseException) -> None:
-        """The peer has asked for the release: cancel all but the C-STORE and DIMSE-N requests that are here whole.
+        """Cancel what the peer's request for release ends: all except C-STORE and DIMSE-N requests that have come
+        completely.
 
-        The peer has sent what these are to change, and counts on it.
+        The peer has sent all that these need, and expects them to be performed.
         """
         for performed in list(self._open.values()):
             if performed.inbox is not None and performed.inbox.is_complete:

@@ -1,6 +1,6 @@
-"""A-RELEASE of one association, whichever side asks (PS3.8 7.2).
+"""The release of one association, whichever side asks for it (PS3.8 7.2).
 
-It comes after a message that is half sent (AR-7): whoever writes has entered the writer.
+A-RELEASE PDUs never come into the middle of a message (AR-7): whoever sends one has entered the writer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _log = logging.getLogger("aiodimse.association")
 
 
 class Release(Part):
-    """What both sides have said of it."""
+    """What both sides have said of the release."""
 
     def __init__(self, channel: Channel, invoker: Invoker, performer: Performer) -> None:
         self._channel, self._invoker, self._performer = channel, invoker, performer
@@ -31,7 +31,7 @@ class Release(Part):
         channel.register(self)
 
     async def ask(self) -> None:
-        """What Endpoint.release says."""
+        """Ask for the release. See Endpoint.release."""
         channel = self._channel
         if channel.error is not None:
             return
@@ -39,7 +39,8 @@ class Release(Part):
             if not self._asked:
                 self._asked = True
                 async with channel.writer:
-                    if channel.engine.is_ready:  # else the peer has asked meanwhile: its answer waits behind us
+                    # Otherwise the peer has asked meanwhile, and our answer to it waits for the writer that we hold.
+                    if channel.engine.is_ready:
                         channel.engine.release(channel.clock.now())
                         channel.pump()
             error = await channel.ending.wait()
@@ -62,22 +63,23 @@ class Release(Part):
         }
 
     def _on_asked(self, event: ReleaseIndication) -> None:
-        """A-RELEASE-RQ: answer A-RELEASE-RP, after the responses to what the peer counts on.
+        """Answer the peer's A-RELEASE-RQ with A-RELEASE-RP, after the responses that the peer counts on.
 
-        C-STORE and DIMSE-N requests that are here whole are performed to their end, within Timeouts.server_drain: in
-        Sta8 their responses may still be sent (AR-7). C-FIND, C-GET and C-MOVE are cancelled, as is everything that we
-        have asked for: the peer sends no more. The answer also comes after a message that is being written, for one
-        whose writer is cancelled stays half sent.
+        C-STORE and DIMSE-N requests that have come completely are performed to their end, within Timeouts.server_drain:
+        in Sta8 their responses may still be sent (AR-7). C-FIND, C-GET and C-MOVE are cancelled, and so are our own
+        operations, since the peer sends nothing more. The answer also waits for a message that is being written; if its
+        writer were cancelled, the message would stay half sent.
         """
         channel = self._channel
-        if event.collision:  # AR-8: nothing is open any more; the acceptor answers when our own release is answered
+        # AR-8: no operation is open any more. The acceptor answers when its own release has been answered.
+        if event.collision:
             if channel.role == "requestor":
                 channel.engine.respond_release(channel.clock.now())
             return
         self._soon(self._end_operations)
 
     def _soon(self, act: Callable[[], None]) -> None:
-        """Act when the message that is being written, if there is one, has come to its end, which may not take long."""
+        """Act when no message is being written. The time that a message may take to its end is bounded."""
         channel, seconds = self._channel, self._channel.timeouts.write_stall
         self._stop_timer()
         if channel.writer.is_held and seconds is not None:
@@ -126,13 +128,13 @@ class Release(Part):
             channel.pump()
 
     def _on_answered(self, event: ReleaseConfirmation) -> None:
-        """A-RELEASE-RP."""
+        """Take the peer's A-RELEASE-RP."""
         if event.response_due:
             self._channel.engine.respond_release(self._channel.clock.now())
         self._channel.end(AssociationClosed("the association was released"))
 
     def _on_timed_out(self, event: ReleaseTimedOut) -> None:
-        """No A-RELEASE-RP in time."""
+        """Abort, since the peer's A-RELEASE-RP did not come in time."""
         seconds = self._channel.timeouts.release
         self._channel.abort(AssociationTimeout("release", f"no A-RELEASE-RP within {seconds} s"))
 

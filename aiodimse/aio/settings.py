@@ -1,4 +1,4 @@
-"""What every association of one connect() or Server has in common."""
+"""What all associations of one connect() or Server have in common."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ EndIdle: TypeAlias = Literal["abort", "release"]
 
 @record
 class Settings:
-    """Bounds and surroundings of associations."""
+    """Limits, timeouts and surroundings of associations."""
 
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     environment: Environment = field(default_factory=Environment)
     trace: Trace | None = None
-    """Sees the bytes."""
+    """Is given the bytes of each connection."""
     metrics: Metrics | None = None
-    """Is told of associations and operations as they end."""
+    """Is told when associations and operations end."""
     end_idle: EndIdle = "abort"
     """How an acceptor ends an association that has been idle for too long."""
     parent: str | None = None
-    """For the log: the association on whose behalf these are opened."""
+    """The name of the association on whose behalf these are opened, for the log."""
     strict: bool = False
-    """No row of `aiodimse/standard/leniency.py` holds."""
+    """Whether to use none of the leniencies of `standard/leniency.py`."""
     transcode: bool = True
-    """An instance whose compression the peer does not take is sent in another one, or in none, where nothing is lost.
-    """
+    """Whether an instance is sent in another transfer syntax, if the peer does not accept its own and nothing is
+    lost."""
 
     def __post_init__(self) -> None:
-        """Raises TypeError for limits or timeouts that are none: a bare number of seconds, for instance."""
+        """Raise TypeError for limits or timeouts of a wrong type, as a bare number of seconds."""
         if self.end_idle not in ("abort", "release"):
             raise ValueError(f'end_idle is "abort" or "release", not {self.end_idle!r}')
         for name, value, kind in (("limits", self.limits, Limits), ("timeouts", self.timeouts, Timeouts)):

@@ -9,8 +9,8 @@ from typing import Any
 class Signal:
     """Wakes every task that waits.
 
-    Nothing is remembered of a wake that nobody waited for. Therefore a caller looks at its own condition first, and
-    again after each wait: `while not ready: await signal.wait()`.
+    A wake for which nobody waited is not remembered. Therefore a caller checks its own condition before and after each
+    wait: `while not ready: await signal.wait()`.
     """
 
     __slots__ = ("_waiters",)
@@ -19,7 +19,7 @@ class Signal:
         self._waiters: list[asyncio.Future[None]] = []
 
     def wake(self) -> None:
-        """Let everybody who waits look at their condition again."""
+        """Let every task that waits check its condition again."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -27,7 +27,7 @@ class Signal:
     async def wait(self) -> None:
         """Wait for the next wake.
 
-        Cancellation: changes nothing.
+        Cancellation: Nothing changes.
         """
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -38,7 +38,7 @@ class Signal:
 
 
 def fail(future: asyncio.Future[Any], error: BaseException) -> None:
-    """Give a future this exception, unless it is done; nobody has to await it."""
+    """Set the exception of a future, unless it is done. The future need not be awaited."""
     if not future.done():
         future.set_exception(error)
-        future.exception()  # Retrieved: asyncio logs an exception that nobody has looked at.
+        future.exception()  # The exception is retrieved, because asyncio logs one that nobody has looked at.

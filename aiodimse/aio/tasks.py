@@ -1,6 +1,6 @@
-"""Tasks that nobody awaits: kept alive by a reference, their exceptions logged, without their texts.
+"""Tasks that nobody awaits. A reference keeps them alive, and their exceptions are logged without their texts.
 
-What ended the association ends its tasks too, wherever they wait: that is no failure of theirs.
+What ended the association also ends its tasks, wherever they wait. That is not logged as a failure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Tasks:
     """The tasks of one association or server."""
 
     def __init__(self, logger: Callable[[logging.Logger], Adapter] | None = None) -> None:
-        """logger: makes one speak of the association."""
+        """logger: makes a logger whose lines are about the association."""
         self._logger = logger
         self._tasks: dict[asyncio.Task[Any], Callable[[], None] | None] = {}
         self.on_empty: Callable[[], None] | None = None
@@ -37,10 +37,10 @@ class Tasks:
     def spawn(
         self, coroutine: Coroutine[Any, Any, Any], name: str, on_cancelled: Callable[[], None] | None = None
     ) -> asyncio.Task[Any]:
-        """Run the coroutine in a task, from 3.12 on at once up to its first suspension.
+        """Run a coroutine in a task. From Python 3.12 on it runs at once, up to its first suspension.
 
-        on_cancelled: called where the task ends cancelled. Programs that end cancel every task of their loop, these
-        too; and of one that is cancelled before its first step not even a `finally` runs.
+        `on_cancelled` is called if the task ends cancelled. A program that ends cancels every task of its loop, these
+        too; and in a task that is cancelled before its first step not even a `finally` runs.
         """
         loop = asyncio.get_running_loop()
         task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, name=name, **_EAGER)
@@ -54,14 +54,15 @@ class Tasks:
     def _done(self, task: asyncio.Task[Any]) -> None:
         on_cancelled = self._tasks.pop(task)
         if task.cancelled():
-            # Asked for, the CancelledError is let go of. Its traceback has frames that know the task: a circle with all
-            # that they hold, and whole data sets among it.
+            # Once asked for, the CancelledError is no longer referenced by the task. Its traceback has frames that
+            # reference the task: a cycle that would keep whole data sets.
             with suppress(asyncio.CancelledError):
                 task.exception()
             if on_cancelled is not None:
                 on_cancelled()
         elif isinstance(error := task.exception(), AssociationError):
-            # The association keeps it, and with its traceback what the frames of the task held: whole data sets.
+            # The association keeps this error, and its traceback would keep what the frames of the task reference:
+            # whole data sets.
             error.__traceback__ = None
         elif error is not None:
             log = AssociationLogger(_log, None) if self._logger is None else self._logger(_log)
@@ -75,6 +76,9 @@ class Tasks:
         return len(self._tasks)
 
     async def wait(self) -> None:
-        """Wait until all have ended; a cancelled wait leaves them running."""
+        """Wait until all have ended.
+
+        Cancellation: The tasks go on.
+        """
         while self._tasks:
             await asyncio.wait(set(self._tasks))

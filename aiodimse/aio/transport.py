@@ -1,4 +1,5 @@
-"""The transport end of one association: an asyncio.Protocol that reads, writes, waits for room and notices stalls."""
+"""The transport connection of one association: an asyncio.Protocol that reads, writes, waits for room and notices
+stalls."""
 
 from __future__ import annotations
 
@@ -18,19 +19,23 @@ _TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)  # Linux
 _BYTES_ACKED = struct.Struct("=120xQ")  # tcpi_bytes_acked in struct tcp_info, since Linux 4.1
 _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
-"""Seconds of silence before the first probe, seconds between two, and how many stay unanswered before the peer is gone:
-two minutes in all. Linux waits 7200 s for the first; firewalls forget a silent connection before that."""
-_WRITELINES = sys.version_info >= (3, 12)  # before, writelines joins everything
+"""Seconds of silence before the first probe, seconds between two probes, and how many of them may stay unanswered: a
+peer that is gone is noticed after two minutes. Linux would wait 7200 s for the first, and firewalls forget a silent
+connection before that."""
+_WRITELINES = sys.version_info >= (3, 12)  # Before Python 3.12, writelines joins all buffers.
 
 Tap = Callable[[str, bytes | memoryview], None]
-"""Sees what one connection carries: way (">" from the association requestor, "<" from the acceptor) and bytes, as they
-are read and written; no bytes when that way has come to its end. One that raises is logged, and sees no more."""
+"""Sees the bytes of one connection as they are read and written.
+
+It is called with the direction, ">" from the association requestor or "<" from the acceptor, and the bytes; with b""
+when that direction has ended. If it raises, that is logged and it is not called any more.
+"""
 Trace = Callable[[str], Tap]
-"""Asked for the Tap of each new connection; the argument is our role, "requestor" or "acceptor"."""
+"""Makes the Tap of each new connection. It is called with our role, "requestor" or "acceptor"."""
 
 
 class TransportUser(Protocol):
-    """Who listens to a TransportConnection."""
+    """What a TransportConnection tells of its connection."""
 
     def transport_connected(self) -> None: ...
 
@@ -55,28 +60,28 @@ class TransportConnection(asyncio.Protocol):
         self._quick_ack = quick_ack
         self.transport: asyncio.Transport | None = None
         self.carrier: asyncio.Transport | None = None
-        """With TLS the transport below it, where up to 64 KiB may wait that `transport` knows nothing of."""
+        """With TLS, the transport below it. Up to 64 KiB may wait there of which `transport` knows nothing."""
         self.is_reading: bool = True
         self.high_water = 1 << 16
-        """Bytes waiting above which the transport wants no more."""
+        """The number of waiting bytes above which the transport wants no more."""
         self.can_write: bool = False
         """Whether the transport wants more bytes (PS3.8 says nothing about back-pressure; TCP does)."""
         self._socket: Any = None
         self._closed = False
         self.error: Exception | None = None
-        """What the transport died of, where it did not just end."""
+        """The error that the transport connection ended with; None if it just ended."""
         self.on_room: Callable[[], None] | None = None
         """Called when the transport wants bytes again."""
         self._room = Signal()
-        self._written = 0  # bytes given to the transport since the start
+        self._written = 0  # Bytes given to the transport since the start.
         self._stall_timer: TimerHandle | None = None
-        self._at_arm = (0, 0, 0)  # bytes drained, written and acknowledged when that was set
+        self._at_arm = (0, 0, 0)  # The bytes drained, written and acknowledged when the timer was set.
         self._tap: Tap | None = None
         self._ways = "><"
-        """Sent, received."""
+        """The directions of what we send and of what we receive."""
 
     def tap(self, trace: Trace | None, role: str, log: Adapter) -> None:
-        """Let a trace see all bytes from now on. One that raises sees no more of this connection."""
+        """Let a trace see all bytes from now on. If it raises, it sees no more of this connection."""
         if trace is not None:
             self._ways = "><" if role == "requestor" else "<>"
             self._hook = HookCall(log, "a trace, which is told no more of this connection,")
@@ -93,7 +98,8 @@ class TransportConnection(asyncio.Protocol):
     # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport over; small messages must not wait for the acknowledgment of the last (Nagle)."""
+        """Keep the transport, and turn Nagle's algorithm off, with which a small message waits for an
+        acknowledgment."""
         # uvloop's transports are no subclass of asyncio.Transport.
         self.transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=self.high_water)
@@ -111,11 +117,11 @@ class TransportConnection(asyncio.Protocol):
         self._owner.transport_connected()
 
     def data_received(self, data: bytes) -> None:
-        """Hand the bytes up; what they did not cause an answer to is acknowledged at once.
+        """Hand the bytes up. If no answer was written to them, acknowledge them at once.
 
-        DCMTK and Orthanc write a PDU in two pieces with Nagle's algorithm on; the second waits for the acknowledgment
-        of the first, which Linux delays by 44 ms unless TCP_QUICKACK is set anew. An answer carries the acknowledgment
-        with it: a packet and a system call less, 13 us of an echo.
+        DCMTK and Orthanc write a PDU in two pieces with Nagle's algorithm on. The second piece waits for the
+        acknowledgment of the first, which Linux delays by 44 ms unless TCP_QUICKACK is set each time. An answer carries
+        the acknowledgment with it, which saves a packet and a system call: 13 us of an echo.
         """
         if self._tap is not None:
             self._show(self._ways[1], data)
@@ -128,7 +134,8 @@ class TransportConnection(asyncio.Protocol):
                 self._socket = None
 
     def eof_received(self) -> bool:
-        """The peer has closed its side: for DICOM that is the end of the transport connection (Evt17)."""
+        """Take note that the peer has closed its side. For DICOM that is the end of the transport connection
+        (Evt17)."""
         self._close(None)
         transport = self.transport
         if transport is not None and self.backlog:
@@ -136,7 +143,7 @@ class TransportConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The transport is gone; no more calls follow."""
+        """Take note that the transport is gone. No more calls follow."""
         self._close(error)
         if self._stall_timer is not None:
             self._stall_timer.cancel()
@@ -155,11 +162,11 @@ class TransportConnection(asyncio.Protocol):
             self._room.wake()
 
     def pause_writing(self) -> None:
-        """The transport holds as much as it wants to."""
+        """Take note that the transport wants no more bytes."""
         self.can_write = False
 
     def resume_writing(self) -> None:
-        """The transport has room again."""
+        """Take note that the transport wants bytes again."""
         self.can_write = not self._closed
         self._room.wake()
         if self.on_room is not None:
@@ -168,8 +175,11 @@ class TransportConnection(asyncio.Protocol):
     # --- for the connection -------------------------------------------------------------------------------------------
 
     def write(self, buffers: Sequence[bytes | memoryview]) -> None:
-        """Give buffers to the transport. One that broke has not told us yet while a message is written without a wait,
-        and asyncio logs a warning for each write to it."""
+        """Give buffers to the transport.
+
+        If the connection is lost while a message is written without a pause, the loop has not told us yet, and asyncio
+        would log a warning for each further write.
+        """
         transport = self.transport
         if transport is None or self._closed or transport.is_closing():
             return
@@ -191,25 +201,28 @@ class TransportConnection(asyncio.Protocol):
 
     @property
     def peer_address(self) -> tuple[str, int] | None:
-        """IP address and port of the peer; None where the transport has none."""
+        """The IP address and port of the peer; None if the transport has none."""
         name = self.transport.get_extra_info("peername") if self.transport is not None else None
         return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) >= 2 else None
 
     @property
     def backlog(self) -> int:
-        """Bytes that wait in this process for the peer to take some."""
+        """The number of bytes that wait in this process for the peer to take some."""
         if self.transport is None:
             return 0
         waiting = self.transport.get_write_buffer_size()
         return waiting if self.carrier is None else waiting + self.carrier.get_write_buffer_size()
 
     async def room(self) -> None:
-        """Wait until the transport wants bytes, or is gone; a cancelled wait changes nothing."""
+        """Wait until the transport wants bytes, or is gone.
+
+        Cancellation: Nothing changes.
+        """
         while not self.can_write and not self._closed:
             await self._room.wait()
 
     def pause_reading(self) -> None:
-        """Stop reading; TCP tells the peer."""
+        """Stop reading. TCP tells the peer."""
         if self.is_reading and self.transport is not None and not self.transport.is_closing():
             self.is_reading = False
             self.transport.pause_reading()
@@ -221,14 +234,14 @@ class TransportConnection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def finish(self) -> None:
-        """Send FIN after what is written, and go on reading; TLS has no half-close and is closed."""
+        """Send FIN after what is written, and go on reading. TLS has no half-close, so a TLS connection is closed."""
         transport = self.transport
         if transport is None or transport.is_closing():
             return
         if transport.can_write_eof():
             try:
                 transport.write_eof()
-            except OSError:  # the peer has reset the connection, and the loop has not told us yet
+            except OSError:  # The peer has reset the connection, and the loop has not told us yet.
                 transport.abort()
                 return
             self.resume_reading()
@@ -236,7 +249,7 @@ class TransportConnection(asyncio.Protocol):
             transport.close()
 
     def drop(self) -> None:
-        """Close now; what is not written yet is lost."""
+        """Close the connection now. What is not written yet is lost."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -253,16 +266,17 @@ class TransportConnection(asyncio.Protocol):
             return
         drained, written, acknowledged = self._at_arm
         least = max(stall * self._min_rate, 1)
-        # All that waited then has gone, or enough; or enough has arrived, and the kernel does not ask for more yet.
+        # All bytes that waited then have been taken, or enough of them; or enough were acknowledged, and the kernel
+        # does not ask for more yet.
         if self._written - waiting >= min(written, drained + least) or self._acknowledged() - acknowledged >= least:
             self._watch(stall)
         else:
             self._owner.transport_stalled()
 
     def _acknowledged(self) -> int:
-        """Bytes that the peer's TCP has acknowledged since the start; always 0 where the system does not say.
+        """Return how many bytes the peer's TCP has acknowledged since the start; always 0 if the system does not say.
 
-        Linux wakes a writer when a third of the socket's buffer is free: on a slow link that takes minutes.
+        Linux wakes a writer when a third of the socket's buffer is free, which takes minutes on a slow link.
         """
         sock = self.transport.get_extra_info("socket") if self.transport is not None else None
         if sock is None or _TCP_INFO is None:

@@ -1,4 +1,4 @@
-"""Addresses, texts of peers and exceptions as they may stand in a log."""
+"""Addresses, texts of peers and exceptions, in a form that a log may show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def address_words(address: tuple[Any, ...]) -> str:
-    """Host and port of a socket's address."""
+    """Return the host and the port of a socket address."""
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

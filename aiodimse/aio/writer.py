@@ -1,7 +1,8 @@
-"""One message after the other: whoever has entered the MessageWriter writes one whole message (docs/topics/flow.md).
+"""Messages are written one after the other: whoever has entered the MessageWriter writes one whole message
+(docs/topics/flow.md).
 
-C-CANCEL, responses and A-RELEASE wait until it has been left, A-ABORT does not. A message that is half sent can only
-end in A-ABORT.
+C-CANCEL, responses and A-RELEASE wait until it has been left; A-ABORT does not. If a message is half sent and cannot be
+finished, the association must be aborted.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from aiodimse.engine import Buffer, Engine
 _log = logging.getLogger("aiodimse.association")
 
 WRITE_WHOLE = 65536
-"""Data sets up to this many bytes are written in one go, without asking for room in between."""
+"""Data sets of up to this many bytes are written at once, without waiting for room in between."""
 _AT_ONCE = 32768
-"""Bytes of a longer one that go out in one write, where a fragment has less."""
+"""How many bytes of a longer data set go out in one write, unless one fragment is longer."""
 
 
 class MessageWriter:
@@ -40,18 +41,18 @@ class MessageWriter:
         turns: Turns,
         logger: Callable[[logging.Logger], AssociationLogger],
     ) -> None:
-        """logger: makes a logger speak of the association."""
+        """logger: makes a logger whose lines are about the association."""
         self._engine, self._connection, self._throttle, self._end = engine, connection, throttle, end
         self._turns, self._logger = turns, logger
         self._written = 0  # since the last share of the event loop began: fragments, and pages of their bytes
         self._lock = asyncio.Lock()
         self._later: deque[tuple[Callable[[], None], int]] = deque()
         self.is_gathering = False
-        """Events are being handed on: all that they cause is written in one go, at the end."""
+        """Whether events are being handed on. What they cause is then written at once, after the last of them."""
 
     @property
     def is_held(self) -> bool:
-        """Somebody writes a message."""
+        """Whether a task has entered the writer."""
         return self._lock.locked()
 
     # --- bytes --------------------------------------------------------------------------------------------------------
@@ -67,17 +68,17 @@ class MessageWriter:
             self._throttle.look()
 
     def write_out(self) -> None:
-        """Give the transport what the engine has to send, now: it is about to be closed."""
+        """Give the transport now what the engine has to send, since it is about to be closed."""
         if buffers := self._engine.data_to_send():
             self._connection.write(buffers)
 
     # --- small messages, which do not wait for room -------------------------------------------------------------------
 
     def soon(self, send: Callable[[], None], size: int = 0) -> None:
-        """Send something small: at once, or as soon as the message that is being written has come to its end.
+        """Send something small: now, or when the message that is being written has ended.
 
         Args:
-            send: Gives the engine what is to be sent, if it still may be sent by then. It does not raise.
+            send: Gives the engine what is to be sent, if it may still be sent by then. It does not raise.
             size: About how many bytes it keeps in memory while it waits.
         """
         if self._lock.locked():
@@ -98,7 +99,7 @@ class MessageWriter:
         self.flush()
 
     def forget(self) -> None:
-        """The association has ended: what waits is not sent, and nothing of it is kept."""
+        """Forget what waits to be sent, since the association has ended."""
         self._engine.forget_message()
         while self._later:
             _, size = self._later.popleft()
@@ -107,15 +108,15 @@ class MessageWriter:
     # --- messages that wait for their turn and for room ---------------------------------------------------------------
 
     async def when_free(self, send: Callable[[], None]) -> None:
-        """Send something when nobody writes a message and the transport wants bytes.
+        """Send something when no message is being written and the transport wants bytes.
 
         Args:
-            send: As for `soon`; it may raise.
+            send: As in `soon`, but it may raise.
 
         Raises:
             AssociationError: What ended the association while this waited.
 
-        Cancellation: nothing is sent.
+        Cancellation: Nothing is sent.
         """
         if not self._lock.locked() and self._connection.can_write:
             send()
@@ -125,7 +126,7 @@ class MessageWriter:
                 send()
 
     async def __aenter__(self) -> MessageWriter:
-        """Wait for the turn to write, and for room; raises what ended the association."""
+        """Wait for the turn to write, and for room. It raises what ended the association."""
         await self._lock.acquire()
         try:
             if not self._connection.can_write:
@@ -145,7 +146,8 @@ class MessageWriter:
             self._lock.release()
 
     async def write(self, context_id: int, message: Message, data: Payload, abort: Callable[[], None]) -> None:
-        """Write one message; the caller has entered the writer. Leaving with it half sent aborts the association."""
+        """Write one message. The caller has entered the writer. If it is left with the message half sent, the
+        association is aborted."""
         engine = self._engine
         if data is None or (isinstance(data, (bytes, memoryview)) and len(data) <= WRITE_WHOLE):
             engine.send(context_id, message, data)
@@ -168,10 +170,10 @@ class MessageWriter:
             raise
 
     async def _write_piece(self, piece: Buffer) -> None:
-        """Write some fragments at a time, as long as there is room, and a share of the event loop without a wait.
+        """Write some fragments at a time, as long as there is room and the share of the event loop lasts.
 
-        What the socket does not take at once, the transport of Python 3.11 copies, and again at every bit that is taken
-        later: 256 MiB take 0.17 s instead of 0.19, of which bare sockets take 0.10.
+        The transport of Python 3.11 copies what the socket does not take at once, and copies the rest again each time
+        that the socket takes some: 256 MiB take 0.17 s this way, 0.19 s without it, and 0.10 s with bare sockets.
         """
         view, size = memoryview(piece), self._engine.fragment_length
         fragments = max(1, _AT_ONCE // size)

@@ -1,7 +1,8 @@
-"""Floor 2b: P-DATA fragments <-> DIMSE messages (PS3.7), sans-IO. Knows nothing of associations.
+"""DIMSE messages without I/O (PS3.7): P-DATA fragments to messages, and messages to fragments. It knows nothing of
+associations.
 
-elements and messages are the facts, command the codec, fragments what joins and cuts, status a number with a meaning;
-router knows who awaits what.
+`elements` and `messages` hold the facts, `command` is the codec of command sets, `fragments` joins and cuts, `status`
+has a number with a meaning, and `router` keeps the open operations.
 """
 
 from aiodimse.dimse.fragments import Arrived, Command, Data, Fragmenter, Joiner

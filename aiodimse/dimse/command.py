@@ -1,8 +1,10 @@
-"""Command sets (PS3.7 6.3.1) <-> messages: Implicit VR Little Endian, group length first, tags ascending, even lengths.
+"""Encodes messages as command sets, and decodes them (PS3.7 6.3.1): Implicit VR Little Endian, group length first, tags
+ascending, even lengths.
 
-Both ways walk one layout for each message class, made from the class's own fields and the rows of `elements.py`.
-Decoding is total: any bytes give a message or a CommandDecodeError, whose text names elements and never values.
-It is lenient where nothing depends on it: order, group length, padding, over-long text, unknown elements.
+Both directions use one layout for each message class, made from the fields of the class and the rows of `elements.py`.
+Decoding any bytes gives a message or raises CommandDecodeError, whose text names elements and never values. It
+tolerates a wrong order, group length or padding, text that is too long, and unknown elements, since nothing depends on
+them.
 """
 
 import dataclasses
@@ -18,7 +20,7 @@ from aiodimse.standard import leniency
 from aiodimse.standard.leniency import Tolerated
 from aiodimse.standard.values import is_ae_title, trimmed_ae_title
 
-# Group and element numbers are two little endian shorts: read as one little endian long, the element is the upper half.
+# The tag is two little endian shorts, group and element. Read as one little endian long, the element is the upper half.
 _HEADER = Struct("<LL")
 _NUMBER_ELEMENT = Struct("<LLH")
 _GROUP_LENGTH = Struct("<HHLL")
@@ -26,8 +28,8 @@ _NUMBER = Struct("<H")
 _TAG = Struct("<HH")
 
 _HIGHEST_PRIORITY = max(Priority)
-_MAX_ERROR_COMMENT = 64  # PS3.5 6.2: LO, in bytes where there is no extended character set
-# Without Specific Character Set there is ISO 646 only (PS3.5 6.1.2.1); a backslash would part two values.
+_MAX_ERROR_COMMENT = 64  # The longest LO value in characters (PS3.5 6.2), which here are bytes.
+# Without Specific Character Set there is only ISO 646 (PS3.5 6.1.2.1), and a backslash would separate two values.
 _COMMENT_BYTES = bytes(0x2F if byte == 0x5C else byte if 0x20 <= byte < 0x7F else 0x20 for byte in range(256))
 
 
@@ -53,8 +55,8 @@ _AE_TITLES = tuple(_Row.of(element.field, False) for element in BY_FIELD.values(
 
 
 def _layout(message_class: type[Message]) -> tuple[_Row, ...]:
-    """The fields of a message class in the order of their tags; without Command Field where that is a constant, and
-    without Command Data Set Type."""
+    """Return the fields of a message class in the order of their tags. Command Field is left out if it is constant, and
+    so is Command Data Set Type."""
     rows = [
         _Row.of(field.name, field.default is dataclasses.MISSING)
         for field in dataclasses.fields(message_class)
@@ -67,7 +69,7 @@ _LAYOUTS = {each: _layout(each) for each in (*MESSAGES.values(), UnknownRequest,
 
 
 def fields_of(message_class: type[Message]) -> tuple[str, ...]:
-    """What varies in messages of a class."""
+    """Return the names of the fields that vary in messages of a class."""
     return (*(row.field for row in _LAYOUTS[message_class]), _DATA_SET_TYPE.field)
 
 
@@ -83,7 +85,7 @@ def _write_data_set_type(key: int, has_data_set: bool) -> bytes:
 
 
 def _write_uid(key: int, value: str) -> bytes:
-    # Not judged: a response repeats the UIDs of its request, whatever they are.
+    # UIDs are not checked: a response repeats the UIDs of its request, whatever they are.
     data = value.encode("latin-1")
     if len(data) & 1:
         data += b"\0"
@@ -101,7 +103,7 @@ def _write_ae_title(key: int, value: str) -> bytes:
 
 
 def _write_comment(key: int, value: str) -> bytes:
-    # It is often the text of an exception: what LO does not allow is replaced, never an error.
+    # The comment is often the text of an exception: characters that LO does not allow are replaced, and are no error.
     data = value.encode("ascii", "replace").translate(_COMMENT_BYTES).strip(b" ")[:_MAX_ERROR_COMMENT]
     if len(data) & 1:
         data += b" "
@@ -131,7 +133,7 @@ class _Step(NamedTuple):
 
 
 def _steps(message_class: type[Message]) -> tuple[_Step, ...]:
-    """The layout as `encode` walks it, with the two elements that it leaves out."""
+    """Return the layout in the form that `encode` uses, with the two elements that `_layout` leaves out."""
     rows = sorted({*_LAYOUTS[message_class], _COMMAND_FIELD, _DATA_SET_TYPE})
     return tuple(
         _Step(
@@ -149,9 +151,10 @@ _STEPS = {each: _steps(each) for each in _LAYOUTS}
 
 
 def encode(message: Message) -> bytes:
-    """The command set of a message. An empty optional text or list is left out, like None.
+    """Encode the command set of a message. An optional text or list that is empty is left out, as None is.
 
-    Raises LocalProtocolError for a value that its element cannot hold; an Error Comment is made to fit.
+    Raises:
+        LocalProtocolError: A value does not fit in its element. An Error Comment is shortened instead.
     """
     parts: list[bytes] = []
     field = ""
@@ -172,15 +175,15 @@ def encode(message: Message) -> bytes:
 
 
 def decode(data: bytes | memoryview) -> Message:
-    """The message that a command set is, with nothing tolerated of `standard/leniency.py`.
+    """Decode a command set, without any of the leniencies of `standard/leniency.py`.
 
-    An absent or empty element takes its field's default; a required text becomes "", so that the request can be
-    answered.
+    An element that is absent or empty has the default of its field. A required text is then "", so that the request can
+    be answered.
 
     Raises:
-        CommandDecodeError: The elements do not tile the bytes, one comes twice, one that the message has is not of its
-            VR's length, or there is no Command Field, Command Data Set Type, message ID or Status. A response of an
-            unknown kind answers nothing that we asked: reason 2, like any stray response.
+        CommandDecodeError: The elements do not fill the bytes exactly; one comes twice; one that the message has is not
+            of the length of its VR; or Command Field, Command Data Set Type, the message ID or Status is missing. The
+            reason is 2 (unexpected PDU) for a response of an unknown kind, which answers no request of ours.
     """
     message_class, fields = decode_fields(data)
     return message_class(**fields)
@@ -189,19 +192,19 @@ def decode(data: bytes | memoryview) -> Message:
 def decode_fields(
     data: bytes | memoryview, tolerated: MutableSequence[Any] | None = None
 ) -> tuple[type[Message], dict[str, Any]]:
-    """The class of the message that a command set is, and its fields.
+    """Decode a command set into the class of its message and the fields.
 
     Args:
         data: The command set.
-        tolerated: Where to put a `Tolerated` for each thing that is; None tolerates nothing.
+        tolerated: Gets a `Tolerated` for each leniency that is used; None: none may be used.
 
     Raises:
-        CommandDecodeError: As for `decode`.
+        CommandDecodeError: As `decode`.
     """
     data = data if data.__class__ is bytes else bytes(data)
     raw, second = _scan(data)
     command_field = _required_number(raw, _COMMAND_FIELD, tolerated)
-    # What comes twice, or has more values than one, is forgiven in responses alone: a request would be acted on.
+    # An element that comes twice, or with several values, is tolerated only in responses: a request would be acted on.
     in_response = tolerated if command_field & RESPONSE_BIT else None
     if second is not None:
         if in_response is None:
@@ -226,7 +229,8 @@ def decode_fields(
                     raise _bad_length(row, value)
                 fields[field] = tuple([group << 16 | element for group, element in _TAG.iter_unpack(value)])
             else:
-                # PS3.5 6.2 pads UI with NUL and the others with spaces; peers mix them up. Latin-1 takes every byte.
+                # PS3.5 6.2 pads UI with NUL and other texts with spaces; peers confuse the two. Latin-1 decodes any
+                # byte.
                 text = str(value.strip(b"\0 "), "latin-1")
                 if several_values and vr == "UI" and "\\" in text:
                     tolerated.append(Tolerated(leniency.MORE_VALUES, _name(row)))  # type: ignore[union-attr]
@@ -242,7 +246,7 @@ def decode_fields(
 
 
 def _tolerate_in_request(fields: dict[str, Any], tolerated: MutableSequence[Any]) -> None:
-    """A priority that is not defined, and what stands behind a NUL in the one AE title that a request may have."""
+    """Tolerate an undefined priority, and bytes after a NUL in the one AE title that a request may have."""
     if fields.get("priority", 0) > _HIGHEST_PRIORITY:
         tolerated.append(Tolerated(leniency.PRIORITY, f"{fields['priority']}"))
         fields["priority"] = int(Priority.MEDIUM)
@@ -253,8 +257,11 @@ def _tolerate_in_request(fields: dict[str, Any], tolerated: MutableSequence[Any]
 
 
 def _scan(data: bytes) -> tuple[dict[int, bytes], int | None]:
-    """The values of all elements by tag (as `_Row.key`), each within the data, and the offset of the first element
-    that repeats another, which is left out."""
+    """Return the values of all elements by tag (as `_Row.key`), and the offset of the first element that repeats
+    another.
+
+    The repetition is left out. Each value lies within the data.
+    """
     elements: dict[int, bytes] = {}
     second: int | None = None
     offset, end = 0, len(data)
@@ -287,7 +294,7 @@ def _required_number(raw: dict[int, bytes], row: _Row, tolerated: MutableSequenc
 
 
 def _one_value(row: _Row, value: bytes, tolerated: MutableSequence[Any] | None) -> bytes:
-    """The first value of a US that has several, where that is tolerated."""
+    """Return the first value of a US element that has several, if that is tolerated."""
     if tolerated is None or len(value) % 2:
         raise _bad_length(row, value)
     tolerated.append(Tolerated(leniency.MORE_VALUES, f"{_name(row)} of {len(value)} bytes"))

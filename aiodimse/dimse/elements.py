@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 
 class Element(NamedTuple):
-    """tag: (group << 16) | element; field: what the message classes call it, "" where none of them carries it."""
+    """An element of a command set: its tag is (group << 16) | element, its field the attribute of message classes, or
+    "" if no class has it."""
 
     tag: int
     keyword: str
@@ -45,6 +46,7 @@ BY_TAG = {element.tag: element for element in ELEMENTS}
 BY_FIELD = {element.field: element for element in ELEMENTS if element.field}
 
 NO_DATA_SET = 0x0101
-"""Command Data Set Type (0000,0800) of a message without a data set; any other value announces one (PS3.7 E.1)."""
+"""Command Data Set Type (0000,0800) of a message without a data set. Any other value says that a data set follows
+(PS3.7 E.1)."""
 DATA_SET = 0x0001
-"""What we write to announce one."""
+"""The value that we write if a data set follows."""

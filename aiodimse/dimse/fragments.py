@@ -1,7 +1,7 @@
-"""Command sets and data sets <-> fragments, one in each PDV (PS3.8 E.1, E.2; PS3.7 6.3.1).
+"""Joins fragments to command sets and data sets, and cuts these into fragments (PS3.8 E.1, E.2; PS3.7 6.3.1).
 
-A message is a command set and, where Command Data Set Type announces one, a data set; its fragments come in order, all
-in one presentation context, and no other message's between them.
+A message is a command set, and a data set if Command Data Set Type says so. Its fragments come in order, in one
+presentation context, and no fragments of other messages come in between.
 """
 
 from collections.abc import MutableSequence
@@ -19,7 +19,8 @@ from aiodimse.record import record
 Buffer: TypeAlias = bytes | memoryview
 
 _COPIED_BELOW = 1024
-"""Pieces smaller than this are copied together: a view costs about 200 bytes and pins what it is a view of."""
+"""Pieces shorter than this are copied together: a view takes about 200 bytes, and keeps in memory what it is a view
+of."""
 
 
 # --- in ---------------------------------------------------------------------------------------------------------------
@@ -27,17 +28,17 @@ _COPIED_BELOW = 1024
 
 @record
 class Command:
-    """A message whose command set is complete; where it has a data set, Data follows until is_last."""
+    """A message whose command set is complete. If it has a data set, Data events follow until one has is_last."""
 
     context_id: int
     message: Message
     size: int = field(default=0, compare=False)
-    """Bytes of the command set."""
+    """The length of the command set in bytes."""
 
 
 @record
 class Data:
-    """A piece of the data set of the last Command. Not frozen: one is made for every PDV."""
+    """A piece of the data set of the last Command. It is not frozen, since one is made for every PDV."""
 
     context_id: int
     data: Buffer = field(repr=False)
@@ -48,7 +49,7 @@ Arrived: TypeAlias = Command | Data
 
 
 def hold(pieces: MutableSequence[Buffer], piece: Buffer) -> None:
-    """Put a piece behind those that wait; small ones are joined, so that what they cost is about their bytes."""
+    """Append a piece to others. Small pieces are joined, so that their cost in memory is close to their length."""
     if len(piece) < _COPIED_BELOW and pieces and len(pieces[-1]) < _COPIED_BELOW:
         pieces[-1] = b"".join((pieces[-1], piece))
     else:
@@ -56,25 +57,29 @@ def hold(pieces: MutableSequence[Buffer], piece: Buffer) -> None:
 
 
 class Joiner:
-    """Makes messages of the pieces that the PDU reader hands up. After it has raised, the association is to be aborted
-    and the joiner not to be used again."""
+    """Makes messages of the pieces that PDUReader returns. After it has raised it is not used again: the association is
+    aborted."""
 
     def __init__(self, limits: Limits, tolerated: MutableSequence[Any] | None = None) -> None:
-        """tolerated: where a `Tolerated` is put for each leniency that is used; None uses none."""
+        """tolerated: gets a `Tolerated` for each leniency that is used; None: none may be used."""
         self._limit, self._most_empty = limits.command_set, limits.empty_fragments
         self._decode = Decoder(tolerated).decode
         self.context_id: int | None = None
-        """Of the message that is under way; None between messages."""
+        """The presentation context of the message that is under way; None between messages."""
         self._command = bytearray()
         self._data_set_due = False
-        self._empty, self._empty_in = 0, 0  # empty fragments, and in the message after how many others
+        # The number of empty fragments, and of the messages that had ended when they were counted.
+        self._empty, self._empty_in = 0, 0
         self.ended: int = 0
-        """Messages that have come to their end."""
+        """How many messages have ended."""
 
     def accept(self, piece: DataPiece) -> Arrived | None:
-        """What the piece completes: a command set, or itself as part of a data set; None where more is to come.
+        """Take a piece, and return what it completes: a command set, or itself as part of a data set; None if more has
+        to come.
 
-        Raises CommandDecodeError, and RemoteProtocolError for a fragment out of place.
+        Raises:
+            CommandDecodeError: The command set cannot be decoded.
+            RemoteProtocolError: A fragment is out of place.
         """
         context_id = piece.context_id
         if self.context_id is not None and context_id != self.context_id:
@@ -116,7 +121,7 @@ class Joiner:
         return Command(context_id, message, len(data))
 
     def _count_empty(self) -> None:
-        """Fragments that bring their message no nearer to its end."""
+        """Count an empty fragment that is not the last of its command set or data set."""
         if self._empty_in != self.ended:
             self._empty, self._empty_in = 0, self.ended
         self._empty += 1
@@ -128,17 +133,17 @@ class Joiner:
 
 
 def fragment_length(max_pdu_length: int) -> int:
-    """The most bytes of a command set or data set that one P-DATA-TF carries: even, as PS3.8 E.1 wants it."""
+    """Return the most bytes of a command set or data set that one P-DATA-TF carries. The number is even (PS3.8 E.1)."""
     return (max_pdu_length - PDV_HEADER_LENGTH) & ~1
 
 
 class Fragmenter:
     """Cuts command sets and data sets into P-DATA-TF PDUs of one PDV each, for one presentation context.
 
-    max_pdu_length: the most bytes after a PDU header, at least 8; where the peer announced 0, no limit (PS3.8 D.1.1),
-    the caller says how much. All methods return the buffers to be written, in order: 12 bytes of headers, then the
-    bytes of the fragment as views of what was fed, which must not change any more. Every fragment but the last is full,
-    and all of a data set are of even length (PS3.8 E.1). Only pieces under 1 KiB are copied.
+    `max_pdu_length` is the most bytes after a PDU header, at least 8. If the peer announced 0, no limit (PS3.8 D.1.1),
+    the caller chooses one. All methods return the buffers to be written, in order: 12 bytes of headers, then the bytes
+    of the fragment, as views of what was fed, which must not change any more. Every fragment except the last is full,
+    and all fragments of a data set have an even length (PS3.8 E.1). Only pieces under 1 KiB are copied.
     """
 
     def __init__(self, max_pdu_length: int, context_id: int) -> None:
@@ -148,12 +153,13 @@ class Fragmenter:
             raise LocalProtocolError(f"a maximum PDU length of {max_pdu_length} leaves no room for a fragment")
         self._context_id = context_id
         self._full_header = pdata_header(context_id, False, False, self.fragment_length)
-        # The last bytes fed, at most one full fragment: it goes out when more comes, since the last must be flagged.
+        # The last bytes that were fed, at most one full fragment. It is sent when more is fed, since the last fragment
+        # has a flag.
         self._held: list[memoryview | bytearray] = []
         self._held_length = 0
 
     def command(self, data: bytes) -> list[Buffer]:
-        """A whole command set."""
+        """Cut a whole command set."""
         size, total = self.fragment_length, len(data)
         if total <= size:
             header = PDATA_HEADER.pack(
@@ -168,7 +174,7 @@ class Fragmenter:
         return buffers
 
     def feed(self, piece: Buffer) -> list[Buffer]:
-        """The next bytes of the data set, of any length: all full fragments that are not the last."""
+        """Take the next bytes of the data set, of any length. Return all full fragments that are not the last."""
         view = memoryview(piece)
         if view.format != "B" or view.ndim != 1:
             view = view.cast("B")
@@ -190,10 +196,11 @@ class Fragmenter:
         return buffers
 
     def finish(self) -> list[Buffer]:
-        """The last fragment of the data set, empty where nothing was fed. The next message may follow.
+        """Return the last fragment of the data set, which is empty if nothing was fed. After it the next message may
+        follow.
 
-        A NUL makes an odd data set even, as Deflated ones may be (PS3.5 A.5, PS3.8 E.1): DCMTK 3.6.7 aborts the
-        association at an odd fragment, storescp and Orthanc 1.10.1 alike.
+        A NUL pads a data set of odd length, as deflated ones may have (PS3.5 A.5, PS3.8 E.1): DCMTK 3.6.7 (storescp)
+        and Orthanc 1.10.1 abort the association at a fragment of odd length.
         """
         pad = self._held_length & 1
         header = pdata_header(self._context_id, False, True, self._held_length + pad)

@@ -1,7 +1,8 @@
 """The 23 messages of PS3.7 9.3 and 10.3, and one for a request whose Command Field PS3.7 does not know.
 
-A field is the element of that name in `elements.py`, which gives its tag, VR and place in the command set; None where
-it is absent. Not frozen: made for every operation. No dataclass where the base has all fields: a faster import.
+A field is the element of that name in `elements.py`, which gives its tag, VR and position in the command set; None if
+it is absent. Messages are not frozen, since one is made for every operation. A class that adds no fields to its base is
+not decorated as a dataclass, which makes the import faster.
 """
 
 from dataclasses import field
@@ -40,17 +41,18 @@ class Message:
 
     @property
     def sop_class_uid(self) -> str:
-        """Affected or Requested SOP Class UID, whichever this message has; "" where it has none."""
+        """Affected or Requested SOP Class UID, whichever this message has; "" if it has neither."""
         return getattr(self, "affected_sop_class_uid", None) or getattr(self, "requested_sop_class_uid", None) or ""
 
     @property
     def sop_instance_uid(self) -> str:
-        """Affected or Requested SOP Instance UID, likewise."""
+        """Affected or Requested SOP Instance UID, whichever this message has; "" if it has neither."""
         found = getattr(self, "affected_sop_instance_uid", None) or getattr(self, "requested_sop_instance_uid", None)
         return found or ""
 
     def __str__(self) -> str:
-        """One line for a log: no data set and no Error Comment, so no patient data; what the peer wrote is escaped."""
+        """One line for a log. It has no data set and no Error Comment, so no patient data; text of the peer is
+        escaped."""
         parts = [self.name]
         for name, form in _LOGGED:
             if (value := getattr(self, name, None)) is not None and (words := form(value)):
@@ -65,22 +67,25 @@ class Message:
 
 @record(kw_only=True)
 class Request(Message):
-    """A request that wants a response: everything with a Message ID, so not C-CANCEL-RQ."""
+    """A request that wants a response: every one that has a Message ID. C-CANCEL-RQ has none."""
 
     is_request = True
 
     message_id: int
 
     def response(self, status: int, **fields: Any) -> "Response":
-        """The response that answers this request: its Message ID, its SOP class and, where that response carries one,
-        its SOP instance UID; `fields` are further fields of the response, and win over those."""
+        """Make the response to this request.
+
+        It has the Message ID, the SOP Class UID and, if responses of its kind have one, the SOP Instance UID of the
+        request. `fields` are further fields of the response, and replace those.
+        """
         response_class: Any = MESSAGES.get(self.command_field | RESPONSE_BIT, UnknownResponse)
         if response_class is UnknownResponse:
             fields["command_field"] = self.command_field | RESPONSE_BIT
         if "affected_sop_class_uid" not in fields:
             fields["affected_sop_class_uid"] = self.sop_class_uid or None
         if issubclass(response_class, InstanceResponse) and "affected_sop_instance_uid" not in fields:
-            # What was not created has no instance UID.
+            # An instance that was not created has no UID.
             is_none = type(self) is NCreateRQ and category(status) is Category.FAILURE
             fields["affected_sop_instance_uid"] = None if is_none else self.sop_instance_uid or None
         response: Response = response_class(message_id_being_responded_to=self.message_id, status=status, **fields)
@@ -89,16 +94,18 @@ class Request(Message):
 
 @record(kw_only=True)
 class AffectedRequest(Request):
-    """DIMSE-C, N-EVENT-REPORT and N-CREATE name the SOP class that the operation affects."""
+    """A request that names the SOP class that it affects: all of DIMSE-C, N-EVENT-REPORT and N-CREATE."""
 
     affected_sop_class_uid: str
 
-    sop_class_uid = property(attrgetter("affected_sop_class_uid"))  # asked for with every message: not searched for
+    # The property is read for every message; this one finds the field at once.
+    sop_class_uid = property(attrgetter("affected_sop_class_uid"))
 
 
 @record(kw_only=True)
 class RequestedRequest(Request):
-    """The other DIMSE-N name the instance that they ask for; it may be of another class than the context's."""
+    """A request that names an existing SOP instance: the other DIMSE-N. Its class may be another than that of the
+    context."""
 
     requested_sop_class_uid: str
     requested_sop_instance_uid: str
@@ -106,14 +113,14 @@ class RequestedRequest(Request):
 
 @record(kw_only=True)
 class PrioritizedRequest(AffectedRequest):
-    """DIMSE-C, but for C-ECHO."""
+    """A request with a priority: all of DIMSE-C except C-ECHO."""
 
     priority: int = Priority.MEDIUM
 
 
 @record(kw_only=True)
 class CStoreRQ(PrioritizedRequest):
-    """PS3.7 9.3.1.1. The Move Originator is there when a C-MOVE asked for this."""
+    """C-STORE-RQ (PS3.7 9.3.1.1). It has a Move Originator if it is a sub-operation of a C-MOVE."""
 
     command_field = 0x0001
     name = "C-STORE-RQ"
@@ -159,7 +166,8 @@ class CEchoRQ(AffectedRequest):
 
 @record(kw_only=True)
 class CCancelRQ(Message):
-    """C-CANCEL-FIND-RQ, -GET-RQ and -MOVE-RQ are one message (PS3.7 9.3.2.3). It has no Message ID and no response."""
+    """C-CANCEL-FIND-RQ, -GET-RQ and -MOVE-RQ, which are one message (PS3.7 9.3.2.3). It has no Message ID and no
+    response."""
 
     command_field = 0x0FFF
     name = "C-CANCEL-RQ"
@@ -177,12 +185,12 @@ class NEventReportRQ(AffectedRequest):
 
     affected_sop_instance_uid: str
     event_type_id: int | None = None
-    """Mandatory; None only where a peer left it out, which can still be answered."""
+    """Mandatory. None only if a peer left it out; such a request can still be answered."""
 
 
 @record(kw_only=True)
 class NGetRQ(RequestedRequest):
-    """PS3.7 10.3.2.1. No Attribute Identifier List asks for all attributes (10.1.2.1.5)."""
+    """N-GET-RQ (PS3.7 10.3.2.1). Without an Attribute Identifier List it asks for all attributes (10.1.2.1.5)."""
 
     command_field = 0x0110
     name = "N-GET-RQ"
@@ -206,12 +214,12 @@ class NActionRQ(RequestedRequest):
     name = "N-ACTION-RQ"
 
     action_type_id: int | None = None
-    """Mandatory; None only where a peer left it out, which can still be answered."""
+    """Mandatory. None only if a peer left it out; such a request can still be answered."""
 
 
 @record(kw_only=True)
 class NCreateRQ(AffectedRequest):
-    """PS3.7 10.3.5.1. Without an instance UID the performer chooses one (10.1.5.1.4)."""
+    """N-CREATE-RQ (PS3.7 10.3.5.1). Without an instance UID the performer chooses one (10.1.5.1.4)."""
 
     command_field = 0x0140
     name = "N-CREATE-RQ"
@@ -251,7 +259,8 @@ class Response(Message):
     status: int
     affected_sop_class_uid: str | None = None
     offending_element: tuple[int, ...] | None = None
-    error_comment: str | None = field(default=None, repr=False)  # free text: patient data, for all that we know
+    # Error Comment is free text, and may hold patient data.
+    error_comment: str | None = field(default=None, repr=False)
     error_id: int | None = None
 
 
@@ -264,7 +273,7 @@ class InstanceResponse(Response):
 
 @record(kw_only=True)
 class SuboperationsResponse(Response):
-    """C-GET-RSP and C-MOVE-RSP count their C-STORE sub-operations."""
+    """C-GET-RSP and C-MOVE-RSP, which count their C-STORE sub-operations."""
 
     number_of_remaining_suboperations: int | None = None
     number_of_completed_suboperations: int | None = None
@@ -274,7 +283,7 @@ class SuboperationsResponse(Response):
 
 @record(kw_only=True)
 class AttributesResponse(InstanceResponse):
-    """N-GET-RSP, N-SET-RSP and N-CREATE-RSP name the attributes that were not recognized (C.4.2)."""
+    """N-GET-RSP, N-SET-RSP and N-CREATE-RSP, which name the attributes that were not recognized (C.4.2)."""
 
     attribute_identifier_list: tuple[int, ...] | None = None
 
@@ -373,7 +382,7 @@ class NDeleteRSP(InstanceResponse):
 
 @record(kw_only=True)
 class UnknownResponse(InstanceResponse):
-    """The answer to an UnknownRequest: its Command Field with bit 15 set. Sent, never received."""
+    """The response to an UnknownRequest: its Command Field with bit 15 set. It is sent, and never received."""
 
     name = "UNKNOWN-RSP"
 

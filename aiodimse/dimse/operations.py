@@ -1,4 +1,4 @@
-"""Open operations in both directions, and what the router tells the floor above of them, one value an event."""
+"""Open operations in both directions, and the events with which the router reports what happens to them."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from aiodimse.standard.leniency import Tolerated
 
 @dataclass(slots=True, eq=False)
 class Invoked:
-    """An operation that we asked the peer for; open until its final response."""
+    """An operation that we invoked. It is open until its final response."""
 
     message_id: int
     context_id: int
@@ -21,15 +21,15 @@ class Invoked:
 
 @dataclass(slots=True, eq=False)
 class Performed:
-    """An operation that the peer asked us for; open until our final response."""
+    """An operation that the peer invoked. It is open until our final response."""
 
     message_id: int
     context: AcceptedContext
     request: Request
     waiting: bool
-    """Beyond the operations window: not to be run before Runnable."""
+    """Whether it is beyond the operations window, and must not be performed before Runnable."""
     size: int
-    """Bytes of its command set, and of its data set where that is joined."""
+    """The length of its command set in bytes, and of its data set if that is joined."""
     is_open: bool = True
     is_cancelled: bool = False
 
@@ -39,7 +39,8 @@ class Performed:
 
 @record
 class RequestReceived:
-    """A request is admitted. data: its whole data set, joined; None for C-STORE, whose data set follows in pieces."""
+    """A request is admitted. `data` is its whole data set, joined; None for C-STORE, whose data set follows in
+    pieces."""
 
     operation: Performed
     data: bytes | None = field(repr=False)
@@ -56,12 +57,12 @@ class DatasetReceived:
 
 @record
 class RequestRefused:
-    """A request that gets this answer and no handler; its data set has been read and dropped."""
+    """A request that gets this response and reaches no handler. Its data set has been read and dropped."""
 
     context_id: int
     response: Response
     size: int
-    """Bytes of the command set of the request; the response repeats some of them."""
+    """The length of the command set of the request in bytes; the response repeats some of them."""
 
 
 @record
@@ -73,7 +74,7 @@ class ResponseReceived:
     data: bytes | None = field(repr=False)
     is_final: bool
     size: int
-    """Bytes of its command set and data set."""
+    """The length of its command set and data set in bytes."""
 
 
 @record
@@ -85,7 +86,7 @@ class CancelReceived:
 
 @record
 class Runnable:
-    """A request that waited for a place in the window has one."""
+    """A request that waited for its place in the operations window has one."""
 
     operation: Performed
 

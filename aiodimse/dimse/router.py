@@ -1,7 +1,7 @@
-"""Who awaits what: message IDs, open operations in both directions, the operations window, C-CANCEL.
+"""Keeps the open operations of one association: message IDs, the operations window, C-CANCEL.
 
-PS3.7 9.1 and 10.1 (operations and notifications), 9.3 and 10.3 (protocol), D.3.3.3 (asynchronous operations window).
-One router serves one association; it joins no bytes and knows no association: contexts are handed in as values.
+See PS3.7 9.1 and 10.1 (operations and notifications), 9.3 and 10.3 (protocol), D.3.3.3 (asynchronous operations
+window). The router joins no bytes and knows no association; it is given the presentation contexts as values.
 """
 
 from collections import deque
@@ -59,7 +59,8 @@ _MANDATORY: dict[type[Request], tuple[str, int, int, str]] = {
     NActionRQ: ("action_type_id", 0x00001008, answers.MISTYPED_ARGUMENT, "an action type ID is required"),
     NEventReportRQ: ("event_type_id", 0x00001002, answers.MISTYPED_ARGUMENT, "an event type ID is required"),
 }
-"""The element without which a request cannot be acted on: its field and tag, and the status and comment without it."""
+"""The element that a request needs to be acted on: its field and tag, and the status and comment of the response if it
+is missing."""
 _COMMAND_DATA_SET_TYPE, _PRIORITY = 0x00000800, 0x00000700
 
 
@@ -69,19 +70,19 @@ class _Rules:
 
     context: AcceptedContext
     composite: frozenset[str]
-    """SOP classes of DIMSE-C requests: its own."""
+    """The SOP class that DIMSE-C requests may name: its own."""
     normalized: frozenset[str]
-    """SOP classes of DIMSE-N requests: its own, and those that it carries (PS3.4 CC, H)."""
+    """The SOP classes that DIMSE-N requests may name: its own, and those that it carries (PS3.4 CC, H)."""
     services: frozenset[str] | None
-    """DIMSE services; None, any, for a SOP class that we do not know."""
+    """The DIMSE services of its SOP class; None, any, if we do not know the class."""
     performed: frozenset[str]
-    """DIMSE services that our role, or a leniency, allows us to perform."""
+    """The DIMSE services that our role, or a leniency, allows us to perform."""
     tolerated: frozenset[str]
-    """Those of them that a leniency allows (`ROLE_ITEM_MISSING`)."""
+    """Those of `performed` that only a leniency allows (`ROLE_ITEM_MISSING`)."""
 
     @classmethod
     def of(cls, context: AcceptedContext) -> Self:
-        """By the row of its SOP class."""
+        """Make the rules of a context, by the row of its SOP class."""
         uid = context.abstract_syntax
         row = sop_class.lookup(uid)
         roles = _allowed(context.scu, context.scp, context.assumed)
@@ -90,7 +91,8 @@ class _Rules:
         return cls(context, frozenset((uid,)), frozenset((uid, *row.carries)), frozenset(row.commands), *roles)
 
     def refusal(self, request: Request, *, strict: bool) -> _Refusal | None:
-        """What a request is told that this context does not carry, or that cannot be acted on; None for others."""
+        """Return the refusal of a request that this context does not carry, or that cannot be acted on; None for
+        others."""
         if type(request) is UnknownRequest:
             return answers.UNRECOGNIZED_OPERATION, None, f"command field {request.command_field:04X} is not known"
         service = request.service
@@ -99,7 +101,8 @@ class _Rules:
             return status, None, "not the SOP class of its presentation context"
         if self.services is not None and service not in self.services:
             return answers.UNRECOGNIZED_OPERATION, None, f"{service} is not a service of this SOP class"
-        # PS3.7 D.3.3.4: who may invoke. Notifications go from the SCP to the SCU, operations the other way.
+        # The roles decide who may invoke (PS3.7 D.3.3.4). Notifications go from the SCP to the SCU, operations the
+        # other way.
         if service not in self.performed:
             return answers.SOP_CLASS_NOT_SUPPORTED, None, "the roles negotiated for this SOP class do not allow it"
         if type(request) in _WITH_DATA_SET and not request.has_data_set:
@@ -115,16 +118,17 @@ class _Rules:
 
 @cache
 def _allowed(scu: bool, scp: bool, assumed: bool) -> tuple[frozenset[str], frozenset[str]]:
-    """The services that a context with these roles allows us to perform, and those of them by a leniency."""
+    """Return the services that a context with these roles allows us to perform, and those of them that a leniency
+    allows."""
     context = AcceptedContext(1, "", "", scu, scp, assumed)
     services = {message.service for message in MESSAGES.values()}
     return frozenset(filter(context.may_perform, services)), frozenset(filter(context.assumes_to_perform, services))
 
 
 _REMEMBERED = 16
-"""Operations that have ended and may get a further final response."""
+"""How many operations are remembered that have ended and whose peer may send one more final response."""
 
-# What a request is told when there is no place for it; others, RESOURCE_LIMITATION.
+# The status of a refusal for want of a place; of other services it is RESOURCE_LIMITATION.
 _NO_PLACE: dict[type[Request], int] = {
     CStoreRQ: answers.OUT_OF_RESOURCES,
     CFindRQ: answers.OUT_OF_RESOURCES,
@@ -150,11 +154,11 @@ class Router:
     ) -> None:
         self.invoked: dict[int, Invoked] = {}
         self.performed: dict[int, Performed] = {}
-        self._events = events  # the engine's queue, in which the order of all floors is kept
+        self._events = events  # The engine's own queue, in which the events of all floors stay in order.
         self.contexts = contexts
         self._rules = {context_id: _Rules.of(context) for context_id, context in contexts.items()}
         self._assumes_roles = any(context.assumed for context in contexts.values())
-        # PS3.7 D.3.3.3: 0 is unlimited; nothing here is.
+        # 0 means unlimited to a peer (PS3.7 D.3.3.3); here everything has a limit.
         self.invoked_window: int = min(invoked_window or limits.operations, limits.operations)
         self.performed_window: int = min(performed_window or limits.operations, limits.operations)
         self._limits, self._strict = limits, strict
@@ -164,23 +168,23 @@ class Router:
         self._message: Request | Response | None = None  # whose data set is coming
         self._target: Performed | Invoked | RequestRefused | None = None  # None: dropped
         self._pieces: list[bytes | memoryview] = []
-        # Of that message: bytes of its command set and data set so far, and how large the data set may be.
+        # The bytes so far of the command set and data set of that message, and how long the data set may be.
         self._command_size = self._joined = self._most = self._largest = 0
-        self._held = 0  # bytes of the requests that are open
+        self._held = 0  # The bytes of all open requests.
         self.parked: tuple[int, Request] | None = None
-        """A request, and its context, for which there is no place: nothing behind it may be read until `unpark`."""
-        # By message ID: the Command Field and the status, None for any, of a final response that may follow the first.
+        """A request for which there is no place, and its context. Nothing behind it may be read before `unpark`."""
+        # By message ID: the Command Field and the status (None: any) of a final response that may follow the first one.
         self._ended: dict[int, tuple[int, int | None]] = {}
 
     # --- as invoker ---------------------------------------------------------------------------------------------------
 
     @property
     def has_room(self) -> bool:
-        """Whether the window has a place for one more operation of ours."""
+        """Whether the operations window has a place for one more operation of ours."""
         return len(self.invoked) < self.invoked_window
 
     def invoke(self, context_id: int, request: Request) -> Invoked:
-        """Give the request a message ID, free and in turn (PS3.7 9.1: unique among open operations), and open it."""
+        """Open an operation. Its request gets the next message ID that no open operation has (PS3.7 9.1)."""
         if not self.has_room:
             raise LocalProtocolError(f"the operations window of {self.invoked_window} is full")
         if isinstance(request, PrioritizedRequest) and request.priority not in _PRIORITIES:
@@ -199,12 +203,13 @@ class Router:
         return operation
 
     def take_back(self, operation: Invoked) -> None:
-        """The request was not sent: its message ID and its place are free."""
+        """Close an operation whose request was not sent: its message ID and its place are free again."""
         operation.is_open = False
         del self.invoked[operation.message_id]
 
     def cancel(self, operation: Invoked) -> CCancelRQ | None:
-        """The C-CANCEL-RQ to send; None where the operation has ended, cannot be cancelled, or was told already."""
+        """Return the C-CANCEL-RQ to send; None if the operation has ended, cannot be cancelled, or was cancelled
+        before."""
         if not operation.is_open or operation.cancel_sent or not isinstance(operation.request, _MANY_RESPONSES):
             return None
         operation.cancel_sent = True
@@ -213,7 +218,8 @@ class Router:
     # --- as performer -------------------------------------------------------------------------------------------------
 
     def respond(self, operation: Performed, response: Response) -> bool:
-        """Account for a response about to be sent; True if it was the final one. Raises after the final one."""
+        """Account for a response that is about to be sent. Return whether it is the final one; raise if that was sent
+        before."""
         if not operation.is_open:
             raise LocalProtocolError(f"message {operation.message_id} has had its final response")
         if response.status in answers.STILL_PENDING and isinstance(operation.request, _MANY_RESPONSES):
@@ -222,7 +228,7 @@ class Router:
         return True
 
     def abandon(self, operation: Performed) -> None:
-        """Close an operation, with or without a final response: its place is free."""
+        """Close an operation, with or without a final response: its place is free again."""
         operation.is_open = False
         del self.performed[operation.message_id]
         self._held -= operation.size
@@ -236,7 +242,11 @@ class Router:
     # --- what the peer says -------------------------------------------------------------------------------------------
 
     def receive(self, arrived: Command | Data) -> None:
-        """Route a command set or a piece of a data set; raises RemoteProtocolError for what cannot be answered."""
+        """Route a command set or a piece of a data set.
+
+        Raises:
+            RemoteProtocolError: It breaks a rule, and cannot be answered by a response.
+        """
         if type(arrived) is Data:
             self._receive_data(arrived)
             return
@@ -247,7 +257,7 @@ class Router:
             self._receive_response(message)
         elif type(message) is CCancelRQ:
             operation = self.performed.get(message.message_id_being_responded_to)
-            # PS3.7 9.3.2.3: only these can be cancelled; for another, as for an unknown one, it says nothing.
+            # Only these can be cancelled (PS3.7 9.3.2.3). A C-CANCEL for another operation, or for none, is ignored.
             if operation is not None and isinstance(operation.request, _MANY_RESPONSES) and not operation.is_cancelled:
                 operation.is_cancelled = True
                 self._events.append(CancelReceived(operation))
@@ -288,7 +298,8 @@ class Router:
         self._events.append(ResponseReceived(operation, response, data, is_final, size))
 
     def _remember(self, operation: Invoked, response: Response, further: int | None) -> None:
-        """An operation has ended, and its peer may send a further final response, of this status if not None."""
+        """Remember an operation that has ended and whose peer may send one more final response, of this status if it is
+        not None."""
         if len(self._ended) >= _REMEMBERED:
             del self._ended[next(iter(self._ended))]
         self._ended[operation.message_id] = response.command_field, further
@@ -311,7 +322,7 @@ class Router:
             self.parked = context_id, request
 
     def unpark(self) -> bool:
-        """Admit, or refuse, the request that waits to be read on; False while there is neither reason to."""
+        """Admit or refuse the request that waits. Return False if it has to wait on."""
         assert self.parked is not None
         if not self._find_place(*self.parked):
             return False
@@ -319,8 +330,11 @@ class Router:
         return True
 
     def _find_place(self, context_id: int, request: Request) -> bool:
-        """Admit a request, where there is a place for it, or refuse it: where it would take too much memory, and where
-        responses to operations of ours are awaited, which may come behind it."""
+        """Admit a request if there is a place for it, or refuse it.
+
+        It is refused if it would take too much memory. It is also refused, and not made to wait, if we await responses
+        to operations of ours: these may come behind it.
+        """
         limits = self._limits
         has_place = len(self.performed) < self.performed_window + limits.waiting_requests
         has_memory = self._held + self._command_size <= limits.requests_in_memory
@@ -365,7 +379,7 @@ class Router:
             self._events.append(RequestReceived(operation, None))
 
     def _refusal(self, rules: _Rules, request: Request) -> _Refusal | None:
-        """What a request is told that no handler shall see."""
+        """Return the refusal of a request that no handler may see; None for others."""
         if request.message_id in self.performed:
             return answers.DUPLICATE_INVOCATION, None, f"message ID {request.message_id} is in use"
         return rules.refusal(request, strict=self._strict)
@@ -398,7 +412,7 @@ class Router:
             self._data_complete()
 
     def _too_large(self, target: Performed | Invoked) -> None:
-        """Refuse a request whose data set we will not hold; a response as large ends the association."""
+        """Refuse a request whose data set is too large for us. A response with such a data set ends the association."""
         if isinstance(target, Invoked):
             raise RemoteProtocolError(f"a data set over {self._largest} bytes in a response", reason=6)
         request = target.request

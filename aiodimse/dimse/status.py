@@ -13,11 +13,14 @@ from aiodimse.standard.status import Category
 
 @final
 class Status(int):
-    """A status code, 0 to 0xFFFF; an int in every respect, and it prints as `0xA700 Refused: out of resources`.
+    """A status code, 0 to 0xFFFF, as an int that prints as `0xA700 Refused: out of resources`.
 
-    service_class and command ("C-FIND") say where it was met, since the same code means different things elsewhere.
-    They are no part of its value: it equals, and hashes like, the plain int. Raises ValueError for another number and
-    TypeError for what is no integer.
+    `service_class` and `command` (as in "C-FIND") say where it was met, since one code means different things in
+    different services. They are not part of its value: it equals the plain int, and has its hash.
+
+    Raises:
+        ValueError: The number is out of range.
+        TypeError: It is not an integer.
     """
 
     service_class: ServiceClass | None
@@ -42,12 +45,13 @@ class Status(int):
 
     @cached_property
     def category(self) -> Category:
-        """SUCCESS, PENDING, WARNING, FAILURE or CANCEL; by the ranges of PS3.7 C for a code that no row knows."""
+        """SUCCESS, PENDING, WARNING, FAILURE or CANCEL. A code without a row has the category that PS3.7 C gives its
+        range."""
         return rows.category(int(self), self.service_class, self.command)
 
     @cached_property
     def meaning(self) -> str:
-        """In words; "" for a code that no row knows."""
+        """The meaning in words; "" for a code without a row."""
         return rows.meaning(int(self), self.service_class, self.command)
 
     def __str__(self) -> str:
@@ -60,6 +64,7 @@ class Status(int):
         return Status, (int(self), self.service_class, self.command)
 
 
-# One status is made for every response, and few differ. Bounded, for a peer can make up 65,536 of them.
+# One status is made for every response, and few are different. The cache is bounded, since a peer can send 65,536 of
+# them.
 _MADE: dict[tuple[int, ServiceClass | None, str | None], Status] = {}
 _MAX_MADE = 4096
