@@ -40,7 +40,7 @@ class ReadThrottle:
         self._passed_mark = False  # that is why reading is paused
         self._consumed_at = 0.0  # or paused, whichever came later
         self._timer: TimerHandle | None = None
-        connection.on_room = self.look
+        connection.on_room = self.check
         # Bytes that pause reading must pause the transport as well, since it reports when there is room again
         # (on_room).
         connection.high_water = min(connection.high_water, limits.write_backlog // 4)
@@ -53,7 +53,7 @@ class ReadThrottle:
     def queue(self, change: int) -> None:
         """Count bytes that were queued to be written later (positive), or are queued no longer (negative)."""
         self._queued += change
-        self.look()
+        self.check()
 
     def count(self, change: int) -> None:
         """Count bytes of data sets that have arrived (positive) or have been consumed (negative)."""
@@ -64,20 +64,20 @@ class ReadThrottle:
                 self._pause()
         elif change < 0:
             self._consumed_at = self._clock.now()
-            self.look()
+            self.check()
 
     def hold(self, held: bool) -> None:
         """Pause until there is a place for the request that was read last, or a share of a turn of the event loop, or
         go on."""
         self.is_held = held
         if not held:
-            # The low marks are for who has passed a high one.
+            # The low marks hold only for an association that has passed a high one.
             self._passed_mark |= self._unread > self._high or self.backlog > self._most_queued
-            self.look()
+            self.check()
         elif self._connection.is_reading:
             self._pause()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Pause or resume reading if a mark was passed. It is called after bytes were written or queued."""
         if self._connection.is_reading:
             if self.backlog > self._most_queued:

@@ -23,7 +23,7 @@ from aiodimse.association import AcceptedConfirmation, Negotiated, RejectedConfi
 from aiodimse.errors import AssociationClosed, AssociationRejected, AssociationTimeout
 from aiodimse.pdu import AssociateAC, AssociateRJ
 
-_LOOK_AGAIN = 1.0
+_CHECK_AGAIN = 1.0
 """Seconds between two checks whether an idle association is still busy."""
 
 
@@ -178,7 +178,7 @@ class _Lifetime(Part):
             return
         if self._is_busy:
             # The end of an operation is reported. This check is for everything that is not.
-            again = now + max(idle, _LOOK_AGAIN)
+            again = now + max(idle, _CHECK_AGAIN)
         elif now < self._operation_at + idle:
             again = self._operation_at + idle
         else:

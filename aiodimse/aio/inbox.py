@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from aiodimse.aio.signals import Signal
-from aiodimse.dimse.fragments import hold
+from aiodimse.dimse.fragments import append_piece
 
 
 class Inbox:
@@ -40,7 +40,7 @@ class Inbox:
         if self._discarding:
             self._lost = self._lost or len(piece) > 0
         elif len(piece):
-            hold(self._pieces, piece)
+            append_piece(self._pieces, piece)
             self._held += len(piece)
             self._unread(len(piece))
         if is_last:

@@ -65,7 +65,7 @@ class MessageWriter:
         if buffers := self._engine.data_to_send():
             connection.write(buffers)
         if not (connection.can_write and connection.is_reading):
-            self._throttle.look()
+            self._throttle.check()
 
     def write_out(self) -> None:
         """Give the transport now what the engine has to send, since it is about to be closed."""

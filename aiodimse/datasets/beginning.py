@@ -13,7 +13,7 @@ from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian, lookup
 
 _FILE_META: Final = b"\x02\x00"
 """Group 0002 as readers of files see it: file meta information is Little Endian, whatever follows."""
-_FIRST_LOOK: Final = 1024
+_FIRST_CHECK: Final = 1024
 """Bytes that hold both UIDs of nearly every data set."""
 _MOST: Final = 1 << 16
 """Bytes within which the UIDs of a data set are looked for, before it is saved without having been compared."""
@@ -42,10 +42,10 @@ class Beginning:
         """The first two bytes as they came."""
         self._encoded = bytearray()
         """The first bytes of the data set, inflated where it is deflated."""
-        self._next_look = _FIRST_LOOK
+        self._next_check = _FIRST_CHECK
         self._group_is_known = False
 
-    def look(self, pieces: Iterable[bytes | memoryview]) -> bool:
+    def feed(self, pieces: Iterable[bytes | memoryview]) -> bool:
         """Take the next bytes, and say whether more must be seen.
 
         Raises:
@@ -55,7 +55,7 @@ class Beginning:
         for piece in pieces:
             view = memoryview(piece)
             while len(view):
-                size = max(_FIRST_LOOK, len(self._encoded))
+                size = max(_FIRST_CHECK, len(self._encoded))
                 if not self._take(view[:size]):
                     return False
                 view = view[size:]
@@ -76,9 +76,9 @@ class Beginning:
         if not self._group_is_known:
             self._check_group()
         is_over = len(self._encoded) >= _MOST or (self._deflated and self._inflater is None)
-        if not is_over and (not self._group_is_known or len(self._encoded) < self._next_look):
+        if not is_over and (not self._group_is_known or len(self._encoded) < self._next_check):
             return self._uids is not None or not self._group_is_known
-        self._next_look = 2 * len(self._encoded)
+        self._next_check = 2 * len(self._encoded)
         return not self._compare() and not is_over
 
     def _inflate(self, inflater: zlib._Decompress, piece: bytes | memoryview) -> None:

@@ -11,7 +11,7 @@ from typing import Final, Self
 from aiodimse.datasets.beginning import Beginning
 from aiodimse.datasets.file_meta import file_meta
 from aiodimse.datasets.naming import forget_folders, give_name, make_folders, relative_name, safe_file_name
-from aiodimse.datasets.unfinished import hold, unfinished_name
+from aiodimse.datasets.unfinished import lock_file, unfinished_name
 
 KEPT_BEGINNING: Final = 1 << 16
 """Bytes of a data set that a writer keeps for who decides on its name."""
@@ -95,7 +95,7 @@ class PartTenWriter:
             make_folders(self._root, self._below, durable=self._durable)
             self._fd = os.open(self._temporary, flags, 0o666)
         self._created = True
-        hold(self._fd)
+        lock_file(self._fd)
 
     def write(self, *pieces: bytes | memoryview) -> None:
         """Add to the data set. Several pieces are one call.
@@ -106,7 +106,7 @@ class PartTenWriter:
         if self._ended or self._complete:
             raise ValueError("write to a file that is complete, committed or rolled back")
         try:
-            if self._beginning is not None and not self._beginning.look(pieces):
+            if self._beginning is not None and not self._beginning.feed(pieces):
                 self._beginning = None
             if self._kept is not None:
                 self._keep(self._kept, pieces)

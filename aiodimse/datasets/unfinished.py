@@ -25,7 +25,7 @@ def unfinished_name(name: str) -> str:
     return f".{name}.{secrets.token_hex(8)}.part"
 
 
-def hold(fd: int) -> None:
+def lock_file(fd: int) -> None:
     """Say that this file is being saved, until it is closed."""
     if sys.platform != "win32":
         with suppress(OSError):  # a file system without locks: its age has to do

@@ -48,7 +48,7 @@ class Data:
 Arrived: TypeAlias = Command | Data
 
 
-def hold(pieces: MutableSequence[Buffer], piece: Buffer) -> None:
+def append_piece(pieces: MutableSequence[Buffer], piece: Buffer) -> None:
     """Append a piece to others. Small pieces are joined, so that their cost in memory is close to their length."""
     if len(piece) < _COPIED_BELOW and pieces and len(pieces[-1]) < _COPIED_BELOW:
         pieces[-1] = b"".join((pieces[-1], piece))

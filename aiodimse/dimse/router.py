@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, Self, TypeAlias
 
 from aiodimse.config import Limits
-from aiodimse.dimse.fragments import Command, Data, hold
+from aiodimse.dimse.fragments import Command, Data, append_piece
 from aiodimse.dimse.messages import (
     MESSAGES,
     CCancelRQ,
@@ -407,7 +407,7 @@ class Router:
             if self._joined > self._most:
                 self._too_large(target)
             else:
-                hold(self._pieces, piece.data)
+                append_piece(self._pieces, piece.data)
         if piece.is_last:
             self._data_complete()
 

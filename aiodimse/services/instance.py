@@ -152,7 +152,7 @@ class Instance:
         stream = self.stream()
         try:
             async for piece in stream:
-                if beginning is not None and not beginning.look((piece,)):
+                if beginning is not None and not beginning.feed((piece,)):
                     beginning = None
                 yield piece
             if beginning is not None:

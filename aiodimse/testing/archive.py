@@ -32,7 +32,7 @@ class _InMemory(Archive):
         self.held: dict[str, Dataset] = {}
         self.stored: list[Dataset] = []
 
-    def hold(self, dataset: Dataset) -> Dataset:
+    def keep(self, dataset: Dataset) -> Dataset:
         """Keep a copy, with the UIDs that are missing."""
         held = copy.deepcopy(dataset)
         for keyword in _UIDS:
@@ -47,7 +47,7 @@ class _InMemory(Archive):
 
     async def store(self, request: StoreRequest, *, durable: bool = True) -> int:
         """Hold the instance of a C-STORE request."""
-        self.stored.append(self.hold(await request.dataset()))
+        self.stored.append(self.keep(await request.dataset()))
         return 0x0000
 
     # --- as a storage -------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ class FakeArchive:
         Returns:
             The copy, with the UIDs that were made.
         """
-        return self._archive.hold(dataset)
+        return self._archive.keep(dataset)
 
     async def _note(self, request: Request) -> bool:
         self.requests.append(request.message.service)

@@ -81,7 +81,7 @@ def test_the_marks_of_what_waits_to_be_written(queued: bool) -> None:
             throttle.queue(by)
         else:
             transport.backlog += by
-            throttle.look()
+            throttle.check()
 
     change(4_000)
     assert transport.is_reading

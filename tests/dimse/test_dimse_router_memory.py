@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aiodimse.config import Limits
-from aiodimse.dimse.fragments import Command, Data, hold
+from aiodimse.dimse.fragments import Command, Data, append_piece
 from aiodimse.dimse.messages import CEchoRQ, CFindRQ, CFindRSP, CGetRQ, CMoveRQ, CStoreRQ, NSetRQ, Request
 from aiodimse.dimse.operations import RequestReceived, RequestRefused, ResponseReceived
 from aiodimse.dimse.router import Router
@@ -161,7 +161,7 @@ def test_pieces_that_wait_are_joined_where_they_are_small(make: Any) -> None:
     pieces: list[bytes | memoryview] = []
     sizes = [1, 1022, 1, 1, 1024, 1023, 5, 4000, 3, 3]
     for number, size in enumerate(sizes):
-        hold(pieces, make(bytes([number]) * size))
+        append_piece(pieces, make(bytes([number]) * size))
     assert list(map(len, pieces)) == [1024, 1, 1024, 1028, 4000, 6]
     assert b"".join(pieces) == b"".join(bytes([number]) * size for number, size in enumerate(sizes))
 
