@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, Select, Table, select
+from sqlalchemy import ColumnElement, Row, Select, Table, bindparam, select
 
 from ...matching import Value, matcher
 from ...models import COMPOSITE_INSTANCE, COMPUTED, LEVEL_OF, Level
@@ -207,11 +207,15 @@ def of_model(fetch: Fetch, query: Query, model: OneLevelModel) -> Iterator[Any]:
         after = rows[-1].pk
 
 
+# Made once: to build a statement takes longer than SQLite takes to run it.
+_BY_UID = select(schema.instance).where(schema.instance.c.uid.in_(bindparam("uids", expanding=True)))
+
+
 def lookup(fetch: Fetch, uids: Iterable[str]) -> dict[str, Entry]:
     """Return the objects with these SOP Instance UIDs, those of no study among them."""
-    table, found = schema.instance, {}
+    found = {}
     for some in chunks(dict.fromkeys(uids)):
-        rows = fetch(select(table).where(table.c.uid.in_(some)))
+        rows = fetch(_BY_UID.params(uids=some))
         found.update({row.uid: _entry_alone(row) for row in rows if row.series_pk is None})
         of_studies = tuple(row.uid for row in rows if row.series_pk is not None)
         if of_studies:

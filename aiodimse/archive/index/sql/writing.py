@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, select, update
 
 from ...models import Level
 from ..counters import StudyCounters
@@ -44,6 +44,42 @@ class _Series:
     study_pk: int
     told: Told
     instances: int
+
+
+# Made once: to build a statement takes longer than SQLite takes to run it.
+_BY_KEY = {
+    table.name: select(table).where(*(table.c[name] == bindparam(name) for name in names))
+    for table, names in (
+        (schema.patient, ("patient_id", "issuer", "name")),
+        (schema.study, ("patient_pk", "uid")),
+        (schema.series, ("study_pk", "uid")),
+    )
+}
+_INSERT = {table.name: table.insert() for table in schema.metadata.tables.values()}
+_UPDATE_STUDY = (
+    update(schema.study)
+    .where(schema.study.c.pk == bindparam("of"))
+    .values(told=bindparam("told"), counters=bindparam("counters"))
+)
+_UPDATE_SERIES = (
+    update(schema.series)
+    .where(schema.series.c.pk == bindparam("of"))
+    .values(told=bindparam("told"), instances=bindparam("instances"))
+)
+_FILES_AT = select(schema.file.c.location, schema.file.c.uid, schema.file.c.finding).where(
+    schema.file.c.location.in_(bindparam("locations", expanding=True))
+)
+_OBJECTS = (
+    select(
+        schema.instance.c.pk,
+        schema.instance.c.uid,
+        schema.instance.c.series_pk,
+        schema.instance.c.location,
+        schema.instance.c.sop_class_uid,
+    )
+    .where(schema.instance.c.uid.in_(bindparam("uids", expanding=True)))
+    .order_by(schema.instance.c.pk)
+)
 
 
 class Writing:
@@ -140,10 +176,9 @@ class Writing:
         name = (table.name, *key.values())
         if name in self._pks:
             return self._pks[name], None
-        known = select(table).where(*(table.c[column] == value for column, value in key.items()))
-        row = self._connection.execute(known).first()
+        row = self._connection.execute(_BY_KEY[table.name], key).first()
         if row is None:
-            inserted = self._connection.execute(table.insert().values(**key, **(rest or {}))).inserted_primary_key
+            inserted = self._connection.execute(_INSERT[table.name], {**key, **(rest or {})}).inserted_primary_key
             assert inserted is not None
             self._pks[name] = int(inserted[0])
         else:
@@ -168,10 +203,7 @@ class Writing:
         """Forget these files and the objects in them, and these objects and the files that they are in."""
         uids, known = set(uids), set[str]()
         for some in chunks(set(locations)):
-            columns = schema.file.c
-            rows = self._connection.execute(
-                select(columns.location, columns.uid, columns.finding).where(columns.location.in_(some))
-            ).all()
+            rows = self._connection.execute(_FILES_AT, {"locations": some}).all()
             known.update(row.location for row in rows)
             uids.update(row.uid for row in rows if row.finding == Finding.OBJECT.value)
         removed = 0
@@ -184,8 +216,7 @@ class Writing:
     def _forget_objects(self, uids: list[str], locations: set[str]) -> int:
         """Forget objects, and say in which locations they were; how many."""
         columns = schema.instance.c
-        known = select(columns.pk, columns.uid, columns.series_pk, columns.location, columns.sop_class_uid)
-        rows = self._connection.execute(known.where(columns.uid.in_(uids)).order_by(columns.pk)).all()
+        rows = self._connection.execute(_OBJECTS, {"uids": uids}).all()
         if rows:
             self._connection.execute(delete(schema.instance).where(columns.pk.in_([row.pk for row in rows])))
         for row in rows:
@@ -222,17 +253,23 @@ class Writing:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
+        studies = [
+            {"of": study.pk, "told": dump_told(study.told), "counters": dump_counters(study.counters)}
+            for study in self._studies.values()
+        ]
+        if studies:
+            self._connection.execute(_UPDATE_STUDY, studies)
         for study in self._studies.values():
-            changed = {"told": dump_told(study.told), "counters": dump_counters(study.counters)}
-            self._connection.execute(update(schema.study).where(schema.study.c.pk == study.pk).values(changed))
             self._write_terms(study)
-        for each in self._series.values():
-            row: dict[str, Any] = {"told": dump_told(each.told), "instances": each.instances}
-            self._connection.execute(update(schema.series).where(schema.series.c.pk == each.pk).values(row))
+        series = [
+            {"of": each.pk, "told": dump_told(each.told), "instances": each.instances} for each in self._series.values()
+        ]
+        if series:
+            self._connection.execute(_UPDATE_SERIES, series)
         if self._instances:
-            self._connection.execute(schema.instance.insert(), self._instances)
+            self._connection.execute(_INSERT["instance"], self._instances)
         if self._files:
-            self._connection.execute(schema.file.insert(), self._files)
+            self._connection.execute(_INSERT["file"], self._files)
         self._instances, self._files = [], []
 
     def _write_terms(self, study: _Study) -> None:
@@ -241,7 +278,7 @@ class Writing:
             self._connection.execute(delete(schema.term).where(schema.term.c.study_pk == study.pk))
             rows = [{"study_pk": study.pk, "kind": int(kind), "value": value} for kind, value in sorted(wanted)]
             if rows:
-                self._connection.execute(schema.term.insert(), rows)
+                self._connection.execute(_INSERT["term"], rows)
             study.terms = wanted
 
 
