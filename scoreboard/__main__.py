@@ -168,6 +168,13 @@ def rows() -> list[Row]:
             AIODIMSE_STORES="3000",
         ),
         lambda: _tests(
+            "a pool that sends while its peer, ours and storescp --fork, is killed with -9",
+            "10,000 to each, 10 kills, each arrives, none reported stored that is not there",
+            ["tests/durable/test_durable_pool.py"],
+            {"instances sent by a pool": 20_000, "kills of the peer": 20},
+            AIODIMSE_POOL="10000",
+        ),
+        lambda: _tests(
             "cancellation at the k-th await",
             "every k, nothing left behind",
             [
@@ -187,6 +194,7 @@ def rows() -> list[Row]:
                 "tests/durable",
                 "--ignore=tests/durable/test_durable_identities.py",
                 "--ignore=tests/durable/test_durable_kill.py",
+                "--ignore=tests/durable/test_durable_pool.py",
                 "--ignore=tests/durable/test_durable_strace.py",
             ],
             {},

@@ -1,4 +1,5 @@
-"""A provider in a process of its own that saves what comes: python provider.py FOLDER. It prints port and process."""
+"""A provider in a process of its own that saves what comes: python provider.py FOLDER [PORT]. It prints port and
+process."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import aiodimse
 TITLE = "DURABLE"
 
 
-async def main(folder: Path) -> None:
+async def main(folder: Path, port: int = 0) -> None:
     server = aiodimse.Server(ae_title=TITLE)
 
     @server.on_c_store
@@ -22,10 +23,10 @@ async def main(folder: Path) -> None:
         return 0x0000
 
     await aiodimse.remove_unfinished(folder, older_than=0)
-    async with server.listen("127.0.0.1", 0) as listening:
+    async with server.listen("127.0.0.1", port) as listening:
         print(listening.port, os.getpid(), flush=True)
         await listening.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), *map(int, sys.argv[2:])))
