@@ -1,6 +1,6 @@
 """An asyncio-native DICOM network stack."""
 
-from aiodimse import tls
+from aiodimse import commitment, tls
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.environment import Environment
 from aiodimse.aio.network import Network
@@ -139,6 +139,7 @@ __all__ = [
     "Trace",
     "UserIdentityRequest",
     "charsets",
+    "commitment",
     "connect",
     "contexts_for",
     "file_identity",

@@ -62,6 +62,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "tls": ("aiodimse.tls", ("tls",)),
     "charsets": ("aiodimse.charsets", ("charsets",)),
     "archive": ("aiodimse.archive", ("archive",)),
+    "commitment": ("aiodimse.commitment", ("commitment",)),
     "dicomweb": ("aiodimse.dicomweb", ("dicomweb",)),
     "testing": ("aiodimse.testing", ("testing",)),
 }  # fmt: skip
@@ -74,7 +75,18 @@ HANDED_OUT = {
 }  # fmt: skip
 """Classes whose objects programs get, and do not make: how they are made is not shown."""
 
-MODULES = {"archive", "audit", "charsets", "conformance", "dicomweb", "handler_types", "leniency", "testing", "tls"}
+MODULES = {
+    "archive",
+    "audit",
+    "charsets",
+    "commitment",
+    "conformance",
+    "dicomweb",
+    "handler_types",
+    "leniency",
+    "testing",
+    "tls",
+}
 
 
 def _on_no_page() -> tuple[str, ...]:

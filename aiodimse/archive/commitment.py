@@ -13,20 +13,14 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from time import time
 
-from pydicom import Dataset
-
 import aiodimse
-from aiodimse import sop_class
+from aiodimse import commitment
 
 from .archive import Archive
 from .index import Transaction
 
 _log = logging.getLogger(__name__)
 
-COMMITMENT = sop_class.StorageCommitmentPushModel
-INSTANCE = "1.2.840.10008.1.20.1.1"
-"""The well-known SOP Instance UID (PS3.4 J.3.5)."""
-MAX_REFERENCES = 65535
 MAX_OPEN = 1000
 """Transactions that were not reported yet; one more is refused (0213)."""
 KEEP = 7 * 24 * 3600
@@ -38,9 +32,6 @@ _LOOK_AGAIN = 30.0
 """Seconds after which a process looks for transactions whose process has died."""
 _AFTER_RESPONSE = 0.1
 """Seconds that a report on the same association waits, for the response to the N-ACTION to be read first."""
-
-_REQUEST_COMMITMENT, _ALL_KEPT, _SOME_FAILED = 1, 1, 2  # action type, event types (J.3.2, J.3.3)
-_NO_SUCH_INSTANCE, _CLASS_CONFLICT = 0x0112, 0x0119  # Failure Reason (J.3.3.1.1)
 
 
 class Commitment:
@@ -64,9 +55,10 @@ class Commitment:
 
     async def asked(self, request: aiodimse.NormalizedRequest) -> int:
         """Handle an N-ACTION request: keep the transaction, and report on it soon."""
-        if request.action_type_id != _REQUEST_COMMITMENT:
-            raise aiodimse.DIMSEFailure(0x0123, "the action type is not 1")
-        transaction = _transaction(request.dataset, request.association.calling_ae_title)
+        asked = commitment.CommitmentRequest.read(request)
+        references = tuple((each.sop_class_uid, each.sop_instance_uid) for each in asked.references)
+        calling = request.association.calling_ae_title
+        transaction = Transaction(asked.transaction_uid, calling, references, int(time()))
         if len(await self._archive.index.transactions()) >= MAX_OPEN:
             raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN} transactions are open")
         await self._archive.index.put_transaction(transaction)
@@ -122,9 +114,9 @@ class Commitment:
         """Report until it is taken."""
         attempt = 0
         while time() < transaction.created + KEEP:
-            event_type, report = await self._outcome(transaction)
+            report = await self._outcome(transaction)
             try:
-                response = await self._send(transaction, association, event_type, report)
+                response = await self._send(transaction, association, report)
                 if response is not None and response.status.category is not aiodimse.Category.FAILURE:
                     break
             except (aiodimse.AiodimseError, OSError) as error:
@@ -140,13 +132,12 @@ class Commitment:
         self,
         transaction: Transaction,
         association: aiodimse.ProviderAssociation | None,
-        event_type: int,
-        report: Dataset,
+        report: commitment.CommitmentReport,
     ) -> aiodimse.Response | None:
         """One attempt; None where there is no address to call."""
         if association is not None:
             await asyncio.sleep(_AFTER_RESPONSE)
-            return await association.n_event_report(COMMITMENT, INSTANCE, event_type, report)
+            return await report.send(association)
         where = self._destinations.get(transaction.calling_ae_title)
         if where is None:
             return None
@@ -156,56 +147,30 @@ class Commitment:
             destination.port,
             ae_title=self._ae_title,
             called_ae_title=transaction.calling_ae_title,
-            contexts=[aiodimse.PresentationContext(COMMITMENT, scu=False, scp=True)],
+            contexts=[aiodimse.PresentationContext(commitment.SOP_CLASS, scu=False, scp=True)],
             ssl=destination.ssl,
         ) as called:
-            return await called.n_event_report(COMMITMENT, INSTANCE, event_type, report)
+            return await report.send(called)
 
-    async def _outcome(self, transaction: Transaction) -> tuple[int, Dataset]:
-        """The event type and the data set of the report (PS3.4 Table J.3-2)."""
+    async def _outcome(self, transaction: Transaction) -> commitment.CommitmentReport:
+        """What the report says now."""
         archive = self._archive
         entries = await archive.index.lookup([uid for _, uid in transaction.references])
         locations = {uid: entry.location for uid, entry in entries.items()}
         there = await asyncio.to_thread(
             lambda: {uid for uid, location in locations.items() if archive.storage.stamp(location) is not None}
         )
-        kept: list[Dataset] = []
-        failed: list[Dataset] = []
+        references = []
         for sop_class_uid, uid in transaction.references:
-            item = Dataset()
-            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class_uid, uid
+            reason = 0
             if uid not in there:
-                item.FailureReason = _NO_SUCH_INSTANCE
+                reason = commitment.NO_SUCH_INSTANCE
             elif entries[uid].sop_class_uid != sop_class_uid:
-                item.FailureReason = _CLASS_CONFLICT
-            (failed if "FailureReason" in item else kept).append(item)
-        report = Dataset()
-        report.TransactionUID = transaction.uid
-        report.RetrieveAETitle = self._ae_title
-        if kept:
-            report.ReferencedSOPSequence = kept
-        if failed:
-            report.FailedSOPSequence = failed
-        return (_SOME_FAILED if failed else _ALL_KEPT), report
+                reason = commitment.CLASS_CONFLICT
+            references.append(commitment.Reference(sop_class_uid, uid, reason))
+        return commitment.CommitmentReport(transaction.uid, tuple(references), self._ae_title)
 
 
 def _name(transaction: Transaction) -> str:
     """What its lock is called."""
     return f"commitment {transaction.calling_ae_title} {transaction.uid}"
-
-
-def _transaction(dataset: Dataset | None, calling_ae_title: str) -> Transaction:
-    """The transaction that an N-ACTION asks for (PS3.4 Table J.3-1)."""
-    uid = str(dataset.get("TransactionUID", "") or "") if dataset is not None else ""
-    items = (dataset.get("ReferencedSOPSequence") or []) if dataset is not None else []
-    references = tuple(
-        (str(item.get("ReferencedSOPClassUID", "") or ""), str(item.get("ReferencedSOPInstanceUID", "") or ""))
-        for item in items
-    )
-    if not uid or len(uid) > 64:
-        raise aiodimse.DIMSEFailure(0x0120, "no Transaction UID", offending_elements=[0x00081195])
-    if not references or not all(map(all, references)):
-        raise aiodimse.DIMSEFailure(0x0120, "no instances to commit", offending_elements=[0x00081199])
-    if len(references) > MAX_REFERENCES:
-        raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_REFERENCES} instances")
-    return Transaction(uid, calling_ae_title, references, int(time()))

@@ -13,7 +13,7 @@ import aiodimse
 from aiodimse import sop_class
 
 from .archive import Archive
-from .commitment import COMMITMENT, Commitment
+from .commitment import Commitment
 from .index import Entry
 from .matching import BASELINE
 from .models import COMPOSITE_INSTANCE, PATIENT_ROOT, PATIENT_STUDY_ONLY, STUDY_ROOT, Model
@@ -86,7 +86,7 @@ def provide(
 
     _provide_one_level(server, archive, known)
     commitment = Commitment(archive, known, server.ae_title)
-    server.on_n_action(COMMITMENT)(commitment.asked)
+    server.on_n_action(sop_class.StorageCommitmentPushModel)(commitment.asked)
     with suppress(RuntimeError):  # no event loop runs yet, and nothing was asked before
         asyncio.get_running_loop()
         archive.background(commitment.resume(), "aiodimse storage commitments")

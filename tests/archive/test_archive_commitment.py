@@ -15,7 +15,8 @@ import aiodimse
 from aiodimse import sop_class
 from aiodimse.archive import Archive, provide
 from aiodimse.archive import commitment as module
-from aiodimse.archive.commitment import COMMITMENT, INSTANCE
+from aiodimse.commitment import INSTANCE
+from aiodimse.commitment import SOP_CLASS as COMMITMENT
 
 HOST = "127.0.0.1"
 MR, CT = sop_class.MRImageStorage, sop_class.CTImageStorage

@@ -1,0 +1,219 @@
+"""Storage Commitment Push Model (PS3.4 J): what its N-ACTION asks, and its N-EVENT-REPORT tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import field
+from typing import Final, Protocol, Self
+
+from pydicom.dataset import Dataset
+
+from aiodimse.errors import DIMSEFailure
+from aiodimse.record import record
+from aiodimse.services.request import NormalizedRequest
+from aiodimse.services.response import Response
+from aiodimse.standard import sop_class
+
+SOP_CLASS: Final = sop_class.StorageCommitmentPushModel
+INSTANCE: Final = "1.2.840.10008.1.20.1.1"
+"""The well-known SOP Instance UID (PS3.4 J.3.5)."""
+MAX_REFERENCES: Final = 65535
+"""Instances in one request, at most."""
+
+NO_SUCH_INSTANCE: Final = 0x0112
+"""A Failure Reason (PS3.4 J.3.3.1.1): the instance is not held."""
+CLASS_CONFLICT: Final = 0x0119
+"""A Failure Reason: it is held, with another SOP class."""
+PROCESSING_FAILURE: Final = 0x0110
+"""A Failure Reason: any other."""
+
+_UID_LENGTH: Final = 64
+_REQUEST_COMMITMENT: Final = 1
+_ALL_COMMITTED, _SOME_FAILED = 1, 2
+
+
+class Requestor(Protocol):
+    """An association on which N-ACTION can be asked for."""
+
+    async def n_action(
+        self, sop_class_uid: str, sop_instance_uid: str, action_type_id: int, dataset: Dataset | None = None
+    ) -> Response:
+        """As `Association.n_action`."""
+        ...
+
+
+class Reporter(Protocol):
+    """An association on which N-EVENT-REPORT can be sent."""
+
+    async def n_event_report(
+        self, sop_class_uid: str, sop_instance_uid: str, event_type_id: int, dataset: Dataset | None = None
+    ) -> Response:
+        """As `Association.n_event_report`."""
+        ...
+
+
+@record(frozen=True)
+class Reference:
+    """An instance that is to be committed."""
+
+    sop_class_uid: str
+    """Referenced SOP Class UID (0008,1150)."""
+    sop_instance_uid: str
+    """Referenced SOP Instance UID (0008,1155)."""
+    failure_reason: int = 0
+    """Failure Reason (0008,1197) in a report; 0: it is committed."""
+
+
+@record(frozen=True)
+class CommitmentRequest:
+    """What an N-ACTION asks for (PS3.4 Table J.3-1).
+
+    Example:
+        >>> request = commitment.CommitmentRequest(generate_uid(), (commitment.Reference(sop_class_uid, uid),))
+        >>> (await request.send(association)).raise_for_status()
+    """
+
+    transaction_uid: str
+    """Transaction UID (0008,1195): the report names it."""
+    references: tuple[Reference, ...] = field(repr=False)
+    """Referenced SOP Sequence (0008,1199)."""
+
+    @classmethod
+    def read(cls, request: NormalizedRequest) -> Self:
+        """Read the N-ACTION that a handler was given.
+
+        Args:
+            request: The request.
+
+        Returns:
+            What it asks for.
+
+        Raises:
+            DIMSEFailure: With the status that answers it: 0123 for another action, 0120 for a Transaction UID or
+                instances that are missing, 0213 for more than MAX_REFERENCES instances.
+        """
+        if request.action_type_id != _REQUEST_COMMITMENT:
+            raise DIMSEFailure(0x0123, "the action type is not 1")
+        transaction_uid, committed, _ = _read(request.dataset)
+        if not committed:
+            raise DIMSEFailure(0x0120, "no instances to commit", offending_elements=[0x00081199])
+        return cls(transaction_uid, committed)
+
+    async def send(self, association: Requestor) -> Response:
+        """Ask a provider to commit the instances.
+
+        Args:
+            association: Its association.
+
+        Returns:
+            The response: Success means that a report will follow.
+
+        Raises:
+            NoAcceptedContext: As `Association.n_action`.
+            AssociationError: As there.
+
+        Cancellation: The response is awaited in the background.
+        """
+        dataset = Dataset()
+        dataset.TransactionUID = self.transaction_uid
+        dataset.ReferencedSOPSequence = _items(self.references)
+        return await association.n_action(SOP_CLASS, INSTANCE, _REQUEST_COMMITMENT, dataset)
+
+
+@record(frozen=True)
+class CommitmentReport:
+    """What an N-EVENT-REPORT tells (PS3.4 Table J.3-2)."""
+
+    transaction_uid: str
+    """Transaction UID (0008,1195) of the request."""
+    references: tuple[Reference, ...] = field(repr=False)
+    """Every instance of the request, with a failure reason where it is not committed."""
+    retrieve_ae_title: str | None = None
+    """Retrieve AE Title (0008,0054): where the committed ones can be retrieved from."""
+
+    @classmethod
+    def read(cls, request: NormalizedRequest) -> Self:
+        """Read the N-EVENT-REPORT that a handler was given.
+
+        Args:
+            request: The request.
+
+        Returns:
+            What it tells. An instance without a failure reason among the failed ones has PROCESSING_FAILURE.
+
+        Raises:
+            DIMSEFailure: With the status that answers it: 0113 for another event, 0120 for a Transaction UID that is
+                missing.
+        """
+        if request.event_type_id not in (_ALL_COMMITTED, _SOME_FAILED):
+            raise DIMSEFailure(0x0113, "the event type is neither 1 nor 2")
+        transaction_uid, committed, failed = _read(request.dataset)
+        title = request.dataset.get("RetrieveAETitle") if request.dataset is not None else None
+        return cls(transaction_uid, (*committed, *failed), str(title) if title else None)
+
+    async def send(self, association: Reporter) -> Response:
+        """Report to who has asked.
+
+        Args:
+            association: The one of the request, which is open still, or one of our own with the role SCP.
+
+        Returns:
+            The response.
+
+        Raises:
+            NoAcceptedContext: As `Association.n_event_report`.
+            AssociationError: As there.
+
+        Cancellation: The response is awaited in the background.
+        """
+        committed = [each for each in self.references if not each.failure_reason]
+        failed = [each for each in self.references if each.failure_reason]
+        dataset = Dataset()
+        dataset.TransactionUID = self.transaction_uid
+        if self.retrieve_ae_title is not None:
+            dataset.RetrieveAETitle = self.retrieve_ae_title
+        if committed:
+            dataset.ReferencedSOPSequence = _items(committed)
+        if failed:
+            dataset.FailedSOPSequence = _items(failed)
+        return await association.n_event_report(
+            SOP_CLASS, INSTANCE, _SOME_FAILED if failed else _ALL_COMMITTED, dataset
+        )
+
+
+def _items(references: Iterable[Reference]) -> list[Dataset]:
+    items = []
+    for reference in references:
+        item = Dataset()
+        item.ReferencedSOPClassUID = reference.sop_class_uid
+        item.ReferencedSOPInstanceUID = reference.sop_instance_uid
+        if reference.failure_reason:
+            item.FailureReason = reference.failure_reason
+        items.append(item)
+    return items
+
+
+def _read(dataset: Dataset | None) -> tuple[str, tuple[Reference, ...], tuple[Reference, ...]]:
+    """The Transaction UID, and the instances in Referenced and Failed SOP Sequence."""
+    if dataset is None:
+        dataset = Dataset()
+    transaction_uid = str(dataset.get("TransactionUID") or "")
+    if not transaction_uid or len(transaction_uid) > _UID_LENGTH:
+        raise DIMSEFailure(0x0120, "no Transaction UID", offending_elements=[0x00081195])
+    items = dataset.get("ReferencedSOPSequence") or []
+    failed = dataset.get("FailedSOPSequence") or []
+    if len(items) + len(failed) > MAX_REFERENCES:
+        raise DIMSEFailure(0x0213, f"more than {MAX_REFERENCES} instances")
+    return (
+        transaction_uid,
+        tuple(_reference(item, 0) for item in items),
+        tuple(_reference(item, int(item.get("FailureReason") or PROCESSING_FAILURE)) for item in failed),
+    )
+
+
+def _reference(item: Dataset, failure_reason: int) -> Reference:
+    sop_class_uid = str(item.get("ReferencedSOPClassUID") or "")
+    sop_instance_uid = str(item.get("ReferencedSOPInstanceUID") or "")
+    if not (sop_class_uid and sop_instance_uid):
+        raise DIMSEFailure(0x0120, "an instance without its UIDs", offending_elements=[0x00081199])
+    return Reference(sop_class_uid, sop_instance_uid, failure_reason)

@@ -1,0 +1,121 @@
+"""What Storage Commitment asks and tells, read and written: as either side does it, and as a stranger might."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydicom import Dataset
+
+import aiodimse
+from aiodimse import commitment, testing
+from aiodimse.commitment import CommitmentReport, CommitmentRequest, Reference
+
+CT = aiodimse.sop_class.CTImageStorage
+REFERENCES = (Reference(str(CT), "1.2.3"), Reference(str(CT), "1.2.4"))
+
+
+async def asked(dataset: Dataset | CommitmentRequest | None, action: int = 1) -> tuple[int, CommitmentRequest | None]:
+    """The status of an N-ACTION, and what its handler read."""
+    server, found = aiodimse.Server(), []
+
+    @server.on_n_action(commitment.SOP_CLASS)
+    async def keep(request: aiodimse.NormalizedRequest) -> int:
+        found.append(CommitmentRequest.read(request))
+        return 0x0000
+
+    async with testing.joined(server, contexts=[commitment.SOP_CLASS]) as association:
+        if isinstance(dataset, CommitmentRequest):
+            response = await dataset.send(association)
+        else:
+            response = await association.n_action(commitment.SOP_CLASS, commitment.INSTANCE, action, dataset)
+    return response.status, found[0] if found else None
+
+
+async def told(dataset: Dataset | CommitmentReport, event: int = 1) -> tuple[int, CommitmentReport | None]:
+    """The status of an N-EVENT-REPORT, and what its handler read."""
+    server, found = aiodimse.Server(), []
+
+    @server.on_n_event_report(commitment.SOP_CLASS)
+    async def hear(request: aiodimse.NormalizedRequest) -> int:
+        found.append(CommitmentReport.read(request))
+        return 0x0000
+
+    context = aiodimse.PresentationContext(commitment.SOP_CLASS, scu=False, scp=True)
+    async with testing.joined(server, contexts=[context]) as association:
+        if isinstance(dataset, CommitmentReport):
+            response = await dataset.send(association)
+        else:
+            response = await association.n_event_report(commitment.SOP_CLASS, commitment.INSTANCE, event, dataset)
+    return response.status, found[0] if found else None
+
+
+async def test_a_request_arrives_as_it_was_sent() -> None:
+    request = CommitmentRequest("1.2.3.4.5", REFERENCES)
+    assert await asked(request) == (0x0000, request)
+
+
+@pytest.mark.parametrize(
+    "references",
+    [
+        REFERENCES,
+        (REFERENCES[0], Reference(str(CT), "1.2.4", commitment.NO_SUCH_INSTANCE)),
+        (Reference(str(CT), "1.2.3", commitment.CLASS_CONFLICT),),
+    ],
+    ids=["all", "some", "none"],
+)
+@pytest.mark.parametrize("title", [None, "ARCHIVE"])
+async def test_a_report_arrives_as_it_was_sent(references: tuple[Reference, ...], title: str | None) -> None:
+    report = CommitmentReport("1.2.3.4.5", references, title)
+    assert await told(report) == (0x0000, report)
+
+
+def dataset_of(transaction: str | None = "1.2", **sequences: list[dict[str, Any]]) -> Dataset:
+    dataset = Dataset()
+    if transaction is not None:
+        dataset.TransactionUID = transaction
+    for keyword, items in sequences.items():
+        setattr(dataset, keyword, [aiodimse.identifier(None, **item) for item in items])
+    return dataset
+
+
+ONE = {"ReferencedSOPClassUID": CT, "ReferencedSOPInstanceUID": "1.2.3"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "status"),
+    [
+        (None, 0x0120),
+        (dataset_of(None, ReferencedSOPSequence=[ONE]), 0x0120),
+        (dataset_of("", ReferencedSOPSequence=[ONE]), 0x0120),
+        (dataset_of(), 0x0120),
+        (dataset_of(ReferencedSOPSequence=[]), 0x0120),
+        (dataset_of(ReferencedSOPSequence=[{"ReferencedSOPClassUID": CT}]), 0x0120),
+        (dataset_of(ReferencedSOPSequence=[{"ReferencedSOPInstanceUID": "1.2"}]), 0x0120),
+    ],
+)
+async def test_a_request_that_lacks_something(dataset: Dataset | None, status: int) -> None:
+    assert await asked(dataset) == (status, None)
+
+
+async def test_another_action_and_another_event() -> None:
+    assert await asked(dataset_of(ReferencedSOPSequence=[ONE]), action=2) == (0x0123, None)
+    assert await told(dataset_of(ReferencedSOPSequence=[ONE]), event=3) == (0x0113, None)
+
+
+@pytest.mark.parametrize("read", [asked, told])
+async def test_more_instances_than_are_taken(read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commitment, "MAX_REFERENCES", 2)
+    assert (await read(dataset_of(ReferencedSOPSequence=[ONE] * 2)))[0] == 0x0000
+    assert (await read(dataset_of(ReferencedSOPSequence=[ONE] * 3)))[0] == 0x0213
+
+
+async def test_a_failure_without_a_reason_is_a_failure() -> None:
+    _, report = await told(dataset_of(FailedSOPSequence=[ONE]), event=2)
+    assert report is not None
+    assert [each.failure_reason for each in report.references] == [commitment.PROCESSING_FAILURE]
+
+
+def test_uids_of_instances_stay_out_of_what_is_logged() -> None:
+    assert "1.2.4" not in repr(CommitmentRequest("9", REFERENCES)) + repr(CommitmentReport("9", REFERENCES))
