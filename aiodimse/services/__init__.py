@@ -1,1 +1,1 @@
-"""DIMSE services: user/ asks for them, provider/ performs them; the rooms beside the two wings are shared."""
+"""DIMSE services: `user/` invokes them, `provider/` performs them, and the modules beside these are used by both."""

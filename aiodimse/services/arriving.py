@@ -17,10 +17,11 @@ from aiodimse.services.instance import BeforeName, Buffer, Instance
 
 
 class ArrivingInstance(Instance):
-    """An instance that a C-STORE request brings, perhaps still arriving. It can be read once: its bytes are not kept.
+    """An instance that a C-STORE request brings. Its data set may still be arriving.
 
-    One of save(), dataset(), stream() and discard(); RuntimeError for another one after it, but dataset() may be asked
-    again, and discard() whenever. To have it in a file and look at it, save() first, then read the file.
+    It can be read once, by one of save(), dataset(), stream() and discard(), since its bytes are not kept. Another one
+    after that raises RuntimeError, except that dataset() may be called again, and discard() at any time. To have the
+    instance in a file and look at it, save() it and read the file.
     """
 
     reads_once = True
@@ -41,11 +42,11 @@ class ArrivingInstance(Instance):
         self._source = source_ae_title
         self._decoded: Dataset | None = None
         self._in_use = False
-        """A save or dataset() has begun and has not come to its good end."""
+        """Whether a save() or dataset() has begun and has not succeeded yet."""
         self.save_error: OSError | None = None
-        """Why a save failed: the peer is told Out of resources."""
+        """Why save() failed. The response is then Out of resources."""
         self.conflict: InstanceConflict | None = None
-        """Why a save was refused: the peer is told Data Set does not match SOP Class."""
+        """Why save() was refused. The response is then Data Set does not match SOP Class."""
         self.decode_error: DatasetDecodeError | None = None
         """Why dataset() failed."""
 
@@ -54,7 +55,7 @@ class ArrivingInstance(Instance):
 
     @property
     def is_consumed(self) -> bool:
-        """It has been saved, decoded, streamed to its end, or discarded."""
+        """Whether it has been saved, decoded, streamed to its end, or discarded."""
         return self._inbox.consumed and not self._in_use
 
     def _begin(self) -> Inbox:
@@ -76,14 +77,15 @@ class ArrivingInstance(Instance):
             yield batch
 
     def stream(self) -> AsyncIterator[Buffer]:
-        """The data set as it arrives; reading slowly slows the peer down. RuntimeError the second time."""
+        """Yield the data set as it arrives. A slow reader slows the peer down. A second call raises RuntimeError."""
         return self._stream()
 
     async def dataset(self) -> Dataset:
-        """The decoded data set with its file meta information; the second call returns the same one.
+        """Decode the data set, with its file meta information. A second call returns the same object.
 
-        Raises DatasetDecodeError where it does not decode; DatasetTooLarge over Limits.dataset_in_memory or
-        Limits.dataset_elements.
+        Raises:
+            DatasetDecodeError: It does not decode.
+            DatasetTooLarge: It is over Limits.dataset_in_memory or Limits.dataset_elements.
         """
         if self._decoded is not None:
             return self._decoded
@@ -101,7 +103,7 @@ class ArrivingInstance(Instance):
             data = b"".join(pieces)
         finally:
             batch = []
-            pieces.clear()  # else an exception that is remembered keeps them; and so below
+            pieces.clear()  # Otherwise an exception that is kept would keep the bytes as well. The same is done below.
         try:
             dataset = await decoded(datasets.decode_dataset, data, self.transfer_syntax, self._channel)
         except DatasetDecodeError as error:
@@ -163,7 +165,7 @@ class ArrivingInstance(Instance):
         return path
 
     async def discard(self) -> None:
-        """Be done with it; what still comes is read and dropped."""
+        """Read no more of it. What still arrives is dropped."""
         self._inbox.touched = self._inbox.consumed = True
         self._in_use = False
         self._inbox.drop()

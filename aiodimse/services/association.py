@@ -18,15 +18,15 @@ from aiodimse.services.response import EncodedDataset, Response
 
 
 class ProviderAssociation:
-    """The association that a request came on, `request.association`: one object from its beginning to its end."""
+    """The association on which a request came, `request.association`: the same object from its beginning to its end."""
 
     def __init__(self, endpoint: Endpoint, user_identity: UserIdentityRequest | None = None) -> None:
         self._endpoint = endpoint
         self.user_identity = user_identity
-        """What the peer said of itself and an authenticate hook accepted; None where no such hook was asked. What
-        anybody may say stands in negotiated.rq.user_information.user_identity."""
+        """The user identity that an authenticate hook accepted; None if there was no such hook. What the peer claims
+        without a check is in negotiated.rq.user_information.user_identity."""
         self.state: SimpleNamespace = SimpleNamespace()
-        """A namespace for the application: what it wants to keep while the association lives."""
+        """A namespace in which the application may keep what belongs to this association."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._endpoint!r}>"
@@ -38,17 +38,17 @@ class ProviderAssociation:
 
     @property
     def peer_address(self) -> tuple[str, int] | None:
-        """The peer's IP address and port; None where the transport has none."""
+        """The IP address and port of the peer; None if the transport has none."""
         return self._endpoint.peer_address
 
     @property
     def calling_ae_title(self) -> str:
-        """Who asked for the association."""
+        """The AE title of the association requestor."""
         return self.negotiated.calling_ae_title
 
     @property
     def called_ae_title(self) -> str:
-        """Who was asked."""
+        """The AE title that the requestor called."""
         return self.negotiated.called_ae_title
 
     @property
@@ -58,13 +58,13 @@ class ProviderAssociation:
 
     @property
     def certificate(self) -> Mapping[str, Any] | None:
-        """The peer's certificate as ssl.SSLSocket.getpeercert() gives it; None without TLS."""
+        """The certificate of the peer, as ssl.SSLSocket.getpeercert() gives it; None without TLS."""
         certificate: Mapping[str, Any] | None = self._endpoint.peer_certificate
         return certificate
 
     @property
     def is_open(self) -> bool:
-        """The association is established and has not ended."""
+        """Whether the association is established and has not ended."""
         return self._endpoint.is_open
 
     def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger]:
@@ -106,13 +106,13 @@ class ProviderAssociation:
         return await event_report(self._endpoint, sop_class_uid, sop_instance_uid, event_type_id, dataset)
 
     def abort(self) -> None:
-        """End the association at once with A-ABORT (PS3.8 7.3), awaiting nothing. Its handlers are cancelled."""
+        """Abort the association at once (A-ABORT, PS3.8 7.3), without waiting. Its handlers are cancelled."""
         self._endpoint.abort()
 
     async def wait_closed(self) -> None:
         """Wait until the transport connection is gone.
 
-        Cancellation: Nothing changes; a watcher may come and go.
+        Cancellation: Nothing changes, and it may be awaited again.
         """
         await self._endpoint.wait_closed()
 
@@ -124,7 +124,7 @@ async def event_report(
     event_type_id: int,
     dataset: Dataset | EncodedDataset | None,
 ) -> Response:
-    """Send an N-EVENT-REPORT, whichever side asked for the association."""
+    """Send an N-EVENT-REPORT, whichever side requested the association."""
     request = messages.NEventReportRQ(
         message_id=0,
         affected_sop_class_uid=sop_class_uid,

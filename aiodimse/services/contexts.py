@@ -1,4 +1,4 @@
-"""Which presentation context carries what: pure functions over what was negotiated."""
+"""Which presentation context carries an operation: pure functions of what was negotiated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
 
 
 def answers_for(negotiated: Negotiated, service: str, uid: str) -> Mapping[str, str]:
-    """What the peer said to the contexts of this SOP class, in words."""
+    """Say in words how the peer answered the contexts of a SOP class."""
     said: list[str] = []
     for context in negotiated.rq.contexts:
         if context.abstract_syntax != uid:
@@ -33,12 +33,17 @@ def answers_for(negotiated: Negotiated, service: str, uid: str) -> Mapping[str, 
 
 
 def contexts_to_invoke(negotiated: Negotiated, service: str, uid: str) -> list[AcceptedContext]:
-    """The accepted contexts of this SOP class in which we may ask for this service, in the order of their proposal."""
+    """Return the accepted contexts of a SOP class in which we may invoke a service, in the order in which they were
+    proposed."""
     return [c for c in negotiated.contexts.values() if c.abstract_syntax == uid and c.may_invoke(service)]
 
 
 def context_for(negotiated: Negotiated, service: str, uid: str) -> AcceptedContext:
-    """The context for an operation of this SOP class; raises NoAcceptedContext with the peer's answers."""
+    """Return the context for an operation of a SOP class.
+
+    Raises:
+        NoAcceptedContext: There is none; the error has the answers of the peer.
+    """
     own = contexts_to_invoke(negotiated, service, uid)
     if own and ((row := sop_class.lookup(uid)) is None or service in row.commands):
         return own[0]
@@ -47,13 +52,13 @@ def context_for(negotiated: Negotiated, service: str, uid: str) -> AcceptedConte
         row = sop_class.lookup(context.abstract_syntax)
         if row is not None and uid in row.carries and service in row.commands and context.may_invoke(service):
             return context
-    if own:  # a service that its SOP class does not have: the peer shall say so
+    if own:  # The SOP class does not have this service. The peer is to answer that.
         return own[0]
     raise NoAcceptedContext(f"no accepted presentation context for {_name(uid)}", answers_for(negotiated, service, uid))
 
 
 def only_sop_class(negotiated: Negotiated, service: str) -> str:
-    """The one SOP class of the accepted contexts that has this service.
+    """Return the one SOP class of the accepted contexts that has a service.
 
     Raises:
         LocalProtocolError: Several have it; the text names them.
@@ -109,7 +114,8 @@ def _name(uid: str) -> str:
 
 
 def contexts_for_instances(kinds: Iterable[tuple[str, str]]) -> list[PresentationContext]:
-    """One context per SOP class and stored transfer syntax, and the Little Endian pair beside each SOP class."""
+    """Make one context for each SOP class and stored transfer syntax, and one with the Little Endian pair for each SOP
+    class."""
     contexts: dict[tuple[str, tuple[str, ...]], PresentationContext] = {}
     for uid, transfer_syntax in kinds:
         contexts.setdefault((uid, (transfer_syntax,)), PresentationContext(uid, (transfer_syntax,)))
@@ -117,7 +123,7 @@ def contexts_for_instances(kinds: Iterable[tuple[str, str]]) -> list[Presentatio
     return list(contexts.values())
 
 
-# What archives hold, the most common first.
+# The most common transfer syntaxes of archives come first.
 _COMPRESSED = (
     syntaxes.JPEGLosslessSV1,
     syntaxes.JPEGBaseline8Bit,

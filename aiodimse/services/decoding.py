@@ -1,4 +1,4 @@
-"""Where a data set is decoded: in this turn of the event loop while that is short, else in the pool."""
+"""Decides where a data set is decoded: in this turn of the event loop if that takes little time, else in a thread."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
 from aiodimse.standard.transfer_syntax import DeflatedExplicitVRLittleEndian
 
 _LARGE = 1 << 20
-"""Bytes whose copying alone is worth a trip to the pool."""
+"""The length in bytes from which a data set is decoded in a thread: copying it alone takes long enough."""
 _MANY = 2048
-"""Elements, the same: an honest identifier has a hundred in 0.1 ms, the worst so many in 40 ms."""
+"""The number of elements from which it is decoded in a thread. An honest Identifier has a hundred, in 0.1 ms; this many
+of the worst kind take 40 ms."""
 
 
 class Decoder(Protocol):
@@ -29,19 +30,19 @@ class Decoder(Protocol):
 
 
 async def decoded(decode: Decoder, data: bytes, transfer_syntax: str, channel: Channel) -> Dataset:
-    """Decode what came over this channel, within its limits.
+    """Decode what came over a channel, within its limits.
 
     Args:
         decode: datasets.decode_dataset or decode_identifier.
         data: The encoded data set.
-        transfer_syntax: The UID of that of its presentation context.
-        channel: It says what is wrong with the data set and tolerated, once for each kind.
+        transfer_syntax: The UID of the transfer syntax of its presentation context.
+        channel: Logs what is tolerated of the data set, once for each kind.
 
     Raises:
-        DatasetDecodeError: It does not decode, or something is wrong with it and the channel is strict.
+        DatasetDecodeError: It does not decode, or has a fault and the channel is strict.
         DatasetTooLarge: It is over one of the limits.
 
-    Cancellation: a data set that is being decoded in the pool is left to it.
+    Cancellation: Decoding in a thread goes on to its end, and its result is dropped.
     """
     dataset = await _decoded(decode, data, transfer_syntax, channel.limits)
     for row in datasets.tolerated_in(dataset):
@@ -52,7 +53,7 @@ async def decoded(decode: Decoder, data: bytes, transfer_syntax: str, channel: C
 
 
 async def decoded_identifier(data: bytes, transfer_syntax: str, channel: Channel) -> Dataset:
-    """As `decoded`, a data set that came with a command other than C-STORE: a request, or the response to ours."""
+    """Decode a data set that did not come with a C-STORE: that of another request, or of a response. See `decoded`."""
     return await decoded(datasets.decode_identifier, data, transfer_syntax, channel)
 
 

@@ -1,4 +1,4 @@
-"""Data sets on their way out with a command other than C-STORE: identifiers, attributes, information."""
+"""Encodes the data sets that we send with other commands than C-STORE: identifiers, attributes, information."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from aiodimse.errors import DatasetEncodeError
 from aiodimse.services.response import EncodedDataset
 
 _MANY = 2048
-"""Values whose encoding is worth a trip to the pool: some 2 ms."""
+"""The number of values from which a data set is encoded in a thread: it takes some 2 ms."""
 
 
 async def encode_identifier(identifier: Dataset | EncodedDataset, transfer_syntax: str) -> bytes:
-    """Encode what we ask for, in the transfer syntax of its presentation context; a large one in the pool.
+    """Encode the data set of a request, in the transfer syntax of its presentation context; a large one in a thread.
 
     Raises:
-        DatasetEncodeError: It is no data set, cannot be encoded, or is encoded already in another transfer syntax.
+        DatasetEncodeError: It is not a data set, cannot be encoded, or is encoded already in another transfer syntax.
 
-    Cancellation: a data set that is being encoded in the pool is left to it.
+    Cancellation: Encoding in a thread goes on to its end, and its result is dropped.
     """
     return await _encode(datasets.encode_dataset, identifier, transfer_syntax)
 
 
 async def encode_response(answer: Dataset | EncodedDataset, transfer_syntax: str) -> bytes:
-    """As encode_identifier, for what we answer: text that is not in its Specific Character Set does not fail, but makes
-    it ISO_IR 192."""
+    """Encode the data set of a response. See `encode_identifier`.
+
+    Text that its Specific Character Set cannot represent is no error: the data set is then sent in ISO_IR 192.
+    """
     return await _encode(datasets.encode_response, answer, transfer_syntax)
 
 

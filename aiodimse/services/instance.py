@@ -23,23 +23,24 @@ InstanceSource: TypeAlias = "str | os.PathLike[str] | ReferencedFile | Dataset |
 BeforeName: TypeAlias = Callable[[Path, bytes], Awaitable[None] | None]
 
 _SMALL = 1 << 18
-"""A file of so many bytes is read in the trip that opens it."""
+"""The length in bytes up to which a file is read when it is opened."""
 _PIECE = 1 << 20
-"""Bytes read from a larger file in one trip."""
+"""How many bytes of a larger file are read at once."""
 _HELD = 1 << 20
-"""A data set up to so many bytes is re-encoded in memory."""
+"""The length in bytes up to which a data set is re-encoded in memory."""
 ONE_HOP = 1 << 20
-"""A save is one trip to the file pool up to this many bytes, and a batch of a longer one holds as many."""
+"""The length in bytes up to which a save takes one trip to a thread. A longer one is written in batches of this
+length."""
 
 
 class Instance:
     """A SOP instance that can be sent, saved, streamed, decoded or discarded."""
 
     reads_once = False
-    """Its bytes pass by, and can be read once alone."""
+    """Whether its bytes can be read only once, since they are not kept."""
 
     limits: Limits = Limits()
-    """What bounds dataset(): dataset_in_memory and dataset_elements. Those of the association that sends it."""
+    """The limits of the association that sends it, of which dataset_in_memory and dataset_elements bound dataset()."""
 
     def __init__(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> None:
         self.sop_class_uid = sop_class_uid
@@ -161,7 +162,11 @@ class Instance:
             await _close(stream)
 
     async def dataset(self) -> Dataset:
-        """The decoded data set, wholly in memory. Raises DatasetDecodeError."""
+        """Decode the data set, wholly in memory.
+
+        Raises:
+            DatasetDecodeError: It does not decode.
+        """
         raise NotImplementedError
 
     async def save(
@@ -222,7 +227,7 @@ class Instance:
         held: list[Buffer] = []
         try:
             async for batch in self._batches():
-                if held:  # the last batch is written in the trip that ends the save
+                if held:  # The last batch is written together with what ends the save.
                     await off_loop(writer.write, *held)
                 held = batch
             if before_name is None:
@@ -232,13 +237,13 @@ class Instance:
             await before_name(await off_loop(writer.complete, *held), writer.beginning)
             return await off_loop(writer.commit, may_replace=True)
         except BaseException:
-            held = batch = []  # not kept by the exception
+            held = batch = []  # The exception must not keep the bytes.
             if writer.has_begun:
                 await clean_up_off_loop(writer.rollback)
             raise
 
     async def _batches(self) -> AsyncIterator[list[Buffer]]:
-        """The data set in lists of pieces that are worth a trip to the file pool each."""
+        """Yield the data set in lists of pieces, each large enough for a trip to a thread."""
         batch: list[Buffer] = []
         size = 0
         async for piece in self.stream():
@@ -254,7 +259,7 @@ class Instance:
         return None
 
     async def discard(self) -> None:
-        """Be done with it without reading it; the peer is told Success."""
+        """Read no more of it. The response to the peer is Success."""
 
     async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
         """Return the data set, encoded in a transfer syntax: streamed if it is in that one already, else re-encoded.
@@ -302,13 +307,13 @@ class FileInstance(Instance):
     """An instance in a file."""
 
     def __init__(self, head: FileHead, data: bytes | None = None) -> None:
-        """data: the whole data set, where it has been read already."""
+        """data: the whole data set, if it has been read already."""
         super().__init__(head.sop_class_uid, head.sop_instance_uid, head.transfer_syntax)
         self.head = head
         self._data = data
 
     def stream(self) -> AsyncIterator[Buffer]:
-        """The data set from the file, read off the event loop."""
+        """Yield the data set from the file, which is read in a thread."""
         if self._data is not None:
             return _at_hand(self._data)
         return pieces_off_loop(datasets.open_pieces(self.head, _PIECE))
@@ -332,11 +337,15 @@ class FileInstance(Instance):
         return pieces_off_loop(datasets.open_transcoded(self.head, transfer_syntax))
 
     async def recompressible(self) -> bytes | FileHead:
-        """As Instance.recompressible; the file is read as it is needed."""
+        """See `Instance.recompressible`. The file is read as it is needed."""
         return self.head if self._data is None else self._data
 
     async def dataset(self) -> Dataset:
-        """The decoded data set of the file. DatasetTooLarge over Limits.dataset_in_memory."""
+        """Decode the data set of the file.
+
+        Raises:
+            DatasetTooLarge: It is over Limits.dataset_in_memory.
+        """
         if self.head.size > self.limits.dataset_in_memory:
             raise DatasetTooLarge(f"the data set is over {self.limits.dataset_in_memory} bytes")
         return await read_off_loop(datasets.read_file, self.head, self.limits)
@@ -344,22 +353,26 @@ class FileInstance(Instance):
 
 @record(frozen=True)
 class ReferencedFile:
-    """A file and the SOP instance that it has to hold, for a handler to yield and for c_store.
+    """A file, and the SOP instance that it must hold: for a handler to yield, and for c_store.
 
-    A sub-operation fails where the file holds another instance; its UID is then in the Failed SOP Instance UID List.
+    If the file holds another instance, the sub-operation fails, and the UID is in the Failed SOP Instance UID List.
 
     Example:
         yield 0xFF00, aiodimse.ReferencedFile(path, sop_instance_uid=uid)
     """
 
     path: str | os.PathLike[str]
-    """The file."""
+    """The path of the file."""
     sop_instance_uid: str
-    """The SOP Instance UID of its data set."""
+    """The SOP Instance UID that its data set must have."""
 
 
 async def _in_study(beginning: bytes, transfer_syntax: str, rest: AsyncIterator[Buffer], study: str) -> bytes:
-    """The beginning, and what had to be read behind it to know the study; InstanceConflict where it is another one."""
+    """Read on until the study is known, and return all that was read.
+
+    Raises:
+        InstanceConflict: It is another study.
+    """
     buffer, next_look = bytearray(beginning), 0
     while True:
         if len(buffer) >= next_look:
@@ -387,7 +400,8 @@ async def _at_hand(data: bytes) -> AsyncIterator[Buffer]:
 
 
 def open_file(path: str | os.PathLike[str], sop_instance_uid: str | None = None) -> FileInstance:
-    """Open, file meta information and first piece in one go; a file of one piece is then read (docs/topics/flow.md)."""
+    """Open a file, and read its file meta information and first piece at once. A small file has then been read
+    (docs/topics/flow.md)."""
     with datasets.PartTenReader(path) as reader:
         head = reader.head
         _expect(head.sop_instance_uid, sop_instance_uid)
@@ -406,7 +420,7 @@ class DatasetInstance(Instance):
         yield await read_off_loop(datasets.encode_stored, self._dataset)
 
     def stream(self) -> AsyncIterator[Buffer]:
-        """The data set, encoded in its own transfer syntax in one piece."""
+        """Yield the data set, encoded in its own transfer syntax, in one piece."""
         return self._stream()
 
     async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
@@ -420,7 +434,7 @@ class DatasetInstance(Instance):
         return await super().encoded(transfer_syntax)
 
     async def dataset(self) -> Dataset:
-        """The data set that it was made from."""
+        """Return the data set that it was made from."""
         return self._dataset
 
 
@@ -430,7 +444,7 @@ class StreamedInstance(Instance):
     reads_once = True
 
     def __init__(self, head: Head, beginning: bytes, rest: AsyncIterator[Buffer]) -> None:
-        """beginning: the first bytes of the data set; rest: those behind them."""
+        """beginning: the first bytes of the data set. rest: the bytes after them."""
         super().__init__(head.sop_class_uid, head.sop_instance_uid, head.transfer_syntax)
         self._beginning, self._rest = beginning, rest
         self._touched = False
@@ -439,10 +453,8 @@ class StreamedInstance(Instance):
     async def read(
         cls, chunks: AsyncIterable[Buffer], sop_instance_uid: str | None, study_instance_uid: str | None = None
     ) -> StreamedInstance:
-        """Take the head from the stream, and the beginning of the data set where its study matters.
-
-        Raises as Instance.from_part10.
-        """
+        """Read the head from the stream, and the beginning of the data set if its study matters. It raises as
+        `Instance.from_part10` does."""
         rest, buffer, next_look = aiter(chunks), bytearray(), 0
         try:
             while True:
@@ -476,11 +488,15 @@ class StreamedInstance(Instance):
             await _close(self._rest)
 
     def stream(self) -> AsyncIterator[Buffer]:
-        """The data set as it arrives. RuntimeError the second time."""
+        """Yield the data set as it arrives. A second call raises RuntimeError."""
         return self._stream()
 
     async def dataset(self) -> Dataset:
-        """The decoded data set, wholly in memory. DatasetTooLarge over Limits.dataset_in_memory."""
+        """Decode the data set, wholly in memory.
+
+        Raises:
+            DatasetTooLarge: It is over Limits.dataset_in_memory.
+        """
         pieces: list[Buffer] = []
         size, most = 0, self.limits.dataset_in_memory
         async with aclosing(self._stream()) as stream:
@@ -496,7 +512,7 @@ class StreamedInstance(Instance):
         return dataset
 
     async def discard(self) -> None:
-        """Be done with it, and close what the chunks come from."""
+        """Read no more of it, and close the source of its chunks."""
         self._touched, self._beginning = True, b""
         await _close(self._rest)
 

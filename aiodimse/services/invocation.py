@@ -1,4 +1,5 @@
-"""Asking the peer: the context for a request, its data set, its deadline, and the one response of most services."""
+"""Invoking an operation: the context for its request, its data set, its deadline, and its response if it has only
+one."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from aiodimse.services.response import EncodedDataset, Response, response_of
 
 
 def negotiated_on(endpoint: Endpoint) -> Negotiated:
-    """What was agreed on an established association."""
+    """Return what was negotiated on an association that has been established."""
     negotiated = endpoint.engine.negotiated
     assert negotiated is not None
     return negotiated
@@ -26,11 +27,11 @@ def negotiated_on(endpoint: Endpoint) -> Negotiated:
 async def invoke(
     endpoint: Endpoint, context: AcceptedContext, request: messages.Request, data: Payload
 ) -> InvokedOperation:
-    """Send a request in this context, under the deadline of its service.
+    """Send a request in a context, with the deadline of its service.
 
     Raises:
-        LocalProtocolError: The calling task itself holds the operations that fill the window.
-        AssociationError: The association has ended, or no place in the operations window came free in time.
+        LocalProtocolError: The calling task itself has the operations that fill the window.
+        AssociationError: The association has ended, or the operations window had no place in time.
 
     Cancellation: Nothing has been sent, or the association is aborted because half a message was.
     """
@@ -42,11 +43,12 @@ async def invoke(
 async def invoke_with_dataset(
     endpoint: Endpoint, request: messages.Request, dataset: Dataset | EncodedDataset | None
 ) -> tuple[AcceptedContext, InvokedOperation]:
-    """Send a request and its data set in the context for its SOP class; returns that context too.
+    """Send a request and its data set in the context of its SOP class. The context is returned too.
 
-    Raises as `invoke`, and before anything is sent:
-        NoAcceptedContext: No accepted context carries this service of this SOP class.
-        DatasetEncodeError: The data set cannot be encoded in the transfer syntax of the context.
+    Raises:
+        NoAcceptedContext: No accepted context carries this service of this SOP class. Nothing was sent.
+        DatasetEncodeError: The data set cannot be encoded in the transfer syntax of the context. Nothing was sent.
+        AssociationError: As `invoke`.
     """
     context = context_for(negotiated_on(endpoint), request.service, request.sop_class_uid)
     data = None if dataset is None else await encode_identifier(dataset, context.transfer_syntax)
@@ -54,9 +56,9 @@ async def invoke_with_dataset(
 
 
 async def single_response(invoked: InvokedOperation) -> tuple[messages.Response, bytes | None]:
-    """The one response of an operation that has one, and its data set.
+    """Wait for the response of an operation that has one, and return it with its data set.
 
-    Cancellation: The operation is left; the association waits for its response.
+    Cancellation: The operation is left, and the association waits for its response.
     """
     try:
         return await invoked.next()
@@ -68,9 +70,11 @@ async def single_response(invoked: InvokedOperation) -> tuple[messages.Response,
 async def ask(
     endpoint: Endpoint, request: messages.Request, dataset: Dataset | EncodedDataset | None = None
 ) -> Response:
-    """Invoke a service with one response and return that, decoded, whatever its status.
+    """Invoke an operation with one response, and return the response, whatever its status, with its data set decoded.
 
-    Raises as `invoke_with_dataset`, and:
+    It raises as `invoke_with_dataset` does.
+
+    Raises:
         DatasetDecodeError: The data set of the response does not decode.
     """
     if isinstance(dataset, Dataset) and not len(dataset):

@@ -1,4 +1,4 @@
-"""The C-MOVEs of ours that wait for their instances at a server of ours, and which C-STORE belongs to which of them."""
+"""The C-MOVEs of ours whose instances come to a server of ours, and which C-STORE belongs to which of them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class OpenMove(Protocol):
 
     @property
     def is_over(self) -> bool:
-        """No instance of it is expected any more."""
+        """Whether no more instances of it are expected."""
 
     def asked(self, association: ProviderAssociation) -> bool:
-        """Whether the requestor of this association is the peer that was asked for the C-MOVE."""
+        """Say whether the requestor of an association is the peer that was asked for the C-MOVE."""
 
     def offer(self, performed: PerformedOperation, association: ProviderAssociation) -> None:
-        """Take a sub-operation, and see to it that it gets its response."""
+        """Take a sub-operation, and answer it."""
 
 
 class OpenMoves:
-    """All open moves of one receiver. An object of this kind is false while there are none."""
+    """All open moves of one receiver. It is false while there are none."""
 
     def __init__(self) -> None:
         self._moves: list[OpenMove] = []
@@ -41,9 +41,10 @@ class OpenMoves:
         return len(self._moves)
 
     def new_message_id(self, originator: str, taken: Container[int]) -> int:
-        """A random Message ID that no other open move of this AE title has.
+        """Return a random Message ID that no other open move of an AE title has.
 
-        Two associations count their messages alike: without this, two moves to one AE title could not be told apart.
+        Every association counts its messages from 1, so that without this two moves to one AE title could not be told
+        apart.
 
         Args:
             originator: Our AE title on the association of the C-MOVE.
@@ -56,18 +57,19 @@ class OpenMoves:
                 return message_id
 
     def add(self, move: OpenMove) -> None:
-        """Expect the instances of this move until it is over."""
+        """Expect the instances of a move until it is over."""
         self._moves.append(move)
 
     def discard(self, move: OpenMove) -> None:
-        """The move did not come about."""
+        """Forget a move that was not started."""
         if move in self._moves:
             self._moves.remove(move)
 
     def find(self, request: CStoreRQ, association: ProviderAssociation) -> OpenMove | None:
-        """The move that a C-STORE belongs to (PS3.7 9.1.1.1.6 and 9.1.1.1.7); None where it belongs to none.
+        """Return the move that a C-STORE belongs to (PS3.7 9.1.1.1.6 and 9.1.1.1.7); None if it belongs to none.
 
-        A peer that sends no Move Originator is taken for the one that was asked, if only one move from it is open.
+        If the C-STORE names no Move Originator, it belongs to the open move that its sender was asked for, provided
+        that there is only one.
         """
         title, message_id = request.move_originator_ae_title, request.move_originator_message_id
         moves = [move for move in self._moves if not move.is_over]
@@ -81,7 +83,7 @@ class OpenMoves:
 
 
 class MoveReceiver(Protocol):
-    """What c_move(receiver=) takes: a Server that listens under the AE title of the move destination."""
+    """What `c_move(receiver=)` takes: a `Server` that listens under the AE title of the move destination."""
 
     @property
     def open_moves(self) -> OpenMoves:

@@ -16,16 +16,16 @@ from aiodimse.standard.leniency import Leniency
 
 
 class Request:
-    """What every handler gets."""
+    """A request, as its handler gets it."""
 
     def __init__(self, performed: PerformedOperation, association: ProviderAssociation) -> None:
         self._performed = performed
         self.message: messages.Request = performed.operation.request
         """The command set."""
         self.association = association
-        """The association that it came on: who asks, and what was negotiated."""
+        """The association on which it came: who requested it, and what was negotiated."""
         self.context: AcceptedContext = performed.operation.context
-        """The presentation context, with its transfer_syntax."""
+        """Its presentation context, with the transfer syntax."""
         self.sop_class_uid: str = self.message.sop_class_uid
         """Affected or Requested SOP Class UID."""
 
@@ -44,7 +44,7 @@ class Request:
 
     @property
     def extended(self) -> Any:
-        """What extended negotiation settled for this SOP class; None where nothing was negotiated."""
+        """What extended negotiation settled for its SOP class; None if nothing was negotiated."""
         return self.association.negotiated.extended.get(self.context.abstract_syntax)
 
     def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger]:
@@ -57,23 +57,23 @@ class Request:
 
     @property
     def is_strict(self) -> bool:
-        """Whether the provider tolerates nothing: see `tolerate`."""
+        """Whether nothing is tolerated of the peer. See `tolerate`."""
         return self._performed.channel.settings.strict
 
     def tolerate(self, row: Leniency, detail: str = "") -> None:
-        """Log that the peer broke a rule without consequences, as a WARNING, once for each row and association.
+        """Log that the peer broke a rule without consequences, at level WARNING, once for each row and association.
 
-        Whoever decides asks `is_strict` before, and fails the request where it is true.
+        A handler checks `is_strict` before, and fails the request if it is true.
 
         Args:
-            row: Which rule, as in `aiodimse.leniency`.
-            detail: What it was about, for the log: escaped, and without patient data.
+            row: The rule, a row of `aiodimse.leniency`.
+            detail: What it was about, escaped and without patient data.
         """
         self._performed.channel.tolerate(row, detail)
 
     @property
     def is_cancelled(self) -> bool:
-        """The peer has sent C-CANCEL."""
+        """Whether the peer has sent C-CANCEL."""
         return self._performed.operation.is_cancelled
 
 
@@ -82,7 +82,7 @@ class EchoRequest(Request):
 
 
 class StoreRequest(Request, ArrivingInstance):
-    """A C-STORE request and the instance that it brings: save(), dataset(), stream() or discard() it."""
+    """A C-STORE request and the instance that it brings: save(), decode with dataset(), stream() or discard() it."""
 
     def __init__(self, performed: PerformedOperation, association: ProviderAssociation) -> None:
         Request.__init__(self, performed, association)
@@ -100,7 +100,7 @@ class StoreRequest(Request, ArrivingInstance):
 
     @property
     def move_originator_ae_title(self) -> str | None:
-        """Who asked for the C-MOVE that this belongs to; None where it belongs to none."""
+        """The AE title that invoked the C-MOVE of which this is a sub-operation; None if it is none."""
         assert isinstance(self.message, messages.CStoreRQ)
         return self.message.move_originator_ae_title
 
@@ -139,31 +139,32 @@ class MoveRequest(IdentifierRequest):
 
 
 class NormalizedRequest(Request):
-    """A DIMSE-N request. dataset is what came with it (modification list, attributes, action or event information)."""
+    """A DIMSE-N request. `dataset` is its modification list, attribute list, action information or event
+    information."""
 
     def __init__(
         self, performed: PerformedOperation, association: ProviderAssociation, dataset: Dataset | None
     ) -> None:
         super().__init__(performed, association)
         self.dataset = dataset
-        """The data set, decoded; None where none came."""
+        """The data set, decoded; None if the request has none."""
 
     @property
     def sop_instance_uid(self) -> str:
-        """Affected or Requested SOP Instance UID; "" where an N-CREATE leaves it to the performer."""
+        """Affected or Requested SOP Instance UID; "" if an N-CREATE leaves the choice to the performer."""
         return self.message.sop_instance_uid
 
     @property
     def attribute_identifier_list(self) -> tuple[int, ...]:
-        """The tags that an N-GET asks for; empty: all."""
+        """The tags that an N-GET asks for; empty means all."""
         return getattr(self.message, "attribute_identifier_list", None) or ()
 
     @property
     def action_type_id(self) -> int | None:
-        """Of an N-ACTION."""
+        """The Action Type ID of an N-ACTION; None for others."""
         return getattr(self.message, "action_type_id", None)
 
     @property
     def event_type_id(self) -> int | None:
-        """Of an N-EVENT-REPORT."""
+        """The Event Type ID of an N-EVENT-REPORT; None for others."""
         return getattr(self.message, "event_type_id", None)

@@ -1,4 +1,4 @@
-"""Answers as both sides see them: the Response that a user gets, and what a handler may hand back."""
+"""Responses: the Response that a user gets, and what a handler may return."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, field
@@ -18,7 +18,7 @@ from aiodimse.standard.status import Category
 class Progress:
     """The counters of a C-GET or C-MOVE (PS3.7 9.1.3.1, 9.1.4.1): numbers of C-STORE sub-operations.
 
-    remaining is None where the response does not say: most final responses.
+    `remaining` is None if the response does not have it, as most final responses do not.
     """
 
     remaining: int | None = None
@@ -53,11 +53,11 @@ class Reply:
     status: int = 0
     """Status (0000,0900)."""
     dataset: Dataset | EncodedDataset | None = field(default=None, repr=False)
-    """What goes with it, with DIMSE-N alone; an empty one is none."""
+    """The data set of the response, only for DIMSE-N. An empty one is not sent."""
     _: KW_ONLY
     sop_instance_uid: str | None = None
-    """Affected SOP Instance UID (0000,1000). None: that of the request; where a successful N-CREATE has none in its
-    request, one is generated."""
+    """Affected SOP Instance UID (0000,1000). None: that of the request. If the request of a successful N-CREATE has
+    none, one is generated."""
     attributes: Sequence[int] | None = None
     """Attribute Identifier List (0000,1005): tags that were not recognized (N-GET, N-SET, N-CREATE)."""
     error_comment: str | None = field(default=None, repr=False)
@@ -72,11 +72,11 @@ class Reply:
 class Response:
     """The final response to an operation.
 
-    Two are equal, and hash alike, where all but `message` is equal; data sets count in the comparison alone.
+    Responses are equal, and have the same hash, if everything except `message` is equal. The hash leaves data sets out.
     """
 
     status: Status
-    """Status (0000,0900), with what it means for the SOP class."""
+    """Status (0000,0900), with its meaning for the SOP class."""
     error_comment: str | None = None
     """Error Comment (0000,0902)."""
     offending_elements: tuple[int, ...] = ()
@@ -84,11 +84,11 @@ class Response:
     error_id: int | None = None
     """Error ID (0000,0903)."""
     progress: Progress | None = None
-    """The counters of a C-GET or C-MOVE; None elsewhere."""
+    """The counters of a C-GET or C-MOVE; None for other services."""
     failed_sop_instance_uids: tuple[str, ...] = ()
     """Failed SOP Instance UID List (0008,0058) of a C-GET or C-MOVE."""
     dataset: Dataset | None = field(default=None, repr=False)
-    """What came with it (N-GET, N-ACTION and so on); None where nothing did."""
+    """The data set of the response (of N-GET, N-ACTION and so on); None if it has none."""
     message: messages.Response | None = field(default=None, repr=False, compare=False)
     """The command set."""
 
@@ -97,7 +97,7 @@ class Response:
 
     @property
     def sop_instance_uid(self) -> str | None:
-        """Affected SOP Instance UID (0000,1000): of an N-CREATE, the instance that was created."""
+        """Affected SOP Instance UID (0000,1000). For an N-CREATE that is the instance that was created."""
         return getattr(self.message, "affected_sop_instance_uid", None)
 
     @property
@@ -126,23 +126,23 @@ class Response:
 
     @property
     def is_incomplete(self) -> bool:
-        """It ends a C-GET or C-MOVE of which sub-operations failed (PS3.4 C.4.2.1.8, C.4.3.1.8)."""
+        """Whether it ends a C-GET or C-MOVE with sub-operations that failed (PS3.4 C.4.2.1.8, C.4.3.1.8)."""
         progress = self.progress
         if progress is None:
             return False
-        # B000 says "one or more failures or warnings": without any counter, failures.
+        # B000 means "one or more failures or warnings". If no counter says which, we assume failures.
         unsaid = self.status == answers.SOME_FAILED and not (progress.completed or progress.warning)
         return progress.failed > 0 or bool(self.failed_sop_instance_uids) or unsaid
 
 
 def status_of(code: int, sop_class_uid: str, service: str) -> Status:
-    """The status with its meaning for the service class of that SOP class."""
+    """Return a status with its meaning for the service class of a SOP class."""
     row = sop_class.lookup(sop_class_uid)
     return Status(code, row.service_class if row is not None else None, service)
 
 
 def progress_of(message: messages.Response) -> Progress | None:
-    """The counters of a C-GET or C-MOVE response."""
+    """Return the counters of a C-GET or C-MOVE response."""
     if not isinstance(message, messages.SuboperationsResponse):
         return None
     return Progress(
@@ -160,7 +160,7 @@ def response_of(
     dataset: Dataset | None = None,
     failed_sop_instance_uids: Sequence[str] = (),
 ) -> Response:
-    """The public form of a final response."""
+    """Make the public form of a final response."""
     return Response(
         status=status_of(message.status, request.sop_class_uid, request.service),
         error_comment=message.error_comment,

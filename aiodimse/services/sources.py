@@ -1,4 +1,4 @@
-"""What a caller or a handler hands over to be sent, as an Instance."""
+"""Makes an Instance of what a caller or a handler gives us to send."""
 
 from __future__ import annotations
 

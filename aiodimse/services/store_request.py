@@ -1,4 +1,4 @@
-"""The C-STORE-RQ of an instance, which a user's C-STORE and a provider's sub-operations send alike."""
+"""The C-STORE-RQ of an instance, for a C-STORE of a user and for a sub-operation of a provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removing what saves left behind when their process was killed."""
+"""Removes the files that saves left behind when their process was killed."""
 
 from __future__ import annotations
 

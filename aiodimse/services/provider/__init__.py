@@ -1,1 +1,1 @@
-"""Services as their provider: what a peer asks us for (PS3.7, the performing DIMSE-service-user)."""
+"""The provider's side of the services: the performing DIMSE-service-user (PS3.7)."""

@@ -19,7 +19,7 @@ _log = logging.getLogger("aiodimse.query")
 
 
 async def provide(performed: PerformedOperation, request: FindRequest, handler: Callable[[Any], Any]) -> None:
-    """HandlerRun a C-FIND handler to its one final response."""
+    """Run a C-FIND handler to its one final response."""
     operation = performed.operation
 
     def response(status: int) -> messages.Response:

@@ -1,1 +1,1 @@
-"""Services as their user: what we ask a peer for (PS3.7, the invoking DIMSE-service-user)."""
+"""The user's side of the services: the invoking DIMSE-service-user (PS3.7)."""

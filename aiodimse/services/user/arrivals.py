@@ -1,4 +1,5 @@
-"""Instances that sub-operations bring, handed out one after the other and answered by what became of each."""
+"""The instances of C-STORE sub-operations. They are handed out one after the other, and each is answered by what became
+of it."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ _log = logging.getLogger("aiodimse.retrieve")
 
 
 class Arrivals:
-    """The C-STORE sub-operations of one retrieval, in the order in which they came. False while none waits."""
+    """The C-STORE sub-operations of one retrieval, in the order in which they came. It is false while none waits."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[PerformedOperation, ProviderAssociation]] = deque()
@@ -26,20 +27,20 @@ class Arrivals:
         return len(self._waiting)
 
     def add(self, performed: PerformedOperation, association: ProviderAssociation) -> None:
-        """A sub-operation has arrived; it is handed out in turn."""
+        """Take a sub-operation. It is handed out in turn."""
         self._waiting.append((performed, association))
 
     def next(self) -> StoreRequest:
-        """Hand out the instance that waits longest; its sub-operation is answered by `answer_current`."""
+        """Hand out the instance that has waited longest. `answer_current` answers its sub-operation."""
         performed, association = self._waiting.popleft()
         request = StoreRequest(performed, association)
         self._current = performed, request
         return request
 
     async def answer_current(self) -> None:
-        """Answer the sub-operation whose instance was handed out, if one was.
+        """Answer the sub-operation whose instance was handed out, if there is one.
 
-        Cancellation: The sub-operation is left without an answer.
+        Cancellation: The sub-operation is not answered.
         """
         if self._current is None:
             return
@@ -55,7 +56,8 @@ class Arrivals:
             performed.logger(_log).info("no answer to %s: %s", instance.message, error)
 
     def refuse_all(self) -> None:
-        """Nobody takes the instances any more: answer what was handed out by what became of it, and refuse the rest."""
+        """Answer the instance that was handed out by what became of it, and refuse the rest, since nobody takes them
+        any more."""
         if self._current is not None:
             performed, instance = self._current
             self._current = None
@@ -65,13 +67,13 @@ class Arrivals:
 
 
 def answer_later(performed: PerformedOperation, status: int) -> None:
-    """Answer a sub-operation without waiting for that."""
+    """Answer a sub-operation without waiting until the response is sent."""
     response = performed.operation.request.response(status)
     performed.channel.tasks.spawn(performed.respond(response), "aiodimse answer sub-operation")
 
 
 def _status_of(instance: ArrivingInstance, otherwise: int) -> int:
-    """The answer to a sub-operation, by what became of its instance; otherwise: where nothing did."""
+    """Return the status that says what became of an instance; `otherwise` if nothing did."""
     if instance.is_consumed:
         return answers.SUCCESS
     if instance.conflict is not None:

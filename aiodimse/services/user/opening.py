@@ -1,4 +1,4 @@
-"""An association that we ask for, from its opening to its release."""
+"""An association that we request, from its opening to its release."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger("aiodimse.client")
 
 @record(frozen=True)
 class AssociationPlan:
-    """The arguments of connect(), checked: what is asked of whom."""
+    """The checked arguments of connect()."""
 
     host: str
     port: int
@@ -43,7 +43,8 @@ class AssociationPlan:
         endpoint = await open_association(self.host, self.port, self.rq, observer, settings=self.settings, ssl=self.ssl)
         negotiated = negotiated_on(endpoint)
         if not negotiated.contexts:
-            with suppress(AssociationError):  # the release aborts then, and that no context was accepted says more
+            # In that case the release aborts, and that no context was accepted says more.
+            with suppress(AssociationError):
                 await endpoint.release()
             raise NoAcceptedContext(
                 f"{self.host}:{self.port} accepts none of the presentation contexts",
@@ -71,9 +72,9 @@ async def release(endpoint: Endpoint) -> None:
 
 
 async def leave(endpoint: Endpoint, error: BaseException | None) -> None:
-    """End an association behind a block that raised error, or did not.
+    """End an association after its block, which may have raised `error`.
 
-    It is released, but aborted on cancellation and where the block raised with an operation open.
+    It is released. It is aborted on cancellation, or if the block raised while an operation was open.
 
     Raises:
         AssociationError: The release failed, and the block had not raised.
@@ -88,5 +89,5 @@ async def leave(endpoint: Endpoint, error: BaseException | None) -> None:
     except AssociationError as failed:
         if error is None:
             raise
-        # What the block raised goes on: it came first, and says more.
+        # The exception of the block goes on: it came first, and says more.
         endpoint.logger(_log).warning("the release behind a %s failed: %s", type(error).__name__, failed)

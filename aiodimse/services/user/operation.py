@@ -1,4 +1,4 @@
-"""Operations with many responses, as their user sees them: async with, async for, await, cancel."""
+"""Operations with many responses, as their user sees them: `async with`, `async for`, `await`, cancel()."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ T = TypeVar("T")
 
 
 class Operation(Generic[T]):
-    """What a C-FIND, C-GET and C-MOVE of ours have in common. The request goes out when it is first entered, iterated
-    or awaited.
+    """What a C-FIND, C-GET and C-MOVE of ours have in common.
 
-    Iterating raises DIMSEFailure where the final status is a Failure; awaiting gives the final Response whatever its
-    status. What is raised there, a cancelled await included, leaves the operation, as the end of its block does:
-    C-CANCEL is sent, and the association waits for the final response by itself. An operation that was left gives no
-    more, as a generator that has raised: after `asyncio.wait_for(anext(matches), 1)` timed out it is over. To look
-    whether something has come and go on, keep the task: `asyncio.wait({task}, timeout=1)` cancels nothing.
+    The request is sent when the operation is first entered, iterated or awaited. Iterating it raises DIMSEFailure if
+    the final status is a Failure. Awaiting it returns the final Response, whatever its status.
+
+    An exception in there, a cancelled await included, leaves the operation, as the end of its block does: C-CANCEL is
+    sent, and the association waits for the final response in the background. An operation that was left yields nothing
+    more, like a generator that has raised: after a timeout of `asyncio.wait_for(anext(matches), 1)` it is over. To wait
+    for the next item and go on after a timeout, keep the task: `asyncio.wait({task}, timeout=1)` cancels nothing.
     """
 
     def __init__(
         self, endpoint: Endpoint, identifier: Dataset | EncodedDataset, sop_class_uid: str | None, priority: int
     ) -> None:
-        """sop_class_uid: None where one accepted context alone has the service: its SOP class."""
+        """sop_class_uid: None if only one accepted context has the service; then it is the SOP class of that
+        context."""
         self._endpoint = endpoint
         self._identifier, self._asked_uid, self._priority = identifier, sop_class_uid, priority
         self._uid = sop_class_uid or ""
@@ -54,7 +56,7 @@ class Operation(Generic[T]):
     _service: str
 
     def _make(self) -> messages.Request:
-        """The request."""
+        """Make the request."""
         raise NotImplementedError
 
     def _note(self, response: messages.Response) -> None:
@@ -62,11 +64,11 @@ class Operation(Generic[T]):
         self.last_status = status_of(response.status, self._uid, self._service)
 
     async def _take(self, response: messages.Response, data: bytes | None) -> T | None:
-        """What a Pending response gives to the caller; None: nothing."""
+        """Return what a Pending response means to the caller; None: nothing."""
         raise NotImplementedError
 
     async def _final(self, response: messages.Response, data: bytes | None) -> Response:
-        """The public form of the final response."""
+        """Make the public form of the final response."""
         raise NotImplementedError
 
     # --- manners ------------------------------------------------------------------------------------------------------
@@ -91,7 +93,8 @@ class Operation(Generic[T]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leaving early sends C-CANCEL and returns; the association drains the rest by itself."""
+        """Leave the operation. If it has not ended, C-CANCEL is sent, and the association receives the rest in the
+        background."""
         self._leave()
 
     def _leave(self) -> None:
@@ -102,10 +105,14 @@ class Operation(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        """The next of what it gives; StopAsyncIteration after the final response.
+        """Return the next item. An exception, or a cancelled await, leaves the operation.
 
-        Raises DIMSEFailure where that is a Failure, DatasetDecodeError, LocalProtocolError where the operation has been
-        left, and what every operation raises (Association). Raised or cancelled, it leaves the operation.
+        Raises:
+            StopAsyncIteration: The final response has come.
+            DIMSEFailure: It has come, and its status is a Failure.
+            DatasetDecodeError: A data set does not decode.
+            LocalProtocolError: The operation has been left.
+            AssociationError: As every operation of Association.
         """
         self._begin_await()
         try:
@@ -122,11 +129,11 @@ class Operation(Generic[T]):
         raise StopAsyncIteration
 
     def _check(self, response: Response) -> None:
-        """Raise what iterating raises behind the last that it gives."""
+        """Raise what the iteration raises after its last item."""
         response.raise_for_status()
 
     async def _begun(self) -> InvokedOperation:
-        """The request is out, and nobody has left."""
+        """Return the operation, whose request has been sent and which has not been left."""
         await self.start()
         assert self._invoked is not None
         if self._invoked.is_left:
@@ -134,7 +141,7 @@ class Operation(Generic[T]):
         return self._invoked
 
     async def _step(self) -> T | None:
-        """One response further."""
+        """Wait for one response, and return what it means to the caller."""
         message, data = await (await self._begun()).next()
         final = message.status not in answers.STILL_PENDING
         if final:
@@ -144,8 +151,11 @@ class Operation(Generic[T]):
         return await self._take(message, data)
 
     async def cancel(self) -> None:
-        """Send C-CANCEL (PS3.7 9.3.2.3) and go on: iterating gives what still comes, up to the final response, usually
-        FE00. Waits for nothing, but to send the request where that has not been sent."""
+        """Send C-CANCEL (PS3.7 9.3.2.3), and go on: the iteration yields what still comes, up to the final response,
+        usually FE00.
+
+        It waits for nothing, except to send the request if that has not been sent.
+        """
         await self.start()
         assert self._invoked is not None
         self._invoked.cancel()
@@ -154,7 +164,7 @@ class Operation(Generic[T]):
         return self._run().__await__()
 
     async def _run(self) -> Response:
-        """Run to the final response, whatever its status, and return it. What comes before is dropped."""
+        """Wait for the final response, and return it, whatever its status. Everything before it is dropped."""
         self._begin_await()
         try:
             while self._response is None:
@@ -167,7 +177,7 @@ class Operation(Generic[T]):
         return self._response
 
     def _begin_await(self) -> None:
-        if self._is_awaited:  # one of the two would wait for ever
+        if self._is_awaited:  # One of the two would wait for ever.
             raise LocalProtocolError("another task awaits this operation")
         self._is_awaited = True
 

@@ -1,4 +1,4 @@
-"""C-FIND as its user (PS3.4 C.4.1, PS3.7 9.1.2)."""
+"""C-FIND on the user's side (PS3.4 C.4.1, PS3.7 9.1.2)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiodimse.standard.leniency import UNDECODABLE_MATCH
 
 
 class Find(Operation[Dataset]):
-    """A C-FIND of ours: async for gives the matches, pydicom Datasets."""
+    """A C-FIND of ours. Iterating it yields the matches, as pydicom Datasets."""
 
     _service = "C-FIND"
 
@@ -23,8 +23,8 @@ class Find(Operation[Dataset]):
     ) -> None:
         super().__init__(endpoint, identifier, sop_class_uid, priority)
         self.undecodable: list[EncodedDataset] = []
-        """Matches that do not decode, as they came: they are skipped, with a WARNING, and the others handed out. No
-        more are kept than Limits.requests_in_memory bytes. With connect(strict=True) such a match raises
+        """Matches that do not decode, as they came. They are skipped with a WARNING, and the others are yielded. At
+        most Limits.requests_in_memory bytes of them are kept. With connect(strict=True) such a match raises
         DatasetDecodeError instead."""
         self._kept = 0
 

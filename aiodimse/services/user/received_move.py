@@ -63,7 +63,7 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
         )
 
     async def _send(self) -> InvokedOperation:
-        self._moves.add(self)  # its first instance may come before the request is said to be sent
+        self._moves.add(self)  # The first instance may come before the request is known to be sent.
         try:
             return await super()._send()
         except BaseException:
@@ -74,7 +74,7 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
 
     @property
     def is_over(self) -> bool:
-        """No instance of it is expected any more."""
+        """Whether no more instances of it are expected."""
         if self._response is not None:
             return True
         if self._finished is None and not self._endpoint.is_open:
@@ -134,7 +134,8 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
         return self._arrivals.next()
 
     async def _until_finished(self) -> ArrivingInstance | None:
-        """An instance, or one response further. The final one is kept back until what it counts has come."""
+        """Wait for an instance or a response. The final response is kept back until the instances that it counts have
+        come."""
         invoked = await self._begun()
         await invoked.wait(lambda: bool(self._arrivals))
         if self._arrivals and not invoked.has_pending:
@@ -146,7 +147,8 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
         return None
 
     async def _more_comes(self) -> bool:
-        """Wait for an instance that the final response counted; False where none is missing, or it is too late."""
+        """Wait for an instance that the final response counted. Return False if none is missing, or if it is too
+        late."""
         if not self.missing:
             return False
         try:

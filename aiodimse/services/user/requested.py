@@ -1,4 +1,5 @@
-"""What the peer asks on an association that we asked for: sub-operations of our C-GET, and requests to our handlers."""
+"""What the peer invokes on an association that we requested: sub-operations of our C-GET, and requests to our
+handlers."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from aiodimse.standard import answers
 
 
 class RequestedAssociation:
-    """The Observer of one association that we asked for, with what connect() was given to serve on it."""
+    """The Observer of one association that we requested, with the handlers that connect() was given."""
 
     endpoint: Endpoint
 
@@ -30,17 +31,17 @@ class RequestedAssociation:
     # --- for the connection -------------------------------------------------------------------------------------------
 
     def connection_made(self) -> None:
-        """The A-ASSOCIATE-RQ is on its way."""
+        """The A-ASSOCIATE-RQ is being sent."""
 
     def association_requested(self, rq: AssociateRQ) -> None:
-        """Never: the machine of a requestor takes no request."""
+        """This never happens: the state machine of a requestor accepts no A-ASSOCIATE-RQ."""
 
     def association_established(self, negotiated: Negotiated) -> Callable[[PerformedOperation], None]:
-        """Perform what the peer asks; whoever opens the association awaits it."""
+        """Return what performs the requests of the peer. The task that opens the association waits for this."""
         return self._perform
 
     def _perform(self, performed: PerformedOperation) -> None:
-        """A sub-operation of our C-GET, or a request to our handlers."""
+        """Perform a sub-operation of our C-GET, or a request to our handlers."""
         if isinstance(performed.operation.request, messages.CStoreRQ):
             retrieval = self._retrieval
             if (
@@ -59,27 +60,28 @@ class RequestedAssociation:
         performed.channel.tasks.spawn(performed.respond(response), "aiodimse refuse")
 
     def association_ended(self, error: BaseException) -> None:
-        """Whoever waits has been told by the connection."""
+        """There is nothing to do: the channel has told all who wait."""
 
     def connection_lost(self) -> None:
-        """Nothing is left to be done."""
+        """There is nothing to do."""
 
     # --- for the association ------------------------------------------------------------------------------------------
 
     @property
     def association(self) -> ProviderAssociation:
-        """The association as handlers and the instances of a C-GET see it: one object, made when it is first wanted."""
+        """The association as handlers and the instances of a C-GET see it: one object, made when it is first asked
+        for."""
         if self._association is None:
             self._association = ProviderAssociation(self.endpoint)
         return self._association
 
     def check_no_other(self, retrieval: Get) -> None:
-        """Raise LocalProtocolError while another C-GET runs."""
+        """Raise LocalProtocolError if another C-GET is open."""
         other = self._retrieval
         if other is not None and other is not retrieval and (other.is_running or other.is_starting):
             raise LocalProtocolError("another C-GET runs on this association")
 
     def retrieve(self, retrieval: Get) -> None:
-        """This C-GET begins: the instances that come are its sub-operations."""
+        """Begin a C-GET. Instances that come from now on are its sub-operations."""
         self.check_no_other(retrieval)
         self._retrieval = retrieval

@@ -1,4 +1,4 @@
-"""C-GET and C-MOVE as their user (PS3.4 C.4.2, C.4.3; PS3.7 9.1.3, 9.1.4)."""
+"""C-GET and C-MOVE on the user's side (PS3.4 C.4.2, C.4.3; PS3.7 9.1.3, 9.1.4)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Retrieval(Operation[T]):
         super().__init__(endpoint, identifier, sop_class_uid, priority)
         self._allow_incomplete = allow_incomplete
         self.progress: Progress | None = None
-        """The counters of the last response; None before the first that has some."""
+        """The counters of the last response that has some; None before it."""
         self.failed_sop_instance_uids: tuple[str, ...] = ()
         """Failed SOP Instance UID List (0008,0058) of the final response."""
 
@@ -70,7 +70,7 @@ class Retrieval(Operation[T]):
 
 
 def failed_uids(dataset: Dataset) -> tuple[str, ...]:
-    """Failed SOP Instance UID List (0008,0058); read from UI and from UN (PS3.5 6.2.2) alike."""
+    """Return Failed SOP Instance UID List (0008,0058). Its VR may be UI or UN (PS3.5 6.2.2)."""
     if "FailedSOPInstanceUIDList" not in dataset:
         return ()
     value = dataset["FailedSOPInstanceUIDList"].value
@@ -82,7 +82,7 @@ def failed_uids(dataset: Dataset) -> tuple[str, ...]:
 
 
 class Move(Retrieval[Progress]):
-    """A C-MOVE of ours: async for gives the Progress of each Pending response; a peer may send none of them (PS3.4
+    """A C-MOVE of ours. Iterating it yields the Progress of each Pending response; a peer need not send any (PS3.4
     C.4.2.3.1)."""
 
     _service = "C-MOVE"
@@ -114,10 +114,11 @@ class Move(Retrieval[Progress]):
 
 
 class Get(Retrieval[ArrivingInstance]):
-    """A C-GET of ours: async for gives the instances as they arrive.
+    """A C-GET of ours. Iterating it yields the instances as they arrive.
 
-    Each C-STORE sub-operation is answered when the loop comes back: 0x0000 if its instance was saved, decoded, streamed
-    to its end or discarded; else 0x0110. Leaving the loop answers the last one 0x0000 if it was consumed, else 0xA700.
+    Each C-STORE sub-operation is answered when the next instance is asked for: 0x0000 if its instance was saved,
+    decoded, streamed to its end or discarded, else 0x0110. When the loop is left, the last one is answered 0x0000 if it
+    was consumed, else 0xA700.
     """
 
     _service = "C-GET"
@@ -133,12 +134,12 @@ class Get(Retrieval[ArrivingInstance]):
         association: ProviderAssociation,
         on_start: Callable[[Get], None],
     ) -> None:
-        """on_start: called before the request is sent; raises LocalProtocolError where that must not be."""
+        """on_start: called before the request is sent; raises LocalProtocolError if the request must not be sent."""
         super().__init__(endpoint, identifier, sop_class_uid, priority, allow_incomplete=allow_incomplete)
         self._association, self._on_start = association, on_start
         self._arrivals = Arrivals()
         self.is_iterated: bool = False
-        """Somebody takes the instances; otherwise a C-STORE handler of the association may."""
+        """Whether somebody iterates over the instances. If not, a C-STORE handler of the association may take them."""
 
     def _make(self) -> messages.Request:
         return messages.CGetRQ(message_id=0, affected_sop_class_uid=self._uid, priority=self._priority)
@@ -151,17 +152,17 @@ class Get(Retrieval[ArrivingInstance]):
 
     @property
     def is_starting(self) -> bool:
-        """Its request is about to be sent."""
+        """Whether its request is about to be sent."""
         return self._starting.locked()
 
     @property
     def is_running(self) -> bool:
-        """C-STORE requests that come now are sub-operations of this."""
+        """Whether C-STORE requests that come now are sub-operations of it."""
         return self._invoked is not None and self._invoked.is_open
 
     @property
     def is_left(self) -> bool:
-        """Nobody takes the instances any more."""
+        """Whether nobody takes the instances any more."""
         return self._invoked is not None and self._invoked.is_left
 
     def offer(self, performed: PerformedOperation) -> None:
@@ -188,7 +189,8 @@ class Get(Retrieval[ArrivingInstance]):
         await self._arrivals.answer_current()
         invoked = await self._begun()
         await invoked.wait(lambda: bool(self._arrivals))
-        # Pending responses first: left behind instances that always wait, they would add up and stop our reading.
+        # Pending responses are taken first. If instances always waited before them, they would add up and stop our
+        # reading.
         if self._arrivals and not invoked.has_pending:
             return self._arrivals.next()
         return await super()._step()

@@ -1,4 +1,4 @@
-"""C-STORE as its user (PS3.4 B, PS3.7 9.1.1)."""
+"""C-STORE on the user's side (PS3.4 B, PS3.7 9.1.1)."""
 
 from __future__ import annotations
 
@@ -50,6 +50,6 @@ async def c_store(
     try:
         invoked = await invoke(endpoint, context, request, data)
     finally:
-        del data  # not kept while the response is awaited, nor by an exception
+        del data  # These must not be kept while the response is awaited, nor by an exception.
     message, _ = await single_response(invoked)
     return response_of(request, message)

@@ -1,4 +1,4 @@
-"""C-ECHO as its user (PS3.4 A, PS3.7 9.1.5)."""
+"""C-ECHO on the user's side (PS3.4 A, PS3.7 9.1.5)."""
 
 from __future__ import annotations
 
