@@ -445,13 +445,19 @@ class Association:
         Raises:
             AssociationTimeout: The answer did not come within Timeouts.release seconds; the association was aborted.
             AssociationAborted: The peer aborted, or the connection was lost.
+            LocalProtocolError: The association belongs to another event loop, as with every operation.
 
         Cancellation: The association is aborted.
         """
         await release(self._endpoint)
 
     def abort(self) -> None:
-        """Abort the association at once (A-ABORT, PS3.8 7.3). Operations under way raise AssociationAborted."""
+        """Abort the association at once (A-ABORT, PS3.8 7.3). Operations under way raise AssociationAborted.
+
+        Raises:
+            LocalProtocolError: The association belongs to another event loop: there,
+                `loop.call_soon_threadsafe(association.abort)`.
+        """
         self._endpoint.abort()
 
     async def wait_closed(self) -> None:

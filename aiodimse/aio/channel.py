@@ -16,6 +16,7 @@ from aiodimse.aio.clock import Clock, TimerHandle
 from aiodimse.aio.end import End, WhileOpen
 from aiodimse.aio.hooks import never_raising
 from aiodimse.aio.log import AssociationLogger, next_name
+from aiodimse.aio.one_loop import OneLoop
 from aiodimse.aio.part import Part
 from aiodimse.aio.settings import Settings
 from aiodimse.aio.tasks import Tasks
@@ -51,6 +52,8 @@ class Channel:
         self.timeouts: Timeouts = settings.timeouts
         self.clock: Clock = settings.clock
         self._now = self.clock.time_function()
+        self.one_loop: OneLoop = OneLoop("an association")
+        """Whoever enters from outside asks it first."""
         self.name: str = next_name()
         """Its name in the log."""
         self.role: Role = role
@@ -325,7 +328,11 @@ class Channel:
 
         Args:
             error: How the association ended, for all who wait. None: AssociationAborted.
+
+        Raises:
+            LocalProtocolError: The association belongs to another event loop.
         """
+        self.one_loop.check()
         if self.error is None:
             can_abort = self.engine.machine.can_abort
             self.engine.abort(self._now())

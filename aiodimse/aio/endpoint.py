@@ -64,6 +64,7 @@ class Endpoint(Channel):
         Raises:
             AssociationTimeout: The answer did not come, and the association was aborted.
             AssociationAborted: The association was aborted or lost meanwhile.
+            LocalProtocolError: The association belongs to another event loop.
 
         Cancellation: The association is aborted.
         """
@@ -72,8 +73,12 @@ class Endpoint(Channel):
     async def wait_closed(self) -> None:
         """Wait until the transport connection is gone.
 
+        Raises:
+            LocalProtocolError: The association belongs to another event loop.
+
         Cancellation: Nothing changes.
         """
+        self.one_loop.check()
         await asyncio.shield(self._lifetime.closed)
 
     async def close(self) -> None:

@@ -52,13 +52,15 @@ class Invoker(Part):
             The operation, of which the responses are awaited.
 
         Raises:
-            LocalProtocolError: The calling task itself holds the operations that fill the window.
+            LocalProtocolError: The calling task itself holds the operations that fill the window, or the association
+                belongs to another event loop.
             AssociationTimeout: No place came free in time.
             AssociationError: What ended the association, at once, whatever the data are waiting for. It says that the
                 request was not sent.
 
         Cancellation: leaves nothing behind; in the middle of the message, it aborts the association.
         """
+        self.channel.one_loop.check()
         try:
             return await self._invoke(context_id, request, data, timeout)
         except AssociationError as error:

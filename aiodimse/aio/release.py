@@ -33,6 +33,7 @@ class Release(Part):
     async def ask(self) -> None:
         """Ask for the release. See Endpoint.release."""
         channel = self._channel
+        channel.one_loop.check()
         if channel.error is not None:
             return
         try:

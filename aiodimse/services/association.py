@@ -106,7 +106,12 @@ class ProviderAssociation:
         return await event_report(self._endpoint, sop_class_uid, sop_instance_uid, event_type_id, dataset)
 
     def abort(self) -> None:
-        """Abort the association at once (A-ABORT, PS3.8 7.3), without waiting. Its handlers are cancelled."""
+        """Abort the association at once (A-ABORT, PS3.8 7.3), without waiting. Its handlers are cancelled.
+
+        Raises:
+            LocalProtocolError: The association belongs to another event loop: there,
+                `loop.call_soon_threadsafe(association.abort)`.
+        """
         self._endpoint.abort()
 
     async def wait_closed(self) -> None:

@@ -59,9 +59,11 @@ async def release(endpoint: Endpoint) -> None:
 
     Raises:
         AssociationError: The peer did not answer, or the association was aborted.
+        LocalProtocolError: The association belongs to another event loop.
 
     Cancellation: The association is aborted.
     """
+    endpoint.one_loop.check()
     try:
         await endpoint.invoker.settled()
         await endpoint.release()

@@ -177,6 +177,7 @@ class Operation(Generic[T]):
         return self._response
 
     def _begin_await(self) -> None:
+        self._endpoint.one_loop.check()
         if self._is_awaited:  # One of the two would wait for ever.
             raise LocalProtocolError("another task awaits this operation")
         self._is_awaited = True

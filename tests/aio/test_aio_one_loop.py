@@ -1,0 +1,108 @@
+"""An association is used on its own event loop only; on another, and in another thread, it says so and lives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from aiodimse import LocalProtocolError, sop_class, testing
+from aiodimse.aio.one_loop import OneLoop
+from aiodimse.dimse.messages import CEchoRQ, CEchoRSP, CFindRSP
+
+FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+WORDS = r"an association belongs to one event loop, of the thread 'MainThread', .*run_coroutine_threadsafe"
+
+
+async def elsewhere(use: Callable[[], Any]) -> Any:
+    """Use it on an event loop of another thread."""
+
+    async def there() -> Any:
+        return await use()
+
+    return await asyncio.to_thread(lambda: asyncio.run(there()))
+
+
+@pytest.mark.parametrize("name", ["c_echo", "release", "wait_closed"])
+async def test_as_user(world, name):
+    association, peer = await world.calling()
+    with pytest.raises(LocalProtocolError, match=WORDS):
+        await elsewhere(getattr(association, name))
+    assert association.is_open
+    echoing = asyncio.ensure_future(association.c_echo())
+    await peer.read_message()
+    peer.send_message(1, CEchoRSP(message_id_being_responded_to=1, status=0))
+    assert (await echoing).status == 0
+    association.abort()
+    peer.abort_transport()
+
+
+async def test_abort_in_a_thread_without_an_event_loop(world):
+    association, peer = await world.calling()
+    with pytest.raises(LocalProtocolError, match="call_soon_threadsafe"):
+        await asyncio.to_thread(association.abort)
+    assert association.is_open
+    asyncio.get_running_loop().call_soon_threadsafe(association.abort)
+    await testing.settle()
+    assert not association.is_open
+    peer.abort_transport()
+
+
+async def test_matches_that_are_read_on_another_loop(world):
+    association, peer = await world.calling()
+    async with association.c_find(world.query(), FIND) as matches:
+        await peer.read_message()
+        with pytest.raises(LocalProtocolError, match=WORDS):
+            await elsewhere(matches.__anext__)
+        peer.send_message(3, CFindRSP(message_id_being_responded_to=1, affected_sop_class_uid=FIND, status=0))
+        assert [match async for match in matches] == []
+    association.abort()
+    peer.abort_transport()
+
+
+@pytest.mark.parametrize("use", ["abort", "wait_closed", "n_event_report"])
+async def test_as_provider(world, use):
+    """request.association, given to a thread that does some work."""
+    server = world.server()
+
+    @server.on_c_echo
+    async def echoed(request: Any) -> int:
+        association = request.association
+        arguments = (sop_class.Verification, "1.2.3", 1) if use == "n_event_report" else ()
+
+        async def there() -> None:
+            result = getattr(association, use)(*arguments)
+            if use != "abort":
+                await result
+
+        with pytest.raises(LocalProtocolError, match=r"one event loop|no accepted"):
+            await asyncio.to_thread(lambda: asyncio.run(there()))
+        assert association.is_open
+        return 0
+
+    async with world.called(server) as peer:
+        peer.send_message(1, CEchoRQ(message_id=1, affected_sop_class_uid=sop_class.Verification))
+        assert (await peer.read_message())[1].status == 0
+        await testing.settle()
+
+
+def test_a_loop_that_stands_still_is_not_disturbed():
+    """What an application cleans up behind run_until_complete, in the same thread."""
+
+    async def here() -> OneLoop:
+        return OneLoop("it")
+
+    loop = asyncio.new_event_loop()
+    try:
+        one_loop = loop.run_until_complete(here())
+        one_loop.check()
+    finally:
+        loop.close()
+    with pytest.raises(LocalProtocolError, match="it belongs"):
+        asyncio.run(checked(one_loop))
+
+
+async def checked(one_loop: OneLoop) -> None:
+    one_loop.check()
