@@ -20,7 +20,7 @@ from aiodimse.cli import values
 from aiodimse.cli.failures import FAILED, USAGE, CommandError, in_words
 from aiodimse.cli.opening import association
 from aiodimse.cli.output import Output
-from aiodimse.services.contexts import contexts_for_instances
+from aiodimse.services.contexts import contexts_for_instances, contexts_to_send
 
 HELP = "send files and folders to a peer"
 
@@ -195,7 +195,7 @@ async def _send_all(
     opened, progressed: called when there is an association, and after each file.
     """
     left = deque(batch)
-    contexts = contexts_for_instances(dict.fromkeys(kind(instance) for _, instance in left))
+    contexts = contexts_to_send(dict.fromkeys(kind(instance) for _, instance in left), transcode=options.transcode)
     is_second = False
     while left:
         path: Path | None = None

@@ -26,7 +26,7 @@ from aiodimse.errors import (
     AssociationTimeout,
     TLSError,
 )
-from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
+from aiodimse.services.contexts import is_proposed
 
 _log = logging.getLogger("aiodimse.pool")
 
@@ -62,14 +62,7 @@ class Member:
 
     def offers(self, wanted: Sequence[PresentationContext]) -> bool:
         """Whether all of these were proposed to the peer: it has accepted them, or has said why not."""
-        proposed: set[tuple[str, str]] = set()
-        for context in self.association.negotiated.rq.contexts:
-            proposed.update((context.abstract_syntax, syntax) for syntax in context.transfer_syntaxes)
-        return all(
-            (context.uid, syntax) in proposed
-            for context in wanted
-            for syntax in context.transfer_syntaxes or DEFAULT_PROPOSED
-        )
+        return all(is_proposed(self.association.negotiated, context) for context in wanted)
 
 
 class _Waiter:

@@ -29,7 +29,7 @@ from aiodimse.pool.members import Member, Members
 from aiodimse.pool.store_many import StoreMany, StoreResult
 from aiodimse.requestor import ConnectOptions, connect
 from aiodimse.services.arriving import ArrivingInstance
-from aiodimse.services.contexts import contexts_for_instances
+from aiodimse.services.contexts import contexts_to_send
 from aiodimse.services.instance import Instance, InstanceSource
 from aiodimse.services.open_moves import MoveReceiver
 from aiodimse.services.response import Progress, Response
@@ -358,12 +358,19 @@ class Pool:
         source = await instance_of(instance)
 
         async def once() -> Response:
-            async with self._lease(contexts_of(source), shared=shared) as association:
+            async with self._lease(self._contexts_of(source, options), shared=shared) as association:
                 return await association.c_store(source, **options)
 
         if isinstance(source, Instance) and source.reads_once:  # its bytes pass by once
             return await once()
         return await self.twice(once)
+
+    def _contexts_of(self, instance: Instance, options: dict[str, Any]) -> Sequence[PresentationContext]:
+        """What to propose for sending this instance: as stored, the Little Endian pair, and lossless compressions."""
+        transcode = options.get("transcode")
+        if transcode is None:
+            transcode = self._options.get("transcode", True)
+        return contexts_to_send([(instance.sop_class_uid, instance.transfer_syntax)], transcode=transcode)
 
     def c_find(self, identifier: Any, *args: Any, **options: Any) -> PooledFind:
         """C-FIND on an association of its own; arguments as `Association.c_find`.
@@ -466,11 +473,6 @@ class Pool:
         finally:
             await many.aclose()
             self._many.discard(many)
-
-
-def contexts_of(instance: Instance) -> Sequence[PresentationContext]:
-    """What to propose for sending this instance: as stored, and the Little Endian pair."""
-    return contexts_for_instances([(instance.sop_class_uid, instance.transfer_syntax)])
 
 
 def _key(context: PresentationContext) -> tuple[str, tuple[str, ...]]:

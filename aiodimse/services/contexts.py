@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext
 from aiodimse.association.negotiation import check_uid, several
 from aiodimse.datasets import RE_ENCODED, can_recompress, can_transcode, has_codecs
-from aiodimse.datasets.pixels.syntaxes import EXTRA
+from aiodimse.datasets.pixels.syntaxes import ENCODED, EXTRA
 from aiodimse.errors import LocalProtocolError, NoAcceptedContext
 from aiodimse.pdu import AcceptedContext
 from aiodimse.standard import sop_class
@@ -121,6 +121,40 @@ def contexts_for_instances(kinds: Iterable[tuple[str, str]]) -> list[Presentatio
         contexts.setdefault((uid, (transfer_syntax,)), PresentationContext(uid, (transfer_syntax,)))
         contexts.setdefault((uid, DEFAULT_PROPOSED), PresentationContext(uid, DEFAULT_PROPOSED))
     return list(contexts.values())
+
+
+def contexts_to_send(kinds: Iterable[tuple[str, str]], *, transcode: bool) -> list[PresentationContext]:
+    """Make the presentation contexts that sending these instances wants, the needed ones first.
+
+    Args:
+        kinds: SOP class and transfer syntax of each.
+        transcode: Whether compressed pixels may be sent in another compression: a context for each SOP class then asks
+            for a lossless one, for a peer that takes nothing uncompressed.
+
+    Returns:
+        Those of contexts_for_instances, and as many of the others as there is room for.
+    """
+    contexts = contexts_for_instances(kinds)
+    if transcode and has_codecs():
+        room = max(0, MAX_CONTEXTS - len(contexts))
+        uids = list(dict.fromkeys(context.uid for context in contexts))
+        contexts += [PresentationContext(uid, ENCODED) for uid in uids[:room]]
+    return contexts
+
+
+def is_proposed(negotiated: Negotiated, context: PresentationContext) -> bool:
+    """Whether the peer was asked for this context, and not merely for it or another transfer syntax.
+
+    Args:
+        negotiated: What was negotiated.
+        context: A context that is wanted.
+    """
+    wanted = context.transfer_syntaxes or DEFAULT_PROPOSED
+    asked = [each.transfer_syntaxes for each in negotiated.rq.contexts if each.abstract_syntax == context.uid]
+    if tuple(wanted) in asked:
+        return True
+    alone = {syntax for syntaxes in asked for syntax in syntaxes if len(syntaxes) == 1 or syntax in DEFAULT_PROPOSED}
+    return alone.issuperset(wanted)
 
 
 # The most common transfer syntaxes of archives come first.

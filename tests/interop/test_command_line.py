@@ -13,6 +13,9 @@ from interop.orthanc import Orthanc
 from interop.ours import HOST, aiodimse_command
 from interop.programs import run
 from ports import free_port
+from pydicom.uid import JPEGLSLossless
+
+import aiodimse
 
 
 async def test_echo(filled_dcmqrscp: DcmQRSCP) -> None:
@@ -52,6 +55,21 @@ async def test_store_decompresses_for_a_peer_that_takes_no_compression(storescp:
     sent = (samples.CT, samples.JPEG_2000)
     (await run(*aiodimse_command("store", HOST, str(scp.port), *(sample.path for sample in sent)))).check(0)
     samples.check_pixels(scp.files(), sent)
+
+
+async def test_store_compresses_for_a_peer_that_takes_nothing_else(tmp_path: Path) -> None:
+    server, arrived = aiodimse.Server(ae_title="LOSSLESS"), []
+
+    @server.on_c_store(transfer_syntaxes=[JPEGLSLossless])
+    async def store(request: aiodimse.StoreRequest) -> int:
+        arrived.append(await request.save(tmp_path))
+        return 0x0000
+
+    sent = (samples.CT, samples.JPEG_2000)
+    async with server.listen(HOST, 0) as listening:
+        words = ("store", HOST, str(listening.port), "--called", "LOSSLESS", *(sample.path for sample in sent))
+        (await run(*aiodimse_command(*words))).check(0)
+    samples.check_pixels(arrived, sent, {JPEGLSLossless})
 
 
 async def test_store_that_a_peer_does_not_take_fails(storescp: Callable[..., StoreSCP]) -> None:

@@ -16,7 +16,9 @@ from recompression.material import FILES, compressed_files, is_equal, pixels, pi
 
 import aiodimse
 from aiodimse import datasets, sop_class, testing
+from aiodimse.association import propose, settle
 from aiodimse.datasets.pixels import processes, syntaxes
+from aiodimse.pdu import AssociateAC
 from aiodimse.services import contexts
 from aiodimse.standard.transfer_syntax import (
     DEFAULT_PROPOSED,
@@ -129,6 +131,49 @@ async def test_to_a_peer_that_takes_one_compression(path: Path, taken: str) -> N
         assert (await association.c_store(path)).status == 0x0000
     assert taking.check(path).PhotometricInterpretation == "MONOCHROME2"
     assert [syntax for syntax, _ in taking.sent.values()] == [taken]
+
+
+@pytest.mark.parametrize("taken", [JPEGLSLossless, JPEG2000Lossless, RLELossless], ids=lambda row: row.keyword)
+async def test_a_destination_that_takes_one_compression(taken: str) -> None:
+    """Uncompressed and compressed ones, of two SOP classes: each is proposed in what it may go in."""
+    network, taking = testing.MemoryNetwork(), Taking(taken)
+    files = [RLE, FILES / "CT_small.dcm", FRAMES, FILES / "SC_rgb_jpeg_dcmtk.dcm"]
+    server = holding(files, aiodimse.Destination("dest", 104), environment=aiodimse.Environment(network=network))
+    async with (
+        taking.server.listen("dest", 104, network=network),
+        testing.joined(server, contexts=[MOVE], network=network) as association,
+    ):
+        response = await association.c_move(Dataset(), MOVE, destination="DEST")
+    assert response.status == 0x0000
+    for path in files:
+        taking.check(path)
+    assert {syntax for syntax, _ in taking.sent.values()} == {taken}
+
+
+async def test_a_pool_to_a_peer_that_takes_one_compression() -> None:
+    network, taking = testing.MemoryNetwork(), Taking(JPEG2000Lossless)
+    environment = aiodimse.Environment(network=network)
+    options: dict[str, Any] = {"called_ae_title": "DEST", "environment": environment}
+    async with taking.server.listen("dest", 104, network=network):
+        async with aiodimse.Pool("dest", 104, contexts=[SC], **options) as pool:
+            results = [result async for result in pool.c_store_many([RLE, FRAMES, FILES / "CT_small.dcm"])]
+        async with aiodimse.Pool("dest", 104, contexts=[SC], transcode=False, **options) as pool:
+            with pytest.raises(aiodimse.NoAcceptedContext):
+                await pool.c_store(RLE)
+    assert [result.error for result in results] == [None, None, None]
+    taking.check(RLE)
+    assert {syntax for syntax, _ in taking.sent.values()} == {JPEG2000Lossless}
+
+
+def test_a_context_that_was_asked_for_is_not_one_among_others() -> None:
+    lossless = aiodimse.PresentationContext(MR, (JPEGLSLossless, JPEG2000Lossless))
+    both = aiodimse.PresentationContext(MR, DEFAULT_PROPOSED)
+    rq = propose([lossless, both], ae_title="A", called_ae_title="B", limits=aiodimse.Limits())
+    negotiated = settle(rq, AssociateAC("B", "A", (), rq.user_information), "requestor")
+    assert contexts.is_proposed(negotiated, lossless)
+    assert contexts.is_proposed(negotiated, aiodimse.PresentationContext(MR, (ImplicitVRLittleEndian,)))
+    assert not contexts.is_proposed(negotiated, aiodimse.PresentationContext(MR, (JPEGLSLossless,)))
+    assert not contexts.is_proposed(negotiated, aiodimse.PresentationContext(SC))
 
 
 async def test_no_codec_where_none_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,12 @@ from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext, propose
+from aiodimse.association.answering import TRANSFER_SYNTAXES_NOT_SUPPORTED
 from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError, AssociationTimeout, NoAcceptedContext, ProtocolError
 from aiodimse.pdu import AcceptedContext, AssociateRQ
 from aiodimse.record import record
-from aiodimse.services.contexts import contexts_for_instances, store_context
+from aiodimse.services.contexts import contexts_to_send, is_proposed, store_context
 from aiodimse.services.instance import Instance
 from aiodimse.services.provider.budgets import Budgets
 from aiodimse.standard import answers, sop_class
@@ -135,12 +136,12 @@ class StoreAssociations:
         if self._endpoint is not None:
             negotiated = self._endpoint.engine.negotiated
             assert negotiated is not None
-            is_proposed = kind in _proposed(negotiated)
+            was_asked = self._was_asked(negotiated, kind)
             try:  # as it is stored, if need be on another association; else in another compression, or in none
-                transcode = is_proposed and self._settings.transcode
+                transcode = was_asked and self._settings.transcode
                 return self._endpoint.invoker, store_context(negotiated, *kind, transcode=transcode)
             except NoAcceptedContext:
-                if is_proposed:
+                if was_asked:
                     raise
             await finish()
             await self.release()
@@ -150,6 +151,15 @@ class StoreAssociations:
         assert endpoint.engine.negotiated is not None
         context = store_context(endpoint.engine.negotiated, *kind, transcode=self._settings.transcode)
         return endpoint.invoker, context
+
+    def _was_asked(self, negotiated: Negotiated, kind: tuple[str, str]) -> bool:
+        """Whether the destination was asked for all that this kind of instance could go in."""
+        if kind in self._kinds:
+            return True
+        uid, transfer_syntax = kind
+        if self._settings.transcode and (uid, TRANSFER_SYNTAXES_NOT_SUPPORTED) in negotiated.refused.values():
+            return False  # it takes the SOP class: perhaps in a lossless compression
+        return is_proposed(negotiated, PresentationContext(uid, (transfer_syntax,)))
 
     def survives(self, invoker: Invoker, error: BaseException) -> bool:
         """Whether the rest is sent though this association has gone: on another one, but after a first loss alone.
@@ -168,7 +178,7 @@ class StoreAssociations:
     async def _open(self) -> Endpoint:
         window = self._destination.operations_window
         rq = propose(
-            _contexts(self._kinds),
+            _contexts(self._kinds, self._settings.transcode),
             ae_title=self._ae_title,
             called_ae_title=self._called,
             limits=self._settings.limits,
@@ -231,13 +241,9 @@ class StoreAssociations:
             self._place.leave()
 
 
-def _proposed(negotiated: Negotiated) -> set[tuple[str, str]]:
-    return {(c.abstract_syntax, syntax) for c in negotiated.rq.contexts for syntax in c.transfer_syntaxes}
-
-
-def _contexts(kinds: Sequence[tuple[str, str]]) -> list[PresentationContext]:
+def _contexts(kinds: Sequence[tuple[str, str]], transcode: bool) -> list[PresentationContext]:
     """What these need, and common storage classes with it: a few at first, all of them where a few did not do."""
-    contexts = contexts_for_instances(kinds)[:MAX_CONTEXTS]
+    contexts = contexts_to_send(kinds, transcode=transcode)[:MAX_CONTEXTS]
     needed = {uid for uid, _ in kinds}
     for uid in sop_class.GET_STORAGE_RANKED if len(kinds) > 1 else sop_class.GET_STORAGE_RANKED[:_COMMON]:
         if len(contexts) >= MAX_CONTEXTS:
