@@ -23,12 +23,13 @@ def name_of(requirement: str) -> str:
 
 
 def code_lines(path: Path) -> int:
-    """Lines without blank ones, comments and docstrings."""
+    """Lines without blank ones, comments, docstrings and imports."""
     source = path.read_text(encoding="utf-8")
     told = {
         line
         for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str))
         for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
     }
     lines = enumerate(source.splitlines(), 1)

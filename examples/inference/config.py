@@ -1,0 +1,34 @@
+"""What the service is told by a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One field for each key of inference.toml, which explains them."""
+
+    archive_host: str
+    archive_port: int
+    archive_ae_title: str
+    spool: str
+    ae_title: str = "AI"
+    host: str = "0.0.0.0"
+    port: int = 11112
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080
+    quiet: float = 60.0
+    quiet_after_end: float = 5.0
+    processes: int = 2
+    most_waiting: int = 100
+    pause: float = 5.0
+    drain: float = 60.0
+    keep_hours: float = 24.0
+
+    @classmethod
+    def load(cls, path: str) -> Config:
+        """Read the file. TypeError for a key that is unknown or missing."""
+        return cls(**tomllib.loads(Path(path).read_text("utf-8")))
