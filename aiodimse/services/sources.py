@@ -14,9 +14,14 @@ from aiodimse.services.instance import DatasetInstance, Instance, InstanceSource
 
 
 async def instance_of(source: InstanceSource, limits: Limits | None = None) -> Instance:
-    """The Instance for what a caller hands over; limits: those of the association that will send it.
+    """Make the Instance of what a caller gives us. `limits` are those of the association that will send it.
 
-    Raises NotDICOM, InstanceConflict, OSError, TypeError, DatasetEncodeError.
+    Raises:
+        NotDICOM: A file is not DICOM.
+        InstanceConflict: A file holds another instance than it must.
+        OSError: A file cannot be read.
+        TypeError: It is nothing that can be sent.
+        DatasetEncodeError: A data set does not say which instance it is.
     """
     instance = await _instance_of(source)
     if limits is not None:
@@ -42,9 +47,10 @@ def _no_instance(source: object) -> TypeError:
 
 
 def kind_of(source: InstanceSource) -> tuple[str, str]:
-    """The SOP class and transfer syntax of what a caller hands over; the beginning of a file is read, here and now.
+    """Return the SOP class and transfer syntax of what a caller gives us. The beginning of a file is read, here and
+    now.
 
-    Raises NotDICOM, OSError, TypeError, DatasetEncodeError.
+    It raises as `instance_of` does.
     """
     if isinstance(source, Dataset):
         source = DatasetInstance(source)
@@ -59,7 +65,11 @@ def kind_of(source: InstanceSource) -> tuple[str, str]:
 
 
 def identified(instance: Instance) -> Instance:
-    """The same; raises DatasetEncodeError where it does not say what it is: C-STORE has to (PS3.7 9.1.1.1)."""
+    """Return an instance that says what it is: C-STORE has to name both UIDs (PS3.7 9.1.1.1).
+
+    Raises:
+        DatasetEncodeError: It lacks one.
+    """
     for uid, what in ((instance.sop_class_uid, "SOP Class UID"), (instance.sop_instance_uid, "SOP Instance UID")):
         if not uid or not uid.isascii():
             raise DatasetEncodeError(f"an instance without a {what}")

@@ -22,7 +22,7 @@ _log = logging.getLogger("aiodimse.server")
 
 
 class _HooksTooLate(Exception):
-    """Timeouts.authenticate has passed; a TimeoutError may be a hook's own."""
+    """Timeouts.authenticate has passed. It is a class of its own, since a TimeoutError may come from a hook."""
 
 
 class AcceptedAssociation(AcceptedObserver):
@@ -40,7 +40,7 @@ class AcceptedAssociation(AcceptedObserver):
         self._acceptor.enter(self)
 
     def association_requested(self, rq: AssociateRQ) -> None:
-        """Answer at once, or when the hooks have been asked."""
+        """Answer at once, or when the hooks have answered."""
         address = self.endpoint.peer_address
         rejected = self._acceptor.admit(self.endpoint, address[0] if address else "")
         if rejected is not None:
@@ -71,7 +71,7 @@ class AcceptedAssociation(AcceptedObserver):
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # the task itself: the loop is closing
+                raise  # The task itself is cancelled: the loop is closing.
             reply = self._no_answer(error)
         if endpoint.error is None:
             self._reply(reply)
@@ -84,7 +84,7 @@ class AcceptedAssociation(AcceptedObserver):
         if isinstance(reply, AssociateAC):
             try:
                 self.endpoint.accept(reply)
-            except LocalProtocolError as error:  # nothing was sent: a server response of 64 KiB fits in no PDU
+            except LocalProtocolError as error:  # Nothing was sent: a server response of 64 KiB fits in no PDU.
                 self.endpoint.logger(_log).error("the A-ASSOCIATE-AC cannot be encoded: %s", error)
                 reply = NO_REASON_GIVEN
         if isinstance(reply, AssociateRJ):
@@ -92,7 +92,7 @@ class AcceptedAssociation(AcceptedObserver):
             self.endpoint.reject(reply)
 
     def association_established(self, negotiated: Negotiated) -> Callable[[PerformedOperation], None]:
-        """Bring the requests that come now to their handlers."""
+        """Return what brings requests to their handlers."""
         self.association = ProviderAssociation(self.endpoint, self._identity)
         accepted, proposed = len(negotiated.contexts), len(negotiated.rq.contexts)
         self.endpoint.logger(_log).info("association: %d of %d presentation contexts", accepted, proposed)

@@ -1,4 +1,4 @@
-"""An association that is asked for, as hooks see it before it is accepted."""
+"""An association request, as hooks see it before it is accepted."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from aiodimse.record import record
 
 @record(frozen=True)
 class AssociationRequest:
-    """What an on_associate or authenticate hook sees of an association that is asked for."""
+    """A request for an association, as an on_associate or authenticate hook gets it."""
 
     rq: AssociateRQ
     """The A-ASSOCIATE-RQ, as it came."""
     address: tuple[str, int] | None
-    """The peer's IP address and port; None where the transport has none."""
+    """The IP address and port of the peer; None if the transport has none."""
     tls_certificate: Any = None
-    """The peer's certificate as ssl.SSLSocket.getpeercert() gives it; None without TLS."""
+    """The certificate of the peer, as ssl.SSLSocket.getpeercert() gives it; None without TLS."""
     _endpoint: Endpoint | None = field(default=None, repr=False, compare=False)
 
     def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger] | logging.Logger:
@@ -33,15 +33,15 @@ class AssociationRequest:
 
     @property
     def calling_ae_title(self) -> str:
-        """Who asks."""
+        """The AE title of the peer."""
         return self.rq.calling_ae_title
 
     @property
     def called_ae_title(self) -> str:
-        """Who is asked."""
+        """The AE title that the peer calls."""
         return self.rq.called_ae_title
 
     @property
     def user_identity(self) -> UserIdentityRequest | None:
-        """What the peer says of itself."""
+        """The user identity that the peer claims; None if it claims none."""
         return self.rq.user_information.user_identity

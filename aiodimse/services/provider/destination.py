@@ -1,4 +1,4 @@
-"""Where a C-MOVE sends: store associations to the move destination, opened as instances need them (PS3.4 C.4.2.2.2)."""
+"""The store associations of a C-MOVE to its destination, which are opened as instances need them (PS3.4 C.4.2.2.2)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from aiodimse.standard.values import escaped
 _log = logging.getLogger("aiodimse.retrieve")
 
 _COMMON = 16
-"""Storage SOP classes that are proposed beside what the first instance needs."""
+"""How many common storage SOP classes are proposed beside that of the first instance."""
 
 
 @record(frozen=True)
@@ -38,27 +38,28 @@ class Destination:
     """
 
     host: str
-    """An address or a host name."""
+    """The host name or address."""
     port: int
-    """1 to 65535."""
+    """The TCP port, 1 to 65535."""
     ae_title: str | None = None
-    """The called AE title; None, the Move Destination of the request."""
+    """The called AE title; None: the Move Destination of the request."""
     ssl: ssl_module.SSLContext | None = None
-    """From tls.client_context(), for DICOM over TLS."""
+    """A context from tls.client_context(), for DICOM over TLS; None: no TLS."""
     timeouts: Timeouts | None = None
-    """None, the server's."""
+    """The deadlines of the store association; None: those of the server."""
     operations_window: int = 1
-    """How many C-STORE to propose to have open at once (PS3.7 D.3.3.3)."""
+    """How many C-STORE operations to propose to have open at once (PS3.7 D.3.3.3)."""
     calling_ae_title: str | None = None
-    """Who we are to the destination; None, the server's AE title."""
+    """Our AE title on the store association; None: that of the server."""
 
 
 class DestinationLost(AssociationError):
-    """The destination refuses, rejects, accepts nothing, or has gone a second time: it is not tried again."""
+    """The destination is refused, rejects us, accepts no context, or has gone away a second time. It is not tried
+    again."""
 
 
 class _Silent:
-    """The Observer of a store association: whoever is at the other end only answers."""
+    """The Observer of a store association, on which the peer only answers."""
 
     endpoint: Endpoint
 
@@ -117,8 +118,8 @@ class StoreAssociations:
         timeouts = destination.timeouts or channel.timeouts
         self._settings = replace(channel.settings, timeouts=timeouts, parent=channel.name)
         self._endpoint: Endpoint | None = None
-        self._losses = 0  # associations that went while they were in use
-        self._kinds: list[tuple[str, str]] = []  # SOP classes and transfer syntaxes so far, the newest first
+        self._losses = 0  # How many associations were lost while they were in use.
+        self._kinds: list[tuple[str, str]] = []  # The SOP classes and transfer syntaxes so far, the newest first.
 
     async def context_for(
         self, instance: Instance, finish: Callable[[], Awaitable[None]]
@@ -162,9 +163,10 @@ class StoreAssociations:
         return is_proposed(negotiated, PresentationContext(uid, (transfer_syntax,)))
 
     def survives(self, invoker: Invoker, error: BaseException) -> bool:
-        """Whether the rest is sent though this association has gone: on another one, but after a first loss alone.
+        """Say whether the rest can be sent although this association was lost: on another one, but only after the first
+        loss.
 
-        A destination that has not answered in time is not asked again.
+        A destination that has not answered in time is not tried again.
         """
         endpoint = self._endpoint
         if endpoint is not None and endpoint.invoker is invoker:
@@ -197,7 +199,8 @@ class StoreAssociations:
             )
         except BaseException as error:
             self._place.leave()
-            if isinstance(error, (AssociationError, ProtocolError, OSError, ValueError)):  # ValueError: no host name
+            # ValueError: the host name is not valid.
+            if isinstance(error, (AssociationError, ProtocolError, OSError, ValueError)):
                 raise DestinationLost(f"no association with {where}: {error}") from error
             raise
         self._endpoint = endpoint
@@ -209,7 +212,7 @@ class StoreAssociations:
         return endpoint
 
     async def _wait_for_place(self, where: str) -> None:
-        """Wait until there are less associations to the destination than there may be."""
+        """Wait until the destination has fewer associations than it may have."""
         channel, seconds = self._performed.channel, self._settings.timeouts.destination_place
         if not self._place.is_free:
             log, request = self._performed.logger(_log), self._performed.operation.request
@@ -223,7 +226,7 @@ class StoreAssociations:
             raise DestinationLost(f"other associations with {where} did not end within {seconds} s")
 
     async def release(self) -> None:
-        """Release the association; what goes wrong then is only logged."""
+        """Release the association. An error is only logged."""
         if self._endpoint is None:
             return
         try:

@@ -1,4 +1,5 @@
-"""Requests of one association, brought to their handlers: served? authorized? decoded? - and then one task each."""
+"""Brings the requests of one association to their handlers: find the handler, ask the hook, decode, and run it in a
+task."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ _log = logging.getLogger("aiodimse.provider")
 
 
 class Provider:
-    """What an association does with the requests of its peer."""
+    """Performs the requests that come on one association."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class Provider:
         self._related = {item.sop_class_uid: item.related for item in common}
 
     def handle(self, performed: PerformedOperation) -> None:
-        """Start what the request asks for. A C-ECHO that nobody handles is answered without a task."""
+        """Start what a request asks for. A C-ECHO without a handler is answered without a task."""
         message = performed.operation.request
         if type(message) is messages.CEchoRQ and self._authorize is None and self._find(performed) is None:
             performed.respond_soon(message.response(answers.SUCCESS))
@@ -71,17 +72,17 @@ class Provider:
         task.add_done_callback(partial(_leave_nothing_open, performed))
 
     def _find(self, performed: PerformedOperation) -> Registration | None:
-        """The handler for the SOP class that a request names, else for that of the context which carries it."""
+        """Return the handler for the SOP class that a request names, or else for that of its context."""
         message, context = performed.operation.request, performed.operation.context
         uid = message.sop_class_uid
         return self._handlers.find(message.service, uid, context.abstract_syntax, *self._related.get(uid, ()))
 
     async def _serve(self, performed: PerformedOperation) -> None:
-        """One task: everything from here to the final response, of which there is one whatever happens."""
+        """Perform a request, in a task of its own, to its final response. There is exactly one, whatever happens."""
         try:
             await self._bring(performed)
         except AssociationError:
-            pass  # it has ended: nobody is left to be answered
+            pass  # The association has ended, and nobody can be answered.
         except ThreadsBusy as error:
             service = performed.operation.request.service
             status = answers.TOO_LARGE.get(service, answers.RESOURCE_LIMITATION)
@@ -118,7 +119,8 @@ class Provider:
         if self._authorize is not None and not await self._is_authorized(performed, request):
             return
         if request.is_cancelled and isinstance(request, IdentifierRequest):
-            await performed.respond(suboperations.not_started(message))  # FE00 without calling the handler
+            # The response is FE00, and the handler is not called.
+            await performed.respond(suboperations.not_started(message))
         elif registration is None:
             await performed.respond(message.response(answers.SUCCESS))
         else:
@@ -152,7 +154,7 @@ class Provider:
         return kind(performed, association, dataset)
 
     async def _is_authorized(self, performed: PerformedOperation, request: Request) -> bool:
-        """Ask the hook; where it says no or raises, answer."""
+        """Ask the authorize hook. If it denies the request or raises, answer the request."""
         assert self._authorize is not None
         async with HandlerRun(performed, request, None) as run:
             try:
@@ -173,10 +175,10 @@ class Provider:
 
 
 def _leave_nothing_open(performed: PerformedOperation, task: asyncio.Task[Any]) -> None:
-    """The task of a handler has ended: nobody else answers its request.
+    """Answer a request whose task has ended without an answer.
 
-    What leaves a task is a CancelledError where the program ends, for then every task of the loop is cancelled, and
-    otherwise GeneratorExit or a BaseException that is no Exception.
+    A task may end so by a CancelledError if the program ends, since every task of the loop is cancelled then, and
+    otherwise by GeneratorExit or a BaseException that is not an Exception.
     """
     channel, message = performed.channel, performed.operation.request
     if not performed.operation.is_open or channel.error is not None:

@@ -1,4 +1,4 @@
-"""What can be said of a handler when it is registered, before a peer finds out."""
+"""Checks a handler when it is registered, so that its author finds a mistake before a peer does."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 _YIELDS = frozenset(("C-FIND", "C-GET", "C-MOVE"))
-"""Services whose handlers may be generators; one that returns instead is taken to yield that once."""
+"""Services whose handlers may be generators. A handler that returns instead is treated as if it had yielded that
+once."""
 
 _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def check_handler(service: str, handler: object) -> None:
-    """Raise TypeError for a handler that would block the event loop, or whose every call would fail."""
+    """Raise TypeError for a handler that would block the event loop, or would fail in every call."""
     if not callable(handler):
         raise TypeError(f"a handler is an async function or async generator, not {type(handler).__name__}")
     name = _name(handler)
@@ -37,7 +38,7 @@ def check_handler(service: str, handler: object) -> None:
 
 
 def check_hook(what: str, hook: object, parameters: tuple[str, ...]) -> None:
-    """Raise TypeError for what is no `async def` with these parameters."""
+    """Raise TypeError unless a hook is an `async def` with these parameters."""
     if not callable(hook) or not any(map(_is_async, (_unwrapped(hook), _unwrapped(type(hook).__call__)))):
         raise TypeError(f"{what} decorates an `async def`: a plain function would stop every other association")
     _check_parameters(_name(hook), hook, parameters)
@@ -58,7 +59,7 @@ def _check_parameters(name: str, handler: Callable[..., Any], parameters: tuple[
 
 
 def _unwrapped(function: Any) -> Any:
-    """The function in partials, methods and decorators that used functools.wraps."""
+    """Return the function inside partials, methods and decorators that use functools.wraps."""
     while True:
         if isinstance(function, functools.partial):
             function = function.func
@@ -71,7 +72,7 @@ def _unwrapped(function: Any) -> Any:
 
 
 def _is_async(function: Any) -> bool:
-    # The flags tell of what only looks like a function, as unittest.mock.AsyncMock.
+    # The flags also tell what only looks like a function, as unittest.mock.AsyncMock.
     code = getattr(function, "__code__", None)
     if inspect.isclass(function):  # calling it makes an asynchronous iterator, or what is awaited
         return hasattr(function, "__aiter__") or hasattr(function, "__await__")

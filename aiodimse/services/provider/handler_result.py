@@ -1,4 +1,4 @@
-"""What a handler may yield or return, read as a status and a payload (docs/topics/query-retrieve.md)."""
+"""Reads what a handler yields or returns, as a status and a payload (docs/topics/query-retrieve.md)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TAGS = frozenset(("offending_element", "attribute_identifier_list"))
 
 
 class InvalidResult(AiodimseError):
-    """A handler yielded what cannot be sent; status is what the peer is told instead."""
+    """A handler gave something that cannot be sent. `status` is what the peer gets instead."""
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
@@ -40,21 +40,21 @@ class InvalidResult(AiodimseError):
 
 @record
 class HandlerResult:
-    """A status, further fields of the response, and what goes with it."""
+    """A status, further fields of the response, and its payload."""
 
     status: int
     payload: Any = field(default=None, repr=False)
     fields: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def apply(self, response: messages.Response) -> None:
-        """Write the further fields into the response, as far as it can have them (PS3.7 9.3, 10.3)."""
+        """Write the further fields into a response, as far as its message has them (PS3.7 9.3, 10.3)."""
         for name, value in self.fields.items():
             if hasattr(response, name):
                 setattr(response, name, value)
 
 
 def as_int(value: object) -> int | None:
-    """The value as an int, by operator.index; a bool is none."""
+    """Return a value as an int, by operator.index; None if it is none. A bool is none."""
     if isinstance(value, bool):
         return None
     try:
@@ -64,12 +64,16 @@ def as_int(value: object) -> int | None:
 
 
 def has_status(dataset: Dataset) -> bool:
-    """Whether the Dataset holds Status (0000,0900)."""
+    """Whether a Dataset has Status (0000,0900)."""
     return (0x0000, 0x0900) in dataset
 
 
 def read_status(value: object) -> HandlerResult:
-    """A status alone: int, Status, Reply, or Dataset with (0000,0900). Raises InvalidResult with C001 or C002."""
+    """Read a status: an int, Status, Reply, or Dataset with (0000,0900).
+
+    Raises:
+        InvalidResult: It is none of these. The status is C001 or C002.
+    """
     fields: dict[str, Any] = {}
     if isinstance(value, Dataset):
         if not has_status(value):
@@ -113,7 +117,8 @@ def _field(name: str, value: Any) -> Any:
 
 
 def read_yield(value: object) -> HandlerResult:
-    """A (status, payload) pair, a bare payload (which means Pending), or a bare status."""
+    """Read what a handler yielded: a (status, payload) pair, a payload alone (which means Pending), or a status
+    alone."""
     if isinstance(value, tuple):
         if len(value) != 2:
             raise InvalidResult(answers.INVALID_STATUS, f"a tuple of {len(value)}")

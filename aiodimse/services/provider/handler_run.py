@@ -1,9 +1,9 @@
-"""Running a handler: one task from its first step to its end, whatever the peer, the clock or the handler does.
+"""Runs a handler, in one task from its first step to its end, whatever the peer, the clock or the handler does.
 
-Cancellation has three sources and each ends differently (docs/topics/query-retrieve.md). C-CANCEL: the handler is
-cancelled where it waits, its `finally` runs, FE00 follows. The association ends: the same, and nothing is written. A
-CancelledError that nobody here asked for is the handler's own failure - unless this very task is being cancelled, as at
-the end of a loop.
+A handler can be cancelled for three reasons, which end differently (docs/topics/query-retrieve.md). After a C-CANCEL
+the handler is cancelled where it waits, its `finally` runs, and the response is FE00. At the end of the association the
+same happens, but nothing is sent. Any other CancelledError is a failure of the handler, unless the task itself is being
+cancelled, as at the end of a loop.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ from aiodimse.standard import answers
 _log = logging.getLogger("aiodimse.handler")
 
 _YIELD_EVERY = 32
-"""Responses written without a wait after which the event loop gets its turn: a C-CANCEL wants to be heard."""
+"""After so many responses without a wait the event loop gets a turn, so that a C-CANCEL can be received."""
 
 
 class Cancelled(AiodimseError):
-    """The peer sent C-CANCEL, and the handler has been told."""
+    """The peer has sent C-CANCEL, and the handler was cancelled."""
 
 
 class HandlerEnded(AiodimseError):
-    """The handler has no more to yield."""
+    """The handler yields nothing more."""
 
 
 class HandlerRaised(AiodimseError):
-    """The handler raised; the exception is the cause."""
+    """The handler has raised. The cause is its exception."""
 
 
 def describe(error: BaseException) -> str:
-    """The exception's type and where it came from, but not its text: that may hold patient data."""
+    """Describe an exception by its type and where it was raised. Its text is left out, since it may hold patient
+    data."""
     where = error.__traceback__
     while where is not None and where.tb_next is not None:
         where = where.tb_next
@@ -54,9 +55,12 @@ def describe(error: BaseException) -> str:
 def failure_of(
     error: HandlerRaised, status: int, performed: PerformedOperation, logger: logging.Logger, who: str = "handler"
 ) -> HandlerResult:
-    """The final answer to what a handler raised, logged: DIMSEFailure carries its own status, where that can end an
-    operation (a Pending one would leave the peer waiting). That is an answer, not an accident; its comment is for the
-    peer alone, for it may hold patient data."""
+    """Return the final response to what a handler raised, and log it.
+
+    DIMSEFailure has a status of its own, if that can end an operation: after a Pending one the peer would wait for
+    more. It is an answer and not a fault, so that it is logged as INFO. Its comment is only for the peer, since it may
+    hold patient data.
+    """
     log, message = performed.logger(logger), performed.operation.request
     cause = error.__cause__
     if not isinstance(cause, DIMSEFailure):
@@ -81,16 +85,17 @@ class HandlerRun:
     def __init__(
         self, performed: PerformedOperation, request: Request, give_up: Callable[[], Awaitable[None]] | None
     ) -> None:
-        """give_up: sends the final response when the handler does not end in time after a C-CANCEL."""
+        """give_up: sends the final response if the handler does not end in time after a C-CANCEL."""
         self._performed = performed
         self._request = request
         self._give_up = give_up
         self._iterator: AsyncIterator[Any] | None = None
         self._in_handler = False
         self._interrupted = False
-        """The handler has been cancelled and has not come back since: a second time would hit its `finally`."""
+        """Whether the handler was cancelled and has not returned since. To cancel it again would interrupt its
+        `finally`."""
         self._cancels = 0
-        """task.cancel() calls of ours that have not been taken back."""
+        """How many calls of task.cancel() are ours and have not been taken back."""
         self._ended = False
         self._closing = False
         self._timer: TimerHandle | None = None
@@ -100,7 +105,7 @@ class HandlerRun:
     # --- from outside -------------------------------------------------------------------------------------------------
 
     def _on_cancel(self) -> None:
-        """C-CANCEL. A message or sub-operation under way is finished first; nothing but the handler is hurried."""
+        """Take a C-CANCEL. Only the handler is interrupted; a message or sub-operation under way is finished first."""
         if self._give_up is None:
             return
         if self._in_handler:
@@ -122,7 +127,7 @@ class HandlerRun:
             self._task.cancel()
 
     def _watch(self) -> None:
-        """From now on the handler has Timeouts.handler_close to end."""
+        """Give the handler Timeouts.handler_close from now on to end."""
         if self._timer is None:
             channel = self._performed.channel
             when = channel.clock.now() + channel.timeouts.handler_close
@@ -179,7 +184,7 @@ class HandlerRun:
                 self._take_back()
                 raise Cancelled from None
             if self._task.cancelling():
-                raise  # the task itself: the loop is closing
+                raise  # The task itself is cancelled: the loop is closing.
             raise HandlerRaised("a CancelledError that nobody asked for") from error
         except StopAsyncIteration:
             self._check_cancelled()
@@ -195,10 +200,11 @@ class HandlerRun:
         return result
 
     def _check_cancelled(self, error: BaseException | None = None) -> None:
-        """However the handler took its cancellation, what it gave then, or raised, is dropped."""
+        """If the handler was cancelled, drop what it returned or raised, however it took that."""
         if self._ended:
             if error is not None:
-                # The association keeps what ended it, and with its traceback what the handler's frames hold.
+                # The association keeps the error that ended it, whose traceback would keep what the handler's frames
+                # reference.
                 error.__traceback__ = None
             raise asyncio.CancelledError
         if self._request.is_cancelled and self._give_up is not None:
@@ -206,18 +212,18 @@ class HandlerRun:
             raise Cancelled
 
     async def wait(self, awaitable: Awaitable[bool]) -> bool:
-        """Await something that is not the handler's, and that a C-CANCEL shall interrupt as it does the handler.
+        """Await something that is not code of the handler, and that a C-CANCEL interrupts all the same.
 
         Raises:
-            Cancelled: C-CANCEL came. What was awaited may have come to its end all the same.
-            HandlerRaised: It raised; the exception is the cause.
+            Cancelled: C-CANCEL has come. What was awaited may have finished.
+            HandlerRaised: It raised. The cause is its exception.
 
-        Cancellation: cancels what is awaited.
+        Cancellation: What is awaited is cancelled.
         """
         return bool(await self._inside(awaitable))
 
     async def call(self, handler: Callable[[Any], Any]) -> Any:
-        """Call a handler that gives one answer: an async function."""
+        """Call a handler that returns one answer: an async function."""
         try:
             result = handler(self._request)
         except Exception as error:
@@ -225,7 +231,7 @@ class HandlerRun:
         return await self._inside(result) if inspect.isawaitable(result) else result
 
     async def begin(self, handler: Callable[[Any], Any]) -> None:
-        """Call a handler that yields; one that returns instead is taken to yield that once."""
+        """Call a handler that yields. One that returns instead is treated as if it had yielded that once."""
         try:
             result = handler(self._request)
         except Exception as error:
@@ -236,7 +242,13 @@ class HandlerRun:
             self._iterator = _once(result)
 
     async def step(self) -> Any:
-        """The next thing that the handler yields. Raises HandlerEnded, HandlerRaised or Cancelled."""
+        """Return the next thing that the handler yields.
+
+        Raises:
+            HandlerEnded: It yields nothing more.
+            HandlerRaised: It has raised.
+            Cancelled: C-CANCEL has come.
+        """
         assert self._iterator is not None
         if self._request.is_cancelled:
             raise Cancelled
@@ -245,12 +257,12 @@ class HandlerRun:
             await asyncio.sleep(0)
             if self._request.is_cancelled:
                 raise Cancelled
-        if self._ended:  # before a step is made that nobody takes, of which Python 3.13 warns
+        if self._ended:  # This is checked before __anext__ is called: Python 3.13 warns of one that is never awaited.
             raise asyncio.CancelledError
         return await self._inside(self._iterator.__anext__())
 
     async def close(self) -> None:
-        """Let the handler's `finally` run, undisturbed; what goes wrong there is logged."""
+        """Let the `finally` of the handler run without interruption. What it raises is logged."""
         iterator, self._iterator = self._iterator, None
         close = getattr(iterator, "aclose", None)
         if close is None:
@@ -266,7 +278,7 @@ class HandlerRun:
             raise
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and self._task.cancelling() - self._cancels > others:
-                raise  # the task itself: the loop is closing
+                raise  # The task itself is cancelled: the loop is closing.
             log = self._performed.logger(_log)
             log.warning("closing the handler of %s: %s", self._request.message, describe(error))
         finally:

@@ -1,4 +1,4 @@
-"""What a server answers to an A-ASSOCIATE-RQ: titles, presentation contexts, and the hooks that have a say."""
+"""How a server answers an A-ASSOCIATE-RQ: by AE titles, presentation contexts, and the hooks of the application."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from aiodimse.standard.reason import REJECT_REASON, REJECT_RESULT
 _log = logging.getLogger("aiodimse.server")
 
 _IDENTITY_REFUSED = AssociateRJ(1, 2, 1)
-"""PS3.7 D.3.3.7 leaves the reason open: rejected-permanent, by the ACSE service-provider, no reason given."""
+"""The rejection of a user identity: rejected-permanent, by the ACSE service-provider, no reason given. PS3.7 D.3.3.7
+leaves the reason open."""
 
 
 class AcceptancePolicy:
@@ -57,7 +58,7 @@ class AcceptancePolicy:
         self.on_association_end: AssociationEndHook | None = None
 
     def provider(self, association: ProviderAssociation) -> Provider:
-        """What performs the requests of this association."""
+        """Make what performs the requests of an association."""
         loop = asyncio.get_running_loop()
         budgets = self._budgets.get(loop)
         if budgets is None:
@@ -68,13 +69,13 @@ class AcceptancePolicy:
 
     @property
     def has_hooks(self) -> bool:
-        """Whether an association has to wait for an answer of the application."""
+        """Whether the application has a hook that must be asked."""
         return self.authenticate is not None or self.on_associate is not None
 
     def answer_at_once(
         self, rq: AssociateRQ, identity: UserIdentityResponse | None = None
     ) -> AssociateAC | AssociateRJ:
-        """The answer to an A-ASSOCIATE-RQ, as far as no hook has a say."""
+        """Return the answer to an A-ASSOCIATE-RQ that no hook would change."""
         return answer_request(
             rq,
             self._registry.offer(receiving=bool(self.open_moves)),
@@ -88,7 +89,8 @@ class AcceptancePolicy:
         )
 
     async def decide(self, request: AssociationRequest) -> AssociateAC | AssociateRJ:
-        """The answer to an A-ASSOCIATE-RQ, with the hooks. Raises what they raise but for AssociationRejected."""
+        """Return the answer to an A-ASSOCIATE-RQ, with what the hooks say. What they raise is raised, except
+        AssociationRejected."""
         rq = request.rq
         rejected = check_titles(
             rq, self.ae_title, accept_called=self._accept_called, accept_calling=self._accept_calling

@@ -1,4 +1,4 @@
-"""C-FIND as its provider (PS3.4 C.4.1, PS3.7 9.1.2)."""
+"""C-FIND on the provider's side (PS3.4 C.4.1, PS3.7 9.1.2)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def provide(performed: PerformedOperation, request: FindRequest, handler: 
         except DatasetEncodeError as error:
             final = HandlerResult(answers.NOT_ENCODED)
             performed.logger(_log).error("a match of %s cannot be encoded: %s", request.message, error)
-        await run.close()  # FE00 follows the handler's finally
+        await run.close()  # FE00 is sent after the `finally` of the handler.
         message = response(final.status)
         final.apply(message)
         if operation.is_open:
@@ -52,7 +52,7 @@ async def provide(performed: PerformedOperation, request: FindRequest, handler: 
 
 
 async def _matches(performed: PerformedOperation, request: FindRequest, run: HandlerRun) -> HandlerResult:
-    """Send the matches; the status that the handler ends with."""
+    """Send the matches, and return the status that the handler ends with."""
     transfer_syntax = request.context.transfer_syntax
     row = sop_class.lookup(request.sop_class_uid)
     one_match = row is not None and row.service_class is service_class.RELEVANT_PATIENT_INFORMATION_QUERY

@@ -1,4 +1,4 @@
-"""Which handler serves which SOP class, and what is therefore offered in negotiation."""
+"""Which handler performs the services of which SOP class, and what is offered in negotiation because of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from aiodimse.standard import sop_class
 from aiodimse.standard.service_class import NOTIFICATIONS
 from aiodimse.standard.transfer_syntax import IDENTIFIERS
 
-# What a decorator means without SOP classes, by service; for the others every SOP class that has the service.
+# What a decorator without SOP classes means, by service. Of other services it means every SOP class that has the
+# service.
 _DEFAULTS: dict[str, tuple[str, ...]] = {
     "C-ECHO": (sop_class.Verification,),
     "C-FIND": tuple(sop_class.QUERY_RETRIEVE_FIND),
@@ -33,7 +34,7 @@ class Registration:
     transfer_syntaxes: tuple[str, ...] | None
     extended: Extended | None
     is_for_all: bool = False
-    """Registered without SOP classes: it serves those that have no handler of their own."""
+    """Whether it was registered without SOP classes, for those that have no handler of their own."""
 
 
 class HandlerRegistry:
@@ -42,9 +43,9 @@ class HandlerRegistry:
     def __init__(self) -> None:
         self._by_service: dict[str, dict[str, Registration]] = {}
         self._any_store: Registration | None = None
-        self._offer: Offer | None = None  # made when it is first asked for after a registration
+        self._offer: Offer | None = None  # The offer is made when it is first asked for after a registration.
         self.any_storage = False
-        """SOP classes that are storage, or not known at all, are served by the C-STORE handler for all."""
+        """Whether the C-STORE handler for all also gets SOP classes that are not known, or known only as storage."""
 
     def register(
         self,
@@ -89,7 +90,7 @@ class HandlerRegistry:
                 of_service[str(uid)] = registration
 
     def find(self, service: str, *uids: str) -> Registration | None:
-        """The handler for the first of these SOP classes that has one."""
+        """Return the handler for the first of these SOP classes that has one; None if none has."""
         of_service = self._by_service.get(service, {})
         for uid in uids:
             if (registration := of_service.get(uid)) is not None:
@@ -97,10 +98,10 @@ class HandlerRegistry:
         return self._any_store if service == "C-STORE" and self.any_storage else None
 
     def offer(self, *, receiving: bool = False) -> Offer:
-        """What is offered in negotiation: Verification, and what has a handler.
+        """Return what is offered in negotiation: Verification, and everything that has a handler.
 
         Args:
-            receiving: Instances of a C-MOVE of ours are expected: every storage SOP class is offered too.
+            receiving: Whether instances of a C-MOVE of ours are expected. Then every storage SOP class is offered too.
         """
         if self._offer is None:
             self._offer = self._make_offer()
@@ -116,7 +117,8 @@ class HandlerRegistry:
             for uid, registration in of_service.items():
                 served[uid] = self._join(served.get(uid), service, registration)
         own = dict(served)
-        for row in sop_class.known():  # contexts that carry other SOP classes (print: H.4, UPS: CC.1)
+        # These are contexts that carry messages of other SOP classes (print: PS3.4 H.4, UPS: CC.1).
+        for row in sop_class.known():
             for service, of_service in self._by_service.items():
                 for uid in row.carries if service in row.commands else ():
                     if uid != row and uid in of_service:
@@ -132,7 +134,7 @@ class HandlerRegistry:
 
     @staticmethod
     def _join(before: SOPClassSupport | None, service: str, registration: Registration) -> SOPClassSupport:
-        """A SOP class as it is served with one more handler. The roles in which it has handlers add up."""
+        """Add a handler to the support of a SOP class. It has the roles of all its handlers."""
         notified = service in NOTIFICATIONS
         one = SOPClassSupport(
             registration.transfer_syntaxes, scp=not notified, scu=notified, extended=registration.extended
@@ -144,6 +146,6 @@ class HandlerRegistry:
 
 
 def default_sop_classes(service: str) -> tuple[str, ...]:
-    """The SOP classes that a decorator without any means."""
+    """Return the SOP classes that a decorator without any means."""
     found = _DEFAULTS.get(service)
     return found if found is not None else tuple(str(row) for row in sop_class.known() if service in row.commands)

@@ -1,4 +1,4 @@
-"""C-GET and C-MOVE as their provider: what the handler yields, and one final response
+"""C-GET and C-MOVE on the provider's side: what the handler yields, and one final response
 (docs/topics/query-retrieve.md)."""
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ async def provide_move(
 
 
 class _EndedEarly(Exception):
-    """The handler gave a final status where its destination, or the number of sub-operations, was due."""
+    """The handler gave a final status before its destination, or before the number of sub-operations."""
 
     def __init__(self, result: HandlerResult) -> None:
         if result.status in answers.STILL_PENDING:
@@ -74,11 +74,11 @@ class _Retrieve:
         self._log = performed.logger(_log)
 
     async def run(self) -> None:
-        """From the handler's first step to the final response."""
+        """Run the handler from its first step to the final response."""
         async with HandlerRun(self._performed, self._request, self._give_up) as run:
             try:
                 final = await self._outcome(run)
-                await run.close()  # the handler's finally comes before the final response
+                await run.close()  # The `finally` of the handler runs before the final response.
                 await self._respond(final)
             except BaseException:
                 if self._work is not None:
@@ -90,7 +90,7 @@ class _Retrieve:
                 await self._stores.release()
 
     async def _give_up(self) -> None:
-        """The handler does not end: FE00 without it, once what is under way is finished and counted."""
+        """Send FE00 although the handler has not ended, once the sub-operations under way are finished and counted."""
         if self._work is not None:
             await self._finish(self._work)
         await self._respond(HandlerResult(answers.CANCEL))
@@ -104,13 +104,13 @@ class _Retrieve:
             self._lose(error)
 
     def _lose(self, error: DestinationLost) -> None:
-        """Say so once: whatever waits for the destination raises it."""
+        """Log once that the destination is lost. Everything that waits for it raises the error."""
         if not self._is_lost:
             self._is_lost = True
             self._log.warning("%s: %s", self._request.message, error)
 
     async def _outcome(self, run: HandlerRun) -> HandlerResult:
-        """The final status, by what the handler does and by the counters."""
+        """Return the final status, by what the handler does and by the counters."""
         request = self._request
         final: HandlerResult | None = None
         try:
@@ -122,7 +122,7 @@ class _Retrieve:
             final = failure_of(error, answers.RAISED[self._service], self._performed, _log)
         except InvalidResult as error:
             final = HandlerResult(error.status)
-            if error.status == answers.UNKNOWN_DESTINATION:  # the peer's mistake, or its configuration's
+            if error.status == answers.UNKNOWN_DESTINATION:  # It is a mistake of the peer, or of its configuration.
                 self._log.info("%s: the move destination is not known", request.message)
             else:
                 self._log.error("the handler of %s yielded %s", request.message, error)
@@ -131,12 +131,12 @@ class _Retrieve:
         if self._work is not None:
             await self._finish(self._work)
         if final is None or final.status != answers.CANCEL:
-            # What was not attempted, or announced and not yielded, counts as failed.
+            # Sub-operations that were announced and not yielded, or not attempted, count as failed.
             self._counters.failed += self._counters.remaining
         return final or HandlerResult(self._counters.outcome())
 
     async def _sub_operations(self, run: HandlerRun) -> HandlerResult | None:
-        """The status that the handler ends with; None: what the counters say."""
+        """Perform what the handler yields, and return the status that it ends with; None if the counters decide."""
         request, service = self._request, self._service
         try:
             route: Route = await self._route(run)
@@ -168,7 +168,7 @@ class _Retrieve:
         return None
 
     async def _due(self, run: HandlerRun) -> Any:
-        """The first step or the second, where no final status is due: a Status ends the operation."""
+        """Return the first or second thing that the handler yields. A final status there ends the operation."""
         item = await run.step()
         if isinstance(item, Status):
             raise _EndedEarly(read_status(item))
@@ -212,7 +212,11 @@ class _Retrieve:
 
 
 def read_destination(value: object) -> Destination:
-    """What a C-MOVE handler yields first; raises InvalidResult with A801 for None, C515 for what is no destination."""
+    """Read the first thing that a C-MOVE handler yields.
+
+    Raises:
+        InvalidResult: It is None, with status A801, or no destination, with C515.
+    """
     if value is None:
         raise InvalidResult(answers.UNKNOWN_DESTINATION, "no destination: it is not known")
     if isinstance(value, Destination):

@@ -1,4 +1,4 @@
-"""The services whose handler gives one answer: C-ECHO, C-STORE and DIMSE-N (PS3.7 9.1.1, 9.1.5, 10.1)."""
+"""Services whose handler returns one answer: C-ECHO, C-STORE and DIMSE-N (PS3.7 9.1.1, 9.1.5, 10.1)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ _LOG_OF_OTHERS = logging.getLogger("aiodimse.normalized")
 
 
 async def provide(performed: PerformedOperation, request: Request, handler: Callable[[Any], Any]) -> None:
-    """Run a handler to its response. That of a C-STORE goes out after the last fragment of the data set is in."""
+    """Run a handler to its response. The response to a C-STORE is sent after the last fragment of the data set has
+    come."""
     log = _LOGS.get(request.message.service, _LOG_OF_OTHERS)
     data: bytes | None = None
     async with HandlerRun(performed, request, None) as run:
@@ -49,7 +50,11 @@ async def provide(performed: PerformedOperation, request: Request, handler: Call
 
 
 def _read_final(request: messages.Request, returned: Any) -> HandlerResult:
-    """What a handler returned; raises InvalidResult for a Pending status, after which the peer would wait for more."""
+    """Read what a handler returned.
+
+    Raises:
+        InvalidResult: It cannot be sent. A Pending status cannot either, since the peer would wait for more.
+    """
     result = _read(request, returned)
     if result.status in answers.STILL_PENDING:
         raise InvalidResult(answers.INVALID_STATUS, "a Pending status, where one final response is due")
@@ -57,7 +62,8 @@ def _read_final(request: messages.Request, returned: Any) -> HandlerResult:
 
 
 def _read(request: messages.Request, returned: Any) -> HandlerResult:
-    """What a handler returned: a status or Reply, or with DIMSE-N a data set (Success) or a pair of both."""
+    """Read what a handler returned: a status or Reply, or for DIMSE-N a data set (Success) or a (status, data set)
+    pair."""
     if request.service.startswith("C-"):
         result = HandlerResult(answers.SUCCESS) if request.service == "C-ECHO" and returned is None else None
         result = result or read_status(returned)
@@ -80,10 +86,10 @@ def _read_normalized(returned: Any) -> HandlerResult:
 
 
 def _identify(request: messages.Request, result: HandlerResult) -> None:
-    """See to the Affected SOP Instance UID of the response: that of a successful N-CREATE always has one (PS3.7
-    10.1.5.1.4).
+    """Set the Affected SOP Instance UID of the response. A successful N-CREATE always has one (PS3.7 10.1.5.1.4).
 
-    Raises InvalidResult where the handler's is not that of the request: both shall be equal.
+    Raises:
+        InvalidResult: The handler gave another UID than the request has.
     """
     given, asked = result.fields.get("affected_sop_instance_uid"), request.sop_instance_uid
     if given is not None and asked and given != asked:
@@ -100,7 +106,8 @@ def _identify(request: messages.Request, result: HandlerResult) -> None:
 def _raised(
     performed: PerformedOperation, request: Request, error: HandlerRaised, log: logging.Logger
 ) -> HandlerResult:
-    """The answer to what a handler raised; that of a store tells apart what the library itself raised."""
+    """Return the response to what a handler raised. Of a C-STORE it depends on what the library itself raised in the
+    handler."""
     cause = error.__cause__
     if isinstance(request, StoreRequest) and isinstance(cause, InstanceConflict):
         performed.logger(log).warning("%s is refused: %s", request.message, cause)
@@ -115,14 +122,14 @@ def _raised(
 
 
 def _invalid(request: Request, error: InvalidResult | DatasetEncodeError) -> int:
-    """The status for what a handler returned and cannot be sent; C-STORE has some of its own (Cxxx)."""
+    """Return the status for something that cannot be sent. C-STORE has some of its own (Cxxx)."""
     if isinstance(error, InvalidResult) and isinstance(request, StoreRequest):
         return error.status
     return answers.PROCESSING_FAILURE
 
 
 def _repeat_type(request: messages.Request, response: messages.Response) -> None:
-    """Action Type ID and Event Type ID come back in the response (PS3.7 10.1.4, 10.1.1)."""
+    """Repeat Action Type ID and Event Type ID in the response (PS3.7 10.1.4, 10.1.1)."""
     for name in ("action_type_id", "event_type_id"):
         if hasattr(response, name):
             setattr(response, name, getattr(request, name, None))

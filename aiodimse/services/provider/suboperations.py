@@ -48,12 +48,12 @@ from aiodimse.standard.values import escaped, is_ae_title
 _log = logging.getLogger("aiodimse.retrieve")
 
 _NAME_NO_VALUE = (NoAcceptedContext, DatasetEncodeError, DatasetDecodeError, InstanceConflict)
-"""The texts of these name UIDs, tags and transfer syntaxes."""
+"""Exceptions whose texts name UIDs, tags and transfer syntaxes, and no values of patients."""
 
 
 @record
 class Counters:
-    """Numbers of sub-operations; Remaining + Completed + Failed + Warning is the number announced."""
+    """The numbers of sub-operations. Remaining, Completed, Failed and Warning add up to the number announced."""
 
     total: int = 0
     completed: int = 0
@@ -63,11 +63,11 @@ class Counters:
 
     @property
     def remaining(self) -> int:
-        """Those not finished."""
+        """The sub-operations that have not finished."""
         return self.total - self.completed - self.failed - self.warning
 
     def count(self, status: int, uid: str) -> None:
-        """One sub-operation has ended with this status."""
+        """Count a sub-operation that has ended with a status."""
         if status == answers.SUCCESS:
             self.completed += 1
         elif category(status, STORAGE, "C-STORE") is Category.WARNING:
@@ -76,13 +76,13 @@ class Counters:
             self.fail(uid)
 
     def fail(self, uid: str) -> None:
-        """One sub-operation has failed; its UID where it is known."""
+        """Count a sub-operation that has failed, and keep its UID if that is known."""
         self.failed += 1
         if uid:
             self.failed_uids.append(uid)
 
     def outcome(self) -> int:
-        """The final status that the counters give."""
+        """The final status that follows from the counters."""
         if self.completed == self.total:
             return answers.SUCCESS
         if self.failed == self.total:
@@ -100,7 +100,7 @@ class Counters:
 
 
 def not_started(request: messages.Request) -> messages.Response:
-    """FE00 for a request whose handler has not been called; with counters where its service has some."""
+    """Make FE00 for a request whose handler was not called, with counters if its service has them."""
     response = request.response(answers.CANCEL)
     if isinstance(response, messages.SuboperationsResponse):
         Counters().apply(response, with_remaining=True)
@@ -108,18 +108,18 @@ def not_started(request: messages.Request) -> messages.Response:
 
 
 class Route(Protocol):
-    """Which association and context carry a sub-operation."""
+    """Decides which association and context carry a sub-operation."""
 
     async def context_for(
         self, instance: Instance, finish: Callable[[], Awaitable[None]]
     ) -> tuple[Invoker, AcceptedContext]: ...
 
     def survives(self, invoker: Invoker, error: BaseException) -> bool:
-        """Whether the rest can be sent though this association has ended so."""
+        """Say whether the rest can be sent although this association has ended in this way."""
 
 
 class SameAssociation:
-    """C-GET: the association of the request."""
+    """The route of a C-GET: the association of the request."""
 
     def __init__(self, invoker: Invoker) -> None:
         self._invoker = invoker
@@ -127,7 +127,11 @@ class SameAssociation:
     async def context_for(
         self, instance: Instance, finish: Callable[[], Awaitable[None]]
     ) -> tuple[Invoker, AcceptedContext]:
-        """Raises NoAcceptedContext."""
+        """Return the context for an instance.
+
+        Raises:
+            NoAcceptedContext: There is none.
+        """
         channel = self._invoker.channel
         negotiated, transcode = channel.engine.negotiated, channel.settings.transcode
         assert negotiated is not None
@@ -135,7 +139,7 @@ class SameAssociation:
         return self._invoker, store_context(negotiated, *kind, transcode=transcode)
 
     def survives(self, invoker: Invoker, error: BaseException) -> bool:
-        """It does not: nobody is left to be told."""
+        """Return False: without the association nobody can be told."""
         return False
 
 
@@ -149,7 +153,7 @@ class _UnderWay:
 
 
 class _LostWhileSent(DestinationLost):
-    """The association went while the request of a sub-operation was sent on it."""
+    """The association was lost while the request of a sub-operation was sent on it."""
 
     def __init__(self, invoker: Invoker, error: AssociationError) -> None:
         super().__init__(str(error))
@@ -171,7 +175,7 @@ class SubOperations:
         self._under_way: deque[_UnderWay] = deque()
         self._collector: asyncio.Task[None] | None = None
         self._fewer = asyncio.Event()
-        """One of those under way has been counted."""
+        """Set when a sub-operation that was under way has been counted."""
         self._lost: DestinationLost | None = None
         message = request.message
         is_move = isinstance(message, messages.CMoveRQ)
@@ -200,24 +204,25 @@ class SubOperations:
             await self._tell()
             return
         except DestinationLost:
-            if not (self._under_way or self._lost):  # else one before it was under way then
+            if not (self._under_way or self._lost):  # Otherwise it is counted with those that were under way.
                 self._counters.fail(uid)
             raise
         except Exception as error:
             log, name = self._performed.logger(_log), escaped(uid) or "?"
             log.warning("sub-operation of %s for %s failed: %s", self._request.message, name, _why(error))
-            await self._fewer_than(1)  # it is counted in its turn
+            await self._fewer_than(1)  # It is counted in its turn.
             self._counters.fail(uid)
             await self._tell()
             return
         self._under_way.append(under_way)
         if self._collector is None:
             collector = self._performed.channel.tasks.spawn(self._collect(), "aiodimse sub-operations")
-            # Started eagerly (3.12 on) it may be done by now: the response was there already.
+            # A task that starts eagerly (Python 3.12) may be done by now, if the response was there already.
             self._collector = None if collector.done() else collector
 
     async def _start(self, instance: Instance) -> _UnderWay:
-        """Send the request; on another association where the one for it goes before that has begun."""
+        """Send the request of a sub-operation. If its association is lost before that has begun, another one is
+        used."""
         while True:
             invoker, context = await self._route.context_for(instance, self.finish)
             try:
@@ -244,7 +249,7 @@ class SubOperations:
                 return await payload_of(instance, context.transfer_syntax, invoker.channel)
         except AssociationError as error:
             if invoker.channel.error is None:
-                raise  # that of another association, which the instance comes from
+                raise  # It is the end of another association, from which the instance comes.
             raise DestinationLost(str(error)) from error
 
     @staticmethod
@@ -272,7 +277,7 @@ class SubOperations:
     # --- the collector ------------------------------------------------------------------------------------------------
 
     async def _collect(self) -> None:
-        """Count what is under way, in order, until nothing is."""
+        """Count the sub-operations under way, in order, until there are none."""
         try:
             while self._under_way:
                 first = self._under_way[0]
@@ -298,7 +303,7 @@ class SubOperations:
             self._fewer.set()
 
     def _fail_all_of(self, invoker: Invoker) -> None:
-        """No response will come any more from this association: all that is under way on it has failed."""
+        """Count all sub-operations under way on an association as failed, since it brings no more responses."""
         for lost in [one for one in self._under_way if one.invoker is invoker]:
             self._under_way.remove(lost)
             lost.invoked.leave()
@@ -312,19 +317,23 @@ class SubOperations:
             raise self._lost
 
     async def finish(self) -> None:
-        """Wait until what is under way has been counted and told; raises DestinationLost."""
+        """Wait until all that is under way has been counted and reported.
+
+        Raises:
+            DestinationLost: The destination was lost.
+        """
         while (collector := self._collector) is not None:
             await asyncio.wait([collector])
         if self._lost is not None:
             raise self._lost
 
     def abandon(self) -> None:
-        """Nobody is left to be told."""
+        """Stop everything, since nobody can be told any more."""
         if self._collector is not None:
             self._collector.cancel()
 
     async def _tell(self) -> None:
-        """A Pending response after each sub-operation but the last, which the final one tells of."""
+        """Send a Pending response after each sub-operation except the last, which the final response reports."""
         if self._counters.remaining and not self._request.is_cancelled:
             message = self._request.message.response(answers.PENDING)
             self._counters.apply(message, with_remaining=True)
@@ -342,17 +351,17 @@ class _EncodedInstance(Instance):
         yield self._data
 
     def stream(self) -> Any:
-        """The bytes."""
+        """Yield the bytes."""
         return self._stream()
 
     async def dataset(self) -> Dataset:
-        """The bytes, decoded."""
+        """Decode the bytes."""
         return await read_off_loop(datasets.decode_dataset, self._data, self.transfer_syntax)
 
 
 def _without_bulk_data(instance: Instance, dataset: Dataset) -> Instance:
-    """The instance of PS3.4 Annex Z. Without its pixels a compressed one is Explicit VR Little Endian like others,
-    unless an icon is compressed as well."""
+    """Return an instance without bulk data (PS3.4 Z). Without pixels a compressed one is in Explicit VR Little Endian,
+    unless it also has a compressed icon."""
     stripped = datasets.without_bulk_data(dataset)
     transfer_syntax = instance.transfer_syntax
     if not datasets.can_transcode(transfer_syntax, transfer_syntax):
@@ -365,12 +374,13 @@ def _without_bulk_data(instance: Instance, dataset: Dataset) -> Instance:
 
 
 def _ae_title(title: str) -> str | None:
-    """The title, where a command set can hold it (PS3.5 6.2): a peer may call itself anything."""
+    """Return an AE title if a command set can hold it (PS3.5 6.2), since a peer may call itself anything."""
     return title if is_ae_title(title) else None
 
 
 def _why(error: Exception) -> str:
-    """Why an instance cannot be sent, for the log: no value, and no path, for people name folders after patients."""
+    """Say for the log why an instance cannot be sent: without values, and without paths, since folders are named after
+    patients."""
     if isinstance(error, _NAME_NO_VALUE):
         return str(error)
     if isinstance(error, NotDICOM):
@@ -381,7 +391,7 @@ def _why(error: Exception) -> str:
 
 
 def _uid_of(payload: Any) -> str:
-    """The SOP Instance UID of what a handler yielded, as far as that is known without opening it."""
+    """Return the SOP Instance UID of what a handler yielded, if it is known without opening it."""
     if isinstance(payload, (Instance, ReferencedFile)):
         return payload.sop_instance_uid
     if isinstance(payload, Dataset):

@@ -14,7 +14,8 @@ from aiodimse.services.store_request import store_request
 
 
 def can_store(endpoint: Endpoint, source: InstanceSource) -> bool:
-    """Whether a context was accepted in which c_store can send this; a file is looked at, here and now."""
+    """Say whether a context was accepted in which c_store can send this. The beginning of a file is read, here and
+    now."""
     uid, transfer_syntax = kind_of(source)
     try:
         store_context(negotiated_on(endpoint), uid, transfer_syntax, transcode=endpoint.settings.transcode)
@@ -32,10 +33,11 @@ async def c_store(
     move_originator_message_id: int | None = None,
     transcode: bool | None = None,
 ) -> Response:
-    """Send one instance and return the response whatever its status. transcode: None, as the association has it.
+    """Send one instance, and return the response, whatever its status. `transcode` is None for what the association
+    says.
 
-    Raises NoAcceptedContext, NotDICOM, OSError, DatasetEncodeError before anything is sent; what ended the association
-    as soon as it has ended, because reading the instance is interrupted then.
+    NoAcceptedContext, NotDICOM, OSError and DatasetEncodeError are raised before anything is sent. If the association
+    ends, what ended it is raised at once, because reading the instance is interrupted then.
     """
     with endpoint.while_open():
         instance = await instance_of(source, endpoint.limits)
