@@ -37,6 +37,8 @@ class Timeouts:
     """After the final response to a C-MOVE with a receiver: how long the instances that it counted may take to come."""
     destination_place: float | None = 600.0
     """Provider of C-MOVE: how long one may wait for one of Limits.associations_per_destination."""
+    search: float | None = 60.0
+    """Archive: how long one search may work; waiting for its turn and for the peer is not counted."""
     release: float | None = 10.0
     """From our A-RELEASE-RQ to the peer's A-RELEASE-RP."""
     idle: float | None = 60.0
@@ -114,6 +116,8 @@ class Limits:
     """Associations of a server at once, over all its listenings; one more is rejected 2/3/2."""
     max_associations_per_peer: int | None = None
     """The same for one peer address."""
+    search_responses: int = 100_000
+    """Matches of one C-FIND of an archive."""
     associations_per_destination: int = 4
     """Associations of a server to one move destination at once, for all C-MOVEs; one more waits."""
     max_pending_connections: int = 1000

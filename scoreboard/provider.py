@@ -4,6 +4,7 @@ Prints its port; on every line it reads from standard input it prints, as JSON, 
 
     python -m scoreboard.provider                    C-STORE discards; C-FIND gives one match, C-GET fifty instances
     python -m scoreboard.provider --archive FOLDER   aiodimse.archive over a folder, its index in memory
+    --sql                                            its index in SQLite
     --log                                            warnings to standard error
     --save FOLDER                                    C-STORE saves; with the limits that a Server has
     --hang                                           no fsync comes back
@@ -114,6 +115,7 @@ def options() -> argparse.Namespace:
     """The options of this program."""
     parser = argparse.ArgumentParser(prog="python -m scoreboard.provider")
     parser.add_argument("--archive", type=Path)
+    parser.add_argument("--sql", action="store_true")
     parser.add_argument("--move-to", type=int)
     parser.add_argument("--save", type=Path)
     parser.add_argument("--hang", action="store_true")
@@ -144,7 +146,7 @@ async def main() -> None:
         limits = aiodimse.Limits()
     server = aiodimse.Server(ae_title="SCORED", limits=limits)
     if chosen.archive is not None:
-        provide(server, await Archive.open(chosen.archive, index=MemoryIndex()))
+        provide(server, await Archive.open(chosen.archive, index=None if chosen.sql else MemoryIndex()))
     else:
         with_handlers(server, chosen.move_to, chosen.save)
     ssl = None if chosen.tls is None else tls.server_context(chosen.tls / "server.pem", verify_client=False)

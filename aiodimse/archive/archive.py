@@ -20,6 +20,7 @@ from .ingest import Duplicates, Ingest
 from .locks import FileLocks, Locks, ProcessLocks
 from .models import Level
 from .scan import Scan, ScanReport
+from .searches import Searches
 from .storage import FolderStorage, Storage, storage_at
 
 LOCKS = ".aiodimse-lock"
@@ -77,6 +78,8 @@ class Archive:
         """What the last scan has seen."""
         self.rebuilt: str | None = None
         """Why a new index was made; None where it was not."""
+        self.searches: Searches = Searches()
+        """The turns that searches take."""
         self._scanning = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
 
 from pydicom import Dataset
@@ -96,21 +96,20 @@ def provide(
         rules = request.extended or BASELINE
         model = FIND[request.sop_class_uid]
         query = _checked(request, lambda strict: find_query(request.identifier, model, rules, strict=strict))
-        status = 0xFF01 if query.unsupported else 0xFF00  # C.4.1.1.4
-        async with aclosing(archive.index.find(query)) as matches:
-            async for match in matches:
-                yield status, response(query, match, ae_title=server.ae_title)
+        async with aclosing(_responses(server, archive, request, query)) as responses:
+            async for each in responses:
+                yield each
 
     @server.on_c_get(*GET, extended=RETRIEVALS)
     async def get(request: aiodimse.GetRequest) -> AsyncIterator[aiodimse.handler_types.Retrieved]:
-        entries = await _entries(archive, request, GET)
+        entries = await _entries(server, archive, request, GET)
         yield len(entries)
         for entry in entries:
             yield 0xFF00, archive.storage.payload(entry)
 
     @server.on_c_move(*MOVE, extended=RETRIEVALS)
     async def move(request: aiodimse.MoveRequest) -> AsyncIterator[aiodimse.handler_types.Moved]:
-        entries = await _entries(archive, request, MOVE)
+        entries = await _entries(server, archive, request, MOVE)
         yield known.get(request.move_destination.strip())
         yield len(entries)
         for entry in entries:
@@ -129,15 +128,15 @@ def _provide_one_level(
         rules = request.extended or BASELINE
         model = ONE_LEVEL_FIND[request.sop_class_uid]
         query = _checked(request, lambda _: find_one_level(request.identifier, model, rules))
-        status = 0xFF01 if query.unsupported else 0xFF00  # K.4.1.1.4
-        async with aclosing(archive.index.find(query)) as matches:
-            async for match in matches:
-                yield status, response(query, match, ae_title=server.ae_title)
+        async with aclosing(_responses(server, archive, request, query)) as responses:
+            async for each in responses:
+                yield each
 
     @server.on_c_get(*ONE_LEVEL_GET)
     async def get(request: aiodimse.GetRequest) -> AsyncIterator[aiodimse.handler_types.Retrieved]:
         model = ONE_LEVEL_GET[request.sop_class_uid]
-        entries = await _found(archive, _checked(request, lambda _: retrieve_one_level(request.identifier, model)))
+        query = _checked(request, lambda _: retrieve_one_level(request.identifier, model))
+        entries = await _found(server, archive, request, query)
         yield len(entries)
         for entry in entries:
             yield 0xFF00, archive.storage.payload(entry)
@@ -145,27 +144,50 @@ def _provide_one_level(
     @server.on_c_move(*ONE_LEVEL_MOVE)
     async def move(request: aiodimse.MoveRequest) -> AsyncIterator[aiodimse.handler_types.Moved]:
         model = ONE_LEVEL_MOVE[request.sop_class_uid]
-        entries = await _found(archive, _checked(request, lambda _: retrieve_one_level(request.identifier, model)))
+        query = _checked(request, lambda _: retrieve_one_level(request.identifier, model))
+        entries = await _found(server, archive, request, query)
         yield destinations.get(request.move_destination.strip())
         yield len(entries)
         for entry in entries:
             yield 0xFF00, archive.storage.payload(entry)
 
 
+async def _responses(
+    server: aiodimse.Server, archive: Archive, request: aiodimse.FindRequest, query: Query
+) -> AsyncGenerator[tuple[int, Dataset], None]:
+    """The Pending responses to a C-FIND."""
+    status = 0xFF01 if query.unsupported else 0xFF00  # C.4.1.1.4, K.4.1.1.4
+    async with (
+        archive.searches.search(request, server) as search,
+        aclosing(archive.index.find(query, search.slice)) as matches,
+    ):
+        async for match in matches:
+            search.found()
+            yield status, response(query, match, ae_title=server.ae_title)
+
+
 async def _entries(
-    archive: Archive, request: aiodimse.GetRequest | aiodimse.MoveRequest, models: Mapping[str, Model]
+    server: aiodimse.Server,
+    archive: Archive,
+    request: aiodimse.GetRequest | aiodimse.MoveRequest,
+    models: Mapping[str, Model],
 ) -> list[Entry]:
     relational = request.extended is not None and request.extended.relational
     model = models[request.sop_class_uid]
     query = _checked(
         request, lambda strict: retrieve_query(request.identifier, model, relational=relational, strict=strict)
     )
-    return await _found(archive, query)
+    return await _found(server, archive, request, query)
 
 
-async def _found(archive: Archive, query: Query) -> list[Entry]:
+async def _found(
+    server: aiodimse.Server, archive: Archive, request: aiodimse.GetRequest | aiodimse.MoveRequest, query: Query
+) -> list[Entry]:
     found: list[Entry] = []
-    async with aclosing(archive.index.entries(query)) as entries:
+    async with (
+        archive.searches.search(request, server, 0xA701) as search,
+        aclosing(archive.index.entries(query, search.slice)) as entries,
+    ):
         async for entry in entries:
             found.append(entry)
             if len(found) > MAX_SUBOPERATIONS:

@@ -74,14 +74,17 @@ async def counted(few: int, many: int) -> Row:
     )
 
 
-async def storm(images: int, peers: int, searches: int) -> Row:
-    """Many searches that find nothing, which walk all images, with an honest echo beside them."""
+async def storm(images: int, peers: int, searches: int, *options: str) -> Row:
+    """Many searches that find nothing, which walk all images, with an honest echo beside them.
+
+    options: those of the provider.
+    """
     keys = wire.identifier(
         "IMAGE", study=((0x0020, 0x000D), "UI", STUDIES), number=((0x0020, 0x0013), "IS", "999999999")
     )
     with tempfile.TemporaryDirectory() as name:
         await asyncio.to_thread(make, Path(name), images)
-        async with provider("--archive", name) as scored:
+        async with provider("--archive", name, *options) as scored:
             await scored.held()
             storming = asyncio.gather(*(search(scored.port, keys, searches) for _ in range(peers)))
             beside = await echoing(scored.port, 5)
@@ -89,7 +92,7 @@ async def storm(images: int, peers: int, searches: int) -> Row:
             await storming
     measured = f"p99 {beside.p99 * 1e3:.0f} ms, {beside}"
     return Row(
-        f"honest echo beside {peers} x {searches} searches over {images:,} objects",
+        f"honest echo beside {peers} x {searches} searches over {images:,} objects{' in SQLite' if options else ''}",
         "p99 under 100 ms",
         measured,
         beside.p99 < 0.1,
@@ -99,5 +102,5 @@ async def storm(images: int, peers: int, searches: int) -> Row:
 async def rows(long: bool) -> list[Row]:
     """Both."""
     if long:
-        return [await counted(5_000, 20_000), await storm(20_000, 10, 16)]
-    return [await counted(500, 2_000), await storm(5_000, 10, 16)]
+        return [await counted(5_000, 20_000), *[await storm(20_000, 10, 16, *how) for how in ((), ("--sql",))]]
+    return [await counted(500, 2_000), *[await storm(5_000, 10, 16, *how) for how in ((), ("--sql",))]]

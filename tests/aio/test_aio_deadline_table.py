@@ -30,6 +30,7 @@ ONE_ROLE = {
 ELSEWHERE = {
     "transcode",  # of real time, in a process that decodes: tests/recompression/test_recompression_wire.py
     "move_settle",  # begins when its operation has ended: tests/services/test_services_received_move.py
+    "search",  # of an archive: tests/archive/test_archive_searches.py
     "destination_place",  # begins in the handler of a C-MOVE: tests/contract/test_contract_destination_budget.py
 }
 """Deadlines that are tested in other files."""

@@ -24,10 +24,15 @@ GET = sop_class.StudyRootQueryRetrieveInformationModelGet
 MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
 
 
+class Asking:
+    """An association, of which each search is one."""
+
+
 def asking(uid: str, identifier: Dataset, **request: Any) -> SimpleNamespace:
     """A request, as far as the handlers look at it; `tolerated` says what they tolerated of it."""
     tolerated: list[Any] = []
     rest = {"extended": None, "is_strict": False, "tolerate": tolerated.append, "tolerated": tolerated} | request
+    rest["association"] = Asking()
     return SimpleNamespace(sop_class_uid=uid, identifier=identifier, **rest)
 
 
@@ -35,6 +40,7 @@ class Handlers:
     """The part of a Server that `provide` uses."""
 
     ae_title = "ARCHIVE"
+    limits, timeouts = aiodimse.Limits(), aiodimse.Timeouts()
 
     def __init__(self) -> None:
         self.by_sop_class: dict[str, Any] = {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .interface import CharacterSet, Counts, Entry, File, Finding, Header, Index, Match, Transaction
+from .interface import FREELY, CharacterSet, Counts, Entry, File, Finding, Header, Index, Match, Transaction, Turn
 from .memory import MemoryIndex
 
 __all__ = [
+    "FREELY",
     "CharacterSet",
     "Counts",
     "Entry",
@@ -16,4 +17,5 @@ __all__ = [
     "Match",
     "MemoryIndex",
     "Transaction",
+    "Turn",
 ]

@@ -7,14 +7,20 @@ The interface speaks of headers (what was read from an object), queries (a check
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol, TypeAlias
 
 from ..locks import ProcessLocks
 from ..matching import Attributes, Value
 from ..models import LEVEL_OF, UNIQUE, Level
 from ..queries import Query
+
+Turn: TypeAlias = AbstractAsyncContextManager[None]
+"""When an index works on a search; entered again and again."""
+FREELY: Final[Turn] = nullcontext()
+"""Whenever it likes."""
 
 CharacterSet = tuple[str, ...]
 """The values of Specific Character Set (0008,0005); () is the default repertoire."""
@@ -205,7 +211,7 @@ class Index(Protocol):
             How many objects these were.
         """
 
-    def find(self, query: Query) -> AsyncGenerator[Match, None]:
+    def find(self, query: Query, turn: Turn = FREELY) -> AsyncGenerator[Match, None]:
         """Yield the entities at the level of the query that match it.
 
         The attributes of `models.COMPUTED` are counted. An object that is added or removed meanwhile may be among what
@@ -213,13 +219,15 @@ class Index(Protocol):
 
         Args:
             query: What is asked for.
+            turn: Entered for each slice of the work, some milliseconds, and left before anything is yielded.
         """
 
-    def entries(self, query: Query) -> AsyncGenerator[Entry, None]:
+    def entries(self, query: Query, turn: Turn = FREELY) -> AsyncGenerator[Entry, None]:
         """Yield all objects at and below the entities that the Unique Keys of the query name.
 
         Args:
             query: What is to be retrieved.
+            turn: As in `find`.
         """
 
     async def lookup(self, sop_instance_uids: Collection[str]) -> dict[str, Entry]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import TypeVar
 
 from ..matching import Value, matcher
 from ..models import Level
 from ..one_level import OneLevelModel
 from ..queries import Query
 from .counters import StudyCounters, patient_counts
-from .interface import Counts, Entry, File, Finding, Header, Match, Transaction, folder_of
+from .interface import FREELY, Counts, Entry, File, Finding, Header, Match, Transaction, Turn, folder_of
 from .keys import apart, patient_key
 from .told import Told, persons
 from .views import EntityView, PersonView, View, asked_of, of_patient
+
+T = TypeVar("T")
 
 _AT_ONCE = 0.005
 """Seconds that searches may take before the event loop has its turn."""
@@ -153,36 +157,32 @@ class MemoryIndex:
         """
         return sum(self._forget(location) for location in locations)
 
-    async def find(self, query: Query) -> AsyncGenerator[Match, None]:
+    async def find(self, query: Query, turn: Turn = FREELY) -> AsyncGenerator[Match, None]:
         """See `Index.find`.
 
         Args:
             query: What is asked for.
+            turn: Entered for each slice of the work.
         """
         matches = matcher(query.tests, query.rules)
         asked = asked_of(query)
-        views = self._views(query)
-        while True:
-            async with self._slices:
-                some, is_over = _slice(views, matches)
-                if not is_over:
-                    await asyncio.sleep(0)  # the others of the event loop before the next search
-            for view in some:
+        found = (view if matches(view) else None for view in self._views(query))
+        async with aclosing(self._stepped(found, turn)) as views:
+            async for view in views:
                 yield view.match(asked)
-            if is_over:
-                return
 
-    async def entries(self, query: Query) -> AsyncGenerator[Entry, None]:
+    async def entries(self, query: Query, turn: Turn = FREELY) -> AsyncGenerator[Entry, None]:
         """See `Index.entries`.
 
         Args:
             query: What is to be retrieved.
+            turn: Entered for each slice of the work.
         """
         nodes = self._candidates(query) if query.one_level is None else self._of_model(query, query.one_level)
-        for node in nodes:
-            for image in node.below(Level.IMAGE):
-                if image.entry is not None:
-                    yield image.entry
+        found = (image.entry for node in nodes for image in node.below(Level.IMAGE))
+        async with aclosing(self._stepped(found, turn)) as entries:
+            async for entry in entries:
+                yield entry
 
     async def lookup(self, sop_instance_uids: Collection[str]) -> dict[str, Entry]:
         """See `Index.lookup`.
@@ -257,6 +257,18 @@ class MemoryIndex:
 
     async def close(self) -> None:
         """See `Index.close`; there is nothing to give back."""
+
+    async def _stepped(self, found: Iterator[T | None], turn: Turn) -> AsyncGenerator[T, None]:
+        """Step through an iterator in slices of time, and hand over what it finds."""
+        while True:
+            async with turn, self._slices:
+                some, is_over = _slice(found)
+                if not is_over:
+                    await asyncio.sleep(0)  # the others of the event loop before the next search
+            for each in some:
+                yield each
+            if is_over:
+                return
 
     # --- searching ----------------------------------------------------------------------------------------------------
 
@@ -372,12 +384,12 @@ class MemoryIndex:
             by_uid.pop(uid, None)
 
 
-def _slice(views: Iterator[View], matches: Callable[[View], bool]) -> tuple[list[View], bool]:
-    """Search for a slice of time: what matches, and whether that was all."""
-    until, found = monotonic() + _AT_ONCE, list[View]()
-    for view in views:
-        if matches(view):
-            found.append(view)
+def _slice(candidates: Iterator[T | None]) -> tuple[list[T], bool]:
+    """Search for a slice of time: what is found, and whether that was all."""
+    until, found = monotonic() + _AT_ONCE, list[T]()
+    for each in candidates:
+        if each is not None:
+            found.append(each)
         if monotonic() > until or len(found) >= _MATCHES:
             return found, False
     return found, True

@@ -17,7 +17,7 @@ class Budgets:
 
     def __init__(self, limits: Limits) -> None:
         """limits: those of the server."""
-        self.destinations = Destinations(limits.associations_per_destination)
+        self.destinations: Destinations = Destinations(limits.associations_per_destination)
         """Associations to move destinations."""
 
 
@@ -71,7 +71,8 @@ class Place:
     """One association to a destination, or one that waits for it."""
 
     def __init__(self, destinations: Destinations, address: _Address) -> None:
-        self._destinations, self.address = destinations, address
+        self._destinations = destinations
+        self.address: _Address = address
         self._is_held = False
         self._turn: asyncio.Future[None] | None = None
 

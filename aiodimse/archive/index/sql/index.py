@@ -10,6 +10,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 
 from ...queries import Query
-from ..interface import Counts, Entry, File, Finding, Header, Match, Transaction
+from ..interface import FREELY, Counts, Entry, File, Finding, Header, Match, Transaction, Turn
 from ..keys import apart
 from . import schema
 from .advisory import AdvisoryLocks
@@ -112,15 +113,17 @@ class SQLIndex:
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
-    async def find(self, query: Query) -> AsyncGenerator[Match, None]:
+    async def find(self, query: Query, turn: Turn = FREELY) -> AsyncGenerator[Match, None]:
         """See `Index.find`."""
-        async for match in self._stream(Search(self._fetch, query).matches()):
-            yield match
+        async with aclosing(self._stream(Search(self._fetch, query).matches(), turn)) as matches:
+            async for match in matches:
+                yield match
 
-    async def entries(self, query: Query) -> AsyncGenerator[Entry, None]:
+    async def entries(self, query: Query, turn: Turn = FREELY) -> AsyncGenerator[Entry, None]:
         """See `Index.entries`."""
-        async for each in self._stream(entries(self._fetch, query)):
-            yield each
+        async with aclosing(self._stream(entries(self._fetch, query), turn)) as found:
+            async for each in found:
+                yield each
 
     async def lookup(self, sop_instance_uids: Collection[str]) -> dict[str, Entry]:
         """See `Index.lookup`."""
@@ -225,10 +228,11 @@ class SQLIndex:
             await asyncio.wait([done])
             raise
 
-    async def _stream(self, found: Iterator[T | None]) -> AsyncGenerator[T, None]:
+    async def _stream(self, found: Iterator[T | None], turn: Turn) -> AsyncGenerator[T, None]:
         """Step through an iterator in threads, and hand over what it finds."""
         while True:
-            some, is_over = await self._read(lambda: _step(found))
+            async with turn:
+                some, is_over = await self._read(lambda: _step(found))
             for each in some:
                 yield each
             if is_over:
