@@ -1,4 +1,7 @@
-"""The only door to pydicom data sets and to Part 10 files. Synchronous; large work belongs off the event loop."""
+"""pydicom data sets and DICOM files: the only room that decodes, encodes, reads and writes them.
+
+Everything here is synchronous. Large work belongs in a thread.
+"""
 
 from aiodimse.datasets.beginning import Beginning
 from aiodimse.datasets.bulk import without_bulk_data

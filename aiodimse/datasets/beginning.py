@@ -1,4 +1,4 @@
-"""How a data set may begin that goes into a file behind our file meta information (PS3.10 7.1)."""
+"""Checks the beginning of a data set that goes into a file behind our file meta information (PS3.10 7.1)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from aiodimse.errors import DatasetDecodeError, InstanceConflict
 from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian, lookup
 
 _FILE_META: Final = b"\x02\x00"
-"""Group 0002 as readers of files see it: file meta information is Little Endian, whatever follows."""
+"""Group 0002 in a file. File meta information is Little Endian, whatever the data set is."""
 _FIRST_CHECK: Final = 1024
-"""Bytes that hold both UIDs of nearly every data set."""
+"""The first bytes of a data set, which in nearly all cases have both UIDs."""
 _MOST: Final = 1 << 16
-"""Bytes within which the UIDs of a data set are looked for, before it is saved without having been compared."""
+"""How many bytes are searched for the UIDs, before a data set is saved without having been compared."""
 
 
 class Beginning:
@@ -30,26 +30,27 @@ class Beginning:
     """
 
     def __init__(self, transfer_syntax: str, uids: tuple[str, str] | None) -> None:
-        """uids: the SOP Class and Instance UIDs that the data set must not contradict; None for no comparison."""
-        row = lookup(transfer_syntax)  # of a private one nothing is known: Little Endian, as nearly all are
+        """uids: the SOP Class UID and SOP Instance UID that the data set must have; None: they are not compared."""
+        # Of a private transfer syntax we know nothing, and assume Little Endian, as nearly all are.
+        row = lookup(transfer_syntax)
         self._order: Literal["little", "big"] = "little" if row is None or row.little_endian else "big"
         self._deflated = row is not None and row.deflated
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS) if self._deflated else None
-        # What is compared has been inflated by then.
+        # It is compared after it has been inflated.
         self._transfer_syntax = ExplicitVRLittleEndian if self._deflated else transfer_syntax
         self._uids = uids
         self._stored = b""
         """The first two bytes as they came."""
         self._encoded = bytearray()
-        """The first bytes of the data set, inflated where it is deflated."""
+        """The first bytes of the data set, inflated if it is deflated."""
         self._next_check = _FIRST_CHECK
         self._group_is_known = False
 
     def feed(self, pieces: Iterable[bytes | memoryview]) -> bool:
-        """Take the next bytes, and say whether more must be seen.
+        """Take the next bytes, and say whether more are needed.
 
         Raises:
-            DatasetDecodeError: The data set begins as none may.
+            DatasetDecodeError: The data set begins with an element that no data set has.
             InstanceConflict: It is of another SOP class or instance.
         """
         for piece in pieces:
@@ -62,16 +63,17 @@ class Beginning:
         return True
 
     def end(self) -> None:
-        """No more will come: compare what is there. Raises as look()."""
+        """Compare what has come, since nothing more comes. It raises as `feed` does."""
         self._compare()
 
     def _take(self, piece: memoryview) -> bool:
-        """Whether more must be seen."""
+        """Take some bytes, and say whether more are needed."""
         if len(self._stored) < 2:
             self._stored += bytes(piece[: 2 - len(self._stored)])
         if not self._deflated:
             self._encoded += piece[: _MOST - len(self._encoded)]
-        elif self._inflater is not None:  # its data set may begin with any number of empty blocks, which hold nothing
+        # The deflated data may begin with any number of empty blocks, which give no bytes.
+        elif self._inflater is not None:
             self._inflate(self._inflater, piece)
         if not self._group_is_known:
             self._check_group()
@@ -84,13 +86,14 @@ class Beginning:
     def _inflate(self, inflater: zlib._Decompress, piece: bytes | memoryview) -> None:
         try:
             self._encoded += inflater.decompress(piece, _MOST - len(self._encoded))
-        except zlib.error:  # kept as it came: nobody will find a group in it
+        except zlib.error:  # It is kept as it came, since no reader finds a group in it.
             self._inflater = None
         if inflater.eof:
             self._inflater = None
 
     def _check_group(self) -> None:
-        if self._stored == _FILE_META:  # deflated too: a reader of file meta information inflates nothing
+        # This holds for deflated data too, since a reader of file meta information inflates nothing.
+        if self._stored == _FILE_META:
             raise DatasetDecodeError("the data set begins with group 0002", offset=0)
         if len(self._encoded) >= 2:
             group = int.from_bytes(self._encoded[:2], self._order)
@@ -99,7 +102,7 @@ class Beginning:
             self._group_is_known = True
 
     def _compare(self) -> bool:
-        """Whether the UIDs have been compared, or the place where they would be is behind us."""
+        """Say whether the UIDs have been compared, or the walk has passed the place where they would be."""
         if self._uids is None:
             return True
         found, reach = first_values(bytes(self._encoded), self._transfer_syntax, UIDS, _MOST)

@@ -48,6 +48,6 @@ def without_bulk_data(dataset: Dataset) -> Dataset:
         out.file_meta = FileMetaDataset(dict(meta.items()))
         row = lookup(dataset_uids(dataset)[2])
         if row is not None and row.encapsulated and _ICON_IMAGE_SEQUENCE not in out:
-            # a new element: to assign to the keyword would change the one that both share
+            # It is a new element: assigning to the keyword would change the one that both share.
             out.file_meta[_TRANSFER_SYNTAX_UID] = DataElement(_TRANSFER_SYNTAX_UID, "UI", UID(ExplicitVRLittleEndian))
     return out

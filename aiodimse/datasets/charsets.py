@@ -35,7 +35,7 @@ from aiodimse.errors import DatasetEncodeError
 from aiodimse.standard.character_set import ASCII, EXTENSIONS, ROMAJI, WITHOUT_EXTENSIONS, CodeElement
 
 _LONGEST: Final = 512
-"""Characters of a (0008,0005) that is looked at, and remembered: 30 terms, where the standard has use for seven."""
+"""How many characters of (0008,0005) are read and remembered: 30 terms, of which the standard needs seven at most."""
 
 _MISSPELLED: Final = re.compile(r"ISO[ _-](2022[ _-])?(?:IR[ _-])?(\d+)")
 _SYNONYMS: Final = {"": "ISO_IR 6", "ISO 2022 GBK": "GBK"}
@@ -52,7 +52,7 @@ _DELIMITERS_OF_OTHERS: Final = _CONTROLS + "\\"
 
 
 def _run_pattern(delimiters: str) -> re.Pattern[bytes]:
-    """What is decoded in one go: bytes up to an escape sequence, or up to and including a delimiter."""
+    """Match what is decoded at once: bytes up to an escape sequence, or up to and including a delimiter."""
     delimiters_class = re.escape(delimiters).encode()
     return re.compile(rb"[^\x1b" + delimiters_class + rb"]*([" + delimiters_class + rb"])?")
 
@@ -72,16 +72,16 @@ class NotInCharacterSet(DatasetEncodeError):
 
 
 class CharacterSet:
-    """What the values of one Specific Character Set (0008,0005) stand for. `lookup` makes them."""
+    """The character set of one Specific Character Set (0008,0005), made by `lookup`."""
 
     __slots__ = ("codecs", "is_default", "terms")
 
     has_escapes: bool = False
-    """Whether an ESC in a value begins an escape sequence. Where it does not, ASCII text is itself."""
+    """Whether an ESC in a value begins an escape sequence. If it does not, ASCII bytes are ASCII text."""
 
     def __init__(self, terms: tuple[str, ...], python_codecs: tuple[str, ...]) -> None:
         self.terms: tuple[str, ...] = terms
-        """The defined terms, their misspellings mended. "ISO_IR 6" is the default repertoire."""
+        """The defined terms, with misspellings corrected. "ISO_IR 6" is the default repertoire."""
         self.codecs: tuple[str, ...] = python_codecs
         """What pydicom calls this character set: names of Python codecs, one for each term."""
         self.is_default: bool = terms == ("ISO_IR 6",)
@@ -94,26 +94,26 @@ class CharacterSet:
         return lookup, ("\\".join(self.terms),)
 
     def decode(self, value: bytes, vr: str = "LO") -> str:
-        """The text of a value, or of several with their backslashes, whatever the bytes are.
+        """Decode a value, or several with backslashes between them, whatever the bytes are.
 
         Args:
-            value: The bytes as they are encoded, padding included.
-            vr: The VR of the element: it says which delimiters end the effect of an escape sequence.
+            value: The bytes as they are encoded, with their padding.
+            vr: The VR of the element, which says which delimiters end the effect of an escape sequence.
 
         Returns:
-            The text. Bytes that stand for no character are U+FFFD in it.
+            The text, with U+FFFD for bytes that stand for no character.
         """
         raise NotImplementedError
 
     def encode(self, text: str, vr: str = "LO") -> bytes:
-        """The bytes of a value, or of several with backslashes between them, without padding.
+        """Encode a value, or several with backslashes between them, without padding.
 
         Args:
-            text: What to encode.
+            text: The text.
             vr: The VR of the element, as for `decode`.
 
         Returns:
-            The bytes, with the escape sequences of PS3.5 6.1.2.5 where there are any.
+            The bytes, with the escape sequences of PS3.5 6.1.2.5 if there are any.
 
         Raises:
             DatasetEncodeError: A character is not in this character set.
@@ -121,7 +121,7 @@ class CharacterSet:
         raise NotImplementedError
 
     def can_encode(self, text: str) -> bool:
-        """Whether all characters are in it. `encode` takes more for the default repertoire alone: all of Latin-1."""
+        """Whether all characters are in it. For the default repertoire `encode` takes more: all of Latin-1."""
         raise NotImplementedError
 
 
@@ -131,7 +131,7 @@ class _OneCodec(CharacterSet):
     __slots__ = ("_codec", "_repertoire")
 
     def __init__(self, terms: tuple[str, ...], python_codecs: tuple[str, ...], codec: str, repertoire: str) -> None:
-        """repertoire: the codec of the characters that it has by right; a reader may take more."""
+        """repertoire: the codec of the characters that the standard gives it; when reading, more are accepted."""
         super().__init__(terms, python_codecs)
         self._codec, self._repertoire = codec, repertoire
 
@@ -177,22 +177,24 @@ class _Extended(CharacterSet):
                 g0, g1 = (element, g1) if element.is_g0 else (g0, element)
                 pos = designation.end()
                 continue
-            if value[pos] == 0x1B:  # nothing that the standard knows: it stays in the text
+            if value[pos] == 0x1B:  # It is no escape sequence of the standard, and stays in the text.
                 text.append("\x1b")
                 pos += 1
                 continue
             if g0.width == 2 and (pairs := _PAIRS.match(value, pos)):
-                # A last byte without its second is ASCII: some writers do not switch back before a delimiter.
+                # The first byte of a character without its second is ASCII: some writers do not switch back before a
+                # delimiter.
                 pos = pairs.end() - (pairs.end() - pos) % 2
                 text.append(_decode_pairs(value[pairs.start() : pos], g0))
                 if pos < pairs.end():
                     g0 = self._g0
                 continue
             piece = (_BETWEEN_PAIRS if g0.width == 2 else run).match(value, pos)
-            assert piece is not None  # both take any byte but ESC, and what is left to them
+            assert piece is not None  # Both decode any byte except ESC, and the bytes that are left to them.
             text.append(_decode_run(piece[0], g1))
             if piece[1]:
-                # A G1 that value 1 does not say stays as a guess for writers that do not repeat the escape sequence.
+                # A G1 that value 1 does not name stays designated, since some writers do not repeat the escape
+                # sequence.
                 g0, g1 = self._g0, self._g1 or g1
             pos = piece.end()
         return "".join(text)
@@ -230,7 +232,9 @@ class _Extended(CharacterSet):
             out += code
         if g0 is not self._g0:
             out += self._g0.escape
-        return bytes(out)  # a G1 that is left so means nothing any more, and DCMTK 3.6.7 takes the way back for text
+        # G1 may stay as it is: nothing uses it any more, and DCMTK 3.6.7 takes the sequence that switches back for
+        # text.
+        return bytes(out)
 
     def can_encode(self, text: str) -> bool:
         return all(
@@ -239,11 +243,12 @@ class _Extended(CharacterSet):
         )
 
     def _back(self, g1: CodeElement | None) -> bytes:
-        """What makes G1 that of value 1 again; where value 1 has none, any other one may stay (PS3.5 Annex I)."""
+        """Return what makes G1 that of value 1 again. If value 1 has none, any other may stay (PS3.5 Annex I)."""
         return self._g1.escape if self._g1 is not None and g1 is not self._g1 else b""
 
     def _code(self, character: str, g0: CodeElement, g1: CodeElement | None) -> tuple[CodeElement, bytes]:
-        """The set that the character is taken from, those that are designated first, and its code there."""
+        """Return the set that has a character, preferring those that are designated, and the code of the character
+        there."""
         for element in (g1, g0, *self._elements):
             if element is not None and (code := _code_in(element, character)):
                 return element, code
@@ -251,7 +256,7 @@ class _Extended(CharacterSet):
 
 
 def _decode_run(value: bytes, g1: CodeElement | None) -> str:
-    """Bytes whose G0 is ASCII."""
+    """Decode bytes while G0 is ASCII."""
     if g1 is None:
         return value.decode("latin_1")
     if g1.prefix:
@@ -268,14 +273,15 @@ def _decode_pairs(pairs: bytes, g0: CodeElement) -> str:
 
 @lru_cache(maxsize=4)
 def _charmap(element: CodeElement) -> str:
-    """All 256 codes of a set of one byte whose codec writes something before each; U+FFFE where there is none."""
+    """Return the characters of all 256 codes of a one-byte set whose codec needs a prefix; U+FFFE for a code without
+    one."""
     upper = [(element.prefix + bytes((code,))).decode(element.codec, "replace") for code in range(0xA0, 0x100)]
     return "".join(map(chr, range(0xA0))) + "".join(each if len(each) == 1 else "\ufffe" for each in upper)
 
 
 @lru_cache(maxsize=8192)
 def _code_in(element: CodeElement, character: str) -> bytes:
-    """The code of a character in this set; b"" where it has none."""
+    """Return the code of a character in a set; b"" if it has none."""
     try:
         code = character.encode(element.codec)
     except UnicodeError:
@@ -329,11 +335,11 @@ def _lookup(joined: str) -> CharacterSet:
         return _OneCodec(terms, python_codecs, element.codec, element.codec)
     if first == "ISO_IR 6":
         return _OneCodec(terms, python_codecs, "latin_1", "ascii")
-    return _OneCodec(terms, python_codecs, "latin_1", "latin_1")  # unknown: the bytes stay what they are
+    return _OneCodec(terms, python_codecs, "latin_1", "latin_1")  # The terms are unknown: the bytes stay as they are.
 
 
 def _defined(term: str) -> str:
-    """The term as the standard spells it, where that can be told."""
+    """Return the standard's spelling of a term; None if it cannot be told."""
     term = _SYNONYMS.get(term, term)
     if match := _MISSPELLED.fullmatch(term):
         return f"ISO 2022 IR {match[2]}" if match[1] else f"ISO_IR {match[2]}"
@@ -341,7 +347,7 @@ def _defined(term: str) -> str:
 
 
 def _element(term: str) -> CodeElement | None:
-    """What a term names beside the default repertoire; None for that alone, and for an unknown term."""
+    """Return what a term names beside the default repertoire; None for that alone, and for an unknown term."""
     match = _MISSPELLED.fullmatch(term)
     return _BY_NUMBER.get(int(match[2])) if match and len(match[2]) < 4 else None
 
@@ -358,12 +364,13 @@ def _python_codec(term: str) -> str:
 
 @lru_cache(maxsize=256)
 def of_codecs(python_codecs: tuple[str, ...]) -> CharacterSet:
-    """The character set of a Dataset that pydicom read, from what it calls it (Dataset.original_character_set)."""
+    """Return the character set of a Dataset that pydicom read, by its Dataset.original_character_set."""
     return _lookup("\\".join(_TERM_OF.get(codec, codec) for codec in python_codecs)) if python_codecs else DEFAULT
 
 
 def codecs_by_pydicom(terms: Sequence[str]) -> tuple[str, ...]:
-    """What pydicom makes of these terms, unknown ones included: the name of any Python codec is one to it."""
+    """Return what pydicom makes of these terms. Unknown ones count too: to pydicom the name of any Python codec is a
+    term."""
     return tuple(_codec_by_pydicom(term) for term in terms)
 
 
@@ -385,6 +392,6 @@ _TERM_OF: Final = {
 DEFAULT: Final = _lookup("ISO_IR 6")
 """The default repertoire, ISO 646 (PS3.5 6.1.1)."""
 STRICT_DEFAULT: Final[CharacterSet] = _OneCodec(("ISO_IR 6",), (), "ascii", "ascii")
-"""The default repertoire for what we say ourselves: nothing else can be encoded in it."""
+"""The default repertoire for what we write ourselves: nothing else can be encoded in it."""
 UTF8: Final = _lookup("ISO_IR 192")
 """Unicode, which has the characters of all others."""

@@ -1,4 +1,4 @@
-"""Data sets between bytes and pydicom. Synchronous: a large one belongs off the event loop."""
+"""Decodes and encodes pydicom data sets. It is synchronous: a large data set belongs in a thread."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _decode(data: bytes | memoryview, transfer_syntax: str, limits: Limits, size
         return read_dataset(data, row.implicit, row.little_endian, limits.dataset_depth, elements)
     except DatasetDecodeError:
         raise
-    except Exception as error:  # pydicom's, on what the walk let pass; its text may quote a value
+    except Exception as error:  # pydicom raised it on something that the walk accepted; its text may quote a value.
         raise DatasetDecodeError(f"pydicom cannot read the data set ({type(error).__name__})") from None
 
 
@@ -131,9 +131,11 @@ def _write(
 def transcode(
     data: bytes | memoryview, source: str, target: str, *, limits: Limits = _DEFAULT_LIMITS
 ) -> bytes | memoryview:
-    """An encoded data set in another of the transfer syntaxes RE_ENCODED; values stay as they are.
+    """Re-encode a data set in another of the transfer syntaxes of RE_ENCODED. Its values stay as they are.
 
-    Raises DatasetDecodeError and DatasetEncodeError.
+    Raises:
+        DatasetDecodeError: It is not sound.
+        DatasetEncodeError: It cannot be encoded so.
     """
     if source == target:
         return data
@@ -141,7 +143,7 @@ def transcode(
 
 
 def can_transcode(source: str, target: str) -> bool:
-    """Whether transcode can do it: both are among RE_ENCODED."""
+    """Whether `transcode` can do it: both transfer syntaxes are in RE_ENCODED."""
     return source in RE_ENCODED and target in RE_ENCODED
 
 
@@ -149,9 +151,11 @@ def can_transcode(source: str, target: str) -> bool:
 
 
 def dataset_uids(dataset: Dataset) -> tuple[str, str, str]:
-    """SOP Class UID, SOP Instance UID and transfer syntax of a data set to be stored; a missing UID is "".
+    """Return SOP Class UID, SOP Instance UID and transfer syntax of a data set that is to be stored; "" for a missing
+    UID.
 
-    The transfer syntax is that of its file meta, else the one that it was decoded from, else Explicit VR Little Endian.
+    The transfer syntax is that of its file meta information, or else the one that it was decoded from, or else Explicit
+    VR Little Endian.
     """
     sop_class, sop_instance = _uid(dataset, SOP_CLASS_UID), _uid(dataset, SOP_INSTANCE_UID)
     meta = getattr(dataset, "file_meta", None)
@@ -165,7 +169,8 @@ def dataset_uids(dataset: Dataset) -> tuple[str, str, str]:
 
 
 def _uid(dataset: Dataset, tag: int) -> str:
-    """From the element as it is: pydicom, asked for the value, warns about one that is no UID, and quotes it."""
+    """Return a UID from its element, without asking pydicom for the value: it warns of one that is not valid, and
+    quotes it."""
     element = dataset.get_item(tag)
     value: Any = element.value if element is not None else None
     if isinstance(value, bytes):
@@ -174,9 +179,10 @@ def _uid(dataset: Dataset, tag: int) -> str:
 
 
 def first_uids(data: bytes | memoryview, transfer_syntax: str) -> tuple[str, str]:
-    """SOP Class UID and SOP Instance UID from the beginning of an encoded data set, "" where they are not in it.
+    """Return SOP Class UID and SOP Instance UID from the beginning of an encoded data set; "" for one that is not
+    there.
 
-    data may be cut anywhere: only what comes before (0008,0018) is looked at. Never raises.
+    The bytes may be cut anywhere: only what comes up to (0008,0018) is read. It never raises.
     """
     found, _ = first_values(data, transfer_syntax, UIDS, 1 << 16)
     return found.get(SOP_CLASS_UID, ""), found.get(SOP_INSTANCE_UID, "")

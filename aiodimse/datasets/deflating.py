@@ -1,4 +1,4 @@
-"""Deflated data sets (PS3.5 A.5): whole ones, and ones that go by in pieces."""
+"""Deflates and inflates data sets (PS3.5 A.5), whole or in pieces."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _LONGEST_TRAILER: Final = 9
 
 
 def inflate(data: bytes | memoryview, *, max_size: int, max_ratio: int) -> bytes:
-    """The data set in a deflated one.
+    """Inflate a data set.
 
     Args:
         data: The deflated data set.
-        max_size: Bytes that it may become.
-        max_ratio: How many times as large as it is it may become.
+        max_size: The most bytes that it may become.
+        max_ratio: How many times larger it may become.
 
     Raises:
-        DatasetDecodeError: It is not whole.
+        DatasetDecodeError: It is not complete.
         DatasetTooLarge: It becomes larger.
     """
     bound = min(max_size, len(data) * max_ratio)
@@ -40,19 +40,19 @@ def inflate(data: bytes | memoryview, *, max_size: int, max_ratio: int) -> bytes
 
 
 def deflate(data: bytes) -> bytes:
-    """The data set deflated, and padded to an even length."""
+    """Deflate a data set, and pad it to an even length."""
     return b"".join(deflated_pieces([data]))
 
 
 def inflated_pieces(pieces: Iterable[bytes], *, max_size: int) -> Iterator[bytes]:
-    """As inflate, piece by piece."""
+    """Inflate a data set piece by piece. See `inflate`."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     size, checksum, trailer, is_over = 0, 0, b"", False
     for piece in pieces:
         if is_over:
             trailer = (trailer + piece)[: _LONGEST_TRAILER + 1]
             continue
-        waiting, is_held_back = piece, False  # output may wait in the inflater when no input does
+        waiting, is_held_back = piece, False  # The inflater may have output although it needs no input.
         while waiting or is_held_back:
             try:
                 out = inflater.decompress(waiting, _PIECE)
@@ -75,7 +75,7 @@ def inflated_pieces(pieces: Iterable[bytes], *, max_size: int) -> Iterator[bytes
 
 
 def deflated_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """As deflate, piece by piece."""
+    """Deflate a data set piece by piece. See `deflate`."""
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     size = 0
     for piece in pieces:

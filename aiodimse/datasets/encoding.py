@@ -1,4 +1,4 @@
-"""What a data set is encoded in, as its first element shows: all that is known of a file without file meta."""
+"""Recognizes the encoding of a data set by its first element, for files without file meta information."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def encoding_of(data: bytes | memoryview) -> TransferSyntax | None:
     vr = bytes(data[4:6])
     if vr not in SHORT_VRS and vr not in LONG_VRS:
         return ImplicitVRLittleEndian
-    # A data set begins with a low group: read in the wrong order, 0008 is 0800.
+    # A data set begins with a low group. Read in the wrong byte order, 0008 is 0800.
     return ExplicitVRLittleEndian if _little(data)[0] <= _big(data)[0] else ExplicitVRBigEndian

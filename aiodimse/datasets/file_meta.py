@@ -1,4 +1,4 @@
-"""File meta information as we write it (PS3.10 7.1)."""
+"""The file meta information that we write (PS3.10 7.1)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ def file_meta(
     sending_ae_title: str | None = None,
     receiving_ae_title: str | None = None,
 ) -> bytes:
-    """Preamble, prefix and group 0002 (PS3.10 7.1). The preamble is zeros: nothing of a peer's goes there.
+    """Encode preamble, prefix and group 0002 (PS3.10 7.1). The preamble is zeros, so that nothing of a peer is in it.
 
-    Raises DatasetEncodeError for a value that no element can hold.
+    Raises:
+        DatasetEncodeError: A value does not fit in its element.
     """
     elements = b"".join(
         (

@@ -18,7 +18,8 @@ _SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
 
 _WINDOW: Final = 1 << 16
 _MAX_STEPS: Final = 1 << 20
-"""Elements, items and fragments that are hopped over: a file of more is not proven whole. It takes about a second."""
+"""How many elements, items and fragments are checked: a file with more is not known to be complete. It takes about a
+second."""
 _MAX_DEPTH: Final = 64
 _MAX_INFLATED: Final = 1 << 30
 
@@ -50,7 +51,7 @@ def is_whole(file: BinaryIO, offset: int, size: int, transfer_syntax: str) -> bo
 
 
 def _inflates(file: BinaryIO, offset: int, size: int) -> bool:
-    """Whether a deflated data set (PS3.5 A.5) comes to its end; what is in it is not looked at."""
+    """Whether a deflated data set (PS3.5 A.5) ends properly. What is in it is not checked."""
     inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
     file.seek(offset)
     try:
@@ -77,12 +78,13 @@ class _Hops:
         self._implicit = implicit
         self._order: Literal["little", "big"] = "little" if little_endian else "big"
         self._window, self._at = b"", 0
-        """Bytes of the file, and where in the data set they begin."""
+        """The bytes of the file that are in memory, and their offset in the data set."""
 
     def to_the_end(self) -> None:
-        """Raise DatasetDecodeError where the framing is not sound."""
+        """Go from element to element to the end. Raise DatasetDecodeError if the lengths are not consistent."""
         pos, steps = 0, 0
-        # What we are inside of: each (is a sequence, its VRs are implicit), all of undefined length.
+        # What encloses the current element, each of undefined length: whether it is a sequence, and whether it is in
+        # Implicit VR.
         inside: list[tuple[bool, bool]] = []
         implicit = self._implicit
         while pos < self._size or inside:
@@ -111,12 +113,12 @@ class _Hops:
             raise DatasetDecodeError("the data set is cut off", offset=pos)
 
     def _is_padding(self, pos: int) -> bool:
-        """Whether nothing follows but NULs, which some writers fill a block or an odd length with."""
+        """Whether only NULs follow, with which some writers fill a block, or make an odd length even."""
         left = self._size - pos
         return left < _WINDOW and not any(self._bytes(pos, min(left, 8))) and not any(self._bytes(pos, left))
 
     def _head(self, pos: int, implicit: bool) -> tuple[str | None, int, int]:
-        """VR, beginning of the value, and length of the element here."""
+        """Return the VR of the current element, the offset of its value, and its length."""
         if implicit:
             return None, pos + 8, self._number(pos + 4, 4)
         code = self._bytes(pos + 4, 2)
@@ -127,7 +129,7 @@ class _Hops:
         return vr, pos + 12, self._number(pos + 8, 4)
 
     def _behind(self, start: int, length: int) -> tuple[int, bool]:
-        """Where to go on: behind the value, or inside of it where its length is undefined."""
+        """Return the offset of what comes next: behind the value, or inside it if its length is undefined."""
         if length == UNDEFINED_LENGTH:
             return start, True
         if length > self._size - start:

@@ -18,9 +18,10 @@ from aiodimse.standard.transfer_syntax import lookup
 _PREFIX_END: Final = 132
 _GROUP_LENGTH_SIZE: Final = 12
 _MAX_META: Final = 1 << 20
-"""Private Information (0002,0102) may be large; over this a file is not worth its memory."""
+"""The most bytes of file meta information that are read. Private Information (0002,0102) may be large, but not
+larger."""
 _UIDS_WITHIN: Final = 1 << 16
-"""Bytes of the data set within which its UIDs are looked for."""
+"""How many bytes of the data set are searched for its UIDs."""
 
 _short_head: Final = Struct("<HH2sH")
 _long_head: Final = Struct("<HH2s2xL")
@@ -66,7 +67,7 @@ def parse_head(name: object, buffer: bytes, *, is_all: bool, size: int | None = 
     data = memoryview(buffer)[offset:]
     if len(data) < 8 and not is_all:
         return None
-    # Group Length may be wrong where a data set follows; where none does, the file has been cut off.
+    # Group Length may be wrong if a data set follows. If none does, the file has been cut off.
     if start is not None and not len(data):
         left = (len(buffer) if size is None else size) - start - _GROUP_LENGTH_SIZE
         if int.from_bytes(found.get(0, b""), "little") > left:
@@ -75,8 +76,8 @@ def parse_head(name: object, buffer: bytes, *, is_all: bool, size: int | None = 
 
 
 def _start_of_meta(buffer: bytes) -> int | None:
-    """Where file meta information begins: behind preamble and prefix (PS3.10 7.1), or where a file has no preamble, at
-    once. None where there is neither."""
+    """Return the offset of file meta information: behind preamble and prefix (PS3.10 7.1), or 0 in a file without a
+    preamble. None if there is none."""
     if buffer[_PREFIX_END - 4 : _PREFIX_END] == b"DICM":
         return _PREFIX_END
     return 0 if buffer[:2] == b"\2\0" and buffer[3:4] == b"\0" else None
@@ -90,12 +91,12 @@ def _head(
         for element in (SOP_CLASS_UID, SOP_INSTANCE_UID, TRANSFER_SYNTAX_UID)
     )
     transfer_syntax = _transfer_syntax(name, said, data) if has_meta else encoding_of(data) or ""
-    # Where the two differ the data set is believed, as its receiver will: pydicom's rtplan.dcm has another SOP Instance
-    # UID in its file meta, and Orthanc 1.10.1 answers a C-STORE under that one with 0xA900.
+    # If they differ the data set is right, since its receiver goes by it: pydicom's rtplan.dcm has another SOP Instance
+    # UID in its file meta information, and Orthanc 1.10.1 answers a C-STORE under that one with 0xA900.
     inside, reach = first_values(data[:_UIDS_WITHIN], transfer_syntax, UIDS, _UIDS_WITHIN)
     if reach is not Reach.PASSED and not is_all and len(data) < _UIDS_WITHIN:
         return None
-    if not has_meta and len(inside) < 2:  # nobody else says what it is, or that it is a data set at all
+    if not has_meta and len(inside) < 2:  # Nothing else says which instance it is, or that it is a data set at all.
         raise NotDICOM(f"{name}: not a DICOM file (no DICM prefix)")
     sop_class, sop_instance = inside.get(CLASS) or sop_class, inside.get(INSTANCE) or sop_instance
     if not sop_class or not sop_instance:
@@ -131,9 +132,10 @@ def _has_uids(data: memoryview, transfer_syntax: str) -> bool:
 
 
 def _parse_meta(name: object, buffer: bytes, pos: int, is_all: bool) -> tuple[dict[int, bytes], int | None]:
-    """The elements of group 0002 and where it ends; None while the buffer does not reach there.
+    """Return the elements of group 0002 and where it ends; None if the buffer ends before.
 
-    Group Length (0002,0000) does not say where: pydicom's no_meta_group_length.dcm has none, others have a wrong one.
+    Group Length (0002,0000) does not count: pydicom's no_meta_group_length.dcm has none, and other files have a wrong
+    one.
     """
     found: dict[int, bytes] = {}
     while len(buffer) - pos >= 8:
@@ -142,7 +144,7 @@ def _parse_meta(name: object, buffer: bytes, pos: int, is_all: bool) -> tuple[di
             return found, pos
         start = pos + 8
         if not (vr.isalpha() and vr.isupper()):
-            # PS3.10 7.1 asks for Explicit VR; some old writers did not hear it
+            # PS3.10 7.1 demands Explicit VR, but some old writers use Implicit VR.
             *_, length = _implicit_head.unpack_from(buffer, pos)
         elif vr in LONG_VRS:
             if len(buffer) - pos < 12:

@@ -1,4 +1,4 @@
-"""Which instance the first bytes of a data set say that it is: its UIDs, its study, its series and its patient."""
+"""Reads the identity of an instance from the first bytes of its data set: its UIDs, study, series and patient."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IDENTITY_KEYS: Final = (SOP_CLASS_UID, SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _S
 _HEAD: Final = Struct("<HH2sH").unpack_from
 
 MAX_BEGINNING: Final = 1 << 24
-"""Bytes of a data set, inflated where it is deflated, within which its identity has to be."""
+"""How many bytes of a data set, inflated if it is deflated, are searched for its identity."""
 
 
 @record(frozen=True)
@@ -74,10 +74,9 @@ def read_identity(data: bytes | memoryview, transfer_syntax: str) -> Identity | 
 def first_values(
     data: bytes | memoryview, transfer_syntax: str, tags: Collection[int], max_inflated: int
 ) -> tuple[Mapping[int, str], Reach]:
-    """The values of these elements, where they are in the first bytes of a data set, and how far the walk came.
+    """Return the values of some elements in the first bytes of a data set, and how far the walk came. It never raises.
 
-    The walk ends with the first element that is not before the last of the tags: PS3.5 7.1 has them in order. Never
-    raises.
+    The walk ends at the first element behind the last of the tags, since elements are in ascending order (PS3.5 7.1).
     """
     found: dict[int, str] = {}
     last = max(tags)
@@ -105,8 +104,11 @@ def _text(data: bytes | memoryview, start: int, stop: int) -> str:
 
 
 def _plain_values(data: bytes | memoryview, tags: Collection[int], last: int, found: dict[int, str]) -> int:
-    """Take the plain elements at the beginning, a third of the time of the walk: where the first other one begins, -1
-    where the last one has been passed."""
+    """Read the plain elements at the beginning, in a third of the time of the walk.
+
+    Returns:
+        The offset of the first element that is not plain; -1 if the last of the tags has been passed.
+    """
     pos, end = 0, len(data)
     while pos + 8 <= end:
         group, element, vr, length = _HEAD(data, pos)

@@ -24,10 +24,11 @@ _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
 
 def safe_file_name(sop_instance_uid: str) -> str:
-    """The name that an instance is saved under, whoever sent it: THE one place where a peer's UID becomes a name.
+    """Return the file name for an instance, whoever sent it. This is the only place where a UID of a peer becomes a
+    name.
 
-    A UID of digits and dots, 64 at most (PS3.5 9.1), is its own name. Anything else is named by its SHA-256: never a
-    path, never a device, never hidden, and the same each time.
+    A UID of digits and dots, at most 64 characters (PS3.5 9.1), is its own name. Anything else is named by its SHA-256,
+    which is never a path, a device or a hidden name, and is the same each time.
     """
     if len(sop_instance_uid) <= 64 and _UID.fullmatch(sop_instance_uid):
         return f"{sop_instance_uid}.dcm"
@@ -36,9 +37,10 @@ def safe_file_name(sop_instance_uid: str) -> str:
 
 
 def relative_name(name: str | os.PathLike[str]) -> PurePath:
-    """The name that a caller chose for a file in a folder, perhaps with folders below that one in it.
+    """Return the name that a caller chose for a file in a folder, perhaps with folders in it.
 
-    Raises ValueError where it is empty or leads out of the folder.
+    Raises:
+        ValueError: It is empty, or leads out of the folder.
     """
     path = PurePath(name)
     if not path.name or path.anchor or ".." in path.parts or "\0" in str(path):
@@ -49,10 +51,10 @@ def relative_name(name: str | os.PathLike[str]) -> PurePath:
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 _LOCKED_AT_MOST: Final = 10.0
-"""Seconds to wait for another process that gives a file of the same folder its name."""
+"""How many seconds to wait for another process that names a file in the same folder."""
 
 _LOCKS: Final = tuple(threading.Lock() for _ in range(64))
-"""For the threads of this process; a folder has one of them."""
+"""Locks for the threads of this process. Each folder uses one of them."""
 
 
 class Folder:
@@ -60,7 +62,7 @@ class Folder:
 
     def __init__(self, path: str) -> None:
         self._fd = -1
-        if os.name == "posix":  # elsewhere a folder cannot be opened
+        if os.name == "posix":  # On other systems a folder cannot be opened.
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._lock = _LOCKS[hash(path) % len(_LOCKS)]
 
@@ -73,7 +75,11 @@ class Folder:
             os.close(fd)
 
     def lock(self) -> None:
-        """Wait until nobody else gives a file here its name. OSError where another process does not come to its end."""
+        """Wait until nobody else names a file in this folder.
+
+        Raises:
+            OSError: Another process does not finish.
+        """
         self._lock.acquire()
         try:
             if self._fd >= 0:
@@ -83,7 +89,7 @@ class Folder:
             raise
 
     def unlock(self) -> None:
-        """Let the next one."""
+        """Let the next one name its file."""
         try:
             if self._fd >= 0:
                 with suppress(OSError):
@@ -93,7 +99,7 @@ class Folder:
 
     @staticmethod
     def _hold(fd: int) -> None:
-        """For other processes; some network file systems have no locks for folders."""
+        """Lock the folder against other processes. Some network file systems have no locks for folders."""
         until = None
         while True:
             try:
@@ -109,21 +115,22 @@ class Folder:
                 return
 
     def sync(self) -> None:
-        """Have the names in the folder on the disk. Nothing to do elsewhere than on POSIX."""
+        """Flush the names in the folder to the disk. It does nothing on systems other than POSIX."""
         if self._fd >= 0:
             os.fsync(self._fd)
 
 
 _making: Final = threading.Lock()
 _made: Final[set[str]] = set()
-"""Folders below an archive's own whose names are on the disk."""
+"""Folders below that of an archive whose names have been flushed to the disk."""
 _MADE_AT_MOST: Final = 1 << 17
 
 
 def make_folders(root: str, below: PurePath, *, durable: bool) -> None:
-    """Make the folders that a file's name has in it; durable: they are on the disk, whoever has made them.
+    """Make the folders in the name of a file. If `durable`, they are flushed to the disk, whoever has made them.
 
-    Raises OSError, of which FileNotFoundError where the root is not there: that of a disk that is not mounted.
+    Raises:
+        OSError: They cannot be made. It is FileNotFoundError if the root is missing, as when a disk is not mounted.
     """
     if not durable:
         path = root
@@ -148,7 +155,7 @@ def make_folders(root: str, below: PurePath, *, durable: bool) -> None:
 
 
 def forget_folders(root: str, below: PurePath) -> None:
-    """Somebody has removed them: the next make_folders looks again."""
+    """Forget folders that somebody has removed, so that the next make_folders makes them again."""
     with _making:
         path = root
         for part in below.parts:
@@ -191,7 +198,7 @@ def give_name(temporary: str, target: str, written: os.stat_result, *, durable: 
                         break
                 finally:
                     folder.unlock()
-                _check_whole(temporary)  # may take a while: nobody has to wait for that
+                _check_whole(temporary)  # This may take a while, and nobody has to wait for it.
                 is_checked = True
             if durable:
                 folder.sync()
@@ -209,8 +216,10 @@ def _status(path: str) -> os.stat_result | None:
 
 
 def _is_instance(status: os.stat_result | None, target: str) -> bool:
-    """Whether something would be lost if another file took this name. A link is nothing, unless it leads to an
-    instance; other things than files are the rename's to refuse."""
+    """Whether something would be lost if another file took this name.
+
+    A link is nothing, unless it leads to an instance. Things other than files are refused by the rename itself.
+    """
     if status is None:
         return False
     if stat.S_ISLNK(status.st_mode):
@@ -240,7 +249,7 @@ def _check_same(temporary: str, target: str) -> None:
 
 
 def _unlink_own(path: str, written: os.stat_result) -> None:
-    """Remove what we renamed to path, but not what another association has put there since."""
+    """Remove what we renamed to a path, but not what another association has put there since."""
     with suppress(OSError):
         now = os.lstat(path)
         if (now.st_dev, now.st_ino) == (written.st_dev, written.st_ino):

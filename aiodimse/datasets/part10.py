@@ -1,4 +1,4 @@
-"""DICOM files (PS3.10 7): reading their head and their data set as bytes. Saving one is saving.py."""
+"""Reads DICOM files (PS3.10 7): their head, and their data set as bytes. Saving is in saving.py."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class PartTenReader:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._left: memoryview | None
         path = Path(path)
-        if not stat.S_ISREG(path.stat().st_mode):  # asked first: to open a FIFO waits for its writer
+        # This is checked first, since opening a FIFO would wait for its writer.
+        if not stat.S_ISREG(path.stat().st_mode):
             raise NotDICOM(f"{path}: not a regular file")
         self._file: BinaryIO = path.open("rb")
         try:
@@ -57,7 +58,11 @@ class PartTenReader:
         self._left, self._unread = first, head.size
 
     def read(self, size: int) -> bytes:
-        """At most size bytes, b"" at the end of the data set. OSError where the file has become shorter meanwhile."""
+        """Read at most `size` bytes; b"" at the end of the data set.
+
+        Raises:
+            OSError: The file has become shorter meanwhile.
+        """
         size = min(size, self._unread)
         if not size:
             return b""
@@ -74,18 +79,19 @@ class PartTenReader:
         return data
 
     def pieces(self, piece_size: int = PIECE_SIZE) -> Iterator[bytes]:
-        """What is left of the data set; the file is closed at its end, or when the iterator is."""
+        """Yield what is left of the data set. The file is closed at the end, or when the iterator is closed."""
         with self:
             while piece := self.read(piece_size):
                 yield piece
 
     @property
     def size(self) -> int:
-        """Bytes of the data set."""
+        """The length of the data set in bytes."""
         return self.head.size
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Bytes of the data set from this offset on; fewer at its end. Not to be mixed with read and pieces."""
+        """Read bytes of the data set from an offset on, fewer at its end. It must not be mixed with read() and
+        pieces()."""
         self._file.seek(self.head.data_offset + offset)
         return self._file.read(max(0, min(size, self.head.size - offset)))
 
@@ -154,7 +160,7 @@ def open_pieces(head: FileHead, piece_size: int = PIECE_SIZE) -> Iterator[bytes]
 
 
 def _read_head(path: Path, file: BinaryIO, size: int) -> tuple[FileHead, memoryview]:
-    """The head, and what was read of the data set on the way."""
+    """Read the head, and return also the bytes of the data set that were read with it."""
     buffer = b""
     while True:
         more = file.read(_FIRST_READ)

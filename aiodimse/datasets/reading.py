@@ -46,19 +46,19 @@ from aiodimse.standard.leniency import Leniency
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _SPECIFIC_CHARACTER_SET_HEADS: Final = (b"\x08\x00\x05\x00CS", b"\x08\x00\x05\x00")
 
-# Tag and VR, or in Implicit VR the tag, as one thing to look up; and the length.
+# The tag and VR of an element, or in Implicit VR its tag, as one key for a dictionary; and its length.
 _EXPLICIT_HEAD: Final = Struct("<6sH").unpack_from
 _IMPLICIT_HEAD: Final = Struct("<4sL").unpack_from
 
 _QUICK_BELOW: Final = 65536
-"""Bytes of a data set whose beginning is read the quick way: an identifier, and not what is stored."""
+"""The length in bytes below which the beginning of a data set is read the quick way: that of an Identifier."""
 
 _Elements = dict[BaseTag, RawDataElement | DataElement]
-_new_tuple: Final = tuple.__new__  # RawDataElement's own takes twice the time
+_new_tuple: Final = tuple.__new__  # The constructor of RawDataElement takes twice the time.
 
 
 class DecodedDataset(Dataset):
-    """A pydicom Dataset whose sequences are converted by this module, and whose text, UIDs and numbers by values.py."""
+    """A pydicom Dataset whose sequences this module converts, and whose text, UIDs and numbers values.py converts."""
 
     _read_as: CharacterSet
     _tolerated: tuple[Leniency, ...] = ()
@@ -69,7 +69,7 @@ class DecodedDataset(Dataset):
                 return super().__getitem__(key)
             try:
                 key = Tag(key)
-            except Exception:  # pydicom says what is wrong with it
+            except Exception:  # pydicom reports the fault.
                 return super().__getitem__(key)
         element = self._dict.get(key)
         if type(element) is DataElement:
@@ -77,7 +77,7 @@ class DecodedDataset(Dataset):
         if type(element) is RawDataElement and element.value:
             converted = _converted(element, element.VR or implicit_vr(key, self), self)
             if converted is not None:
-                if key & 0x10000 or converted.VR == "SQ":  # pydicom has more to note of these
+                if key & 0x10000 or converted.VR == "SQ":  # pydicom keeps more of these than their values.
                     self[key] = converted
                 else:
                     self._dict[key] = converted
@@ -85,7 +85,7 @@ class DecodedDataset(Dataset):
         return super().__getitem__(key)
 
     def __eq__(self, other: object) -> bool:
-        """As of a Dataset: equal elements make equal data sets, whoever read them."""
+        """Compare as Dataset does: data sets with equal elements are equal, whoever read them."""
         if not isinstance(other, Dataset):
             return NotImplemented
         return self.keys() == other.keys() and all(self[key] == other[key] for key in self.keys())
@@ -94,7 +94,7 @@ class DecodedDataset(Dataset):
 
 
 def read_as(dataset: Dataset) -> CharacterSet | None:
-    """The character set that the values of a Dataset were read in; None where it was not read from bytes."""
+    """Return the character set in which the values of a Dataset were read; None if it was not read from bytes."""
     if isinstance(dataset, DecodedDataset):
         return dataset._read_as
     codecs = dataset.original_character_set
@@ -102,7 +102,8 @@ def read_as(dataset: Dataset) -> CharacterSet | None:
 
 
 def shallow_copy(dataset: Dataset, is_left_out: Callable[[int], bool]) -> Dataset:
-    """A new Dataset of the same elements but some: those still encoded are immutable, of the others none is changed."""
+    """Copy a Dataset without some of its elements. The elements are shared: encoded ones are immutable, and no other is
+    changed."""
     out = (DecodedDataset if isinstance(dataset, DecodedDataset) else Dataset)(
         {key: element for key, element in dataset.items() if not is_left_out(int(key))}
     )
@@ -115,7 +116,11 @@ def shallow_copy(dataset: Dataset, is_left_out: Callable[[int], bool]) -> Datase
 
 
 def items_of(element: DataElement | RawDataElement, dataset: Dataset) -> list[Dataset]:
-    """The items of a sequence in this Dataset, which stays as it is. Raises DatasetDecodeError."""
+    """Return the items of a sequence of this Dataset, which stays as it is.
+
+    Raises:
+        DatasetDecodeError: They are not sound.
+    """
     if isinstance(element, DataElement):
         return list(element.value or ())
     charset = read_as(dataset) or charsets.DEFAULT
@@ -123,12 +128,12 @@ def items_of(element: DataElement | RawDataElement, dataset: Dataset) -> list[Da
 
 
 def tolerated_in(dataset: Dataset) -> tuple[Leniency, ...]:
-    """What was wrong with the bytes of a data set that was decoded all the same."""
+    """Return what was tolerated when a data set was decoded."""
     return dataset._tolerated if isinstance(dataset, DecodedDataset) else ()
 
 
 class _Reading:
-    """The elements of one data set or item, as far as it is read, its character set by then, and what was tolerated."""
+    """What has been read of one data set or item: its elements, its character set so far, and what was tolerated."""
 
     __slots__ = ("charset", "elements", "implicit", "little_endian", "tolerated")
 
@@ -143,14 +148,14 @@ class _Reading:
 def read_dataset(
     data: bytes | memoryview, implicit: bool, little_endian: bool, max_depth: int, max_elements: int = UNCOUNTED
 ) -> DecodedDataset:
-    """The data set, its values as they are encoded.
+    """Read a data set. Its values stay encoded.
 
     Raises:
         DatasetDecodeError: It is not sound, or has more elements and items than max_elements.
     """
     reading = _Reading(implicit, little_endian, charsets.DEFAULT)
     pos = 0
-    # The quick way does not count: what is so short has no more elements than may be.
+    # The quick way does not count elements: so few bytes cannot have too many.
     if little_endian and len(data) <= min(_QUICK_BELOW, SHORTEST * max_elements):
         pos = _read_plain(bytes(data), reading)
     if pos < len(data):
@@ -162,10 +167,8 @@ def read_dataset(
 
 
 def _read_plain(data: bytes, reading: _Reading) -> int:
-    """Take plain elements, as far as there are any; where the first other one begins.
-
-    Half a microsecond for each element instead of one.
-    """
+    """Read the plain elements at the beginning, and return the offset of the first other one. It takes 0.5 us for each
+    element, where the walk takes 1 us."""
     implicit, elements = reading.implicit, reading.elements
     read_head = _IMPLICIT_HEAD if implicit else _EXPLICIT_HEAD
     pos, end = 0, len(data)
@@ -185,13 +188,13 @@ def _read_plain(data: bytes, reading: _Reading) -> int:
             elements[tag] = _new_tuple(RawDataElement, fields)
             pos = stop
     except StructError:
-        pass  # a header that is cut off: the careful way says so
+        pass  # A header that is cut off is reported by the careful way.
     return pos
 
 
 @lru_cache(maxsize=4096)
 def _plain(head: bytes) -> tuple[BaseTag, str | None] | None:
-    """Tag and VR of an element that nests nothing, has a length, and may be in a data set; None for any other."""
+    """Return tag and VR of an element that has a length, nests nothing and may be in a data set; None for any other."""
     tag = int.from_bytes(head[:2], "little") << 16 | int.from_bytes(head[2:4], "little")
     vr = SHORT_VRS.get(head[4:])
     if len(head) == 4:
@@ -202,24 +205,26 @@ def _plain(head: bytes) -> tuple[BaseTag, str | None] | None:
 
 
 def _read_carefully(found: Iterator[TopElement], data: bytes | memoryview, reading: _Reading) -> int:
-    """Take all elements that the walk finds, of any kind; where the last one ends."""
+    """Read all elements that the walk finds, of any kind, and return the offset behind the last."""
     implicit, little_endian, elements = reading.implicit, reading.little_endian, reading.elements
     stop = 0
     for tag, vr, length, start, stop, is_writable in found:
-        if tag >> 16 in FOREIGN_GROUPS:  # else the delimiter of an item, behind which nothing comes
+        if tag >> 16 in FOREIGN_GROUPS:  # Otherwise it is the delimiter of an item, after which nothing comes.
             if tag >> 16 in DROPPED_GROUPS and reading.tolerated is not None:
                 reading.tolerated.add(leniency.FOREIGN_ELEMENT)
             continue
         key = BaseTag(tag)
         value = bytes(data[start:stop]) if stop > start else cast("bytes | None", empty_value_for_VR(vr, raw=True))
         if length == UNDEFINED_LENGTH and vr not in ("OB", "OW"):
-            # In a UN they are in Implicit VR, whatever surrounds it (PS3.5 6.2.2): read now, while that is known.
+            # In a UN the items are in Implicit VR, whatever surrounds it (PS3.5 6.2.2). They are read now, while that
+            # is known.
             if vr == "UN" or not is_writable:
                 elements[key] = _sequence(key, value, vr == "UN" or implicit, reading, is_open=vr == "UN")
                 continue
             vr, length = "SQ", stop - start
         elif vr == "UN" and length > 0xFFFF and (known := vr_in_dictionary(tag)) in EXPLICIT_VR_LENGTH_16:
-            vr = known  # PS3.5 6.2.2: too long for its own VR. pydicom would leave it bytes
+            # The value is too long for a header of its own VR (PS3.5 6.2.2). pydicom would leave it as bytes.
+            vr = known
         elif not is_writable:
             elements[key] = _sequence(key, value, implicit, reading, is_open=False)
             continue
@@ -230,7 +235,7 @@ def _read_carefully(found: Iterator[TopElement], data: bytes | memoryview, readi
 
 
 def _sequence(key: BaseTag, value: bytes | None, implicit: bool, reading: _Reading, *, is_open: bool) -> DataElement:
-    """A sequence that cannot stay encoded."""
+    """Read a sequence that cannot stay encoded."""
     items = read_items(value or b"", implicit, reading.little_endian, reading.charset, reading.tolerated)
     items.is_undefined_length = is_open
     return DataElement(key, "SQ", items, None, is_open, already_converted=True)
@@ -284,13 +289,15 @@ def read_items(
 
 
 def new_dataset(implicit: bool, little_endian: bool) -> DecodedDataset:
-    """One without elements, in which elements that are still encoded may be put."""
+    """Make a Dataset without elements, into which encoded elements may be put."""
     return _dataset(_Reading(implicit, little_endian, charsets.DEFAULT))
 
 
 def _dataset(reading: _Reading) -> DecodedDataset:
-    """A data set of these elements, for 0.9 us: pydicom's sets its attributes one by one through a __setattr__ that
-    looks each up among the keywords, which takes 5.8."""
+    """Make a Dataset of these elements, in 0.9 us.
+
+    pydicom sets the attributes one by one, through a __setattr__ that searches for each among the keywords: 5.8 us.
+    """
     attributes, own = _attributes(reading.implicit, reading.little_endian, reading.charset.codecs)
     dataset = DecodedDataset.__new__(DecodedDataset)
     state = vars(dataset)
@@ -308,7 +315,7 @@ def _dataset(reading: _Reading) -> DecodedDataset:
 def _attributes(
     implicit: bool, little_endian: bool, encodings: tuple[str, ...]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What pydicom sets in a new Dataset that was read so, and which of it no two may share."""
+    """Return what pydicom sets in a new Dataset that was read, and which of it must not be shared."""
     dataset = Dataset()
     dataset.set_original_encoding(implicit, little_endian, list(encodings))
     attributes = vars(dataset)
@@ -319,7 +326,7 @@ def _attributes(
 
 
 def _converted(raw: RawDataElement, vr: str, dataset: DecodedDataset) -> DataElement | None:
-    """The element with its value; None where pydicom is to convert it."""
+    """Return the element with its value; None if pydicom is to convert it."""
     if vr == "UN":
         # In it a sequence is encoded in Implicit VR Little Endian (PS3.5 6.2.2).
         vr = implicit_vr(raw.tag, dataset)
@@ -339,9 +346,10 @@ def _converted(raw: RawDataElement, vr: str, dataset: DecodedDataset) -> DataEle
 def _items(raw: RawDataElement, dataset: DecodedDataset) -> DataElement:
     try:
         items = read_items(raw.value or b"", raw.is_implicit_VR, raw.is_little_endian, dataset._read_as)
-    except DatasetDecodeError:  # a private element, of which only pydicom's dictionary says that it is a sequence
+    # It is a private element, of which only the dictionary of pydicom says that it is a sequence.
+    except DatasetDecodeError:
         element = _element(raw, "OB", raw.value)
-        element.VR = "UN"  # pydicom would say SQ again, if it were told so at once
+        element.VR = "UN"  # pydicom would answer SQ again if it were told at once.
         return element
     return _element(raw, "SQ", items)
 

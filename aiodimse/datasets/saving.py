@@ -14,7 +14,7 @@ from aiodimse.datasets.naming import forget_folders, give_name, make_folders, re
 from aiodimse.datasets.unfinished import lock_file, unfinished_name
 
 KEPT_BEGINNING: Final = 1 << 16
-"""Bytes of a data set that a writer keeps for who decides on its name."""
+"""How many bytes at the beginning of a data set a writer keeps, for the hook that decides on its name."""
 
 
 class PartTenWriter:
@@ -58,7 +58,7 @@ class PartTenWriter:
         self._fd = -1
         self._durable = durable
         own_name = safe_file_name(sop_instance_uid)
-        # Plain strings: pathlib would be a fifth of a small save.
+        # These are strings: pathlib would take a fifth of a small save.
         self._root = self._directory = os.fspath(directory)
         self._below = None
         if name is None:
@@ -91,7 +91,7 @@ class PartTenWriter:
         except FileNotFoundError:
             if self._below is None:
                 raise
-            forget_folders(self._root, self._below)  # removed since they were made
+            forget_folders(self._root, self._below)  # The folders were removed after they were made.
             make_folders(self._root, self._below, durable=self._durable)
             self._fd = os.open(self._temporary, flags, 0o666)
         self._created = True
@@ -129,7 +129,7 @@ class PartTenWriter:
 
     @property
     def beginning(self) -> bytes:
-        """The first bytes of the data set, 64 KiB at most; b"" unless they are kept."""
+        """The first bytes of the data set, at most 64 KiB; b"" if they are not kept."""
         return bytes(self._kept or b"")
 
     # --- the file -----------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class PartTenWriter:
                 os.fsync(self._fd)
             self._written = os.fstat(self._fd)
             fd, self._fd = self._fd, -1
-            os.close(fd)  # may report an error of writing on network file systems
+            os.close(fd)  # On network file systems this may report an error of an earlier write.
             self._complete = True
         except BaseException:
             self.rollback()
@@ -171,16 +171,16 @@ class PartTenWriter:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the disk has something of it."""
+        """Whether something of the file is on the disk."""
         return self._created
 
     @property
     def path(self) -> Path:
-        """What the file is called once it is committed."""
+        """The path of the file after commit()."""
         return Path(self._target)
 
     def finish(self, *pieces: bytes | memoryview) -> Path:
-        """The last of the data set, and commit(), in one call."""
+        """Write the last of the data set, and commit()."""
         self.complete(*pieces)
         return self.commit()
 
@@ -191,7 +191,7 @@ class PartTenWriter:
         return self.commit(may_replace=True)
 
     def rollback(self) -> None:
-        """Leave nothing behind. Harmless after commit() and when called twice."""
+        """Remove what has been written. It does nothing after commit(), or in a second call."""
         self._ended = True
         fd, self._fd = self._fd, -1
         if fd >= 0:
@@ -209,7 +209,7 @@ class PartTenWriter:
 
 
 def _write_all(fd: int, pieces: tuple[bytes | memoryview, ...]) -> None:
-    """write(2) may take less than it is given, and writev(2) takes at most IOV_MAX buffers."""
+    """Write all buffers. write(2) may take less than it is given, and writev(2) takes at most IOV_MAX buffers."""
     if not hasattr(os, "writev"):
         pieces = (b"".join(pieces),)
     left = [memoryview(piece).cast("B") for piece in pieces if len(piece)]

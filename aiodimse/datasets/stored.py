@@ -1,4 +1,4 @@
-"""Which instance a file holds, and whether all of it is there."""
+"""Reads from a file which instance it holds, and whether the file is complete."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def file_identity(path: str | os.PathLike[str]) -> Identity | None:
 
 
 def is_whole_file(path: str | os.PathLike[str]) -> bool:
-    """Whether the data set of a file is framed soundly to its end; raises as file_identity."""
+    """Whether the elements of the data set of a file end exactly at its end. It raises as `file_identity` does."""
     with PartTenReader(path) as reader:
         head = reader.head
     with Path(path).open("rb", buffering=0) as file:
