@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 from pydicom import Dataset
@@ -14,6 +14,8 @@ from aiodimse import sop_class
 
 from .archive import Archive
 from .commitment import Commitment
+from .frame_level import extracted
+from .frames import is_frame_level
 from .index import Entry
 from .matching import BASELINE
 from .models import COMPOSITE_INSTANCE, PATIENT_ROOT, PATIENT_STUDY_ONLY, STUDY_ROOT, Model
@@ -52,6 +54,11 @@ QUERIES = aiodimse.ExtendedQuery(
 )
 ONE_LEVEL_QUERIES = aiodimse.ExtendedQuery(fuzzy_names=True)
 RETRIEVALS = aiodimse.ExtendedRetrieve(relational=True)
+
+FRAME_LEVEL = frozenset(
+    map(str, (sop_class.CompositeInstanceRootRetrieveGet, sop_class.CompositeInstanceRootRetrieveMove))
+)
+"""SOP classes whose retrievals may ask for frames (PS3.4 Y)."""
 
 MAX_SUBOPERATIONS = 65535  # the counters of a C-GET and C-MOVE response are of VR US, PS3.7 9.3.3
 
@@ -102,18 +109,18 @@ def provide(
 
     @server.on_c_get(*GET, extended=RETRIEVALS)
     async def get(request: aiodimse.GetRequest) -> AsyncIterator[aiodimse.handler_types.Retrieved]:
-        entries = await _entries(server, archive, request, GET)
-        yield len(entries)
-        for entry in entries:
-            yield 0xFF00, archive.storage.payload(entry)
+        payloads = await _payloads(server, archive, request, GET)
+        yield len(payloads)
+        for payload in payloads:
+            yield 0xFF00, payload
 
     @server.on_c_move(*MOVE, extended=RETRIEVALS)
     async def move(request: aiodimse.MoveRequest) -> AsyncIterator[aiodimse.handler_types.Moved]:
-        entries = await _entries(server, archive, request, MOVE)
+        payloads = await _payloads(server, archive, request, MOVE)
         yield known.get(request.move_destination.strip())
-        yield len(entries)
-        for entry in entries:
-            yield 0xFF00, archive.storage.payload(entry)
+        yield len(payloads)
+        for payload in payloads:
+            yield 0xFF00, payload
 
 
 def _provide_one_level(
@@ -166,18 +173,20 @@ async def _responses(
             yield status, response(query, match, ae_title=server.ae_title)
 
 
-async def _entries(
+async def _payloads(
     server: aiodimse.Server,
     archive: Archive,
     request: aiodimse.GetRequest | aiodimse.MoveRequest,
     models: Mapping[str, Model],
-) -> list[Entry]:
+) -> Sequence[aiodimse.InstanceSource]:
+    if request.sop_class_uid in FRAME_LEVEL and is_frame_level(request.identifier):
+        return await extracted(archive, request.identifier)
     relational = request.extended is not None and request.extended.relational
     model = models[request.sop_class_uid]
     query = _checked(
         request, lambda strict: retrieve_query(request.identifier, model, relational=relational, strict=strict)
     )
-    return await _found(server, archive, request, query)
+    return [archive.storage.payload(entry) for entry in await _found(server, archive, request, query)]
 
 
 async def _found(

@@ -1,0 +1,54 @@
+"""Answering a retrieval at the FRAME level from what an archive holds (PS3.4 Y.4)."""
+
+from __future__ import annotations
+
+import asyncio
+from copy import deepcopy
+
+from pydicom import Dataset
+
+import aiodimse
+
+from .archive import Archive
+from .frames import FramesRefused, asked_frames, extract
+
+
+async def extracted(archive: Archive, identifier: Dataset) -> list[Dataset]:
+    """Make the instance that an Identifier asks for; it is sent and not kept.
+
+    Args:
+        archive: Where the source is.
+        identifier: The Identifier of a C-GET or C-MOVE request, at the FRAME level.
+
+    Returns:
+        The new instance; nothing where the archive does not have the source.
+
+    Raises:
+        aiodimse.DIMSEFailure: AA00 to AA04, where it cannot be made.
+
+    Cancellation: nothing is sent. A thread that copies pixels goes on to its end.
+    """
+    try:
+        frames = asked_frames(identifier)
+        entry = (await archive.index.lookup([frames.sop_instance_uid])).get(frames.sop_instance_uid)
+        if entry is None:
+            return []
+        source = await _dataset(archive.storage.payload(entry))
+        return [await asyncio.to_thread(extract, source, frames)]
+    except FramesRefused as error:
+        raise aiodimse.DIMSEFailure(error.status, error.comment) from None
+    except aiodimse.DatasetTooLarge:
+        raise aiodimse.DIMSEFailure(0xAA02, "the instance is too large to take frames out of it") from None
+    except (aiodimse.DatasetDecodeError, aiodimse.InstanceConflict, aiodimse.NotDICOM, OSError):
+        raise aiodimse.DIMSEFailure(0xAA02, "the instance cannot be read") from None
+
+
+async def _dataset(payload: aiodimse.InstanceSource) -> Dataset:
+    """A data set of our own."""
+    if isinstance(payload, Dataset):
+        return deepcopy(payload)
+    if isinstance(payload, aiodimse.ReferencedFile):
+        payload = await aiodimse.Instance.open(payload.path, sop_instance_uid=payload.sop_instance_uid)
+    elif not isinstance(payload, aiodimse.Instance):
+        payload = await aiodimse.Instance.open(payload)
+    return await payload.dataset()
