@@ -63,6 +63,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "charsets": ("aiodimse.charsets", ("charsets",)),
     "archive": ("aiodimse.archive", ("archive",)),
     "commitment": ("aiodimse.commitment", ("commitment",)),
+    "outbox": ("aiodimse.outbox", ("outbox",)),
     "dicomweb": ("aiodimse.dicomweb", ("dicomweb",)),
     "testing": ("aiodimse.testing", ("testing",)),
 }  # fmt: skip
@@ -84,6 +85,7 @@ MODULES = {
     "dicomweb",
     "handler_types",
     "leniency",
+    "outbox",
     "testing",
     "tls",
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    AsyncIterator,
     Awaitable,
     Callable,
     Coroutine,
@@ -433,7 +432,7 @@ class Pool:
         *,
         attempts: int = 1,
         **options: Any,
-    ) -> AsyncIterator[StoreResult]:
+    ) -> AsyncGenerator[StoreResult, None]:
         """Send many instances, on all associations of the pool and in all places of their operations windows at once.
 
         Args:

@@ -1,0 +1,412 @@
+"""Store and forward: instances that were acknowledged, and wait to be sent on, in SQLite beside their files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial, wraps
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar
+
+from aiodimse.commitment import (
+    CLASS_CONFLICT,
+    NO_SUCH_INSTANCE,
+    PROCESSING_FAILURE,
+    CommitmentReport,
+    CommitmentRequest,
+    Reference,
+)
+from aiodimse.record import record
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PENDING: Final = -1
+_LONGEST_PAUSE: Final = 3600
+_AT_ONCE: Final = 1000
+"""Instances in one request for commitment."""
+_DAY: Final = 86400.0
+
+# A delivery is held until it is released, waiting, sent until its destination has committed it, or dead.
+_SCHEMA: Final = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+CREATE TABLE IF NOT EXISTS instance (
+    id INTEGER PRIMARY KEY, name TEXT, sop_class TEXT, uid TEXT, study TEXT, finished REAL);
+CREATE INDEX IF NOT EXISTS instance_uid ON instance (uid);
+CREATE INDEX IF NOT EXISTS instance_study ON instance (study);
+CREATE TABLE IF NOT EXISTS delivery (
+    id INTEGER PRIMARY KEY, instance INTEGER, destination TEXT, state TEXT, due REAL DEFAULT 0,
+    attempts INTEGER DEFAULT 0, reason TEXT DEFAULT '', sent_class TEXT, sent_uid TEXT, transaction_uid TEXT);
+CREATE INDEX IF NOT EXISTS delivery_due ON delivery (destination, state, due);
+CREATE INDEX IF NOT EXISTS delivery_instance ON delivery (instance);
+CREATE INDEX IF NOT EXISTS delivery_transaction ON delivery (transaction_uid);
+CREATE TABLE IF NOT EXISTS asked (transaction_uid TEXT PRIMARY KEY, calling TEXT, uids TEXT);
+"""
+
+
+@record(frozen=True)
+class Delivery:
+    """An instance that is to be sent to a destination."""
+
+    id: int
+    """Which delivery."""
+    path: Path
+    """The file of the instance."""
+    attempts: int
+    """How often it has failed."""
+
+
+class DeadLetter(NamedTuple):
+    """A delivery that is not tried any more."""
+
+    destination: str
+    """Where it was to go."""
+    sop_instance_uid: str
+    """The instance, as it was received."""
+    reason: str
+    """Why the last attempt failed."""
+
+
+def _in_thread(
+    method: Callable[Concatenate[Outbox, P], R],
+) -> Callable[Concatenate[Outbox, P], Coroutine[Any, Any, R]]:
+    """Make a method one transaction in the thread of the database, which a cancelled await does not interrupt."""
+
+    @wraps(method)
+    async def call(self: Outbox, /, *args: P.args, **options: P.kwargs) -> R:
+        return await self._run(partial(method, self, *args, **options))
+
+    return call
+
+
+class Outbox:
+    """What a router has acknowledged and not sent on yet: a table of deliveries, and the folder of their files.
+
+    What a method has changed is on the disk when it returns, so that a killed process loses nothing: an instance of
+    which the sender was told Success is delivered to each of its destinations, perhaps twice. Destinations are told
+    apart by any text, such as their AE titles. One process at a time sends from an outbox; others may read it.
+
+    Cancellation: A cancelled await of any method leaves all of it done, or nothing; the thread ends what it began.
+
+    Example:
+        ```python
+        async with outbox.Outbox("outbox") as box:
+
+            @server.on_c_store
+            async def store(request):
+                path = await request.save(box.folder, f"{uuid4().hex}.dcm")
+                await box.put(path, request.sop_class_uid, request.sop_instance_uid, study, {"PACS": False})
+                return 0x0000
+
+            for delivery in await box.due("PACS"):
+                response = await pool.c_store(delivery.path)
+                if response.status.category is aiodimse.Category.FAILURE:
+                    await box.failed(delivery.id, str(response.status), attempts=5)
+                else:
+                    await box.delivered(delivery.id)
+        ```
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        """Describe an outbox; it is opened by `async with`.
+
+        Args:
+            folder: Where the files are saved, under names of their own that end in .dcm, and `outbox.db` is.
+        """
+        self.folder: Path = Path(folder)
+        """The folder."""
+        self.waiting: int = 0
+        """Instances that some destination does not have yet; a handler compares it with what may wait, and refuses
+        more."""
+        self._thread = ThreadPoolExecutor(1, "aiodimse outbox")
+        self._unneeded: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        """Open the database.
+
+        Raises:
+            sqlite3.Error: The database cannot be opened.
+            OSError: The folder cannot be made.
+        """
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
+        except BaseException:
+            self._thread.shutdown(wait=False)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Wait for what runs, and close the database."""
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._database.close))
+        self._thread.shutdown(wait=False)
+
+    def _open(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._database = sqlite3.connect(self.folder / "outbox.db", isolation_level=None)
+        self._database.executescript(_SCHEMA)
+        self.waiting = self._all("SELECT count(*) FROM instance WHERE finished IS NULL")[0][0]
+
+    async def _run(self, method: Callable[[], R]) -> R:
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, method))
+
+    def _transaction(self, method: Callable[[], R]) -> R:
+        self._unneeded.clear()
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            result = method()
+        for name in self._unneeded:  # not before the disk knows that they are not needed
+            (self.folder / name).unlink(missing_ok=True)
+        return result
+
+    def _all(self, query: str, *values: object) -> list[Any]:
+        return self._database.execute(query, values).fetchall()
+
+    @_in_thread
+    def tidy(self, days: float) -> None:
+        """Remove what a process that was killed has left; for the start, before anything is received.
+
+        Files that were never `put` go: their senders were not told Success. So does what is known of instances that
+        every destination has had for long: storage commitment is not given for them any more.
+
+        Args:
+            days: How long.
+        """
+        self._all("DELETE FROM instance WHERE finished < ?", time.time() - days * _DAY)
+        needed = {row[0] for row in self._all("SELECT name FROM instance WHERE finished IS NULL")}
+        self._unneeded += {path.name for path in self.folder.glob("*.dcm")} - needed
+
+    # --- what comes ---------------------------------------------------------------------------------------------------
+
+    @_in_thread
+    def put(
+        self,
+        path: str | os.PathLike[str],
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        study_instance_uid: str,
+        destinations: Mapping[str, bool],
+    ) -> None:
+        """Keep an instance until each of its destinations has it.
+
+        Args:
+            path: Its file, in the folder, flushed to the disk; the outbox removes it when it is not needed any more.
+            sop_class_uid: Its SOP class.
+            sop_instance_uid: Which instance it is.
+            study_instance_uid: Its study, for `release`.
+            destinations: Where it goes, and whether it is held until its study is released.
+
+        Raises:
+            sqlite3.Error: It is not kept; the sender must not be told Success.
+        """
+        values = (Path(path).name, sop_class_uid, sop_instance_uid, study_instance_uid)
+        query = "INSERT INTO instance (name, sop_class, uid, study) VALUES (?, ?, ?, ?) RETURNING id"
+        ((instance,),) = self._all(query, *values)
+        for destination, is_held in destinations.items():
+            query = "INSERT INTO delivery (instance, destination, state) VALUES (?, ?, ?)"
+            self._all(query, instance, destination, "held" if is_held else "waiting")
+        self.waiting += 1
+
+    @_in_thread
+    def held_studies(self) -> list[str]:
+        """List the studies of which something is held, as after a restart.
+
+        Returns:
+            Their Study Instance UIDs.
+        """
+        query = "SELECT DISTINCT study FROM delivery JOIN instance ON instance.id = instance WHERE state = 'held'"
+        return [row[0] for row in self._all(query)]
+
+    @_in_thread
+    def release(self, study_instance_uid: str) -> None:
+        """Let what is held of a study go: it is complete.
+
+        Args:
+            study_instance_uid: The study.
+        """
+        of_study = "instance IN (SELECT id FROM instance WHERE study = ?)"
+        self._all(f"UPDATE delivery SET state = 'waiting' WHERE state = 'held' AND {of_study}", study_instance_uid)
+
+    # --- what goes ----------------------------------------------------------------------------------------------------
+
+    @_in_thread
+    def due(self, destination: str, limit: int = 100) -> list[Delivery]:
+        """List what is to be sent to a destination now.
+
+        Args:
+            destination: Which one.
+            limit: No more than so many.
+
+        Returns:
+            Deliveries, those that wait longest first. They are given again until `delivered` or `failed` was told.
+        """
+        rows = self._all(
+            "SELECT delivery.id, name, attempts FROM delivery JOIN instance ON instance.id = instance"
+            " WHERE destination = ? AND state = 'waiting' AND due <= ? ORDER BY due, delivery.id LIMIT ?",
+            destination, time.time(), limit,
+        )  # fmt: skip
+        return [Delivery(row[0], self.folder / row[1], row[2]) for row in rows]
+
+    @_in_thread
+    def delivered(self, delivery: int, *, to_commit: Reference | None = None) -> None:
+        """Note that a destination has an instance.
+
+        Args:
+            delivery: `Delivery.id`.
+            to_commit: Under which UIDs it has it, where it is still to be asked for storage commitment: the delivery
+                is over when `committed` says so. None: it is over.
+        """
+        if to_commit is None:
+            self._finish(delivery)
+        else:
+            uids = to_commit.sop_class_uid, to_commit.sop_instance_uid
+            query = "UPDATE delivery SET state = 'sent', due = 0, sent_class = ?, sent_uid = ? WHERE id = ?"
+            self._all(query, *uids, delivery)
+
+    @_in_thread
+    def failed(self, delivery: int, reason: str, *, attempts: int) -> None:
+        """Note that a destination refuses an instance.
+
+        It is tried again after 2 seconds, 4, and so on up to an hour. An outage of the destination is no failure of
+        what waits for it: do not tell it here, or it makes dead letters.
+
+        Args:
+            delivery: `Delivery.id`.
+            reason: Why, for whoever reads the dead letters.
+            attempts: After so many it is a dead letter.
+        """
+        self._fail(delivery, reason, attempts)
+
+    def _fail(self, delivery: int, reason: str, attempts: int) -> None:
+        self._all(
+            "UPDATE delivery SET attempts = attempts + 1, reason = ?, due = ? + min(?, 2 << min(attempts, 20)),"
+            " state = CASE WHEN attempts + 1 < ? THEN 'waiting' ELSE 'dead' END WHERE id = ?",
+            reason, time.time(), _LONGEST_PAUSE, attempts, delivery,
+        )  # fmt: skip
+
+    def _finish(self, delivery: int) -> None:
+        query = "SELECT instance, name FROM delivery JOIN instance ON instance.id = instance WHERE delivery.id = ?"
+        for instance, name in self._all(query, delivery):
+            self._all("DELETE FROM delivery WHERE id = ?", delivery)
+            if not self._all("SELECT 1 FROM delivery WHERE instance = ? LIMIT 1", instance):
+                self._all("UPDATE instance SET finished = ? WHERE id = ?", time.time(), instance)
+                self._unneeded.append(name)
+                self.waiting -= 1
+
+    @_in_thread
+    def dead(self) -> list[DeadLetter]:
+        """List the dead letters.
+
+        Returns:
+            All of them; their files are kept.
+        """
+        join = "delivery JOIN instance ON instance.id = instance"
+        return [
+            DeadLetter(*row) for row in self._all(f"SELECT destination, uid, reason FROM {join} WHERE state = 'dead'")
+        ]
+
+    @_in_thread
+    def retry(self) -> None:
+        """Let the dead letters be sent again."""
+        self._all("UPDATE delivery SET state = 'waiting', attempts = 0, due = 0 WHERE state = 'dead'")
+
+    # --- storage commitment that a destination is asked for -----------------------------------------------------------
+
+    @_in_thread
+    def to_commit(self, destination: str, transaction_uid: str, patience: float) -> list[Reference]:
+        """List what a destination is to be asked to commit now, 1,000 instances at most.
+
+        Args:
+            destination: Which one.
+            transaction_uid: The transaction that they become part of.
+            patience: Seconds after which they are listed again where nothing was told of them.
+
+        Returns:
+            The instances, as they were sent.
+        """
+        rows = self._all(
+            "UPDATE delivery SET transaction_uid = ?, due = ? WHERE id IN (SELECT id FROM delivery"
+            " WHERE destination = ? AND state = 'sent' AND due <= ? LIMIT ?) RETURNING sent_class, sent_uid",
+            transaction_uid, time.time() + patience, destination, time.time(), _AT_ONCE,
+        )  # fmt: skip
+        return [Reference(*row) for row in rows]
+
+    @_in_thread
+    def not_asked(self, transaction_uid: str, pause: float) -> None:
+        """Note that a destination could not be asked.
+
+        Args:
+            transaction_uid: As given to `to_commit`.
+            pause: Seconds after which its instances are listed again.
+        """
+        self._all("UPDATE delivery SET due = ? WHERE transaction_uid = ?", time.time() + pause, transaction_uid)
+
+    @_in_thread
+    def committed(self, report: CommitmentReport, *, attempts: int) -> None:
+        """Note what a destination says of a transaction. What is not committed is sent again, as after `failed`.
+
+        Args:
+            report: What it says. One of a transaction that nobody knows, or that came before, changes nothing.
+            attempts: As in `failed`.
+        """
+        reasons = {each.sop_instance_uid: each.failure_reason for each in report.references}
+        query = "SELECT id, sent_uid FROM delivery WHERE transaction_uid = ? AND state = 'sent'"
+        for delivery, uid in self._all(query, report.transaction_uid):
+            if reasons.get(uid) == 0:
+                self._finish(delivery)
+            elif uid in reasons:
+                self._fail(delivery, f"not committed: {reasons[uid]:04X}", attempts)
+
+    # --- storage commitment that we are asked for ---------------------------------------------------------------------
+
+    @_in_thread
+    def asked(self, request: CommitmentRequest, calling_ae_title: str) -> None:
+        """Keep what a sender wants to have committed.
+
+        Args:
+            request: What it asks.
+            calling_ae_title: Who asks.
+        """
+        uids = json.dumps([(each.sop_class_uid, each.sop_instance_uid) for each in request.references])
+        self._all("INSERT OR REPLACE INTO asked VALUES (?, ?, ?)", request.transaction_uid, calling_ae_title, uids)
+
+    @_in_thread
+    def answers(self) -> list[tuple[str, CommitmentReport]]:
+        """List what senders can be told now: every instance has come where it was to go, or cannot come there.
+
+        Returns:
+            The AE title of each sender, and what it is told. They are listed again until `answered` was told.
+        """
+        found = []
+        for transaction_uid, calling, uids in self._all("SELECT * FROM asked"):
+            references = [Reference(of, uid, self._reason(of, uid)) for of, uid in json.loads(uids)]
+            if _PENDING not in (each.failure_reason for each in references):
+                found.append((calling, CommitmentReport(transaction_uid, tuple(references))))
+        return found
+
+    @_in_thread
+    def answered(self, transaction_uid: str) -> None:
+        """Note that the sender knows.
+
+        Args:
+            transaction_uid: Of its request.
+        """
+        self._all("DELETE FROM asked WHERE transaction_uid = ?", transaction_uid)
+
+    def _reason(self, sop_class_uid: str, uid: str) -> int:
+        """Why an instance cannot be committed; 0 where it was sent on."""
+        query = "SELECT sop_class, finished, id FROM instance WHERE uid = ? ORDER BY id DESC LIMIT 1"
+        for known_class, finished, instance in self._all(query, uid):
+            if known_class != sop_class_uid:
+                return CLASS_CONFLICT
+            dead = self._all("SELECT 1 FROM delivery WHERE instance = ? AND state = 'dead' LIMIT 1", instance)
+            return 0 if finished else PROCESSING_FAILURE if dead else _PENDING
+        return NO_SUCH_INSTANCE
