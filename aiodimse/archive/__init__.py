@@ -10,7 +10,7 @@
         await listening.serve_forever()
 
 `matching` (PS3.4 C.2.2.2 as pure functions), `models` (the information models as rows) and the `Index` interface serve
-a provider of your own, over a database for instance.
+a provider of your own, over a database for instance; `KeyAttributes` is all that a worklist needs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from .archive import Archive
 from .checking import CheckReport, check
 from .header import NotAnObject, header_of, read_header
 from .index import Counts, Entry, File, Finding, Header, Index, Match, MemoryIndex
+from .key_attributes import KeyAttributes
 from .matching import Key, Rules, matches
 from .models import Level, Model
 from .provider import provide
@@ -37,6 +38,7 @@ __all__ = [
     "IdentifierError",
     "Index",
     "Key",
+    "KeyAttributes",
     "Level",
     "Match",
     "MemoryIndex",

@@ -158,6 +158,29 @@ def retrieve_query(identifier: Dataset, model: Model, *, relational: bool = Fals
     return Query(model, level, unique=unique, tolerated=tuple(checked.tolerated))
 
 
+def supported_keys(identifier: Dataset, supported: Container[str]) -> tuple[tuple[Key, ...], tuple[str, ...]]:
+    """Read the Identifier of a C-FIND request of a model of one level.
+
+    Args:
+        identifier: The Identifier, as it was decoded.
+        supported: The keywords that the model has, outside sequences.
+
+    Returns:
+        The keys that are supported, in the order of their tags, and the names of the others.
+
+    Raises:
+        IdentifierError: It is not answered, and why.
+    """
+    keys, unsupported = [], []
+    for key in _keys(identifier, supported, 0xA700):
+        if key.keyword in supported:
+            _check_key(key, key.keyword)
+            keys.append(key)
+        elif key.keyword not in _NO_KEYS:
+            unsupported.append(key.keyword)
+    return tuple(keys), tuple(unsupported)
+
+
 def find_one_level(identifier: Dataset, model: OneLevelModel, rules: Rules = BASELINE) -> Query:
     """Check the Identifier of a C-FIND request of a model of one level (PS3.4 K.4.1.1, K.4.1.3).
 
@@ -174,18 +197,11 @@ def find_one_level(identifier: Dataset, model: OneLevelModel, rules: Rules = BAS
     Raises:
         IdentifierError: It is not answered, and why.
     """
-    supported = frozenset(model.keywords)
-    keys, unsupported = [], []
-    for key in _keys(identifier, supported, 0xA700):
-        if key.keyword in supported:
-            _check_key(key, key.keyword)
-            keys.append(key)
-        elif key.keyword not in _NO_KEYS:
-            unsupported.append(key.keyword)
+    keys, unsupported = supported_keys(identifier, frozenset(model.keywords))
     uids = [value for key in keys if key.keyword == UNIQUE[Level.IMAGE] for value in _given(key)]
     unique = {Level.IMAGE: tuple(uids)} if uids else {}
     rules = replace(rules, date_time=True)
-    return Query(COMPOSITE_INSTANCE, Level.IMAGE, tuple(keys), unique, tuple(unsupported), rules, one_level=model)
+    return Query(COMPOSITE_INSTANCE, Level.IMAGE, keys, unique, unsupported, rules, one_level=model)
 
 
 def retrieve_one_level(identifier: Dataset, model: OneLevelModel) -> Query:

@@ -28,7 +28,7 @@ def response(query: Query, match: Match, *, ae_title: str) -> Dataset:
         ae_title: The AE title that a C-MOVE or C-GET of the entity goes to.
     """
     identifier = Dataset()
-    character_set = choose_character_set(match.character_sets, _all_text(match.attributes.values()))
+    character_set = choose_character_set(match.character_sets, all_text(match.attributes.values()))
     if character_set:
         _put(identifier, Key("SpecificCharacterSet", "CS"), character_set)
     if query.one_level is None:  # else there is but what was asked for: K.4.1.1.3.2
@@ -54,13 +54,14 @@ def choose_character_set(candidates: Iterable[CharacterSet], texts: Iterable[str
     return UTF8
 
 
-def _all_text(values: Iterable[Value]) -> Iterable[str]:
+def all_text(values: Iterable[Value]) -> Iterable[str]:
+    """All texts of these values, those in sequences included."""
     for value in values:
         for each in value:
             if isinstance(each, str):
                 yield each
             else:
-                yield from _all_text(each.values())
+                yield from all_text(each.values())
 
 
 def _put(identifier: Dataset, key: Key, values: tuple[str, ...]) -> None:
