@@ -1,4 +1,4 @@
-"""The roof, service class provider: Server, its handler decorators and hooks, and listening."""
+"""The service class provider: Server, its handler decorators and hooks, and Listening."""
 
 from __future__ import annotations
 
@@ -126,17 +126,17 @@ class Server(HandlerDecorators):
 
     @property
     def ae_title(self) -> str:
-        """Who we are."""
+        """The AE title of the server."""
         return self._ae_title
 
     @property
     def open_moves(self) -> OpenMoves:
-        """The C-MOVEs of ours whose instances come to this server; what c_move(receiver=) asks for."""
+        """The C-MOVEs of ours whose instances come to this server, for `c_move(receiver=)`."""
         return self._policy.open_moves
 
     @property
     def environment(self) -> Environment:
-        """The clock and the network that its associations run on."""
+        """The clock and the network on which its associations run."""
         return self._settings.environment
 
     @property
@@ -151,7 +151,7 @@ class Server(HandlerDecorators):
 
     @property
     def is_strict(self) -> bool:
-        """Whether it refuses what is tolerated otherwise (docs/reference/leniencies.md)."""
+        """Whether it uses none of the leniencies of docs/reference/leniencies.md."""
         return self._settings.strict
 
     # --- hooks --------------------------------------------------------------------------------------------------------
@@ -279,16 +279,15 @@ class Server(HandlerDecorators):
         return Listening(partial(self._acceptor, settings), host, port, ssl=ssl, sock=sock, reuse_port=reuse_port)
 
     def _acceptor(self, settings: Settings) -> Acceptor:
-        """What accepts connections for one listening. Its limits count over all listenings of this event loop."""
+        """Make what accepts the connections of one listening. Its limits count over all listenings on this event
+        loop."""
         admission = self._admission.setdefault(asyncio.get_running_loop(), Admission(settings.limits))
         return Acceptor(partial(AcceptedAssociation, self._policy), settings, admission)
 
 
 class Listening:
-    """A Server on a socket.
-
-    Leaving drains, as `close` does; an exception or a second cancellation aborts at once.
-    """
+    """A Server on a socket. When its block is left it drains, as `close` does; an exception, or a second cancellation,
+    aborts."""
 
     def __init__(
         self,
@@ -327,7 +326,11 @@ class Listening:
 
     @property
     def port(self) -> int:
-        """The port of the first socket; LocalProtocolError before it is open."""
+        """The port of the first socket.
+
+        Raises:
+            LocalProtocolError: The socket is not open yet.
+        """
         if not self.sockets:
             raise LocalProtocolError("not listening")
         port: int = self.sockets[0].getsockname()[1]
@@ -335,14 +338,14 @@ class Listening:
 
     @property
     def associations(self) -> tuple[ProviderAssociation, ...]:
-        """The open associations of this listening."""
+        """The associations of this listening that are open."""
         observers = self._acceptor.observers if self._acceptor is not None else ()
         associations = (observer.association for observer in observers if isinstance(observer, AcceptedAssociation))
         return tuple(each for each in associations if each is not None and each.is_open)
 
     @property
     def is_draining(self) -> bool:
-        """No connection is accepted any more; open associations may go on."""
+        """Whether no connection is accepted any more. Open associations may go on."""
         return self._acceptor is not None and self._acceptor.closing
 
     async def close(self) -> None:
@@ -357,9 +360,9 @@ class Listening:
             await self._acceptor.drain()
 
     async def wait_empty(self) -> None:
-        """Wait until every connection is gone, and for Timeouts.handler_close at most for what their handlers left.
+        """Wait until every connection is gone, and at most Timeouts.handler_close for tasks that handlers left.
 
-        Cancellation: changes nothing.
+        Cancellation: Nothing changes.
         """
         if self._acceptor is not None:
             await self._acceptor.wait_empty()

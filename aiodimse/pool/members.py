@@ -34,11 +34,11 @@ Open = Callable[[Sequence[PresentationContext]], Awaitable[Association]]
 """Opens an association that proposes these contexts beside those of the pool."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between two attempts to open an association while the peer cannot be reached; doubled after each, and each
-multiplied by a random number from 0.5 to 1.5, so that many pools do not knock at the same moment."""
+"""Seconds between two attempts to open an association while the peer cannot be reached. The pause is doubled after each
+attempt, and multiplied by a random number from 0.5 to 1.5, so that many pools do not try at the same moment."""
 _REJECTED_TRANSIENT = 2
 _WINDOW_AT_MOST = 16
-"""Operations at a time on one association where the peer allows any number."""
+"""How many operations may be open on one association if the peer allows any number."""
 
 
 class Member:
@@ -47,31 +47,31 @@ class Member:
     def __init__(self, association: Association) -> None:
         self.association = association
         self.uses = 0
-        """How often it has been handed out."""
+        """How many times it has been handed out."""
         self.users = 0
-        """How many have it now."""
+        """How many tasks have it now."""
         self.is_shared = False
-        """They asked for no more than a place in its operations window each."""
+        """Whether each of these tasks needs only one place in its operations window."""
         self.idle_timer: TimerHandle | None = None
 
     @property
     def has_room(self) -> bool:
-        """Another operation fits into its operations window, which 0 does not bound (PS3.7 D.3.3.3)."""
+        """Whether its operations window has a place for another operation; 0 means no limit (PS3.7 D.3.3.3)."""
         window = self.association.negotiated.invoked_window or _WINDOW_AT_MOST
         return self.is_shared and self.association.is_open and self.users < window
 
     def offers(self, wanted: Sequence[PresentationContext]) -> bool:
-        """Whether all of these were proposed to the peer: it has accepted them, or has said why not."""
+        """Whether all of these contexts were proposed to the peer, which has accepted them or said why not."""
         return all(is_proposed(self.association.negotiated, context) for context in wanted)
 
 
 class _Waiter:
-    """Who waits for an association that offers these contexts, or for a place to open one."""
+    """A task that waits for an association that offers some contexts, or for a place in which to open one."""
 
     def __init__(self, wanted: Sequence[PresentationContext], shared: bool) -> None:
         self.wanted, self.shared = wanted, shared
         self.given: asyncio.Future[Member | None] = asyncio.get_running_loop().create_future()
-        """A member that is now the waiter's; None: a place, in which it opens one."""
+        """Gets a member that is lent to the task; or None: a place, in which the task opens one."""
 
 
 class Members:
@@ -88,7 +88,7 @@ class Members:
         max_uses: int | None,
         acquire_timeout: float | None,
     ) -> None:
-        """peer: host and port, for messages."""
+        """peer: the host and port of the peer, for messages."""
         self._open_association, self._clock, self._peer = open_association, clock, peer
         self._max_size, self._max_idle, self._max_uses = max_size, max_idle, max_uses
         self._acquire_timeout = acquire_timeout
@@ -143,7 +143,7 @@ class Members:
             raise AssociationTimeout("acquire", str(error)) from self._last_failure
 
     async def _next(self, wanted: Sequence[PresentationContext], shared: bool) -> Member | None:
-        """A member that is now lent to the caller; or None, with a place in which the caller opens one."""
+        """Return a member that is now lent to the caller; or None: the caller has a place, in which it opens one."""
         if self.closed:
             raise AssociationClosed("the pool is closed")
         if not self._waiters:
@@ -173,7 +173,7 @@ class Members:
             raise
 
     def _lend(self, member: Member, shared: bool) -> Member:
-        """One more has it; whether others may have it at the same time, the first decides."""
+        """Lend a member to one more task. The first task decides whether others may have it at the same time."""
         self._stop_idle_timer(member)
         if not member.users:
             member.is_shared = shared
@@ -183,7 +183,7 @@ class Members:
         return member
 
     def _pop_idle(self, wanted: Sequence[PresentationContext]) -> Member | None:
-        """The one that was used last: the others become old enough to be released."""
+        """Take the idle member that was used last. So the others become old enough to be released."""
         for member in reversed(self._idle):
             if member.offers(wanted):
                 self._idle.remove(member)
@@ -191,7 +191,7 @@ class Members:
         return None
 
     def _claim_place(self) -> bool:
-        """Count a place as taken, in which an association is to be opened; False where there is none now."""
+        """Take a place in which an association is to be opened. Return False if there is none now."""
         if self._retry_timer is not None or (self._opening and self._last_failure is not None):
             return False
         if self._places >= self._max_size:
@@ -202,7 +202,8 @@ class Members:
         return True
 
     def _make_room(self) -> None:
-        """Somebody needs a place: end what waits for final responses, else release an idle one that does not do."""
+        """Make a place for a task that needs one: abort a member that waits for final responses, or else release an
+        idle one whose contexts do not fit."""
         for member in self._draining:
             if member.association.open_operations:
                 member.association.abort()
@@ -211,14 +212,15 @@ class Members:
             self._retire(self._idle.pop(0))
 
     def _unclaim_place(self) -> None:
-        """Nothing was opened in this place."""
+        """Give back a place in which nothing was opened."""
         self._opening -= 1
         self._leave_place()
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
     async def _open(self, wanted: Sequence[PresentationContext], shared: bool) -> Member | None:
-        """Open an association in a place that is the caller's, and lend it; None where the peer cannot be had now."""
+        """Open an association in the caller's place, and lend it to the caller. Return None if the peer cannot be
+        reached now."""
         try:
             association = await self._open_association(wanted)
         except (AssociationError, OSError) as error:
@@ -244,7 +246,7 @@ class Members:
         return member
 
     def _wait_before_next(self) -> None:
-        """Nobody knocks for a while: a peer that is down meets one attempt after the other, not a storm."""
+        """Pause before the next attempt. A peer that is down gets one attempt after the other, and not many at once."""
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         if self._retry_timer is None and not self.closed:
             seconds = self._pause * random.uniform(0.5, 1.5)
@@ -265,7 +267,7 @@ class Members:
     # --- giving back --------------------------------------------------------------------------------------------------
 
     def give_back(self, member: Member) -> None:
-        """The association is not used any more. It is handed on, kept, or released where it is of no more use."""
+        """Take back a member from a task. It is handed on or kept; if it is of no more use, it is released."""
         member.users -= 1
         if member.users:
             self._share(member)
@@ -283,7 +285,8 @@ class Members:
             self._all_returned.set()
 
     def _share(self, member: Member) -> None:
-        """Give the free places of its operations window to those who wait first and want no more than one."""
+        """Lend the free places of its operations window to the tasks that have waited longest and need only one
+        place."""
         while self._waiters and member.has_room:
             waiter = self._waiters[0]
             if not (waiter.shared and member.offers(waiter.wanted)):
@@ -291,7 +294,7 @@ class Members:
             self._waiters.popleft().given.set_result(self._lend(member, shared=True))
 
     def _hand_on(self, member: Member) -> None:
-        """Give it to the first who waits for such a one, else keep it for a while."""
+        """Lend a member to the task that has waited longest for one like it, or else keep it for a while."""
         for waiter in self._waiters:
             if member.offers(waiter.wanted):
                 self._waiters.remove(waiter)
@@ -317,7 +320,7 @@ class Members:
             member.idle_timer = None
 
     def _retire(self, member: Member) -> None:
-        """Release it, behind operations that were left; its place is free when it has ended."""
+        """Release a member, after the operations that were left on it. Its place is free when it has ended."""
         self._stop_idle_timer(member)
         self._draining.add(member)
         self._tasks.spawn(self._release(member), "aiodimse pool release", member.association.abort)
@@ -341,7 +344,7 @@ class Members:
         self._serve()
 
     def _serve(self) -> None:
-        """Hand places to those who wait; one at a time while the peer cannot be reached."""
+        """Give places to the tasks that wait; one at a time while the peer cannot be reached."""
         while self._waiters and self._claim_place():
             self._waiters.popleft().given.set_result(None)
 
@@ -385,7 +388,7 @@ class Members:
 
 
 class _Late(Exception):
-    """Pool.acquire_timeout has passed; a TimeoutError may be somebody else's."""
+    """Pool.acquire_timeout has passed. It is a class of its own, since a TimeoutError may have another cause."""
 
 
 def _may_pass(error: Exception) -> bool:

@@ -46,7 +46,7 @@ Op = TypeVar("Op", bound=Operation[Any])
 
 
 class Lease:
-    """What `Pool.acquire` returns: to be entered, `async with pool.acquire() as association`."""
+    """What `Pool.acquire` returns. Enter it to have an association: `async with pool.acquire() as association`."""
 
     def __init__(self, members: Members, wanted: Sequence[PresentationContext], *, shared: bool = False) -> None:
         self._members, self._wanted, self._shared = members, wanted, shared
@@ -69,7 +69,7 @@ class Lease:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Give the association back to the pool, which closes it where it is broken or an operation of it was left."""
+        """Give the association back. The pool closes it if it is broken, or if an operation was left open on it."""
         member, self._member = self._member, None
         assert member is not None
         self._members.give_back(member)
@@ -78,8 +78,8 @@ class Lease:
 class PooledOperation(Generic[Op, Item]):
     """A C-FIND, C-GET or C-MOVE on an association that the pool lends to it until it ends.
 
-    As the operation of an Association it may be entered (`async with ... as operation`, which gives the Find, Get or
-    Move itself), iterated (`async for`) or awaited (the final Response).
+    It is used like the operation of an Association: entered (`async with`, which gives the Find, Get or Move itself),
+    iterated (`async for`) or awaited (the final Response).
     """
 
     def __init__(self, pool: Pool, make: Callable[[Association], Op]) -> None:
@@ -114,7 +114,7 @@ class PooledOperation(Generic[Op, Item]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave the operation, by C-CANCEL where it has not ended, and give the association back."""
+        """Leave the operation, by C-CANCEL if it has not ended, and give the association back."""
         assert self._operation is not None
         assert self._lease is not None
         try:
@@ -130,7 +130,7 @@ class PooledOperation(Generic[Op, Item]):
                 yield item
 
     def __await__(self) -> Generator[object, None, Response]:
-        """Run to the final response, whatever its status, and return it."""
+        """Wait for the final response, and return it, whatever its status."""
         return self._run().__await__()
 
     async def _run(self) -> Response:
@@ -160,7 +160,7 @@ class PooledFind(PooledOperation[Find, Dataset]):
 def _on_one(
     method: Callable[Concatenate[Association, P], Awaitable[R]],
 ) -> Callable[Concatenate[Pool, P], Coroutine[Any, Any, R]]:
-    """The operation of Association with one response, on an association of the pool."""
+    """Make the method of Pool that invokes an operation with one response on an association of the pool."""
 
     @wraps(method)
     async def on_one(self: Pool, /, *args: P.args, **options: P.kwargs) -> R:
@@ -224,7 +224,7 @@ class Pool:
         self._grace = (options.get("timeouts") or Timeouts()).release
         self._contexts = [as_context(context) for context in contexts]
         self._wanted: dict[tuple[str, tuple[str, ...]], PresentationContext] = {}
-        connect(host, port, contexts=contexts, **options)  # what is wrong with the arguments is said here
+        connect(host, port, contexts=contexts, **options)  # Wrong arguments raise here.
         self._many: set[StoreMany] = set()
         self.max_size: int = max_size
         self._members = Members(
@@ -256,7 +256,7 @@ class Pool:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the pool; where the block raised, associations in use are not waited for."""
+        """Close the pool. If the block raised, associations in use are aborted at once."""
         await self._close(self._grace if kind is None else 0.0)
 
     async def close(self) -> None:
@@ -292,12 +292,13 @@ class Pool:
         for context in wanted:
             self._wanted.pop(_key(context), None)
             self._wanted[_key(context)] = context
-        while len(self._wanted) > MAX_CONTEXTS:  # those that were wanted last stay
+        while len(self._wanted) > MAX_CONTEXTS:  # The contexts that were wanted last stay.
             del self._wanted[next(iter(self._wanted))]
         return Lease(self._members, wanted, shared=shared)
 
     async def _open(self, wanted: Sequence[PresentationContext]) -> Association:
-        """An association with the contexts of the pool, those wanted now, and of those wanted before what has room."""
+        """Open an association with the contexts of the pool, those wanted now, and as many of those wanted before as
+        have room."""
         contexts = {_key(context): context for context in (*self._contexts, *wanted)}
         for key, context in reversed(self._wanted.items()):
             if len(contexts) < MAX_CONTEXTS:
@@ -360,12 +361,13 @@ class Pool:
             async with self._lease(self._contexts_of(source, options), shared=shared) as association:
                 return await association.c_store(source, **options)
 
-        if isinstance(source, Instance) and source.reads_once:  # its bytes pass by once
+        if isinstance(source, Instance) and source.reads_once:  # Its bytes can be read only once.
             return await once()
         return await self.twice(once)
 
     def _contexts_of(self, instance: Instance, options: dict[str, Any]) -> Sequence[PresentationContext]:
-        """What to propose for sending this instance: as stored, the Little Endian pair, and lossless compressions."""
+        """Return the contexts to propose for this instance: as it is stored, the Little Endian pair, and lossless
+        compressions."""
         transcode = options.get("transcode")
         if transcode is None:
             transcode = self._options.get("transcode", True)
@@ -475,7 +477,7 @@ class Pool:
 
 
 def _key(context: PresentationContext) -> tuple[str, tuple[str, ...]]:
-    """What makes two contexts one proposal."""
+    """Return the key by which two contexts are the same proposal."""
     return context.uid, tuple(context.transfer_syntaxes or DEFAULT_PROPOSED)
 
 

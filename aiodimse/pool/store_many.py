@@ -1,4 +1,4 @@
-"""Many C-STOREs side by side, each with a result of its own."""
+"""Many C-STOREs side by side, each with its own result."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Store = Callable[[InstanceSource], Awaitable[Response]]
 
 @record(frozen=True)
 class StoreResult:
-    """What became of one instance of `Pool.c_store_many`."""
+    """The result of one instance of `Pool.c_store_many`."""
 
     source: InstanceSource
     """What was to be sent, as it was given."""
     response: Response | None
-    """The peer's response, whatever its status; None where there is none."""
+    """The response of the peer, whatever its status; None if there is none."""
     error: Exception | None
     """Why there is no response."""
 
     def raise_for_status(self) -> None:
-        """Raise the error, or DIMSEFailure where the status is a Failure."""
+        """Raise the error, or DIMSEFailure if the status is a Failure."""
         if self.error is not None:
             raise self.error
         assert self.response is not None
@@ -34,7 +34,7 @@ class StoreResult:
 
 
 class StoreMany:
-    """An async iterator over the results; its workers run while it is iterated, and no longer."""
+    """An async iterator over the results. It sends only while it is iterated."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class StoreMany:
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-        if self._results.empty():  # somebody may wait for a result, in another task
+        if self._results.empty():  # Another task may wait for a result.
             self._results.put_nowait(None)
 
 
