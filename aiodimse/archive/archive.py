@@ -64,7 +64,7 @@ class Archive:
         self.storage: Storage = storage_at(location, follow_links=follow_links)
         directory = self.storage.directory if isinstance(self.storage, FolderStorage) else None
         self.directory: Path | None = directory
-        """The folder; None where it is none."""
+        """The folder; None if the storage is not a folder."""
         self.index: Index = MemoryIndex() if index is None else index
         between: ProcessLocks | None = self.index.process_locks()
         if shared and between is None:
@@ -72,12 +72,12 @@ class Archive:
                 raise ValueError("processes share a bucket by an index in PostgreSQL")
             between = FileLocks(directory / LOCKS)
         self.locks: Locks = Locks(between)
-        """Held by SOP Instance UID while an object is saved, read and indexed."""
+        """A lock for each SOP Instance UID, held while its object is saved, read and indexed."""
         self._ingest = Ingest(self.storage, self.index, self.locks, duplicates)
         self.report: ScanReport = ScanReport()
-        """What the last scan has seen."""
+        """What the last scan has found."""
         self.rebuilt: str | None = None
-        """Why a new index was made; None where it was not."""
+        """Why a new index was made; None if none was."""
         self.searches: Searches = Searches()
         """The turns that searches take."""
         self._scanning = asyncio.Lock()
@@ -212,7 +212,7 @@ class Archive:
         task.add_done_callback(self._background.discard)
 
     async def close(self) -> None:
-        """End what runs in the background, and give back what the index holds of the system."""
+        """Stop what runs in the background, and release what the index holds of the system."""
         tasks = list(self._background)
         for task in tasks:
             task.cancel()

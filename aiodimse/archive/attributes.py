@@ -1,7 +1,7 @@
-"""Between pydicom data sets and the decoded text that matching works on.
+"""Converts between pydicom data sets and the decoded text on which matching works.
 
-Values are read from the raw elements where there are any. pydicom's own conversion warns about values that do not fit
-their VR, and its warnings quote them: a patient's name or birth date would end up in a log.
+Values are read from the raw elements if there are any. pydicom's own conversion warns of values that do not fit their
+VR, and its warnings quote them: a patient's name or birth date would end up in a log.
 """
 
 from __future__ import annotations
@@ -32,25 +32,26 @@ _ASCII = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 _DEPTH = 8  # of sequences that are read into text
 _LONGEST = 65534
-"""Bytes of a value that is read; what is longer has not its VR (PS3.5 6.2), but for a list of UIDs to be found."""
+"""The longest value in bytes that is read. A longer one cannot have its VR (PS3.5 6.2), unless it is a list of UIDs in
+a key."""
 
 MAX_KEPT = 16384
-"""Characters that are kept of one object."""
+"""How many characters of one object are kept."""
 _MOST_VALUES = 256
 _LONGEST_KEPT = 256
-"""Characters of a value whose VR allows less: many a description is longer than it may be."""
+"""How many characters of a value are kept whose VR allows fewer: many descriptions are longer than they may be."""
 _LENGTHS = {"LT": 10240, "PN": 768, "ST": 4096, "UC": 1024, "UR": 1024, "UT": 10240}
-"""Characters of a value of the VRs that allow more (PS3.5 6.2)."""
+"""How many characters of a value are kept whose VR allows more (PS3.5 6.2)."""
 
 MAX_BYTES = 16384
-"""Of the keys in an Identifier, lists of UIDs left out. An honest one has some hundred; the worst that so many can ask
-takes milliseconds for each entity that they are matched with."""
+"""The most bytes of the keys of an Identifier, without lists of UIDs. An honest Identifier has some hundred. The worst
+one of this length takes milliseconds for each entity that it is matched with."""
 MAX_UIDS = 65535
-"""In a list of UIDs: as many as the counters of a retrieval can count."""
+"""The most UIDs in a list of UIDs: as many as the counters of a retrieval can count."""
 
 
 class KeysRefused(ValueError):
-    """What an Identifier may not ask. tag: where; is_too_much: it could be asked, but not so much of it."""
+    """An Identifier asks for what it may not. `tag` says where; `is_too_much` whether less of it would be allowed."""
 
     def __init__(self, comment: str, tag: int, *, is_too_much: bool) -> None:
         self.comment: str = comment
@@ -89,19 +90,19 @@ def _tag_and_vr(keyword: str) -> tuple[int, str | None]:
 
 
 class Budget:
-    """How much is kept of one object: what one sender chose stays in memory and in each response for everybody.
+    """How much of one object is kept. What one sender chooses stays in memory, and in each response to everybody.
 
     Args:
-        characters: In all values together.
+        characters: The most characters of all values together.
     """
 
     def __init__(self, characters: int = MAX_KEPT) -> None:
         self._left = characters
         self.is_exceeded: bool = False
-        """Something was left out."""
+        """Whether something was left out."""
 
     def take(self, vr: str, value: Value) -> bool:
-        """Whether an attribute is kept. One that is left out does not count."""
+        """Say whether an attribute is kept. One that is left out does not count."""
         cost = _cost(vr, value)
         if cost is None or cost > self._left:
             self.is_exceeded = True
@@ -111,7 +112,8 @@ class Budget:
 
 
 def _cost(vr: str, value: Value) -> int | None:
-    """The characters of a value, and some for each part of it; None where it is longer than any honest one."""
+    """Return the cost of a value: its characters, and some for each part of it. None if it is longer than any honest
+    one."""
     if len(value) > _MOST_VALUES:
         return None
     cost, longest = 0, _LENGTHS.get(vr, _LONGEST_KEPT)
@@ -140,19 +142,19 @@ def keys_of(identifier: Dataset, wanted: Container[str] | None = None) -> list[K
 
 
 def character_set_of(dataset: Source) -> tuple[str, ...]:
-    """Specific Character Set (0008,0005), its values as they are; () where they mean the default repertoire."""
+    """Return Specific Character Set (0008,0005); () if its values mean the default repertoire."""
     values = decode_ascii(dataset, 0x00080005)
     return () if charsets.lookup(values).is_default else values
 
 
 def charset_of(dataset: Source, inherited: charsets.CharacterSet = charsets.DEFAULT) -> charsets.CharacterSet:
-    """The character set of a data set; an item without one has that of its data set (PS3.5 7.5.3)."""
+    """Return the character set of a data set. An item without one has that of its data set (PS3.5 7.5.3)."""
     values = decode_ascii(dataset, 0x00080005)
     return charsets.lookup(values) if any(values) else inherited
 
 
 def decode_ascii(dataset: Source, tag: int) -> tuple[str, ...]:
-    """The values of an attribute of VR CS; none where they are longer than any that means something."""
+    """Return the values of an attribute of VR CS; none if they are longer than any that means something."""
     if isinstance(dataset, Elements):
         encoded = dataset.values.get(tag)
         if not isinstance(encoded, bytes) or len(encoded) > 512:
@@ -168,7 +170,7 @@ def decode_ascii(dataset: Source, tag: int) -> tuple[str, ...]:
 
 
 def element(key: Key, value: Value, rules: Rules = BASELINE) -> DataElement:
-    """One element of a response: what was asked for, from its text. Never raises because of a value."""
+    """Make one element of a response from its text. No value makes it raise."""
     tag = tag_for_keyword(key.keyword)
     assert tag is not None  # supported keys have keywords of the dictionary
     if key.vr == "SQ":
@@ -200,7 +202,7 @@ def _item(key: Key, attributes: Attributes, rules: Rules) -> Dataset:
 
 
 class _Keys:
-    """Reads the keys of one Identifier, as far as there may be so many."""
+    """Reads the keys of one Identifier, as long as there are not too many."""
 
     def __init__(self, wanted: Container[str] | None) -> None:
         self._wanted = wanted
@@ -221,14 +223,16 @@ class _Keys:
             if depth == _DEPTH:
                 raise KeysRefused(f"more than {_DEPTH} sequences in each other", tag, is_too_much=True)
             items = _items(dataset, tag)
-            if items is None or len(items) > 1:  # C.2.2.2.6. What is not understood must not match everything
+            # PS3.4 C.2.2.2.6. A key that is not understood must not match everything.
+            if items is None or len(items) > 1:
                 raise KeysRefused(f"{keyword}: not one item", tag, is_too_much=False)
             return Key(keyword, vr, item=tuple(self.of(items[0], charset, depth + 1)) if items else ())
         texts = _value_of(dataset, tag, vr, charset, depth)
         return Key(keyword, vr, tuple(text for text in texts if isinstance(text, str)))
 
     def _count(self, element: object, tag: int, vr: str) -> None:
-        """Before a value is looked at. What is in a sequence is counted with it as well: not all of them are bytes."""
+        """Count a key before its value is read. What is in a sequence is counted with it, since not all of it are
+        bytes."""
         value = (element.value or b"") if isinstance(element, RawDataElement) else b""
         if vr == "UI" and value.count(b"\\") >= MAX_UIDS:
             raise KeysRefused(f"more than {MAX_UIDS} UIDs", tag, is_too_much=True)
@@ -238,7 +242,8 @@ class _Keys:
 
 
 def _vr(tag: int) -> str | None:
-    """The VR of the dictionary, so that what a peer says of itself cannot turn matching off; None for private ones."""
+    """Return the VR of the dictionary; None for a private attribute. So the VR that a peer claims cannot turn matching
+    off."""
     try:
         vr = dictionary_VR(tag)
     except KeyError:
@@ -247,7 +252,7 @@ def _vr(tag: int) -> str | None:
 
 
 def _items(dataset: Dataset, tag: BaseTag) -> Sequence | None:
-    """None where the value is no sequence."""
+    """Return the items of a sequence; None if the value is none."""
     try:
         value = dataset[tag].value
     except Exception:  # whatever pydicom stumbles over
@@ -322,12 +327,12 @@ def _from_python(value: object, vr: str) -> tuple[str, ...]:
         return tuple(text for each in value for text in (_from_python(each, vr) or ("",)))
     if vr == "AT" and isinstance(value, int):
         return (f"{value:08X}",)
-    # DS and IS keep the digits that they were made from; what a PersonName calls so are bytes.
+    # DS and IS keep the digits that they were made from. What PersonName calls so are bytes.
     return _split(str(getattr(value, "original_string", value) if vr in ("DS", "IS") else value), vr)
 
 
 def _split(text: str, vr: str) -> tuple[str, ...]:
-    """The values, without the padding and the spaces that mean nothing (PS3.5 6.2)."""
+    """Return the values, without padding and spaces that have no significance (PS3.5 6.2)."""
     if vr in _UNSPLIT:
         text = text.rstrip("\0 ")
         return (text,) if text else ()
@@ -337,8 +342,9 @@ def _split(text: str, vr: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=16384)
 def _shared(text: str) -> str:
-    """One string for equal ones: a folder says "ORIGINAL" or the same SOP Class UID a hundred thousand times.
+    """Return one string for all equal ones, since a folder has "ORIGINAL" or one SOP Class UID a hundred thousand
+    times.
 
-    Not sys.intern: Python 3.12.0 to 3.12.5 never forget what was interned, and peers send the text.
+    sys.intern is not used: Python 3.12.0 to 3.12.5 never forget what was interned, and peers send the text.
     """
     return text

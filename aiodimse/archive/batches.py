@@ -1,4 +1,4 @@
-"""One transaction for what arrives together."""
+"""Collects what arrives at the same time into one transaction."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ R = TypeVar("R")
 
 
 class Batches(Generic[T, R]):
-    """Hands things over one batch after the other: while one is under way, what comes waits for the next one.
+    """Hands things over in batches: while one batch is being taken, new things wait for the next one.
 
     Args:
-        take: Takes a batch, and says what came of it.
-        most: So many in one batch.
+        take: Takes a batch, and returns its result.
+        most: The most things in one batch.
     """
 
     def __init__(self, take: Callable[[Sequence[T]], Awaitable[R]], most: int = 256) -> None:
@@ -24,15 +24,15 @@ class Batches(Generic[T, R]):
         self._task: asyncio.Task[None] | None = None
 
     async def add(self, thing: T) -> R:
-        """Hand one over, and wait until its batch has been taken.
+        """Hand over one thing, and wait until its batch has been taken.
 
         Returns:
-            What came of the whole batch.
+            The result of the whole batch.
 
         Raises:
-            Exception: What taking it raised.
+            Exception: What taking the batch raised.
 
-        Cancellation: it is taken all the same.
+        Cancellation: The thing is taken all the same.
         """
         done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((thing, done))

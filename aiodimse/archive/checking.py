@@ -1,4 +1,4 @@
-"""Whether storage and index agree: objects without a row, and rows without an object."""
+"""Checks whether storage and index agree: objects without a row, and rows without an object."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from .storage import Found, Stamp, Storage
 
 @dataclass(slots=True)
 class CheckReport:
-    """What a check found; the lists hold locations."""
+    """What a check has found. The lists hold locations."""
 
     files: int = 0
     """Files in the storage."""
     objects: int = 0
-    """Objects that storage and index agree on."""
+    """Objects on which storage and index agree."""
     not_indexed: list[str] = field(default_factory=list)
-    """Files that the index does not know."""
+    """Files that are not in the index."""
     changed: list[str] = field(default_factory=list)
-    """Files whose size or time are not those of the index."""
+    """Files whose size or time differs from that in the index."""
     missing: list[str] = field(default_factory=list)
-    """Rows whose file has gone."""
+    """Rows whose file does not exist."""
     other: list[str] = field(default_factory=list)
     """Files that hold another instance than the index says, or cannot be read."""
 
     @property
     def is_sound(self) -> bool:
-        """Nothing is amiss."""
+        """Whether nothing is wrong."""
         return not (self.not_indexed or self.changed or self.missing or self.other)
 
     def __str__(self) -> str:
@@ -102,14 +102,14 @@ def _is_known(known: Mapping[str, File], location: str, stamp: Stamp) -> bool:
 
 
 def _others(storage: Storage, files: list[File]) -> list[str]:
-    """Those that hold something else. Blocks."""
+    """Return the locations that hold something else. It blocks."""
     return [file.location for file in files if not _holds(storage, file)]
 
 
 def _holds(storage: Storage, file: File) -> bool:
     try:
         return storage.read(file.location).text("SOPInstanceUID") == file.sop_instance_uid
-    except Exception:  # whatever is wrong with it, it cannot be retrieved
+    except Exception:  # Whatever is wrong with it, it cannot be retrieved.
         return False
 
 

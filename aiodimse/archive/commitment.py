@@ -22,16 +22,16 @@ from .index import Transaction
 _log = logging.getLogger(__name__)
 
 MAX_OPEN = 1000
-"""Transactions that were not reported yet; one more is refused (0213)."""
+"""The most transactions that are not reported yet. One more is refused (0213)."""
 KEEP = 7 * 24 * 3600
-"""Seconds after which a transaction that nobody takes is given up."""
+"""Seconds after which a transaction is given up whose report nobody accepts."""
 
 _WAITS = (1.0, 5.0, 30.0, 60.0, 300.0)
-"""Seconds before each further attempt; the last one repeats."""
+"""Seconds before each further attempt. The last number repeats."""
 _LOOK_AGAIN = 30.0
-"""Seconds after which a process looks for transactions whose process has died."""
+"""Seconds between two searches for transactions whose process has died."""
 _AFTER_RESPONSE = 0.1
-"""Seconds that a report on the same association waits, for the response to the N-ACTION to be read first."""
+"""Seconds that a report on the same association waits, so that the peer reads the response to its N-ACTION first."""
 
 
 class Commitment:
@@ -111,7 +111,7 @@ class Commitment:
             await self._report(transaction, None)
 
     async def _report(self, transaction: Transaction, association: aiodimse.ProviderAssociation | None) -> None:
-        """Report until it is taken."""
+        """Report a transaction until the report is accepted."""
         attempt = 0
         while time() < transaction.created + KEEP:
             report = await self._outcome(transaction)
@@ -134,7 +134,7 @@ class Commitment:
         association: aiodimse.ProviderAssociation | None,
         report: commitment.CommitmentReport,
     ) -> aiodimse.Response | None:
-        """One attempt; None where there is no address to call."""
+        """Make one attempt. Return None if there is no address to call."""
         if association is not None:
             await asyncio.sleep(_AFTER_RESPONSE)
             return await report.send(association)
@@ -153,7 +153,7 @@ class Commitment:
             return await report.send(called)
 
     async def _outcome(self, transaction: Transaction) -> commitment.CommitmentReport:
-        """What the report says now."""
+        """Return what the report says at this moment."""
         archive = self._archive
         entries = await archive.index.lookup([uid for _, uid in transaction.references])
         locations = {uid: entry.location for uid, entry in entries.items()}
@@ -172,5 +172,5 @@ class Commitment:
 
 
 def _name(transaction: Transaction) -> str:
-    """What its lock is called."""
+    """Return the name of the lock of a transaction."""
     return f"commitment {transaction.calling_ae_title} {transaction.uid}"

@@ -1,4 +1,4 @@
-"""Taking in what a C-STORE brings: saved, indexed, and never in the place of another instance."""
+"""Takes in what a C-STORE brings: it is saved and indexed, and never replaces another instance."""
 
 from __future__ import annotations
 
@@ -114,14 +114,14 @@ class Ingest:
         return status
 
     def _check(self, arrived: _Candidate, before: Entry | None) -> None:
-        """Say whether what arrived gets its name."""
+        """Say whether what has arrived gets its name."""
         if arrived.is_taken_from is None:
             return
         if arrived.header is None:
             raise aiodimse.DIMSEFailure(0xA900, "its header cannot be read, and an instance has this UID")
         unknown = None
         if before is None and isinstance(arrived.is_taken_from, Header):
-            # There is a file of this name that the index does not know: what it holds is looked at.
+            # The index does not know a file of this name, so the file is read.
             unknown = arrived.is_taken_from
             before = unknown.entry
         if before is None or not arrived.header.entry.is_same_instance(before):
@@ -131,25 +131,25 @@ class Ingest:
 
 
 class _Candidate:
-    """What came, and what is there already."""
+    """What has arrived, and what is there already."""
 
     def __init__(self, storage: Storage, location: str) -> None:
         self._storage, self._location = storage, location
         self.header: Header | None = None
         self.why = self.comment = ""
-        """Why it has no header: for the log, and for the peer."""
+        """Why it has no header, in words for the log and for the peer."""
         self.is_taken_from: Header | Exception | None = None
-        """What the location holds; None where there is nothing."""
+        """What the location holds; None if there is nothing."""
 
     def read(self, arrived: Arrived) -> None:
-        """Read the header of what came, and of what is there. Blocks."""
+        """Read the header of what has arrived, and of what is there. It blocks."""
         self._storage.check()
         try:
             self.header = header_in(arrived.beginning, arrived.transfer_syntax, self._location, more=arrived.more)
         except NotAnObject as error:
             self.why, self.comment = type(error).__name__, f"stored, but it cannot be found: {error}"
         except Exception as error:
-            # Words over a damaged header may quote values: the type must do.
+            # The text of an error about a damaged header may quote values, so only its type is given.
             self.why, self.comment = type(error).__name__, "stored, but its header cannot be read"
         if self._storage.stamp(self._location) is not None:
             try:

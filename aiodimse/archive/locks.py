@@ -1,4 +1,5 @@
-"""Locks by name: who saves, reads and indexes an object does so alone, in this process and among all that share it."""
+"""Locks by name: an object is saved, read and indexed by one task at a time, in this process and in all that share the
+folder."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ class ProcessLocks(Protocol):
         """Give the locks back. Cancellation: they are given back."""
 
     async def close(self) -> None:
-        """Give all of them back."""
+        """Give all locks back."""
 
 
 class FileLocks:
@@ -84,9 +85,9 @@ class FileLocks:
 class _Lock:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
-    """Those who hold it or wait for it; the last one takes it out of the table."""
+    """How many tasks hold it or wait for it. The last one removes it from the table."""
     sharers: int = 0
-    """Those who share it."""
+    """How many tasks share it."""
 
 
 class Locks:
@@ -145,7 +146,7 @@ class Locks:
             yield
 
     async def close(self) -> None:
-        """Give back what is held of the system."""
+        """Release what is held of the system."""
         if self._between is not None:
             await self._between.close()
 
@@ -164,7 +165,7 @@ class Locks:
     async def _shared(self, name: str) -> AsyncIterator[None]:
         async with self._used(name) as entry:
             async with entry.lock:
-                if not entry.sharers:  # the first one asks the other processes
+                if not entry.sharers:  # The first one asks the other processes.
                     await self._wait_between(_numbers([name]), is_shared=True)
                 entry.sharers += 1
             try:
@@ -188,7 +189,8 @@ class Locks:
         """Ask the other processes until the locks are ours."""
         wait = _FIRST_WAIT
         while self._between is not None and not await self._between.try_lock(numbers, is_shared=is_shared):
-            await asyncio.sleep(wait * (0.5 + random()))  # two that want what the other one has do not meet again
+            # The random wait keeps two processes that want each other's locks from meeting again.
+            await asyncio.sleep(wait * (0.5 + random()))
             wait = min(2 * wait, _LONGEST_WAIT)
 
 

@@ -28,7 +28,7 @@ Value: TypeAlias = "tuple[str, ...] | tuple[Mapping[str, Value], ...]"
 """The values of one attribute as text; for VR SQ its items."""
 
 Attributes: TypeAlias = Mapping[str, Value]
-"""Keyword -> value."""
+"""Values by keyword."""
 
 WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})  # C.2.2.2.4
 RANGE_VRS = frozenset({"DA", "TM", "DT"})  # C.2.2.2.5
@@ -50,10 +50,11 @@ class Key:
     """For VR SQ: the keys of its one item (PS3.4 C.2.2.2.6)."""
 
 
-# What the standard leaves open: fuzzy names match word by word (order, case, accents and punctuation do not count, the
-# start of a word will do); of several values in a key any one will do, without multiple_value_matching.
+# The standard leaves two things open. Fuzzy names match word by word: order, case, accents and punctuation do not
+# count, and the start of a word is enough. A key with several values matches any of them, unless
+# multiple_value_matching was negotiated.
 Rules: TypeAlias = ExtendedQuery
-"""What extended negotiation added to the baseline (PS3.4 C.5.1.1); timezone and enhanced_multi_frame are not heeded."""
+"""What extended negotiation added to the baseline (PS3.4 C.5.1.1). timezone and enhanced_multi_frame have no effect."""
 
 BASELINE = Rules()
 
@@ -70,7 +71,7 @@ def matches(keys: Iterable[Key], attributes: Attributes, rules: Rules = BASELINE
 
 
 def matcher(keys: Iterable[Key], rules: Rules = BASELINE) -> Callable[[Attributes], bool]:
-    """The test of all keys together, made once and used on many entities. Keys that match everything cost nothing."""
+    """Make the test of all keys together, once for many entities. Keys that match everything cost nothing."""
     tests: list[Callable[[Attributes], bool]] = []
     single = {key.keyword: key for key in keys}
     if rules.date_time:
@@ -82,7 +83,7 @@ def matcher(keys: Iterable[Key], rules: Rules = BASELINE) -> Callable[[Attribute
 
 
 def value_test(key: Key, rules: Rules = BASELINE) -> Callable[[Value], bool] | None:
-    """The test that one key makes of a value; None where the key matches everything, an absent attribute included."""
+    """Make the test of one key; None if the key matches everything, an absent attribute included."""
     if key.vr == "SQ":
         if not any(value_test(each, rules) for each in key.item):
             return None
@@ -107,13 +108,13 @@ def value_test(key: Key, rules: Rules = BASELINE) -> Callable[[Value], bool] | N
 
 
 def matching_items(key: Key, items: Value, rules: Rules = BASELINE) -> Value:
-    """The items of a sequence that a response returns: those that match (C.2.2.2.6)."""
+    """Return the items of a sequence that belong into a response: those that match (PS3.4 C.2.2.2.6)."""
     item_matches = matcher(key.item, rules)
     return tuple(item for item in items if isinstance(item, Mapping) and item_matches(item))
 
 
 def text_test(vr: str, wanted: str, rules: Rules = BASELINE) -> Callable[[str], bool]:
-    """The test that one value of a key makes of one value of an attribute; neither is empty."""
+    """Make the test of one value of a key against one value of an attribute. Neither is empty."""
     if vr == "PN":
         return _fuzzy_name_test(wanted) if rules.fuzzy_names else _name_test(wanted)
     if vr in RANGE_VRS:
@@ -163,12 +164,13 @@ def _name_group_test(wanted: str) -> Callable[[str], bool] | None:
 
 
 def name_groups(name: str) -> list[str]:
-    """The component groups of a name as they are compared: without case and trailing empty components."""
+    """Return the component groups of a name in the form in which they are compared: without case and trailing empty
+    components."""
     return [group.strip().rstrip("^") for group in canonical_name(name).split("=")]
 
 
 def canonical_name(name: str) -> str:
-    """A name without case, in one normal form."""
+    """Return a name without case, in one normal form."""
     if name.isascii():
         return name.lower()
     return "".join(_folded(character) for character in unicodedata.normalize("NFC", name))
@@ -176,14 +178,14 @@ def canonical_name(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _folded(character: str) -> str:
-    """Without case, and still one character: a ? is to find the sharp s, whose case folding is two."""
+    """Return a character without case, as one character: a "?" must match the sharp s, whose case folding has two."""
     folded = character.casefold()
     return folded if len(folded) == 1 else character
 
 
 def _fuzzy_name_test(wanted: str) -> Callable[[str], bool]:
     parts = _words(wanted)
-    if not parts:  # "^" or "?": no word to be fuzzy about
+    if not parts:  # It is "^" or "?", and has no word to be fuzzy about.
         return _name_test(wanted)
 
     def test(name: str) -> bool:
@@ -207,7 +209,7 @@ def _words(name: str) -> list[str]:
 
 
 def _number(text: str) -> float | None:
-    """So that an Instance Number of "1" is found where " 1", "01" or "+1" was written."""
+    """Return a number in one form, so that an Instance Number of "1" also finds " 1", "01" and "+1"."""
     try:
         return float(text) if len(text) <= 32 else None
     except ValueError:
@@ -215,7 +217,7 @@ def _number(text: str) -> float | None:
 
 
 def _combined(keys: Mapping[str, Key]) -> Iterable[tuple[str, str, Range, Range]]:
-    """Pairs of a date and a time key that both hold the same form of range (C.2.2.2.5.4)."""
+    """Yield the pairs of a date key and a time key that both hold the same form of range (PS3.4 C.2.2.2.5.4)."""
     found = []
     for date, key in keys.items():
         time = date.removesuffix("Date") + "Time"

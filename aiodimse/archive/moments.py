@@ -27,7 +27,8 @@ _LAST = ("", "12", "31", "23", "59", "59", "999999")
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The first and last instant of what a text stands for, as digits; offset: minutes from UTC, None when not told."""
+    """The first and the last instant of what a text stands for, as digits. `offset` is in minutes from UTC; None if not
+    given."""
 
     first: str
     last: str
@@ -36,7 +37,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A key of VR DA, TM or DT: from and to, both included; None where it is open."""
+    """A key of VR DA, TM or DT: from and to, both included. None means that the range is open."""
 
     start: Moment | None
     end: Moment | None
@@ -53,11 +54,11 @@ class Range:
 
     @property
     def form(self) -> tuple[bool, bool]:
-        """Which ends are given."""
+        """Which of its ends are given."""
         return self.start is not None, self.end is not None
 
     def holds(self, moment: Moment | None) -> bool:
-        """Whether the start of a value lies within."""
+        """Whether the start of a value lies in it."""
         if moment is None:
             return False
         return (self.start is None or _compare(self.start.first, self.start.offset, moment) <= 0) and (
@@ -116,7 +117,8 @@ def _minutes(offset: str) -> int:
 
 
 def _compare(bound: str, bound_offset: int | None, moment: Moment) -> int:
-    """Offsets count where both sides tell theirs (C.2.2.2.5.3); otherwise both are taken as the same local time."""
+    """Compare two moments. Offsets count only if both have one (PS3.4 C.2.2.2.5.3); otherwise both are taken as the
+    same local time."""
     value = moment.first
     if bound_offset is not None and moment.offset is not None and bound_offset != moment.offset:
         bound, value = _utc(bound, bound_offset), _utc(value, moment.offset)
