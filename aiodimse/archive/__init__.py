@@ -18,13 +18,14 @@ from __future__ import annotations
 from .archive import Archive
 from .checking import CheckReport, check
 from .header import NotAnObject, header_of, read_header
-from .index import Counts, Entry, File, Finding, Header, Index, Match, MemoryIndex
+from .index import Counts, Entry, File, Finding, Header, Index, Match, MemoryIndex, StudyAge
 from .key_attributes import KeyAttributes
 from .matching import Key, Rules, matches
 from .models import Level, Model
 from .provider import provide
 from .queries import IdentifierError, Query, find_query, retrieve_query
 from .responses import response
+from .retention import Removed, Retention
 from .scan import ScanReport
 
 __all__ = [
@@ -45,8 +46,11 @@ __all__ = [
     "Model",
     "NotAnObject",
     "Query",
+    "Removed",
+    "Retention",
     "Rules",
     "ScanReport",
+    "StudyAge",
     "check",
     "find_query",
     "header_of",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pydicom import Dataset
 import aiodimse
 
 from .header import read_header
-from .index import Header, Index, MemoryIndex
+from .index import Entry, Header, Index, MemoryIndex
 from .index.opening import open_index
 from .ingest import Duplicates, Ingest
 from .locks import FileLocks, Locks, ProcessLocks
@@ -25,6 +26,11 @@ from .storage import FolderStorage, Storage, storage_at
 
 LOCKS = ".aiodimse-lock"
 """In the folder of an archive that several processes share."""
+
+
+def in_use_lock(study_instance_uid: str) -> str:
+    """Return what the lock is called that is shared by those who send objects of a study."""
+    return f"in use {study_instance_uid}"
 
 
 class Archive:
@@ -199,6 +205,27 @@ class Archive:
             What the handler of the request returns: a status, or a response.
         """
         return await self._ingest.store(request, durable=durable)
+
+    @property
+    def min_free(self) -> int:
+        """Bytes of the disk that have to stay free: below, each C-STORE is answered A700. 0, the default: none."""
+        return self._ingest.room.least
+
+    @min_free.setter
+    def min_free(self, least: int) -> None:
+        self._ingest.room.least = least
+
+    @asynccontextmanager
+    async def in_use(self, entries: Iterable[Entry]) -> AsyncIterator[None]:
+        """While the body runs, the studies of these objects are not removed by `Retention`.
+
+        Args:
+            entries: The objects.
+
+        Cancellation: they are not in use.
+        """
+        async with self.locks.share({in_use_lock(entry.study_instance_uid) for entry in entries}):
+            yield
 
     def background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run a coroutine until it ends or the archive is closed.

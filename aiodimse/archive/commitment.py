@@ -154,8 +154,10 @@ class Commitment:
 
     async def _outcome(self, transaction: Transaction) -> commitment.CommitmentReport:
         """Return what the report says at this moment."""
-        archive = self._archive
-        entries = await archive.index.lookup([uid for _, uid in transaction.references])
+        archive, uids = self._archive, [uid for _, uid in transaction.references]
+        # `Retention` removes no study that is in use, and looks at the transactions once it has a study for itself.
+        async with archive.in_use((await archive.index.lookup(uids)).values()):
+            entries = await archive.index.lookup(uids)
         locations = {uid: entry.location for uid, entry in entries.items()}
         there = await asyncio.to_thread(
             lambda: {uid for uid, location in locations.items() if archive.storage.stamp(location) is not None}

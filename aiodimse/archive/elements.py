@@ -67,7 +67,7 @@ class Elements:
     __slots__ = ("little_endian", "values")
 
     def __init__(self, little_endian: bool) -> None:
-        self.little_endian = little_endian
+        self.little_endian: bool = little_endian
         self.values: dict[int, bytes | tuple[Elements, ...]] = {}
 
 
@@ -94,9 +94,9 @@ class Reading:
         self._data, self._base, self._more = data, 0, more
         self._encoding = encoding
         self._left = MAX_ELEMENTS
-        self.elements = Elements(encoding.little_endian)
+        self.elements: Elements = Elements(encoding.little_endian)
         """What was kept so far."""
-        self.reached = 0
+        self.reached: int = 0
         """The highest tag of the data set that was read to its end."""
         self.disordered: set[int] = set()
         """Tags that came twice, or behind a higher one (PS3.5 7.1)."""

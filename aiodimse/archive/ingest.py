@@ -16,6 +16,7 @@ from .header import NotAnObject, header_in
 from .index import Entry, Header, Index
 from .locks import Locks
 from .one_level import BY_STORAGE
+from .room import Room
 from .storage import Arrived, Storage, StorageGone
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Ingest:
     """
 
     def __init__(self, storage: Storage, index: Index, locks: Locks, duplicates: Duplicates = "keep") -> None:
+        self.room: Room = Room(storage)
         self._storage, self._index, self._locks = storage, index, locks
         self._replaces = duplicates == "replace"
         self._batches = Batches(index.add)
@@ -71,6 +73,8 @@ class Ingest:
         Cancellation: what was saved before stays, and is found by the next scan at the latest.
         """
         log = request.logger(_log)
+        if not await self.room.is_enough():
+            raise aiodimse.DIMSEFailure(0xA700, "not enough room on the disk")
         async with self._locks.hold([request.sop_instance_uid]):
             try:
                 return await self._store(request, durable=durable)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
+from typing import TypeAlias
 
 from pydicom import Dataset
 
@@ -63,21 +64,83 @@ FRAME_LEVEL = frozenset(
 MAX_SUBOPERATIONS = 65535  # the counters of a C-GET and C-MOVE response are of VR US, PS3.7 9.3.3
 
 
+Found: TypeAlias = tuple[Entry | None, aiodimse.InstanceSource]
+"""An object that is retrieved, and what is sent of it; without the object where that was made for the request."""
+
+
+class Served:
+    """The archives of a server, and what they need to know of it.
+
+    Args:
+        server: The server.
+        archive: What is served to whoever calls no title of `called`.
+        called: Archives by called AE title.
+        destinations: Addresses by AE title.
+    """
+
+    def __init__(
+        self,
+        server: aiodimse.Server,
+        archive: Archive,
+        called: Mapping[str, Archive],
+        destinations: Mapping[str, aiodimse.Destination | tuple[str, int]],
+    ) -> None:
+        self.server, self._archive, self._called = server, archive, called
+        self.destinations = destinations
+        self._commitments: dict[tuple[str, Archive], Commitment] = {}
+
+    def title_for(self, request: aiodimse.Request) -> str:
+        """Return the title that the archive of a request is known by."""
+        called = request.association.called_ae_title
+        return called if called in self._called else self.server.ae_title
+
+    def archive_for(self, request: aiodimse.Request) -> Archive:
+        """Return the archive that a request is for."""
+        return self._called.get(request.association.called_ae_title, self._archive)
+
+    def commitment_for(self, request: aiodimse.Request) -> Commitment:
+        """Return what commits the objects of this archive."""
+        return self._commitment(self.title_for(request), self.archive_for(request))
+
+    async def sent(
+        self, request: aiodimse.Request, found: Sequence[Found]
+    ) -> AsyncGenerator[tuple[int, aiodimse.InstanceSource], None]:
+        """Yield what a C-GET or C-MOVE handler yields to send these objects, which are in use meanwhile."""
+        async with self.archive_for(request).in_use([entry for entry, _ in found if entry is not None]):
+            for _, payload in found:
+                yield 0xFF00, payload
+
+    def resume(self) -> None:
+        """Report on commitments that were asked for before a restart."""
+        for title, archive in ((self.server.ae_title, self._archive), *self._called.items()):
+            self._commitment(title, archive)
+
+    def _commitment(self, title: str, archive: Archive) -> Commitment:
+        """The one of this archive, which begins with what it finds."""
+        if (title, archive) not in self._commitments:
+            commitment = self._commitments[title, archive] = Commitment(archive, self.destinations, title)
+            archive.background(commitment.resume(), "aiodimse storage commitments")
+        return self._commitments[title, archive]
+
+
 def provide(
     server: aiodimse.Server,
     archive: Archive,
     *,
     destinations: Mapping[str, aiodimse.Destination | tuple[str, int]] | None = None,
+    called: Mapping[str, Archive] | None = None,
     durable: bool = True,
 ) -> None:
     """Register handlers on the server that save into the archive, and answer queries and retrievals from it.
 
     Args:
-        server: The server.
-        archive: The archive.
-        destinations: For each AE title where a C-MOVE to it connects to; a C-MOVE to any other title is answered
-            0xA801 (Move Destination unknown). It is read at each request, so it may change at any time.
-        durable: Whether an instance is flushed to the disk before its C-STORE is answered.
+        server: Where the handlers are registered.
+        archive: What is served.
+        destinations: Where a C-MOVE connects to, by AE title; any other title is answered 0xA801. It is read at each
+            request, so it may change meanwhile.
+        called: Archives of their own for AE titles that we are called by; the server has to accept these. It is read
+            at each request, so it may change meanwhile.
+        durable: Whether a C-STORE is on the disk before it is answered.
 
     Example:
         ```python
@@ -86,48 +149,49 @@ def provide(
         ```
     """
     known = {} if destinations is None else destinations
+    served = Served(server, archive, {} if called is None else called, known)
 
     @server.on_c_store
     async def store(request: aiodimse.StoreRequest) -> int | Dataset:
-        return await archive.store(request, durable=durable)
+        return await served.archive_for(request).store(request, durable=durable)
 
-    _provide_one_level(server, archive, known)
-    commitment = Commitment(archive, known, server.ae_title)
-    server.on_n_action(sop_class.StorageCommitmentPushModel)(commitment.asked)
+    @server.on_n_action(sop_class.StorageCommitmentPushModel)
+    async def commit(request: aiodimse.NormalizedRequest) -> int:
+        return await served.commitment_for(request).asked(request)
+
+    _provide_one_level(server, served)
     with suppress(RuntimeError):  # no event loop runs yet, and nothing was asked before
         asyncio.get_running_loop()
-        archive.background(commitment.resume(), "aiodimse storage commitments")
+        served.resume()
 
     @server.on_c_find(*FIND, extended=QUERIES)
     async def find(request: aiodimse.FindRequest) -> AsyncIterator[tuple[int, Dataset]]:
         rules = request.extended or BASELINE
         model = FIND[request.sop_class_uid]
         query = _checked(request, lambda strict: find_query(request.identifier, model, rules, strict=strict))
-        async with aclosing(_responses(server, archive, request, query)) as responses:
+        async with aclosing(_responses(served, request, query)) as responses:
             async for each in responses:
                 yield each
 
     @server.on_c_get(*GET, extended=RETRIEVALS)
     async def get(request: aiodimse.GetRequest) -> AsyncIterator[aiodimse.handler_types.Retrieved]:
-        payloads = await _payloads(server, archive, request, GET)
-        yield len(payloads)
-        for payload in payloads:
-            yield 0xFF00, payload
+        found = await _retrieved(served, request, GET)
+        yield len(found)
+        async with aclosing(served.sent(request, found)) as sent:
+            async for each in sent:
+                yield each
 
     @server.on_c_move(*MOVE, extended=RETRIEVALS)
     async def move(request: aiodimse.MoveRequest) -> AsyncIterator[aiodimse.handler_types.Moved]:
-        payloads = await _payloads(server, archive, request, MOVE)
-        yield known.get(request.move_destination.strip())
-        yield len(payloads)
-        for payload in payloads:
-            yield 0xFF00, payload
+        found = await _retrieved(served, request, MOVE)
+        yield served.destinations.get(request.move_destination.strip())
+        yield len(found)
+        async with aclosing(served.sent(request, found)) as sent:
+            async for each in sent:
+                yield each
 
 
-def _provide_one_level(
-    server: aiodimse.Server,
-    archive: Archive,
-    destinations: Mapping[str, aiodimse.Destination | tuple[str, int]],
-) -> None:
+def _provide_one_level(server: aiodimse.Server, served: Served) -> None:
     """The models without a patient and a study (PS3.4 U, X, BB, HH, II, JJ)."""
 
     @server.on_c_find(*ONE_LEVEL_FIND, extended=ONE_LEVEL_QUERIES)
@@ -135,7 +199,7 @@ def _provide_one_level(
         rules = request.extended or BASELINE
         model = ONE_LEVEL_FIND[request.sop_class_uid]
         query = _checked(request, lambda _: find_one_level(request.identifier, model, rules))
-        async with aclosing(_responses(server, archive, request, query)) as responses:
+        async with aclosing(_responses(served, request, query)) as responses:
             async for each in responses:
                 yield each
 
@@ -143,62 +207,63 @@ def _provide_one_level(
     async def get(request: aiodimse.GetRequest) -> AsyncIterator[aiodimse.handler_types.Retrieved]:
         model = ONE_LEVEL_GET[request.sop_class_uid]
         query = _checked(request, lambda _: retrieve_one_level(request.identifier, model))
-        entries = await _found(server, archive, request, query)
-        yield len(entries)
-        for entry in entries:
-            yield 0xFF00, archive.storage.payload(entry)
+        found = await _found(served, request, query)
+        yield len(found)
+        async with aclosing(served.sent(request, found)) as sent:
+            async for each in sent:
+                yield each
 
     @server.on_c_move(*ONE_LEVEL_MOVE)
     async def move(request: aiodimse.MoveRequest) -> AsyncIterator[aiodimse.handler_types.Moved]:
         model = ONE_LEVEL_MOVE[request.sop_class_uid]
         query = _checked(request, lambda _: retrieve_one_level(request.identifier, model))
-        entries = await _found(server, archive, request, query)
-        yield destinations.get(request.move_destination.strip())
-        yield len(entries)
-        for entry in entries:
-            yield 0xFF00, archive.storage.payload(entry)
+        found = await _found(served, request, query)
+        yield served.destinations.get(request.move_destination.strip())
+        yield len(found)
+        async with aclosing(served.sent(request, found)) as sent:
+            async for each in sent:
+                yield each
 
 
 async def _responses(
-    server: aiodimse.Server, archive: Archive, request: aiodimse.FindRequest, query: Query
+    served: Served, request: aiodimse.FindRequest, query: Query
 ) -> AsyncGenerator[tuple[int, Dataset], None]:
     """The Pending responses to a C-FIND."""
     status = 0xFF01 if query.unsupported else 0xFF00  # C.4.1.1.4, K.4.1.1.4
+    archive, ae_title = served.archive_for(request), served.title_for(request)
     async with (
-        archive.searches.search(request, server) as search,
+        archive.searches.search(request, served.server) as search,
         aclosing(archive.index.find(query, search.slice)) as matches,
     ):
         async for match in matches:
             search.found()
-            yield status, response(query, match, ae_title=server.ae_title)
+            yield status, response(query, match, ae_title=ae_title)
 
 
-async def _payloads(
-    server: aiodimse.Server,
-    archive: Archive,
+async def _retrieved(
+    served: Served,
     request: aiodimse.GetRequest | aiodimse.MoveRequest,
     models: Mapping[str, Model],
-) -> Sequence[aiodimse.InstanceSource]:
+) -> list[Found]:
     if request.sop_class_uid in FRAME_LEVEL and is_frame_level(request.identifier):
-        return await extracted(archive, request.identifier)
+        return [(None, each) for each in await extracted(served.archive_for(request), request.identifier)]
     relational = request.extended is not None and request.extended.relational
     model = models[request.sop_class_uid]
     query = _checked(
         request, lambda strict: retrieve_query(request.identifier, model, relational=relational, strict=strict)
     )
-    return [archive.storage.payload(entry) for entry in await _found(server, archive, request, query)]
+    return await _found(served, request, query)
 
 
-async def _found(
-    server: aiodimse.Server, archive: Archive, request: aiodimse.GetRequest | aiodimse.MoveRequest, query: Query
-) -> list[Entry]:
-    found: list[Entry] = []
+async def _found(served: Served, request: aiodimse.GetRequest | aiodimse.MoveRequest, query: Query) -> list[Found]:
+    found: list[Found] = []
+    archive = served.archive_for(request)
     async with (
-        archive.searches.search(request, server, 0xA701) as search,
+        archive.searches.search(request, served.server, 0xA701) as search,
         aclosing(archive.index.entries(query, search.slice)) as entries,
     ):
         async for entry in entries:
-            found.append(entry)
+            found.append((entry, archive.storage.payload(entry)))
             if len(found) > MAX_SUBOPERATIONS:
                 raise aiodimse.DIMSEFailure(0xA701, f"more than {MAX_SUBOPERATIONS} instances: ask for less at once")
     return found

@@ -1,15 +1,21 @@
 """--config FILE.toml: the options of a command in a file. What the command line says wins.
 
-The keys are the long options without their dashes; an option that may be repeated takes a list, a switch true, and the
-pairs of `destination` and `tls-title` may be a table:
+The keys are the long options without their dashes; an option that may be repeated takes a list, a switch true, and
+pairs are a table:
 
     location = "/data/dicom"
     ae-title = "ARCHIVE"
-    calling = ["CT1", "MR1"]
     strict = true
 
     [destination]
     VIEWER = "192.0.2.7:11112"
+
+    [calling]
+    CT1 = ["store", "commit"]
+    VIEWER = true
+
+    [called]
+    RESEARCH = "/data/research"
 """
 
 from __future__ import annotations
@@ -48,7 +54,7 @@ def _option(file: str, name: str, value: Any) -> Iterator[str]:
             yield option
     elif isinstance(value, Mapping):
         for key, each in value.items():
-            yield from (option, f"{key}={each}")
+            yield from (option, _pair(key, each))
     elif isinstance(value, list):
         for each in value:
             yield from (option, str(each))
@@ -56,3 +62,10 @@ def _option(file: str, name: str, value: Any) -> Iterator[str]:
         yield from (option, str(value))
     else:
         raise CommandError(f"--config: {file}: {name} is neither text, number, switch, list nor table", USAGE)
+
+
+def _pair(key: str, value: Any) -> str:
+    """One row of a table; true stands for the key alone, a list for its values between commas."""
+    if value is True:
+        return key
+    return f"{key}={','.join(map(str, value)) if isinstance(value, list) else value}"

@@ -80,6 +80,18 @@ def listening(options: argparse.Namespace) -> ssl.SSLContext | None:
     )
 
 
+def renew(context: ssl.SSLContext, options: argparse.Namespace) -> None:
+    """Let who listens use the certificate, the key and the authorities that its files have now. Raises CommandError."""
+
+    def load() -> ssl.SSLContext:
+        context.load_cert_chain(options.tls_cert, options.tls_key, password=str)
+        if options.tls_ca is not None:
+            context.load_verify_locations(options.tls_ca)
+        return context
+
+    _made(load)
+
+
 def to_destinations(options: argparse.Namespace) -> ssl.SSLContext | None:
     """What serve connects to its TLS destinations with; None: there are none. Raises CommandError."""
     if _to_tls(options):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import logging
 import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -88,11 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given: dict[str, object] = {}
     try:
         words = list(sys.argv[1:] if argv is None else argv)
-        chosen = parser().parse_args(words)
-        if getattr(chosen, "config", None) is not None:
-            words = [words[0], *configuration.words(chosen.config), *words[1:]]
-            chosen = parser().parse_args(words)
-        chosen.argv = words
+        chosen = _parsed(words)
+        chosen.read_again = partial(_parsed_again, words)
         given = vars(chosen)
         prog, output = (
             chosen.prog,
@@ -123,6 +122,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         output.lost()
     output.note(f"{prog}: {line}")
     return code
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """What the command line says, and the file that it names."""
+    chosen: argparse.Namespace = parser().parse_args(words)
+    if getattr(chosen, "config", None) is not None:
+        chosen = parser().parse_args([words[0], *configuration.words(chosen.config), *words[1:]])
+    chosen.argv = words
+    return chosen
+
+
+def _parsed_again(words: list[str]) -> argparse.Namespace:
+    """The same once more, in a process that goes on when it is wrong. Raises CommandError."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return _parsed(words)
+    except SystemExit:
+        raise failures.CommandError(said.getvalue().strip(), failures.USAGE) from None
 
 
 async def _run(chosen: argparse.Namespace, output: Output) -> int:

@@ -145,6 +145,36 @@ def destination(text: str) -> tuple[str, Where]:
     return ae_title(name), Where(bare.removeprefix("[").removesuffix("]"), port(number), bare != host)
 
 
+SERVICES = ("store", "find", "get", "move", "commit")
+"""What a caller may be allowed, beside C-ECHO."""
+
+
+def caller(text: str) -> tuple[str, frozenset[str]]:
+    """NAME, who may do everything, or NAME=SERVICE,... with what it may do."""
+    name, equals, services = text.partition("=")
+    allowed = frozenset(services.split(",")) - {""} if equals else frozenset(SERVICES)
+    for each in sorted(allowed.difference(SERVICES)):
+        raise argparse.ArgumentTypeError(f"not a service ({', '.join(SERVICES)}): {each!r}{near(each, SERVICES)}")
+    return ae_title(name), allowed
+
+
+def called(text: str) -> tuple[str, Path | None]:
+    """NAME, or NAME=FOLDER where the title has a folder of its own."""
+    name, equals, folder = text.partition("=")
+    return ae_title(name), path(folder) if equals else None
+
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def size(text: str) -> int:
+    """A number of bytes, or of K, M, G or T (1024 and so on)."""
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
+    if not (number.isascii() and number.isdigit()) or unit not in _UNITS:
+        raise argparse.ArgumentTypeError(f"not a number of bytes, as 500G: {text!r}")
+    return int(number) * _UNITS[unit]
+
+
 def level(text: str) -> str:
     """A Query/Retrieve Level."""
     if text.upper() not in LEVELS:

@@ -14,11 +14,14 @@ from typing import Any
 import aiodimse
 from aiodimse import tls
 from aiodimse.aio.words import address_words
-from aiodimse.archive import Archive, ScanReport, provide
+from aiodimse.archive import provide
 from aiodimse.cli import encryption, operating, signals, workers
 from aiodimse.cli import options as shared
+from aiodimse.cli.archives import Archives
 from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, system_words
 from aiodimse.cli.output import Output
+from aiodimse.cli.peers import Peers
+from aiodimse.cli.reloading import Reloading
 from aiodimse.cli.tally import Tally, tell_all, told
 
 resource: Any
@@ -29,6 +32,7 @@ except ImportError:  # not on Windows
 
 HELP = "serve a folder of DICOM files"
 
+_MIN_FREE = 256 << 20
 _OWN_FILES = 64  # Python's, the pool's, the log's
 _FILES_EACH = 3  # an association, the file it saves or sends, and the store association of a C-MOVE
 
@@ -41,7 +45,8 @@ def arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--config", metavar="FILE", type=shared.path,
-        help="TOML with any of these options by its long name, location among them; the command line wins",
+        help="TOML with any of these options by its long name, location among them; the command line wins;"
+        " SIGHUP reads it again",
     )  # fmt: skip
     parser.add_argument(
         "--index", metavar="URL",
@@ -61,34 +66,60 @@ def arguments(parser: ArgumentParser) -> None:
         help="serve /metrics for Prometheus, /healthz and /readyz on this port (extra metrics); worker N on PORT + N",
     )  # fmt: skip
     parser.add_argument("--worker", type=int, help=SUPPRESS)  # what the parent of workers calls each of them with
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1; 0.0.0.0: every one)")
-    parser.add_argument("--port", type=shared.listening_port, default=11112, help="port (11112; 0: any that is free)")
-    parser.add_argument(
-        "--ae-title", type=shared.ae_title, default="AIODIMSE", metavar="AE",
-        help="ours (AIODIMSE); a peer that calls another is rejected, but for --called and --any-called",
-    )  # fmt: skip
-    parser.add_argument(
-        "--called", type=shared.ae_title, action="append", default=[], metavar="AE",
-        help="a further title that we may be called by; repeatable",
-    )  # fmt: skip
-    parser.add_argument("--any-called", action="store_true", help="accept whatever title we are called by")
-    parser.add_argument(
-        "--calling", type=shared.ae_title, action="append", default=[], metavar="AE",
-        help="who may call; repeatable; without it everybody may",
-    )  # fmt: skip
     parser.add_argument(
         "--strict", action="store_true", help="refuse what is tolerated otherwise: see the page on leniencies"
     )
-    parser.add_argument(
-        "--destination", dest="destinations", type=shared.destination, action=shared.Once, default=[],
-        metavar="NAME=[tls:]HOST:PORT", help="where C-MOVE to this AE title sends; repeatable",
-    )  # fmt: skip
     parser.add_argument(
         "--max-associations", type=shared.count, default=aiodimse.Limits().max_associations, metavar="N",
         help=f"at once; one more is rejected ({aiodimse.Limits().max_associations})",
     )  # fmt: skip
     shared.transcoding(parser)
+    _peers(parser)
+    _room(parser)
     encryption.provider(parser)
+
+
+def _peers(parser: ArgumentParser) -> None:
+    """Where we are, and who may call."""
+    group = parser.add_argument_group("peers")
+    group.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1; 0.0.0.0: every one)")
+    group.add_argument("--port", type=shared.listening_port, default=11112, help="port (11112; 0: any that is free)")
+    group.add_argument(
+        "--ae-title", type=shared.ae_title, default="AIODIMSE", metavar="AE",
+        help="ours (AIODIMSE); a peer that calls another is rejected, but for --called and --any-called",
+    )  # fmt: skip
+    group.add_argument(
+        "--called", type=shared.called, action=shared.Once, default=[], metavar="AE[=FOLDER]",
+        help="a further title that we may be called by, with an archive of its own in FOLDER; repeatable",
+    )  # fmt: skip
+    group.add_argument("--any-called", action="store_true", help="accept whatever title we are called by")
+    group.add_argument(
+        "--calling", type=shared.caller, action=shared.Once, default=[], metavar="AE[=SERVICE,...]",
+        help=f"who may call, and for what ({', '.join(shared.SERVICES)}; all of them); repeatable;"
+        " without it everybody may",
+    )  # fmt: skip
+    group.add_argument(
+        "--destination", dest="destinations", type=shared.destination, action=shared.Once, default=[],
+        metavar="NAME=[tls:]HOST:PORT", help="where C-MOVE to this AE title sends; repeatable",
+    )  # fmt: skip
+
+
+def _room(parser: ArgumentParser) -> None:
+    """How much is kept."""
+    group = parser.add_argument_group("room")
+    group.add_argument(
+        "--keep-days", type=shared.count, metavar="N", help="remove studies that got nothing new for so long (never)"
+    )
+    group.add_argument(
+        "--max-bytes",
+        type=shared.size,
+        metavar="SIZE",
+        help="remove the oldest studies above that, 500G for one (never)",
+    )
+    group.add_argument(
+        "--min-free", type=shared.size, default=_MIN_FREE, metavar="SIZE",
+        help="refuse each C-STORE (A700) while the disk has less free (256M)",
+    )  # fmt: skip
 
 
 def location(text: str) -> Path | str:
@@ -102,51 +133,37 @@ async def run(options: Namespace, output: Output) -> int:
         raise CommandError("what is to be served? (a folder, or s3://BUCKET/PREFIX)", USAGE)
     if options.workers > 1:
         return await workers.run(options, output)
-    context, outgoing = encryption.listening(options), encryption.to_destinations(options)
-    if isinstance(options.directory, Path) and not await asyncio.to_thread(options.directory.is_dir):
-        raise CommandError(f"not a folder: {options.directory}", USAGE)
+    context = encryption.listening(options)
     if options.worker is None:
         await _check_address(options)
-    archive = await _open(options, output)
-    limits = aiodimse.Limits(max_associations=options.max_associations)
-    if warning := too_few_files(limits):
-        output.note(f"{options.prog}: warning: {warning}")
-    tally = Tally()
-    figures = _figures(options)
-    server = aiodimse.Server(
-        ae_title=options.ae_title,
-        accept_called=True if options.any_called else [options.ae_title, *options.called],
-        accept_calling=options.calling or None,
-        strict=options.strict,
-        transcode=options.transcode,
-        limits=limits,
-        timeouts=shared.timeouts(options),
-        trace=options.tracing,
-        metrics=tally if figures is None else operating.Several((tally, figures)),
-    )
-    if options.tls_titles:
-        server.on_associate(tls.titles_from_certificate(_collected(options.tls_titles)))
-    destinations = {
-        title: aiodimse.Destination(where.host, where.port, ssl=outgoing if where.tls else None)
-        for title, where in options.destinations
-    }
-    provide(server, archive, destinations=destinations)
-    stop = _Stop()
+    tally, figures, stop = Tally(), _figures(options), _Stop()
+    peers, archives = Peers(options), Archives(options, output)
+    try:
+        archive = await archives.open()
+        peers.take(options, await archives.take(options))
+        server = _server(options, peers, tally if figures is None else operating.Several((tally, figures)), output)
+        provide(server, archive, destinations=peers.destinations, called=peers.archives)
+    except BaseException:
+        await archives.close()
+        raise
     with signals.heard(stop.received, signal.SIGTERM, signal.SIGINT), told(tally, output, server.environment.clock):
         try:
-            async with AsyncExitStack() as stack:
-                stack.push_async_callback(archive.close)
+            async with AsyncExitStack() as serving:
+                serving.push_async_callback(archives.close)
                 if options.worker is not None:
-                    stack.enter_context(workers.bound_to_parent(stop.received))
+                    serving.enter_context(workers.bound_to_parent(stop.received))
                 with _listening_errors(options):
-                    listening = await stack.enter_async_context(
+                    listening = await serving.enter_async_context(
                         server.listen(options.host, options.port, ssl=context, reuse_port=options.worker is not None)
                     )
+                reloading = Reloading(options, archives, peers, context, output)
+                if options.config is not None:
+                    archive.background(reloading.run(), "aiodimse serve configuration")
+                    serving.enter_context(signals.heard(reloading.asked, *signals.HANGUP))
                 _ready(options, output, listening.port)
-                if not options.worker:
-                    await stack.enter_async_context(_scanned_beside(archive, options.directory, output))
+                archives.scan()
                 if figures is not None:
-                    await stack.enter_async_context(_pages(options, operating.Pages(figures, archive), output))
+                    await serving.enter_async_context(_pages(options, operating.Pages(figures, archive), output))
                 output.goes_on = True  # a service does not end because its log is not read any more
                 await stop.wait()
                 if listening.associations:
@@ -157,6 +174,29 @@ async def run(options: Namespace, output: Output) -> int:
             output.note(f"{options.prog}: aborted what was left")
         tell_all(tally, output)
     return INTERRUPTED if stop.number == signal.SIGINT else 0
+
+
+def _server(options: Namespace, peers: Peers, metrics: aiodimse.Metrics, output: Output) -> aiodimse.Server:
+    """The server that the options ask for, without handlers."""
+    limits = aiodimse.Limits(max_associations=options.max_associations)
+    if warning := too_few_files(limits):
+        output.note(f"{options.prog}: warning: {warning}")
+    server = aiodimse.Server(
+        ae_title=options.ae_title,
+        accept_called=peers.is_called,
+        accept_calling=peers.may_call,
+        strict=options.strict,
+        transcode=options.transcode,
+        limits=limits,
+        timeouts=shared.timeouts(options),
+        trace=options.tracing,
+        metrics=metrics,
+    )
+    if options.tls_titles:
+        server.on_associate(tls.titles_from_certificate(_collected(options.tls_titles)))
+    if peers.are_limited or options.config is not None:  # which may say so when it is read again
+        server.authorize(peers.may)
+    return server
 
 
 def _figures(options: Namespace) -> operating.Figures | None:
@@ -200,56 +240,6 @@ async def _check_address(options: Namespace) -> None:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(asyncio.Protocol, options.host, options.port, start_serving=False)
         server.close()
-
-
-async def _open(options: Namespace, output: Output) -> Archive:
-    """Open the archive. All its files are read the first time; later the scan runs beside the service."""
-    try:
-        archive = await Archive.open(
-            options.directory,
-            index=options.index,
-            duplicates=options.duplicates,
-            shared=options.worker is not None,
-            scan=False,
-        )
-    except (OSError, ValueError, ModuleNotFoundError) as error:
-        words = system_words(error) if isinstance(error, OSError) and error.filename else _words(error)
-        raise CommandError(words, USAGE) from None
-    if not await archive.index.is_complete():
-        try:
-            with output.progress("files read") as advance:
-
-                def seen(report: ScanReport) -> None:
-                    advance(report.files, None)
-
-                await archive.scan(seen)
-        except OSError as error:
-            raise CommandError(system_words(error), USAGE) from None
-        output.line(f"{options.directory}: {archive.report}")
-    return archive
-
-
-def _words(error: Exception) -> str:
-    return str(error.strerror if isinstance(error, OSError) and error.strerror else error)
-
-
-@asynccontextmanager
-async def _scanned_beside(archive: Archive, location: object, output: Output) -> AsyncIterator[None]:
-    """Look for what has changed in the folder while it is served."""
-
-    async def scan() -> None:
-        try:
-            output.line(f"{location}: {await archive.scan()}")
-        except OSError as error:
-            output.note(f"the folder cannot be read: {system_words(error)}")
-
-    task = None if archive.report.files else asyncio.create_task(scan(), name="aiodimse serve scan")
-    try:
-        yield
-    finally:
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
 
 
 def _ready(options: Namespace, output: Output, port: int) -> None:

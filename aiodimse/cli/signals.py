@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+HANGUP = tuple(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))
+"""SIGHUP, where the system has it: what tells a service to read its configuration again."""
+
 
 @contextmanager
 def heard(call: Callable[[int], None], *numbers: int) -> Iterator[None]:

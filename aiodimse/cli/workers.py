@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from aiodimse.cli import signals
+from aiodimse.cli import reloading, signals
 from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, system_words
 from aiodimse.cli.output import Output
 
@@ -33,7 +33,8 @@ async def run(options: Namespace, output: Output) -> int:
         raise CommandError(f"cannot listen on {options.host}:{options.port}: {system_words(error)}", FAILED) from None
     with reserved:
         parent = _Parent(options, reserved.getsockname()[1], output)
-        with signals.heard(parent.stop, signal.SIGTERM, signal.SIGINT):
+        hangup = signals.HANGUP if options.config is not None else ()
+        with signals.heard(parent.stop, signal.SIGTERM, signal.SIGINT), signals.heard(parent.reload, *hangup):
             await parent.run()
     output.event({"event": "ended", **parent.numbers})
     output.line(f"ended; associations: {parent.numbers.get('associations', 0)}")
@@ -67,6 +68,13 @@ class _Parent:
         self._stopping = asyncio.Event()
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._ready = 0
+        self._version = 0
+        """Of the configuration: how often it was read again."""
+        self._read: Namespace | None = None
+        """The configuration that the workers of `_to_confirm` are still reading."""
+        self._to_confirm: set[int] = set()
+        self._serving: set[int] = set()
+        """Places of the workers that have said that they serve, and hear signals."""
         self.number: int | None = None
         """The signal that ended it."""
         self.numbers: dict[str, Any] = {}
@@ -80,6 +88,31 @@ class _Parent:
         for process in self._processes.values():
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
+
+    def reload(self, number: int) -> None:
+        """Read the configuration again; where it is right, all workers do so too."""
+        try:
+            options = reloading.again(self._options)
+        except CommandError as error:
+            reloading.not_taken(self._options, error, self._output)
+            return
+        self._version += 1
+        self._read, self._to_confirm = options, set(self._serving)
+        for place in self._serving:
+            self._pass_on(place)
+        self._confirmed()
+
+    def _confirmed(self, *places: int) -> None:
+        """Workers have read the configuration again, or died; the last one says so for all."""
+        if self._read is not None:
+            self._to_confirm.difference_update(places)
+            if not self._to_confirm:
+                reloading.taken(self._options, self._read, self._output)
+                self._read = None
+
+    def _pass_on(self, place: int) -> None:
+        with suppress(ProcessLookupError):
+            self._processes[place].send_signal(signal.SIGHUP)
 
     async def run(self) -> None:
         """Run until stopped and all workers have ended."""
@@ -116,7 +149,7 @@ class _Parent:
             start_new_session=True,  # Ctrl-C is for the parent, which passes it on
         )  # fmt: skip
         self._processes[place] = process
-        came_to_serve = False
+        came_to_serve, version = False, self._version
         try:
             assert process.stdout is not None
             async for line in process.stdout:
@@ -124,8 +157,13 @@ class _Parent:
                     event = json.loads(line)
                     if event.get("event") == "ready":
                         came_to_serve = True
+                        self._serving.add(place)
+                        if version != self._version:  # it may have read the configuration before that changed
+                            self._pass_on(place)
                         self._tell_ready(event, is_again=ready.is_set())
                         ready.set()
+                    elif event.get("event") == "configuration":
+                        self._confirmed(place)
                     elif event.get("event") == "ended":
                         _add(self.numbers, {name: value for name, value in event.items() if name != "event"})
             await process.wait()
@@ -134,6 +172,8 @@ class _Parent:
                 process.kill()
                 await process.wait()
             del self._processes[place]
+            self._serving.discard(place)
+            self._confirmed(place)
         return came_to_serve
 
     def _tell_ready(self, event: Mapping[str, Any], *, is_again: bool) -> None:

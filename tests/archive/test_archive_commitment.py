@@ -128,7 +128,12 @@ async def test_a_restart_goes_on(tmp_path: Path, a_file: Files, kind: str) -> No
     async with serving(archive).listen(HOST, 0) as listening:
         await ask(listening.port, question((MR, "1.2.1.1.1")))
         (kept,) = await index.transactions()
-    await archive.locks.close()  # as when its process dies; who lives goes on to report by itself
+    # As when its process dies; who lives goes on to report by itself.
+    reporting = [task for task in asyncio.all_tasks() if task.get_name().startswith("aiodimse storage commitment")]
+    for task in reporting:
+        task.cancel()
+    await asyncio.wait(reporting)
+    await archive.locks.close()
     assert (kept.uid, kept.calling_ae_title, kept.references) == ("1.9.1", "MODALITY", ((MR, "1.2.1.1.1"),))
     async with modality(told).listen(HOST, 0) as there:
         again = Archive(tmp_path / "files", index=index)

@@ -27,6 +27,8 @@ MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
 class Asking:
     """An association, of which each search is one."""
 
+    called_ae_title = "ARCHIVE"
+
 
 def asking(uid: str, identifier: Dataset, **request: Any) -> SimpleNamespace:
     """A request, as far as the handlers look at it; `tolerated` says what they tolerated of it."""
@@ -193,6 +195,8 @@ async def test_more_than_the_counters_can_count(handlers: Handlers, monkeypatch:
 
 class StoreRequest:
     """A C-STORE request whose data set is in a file already."""
+
+    association = SimpleNamespace(called_ae_title="ARCHIVE")
 
     def __init__(self, sop_instance_uid: str, file: Path) -> None:
         self.sop_instance_uid, self._file = sop_instance_uid, file

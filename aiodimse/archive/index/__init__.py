@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from .interface import FREELY, CharacterSet, Counts, Entry, File, Finding, Header, Index, Match, Transaction, Turn
+from .interface import (
+    FREELY,
+    CharacterSet,
+    Counts,
+    Entry,
+    File,
+    Finding,
+    Header,
+    Index,
+    Match,
+    StudyAge,
+    Transaction,
+    Turn,
+)
 from .memory import MemoryIndex
 
 __all__ = [
@@ -16,6 +29,7 @@ __all__ = [
     "Index",
     "Match",
     "MemoryIndex",
+    "StudyAge",
     "Transaction",
     "Turn",
 ]

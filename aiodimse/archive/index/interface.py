@@ -161,6 +161,18 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class StudyAge:
+    """How old and how large a study is, those of several patients under one UID together."""
+
+    study_instance_uid: str = field(repr=False)
+    """Of the study."""
+    modified: int
+    """When the last of its files was written, in nanoseconds."""
+    size: int
+    """Of its files, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Transaction:
     """A storage commitment that was asked for and not reported yet (PS3.4 J)."""
 
@@ -256,6 +268,17 @@ class Index(Protocol):
 
     async def counts(self) -> Counts:
         """Return how much there is."""
+
+    async def oldest_studies(self, limit: int, after: StudyAge | None = None) -> list[StudyAge]:
+        """Return so many studies, the oldest first, that come behind one that was returned before.
+
+        Args:
+            limit: How many studies at most.
+            after: The last one that was returned before; None: begin with the oldest one.
+        """
+
+    async def stored_bytes(self) -> int:
+        """Return how large the files of all objects are that belong to a study."""
 
     async def put_transaction(self, transaction: Transaction) -> None:
         """Keep a transaction. It replaces one of the same peer with the same UID.

@@ -13,8 +13,9 @@ from ..matching import Value, matcher
 from ..models import Level
 from ..one_level import OneLevelModel
 from ..queries import Query
+from .ages import oldest, study_ages
 from .counters import StudyCounters, patient_counts
-from .interface import FREELY, Counts, Entry, File, Finding, Header, Match, Transaction, Turn, folder_of
+from .interface import FREELY, Counts, Entry, File, Finding, Header, Match, StudyAge, Transaction, Turn, folder_of
 from .keys import apart, patient_key
 from .told import Told, persons
 from .views import EntityView, PersonView, View, asked_of, of_patient
@@ -223,6 +224,27 @@ class MemoryIndex:
             sum(map(len, self._by_uid[Level.SERIES].values())),
             len(self._by_uid[Level.IMAGE]),
         )
+
+    async def oldest_studies(self, limit: int, after: StudyAge | None = None) -> list[StudyAge]:
+        """See `Index.oldest_studies`.
+
+        Args:
+            limit: How many studies at most.
+            after: The last one that was returned before; None: begin with the oldest one.
+        """
+        return oldest(self._ages(), limit, after)
+
+    async def stored_bytes(self) -> int:
+        """See `Index.stored_bytes`."""
+        return sum(each.size for each in self._ages())
+
+    def _ages(self) -> list[StudyAge]:
+        return study_ages(self._study_of, (file for files in self._files.values() for file in files.values()))
+
+    def _study_of(self, sop_instance_uid: str) -> str | None:
+        """The UID of the study of an object; None where it belongs to none."""
+        nodes = self._by_uid[Level.IMAGE].get(sop_instance_uid, ())
+        return nodes[0].above(Level.STUDY).key[0] if nodes and nodes[0].parent is not None else None
 
     async def put_transaction(self, transaction: Transaction) -> None:
         """See `Index.put_transaction`.

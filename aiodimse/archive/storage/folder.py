@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,14 @@ class FolderStorage:
     def _identity(self) -> tuple[int, int]:
         status = self.directory.stat()
         return status.st_dev, status.st_ino
+
+    def free_bytes(self) -> int | None:
+        """See `Storage.free_bytes`."""
+        return shutil.disk_usage(self.directory).free
+
+    def remove(self, location: str) -> None:
+        """See `Storage.remove`."""
+        self.path(location).unlink(missing_ok=True)
 
     def location_for(self, sop_instance_uid: str) -> str:
         """See `Storage.location_for`."""

@@ -81,6 +81,16 @@ class Storage(Protocol):
             StorageGone: It is not.
         """
 
+    def free_bytes(self) -> int | None:
+        """Return how many bytes there is room for; None where nobody knows. Blocks."""
+
+    def remove(self, location: str) -> None:
+        """Remove one object, if it is there. Blocks.
+
+        Raises:
+            OSError: It cannot be removed.
+        """
+
     def location_for(self, sop_instance_uid: str) -> str:
         """Return where a new instance goes."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,14 @@ class S3Storage:
 
     def check(self) -> None:
         """See `Storage.check`: a bucket that is not there takes nothing."""
+
+    def free_bytes(self) -> None:
+        """See `Storage.free_bytes`: a bucket does not say."""
+
+    def remove(self, location: str) -> None:
+        """See `Storage.remove`."""
+        with suppress(FileNotFoundError):
+            obstore.delete(self._store, location)
 
     def location_for(self, sop_instance_uid: str) -> str:
         """See `Storage.location_for`."""

@@ -45,7 +45,9 @@ class AdvisoryLocks:
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
-            done.add_done_callback(lambda _: self._thread.submit(self._unlock, numbers, is_shared))
+            await asyncio.wait([done])
+            if not done.exception() and done.result():
+                await self.unlock(numbers, is_shared=is_shared)
             raise
 
     async def unlock(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:

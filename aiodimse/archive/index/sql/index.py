@@ -19,10 +19,11 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 
 from ...queries import Query
-from ..interface import FREELY, Counts, Entry, File, Finding, Header, Match, Transaction, Turn
+from ..interface import FREELY, Counts, Entry, File, Finding, Header, Match, StudyAge, Transaction, Turn
 from ..keys import apart
 from . import schema
 from .advisory import AdvisoryLocks
+from .ages import oldest_studies, stored_bytes
 from .engines import READERS, begin_to_write, file_of, open_engine
 from .reading import Search, entries, lookup
 from .rows import dump_references, load_transaction
@@ -156,6 +157,14 @@ class SQLIndex:
         return await self._read(
             lambda: Counts(*(self._fetch(select(func.count()).select_from(table))[0][0] for table in tables))
         )
+
+    async def oldest_studies(self, limit: int, after: StudyAge | None = None) -> list[StudyAge]:
+        """See `Index.oldest_studies`."""
+        return await self._read(lambda: oldest_studies(self._fetch, limit, after))
+
+    async def stored_bytes(self) -> int:
+        """See `Index.stored_bytes`."""
+        return await self._read(lambda: stored_bytes(self._fetch))
 
     async def put_transaction(self, transaction: Transaction) -> None:
         """See `Index.put_transaction`."""

@@ -1,0 +1,146 @@
+"""Removing what is too old or too much: whole studies, the oldest first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import time
+
+from .archive import Archive, in_use_lock
+from .index import Entry, StudyAge
+from .models import STUDY_ROOT, Level
+from .queries import Query
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE = 256
+"""Studies that the index is asked for at once, and objects that are removed at once."""
+_DAY = 24 * 3600
+
+
+@dataclass(slots=True)
+class Removed:
+    """What was removed."""
+
+    studies: int = 0
+    """How many studies."""
+    instances: int = 0
+    """How many objects, which all were of these studies."""
+    bytes: int = 0
+    """How large their files were."""
+
+
+class Retention:
+    """Keeps an archive below an age and a size. The age of a study is that of the file of it that was written last.
+
+    What somebody is sent stays, and what somebody asked a storage commitment for that was not reported yet, in this
+    process or another. Objects that belong to no study (hanging protocols and their like) stay always. Nothing is
+    removed by itself: await `sweep` from time to time, or run `run`. Numbers may be changed meanwhile.
+
+    Args:
+        archive: What is kept below.
+        keep_days: Days after which a study is removed; None: none is for its age.
+        max_bytes: What all objects of studies may hold; None: any number.
+        now: Tells the time, in seconds of the system's clock.
+
+    Example:
+        ```python
+        retention = Retention(archive, keep_days=90, max_bytes=2 * 10**12)
+        removed = await retention.sweep()
+        ```
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        *,
+        keep_days: float | None = None,
+        max_bytes: int | None = None,
+        now: Callable[[], float] = time,
+    ) -> None:
+        self._archive, self._now = archive, now
+        self.keep_days: float | None = keep_days
+        self.max_bytes: int | None = max_bytes
+
+    async def run(self, period: float = 300.0) -> None:
+        """Sweep again and again, until cancelled; what fails is logged and tried again.
+
+        Args:
+            period: Seconds between two sweeps.
+        """
+        while True:
+            try:
+                removed = await self.sweep()
+            except Exception as error:  # of a driver, too
+                _log.error("old studies could not be removed: %s", type(error).__name__)
+            else:
+                if removed.studies:
+                    _log.info(
+                        "removed %d studies with %d objects, %d bytes",
+                        removed.studies, removed.instances, removed.bytes,
+                    )  # fmt: skip
+            await asyncio.sleep(period)
+
+    async def sweep(self) -> Removed:
+        """Remove what is too old, and then the oldest as long as there is too much.
+
+        Returns:
+            What was removed; nothing where another process does so now.
+
+        Raises:
+            OSError: An object could not be removed; the index has forgotten it, and the next scan finds it again.
+
+        Cancellation: studies under way may be removed in part.
+        """
+        removed = Removed()
+        async with self._archive.locks.try_hold("retention") as is_mine:
+            if not is_mine or (self.keep_days is None and self.max_bytes is None):
+                return removed
+            too_much = 0
+            if self.max_bytes is not None:
+                too_much = await self._archive.index.stored_bytes() - self.max_bytes
+            until = 0 if self.keep_days is None else int((self._now() - self.keep_days * _DAY) * 1e9)
+            after: StudyAge | None = None
+            while studies := await self._archive.index.oldest_studies(_AT_ONCE, after):
+                for study in studies:
+                    if study.modified >= until and removed.bytes >= too_much:
+                        return removed
+                    await self._remove(study, removed)
+                after = studies[-1]
+        return removed
+
+    async def _remove(self, study: StudyAge, removed: Removed) -> None:
+        archive, uid = self._archive, study.study_instance_uid
+        async with archive.locks.try_hold(in_use_lock(uid)) as is_free:
+            if not is_free:
+                return
+            of_study = Query(STUDY_ROOT, Level.STUDY, unique={Level.STUDY: (uid,)})
+            entries = [entry async for entry in archive.index.entries(of_study)]
+            if {entry.sop_instance_uid for entry in entries} & await self._committed():
+                return
+            for start in range(0, len(entries), _AT_ONCE):
+                await self._remove_objects(entries[start : start + _AT_ONCE], removed)
+        removed.studies += 1
+        removed.bytes += study.size
+
+    async def _remove_objects(self, entries: list[Entry], removed: Removed) -> None:
+        archive = self._archive
+        uids = [entry.sop_instance_uid for entry in entries]
+        async with archive.locks.hold(uids):
+            known = await archive.index.lookup(uids)
+            duplicates = await archive.index.duplicates(uids)
+            # A file that holds one of them too would bring it back at the next scan.
+            locations = [*(entry.location for entry in known.values()), *(file.location for file in duplicates)]
+            # The rows first: an object without a row can be found again, a row without an object is a failure.
+            removed.instances += await archive.index.remove(locations)
+            await asyncio.to_thread(self._remove_files, locations)
+
+    def _remove_files(self, locations: list[str]) -> None:
+        for location in locations:
+            self._archive.storage.remove(location)
+
+    async def _committed(self) -> set[str]:
+        """The instances that somebody waits for a commitment of."""
+        return {uid for each in await self._archive.index.transactions() for _, uid in each.references}

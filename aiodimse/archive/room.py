@@ -1,0 +1,46 @@
+"""Whether there is room for more: what comes is refused before the disk is full."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import monotonic
+
+from .storage import Storage
+
+_log = logging.getLogger(__name__)
+
+_SECONDS = 1.0
+"""That an answer of the system stands."""
+
+
+class Room:
+    """The room of a storage.
+
+    Args:
+        storage: What is asked.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.least: int = 0
+        """Bytes that have to stay free; 0: the disk may be filled to its end."""
+        self._is_enough = True
+        self._asked = -_SECONDS
+
+    async def is_enough(self) -> bool:
+        """Whether more may come."""
+        if self.least and monotonic() >= self._asked + _SECONDS:
+            self._asked = monotonic()
+            try:
+                free = await asyncio.to_thread(self._storage.free_bytes)
+            except OSError:  # whoever saves says what is wrong with it
+                free = None
+            is_enough = free is None or free >= self.least
+            if is_enough != self._is_enough:
+                self._is_enough = is_enough
+                if is_enough:
+                    _log.warning("there is room on the disk again: C-STORE is accepted")
+                else:
+                    _log.error("every C-STORE is refused: less than %d bytes are free", self.least)
+        return self._is_enough or not self.least

@@ -1,0 +1,119 @@
+"""The archives that serve has open: that of its location, and those of called titles with a folder of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import Namespace
+from pathlib import Path
+
+from aiodimse.archive import Archive, Retention, ScanReport
+from aiodimse.cli.failures import USAGE, CommandError, system_words
+from aiodimse.cli.output import Output
+
+
+class Archives:
+    """Opens and closes archives, and keeps them within what the options allow.
+
+    Args:
+        options: Of serve.
+        output: Where it is told what was found.
+    """
+
+    def __init__(self, options: Namespace, output: Output) -> None:
+        self._options, self._output = options, output
+        self._open: dict[Path | str, Archive] = {}
+        self._retentions: dict[Path | str, Retention] = {}
+        self._titles: dict[str, Path | None] = {}
+        self._to_scan: list[Path | str] = []
+
+    async def open(self) -> Archive:
+        """Open that of the location.
+
+        Raises:
+            CommandError: It cannot be opened.
+        """
+        options = self._options
+        return await self._opened(options.directory, options.index, is_first=True)
+
+    async def take(self, options: Namespace) -> dict[str, Archive]:
+        """Open the archives of called titles, and keep all of them within these options from now on.
+
+        Returns:
+            The archives by called title; those of titles that are not called any more too, for open associations.
+
+        Raises:
+            CommandError: One cannot be opened; nothing has changed then.
+        """
+        titles: dict[str, Path | None] = {options.ae_title: None, **dict(options.called)}
+        for title, folder in titles.items():
+            if self._titles.get(title, folder) != folder:
+                raise CommandError(f"another folder for {title}, which is called already, needs a restart", USAGE)
+        for folder in titles.values():
+            if folder is not None:
+                await self._opened(folder, "memory:" if options.index == "memory:" else None)
+        self._titles |= titles
+        for location, archive in self._open.items():
+            archive.min_free = options.min_free
+            retention = self._retentions[location]
+            retention.keep_days, retention.max_bytes = options.keep_days, options.max_bytes
+        return {title: self._open[folder] for title, folder in self._titles.items() if folder is not None}
+
+    def scan(self) -> None:
+        """Look for what has changed in those that were not scanned yet, while they are served."""
+        for location in self._to_scan:
+            self._open[location].background(self._scanned(location), "aiodimse serve scan")
+        self._to_scan.clear()
+
+    async def close(self) -> None:
+        """Close all of them."""
+        for archive in self._open.values():
+            await archive.close()
+
+    async def _opened(self, location: Path | str, index: str | None, *, is_first: bool = False) -> Archive:
+        if location in self._open:
+            return self._open[location]
+        if isinstance(location, Path) and not await asyncio.to_thread(location.is_dir):
+            raise CommandError(f"not a folder: {location}", USAGE)
+        worker: int | None = self._options.worker
+        try:
+            archive = await Archive.open(
+                location,
+                index=index,
+                duplicates=self._options.duplicates,
+                shared=worker is not None,
+                scan=False,
+            )
+        except (OSError, ValueError, ModuleNotFoundError) as error:
+            words = system_words(error) if isinstance(error, OSError) and error.filename else _words(error)
+            raise CommandError(words, USAGE) from None
+        self._open[location] = archive
+        self._retentions[location] = Retention(archive)
+        if is_first and not await archive.index.is_complete():
+            await self._read_all(archive, location)
+        elif not worker:  # one of the workers is enough
+            self._to_scan.append(location)
+        archive.background(self._retentions[location].run(), "aiodimse serve retention")
+        return archive
+
+    async def _read_all(self, archive: Archive, location: Path | str) -> None:
+        """Read all files before anybody is served, with a progress bar; later the scan runs beside the service."""
+        try:
+            with self._output.progress("files read") as advance:
+
+                def seen(report: ScanReport) -> None:
+                    advance(report.files, None)
+
+                await archive.scan(seen)
+        except OSError as error:
+            raise CommandError(system_words(error), USAGE) from None
+        self._output.line(f"{location}: {archive.report}")
+
+    async def _scanned(self, location: Path | str) -> None:
+        try:
+            self._output.line(f"{location}: {await self._open[location].scan()}")
+        except OSError as error:
+            self._output.note(f"the folder cannot be read: {system_words(error)}")
+
+
+def _words(error: Exception) -> str:
+    return str(error.strerror if isinstance(error, OSError) and error.strerror else error)

@@ -1,0 +1,179 @@
+"""What is too old or too much is removed, study by study; what somebody waits for stays. No room is said in time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from archive.conftest import make_object
+from archive.databases import KINDS, open_index
+from pydicom.uid import ExplicitVRLittleEndian
+
+import aiodimse
+from aiodimse import sop_class, testing
+from aiodimse.archive import Archive, Retention, provide
+from aiodimse.archive.index import Transaction
+from aiodimse.archive.storage import FolderStorage
+
+DAY = 24 * 3600
+NOW = 1000 * DAY
+MR = sop_class.MRImageStorage
+GET = sop_class.StudyRootQueryRetrieveInformationModelGet
+Files = Callable[..., Path]
+
+
+@pytest.fixture(params=KINDS)
+async def archive(request: pytest.FixtureRequest, tmp_path: Path, a_file: Files) -> AsyncIterator[Archive]:
+    """Five studies of two objects, 1 to 5 days old, and a file of the oldest one's second object again."""
+    for days in range(1, 6):
+        for image in ("1", "2"):
+            age(a_file(f"files/{days}/{image}.dcm", study=str(days), image=image), days + int(image) / 10)
+    age(a_file("files/z/again.dcm", study="5", image="2"), 5)
+    archive = await Archive.open(tmp_path / "files", index=await open_index(request.param, tmp_path))
+    yield archive
+    await archive.close()
+
+
+def age(path: Path, days: float) -> None:
+    os.utime(path, (NOW - days * DAY,) * 2)
+
+
+async def studies(archive: Archive) -> list[str]:
+    """Those that the index has, the oldest first, and of which the files are there."""
+    ages = await archive.index.oldest_studies(100)
+    for each in ages:
+        assert len(list((Path(archive.directory or "") / each.study_instance_uid[-1]).iterdir())) == 2
+    return [each.study_instance_uid for each in ages]
+
+
+async def test_pages_of_ages(archive: Archive) -> None:
+    paged, after = [], None
+    while some := await archive.index.oldest_studies(2, after):
+        paged += some
+        after = some[-1]
+    assert paged == await archive.index.oldest_studies(100)
+    assert [each.study_instance_uid for each in paged] == ["1.2.5", "1.2.4", "1.2.3", "1.2.2", "1.2.1"]
+    assert [round((NOW - each.modified / 1e9) / DAY, 1) for each in paged] == [5.1, 4.1, 3.1, 2.1, 1.1]
+    assert await archive.index.stored_bytes() == sum(each.size for each in paged)
+
+
+async def test_days(archive: Archive) -> None:
+    removed = await Retention(archive, keep_days=3, now=lambda: NOW).sweep()
+    assert (removed.studies, removed.instances) == (3, 6)
+    assert await studies(archive) == ["1.2.2", "1.2.1"]
+    assert (await archive.scan()).indexed == 4  # the file that was there twice does not bring it back
+
+
+async def test_bytes(archive: Archive) -> None:
+    total = await archive.index.stored_bytes()
+    retention = Retention(archive, max_bytes=total)
+    assert (await retention.sweep()).studies == 0
+    retention.max_bytes = total - 1
+    removed = await retention.sweep()
+    assert (removed.studies, removed.bytes) == (1, total // 5)
+    retention.max_bytes = total // 2
+    assert (await retention.sweep()).studies == 2
+    assert await studies(archive) == ["1.2.2", "1.2.1"]
+
+
+async def test_nothing_is_asked_for(archive: Archive) -> None:
+    assert (await Retention(archive).sweep()).studies == 0
+    assert len(await studies(archive)) == 5
+
+
+async def test_what_is_being_committed_stays(archive: Archive) -> None:
+    transaction = Transaction("1.9", "CT1", ((MR, "1.2.4.1.2"),), 0)
+    await archive.index.put_transaction(transaction)
+    retention = Retention(archive, max_bytes=0)
+    assert (await retention.sweep()).studies == 4
+    assert await studies(archive) == ["1.2.4"]
+    await archive.index.drop_transaction(transaction)
+    assert (await retention.sweep()).studies == 1
+
+
+async def test_what_is_being_sent_stays(archive: Archive) -> None:
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    provide(server, archive)
+    retention = Retention(archive, max_bytes=0)
+    contexts = [GET, aiodimse.PresentationContext(MR, scu=False, scp=True)]
+    identifier = aiodimse.identifier("STUDY", StudyInstanceUID="1.2.5")
+    joined = testing.joined(server, contexts=contexts)
+    async with joined as association, association.c_get(identifier, GET) as retrieval:
+        got = [str((await (await anext(retrieval)).dataset()).SOPInstanceUID)]
+        assert (await retention.sweep()).studies == 4
+        got += [str((await instance.dataset()).SOPInstanceUID) async for instance in retrieval]
+    assert sorted(got) == ["1.2.5.1.1", "1.2.5.1.2"]
+    assert (await retention.sweep()).studies == 1
+
+
+async def test_one_process_sweeps(archive: Archive) -> None:
+    async with archive.locks.hold(["retention"]):
+        assert (await Retention(archive, max_bytes=0).sweep()).studies == 0
+
+
+async def test_again_and_again_whatever_fails(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    a_file("1.dcm")
+    archive = await Archive.open(tmp_path, index="memory:")
+    ask, failures = archive.index.stored_bytes, 2
+
+    async def failing() -> int:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise ConnectionError("secret")
+        return await ask()
+
+    monkeypatch.setattr(archive.index, "stored_bytes", failing)
+    archive.background(Retention(archive, max_bytes=0).run(0.0), "retention")
+    async with asyncio.timeout(10):
+        while (tmp_path / "1.dcm").exists():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert caplog.text.count("old studies could not be removed: ConnectionError") == 2
+    assert "secret" not in caplog.text
+    await archive.close()
+
+
+# --- room -------------------------------------------------------------------------------------------------------------
+
+
+async def stored(archive: Archive, image: str) -> int:
+    dataset = make_object(image=image)
+    dataset.ensure_file_meta()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    provide(server, archive, durable=False)
+    async with testing.joined(server, contexts=[MR]) as association:
+        return (await association.c_store(dataset)).status
+
+
+async def test_no_room_is_said_before_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    free = 1000
+    monkeypatch.setattr(FolderStorage, "free_bytes", lambda self: free)
+    monkeypatch.setattr("aiodimse.archive.room._SECONDS", 0.0)
+    archive = await Archive.open(tmp_path, index="memory:")
+    assert archive.min_free == 0
+    assert await stored(archive, "1") == 0x0000
+    archive.min_free = 1001
+    assert [await stored(archive, "2"), await stored(archive, "3")] == [0xA700, 0xA700]
+    assert caplog.text.count("every C-STORE is refused") == 1
+    free = 2000
+    assert await stored(archive, "2") == 0x0000
+    await archive.close()
+
+
+async def test_the_system_is_asked_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(FolderStorage, "free_bytes", lambda self: asked.append(1) or 10**9)
+    monkeypatch.setattr("aiodimse.archive.room.monotonic", lambda: 5.0)
+    archive = await Archive.open(tmp_path, index="memory:")
+    archive.min_free = 1
+    assert [await stored(archive, image) for image in "123"] == [0, 0, 0]
+    assert len(asked) == 1
+    await archive.close()

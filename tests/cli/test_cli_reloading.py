@@ -1,0 +1,241 @@
+"""Rights of callers, archives of called titles, and SIGHUP, which reads them again without losing an association."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from argparse import ArgumentTypeError
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.conftest import HOST, MR
+from cli.test_cli_processes import aiodimse_command, folder, start  # noqa: F401
+from pydicom import Dataset, dcmread
+
+import aiodimse
+from aiodimse import sop_class
+from aiodimse.cli.options import caller, size
+from aiodimse.commitment import INSTANCE
+from aiodimse.commitment import SOP_CLASS as COMMITMENT
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP on this system")
+
+MR_STORAGE = sop_class.MRImageStorage
+FIND, GET, MOVE = (
+    getattr(sop_class, f"StudyRootQueryRetrieveInformationModel{what}") for what in ("Find", "Get", "Move")
+)
+NOT_AUTHORIZED = 0x0124
+OPEN = "[calling]\nCT1 = true\n"
+
+
+class Service:
+    """A running serve, and its configuration."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int, file: Path, head: str) -> None:
+        self.process, self.port, self._file, self._head = process, port, file, head
+
+    def connect(self, calling: str = "CT1", called: str = "AIODIMSE") -> aiodimse.client.Connecting:
+        contexts = [sop_class.Verification, MR_STORAGE, FIND, GET, MOVE, COMMITMENT]
+        return aiodimse.connect(HOST, self.port, ae_title=calling, called_ae_title=called, contexts=contexts)
+
+    async def reload(self, text: str) -> bool:
+        """Write it, and whether it was taken by all."""
+        self._file.write_text(self._head + text)
+        self.process.send_signal(signal.SIGHUP)
+        assert self.process.stdout is not None
+        async with asyncio.timeout(30):
+            async for line in self.process.stdout:
+                event = json.loads(line)
+                if event.get("event") == "configuration":
+                    taken: bool = event["taken"]
+                    return taken
+        raise AssertionError("it has ended")
+
+
+@asynccontextmanager
+async def configured(folder: Path, text: str, *words: object) -> AsyncIterator[Service]:  # noqa: F811
+    file, head = folder.with_name("archive.toml"), f'location = "{folder}"\nport = 0\n'
+    file.write_text(head + text)
+    process = await start(*aiodimse_command("serve", "--config", file, "--json", *words))
+    try:
+        assert process.stdout is not None
+        ready = json.loads(await process.stdout.readline())
+        yield Service(process, ready["port"], file, head)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+    assert process.returncode == 0
+
+
+def question() -> Dataset:
+    dataset, item = Dataset(), Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = MR_STORAGE, "1.2.3"
+    dataset.TransactionUID, dataset.ReferencedSOPSequence = "1.9", [item]
+    return dataset
+
+
+async def status_of(service: str, association: aiodimse.Association) -> int:
+    identifier = aiodimse.identifier("STUDY", StudyInstanceUID="1.2.3.4.5")
+    calls: dict[str, Any] = {
+        "echo": association.c_echo,
+        "store": lambda: association.c_store(MR),
+        "commit": lambda: association.n_action(COMMITMENT, INSTANCE, 1, question()),
+        "find": lambda: association.c_find(identifier, FIND),
+        "get": lambda: association.c_get(identifier, GET),
+        "move": lambda: association.c_move(identifier, MOVE, destination="NOWHERE"),
+    }
+    return int((await calls[service]()).status)
+
+
+SERVICES = ("store", "find", "get", "move", "commit")
+
+
+@pytest.mark.parametrize("allowed", [("store", "commit"), ("find", "get", "move"), ()], ids=str)
+async def test_rights(folder: Path, allowed: tuple[str, ...]) -> None:  # noqa: F811
+    async with configured(folder, f"[calling]\nCT1 = {list(allowed)}\nALL = true\n") as service:
+        async with service.connect() as limited, service.connect("ALL") as unlimited:
+            assert await status_of("echo", limited) == 0x0000
+            for each in SERVICES:
+                refused = await status_of(each, limited) == NOT_AUTHORIZED
+                assert refused == (each not in allowed), each
+                assert await status_of(each, unlimited) != NOT_AUTHORIZED, each
+        with pytest.raises(aiodimse.AssociationRejected):
+            await service.connect("SOMEBODY")
+
+
+async def test_rights_on_the_command_line(folder: Path) -> None:  # noqa: F811
+    async with configured(folder, "", "--calling", "CT1=find,get", "--calling", "MR1") as service:  # noqa: SIM117
+        async with service.connect() as limited, service.connect("MR1") as unlimited:
+            assert await status_of("store", limited) == NOT_AUTHORIZED
+            assert await status_of("find", limited) == 0x0000
+            assert await status_of("store", unlimited) == 0x0000
+
+
+@pytest.mark.parametrize("words", [(), ("--workers", "2")], ids=["one", "workers"])
+async def test_rights_change_and_the_association_lives(folder: Path, words: tuple[str, ...]) -> None:  # noqa: F811
+    async with configured(folder, OPEN, *words) as service, service.connect() as association:
+        assert await status_of("find", association) == 0x0000
+        assert await service.reload('[calling]\nCT1 = ["store"]\nMR1 = true\n')
+        async with asyncio.timeout(30):
+            while await status_of("find", association) != NOT_AUTHORIZED:  # a worker hears of it a little later
+                pass
+        assert await status_of("store", association) == 0x0000
+        async with service.connect("MR1") as newcomer:
+            assert await status_of("find", newcomer) == 0x0000
+        assert await service.reload("[calling]\nMR1 = true\n")
+        async with asyncio.timeout(30):
+            while await status_of("store", association) != NOT_AUTHORIZED:
+                pass
+        assert await status_of("echo", association) == 0x0000  # who is named no more may stay, and do nothing
+
+
+@pytest.mark.parametrize("words", [(), ("--workers", "2")], ids=["one", "workers"])
+@pytest.mark.parametrize(
+    "wrong",
+    ["[calling\n", "prot = 1\n", '[calling]\nCT1 = ["steal"]\n', '[called]\nX = "/nowhere"\n', "max-bytes = '1 lot'\n"],
+)
+async def test_a_wrong_file_changes_nothing(folder: Path, wrong: str, words: tuple[str, ...]) -> None:  # noqa: F811
+    async with configured(folder, OPEN, *words) as service, service.connect() as association:
+        assert not await service.reload(wrong)
+        assert await status_of("find", association) == 0x0000
+        with pytest.raises(aiodimse.AssociationRejected):
+            await service.connect("MR1")
+        assert await service.reload("[calling]\nCT1 = true\nMR1 = true\n")
+        async with service.connect("MR1"):
+            pass
+
+
+async def test_destinations_are_read_again(folder: Path) -> None:  # noqa: F811
+    viewer = aiodimse.Server(ae_title="VIEWER")
+    arrived: list[str] = []
+
+    @viewer.on_c_store
+    async def store(request: aiodimse.StoreRequest) -> int:
+        await request.discard()
+        arrived.append(request.sop_instance_uid)
+        return 0x0000
+
+    study = dcmread(MR).StudyInstanceUID
+    identifier = aiodimse.identifier("STUDY", StudyInstanceUID=study)
+    async with viewer.listen(HOST, 0) as listening, configured(folder, OPEN) as service:  # noqa: SIM117
+        async with service.connect() as association:
+            assert (await association.c_move(identifier, MOVE, destination="VIEWER")).status == 0xA801
+            assert await service.reload(f'{OPEN}[destination]\nVIEWER = "{HOST}:{listening.port}"\n')
+            assert (await association.c_move(identifier, MOVE, destination="VIEWER")).status == 0x0000
+    assert arrived == [dcmread(MR).SOPInstanceUID]
+
+
+async def test_titles_with_a_folder_of_their_own(folder: Path, tmp_path: Path) -> None:  # noqa: F811
+    research = tmp_path / "research"
+    research.mkdir()
+    titles = f'[called]\nRESEARCH = "{research}"\n'
+    identifier = aiodimse.identifier("STUDY", StudyInstanceUID=None)
+    async with configured(folder, OPEN) as service:
+        with pytest.raises(aiodimse.AssociationRejected):
+            await service.connect(called="RESEARCH")
+        assert await service.reload(OPEN + titles)
+        async with service.connect(called="RESEARCH") as association, service.connect() as other:
+            assert await association.c_find(identifier, FIND).collect() == []
+            assert await status_of("store", association) == 0x0000
+            (match,) = await association.c_find(identifier, FIND).collect()
+            assert match.RetrieveAETitle == "RESEARCH"
+            assert len(await other.c_find(identifier, FIND).collect()) == 2
+            assert await service.reload(OPEN)
+            with pytest.raises(aiodimse.AssociationRejected):
+                await service.connect(called="RESEARCH")
+            # Who has an association to it stays there, and never comes to the other archive.
+            assert len(await association.c_find(identifier, FIND).collect()) == 1
+            assert not await service.reload(f'{OPEN}[called]\nRESEARCH = "{tmp_path}"\n')
+    assert len(list(research.glob("*/*/*.dcm"))) == 1
+    async with configured(folder, OPEN + titles) as service, service.connect(called="RESEARCH") as association:
+        assert len(await association.c_find(identifier, FIND).collect()) == 1
+
+
+async def test_what_needs_a_restart_is_said(folder: Path) -> None:  # noqa: F811
+    file = folder.with_name("archive.toml")
+    file.write_text(f'location = "{folder}"\nport = 0\n')
+    process = await start(*aiodimse_command("serve", "--config", file))
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        async for line in process.stdout:
+            if b"serves" in line:
+                file.write_text(
+                    f'location = "{folder}"\nport = 0\nstrict = true\nduplicates = "replace"\nkeep-days = 9\n'
+                )
+                process.send_signal(signal.SIGHUP)
+            if b"configuration" in line:
+                break
+    process.terminate()
+    await process.communicate()
+    assert line == b"configuration read again; these need a restart: --duplicates, --strict\n"
+
+
+ALL = frozenset(SERVICES)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("CT1", ("CT1", ALL)),
+        ("CT1=", ("CT1", frozenset())),
+        ("CT1=store,find", ("CT1", frozenset({"store", "find"}))),
+    ],
+)
+def test_a_caller(text: str, meant: Any) -> None:
+    assert caller(text) == meant
+
+
+@pytest.mark.parametrize(("text", "meant"), [("0", 0), ("12k", 12 << 10), ("3G", 3 << 30), ("1T", 1 << 40)])
+def test_a_size(text: str, meant: int) -> None:
+    assert size(text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "G", "1P", "-1", "1.5G", "one"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ArgumentTypeError):
+        size(text)
