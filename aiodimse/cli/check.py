@@ -24,7 +24,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """0 where they agree, else 1; what is amiss is listed with --json."""
+    """Exit with 0 if they agree, else with 1. What is wrong is listed with --json."""
     if options.index == "memory:":
         raise CommandError("an index in memory holds nothing to compare with", USAGE)
     try:

@@ -31,7 +31,7 @@ _POSITIONAL = "location"
 
 
 def words(file: Path) -> list[str]:
-    """The words of the command line that a file stands for, the location last.
+    """Return the words of the command line that a file stands for, the location last.
 
     Raises:
         CommandError: The file cannot be read, or is not TOML of this form.

@@ -28,7 +28,7 @@ def arguments(parser: ArgumentParser) -> None:
 async def server_of_serve(
     ae_title: str = "AIODIMSE", *, limits: aiodimse.Limits | None = None, strict: bool = False
 ) -> aiodimse.Server:
-    """A server with the handlers of `serve`. Its archive is empty and not to be used."""
+    """Make a server with the handlers of `serve`. Its archive is empty, and must not be used."""
     server = aiodimse.Server(ae_title=ae_title, limits=limits, strict=strict)
     with tempfile.TemporaryDirectory() as folder:
         provide(server, await Archive.open(folder))
@@ -36,7 +36,7 @@ async def server_of_serve(
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """Nothing is listened on."""
+    """Print the statement. Nothing is listened on."""
     limits = aiodimse.Limits(max_associations=options.max_associations)
     server = await server_of_serve(options.ae_title, limits=limits, strict=options.strict)
     found = conformance.accepted(server)

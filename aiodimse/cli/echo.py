@@ -1,4 +1,4 @@
-"""Ask a peer for a sign of life: C-ECHO."""
+"""Ask whether a peer is there: C-ECHO."""
 
 from __future__ import annotations
 

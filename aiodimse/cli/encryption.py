@@ -1,4 +1,4 @@
-"""TLS on the command line: what users connect with, what serve listens with, and with which its destinations are."""
+"""TLS on the command line: the contexts for user commands, for serve, and for the destinations of serve."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def provider(parser: argparse.ArgumentParser) -> None:
 
 
 def title(text: str) -> tuple[str, str]:
-    """NAME=AE."""
+    """Read NAME=AE."""
     name, equals, ae_title = text.partition("=")
     if not (equals and name):
         raise argparse.ArgumentTypeError(f"not NAME=AE: {text!r}")
@@ -50,7 +50,11 @@ def title(text: str) -> tuple[str, str]:
 
 
 def connecting(options: argparse.Namespace) -> ssl.SSLContext | None:
-    """What a user connects with; None: without TLS. Raises CommandError."""
+    """Make the context for a command that connects; None: no TLS.
+
+    Raises:
+        CommandError: The options do not give one.
+    """
     if not options.tls:
         _only_with("--tls", options, *_FILES, "tls_no_hostname")
         return None
@@ -60,7 +64,11 @@ def connecting(options: argparse.Namespace) -> ssl.SSLContext | None:
 
 
 def listening(options: argparse.Namespace) -> ssl.SSLContext | None:
-    """What serve listens with; None: without TLS. Raises CommandError."""
+    """Make the context with which serve listens; None: no TLS.
+
+    Raises:
+        CommandError: The options do not give one.
+    """
     if options.tls_cert is None:
         _only_with("--tls-cert", options, "tls_key", "tls_no_client_cert", "tls_titles")
         if not _to_tls(options):
@@ -93,7 +101,11 @@ def renew(context: ssl.SSLContext, options: argparse.Namespace) -> None:
 
 
 def to_destinations(options: argparse.Namespace) -> ssl.SSLContext | None:
-    """What serve connects to its TLS destinations with; None: there are none. Raises CommandError."""
+    """Make the context with which serve connects to its TLS destinations; None: there are none.
+
+    Raises:
+        CommandError: The options do not give one.
+    """
     if _to_tls(options):
         return _client(options)
     _only_with("a TLS destination (--destination NAME=tls:HOST:PORT)", options, "tls_no_hostname")
@@ -129,6 +141,7 @@ def _made(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         why = str(error.args[-1])
     except OSError as error:
         why = system_words(error)
-    except ValueError:  # of the key: OpenSSL would ask at the terminal, and serve often has none
+    # This is the password of the key. OpenSSL would ask for it at the terminal, which serve often does not have.
+    except ValueError:
         why = "the key is encrypted; openssl pkey -in KEY -out PLAIN decrypts it"
     raise CommandError(f"TLS: {why}", USAGE)

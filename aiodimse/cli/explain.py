@@ -1,4 +1,4 @@
-"""Show a negotiation: propose much, and print what the peer says to each presentation context, and why not."""
+"""Show a negotiation: propose many presentation contexts, and print how the peer answers each, and why."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SERVICES = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of one presentation context."""
+    """How the peer answered one presentation context."""
 
     context_id: int
     abstract_syntax: str
@@ -64,9 +64,9 @@ class Row:
     """The accepted one; "" for a refused context."""
     answer: str
     roles: str
-    """What we may be in it."""
+    """Our roles in it."""
     extended: str
-    """Extended negotiation, as answered."""
+    """The extended negotiation that the peer answered."""
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -91,7 +91,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def abstract_syntax(text: str) -> str:
-    """A SOP class, by keyword or UID; a UID that nobody knows may be a private one."""
+    """Read a SOP class, by keyword or UID. An unknown UID may be that of a private one."""
     for row in sop_class.known():
         if text in (row, row.keyword):
             return row
@@ -159,7 +159,7 @@ async def run(options: Namespace, output: Output) -> int:
 
 
 def about(negotiated: aiodimse.Negotiated, options: Namespace) -> list[tuple[str, str]]:
-    """What holds for the association as a whole, in words."""
+    """Say in words what holds for the association as a whole."""
     uid, name = negotiated.peer_implementation_class_uid, negotiated.peer_implementation_version_name
     longest = negotiated.peer_max_length
     asked = negotiated.rq.user_information.operations_window
@@ -179,7 +179,7 @@ def about(negotiated: aiodimse.Negotiated, options: Namespace) -> list[tuple[str
 
 
 def rows(negotiated: aiodimse.Negotiated) -> list[Row]:
-    """What became of each proposed context, in the order of their IDs."""
+    """Return the answer to each proposed context, in the order of their IDs."""
     found = []
     for proposed in negotiated.rq.contexts:
         uid, context_id = proposed.abstract_syntax, proposed.context_id

@@ -1,4 +1,4 @@
-"""What can go wrong, in one line each, and the exit status that goes with it."""
+"""Errors as one line each, and the exit status for each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiodimse.aio.words import address_words
 
 FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
-# What to try next, by what an A-ASSOCIATE-RJ says (PS3.8 9.3.4): source, reason.
+# What to try next, by the source and reason of an A-ASSOCIATE-RJ (PS3.8 9.3.4).
 _HINTS = {
     (1, 3): "--ae-title says who we are, {ae_title}",
     (1, 7): "--called says who is asked, {called}",
@@ -25,7 +25,7 @@ _UID = re.compile(r"\b1\.2(?:\.\d+)+")
 
 
 class CommandError(Exception):
-    """Ends a command: one line on stderr, and an exit status."""
+    """Ends a command with one line on stderr and an exit status."""
 
     def __init__(self, message: str, code: int = FAILED) -> None:
         self.code = code
@@ -33,7 +33,7 @@ class CommandError(Exception):
 
 
 def in_words(error: BaseException, options: Mapping[str, object] = MappingProxyType({})) -> str:
-    """An error of the library or the system, in one line. options: those of the command."""
+    """Describe an error of the library or the system in one line. `options` are those of the command."""
     if isinstance(error, aiodimse.AssociationRejected):
         hint = _HINTS.get((error.source, error.reason)) if error.result == 1 else None
         return f"{error}; {hint.format_map(options)}" if hint and options else str(error)
@@ -47,24 +47,24 @@ def in_words(error: BaseException, options: Mapping[str, object] = MappingProxyT
 
 
 def with_keywords(text: str) -> str:
-    """Keywords in place of the SOP class UIDs that have one, which people do not know by heart."""
+    """Replace SOP Class UIDs by their keywords, which people can read."""
 
     def keyword(match: re.Match[str]) -> str:
         row = sop_class.lookup(match[0])
-        # "CTImageStorage (1.2...)" is said already
+        # The keyword is there already, as in "CTImageStorage (1.2...)".
         return row.keyword if row is not None and text[match.start() - 1 : match.start()] != "(" else match[0]
 
     return _UID.sub(keyword, text)
 
 
 def system_words(error: OSError) -> str:
-    """What the operating system says, without its number."""
+    """Return the text of the operating system, without its number."""
     text = (error.strerror or str(error) or type(error).__name__).lower()
     return f"{error.filename}: {text}" if error.filename else text
 
 
 def unreachable(error: OSError, host: str, port: int) -> str:
-    """Why a connection could not be opened."""
+    """Say why a connection could not be opened."""
     where = address_words((host, port))
     if isinstance(error, socket.gaierror):
         return f"{where}: the host name does not resolve"

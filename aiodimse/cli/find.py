@@ -46,23 +46,23 @@ class _Matches:
     """What has been found."""
 
     found: list[Dataset] = field(default_factory=list)
-    """Where they are printed together at the end."""
+    """The matches, if they are printed together at the end."""
     count: int = 0
     ignored: bool = False
-    """The peer does not support some of the keys."""
+    """Whether the peer does not support some of the keys."""
     is_cut: bool = False
-    """There may be more: --limit."""
+    """Whether there may be more matches than --limit allowed."""
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """One C-FIND; the matches as a table."""
+    """Invoke one C-FIND, and print the matches as a table."""
     model = MODELS[options.model]
     try:
         level = model.level(options.level)
         wanted, shown = _identifier(model, level, options.keys)
     except ValueError as error:
         raise CommandError(str(error), USAGE) from None
-    assert model.find is not None  # the parser takes no other one
+    assert model.find is not None  # The parser accepts no other.
     matches = _Matches()
 
     def tell() -> dict[str, Any]:
@@ -73,7 +73,7 @@ async def run(options: Namespace, output: Output) -> int:
     output.so_far = tell
     async with association(options, [model.find]) as peer:
         operation = peer.c_find(wanted, model.find)
-        with suppress(aiodimse.DIMSEFailure):  # told below, after what came before it
+        with suppress(aiodimse.DIMSEFailure):  # It is reported below, after what came before it.
             await _collect(operation, matches, options.limit, output)
     output.so_far = None
     response = operation.response
@@ -95,7 +95,11 @@ async def run(options: Namespace, output: Output) -> int:
 
 
 def _identifier(model: Model, level: str | None, given: Sequence[Key]) -> tuple[Dataset, list[Key]]:
-    """What to ask for, and what of it to show. ValueError: an attribute is named in two ways."""
+    """Return the Identifier to ask with, and the attributes to show.
+
+    Raises:
+        ValueError: An attribute is named in two ways.
+    """
     keys: dict[str, Key] = {}
     for each in map(model.completed, given):
         if each.name in keys:
@@ -105,12 +109,12 @@ def _identifier(model: Model, level: str | None, given: Sequence[Key]) -> tuple[
         for column in map(model.completed, map(identifier.key, model.asked_for(level))):
             keys.setdefault(column.name, column)
     asked = list(keys.values())
-    # A UID that every match has, since it was asked for, takes half of a line and says nothing.
+    # A UID that was asked for is in every match. It would take half of a line, and says nothing new.
     return identifier.identifier(level, asked), [key for key in asked if not identifier.is_single_uid(key)] or asked
 
 
 def _titles(keys: Sequence[Key]) -> list[str]:
-    """The names of the attributes, without their sequences where that is clear."""
+    """Return the names of the attributes, without their sequences if that is clear."""
     last = [key.name.rpartition(".")[2] for key in keys]
     return [name if last.count(name) == 1 else key.name for key, name in zip(keys, last, strict=True)]
 

@@ -37,7 +37,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def syntax(text: str) -> str:
-    """A transfer syntax, by keyword or UID."""
+    """Read a transfer syntax, by keyword or UID."""
     for row in transfer_syntax.ALL:
         if text in (row, row.keyword):
             return row
@@ -46,7 +46,7 @@ def syntax(text: str) -> str:
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """One C-GET, or one C-MOVE to ourselves."""
+    """Invoke one C-GET, or one C-MOVE to ourselves."""
     service: Literal["get", "move"] = "get" if options.via_move is None else "move"
     sop_class_uid, level = retrieving.asked(service, options)
     folder: Path = options.output
@@ -74,14 +74,15 @@ def _storage_of(options: Namespace) -> Sequence[str | aiodimse.PresentationConte
 
 
 def storage(syntaxes: list[str]) -> list[aiodimse.PresentationContext] | None:
-    """The storage contexts for these transfer syntaxes beside the uncompressed ones; None: those of the library."""
+    """Make the storage contexts for these transfer syntaxes, beside the uncompressed ones; None: those of the
+    library."""
     if not syntaxes:
         return None
     contexts: list[aiodimse.PresentationContext] = []
     for uid in sop_class.GET_STORAGE_RANKED:
-        # A context is accepted with one transfer syntax, and so each of them wants its own.
+        # A context is accepted with one transfer syntax, so that each of them needs a context of its own.
         each = [None, *([one] for one in dict.fromkeys(syntaxes))]
-        if len(contexts) + len(each) >= MAX_CONTEXTS:  # one is left for the C-GET
+        if len(contexts) + len(each) >= MAX_CONTEXTS:  # One context is left for the C-GET itself.
             break
         contexts += (aiodimse.PresentationContext(uid, s, scu=False, scp=True) for s in each)
     return contexts

@@ -1,4 +1,4 @@
-"""-k Keyword=value: from the command line to an Identifier."""
+"""The option -k Keyword=value: from the command line to an Identifier."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One -k: the attribute, the sequences that it is in, and the value, None where only the attribute is named."""
+    """One -k: the attribute, the sequences that it is in, and the value; None if only the attribute is named."""
 
     name: str
     path: tuple[int, ...]
@@ -28,7 +28,7 @@ class Key:
 
 
 def key(text: str) -> Key:
-    """The argument of -k: Keyword, Keyword=value, (gggg,eeee)=value, Sequence.Keyword=value."""
+    """Read the argument of -k: Keyword, Keyword=value, (gggg,eeee)=value, Sequence.Keyword=value."""
     name, equals, value = text.partition("=")
     path = tuple(_tag(part) for part in name.split("."))
     if 0x00080052 in path:
@@ -51,12 +51,12 @@ def key(text: str) -> Key:
 
 
 def is_single_uid(key: Key) -> bool:
-    """Whether all matches have this value."""
+    """Whether all matches must have this value."""
     return key.value is not None and _vr(key.path[-1]) == "UI" and "\\" not in key.value
 
 
 def near(word: str, words: Iterable[str]) -> str:
-    """ "; did you mean ...?" where one of the words is nearly this one."""
+    """Return "; did you mean ...?" if one of the words is almost this one, else ""."""
     by_lower = {each.lower(): each for each in words if each}
     found = [by_lower[each] for each in get_close_matches(word.lower(), by_lower, n=3, cutoff=0.7)]
     return f"; did you mean {' or '.join(found)}?" if found else ""
@@ -66,7 +66,7 @@ def _tag(part: str) -> int:
     found = tag_for_keyword(part) if part else None
     if found is None and (match := _TAG.fullmatch(part)):
         found = int(match[1] + match[2], 16)
-        if not found >> 16 & 1 and _vr(found) == "UN":  # private ones are of odd groups
+        if not found >> 16 & 1 and _vr(found) == "UN":  # Private attributes have odd groups.
             found = None
     if found is None:
         raise argparse.ArgumentTypeError(f"no attribute {part!r}{near(part, keyword_dict)}")
@@ -105,7 +105,7 @@ def _converted(text: str, vr: str) -> object:
 
 
 def identifier(level: str | None, keys: Iterable[Key], columns: Iterable[str] = ()) -> Dataset:
-    """The Identifier for these keys. columns: keywords to ask for beside them."""
+    """Make the Identifier for these keys. `columns` are keywords to ask for beside them."""
     dataset = Dataset()
     if level is not None:
         _put(dataset, 0x00080052, level)
@@ -128,5 +128,5 @@ def identifier(level: str | None, keys: Iterable[Key], columns: Iterable[str] = 
 def _put(dataset: Dataset, tag: int, value: str | None) -> None:
     vr = _vr(tag)
     content: object = [] if vr == "SQ" else None if value is None else _converted(value, vr)
-    # A range of dates is no date, and what a peer makes of a wrong value is worth seeing.
+    # A range of dates is not a date, and how a peer answers a wrong value is worth seeing.
     dataset.add(DataElement(tag, vr, content, validation_mode=config.IGNORE))

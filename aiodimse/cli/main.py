@@ -58,7 +58,7 @@ exit status: 0 the final status is Success; 1 it is not, or there was no associa
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+    """Make the parser of all commands."""
     top = options.Parser(
         prog="aiodimse",
         description="DICOM on the command line.",
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.commands = tuple(COMMANDS)
     top.add_argument("--version", action="version", version=f"aiodimse {aiodimse.__version__}")
-    if find_spec("shtab") is not None:  # the extra cli
+    if find_spec("shtab") is not None:  # It comes with the extra cli.
         import_module("shtab").add_argument_to(
             top, "--print-completion", help="print the completion for a shell, and end"
         )
@@ -84,8 +84,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; wrong arguments raise SystemExit, as argparse does. From the end of
-    the command on SIGTERM is ignored: it could change nothing but the exit status."""
+    """Run one command, and return its exit status. Wrong arguments raise SystemExit, as in argparse.
+
+    SIGTERM is ignored once the command has ended, since it could only change the exit status.
+    """
     prog, output = "aiodimse", Output()
     given: dict[str, object] = {}
     try:
@@ -103,13 +105,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             ),
         )
         with _tracing(chosen), _logging(chosen), warnings.catch_warnings():
-            # pydicom warns about values, and quotes them: patient data.
+            # pydicom warns of values, and quotes them: they are patient data.
             warnings.simplefilter("ignore")
             return asyncio.run(_run(chosen, output))
     except KeyboardInterrupt:
         signals.leave_on_ctrl_c(failures.INTERRUPTED)
         line, code = "interrupted", failures.INTERRUPTED
-    except BrokenPipeError:  # ... | head
+    except BrokenPipeError:  # As in `aiodimse find ... | head`.
         output.lost()
         return failures.FAILED
     except failures.CommandError as error:
@@ -144,7 +146,7 @@ def _parsed_again(words: list[str]) -> argparse.Namespace:
 
 
 async def _run(chosen: argparse.Namespace, output: Output) -> int:
-    """The command; SIGTERM cancels it, and so its association is aborted and what it saves is removed."""
+    """Run a command. SIGTERM cancels it, so that its association is aborted and unfinished files are removed."""
     task, is_terminated = asyncio.current_task(), False
     assert task is not None
 
@@ -186,7 +188,7 @@ def _tracing(chosen: argparse.Namespace) -> Iterator[None]:
 
 @contextmanager
 def _logging(chosen: argparse.Namespace) -> Iterator[None]:
-    """Log to stderr as -v says. A user command without it stays silent: its one line says what went wrong."""
+    """Log to stderr at the level of -v. Without it a user command logs nothing: its one line says what went wrong."""
     quiet = logging.WARNING if chosen.command == "serve" else logging.CRITICAL
     level = (quiet, logging.INFO, logging.DEBUG)[min(chosen.verbose, 2)]
     handler = logging.StreamHandler()

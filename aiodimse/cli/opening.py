@@ -51,11 +51,11 @@ async def association(
 
 
 def implementation(negotiated: aiodimse.Negotiated) -> str:
-    """What the peer calls itself (PS3.7 D.3.3.2)."""
+    """Return how the peer names its implementation (PS3.7 D.3.3.2)."""
     name = negotiated.peer_implementation_version_name
     return ascii(name or negotiated.peer_implementation_class_uid or "it does not say what it is").strip("'")
 
 
 def where(options: Namespace) -> str:
-    """The peer, as messages name it."""
+    """Return the name of the peer for messages."""
     return f"{options.called} at {address_words((options.host, options.port))}"

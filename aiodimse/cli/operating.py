@@ -12,7 +12,7 @@ from aiodimse.dimse.status import Status
 from aiodimse.metrics import MeasuredAssociation, Metrics
 
 _SECONDS = 5.0
-"""For one request, and for the answer of the index."""
+"""Seconds for one request, and for the answer of the index."""
 _MAX_HEAD = 8192
 """Bytes of a request."""
 
@@ -50,28 +50,28 @@ class Figures:
     # --- Metrics ------------------------------------------------------------------------------------------------------
 
     def association_opened(self, association: MeasuredAssociation) -> None:
-        """Titles are no labels: a peer may call itself anything, each time."""
+        """Count one association more. AE titles are no labels, since a peer may use another one each time."""
         self._open.labels(association.role).inc()
 
     def association_ended(self, association: MeasuredAssociation, how: str, seconds: float) -> None:
-        """One less."""
+        """Count one association less."""
         self._open.labels(association.role).dec()
         self._ended.labels(association.role, how).inc()
 
     def association_failed(self, association: MeasuredAssociation, how: str) -> None:
-        """A connection that did not become an association."""
+        """Count a connection that did not become an association."""
         self._failed.labels(association.role, how).inc()
 
     def operation_ended(
         self, association: MeasuredAssociation, service: str, side: str, status: int | None, seconds: float
     ) -> None:
-        """By the category of its status, of which there are six."""
+        """Count an operation by the category of its status, of which there are six."""
         category = "none" if status is None else Status(status).category.name.lower()
         self._operations.labels(service, side, category).observe(seconds)
 
 
 class Several:
-    """Tells several hooks what one is told."""
+    """Tells several hooks what it is told."""
 
     def __init__(self, hooks: Iterable[Metrics]) -> None:
         self._hooks = list(hooks)
@@ -110,14 +110,14 @@ class Pages:
     def __init__(self, figures: Figures, archive: Archive) -> None:
         self._figures, self._archive = figures, archive
         self.is_draining = False
-        """The service ends: it is alive, and not ready."""
+        """Whether the service is ending: it is then alive, and not ready."""
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
         """Serve until the server is closed. Raises OSError."""
         return await asyncio.start_server(self._serve, host, port, limit=_MAX_HEAD)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request; the connection is closed after it."""
+        """Answer one request, and close the connection."""
         try:
             async with asyncio.timeout(_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""The options that the commands share, and what argparse says about a wrong one: one line, and what is near."""
+"""The options that commands share, and errors about wrong arguments: one line, with a suggestion."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Parser(argparse.ArgumentParser):
     """argparse, with one line on stderr for a wrong argument."""
 
     commands: tuple[str, ...] = ()
-    """What there is, for the top parser."""
+    """The names of the commands; only for the top parser."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.parsers: dict[str, Parser] = {}
-        """Those of the commands, for the top parser."""
+        """The parsers of the commands; only for the top parser."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does it, but what is unknown is said by the command that it was given to."""
+        """Parse as argparse does. An unknown option is reported by the command that it was given to."""
         chosen, unknown = self.parse_known_args(args, namespace)
         if unknown:
             each = self.parsers.get(getattr(chosen, "command", ""), self)
@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         return chosen
 
     def error(self, message: str) -> NoReturn:
-        """Exit status 2."""
+        """Print the error, and exit with status 2."""
         if match := _CHOICE.match(message):
             message = f"no command {match[1]!r}{near(match[1], self.commands)}"
         print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Once(argparse.Action):
-    """Appends, and refuses what was given before: a key, or the name of a pair."""
+    """An action that appends, and refuses a key or the name of a pair that was given before."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
         before = getattr(namespace, self.dest)
@@ -65,17 +65,17 @@ class Once(argparse.Action):
 
 
 def port(text: str) -> int:
-    """A TCP port to connect to."""
+    """Read a TCP port to connect to."""
     return _number(text, "port", 1, 65535)
 
 
 def listening_port(text: str) -> int:
-    """A TCP port to listen on; 0: any."""
+    """Read a TCP port to listen on; 0 means any."""
     return _number(text, "port", 0, 65535)
 
 
 def count(text: str) -> int:
-    """A positive number."""
+    """Read a positive number."""
     return _number(text, "number", 1, 1 << 31)
 
 
@@ -87,14 +87,14 @@ def _number(text: str, what: str, least: int, most: int) -> int:
 
 
 def path(text: str) -> Path:
-    """A file or a folder; an empty name, often a variable that is not set, does not mean this folder."""
+    """Read the path of a file or a folder. An empty one, often from a variable that is not set, is refused."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty; . is this folder")
     return Path(text)
 
 
 def host(text: str) -> str:
-    """A name or an address; an IPv6 address may stand in brackets."""
+    """Read a host name or an address. An IPv6 address may be in brackets."""
     name, colon, number = text.rpartition(":")
     if colon and number.isdigit() and (name.endswith("]") or ":" not in name):
         raise argparse.ArgumentTypeError(f"HOST and PORT are two arguments: {name} {number}")
@@ -102,7 +102,7 @@ def host(text: str) -> str:
 
 
 def seconds(text: str) -> float:
-    """A time to wait."""
+    """Read a time in seconds."""
     try:
         value = float(text)
     except ValueError:
@@ -113,7 +113,7 @@ def seconds(text: str) -> float:
 
 
 def ae_title(text: str) -> str:
-    """An AE title (PS3.5 6.2)."""
+    """Read an AE title (PS3.5 6.2)."""
     try:
         check_ae_title(text)
     except LocalProtocolError as error:
@@ -130,13 +130,13 @@ class Where(NamedTuple):
 
 
 def listening_on(text: str) -> tuple[str, int]:
-    """[HOST:]PORT to listen on; without a host, on every address."""
+    """Read [HOST:]PORT to listen on. Without a host it is every address."""
     name, _, number = text.rpartition(":")
     return host(name.strip("[]")) if name else "", port(number)
 
 
 def destination(text: str) -> tuple[str, Where]:
-    """NAME=HOST:PORT or NAME=tls:HOST:PORT; an IPv6 address may stand in brackets."""
+    """Read NAME=HOST:PORT or NAME=tls:HOST:PORT. An IPv6 address may be in brackets."""
     name, equals, address = text.partition("=")
     host, colon, number = address.rpartition(":")
     if not (equals and colon and host):
@@ -176,7 +176,7 @@ def size(text: str) -> int:
 
 
 def level(text: str) -> str:
-    """A Query/Retrieve Level."""
+    """Read a Query/Retrieve Level."""
     if text.upper() not in LEVELS:
         raise argparse.ArgumentTypeError(f"not a level ({', '.join(LEVELS)}): {text!r}{near(text, LEVELS)}")
     return text.upper()
@@ -186,7 +186,7 @@ def level(text: str) -> str:
 
 
 def common(parser: argparse.ArgumentParser) -> None:
-    """What every command has."""
+    """Add the options that every command has."""
     group = parser.add_argument_group("common")
     each = Timeouts()
     group.add_argument(
@@ -204,7 +204,7 @@ def common(parser: argparse.ArgumentParser) -> None:
 
 
 def peer(parser: argparse.ArgumentParser) -> None:
-    """Whom to talk to."""
+    """Add the options that name the peer."""
     parser.add_argument("host", metavar="HOST", type=host, help="name or address of the peer")
     parser.add_argument("port", metavar="PORT", type=port, help="its port; DICOM has 104 and 11112")
     group = parser.add_argument_group("titles")
@@ -213,7 +213,7 @@ def peer(parser: argparse.ArgumentParser) -> None:
 
 
 def transcoding(parser: argparse.ArgumentParser) -> None:
-    """What becomes of an object whose compression the peer does not take."""
+    """Add the options for objects whose compression the peer does not accept."""
     parser.add_argument(
         "--no-transcode", dest="transcode", action="store_false",
         help="do not decompress or recompress an object for a peer that does not take it as it is stored"
@@ -222,7 +222,7 @@ def transcoding(parser: argparse.ArgumentParser) -> None:
 
 
 def query(parser: argparse.ArgumentParser, service: Literal["find", "get", "move"]) -> None:
-    """What to ask for. service: only models that have it may be named."""
+    """Add the options of a query. `service` is that which the models that may be named must have."""
     group = parser.add_argument_group("query")
     names = [name for name, model in MODELS.items() if getattr(model, service) is not None]
     without = [name for name in names if not MODELS[name].levels]
@@ -243,7 +243,7 @@ def query(parser: argparse.ArgumentParser, service: Literal["find", "get", "move
 
 
 def timeouts(options: argparse.Namespace) -> Timeouts:
-    """The deadlines that --timeout asks for."""
+    """Return the deadlines for --timeout."""
     if options.timeout is None:
         return Timeouts()
     each: float = options.timeout

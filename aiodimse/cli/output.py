@@ -12,10 +12,10 @@ from shutil import get_terminal_size
 from typing import Any, TextIO
 
 Advance = Callable[[int, int | None], None]
-"""Tells a progress bar how many are done, and of how many, where that is known."""
+"""Moves a progress bar: how many are done, and of how many, if that is known."""
 
 _FOLDED = 24
-"""Columns that the last one needs at least."""
+"""The least width of the last column."""
 
 
 class Output:
@@ -28,40 +28,41 @@ class Output:
         self.as_json: bool = as_json or rows
         self._events = events
         self.has_rows: bool = rows
-        """row() prints what was found; there is no document."""
+        """Whether row() prints what was found, and no document is printed."""
         self.so_far: Callable[[], dict[str, Any]] | None = None
-        """Tells what was done before an error, and gives what a document says of it."""
+        """Prints what was done before an error, and returns it for a document."""
         self.goes_on = False
-        """Though nobody reads stdout any more."""
+        """Whether the command goes on when nobody reads stdout any more."""
         self._progress = progress and not self.as_json
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: a name may be of any script
+            # It is the error handler of stderr: a name may be in any script.
+            sys.stdout.reconfigure(errors="backslashreplace")
 
     def line(self, text: str = "") -> None:
-        """For people, on stdout."""
+        """Print a line for people on stdout."""
         if not self.as_json:
             self._print(text)
 
     def note(self, text: str) -> None:
-        """What went wrong or was left out, on stderr."""
+        """Print a line on stderr: what went wrong, or was left out."""
         print(text, file=sys.stderr, flush=True)
 
     def document(self, content: dict[str, Any]) -> None:
-        """For programs, on stdout."""
+        """Print a document for programs on stdout."""
         if self.as_json and not self.has_rows:
             self._print(_json(content, indent=2))
 
     def event(self, content: dict[str, Any]) -> None:
-        """For programs, one line on stdout: what a command says while it runs."""
+        """Print an event of a running command for programs: one line on stdout."""
         if self.as_json:
             self._print(_json(content))
 
     def row(self, content: dict[str, Any]) -> None:
-        """For programs, one line on stdout: a match."""
+        """Print a match for programs: one line on stdout."""
         self._print(_json(content))
 
     def failed(self, words: str, code: int) -> None:
-        """What was done, and for programs the error: the document, or the last event."""
+        """Print what was done, and for programs the error: the document, or the last event."""
         so_far, self.so_far = self.so_far, None
         content = {**(so_far() if so_far is not None else {}), "error": words, "exit_status": code}
         if self._events:
@@ -70,7 +71,7 @@ class Output:
             self.document(content)
 
     def lost(self) -> None:
-        """Nobody reads stdout any more; what is printed from now on goes nowhere."""
+        """Drop what is printed from now on, since nobody reads stdout any more."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def _print(self, text: str) -> None:
@@ -97,7 +98,7 @@ class Output:
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator[Advance]:
-        """A bar on stderr while the body runs, where that is a terminal."""
+        """Show a progress bar on stderr while the body runs, if stderr is a terminal."""
         if not self._progress or not _is_terminal(sys.stderr):
             yield lambda done, of: None
         elif (bar := _rich_progress()) is None:
@@ -153,7 +154,7 @@ def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column != columns[-1])
     for row in rows:
-        table.add_row(*map(Text, row))  # Text: what a peer sends is no markup
+        table.add_row(*map(Text, row))  # It is text: what a peer sends is not interpreted as markup.
     Console(highlight=False).print(table)
     return True
 

@@ -62,19 +62,19 @@ async def save(
     """Save what comes, and tell how it went; more: what a document says beside it. Returns the exit status."""
     files: list[str] = []
     refused: list[str] = []
-    """SOP Instance UIDs of what came under the name of another instance."""
+    """SOP Instance UIDs of data sets that came under the name of another instance."""
 
     def so_far() -> dict[str, Any]:
         output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
         return {"files": files, **retrieving.so_far(output, retrieval.progress)}
 
     output.so_far = so_far
-    with suppress(aiodimse.DIMSEFailure), output.progress("objects") as advance:  # a Failure is told below
+    with suppress(aiodimse.DIMSEFailure), output.progress("objects") as advance:  # A Failure is reported below.
         async with retrieval:
             async for instance in retrieval:
                 try:
                     files.append(str(await instance.save(folder)))
-                except aiodimse.InstanceConflict as error:  # the peer is told A900
+                except aiodimse.InstanceConflict as error:  # The response to the peer is A900.
                     refused.append(instance.sop_instance_uid)
                     output.note(f"not saved {values.printable(instance.sop_instance_uid)}: {error}")
                 progress = retrieval.progress

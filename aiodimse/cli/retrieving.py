@@ -1,4 +1,4 @@
-"""What get and move have in common: how a retrieval went, counted and named."""
+"""What get and move have in common: the counters of a retrieval, and its result in words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from aiodimse.cli.output import Output
 
 
 def asked(service: Literal["get", "move"], options: Namespace) -> tuple[str, str | None]:
-    """The SOP class and the level that the options ask for; CommandError where there is nothing to be retrieved."""
+    """Return the SOP class and the level of the options.
+
+    Raises:
+        CommandError: Nothing of that level can be retrieved.
+    """
     model = MODELS[options.model]
     try:
         level = model.level(options.level)
@@ -31,17 +35,17 @@ def asked(service: Literal["get", "move"], options: Namespace) -> tuple[str, str
 
 
 def total(progress: aiodimse.Progress) -> int:
-    """All sub-operations, those to come included."""
+    """Return the number of all sub-operations, those to come included."""
     return (progress.remaining or 0) + done(progress)
 
 
 def done(progress: aiodimse.Progress) -> int:
-    """Those that are over, well or not."""
+    """Return the number of those that have ended, in any way."""
     return progress.completed + progress.failed + progress.warning
 
 
 def so_far(output: Output, progress: aiodimse.Progress | None) -> dict[str, Any]:
-    """The counters where there is no final status: a line, and what a document says of them."""
+    """Print the counters if there is no final status, and return them for a document."""
     if progress is None:
         return {}
     _line(output, progress)
@@ -49,7 +53,7 @@ def so_far(output: Output, progress: aiodimse.Progress | None) -> dict[str, Any]
 
 
 def counters(progress: aiodimse.Progress) -> dict[str, int]:
-    """For programs."""
+    """Return the counters for programs."""
     return {"completed": progress.completed, "failed": progress.failed, "warning": progress.warning}
 
 
@@ -60,8 +64,8 @@ def _line(output: Output, progress: aiodimse.Progress) -> None:
 def tell(
     options: Namespace, output: Output, response: aiodimse.Response, before: aiodimse.Progress | None, **more: Any
 ) -> int:
-    """Print the counters, the failures and the final status. before: the counters of the last Pending response."""
-    # A provider need not repeat in a Failure what it has counted.
+    """Print the counters, the failures and the final status. `before` has the counters of the last Pending response."""
+    # A provider need not repeat its counters in a response of Failure.
     progress = response.progress or aiodimse.Progress()
     if not done(progress) and before is not None:
         progress = before

@@ -1,4 +1,4 @@
-"""Signals of the system, heard in the event loop."""
+"""Signals of the system, handled in the event loop."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def heard(call: Callable[[int], None], *numbers: int) -> Iterator[None]:
 
 
 def settled() -> None:
-    """What the command has come to holds: SIGTERM changes it no more."""
+    """Ignore SIGTERM from now on, since the result of the command is known."""
     with suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def leave_on_ctrl_c(code: int) -> None:
-    """One more Ctrl-C ends the process at once, without a traceback from wherever it is."""
+    """Let another Ctrl-C end the process at once, without a traceback."""
     with suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGINT, lambda number, frame: os._exit(code))

@@ -31,30 +31,30 @@ _OF_THE_FILE = (
     aiodimse.InstanceConflict,
     aiodimse.NotDICOM,
 )
-"""What a file costs itself and no other one; an OSError too, where the association lives."""
+"""Errors that concern one file only. So does an OSError, if the association is still open."""
 
 Kind = tuple[str, str]
-"""SOP class and stored transfer syntax: what decides on the presentation context."""
+"""SOP class and stored transfer syntax, which decide on the presentation context."""
 
 
 @dataclass
 class Found:
-    """What the arguments name."""
+    """The files that the arguments name."""
 
     files: list[tuple[Path, aiodimse.Instance]] = field(default_factory=list)
     unsuitable: list[tuple[Path, str]] = field(default_factory=list)
-    """With the reason."""
+    """Files that cannot be sent, with the reason."""
     named: bool = False
-    """One of the unsuitable was an argument itself, or a folder, and not just a file met in one."""
+    """Whether one of the unsuitable ones was itself an argument, or a folder, and not only found in one."""
 
 
 @dataclass
 class Sent:
-    """How it went."""
+    """The results of the files."""
 
     stored: list[tuple[Path, aiodimse.Instance, aiodimse.Status]] = field(default_factory=list)
     warnings: list[tuple[Path, str]] = field(default_factory=list)
-    """Stored, but the peer has something to say about it."""
+    """Files that were stored with a Warning of the peer."""
     failed: list[tuple[Path, str]] = field(default_factory=list)
 
 
@@ -66,7 +66,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """C-STORE every file; as many associations as their presentation contexts need."""
+    """Send every file, on as many associations as their presentation contexts need."""
     if missing := await asyncio.to_thread(_missing, options.paths):
         raise CommandError(f"no such file or folder: {', '.join(map(str, missing))}", USAGE)
     found = await _read(options.paths, output)
@@ -127,7 +127,7 @@ async def _read(paths: Iterable[Path], output: Output) -> Found:
 
 
 async def _look(file: Path, found: Found) -> str | None:
-    """Take one file, or say why not."""
+    """Take one file, or note why it cannot be sent."""
     try:
         instance = await aiodimse.Instance.open(file)
     except aiodimse.NotDICOM as error:
@@ -159,12 +159,12 @@ def walk(folder: Path, onerror: Callable[[OSError], None] | None = None) -> Iter
 
 
 def kind(instance: aiodimse.Instance) -> Kind:
-    """What decides on the presentation context."""
+    """Return what decides on the presentation context of a file."""
     return instance.sop_class_uid, instance.transfer_syntax
 
 
 def batched(files: Iterable[tuple[Path, aiodimse.Instance]]) -> list[list[tuple[Path, aiodimse.Instance]]]:
-    """The files, in their order, so that each batch needs 128 presentation contexts at most."""
+    """Yield the files in their order, in batches that need at most 128 presentation contexts each."""
     batches: list[list[tuple[Path, aiodimse.Instance]]] = []
     kinds: list[dict[Kind, None]] = []
     where: dict[Kind, int] = {}
@@ -215,7 +215,7 @@ async def _send_all(
 
 
 async def _send(peer: aiodimse.Association, path: Path, instance: aiodimse.Instance, sent: Sent) -> None:
-    """One file. Raises only what ends the association."""
+    """Send one file. It raises only what ends the association."""
     try:
         response = await peer.c_store(instance)
     except (*_OF_THE_FILE, OSError) as error:
@@ -234,7 +234,7 @@ async def _send(peer: aiodimse.Association, path: Path, instance: aiodimse.Insta
 
 
 def _tell(output: Output, found: Found, sent: Sent) -> dict[str, Any]:
-    """For people, and what the document says."""
+    """Print the results for people, and return them for the document."""
     stored = len(sent.stored)
     left = len(found.files) - stored - len(sent.failed)
     for path, words in sent.warnings:

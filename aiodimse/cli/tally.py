@@ -1,4 +1,4 @@
-"""What serve has done: counted as a Metrics hook, and told once a minute and at the end."""
+"""What serve has done: counted by a Metrics hook, and reported once a minute and at the end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Tally:
         self.since: Counts = Counts()
 
     def take(self) -> Counts:
-        """What has happened since this was last asked."""
+        """Return what has happened since the last call."""
         since, self.since = self.since, Counts()
         return since
 
@@ -41,13 +41,13 @@ class Tally:
                 counts.associations += 1
 
     def association_ended(self, association: MeasuredAssociation, how: str, seconds: float) -> None:
-        """One less."""
+        """Count one association less."""
         if association.role == "acceptor":
             self.open -= 1
             self._count_end("association", how)
 
     def association_failed(self, association: MeasuredAssociation, how: str) -> None:
-        """A connection that did not become an association."""
+        """Count a connection that did not become an association."""
         self._count_end("connection" if association.role == "acceptor" else "destination", how)
 
     def _count_end(self, what: str, how: str) -> None:
@@ -57,7 +57,7 @@ class Tally:
     def operation_ended(
         self, association: MeasuredAssociation, service: str, side: str, status: int | None, seconds: float
     ) -> None:
-        """What we sent for a C-MOVE is told from what we were sent."""
+        """Count an operation. Those that we invoked for a C-MOVE are counted apart."""
         name = service if side == "provider" else f"{service} sent"
         failed = status is None or Status(status).category is Category.FAILURE
         for counts in (self.total, self.since):
@@ -68,15 +68,15 @@ class Tally:
 
 _AS_IT_SHOULD = ("association released",)
 _OF_NO_NOTE = ("association released", "connection lost")
-"""A port scan or a load balancer that looks whether we are there is no load."""
+"""Ends that are not reported: a port scan, or a load balancer that checks whether we are there."""
 
 
 class Counts:
-    """What happened in some time."""
+    """What happened in a span of time."""
 
     def __init__(self) -> None:
         self.associations = 0
-        """Begun by callers."""
+        """Associations that callers began."""
         self.operations: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         """Operations that ended with a Failure, or without an answer; counted among the operations too."""
@@ -85,7 +85,7 @@ class Counts:
 
     @property
     def is_quiet(self) -> bool:
-        """Nothing happened."""
+        """Whether nothing happened."""
         return not (self.associations or self.operations or self.ends.keys() - set(_OF_NO_NOTE))
 
     def __str__(self) -> str:
@@ -96,7 +96,7 @@ class Counts:
         return operations + failures + (f"; {ends}" if ends else "")
 
     def document(self) -> dict[str, Any]:
-        """The same for programs."""
+        """Return the same for programs."""
         each = {"operations": self.operations, "failures": self.failures, "ends": self.ends}
         return {name: dict(sorted(counter.items())) for name, counter in each.items()}
 
@@ -107,7 +107,7 @@ def _words(counter: Counter[str]) -> str:
 
 @contextmanager
 def told(tally: Tally, output: Output, clock: Clock) -> Iterator[None]:
-    """While the body runs: a line a minute, but for the minutes in which nothing happened."""
+    """Print a line each minute while the body runs, except for minutes in which nothing happened."""
     timer: TimerHandle | None = None
 
     def tell() -> None:
@@ -130,7 +130,7 @@ def told(tally: Tally, output: Output, clock: Clock) -> Iterator[None]:
 
 
 def tell_all(tally: Tally, output: Output) -> None:
-    """The line at the end."""
+    """Print the line at the end."""
     total = tally.total
     output.line(f"ended; associations: {total.associations}; {total}")
     output.event({"event": "ended", "associations": total.associations, **total.operations, **total.document()})

@@ -20,7 +20,7 @@ _HEADER = 6
 _ASSOCIATE_RQ, _P_DATA_TF = 0x01, 0x04
 _KNOWN_TYPES = range(0x01, 0x08)
 _LONGEST = 1 << 26
-"""A length over this is no length: framing is lost, and what follows is written as it comes."""
+"""The longest PDU. If a length is larger, the boundaries of PDUs are lost, and what follows is written as it comes."""
 
 
 class TraceFile:
@@ -35,7 +35,7 @@ class TraceFile:
         self._first: TextIO | None = path.open("w", encoding="ascii", buffering=1)
 
     def __call__(self, role: str) -> Tap:
-        """The tap for one more association."""
+        """Make the tap for one more association."""
         self._count += 1
         file, self._first = self._first, None
         try:
@@ -47,13 +47,14 @@ class TraceFile:
         return Conversation(file, data=self._data)
 
     def close(self) -> None:
-        """Close the first file, where no association used it."""
+        """Close the first file if no association has used it."""
         if self._first is not None:
             self._first.close()
 
 
 class Conversation:
-    """A Tap: cuts both ways into PDUs and writes each when it is complete. A file that fails ends the trace alone."""
+    """A Tap that cuts both directions into PDUs, and writes each when it is complete. If the file fails, only the trace
+    ends."""
 
     def __init__(self, file: TextIO | None, *, data: bool) -> None:
         self._file, self._data = file, data
@@ -99,7 +100,7 @@ class Conversation:
         self._file.write(f"{way} {data.hex()}\n")
 
     def _write_rest(self, way: str, data: bytes, why: str) -> None:
-        """Bytes that are no whole PDU. They may be part of a data set."""
+        """Write bytes that are no whole PDU. They may be part of a data set."""
         assert self._file is not None
         self._file.write(f"# {why}: {len(data)} bytes {way}{f' {data.hex()}' if self._data else ''}\n")
 
@@ -110,7 +111,7 @@ class Conversation:
 
 
 def without_data(data: bytes) -> tuple[bytes, str]:
-    """A PDU without what may say something about a patient, and what that was."""
+    """Return a PDU without what may say something about a patient, and what that was."""
     if data[0] == _P_DATA_TF:
         return _without_data_sets(data)
     if data[0] == _ASSOCIATE_RQ:

@@ -1,4 +1,4 @@
-"""Data sets for people and for programs. Nothing that a peer sends is trusted with the terminal."""
+"""Prints data sets for people and for programs. Nothing that a peer sends may control the terminal."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import aiodimse
 
 
 def printable(text: str) -> str:
-    """Without control characters, which could rewrite the screen."""
+    """Remove control characters, which could rewrite the screen."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def cell(dataset: Dataset, path: tuple[int, ...]) -> str:
-    """One attribute as a table shows it."""
+    """Format one attribute for a table."""
     for sequence in path[:-1]:
         items = _value(dataset, sequence)
         if not isinstance(items, list) or not items or not isinstance(items[0], Dataset):
@@ -61,7 +61,7 @@ def dicom_json(dataset: Dataset) -> dict[str, Any]:
 
 
 def _finite(content: Any) -> Any:
-    """JSON has no number for NaN and the infinities; PS3.18 F.2.3 writes them as text."""
+    """Write NaN and the infinities as text (PS3.18 F.2.3), since JSON has no number for them."""
     match content:
         case dict():
             return {key: _finite(value) for key, value in content.items()}
@@ -90,12 +90,12 @@ def _json(value: Any) -> Any:
 
 
 def _value(dataset: Dataset, tag: int) -> Any:
-    """A value as pydicom reads it; as text, where it does not fit its VR."""
+    """Return a value as pydicom reads it; as text if it does not fit its VR."""
     if tag not in dataset:
         return None
     try:
         value = dataset[tag].value
-    except Exception:  # what pydicom raises over a bad value is not worth more than the value
+    except Exception:  # Whatever pydicom raises over a bad value, its text will do.
         raw = getattr(dataset.get_item(tag), "value", None)
         return raw.decode("latin-1").rstrip("\0 ") if isinstance(raw, bytes) else None
     if isinstance(value, MultiValue | list | tuple) or type(value).__name__ == "Sequence":
@@ -104,17 +104,17 @@ def _value(dataset: Dataset, tag: int) -> Any:
 
 
 def status(value: aiodimse.Status) -> dict[str, Any]:
-    """A status for programs."""
+    """Return a status for programs."""
     return {"code": int(value), "category": value.category.name, "meaning": value.meaning}
 
 
 def tags(offending: Iterable[int]) -> str:
-    """Offending Elements, by keyword."""
+    """Return Offending Elements, by keyword."""
     return ", ".join(keyword_for_tag(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in offending)
 
 
 def outcome(response: aiodimse.Response) -> str:
-    """The final status in words, with what the peer says about it."""
+    """Return the final status in words, with what the peer says about it."""
     words = str(response.status)
     if response.offending_elements:
         words += f"; offending element {tags(response.offending_elements)}"

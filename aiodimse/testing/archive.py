@@ -46,7 +46,7 @@ class _InMemory(Archive):
         return held
 
     async def store(self, request: StoreRequest, *, durable: bool = True) -> int:
-        """Hold the instance of a C-STORE request."""
+        """Keep the instance of a C-STORE request."""
         self.stored.append(self.keep(await request.dataset()))
         return 0x0000
 
@@ -57,7 +57,7 @@ class _InMemory(Archive):
         return self.held[entry.sop_instance_uid]
 
     def stamp(self, location: str) -> object:
-        """Return what is not None where there is an object; its location is its UID."""
+        """Return something that is not None if there is an object. Its location is its UID."""
         return self.held.get(location)
 
 
@@ -92,7 +92,7 @@ class FakeArchive:
     ) -> None:
         self.ae_title = ae_title
         self.destinations: dict[str, Destination | tuple[str, int]] = dict(destinations or {})
-        """Where C-MOVE sends to, by AE title."""
+        """Where a C-MOVE to an AE title connects to."""
         self._archive = _InMemory()
         self.requests: list[str] = []
         """The DIMSE services that were asked for, as in "C-FIND", in order."""
@@ -101,7 +101,7 @@ class FakeArchive:
         self.port: int = 0
         """The TCP port on which it listens, inside its block; 0 before."""
         self.server: Server = Server(ae_title=ae_title, environment=environment)
-        """The server: for further handlers and hooks."""
+        """The server, for further handlers and hooks."""
         self._stack = AsyncExitStack()
         provide(self.server, self._archive, destinations=self.destinations)
         self.server.authorize(self._note)
@@ -110,7 +110,7 @@ class FakeArchive:
 
     @property
     def datasets(self) -> list[Dataset]:
-        """What it holds, those that were stored included."""
+        """The data sets that it holds, those that were stored included."""
         return list(self._archive.held.values())
 
     @property
@@ -145,5 +145,5 @@ class FakeArchive:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop listening; associations that are open go on to their end."""
+        """Stop listening. Open associations go on to their end."""
         await self._stack.aclose()

@@ -1,4 +1,5 @@
-"""Recorded conversations, played again: one PDU a line, `>` from the requestor or `<` from the acceptor, then hex."""
+"""Replays recorded conversations: text files with one PDU on a line, `>` from the requestor or `<` from the acceptor,
+then hex."""
 
 from __future__ import annotations
 
@@ -117,7 +118,7 @@ class _Player:
             self.events.append(event)
 
     def do(self, pdu: PDU) -> None:
-        """What this side sent, by the primitive that sends it; nothing where the state does not allow it."""
+        """Do what this side sent, by the primitive that sends it; nothing if the state does not allow it."""
         engine, state = self.engine, self.engine.machine.state
         match pdu:
             case AssociateRQ():

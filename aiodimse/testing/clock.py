@@ -1,4 +1,4 @@
-"""Time that a test moves."""
+"""A clock that a test moves."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ class ManualClock(Clock):
 
     @property
     def next_time(self) -> float | None:
-        """When the next callback is due; None if none is."""
+        """The time of the next callback; None if there is none."""
         self._drop_cancelled()
         return self._heap[0][0] if self._heap else None
 
     @property
     def timers(self) -> int:
-        """Callbacks that are still to come."""
+        """How many callbacks are still to come."""
         return len(self._heap) - self._cancelled
 
     def advance(self, seconds: float) -> None:

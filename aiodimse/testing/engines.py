@@ -95,7 +95,7 @@ class EnginePair:
         self.acceptor: Engine = Engine("acceptor", limits=self.limits, timeouts=self.timeouts)
         self.events: dict[Role, list[EngineEvent]] = {"requestor": [], "acceptor": []}
         self.sent: dict[Role, list[bytes]] = {"requestor": [], "acceptor": []}
-        """What each wrote, in the buffers in which it came."""
+        """What each side wrote, in the buffers in which it was written."""
         self._engines: dict[Role, Engine] = {"requestor": self.requestor, "acceptor": self.acceptor}
         self._finished: dict[Role, bool] = {"requestor": False, "acceptor": False}  # it closes the transport
         self._told: dict[Role, bool] = {"requestor": False, "acceptor": False}  # that the transport is closed
@@ -167,5 +167,5 @@ class EnginePair:
 
     @property
     def is_established(self) -> bool:
-        """Both sides have an association."""
+        """Whether both sides have an association."""
         return any(isinstance(event, AcceptedConfirmation) for event in self.events["requestor"])

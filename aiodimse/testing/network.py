@@ -1,4 +1,4 @@
-"""A network in memory, and a user and a Server joined by it."""
+"""A network in memory, and a user and a Server that it joins."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class MemoryNetwork(Network):
         self.in_flight: int = in_flight
         self.split: Split | None = split
         self.silent_ports: set[int] = set()
-        """Ports where a connection is neither taken nor refused."""
+        """Ports on which a connection is neither accepted nor refused."""
         self._ports: dict[int, MemoryListener] = {}
         self._numbers = itertools.count(40000)
         self._transports: list[MemoryTransport] = []
 
     @property
     def open(self) -> list[MemoryTransport]:
-        """The ends of connections that are not closed: none where nothing was left behind."""
+        """The ends of connections that are not closed; empty if nothing was left behind."""
         self._transports = [transport for transport in self._transports if not transport.is_gone]
         return self._transports
 
@@ -113,7 +113,7 @@ class MemoryNetwork(Network):
 
 
 class MemoryListener:
-    """Who listens on a port: it has what Listening asks of an asyncio.Server."""
+    """A listener on a port, with what Listening needs of an asyncio.Server."""
 
     def __init__(self, network: MemoryNetwork, factory: ProtocolFactory, port: int) -> None:
         self.network: MemoryNetwork = network
@@ -126,11 +126,11 @@ class MemoryListener:
         return (self,)
 
     def getsockname(self) -> tuple[str, int]:
-        """Its address."""
+        """Return its address."""
         return ("127.0.0.1", self.port)
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         self.network.forget(self.port)
 
 

@@ -22,7 +22,7 @@ PATIENCE = 60.0
 
 
 class PeerClosed(AssertionError):
-    """The connection ended where the script wanted a PDU."""
+    """The connection ended where the script expected a PDU."""
 
 
 class ScriptedPeer(asyncio.Protocol):
@@ -50,12 +50,12 @@ class ScriptedPeer(asyncio.Protocol):
         self.raw: bytearray = bytearray()
         """Every byte that has come."""
         self.eof: bool = False
-        """The other side has sent FIN."""
+        """Whether the other side has sent FIN."""
         self.lost: bool = False
-        """The connection is gone."""
+        """Whether the connection is gone."""
         self.error: Exception | None = None
         self.keep_open: bool = False
-        """Do not close when the other side sends FIN."""
+        """Whether to stay open when the other side sends FIN."""
         self._pdus: deque[bytes] = deque()
         self._buffer = bytearray()
         self._waiter: asyncio.Future[None] | None = None
@@ -188,7 +188,7 @@ class ScriptedPeer(asyncio.Protocol):
         return pdu
 
     async def read_to_end(self) -> list[PDU]:
-        """Every PDU up to the end of the connection."""
+        """Read every PDU up to the end of the connection."""
         found: list[PDU] = []
         while True:
             try:
@@ -198,11 +198,11 @@ class ScriptedPeer(asyncio.Protocol):
 
     @property
     def has_pdu(self) -> bool:
-        """A whole PDU waits to be read."""
+        """Whether a whole PDU waits to be read."""
         return bool(self._pdus)
 
     async def closed(self) -> None:
-        """Wait for the end of the connection, FIN or worse."""
+        """Wait for the end of the connection, by FIN or otherwise."""
         await self.until(lambda: self.eof or self.lost)
 
     def finish(self) -> None:
@@ -216,7 +216,7 @@ class ScriptedPeer(asyncio.Protocol):
         self.transport.abort()
 
     def stop_reading(self) -> None:
-        """Take no more bytes, as a peer that hangs."""
+        """Read no more bytes, like a peer that hangs."""
         assert self.transport is not None
         self.transport.pause_reading()
 

@@ -15,15 +15,15 @@ from typing import Any
 Receiver = asyncio.Protocol | asyncio.BufferedProtocol
 
 Split = Callable[[int], int]
-"""How many of the bytes that are there (at least one) are delivered in one go."""
+"""How many of the bytes that are there (at least one) are delivered at once."""
 
 IN_FLIGHT = 1 << 18
-"""Bytes that a direction takes before its writer's buffer fills, unless told otherwise."""
+"""How many bytes a direction takes before the buffer of its writer fills, unless told otherwise."""
 _MOST = 1 << 18  # what asyncio reads from a socket at once
 
 
 class _Pipe:
-    """One direction."""
+    """One direction of a connection."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, in_flight: int, split: Split | None) -> None:
         self.loop, self.in_flight, self.split = loop, in_flight, split
@@ -36,7 +36,7 @@ class _Pipe:
 
     @property
     def waiting(self) -> int:
-        """Bytes that are not even in flight."""
+        """The bytes that wait in the writer's buffer."""
         return max(0, self.size - self.in_flight)
 
     def put(self, data: bytes) -> None:
@@ -45,7 +45,7 @@ class _Pipe:
         self.schedule()
 
     def cut(self) -> None:
-        """What is not in flight is lost."""
+        """Lose what is not in flight."""
         kept = self._pop(min(self.size, self.in_flight))
         self._chunks.clear()
         self.size = 0
@@ -107,7 +107,8 @@ class MemoryTransport(asyncio.Transport):
     """
 
     _start_tls_compatible = True
-    """What asyncio asks for; its TLS then wants BufferedProtocol and _force_close of us. uvloop takes only its own."""
+    """asyncio asks for this. Its TLS then wants BufferedProtocol and _force_close of us. uvloop accepts only its
+    own."""
 
     def __init__(self, out: _Pipe, into: _Pipe, extra: Mapping[str, Any]) -> None:
         super().__init__(extra)
@@ -118,7 +119,7 @@ class MemoryTransport(asyncio.Transport):
         self._closing = self._eof_written = self._write_paused = False
         self._low, self._high = 1 << 14, 1 << 16
         self.is_gone: bool = False
-        """Closed, and connection_lost is called or about to be."""
+        """Whether it is closed, and connection_lost was called or is about to be."""
 
     # --- for the pipes ------------------------------------------------------------------------------------------------
 
@@ -151,13 +152,13 @@ class MemoryTransport(asyncio.Transport):
             data = data[count:]
 
     def take_fin(self) -> None:
-        """The other side has said its last byte."""
+        """Take note that the other side has sent its last byte."""
         assert self._protocol is not None
         if not self._protocol.eof_received():
             self.close()
 
     def drained(self) -> None:
-        """The other side has taken bytes."""
+        """Take note that the other side has taken bytes."""
         if self._write_paused and self._out.waiting <= self._low:
             self._write_paused = False
             assert self._protocol is not None
@@ -178,14 +179,14 @@ class MemoryTransport(asyncio.Transport):
         if error is None:
             self._out.fin = True
         self._out.schedule()
-        self._into.schedule()  # what still comes finds nobody
+        self._into.schedule()  # What still comes finds no reader.
         assert self._protocol is not None
         self._out.loop.call_soon(self._protocol.connection_lost, error)
 
     # --- asyncio.Transport --------------------------------------------------------------------------------------------
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Who listens."""
+        """Return the protocol."""
         assert self._protocol is not None
         return self._protocol
 
@@ -199,11 +200,11 @@ class MemoryTransport(asyncio.Transport):
         self._protocol = protocol
 
     def is_reading(self) -> bool:
-        """Not paused, not closing."""
+        """Whether it is neither paused nor closing."""
         return self._reading and not self._closing and self._protocol is not None
 
     def pause_reading(self) -> None:
-        """Deliver nothing, FIN and reset included."""
+        """Deliver nothing, neither FIN nor a reset."""
         self._reading = False
 
     def resume_reading(self) -> None:
@@ -222,11 +223,11 @@ class MemoryTransport(asyncio.Transport):
         self._low = low if low is not None else self._high // 4
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Low and high."""
+        """Return the low and the high mark."""
         return self._low, self._high
 
     def get_write_buffer_size(self) -> int:
-        """Bytes that are not in flight yet."""
+        """Return the number of bytes that are not in flight yet."""
         return self._out.waiting
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -246,21 +247,21 @@ class MemoryTransport(asyncio.Transport):
             self._protocol.pause_writing()
 
     def can_write_eof(self) -> bool:
-        """TCP can."""
+        """Return True: TCP can."""
         return True
 
     def write_eof(self) -> None:
-        """FIN after what is written."""
+        """Send FIN after what is written."""
         if not self._closing:
             self._eof_written = self._out.fin = True
             self._out.schedule()
 
     def is_closing(self) -> bool:
-        """close() or abort() was called, or the connection is gone."""
+        """Whether close() or abort() was called, or the connection is gone."""
         return self._closing
 
     def close(self) -> None:
-        """FIN and connection_lost when what is written is in flight; nothing is read any more."""
+        """Send FIN and call connection_lost when all that is written is in flight. Nothing is read any more."""
         if self._closing:
             return
         self._closing = True
@@ -268,7 +269,7 @@ class MemoryTransport(asyncio.Transport):
             self.lose(None)
 
     def abort(self) -> None:
-        """At once: what is not in flight is lost; a reset where bytes of the other side are unread."""
+        """Close at once. What is not in flight is lost, and bytes of the other side that are unread cause a reset."""
         if self.is_gone:
             return
         self._out.cut()
@@ -277,12 +278,12 @@ class MemoryTransport(asyncio.Transport):
         self.lose(None)
 
     def _force_close(self, error: Exception | None) -> None:
-        """What asyncio's TLS does to the transport below it when it fails."""
+        """Close as asyncio's TLS closes the transport below it when it fails."""
         self._out.cut()
         self.lose(error)
 
     def reset(self) -> None:
-        """abort(), and a reset instead of FIN, as a machine does that lost its power and came back."""
+        """Close at once with a reset instead of FIN, like a machine that lost its power and came back."""
         self._out.reset = True
         self.abort()
 
