@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from pydicom import Dataset
 
@@ -22,6 +22,7 @@ from .matching import BASELINE
 from .models import COMPOSITE_INSTANCE, PATIENT_ROOT, PATIENT_STUDY_ONLY, STUDY_ROOT, Model
 from .one_level import MODELS, OneLevelModel
 from .queries import IdentifierError, Query, find_one_level, find_query, retrieve_one_level, retrieve_query
+from .repository import RepositoryQuery, repository_query
 from .responses import response
 
 _log = logging.getLogger(__name__)
@@ -63,6 +64,8 @@ FRAME_LEVEL = frozenset(
 
 MAX_SUBOPERATIONS = 65535  # the counters of a C-GET and C-MOVE response are of VR US, PS3.7 9.3.3
 
+
+Checked = TypeVar("Checked", Query, RepositoryQuery)
 
 Found: TypeAlias = tuple[Entry | None, aiodimse.InstanceSource]
 """An object that is retrieved, and what is sent of it; without the object where that was made for the request."""
@@ -173,6 +176,14 @@ def provide(
             async for each in responses:
                 yield each
 
+    @server.on_c_find(sop_class.RepositoryQuery, extended=QUERIES)
+    async def records(request: aiodimse.FindRequest) -> AsyncIterator[aiodimse.handler_types.Match]:
+        rules = request.extended or BASELINE
+        asked = _checked(request, lambda strict: repository_query(request.identifier, rules, strict=strict))
+        async with aclosing(_records(served, request, asked)) as responses:
+            async for each in responses:
+                yield each
+
     @server.on_c_get(*GET, extended=RETRIEVALS)
     async def get(request: aiodimse.GetRequest) -> AsyncIterator[aiodimse.handler_types.Retrieved]:
         found = await _retrieved(served, request, GET)
@@ -240,6 +251,35 @@ async def _responses(
             yield status, response(query, match, ae_title=ae_title)
 
 
+async def _records(
+    served: Served, request: aiodimse.FindRequest, asked: RepositoryQuery
+) -> AsyncGenerator[aiodimse.handler_types.Match, None]:
+    """The Pending responses to a Repository Query, and B001 where there are more than are wanted (PS3.4 C.6.4.5)."""
+    status = 0xFF01 if asked.query.unsupported else 0xFF00
+    archive, ae_title = served.archive_for(request), served.title_for(request)
+    is_behind, sent = asked.after is None, 0
+    async with (
+        archive.searches.search(request, served.server) as search,
+        aclosing(archive.index.find(asked.query, search.slice)) as matches,
+    ):
+        async for match in matches:
+            key = asked.record_key(match)
+            if not is_behind:
+                is_behind = key == asked.after
+                continue
+            if sent == asked.most:
+                yield 0xB001
+                return
+            search.found()
+            sent += 1
+            answer = response(asked.query, match, ae_title=ae_title)
+            if asked.is_keyed:
+                answer.RecordKey = key
+            yield status, answer
+    if not is_behind:
+        raise aiodimse.DIMSEFailure(0xA710, "the entity of this Record Key is not there any more")
+
+
 async def _retrieved(
     served: Served,
     request: aiodimse.GetRequest | aiodimse.MoveRequest,
@@ -269,7 +309,7 @@ async def _found(served: Served, request: aiodimse.GetRequest | aiodimse.MoveReq
     return found
 
 
-def _checked(request: aiodimse.Request, check: Callable[[bool], Query]) -> Query:
+def _checked(request: aiodimse.Request, check: Callable[[bool], Checked]) -> Checked:
     try:
         query = check(request.is_strict)
     except IdentifierError as error:

@@ -71,6 +71,8 @@ class Query:
     """What extended negotiation added."""
     tolerated: tuple[Leniency, ...] = ()
     """What a strict archive would have refused."""
+    extra: tuple[str, ...] = ()
+    """Attributes that a match has beside those of the keys; a response does not return them."""
     one_level: OneLevelModel | None = None
     """The model, where it has one level."""
 

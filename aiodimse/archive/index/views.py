@@ -93,7 +93,7 @@ class EntityView(View):
 
 def asked_of(query: Query) -> list[str]:
     """Return the keywords whose values a match has."""
-    keywords = (key.keyword for key in query.keys)
+    keywords = (*(key.keyword for key in query.keys), *query.extra)
     return [keyword for keyword in keywords if query.one_level is not None or keyword in LEVEL_OF]
 
 

@@ -134,7 +134,7 @@ class Search:
         self._fetch, self._query = fetch, query
         self._walk = Walk(fetch, query)
         self._asked = asked_of(query)
-        needed = {LEVEL_OF[key.keyword] for key in query.keys if key.keyword in LEVEL_OF}
+        needed = {LEVEL_OF[keyword] for keyword in self._asked if keyword in LEVEL_OF}
         # The patient attributes are in the study.
         self._needed = {max(level, Level.STUDY) for level in needed}
         self._counted = {LEVEL_OF[keyword] for keyword in self._asked if keyword in COMPUTED}

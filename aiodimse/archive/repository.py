@@ -1,0 +1,96 @@
+"""Repository Query: a C-FIND of the Study Root model that goes on where an earlier one ended (PS3.4 C.6.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+from pydicom import Dataset
+
+from aiodimse import leniency
+
+from .index import Match
+from .matching import BASELINE, Rules
+from .models import STUDY_ROOT, UNIQUE, Level
+from .queries import IdentifierError, Query, find_query
+
+_PRIOR_RECORD_KEY, _MAXIMUM = 0x0008041C, 0x00080429
+_OWN = frozenset({"RecordKey", "PriorRecordKey", "MaximumNumberOfRecords"})
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryQuery:
+    """A checked Identifier of a Repository Query."""
+
+    query: Query
+    """What the index is asked for."""
+    is_keyed: bool
+    """Each response has a Record Key (0008,041B)."""
+    after: bytes | None = field(default=None, repr=False)
+    """The Record Key of the last response that is not wanted again; None for all."""
+    most: int | None = None
+    """So many responses are wanted; None for all."""
+
+    @property
+    def tolerated(self) -> tuple[leniency.Leniency, ...]:
+        """What a strict archive would have refused."""
+        return self.query.tolerated
+
+    def record_key(self, match: Match) -> bytes:
+        """Return the Record Key of an entity: a digest of its Unique Keys and those above it.
+
+        It stays valid as long as the entity is in the index, whose order is that of the records.
+
+        Args:
+            match: The entity.
+        """
+        path = (match.attributes.get(keyword, ()) for keyword in self.query.extra)
+        return sha256("\\".join(str(value[0]) if value else "" for value in path).encode("utf-8", "replace")).digest()
+
+
+def repository_query(identifier: Dataset, rules: Rules = BASELINE, *, strict: bool = False) -> RepositoryQuery:
+    """Check the Identifier of a Repository Query (PS3.4 C.6.4.3).
+
+    Args:
+        identifier: The Identifier, as it was decoded.
+        rules: What extended negotiation added.
+        strict: Refuse what is tolerated otherwise.
+
+    Returns:
+        What is asked for.
+
+    Raises:
+        IdentifierError: It is not answered, and why: A710 where its Prior Record Key is none of ours.
+    """
+    query = find_query(identifier, STUDY_ROOT, rules, strict=strict)
+    path = (Level.PATIENT, *STUDY_ROOT.above(query.level), query.level)
+    unsupported = tuple(keyword for keyword in query.unsupported if keyword not in _OWN)
+    return RepositoryQuery(
+        replace(query, unsupported=unsupported, extra=tuple(UNIQUE[level] for level in path)),
+        "RecordKey" in identifier,
+        _prior_record_key(identifier),
+        _most(identifier),
+    )
+
+
+def _prior_record_key(identifier: Dataset) -> bytes | None:
+    if _PRIOR_RECORD_KEY not in identifier:
+        return None
+    value = identifier.get_item(_PRIOR_RECORD_KEY, keep_deferred=True)
+    key = getattr(value, "value", None)
+    if not key:
+        return None
+    if not isinstance(key, bytes) or len(key) != 32:
+        raise IdentifierError("not a Record Key of this archive", _PRIOR_RECORD_KEY, status=0xA710)
+    return key
+
+
+def _most(identifier: Dataset) -> int | None:
+    if _MAXIMUM not in identifier:
+        return None
+    try:
+        value = identifier[_MAXIMUM].value
+        most = None if value is None or value == "" else int(value)
+    except Exception:  # whatever pydicom stumbles over
+        raise IdentifierError("MaximumNumberOfRecords is not a number", _MAXIMUM) from None
+    return most or None

@@ -1,0 +1,134 @@
+"""Repository Query (PS3.4 C.6.4): pages of records, on every index."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from archive.databases import KINDS, open_index
+from pydicom import DataElement, Dataset
+
+import aiodimse
+from aiodimse import sop_class
+from aiodimse.archive import Archive, provide
+
+HOST = "127.0.0.1"
+QUERY = sop_class.RepositoryQuery
+STUDIES = [f"1.2.{number}" for number in range(1, 8)]
+
+
+@pytest.fixture(params=KINDS)
+async def archive(
+    request: pytest.FixtureRequest, tmp_path: Path, a_file: Callable[..., Path]
+) -> AsyncIterator[Archive]:
+    for number in range(1, 8):
+        for image in ("1", "2"):
+            a_file(f"archive/{number}-{image}.dcm", patient=f"P{number % 3}", study=str(number), image=image)
+    archive = await Archive.open(tmp_path / "archive", index=await open_index(request.param, tmp_path))
+    yield archive
+    await archive.close()
+
+
+@pytest.fixture
+async def peer(archive: Archive) -> AsyncIterator[aiodimse.Association]:
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    provide(server, archive)
+    async with (
+        server.listen(HOST, 0) as listening,
+        aiodimse.connect(HOST, listening.port, called_ae_title="ARCHIVE", contexts=[QUERY]) as association,
+    ):
+        yield association
+
+
+def asked(level: str = "STUDY", **keys: Any) -> Dataset:
+    dataset = Dataset()
+    dataset.QueryRetrieveLevel = level
+    dataset.StudyInstanceUID = dataset.RecordKey = None
+    for keyword, value in keys.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+async def page(peer: aiodimse.Association, identifier: Dataset) -> tuple[list[Dataset], int]:
+    """The records of one query, and its final status."""
+    async with peer.c_find(identifier, QUERY) as matches:
+        return [match async for match in matches], int(matches.status)
+
+
+async def test_all_records_at_once(peer: aiodimse.Association) -> None:
+    records, status = await page(peer, asked())
+    assert status == 0x0000
+    assert sorted(record.StudyInstanceUID for record in records) == STUDIES
+    assert len({record.RecordKey for record in records}) == len(STUDIES)
+    assert all(isinstance(record.RecordKey, bytes) for record in records)
+    assert all("PatientID" not in record for record in records), "not asked for"
+
+
+@pytest.mark.parametrize(
+    ("level", "most", "total"), [("STUDY", 1, 7), ("STUDY", 3, 7), ("STUDY", 7, 7), ("STUDY", 8, 7), ("IMAGE", 5, 14)]
+)
+async def test_page_after_page(peer: aiodimse.Association, level: str, most: int, total: int) -> None:
+    keys: dict[str, Any] = {} if level == "STUDY" else {"SeriesInstanceUID": "", "SOPInstanceUID": ""}
+    everything, _ = await page(peer, asked(level, **keys))
+    found: list[Dataset] = []
+    prior: dict[str, Any] = {}
+    while True:
+        records, status = await page(peer, asked(level, MaximumNumberOfRecords=most, **keys, **prior))
+        found += records
+        assert len(records) <= most
+        if status == 0x0000:
+            break
+        assert (status, len(records)) == (0xB001, most)
+        prior = {"PriorRecordKey": records[-1].RecordKey}
+    assert len(found) == total
+    assert found == everything
+
+
+async def test_matching_goes_on_as_everywhere(peer: aiodimse.Association) -> None:
+    records, status = await page(peer, asked(PatientID="P1", MaximumNumberOfRecords=2))
+    assert (len(records), status) == (2, 0xB001)
+    records, status = await page(peer, asked(PatientID="P1", PriorRecordKey=records[-1].RecordKey))
+    assert (len(records), status) == (1, 0x0000)
+    assert records[0].PatientID == "P1"
+
+
+@pytest.mark.parametrize("most", [None, 0])
+async def test_without_a_record_key_and_a_maximum(peer: aiodimse.Association, most: int | None) -> None:
+    identifier = asked(MaximumNumberOfRecords=most)
+    del identifier.RecordKey
+    records, status = await page(peer, identifier)
+    assert (len(records), status) == (7, 0x0000)
+    assert all("RecordKey" not in record for record in records)
+
+
+@pytest.mark.parametrize("key", [b"12", bytes(32)], ids=["none of ours", "of nothing"])
+async def test_a_prior_record_key_that_is_none(peer: aiodimse.Association, key: bytes) -> None:
+    with pytest.raises(aiodimse.DIMSEFailure) as caught:
+        await page(peer, asked(PriorRecordKey=key))
+    assert caught.value.status == 0xA710
+
+
+async def test_a_record_that_has_gone(peer: aiodimse.Association, archive: Archive) -> None:
+    records, _ = await page(peer, asked(MaximumNumberOfRecords=2))
+    gone = records[-1].StudyInstanceUID.rpartition(".")[2]
+    await archive.index.remove([f"{gone}-1.dcm", f"{gone}-2.dcm"])
+    with pytest.raises(aiodimse.DIMSEFailure) as caught:
+        await page(peer, asked(PriorRecordKey=records[-1].RecordKey))
+    assert caught.value.status == 0xA710
+    _, status = await page(peer, asked(PriorRecordKey=records[0].RecordKey))
+    assert status == 0x0000
+
+
+async def test_keys_that_are_not_kept_are_told(peer: aiodimse.Association) -> None:
+    async with peer.c_find(asked(FileAccessURI=""), QUERY) as matches:
+        assert {int(matches.response.status) async for _ in matches if matches.response} <= {0xFF01}
+
+
+async def test_a_maximum_that_is_no_number(peer: aiodimse.Association) -> None:
+    identifier = asked()
+    identifier.add(DataElement(0x00080429, "LO", "many"))
+    with pytest.raises(aiodimse.DIMSEFailure) as caught:
+        await page(peer, identifier)
+    assert caught.value.status == 0xA900
