@@ -31,7 +31,7 @@ from aiodimse.errors import (
     RemoteProtocolError,
     TLSError,
 )
-from aiodimse.metrics import MeasuredAssociation, Metrics
+from aiodimse.metrics import DetailedMetrics, MeasuredAssociation, MeasuredPool, Metrics
 from aiodimse.pdu import AcceptedContext, CommonExtendedNegotiation, UserIdentityRequest
 from aiodimse.pool import Lease, Pool, PooledOperation, StoreResult
 from aiodimse.requestor import Connect, ConnectOptions, connect, contexts_for
@@ -86,6 +86,7 @@ __all__ = [
     "DatasetEncodeError",
     "DatasetTooLarge",
     "Destination",
+    "DetailedMetrics",
     "EchoRequest",
     "EncodedDataset",
     "Environment",
@@ -107,6 +108,7 @@ __all__ = [
     "Listening",
     "LocalProtocolError",
     "MeasuredAssociation",
+    "MeasuredPool",
     "Metrics",
     "Move",
     "MoveReceiver",

@@ -5,6 +5,8 @@ The floors call it, nothing here keeps numbers. `aiodimse.telemetry` turns it in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from aiodimse.record import record
@@ -66,4 +68,75 @@ class Metrics(Protocol):
             side: "user" or "provider".
             status: The final status; None where there was none.
             seconds: From the request to its final response.
+        """
+
+
+@record(frozen=True)
+class MeasuredPool:
+    """Which Pool a Metrics is told of: as its program has named the peer, so that it may be a label."""
+
+    peer: str
+    """Host and port, as in "pacs.example:11112"."""
+    called_ae_title: str
+    """Whom it calls."""
+    number: int
+    """One that no other pool of this program has: no label."""
+
+
+class DetailedMetrics(Metrics, Protocol):
+    """What a Metrics may be told of beside, under the same conditions. Those of its methods that are missing are not
+    called."""
+
+    def instance_transcoded(
+        self, association: MeasuredAssociation, source: str, target: str, frames: int, error: str | None, seconds: float
+    ) -> None:
+        """The pixels of an instance were converted for a peer that does not take them as they are stored, or not.
+
+        Args:
+            association: On which it is sent.
+            source: The transfer syntax UID in which it is stored.
+            target: The one in which it is sent.
+            frames: How many were converted.
+            error: The name of the exception because of which it is not sent; None where it is.
+            seconds: Until it can be sent.
+        """
+
+    def pool_changed(self, pool: MeasuredPool, size: int, in_use: int, waiting: int) -> None:
+        """A pool has another number of associations, of those in use, or of those who wait for one.
+
+        Args:
+            pool: Which.
+            size: Associations that are open, being opened or being released.
+            in_use: Those that somebody has.
+            waiting: How many wait for one.
+        """
+
+    def pool_acquired(self, pool: MeasuredPool, how: str, seconds: float) -> None:
+        """Somebody who wanted an association of a pool has it, or does not get one.
+
+        Args:
+            pool: Which.
+            how: opened, reused, timeout, or failed where the peer cannot be had.
+            seconds: Of waiting.
+        """
+
+    def move_ended(self, association: MeasuredAssociation, instances: int, missing: int, seconds: float) -> None:
+        """A C-MOVE with a receiver is over.
+
+        Args:
+            association: On which it was asked for.
+            instances: How many came to the receiver.
+            missing: How many the peer counts as stored that did not come.
+            seconds: From its request to its end.
+        """
+
+    def span(self, name: str, attributes: Mapping[str, str]) -> AbstractContextManager[object]:
+        """Something begins that takes its time: what is returned is entered now, and left when it has ended.
+
+        Args:
+            name: dicom.pool.acquire, dicom.transcode or dicom.move.
+            attributes: Of which peer, and which transfer syntaxes.
+
+        Returns:
+            A context manager. What ended the work is given to it, but for a cancellation of others.
         """

@@ -5,11 +5,15 @@ Only the API package is needed here; without an SDK that the application configu
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from opentelemetry import metrics
+from opentelemetry import metrics, trace
+from opentelemetry.trace import StatusCode
 
-from aiodimse.metrics import MeasuredAssociation
+from aiodimse.metrics import MeasuredAssociation, MeasuredPool
+from aiodimse.standard.transfer_syntax import keyword
 
 
 class OpenTelemetryMetrics:
@@ -17,6 +21,7 @@ class OpenTelemetryMetrics:
 
     Args:
         meter: An `opentelemetry.metrics.Meter`; the global one named "aiodimse" where it is not given.
+        tracer: An `opentelemetry.trace.Tracer` for spans; the global one likewise.
 
     Example:
         ```python
@@ -24,8 +29,9 @@ class OpenTelemetryMetrics:
         ```
     """
 
-    def __init__(self, meter: Any = None) -> None:
+    def __init__(self, meter: Any = None, tracer: Any = None) -> None:
         meter = meter or metrics.get_meter("aiodimse")
+        self._tracer = tracer or trace.get_tracer("aiodimse")
         self._open = meter.create_up_down_counter("dicom.associations.open", description="established associations")
         self._associations = meter.create_histogram(
             "dicom.association.duration", unit="s", description="from the transport connection to its end"
@@ -34,6 +40,23 @@ class OpenTelemetryMetrics:
         self._operations = meter.create_histogram(
             "dicom.operation.duration", unit="s", description="from a DIMSE request to its final response"
         )
+
+        self._transcoded = meter.create_histogram(
+            "dicom.transcode.duration", unit="s", description="until an instance in another compression can be sent"
+        )
+        self._frames = meter.create_counter("dicom.transcode.frames", description="frames that were converted")
+        self._pooled = meter.create_up_down_counter("dicom.pool.associations", description="associations of pools")
+        self._in_use = meter.create_up_down_counter("dicom.pool.in_use", description="those that somebody has")
+        self._waiting = meter.create_up_down_counter("dicom.pool.waiting", description="who waits for one")
+        self._acquired = meter.create_histogram(
+            "dicom.pool.acquire.duration", unit="s", description="until an association of a pool was had"
+        )
+        self._moves = meter.create_histogram(
+            "dicom.move.duration", unit="s", description="C-MOVEs with a receiver, to their end"
+        )
+        self._moved = meter.create_counter("dicom.move.instances", description="instances that came to a receiver")
+        self._missing = meter.create_counter("dicom.move.missing", description="counted as stored, but not come")
+        self._pools: dict[MeasuredPool, tuple[int, int, int]] = {}
 
     def association_opened(self, association: MeasuredAssociation) -> None:
         """Count one open association more.
@@ -77,3 +100,88 @@ class OpenTelemetryMetrics:
         """
         outcome = "none" if status is None else f"0x{status:04X}"
         self._operations.record(seconds, {"service": service, "side": side, "status": outcome})
+
+    # --- DetailedMetrics ----------------------------------------------------------------------------------------------
+
+    def instance_transcoded(
+        self, association: MeasuredAssociation, source: str, target: str, frames: int, error: str | None, seconds: float
+    ) -> None:
+        """Record how long it took until an instance could be sent in another compression.
+
+        Args:
+            association: On which it is sent; its role is an attribute.
+            source: Its transfer syntax; the keyword is an attribute.
+            target: The one in which it is sent; the keyword is an attribute.
+            frames: What is counted.
+            error: The name of an exception, None where there was none; an attribute.
+            seconds: What is recorded.
+        """
+        attributes = {
+            "role": association.role,
+            "source": keyword(source),
+            "target": keyword(target),
+            "error": error or "none",
+        }
+        self._transcoded.record(seconds, attributes)
+        self._frames.add(frames, attributes)
+
+    def pool_changed(self, pool: MeasuredPool, size: int, in_use: int, waiting: int) -> None:
+        """Count the associations of a pool.
+
+        Args:
+            pool: Which; its peer is an attribute.
+            size: Associations that are open, being opened or being released.
+            in_use: Those that somebody has.
+            waiting: Who waits for one.
+        """
+        before = self._pools.pop(pool, (0, 0, 0))
+        counters = self._pooled, self._in_use, self._waiting
+        for counter, now, then in zip(counters, (size, in_use, waiting), before, strict=True):
+            counter.add(now - then, {"peer": pool.peer})
+        if any((size, in_use, waiting)):
+            self._pools[pool] = size, in_use, waiting
+
+    def pool_acquired(self, pool: MeasuredPool, how: str, seconds: float) -> None:
+        """Record how long somebody waited for an association.
+
+        Args:
+            pool: Which; its peer is an attribute.
+            how: opened, reused, timeout or failed; an attribute.
+            seconds: What is recorded.
+        """
+        self._acquired.record(seconds, {"peer": pool.peer, "how": how})
+
+    def move_ended(self, association: MeasuredAssociation, instances: int, missing: int, seconds: float) -> None:
+        """Record a C-MOVE with a receiver.
+
+        Args:
+            association: Whose; no attribute.
+            instances: What is counted.
+            missing: What is counted.
+            seconds: What is recorded.
+        """
+        self._moves.record(seconds)
+        self._moved.add(instances)
+        self._missing.add(missing)
+
+    @contextmanager
+    def span(self, name: str, attributes: Mapping[str, str]) -> Iterator[Any]:
+        """Give a span, a child of the current one; it does not become the current one, for what it is about goes on
+        in other tasks.
+
+        Args:
+            name: Its name.
+            attributes: Its attributes.
+
+        Yields:
+            The span.
+        """
+        span = self._tracer.start_span(name, attributes={f"dicom.{key}": value for key, value in attributes.items()})
+        try:
+            yield span
+        except BaseException as error:
+            # The text of an exception may name a path, which may be a patient's.
+            span.set_status(StatusCode.ERROR, type(error).__name__)
+            raise
+        finally:
+            span.end()

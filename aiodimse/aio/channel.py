@@ -33,7 +33,7 @@ from aiodimse.association import (
 from aiodimse.config import Limits, Timeouts
 from aiodimse.engine import Engine
 from aiodimse.errors import AssociationAborted, AssociationTimeout
-from aiodimse.metrics import MeasuredAssociation, Metrics
+from aiodimse.metrics import DetailedMetrics, MeasuredAssociation
 from aiodimse.pdu import AssociateRQ
 from aiodimse.standard.leniency import Leniency, Tolerated
 
@@ -58,7 +58,7 @@ class Channel:
         """Its name in the log."""
         self.role: Role = role
         """Our role in the association, "requestor" or "acceptor"."""
-        self.metrics: Metrics | None = never_raising(settings.metrics, self.logger(_log))
+        self.metrics: DetailedMetrics | None = never_raising(settings.metrics, self.logger(_log))
         self.engine: Engine = Engine(role, limits=self.limits, timeouts=self.timeouts, strict=settings.strict)
         self.ending: End = End()
         self.connection: TransportConnection = TransportConnection(

@@ -5,7 +5,9 @@ What they raise is logged and goes no further, since it would stop the associati
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import TracebackType
 from typing import Any, cast
 
@@ -13,7 +15,7 @@ from aiodimse.aio.clock import Clock
 from aiodimse.aio.log import Adapter
 from aiodimse.aio.words import frames
 from aiodimse.errors import AssociationAborted, AssociationClosed, AssociationRejected, AssociationTimeout
-from aiodimse.metrics import MeasuredAssociation, Metrics
+from aiodimse.metrics import DetailedMetrics, MeasuredAssociation, Metrics
 
 
 class HookCall:
@@ -47,16 +49,50 @@ class _MetricsThatNeverRaise:
         self._metrics, self._log = metrics, log
 
     def __getattr__(self, name: str) -> Callable[..., None]:
+        method = getattr(self._metrics, name, None)
+
         def tell(*args: Any) -> None:
-            with HookCall(self._log, f"the metrics' {name}"):
-                getattr(self._metrics, name)(*args)
+            if method is not None:
+                with HookCall(self._log, f"the metrics' {name}"):
+                    method(*args)
 
         return tell
 
+    def span(self, name: str, attributes: Mapping[str, str]) -> AbstractContextManager[object]:
+        """That of the application; one that does nothing where it has none."""
+        method = getattr(self._metrics, "span", None)
+        return nullcontext() if method is None else _SpanThatNeverRaises(self._log, partial(method, name, attributes))
 
-def never_raising(metrics: Metrics | None, log: Adapter) -> Metrics | None:
-    """Wrap metrics so that no method raises."""
-    return None if metrics is None else cast(Metrics, _MetricsThatNeverRaise(metrics, log))
+
+class _SpanThatNeverRaises:
+    def __init__(self, log: Adapter, make: Callable[[], AbstractContextManager[object]]) -> None:
+        self._log, self._make = log, make
+        self._span: AbstractContextManager[object] | None = None
+
+    def __enter__(self) -> None:
+        with HookCall(self._log, "the metrics' span"):
+            span = self._make()
+            span.__enter__()
+            self._span = span
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._span is not None:
+            with HookCall(self._log, "the metrics' span"):
+                self._span.__exit__(kind, error, traceback)
+
+
+def never_raising(metrics: Metrics | None, log: Adapter) -> DetailedMetrics | None:
+    """Wrap metrics so that no method raises, and none is missing."""
+    return None if metrics is None else cast(DetailedMetrics, _MetricsThatNeverRaise(metrics, log))
+
+
+def spanning(
+    metrics: DetailedMetrics | None, name: str, attributes: Mapping[str, str]
+) -> AbstractContextManager[object]:
+    """A span of these metrics; one that does nothing where there are none."""
+    return nullcontext() if metrics is None else metrics.span(name, attributes)
 
 
 class AssociationMetrics:

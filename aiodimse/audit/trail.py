@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Any
 
 import aiodimse
 from aiodimse.audit import message as m
@@ -261,6 +262,10 @@ class _Alerts:
 
     def __init__(self, trail: AuditTrail, also: aiodimse.Metrics | None) -> None:
         self._trail, self._also = trail, also
+
+    def __getattr__(self, name: str) -> Any:
+        """What aiodimse.DetailedMetrics has beside, as far as the other has it."""
+        return getattr(self.__dict__["_also"], name)
 
     def association_opened(self, association: aiodimse.MeasuredAssociation) -> None:
         if self._also is not None:

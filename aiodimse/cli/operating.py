@@ -10,6 +10,7 @@ from typing import Any
 from aiodimse.archive import Archive
 from aiodimse.dimse.status import Status
 from aiodimse.metrics import MeasuredAssociation, Metrics
+from aiodimse.standard.transfer_syntax import keyword
 
 _SECONDS = 5.0
 """Seconds for one request, and for the answer of the index."""
@@ -37,6 +38,10 @@ class Figures:
         self._operations = client.Histogram(
             "operation_seconds", "Operations, from the request to the final response",
             ["service", "side", "status"], **how,
+        )  # fmt: skip
+        self._transcoded = client.Histogram(
+            "transcoded_seconds", "Instances whose pixels were converted for a peer, until they could be sent",
+            ["source", "target", "error"], **how,
         )  # fmt: skip
         self._held = client.Gauge("archive_entities", "What the index of the archive holds", ["level"], **how)
 
@@ -69,12 +74,26 @@ class Figures:
         category = "none" if status is None else Status(status).category.name.lower()
         self._operations.labels(service, side, category).observe(seconds)
 
+    def instance_transcoded(
+        self, association: MeasuredAssociation, source: str, target: str, frames: int, error: str | None, seconds: float
+    ) -> None:
+        """By its transfer syntaxes, of which there are some dozen, and why it failed."""
+        self._transcoded.labels(keyword(source), keyword(target), error or "none").observe(seconds)
+
 
 class Several:
     """Tells several hooks what it is told."""
 
     def __init__(self, hooks: Iterable[Metrics]) -> None:
         self._hooks = list(hooks)
+
+    def instance_transcoded(
+        self, association: MeasuredAssociation, source: str, target: str, frames: int, error: str | None, seconds: float
+    ) -> None:
+        """See DetailedMetrics: those that are told of it."""
+        for hook in self._hooks:
+            if (told := getattr(hook, "instance_transcoded", None)) is not None:
+                told(association, source, target, frames, error, seconds)
 
     def association_opened(self, association: MeasuredAssociation) -> None:
         """See Metrics."""

@@ -26,6 +26,7 @@ from aiodimse.errors import (
     AssociationTimeout,
     TLSError,
 )
+from aiodimse.pool.measuring import PoolMeter
 from aiodimse.services.contexts import is_proposed
 
 _log = logging.getLogger("aiodimse.pool")
@@ -45,7 +46,7 @@ class Member:
     """An association of the pool."""
 
     def __init__(self, association: Association) -> None:
-        self.association = association
+        self.association: Association = association
         self.uses = 0
         """How many times it has been handed out."""
         self.users = 0
@@ -83,12 +84,14 @@ class Members:
         clock: Clock,
         *,
         peer: str,
+        meter: PoolMeter,
         max_size: int,
         max_idle: float | None,
         max_uses: int | None,
         acquire_timeout: float | None,
     ) -> None:
-        """peer: the host and port of the peer, for messages."""
+        """peer: the host and port of the peer, for messages. meter: told of what happens."""
+        self._meter = meter
         self._open_association, self._clock, self._peer = open_association, clock, peer
         self._max_size, self._max_idle, self._max_uses = max_size, max_idle, max_uses
         self._acquire_timeout = acquire_timeout
@@ -133,6 +136,22 @@ class Members:
 
         Cancellation: A cancelled await gives back what it was given.
         """
+        began = self._meter.now()
+        try:
+            with self._meter.span():
+                member = await self._taken(wanted, shared)
+        except AssociationTimeout as error:
+            self._meter.acquired("timeout" if error.phase == "acquire" else "failed", began)
+            raise
+        except Exception:
+            self._meter.acquired("failed", began)
+            raise
+        finally:
+            self._tell()
+        self._meter.acquired("opened" if member.uses == 1 else "reused", began)
+        return member
+
+    async def _taken(self, wanted: Sequence[PresentationContext], shared: bool) -> Member:
         try:
             async with self._clock.deadline(self._clock.after(self._acquire_timeout), self._too_late):
                 while True:
@@ -141,6 +160,9 @@ class Members:
                         return member
         except _Late as error:
             raise AssociationTimeout("acquire", str(error)) from self._last_failure
+
+    def _tell(self) -> None:
+        self._meter.changed(self._places, len(self._lent), len(self._waiters))
 
     async def _next(self, wanted: Sequence[PresentationContext], shared: bool) -> Member | None:
         """Return a member that is now lent to the caller; or None: the caller has a place, in which it opens one."""
@@ -159,6 +181,7 @@ class Members:
                         return self._lend(member, shared)
         waiter = _Waiter(wanted, shared)
         self._waiters.append(waiter)
+        self._tell()
         try:
             return await asyncio.shield(waiter.given)
         except asyncio.CancelledError:
@@ -283,6 +306,7 @@ class Members:
             self._hand_on(member)
         if not self._lent:
             self._all_returned.set()
+        self._tell()
 
     def _share(self, member: Member) -> None:
         """Lend the free places of its operations window to the tasks that have waited longest and need only one
@@ -342,6 +366,7 @@ class Members:
     def _leave_place(self) -> None:
         self._places -= 1
         self._serve()
+        self._tell()
 
     def _serve(self) -> None:
         """Give places to the tasks that wait; one at a time while the peer cannot be reached."""

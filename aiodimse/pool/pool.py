@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -24,6 +25,8 @@ from aiodimse.association.negotiation import as_context
 from aiodimse.client import Association
 from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError
+from aiodimse.metrics import MeasuredPool
+from aiodimse.pool.measuring import PoolMeter
 from aiodimse.pool.members import Member, Members
 from aiodimse.pool.store_many import StoreMany, StoreResult
 from aiodimse.requestor import ConnectOptions, connect
@@ -38,6 +41,8 @@ from aiodimse.services.user.query import Find
 from aiodimse.services.user.received_move import ReceivedMove
 from aiodimse.services.user.retrieve import Get, Move
 from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
+
+_numbers = itertools.count(1)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -227,10 +232,16 @@ class Pool:
         connect(host, port, contexts=contexts, **options)  # Wrong arguments raise here.
         self._many: set[StoreMany] = set()
         self.max_size: int = max_size
+        clock, peer = (options.get("environment") or Environment()).clock, f"{host}:{port}"
         self._members = Members(
             self._open,
-            (options.get("environment") or Environment()).clock,
-            peer=f"{host}:{port}",
+            clock,
+            peer=peer,
+            meter=PoolMeter(
+                options.get("metrics"),
+                clock,
+                MeasuredPool(peer, options.get("called_ae_title", "ANY-SCP"), next(_numbers)),
+            ),
             max_size=max_size,
             max_idle=max_idle,
             max_uses=max_uses,

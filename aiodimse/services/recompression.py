@@ -9,6 +9,7 @@ from typing import Final
 
 from aiodimse import datasets
 from aiodimse.aio.channel import Channel
+from aiodimse.aio.hooks import spanning
 from aiodimse.aio.payload import Payload
 from aiodimse.aio.threads import Threads
 from aiodimse.services.instance import Buffer, Instance
@@ -40,16 +41,46 @@ async def payload_of(instance: Instance, transfer_syntax: str, channel: Channel)
         instance.transfer_syntax, transfer_syntax
     ):
         return await instance.encoded(transfer_syntax)
-    work = datasets.Recompression(
-        await instance.recompressible(),
-        instance.transfer_syntax,
-        transfer_syntax,
-        limits=channel.limits,
-        convert=partial(datasets.processes.convert, timeout=channel.timeouts.transcode),
-    )
-    async for _ in _threads.pieces(work.check()):
-        pass
-    return await _threads.read(work.at_hand) or _pieces(work)
+    return await _Conversion(instance, transfer_syntax, channel).run()
+
+
+class _Conversion:
+    """One instance on its way to another compression, and what metrics are told of it."""
+
+    def __init__(self, instance: Instance, transfer_syntax: str, channel: Channel) -> None:
+        self._instance, self._target, self._channel = instance, transfer_syntax, channel
+        self._began = channel.clock.now()
+
+    async def run(self) -> Payload:
+        channel, attributes = self._channel, {"source": self._instance.transfer_syntax, "target": self._target}
+        work: datasets.Recompression | None = None
+        try:
+            with spanning(channel.metrics, "dicom.transcode", attributes):
+                work = await self._work()
+                async for _ in _threads.pieces(work.check()):
+                    pass
+                payload = await _threads.read(work.at_hand) or _pieces(work)
+        except BaseException as error:
+            self._tell(work.frames if work is not None else 0, type(error).__name__)
+            raise
+        self._tell(work.frames, None)
+        return payload
+
+    def _tell(self, frames: int, error: str | None) -> None:
+        channel = self._channel
+        if channel.metrics is not None:
+            seconds = channel.clock.now() - self._began
+            channel.metrics.instance_transcoded(
+                channel.measured, self._instance.transfer_syntax, self._target, frames, error, seconds
+            )
+
+    async def _work(self) -> datasets.Recompression:
+        instance, channel = self._instance, self._channel
+        convert = partial(datasets.processes.convert, timeout=channel.timeouts.transcode)
+        source = await instance.recompressible()
+        return datasets.Recompression(
+            source, instance.transfer_syntax, self._target, limits=channel.limits, convert=convert
+        )
 
 
 async def _pieces(work: datasets.Recompression) -> AsyncIterator[Buffer]:

@@ -155,3 +155,9 @@ IDENTIFIERS: tuple[TransferSyntax, ...] = (*DEFAULT_PROPOSED, DeflatedExplicitVR
 def lookup(uid: str) -> TransferSyntax | None:
     """The row of a UID; None for a private or unknown one."""
     return _BY_UID.get(uid)
+
+
+def keyword(uid: str) -> str:
+    """Return the keyword of a transfer syntax, as a label: "other" for a private or unknown one."""
+    row = lookup(uid)
+    return row.keyword if row is not None else "other"

@@ -42,7 +42,7 @@ class InMemory:
     def __init__(self, data: bytes) -> None:
         """Take the bytes."""
         self._data = data
-        self.size = len(data)
+        self.size: int = len(data)
 
     def read_at(self, offset: int, size: int) -> bytes:
         """A copy of these bytes."""

@@ -120,7 +120,7 @@ class _Process:
             stderr=subprocess.DEVNULL,  # codecs write to it what they think of a frame
             start_new_session=True,  # an interrupt from the keyboard is for the program
         )
-        self.is_sound = False
+        self.is_sound: bool = False
         """It waits for a frame."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -64,7 +64,7 @@ class Recompression:
         read = self._read
         is_plain = read.little_endian and not read.deflated and not read.encapsulated
         self._plain = read if is_plain else syntaxes.ExplicitVRLittleEndian
-        self.frames = 0
+        self.frames: int = 0
         """How many frames have been converted in the first round."""
         self._held: list[bytes] | None = []
         self._lengths: list[int] = []

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from pydicom.dataset import Dataset
 
 from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.hooks import spanning
 from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.aio.signals import Signal
@@ -46,6 +49,9 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
         self._came: set[str] = set()
         self._finished: Response | None = None
         self._settle_by: float | None = None
+        self._began: float | None = None
+        self._span = ExitStack()
+        self._is_told = False
         negotiated = negotiated_on(endpoint)
         self._peer_title = negotiated.called_ae_title
         self.originator: str = negotiated.calling_ae_title
@@ -64,11 +70,25 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
 
     async def _send(self) -> InvokedOperation:
         self._moves.add(self)  # The first instance may come before the request is known to be sent.
+        self._began = self._endpoint.clock.now()
+        self._span.enter_context(spanning(self._endpoint.metrics, "dicom.move", {"peer": self._peer_title}))
         try:
             return await super()._send()
         except BaseException:
             self._moves.discard(self)
+            self._tell_end()
             raise
+
+    def _tell_end(self) -> None:
+        """Tell the metrics, once."""
+        if self._is_told or self._began is None:
+            return
+        self._is_told = True
+        self._span.close()
+        endpoint = self._endpoint
+        if endpoint.metrics is not None:
+            seconds = endpoint.clock.now() - self._began
+            endpoint.metrics.move_ended(endpoint.measured, len(self._came), self.missing, seconds)
 
     # --- for the receiver ---------------------------------------------------------------------------------------------
 
@@ -130,6 +150,7 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
             return await self._until_finished()
         if not self._arrivals and not await self._more_comes():
             self._response = self._finished
+            self._tell_end()
             return None
         return self._arrivals.next()
 
@@ -166,3 +187,4 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
     def _leave(self) -> None:
         super()._leave()
         self._arrivals.refuse_all()
+        self._tell_end()
