@@ -1,0 +1,94 @@
+"""What the router is told by a TOML file."""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+
+from pydicom import Dataset
+from pydicom.multival import MultiValue
+
+import aiodimse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """One field for each key of [destinations.AE_TITLE] in router.toml, which explains them."""
+
+    host: str
+    port: int
+    associations: int = 2
+    commit: bool = False
+    commit_patience: float = 3600.0
+    whole_studies: bool = False
+    coerce: dict[str, str] = field(default_factory=dict)
+    change: str | None = None
+
+    @cached_property
+    def function(self) -> Callable[[Dataset], Dataset] | None:
+        """What changes the data sets that are sent there."""
+        if self.change is None and not self.coerce:
+            return None
+        module, _, name = (self.change or "").partition(":")
+        change = getattr(importlib.import_module(module), name) if module else lambda dataset: dataset
+
+        def changed(dataset: Dataset) -> Dataset:
+            dataset.update(aiodimse.identifier(None, **self.coerce))
+            return change(dataset)  # type: ignore[no-any-return]
+
+        return changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Where images go that match."""
+
+    to: list[str]
+    match: dict[str, str] = field(default_factory=dict)
+
+    def matches(self, calling: str, header: Dataset) -> bool:
+        """Whether all patterns do; of several values, one is enough."""
+        return all(
+            any(fnmatchcase(value, pattern) for value in ([calling] if key == "calling" else _values(header, key)))
+            for key, pattern in self.match.items()
+        )
+
+
+def _values(header: Dataset, keyword: str) -> list[str]:
+    value = header.get(keyword)
+    return [str(each) for each in (value if isinstance(value, MultiValue) else ["" if value is None else value])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One field for each key of router.toml, which explains them."""
+
+    folder: Path
+    destinations: dict[str, Destination]
+    rules: list[Rule]
+    senders: dict[str, aiodimse.Destination] = field(default_factory=dict)
+    ae_title: str = "ROUTER"
+    host: str = "127.0.0.1"
+    port: int = 11112
+    most: int = 100_000
+    attempts: int = 5
+    quiet: float = 60.0
+    quiet_after_end: float = 5.0
+    remember_days: float = 30.0
+
+    @classmethod
+    def load(cls, path: str) -> Config:
+        """Read the file. TypeError for a key that is unknown or missing, ValueError for a destination that is none."""
+        told = tomllib.loads(Path(path).read_text("utf-8"))
+        told["folder"] = Path(told["folder"])
+        told["destinations"] = {title: Destination(**each) for title, each in told["destinations"].items()}
+        told["senders"] = {title: aiodimse.Destination(**each) for title, each in told.get("senders", {}).items()}
+        told["rules"] = [Rule(**each) for each in told["rules"]]
+        if unknown := {title for rule in told["rules"] for title in rule.to} - told["destinations"].keys():
+            raise ValueError(f"a rule names destinations that are none: {', '.join(sorted(unknown))}")
+        return cls(**told)
