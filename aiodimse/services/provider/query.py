@@ -28,10 +28,11 @@ async def provide(performed: PerformedOperation, request: FindRequest, handler: 
     async def give_up() -> None:
         await performed.respond(response(answers.CANCEL))
 
+    matches = _Matches(performed, request)
     async with HandlerRun(performed, request, give_up) as run:
         try:
             await run.begin(handler)
-            final = await _matches(performed, request, run)
+            final = await matches.send(run)
         except Cancelled:
             final = HandlerResult(answers.CANCEL)
         except HandlerEnded:
@@ -44,6 +45,9 @@ async def provide(performed: PerformedOperation, request: FindRequest, handler: 
         except DatasetEncodeError as error:
             final = HandlerResult(answers.NOT_ENCODED)
             performed.logger(_log).error("a match of %s cannot be encoded: %s", request.message, error)
+        if final.status == answers.SUCCESS and matches.too_large:
+            comment = f"{matches.too_large} matches are too large to be sent"
+            final = HandlerResult(answers.OUT_OF_RESOURCES, None, {"error_comment": comment})
         await run.close()  # FE00 is sent after the `finally` of the handler.
         message = response(final.status)
         final.apply(message)
@@ -51,22 +55,41 @@ async def provide(performed: PerformedOperation, request: FindRequest, handler: 
             await performed.respond(message)
 
 
-async def _matches(performed: PerformedOperation, request: FindRequest, run: HandlerRun) -> HandlerResult:
-    """Send the matches, and return the status that the handler ends with."""
-    transfer_syntax = request.context.transfer_syntax
-    row = sop_class.lookup(request.sop_class_uid)
-    one_match = row is not None and row.service_class is service_class.RELEVANT_PATIENT_INFORMATION_QUERY
-    sent = 0
-    while True:
-        yielded = read_yield(await run.step())
-        if yielded.status not in answers.STILL_PENDING:
-            return yielded
-        if one_match and sent:
-            log = performed.logger(_log)
-            log.warning("%s: more than one match for one patient (PS3.4 Q.2); the rest is not sent", request.message)
-            return HandlerResult(answers.SUCCESS)
-        data = await encode_response(yielded.payload, transfer_syntax)
+class _Matches:
+    """The matches of one request, on their way to the peer."""
+
+    def __init__(self, performed: PerformedOperation, request: FindRequest) -> None:
+        self._performed, self._request = performed, request
+        self._log = performed.logger(_log)
+        self._sent = 0
+        self.too_large = 0
+        """Matches that were not sent, because their Identifiers are larger than Limits.identifier."""
+
+    async def send(self, run: HandlerRun) -> HandlerResult:
+        """Send the matches, and return the status that the handler ends with."""
+        request = self._request
+        row = sop_class.lookup(request.sop_class_uid)
+        one_match = row is not None and row.service_class is service_class.RELEVANT_PATIENT_INFORMATION_QUERY
+        while True:
+            yielded = read_yield(await run.step())
+            if yielded.status not in answers.STILL_PENDING:
+                return yielded
+            if one_match and self._sent:
+                self._log.warning(
+                    "%s: more than one match for one patient (PS3.4 Q.2); the rest is not sent", request.message
+                )
+                return HandlerResult(answers.SUCCESS)
+            await self._send_one(yielded)
+
+    async def _send_one(self, yielded: HandlerResult) -> None:
+        """Send one match, unless it is larger than what we would take ourselves: the others are sent all the same."""
+        request, most = self._request, self._performed.channel.limits.identifier
+        data = await encode_response(yielded.payload, request.context.transfer_syntax)
+        if len(data) > most:
+            self.too_large += 1
+            self._log.error("a match of %s is not sent: it has %d bytes, over %d", request.message, len(data), most)
+            return
         message = request.message.response(yielded.status)
         yielded.apply(message)
-        await performed.respond(message, data)
-        sent += 1
+        await self._performed.respond(message, data)
+        self._sent += 1

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -21,6 +22,9 @@ from aiodimse.services.request import GetRequest, MoveRequest
 from aiodimse.standard import answers
 
 _log = logging.getLogger("aiodimse.retrieve")
+
+_HEAD = 12
+"""Bytes of the header of an element, at most."""
 
 
 async def provide_get(
@@ -206,9 +210,18 @@ class _Retrieve:
         data = None
         if final.status != answers.SUCCESS and self._counters.failed_uids:
             identifier = Dataset()
-            identifier.FailedSOPInstanceUIDList = self._counters.failed_uids
+            identifier.FailedSOPInstanceUIDList = self._listed(self._counters.failed_uids)
             data = await encode_response(identifier, self._request.context.transfer_syntax)
         await self._performed.respond(message, data)
+
+    def _listed(self, uids: Sequence[str]) -> list[str]:
+        """As many of the UIDs as an Identifier may have; what is left out is only counted."""
+        most = self._performed.channel.limits.identifier - _HEAD
+        sizes = accumulate(len(uid) + 1 for uid in uids)  # a backslash behind each, or padding
+        listed = [uid for uid, size in zip(uids, sizes, strict=True) if size <= most]
+        if len(listed) < len(uids):
+            self._log.warning("%s: %d of %d failed instances are listed", self._request.message, len(listed), len(uids))
+        return listed
 
 
 def read_destination(value: object) -> Destination:
