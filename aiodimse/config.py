@@ -101,6 +101,9 @@ class Limits:
     """How deep sequences may nest in a data set that we decode."""
     dataset_in_memory: int = 1 << 30
     """The largest data set that is read into memory: by request.dataset(), or to be sent in another encoding."""
+    payloads_in_memory: int = 128 << 20
+    """Bytes of data sets that a server has in memory to send them, for all sub-operations of C-GET and C-MOVE: what is
+    encoded anew and too small, or no file, to be re-encoded piece by piece. One more waits; a larger one goes alone."""
     # All empty, they take 1 GiB of memory and 20 s of a thread. A segmentation of 50,000 frames has some 3 million.
     dataset_elements: int = 1 << 22
     """Elements, items and fragments in a data set that request.dataset() decodes, at any depth."""

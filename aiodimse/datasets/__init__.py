@@ -30,7 +30,7 @@ from aiodimse.datasets.saving import PartTenWriter
 from aiodimse.datasets.stored import file_identity
 from aiodimse.datasets.transcoding import check_transcoded, open_transcoded
 from aiodimse.datasets.unfinished import remove_unfinished
-from aiodimse.datasets.weight import is_larger_than
+from aiodimse.datasets.weight import is_larger_than, size_of_values
 from aiodimse.datasets.whole import file_meta_dataset, read_file
 
 __all__ = [
@@ -68,6 +68,7 @@ __all__ = [
     "read_identity",
     "remove_unfinished",
     "safe_file_name",
+    "size_of_values",
     "tolerated_in",
     "without_bulk_data",
 ]

@@ -38,3 +38,15 @@ def _left(dataset: Dataset, left: int) -> int:
                 if left >= 0:
                     left = _left(item, left - 1)
     return left
+
+
+def size_of_values(dataset: Dataset) -> int:
+    """How many bytes the values of a data set have that are text or bytes, such as pixels; those of items count too."""
+    size = 0
+    for element in dataset.values():
+        value: Any = element.value
+        if type(value) is str or type(value) is bytes:
+            size += len(value)
+        elif type(value) is Sequence:
+            size += sum(map(size_of_values, value))
+    return size

@@ -28,6 +28,8 @@ _PIECE = 1 << 20
 """How many bytes of a larger file are read at once."""
 _HELD = 1 << 20
 """The length in bytes up to which a data set is re-encoded in memory."""
+_DECODED = 3
+"""How often a data set is in memory that is decoded and encoded anew: as read, as values, and as written."""
 ONE_HOP = 1 << 20
 """The length in bytes up to which a save takes one trip to a thread. A longer one is written in batches of this
 length."""
@@ -284,6 +286,18 @@ class Instance:
         dataset = await self.dataset()
         return await read_off_loop(datasets.encode_dataset, dataset, transfer_syntax)
 
+    def held_to_send(self, transfer_syntax: str) -> int:
+        """About how many bytes `encoded` holds in memory, with what it returns. 0: it is streamed.
+
+        Args:
+            transfer_syntax: As for `encoded`.
+        """
+        return 0 if transfer_syntax == self.transfer_syntax else self.held_to_decode()
+
+    def held_to_decode(self) -> int:
+        """About how many bytes `dataset` holds in memory: of what comes in pieces, all that it may."""
+        return self.limits.dataset_in_memory
+
     async def recompressible(self) -> bytes | FileHead:
         """What its pixels are read from to send them in another compression: its file, else the whole data set.
 
@@ -335,6 +349,18 @@ class FileInstance(Instance):
             return await super().encoded(transfer_syntax)
         await read_off_loop(datasets.check_transcoded, self.head, transfer_syntax)
         return pieces_off_loop(datasets.open_transcoded(self.head, transfer_syntax))
+
+    def held_to_send(self, transfer_syntax: str) -> int:
+        """See `Instance.held_to_send`. What is large is re-encoded, or decompressed, piece by piece.
+
+        Args:
+            transfer_syntax: As for `encoded`.
+        """
+        return 0 if transfer_syntax == self.transfer_syntax or self.head.size > _HELD else self.held_to_decode()
+
+    def held_to_decode(self) -> int:
+        """See `Instance.held_to_decode`."""
+        return _DECODED * self.head.size
 
     async def recompressible(self) -> bytes | FileHead:
         """See `Instance.recompressible`. The file is read as it is needed."""
@@ -432,6 +458,18 @@ class DatasetInstance(Instance):
         if transfer_syntax == self.transfer_syntax:
             return await read_off_loop(datasets.encode_stored, self._dataset)
         return await super().encoded(transfer_syntax)
+
+    def held_to_send(self, transfer_syntax: str) -> int:
+        """See `Instance.held_to_send`. The data set is the application's, its encoding ours.
+
+        Args:
+            transfer_syntax: As for `encoded`.
+        """
+        return datasets.size_of_values(self._dataset)
+
+    def held_to_decode(self) -> int:
+        """See `Instance.held_to_decode`."""
+        return 0
 
     async def dataset(self) -> Dataset:
         """Return the data set that it was made from."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 from aiodimse.aio.clock import Clock
 from aiodimse.config import Limits
@@ -19,6 +20,8 @@ class Budgets:
         """limits: those of the server."""
         self.destinations: Destinations = Destinations(limits.associations_per_destination)
         """Associations to move destinations."""
+        self.payloads: Payloads = Payloads(limits.payloads_in_memory)
+        """Data sets in memory, to be sent."""
 
 
 class Destinations:
@@ -111,3 +114,92 @@ class Place:
             self._destinations.free(self.address)
         else:
             self._destinations.give_up(self)
+
+
+class NoRoom(Exception):
+    """There was no room for a data set in memory in time."""
+
+
+class Payloads:
+    """Counts bytes of data sets in memory: a semaphore in bytes, whose line nobody overtakes."""
+
+    def __init__(self, most: int) -> None:
+        """most: so many bytes at once."""
+        self._most = self._free = most
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._owners: WeakKeyDictionary[object, asyncio.Lock] = WeakKeyDictionary()
+
+    def share(self, owner: object) -> Share:
+        """Make a share of an owner, an association: it has one at a time, as it writes one message at a time."""
+        return Share(self, self._owners.setdefault(owner, asyncio.Lock()))
+
+    async def take(self, size: int) -> int:
+        """Wait for so many bytes, or for all where these are more; return how many there were.
+
+        Cancellation: nothing is taken.
+        """
+        size = min(size, self._most)
+        if not self._waiting and size <= self._free:
+            self._free -= size
+            return size
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_back(size)
+            else:
+                self._waiting.remove((size, turn))
+                self.give_back(0)  # who was behind it may need less
+            raise
+        return size
+
+    def give_back(self, size: int) -> None:
+        """Give so many bytes back: those in line that have enough now go on."""
+        self._free += size
+        while self._waiting and self._waiting[0][0] <= self._free:
+            wanted, turn = self._waiting.popleft()
+            self._free -= wanted
+            turn.set_result(None)
+
+
+class Share:
+    """What one association has of the payloads."""
+
+    def __init__(self, payloads: Payloads, owner: asyncio.Lock) -> None:
+        self._payloads, self._owner = payloads, owner
+        self._size: int | None = None
+
+    async def take(self, size: int, clock: Clock, timeout: float | None) -> None:
+        """Wait until the association has no other share, and there is room; 0 bytes need none.
+
+        Args:
+            size: Bytes.
+            clock: Of the association.
+            timeout: Seconds.
+
+        Raises:
+            NoRoom: It took longer.
+
+        Cancellation: nothing is taken.
+        """
+        if not size:
+            return
+        try:
+            async with clock.deadline(clock.after(timeout), TimeoutError):
+                await self._owner.acquire()
+                try:
+                    self._size = await self._payloads.take(size)
+                except BaseException:
+                    self._owner.release()
+                    raise
+        except TimeoutError:
+            raise NoRoom(f"no room for {size} bytes in memory within {timeout} s") from None
+
+    def give_back(self) -> None:
+        """Give back what was taken; harmless where nothing was."""
+        if self._size is not None:
+            size, self._size = self._size, None
+            self._payloads.give_back(size)
+            self._owner.release()

@@ -150,7 +150,7 @@ class _Retrieve:
         except HandlerEnded:
             raise InvalidResult(answers.NOTHING_YIELDED[service], "no number of sub-operations") from None
         self._counters.total = number
-        work = self._work = SubOperations(self._performed, request, self._counters, route)
+        work = self._work = SubOperations(self._performed, request, self._counters, route, self._budgets.payloads)
         attempted = 0
         while True:
             try:

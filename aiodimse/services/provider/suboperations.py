@@ -32,6 +32,7 @@ from aiodimse.pdu import AcceptedContext
 from aiodimse.record import record
 from aiodimse.services.contexts import store_context
 from aiodimse.services.instance import Instance, ReferencedFile
+from aiodimse.services.provider.budgets import NoRoom, Payloads, Share
 from aiodimse.services.provider.destination import DestinationLost
 from aiodimse.services.provider.handler_run import Cancelled, describe
 from aiodimse.services.recompression import payload_of
@@ -47,7 +48,7 @@ from aiodimse.standard.values import escaped, is_ae_title
 
 _log = logging.getLogger("aiodimse.retrieve")
 
-_NAME_NO_VALUE = (NoAcceptedContext, DatasetEncodeError, DatasetDecodeError, InstanceConflict)
+_NAME_NO_VALUE = (NoAcceptedContext, DatasetEncodeError, DatasetDecodeError, InstanceConflict, NoRoom)
 """Exceptions whose texts name UIDs, tags and transfer syntaxes, and no values of patients."""
 
 
@@ -169,9 +170,15 @@ class SubOperations:
     """
 
     def __init__(
-        self, performed: PerformedOperation, request: GetRequest | MoveRequest, counters: Counters, route: Route
+        self,
+        performed: PerformedOperation,
+        request: GetRequest | MoveRequest,
+        counters: Counters,
+        route: Route,
+        payloads: Payloads,
     ) -> None:
         self._performed, self._request, self._counters, self._route = performed, request, counters, route
+        self._payloads = payloads
         self._under_way: deque[_UnderWay] = deque()
         self._collector: asyncio.Task[None] | None = None
         self._fewer = asyncio.Event()
@@ -225,8 +232,9 @@ class SubOperations:
         used."""
         while True:
             invoker, context = await self._route.context_for(instance, self.finish)
+            share = self._payloads.share(invoker.channel)
             try:
-                data = await self._encoded(invoker, context, instance)
+                data = await self._encoded(invoker, context, instance, share)
                 request = store_request(instance, self._priority, self._originator, self._originator_id)
                 await self._fewer_than(invoker.channel.engine.router.invoked_window)
                 if self._request.is_cancelled:
@@ -241,11 +249,17 @@ class SubOperations:
             except DestinationLost as lost:
                 if self._lost is not None or not self._route.survives(invoker, lost.__cause__ or lost):
                     raise
+            finally:
+                data = None
+                share.give_back()
 
     @staticmethod
-    async def _encoded(invoker: Invoker, context: AcceptedContext, instance: Instance) -> Payload:
+    async def _encoded(invoker: Invoker, context: AcceptedContext, instance: Instance, share: Share) -> Payload:
+        channel = invoker.channel
         try:
-            with invoker.channel.while_open():
+            with channel.while_open():
+                size = instance.held_to_send(context.transfer_syntax)
+                await share.take(size, channel.clock, channel.timeouts.response)
                 return await payload_of(instance, context.transfer_syntax, invoker.channel)
         except AssociationError as error:
             if invoker.channel.error is None:
@@ -272,7 +286,12 @@ class SubOperations:
         instance = await instance_of(payload, self._performed.channel.limits)
         if not self._without_bulk_data:
             return instance
-        return await read_off_loop(_without_bulk_data, instance, await instance.dataset())
+        channel, share = self._performed.channel, self._payloads.share(self._performed.channel)
+        try:
+            await share.take(instance.held_to_decode(), channel.clock, channel.timeouts.response)
+            return await read_off_loop(_without_bulk_data, instance, await instance.dataset())
+        finally:
+            share.give_back()
 
     # --- the collector ------------------------------------------------------------------------------------------------
 
@@ -353,6 +372,10 @@ class _EncodedInstance(Instance):
     def stream(self) -> Any:
         """Yield the bytes."""
         return self._stream()
+
+    def held_to_decode(self) -> int:
+        """See `Instance.held_to_decode`: what was decoded, and what is encoded."""
+        return 2 * len(self._data)
 
     async def dataset(self) -> Dataset:
         """Decode the bytes."""

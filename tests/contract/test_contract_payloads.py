@@ -1,0 +1,197 @@
+"""Data sets in memory, to be sent, are counted for the whole server: `Limits.payloads_in_memory`."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contract.stage import CT_UID, Script, Stage, image, make_server, open_stage, register
+from pydicom import Dataset
+from scripted import wire
+
+import aiodimse
+from aiodimse import datasets, testing
+from aiodimse.aio.clock import Clock
+from aiodimse.services.instance import Instance
+from aiodimse.services.provider import suboperations
+from aiodimse.services.provider.budgets import NoRoom, Payloads
+
+SIZE = 60_000
+
+
+# --- the semaphore ----------------------------------------------------------------------------------------------------
+
+
+class Owner:
+    pass
+
+
+async def test_nobody_overtakes_and_what_is_too_large_goes_alone() -> None:
+    payloads, order = Payloads(100), []
+
+    async def hold(name: str, size: int, until: asyncio.Event) -> None:
+        share = payloads.share(owners[name])
+        await share.take(size, Clock(), None)
+        order.append(name)
+        await until.wait()
+        share.give_back()
+        share.give_back()  # harmless
+
+    owners = {name: Owner() for name in ("first", "large", "small", "none")}
+    first, rest = asyncio.Event(), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(hold("first", 60, first))
+        group.create_task(hold("large", 1000, rest))
+        group.create_task(hold("small", 10, rest))
+        group.create_task(hold("none", 0, rest))
+        await testing.settle()
+        assert order == ["first", "none"]
+        first.set()
+        await testing.settle()
+        assert order == ["first", "none", "large"]
+        rest.set()
+    assert order == ["first", "none", "large", "small"]
+    assert await payloads.take(100) == 100
+
+
+async def test_an_association_has_one_share() -> None:
+    payloads, owner = Payloads(100), Owner()
+    share, second = payloads.share(owner), payloads.share(owner)
+    await share.take(10, Clock(), None)
+    with pytest.raises(NoRoom):
+        await second.take(10, Clock(), 0.01)
+    share.give_back()
+    await second.take(10, Clock(), 0.01)
+
+
+@pytest.mark.parametrize("when", ["waiting", "at its turn"])
+async def test_who_is_cancelled_has_nothing(when: str) -> None:
+    payloads = Payloads(100)
+    await payloads.take(80)
+    large, small = asyncio.create_task(payloads.take(100)), asyncio.create_task(payloads.take(20))
+    await testing.settle()
+    if when == "waiting":
+        large.cancel()
+        await testing.settle()
+        assert small.done()  # it had waited for its turn alone
+        payloads.give_back(80)
+    else:
+        payloads.give_back(80)
+        large.cancel()
+        await testing.settle()
+        assert small.done()
+    assert large.cancelled()
+    payloads.give_back(20)
+    assert await payloads.take(100) == 100
+
+
+# --- of a server ------------------------------------------------------------------------------------------------------
+
+
+def with_pixels(number: int) -> Dataset:
+    made = image(number)
+    made.add_new(0x7FE00010, "OW", bytes(SIZE))
+    return made
+
+
+class Encoding:
+    """How many are encoded, and not sent yet, at once; none gets on until it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = self.most = 0
+        self.go = asyncio.Event()
+        self.begun = asyncio.Event()
+        self._encode = suboperations.payload_of
+        monkeypatch.setattr(suboperations, "payload_of", self._counted)
+
+    async def _counted(self, instance: Instance, *more: Any) -> Any:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        self.begun.set()
+        await self.go.wait()
+        self.now -= 1
+        return await self._encode(instance, *more)
+
+
+async def get_at_once(server: aiodimse.Server, peers: int, stack: AsyncExitStack) -> list[tuple[Stage, int]]:
+    stages = [await stack.enter_async_context(open_stage(server)) for _ in range(peers)]
+    return [(stage, await stage.ask("C-GET")) for stage in stages]
+
+
+@pytest.mark.parametrize(("room", "at_once"), [(SIZE + 1000, 1), (3 * SIZE, 2), (20 * SIZE, 5)])
+async def test_as_many_are_encoded_as_there_is_room_for(
+    room: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, encoding = make_server(limits=aiodimse.Limits(payloads_in_memory=room)), Encoding(monkeypatch)
+    register(server, "C-GET", Script(2, with_pixels(1), with_pixels(2)))
+    async with AsyncExitStack() as stack:
+        asked = await get_at_once(server, 5, stack)
+        finals = [asyncio.create_task(stage.peer.responses(number, store=0x0000)) for stage, number in asked]
+        while encoding.most < at_once:
+            await encoding.begun.wait()
+            await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert encoding.most == at_once
+        encoding.go.set()
+        assert [(await each)[-1].status for each in finals] == [0x0000] * 5
+    assert encoding.most <= at_once
+
+
+async def test_an_instance_for_which_there_is_no_room_in_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has failed, and the association goes on."""
+    limits, timeouts = aiodimse.Limits(payloads_in_memory=SIZE), aiodimse.Timeouts(response=0.05)
+    server, encoding = make_server(limits=limits, timeouts=timeouts), Encoding(monkeypatch)
+    register(server, "C-GET", Script(1, with_pixels(1)))
+    async with AsyncExitStack() as stack:
+        (first, one), (second, two) = await get_at_once(server, 2, stack)
+        late = asyncio.create_task(second.peer.responses(two, store=0x0000))
+        final = (await late)[-1]
+        assert (final.status, final.counters) == (0xA702, (None, 0, 1, 0))
+        encoding.go.set()
+        assert (await first.peer.responses(one, store=0x0000))[-1].status == 0x0000
+        again = await second.ask("C-GET")
+        assert (await second.peer.responses(again, store=0x0000))[-1].status == 0x0000
+    assert any("no room for" in record.getMessage() for record in caplog.records)
+
+
+# --- what counts ------------------------------------------------------------------------------------------------------
+
+
+def a_file(folder: Path, size: int) -> Path:
+    elements = {
+        (0x0008, 0x0016): ("UI", CT_UID),
+        (0x0008, 0x0018): ("UI", "1.2.3.1"),
+        (0x7FE0, 0x0010): ("OW", bytes(size)),
+    }
+    with datasets.PartTenWriter(folder, CT_UID, "1.2.3.1", wire.EXPLICIT_LE, durable=False) as writer:
+        return writer.finish(wire.dataset(elements))
+
+
+@pytest.mark.parametrize(
+    ("size", "syntax", "least", "most"),
+    [
+        (SIZE, wire.EXPLICIT_LE, 0, 0),
+        (SIZE, wire.IMPLICIT_LE, 3 * SIZE, 3 * SIZE + 1000),
+        (2 << 20, wire.IMPLICIT_LE, 0, 0),
+    ],
+)
+async def test_of_a_file_what_is_not_streamed(tmp_path: Path, size: int, syntax: str, least: int, most: int) -> None:
+    instance = await Instance.open(a_file(tmp_path, size))
+    assert least <= instance.held_to_send(syntax) <= most
+
+
+@pytest.mark.parametrize("syntax", [wire.EXPLICIT_LE, wire.IMPLICIT_LE])
+def test_of_a_data_set_its_values(syntax: str) -> None:
+    """Those of items too."""
+    made, item = with_pixels(1), Dataset()
+    item.add_new(0x00091010, "OB", bytes(SIZE))
+    made.ReferencedSeriesSequence = [item]
+    made.ensure_file_meta()
+    made.file_meta.TransferSyntaxUID = wire.EXPLICIT_LE
+    assert 2 * SIZE <= Instance.from_dataset(made).held_to_send(syntax) <= 2 * SIZE + 1000
