@@ -65,6 +65,7 @@ class Service:
             called_ae_title=config.archive_ae_title,
             contexts=[sop_class.ComprehensiveSRStorage],
             metrics=OpenTelemetryMetrics(),
+            timeouts=aiodimse.Timeouts(cancel_drain=1.0),  # after the drain, the next start sends it again
         )
         async with pool:
             async with self._server().listen(config.host, config.port) as listening:

@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from examples.readme import EXAMPLES, changed, commands, ended, started
 from examples.test_examples_research_pull import keeper  # noqa: F401
-from inference.config import Config
-from inference.service import Service
 from interop.dcmtk import DcmQRSCP, storescu
 from interop.orthanc import Orthanc
 from interop.programs import Keeper
@@ -25,6 +23,10 @@ from pydicom.uid import generate_uid
 
 import aiodimse
 from aiodimse import sop_class
+
+pytest.importorskip("highdicom", reason="has no wheels for this Python")
+from inference.config import Config
+from inference.service import Service
 
 HOST = "127.0.0.1"
 CT, SR = sop_class.CTImageStorage, sop_class.ComprehensiveSRStorage

@@ -50,7 +50,17 @@ def test_what_it_requires_is_installed_for_its_tests(name: str) -> None:
     assert any("requirements.txt" in line for line in commands(name))
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if (EXAMPLES / name / "Dockerfile").exists()])
+def test_an_image_runs_what_the_readme_says(name: str) -> None:
+    """No image is built here: its files are there, and its command is one that is run."""
+    lines = (EXAMPLES / name / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    assert all((EXAMPLES.parent / path).exists() for path in re.findall(r"/src/(examples/\S+)", " ".join(lines)))
+    (command,) = (ast.literal_eval(line.removeprefix("CMD ")) for line in lines if line.startswith("CMD "))
+    assert any(line.startswith(" ".join(command)) for line in commands(name))
+
+
 async def test_the_types_hold_for_pyright_too() -> None:
     """mypy checks the folder with the library; see pyproject.toml."""
+    pytest.importorskip("highdicom", reason="has no wheels for this Python")
     pyright = Path(sys.executable).with_name("pyright")
     (await run(pyright, "--pythonpath", sys.executable, EXAMPLES, patience=240)).check()
