@@ -35,7 +35,7 @@ class Turns:
         Args:
             now: Tells the time in seconds: that of the machine, for what is shared is its processor.
         """
-        self.now = now
+        self.now: Callable[[], float] = now
         self._line: deque[Callable[[], None]] = deque()
         self._is_scheduled = False
         self._turn_end = 0.0
