@@ -15,6 +15,7 @@ from aiodimse.aio import tls_handshake
 from aiodimse.aio.admission import Admission, Newcomer
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.endpoint import Endpoint
+from aiodimse.aio.listener import TCPListener
 from aiodimse.aio.log import AssociationLogger
 from aiodimse.aio.network import Listener, Network, ProtocolFactory
 from aiodimse.aio.observer import Observer
@@ -165,7 +166,10 @@ class Acceptor:
         factory: ProtocolFactory = self.new_connection
         if ssl is not None:
             factory = partial(self._new_door, ssl)
-        self._listener = await self.network.listen(factory, host, port, sock=sock, reuse_port=reuse_port)
+        listener = await self.network.listen(factory, host, port, sock=sock, reuse_port=reuse_port)
+        if isinstance(listener, TCPListener):
+            listener.on_exhausted = self._admission.make_room
+        self._listener = listener
 
     @property
     def sockets(self) -> tuple[Any, ...]:

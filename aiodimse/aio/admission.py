@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +17,9 @@ from aiodimse.config import Limits
 
 _logger = logging.getLogger("aiodimse.acceptor")
 _log = AssociationLogger(_logger, None)
+
+_SELDOM = 60.0
+"""Seconds between two lines in the log about the same state."""
 
 Newcomer: TypeAlias = "Endpoint | tls_handshake.PendingHandshake"
 
@@ -33,6 +38,7 @@ class Admission:
         self._held_in_total = 0
         self._associated: dict[Endpoint, str] = {}
         self._per_peer: Counter[str] = Counter()
+        self._said_at = -_SELDOM  # by the time of the event loop: that there are no file descriptors
 
     def is_associated(self, endpoint: Endpoint) -> bool:
         """It counts against Limits.max_associations, until its last task has ended."""
@@ -55,6 +61,30 @@ class Admission:
         log = oldest.logger(_logger) if isinstance(oldest, Endpoint) else _log
         log.warning("%d connections without an association: closing the oldest", len(self.pending))
         self._drop(oldest)
+
+    def make_room(self, error: OSError) -> bool:
+        """Close the oldest connection that has no association: there is no file descriptor for one that waits.
+
+        Args:
+            error: What the system says, such as EMFILE.
+
+        Returns:
+            Whether there was such a connection.
+        """
+        oldest = next(iter(self._lingering or self.pending), None)
+        now = asyncio.get_running_loop().time()
+        if now - self._said_at >= _SELDOM:
+            self._said_at = now
+            _log.warning(
+                "a connection waits, and there is no file descriptor for it (%s): closing %s; %d associations are open",
+                errno.errorcode.get(error.errno or 0, "error"),
+                "that one" if oldest is None else "the oldest that has no association",
+                len(self._associated),
+            )
+        if oldest is None:
+            return False
+        self._drop(oldest)
+        return True
 
     def _hold(self, endpoint: Endpoint, size: int) -> None:
         """So many of its bytes wait for the rest of a PDU; over Limits.pending_bytes who has the most makes place.

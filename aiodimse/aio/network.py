@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from aiodimse.aio.listener import BACKLOG, TCPListener, bound_copies
 from aiodimse.errors import LocalProtocolError
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
-
-_BACKLOG = 1024
 
 
 class Listener(Protocol):
@@ -78,9 +78,14 @@ class Network:
         """
         loop = asyncio.get_running_loop()
         if sock is not None:
-            return await loop.create_server(factory, sock=sock, backlog=_BACKLOG)
+            if sock.type != socket.SOCK_STREAM:
+                raise ValueError(f"a listening socket is of type SOCK_STREAM, unlike {sock!r}")
+            return TCPListener([sock], factory)
         with _address(host, port):
-            return await loop.create_server(factory, host, port, backlog=_BACKLOG, reuse_port=reuse_port or None)
+            if sys.platform == "win32":  # Its event loop calls nobody when a socket can be read.
+                return await loop.create_server(factory, host, port, backlog=BACKLOG)
+            bound = await loop.create_server(factory, host, port, reuse_port=reuse_port or None, start_serving=False)
+        return TCPListener(bound_copies(bound), factory)
 
 
 @contextmanager

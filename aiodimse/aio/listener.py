@@ -1,0 +1,114 @@
+"""Listening TCP sockets: a long queue in the kernel, few connections taken at once, and no storm without descriptors.
+
+asyncio's own server takes as many connections at once as the kernel may queue, and where file descriptors run out it
+reports each of them to the exception handler of the loop, again every second (docs/topics/limits-and-leniencies.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from aiodimse.aio.tasks import Tasks
+
+BACKLOG = 4096
+"""Connections that the kernel may queue; Linux has net.core.somaxconn at most, 4096 by default."""
+_AT_ONCE = 16
+"""Connections that are taken in one turn of the event loop."""
+_PAUSE = 0.02
+"""Seconds without taking a connection where there was no descriptor for one."""
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class TCPListener:
+    """Takes connections on sockets that are bound, from the moment it is made until `close`."""
+
+    def __init__(self, sockets: Sequence[socket.socket], factory: Callable[[], asyncio.Protocol]) -> None:
+        """Begin to listen.
+
+        Args:
+            sockets: Bound sockets, which are closed by `close`.
+            factory: Makes a protocol for each connection.
+        """
+        self.sockets: tuple[socket.socket, ...] = tuple(sockets)
+        self.on_exhausted: Callable[[OSError], bool] | None = None
+        """Called where a connection waits and there is no descriptor for it; True where it closes another one."""
+        self._factory = factory
+        self._loop = asyncio.get_running_loop()
+        self._is_closed = False
+        self._reserve: int | None = os.open(os.devnull, os.O_RDONLY)
+        self._tasks = Tasks()
+        for each in self.sockets:
+            each.setblocking(False)
+            each.listen(BACKLOG)
+            self._begin(each)
+
+    def close(self) -> None:
+        """Take no connection any more, and close the sockets. What has been taken is opened to its end."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for each in self.sockets:
+            self._loop.remove_reader(each)
+            each.close()
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+
+    def _begin(self, listening: socket.socket) -> None:
+        if not self._is_closed:
+            self._loop.add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        """Take what waits, a few connections in each turn of the event loop."""
+        for _ in range(_AT_ONCE):
+            if self._is_closed:
+                return
+            try:
+                taken, _ = listening.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:  # It has gone while it waited.
+                continue
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                self._make_room(listening, error)
+                return
+            taken.setblocking(False)
+            self._tasks.spawn(self._connect(taken), "aiodimse connection")
+
+    async def _connect(self, taken: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._factory, taken)
+        except Exception:  # If it is cancelled, its transport closes the socket.
+            taken.close()
+            raise
+
+    def _make_room(self, listening: socket.socket, error: OSError) -> None:
+        """Have the oldest connection closed that is of no use; where there is none, turn the newcomer away."""
+        if (self.on_exhausted is None or not self.on_exhausted(error)) and self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+            with suppress(OSError):
+                listening.accept()[0].close()
+            with suppress(OSError):
+                self._reserve = os.open(os.devnull, os.O_RDONLY)
+        self._loop.remove_reader(listening)
+        self._loop.call_later(_PAUSE, self._begin, listening)
+
+
+def bound_copies(server: asyncio.Server) -> list[socket.socket]:
+    """Return sockets of our own for what a server is bound to, and close the server, which never listened.
+
+    Args:
+        server: What create_server has made with start_serving=False.
+    """
+    try:
+        return [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
+    finally:
+        server.close()
