@@ -24,6 +24,7 @@ LONG = os.environ.get("SCOREBOARD") == "long"
 ROOT = Path(__file__).resolve().parents[1]
 CELLS = {"defined": 123, "refused": 124}
 KILLS = 50 if LONG else 5
+ARCHIVE_KILLS = 20 if LONG else 2
 
 
 def _percentile(values: list[float], share: float) -> float:
@@ -161,6 +162,14 @@ def rows() -> list[Row]:
             AIODIMSE_KILLS=str(KILLS),
         ),
         lambda: _tests(
+            "kill -9 of workers, PostgreSQL, the object store during four senders",
+            "20 kills of each, no acknowledged instance lost, none half done",
+            ["tests/durable/test_durable_archive_kill.py"],
+            {f"kills of {what}": ARCHIVE_KILLS for what in ("workers", "database", "store")}
+            | {"instances acknowledged": 3 * ARCHIVE_KILLS},
+            AIODIMSE_KILLS=str(ARCHIVE_KILLS),
+        ),
+        lambda: _tests(
             "stores under faults: wrong UIDs, cut off, again, two senders, releases, aborts, kill -9 of serve",
             "3,000, 0 acknowledged instances lost, 0 swapped",
             ["tests/durable/test_durable_identities.py"],
@@ -193,6 +202,7 @@ def rows() -> list[Row]:
                 "tests/contract/test_contract_requests.py",
                 "tests/durable",
                 "--ignore=tests/durable/test_durable_identities.py",
+                "--ignore=tests/durable/test_durable_archive_kill.py",
                 "--ignore=tests/durable/test_durable_kill.py",
                 "--ignore=tests/durable/test_durable_pool.py",
                 "--ignore=tests/durable/test_durable_strace.py",

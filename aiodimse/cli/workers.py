@@ -160,7 +160,7 @@ class _Parent:
                         self._serving.add(place)
                         if version != self._version:  # it may have read the configuration before that changed
                             self._pass_on(place)
-                        self._tell_ready(event, is_again=ready.is_set())
+                        self._tell_ready(event, place, is_again=ready.is_set())
                         ready.set()
                     elif event.get("event") == "configuration":
                         self._confirmed(place)
@@ -176,8 +176,10 @@ class _Parent:
             self._confirmed(place)
         return came_to_serve
 
-    def _tell_ready(self, event: Mapping[str, Any], *, is_again: bool) -> None:
+    def _tell_ready(self, event: Mapping[str, Any], place: int, *, is_again: bool) -> None:
         if is_again:
+            self._output.line(f"worker {place} serves again")
+            self._output.event({"event": "worker", "worker": place})
             return
         self._ready += 1
         if self._ready == self._options.workers:

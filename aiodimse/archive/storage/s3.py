@@ -166,4 +166,5 @@ async def _header_of(data: bytes, location: str, stamp: Stamp) -> Header:
 
 
 def _stamp(meta: Any) -> Stamp:
-    return Stamp(meta["size"], int(meta["last_modified"].timestamp() * 1_000_000) * 1000)
+    # In whole seconds: stores list objects with their milliseconds, and a HEAD answers without them.
+    return Stamp(meta["size"], int(meta["last_modified"].timestamp()) * 1_000_000_000)
