@@ -127,7 +127,10 @@ class Limits:
     """Connections of a server that have not associated yet, or have and linger; over it the oldest is closed."""
     # 32 KiB for each of those: an A-ASSOCIATE-RQ of 128 contexts with six transfer syntaxes each has 25.
     pending_bytes: int = 32 << 20
-    """Bytes of PDUs that are not whole, on these connections together; over it the one with the most is closed."""
+    """Bytes of PDUs that are not whole and of TLS handshakes, on these connections together; over it the one with the
+    most is closed."""
+    tls_handshakes: int = 100
+    """TLS handshakes of a server at a time, over all its listenings; the next one waits, for a second at most."""
 
     def __post_init__(self) -> None:
         _check(self, 1, _LEAST)

@@ -281,7 +281,7 @@ class Server(HandlerDecorators):
     def _acceptor(self, settings: Settings) -> Acceptor:
         """Make what accepts the connections of one listening. Its limits count over all listenings on this event
         loop."""
-        admission = self._admission.setdefault(asyncio.get_running_loop(), Admission(settings.limits))
+        admission = self._admission.setdefault(asyncio.get_running_loop(), Admission(settings.limits, settings.clock))
         return Acceptor(partial(AcceptedAssociation, self._policy), settings, admission)
 
 

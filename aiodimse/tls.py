@@ -11,6 +11,7 @@ import logging
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeAlias
 
@@ -181,13 +182,43 @@ def certificate_names(certificate: Certificate | None) -> frozenset[str]:
         certificate: The certificate; None or {} is what a peer without a verified one has.
 
     Returns:
-        The DNS names and IP addresses of its subjectAltName, and its subject's common name, in small letters.
+        Names with their kind before them, in small letters: "dns:" and "ip:" of its subjectAltName. A certificate
+        without one has the common name of its subject, as "cn:". Beside a subjectAltName the common name counts for
+        nothing (RFC 6125 6.4.4).
     """
     if not certificate:
         return frozenset()
-    names = [value for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
-    names += [value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"]
-    return frozenset(name.lower() for name in names)
+    alternatives = certificate.get("subjectAltName", ())
+    names = [f"{_KINDS[kind]}:{value}" for kind, value in alternatives if kind in _KINDS]
+    if not alternatives:
+        names = [
+            f"cn:{value}" for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"
+        ]
+    return frozenset(map(_normalized, names))
+
+
+_KINDS = {"DNS": "dns", "IP Address": "ip"}
+
+
+def _normalized(name: str) -> str:
+    """The name with its kind, spelled in one way. A name without a kind is that of a host, or its address.
+
+    Raises ValueError where the address is none.
+    """
+    kind, colon, value = name.partition(":")
+    kind = kind.strip().lower()
+    if not colon or kind not in ("dns", "ip", "cn"):
+        kind, value = _kind_of(name), name
+    value = value.strip().lower()
+    return f"{kind}:{ip_address(value)}" if kind == "ip" else f"{kind}:{value}"
+
+
+def _kind_of(name: str) -> str:
+    try:
+        ip_address(name.strip())
+    except ValueError:
+        return "dns"
+    return "ip"
 
 
 def titles_from_certificate(
@@ -199,19 +230,27 @@ def titles_from_certificate(
     may use none. Any other title is rejected with 1/1/3, calling-AE-title-not-recognized (PS3.8 9.3.4).
 
     Args:
-        titles: A name of the certificate (see `certificate_names`) -> an AE title, or several.
+        titles: A name of the certificate (see `certificate_names`) -> an AE title, or several. The name says its kind:
+            "dns:ct-1.hospital.example", "ip:10.0.0.7", "cn:CT One". Without a kind it is an IP address or a DNS name,
+            never a common name.
 
     Returns:
         The hook.
 
+    Raises:
+        ValueError: A name is empty, or an "ip:" is no address.
+
     Examples:
-        >>> titles = {"ct-1.hospital.example": "CT1", "10.0.0.7": ["MR1", "MR2"]}
+        >>> titles = {"dns:ct-1.hospital.example": "CT1", "ip:10.0.0.7": ["MR1", "MR2"]}
         >>> server.on_associate(tls.titles_from_certificate(titles))
     """
-    allowed = {
-        name.lower(): frozenset(trimmed_ae_title(title) for title in ([some] if isinstance(some, str) else some))
-        for name, some in titles.items()
-    }
+    allowed: dict[str, frozenset[str]] = {}
+    for name, some in titles.items():
+        key = _normalized(name)
+        if key.endswith(":"):
+            raise ValueError(f"{name!r} names nobody")
+        each = frozenset(trimmed_ae_title(title) for title in ([some] if isinstance(some, str) else some))
+        allowed[key] = allowed.get(key, frozenset()) | each
 
     async def check(request: Asking) -> None:
         names = certificate_names(request.tls_certificate)

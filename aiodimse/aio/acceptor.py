@@ -56,8 +56,8 @@ class Acceptor:
         self._listener: Listener | None = None
         self._make_observer = make_observer
         self._admission = places
-        self._doors: set[tls_handshake.PendingHandshake] = set()
-        self._handshakes = Tasks()
+        self._handshakes: set[tls_handshake.PendingHandshake] = set()
+        self._handshake_tasks = Tasks()
         self._all: dict[Endpoint, AcceptedObserver] = {}
         self._left: list[Tasks] = []
         """Of connections that are gone: a handler in its finally, the release of the store association of a C-MOVE."""
@@ -74,8 +74,8 @@ class Acceptor:
 
     def new_connection(self) -> TransportConnection:
         """The protocol for one accepted socket."""
-        guest = self._make_observer(self)
-        endpoint = guest.endpoint = Endpoint("acceptor", guest, self._settings)
+        observer = self._make_observer(self)
+        endpoint = observer.endpoint = Endpoint("acceptor", observer, self._settings)
         return endpoint.connection
 
     def enter(self, observer: AcceptedObserver) -> None:
@@ -90,49 +90,51 @@ class Acceptor:
         if self.closing:
             drop()
 
-    def _new_door(self, context: ssl_module.SSLContext) -> tls_handshake.PendingHandshake:
+    def _new_handshake(self, context: ssl_module.SSLContext) -> tls_handshake.PendingHandshake:
         """The protocol for one accepted socket, until its TLS handshake is done."""
 
-        def opened(door: tls_handshake.PendingHandshake) -> None:
-            self._doors.add(door)
-            self._wait_for_request(door, door.drop)
-            self._handshakes.spawn(
-                self._handshake(door, context), "aiodimse TLS handshake", partial(self._turn_away, door)
+        def opened(handshake: tls_handshake.PendingHandshake) -> None:
+            self._handshakes.add(handshake)
+            self._wait_for_request(handshake, handshake.drop)
+            self._handshake_tasks.spawn(
+                self._shake_hands(handshake, context), "aiodimse TLS handshake", partial(self._give_up, handshake)
             )
 
         return tls_handshake.PendingHandshake(opened)
 
-    async def _handshake(self, door: tls_handshake.PendingHandshake, context: ssl_module.SSLContext) -> None:
-        transport = door.transport
+    async def _shake_hands(self, handshake: tls_handshake.PendingHandshake, context: ssl_module.SSLContext) -> None:
+        transport = handshake.transport
         assert transport is not None
         address = transport.get_extra_info("peername")
+        timeout = self.timeouts.tls_handshake
 
         def make_connection() -> TransportConnection:
-            self._admission.forget(door)  # the connection is counted instead
+            self._admission.forget(handshake)  # the connection is counted instead
             return self.new_connection()
 
         try:
-            await tls_handshake.start_tls(
-                transport, make_connection, context, clock=self.clock, timeout=self.timeouts.tls_handshake
-            )
+            async with self.clock.deadline(self.clock.after(timeout), partial(tls_handshake.too_slow, timeout)):
+                await handshake.spoken_to()
+                async with self._admission.handshake(handshake):
+                    await tls_handshake.start_tls(transport, make_connection, context, first=handshake.first)
         except (TLSError, AssociationTimeout) as error:
             # Load balancers and port scans connect and go without a word: nothing that an operator could mend.
             level = logging.INFO if isinstance(error.__cause__, ConnectionError | None) else logging.WARNING
             peer = address_words(address)
             _log.log(level, "no TLS with %s: %s", peer, error, extra={"peer": peer})
+            handshake.drop()
         finally:
-            self._behind(door)
+            self._end_handshake(handshake)
 
-    def _behind(self, door: tls_handshake.PendingHandshake) -> None:
-        """The handshake is over."""
-        self._admission.forget(door)
-        self._doors.discard(door)
+    def _end_handshake(self, handshake: tls_handshake.PendingHandshake) -> None:
+        self._admission.forget(handshake)
+        self._handshakes.discard(handshake)
         self._check_empty()
 
-    def _turn_away(self, door: tls_handshake.PendingHandshake) -> None:
+    def _give_up(self, handshake: tls_handshake.PendingHandshake) -> None:
         """The handshake has been cancelled, perhaps before it began."""
-        door.drop()
-        self._behind(door)
+        handshake.drop()
+        self._end_handshake(handshake)
 
     def admit(self, endpoint: Endpoint, peer: str) -> AssociateRJ | None:
         """Count an association in; the rejection where a limit does not allow it."""
@@ -150,7 +152,7 @@ class Acceptor:
         self._check_empty()
 
     def _check_empty(self) -> None:
-        if not self._all and not self._doors:
+        if not self._all and not self._handshakes:
             self._empty.set()
 
     async def listen(
@@ -165,7 +167,7 @@ class Acceptor:
         """Open the listening sockets: one, or one for each address of the host."""
         factory: ProtocolFactory = self.new_connection
         if ssl is not None:
-            factory = partial(self._new_door, ssl)
+            factory = partial(self._new_handshake, ssl)
         listener = await self.network.listen(factory, host, port, sock=sock, reuse_port=reuse_port)
         if isinstance(listener, TCPListener):
             listener.on_exhausted = self._admission.make_room
@@ -196,7 +198,7 @@ class Acceptor:
         self.closing = True
         for endpoint in list(self._all):
             endpoint.drain()
-        ours: list[Newcomer] = [*self._all, *self._doors]
+        ours: list[Newcomer] = [*self._all, *self._handshakes]
         for drop in [self._admission.pending[newcomer] for newcomer in ours if newcomer in self._admission.pending]:
             drop()
         try:
@@ -230,5 +232,5 @@ class Acceptor:
         for endpoint in list(self._all):
             endpoint.abort()
             endpoint.connection.drop()
-        for door in list(self._doors):
-            door.drop()
+        for handshake in list(self._handshakes):
+            handshake.drop()

@@ -6,13 +6,16 @@ import asyncio
 import errno
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeAlias
 
 from aiodimse.aio import tls_handshake
+from aiodimse.aio.clock import Clock
 from aiodimse.aio.endpoint import Endpoint
-from aiodimse.aio.log import AssociationLogger
+from aiodimse.aio.handshakes import Handshakes
+from aiodimse.aio.log import Adapter, AssociationLogger
 from aiodimse.config import Limits
 
 _logger = logging.getLogger("aiodimse.acceptor")
@@ -23,18 +26,22 @@ _SELDOM = 60.0
 
 Newcomer: TypeAlias = "Endpoint | tls_handshake.PendingHandshake"
 
+_HANDSHAKE = 48 << 10
+"""Bytes of OpenSSL, which a handshake counts for; measured at 20 to 60 KiB, by the length of the certificates."""
+
 
 class Admission:
     """Counted by every Acceptor of the server."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, clock: Clock) -> None:
         self._limits = limits
+        self._handshakes = Handshakes(limits.tls_handshakes, clock)
         self.pending: dict[Newcomer, Callable[[], None]] = {}
         """What has not associated yet, the oldest first, and how to close it."""
         self._lingering: dict[Endpoint, None] = {}
         """What has been told the end and has not closed, the oldest first."""
-        self._held: dict[Endpoint, int] = {}
-        """Bytes of PDUs that are not whole, of both."""
+        self._held: dict[Newcomer, int] = {}
+        """Bytes of PDUs that are not whole, of both, and of TLS handshakes."""
         self._held_in_total = 0
         self._associated: dict[Endpoint, str] = {}
         self._per_peer: Counter[str] = Counter()
@@ -45,7 +52,7 @@ class Admission:
         return endpoint in self._associated
 
     def wait_for_request(self, newcomer: Newcomer, drop: Callable[[], None]) -> None:
-        """Somebody is at the door; over Limits.max_pending_connections the oldest makes place."""
+        """A connection is open; over Limits.max_pending_connections the oldest makes place."""
         self.pending[newcomer] = drop
         if isinstance(newcomer, Endpoint):
             newcomer.on_buffered = partial(self._hold, newcomer)
@@ -58,8 +65,7 @@ class Admission:
             self._drop(next(iter(self._lingering)))
             return
         oldest = next(iter(self.pending))
-        log = oldest.logger(_logger) if isinstance(oldest, Endpoint) else _log
-        log.warning("%d connections without an association: closing the oldest", len(self.pending))
+        _log_of(oldest).warning("%d connections without an association: closing the oldest", len(self.pending))
         self._drop(oldest)
 
     def make_room(self, error: OSError) -> bool:
@@ -86,19 +92,30 @@ class Admission:
         self._drop(oldest)
         return True
 
-    def _hold(self, endpoint: Endpoint, size: int) -> None:
-        """So many of its bytes wait for the rest of a PDU; over Limits.pending_bytes who has the most makes place.
+    @asynccontextmanager
+    async def handshake(self, handshake: tls_handshake.PendingHandshake) -> AsyncIterator[None]:
+        """Wait for a place among `Limits.tls_handshakes`, and hold it while the block runs."""
+        self._hold(handshake, len(handshake.first))
+        await self._handshakes.enter(handshake)
+        try:
+            self._hold(handshake, _HANDSHAKE)
+            yield
+        finally:
+            self._handshakes.leave(handshake)
+
+    def _hold(self, newcomer: Newcomer, size: int) -> None:
+        """So many bytes wait for the rest of a PDU, or in a handshake; over Limits.pending_bytes who has the most goes.
 
         That is nobody who has no more than an equal share: while 1,000 connections hold what they can, an honest
         request, which is under 32 KiB, is not in danger.
         """
-        self._held_in_total += size - self._held.pop(endpoint, 0)
+        self._held_in_total += size - self._held.pop(newcomer, 0)
         if size:
-            self._held[endpoint] = size
+            self._held[newcomer] = size
         while self._held_in_total > self._limits.pending_bytes:
             largest = max(self._held, key=self._held.__getitem__)
             held, total = self._held[largest], self._held_in_total
-            largest.logger(_logger).warning(
+            _log_of(largest).warning(
                 "connections without an association hold %d bytes: closing the one with the most, %d", total, held
             )
             self._drop(largest)
@@ -136,12 +153,12 @@ class Admission:
         self._make_place()
 
     def forget(self, newcomer: Newcomer) -> None:
-        """It is through the door, or gone."""
+        """It waits no more, or has gone."""
         self.pending.pop(newcomer, None)
+        self._held_in_total -= self._held.pop(newcomer, 0)
         if isinstance(newcomer, Endpoint):
             self._lingering.pop(newcomer, None)
             newcomer.on_buffered = None
-            self._held_in_total -= self._held.pop(newcomer, 0)
 
     def _free(self, endpoint: Endpoint) -> None:
         """The place of an association is another one's."""
@@ -150,3 +167,7 @@ class Admission:
             self._per_peer[peer] -= 1
             if not self._per_peer[peer]:
                 del self._per_peer[peer]
+
+
+def _log_of(newcomer: Newcomer) -> Adapter:
+    return newcomer.logger(_logger) if isinstance(newcomer, Endpoint) else _log

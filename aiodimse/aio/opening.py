@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl as ssl_module
+from functools import partial
 from typing import Protocol
 
 from aiodimse.aio import tls_handshake
@@ -41,13 +42,13 @@ async def open_association(
     clock, timeouts, network = settings.clock, settings.timeouts, settings.network
     endpoint = observer.endpoint = Endpoint("requestor", observer, settings)
     endpoint.engine.associate(rq, clock.now())
-    phase, door = "connect", tls_handshake.PendingHandshake()
+    phase, socket = "connect", tls_handshake.PendingHandshake()
 
     def late() -> AssociationTimeout:
         if phase == "negotiation":
             what = "answer the A-ASSOCIATE-RQ"
         else:
-            what = "take the connection" if door.transport is None else "end the TLS handshake"
+            what = "take the connection" if socket.transport is None else "end the TLS handshake"
         return AssociationTimeout(phase, f"{host}:{port} did not {what} within {timeouts.connect} s")
 
     try:
@@ -55,7 +56,7 @@ async def open_association(
             if ssl is None:
                 await network.connect(lambda: endpoint.connection, host, port)
             else:
-                await _connect_tls(network, door, endpoint.connection, host, port, ssl, clock, timeouts.tls_handshake)
+                await _connect_tls(network, socket, endpoint.connection, host, port, ssl, clock, timeouts.tls_handshake)
             phase = "negotiation"
             await asyncio.shield(endpoint.established)
     except AssociationAborted as error:
@@ -86,7 +87,7 @@ async def open_association(
 
 async def _connect_tls(
     network: Network,
-    door: tls_handshake.PendingHandshake,
+    socket: tls_handshake.PendingHandshake,
     connection: TransportConnection,
     host: str,
     port: int,
@@ -94,12 +95,11 @@ async def _connect_tls(
     clock: Clock,
     timeout: float | None,
 ) -> None:
-    await network.connect(lambda: door, host, port)
-    assert door.transport is not None
+    await network.connect(lambda: socket, host, port)
+    assert socket.transport is not None
     try:
-        await tls_handshake.start_tls(
-            door.transport, lambda: connection, context, clock=clock, timeout=timeout, server_hostname=host
-        )
+        async with clock.deadline(clock.after(timeout), partial(tls_handshake.too_slow, timeout)):
+            await tls_handshake.start_tls(socket.transport, lambda: connection, context, server_hostname=host)
     except AssociationTimeout as error:
         raise AssociationTimeout("connect", f"no association with {host}:{port}: {error}") from error
     except TLSError as error:

@@ -1,8 +1,4 @@
-"""TLS on a transport connection, in either role and by our own clock; and what is wrong with one that fails, in words.
-
-asyncio would do the handshake inside create_server, but then it tells nobody of one that fails, and a connection that
-is still in its handshake could not be counted, logged or dropped.
-"""
+"""The TLS handshake on a transport connection, in either role and by our own clock; and why one failed, in words."""
 
 from __future__ import annotations
 
@@ -11,12 +7,9 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
-from aiodimse.aio.clock import Clock
-from aiodimse.aio.transport import TransportConnection
+from aiodimse.aio.signals import Signal
+from aiodimse.aio.tls_transport import TLSTransport
 from aiodimse.errors import AssociationTimeout, TLSError
-
-_NO_DEADLINE_OF_ASYNCIO = 86400.0
-"""start_tls wants a number and knows no Clock; ours comes first."""
 
 _MEANINGS = {
     "WRONG_VERSION_NUMBER": "the peer does not speak TLS",
@@ -60,7 +53,7 @@ def late_refusal(error: Exception | None) -> str:
     """Why a connection ended between the handshake and the answer to our A-ASSOCIATE-RQ.
 
     In TLS 1.3 the requestor's handshake is done before the acceptor has seen its certificate (RFC 8446 2), so that a
-    refusal comes as an alert afterwards; asyncio's acceptors close without one.
+    refusal comes as an alert afterwards, and from some as no more than the end.
     """
     if isinstance(error, ssl.SSLError):
         return explain(error)
@@ -68,12 +61,19 @@ def late_refusal(error: Exception | None) -> str:
 
 
 class PendingHandshake(asyncio.Protocol):
-    """An open socket until its handshake begins, and the handle to end it by."""
+    """An open socket until its handshake begins, and the handle to end it by.
+
+    Args:
+        opened: Called when the connection is open; to begin the handshake.
+    """
 
     def __init__(self, opened: Callable[[PendingHandshake], object] | None = None) -> None:
-        """opened: called when the connection is open; to begin the handshake."""
         self._opened = opened
         self.transport: asyncio.Transport | None = None
+        self.first: bytes = b""
+        """What the peer has sent already; then reading stops until the handshake goes on."""
+        self._said = Signal()
+        self._is_ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
@@ -82,78 +82,75 @@ class PendingHandshake(asyncio.Protocol):
         if self._opened is not None:
             self._opened(self)
 
+    def data_received(self, data: bytes) -> None:
+        """The peer begins."""
+        self.first += data
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+        self._said.wake()
+
+    def eof_received(self) -> bool:
+        """The peer says nothing any more."""
+        self._is_ended = True
+        self._said.wake()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The peer has gone."""
+        self._is_ended = True
+        self._said.wake()
+
+    async def spoken_to(self) -> None:
+        """Wait until the peer has begun its handshake: one that is silent costs no more than its socket.
+
+        Raises:
+            TLSError: It has gone.
+        """
+        while not self.first and not self._is_ended:
+            await self._said.wait()
+        if self._is_ended:
+            raise TLSError(explain(ConnectionResetError())) from ConnectionResetError()
+
     def drop(self) -> None:
         """Close now."""
         if self.transport is not None:
             self.transport.abort()
 
 
-class _Between(asyncio.Protocol):
-    """Keeps what arrives between the end of the handshake and the moment its task goes on."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._ended = False
-
-    def data_received(self, data: bytes) -> None:
-        self._pieces.append(data)
-
-    def eof_received(self) -> bool:
-        self._ended = True
-        return False
-
-    def hand_over(
-        self, transport: asyncio.Transport, carrier: asyncio.Transport, connection: TransportConnection
-    ) -> None:
-        transport.set_protocol(connection)
-        connection.carrier = carrier
-        connection.connection_made(transport)
-        for piece in self._pieces:
-            connection.data_received(piece)
-        if self._ended:
-            connection.eof_received()
-
-
 async def start_tls(
     transport: asyncio.Transport,
-    make_connection: Callable[[], TransportConnection],
+    make_connection: Callable[[], asyncio.Protocol],
     context: ssl.SSLContext,
     *,
-    clock: Clock,
-    timeout: float | None,
+    first: bytes = b"",
     server_hostname: str | None = None,
 ) -> None:
-    """The handshake on an open transport; as server where no server_hostname is given. Then the connection takes over.
+    """Do the handshake on an open transport. Then the connection takes over.
 
-    Raises TLSError, and AssociationTimeout with phase connect where it takes longer than `timeout` seconds. A call that
-    fails or is cancelled closes the transport.
+    Args:
+        transport: The transport; a call that fails or is cancelled closes it.
+        make_connection: Makes the protocol that takes over.
+        context: Certificates and versions.
+        first: What the peer has sent already.
+        server_hostname: Whose certificate is expected; None for the side that accepts.
+
+    Raises:
+        TLSError: The peers do not agree, or the connection has gone.
     """
-    between = _Between()
-
-    def late() -> AssociationTimeout:
-        return AssociationTimeout("connect", f"the TLS handshake took longer than {timeout} s")
-
     try:
-        if transport.is_closing():  # dropped already: asyncio 3.11 would wait for a handshake that never ends
-            raise TLSError(explain(ConnectionResetError()))
-        async with clock.deadline(clock.after(timeout), late):
-            secured = await asyncio.get_running_loop().start_tls(
-                transport,
-                between,
-                context,
-                server_side=server_hostname is None,
-                server_hostname=server_hostname,
-                ssl_handshake_timeout=_NO_DEADLINE_OF_ASYNCIO,
-            )
-        if secured is None:  # the connection was dropped meanwhile: asyncio then says neither yes nor no
-            raise TLSError(explain(ConnectionResetError()))
-    except (AssociationTimeout, TLSError):
-        transport.abort()
-        raise
+        if transport.is_closing():  # dropped already
+            raise ConnectionResetError
+        secured = TLSTransport(transport, context, server_hostname)
+        await secured.shake_hands(first)
     except OSError as error:  # ssl.SSLError is one
         transport.abort()
         raise TLSError(explain(error)) from error
     except BaseException:
         transport.abort()
         raise
-    between.hand_over(secured, transport, make_connection())
+    secured.hand_over(make_connection())
+
+
+def too_slow(timeout: float | None) -> AssociationTimeout:
+    """Return what a handshake ends with that takes longer than so many seconds."""
+    return AssociationTimeout("connect", f"the TLS handshake took longer than {timeout} s")

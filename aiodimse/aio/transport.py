@@ -59,8 +59,6 @@ class TransportConnection(asyncio.Protocol):
         self._write_stall, self._min_rate = write_stall, min_rate
         self._quick_ack = quick_ack
         self.transport: asyncio.Transport | None = None
-        self.carrier: asyncio.Transport | None = None
-        """With TLS, the transport below it. Up to 64 KiB may wait there of which `transport` knows nothing."""
         self.is_reading: bool = True
         self.high_water = 1 << 16
         """The number of waiting bytes above which the transport wants no more."""
@@ -208,10 +206,7 @@ class TransportConnection(asyncio.Protocol):
     @property
     def backlog(self) -> int:
         """The number of bytes that wait in this process for the peer to take some."""
-        if self.transport is None:
-            return 0
-        waiting = self.transport.get_write_buffer_size()
-        return waiting if self.carrier is None else waiting + self.carrier.get_write_buffer_size()
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     async def room(self) -> None:
         """Wait until the transport wants bytes, or is gone.
@@ -234,7 +229,7 @@ class TransportConnection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def finish(self) -> None:
-        """Send FIN after what is written, and go on reading. TLS has no half-close, so a TLS connection is closed."""
+        """Send FIN after what is written, and go on reading. A transport that has no half-close is closed."""
         transport = self.transport
         if transport is None or transport.is_closing():
             return

@@ -34,7 +34,7 @@ def provider(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tls-no-client-cert", action="store_true", help="let callers in without a certificate")
     group.add_argument(
         "--tls-title", dest="tls_titles", type=title, action="append", default=[], metavar="NAME=AE",
-        help="the certificate for NAME may use this AE title; others may then use none; repeatable",
+        help="the certificate for NAME (dns:, ip: or cn:) may use this AE title; others may then use none; repeatable",
     )  # fmt: skip
     group.add_argument(
         "--tls-no-hostname", action="store_true", help="take a certificate of a destination that is for another host"
@@ -46,6 +46,10 @@ def title(text: str) -> tuple[str, str]:
     name, equals, ae_title = text.partition("=")
     if not (equals and name):
         raise argparse.ArgumentTypeError(f"not NAME=AE: {text!r}")
+    try:
+        tls.titles_from_certificate({name: ae_title})
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not NAME=AE: {text!r}: {error}") from None
     return name, shared.ae_title(ae_title)
 
 

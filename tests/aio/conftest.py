@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,12 +15,25 @@ from tls.authority import Certificates, make
 import aiodimse
 from aiodimse import sop_class, testing, tls
 from aiodimse.aio.network import Listener, Network, ProtocolFactory
-from aiodimse.aio.tls_handshake import PendingHandshake
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
 MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
 CT = sop_class.CTImageStorage
+
+
+class Open(asyncio.Protocol):
+    """An open connection that asyncio's TLS is about to take over; nothing is read before."""
+
+    def __init__(self, opened: Callable[[Open], None] | None = None) -> None:
+        self._opened = opened
+        self.transport: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        transport.pause_reading()
+        if self._opened is not None:
+            self._opened(self)
 
 
 class OverTLS(Network):
@@ -33,24 +46,23 @@ class OverTLS(Network):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def connect(self, factory: ProtocolFactory, host: str, port: int) -> None:
-        door = PendingHandshake()
-        await self._below.connect(lambda: door, host, port)
-        await self._start(door, factory(), self._client, server_hostname="localhost")
+        connection = Open()
+        await self._below.connect(lambda: connection, host, port)
+        await self._start(connection, factory(), self._client, server_hostname="localhost")
 
     async def listen(self, factory: ProtocolFactory, host: str | None, port: int, **options: Any) -> Listener:
-        def opened(door: PendingHandshake) -> None:
-            task = asyncio.create_task(self._start(door, factory(), self._server, server_side=True))
+        def opened(connection: Open) -> None:
+            task = asyncio.create_task(self._start(connection, factory(), self._server, server_side=True))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-        return await self._below.listen(lambda: PendingHandshake(opened), host, port, **options)
+        return await self._below.listen(lambda: Open(opened), host, port, **options)
 
-    async def _start(self, door: PendingHandshake, peer: Any, context: ssl.SSLContext, **options: Any) -> None:
-        assert door.transport is not None
+    async def _start(self, connection: Open, peer: Any, context: ssl.SSLContext, **options: Any) -> None:
         loop = asyncio.get_running_loop()
-        secured = await loop.start_tls(door.transport, peer, context, ssl_handshake_timeout=1000, **options)
+        secured = await loop.start_tls(connection.transport, peer, context, ssl_handshake_timeout=1000, **options)
         assert secured is not None
-        peer.keep_open, peer.below = False, door.transport  # with TLS, who is told of the end closes
+        peer.keep_open, peer.below = False, connection.transport  # with TLS, who is told of the end closes
         peer.connection_made(secured)
 
 

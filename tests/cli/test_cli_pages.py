@@ -224,7 +224,7 @@ async def test_programs_over_tls(
         assert capsys.readouterr().out == "0x0000\n"
         ended = await command("store", HOST, free_port, "--called", "ARCHIVE", *AS_ROUTER, CT)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out == "frozenset({'router.hospital.example'})\n1 stored\n"
+    assert ended.out == "frozenset({'dns:router.hospital.example'})\n1 stored\n"
     assert len(list((here / "incoming").iterdir())) == 1
 
 

@@ -139,6 +139,7 @@ SERVE = ("--tls-cert", "{server}", "--tls-key", "{server_key}")
         ((*SERVE, "--tls-no-client-cert", "--tls-title", "a=A"), "--tls-title reads the certificate that"),
         ((*SERVE, "--tls-no-client-cert", "--tls-ca", "{ca}"), "--tls-ca vouches for the certificate that"),
         ((*SERVE, "--tls-title", "A"), "not NAME=AE: 'A'"),
+        ((*SERVE, "--tls-title", "ip:ct1=A"), "not NAME=AE: 'ip:ct1=A': 'ct1' does not appear to be an IPv4"),
         ((*SERVE, "--tls-ca", "nowhere.pem"), "TLS: nowhere.pem: no such file or directory"),
         (("--destination", "V=tls:h:104", "--tls-key", "{ct1_key}"), "--tls-key says nothing without --tls-cert"),
         (("--destination", "V=tls:h:0"), "not a port"),
@@ -217,7 +218,7 @@ async def test_serve_with_certificates_titles_and_a_destination(
     shutil.copy(CT, folder)
     context = tls.server_context(**certificates.pair("server"), ca=certificates.ca)
     async with viewer.listen(HOST, 0, ssl=context) as there:
-        words = filled((*SERVE, "--tls-ca", "{ca}", "--tls-title", "ct1.hospital.example=CT1"), known)
+        words = filled((*SERVE, "--tls-ca", "{ca}", "--tls-title", "dns:ct1.hospital.example=CT1"), known)
         words += ["--destination", f"VIEWER=tls:{HOST}:{there.port}"]
         async with serving(folder, *words) as (_, port):
             ours = ("--called", "AIODIMSE", *filled(("--tls", "--tls-ca", "{ca}", *OURS), known))
@@ -230,4 +231,4 @@ async def test_serve_with_certificates_titles_and_a_destination(
             key = ("-k", f"StudyInstanceUID={study}")
             moved = await command("move", HOST, port, "--ae-title", "CT1", *ours, "--destination", "VIEWER", *key)
             assert moved.code == 0, moved
-    assert arrived == [{"localhost", "127.0.0.1"}]
+    assert arrived == [{"dns:localhost", "ip:127.0.0.1"}]

@@ -66,7 +66,7 @@ async def test_storescu(certificates: Certificates, tmp_path: Path) -> None:
     stored = {path.stem: samples.content(path) for path in archive.stored()}  # DCMTK drops what pads the end
     assert stored == {sample.instance: samples.content(sample.path) for sample in (samples.CT, samples.MR)}
     for request in archive.requests:
-        assert "ct1.hospital.example" in tls.certificate_names(request.association.certificate)
+        assert "dns:ct1.hospital.example" in tls.certificate_names(request.association.certificate)
 
 
 async def test_getscu_and_findscu_have_no_tls_but_movescu_s_destination_may(
@@ -139,7 +139,7 @@ async def test_dcmtk_refuses_a_server_that_it_does_not_know(
 
 async def test_titles_from_certificates(certificates: Certificates, tmp_path: Path) -> None:
     archive = HandlerArchive(tmp_path)
-    archive.server.on_associate(tls.titles_from_certificate({"ct1.hospital.example": "CT1"}))
+    archive.server.on_associate(tls.titles_from_certificate({"dns:ct1.hospital.example": "CT1"}))
     async with listen(certificates, archive) as listening:
         await dcmtk.echoscu(listening.port, *scu(certificates), called=TITLE, calling="CT1", code=0)
         for name, title in (("ct1", "MR1"), ("mr1", "CT1")):

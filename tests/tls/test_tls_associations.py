@@ -11,6 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from pydicom.data import get_testdata_file
 
 import aiodimse
 from aiodimse import sop_class, tls
+from aiodimse.aio.admission import _HANDSHAKE
 from aiodimse.testing.clock import ManualClock
 
 HOST = "127.0.0.1"
@@ -68,7 +70,7 @@ async def test_echo_and_the_certificates_of_both_sides(certificates, good, versi
     good.minimum_version = good.maximum_version = version
     async with serving(certificates, server) as listening:
         assert await echo(listening.port, good) == 0x0000
-    assert tls.certificate_names(seen[0]) == {"ct1.hospital.example", "ct one"}
+    assert tls.certificate_names(seen[0]) == {"dns:ct1.hospital.example"}
 
 
 async def test_without_tls_there_is_no_certificate() -> None:
@@ -178,7 +180,7 @@ async def test_a_c_move_destination_behind_tls(certificates, good) -> None:
             )
             assert final.status == 0x0000
     ((certificate, originator),) = arrived
-    assert "ct1.hospital.example" in tls.certificate_names(certificate)
+    assert "dns:ct1.hospital.example" in tls.certificate_names(certificate)
     assert originator == "MOVER"
 
 
@@ -232,22 +234,24 @@ async def test_a_client_certificate_that_is_not_accepted(
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "words", "told"),
     [
-        ("stranger", "unable to get local issuer certificate"),
-        ("expired", "certificate has expired"),
-        ("elsewhere", "IP address mismatch"),
+        ("stranger", "unable to get local issuer certificate", "does not know the authority of our certificate"),
+        ("expired", "certificate has expired", "finds our certificate expired"),
+        ("elsewhere", "IP address mismatch", "refuses our certificate"),
     ],
 )
-async def test_a_server_certificate_that_is_not_accepted(certificates, caplog, good, name: str, words: str) -> None:
+async def test_a_server_certificate_that_is_not_accepted(
+    certificates, caplog, good, name: str, words: str, told: str
+) -> None:
+    """Our user says by an alert why it goes."""
     error, warned = await refused(certificates, caplog, good, good, **certificates.pair(name))
     assert isinstance(error, aiodimse.TLSError)
     assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
     assert f"the peer's certificate is not accepted: {words}" in str(error)
-    assert warned == ""  # asyncio's users close without an alert
+    assert f": the peer {told} (" in warned
     heard = [r for r in caplog.records if r.getMessage().startswith("no TLS with")]
-    assert {(r.name, r.levelno) for r in heard} == {("aiodimse.acceptor", logging.INFO)}
-    assert all(r.getMessage().endswith(": the peer closed the connection during the handshake") for r in heard)
+    assert {(r.name, r.levelno) for r in heard} == {("aiodimse.acceptor", logging.WARNING)}
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -317,7 +321,7 @@ async def test_weak_suites_are_refused(certificates, caplog, good, weak_context:
     weak_context.set_ciphers(f"{suite}:@SECLEVEL=0")
     error, line = await refused(certificates, caplog, good, weak_context)
     assert isinstance(error, aiodimse.TLSError)
-    assert "cipher suites" in str(error)
+    assert "no common cipher suite" in str(error)
     assert "no common cipher suite" in line
 
 
@@ -453,7 +457,7 @@ async def test_a_cancelled_connect_leaves_nothing(good) -> None:
 async def test_a_certificate_uses_the_titles_that_are_its_own(certificates, caplog) -> None:
     server = aiodimse.Server(ae_title="ARCHIVE")
     server.on_associate(
-        tls.titles_from_certificate({"CT1.hospital.example": "CT1", "mr1.hospital.example": ["MR1", "MR2 "]})
+        tls.titles_from_certificate({"dns:CT1.hospital.example": "CT1", "mr1.hospital.example": ["MR1", "MR2 "]})
     )
     allowed = {("ct1", "CT1"), ("mr1", "MR1"), ("mr1", "MR2")}
     async with serving(certificates, server) as listening:
@@ -466,12 +470,12 @@ async def test_a_certificate_uses_the_titles_that_are_its_own(certificates, capl
                     with pytest.raises(aiodimse.AssociationRejected) as caught:
                         await echo(listening.port, context, ae_title=title)
                     assert (caught.value.result, caught.value.source, caught.value.reason) == (1, 1, 3)
-    assert lines_of(caplog, "calls itself 'MR1', which is not for 'ct one, ct1.hospital.example'")
+    assert lines_of(caplog, "calls itself 'MR1', which is not for 'dns:ct1.hospital.example'")
 
 
 async def test_titles_ask_for_a_certificate() -> None:
     server = aiodimse.Server(ae_title="ARCHIVE")
-    server.on_associate(tls.titles_from_certificate({"": "CT1", "ct1.hospital.example": "CT1"}))
+    server.on_associate(tls.titles_from_certificate({"dns:ct1.hospital.example": "CT1"}))
     async with server.listen(HOST, 0) as listening:
         with pytest.raises(aiodimse.AssociationRejected):
             await echo(listening.port, None, ae_title="CT1")
@@ -482,7 +486,11 @@ async def test_titles_ask_for_a_certificate() -> None:
     [
         (None, set()),
         ({}, set()),
-        ({"subject": ((("organizationName", "H"),), (("commonName", "CT1"),))}, {"ct1"}),
+        ({"subject": ((("organizationName", "H"),), (("commonName", "CT1"),))}, {"cn:ct1"}),
+        ({"subject": ((("commonName", "ct1"),),), "subjectAltName": (("DNS", "b.example"),)}, {"dns:b.example"}),
+        ({"subject": ((("commonName", "ct1"),),), "subjectAltName": (("email", "c"),)}, set()),
+        ({"subjectAltName": (("IP Address", "2001:DB8:0:0:0:0:0:1"),)}, {"ip:2001:db8::1"}),
+        ({"subjectAltName": (("DNS", "10.0.0.7"),)}, {"dns:10.0.0.7"}),
         (
             {
                 "subjectAltName": (
@@ -492,9 +500,92 @@ async def test_titles_ask_for_a_certificate() -> None:
                     ("email", "c"),
                 )
             },
-            {"a.example", "10.0.0.7"},
+            {"dns:a.example", "ip:10.0.0.7"},
         ),
     ],
 )
 def test_certificate_names(certificate: Any, names: set[str]) -> None:
     assert tls.certificate_names(certificate) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "certificate", "may"),
+    [
+        ("cn:CT One", {"subject": ((("commonName", "CT one"),),)}, True),
+        ("CT One", {"subject": ((("commonName", "CT one"),),)}, False),
+        ("cn:CT One", {"subject": ((("commonName", "CT One"),),), "subjectAltName": (("DNS", "x"),)}, False),
+        ("dns:10.0.0.7", {"subjectAltName": (("IP Address", "10.0.0.7"),)}, False),
+        ("10.0.0.7", {"subjectAltName": (("IP Address", "10.0.0.7"),)}, True),
+        ("10.0.0.7", {"subjectAltName": (("DNS", "10.0.0.7"),)}, False),
+        ("ip:2001:db8::1", {"subjectAltName": (("IP Address", "2001:DB8:0:0:0:0:0:1"),)}, True),
+    ],
+)
+async def test_a_name_is_of_one_kind(name: str, certificate: Any, may: bool) -> None:
+    check = tls.titles_from_certificate({name: "CT1"})
+    asking = SimpleNamespace(
+        address=None, calling_ae_title="CT1", tls_certificate=certificate, logger=lambda logger: logger
+    )
+    if may:
+        await check(asking)
+    else:
+        with pytest.raises(aiodimse.AssociationRejected):
+            await check(asking)
+
+
+@pytest.mark.parametrize("name", ["", "dns:", "ip:ct1", "cn: "])
+def test_a_name_of_nobody_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"names nobody|does not appear to be an IPv4"):
+        tls.titles_from_certificate({name: "CT1"})
+
+
+# --- handshakes are counted -------------------------------------------------------------------------------------------
+
+HALF_A_HELLO = b"\x16\x03\x01\x02\x00\x01"
+"""A handshake record of 512 bytes, of which one is there."""
+
+
+async def begin(port: int) -> asyncio.StreamReader:
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(HALF_A_HELLO)
+    reader.writer = writer  # type: ignore[attr-defined]  # it closes when it is collected
+    return reader
+
+
+async def test_so_many_handshakes_at_a_time(certificates, caplog, good) -> None:
+    """The next one waits a second, then the oldest makes place; silent connections take none."""
+    clock = ManualClock()
+    server = aiodimse.Server(
+        ae_title="ARCHIVE", limits=aiodimse.Limits(tls_handshakes=2), environment=aiodimse.Environment(clock)
+    )
+    async with serving(certificates, server) as listening:
+        silent = [await asyncio.open_connection(HOST, listening.port) for _ in range(5)]
+        assert await echo(listening.port, good) == 0x0000
+        slow = [await begin(listening.port) for _ in range(2)]
+        places = listening._acceptor._admission._handshakes
+        await until(lambda: len(places._going) == 2)
+        waiting = asyncio.create_task(echo(listening.port, good))
+        await until(lambda: places._room._waiters)
+        clock.advance(0.9)
+        assert not lines_of(caplog, "closing the oldest")
+        clock.advance(0.2)
+        assert await waiting == 0x0000
+        await ended(slow[0])
+        assert len(places._going) == 1
+        for each in slow:
+            each.writer.close()  # type: ignore[attr-defined]
+        for _, writer in silent:
+            writer.close()
+    assert lines_of(caplog, "closing the oldest") == ["2 TLS handshakes at a time: closing the oldest"]
+
+
+async def test_the_bytes_of_handshakes_are_pending_bytes(certificates, caplog, good) -> None:
+    server = aiodimse.Server(ae_title="ARCHIVE", limits=aiodimse.Limits(pending_bytes=2 * _HANDSHAKE + 100))
+    async with serving(certificates, server) as listening:
+        slow = [await begin(listening.port) for _ in range(3)]
+        await until(lambda: lines_of(caplog, "closing the one with the most"))
+        assert await echo(listening.port, good) == 0x0000
+        for each in slow:
+            each.writer.close()  # type: ignore[attr-defined]
+        admission = listening._acceptor._admission
+        await until(lambda: not admission._held)
+        assert admission._held_in_total == 0
