@@ -308,13 +308,19 @@ class Pool:
         return Lease(self._members, wanted, shared=shared)
 
     async def _open(self, wanted: Sequence[PresentationContext]) -> Association:
-        """Open an association with the contexts of the pool, those wanted now, and as many of those wanted before as
-        have room."""
+        """Open an association with the contexts of the pool and those wanted now. What room is left has the contexts of
+        `storage`, and then those wanted before."""
         contexts = {_key(context): context for context in (*self._contexts, *wanted)}
+        options = self._options.copy()
+        room = MAX_CONTEXTS - len(contexts)
+        if (storage := options.get("storage")) is not None:
+            options["storage"] = storage = list(storage)[:room]
+            room -= len(storage)
         for key, context in reversed(self._wanted.items()):
-            if len(contexts) < MAX_CONTEXTS:
-                contexts.setdefault(key, context)
-        return await connect(self._host, self._port, contexts=list(contexts.values()), **self._options)
+            if room and key not in contexts:
+                contexts[key] = context
+                room -= 1
+        return await connect(self._host, self._port, contexts=list(contexts.values()), **options)
 
     async def twice(self, operation: Callable[[], Awaitable[R]]) -> R:
         """Run an operation, and run it once more if nothing of its request can have reached the peer.

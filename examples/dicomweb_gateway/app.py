@@ -66,7 +66,7 @@ class Gateway:
                 async with aclosing(self._archive.find(identifier)) as found:
                     async for match in found:
                         number += 1
-                        if number > offset:
+                        if offset < number <= offset + limit:
                             yield dicomweb.to_json(match, root_of(request))
                         if number >= offset + limit:  # the rest is cancelled
                             return

@@ -181,6 +181,8 @@ async def test_what_is_not_there_and_what_is_no_question() -> None:
     one = "/dicomweb/studies/{}/series/{}/instances/{}".format(*uids(dataset))
     async with testing.FakeArchive([dataset]) as archive, serving(archive.port) as port:
         assert await get(port, "/dicomweb/studies?PatientID=nobody") == (200, b"[]")
+        assert await get(port, "/dicomweb/studies?limit=0") == (200, b"[]")
+        assert await get(port, "/dicomweb/studies?offset=1") == (200, b"[]")
         for path in ("", "/metadata", "/series/1.2/instances/1.3/frames/1", "/series/1.2/instances/1.3/rendered"):
             assert (await get(port, f"/dicomweb/studies/1.2.3{path}"))[0] == 404
         assert (await get(port, "/dicomweb/studies?NoSuchKeyword=1"))[0] == 400

@@ -254,3 +254,34 @@ async def test_cancelled_anywhere_it_leaves_nothing_behind(stage: Stage, rounds:
 async def test_a_bound_that_bounds_nothing_is_refused(stage: Stage, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         stage.pool(**wrong)
+
+
+async def test_storage_contexts_of_a_c_get_give_way_to_what_is_wanted_now(stage: Stage) -> None:
+    """A pool for C-GET whose contexts fill an association stores, too; the last of them are left out for that."""
+    get = sop_class.StudyRootQueryRetrieveInformationModelGet
+    storage = [
+        aiodimse.PresentationContext(each.uid, each.transfer_syntaxes, scu=False, scp=True)
+        for each in aiodimse.storage_contexts(compressed=True)[:127]
+    ]
+    async with stage.pool(contexts=[get], storage=storage, max_size=1) as pool:
+        assert (await pool.c_store(image())).status == 0x0000
+        async with pool.acquire() as association:
+            proposed = [each.abstract_syntax for each in association.negotiated.rq.contexts]
+    assert len(proposed) == 128
+    assert proposed.count(CT) > 1
+    assert get in proposed
+
+
+async def test_what_was_wanted_before_leaves_room_for_storage_contexts(stage: Stage) -> None:
+    get = sop_class.StudyRootQueryRetrieveInformationModelGet
+    storage = [
+        aiodimse.PresentationContext(each.uid, scu=False, scp=True) for each in aiodimse.storage_contexts()[:120]
+    ]
+    async with stage.pool(contexts=[sop_class.Verification, get], storage=storage, max_size=2) as pool:
+        wanted = [f"1.2.3.{number}" for number in range(40)]
+        for uid in wanted:
+            pool.acquire([uid])
+        async with pool.acquire() as association:
+            proposed = {each.abstract_syntax for each in association.negotiated.rq.contexts}
+    assert {each.uid for each in storage} <= proposed
+    assert proposed.intersection(wanted) == set(wanted[-6:])  # those that were wanted last
