@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -432,3 +435,67 @@ async def test_a_process_that_died_meanwhile_is_replaced() -> None:
             process._process.kill()
             process._process.wait()
         assert (await association.c_store(RLE)).status == 0x0000
+
+
+FORKED = """
+import os, signal, sys
+from pathlib import Path
+from aiodimse.config import Limits
+from aiodimse.datasets import Recompression, processes, read_head
+
+head = read_head(Path(sys.argv[1]))
+
+def convert():
+    work = Recompression(head, head.transfer_syntax, "1.2.840.10008.1.2.1", limits=Limits(),
+                         convert=lambda job, data: processes.convert(job, data, timeout=60.0))
+    return sum(work.check())
+
+assert convert() == 2
+if (child := os.fork()) == 0:
+    signal.alarm(60)  # for a child that waits for ever
+    assert not processes._all
+    assert convert() == 2
+    processes.close()
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+(before,) = processes._all
+assert convert() == 2
+assert processes._all == {before}
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_has_processes_of_its_own() -> None:
+    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", FORKED, str(FRAMES)]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+WITHOUT_A_GUARD = """
+import asyncio, sys
+import aiodimse
+from aiodimse import testing
+
+print("begun")
+server = aiodimse.Server()
+
+@server.on_c_store(transfer_syntaxes=["1.2.840.10008.1.2.1"])
+async def store(request):
+    await request.discard()
+    return 0x0000
+
+async def main():
+    async with testing.joined(server, contexts=aiodimse.contexts_for(sys.argv[1:])) as association:
+        print((await association.c_store(sys.argv[1])).status.meaning)
+
+asyncio.run(main())
+"""
+
+
+def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
+    """A process of multiprocessing would import it, and run it again; and nothing is left when it ends."""
+    script = tmp_path / "script.py"
+    script.write_text(WITHOUT_A_GUARD)
+    command = [sys.executable, "-W", "error", str(script), str(FRAMES)]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "begun\nSuccess\n", "")

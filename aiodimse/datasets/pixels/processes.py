@@ -105,7 +105,7 @@ class Processes:
     def forget(self) -> None:
         """In a process that was forked: they are the parent's. Our copies of its pipes would keep them alive."""
         for process in self._all:
-            process.let_go()
+            process.forget()
         self._idle, self._all, self._lock = deque(), set(), Lock()
 
 
@@ -113,6 +113,8 @@ class _Process:
     """One process, and the pipes to it."""
 
     def __init__(self) -> None:
+        if not sys.executable:
+            raise FileNotFoundError("there is no Python interpreter to start")
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-c", _START],
             stdin=subprocess.PIPE,
@@ -178,6 +180,13 @@ class _Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def forget(self) -> None:
+        """Close our copies of its pipes. What is buffered belongs to the process that we were forked from."""
+        for pipe in (self._to, self._from):
+            raw: Any = pipe
+            raw.raw.close()
+        self._process.returncode = 0  # not a child of ours: not to be waited for
 
     def let_go(self) -> None:
         for pipe in (self._to, self._from):
