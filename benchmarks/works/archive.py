@@ -1,4 +1,4 @@
-"""`aiodimse serve` beside the archives of others: stores that are on the disk when they are answered."""
+"""`aiodimse serve` beside the archives of others: stores that are on the disk when they are answered, and searches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.bench import Bench, Pairing, compare, work
-from benchmarks.measure import Contender, Figure, Row, Trial
+from benchmarks.measure import Contender, Figure, Row, Trial, limit
 from benchmarks.processes import HOST, NODELAY, Process, environment, need
 
 DURABLE = "durable stores of CT to `serve`"
@@ -80,3 +80,26 @@ def _shares(folder: Path, senders: int) -> list[Path]:
             for path in sorted(folder.iterdir())[number::senders]:
                 (share / path.name).hardlink_to(path)
     return shares
+
+
+MILLION = Row(
+    "archive-find-million", "C-FIND at 1,000,000 objects: the slowest median of five kinds", "", 10, "<=", "ms"
+)
+
+
+@work(MILLION)
+def find(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
+    """By UID, Patient ID, accession number, a year and a name, and the prefix of a name; one study or two each time.
+
+    Objects without files, in SQLite: filling it takes five minutes. The user is in the provider's own process.
+    """
+    count, times = bench.count(1_000_000, 30_000), 50
+    archive = bench.worker("ours_archive", folder=bench.new_folder("million"))
+    filled = archive.ask("fill", patience=1800.0, count=count)
+    answer = archive.ask("find", port=archive.port, count=count, times=times)
+    medians: dict[str, float] = answer["medians"]
+    problem = "" if answer["found"] == times * len(medians) else f"{answer['found']} queries found something"
+    if filled["instances"] != count:
+        problem = f"{filled['instances']} of {count} objects are there"
+    text = ", ".join(f"{name} {took:.1f}" for name, took in medians.items())
+    return [limit(MILLION, [max(medians.values())], text, problem)]
