@@ -123,6 +123,9 @@ class Limits:
     """Matches of one C-FIND of an archive."""
     associations_per_destination: int = 4
     """Associations of a server to one move destination at once, for all C-MOVEs; one more waits."""
+    files_per_association: int = 64
+    """File descriptors that the requests of one association may need at once: a C-STORE one, a C-GET two, and a C-MOVE
+    three, its association to the destination included; a request beyond them is refused with A700."""
     max_pending_connections: int = 1000
     """Connections of a server that have not associated yet, or have and linger; over it the oldest is closed."""
     # 32 KiB for each of those: an A-ASSOCIATE-RQ of 128 contexts with six transfer syntaxes each has 25.

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 from aiodimse.aio.clock import Clock
+from aiodimse.aio.descriptors import Descriptors
 from aiodimse.config import Limits
 
 _Address: TypeAlias = tuple[str, int]
@@ -22,6 +23,10 @@ class Budgets:
         """Associations to move destinations."""
         self.payloads: Payloads = Payloads(limits.payloads_in_memory)
         """Data sets in memory, to be sent."""
+        self.descriptors: Descriptors = Descriptors()
+        """The file descriptors of the process."""
+        self.files_per_association: int = limits.files_per_association
+        """How many of them the requests of one association may need at once."""
 
 
 class Destinations:

@@ -38,6 +38,10 @@ from aiodimse.standard import answers
 
 _log = logging.getLogger("aiodimse.provider")
 
+_FILES_NEEDED = {"C-STORE": 1, "C-GET": 2, "C-MOVE": 3}
+"""File descriptors by service: the file that is written; one that is sent and the next; the association that they go
+to."""
+
 
 class Provider:
     """Performs the requests that come on one association."""
@@ -54,6 +58,7 @@ class Provider:
     ) -> None:
         self._handlers, self._association, self._open_moves = handlers, association, open_moves
         self._budgets, self._ae_title, self._authorize = budgets, ae_title, authorize
+        self._files = 0  # that requests of this association may have open
         common = association.negotiated.rq.user_information.common_extended
         self._related = {item.sop_class_uid: item.related for item in common}
 
@@ -127,6 +132,23 @@ class Provider:
             await self._call(performed, request, registration.handler)
 
     async def _call(self, performed: PerformedOperation, request: Request, handler: Callable[[Any], Any]) -> None:
+        needed = _FILES_NEEDED.get(performed.operation.request.service, 0)
+        if needed and not self._may_open(needed):
+            await self._refuse(performed, answers.OUT_OF_RESOURCES, "too many files are open")
+            return
+        self._files += needed
+        try:
+            await self._provide(performed, request, handler)
+        finally:
+            self._files -= needed
+
+    def _may_open(self, number: int) -> bool:
+        """Whether a request may open so many files: one association's share, and the last tenth of all are kept."""
+        budgets = self._budgets
+        within_share = not self._files or self._files + number <= budgets.files_per_association
+        return within_share and not budgets.descriptors.are_short()
+
+    async def _provide(self, performed: PerformedOperation, request: Request, handler: Callable[[Any], Any]) -> None:
         match request:
             case FindRequest():
                 await query.provide(performed, request, handler)
