@@ -9,7 +9,8 @@ from struct import pack
 
 import pytest
 from archive.conftest import make_object
-from hypothesis import given, settings
+from hypotheses import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset
 
@@ -82,7 +83,7 @@ def identifier(terms: str, name: str) -> Dataset:
     return decode_dataset(encode_response(asked, EXPLICIT), EXPLICIT)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(objects(), min_size=1, max_size=4), TERMS, st.booleans(), st.data())
 def test_every_match_is_answered_as_it_went_in(
     stored_ones: list[tuple[str, str, str, str, str]], terms: str, implicit: bool, data: st.DataObject

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 from archive.strategies import RULES, TEXTS, headers, queries
-from hypothesis import given, settings
+from hypotheses import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset, config
 
@@ -23,7 +24,7 @@ OTHERS: dict[str, list[str | list[str]]] = {
     "InstanceAvailability": [""],
     "StudyDate": ["secret", "20200131-20200101-20200101"],
 }
-FEW = settings(max_examples=25)
+FEW = examples(25)
 """Objects take long to draw."""
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypotheses import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.data import get_charset_files
@@ -153,7 +154,7 @@ REPERTOIRE = "AZ az~09=^\\ éÄß€Œ ąŁ Ħ ĸ αΩ ب א Я ğ ก ﾔﾏﾀ
 TEXTS = st.text(st.sampled_from(REPERTOIRE) | st.characters(exclude_categories=("Cs", "Cc")), max_size=30)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(TERMS, TEXTS, st.sampled_from(["PN", "LO", "UT", "SH", "ST"]))
 def test_what_was_encoded_decodes_to_the_same_text(terms, text, vr):
     charset = lookup(terms)
@@ -167,7 +168,7 @@ def test_what_was_encoded_decodes_to_the_same_text(terms, text, vr):
         assert data.isascii() or not text.isascii()
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(TERMS, TEXTS, st.data())
 def test_values_encoded_apart_decode_together(terms, text, data):
     charset = lookup(terms)
@@ -280,7 +281,7 @@ def test_dcmtk_reads_what_is_written(tmp_path, terms, text):
 # --- in data sets -----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(200)
 @given(TERMS, TEXTS, TERMS, TEXTS, st.booleans())
 def test_a_response_is_always_encoded_and_says_what_went_in(terms, text, item_terms, item_text, implicit):
     text, item_text = (

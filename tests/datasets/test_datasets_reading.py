@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypotheses import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
@@ -55,7 +56,7 @@ parts = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@examples(400)
 @given(st.booleans(), st.lists(parts, max_size=6), st.integers(-9, 0), st.booleans())
 def test_the_quick_way_reads_what_the_careful_way_reads(implicit, elements, cut, little_endian):
     data = b"".join(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+from hypotheses import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ changes = st.lists(st.tuples(st.integers(0, 2999), st.binary(min_size=1, max_siz
 syntaxes = st.sampled_from([None, *RE_ENCODED, ExplicitVRBigEndian])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@examples(300)
 @given(st.integers(0, len(SMALL) - 1), changes, st.integers(0, 3000), syntaxes, st.binary(max_size=40))
 def test_decoding_and_writing_again_are_total(seeds, caplog, index, changes, cut, syntax, tail):
     data, own = seeds[index]

@@ -9,7 +9,8 @@ import zlib
 import pytest
 from datasets.test_datasets_dataset import BIG, LITTLE
 from datasets.test_datasets_total import changes, seeds  # noqa: F401 - a fixture
-from hypothesis import HealthCheck, given, settings
+from hypotheses import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiodimse.config import Limits
@@ -52,7 +53,7 @@ def test_a_real_data_set_becomes_what_it_becomes_in_memory(stored, name, target)
         assert streamed == held
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400, deadline=None)
+@examples(400)
 @given(
     st.integers(0, 5),
     changes,

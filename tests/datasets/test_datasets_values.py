@@ -8,7 +8,8 @@ import warnings
 
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypotheses import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.tag import BaseTag
@@ -27,7 +28,7 @@ def by_pydicom(vr: str, value: bytes) -> object:
         return convert_raw_data_element(RawDataElement(tag, vr, len(value), value, 0, False, True)).value
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     st.sampled_from(sorted(TAGS)),
     st.lists(

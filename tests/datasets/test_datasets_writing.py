@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pydicom
 import pytest
+from hypotheses import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.datadict import tag_for_keyword
@@ -139,7 +140,7 @@ def datasets(draw, depth=1, vrs=tuple(KEYWORDS), character_sets=CHARACTER_SETS):
     return dataset
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=300, deadline=None)
+@examples(300)
 @given(datasets(depth=2, character_sets=WITHOUT_ESCAPES), st.sampled_from(ENCODINGS))
 def test_any_data_set_has_the_bytes_that_pydicom_writes(dataset, encoding):
     ours = by_us(dataset, *encoding)

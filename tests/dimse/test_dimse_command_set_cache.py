@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypotheses import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiodimse.dimse import command
@@ -47,7 +48,7 @@ def outcome(decode, data: bytes) -> Message | str:
         return f"{error} {error.reason}"
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(messages, max_size=6), st.data())
 def test_what_came_before_changes_nothing(sent: list[Message], data: st.DataObject) -> None:
     encoder, decoder = Encoder(), Decoder()

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypotheses import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiodimse import pdu
@@ -104,7 +105,7 @@ def test_any_chunk_size_says_the_same(captures, size):
         assert read(pdu.PDUReader(Limits()), chunks) == whole
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(data=st.data())
 def test_any_cuts_say_the_same(captures, data):
     stream = data.draw(st.sampled_from(directions(captures)))
@@ -112,7 +113,7 @@ def test_any_cuts_say_the_same(captures, data):
     assert read(pdu.PDUReader(Limits()), cut(stream, places)) == read(pdu.PDUReader(Limits()), [stream])
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(data=st.data())
 def test_feeding_ahead_of_asking_says_the_same(captures, data):
     """Chunks that wait are read in their order, also when more come while one is half read."""
@@ -150,7 +151,7 @@ def mutate(draw: st.DrawFn, data: bytes) -> bytes:
     return bytes(mutable)
 
 
-@settings(deadline=None, max_examples=1500)
+@examples(1500)
 @given(data=st.data())
 def test_mutated_captures_give_a_pdu_or_the_documented_error(captures, data):
     original = data.draw(st.sampled_from([each for capture in captures.values() for _, each in capture[:6]]))

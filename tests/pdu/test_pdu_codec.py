@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypotheses import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiodimse import pdu
@@ -53,20 +54,20 @@ PDUS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=500)
+@examples(500)
 @given(PDUS)
 def test_round_trip(value):
     assert pdu.decode(pdu.encode(value)) == value
     assert str(value).isprintable()
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(SUB_ITEMS)
 def test_round_trip_of_each_sub_item(value):
     assert decode_sub_items(pdu.encode(associate(user=(value,)))) == (value,)
 
 
-@settings(deadline=None, max_examples=1000)
+@examples(1000)
 @given(st.binary(max_size=120) | st.builds(lambda kind, rest: framed(kind, rest), st.integers(0, 8), SMALL))
 def test_any_bytes_give_a_pdu_or_the_documented_error(data):
     fault = None

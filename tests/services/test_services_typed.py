@@ -34,6 +34,7 @@ def run(tool: str, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", ["mypy", "pyright"])
 def test_type_checkers_find_each_wrong_handler_and_take_each_right_one(tool: str, tmp_path: Path) -> None:
     pytest.importorskip(tool)
