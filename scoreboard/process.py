@@ -19,7 +19,7 @@ class Scored:
         self.process, self.port = process, port
 
     async def held(self) -> dict[str, float]:
-        """What it holds now: memory in bytes, files, tasks, processor time in seconds, and its longest stall.
+        """What it holds now: memory and its peak in bytes, files, tasks, processor time in seconds, longest stall.
 
         The stall is the longest time, in seconds, that its event loop did not turn since this was asked last.
         """

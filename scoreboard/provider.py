@@ -6,6 +6,8 @@ Prints its port; on every line it reads from standard input it prints, as JSON, 
     python -m scoreboard.provider --archive FOLDER   aiodimse.archive over a folder, its index in memory
     --sql                                            its index in SQLite
     --log                                            warnings to standard error
+    --give FILE                                      C-GET gives this file instead
+    --no-collector                                   without Python's collector of cycles
     --save FOLDER                                    C-STORE saves; with the limits that a Server has
     --hang                                           no fsync comes back
     --move-to PORT                                   where C-MOVE sends, one small instance each
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import gc
 import json
 import logging
@@ -46,13 +49,20 @@ class Heart:
 
     def __init__(self) -> None:
         self.longest = 0.0
+        self._is_disturbed = False
 
     async def beat(self) -> None:
         """Look for ever."""
         while True:
             before = time.perf_counter()
             await asyncio.sleep(_BEAT)
-            self.longest = max(self.longest, time.perf_counter() - before - _BEAT)
+            if not self._is_disturbed:
+                self.longest = max(self.longest, time.perf_counter() - before - _BEAT)
+            self._is_disturbed = False
+
+    def disturb(self) -> None:
+        """Do not count the turn under way: it was the measurement that took it."""
+        self._is_disturbed = True
 
     def take(self) -> float:
         """The longest since it was asked last."""
@@ -61,11 +71,16 @@ class Heart:
 
 
 def held(heart: Heart) -> dict[str, float]:
-    """Resident memory, open files, tasks, processor time and the longest stall."""
+    """Return memory without what is free in it, its peak, open files, tasks, processor time and the longest stall."""
     stall = heart.take()
-    gc.collect()
-    heart.take()
+    if gc.isenabled():
+        gc.collect()
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)  # what is free in the heaps of the threads is not held
+    heart.disturb()
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {
+        "peak": int(status["VmHWM"].split()[0]) * 1024,
         "memory": int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE,
         "files": len(list(Path("/proc/self/fd").iterdir())),
         "tasks": len(asyncio.all_tasks()),
@@ -85,9 +100,9 @@ def image(number: int) -> Dataset:
     return made
 
 
-def with_handlers(server: aiodimse.Server, move_to: int | None, folder: Path | None) -> None:
-    """Register handlers that need nothing, or a folder."""
-    instances = [image(number) for number in range(INSTANCES)]
+def with_handlers(server: aiodimse.Server, move_to: int | None, folder: Path | None, given: Path | None) -> None:
+    """Register handlers that need nothing, or a folder, or a file."""
+    instances: list[Dataset | Path] = [image(number) for number in range(INSTANCES)] if given is None else [given]
 
     @server.on_c_store
     async def store(request: aiodimse.StoreRequest) -> int:
@@ -117,6 +132,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--archive", type=Path)
     parser.add_argument("--sql", action="store_true")
     parser.add_argument("--move-to", type=int)
+    parser.add_argument("--give", type=Path)
+    parser.add_argument("--no-collector", action="store_true")
     parser.add_argument("--save", type=Path)
     parser.add_argument("--hang", action="store_true")
     parser.add_argument("--log", action="store_true", help="to standard error, what it warns of")
@@ -136,6 +153,8 @@ async def main() -> None:
         logging.basicConfig(level=logging.WARNING)
     else:
         logging.getLogger("aiodimse").setLevel(logging.CRITICAL)
+    if chosen.no_collector:
+        gc.disable()
     if chosen.hang:
         os.fsync = hang
     task = asyncio.current_task()
@@ -148,7 +167,7 @@ async def main() -> None:
     if chosen.archive is not None:
         provide(server, await Archive.open(chosen.archive, index=None if chosen.sql else MemoryIndex()))
     else:
-        with_handlers(server, chosen.move_to, chosen.save)
+        with_handlers(server, chosen.move_to, chosen.save, chosen.give)
     ssl = None if chosen.tls is None else tls.server_context(chosen.tls / "server.pem", verify_client=False)
     heart, reader = Heart(), asyncio.StreamReader()
     loop = asyncio.get_running_loop()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
+from pathlib import Path
 
+from pydicom.dataset import FileMetaDataset
 from scripted import wire
 from scripted.peer import ScriptedListener, ScriptedPeer, ScriptedPeerError
 
 import scoreboard.budgets  # noqa: F401  # where scripted is found
 from scoreboard.budgets.honest import echoing
 from scoreboard.process import provider
+from scoreboard.provider import image
 from scoreboard.row import Row
 
 SECONDS = 4.0
@@ -52,6 +56,56 @@ async def tiny_gets(peers: int, seconds: float) -> Row:
     return Row(
         f"{peers} C-GET with maximum length 128", target, f"{beside}, {len(stored)} instances", passed and bool(stored)
     )
+
+
+async def re_encoded(peers: int, size: int, seconds: float) -> Row:
+    """C-GETs of a large Explicit VR file by peers that take only Implicit VR, read for so long, and abort."""
+    contexts = [(1, wire.STUDY_ROOT_GET, [wire.IMPLICIT_LE]), (3, wire.CT_IMAGE_STORAGE, [wire.IMPLICIT_LE])]
+    identifier = wire.identifier("STUDY", wire.IMPLICIT_LE)
+
+    async def get(port: int) -> int:
+        async with await ScriptedPeer.connect("127.0.0.1", port, _FINAL) as peer:
+            await peer.associate(contexts, called="SCORED", roles={wire.CT_IMAGE_STORAGE: (0, 1)})
+            await peer.request(1, wire.get_rq(), identifier)
+            received, until = 0, time.perf_counter() + seconds
+            while time.perf_counter() < until:
+                received += len((await peer.read_pdu()).body)
+                await asyncio.sleep(0)
+            await peer.send(wire.abort())
+            return received
+
+    with tempfile.TemporaryDirectory() as name:
+        path = _large_file(Path(name), size)
+        async with provider("--give", str(path), "--no-collector") as scored:
+            before = await scored.held()
+            received = await asyncio.gather(*(get(scored.port) for _ in range(peers)))
+            for _ in range(20):
+                after = await scored.held()
+                if after["tasks"] <= before["tasks"]:
+                    break
+                await asyncio.sleep(0.1)
+    peak, left = after["peak"] / (1 << 20), (after["memory"] - before["memory"]) / (1 << 20)
+    measured = f"{sum(received) >> 20} MiB sent, peak {peak:.0f} MiB, {left:+.0f} MiB after the aborts, collector off"
+    return Row(
+        f"{peers} C-GETs of {size >> 20} MiB, re-encoded",
+        "peak under 200 MiB, after the aborts within 20 MiB of the start",
+        measured,
+        peak < 200 and left < 20 and min(received) > 0,
+    )
+
+
+def _large_file(folder: Path, size: int) -> Path:
+    """A file in Explicit VR Little Endian."""
+    made = image(1)
+    made.PixelData = bytes(size)
+    made["PixelData"].VR = "OW"
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = wire.EXPLICIT_LE
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    path = folder / "large.dcm"
+    made.save_as(path, enforce_file_format=True)
+    return path
 
 
 async def moves(number: int) -> Row:
@@ -96,6 +150,10 @@ async def moves(number: int) -> Row:
 
 
 async def rows(long: bool) -> list[Row]:
-    """One peer with tiny PDUs, twenty, and the moves."""
+    """One peer with tiny PDUs, twenty, the moves, and large files."""
     seconds = 3 * SECONDS if long else SECONDS
-    return [await tiny_gets(1, seconds), await tiny_gets(20, seconds), await moves(100)]
+    return [
+        *[await tiny_gets(peers, seconds) for peers in (1, 20)],
+        await moves(100),
+        await re_encoded(16, 128 << 20, seconds),
+    ]
