@@ -113,8 +113,14 @@ class Reading:
             TooMuch: There is too much of it.
         """
         pos = 0
+        is_plain = self._encoding == (False, True)
         while (at := self._at(pos, 8)) >= 0:
-            tag, vr, length, start = self._element(pos, at, self._encoding)
+            if is_plain and self._data[at + 4 : at + 6] in _SHORT:  # nearly all elements of most headers
+                group, element, vr, length = _PLAIN(self._data, at)
+                tag, start = group << 16 | element, pos + 8
+                self._count()
+            else:
+                tag, vr, length, start = self._element(pos, at, self._encoding)
             if is_behind(tag):
                 self.reached = max(self.reached, tag)
                 return
@@ -161,11 +167,14 @@ class Reading:
 
     # --- elements -----------------------------------------------------------------------------------------------------
 
-    def _element(self, pos: int, at: int, encoding: Encoding) -> tuple[int, bytes, int, int]:
-        """The tag, VR and length of an element or item, and where its value begins; without a VR b""."""
+    def _count(self) -> None:
         self._left -= 1
         if self._left < 0:
             raise TooMuch("too many elements and items before the last that is kept")
+
+    def _element(self, pos: int, at: int, encoding: Encoding) -> tuple[int, bytes, int, int]:
+        """The tag, VR and length of an element or item, and where its value begins; without a VR b""."""
+        self._count()
         head, short, long = _LITTLE if encoding.little_endian else _BIG
         group, element, length = head(self._data, at)
         tag = group << 16 | element
@@ -269,3 +278,5 @@ def _structs(order: str) -> tuple[Callable[[bytes, int], tuple[int, ...]], ...]:
 
 
 _LITTLE, _BIG = _structs("<"), _structs(">")
+_PLAIN = Struct("<HH2sH").unpack_from
+"""Tag, VR and length of an element of Explicit VR Little Endian."""
