@@ -212,7 +212,7 @@ async def test_the_store_association_of_a_c_move_says_whose_it_is(log: Log) -> N
     (line,) = log.lines("aborted the association 2/1")
     child, parent = line.association, line.parent  # type: ignore[attr-defined]
     assert line.getMessage().startswith(f"[{child} VIEWER@127.0.0.1:104 for {parent}] ")
-    (line,) = log.lines(f"stores over {child} with VIEWER at viewer:104, 128 contexts")
+    (line,) = log.lines(f"stores over {child} with VIEWER at viewer:104, ")
     assert (line.levelno, line.name) == (logging.INFO, "aiodimse.retrieve")
     fields = vars(line)
     assert (fields["association"], fields["message_id"], fields["parent"]) == (parent, 1, None)
