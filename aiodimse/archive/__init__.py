@@ -22,7 +22,7 @@ from .index import Counts, Entry, File, Finding, Header, Index, Match, MemoryInd
 from .key_attributes import KeyAttributes
 from .matching import Key, Rules, matches
 from .models import Level, Model
-from .provider import provide
+from .provider import Observer, provide
 from .queries import IdentifierError, Query, find_query, retrieve_query
 from .responses import response
 from .retention import Removed, Retention
@@ -45,6 +45,7 @@ __all__ = [
     "MemoryIndex",
     "Model",
     "NotAnObject",
+    "Observer",
     "Query",
     "Removed",
     "Retention",

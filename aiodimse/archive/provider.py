@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from pydicom import Dataset
 
@@ -71,6 +71,26 @@ Found: TypeAlias = tuple[Entry | None, aiodimse.InstanceSource]
 """An object that is retrieved, and what is sent of it; without the object where that was made for the request."""
 
 
+class Observer(Protocol):
+    """Is told what comes and goes, for an audit trail."""
+
+    def stored(self, request: aiodimse.StoreRequest, entry: Entry) -> None:
+        """Tell of an object that came.
+
+        Args:
+            request: What brought it, and is answered 0000 now.
+            entry: The object.
+        """
+
+    def retrieved(self, request: aiodimse.GetRequest | aiodimse.MoveRequest, entries: Sequence[Entry]) -> None:
+        """Tell of objects that a C-GET or C-MOVE is about to send.
+
+        Args:
+            request: What asks for them.
+            entries: The objects.
+        """
+
+
 class Served:
     """The archives of a server, and what they need to know of it.
 
@@ -79,6 +99,7 @@ class Served:
         archive: What is served to whoever calls no title of `called`.
         called: Archives by called AE title.
         destinations: Addresses by AE title.
+        observer: Is told what comes and goes.
     """
 
     def __init__(
@@ -87,7 +108,9 @@ class Served:
         archive: Archive,
         called: Mapping[str, Archive],
         destinations: Mapping[str, aiodimse.Destination | tuple[str, int]],
+        observer: Observer | None,
     ) -> None:
+        self._observer = observer
         self.server, self._archive, self._called = server, archive, called
         self.destinations = destinations
         self._commitments: dict[tuple[str, Archive], Commitment] = {}
@@ -105,11 +128,23 @@ class Served:
         """Return what commits the objects of this archive."""
         return self._commitment(self.title_for(request), self.archive_for(request))
 
+    async def stored(self, request: aiodimse.StoreRequest, *, durable: bool) -> int | Dataset:
+        """Store what a request brings."""
+        archive = self.archive_for(request)
+        status = await archive.store(request, durable=durable)
+        if self._observer is not None and status == 0x0000:
+            for entry in (await archive.index.lookup([request.sop_instance_uid])).values():
+                self._observer.stored(request, entry)
+        return status
+
     async def sent(
-        self, request: aiodimse.Request, found: Sequence[Found]
+        self, request: aiodimse.GetRequest | aiodimse.MoveRequest, found: Sequence[Found]
     ) -> AsyncGenerator[tuple[int, aiodimse.InstanceSource], None]:
         """Yield what a C-GET or C-MOVE handler yields to send these objects, which are in use meanwhile."""
-        async with self.archive_for(request).in_use([entry for entry, _ in found if entry is not None]):
+        entries = [entry for entry, _ in found if entry is not None]
+        async with self.archive_for(request).in_use(entries):
+            if self._observer is not None:
+                self._observer.retrieved(request, entries)
             for _, payload in found:
                 yield 0xFF00, payload
 
@@ -133,6 +168,7 @@ def provide(
     destinations: Mapping[str, aiodimse.Destination | tuple[str, int]] | None = None,
     called: Mapping[str, Archive] | None = None,
     durable: bool = True,
+    observer: Observer | None = None,
 ) -> None:
     """Register handlers on the server that save into the archive, and answer queries and retrievals from it.
 
@@ -144,6 +180,7 @@ def provide(
         called: Archives of their own for AE titles that we are called by; the server has to accept these. It is read
             at each request, so it may change meanwhile.
         durable: Whether a C-STORE is on the disk before it is answered.
+        observer: Is told what comes and goes.
 
     Example:
         ```python
@@ -152,11 +189,11 @@ def provide(
         ```
     """
     known = {} if destinations is None else destinations
-    served = Served(server, archive, {} if called is None else called, known)
+    served = Served(server, archive, {} if called is None else called, known, observer)
 
     @server.on_c_store
     async def store(request: aiodimse.StoreRequest) -> int | Dataset:
-        return await served.archive_for(request).store(request, durable=durable)
+        return await served.stored(request, durable=durable)
 
     @server.on_n_action(sop_class.StorageCommitmentPushModel)
     async def commit(request: aiodimse.NormalizedRequest) -> int:

@@ -116,8 +116,14 @@ def to_destinations(options: argparse.Namespace) -> ssl.SSLContext | None:
     return None
 
 
+def to_collector(options: argparse.Namespace) -> ssl.SSLContext:
+    """What audit messages are sent with. Raises CommandError."""
+    return _client(options)
+
+
 def _to_tls(options: argparse.Namespace) -> bool:
-    return any(where.tls for _, where in options.destinations)
+    is_collector = isinstance(options.audit, shared.Where)
+    return is_collector or any(where.tls for _, where in options.destinations)
 
 
 def _only_with(what: str, options: argparse.Namespace, *names: str) -> None:

@@ -164,6 +164,14 @@ def called(text: str) -> tuple[str, Path | None]:
     return ae_title(name), path(folder) if equals else None
 
 
+def audit(text: str) -> Path | Where:
+    """A file, or tls:HOST:PORT of a collector."""
+    name, colon, number = text.removeprefix("tls:").rpartition(":")
+    if text.startswith("tls:") and colon and name:
+        return Where(name.removeprefix("[").removesuffix("]"), port(number), True)
+    return path(text)
+
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 

@@ -18,6 +18,7 @@ from aiodimse.archive import provide
 from aiodimse.cli import encryption, operating, signals, workers
 from aiodimse.cli import options as shared
 from aiodimse.cli.archives import Archives
+from aiodimse.cli.auditing import Auditing
 from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, system_words
 from aiodimse.cli.output import Output
 from aiodimse.cli.peers import Peers
@@ -64,6 +65,10 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--metrics", type=shared.listening_port, metavar="PORT",
         help="serve /metrics for Prometheus, /healthz and /readyz on this port (extra metrics); worker N on PORT + N",
+    )  # fmt: skip
+    parser.add_argument(
+        "--audit", type=shared.audit, metavar="FILE|tls:HOST:PORT",
+        help="report who asked for, sent and got what (PS3.15 A.5): into a file, or to a syslog collector",
     )  # fmt: skip
     parser.add_argument("--worker", type=int, help=SUPPRESS)  # what the parent of workers calls each of them with
     parser.add_argument(
@@ -141,8 +146,16 @@ async def run(options: Namespace, output: Output) -> int:
     try:
         archive = await archives.open()
         peers.take(options, await archives.take(options))
-        server = _server(options, peers, tally if figures is None else operating.Several((tally, figures)), output)
-        provide(server, archive, destinations=peers.destinations, called=peers.archives)
+        auditing = None if options.audit is None else Auditing(options, peers)
+        hooks: list[aiodimse.Metrics] = [
+            tally,
+            *([figures] if figures else []),
+            *([auditing.trail.metrics()] if auditing else []),
+        ]
+        server = _server(options, peers, operating.Several(hooks) if len(hooks) > 1 else tally, output)
+        if auditing is not None:
+            auditing.attach(server)
+        provide(server, archive, destinations=peers.destinations, called=peers.archives, observer=auditing)
     except BaseException:
         await archives.close()
         raise
@@ -150,6 +163,8 @@ async def run(options: Namespace, output: Output) -> int:
         try:
             async with AsyncExitStack() as serving:
                 serving.push_async_callback(archives.close)
+                if auditing is not None:
+                    await serving.enter_async_context(auditing.trail)
                 if options.worker is not None:
                     serving.enter_context(workers.bound_to_parent(stop.received))
                 with _listening_errors(options):

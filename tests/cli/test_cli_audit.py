@@ -1,0 +1,112 @@
+"""serve --audit: what is reported, and of whom."""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import ArgumentTypeError
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from cli.conftest import CT, HOST, MR
+from cli.test_cli_processes import folder, serving  # noqa: F401
+from pydicom import dcmread
+
+import aiodimse
+from aiodimse import sop_class
+from aiodimse.cli.options import Where, audit
+
+CT_STORAGE, MR_STORAGE = sop_class.CTImageStorage, sop_class.MRImageStorage
+FIND, GET, MOVE = (
+    getattr(sop_class, f"StudyRootQueryRetrieveInformationModel{what}") for what in ("Find", "Get", "Move")
+)
+MR_OBJECT = dcmread(MR)
+
+
+def events(file: Path) -> list[tuple[str, str, str]]:
+    """The name, the outcome and the patients of each message."""
+    found = []
+    for line in file.read_bytes().splitlines():
+        message = ElementTree.fromstring(line.partition(b"\xef\xbb\xbf")[2])
+        event = message.find("EventIdentification")
+        name = message.find("EventIdentification/EventID")
+        assert event is not None
+        assert name is not None
+        patients = [
+            each.attrib["ParticipantObjectID"]
+            for each in message.iter("ParticipantObjectIdentification")
+            if each.attrib.get("ParticipantObjectTypeCode") == "1"
+        ]
+        found.append((name.attrib["originalText"], event.attrib["EventOutcomeIndicator"], ",".join(patients)))
+    return found
+
+
+def connect(
+    port: int, *contexts: str | aiodimse.PresentationContext, calling: str = "CT1"
+) -> aiodimse.client.Connecting:
+    return aiodimse.connect(HOST, port, ae_title=calling, called_ae_title="AIODIMSE", contexts=contexts)
+
+
+async def ended(process: asyncio.subprocess.Process) -> None:
+    process.terminate()
+    await process.communicate()
+
+
+async def test_what_comes_and_is_asked_for(folder: Path, tmp_path: Path) -> None:  # noqa: F811
+    (folder / MR.name).unlink()
+    file = tmp_path / "audit.log"
+    identifier = aiodimse.identifier("STUDY", StudyInstanceUID=MR_OBJECT.StudyInstanceUID)
+    async with serving(folder, "--audit", file, "--calling", "CT1", "--calling", "MR1=store") as (process, port):
+        async with connect(port, FIND, MR_STORAGE) as association:
+            assert (await association.c_store(MR)).status == 0x0000
+            assert (await association.c_store(MR)).status == 0x0000
+            assert len(await association.c_find(identifier, FIND).collect()) == 1
+        async with connect(port, FIND, calling="MR1") as association:
+            assert (await association.c_find(identifier, FIND)).status == 0x0124
+        with pytest.raises(aiodimse.AssociationRejected):
+            await connect(port, FIND, calling="NOBODY")
+        await ended(process)
+    assert events(file) == [
+        ("Application Activity", "0", ""),
+        ("Query", "0", ""),
+        ("DICOM Instances Transferred", "0", MR_OBJECT.PatientID),
+        ("Query", "4", ""),
+        ("Security Alert", "4", ""),
+        ("Application Activity", "0", ""),
+    ]
+    assert file.stat().st_mode & 0o077 == 0
+
+
+async def test_what_goes(folder: Path, tmp_path: Path) -> None:  # noqa: F811
+    file = tmp_path / "audit.log"
+    viewer = aiodimse.Server(ae_title="VIEWER")
+
+    @viewer.on_c_store
+    async def store(request: aiodimse.StoreRequest) -> int:
+        await request.discard()
+        return 0x0000
+
+    identifier = aiodimse.identifier("STUDY", StudyInstanceUID=MR_OBJECT.StudyInstanceUID)
+    role = aiodimse.PresentationContext(MR_STORAGE, scu=False, scp=True)
+    async with viewer.listen(HOST, 0) as there:
+        options = ("--audit", file, "--destination", f"VIEWER={HOST}:{there.port}")
+        async with serving(folder, *options) as (process, port):
+            async with connect(port, GET, role) as association, association.c_get(identifier, GET) as retrieval:
+                assert [(await each.dataset()).SOPInstanceUID async for each in retrieval] == [MR_OBJECT.SOPInstanceUID]
+            async with connect(port, MOVE) as association:
+                assert (await association.c_move(identifier, MOVE, destination="VIEWER")).status == 0x0000
+            await ended(process)
+    patient = MR_OBJECT.PatientID
+    assert events(file)[1:-1] == [
+        ("DICOM Instances Transferred", "0", patient),
+        ("Begin Transferring DICOM Instances", "0", patient),
+        ("DICOM Instances Transferred", "0", patient),
+    ]
+    assert dcmread(CT).PatientID not in file.read_text()
+
+
+def test_where_it_goes() -> None:
+    assert audit("tls:audit.example:6514") == Where("audit.example", 6514, True)
+    assert audit("/var/log/audit") == Path("/var/log/audit")
+    with pytest.raises(ArgumentTypeError):
+        audit("tls:audit.example:none")
