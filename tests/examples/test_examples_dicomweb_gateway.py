@@ -238,6 +238,26 @@ async def test_half_a_study_is_no_whole_answer() -> None:
             await get(port, "/dicomweb/studies/1.2.3")
 
 
+async def test_an_archive_that_dies_in_the_middle_costs_one_answer() -> None:
+    archive, study = aiodimse.Server(ae_title="FAKE"), images(3)
+    dies = True
+
+    @archive.on_c_get(GET)
+    async def retrieve(request: aiodimse.GetRequest) -> AsyncIterator[Any]:
+        yield len(study)
+        for number, dataset in enumerate(study):
+            if dies and number == 2:
+                request.association.abort()
+            yield dataset
+
+    async with archive.listen(HOST, 0) as listening, serving(listening.port) as port:
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            await get(port, "/dicomweb/studies/1.2.3")
+        dies = False
+        status, body = await get(port, "/dicomweb/studies/1.2.3")
+        assert (status, body.count(b"DICM")) == (200, 3)
+
+
 # --- clients that go away ---------------------------------------------------------------------------------------------
 
 

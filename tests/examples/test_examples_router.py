@@ -18,7 +18,7 @@ from interop.programs import Keeper
 from ports import free_port
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
-from pydicom.uid import generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from router.config import Config, Destination, Rule
 from router.router import Router
 
@@ -243,6 +243,53 @@ async def test_one_destination_that_is_away_does_not_hold_up_another(tmp_path: P
         await send(port, study)
         assert uids(await sink.some(3)) == uids(study)
     assert await waiting(tmp_path) == 3
+
+
+async def test_a_destination_that_dies_in_the_middle_gets_it_again(tmp_path: Path) -> None:
+    sink, deaths = Sink("A"), 3
+
+    @sink.server.authorize
+    async def die(request: aiodimse.Request) -> bool:
+        nonlocal deaths
+        deaths -= 1
+        if deaths >= 0:
+            request.association.abort()
+        return True
+
+    study = images(4)
+    async with sink, routing(tmp_path, [sink]) as port:
+        assert await send(port, study) == [0] * 4
+        await emptied(tmp_path)
+    arrived = Counter(sink.came.get_nowait().SOPInstanceUID for _ in range(sink.came.qsize()))
+    assert arrived.keys() == uids(study)
+
+
+async def test_a_sender_that_goes_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    half = asyncio.Event()
+
+    class Going(aiodimse.Instance):
+        async def _stream(self) -> AsyncIterator[bytes]:
+            yield b"\0" * 20_000
+            half.set()
+            await asyncio.get_running_loop().create_future()
+
+        def stream(self) -> AsyncIterator[bytes]:
+            return self._stream()
+
+    async with Sink("A") as sink, routing(tmp_path, [sink]) as port:
+        instance = Going(sop_class.CTImageStorage, "1.2.3", ExplicitVRLittleEndian)
+        async with aiodimse.connect(
+            HOST, port, called_ae_title="ROUTER", contexts=[sop_class.CTImageStorage]
+        ) as association:
+            task = asyncio.create_task(association.c_store(instance))
+            await asyncio.wait_for(half.wait(), PATIENCE)
+            association.abort()
+            await asyncio.gather(task, return_exceptions=True)
+        study = images()
+        assert await send(port, study) == [0]
+        assert uids([await sink.next()]) == uids(study)
+        await emptied(tmp_path)
+    assert [path.name for path in (tmp_path / "outbox").iterdir() if "outbox.db" not in path.name] == []
 
 
 async def test_out_of_resources_is_waited_for(tmp_path: Path) -> None:
