@@ -55,6 +55,19 @@ _BY_KEY = {
         (schema.series, ("study_pk", "uid")),
     )
 }
+_SERIES_AND_ABOVE = (
+    select(
+        *(column.label(f"study_{column.name}") for column in schema.study.c),
+        *(column.label(f"series_{column.name}") for column in schema.series.c),
+    )
+    .join_from(schema.series, schema.study)
+    .join(schema.patient)
+    .where(
+        schema.series.c.uid == bindparam("series"),
+        schema.study.c.uid == bindparam("study"),
+        *(schema.patient.c[name] == bindparam(name) for name in ("patient_id", "issuer", "name")),
+    )
+)
 _INSERT = {table.name: table.insert() for table in schema.metadata.tables.values()}
 _UPDATE_STUDY = (
     update(schema.study)
@@ -138,6 +151,7 @@ class Writing:
 
     def _series_pk_of(self, header: Header, uid: str) -> int:
         """The series of a new image, which counts and tells from now on."""
+        self._read_series(header)
         study = self._study_of(header)
         series, is_new = self._series_of(study, header)
         own = (*header.levels[Level.PATIENT].items(), *header.levels[Level.STUDY].items())
@@ -152,9 +166,28 @@ class Writing:
         series.instances += 1
         return series.pk
 
+    def _read_series(self, header: Header) -> None:
+        """Read the rows of the series, study and patient of an object in one query, where all of them are there."""
+        patient = _patient_of(header)
+        name = (schema.patient.name, *patient.values())
+        if name in self._pks:
+            return
+        uids = {"series": header.unique(Level.SERIES), "study": header.unique(Level.STUDY)}
+        row = self._connection.execute(_SERIES_AND_ABOVE, {**uids, **patient}).first()
+        if row is None:
+            return
+        self._pks[name] = row.study_patient_pk
+        self._pks[schema.study.name, row.study_patient_pk, uids["study"]] = row.study_pk
+        self._pks[schema.series.name, row.study_pk, uids["series"]] = row.series_pk
+        if row.study_pk not in self._studies:
+            study = load_told(row.study_told), load_counters(row.study_counters)
+            self._studies[row.study_pk] = _Study(row.study_pk, row.study_patient_pk, *study, frozenset(terms(*study)))
+        if row.series_pk not in self._series:
+            told = load_told(row.series_told)
+            self._series[row.series_pk] = _Series(row.series_pk, row.study_pk, told, row.series_instances)
+
     def _study_of(self, header: Header) -> _Study:
-        patient_id, issuer, *name = patient_key(header)
-        patient = {"patient_id": patient_id, "issuer": issuer, "name": name[0] if name else ""}
+        patient = _patient_of(header)
         patient_pk, _ = self._entity(schema.patient, patient)
         key = {"patient_pk": patient_pk, "uid": header.unique(Level.STUDY)}
         pk, row = self._entity(schema.study, key, {"told": "", "counters": ""})
@@ -280,6 +313,11 @@ class Writing:
             if rows:
                 self._connection.execute(_INSERT["term"], rows)
             study.terms = wanted
+
+
+def _patient_of(header: Header) -> dict[str, str]:
+    patient_id, issuer, *name = patient_key(header)
+    return {"patient_id": patient_id, "issuer": issuer, "name": name[0] if name else ""}
 
 
 def _loaded_study(row: Any) -> _Study:
