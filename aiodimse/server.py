@@ -157,7 +157,7 @@ class Server(HandlerDecorators):
     # --- hooks --------------------------------------------------------------------------------------------------------
 
     def authorize(self, hook: Authorize) -> Authorize:
-        """Decorate `async def authorize(request) -> bool`: may this request be performed?
+        """Decorate the hook that decides whether a request may be performed: `async def authorize(request) -> bool`.
 
         It is asked before the handler of every request, whose data set is decoded then.
 
@@ -176,7 +176,7 @@ class Server(HandlerDecorators):
         return hook
 
     def authenticate(self, hook: Authenticate) -> Authenticate:
-        """Decorate `async def authenticate(identity, request)` for user identity negotiation (PS3.7 D.3.3.7).
+        """Decorate the hook for user identity negotiation (PS3.7 D.3.3.7): `async def authenticate(identity, request)`.
 
         identity is None where the peer sent none. Secrets are not logged.
 
@@ -195,7 +195,7 @@ class Server(HandlerDecorators):
         return hook
 
     def on_associate(self, hook: OnAssociate) -> OnAssociate:
-        """Decorate `async def on_associate(request)`: is this association accepted, and what of it?
+        """Decorate the hook that accepts an association, or a part of it: `async def on_associate(request)`.
 
         Args:
             hook: The function.

@@ -18,11 +18,14 @@ from aiodimse.config import Limits, Timeouts
 class ThrottleUser(Protocol):
     """What is told when a ReadThrottle acts."""
 
-    def reading_paused(self) -> None: ...
+    def reading_paused(self) -> None:
+        """Take note that the transport does not read any more."""
 
-    def reading_resumed(self) -> None: ...
+    def reading_resumed(self) -> None:
+        """Take note that the transport reads again."""
 
-    def consumer_too_slow(self) -> None: ...
+    def consumer_too_slow(self) -> None:
+        """Take note that reading was paused for too long."""
 
 
 class ReadThrottle:

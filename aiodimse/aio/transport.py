@@ -37,15 +37,20 @@ Trace = Callable[[str], Tap]
 class TransportUser(Protocol):
     """What a TransportConnection tells of its connection."""
 
-    def transport_connected(self) -> None: ...
+    def transport_connected(self) -> None:
+        """Take note that the connection is open."""
 
-    def transport_received(self, data: bytes) -> None: ...
+    def transport_received(self, data: bytes) -> None:
+        """Take bytes that were received."""
 
-    def transport_stalled(self) -> None: ...
+    def transport_stalled(self) -> None:
+        """Take note that the peer takes too few bytes."""
 
-    def transport_closed(self) -> None: ...
+    def transport_closed(self) -> None:
+        """Take note that the peer has closed the connection."""
 
-    def transport_lost(self) -> None: ...
+    def transport_lost(self) -> None:
+        """Take note that the connection is gone."""
 
 
 class TransportConnection(asyncio.Protocol):

@@ -46,10 +46,12 @@ class Range:
 
     @property
     def low(self) -> str | None:
+        """The first instant, as digits; None if the range is open there."""
         return None if self.start is None else self.start.first
 
     @property
     def high(self) -> str | None:
+        """The last instant, as digits; None if the range is open there."""
         return None if self.end is None else self.end.last
 
     @property

@@ -17,6 +17,7 @@ _Find: TypeAlias = Callable[[str, int, int], int]
 
 
 def has_wildcard(text: str) -> bool:
+    """Whether a text has a wild card (PS3.4 C.2.2.2.4)."""
     return "*" in text or "?" in text
 
 

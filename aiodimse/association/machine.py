@@ -242,7 +242,7 @@ class Machine:
                 return pdu
 
     def _tell(self, tell: Tell, pdu: bytes | PDU | None, *, by_peer: bool) -> None:
-        """pdu is what came, or where it is not by the peer, the A-ABORT of ours that answers it."""
+        """Report a primitive. `pdu` is what came, or the A-ABORT of ours if we abort because of the peer."""
         match tell, pdu:
             case Tell.A_ASSOCIATE_INDICATION, AssociateRQ():
                 self._events.append(RequestedIndication(pdu))

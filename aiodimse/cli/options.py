@@ -54,6 +54,7 @@ class Once(argparse.Action):
     """An action that appends, and refuses a key or the name of a pair that was given before."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        """Append a value, or raise if its key or name was given before."""
         before = getattr(namespace, self.dest)
         name = values.name if isinstance(values, Key) else values[0]
         if any(name == (each.name if isinstance(each, Key) else each[0]) for each in before):

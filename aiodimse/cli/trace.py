@@ -63,6 +63,7 @@ class Conversation:
         self._ended: set[str] = set()
 
     def __call__(self, way: str, data: bytes | memoryview) -> None:
+        """Take bytes of one direction."""
         if self._file is None:
             return
         try:

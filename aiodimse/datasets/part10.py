@@ -96,6 +96,7 @@ class PartTenReader:
         return self._file.read(max(0, min(size, self.head.size - offset)))
 
     def close(self) -> None:
+        """Close the file."""
         self._left = None
         self._file.close()
 

@@ -291,6 +291,7 @@ _REPEATING: Final = [
 @lru_cache(maxsize=8192)
 def vr_in_dictionary(tag: int) -> str | None:
     # pydicom takes 8 us to say that it does not know a private tag, and 25 for any other: a peer can send 130,000
+    """Return the VR of a tag by the dictionary of pydicom; None for a private or unknown one."""
     if not dictionary_has_tag(tag) and not any(tag & mask in values for mask, values in _REPEATING):
         return None
     try:

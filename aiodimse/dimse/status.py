@@ -27,6 +27,7 @@ class Status(int):
     command: str | None
 
     def __new__(cls, code: int, service_class: ServiceClass | None = None, command: str | None = None) -> Status:
+        """Make a status; a Status stays as it is if nothing else is given."""
         if type(code) is not int:
             if isinstance(code, Status) and service_class is None and command is None:
                 return code  # what it knows is more than nothing

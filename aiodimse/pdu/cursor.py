@@ -55,15 +55,18 @@ class Cursor:
 
     @property
     def left(self) -> int:
+        """How many bytes are left."""
         return self._end - self.at
 
     def error(self, message: str, field: str, offset: int | None = None, reason: int = 6) -> PDUDecodeError:
+        """Make the error for a field that is not valid, at the current offset or another one."""
         where = self.at if offset is None else offset
         return PDUDecodeError(f"{self._name}: {message}", field=field, offset=where, reason=reason)
 
     # --- fields ---
 
     def take(self, size: int, field: str) -> bytes:
+        """Read a number of bytes."""
         if size > self.left:
             raise self.error(f"{size} bytes needed, {self.left} left", field)
         start = self.at
@@ -75,15 +78,19 @@ class Cursor:
         return self._data[self._start : self._end]
 
     def rest(self) -> bytes:
+        """Read all bytes that are left."""
         return self.take(self.left, "")
 
     def u8(self, field: str) -> int:
+        """Read a number of one byte."""
         return self.take(1, field)[0]
 
     def u16(self, field: str) -> int:
+        """Read a number of two bytes."""
         return int.from_bytes(self.take(2, field), "big")
 
     def u32(self, field: str) -> int:
+        """Read a number of four bytes."""
         return int.from_bytes(self.take(4, field), "big")
 
     def text(self, size: int, field: str) -> str:
@@ -162,6 +169,7 @@ class Cursor:
 
 
 def number(value: int, size: int, field: str) -> bytes:
+    """Encode a number in a number of bytes."""
     try:
         return value.to_bytes(size, "big")
     except OverflowError:
@@ -169,14 +177,17 @@ def number(value: int, size: int, field: str) -> bytes:
 
 
 def u8(value: int, field: str) -> bytes:
+    """Encode a number in one byte."""
     return number(value, 1, field)
 
 
 def u16(value: int, field: str) -> bytes:
+    """Encode a number in two bytes."""
     return number(value, 2, field)
 
 
 def u32(value: int, field: str) -> bytes:
+    """Encode a number in four bytes."""
     return number(value, 4, field)
 
 
@@ -202,6 +213,7 @@ def uid(value: str, field: str) -> bytes:
 
 
 def fixed(value: bytes, size: int, field: str) -> bytes:
+    """Return a value, which must have this length."""
     if len(value) != size:
         raise LocalProtocolError(f"{field}: {len(value)} bytes instead of {size}")
     return value
@@ -213,5 +225,6 @@ def sized(value: bytes, field: str) -> bytes:
 
 
 def item(item_type: int, *parts: bytes) -> bytes:
+    """Encode an item: its type, its length, and its value in parts."""
     value = b"".join(parts)
     return u8(item_type, "Item-type") + b"\0" + sized(value, f"item {item_type:02X}H")

@@ -50,6 +50,7 @@ _USER_IDENTITY = (0x58, 0x59)
 
 
 def read_context(cursor: Cursor) -> ProposedContext:
+    """Read a Presentation Context Item of an A-ASSOCIATE-RQ."""
     context_id = cursor.u8("Presentation-context-ID")
     reserved = cursor.take(3, "Reserved")
     abstract_syntax, transfer_syntaxes = _read_syntaxes(cursor)
@@ -57,6 +58,7 @@ def read_context(cursor: Cursor) -> ProposedContext:
 
 
 def write_context(context: ProposedContext) -> bytes:
+    """Encode a Presentation Context Item of an A-ASSOCIATE-RQ."""
     return item(
         0x20,
         u8(context.context_id, "Presentation-context-ID"),
@@ -67,6 +69,7 @@ def write_context(context: ProposedContext) -> bytes:
 
 
 def read_result(cursor: Cursor) -> ContextResult:
+    """Read a Presentation Context Item of an A-ASSOCIATE-AC."""
     context_id = cursor.u8("Presentation-context-ID")
     cursor.take(1, "Reserved")
     result = cursor.u8("Result/Reason")
@@ -76,6 +79,7 @@ def read_result(cursor: Cursor) -> ContextResult:
 
 
 def write_result(result: ContextResult) -> bytes:
+    """Encode a Presentation Context Item of an A-ASSOCIATE-AC."""
     return item(
         0x21,
         u8(result.context_id, "Presentation-context-ID"),
@@ -114,6 +118,7 @@ def _read_syntaxes(cursor: Cursor) -> tuple[str, tuple[str, ...]]:
 
 
 def read_user_information(cursor: Cursor) -> UserInformation:
+    """Read a User Information Item."""
     sub_items = []
     for item_type, value in cursor.items(NAMES, MAX_ITEMS_OF_KIND):
         try:
@@ -129,6 +134,7 @@ def read_user_information(cursor: Cursor) -> UserInformation:
 
 
 def write_user_information(information: UserInformation) -> bytes:
+    """Encode a User Information Item."""
     return item(0x50, *map(_write_sub_item, information.sub_items))
 
 

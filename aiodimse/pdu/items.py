@@ -234,16 +234,19 @@ class UserInformation:
 
     @property
     def implementation_class_uid(self) -> str | None:
+        """Implementation Class UID; None if the sub-item is missing."""
         found = self._first(ImplementationClassUID)
         return found.value if found else None
 
     @property
     def implementation_version_name(self) -> str | None:
+        """Implementation Version Name; None if the sub-item is missing."""
         found = self._first(ImplementationVersionName)
         return found.value if found else None
 
     @property
     def operations_window(self) -> OperationsWindow | None:
+        """The asynchronous operations window; None if the sub-item is missing."""
         return self._first(OperationsWindow)
 
     @property
@@ -258,12 +261,15 @@ class UserInformation:
 
     @property
     def common_extended(self) -> tuple[CommonExtendedNegotiation, ...]:
+        """The common extended negotiation sub-items."""
         return tuple(self._all(CommonExtendedNegotiation))
 
     @property
     def user_identity(self) -> UserIdentityRequest | None:
+        """The user identity of an A-ASSOCIATE-RQ; None if the sub-item is missing."""
         return self._first(UserIdentityRequest)
 
     @property
     def user_identity_response(self) -> UserIdentityResponse | None:
+        """The user identity response of an A-ASSOCIATE-AC; None if the sub-item is missing."""
         return self._first(UserIdentityResponse)

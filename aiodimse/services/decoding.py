@@ -26,7 +26,8 @@ class Decoder(Protocol):
 
     def __call__(
         self, data: bytes, transfer_syntax: str, *, limits: Limits, max_elements: int | None = None
-    ) -> Dataset: ...
+    ) -> Dataset:
+        """Decode a data set."""
 
 
 async def decoded(decode: Decoder, data: bytes, transfer_syntax: str, channel: Channel) -> Dataset:

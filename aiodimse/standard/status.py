@@ -41,7 +41,7 @@ class StatusRow(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """general (PS3.7), service (PS3.4) or implementation (ours)."""
+        """Where it comes from: "general" (PS3.7), "service" (PS3.4) or "implementation" (ours)."""
         return {"PS3.7": "general", "PS3.4": "service"}.get(self.section[:5], "implementation")
 
     def holds_for(self, code: int, service_class: ServiceClass | None, command: str | None) -> bool:

@@ -33,6 +33,7 @@ class TransferSyntax(str):
         encapsulated: bool = False,
         retired: bool = False,
     ) -> TransferSyntax:
+        """Make a row. Its keyword is set when the table is made."""
         self = super().__new__(cls, uid)
         self.keyword = ""
         self.implicit, self.little_endian, self.deflated = implicit, little_endian, deflated

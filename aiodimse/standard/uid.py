@@ -36,6 +36,7 @@ class SOPClass(str):
         related_general: tuple[str, ...] = (),
         retired: bool = False,
     ) -> SOPClass:
+        """Make a row. Its keyword is set when the table is made."""
         self = super().__new__(cls, uid)
         self.keyword = ""
         self.service_class = service_class

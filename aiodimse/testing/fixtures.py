@@ -1,4 +1,6 @@
-"""Fixtures for pytest. In the `conftest.py` at the top of your tests:
+"""Fixtures for pytest.
+
+In the `conftest.py` at the top of your tests:
 
     pytest_plugins = ["aiodimse.testing.fixtures"]
 
@@ -38,5 +40,5 @@ def dicom_environment(dicom_clock: ManualClock, dicom_network: MemoryNetwork) ->
 
 @pytest.fixture
 def fake_archive(dicom_environment: Environment) -> Callable[..., FakeArchive]:
-    """`FakeArchive` on that clock and that network: `async with fake_archive([dataset]) as archive`."""
+    """Make a FakeArchive on that clock and that network: `async with fake_archive([dataset]) as archive`."""
     return partial(FakeArchive, environment=dicom_environment)

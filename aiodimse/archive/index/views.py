@@ -18,6 +18,7 @@ class View(Mapping[str, Value]):
     __slots__ = ()
 
     def character_sets(self, asked: Iterable[str]) -> tuple[CharacterSet, ...]:
+        """Return the character sets of the objects that these attributes come from."""
         """Return the character sets that the text of these attributes came in."""
         raise NotImplementedError
 
@@ -44,6 +45,7 @@ class PersonView(View):
         return len(self._attributes)
 
     def character_sets(self, asked: Iterable[str]) -> tuple[CharacterSet, ...]:
+        """Return the character sets of the objects that these attributes come from."""
         return self._character_sets
 
 
@@ -87,6 +89,7 @@ class EntityView(View):
         return sum(1 for _ in self)
 
     def character_sets(self, asked: Iterable[str]) -> tuple[CharacterSet, ...]:
+        """Return the character sets of the objects that these attributes come from."""
         found = (self._told[level] for level in dict.fromkeys(LEVEL_OF[keyword] for keyword in asked))
         return tuple(dict.fromkeys(each for told in found for each in told.character_sets)) or ((),)
 

@@ -52,13 +52,15 @@ a C-GET handler."""
 class EchoHandler(Protocol):
     """`async def echo(request: EchoRequest) -> int | None`; None means Success."""
 
-    def __call__(self, request: EchoRequest, /) -> Awaitable[StatusAnswer | None]: ...
+    def __call__(self, request: EchoRequest, /) -> Awaitable[StatusAnswer | None]:
+        """Handle a request."""
 
 
 class StoreHandler(Protocol):
     """`async def store(request: StoreRequest) -> int`."""
 
-    def __call__(self, request: StoreRequest, /) -> Awaitable[StatusAnswer]: ...
+    def __call__(self, request: StoreRequest, /) -> Awaitable[StatusAnswer]:
+        """Handle a request."""
 
 
 class FindHandler(Protocol):
@@ -67,56 +69,65 @@ class FindHandler(Protocol):
     One that is no generator and returns is taken to yield that once; None means no match.
     """
 
-    def __call__(self, request: FindRequest, /) -> AsyncIterator[Match] | Awaitable[Match | None]: ...
+    def __call__(self, request: FindRequest, /) -> AsyncIterator[Match] | Awaitable[Match | None]:
+        """Handle a request."""
 
 
 class GetHandler(Protocol):
     """`async def get(request: GetRequest) -> AsyncIterator[int | Path]`; or one that returns a status alone."""
 
-    def __call__(self, request: GetRequest, /) -> AsyncIterator[Retrieved] | Awaitable[int | Dataset]: ...
+    def __call__(self, request: GetRequest, /) -> AsyncIterator[Retrieved] | Awaitable[int | Dataset]:
+        """Handle a request."""
 
 
 class MoveHandler(Protocol):
     """`async def move(request: MoveRequest) -> AsyncIterator[Destination | int | Path]`; or one that returns a status
     alone."""
 
-    def __call__(self, request: MoveRequest, /) -> AsyncIterator[Moved] | Awaitable[int | Dataset | None]: ...
+    def __call__(self, request: MoveRequest, /) -> AsyncIterator[Moved] | Awaitable[int | Dataset | None]:
+        """Handle a request."""
 
 
 class EventReportHandler(Protocol):
     """`async def event(request: NormalizedRequest) -> int | Dataset`; the data set is the Event Reply."""
 
-    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]: ...
+    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]:
+        """Handle a request."""
 
 
 class NGetHandler(Protocol):
     """`async def get(request: NormalizedRequest) -> Dataset`; the data set is the Attribute List."""
 
-    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]: ...
+    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]:
+        """Handle a request."""
 
 
 class NSetHandler(Protocol):
     """`async def set(request: NormalizedRequest) -> int | Dataset`; the data set is the Attribute List as it is now."""
 
-    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]: ...
+    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]:
+        """Handle a request."""
 
 
 class ActionHandler(Protocol):
     """`async def action(request: NormalizedRequest) -> int | Dataset`; the data set is the Action Reply."""
 
-    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]: ...
+    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]:
+        """Handle a request."""
 
 
 class CreateHandler(Protocol):
     """`async def create(request: NormalizedRequest) -> int | Dataset`; the data set is the Attribute List."""
 
-    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]: ...
+    def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]:
+        """Handle a request."""
 
 
 class DeleteHandler(Protocol):
     """`async def delete(request: NormalizedRequest) -> int`."""
 
-    def __call__(self, request: NormalizedRequest, /) -> Awaitable[StatusAnswer]: ...
+    def __call__(self, request: NormalizedRequest, /) -> Awaitable[StatusAnswer]:
+        """Handle a request."""
 
 
 # --- hooks ------------------------------------------------------------------------------------------------------------
@@ -125,7 +136,8 @@ class DeleteHandler(Protocol):
 class AuthorizeHook(Protocol):
     """`async def authorize(request: Request) -> bool`."""
 
-    def __call__(self, request: Request, /) -> Awaitable[bool]: ...
+    def __call__(self, request: Request, /) -> Awaitable[bool]:
+        """Answer what the hook is asked."""
 
 
 class AuthenticateHook(Protocol):
@@ -133,16 +145,19 @@ class AuthenticateHook(Protocol):
 
     def __call__(
         self, identity: UserIdentityRequest | None, request: AssociationRequest, /
-    ) -> Awaitable[bool | bytes | None]: ...
+    ) -> Awaitable[bool | bytes | None]:
+        """Answer what the hook is asked."""
 
 
 class AssociateHook(Protocol):
     """`async def on_associate(request: AssociationRequest) -> Collection[str | int] | None`."""
 
-    def __call__(self, request: AssociationRequest, /) -> Awaitable[Collection[str | int] | None]: ...
+    def __call__(self, request: AssociationRequest, /) -> Awaitable[Collection[str | int] | None]:
+        """Answer what the hook is asked."""
 
 
 class AssociationEndHook(Protocol):
     """`async def ended(association: ProviderAssociation, error: BaseException | None) -> None`."""
 
-    def __call__(self, association: ProviderAssociation, error: BaseException | None, /) -> Awaitable[None]: ...
+    def __call__(self, association: ProviderAssociation, error: BaseException | None, /) -> Awaitable[None]:
+        """Answer what the hook is asked."""

@@ -113,7 +113,8 @@ class Route(Protocol):
 
     async def context_for(
         self, instance: Instance, finish: Callable[[], Awaitable[None]]
-    ) -> tuple[Invoker, AcceptedContext]: ...
+    ) -> tuple[Invoker, AcceptedContext]:
+        """Return the association and the context that carry an instance."""
 
     def survives(self, invoker: Invoker, error: BaseException) -> bool:
         """Say whether the rest can be sent although this association has ended in this way."""

@@ -1,4 +1,4 @@
-"""python -m aiodimse.testing.hostile HOST PORT"""
+"""Runs the cases against a provider: `python -m aiodimse.testing.hostile HOST PORT`."""
 
 from __future__ import annotations
 
