@@ -17,7 +17,9 @@ import logging
 import os
 import signal
 import sys
+from asyncio.base_subprocess import BaseSubprocessTransport
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,21 @@ settings.register_profile("default", deadline=None, suppress_health_check=_ALLOW
 settings.register_profile("deep", settings.get_profile("default"), max_examples=3000, stateful_step_count=50)
 settings.register_profile("quick", settings.get_profile("default"), max_examples=20, stateful_step_count=20)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def _send_signal(transport: BaseSubprocessTransport, number: int) -> None:
+    """Signal a child without a look at it first.
+
+    Popen's look may reap a child that is just ending; asyncio then reports a return code of 255, and warns.
+    """
+    transport._check_proc()
+    with suppress(ProcessLookupError):
+        os.kill(transport.get_pid(), number)
+
+
+BaseSubprocessTransport.send_signal = _send_signal
+BaseSubprocessTransport.terminate = lambda transport: _send_signal(transport, signal.SIGTERM)
+BaseSubprocessTransport.kill = lambda transport: _send_signal(transport, signal.SIGKILL)
 
 
 class _Asyncio(logging.Handler):
