@@ -40,6 +40,8 @@ from aiodimse.archive import Archive, MemoryIndex, provide
 _PAGE = 4096
 _BEAT = 0.01
 """Seconds between two looks at how late the event loop is."""
+_HUNG: list[object] = []
+"""What is being written to a disk that does not answer."""
 INSTANCES = 50
 """How many a C-GET gives, of 40 KB each."""
 
@@ -82,6 +84,7 @@ def held(heart: Heart) -> dict[str, float]:
     return {
         "peak": int(status["VmHWM"].split()[0]) * 1024,
         "memory": int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE,
+        "hung": len(_HUNG),
         "files": len(list(Path("/proc/self/fd").iterdir())),
         "tasks": len(asyncio.all_tasks()),
         "processor": time.process_time(),
@@ -143,6 +146,7 @@ def options() -> argparse.Namespace:
 
 def hang(fd: object) -> None:
     """Be a disk that does not answer."""
+    _HUNG.append(fd)
     threading.Event().wait()
 
 

@@ -26,6 +26,21 @@ class ThreadsBusy(OSError):
         super().__init__(errno.EAGAIN, "too much work waits already")
 
 
+class _Work(Future[T]):
+    """What is to be called, and what comes of it. Cancelled, it keeps nothing, though it may wait in the queue yet."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        super().__init__()
+        self.call: Callable[[], T] | None = call
+
+    def cancel(self) -> bool:
+        """Do not call it, if it has not begun."""
+        is_cancelled = super().cancel()
+        if is_cancelled:
+            self.call = None
+        return is_cancelled
+
+
 class ThreadPool:
     """A few threads, started as they are needed, and a bounded queue of work for them."""
 
@@ -37,7 +52,7 @@ class ThreadPool:
             name: The beginning of their names.
         """
         self._workers, self._name = workers, name
-        self._waiting: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._waiting: SimpleQueue[_Work[Any]] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads = 0
 
@@ -53,8 +68,8 @@ class ThreadPool:
         """
         if may_be_refused and self._waiting.qsize() >= MOST_WAITING:
             raise ThreadsBusy
-        work: Future[T] = Future()
-        self._waiting.put((work, call))
+        work = _Work(call)
+        self._waiting.put(work)
         if not self._idle.acquire(blocking=False) and self._threads < self._workers:
             self._threads += 1
             threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
@@ -63,13 +78,16 @@ class ThreadPool:
     def _run(self) -> None:
         while True:
             try:
-                work, call = self._waiting.get_nowait()
+                work = self._waiting.get_nowait()
             except Empty:
                 self._idle.release()
-                work, call = self._waiting.get()
+                work = self._waiting.get()
             if work.set_running_or_notify_cancel():
+                call, work.call = work.call, None
+                assert call is not None
                 try:
                     work.set_result(call())
                 except BaseException as error:
                     work.set_exception(error)
-            del work, call  # an idle thread keeps nothing
+            call = None
+            del work  # an idle thread keeps nothing

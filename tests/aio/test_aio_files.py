@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -137,6 +139,24 @@ async def test_a_cancelled_write_that_has_not_begun_never_does(monkeypatch):
         assert not cleaning.done()
     await asyncio.wait([cleaning])
     assert (writing.cancelled(), cleaning.cancelled(), begun) == (True, True, [2])
+
+
+@pytest.mark.parametrize("function", [off_loop, read_off_loop], ids=["off_loop", "read_off_loop"])
+async def test_cancelled_work_keeps_nothing_while_it_waits_behind_a_disk_that_hangs(function, monkeypatch):
+    class Held:
+        def call(self) -> None: ...
+
+    held = Held()
+    gone = weakref.ref(held)
+    async with Hanging(monkeypatch, 2):
+        waiting = asyncio.create_task(function(held.call))
+        monkeypatch.setattr(thread_pool, "MOST_WAITING", 3)
+        await settle()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        del held, waiting
+        gc.collect()
+        assert gone() is None
 
 
 async def test_tasks_that_are_left_behind_do_not_wait_for_a_disk_that_hangs(monkeypatch):
