@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import importlib
 import os
@@ -25,7 +26,11 @@ def measure(kinds: tuple[str, ...] = KINDS, *, long: bool = False) -> list[Row]:
 
 def main() -> int:
     """Return 1 where a row fails."""
-    table = measure(tuple(sys.argv[1:]) or KINDS, long=os.environ.get("SCOREBOARD") == "long")
+    parser = argparse.ArgumentParser(prog="python -m scoreboard.budgets", description=__doc__)
+    parser.add_argument(
+        "kinds", nargs="*", metavar="NAME", choices=(*KINDS, []), help=f"one of {', '.join(KINDS)}; all"
+    )
+    table = measure(tuple(parser.parse_args().kinds) or KINDS, long=os.environ.get("SCOREBOARD") == "long")
     return 0 if all(row.passed for row in table) else 1
 
 
