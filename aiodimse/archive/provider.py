@@ -91,7 +91,7 @@ class Observer(Protocol):
         """
 
 
-class Served:
+class ServedArchives:
     """The archives of a server, and what they need to know of it.
 
     Args:
@@ -189,7 +189,7 @@ def provide(
         ```
     """
     known = {} if destinations is None else destinations
-    served = Served(server, archive, {} if called is None else called, known, observer)
+    served = ServedArchives(server, archive, {} if called is None else called, known, observer)
 
     @server.on_c_store
     async def store(request: aiodimse.StoreRequest) -> int | Dataset:
@@ -239,7 +239,7 @@ def provide(
                 yield each
 
 
-def _provide_one_level(server: aiodimse.Server, served: Served) -> None:
+def _provide_one_level(server: aiodimse.Server, served: ServedArchives) -> None:
     """The models without a patient and a study (PS3.4 U, X, BB, HH, II, JJ)."""
 
     @server.on_c_find(*ONE_LEVEL_FIND, extended=ONE_LEVEL_QUERIES)
@@ -274,7 +274,7 @@ def _provide_one_level(server: aiodimse.Server, served: Served) -> None:
 
 
 async def _responses(
-    served: Served, request: aiodimse.FindRequest, query: Query
+    served: ServedArchives, request: aiodimse.FindRequest, query: Query
 ) -> AsyncGenerator[tuple[int, Dataset], None]:
     """The Pending responses to a C-FIND."""
     status = 0xFF01 if query.unsupported else 0xFF00  # C.4.1.1.4, K.4.1.1.4
@@ -289,7 +289,7 @@ async def _responses(
 
 
 async def _records(
-    served: Served, request: aiodimse.FindRequest, asked: RepositoryQuery
+    served: ServedArchives, request: aiodimse.FindRequest, asked: RepositoryQuery
 ) -> AsyncGenerator[aiodimse.handler_types.Match, None]:
     """The Pending responses to a Repository Query, and B001 where there are more than are wanted (PS3.4 C.6.4.5)."""
     status = 0xFF01 if asked.query.unsupported else 0xFF00
@@ -318,7 +318,7 @@ async def _records(
 
 
 async def _retrieved(
-    served: Served,
+    served: ServedArchives,
     request: aiodimse.GetRequest | aiodimse.MoveRequest,
     models: Mapping[str, Model],
 ) -> list[Found]:
@@ -332,7 +332,9 @@ async def _retrieved(
     return await _found(served, request, query)
 
 
-async def _found(served: Served, request: aiodimse.GetRequest | aiodimse.MoveRequest, query: Query) -> list[Found]:
+async def _found(
+    served: ServedArchives, request: aiodimse.GetRequest | aiodimse.MoveRequest, query: Query
+) -> list[Found]:
     found: list[Found] = []
     archive = served.archive_for(request)
     async with (
