@@ -44,7 +44,7 @@ def test_tests_of_the_workflow_exist() -> None:
 
 
 def test_the_version_has_one_place() -> None:
-    assert PROJECT["project"]["dynamic"] == ["version"]
+    assert "version" in PROJECT["project"]["dynamic"]
     assert PROJECT["tool"]["hatch"]["version"]["path"] == "aiodimse/__init__.py"
     assert aiodimse.__version__ not in (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[tool.")[0]
 
