@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.bench import Bench, Pairing, compare, work
+from benchmarks.material import MEBIBYTE
 from benchmarks.measure import Contender, Figure, Row, Trial, limit
 from benchmarks.processes import HOST, NODELAY, Process, environment, need
 
@@ -85,21 +87,42 @@ def _shares(folder: Path, senders: int) -> list[Path]:
 MILLION = Row(
     "archive-find-million", "C-FIND at 1,000,000 objects: the slowest median of five kinds", "", 10, "<=", "ms"
 )
+START = Row("archive-start-million", "`serve` started until a C-ECHO is answered, 1,000,000 objects", "", 2, "<=", "s")
+MEMORY = Row("archive-memory-million", "resident memory of that `serve` by then", "", 100, "<=", "MiB")
 
 
-@work(MILLION)
-def find(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """By UID, Patient ID, accession number, a year and a name, and the prefix of a name; one study or two each time.
+@work(MILLION, START, MEMORY)
+def million(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
+    """Objects in an index in SQLite, with empty files: filling it takes about seven minutes.
 
-    Objects without files, in SQLite: filling it takes five minutes. The user is in the provider's own process.
+    The C-FINDs are by UID, Patient ID, accession number, a year and a name, and the prefix of a name; each finds one
+    study or two. Their user is in the provider's own process.
     """
     count, times = bench.count(1_000_000, 30_000), 50
-    archive = bench.worker("ours_archive", folder=bench.new_folder("million"))
+    folder = bench.new_folder("million")
+    archive = bench.worker("ours_archive", folder=folder)
     filled = archive.ask("fill", patience=1800.0, count=count)
     answer = archive.ask("find", port=archive.port, count=count, times=times)
+    archive.stop()
     medians: dict[str, float] = answer["medians"]
     problem = "" if answer["found"] == times * len(medians) else f"{answer['found']} queries found something"
     if filled["instances"] != count:
         problem = f"{filled['instances']} of {count} objects are there"
     text = ", ".join(f"{name} {took:.1f}" for name, took in medians.items())
-    return [limit(MILLION, [max(medians.values())], text, problem)]
+    figures = [limit(MILLION, [max(medians.values())], text, problem)]
+    starts = [_start(bench, folder) for _ in range(bench.pairs)]
+    shutil.rmtree(folder)
+    seconds, memory = [took for took, _ in starts], [resident for _, resident in starts]
+    figures.append(limit(START, seconds, f"{min(seconds):.2f} to {max(seconds):.2f} s"))
+    figures.append(limit(MEMORY, memory, f"{max(memory):.0f} MiB at most"))
+    return [figure for figure in figures if figure.row.name in wanted]
+
+
+def _start(bench: Bench, folder: Path) -> tuple[float, float]:
+    """Seconds until a C-ECHO is answered, and MiB that are resident then."""
+    started = time.perf_counter()
+    archive = bench.serve(folder)
+    subprocess.run([need("echoscu"), "-aec", "ARCHIVE", HOST, str(archive.port)], check=True, env=environment(NODELAY))
+    seconds, memory = time.perf_counter() - started, archive.rss / MEBIBYTE
+    archive.stop()
+    return seconds, memory
