@@ -71,3 +71,18 @@ async def test_another_instance_is_there(tmp_path: Path, a_file: Files) -> None:
     assert await stored(archive) == 0xA900
     assert await archive.index.lookup([UID]) == {}
     await archive.close()
+
+
+def test_new_objects_go_into_a_few_folders() -> None:
+    """Each new folder costs its first store an fsync of the folder above."""
+    locations = [hashed_name(f"1.2.3.{number}") for number in range(5000)]
+    assert len({location.rpartition("/")[0] for location in locations}) == 256
+    assert {location.count("/") for location in locations} == {2}
+
+
+async def test_what_an_earlier_version_saved_elsewhere_stays_there(tmp_path: Path, a_file: Files) -> None:
+    there = a_file(f"ab/cd/{UID}.dcm")
+    archive = await Archive.open(tmp_path, index="memory:")
+    assert await stored(archive) == 0x0000
+    assert list(tmp_path.rglob("*.dcm")) == [there]
+    await archive.close()
