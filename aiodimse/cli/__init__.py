@@ -1,5 +1,5 @@
-"""The command line: one file per command, beside what they share.
+"""The command line: one file for each command, and the files that the commands share.
 
-A command is a module with HELP, arguments(parser) and `async def run(options, output) -> int`, whose result is the exit
-status: 0 only where the final status is Success, or all stores succeeded. main.py has the table of them.
+A command is a module with HELP, arguments(parser) and `async def run(options, output) -> int`, which returns the exit
+status: 0 only if the final status is Success (or, for store, if every file was stored). main.py lists the commands.
 """

@@ -1,4 +1,4 @@
-"""The archives that serve has open: that of its location, and those of called titles with a folder of their own."""
+"""The archives that serve has open: that of its location, and those that called titles have for themselves."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from aiodimse.cli.output import Output
 
 
 class Archives:
-    """Opens and closes archives, and keeps them within what the options allow.
+    """Opens and closes archives, and keeps each within the room that the options allow.
 
     Args:
-        options: Of serve.
-        output: Where it is told what was found.
+        options: The options of serve.
+        output: Where scans are reported.
     """
 
     def __init__(self, options: Namespace, output: Output) -> None:
@@ -27,7 +27,7 @@ class Archives:
         self._to_scan: list[Path | str] = []
 
     async def open(self) -> Archive:
-        """Open that of the location.
+        """Open the archive of the location.
 
         Raises:
             CommandError: It cannot be opened.
@@ -36,13 +36,14 @@ class Archives:
         return await self._opened(options.directory, options.index, is_first=True)
 
     async def take(self, options: Namespace) -> dict[str, Archive]:
-        """Open the archives of called titles, and keep all of them within these options from now on.
+        """Open the archives of called titles, and apply the room that these options allow to all archives.
 
         Returns:
-            The archives by called title; those of titles that are not called any more too, for open associations.
+            The archives by called title, including those of titles that are no longer called: an open association may
+            still use one.
 
         Raises:
-            CommandError: One cannot be opened; nothing has changed then.
+            CommandError: An archive cannot be opened. Nothing has changed then.
         """
         titles: dict[str, Path | None] = {options.ae_title: None, **dict(options.called)}
         for title, folder in titles.items():
@@ -59,13 +60,13 @@ class Archives:
         return {title: self._open[folder] for title, folder in self._titles.items() if folder is not None}
 
     def scan(self) -> None:
-        """Look for what has changed in those that were not scanned yet, while they are served."""
+        """Begin to scan the archives that were not scanned yet. They are served meanwhile."""
         for location in self._to_scan:
-            self._open[location].background(self._scanned(location), "aiodimse serve scan")
+            self._open[location].background(self._scan(location), "aiodimse serve scan")
         self._to_scan.clear()
 
     async def close(self) -> None:
-        """Close all of them."""
+        """Close all archives."""
         for archive in self._open.values():
             await archive.close()
 
@@ -90,13 +91,13 @@ class Archives:
         self._retentions[location] = Retention(archive)
         if is_first and not await archive.index.is_complete():
             await self._read_all(archive, location)
-        elif not worker:  # one of the workers is enough
+        elif not worker:  # a single worker scans for all
             self._to_scan.append(location)
         archive.background(self._retentions[location].run(), "aiodimse serve retention")
         return archive
 
     async def _read_all(self, archive: Archive, location: Path | str) -> None:
-        """Read all files before anybody is served, with a progress bar; later the scan runs beside the service."""
+        """Read all files before the first association, with a progress bar. Later scans run beside the service."""
         try:
             with self._output.progress("files read") as advance:
 
@@ -108,7 +109,7 @@ class Archives:
             raise CommandError(system_words(error), USAGE) from None
         self._output.line(f"{location}: {archive.report}")
 
-    async def _scanned(self, location: Path | str) -> None:
+    async def _scan(self, location: Path | str) -> None:
         try:
             self._output.line(f"{location}: {await self._open[location].scan()}")
         except OSError as error:

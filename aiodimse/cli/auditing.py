@@ -1,4 +1,4 @@
-"""serve --audit: the audit trail of PS3.15 A.5, into a file or to a collector."""
+"""serve --audit: write the audit trail of PS3.15 A.5 to a file, or send it to a collector."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from aiodimse.cli import encryption
 from aiodimse.cli.peers import Peers
 
 Studies: TypeAlias = dict[tuple[str, str], "Counter[str]"]
-"""How many instances of each SOP class, by Study Instance UID and Patient ID."""
+"""The number of instances of each SOP class, by Study Instance UID and Patient ID."""
 _REFUSED = 4  # minor failure, PS3.15 A.5.2
 
 
 class Auditing:
-    """Reports queries, transfers and rejected associations; an observer of `aiodimse.archive.provide`.
+    """Reports queries, transfers and rejected associations. It is an observer of `aiodimse.archive.provide`.
 
-    Transfers are told at the end of an association, for each patient and not for each instance.
+    Transfers are reported when the association ends: one message for each patient, not one for each instance.
 
     Args:
-        options: Of serve.
-        peers: Who may do what.
+        options: The options of serve.
+        peers: What the options say about peers.
     """
 
     def __init__(self, options: Namespace, peers: Peers) -> None:
@@ -41,38 +41,38 @@ class Auditing:
 
     def attach(self, server: aiodimse.Server) -> None:
         """Register the hooks."""
-        server.authorize(self.may)
-        server.on_association_end(self.ended)
+        server.authorize(self.authorize)
+        server.on_association_end(self.association_ended)
 
-    async def may(self, request: aiodimse.Request) -> bool:
-        """Say whether the peer may do what it asks for, and report a query either way."""
+    async def authorize(self, request: aiodimse.Request) -> bool:
+        """Return whether the peer may do what it asks for. A query is reported, allowed or not."""
         is_allowed = await self._peers.may(request)
         if isinstance(request, aiodimse.FindRequest):
             self.trail.query(request, outcome=0 if is_allowed else _REFUSED)
         return is_allowed
 
-    async def ended(self, association: aiodimse.ProviderAssociation, error: BaseException | None) -> None:
-        """Report what was transferred on an association."""
+    async def association_ended(self, association: aiodimse.ProviderAssociation, error: BaseException | None) -> None:
+        """Report what was transferred on an association that has ended."""
         transfers = getattr(association.state, "audited", {})
         for (peer, is_received), studies in transfers.items():
             address = self._address(association, peer)
-            self.trail.instances_transferred(peer, address, _told(studies), received=is_received)
+            self.trail.instances_transferred(peer, address, _transferred(studies), received=is_received)
 
     def stored(self, request: aiodimse.StoreRequest, entry: Entry) -> None:
-        """Remember an object that came."""
-        _remember(request, request.association.calling_ae_title, [entry], is_received=True)
+        """Count an object that was stored."""
+        _count_transfer(request, request.association.calling_ae_title, [entry], is_received=True)
 
     def retrieved(self, request: aiodimse.GetRequest | aiodimse.MoveRequest, entries: Sequence[Entry]) -> None:
-        """Remember objects that go; those that a C-MOVE sends are reported before they do."""
+        """Count objects that will be sent. Objects of a C-MOVE are also reported now, before they are sent."""
         if not isinstance(request, aiodimse.MoveRequest):
-            _remember(request, request.association.calling_ae_title, entries, is_received=False)
+            _count_transfer(request, request.association.calling_ae_title, entries, is_received=False)
             return
         destination = request.move_destination.strip()
         if destination not in self._peers.destinations:
             return
-        told = _told(_counted(entries, {}))
-        self.trail.begin_transferring(destination, self._peers.destinations[destination].host, told)
-        _remember(request, destination, entries, is_received=False)
+        begun = _transferred(_add_entries(entries, {}))
+        self.trail.begin_transferring(destination, self._peers.destinations[destination].host, begun)
+        _count_transfer(request, destination, entries, is_received=False)
 
     def _address(self, association: aiodimse.ProviderAssociation, peer: str) -> str | None:
         if peer in self._peers.destinations and peer != association.calling_ae_title:
@@ -80,18 +80,18 @@ class Auditing:
         return association.peer_address[0] if association.peer_address else None
 
 
-def _remember(request: aiodimse.Request, peer: str, entries: Sequence[Entry], *, is_received: bool) -> None:
+def _count_transfer(request: aiodimse.Request, peer: str, entries: Sequence[Entry], *, is_received: bool) -> None:
     transfers = request.association.state.__dict__.setdefault("audited", {})
-    _counted(entries, transfers.setdefault((peer, is_received), {}))
+    _add_entries(entries, transfers.setdefault((peer, is_received), {}))
 
 
-def _counted(entries: Sequence[Entry], studies: Studies) -> Studies:
+def _add_entries(entries: Sequence[Entry], studies: Studies) -> Studies:
     for entry in entries:
         studies.setdefault((entry.study_instance_uid, entry.patient_id), Counter())[entry.sop_class_uid] += 1
     return studies
 
 
-def _told(studies: Studies) -> list[audit.TransferredStudy]:
+def _transferred(studies: Studies) -> list[audit.TransferredStudy]:
     return [
         audit.TransferredStudy(study, patient, sop_classes=dict(classes))
         for (study, patient), classes in studies.items()

@@ -1,4 +1,4 @@
-"""Compare the files of an archive with its index: what one has and the other has not. Nothing is changed."""
+"""Compare the files of an archive with its index, and report the differences. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ HELP = "compare the files of an archive with its index"
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """The options of check."""
+    """Add the options of check."""
     parser.add_argument(
         "location", metavar="LOCATION", type=serve.location, help="as of serve: a folder, or s3://BUCKET/PREFIX"
     )
     parser.add_argument("--index", metavar="URL", help="as of serve (an SQLite database in the folder)")
     parser.add_argument(
-        "--read", action="store_true", help="read each object too, and look whether it is what the index says"
+        "--read", action="store_true", help="read each object too, and check that it is what the index says"
     )
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """Exit with 0 if they agree, else with 1. What is wrong is listed with --json."""
+    """Exit with 0 if files and index agree, otherwise with 1. --json lists the differences."""
     if options.index == "memory:":
         raise CommandError("an index in memory holds nothing to compare with", USAGE)
     try:

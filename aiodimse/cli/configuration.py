@@ -1,7 +1,7 @@
-"""--config FILE.toml: the options of a command in a file. What the command line says wins.
+"""--config FILE.toml: the options of a command, in a file. Options on the command line win.
 
-The keys are the long options without their dashes; an option that may be repeated takes a list, a switch true, and
-pairs are a table:
+The keys are the long options without their dashes. An option that may be repeated takes a list, a switch takes true,
+and an option that takes pairs is a table:
 
     location = "/data/dicom"
     ae-title = "ARCHIVE"
@@ -31,7 +31,7 @@ _POSITIONAL = "location"
 
 
 def words(file: Path) -> list[str]:
-    """Return the words of the command line that a file stands for, the location last.
+    """Return the words of the command line that a file stands for. The location comes last.
 
     Raises:
         CommandError: The file cannot be read, or is not TOML of this form.
@@ -65,7 +65,7 @@ def _option(file: str, name: str, value: Any) -> Iterator[str]:
 
 
 def _pair(key: str, value: Any) -> str:
-    """One row of a table; true stands for the key alone, a list for its values between commas."""
+    """Format one row of a table. true stands for the key alone, a list for its values with commas between them."""
     if value is True:
         return key
     return f"{key}={','.join(map(str, value)) if isinstance(value, list) else value}"

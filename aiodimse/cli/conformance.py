@@ -16,7 +16,7 @@ HELP = "print the conformance statement of `serve`"
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """The options of conformance."""
+    """Add the options of conformance."""
     parser.add_argument("--ae-title", type=shared.ae_title, default="AIODIMSE", metavar="AE", help="ours (AIODIMSE)")
     parser.add_argument(
         "--max-associations", type=shared.count, default=aiodimse.Limits().max_associations, metavar="N",
@@ -36,7 +36,7 @@ async def server_of_serve(
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """Print the statement. Nothing is listened on."""
+    """Print the statement. The server listens on no port."""
     limits = aiodimse.Limits(max_associations=options.max_associations)
     server = await server_of_serve(options.ae_title, limits=limits, strict=options.strict)
     found = conformance.accepted(server)

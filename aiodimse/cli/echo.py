@@ -1,4 +1,4 @@
-"""Ask whether a peer is there: C-ECHO."""
+"""Verify that a peer answers: C-ECHO."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from aiodimse import Category, sop_class
 from aiodimse.cli import options as shared
 from aiodimse.cli import values
 from aiodimse.cli.failures import FAILED
-from aiodimse.cli.opening import association, implementation, where
+from aiodimse.cli.opening import association, implementation, peer_words
 from aiodimse.cli.output import Output
 
-HELP = "ask a peer for a sign of life"
+HELP = "verify that a peer answers (C-ECHO)"
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """One C-ECHO."""
+    """Send one C-ECHO, and print the status and how long the answer took."""
     async with association(options, [sop_class.Verification]) as peer:
         sent = perf_counter()
         response = await peer.c_echo()
@@ -29,7 +29,7 @@ async def run(options: Namespace, output: Output) -> int:
     output.document({"status": values.status(response.status), "milliseconds": round(milliseconds, 3)})
     said = values.outcome(response)
     if response.status.category is not Category.SUCCESS:
-        output.note(f"{options.prog}: {where(options)} answers {said}")
+        output.note(f"{options.prog}: {peer_words(options)} answers {said}")
         return FAILED
-    output.line(f"{where(options)} ({implementation(peer.negotiated)}) answers {said} in {milliseconds:.1f} ms")
+    output.line(f"{peer_words(options)} ({implementation(peer.negotiated)}) answers {said} in {milliseconds:.1f} ms")
     return 0

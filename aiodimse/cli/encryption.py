@@ -1,4 +1,4 @@
-"""TLS on the command line: the contexts for user commands, for serve, and for the destinations of serve."""
+"""TLS on the command line: the contexts of commands that connect, of serve, and of the destinations of serve."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ _FILES = ("tls_ca", "tls_cert", "tls_key")
 
 
 def user(parser: argparse.ArgumentParser) -> None:
-    """The options of a command that connects."""
+    """Add the TLS options of a command that connects."""
     group = parser.add_argument_group("TLS")
     group.add_argument("--tls", action="store_true", help="encrypt; the port is often 2762")
-    group.add_argument("--tls-ca", metavar="PEM", help="who vouches for the peer (the authorities of the system)")
-    group.add_argument("--tls-cert", metavar="PEM", help="our certificate, where the peer wants one")
-    group.add_argument("--tls-key", metavar="PEM", help="its key, where that is not in the same file")
+    group.add_argument("--tls-ca", metavar="PEM", help="authorities to trust (those of the system)")
+    group.add_argument("--tls-cert", metavar="PEM", help="our certificate, if the peer wants one")
+    group.add_argument("--tls-key", metavar="PEM", help="its key, if it is not in the same file")
     group.add_argument(
-        "--tls-no-hostname", action="store_true", help="take a certificate of the peer that is for another host"
+        "--tls-no-hostname", action="store_true", help="accept a certificate of the peer that names another host"
     )
 
 
 def provider(parser: argparse.ArgumentParser) -> None:
-    """The options of serve."""
+    """Add the TLS options of serve."""
     group = parser.add_argument_group("TLS")
-    group.add_argument("--tls-cert", metavar="PEM", help="our certificate: serve with TLS, and nothing without")
-    group.add_argument("--tls-key", metavar="PEM", help="its key, where that is not in the same file")
-    group.add_argument("--tls-ca", metavar="PEM", help="who vouches for peers, callers and TLS destinations alike")
+    group.add_argument("--tls-cert", metavar="PEM", help="our certificate; with it, serve accepts TLS only")
+    group.add_argument("--tls-key", metavar="PEM", help="its key, if it is not in the same file")
+    group.add_argument("--tls-ca", metavar="PEM", help="authorities to trust, for callers and for TLS destinations")
     group.add_argument("--tls-no-client-cert", action="store_true", help="let callers in without a certificate")
     group.add_argument(
         "--tls-title", dest="tls_titles", type=title, action="append", default=[], metavar="NAME=AE",
         help="the certificate for NAME (dns:, ip: or cn:) may use this AE title; others may then use none; repeatable",
     )  # fmt: skip
     group.add_argument(
-        "--tls-no-hostname", action="store_true", help="take a certificate of a destination that is for another host"
+        "--tls-no-hostname", action="store_true", help="accept a certificate of a destination that names another host"
     )
 
 
@@ -54,10 +54,10 @@ def title(text: str) -> tuple[str, str]:
 
 
 def connecting(options: argparse.Namespace) -> ssl.SSLContext | None:
-    """Make the context for a command that connects; None: no TLS.
+    """Make the TLS context of a command that connects; None: the command uses no TLS.
 
     Raises:
-        CommandError: The options do not give one.
+        CommandError: The options contradict each other, or name files that cannot be used.
     """
     if not options.tls:
         _only_with("--tls", options, *_FILES, "tls_no_hostname")
@@ -68,10 +68,10 @@ def connecting(options: argparse.Namespace) -> ssl.SSLContext | None:
 
 
 def listening(options: argparse.Namespace) -> ssl.SSLContext | None:
-    """Make the context with which serve listens; None: no TLS.
+    """Make the TLS context with which serve listens; None: serve uses no TLS.
 
     Raises:
-        CommandError: The options do not give one.
+        CommandError: The options contradict each other, or name files that cannot be used.
     """
     if options.tls_cert is None:
         _only_with("--tls-cert", options, "tls_key", "tls_no_client_cert", "tls_titles")
@@ -80,11 +80,11 @@ def listening(options: argparse.Namespace) -> ssl.SSLContext | None:
         return None
     if options.tls_no_client_cert:
         if options.tls_titles:
-            raise CommandError("--tls-title reads the certificate that --tls-no-client-cert does not ask for", USAGE)
+            raise CommandError("--tls-title needs the certificate that --tls-no-client-cert does not ask for", USAGE)
         if options.tls_ca is not None and not _to_tls(options):
-            raise CommandError("--tls-ca vouches for the certificate that --tls-no-client-cert does not ask for", USAGE)
+            raise CommandError("--tls-ca checks the certificate that --tls-no-client-cert does not ask for", USAGE)
     elif options.tls_ca is None:
-        raise CommandError("--tls-cert needs --tls-ca, who vouches for callers, or --tls-no-client-cert", USAGE)
+        raise CommandError("--tls-cert needs --tls-ca, which checks callers, or --tls-no-client-cert", USAGE)
     return _made(
         lambda: tls.server_context(
             options.tls_cert, options.tls_key, ca=options.tls_ca, verify_client=not options.tls_no_client_cert
@@ -93,7 +93,11 @@ def listening(options: argparse.Namespace) -> ssl.SSLContext | None:
 
 
 def renew(context: ssl.SSLContext, options: argparse.Namespace) -> None:
-    """Let who listens use the certificate, the key and the authorities that its files have now. Raises CommandError."""
+    """Load the certificate, the key and the authorities from their files again, into the context of a listener.
+
+    Raises:
+        CommandError: A file cannot be used.
+    """
 
     def load() -> ssl.SSLContext:
         context.load_cert_chain(options.tls_cert, options.tls_key, password=str)
@@ -105,10 +109,10 @@ def renew(context: ssl.SSLContext, options: argparse.Namespace) -> None:
 
 
 def to_destinations(options: argparse.Namespace) -> ssl.SSLContext | None:
-    """Make the context with which serve connects to its TLS destinations; None: there are none.
+    """Make the TLS context with which serve connects to destinations; None: no destination uses TLS.
 
     Raises:
-        CommandError: The options do not give one.
+        CommandError: The options contradict each other, or name files that cannot be used.
     """
     if _to_tls(options):
         return _client(options)
@@ -117,7 +121,7 @@ def to_destinations(options: argparse.Namespace) -> ssl.SSLContext | None:
 
 
 def to_collector(options: argparse.Namespace) -> ssl.SSLContext:
-    """What audit messages are sent with. Raises CommandError."""
+    """Make the TLS context for sending audit messages. Raises CommandError."""
     return _client(options)
 
 
@@ -130,7 +134,7 @@ def _only_with(what: str, options: argparse.Namespace, *names: str) -> None:
     for name in names:
         if getattr(options, name):
             option = "--" + name.rstrip("s" if name == "tls_titles" else "").replace("_", "-")
-            raise CommandError(f"{option} says nothing without {what}", USAGE)
+            raise CommandError(f"{option} has no effect without {what}", USAGE)
 
 
 def _client(options: argparse.Namespace) -> ssl.SSLContext:
@@ -151,7 +155,8 @@ def _made(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         why = str(error.args[-1])
     except OSError as error:
         why = system_words(error)
-    # This is the password of the key. OpenSSL would ask for it at the terminal, which serve often does not have.
+    # The context asks for the password of an encrypted key. OpenSSL would prompt for it at the terminal, which serve
+    # often does not have.
     except ValueError:
         why = "the key is encrypted; openssl pkey -in KEY -out PLAIN decrypts it"
     raise CommandError(f"TLS: {why}", USAGE)

@@ -1,4 +1,4 @@
-"""Show a negotiation: propose many presentation contexts, and print how the peer answers each, and why."""
+"""Show a negotiation: propose many presentation contexts, and print how the peer answers each of them, and why."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiodimse.association import MAX_CONTEXTS
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import FAILED
 from aiodimse.cli.identifier import near
-from aiodimse.cli.opening import association, implementation, where
+from aiodimse.cli.opening import association, implementation, peer_words
 from aiodimse.cli.output import Output
 from aiodimse.cli.values import printable
 from aiodimse.standard import transfer_syntax
@@ -61,16 +61,16 @@ class Row:
     abstract_syntax: str
     accepted: bool
     transfer_syntax: str
-    """The accepted one; "" for a refused context."""
+    """The accepted one; "" if the context was refused."""
     answer: str
     roles: str
-    """Our roles in it."""
+    """The roles that we have in it."""
     extended: str
-    """The extended negotiation that the peer answered."""
+    """The extended negotiation in the answer of the peer."""
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """The options of explain."""
+    """Add the options of explain."""
     shared.peer(parser)
     parser.add_argument(
         "--context",
@@ -82,16 +82,16 @@ def arguments(parser: ArgumentParser) -> None:
         help="a SOP class, by keyword or UID; repeatable",
     )
     parser.add_argument(
-        "--scp", action="store_true", help="propose to be the provider of storage, as a C-GET does, and not its user"
+        "--scp", action="store_true", help="propose the SCP role for storage, as a C-GET does, and not the SCU role"
     )
     parser.add_argument(
         "--window", type=shared.count, default=1, metavar="N",
-        help="propose an asynchronous operations window of N; some peers drop the connection over it",
+        help="propose an asynchronous operations window of N; some peers close the connection when they see one",
     )  # fmt: skip
 
 
 def abstract_syntax(text: str) -> str:
-    """Read a SOP class, by keyword or UID. An unknown UID may be that of a private one."""
+    """Read a SOP class, by keyword or UID. An unknown UID is allowed, since it may be that of a private class."""
     for row in sop_class.known():
         if text in (row, row.keyword):
             return row
@@ -101,10 +101,11 @@ def abstract_syntax(text: str) -> str:
 
 
 def contexts(asked: list[str] | None, *, scp: bool = False) -> list[aiodimse.PresentationContext]:
-    """What to propose: what was asked for, or the services and then the commonest storage classes, to 128 contexts.
+    """Return the contexts to propose: those that were asked for, or else as many as an association can have.
 
-    Storage in one role, as a C-STORE or a C-GET has it: a provider that is asked for both need not give both, and what
-    it then gives says little. Query and retrieve with all that extended negotiation can ask for.
+    These are the services, and then the storage classes by how common they are. Storage is proposed in one role only:
+    an acceptor that is asked for both roles need not grant both, so its answer would say little. Query and retrieve
+    are proposed with everything that extended negotiation can ask for.
     """
     uids = asked or [*SERVICES, *sop_class.GET_STORAGE_RANKED]
     return [_context(uid, scp=scp) for uid in dict.fromkeys(uids)][:MAX_CONTEXTS]
@@ -124,7 +125,7 @@ def _context(uid: str, *, scp: bool) -> aiodimse.PresentationContext:
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """One association, released at once."""
+    """Open one association, release it at once, and print what was negotiated."""
     proposed = contexts(options.contexts, scp=options.scp)
     try:
         async with association(options, proposed, storage=[], operations_window=options.window) as peer:
@@ -159,7 +160,7 @@ async def run(options: Namespace, output: Output) -> int:
 
 
 def about(negotiated: aiodimse.Negotiated, options: Namespace) -> list[tuple[str, str]]:
-    """Say in words what holds for the association as a whole."""
+    """Describe what was negotiated for the association as a whole."""
     uid, name = negotiated.peer_implementation_class_uid, negotiated.peer_implementation_version_name
     longest = negotiated.peer_max_length
     asked = negotiated.rq.user_information.operations_window
@@ -171,7 +172,7 @@ def about(negotiated: aiodimse.Negotiated, options: Namespace) -> list[tuple[str
         invoked, performed = (n or "any number" for n in (negotiated.invoked_window, negotiated.performed_window))
         window = f"{invoked} of ours, {performed} of the peer's at a time"
     return [
-        ("peer", f"{where(options)} accepts the association with {options.ae_title}"),
+        ("peer", f"{peer_words(options)} accepts the association with {options.ae_title}"),
         ("implementation", f"{implementation(negotiated)}" + (f", {printable(uid)}" if uid and name else "")),
         ("maximum PDU length", f"{longest} bytes" if longest else "no limit"),
         ("operations window", window),

@@ -1,4 +1,4 @@
-"""Errors as one line each, and the exit status for each."""
+"""Turn each error into one line of text and an exit status."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 # What to try next, by the source and reason of an A-ASSOCIATE-RJ (PS3.8 9.3.4).
 _HINTS = {
-    (1, 3): "--ae-title says who we are, {ae_title}",
-    (1, 7): "--called says who is asked, {called}",
+    (1, 3): "--ae-title gives our title, {ae_title}",
+    (1, 7): "--called gives the title of the peer, {called}",
 }
 _UID = re.compile(r"\b1\.2(?:\.\d+)+")
 
 
 class CommandError(Exception):
-    """Ends a command with one line on stderr and an exit status."""
+    """An error that ends a command with one line on stderr and an exit status."""
 
     def __init__(self, message: str, code: int = FAILED) -> None:
         self.code = code
@@ -38,7 +38,7 @@ def in_words(error: BaseException, options: Mapping[str, object] = MappingProxyT
         hint = _HINTS.get((error.source, error.reason)) if error.result == 1 else None
         return f"{error}; {hint.format_map(options)}" if hint and options else str(error)
     if isinstance(error, aiodimse.TLSError) and re.search("issuer|self-signed", str(error)):
-        return f"{error}; --tls-ca says who vouches for it"
+        return f"{error}; --tls-ca names the authorities to trust"
     if isinstance(error, aiodimse.AiodimseError):
         return with_keywords(" ".join(str(error).split()))
     if isinstance(error, OSError):
@@ -51,7 +51,7 @@ def with_keywords(text: str) -> str:
 
     def keyword(match: re.Match[str]) -> str:
         row = sop_class.lookup(match[0])
-        # The keyword is there already, as in "CTImageStorage (1.2...)".
+        # In "CTImageStorage (1.2...)" the keyword is there already.
         return row.keyword if row is not None and text[match.start() - 1 : match.start()] != "(" else match[0]
 
     return _UID.sub(keyword, text)

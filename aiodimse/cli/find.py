@@ -1,4 +1,4 @@
-"""Query a peer: C-FIND. Without a -k that only names an attribute, the usual ones of the level are asked for."""
+"""Query a peer: C-FIND. Unless a -k names an attribute without a value, the usual attributes are asked for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiodimse.cli import options as shared
 from aiodimse.cli.failures import FAILED, USAGE, CommandError
 from aiodimse.cli.identifier import Key
 from aiodimse.cli.models import MODELS, Model
-from aiodimse.cli.opening import association, where
+from aiodimse.cli.opening import association, peer_words
 from aiodimse.cli.output import Output
 
 HELP = "query a peer"
@@ -26,7 +26,7 @@ _KEYS_NOT_SUPPORTED = 0xFF01
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """The options of find."""
+    """Add the options of find."""
     shared.peer(parser)
     shared.query(parser, "find")
     parser.add_argument(
@@ -43,7 +43,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 @dataclass
 class _Matches:
-    """What has been found."""
+    """The matches of a query so far."""
 
     found: list[Dataset] = field(default_factory=list)
     """The matches, if they are printed together at the end."""
@@ -55,25 +55,25 @@ class _Matches:
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """Invoke one C-FIND, and print the matches as a table."""
+    """Send one C-FIND request, and print the matches as a table."""
     model = MODELS[options.model]
     try:
         level = model.level(options.level)
         wanted, shown = _identifier(model, level, options.keys)
     except ValueError as error:
         raise CommandError(str(error), USAGE) from None
-    assert model.find is not None  # The parser accepts no other.
+    assert model.find is not None  # the parser accepts no other model
     matches = _Matches()
 
-    def tell() -> dict[str, Any]:
+    def report() -> dict[str, Any]:
         table = [[values.cell(match, key.path) for key in shown] for match in matches.found]
         output.table(_titles(shown), table, blocks=True)
         return {"matches": list(map(values.document, matches.found))}
 
-    output.so_far = tell
+    output.so_far = report
     async with association(options, [model.find]) as peer:
         operation = peer.c_find(wanted, model.find)
-        with suppress(aiodimse.DIMSEFailure):  # It is reported below, after what came before it.
+        with suppress(aiodimse.DIMSEFailure):  # a Failure is reported below, after the matches
             await _collect(operation, matches, options.limit, output)
     output.so_far = None
     response = operation.response
@@ -82,13 +82,13 @@ async def run(options: Namespace, output: Output) -> int:
             "status": values.status(response.status) if response is not None else None,
             "keys_not_supported": matches.ignored,
             "limited": matches.is_cut,
-            **tell(),
+            **report(),
         }
     )
     if matches.ignored:
-        output.note(f"{where(options)} does not support some of the keys: it has not matched or not returned them")
+        output.note(f"{peer_words(options)} does not support some of the keys: it has not matched or not returned them")
     if response is not None and response.status != 0x0000:
-        output.note(f"{options.prog}: {where(options)} answers {values.outcome(response)}")
+        output.note(f"{options.prog}: {peer_words(options)} answers {values.outcome(response)}")
         return FAILED
     output.line(f"{matches.count} match{'' if matches.count == 1 else 'es'}{'; --limit' if matches.is_cut else ''}")
     return 0
@@ -109,18 +109,18 @@ def _identifier(model: Model, level: str | None, given: Sequence[Key]) -> tuple[
         for column in map(model.completed, map(identifier.key, model.asked_for(level))):
             keys.setdefault(column.name, column)
     asked = list(keys.values())
-    # A UID that was asked for is in every match. It would take half of a line, and says nothing new.
+    # A UID that was asked for is the same in every match. It would take half of a line and say nothing new.
     return identifier.identifier(level, asked), [key for key in asked if not identifier.is_single_uid(key)] or asked
 
 
 def _titles(keys: Sequence[Key]) -> list[str]:
-    """Return the names of the attributes, without their sequences if that is clear."""
+    """Return the names of the columns. A sequence is left out where the name is clear without it."""
     last = [key.name.rpartition(".")[2] for key in keys]
     return [name if last.count(name) == 1 else key.name for key, name in zip(keys, last, strict=True)]
 
 
 async def _collect(operation: aiodimse.Find, matches: _Matches, limit: int | None, output: Output) -> None:
-    """Take the matches as they come, and leave the search at the limit."""
+    """Collect the matches as they arrive, and cancel the query at the limit."""
     with output.progress("matches") as advance:
         async with operation:
             async for match in operation:

@@ -1,4 +1,4 @@
-"""Fetch objects into a folder: C-GET, or C-MOVE to ourselves."""
+"""Fetch objects into a folder: C-GET, or C-MOVE to this command."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ HELP = "fetch objects into a folder"
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """The options of get."""
+    """Add the options of get."""
     shared.peer(parser)
     shared.query(parser, "get")
     parser.add_argument("--output", type=shared.path, default=Path(), metavar="DIR", help="where to save (this folder)")
     parser.add_argument(
         "--transfer-syntax", dest="syntaxes", type=syntax, action="append", default=[], metavar="KEYWORD",
-        help="take objects in this transfer syntax too, as in JPEG2000Lossless; without it, uncompressed ones alone;"
+        help="take objects in this transfer syntax too, for example JPEG2000Lossless; without it, only uncompressed;"
         " repeatable",
     )  # fmt: skip
     parser.add_argument(
@@ -46,9 +46,9 @@ def syntax(text: str) -> str:
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """Invoke one C-GET, or one C-MOVE to ourselves."""
+    """Send one C-GET request, or one C-MOVE request with this command as its destination."""
     service: Literal["get", "move"] = "get" if options.via_move is None else "move"
-    sop_class_uid, level = retrieving.asked(service, options)
+    sop_class_uid, level = retrieving.sop_class_and_level(service, options)
     folder: Path = options.output
     await receiving.make_ready(folder, "--output")
     wanted = identifier.identifier(level, options.keys)
@@ -61,7 +61,7 @@ async def run(options: Namespace, output: Output) -> int:
         retrieval = peer.c_get(wanted, sop_class_uid, allow_incomplete=True)
         code = await receiving.save(options, output, folder, retrieval)
     if retrieval.response is not None and retrieval.response.failed_sop_instance_uids and not options.syntaxes:
-        output.note("objects that the peer holds compressed come with --transfer-syntax alone, as in JPEG2000Lossless")
+        output.note("objects that the peer stores compressed need --transfer-syntax, for example JPEG2000Lossless")
     return code
 
 
@@ -74,13 +74,16 @@ def _storage_of(options: Namespace) -> Sequence[str | aiodimse.PresentationConte
 
 
 def storage(syntaxes: list[str]) -> list[aiodimse.PresentationContext] | None:
-    """Make the storage contexts for these transfer syntaxes, beside the uncompressed ones; None: those of the
-    library."""
+    """Make storage contexts for the uncompressed transfer syntaxes and for these.
+
+    Returns:
+        The contexts; None if there are no further syntaxes, so that the contexts of the library are used.
+    """
     if not syntaxes:
         return None
     contexts: list[aiodimse.PresentationContext] = []
     for uid in sop_class.GET_STORAGE_RANKED:
-        # A context is accepted with one transfer syntax, so that each of them needs a context of its own.
+        # The acceptor picks one transfer syntax for each context, so each of them needs a context of its own.
         each = [None, *([one] for one in dict.fromkeys(syntaxes))]
         if len(contexts) + len(each) >= MAX_CONTEXTS:  # One context is left for the C-GET itself.
             break

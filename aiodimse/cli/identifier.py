@@ -32,11 +32,11 @@ def key(text: str) -> Key:
     name, equals, value = text.partition("=")
     path = tuple(_tag(part) for part in name.split("."))
     if 0x00080052 in path:
-        raise argparse.ArgumentTypeError(f"{name}: --level says it")
+        raise argparse.ArgumentTypeError(f"{name}: use --level")
     vr = _vr(path[-1])
     for sequence, part in zip(path[:-1], name.split("."), strict=False):
         if _vr(sequence) != "SQ":
-            raise argparse.ArgumentTypeError(f"{part} is no sequence")
+            raise argparse.ArgumentTypeError(f"{part} is not a sequence")
     if value and (vr == "SQ" or vr in _BINARY):
         raise argparse.ArgumentTypeError(f"{name}: an attribute of VR {vr} takes no value here")
     if value and vr in _INTEGERS | _REALS:
@@ -51,7 +51,7 @@ def key(text: str) -> Key:
 
 
 def is_single_uid(key: Key) -> bool:
-    """Whether all matches must have this value."""
+    """Return whether every match must have the value of this key."""
     return key.value is not None and _vr(key.path[-1]) == "UI" and "\\" not in key.value
 
 
@@ -76,8 +76,10 @@ def _tag(part: str) -> int:
 
 
 def _check_value(name: str, value: str, vr: str) -> None:
-    """Whether the VR can have it (PS3.5 6.2), but for wild cards, and with ranges of dates and times (PS3.4 C.2.2.2).
-    Numbers are read elsewhere."""
+    """Check that the VR allows the value (PS3.5 6.2). Wild cards are allowed, and ranges of dates and times.
+
+    The matching of ranges is that of PS3.4 C.2.2.2. Numbers are checked elsewhere.
+    """
     if vr == "DT" or vr in _INTEGERS | _REALS:
         return
     for part in (value,) if vr in ("LT", "ST", "UT") else value.split("\\"):
@@ -128,5 +130,5 @@ def identifier(level: str | None, keys: Iterable[Key], columns: Iterable[str] = 
 def _put(dataset: Dataset, tag: int, value: str | None) -> None:
     vr = _vr(tag)
     content: object = [] if vr == "SQ" else None if value is None else _converted(value, vr)
-    # A range of dates is not a date, and how a peer answers a wrong value is worth seeing.
+    # A range of dates is not a valid DA. A wrong value is sent as it is: how the peer answers it is worth seeing.
     dataset.add(DataElement(tag, vr, content, validation_mode=config.IGNORE))

@@ -1,4 +1,4 @@
-"""The parser, and the one place where an error becomes a line and an exit status."""
+"""The parser of the command line, and the only place where an error becomes a line and an exit status."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ COMMANDS: dict[str, ModuleType] = {
 }
 
 _EPILOG = """\
-exit status: 0 the final status is Success; 1 it is not, or there was no association; 2 wrong arguments; 130 Ctrl-C;
-143 SIGTERM, but 0 for serve
+exit status: 0 if the final status is Success; 1 if it is not, or there was no association; 2 for wrong arguments;
+130 after Ctrl-C; 143 after SIGTERM, but 0 for serve
 
   aiodimse echo 192.0.2.7 11112 --called PACS
   aiodimse find 192.0.2.7 11112 --called PACS -k PatientName='DOE*' -k StudyDate=20240101-
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.commands = tuple(COMMANDS)
     top.add_argument("--version", action="version", version=f"aiodimse {aiodimse.__version__}")
-    if find_spec("shtab") is not None:  # It comes with the extra cli.
+    if find_spec("shtab") is not None:  # part of the extra cli
         import_module("shtab").add_argument_to(
             top, "--print-completion", help="print the completion for a shell, and end"
         )
@@ -105,14 +105,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             ),
         )
         with _tracing(chosen), _logging(chosen), warnings.catch_warnings():
-            # pydicom warns of values, and quotes them: they are patient data.
+            # pydicom warns about values and quotes them. They are patient data.
             warnings.simplefilter("ignore")
             return asyncio.run(_run(chosen, output))
     except KeyboardInterrupt:
         signals.leave_on_ctrl_c(failures.INTERRUPTED)
         line, code = "interrupted", failures.INTERRUPTED
-    except BrokenPipeError:  # As in `aiodimse find ... | head`.
-        output.lost()
+    except BrokenPipeError:  # for example of `aiodimse find ... | head`
+        output.discard()
         return failures.FAILED
     except failures.CommandError as error:
         line, code = str(error), error.code
@@ -121,13 +121,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         output.failed(line, code)
     except BrokenPipeError:
-        output.lost()
+        output.discard()
     output.note(f"{prog}: {line}")
     return code
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
-    """What the command line says, and the file that it names."""
+    """Parse the command line, together with the file that --config names."""
     chosen: argparse.Namespace = parser().parse_args(words)
     if getattr(chosen, "config", None) is not None:
         chosen = parser().parse_args([words[0], *configuration.words(chosen.config), *words[1:]])
@@ -136,7 +136,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 
 
 def _parsed_again(words: list[str]) -> argparse.Namespace:
-    """The same once more, in a process that goes on when it is wrong. Raises CommandError."""
+    """Parse the same words again. A mistake must not end the process, so it raises CommandError."""
     said = io.StringIO()
     try:
         with redirect_stderr(said):
@@ -146,7 +146,7 @@ def _parsed_again(words: list[str]) -> argparse.Namespace:
 
 
 async def _run(chosen: argparse.Namespace, output: Output) -> int:
-    """Run a command. SIGTERM cancels it, so that its association is aborted and unfinished files are removed."""
+    """Run a command. SIGTERM cancels it, so its association is aborted and its unfinished files are removed."""
     task, is_terminated = asyncio.current_task(), False
     assert task is not None
 
@@ -157,21 +157,21 @@ async def _run(chosen: argparse.Namespace, output: Output) -> int:
             task.cancel()
 
     try:
-        with signals.heard(terminate, signal.SIGTERM):
+        with signals.handled(terminate, signal.SIGTERM):
             code: int = await chosen.module.run(chosen, output)
     except asyncio.CancelledError:
         if not is_terminated:
             raise
         raise failures.CommandError("terminated", failures.TERMINATED) from None
     finally:
-        signals.settled()
+        signals.ignore_sigterm()
     return code
 
 
 @contextmanager
 def _tracing(chosen: argparse.Namespace) -> Iterator[None]:
     if chosen.trace_data and chosen.trace is None:
-        raise failures.CommandError("--trace-data says nothing without --trace", failures.USAGE)
+        raise failures.CommandError("--trace-data has no effect without --trace", failures.USAGE)
     if chosen.trace is None:
         chosen.tracing = None
         yield
@@ -188,7 +188,7 @@ def _tracing(chosen: argparse.Namespace) -> Iterator[None]:
 
 @contextmanager
 def _logging(chosen: argparse.Namespace) -> Iterator[None]:
-    """Log to stderr at the level of -v. Without it a user command logs nothing: its one line says what went wrong."""
+    """Log to stderr at the level of -v. Without -v a user command logs nothing: its last line says what failed."""
     quiet = logging.WARNING if chosen.command == "serve" else logging.CRITICAL
     level = (quiet, logging.INFO, logging.DEBUG)[min(chosen.verbose, 2)]
     handler = logging.StreamHandler()

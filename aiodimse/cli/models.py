@@ -1,4 +1,4 @@
-"""The information models of --model: a row each, with its levels, its SOP classes and what find asks for."""
+"""The information models of --model: one row each, with levels, SOP classes and the attributes that find shows."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Model:
     get: SOPClass | None = None
     move: SOPClass | None = None
     levels: tuple[str, ...] = ()
-    """Its Query/Retrieve Levels, from the top; none: its Identifier has no level."""
+    """Its Query/Retrieve Levels, from the top. Empty: its Identifier has no level."""
     columns: tuple[str, ...] = ("SOPClassUID", "SOPInstanceUID")
-    """What find asks for where nothing else was asked for; in a model with levels, LEVEL_COLUMNS says it."""
+    """The attributes that find asks for by default. A model with levels uses LEVEL_COLUMNS instead."""
     inside: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Attributes that -k may name alone, and the sequence that they are in."""
+    """The attributes that -k may name without their sequence, and that sequence."""
 
     def level(self, asked: str | None) -> str | None:
-        """The level of the Identifier: STUDY unless another one is asked for, None in a model without levels.
+        """Return the level of the Identifier: STUDY by default if the model has it, None in a model without levels.
 
         Raises:
             ValueError: The model has no such level.
@@ -46,11 +46,11 @@ class Model:
         raise ValueError(f"the model {self.name} has no {asked} level, but {', '.join(self.levels)}{other}")
 
     def asked_for(self, level: str | None) -> tuple[str, ...]:
-        """The attributes that find asks for where nothing else was asked for."""
+        """Return the attributes that find asks for if the user names none."""
         return self.columns if level is None else LEVEL_COLUMNS[level]
 
     def completed(self, key: Key) -> Key:
-        """The key in its sequence, where the model says that it is in one and -k named the attribute alone."""
+        """Return the key with its sequence, if the model has the attribute in one and -k named the attribute alone."""
         sequence = self.inside.get(key.name)
         if sequence is None:
             return key
@@ -75,7 +75,7 @@ _IN_STEP = (
     "ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime", "ScheduledPerformingPhysicianName",
     "ScheduledProcedureStepDescription", "ScheduledProcedureStepID", "ScheduledProcedureStepStatus",
 )  # fmt: skip
-"""PS3.4 Table K.6-1: of these the worklist has none outside the sequence."""
+"""Attributes that the worklist has only inside the sequence (PS3.4 Table K.6-1)."""
 _PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 
 # fmt: off

@@ -1,4 +1,4 @@
-"""Have a peer send objects to a third one, or to us: C-MOVE."""
+"""Have a peer send objects to another application entity, or to this command: C-MOVE."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from aiodimse.cli.failures import USAGE, CommandError
 from aiodimse.cli.opening import association
 from aiodimse.cli.output import Output
 
-HELP = "have a peer send objects to another, or to us"
+HELP = "have a peer send objects to another, or to this command"
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """The options of move."""
+    """Add the options of move."""
     shared.peer(parser)
     shared.query(parser, "move")
     parser.add_argument(
         "--destination", type=shared.ae_title, metavar="AE",
-        help="AE title that the peer has to know; with --receive, our own unless another one is said",
+        help="AE title that the peer has to know; with --receive, our own unless another one is given",
     )  # fmt: skip
     parser.add_argument(
-        "--receive", type=shared.path, metavar="FOLDER", help="save here what comes: the destination is this command"
+        "--receive",
+        type=shared.path,
+        metavar="FOLDER",
+        help="save what arrives in FOLDER: the destination is this command",
     )
     parser.add_argument(
         "--listen", type=shared.listening_on, metavar="[HOST:]PORT",
@@ -32,12 +35,12 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """One C-MOVE."""
+    """Send one C-MOVE request, and report how its sub-operations went."""
     if options.receive is None and options.destination is None:
-        raise CommandError("--destination AE says where to, or --receive FOLDER that it is to us", USAGE)
+        raise CommandError("give --destination AE, or --receive FOLDER to receive the objects here", USAGE)
     if (options.receive is None) != (options.listen is None):
         raise CommandError("--receive FOLDER and --listen [HOST:]PORT go together", USAGE)
-    sop_class_uid, level = retrieving.asked("move", options)
+    sop_class_uid, level = retrieving.sop_class_and_level("move", options)
     wanted = identifier.identifier(level, options.keys)
     destination = options.destination or options.ae_title
     if options.receive is not None:
@@ -48,7 +51,7 @@ async def run(options: Namespace, output: Output) -> int:
             return await receiving.save(options, output, options.receive, received, destination=destination)
     last: aiodimse.Progress | None = None
     async with association(options, [sop_class_uid]) as peer:
-        output.so_far = lambda: retrieving.so_far(output, last)
+        output.so_far = lambda: retrieving.counters_so_far(output, last)
         try:
             with output.progress("objects") as advance:
                 async with peer.c_move(wanted, sop_class_uid, destination=destination, allow_incomplete=True) as move:
@@ -56,6 +59,6 @@ async def run(options: Namespace, output: Output) -> int:
                         last = progress
                         advance(retrieving.done(progress), retrieving.total(progress))
         except aiodimse.DIMSEFailure:
-            pass  # told below
+            pass  # the report below shows it
     assert move.response is not None
-    return retrieving.tell(options, output, move.response, last, destination=destination)
+    return retrieving.report(options, output, move.response, last, destination=destination)

@@ -21,8 +21,11 @@ _log = logging.getLogger("aiodimse.cli")
 async def association(
     options: Namespace, contexts: Sequence[str | aiodimse.PresentationContext], **more: Any
 ) -> AsyncIterator[aiodimse.Association]:
-    """An association as the options ask for it. Raises what connect() raises, but CommandError for an OSError: one that
-    comes out of the body is about something else."""
+    """Open an association as the options ask for it, and release it after the body.
+
+    Raises what connect() raises, except that an OSError of connecting becomes a CommandError. An OSError of the body is
+    left as it is, because it is about something else.
+    """
     connect = aiodimse.connect(
         options.host,
         options.port,
@@ -44,18 +47,18 @@ async def association(
         negotiated = opened.negotiated
         opened.logger(_log).info(
             "association with %s (%s): %d of %d presentation contexts accepted",
-            where(options), implementation(negotiated),
+            peer_words(options), implementation(negotiated),
             len(negotiated.contexts), len(negotiated.rq.contexts),
         )  # fmt: skip
         yield opened
 
 
 def implementation(negotiated: aiodimse.Negotiated) -> str:
-    """Return how the peer names its implementation (PS3.7 D.3.3.2)."""
+    """Return the name that the peer gives its implementation (PS3.7 D.3.3.2)."""
     name = negotiated.peer_implementation_version_name
     return ascii(name or negotiated.peer_implementation_class_uid or "it does not say what it is").strip("'")
 
 
-def where(options: Namespace) -> str:
-    """Return the name of the peer for messages."""
+def peer_words(options: Namespace) -> str:
+    """Return title and address of the peer, for messages."""
     return f"{options.called} at {address_words((options.host, options.port))}"

@@ -1,4 +1,4 @@
-"""serve --metrics PORT: figures for Prometheus, and whether the service is alive and ready, over HTTP."""
+"""serve --metrics PORT: metrics for Prometheus over HTTP, and whether the service is alive and ready."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from aiodimse.metrics import MeasuredAssociation, Metrics
 from aiodimse.standard.transfer_syntax import keyword
 
 _SECONDS = 5.0
-"""Seconds for one request, and for the answer of the index."""
+"""The time limit for one request in seconds, which includes the query of the index."""
 _MAX_HEAD = 8192
-"""Bytes of a request."""
+"""The maximum length of the head of a request in bytes."""
 
 
-class Figures:
+class PrometheusMetrics:
     """Metrics (aiodimse.metrics) of a Server, as instruments of prometheus-client.
 
     Args:
@@ -40,13 +40,13 @@ class Figures:
             ["service", "side", "status"], **how,
         )  # fmt: skip
         self._transcoded = client.Histogram(
-            "transcoded_seconds", "Instances whose pixels were converted for a peer, until they could be sent",
+            "transcoded_seconds", "Time to convert the pixels of an instance for a peer",
             ["source", "target", "error"], **how,
         )  # fmt: skip
         self._held = client.Gauge("archive_entities", "What the index of the archive holds", ["level"], **how)
 
     async def page(self, archive: Archive) -> bytes:
-        """Return the figures as Prometheus reads them."""
+        """Return the metrics in the text format of Prometheus."""
         counts = await archive.index.counts()
         for level in ("patients", "studies", "series", "instances"):
             self._held.labels(level).set(getattr(counts, level))
@@ -55,11 +55,11 @@ class Figures:
     # --- Metrics ------------------------------------------------------------------------------------------------------
 
     def association_opened(self, association: MeasuredAssociation) -> None:
-        """Count one association more. AE titles are no labels, since a peer may use another one each time."""
+        """Count one more association. AE titles are no labels, since a peer may use a new one each time."""
         self._open.labels(association.role).inc()
 
     def association_ended(self, association: MeasuredAssociation, how: str, seconds: float) -> None:
-        """Count one association less."""
+        """Count one association as ended."""
         self._open.labels(association.role).dec()
         self._ended.labels(association.role, how).inc()
 
@@ -70,19 +70,19 @@ class Figures:
     def operation_ended(
         self, association: MeasuredAssociation, service: str, side: str, status: int | None, seconds: float
     ) -> None:
-        """Count an operation by the category of its status, of which there are six."""
+        """Count an operation. The label is not its status, but the category, of which there are six."""
         category = "none" if status is None else Status(status).category.name.lower()
         self._operations.labels(service, side, category).observe(seconds)
 
     def instance_transcoded(
         self, association: MeasuredAssociation, source: str, target: str, frames: int, error: str | None, seconds: float
     ) -> None:
-        """By its transfer syntaxes, of which there are some dozen, and why it failed."""
+        """Count an instance by its two transfer syntaxes, of which there are some dozen, and by the error, if any."""
         self._transcoded.labels(keyword(source), keyword(target), error or "none").observe(seconds)
 
 
-class Several:
-    """Tells several hooks what it is told."""
+class CombinedMetrics:
+    """Passes each event to several Metrics hooks."""
 
     def __init__(self, hooks: Iterable[Metrics]) -> None:
         self._hooks = list(hooks)
@@ -90,10 +90,10 @@ class Several:
     def instance_transcoded(
         self, association: MeasuredAssociation, source: str, target: str, frames: int, error: str | None, seconds: float
     ) -> None:
-        """See DetailedMetrics: those that are told of it."""
+        """Pass the event to the hooks that implement DetailedMetrics."""
         for hook in self._hooks:
-            if (told := getattr(hook, "instance_transcoded", None)) is not None:
-                told(association, source, target, frames, error, seconds)
+            if (transcoded := getattr(hook, "instance_transcoded", None)) is not None:
+                transcoded(association, source, target, frames, error, seconds)
 
     def association_opened(self, association: MeasuredAssociation) -> None:
         """See Metrics."""
@@ -123,16 +123,16 @@ class Pages:
 
     Args:
         figures: What /metrics shows.
-        archive: Ready where its storage is there and its index answers.
+        archive: The archive. The service is ready while its storage is reachable and its index answers.
     """
 
-    def __init__(self, figures: Figures, archive: Archive) -> None:
+    def __init__(self, figures: PrometheusMetrics, archive: Archive) -> None:
         self._figures, self._archive = figures, archive
         self.is_draining = False
-        """Whether the service is ending: it is then alive, and not ready."""
+        """Whether the service is ending. It is then still alive, but no longer ready."""
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
-        """Serve until the server is closed. Raises OSError."""
+        """Listen until the returned server is closed. Raises OSError."""
         return await asyncio.start_server(self._serve, host, port, limit=_MAX_HEAD)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -145,7 +145,7 @@ class Pages:
                 writer.write("\r\n".join((*lines, "Connection: close", "", "")).encode() + body)
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # who asks so gets nothing
+            pass  # a client that is too slow, or sends no valid head, gets no answer
         finally:
             writer.close()
             with suppress(OSError):
@@ -169,6 +169,6 @@ class Pages:
         try:
             await asyncio.to_thread(self._archive.storage.check)
             await self._archive.index.is_complete()
-        except Exception:  # of a driver, too: why it does not answer is in the log of who asked it
+        except Exception:  # database drivers raise errors of their own; the index logs why it does not answer
             return False
         return True

@@ -1,4 +1,4 @@
-"""The options that commands share, and errors about wrong arguments: one line, with a suggestion."""
+"""The options that commands share. A wrong argument is reported in one line, with a suggestion if there is one."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _CHOICE = re.compile(r"argument COMMAND: invalid choice: '(.*?)'")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with one line on stderr for a wrong argument."""
+    """An ArgumentParser that prints one line on stderr for a wrong argument."""
 
     commands: tuple[str, ...] = ()
-    """The names of the commands; only for the top parser."""
+    """The names of the commands. Only the top parser has them."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.parsers: dict[str, Parser] = {}
-        """The parsers of the commands; only for the top parser."""
+        """The parsers of the commands. Only the top parser has them."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as argparse does. An unknown option is reported by the command that it was given to."""
@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Once(argparse.Action):
-    """An action that appends, and refuses a key or the name of a pair that was given before."""
+    """An action that appends a value, and refuses a key or a name that was given before."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
         """Append a value, or raise if its key or name was given before."""
@@ -88,9 +88,9 @@ def _number(text: str, what: str, least: int, most: int) -> int:
 
 
 def path(text: str) -> Path:
-    """Read the path of a file or a folder. An empty one, often from a variable that is not set, is refused."""
+    """Read the path of a file or a folder. An empty path is refused: it often comes from a variable that is not set."""
     if not text:
-        raise argparse.ArgumentTypeError("the name is empty; . is this folder")
+        raise argparse.ArgumentTypeError("the name is empty; use . for this folder")
     return Path(text)
 
 
@@ -123,15 +123,16 @@ def ae_title(text: str) -> str:
 
 
 class Where(NamedTuple):
-    """A move destination."""
+    """An address to connect to."""
 
     host: str
     port: int
     tls: bool = False
+    """Whether to connect with TLS."""
 
 
 def listening_on(text: str) -> tuple[str, int]:
-    """Read [HOST:]PORT to listen on. Without a host it is every address."""
+    """Read [HOST:]PORT to listen on. Without a host it means all addresses."""
     name, _, number = text.rpartition(":")
     return host(name.strip("[]")) if name else "", port(number)
 
@@ -147,11 +148,11 @@ def destination(text: str) -> tuple[str, Where]:
 
 
 SERVICES = ("store", "find", "get", "move", "commit")
-"""What a caller may be allowed, beside C-ECHO."""
+"""The services that a caller may be allowed to use. C-ECHO is always allowed."""
 
 
 def caller(text: str) -> tuple[str, frozenset[str]]:
-    """NAME, who may do everything, or NAME=SERVICE,... with what it may do."""
+    """Read NAME, which may use every service, or NAME=SERVICE,... with the services that it may use."""
     name, equals, services = text.partition("=")
     allowed = frozenset(services.split(",")) - {""} if equals else frozenset(SERVICES)
     for each in sorted(allowed.difference(SERVICES)):
@@ -160,13 +161,13 @@ def caller(text: str) -> tuple[str, frozenset[str]]:
 
 
 def called(text: str) -> tuple[str, Path | None]:
-    """NAME, or NAME=FOLDER where the title has a folder of its own."""
+    """Read NAME, or NAME=FOLDER if the title has a folder of its own."""
     name, equals, folder = text.partition("=")
     return ae_title(name), path(folder) if equals else None
 
 
 def audit(text: str) -> Path | Where:
-    """A file, or tls:HOST:PORT of a collector."""
+    """Read where the audit trail goes: a file, or tls:HOST:PORT of a collector."""
     name, colon, number = text.removeprefix("tls:").rpartition(":")
     if text.startswith("tls:") and colon and name:
         return Where(name.removeprefix("[").removesuffix("]"), port(number), True)
@@ -177,10 +178,10 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def size(text: str) -> int:
-    """A number of bytes, or of K, M, G or T (1024 and so on)."""
+    """Read a number of bytes, with K, M, G or T for powers of 1024."""
     number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
     if not (number.isascii() and number.isdigit()) or unit not in _UNITS:
-        raise argparse.ArgumentTypeError(f"not a number of bytes, as 500G: {text!r}")
+        raise argparse.ArgumentTypeError(f"not a number of bytes, for example 500G: {text!r}")
     return int(number) * _UNITS[unit]
 
 
@@ -204,10 +205,13 @@ def common(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--json", action="store_true", help="for programs: JSON on standard output")
     group.add_argument(
-        "-v", "--verbose", action="count", default=0, help="log to standard error, without patient data; -vv: more"
+        "-v", "--verbose", action="count", default=0, help="log to standard error, without patient data; -vv logs more"
     )
     group.add_argument(
-        "--trace", type=path, metavar="FILE", help="write the conversation as text, one PDU a line, without data sets"
+        "--trace",
+        type=path,
+        metavar="FILE",
+        help="write the conversation as text, one PDU on each line, without data sets",
     )
     group.add_argument("--trace-data", action="store_true", help="with the data sets, which hold patient data")
 
@@ -215,23 +219,23 @@ def common(parser: argparse.ArgumentParser) -> None:
 def peer(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the peer."""
     parser.add_argument("host", metavar="HOST", type=host, help="name or address of the peer")
-    parser.add_argument("port", metavar="PORT", type=port, help="its port; DICOM has 104 and 11112")
+    parser.add_argument("port", metavar="PORT", type=port, help="its port, often 104 or 11112")
     group = parser.add_argument_group("titles")
     group.add_argument("--ae-title", type=ae_title, default="AIODIMSE", metavar="AE", help="ours (AIODIMSE)")
     group.add_argument("--called", type=ae_title, default="ANY-SCP", metavar="AE", help="the peer's (ANY-SCP)")
 
 
 def transcoding(parser: argparse.ArgumentParser) -> None:
-    """Add the options for objects whose compression the peer does not accept."""
+    """Add the option that turns transcoding off."""
     parser.add_argument(
         "--no-transcode", dest="transcode", action="store_false",
-        help="do not decompress or recompress an object for a peer that does not take it as it is stored"
-        " (that needs the extra codecs)",
+        help="do not decompress or recompress objects for a peer that does not accept them as they are stored"
+        " (transcoding needs the extra codecs)",
     )  # fmt: skip
 
 
 def query(parser: argparse.ArgumentParser, service: Literal["find", "get", "move"]) -> None:
-    """Add the options of a query. `service` is that which the models that may be named must have."""
+    """Add the options of a query. Only models that have `service` may be named."""
     group = parser.add_argument_group("query")
     names = [name for name, model in MODELS.items() if getattr(model, service) is not None]
     without = [name for name in names if not MODELS[name].levels]
@@ -246,13 +250,13 @@ def query(parser: argparse.ArgumentParser, service: Literal["find", "get", "move
     )  # fmt: skip
     group.add_argument(
         "-k", "--key", dest="keys", type=key, action=Once, default=[], metavar="KEYWORD[=VALUE]",
-        help="an attribute, by keyword or tag: with a value it has to match, without one it is only asked for;"
-        " repeatable; Sequence.Keyword reaches into a sequence",
+        help="an attribute, by keyword or tag: with a value it is matched, without one it is only returned;"
+        " repeatable; Sequence.Keyword names an attribute inside a sequence",
     )  # fmt: skip
 
 
 def timeouts(options: argparse.Namespace) -> Timeouts:
-    """Return the deadlines for --timeout."""
+    """Return the deadlines that --timeout asks for."""
     if options.timeout is None:
         return Timeouts()
     each: float = options.timeout

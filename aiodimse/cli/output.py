@@ -1,4 +1,4 @@
-"""Where a command prints: tables and progress bars with rich on a terminal, plain text elsewhere, JSON for programs."""
+"""How a command prints: tables and progress bars with rich on a terminal, plain text elsewhere, JSON for programs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from shutil import get_terminal_size
 from typing import Any, TextIO
 
 Advance = Callable[[int, int | None], None]
-"""Moves a progress bar: how many are done, and of how many, if that is known."""
+"""Moves a progress bar. It takes the number of things done, and the number of all things if that is known."""
 
 _FOLDED = 24
 """The least width of the last column."""
 
 
 class Output:
-    """as_json: nothing but one document on stdout; events: or one line for each thing that happens; rows: or one line
-    for each match, and nothing else. progress: whether there are bars; logging would run through them."""
+    """Prints the results of a command.
+
+    Args:
+        as_json: Print one JSON document on stdout and nothing else.
+        events: With as_json, print one line of JSON for each event instead of a document.
+        rows: Print one line of JSON for each match and nothing else.
+        progress: Whether to show progress bars. Log lines would break them.
+    """
 
     def __init__(
         self, *, as_json: bool = False, events: bool = False, rows: bool = False, progress: bool = True
@@ -28,14 +34,14 @@ class Output:
         self.as_json: bool = as_json or rows
         self._events = events
         self.has_rows: bool = rows
-        """Whether row() prints what was found, and no document is printed."""
+        """Whether row() prints each match, and document() prints nothing."""
         self.so_far: Callable[[], dict[str, Any]] | None = None
-        """Prints what was done before an error, and returns it for a document."""
+        """Prints what was done before an error, and returns it as part of a document."""
         self.goes_on = False
-        """Whether the command goes on when nobody reads stdout any more."""
+        """Whether the command continues when nobody reads stdout any more."""
         self._progress = progress and not self.as_json
         if isinstance(sys.stdout, io.TextIOWrapper):
-            # It is the error handler of stderr: a name may be in any script.
+            # stderr has this error handler too. A name may be in any script, and stdout may not be able to encode it.
             sys.stdout.reconfigure(errors="backslashreplace")
 
     def line(self, text: str = "") -> None:
@@ -62,7 +68,7 @@ class Output:
         self._print(_json(content))
 
     def failed(self, words: str, code: int) -> None:
-        """Print what was done, and for programs the error: the document, or the last event."""
+        """Print what was done before an error, and for programs the error as the document or as the last event."""
         so_far, self.so_far = self.so_far, None
         content = {**(so_far() if so_far is not None else {}), "error": words, "exit_status": code}
         if self._events:
@@ -70,8 +76,8 @@ class Output:
         else:
             self.document(content)
 
-    def lost(self) -> None:
-        """Drop what is printed from now on, since nobody reads stdout any more."""
+    def discard(self) -> None:
+        """Discard what is printed from now on, because nobody reads stdout any more."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def _print(self, text: str) -> None:
@@ -80,10 +86,16 @@ class Output:
         except BrokenPipeError:
             if not self.goes_on:
                 raise
-            self.lost()
+            self.discard()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, blocks: bool = False) -> None:
-        """For people, on stdout; the last column folds. blocks: rows as blocks of lines where a terminal is narrow."""
+        """Print a table for people on stdout. The last column folds.
+
+        Args:
+            columns: The titles of the columns.
+            rows: The cells, one for each column.
+            blocks: Whether to print each row as a block of lines if the terminal is too narrow for a table.
+        """
         if self.as_json or not rows:
             return
         widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
@@ -110,8 +122,8 @@ class Output:
                 yield lambda done, of: bar.update(task, completed=done, total=of if of is not None else total)
 
 
-# What json.dumps leaves as it is: DEL and the C1 controls, of which a terminal takes 9B for the beginning of a command,
-# and the characters that reorder or break lines.
+# Characters that json.dumps does not escape: DEL and the C1 controls (a terminal takes 9B for the start of a control
+# sequence), and the characters that reorder text or break lines.
 _ESCAPED = {
     code: f"\\u{code:04x}"
     for code in (*range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -154,7 +166,7 @@ def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column != columns[-1])
     for row in rows:
-        table.add_row(*map(Text, row))  # It is text: what a peer sends is not interpreted as markup.
+        table.add_row(*map(Text, row))  # Text: what a peer sends must not be interpreted as markup
     Console(highlight=False).print(table)
     return True
 

@@ -1,4 +1,4 @@
-"""What get and move --receive have in common: instances come to us, and are saved in a folder."""
+"""What get and move --receive share: instances arrive, and are saved in a folder."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from aiodimse.cli.output import Output
 
 
 async def make_ready(folder: Path, option: str) -> None:
-    """Make the folder, and remove what a command that was killed left in it. option: names it in errors."""
+    """Make the folder, and remove what a killed command left in it. Errors name `option`."""
     try:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"{option}: {system_words(error)}") from None
-    with suppress(OSError):  # a folder may be written to and not be listed
+    with suppress(OSError):  # we may be allowed to write to a folder, and not to list it
         await aiodimse.remove_unfinished(folder)
 
 
@@ -32,15 +32,15 @@ async def make_ready(folder: Path, option: str) -> None:
 async def moved_to_us(
     options: Namespace, wanted: Dataset, sop_class_uid: str, where: tuple[str, int], *, destination: str, option: str
 ) -> AsyncIterator[aiodimse.ReceivedMove]:
-    """A C-MOVE whose destination is a server of ours, which listens while the body runs.
+    """Prepare a C-MOVE whose destination is a server of this command. The server listens while the body runs.
 
     Args:
-        options: Those of the command.
-        wanted: The Identifier.
-        sop_class_uid: The SOP class of the move.
+        options: The options of the command.
+        wanted: The Identifier: what to retrieve.
+        sop_class_uid: The SOP class of the C-MOVE.
         where: Host and port to listen on.
         destination: The AE title under which the peer knows that address.
-        option: The option that says where to listen; it is named in errors.
+        option: The option that gives the address. Errors name it.
     """
     receiver = aiodimse.Server(ae_title=destination, trace=options.tracing)
     async with AsyncExitStack() as stack:
@@ -59,14 +59,25 @@ async def save(
     retrieval: aiodimse.Get | aiodimse.ReceivedMove,
     **more: Any,
 ) -> int:
-    """Save what comes, and tell how it went; more: what a document says beside it. Returns the exit status."""
+    """Save each instance that arrives, and report how it went.
+
+    Args:
+        options: The options of the command.
+        output: Where to report.
+        folder: Where to save.
+        retrieval: The operation, not yet begun.
+        more: Further members of the document that --json prints.
+
+    Returns:
+        The exit status.
+    """
     files: list[str] = []
     refused: list[str] = []
-    """SOP Instance UIDs of data sets that came under the name of another instance."""
+    """SOP Instance UIDs of data sets that arrived under the UID of another instance."""
 
     def so_far() -> dict[str, Any]:
         output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
-        return {"files": files, **retrieving.so_far(output, retrieval.progress)}
+        return {"files": files, **retrieving.counters_so_far(output, retrieval.progress)}
 
     output.so_far = so_far
     with suppress(aiodimse.DIMSEFailure), output.progress("objects") as advance:  # A Failure is reported below.
@@ -81,7 +92,7 @@ async def save(
                 advance(len(files), retrieving.total(progress) if progress is not None else None)
     assert retrieval.response is not None
     output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
-    code = retrieving.tell(
+    code = retrieving.report(
         options, output, retrieval.response, retrieval.progress, files=files, refused=refused, **more
     )
     missing = retrieval.missing if isinstance(retrieval, aiodimse.ReceivedMove) else 0

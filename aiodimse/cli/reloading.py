@@ -1,4 +1,4 @@
-"""SIGHUP: serve reads its configuration again, and no association is lost."""
+"""SIGHUP: serve reads its configuration again and loses no association."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ RELOADED = (
     "any_called", "called", "calling", "destinations", "keep_days", "max_bytes", "min_free",
     "tls_ca", "tls_cert", "tls_key", "tls_no_hostname",
 )  # fmt: skip
-"""Options that take effect at once; the others need a restart."""
-_NO_OPTIONS = ("argv", "read_again", "module", "prog", "tracing", "worker")
+"""The options that take effect at once. The others need a restart."""
+_NOT_OPTIONS = ("argv", "read_again", "module", "prog", "tracing", "worker")
+"""Attributes of the parsed options that are no options of the user."""
 
 
-class Reloading:
-    """Takes what the configuration says now; where it is wrong, all stays as it was.
+class Reloader:
+    """Applies a changed configuration. If the new one is wrong, the old one stays in force.
 
     Args:
-        options: Of serve, as they were given.
-        archives: That are open.
-        peers: Who is served.
-        context: What is listened with; None without TLS.
-        output: Where it is told.
+        options: The options of serve, as they were at its start.
+        archives: The archives that are open.
+        peers: What the options say about peers.
+        context: The TLS context of the listener; None: there is no TLS.
+        output: Where the result is reported.
     """
 
     def __init__(
@@ -36,58 +37,58 @@ class Reloading:
     ) -> None:
         self._options, self._archives, self._peers = options, archives, peers
         self._context, self._output = context, output
-        self._asked = asyncio.Event()
+        self._requested = asyncio.Event()
 
-    def asked(self, number: int) -> None:
-        """A signal came."""
-        self._asked.set()
+    def request(self, number: int) -> None:
+        """Have run() read the configuration again. This is the handler of SIGHUP."""
+        self._requested.set()
 
     async def run(self) -> None:
-        """Read the configuration again whenever it is asked for, until cancelled."""
+        """Read the configuration again at each request, until cancelled."""
         while True:
-            await self._asked.wait()
-            self._asked.clear()
+            await self._requested.wait()
+            self._requested.clear()
             try:
-                options = again(self._options)
-                await self._take(options)
+                options = read_again(self._options)
+                await self._apply(options)
             except CommandError as error:
-                not_taken(self._options, error, self._output)
+                report_rejected(self._options, error, self._output)
             else:
-                taken(self._options, options, self._output)
+                report_applied(self._options, options, self._output)
 
-    async def _take(self, options: Namespace) -> None:
+    async def _apply(self, options: Namespace) -> None:
         self._peers.take(options, await self._archives.take(options))
         self._archives.scan()
         if self._context is not None and options.tls_cert is not None:
             encryption.renew(self._context, options)
 
 
-def again(options: Namespace) -> Namespace:
-    """Read the configuration again.
+def read_again(options: Namespace) -> Namespace:
+    """Read the configuration again and check it.
 
     Raises:
-        CommandError: It is wrong.
+        CommandError: The configuration is wrong, or changes what needs a restart.
     """
     new: Namespace = options.read_again()
     encryption.listening(new)
     encryption.to_destinations(new)
     if (new.tls_cert is None) != (options.tls_cert is None):
-        raise CommandError("TLS on or off needs a restart")
+        raise CommandError("turning TLS on or off needs a restart")
     for title, folder in new.called:
         if folder is not None and not folder.is_dir():
-            raise CommandError(f"{title} is to have what is not a folder: {folder}")
+            raise CommandError(f"the folder for {title} is not a folder: {folder}")
     return new
 
 
-def taken(before: Namespace, now: Namespace, output: Output) -> None:
-    """Say that the configuration was taken, and what of it was not."""
-    waiting = [name for name in vars(now) if name not in _NO_OPTIONS and getattr(before, name) != getattr(now, name)]
-    waiting = ["--" + name.replace("_", "-") for name in waiting if name not in RELOADED]
+def report_applied(before: Namespace, now: Namespace, output: Output) -> None:
+    """Report that the configuration was applied, and which of its changes need a restart."""
+    changed = [name for name in vars(now) if name not in _NOT_OPTIONS and getattr(before, name) != getattr(now, name)]
+    waiting = ["--" + name.replace("_", "-") for name in changed if name not in RELOADED]
     output.line(f"configuration read again{'; these need a restart: ' if waiting else ''}{', '.join(waiting)}")
     output.event({"event": "configuration", "taken": True})
 
 
-def not_taken(options: Namespace, error: CommandError, output: Output) -> None:
-    """Say that the configuration is wrong."""
-    output.note(f"{options.prog}: what was read before stays: {error}")
+def report_rejected(options: Namespace, error: CommandError, output: Output) -> None:
+    """Report that the new configuration is wrong."""
+    output.note(f"{options.prog}: the configuration stays as it was: {error}")
     output.event({"event": "configuration", "taken": False})

@@ -1,4 +1,4 @@
-"""What get and move have in common: the counters of a retrieval, and its result in words."""
+"""What get and move share: the counters of a retrieval, and the report of its result."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import aiodimse
 from aiodimse.cli import values
 from aiodimse.cli.failures import FAILED, USAGE, CommandError
 from aiodimse.cli.models import MODELS
-from aiodimse.cli.opening import where
+from aiodimse.cli.opening import peer_words
 from aiodimse.cli.output import Output
 
 
-def asked(service: Literal["get", "move"], options: Namespace) -> tuple[str, str | None]:
-    """Return the SOP class and the level of the options.
+def sop_class_and_level(service: Literal["get", "move"], options: Namespace) -> tuple[str, str | None]:
+    """Return the SOP class and the level that the options ask for.
 
     Raises:
-        CommandError: Nothing of that level can be retrieved.
+        CommandError: The model has no such level or no such service, or no key says what to retrieve.
     """
     model = MODELS[options.model]
     try:
@@ -30,22 +30,22 @@ def asked(service: Literal["get", "move"], options: Namespace) -> tuple[str, str
     if not any(key.value for key in options.keys):
         unique = {"PATIENT": "PatientID", "STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID"}
         needed = unique.get(level or "", "SOPInstanceUID")
-        raise CommandError(f"-k {needed}=... has to say what to retrieve (see {options.prog} --help)", USAGE)
+        raise CommandError(f"give -k {needed}=... to say what to retrieve (see {options.prog} --help)", USAGE)
     return sop_class, level
 
 
 def total(progress: aiodimse.Progress) -> int:
-    """Return the number of all sub-operations, those to come included."""
+    """Return the number of all sub-operations, including those that have not begun."""
     return (progress.remaining or 0) + done(progress)
 
 
 def done(progress: aiodimse.Progress) -> int:
-    """Return the number of those that have ended, in any way."""
+    """Return the number of sub-operations that have ended, successfully or not."""
     return progress.completed + progress.failed + progress.warning
 
 
-def so_far(output: Output, progress: aiodimse.Progress | None) -> dict[str, Any]:
-    """Print the counters if there is no final status, and return them for a document."""
+def counters_so_far(output: Output, progress: aiodimse.Progress | None) -> dict[str, Any]:
+    """Print the counters of a retrieval that got no final status, and return them for a document."""
     if progress is None:
         return {}
     _line(output, progress)
@@ -53,7 +53,7 @@ def so_far(output: Output, progress: aiodimse.Progress | None) -> dict[str, Any]
 
 
 def counters(progress: aiodimse.Progress) -> dict[str, int]:
-    """Return the counters for programs."""
+    """Return the counters as a mapping, for a document."""
     return {"completed": progress.completed, "failed": progress.failed, "warning": progress.warning}
 
 
@@ -61,11 +61,11 @@ def _line(output: Output, progress: aiodimse.Progress) -> None:
     output.line(f"{progress.completed} completed, {progress.failed} failed, {progress.warning} with a warning")
 
 
-def tell(
+def report(
     options: Namespace, output: Output, response: aiodimse.Response, before: aiodimse.Progress | None, **more: Any
 ) -> int:
     """Print the counters, the failures and the final status. `before` has the counters of the last Pending response."""
-    # A provider need not repeat its counters in a response of Failure.
+    # A provider need not repeat its counters in a final response with a Failure.
     progress = response.progress or aiodimse.Progress()
     if not done(progress) and before is not None:
         progress = before
@@ -83,6 +83,6 @@ def tell(
     for uid in failed:
         output.note(f"failed: {values.printable(uid)}")
     if response.status != 0x0000:
-        output.note(f"{options.prog}: {where(options)} answers {values.outcome(response)}")
+        output.note(f"{options.prog}: {peer_words(options)} answers {values.outcome(response)}")
         return FAILED
     return 0

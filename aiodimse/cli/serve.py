@@ -22,8 +22,8 @@ from aiodimse.cli.auditing import Auditing
 from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, system_words
 from aiodimse.cli.output import Output
 from aiodimse.cli.peers import Peers
-from aiodimse.cli.reloading import Reloading
-from aiodimse.cli.tally import Tally, tell_all, told
+from aiodimse.cli.reloading import Reloader
+from aiodimse.cli.tally import Tally, report_totals, reported_each_minute
 
 resource: Any
 try:
@@ -34,24 +34,24 @@ except ImportError:  # not on Windows
 HELP = "serve a folder of DICOM files"
 
 _MIN_FREE = 256 << 20
-_OWN_FILES = 64  # Python's, the pool's, the log's
-_FILES_EACH = 3  # an association, the file it saves or sends, and the store association of a C-MOVE
+_OWN_FILES = 64  # file descriptors of Python, the connection pool of the index, and the log
+_FILES_EACH = 3  # file descriptors of an association: its socket, a file, and the store association of a C-MOVE
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """The options of serve."""
+    """Add the options of serve."""
     parser.add_argument(
         "directory", metavar="LOCATION", type=location, nargs="?",
         help="a folder, or s3://BUCKET/PREFIX with --index; C-STORE saves into it",
     )  # fmt: skip
     parser.add_argument(
         "--config", metavar="FILE", type=shared.path,
-        help="TOML with any of these options by its long name, location among them; the command line wins;"
+        help="TOML file with any of these options by its long name, and the location; the command line wins;"
         " SIGHUP reads it again",
     )  # fmt: skip
     parser.add_argument(
         "--index", metavar="URL",
-        help="what to keep the index in: sqlite:///FILE, postgresql://USER@HOST/DATABASE, or memory:, which reads all"
+        help="where to keep the index: sqlite:///FILE, postgresql://USER@HOST/DATABASE, or memory:, which reads all"
         " files at each start (an SQLite database in the folder)",
     )  # fmt: skip
     parser.add_argument(
@@ -60,23 +60,24 @@ def arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--workers", type=shared.count, default=1, metavar="N",
-        help="processes that serve one port (1); limits are those of each process",
+        help="number of processes that serve the port (1); each process has limits of its own",
     )  # fmt: skip
     parser.add_argument(
         "--metrics", type=shared.listening_port, metavar="PORT",
-        help="serve /metrics for Prometheus, /healthz and /readyz on this port (extra metrics); worker N on PORT + N",
+        help="serve /metrics for Prometheus, /healthz and /readyz on this port (needs the extra metrics); worker N uses"
+        " PORT + N",
     )  # fmt: skip
     parser.add_argument(
         "--audit", type=shared.audit, metavar="FILE|tls:HOST:PORT",
-        help="report who asked for, sent and got what (PS3.15 A.5): into a file, or to a syslog collector",
+        help="report who queried, sent and received what (PS3.15 A.5), to a file or to a syslog collector",
     )  # fmt: skip
-    parser.add_argument("--worker", type=int, help=SUPPRESS)  # what the parent of workers calls each of them with
+    parser.add_argument("--worker", type=int, help=SUPPRESS)  # the parent process starts each worker with this
     parser.add_argument(
-        "--strict", action="store_true", help="refuse what is tolerated otherwise: see the page on leniencies"
+        "--strict", action="store_true", help="refuse what is otherwise tolerated; see the page on leniencies"
     )
     parser.add_argument(
         "--max-associations", type=shared.count, default=aiodimse.Limits().max_associations, metavar="N",
-        help=f"at once; one more is rejected ({aiodimse.Limits().max_associations})",
+        help=f"number of associations at a time; one more is rejected ({aiodimse.Limits().max_associations})",
     )  # fmt: skip
     shared.transcoding(parser)
     _peers(parser)
@@ -85,19 +86,20 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def _peers(parser: ArgumentParser) -> None:
-    """Where we are, and who may call."""
+    """Add the options that say where to listen, who may call, and where C-MOVE sends."""
     group = parser.add_argument_group("peers")
     group.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1; 0.0.0.0: every one)")
     group.add_argument("--port", type=shared.listening_port, default=11112, help="port (11112; 0: any that is free)")
     group.add_argument(
         "--ae-title", type=shared.ae_title, default="AIODIMSE", metavar="AE",
-        help="ours (AIODIMSE); a peer that calls another is rejected, but for --called and --any-called",
+        help="ours (AIODIMSE); an association with another called title is rejected, except for those of --called and"
+        " with --any-called",
     )  # fmt: skip
     group.add_argument(
         "--called", type=shared.called, action=shared.Once, default=[], metavar="AE[=FOLDER]",
         help="a further title that we may be called by, with an archive of its own in FOLDER; repeatable",
     )  # fmt: skip
-    group.add_argument("--any-called", action="store_true", help="accept whatever title we are called by")
+    group.add_argument("--any-called", action="store_true", help="accept every called title")
     group.add_argument(
         "--calling", type=shared.caller, action=shared.Once, default=[], metavar="AE[=SERVICE,...]",
         help=f"who may call, and for what ({', '.join(shared.SERVICES)}; all of them); repeatable;"
@@ -110,7 +112,7 @@ def _peers(parser: ArgumentParser) -> None:
 
 
 def _room(parser: ArgumentParser) -> None:
-    """How much is kept."""
+    """Add the options that limit how much is kept."""
     group = parser.add_argument_group("room")
     group.add_argument(
         "--keep-days", type=shared.count, metavar="N", help="remove studies that got nothing new for so long (never)"
@@ -119,7 +121,7 @@ def _room(parser: ArgumentParser) -> None:
         "--max-bytes",
         type=shared.size,
         metavar="SIZE",
-        help="remove the oldest studies above that, 500G for one (never)",
+        help="remove the oldest studies while the archive is larger, for example than 500G (never)",
     )
     group.add_argument(
         "--min-free", type=shared.size, default=_MIN_FREE, metavar="SIZE",
@@ -128,14 +130,17 @@ def _room(parser: ArgumentParser) -> None:
 
 
 def location(text: str) -> Path | str:
-    """A folder, or the URL of a bucket."""
+    """Read a location: the path of a folder, or the URL of a bucket."""
     return text if text.startswith("s3://") else shared.path(text)
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """Serve until SIGTERM (0) or Ctrl-C (130); what runs then may end, a second signal aborts it."""
+    """Serve until SIGTERM (exit status 0) or Ctrl-C (130).
+
+    Operations that run at that time may finish. A second signal aborts them.
+    """
     if options.directory is None:
-        raise CommandError("what is to be served? (a folder, or s3://BUCKET/PREFIX)", USAGE)
+        raise CommandError("give the LOCATION to serve: a folder, or s3://BUCKET/PREFIX", USAGE)
     if options.workers > 1:
         return await workers.run(options, output)
     context = encryption.listening(options)
@@ -152,14 +157,17 @@ async def run(options: Namespace, output: Output) -> int:
             *([figures] if figures else []),
             *([auditing.trail.metrics()] if auditing else []),
         ]
-        server = _server(options, peers, operating.Several(hooks) if len(hooks) > 1 else tally, output)
+        server = _server(options, peers, operating.CombinedMetrics(hooks) if len(hooks) > 1 else tally, output)
         if auditing is not None:
             auditing.attach(server)
         provide(server, archive, destinations=peers.destinations, called=peers.archives, observer=auditing)
     except BaseException:
         await archives.close()
         raise
-    with signals.heard(stop.received, signal.SIGTERM, signal.SIGINT), told(tally, output, server.environment.clock):
+    with (
+        signals.handled(stop.received, signal.SIGTERM, signal.SIGINT),
+        reported_each_minute(tally, output, server.environment.clock),
+    ):
         try:
             async with AsyncExitStack() as serving:
                 serving.push_async_callback(archives.close)
@@ -171,15 +179,15 @@ async def run(options: Namespace, output: Output) -> int:
                     listening = await serving.enter_async_context(
                         server.listen(options.host, options.port, ssl=context, reuse_port=options.worker is not None)
                     )
-                reloading = Reloading(options, archives, peers, context, output)
+                reloader = Reloader(options, archives, peers, context, output)
                 if options.config is not None:
-                    archive.background(reloading.run(), "aiodimse serve configuration")
-                    serving.enter_context(signals.heard(reloading.asked, *signals.HANGUP))
+                    archive.background(reloader.run(), "aiodimse serve configuration")
+                    serving.enter_context(signals.handled(reloader.request, *signals.HANGUP))
                 _ready(options, output, listening.port)
                 archives.scan()
                 if figures is not None:
                     await serving.enter_async_context(_pages(options, operating.Pages(figures, archive), output))
-                output.goes_on = True  # a service does not end because its log is not read any more
+                output.goes_on = True  # a service does not end because nobody reads its log any more
                 await stop.wait()
                 if listening.associations:
                     output.line(f"ending; associations that may finish what they do: {len(listening.associations)}")
@@ -187,12 +195,12 @@ async def run(options: Namespace, output: Output) -> int:
             if not stop.is_aborting:
                 raise
             output.note(f"{options.prog}: aborted what was left")
-        tell_all(tally, output)
+        report_totals(tally, output)
     return INTERRUPTED if stop.number == signal.SIGINT else 0
 
 
 def _server(options: Namespace, peers: Peers, metrics: aiodimse.Metrics, output: Output) -> aiodimse.Server:
-    """The server that the options ask for, without handlers."""
+    """Make the server that the options ask for, without handlers."""
     limits = aiodimse.Limits(max_associations=options.max_associations)
     if warning := too_few_files(limits):
         output.note(f"{options.prog}: warning: {warning}")
@@ -209,24 +217,24 @@ def _server(options: Namespace, peers: Peers, metrics: aiodimse.Metrics, output:
     )
     if options.tls_titles:
         server.on_associate(tls.titles_from_certificate(_collected(options.tls_titles)))
-    if peers.are_limited or options.config is not None:  # which may say so when it is read again
+    if peers.are_limited or options.config is not None:  # a changed configuration may limit peers
         server.authorize(peers.may)
     return server
 
 
-def _figures(options: Namespace) -> operating.Figures | None:
+def _figures(options: Namespace) -> operating.PrometheusMetrics | None:
     if options.metrics is None:
         return None
     try:
         import prometheus_client
     except ModuleNotFoundError:
         raise CommandError('--metrics needs prometheus-client: pip install "aiodimse[metrics]"', USAGE) from None
-    return operating.Figures(prometheus_client)
+    return operating.PrometheusMetrics(prometheus_client)
 
 
 @asynccontextmanager
 async def _pages(options: Namespace, pages: operating.Pages, output: Output) -> AsyncIterator[None]:
-    """Figures and health over HTTP, until the associations have ended."""
+    """Serve metrics and health over HTTP while the body runs. After it the service is no longer ready."""
     port = options.metrics + (options.worker or 0) if options.metrics else 0
     try:
         served = await pages.listen(options.host, port)
@@ -250,7 +258,7 @@ def _listening_errors(options: Namespace) -> Iterator[None]:
 
 
 async def _check_address(options: Namespace) -> None:
-    """Say that the port is taken before a scan that may take minutes. Nobody can connect yet."""
+    """Raise CommandError if the port is taken, before a scan that may take minutes. Nobody can connect yet."""
     with _listening_errors(options):
         loop = asyncio.get_running_loop()
         server = await loop.create_server(asyncio.Protocol, options.host, options.port, start_serving=False)
@@ -258,7 +266,7 @@ async def _check_address(options: Namespace) -> None:
 
 
 def _ready(options: Namespace, output: Output, port: int) -> None:
-    """One line, flushed: who waits for it may connect now."""
+    """Print that the server is ready. The line is flushed: a process that waits for it may connect now."""
     with_tls = options.tls_cert is not None
     how = " with TLS" if with_tls else ""
     output.line(
@@ -276,8 +284,8 @@ def _collected(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _why(error: OSError) -> str:
-    # asyncio's text quotes the address once more, and from 3.13 on the number; a name that does not resolve has its
-    # own text, and a number below zero.
+    # The text of asyncio repeats the address, and since Python 3.13 the error number, so the text of the system is
+    # used. An error of name resolution has a negative number and a text of its own.
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return system_words(OSError(error.errno, error.strerror))
@@ -287,7 +295,7 @@ def _why(error: OSError) -> str:
 
 
 class _Stop:
-    """The first signal ends serving, the second cancels the command, which aborts what still runs."""
+    """Counts signals: the first one ends serving, the second one cancels the command, which aborts what still runs."""
 
     def __init__(self) -> None:
         self._task = asyncio.current_task()
@@ -309,7 +317,11 @@ class _Stop:
 
 
 def too_few_files(limits: aiodimse.Limits) -> str | None:
-    """Raise the soft limit on open files to what the limits need; the warning where the hard limit is below it."""
+    """Raise the soft limit on open files to what `limits` needs.
+
+    Returns:
+        A warning if the hard limit is lower than that; None: there are enough.
+    """
     if resource is None:
         return None
     needed = limits.max_pending_connections + limits.max_associations * _FILES_EACH + _OWN_FILES

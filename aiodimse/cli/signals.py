@@ -10,15 +10,16 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 HANGUP = tuple(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))
-"""SIGHUP, where the system has it: what tells a service to read its configuration again."""
+"""SIGHUP, on systems that have it. It tells a service to read its configuration again."""
 
 
 @contextmanager
-def heard(call: Callable[[int], None], *numbers: int) -> Iterator[None]:
-    """While the body runs, these signals call with their number; then what they did before holds again.
+def handled(call: Callable[[int], None], *numbers: int) -> Iterator[None]:
+    """Call `call` with the number of each of these signals that arrives while the body runs.
 
-    Not by loop.add_signal_handler: a loop that closes gives SIGTERM its default back, which kills; Windows has none.
-    Outside the main thread nothing is heard.
+    Afterward the previous handlers are restored. loop.add_signal_handler is not used: a loop that closes restores the
+    default of SIGTERM, which kills the process, and Windows does not have the method. Outside the main thread Python
+    allows no handlers, so nothing is handled there.
     """
     loop, before = asyncio.get_running_loop(), {}
 
@@ -36,8 +37,8 @@ def heard(call: Callable[[int], None], *numbers: int) -> Iterator[None]:
             signal.signal(number, each)
 
 
-def settled() -> None:
-    """Ignore SIGTERM from now on, since the result of the command is known."""
+def ignore_sigterm() -> None:
+    """Ignore SIGTERM from now on, because the result of the command is known."""
     with suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

@@ -1,5 +1,8 @@
-"""Send files and folders to a peer: C-STORE. Objects travel as they are stored, where the peer takes them so; else
-re-encoded, decompressed or losslessly recompressed."""
+"""Send files and folders to a peer: C-STORE.
+
+An object is sent as it is stored if the peer accepts that. Otherwise it is re-encoded, decompressed or losslessly
+recompressed.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +34,10 @@ _OF_THE_FILE = (
     aiodimse.InstanceConflict,
     aiodimse.NotDICOM,
 )
-"""Errors that concern one file only. So does an OSError, if the association is still open."""
+"""Errors that concern one file only. An OSError concerns one file too, if the association is still open."""
 
 Kind = tuple[str, str]
-"""SOP class and stored transfer syntax, which decide on the presentation context."""
+"""SOP class and stored transfer syntax. They determine the presentation context."""
 
 
 @dataclass
@@ -43,9 +46,9 @@ class Found:
 
     files: list[tuple[Path, aiodimse.Instance]] = field(default_factory=list)
     unsuitable: list[tuple[Path, str]] = field(default_factory=list)
-    """Files that cannot be sent, with the reason."""
+    """Files that cannot be sent, each with the reason."""
     named: bool = False
-    """Whether one of the unsuitable ones was itself an argument, or a folder, and not only found in one."""
+    """Whether an unsuitable file was itself an argument, or a folder could not be listed."""
 
 
 @dataclass
@@ -54,12 +57,12 @@ class Sent:
 
     stored: list[tuple[Path, aiodimse.Instance, aiodimse.Status]] = field(default_factory=list)
     warnings: list[tuple[Path, str]] = field(default_factory=list)
-    """Files that were stored with a Warning of the peer."""
+    """Files for which the peer answered with a Warning."""
     failed: list[tuple[Path, str]] = field(default_factory=list)
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """The options of store."""
+    """Add the options of store."""
     shared.peer(parser)
     shared.transcoding(parser)
     parser.add_argument("paths", metavar="PATH", nargs="+", type=shared.path, help="a DICOM file, or a folder of them")
@@ -80,14 +83,14 @@ async def run(options: Namespace, output: Output) -> int:
         raise CommandError("nothing to send: none of the files is a DICOM object")
     sent = Sent()
 
-    def tell() -> dict[str, Any]:
-        return _tell(output, found, sent)
+    def report() -> dict[str, Any]:
+        return _report(output, found, sent)
 
     with output.progress("files", len(found.files)) as advance:
         batches = batched(found.files)
 
         def opened() -> None:
-            output.so_far = tell
+            output.so_far = report
 
         def progressed() -> None:
             advance(len(sent.stored) + len(sent.failed), None)
@@ -100,7 +103,7 @@ async def run(options: Namespace, output: Output) -> int:
                     raise
                 sent.failed += ((path, in_words(error)) for path, _ in batch)
     output.so_far = None
-    output.document(tell())
+    output.document(report())
     return FAILED if sent.failed or found.named else 0
 
 
@@ -116,9 +119,9 @@ async def _read(paths: Iterable[Path], output: Output) -> Found:
     with output.progress("files read") as advance:
         for path in paths:
             is_folder = await asyncio.to_thread(path.is_dir)
-            files = await asyncio.to_thread(_below, path, found) if is_folder else [path]
+            files = await asyncio.to_thread(_files_below, path, found) if is_folder else [path]
             for file in files:
-                reason = await _look(file, found)
+                reason = await _add_file(file, found)
                 if reason is not None:
                     found.unsuitable.append((file, reason))
                     found.named = found.named or not is_folder
@@ -126,8 +129,8 @@ async def _read(paths: Iterable[Path], output: Output) -> Found:
     return found
 
 
-async def _look(file: Path, found: Found) -> str | None:
-    """Take one file, or note why it cannot be sent."""
+async def _add_file(file: Path, found: Found) -> str | None:
+    """Add one file to those that are sent, or return the reason why it cannot be sent."""
     try:
         instance = await aiodimse.Instance.open(file)
     except aiodimse.NotDICOM as error:
@@ -140,8 +143,8 @@ async def _look(file: Path, found: Found) -> str | None:
     return None
 
 
-def _below(folder: Path, found: Found) -> list[Path]:
-    """The files of a folder; what of it cannot be listed is unsuitable, and missed."""
+def _files_below(folder: Path, found: Found) -> list[Path]:
+    """List the files of a folder. Folders that cannot be listed become unsuitable, and make the command fail."""
 
     def unreadable(error: OSError) -> None:
         found.unsuitable.append((Path(error.filename), (error.strerror or str(error)).lower()))
@@ -151,20 +154,24 @@ def _below(folder: Path, found: Found) -> list[Path]:
 
 
 def walk(folder: Path, onerror: Callable[[OSError], None] | None = None) -> Iterator[Path]:
-    """All files below, in the order of their names; hidden ones are left out. onerror: hears of a folder that cannot be
-    listed."""
+    """Yield all files below a folder in the order of their names, without hidden ones.
+
+    Args:
+        folder: Where to begin.
+        onerror: Called with the error of each folder that cannot be listed.
+    """
     for directory, folders, files in os.walk(folder, onerror=onerror):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(directory, name) for name in sorted(files) if not name.startswith("."))
 
 
 def kind(instance: aiodimse.Instance) -> Kind:
-    """Return what decides on the presentation context of a file."""
+    """Return what determines the presentation context of a file."""
     return instance.sop_class_uid, instance.transfer_syntax
 
 
 def batched(files: Iterable[tuple[Path, aiodimse.Instance]]) -> list[list[tuple[Path, aiodimse.Instance]]]:
-    """Yield the files in their order, in batches that need at most 128 presentation contexts each."""
+    """Split the files, in their order, into batches that need at most 128 presentation contexts each."""
     batches: list[list[tuple[Path, aiodimse.Instance]]] = []
     kinds: list[dict[Kind, None]] = []
     where: dict[Kind, int] = {}
@@ -190,9 +197,17 @@ async def _send_all(
     opened: Callable[[], None],
     progressed: Callable[[], None],
 ) -> None:
-    """The files of one batch. A file at which the association is lost costs itself: the rest goes on a new one, once.
+    """Send the files of one batch.
 
-    opened, progressed: called when there is an association, and after each file.
+    If the association is lost during a file, that file counts as failed. The remaining files are sent on a second
+    association; if that is lost too, the command fails.
+
+    Args:
+        options: The options of the command.
+        batch: The files.
+        sent: Where the results are recorded.
+        opened: Called when there is an association.
+        progressed: Called after each file.
     """
     left = deque(batch)
     contexts = contexts_to_send(dict.fromkeys(kind(instance) for _, instance in left), transcode=options.transcode)
@@ -215,11 +230,11 @@ async def _send_all(
 
 
 async def _send(peer: aiodimse.Association, path: Path, instance: aiodimse.Instance, sent: Sent) -> None:
-    """Send one file. It raises only what ends the association."""
+    """Send one file. Only errors that end the association are raised; those of this file alone are recorded."""
     try:
         response = await peer.c_store(instance)
     except (*_OF_THE_FILE, OSError) as error:
-        # A file that cannot be read half way has cost the association; AssociationTimeout is an OSError too.
+        # An error while a file is being sent ends the association. AssociationTimeout is an OSError too.
         if not peer.is_open or isinstance(error, aiodimse.AssociationTimeout):
             raise
         sent.failed.append((path, in_words(error).removeprefix(f"{path}: ")))
@@ -233,7 +248,7 @@ async def _send(peer: aiodimse.Association, path: Path, instance: aiodimse.Insta
         sent.failed.append((path, values.outcome(response)))
 
 
-def _tell(output: Output, found: Found, sent: Sent) -> dict[str, Any]:
+def _report(output: Output, found: Found, sent: Sent) -> dict[str, Any]:
     """Print the results for people, and return them for the document."""
     stored = len(sent.stored)
     left = len(found.files) - stored - len(sent.failed)

@@ -1,4 +1,4 @@
-"""What serve has done: counted by a Metrics hook, and reported once a minute and at the end."""
+"""What serve has done: counted by a Metrics hook, reported once a minute and at the end."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from aiodimse.metrics import MeasuredAssociation
 from aiodimse.standard.status import Category
 
 EVERY = 60.0
-"""Seconds between two lines."""
+"""Seconds between two reports."""
 
 
 class Tally:
-    """Metrics (aiodimse.metrics) of a Server, as numbers: since the start, and since the last line."""
+    """Metrics (aiodimse.metrics) of a Server as numbers: since the start, and since the last report."""
 
     def __init__(self) -> None:
         self.open: int = 0
-        """Associations of callers at this moment."""
+        """The number of accepted associations that are open."""
         self.total: Counts = Counts()
         self.since: Counts = Counts()
+        """What happened since the last report."""
 
     def take(self) -> Counts:
-        """Return what has happened since the last call."""
+        """Return what happened since the last call."""
         since, self.since = self.since, Counts()
         return since
 
     # --- Metrics ------------------------------------------------------------------------------------------------------
 
     def association_opened(self, association: MeasuredAssociation) -> None:
-        """Only callers are counted; what a C-MOVE opens shows in what it sends."""
+        """Count an accepted association. One that a C-MOVE opens is not counted: its C-STOREs are."""
         if association.role == "acceptor":
             self.open += 1
             for counts in (self.total, self.since):
@@ -57,7 +58,7 @@ class Tally:
     def operation_ended(
         self, association: MeasuredAssociation, service: str, side: str, status: int | None, seconds: float
     ) -> None:
-        """Count an operation. Those that we invoked for a C-MOVE are counted apart."""
+        """Count an operation. Operations that we invoked for a C-MOVE are counted under names of their own."""
         name = service if side == "provider" else f"{service} sent"
         failed = status is None or Status(status).category is Category.FAILURE
         for counts in (self.total, self.since):
@@ -66,37 +67,37 @@ class Tally:
                 counts.failures[name] += 1
 
 
-_AS_IT_SHOULD = ("association released",)
-_OF_NO_NOTE = ("association released", "connection lost")
-"""Ends that are not reported: a port scan, or a load balancer that checks whether we are there."""
+_EXPECTED = ("association released",)
+_NOT_REPORTED = ("association released", "connection lost")
+"""Ends that alone are no reason for a report. A port scan or a load balancer's check loses its connection."""
 
 
 class Counts:
-    """What happened in a span of time."""
+    """What happened in a period of time."""
 
     def __init__(self) -> None:
         self.associations = 0
-        """Associations that callers began."""
+        """Associations that were accepted."""
         self.operations: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
-        """Operations that ended with a Failure, or without an answer; counted among the operations too."""
+        """Operations that ended with a Failure or without a response. `operations` counts them too."""
         self.ends: Counter[str] = Counter()
-        """Associations by how they ended, and connections that came to none."""
+        """Associations by how they ended, and connections that did not become one."""
 
     @property
     def is_quiet(self) -> bool:
         """Whether nothing happened."""
-        return not (self.associations or self.operations or self.ends.keys() - set(_OF_NO_NOTE))
+        return not (self.associations or self.operations or self.ends.keys() - set(_NOT_REPORTED))
 
     def __str__(self) -> str:
-        """`2 C-ECHO, 3 C-STORE; failed: 1 C-STORE; 1 association aborted by peer`."""
+        """Return text such as `2 C-ECHO, 3 C-STORE; failed: 1 C-STORE; 1 association aborted by peer`."""
         operations = _words(self.operations) or "no request"
         failures = f"; failed: {_words(self.failures)}" if self.failures else ""
-        ends = _words(Counter({how: n for how, n in self.ends.items() if how not in _AS_IT_SHOULD}))
+        ends = _words(Counter({how: n for how, n in self.ends.items() if how not in _EXPECTED}))
         return operations + failures + (f"; {ends}" if ends else "")
 
     def document(self) -> dict[str, Any]:
-        """Return the same for programs."""
+        """Return the same as a mapping, for a document."""
         each = {"operations": self.operations, "failures": self.failures, "ends": self.ends}
         return {name: dict(sorted(counter.items())) for name, counter in each.items()}
 
@@ -106,11 +107,11 @@ def _words(counter: Counter[str]) -> str:
 
 
 @contextmanager
-def told(tally: Tally, output: Output, clock: Clock) -> Iterator[None]:
-    """Print a line each minute while the body runs, except for minutes in which nothing happened."""
+def reported_each_minute(tally: Tally, output: Output, clock: Clock) -> Iterator[None]:
+    """Print one line a minute while the body runs, except for minutes in which nothing happened."""
     timer: TimerHandle | None = None
 
-    def tell() -> None:
+    def report() -> None:
         nonlocal timer
         counts = tally.take()
         if not counts.is_quiet:
@@ -120,17 +121,17 @@ def told(tally: Tally, output: Output, clock: Clock) -> Iterator[None]:
             )
             associations = {"now": tally.open, "new": counts.associations, "total": tally.total.associations}
             output.event({"event": "minute", "associations": associations, **counts.document()})
-        timer = clock.call_at(clock.now() + EVERY, tell)
+        timer = clock.call_at(clock.now() + EVERY, report)
 
-    timer = clock.call_at(clock.now() + EVERY, tell)
+    timer = clock.call_at(clock.now() + EVERY, report)
     try:
         yield
     finally:
         timer.cancel()
 
 
-def tell_all(tally: Tally, output: Output) -> None:
-    """Print the line at the end."""
+def report_totals(tally: Tally, output: Output) -> None:
+    """Print what happened since the start."""
     total = tally.total
     output.line(f"ended; associations: {total.associations}; {total}")
     output.event({"event": "ended", "associations": total.associations, **total.operations, **total.document()})

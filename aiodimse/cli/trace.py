@@ -1,8 +1,9 @@
-"""--trace: a conversation as text, one PDU a line: `>` from the association requestor, `<` from the acceptor, then hex.
+"""--trace: write a conversation as text, one PDU in hex on each line.
 
-What may say something about a patient is left out unless it is asked for: data sets, Identifiers among them; so are the
-fields of a user identity. Such a line stays a sound PDU, with the lengths of what is left; a line with `#` before it
-says what is missing.
+`>` marks a PDU of the association requestor, `<` one of the acceptor. Unless the user asks for it, what may say
+something about a patient is left out: data sets (Identifiers are data sets too) and the fields of a user identity. A
+line of which something was left out is still a valid PDU, with the lengths of what remains; a line with `#` before it
+says what was left out.
 """
 
 from __future__ import annotations
@@ -20,13 +21,18 @@ _HEADER = 6
 _ASSOCIATE_RQ, _P_DATA_TF = 0x01, 0x04
 _KNOWN_TYPES = range(0x01, 0x08)
 _LONGEST = 1 << 26
-"""The longest PDU. If a length is larger, the boundaries of PDUs are lost, and what follows is written as it comes."""
+"""The longest PDU in bytes. After a greater length the boundaries of PDUs are lost, so the rest is not split."""
 
 
 class TraceFile:
-    """A Trace: the first association goes into the file, the next into one with -2 before its suffix, and so on.
+    """A Trace: the first association is written to the file, the next to one with -2 before its suffix, and so on.
 
-    Raises OSError where the first file cannot be written.
+    Args:
+        path: The first file.
+        data: Whether to write data sets and user identities, which are patient data and secrets.
+
+    Raises:
+        OSError: The first file cannot be written.
     """
 
     def __init__(self, path: Path, *, data: bool = False) -> None:
@@ -35,7 +41,7 @@ class TraceFile:
         self._first: TextIO | None = path.open("w", encoding="ascii", buffering=1)
 
     def __call__(self, role: str) -> Tap:
-        """Make the tap for one more association."""
+        """Make the tap of the next association."""
         self._count += 1
         file, self._first = self._first, None
         try:
@@ -53,8 +59,10 @@ class TraceFile:
 
 
 class Conversation:
-    """A Tap that cuts both directions into PDUs, and writes each when it is complete. If the file fails, only the trace
-    ends."""
+    """A Tap that splits both directions into PDUs and writes each of them once it is complete.
+
+    If the file cannot be written, the trace ends and the association goes on.
+    """
 
     def __init__(self, file: TextIO | None, *, data: bool) -> None:
         self._file, self._data = file, data
@@ -63,7 +71,7 @@ class Conversation:
         self._ended: set[str] = set()
 
     def __call__(self, way: str, data: bytes | memoryview) -> None:
-        """Take bytes of one direction."""
+        """Take bytes of one direction; no bytes: the direction has ended."""
         if self._file is None:
             return
         try:
@@ -101,7 +109,7 @@ class Conversation:
         self._file.write(f"{way} {data.hex()}\n")
 
     def _write_rest(self, way: str, data: bytes, why: str) -> None:
-        """Write bytes that are no whole PDU. They may be part of a data set."""
+        """Write bytes that are no whole PDU. Since they may belong to a data set, they are written with data only."""
         assert self._file is not None
         self._file.write(f"# {why}: {len(data)} bytes {way}{f' {data.hex()}' if self._data else ''}\n")
 
@@ -112,7 +120,7 @@ class Conversation:
 
 
 def without_data(data: bytes) -> tuple[bytes, str]:
-    """Return a PDU without what may say something about a patient, and what that was."""
+    """Return a PDU without what may say something about a patient, and a description of what was left out."""
     if data[0] == _P_DATA_TF:
         return _without_data_sets(data)
     if data[0] == _ASSOCIATE_RQ:

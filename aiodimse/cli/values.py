@@ -1,4 +1,4 @@
-"""Prints data sets for people and for programs. Nothing that a peer sends may control the terminal."""
+"""Formats data sets for people and for programs. Nothing that a peer sends may control the terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import aiodimse
 
 
 def printable(text: str) -> str:
-    """Remove control characters, which could rewrite the screen."""
+    """Replace control characters, which could rewrite the screen."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
@@ -42,7 +42,7 @@ def _text(value: Any) -> str:
 
 
 def document(dataset: Dataset) -> dict[str, Any]:
-    """A data set for programs: keyword (or tag) to value, list of values, or None."""
+    """Return a data set for programs: a mapping of keyword (or tag) to value, list of values, or None."""
     return {
         keyword_for_tag(tag) or f"({tag.group:04X},{tag.element:04X})": _json(_value(dataset, tag))
         for tag in sorted(dataset.keys())
@@ -51,8 +51,10 @@ def document(dataset: Dataset) -> dict[str, Any]:
 
 
 def dicom_json(dataset: Dataset) -> dict[str, Any]:
-    """A data set in the DICOM JSON Model (PS3.18 F.2), without bulk data. A value that does not fit its VR is left
-    out; JSON is UTF-8, and so is the Specific Character Set that it names."""
+    """Return a data set in the DICOM JSON Model (PS3.18 F.2), without bulk data.
+
+    Values that do not fit their VR are left out. JSON is UTF-8, so the Specific Character Set is made to say so.
+    """
     content: dict[str, Any] = dataset.to_json_dict(suppress_invalid_tags=True)
     if "00080005" in content:
         content["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
@@ -90,12 +92,12 @@ def _json(value: Any) -> Any:
 
 
 def _value(dataset: Dataset, tag: int) -> Any:
-    """Return a value as pydicom reads it; as text if it does not fit its VR."""
+    """Return a value as pydicom reads it. If it does not fit its VR, return its bytes as text."""
     if tag not in dataset:
         return None
     try:
         value = dataset[tag].value
-    except Exception:  # Whatever pydicom raises over a bad value, its text will do.
+    except Exception:  # pydicom raises many kinds of errors for a bad value; its text is good enough here
         raw = getattr(dataset.get_item(tag), "value", None)
         return raw.decode("latin-1").rstrip("\0 ") if isinstance(raw, bytes) else None
     if isinstance(value, MultiValue | list | tuple) or type(value).__name__ == "Sequence":
@@ -104,17 +106,17 @@ def _value(dataset: Dataset, tag: int) -> Any:
 
 
 def status(value: aiodimse.Status) -> dict[str, Any]:
-    """Return a status for programs."""
+    """Return a status as a mapping, for a document."""
     return {"code": int(value), "category": value.category.name, "meaning": value.meaning}
 
 
 def tags(offending: Iterable[int]) -> str:
-    """Return Offending Elements, by keyword."""
+    """Return the keywords of Offending Elements."""
     return ", ".join(keyword_for_tag(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in offending)
 
 
 def outcome(response: aiodimse.Response) -> str:
-    """Return the final status in words, with what the peer says about it."""
+    """Describe the final status, with what the peer says about it."""
     words = str(response.status)
     if response.offending_elements:
         words += f"; offending element {tags(response.offending_elements)}"

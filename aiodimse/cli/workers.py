@@ -1,4 +1,4 @@
-"""serve --workers N: processes that listen on one port, and a parent that keeps so many of them."""
+"""serve --workers N: N processes that listen on one port, and a parent that restarts those that die."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, syst
 from aiodimse.cli.output import Output
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
-"""Seconds before a worker that died is started again: longer each time while it does not come to serve."""
+"""Seconds before a worker that died is started again. The time doubles while the worker dies before it serves."""
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """Start the workers, and end them on SIGTERM and Ctrl-C; what runs in them may end."""
+    """Start the workers, and end them on SIGTERM and Ctrl-C. Operations that run in them may finish."""
     if options.index == "memory:":
         raise CommandError("--workers needs an index that processes share: not memory:", USAGE)
     if not hasattr(socket, "SO_REUSEPORT"):
-        raise CommandError("--workers needs SO_REUSEPORT, which this system has not", USAGE)
+        raise CommandError("--workers needs SO_REUSEPORT, which this system does not have", USAGE)
     try:
         reserved = _reserve(options.host, options.port)
     except OSError as error:
@@ -34,7 +34,7 @@ async def run(options: Namespace, output: Output) -> int:
     with reserved:
         parent = _Parent(options, reserved.getsockname()[1], output)
         hangup = signals.HANGUP if options.config is not None else ()
-        with signals.heard(parent.stop, signal.SIGTERM, signal.SIGINT), signals.heard(parent.reload, *hangup):
+        with signals.handled(parent.stop, signal.SIGTERM, signal.SIGINT), signals.handled(parent.reload, *hangup):
             await parent.run()
     output.event({"event": "ended", **parent.numbers})
     output.line(f"ended; associations: {parent.numbers.get('associations', 0)}")
@@ -42,7 +42,7 @@ async def run(options: Namespace, output: Output) -> int:
 
 
 def _reserve(host: str, port: int) -> socket.socket:
-    """Keep the port for the workers: bound, not listening, and so it gets no connections."""
+    """Reserve the port for the workers. The socket is bound and does not listen, so it gets no connections."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     reserved = socket.socket(family, kind, protocol)
     try:
@@ -55,12 +55,12 @@ def _reserve(host: str, port: int) -> socket.socket:
 
 
 class _Parent:
-    """Keeps the workers.
+    """Starts the workers, and starts each of them again when it dies.
 
     Args:
-        options: Of serve.
-        port: That the workers listen on.
-        output: Where it is told that they do.
+        options: The options of serve.
+        port: The port that the workers listen on.
+        output: Where starts, deaths and the end are reported.
     """
 
     def __init__(self, options: Namespace, port: int, output: Output) -> None:
@@ -69,19 +69,19 @@ class _Parent:
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._ready = 0
         self._version = 0
-        """Of the configuration: how often it was read again."""
+        """How often the configuration was read again."""
         self._read: Namespace | None = None
         """The configuration that the workers of `_to_confirm` are still reading."""
         self._to_confirm: set[int] = set()
         self._serving: set[int] = set()
-        """Places of the workers that have said that they serve, and hear signals."""
+        """Places of the workers that have reported that they serve. These handle signals."""
         self.number: int | None = None
-        """The signal that ended it."""
+        """The signal that ended the service."""
         self.numbers: dict[str, Any] = {}
-        """What all workers say of themselves, added up."""
+        """The counts that the workers report at their end, added up."""
 
     def stop(self, number: int) -> None:
-        """Pass a signal on; the second one too, which aborts what still runs."""
+        """Pass a signal on to the workers. A second signal is passed on too, and aborts what still runs."""
         if self.number is None:
             self.number = number
             self._stopping.set()
@@ -90,11 +90,11 @@ class _Parent:
                 process.send_signal(signal.SIGTERM)
 
     def reload(self, number: int) -> None:
-        """Read the configuration again; where it is right, all workers do so too."""
+        """Read the configuration again. If it is right, have all workers read it."""
         try:
-            options = reloading.again(self._options)
+            options = reloading.read_again(self._options)
         except CommandError as error:
-            reloading.not_taken(self._options, error, self._output)
+            reloading.report_rejected(self._options, error, self._output)
             return
         self._version += 1
         self._read, self._to_confirm = options, set(self._serving)
@@ -103,11 +103,11 @@ class _Parent:
         self._confirmed()
 
     def _confirmed(self, *places: int) -> None:
-        """Workers have read the configuration again, or died; the last one says so for all."""
+        """Note workers that have read the configuration again, or died. After the last of them, report it once."""
         if self._read is not None:
             self._to_confirm.difference_update(places)
             if not self._to_confirm:
-                reloading.taken(self._options, self._read, self._output)
+                reloading.report_applied(self._options, self._read, self._output)
                 self._read = None
 
     def _pass_on(self, place: int) -> None:
@@ -116,7 +116,7 @@ class _Parent:
 
     async def run(self) -> None:
         """Run until stopped and all workers have ended."""
-        # The first one reads what the folder holds; the others find an index that is complete.
+        # The first worker reads the files of the folder, so the others find a complete index.
         first_ready = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep(0, first_ready))
@@ -125,7 +125,7 @@ class _Parent:
                 group.create_task(self._keep(place, asyncio.Event()))
 
     async def _keep(self, place: int, ready: asyncio.Event) -> None:
-        """Keep one worker, started again when it dies."""
+        """Run one worker, and start it again when it dies, until stopped."""
         wait = _FIRST_WAIT
         try:
             while not self._stopping.is_set():
@@ -142,11 +142,11 @@ class _Parent:
             ready.set()
 
     async def _one(self, place: int, ready: asyncio.Event) -> bool:
-        """One worker from its start to its end; whether it came to serve."""
+        """Run one worker from its start to its end. Return whether it came to serve."""
         words = [*self._options.argv, "--workers", "1", "--port", str(self._port), "--worker", str(place), "--json"]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "aiodimse", *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the parent, which passes it on
+            start_new_session=True,  # Ctrl-C reaches only the parent, which passes it on
         )  # fmt: skip
         self._processes[place] = process
         came_to_serve, version = False, self._version
@@ -158,7 +158,7 @@ class _Parent:
                     if event.get("event") == "ready":
                         came_to_serve = True
                         self._serving.add(place)
-                        if version != self._version:  # it may have read the configuration before that changed
+                        if version != self._version:  # the worker may have read the configuration before it changed
                             self._pass_on(place)
                         self._tell_ready(event, place, is_again=ready.is_set())
                         ready.set()
@@ -192,8 +192,10 @@ class _Parent:
 
 @contextmanager
 def bound_to_parent(stop: Callable[[int], None]) -> Iterator[None]:
-    """In a worker, while the body runs: end as on SIGTERM when the parent is gone, and with it the other end of
-    standard input."""
+    """End a worker as SIGTERM does if its parent ends while the body runs.
+
+    The parent holds the other end of the worker's standard input, which is closed when the parent ends.
+    """
     loop = asyncio.get_running_loop()
 
     def readable() -> None:
@@ -209,7 +211,7 @@ def bound_to_parent(stop: Callable[[int], None]) -> Iterator[None]:
 
 
 def _add(total: dict[str, Any], numbers: Mapping[str, Any]) -> None:
-    """Add numbers up, those in mappings too."""
+    """Add numbers to a total, including the numbers in nested mappings."""
     for name, value in numbers.items():
         if isinstance(value, Mapping):
             _add(total.setdefault(name, {}), value)

@@ -66,7 +66,7 @@ async def test_a_name_that_does_not_resolve(command: Command) -> None:
 
 async def test_a_rejection_says_why_and_what_to_try(command: Command, peer: Peer) -> None:
     (await command("echo", HOST, peer.port)).failed(
-        1, "1/1/7", "called AE title not recognized", "--called says who is asked, ANY-SCP"
+        1, "1/1/7", "called AE title not recognized", "--called gives the title of the peer, ANY-SCP"
     )
 
 
@@ -106,7 +106,7 @@ async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None
         (("echo", HOST, "104", "--timeout", "soon"), "not a number of seconds"),
         (("echo", HOST, "104", "--timeout", "-1"), "--timeout"),
         (("find", HOST, "104", "-k", "PatientNam=x"), "no attribute 'PatientNam'; did you mean PatientName"),
-        (("find", HOST, "104", "-k", "PatientID.Modality=x"), "PatientID is no sequence"),
+        (("find", HOST, "104", "-k", "PatientID.Modality=x"), "PatientID is not a sequence"),
         (("find", HOST, "104", "-k", "PixelData=x"), "takes no value"),
         (("find", HOST, "104", "-k", "Rows=many"), "not a number"),
         (("find", HOST, "104", "--level", "SERIE"), "did you mean SERIES"),
@@ -133,7 +133,7 @@ async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None
         (("find", HOST, "104", "-k", "0008,ff00"), "no attribute '0008,ff00'"),
         (("find", HOST, "104", "-k", "CommandField=1"), "CommandField: an Identifier has no command elements"),
         (("find", HOST, "104", "-k", "0002,0010"), "no file meta information"),
-        (("find", HOST, "104", "-k", "QueryRetrieveLevel=STUDY"), "--level says it"),
+        (("find", HOST, "104", "-k", "QueryRetrieveLevel=STUDY"), "use --level"),
         (("find", HOST, "104", "-k", "StudyDate=yesterday"), "StudyDate: not a value of VR DA: 'yesterday'"),
         (("find", HOST, "104", "-k", "StudyInstanceUID=1.2.x"), "not a value of VR UI"),
         (("find", HOST, "104", "-k", "PatientID=1", "-k", "0010,0020=2"), "-k/--key: PatientID is given twice"),
@@ -141,9 +141,9 @@ async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None
         (("find", "[::1]:104"), "HOST and PORT are two arguments: [::1] 104"),
         (("find", HOST, "104", "--callled", "X"), "aiodimse find: no option --callled; did you mean --called?"),
         (("find", HOST, "104", "PACS"), "aiodimse find: one argument too many: 'PACS'"),
-        (("echo", HOST, "104", "--trace-data"), "--trace-data says nothing without --trace"),
+        (("echo", HOST, "104", "--trace-data"), "--trace-data has no effect without --trace"),
         (("echo", HOST, "104", "--trace", ""), "the name is empty"),
-        (("get", HOST, "104", *("-k", "StudyInstanceUID=1"), "--output", ""), "the name is empty; . is this folder"),
+        (("get", HOST, "104", *("-k", "StudyInstanceUID=1"), "--output", ""), "the name is empty; use . for this folder"),
         (("serve", ""), "the name is empty"),
         (("serve", ".", "--destination", "A=h:1", "--destination", "A=h:2"), "--destination: A is given twice"),
         (("get", HOST, "104", "--level", "SERIES"), "-k SeriesInstanceUID=..."),

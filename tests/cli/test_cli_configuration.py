@@ -70,4 +70,4 @@ async def test_serve_by_a_file(folder: Path, tmp_path: Path) -> None:  # noqa: F
 async def test_nothing_to_serve() -> None:
     process = await start(*aiodimse_command("serve"))
     _, said = await process.communicate()
-    assert (process.returncode, b"what is to be served" in said) == (2, True)
+    assert (process.returncode, b"give the LOCATION to serve" in said) == (2, True)

@@ -12,7 +12,7 @@ from pydicom import Dataset
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.cli.output import Output
-from aiodimse.cli.tally import Tally, tell_all, told
+from aiodimse.cli.tally import Tally, report_totals, reported_each_minute
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 
@@ -54,7 +54,7 @@ def stage(capsys: pytest.CaptureFixture[str]) -> Iterator[Stage]:
 
 async def test_a_line_a_minute_and_one_at_the_end(stage: Stage) -> None:
     contexts = [sop_class.Verification, FIND]
-    with told(stage.tally, Output(), stage.clock):
+    with reported_each_minute(stage.tally, Output(), stage.clock):
         await stage.clock.elapse(300)
         assert stage.printed == []
         async with testing.joined(stage.server, contexts=contexts) as association:
@@ -77,16 +77,16 @@ async def test_a_line_a_minute_and_one_at_the_end(stage: Stage) -> None:
         (line,) = stage.printed
         assert line == f"last minute; associations: 0 now, 1 new, 2 in all; 1 C-FIND; failed: 1 C-FIND; {ends}"
     await stage.clock.elapse(600)
-    tell_all(stage.tally, Output())
+    report_totals(stage.tally, Output())
     assert stage.printed == [f"ended; associations: 2; 1 C-ECHO, 5 C-FIND; failed: 2 C-FIND; {ends}"]
 
 
 async def test_for_programs(stage: Stage) -> None:
-    with told(stage.tally, Output(as_json=True), stage.clock):
+    with reported_each_minute(stage.tally, Output(as_json=True), stage.clock):
         async with testing.joined(stage.server, contexts=[FIND]) as association:
             await stage.ask(association, 0xA700)
         await stage.clock.elapse(60)
-    tell_all(stage.tally, Output(as_json=True))
+    report_totals(stage.tally, Output(as_json=True))
     minute, ended = map(json.loads, stage.printed)
     counts = {"operations": {"C-FIND": 1}, "failures": {"C-FIND": 1}, "ends": {"association released": 1}}
     assert minute == {"event": "minute", "associations": {"now": 0, "new": 1, "total": 1}, **counts}
@@ -96,7 +96,7 @@ async def test_for_programs(stage: Stage) -> None:
 async def test_who_only_looks_whether_we_are_there_is_no_load(stage: Stage) -> None:
     network = testing.MemoryNetwork()
     async with stage.server.listen(network=network) as listening:
-        with told(stage.tally, Output(), stage.clock):
+        with reported_each_minute(stage.tally, Output(), stage.clock):
             peer = await testing.ScriptedPeer.call(network, listening.port)
             peer.finish()
             await stage.clock.elapse(60)
