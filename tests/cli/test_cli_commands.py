@@ -143,7 +143,10 @@ async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None
         (("find", HOST, "104", "PACS"), "aiodimse find: one argument too many: 'PACS'"),
         (("echo", HOST, "104", "--trace-data"), "--trace-data has no effect without --trace"),
         (("echo", HOST, "104", "--trace", ""), "the name is empty"),
-        (("get", HOST, "104", *("-k", "StudyInstanceUID=1"), "--output", ""), "the name is empty; use . for this folder"),
+        (
+            ("get", HOST, "104", *("-k", "StudyInstanceUID=1"), "--output", ""),
+            "the name is empty; use . for this folder",
+        ),
         (("serve", ""), "the name is empty"),
         (("serve", ".", "--destination", "A=h:1", "--destination", "A=h:2"), "--destination: A is given twice"),
         (("get", HOST, "104", "--level", "SERIES"), "-k SeriesInstanceUID=..."),
