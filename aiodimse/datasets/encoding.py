@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from aiodimse.datasets.walk import LONG_VRS, SHORT_VRS
+from aiodimse.datasets.element_headers import LONG_VRS, SHORT_VRS
 from aiodimse.standard.transfer_syntax import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import zlib
 from typing import BinaryIO, Final, Literal
 
-from aiodimse.datasets.walk import LONG_VRS, SHORT_VRS, UNDEFINED_LENGTH, known_syntax
+from aiodimse.datasets.element_headers import LONG_VRS, SHORT_VRS, UNDEFINED_LENGTH
+from aiodimse.datasets.walk import known_syntax
 from aiodimse.errors import DatasetDecodeError
 
 _ITEM: Final = 0xFFFEE000

@@ -6,12 +6,12 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple
 
+from aiodimse.datasets.element_headers import LONG_VRS
 from aiodimse.datasets.encoding import encoding_of
 from aiodimse.datasets.file_meta import SOP_CLASS_UID, SOP_INSTANCE_UID, TRANSFER_SYNTAX_UID
 from aiodimse.datasets.identity import SOP_CLASS_UID as CLASS
 from aiodimse.datasets.identity import SOP_INSTANCE_UID as INSTANCE
 from aiodimse.datasets.identity import UIDS, Reach, first_values
-from aiodimse.datasets.walk import LONG_VRS
 from aiodimse.errors import NotDICOM
 from aiodimse.standard.transfer_syntax import lookup
 

@@ -9,7 +9,8 @@ from enum import Enum
 from struct import Struct
 from typing import Final
 
-from aiodimse.datasets.walk import FOREIGN_GROUPS, SHORT_VRS, known_syntax, top_elements
+from aiodimse.datasets.element_headers import SHORT_VRS
+from aiodimse.datasets.walk import FOREIGN_GROUPS, known_syntax, top_elements
 from aiodimse.errors import DatasetDecodeError
 from aiodimse.record import record
 

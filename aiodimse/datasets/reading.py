@@ -26,19 +26,9 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_16
 
 from aiodimse.datasets import charsets, values
 from aiodimse.datasets.charsets import CharacterSet
+from aiodimse.datasets.element_headers import ITEM, SHORT_VRS, SHORTEST, UNDEFINED_LENGTH, vr_in_dictionary
 from aiodimse.datasets.vrs import implicit_vr
-from aiodimse.datasets.walk import (
-    DROPPED_GROUPS,
-    FOREIGN_GROUPS,
-    ITEM,
-    SHORT_VRS,
-    SHORTEST,
-    UNCOUNTED,
-    UNDEFINED_LENGTH,
-    TopElement,
-    top_elements,
-    vr_in_dictionary,
-)
+from aiodimse.datasets.walk import DROPPED_GROUPS, FOREIGN_GROUPS, UNCOUNTED, TopElement, top_elements
 from aiodimse.errors import DatasetDecodeError
 from aiodimse.standard import leniency
 from aiodimse.standard.leniency import Leniency

@@ -18,22 +18,20 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 from aiodimse.config import Limits
 from aiodimse.datasets import charsets
 from aiodimse.datasets.deflating import deflated_pieces, inflated_pieces
-from aiodimse.datasets.part10 import FileHead, reopen
-from aiodimse.datasets.reading import DecodedDataset, new_dataset, read_items
-from aiodimse.datasets.vrs import AMBIGUOUS_VRS, PADDING, WORD_SIZES, concrete_vr, implicit_vr, swapped
-from aiodimse.datasets.walk import (
-    DROPPED_GROUPS,
-    FOREIGN_GROUPS,
+from aiodimse.datasets.element_headers import (
     ITEM,
     ITEM_DELIMITATION,
     LONG_VRS,
     SEQUENCE_DELIMITATION,
     SHORT_VRS,
     UNDEFINED_LENGTH,
-    known_syntax,
     tag_name,
     vr_in_dictionary,
 )
+from aiodimse.datasets.part10 import FileHead, reopen
+from aiodimse.datasets.reading import DecodedDataset, new_dataset, read_items
+from aiodimse.datasets.vrs import AMBIGUOUS_VRS, PADDING, WORD_SIZES, concrete_vr, implicit_vr, swapped
+from aiodimse.datasets.walk import DROPPED_GROUPS, FOREIGN_GROUPS, known_syntax
 from aiodimse.datasets.writing import is_left_out, warn_of_unreadable
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
 from aiodimse.standard.transfer_syntax import TransferSyntax

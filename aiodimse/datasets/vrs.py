@@ -9,7 +9,7 @@ from pydicom.datadict import private_dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-from aiodimse.datasets.walk import vr_in_dictionary
+from aiodimse.datasets.element_headers import vr_in_dictionary
 
 AMBIGUOUS_VRS: Final = frozenset({"US or SS", "OB or OW", "US or OW", "US or SS or OW"})
 

@@ -6,56 +6,39 @@ DatasetDecodeError. Each step takes eight bytes or closes something, so the time
 items are counted, for what they become in Python takes thirty times their eight bytes and ten times the walk's time.
 """
 
-from collections.abc import Callable, Iterator
-from functools import lru_cache
-from struct import Struct
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Iterator
+from typing import Final, NamedTuple, TypeAlias
 
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, masks
-
+from aiodimse.datasets.element_headers import (
+    ENCODINGS,
+    ITEM,
+    ITEM_DELIMITATION,
+    ITEMS,
+    NO_ELEMENT,
+    PLAIN,
+    SEQUENCE_DELIMITATION,
+    SHORTEST,
+    UNDEFINED_LENGTH,
+    Encoding,
+    Header,
+    ReadItemHeader,
+    tag_name,
+)
 from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
 from aiodimse.standard import transfer_syntax
 
-UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 UNCOUNTED: Final = 1 << 62
 """More elements than there can be."""
-SHORTEST: Final = 8
-"""Bytes that an element or item takes at least (PS3.5 7.1)."""
-
-ITEM: Final = 0xFFFEE000
-ITEM_DELIMITATION: Final = 0xFFFEE00D
-SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
 
 # Groups with no place in a data set, at any depth: command elements (PS3.7 6.3), file meta elements (PS3.10 7.1), stray
 # delimiters. A second file meta there is how one object comes to mean two things to two readers.
 FOREIGN_GROUPS: Final = frozenset((0x0000, 0x0002, 0xFFFE))
 DROPPED_GROUPS: Final = frozenset((0x0000, 0x0002))
 """Those whose elements some writers leave in a data set. They are walked over, and dropped by who reads or writes."""
+_BEHIND_DROPPED: Final = 0x00030000
+"""The first tag behind those of DROPPED_GROUPS."""
 
-# PS3.5 Tables 7.1-1 and 7.1-2: which VRs have a length of two bytes and which two reserved bytes and a length of four.
-# A VR that is in neither is refused: one cannot know where its value ends, and pydicom would guess.
-SHORT_VRS: Final = {
-    vr.encode(): vr
-    for vr in (
-        "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO",
-        "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US",
-    )
-}  # fmt: skip
-LONG_VRS: Final = {
-    vr.encode(): vr for vr in ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
-}
-
-
-_Unpack: TypeAlias = Callable[[bytes | memoryview, int], tuple[Any, ...]]
-
-
-def _unpackers(order: str) -> tuple[_Unpack, _Unpack, _Unpack]:
-    """Tag and four-byte length; tag, VR and two-byte length; a four-byte length alone."""
-    return Struct(order + "HHL").unpack_from, Struct(order + "HH2sH").unpack_from, Struct(order + "L").unpack_from
-
-
-_LITTLE: Final = _unpackers("<")
-_BIG: Final = _unpackers(">")
+_new_tuple: Final = tuple.__new__  # The constructor of TopElement takes twice the time.
 
 
 class TopElement(NamedTuple):
@@ -73,17 +56,6 @@ class TopElement(NamedTuple):
     is_writable: bool = True
     """Whether its items may be written as they are: no value in them has an odd length, and no element has one of
     DROPPED_GROUPS."""
-
-
-class _Frame(NamedTuple):
-    """What the walk is inside of. Kept for what encloses it, while it is inside something else."""
-
-    is_sequence: bool
-    bound: int
-    """Nothing in it may go past this: its own end, or the end of what encloses it."""
-    is_open: bool
-    """Its length is undefined: a delimitation item ends it."""
-    implicit: bool
 
 
 def walk(
@@ -137,173 +109,210 @@ def top_elements(
         DatasetDecodeError: The data set is not sound.
         DatasetTooLarge: It has more elements.
     """
-    head, vr_head, long_length = _LITTLE if little_endian else _BIG
-    is_sequence, bound, is_open = False, len(data), open_item
-    enclosing: list[_Frame] = []
-    left = max_elements
-    top_tag, top_vr, top_length, top_start = 0, None, 0, 0  # the top-level element that the frames are inside of
-    writable = True
+    encoding = ENCODINGS[implicit, little_endian]
+    read_header, bound, left = encoding.read_header, len(data), max_elements
     padding = -1  # where the NULs at the end of data begin, once it was looked for
-    while True:
-        if pos == bound:  # the end of this frame, if it has a length
-            if is_open:
-                raise DatasetDecodeError(f"{_kind(is_sequence)} of undefined length is not closed", offset=pos)
-            if not enclosing:
+    while pos != bound:
+        if bound - pos < SHORTEST:
+            if open_item or any(data[pos:]):
+                raise _truncated(pos)
+            return  # of a data set that was padded to an even length, or to a block of a disk
+        header = read_header(data, pos, bound)
+        tag, vr, length, start, kind = header
+        if tag == 0 and not open_item:
+            if padding < 0:
+                padding = len(bytes(data).rstrip(b"\0"))
+            if pos >= padding:
                 return
-            is_sequence, bound, is_open, implicit = enclosing.pop()
-            if not enclosing:
-                yield TopElement(top_tag, top_vr, top_length, top_start, pos, writable)
-            continue
-        if bound - pos < 8:
-            if not enclosing and not is_open and not any(data[pos:]):
-                return  # of a data set that was padded to an even length, or to a block of a disk
-            raise DatasetDecodeError("truncated element header", offset=pos)
-        group, element, length = head(data, pos)
-        tag = group << 16 | element
-
-        if is_sequence:
-            if tag == ITEM:
-                if (left := left - 1) < 0:
-                    raise _too_many(max_elements, pos)
-                start = pos + 8
-                if length == UNDEFINED_LENGTH:
-                    stop, opens = bound, True
-                else:
-                    stop, opens = _end(start, length, bound, tag, pos), False
-                enclosing.append(_Frame(is_sequence, bound, is_open, implicit))
-                is_sequence, bound, is_open = False, stop, opens
-                pos = start
-            elif tag == SEQUENCE_DELIMITATION and is_open and length == 0:
-                is_sequence, bound, is_open, implicit = enclosing.pop()
-                if not enclosing:
-                    yield TopElement(top_tag, top_vr, top_length, top_start, pos, writable)
-                pos += 8
-            else:
-                raise DatasetDecodeError(f"{tag_name(tag)} where an item must be", offset=pos)
-            continue
-
-        if tag == ITEM_DELIMITATION and is_open and length == 0:
-            if not enclosing:
-                yield TopElement(tag, None, 0, pos + 8, pos + 8)
-                return
-            is_sequence, bound, is_open, implicit = enclosing.pop()
-            pos += 8
-            continue
+        if kind == NO_ELEMENT:
+            if tag != ITEM_DELIMITATION or length != 0 or not open_item:
+                raise _misplaced(tag, pos)
+            yield TopElement(tag, vr, length, start, start)
+            return
         if (left := left - 1) < 0:
             raise _too_many(max_elements, pos)
-        if group in FOREIGN_GROUPS:
-            if tag == 0 and not enclosing and not is_open:
-                if padding < 0:
-                    padding = len(bytes(data).rstrip(b"\0"))
-                if pos >= padding:
-                    return
-            if group not in DROPPED_GROUPS:
-                raise DatasetDecodeError(f"{tag_name(tag)} inside a data set", offset=pos)
-            writable = False
-
-        vr: str | None
-        start = pos + 8
-        if implicit:
-            vr = None
-            opens = length == UNDEFINED_LENGTH
-            known = vr_in_dictionary(tag)
-            nests = known == "SQ" or opens
-            if opens and known not in ("SQ", "UN", None):
-                raise DatasetDecodeError(f"undefined length of {tag_name(tag)}, which is no sequence", offset=pos)
+        if kind == PLAIN:
+            stop = start + length
+            if stop > bound:
+                raise _too_long(tag, pos)
+            yield _new_tuple(TopElement, (tag, vr, length, start, stop, True))
+            pos = stop
+        elif kind == ITEMS:
+            nested = _Nested(data, max_depth, max_elements, left)
+            pos = nested.pass_sequence(header, pos, bound, encoding)
+            left = nested.left
+            stop = pos - SHORTEST if length == UNDEFINED_LENGTH else pos
+            yield TopElement(tag, vr, length, start, stop, nested.is_writable)
         else:
-            _, _, code, length = vr_head(data, pos)
-            opens = False
-            vr = SHORT_VRS.get(code)
-            if vr is None:
-                vr = LONG_VRS.get(code)
-                if vr is None:
-                    raise DatasetDecodeError(f"unknown VR of {tag_name(tag)}", offset=pos)
-                if bound - pos < 12:
-                    raise DatasetDecodeError("truncated element header", offset=pos)
-                (length,) = long_length(data, start)
-                start += 4
-                opens = length == UNDEFINED_LENGTH
-            nests = vr == "SQ" or (opens and vr == "UN")
-
-        if nests:
-            if len(enclosing) >= 2 * max_depth:  # a sequence and its item are two frames
-                raise DatasetDecodeError(f"sequences nested deeper than {max_depth}", offset=pos)
-            if not enclosing:
-                top_tag, top_vr, top_length, top_start, writable = tag, vr, length, start, True
-            stop = bound if opens else _end(start, length, bound, tag, pos)
-            enclosing.append(_Frame(is_sequence, bound, is_open, implicit))
-            # PS3.5 6.2.2: what is in a UN of undefined length is encoded in Implicit VR
-            is_sequence, bound, is_open, implicit = True, stop, opens, implicit or vr == "UN"
-            pos = start
-            continue
-
-        if opens:
-            if vr not in ("OB", "OW"):
-                raise DatasetDecodeError(f"undefined length of {tag_name(tag)}, which is no sequence", offset=pos)
-            stop, fragments = _end_of_fragments(data, start, bound, head, left)
+            stop, fragments = _end_of_fragments(data, start, bound, encoding.read_item_header, left)
             if (left := left - fragments) < 0:
                 raise _too_many(max_elements, start)
-            pos = stop + 8
-        else:
-            stop = pos = _end(start, length, bound, tag, pos)
-        if not enclosing:
             yield TopElement(tag, vr, length, start, stop)
-        elif length & 1 and not opens:
-            writable = False
+            pos = stop + SHORTEST
+    if open_item:
+        raise _not_closed("an item", pos)
 
 
-def _end_of_fragments(data: bytes | memoryview, pos: int, bound: int, head: _Unpack, most: int) -> tuple[int, int]:
+_Frame: TypeAlias = tuple[bool, int, bool, Encoding]
+"""A sequence or an item that the walk is inside of: whether it is a sequence; the offset that nothing in it may go past
+(its own end, or that of what encloses it); whether its length is undefined, so that a delimitation item ends it; its
+encoding. A named tuple would take twice the time."""
+
+
+class _Nested:
+    """The part of a walk that is inside a sequence of the top level.
+
+    Args:
+        data: As top_elements.
+        max_depth: As top_elements.
+        max_elements: As top_elements; named in errors.
+        left: How many of them may still come.
+    """
+
+    __slots__ = ("_data", "_frames", "_max_depth", "_max_elements", "is_writable", "left")
+
+    def __init__(self, data: bytes | memoryview, max_depth: int, max_elements: int, left: int) -> None:
+        self._data, self._max_depth, self._max_elements = data, max_depth, max_elements
+        self._frames: list[_Frame] = []
+        self.left: int = left
+        self.is_writable: bool = True
+        """As in TopElement."""
+
+    def pass_sequence(self, header: Header, pos: int, bound: int, encoding: Encoding) -> int:
+        """Walk over a sequence, whose header is at pos, and return the offset behind it."""
+        frames = self._frames
+        pos = self._enter_sequence(header, pos, bound, encoding)
+        while frames:
+            is_sequence, bound, is_open, encoding = frames[-1]
+            if is_sequence:
+                pos = self._pass_items(pos, bound, is_open, encoding)
+            else:
+                pos = self._pass_elements(pos, bound, is_open, encoding)
+        return pos
+
+    # Each step returns the offset where the next one begins, inside another frame: it went into one, or left its own.
+
+    def _enter_sequence(self, header: Header, pos: int, bound: int, encoding: Encoding) -> int:
+        if len(self._frames) >= 2 * self._max_depth:  # A sequence and its item are two frames.
+            raise DatasetDecodeError(f"sequences nested deeper than {self._max_depth}", offset=pos)
+        tag, vr, length, start, _ = header
+        is_open = length == UNDEFINED_LENGTH
+        if is_open and vr == "UN":  # What is in it is encoded in Implicit VR (PS3.5 6.2.2).
+            encoding = ENCODINGS[True, encoding.little_endian]
+        stop = bound if is_open else _end(start, length, bound, tag, pos)
+        self._frames.append((True, stop, is_open, encoding))
+        return start
+
+    def _pass_items(self, pos: int, bound: int, is_open: bool, encoding: Encoding) -> int:
+        """Pass empty items, and enter the first that is not."""
+        data, left, read_header = self._data, self.left, encoding.read_item_header
+        while pos != bound:
+            if bound - pos < SHORTEST:
+                raise _truncated(pos)
+            group, element, length = read_header(data, pos)
+            tag, start = group << 16 | element, pos + SHORTEST
+            if tag == SEQUENCE_DELIMITATION and length == 0 and is_open:
+                pos, is_open = start, False
+                break
+            if tag != ITEM:
+                raise DatasetDecodeError(f"{tag_name(tag)} where an item must be", offset=pos)
+            if (left := left - 1) < 0:
+                raise _too_many(self._max_elements, pos)
+            if length:
+                opens = length == UNDEFINED_LENGTH
+                stop = bound if opens else _end(start, length, bound, tag, pos)
+                self._frames.append((False, stop, opens, encoding))
+                self.left = left
+                return start
+            pos = start
+        return self._leave("a sequence", pos, is_open, left)
+
+    def _pass_elements(self, pos: int, bound: int, is_open: bool, encoding: Encoding) -> int:
+        """Pass the elements of an item, and enter the first that is a sequence."""
+        data, left, read_header = self._data, self.left, encoding.read_header
+        while pos != bound:
+            if bound - pos < SHORTEST:
+                raise _truncated(pos)
+            header = read_header(data, pos, bound)
+            tag, _, length, start, kind = header
+            if kind == NO_ELEMENT:
+                if tag != ITEM_DELIMITATION or length != 0 or not is_open:
+                    raise _misplaced(tag, pos)
+                pos, is_open = start, False
+                break
+            if (left := left - 1) < 0:
+                raise _too_many(self._max_elements, pos)
+            if tag < _BEHIND_DROPPED and tag >> 16 in DROPPED_GROUPS:
+                self.is_writable = False
+            if kind == PLAIN:
+                stop = start + length
+                if stop > bound:
+                    raise _too_long(tag, pos)
+                if length & 1:
+                    self.is_writable = False
+                pos = stop
+            elif kind == ITEMS:
+                self.left = left
+                return self._enter_sequence(header, pos, bound, encoding)
+            else:
+                stop, fragments = _end_of_fragments(data, start, bound, encoding.read_item_header, left)
+                if (left := left - fragments) < 0:
+                    raise _too_many(self._max_elements, start)
+                pos = stop + SHORTEST
+        return self._leave("an item", pos, is_open, left)
+
+    def _leave(self, what: str, pos: int, is_open: bool, left: int) -> int:
+        if is_open:
+            raise _not_closed(what, pos)
+        self.left = left
+        self._frames.pop()
+        return pos
+
+
+def _end_of_fragments(
+    data: bytes | memoryview, pos: int, bound: int, read_header: ReadItemHeader, most: int
+) -> tuple[int, int]:
     """The offset of the Sequence Delimitation Item after the fragments of encapsulated pixel data (PS3.5 A.4), and how
     many there are; where they are more than `most`, at least one more."""
     fragments = 0
     while fragments <= most:
-        if bound - pos < 8:
+        if bound - pos < SHORTEST:
             raise DatasetDecodeError("encapsulated pixel data is not closed", offset=pos)
-        group, element, length = head(data, pos)
+        group, element, length = read_header(data, pos)
         tag = group << 16 | element
         if tag == SEQUENCE_DELIMITATION and length == 0:
             return pos, fragments
         if tag != ITEM or length == UNDEFINED_LENGTH:
             raise DatasetDecodeError(f"{tag_name(tag)} where a fragment must be", offset=pos)
-        pos = _end(pos + 8, length, bound, tag, pos)
+        pos = _end(pos + SHORTEST, length, bound, tag, pos)
         fragments += 1
     return pos, fragments
+
+
+def _end(start: int, length: int, bound: int, tag: int, pos: int) -> int:
+    """The offset after a value of this length, which must lie inside what encloses it."""
+    if length > bound - start:
+        raise _too_long(tag, pos)
+    return start + length
+
+
+def _too_long(tag: int, pos: int) -> DatasetDecodeError:
+    return DatasetDecodeError(f"length of {tag_name(tag)} goes past what encloses it", offset=pos)
 
 
 def _too_many(most: int, pos: int) -> DatasetTooLarge:
     return DatasetTooLarge(f"more than {most} elements", offset=pos)
 
 
-def _end(start: int, length: int, bound: int, tag: int, pos: int) -> int:
-    """The offset after a value of this length, which must lie inside what encloses it."""
-    if length > bound - start:
-        raise DatasetDecodeError(f"length of {tag_name(tag)} goes past what encloses it", offset=pos)
-    return start + length
+def _truncated(pos: int) -> DatasetDecodeError:
+    return DatasetDecodeError("truncated element header", offset=pos)
 
 
-_REPEATING: Final = [
-    (mask, frozenset(value for value, other in masks.values() if other == mask))
-    for mask in {mask for _, mask in masks.values()}
-]
-"""Tags like (60xx,3000): which bits of a tag are looked at, and what they may be."""
+def _misplaced(tag: int, pos: int) -> DatasetDecodeError:
+    if tag == 0:  # NULs that are not the end of the data.
+        return DatasetDecodeError(f"unknown VR of {tag_name(tag)}", offset=pos)
+    return DatasetDecodeError(f"{tag_name(tag)} inside a data set", offset=pos)
 
 
-@lru_cache(maxsize=8192)
-def vr_in_dictionary(tag: int) -> str | None:
-    # pydicom takes 8 us to say that it does not know a private tag, and 25 for any other: a peer can send 130,000
-    """Return the VR of a tag by the dictionary of pydicom; None for a private or unknown one."""
-    if not dictionary_has_tag(tag) and not any(tag & mask in values for mask, values in _REPEATING):
-        return None
-    try:
-        return str(dictionary_VR(tag))
-    except KeyError:
-        return None
-
-
-def _kind(is_sequence: bool) -> str:
-    return "a sequence" if is_sequence else "an item"
-
-
-def tag_name(tag: int) -> str:
-    """As (0010,0020)."""
-    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+def _not_closed(what: str, pos: int) -> DatasetDecodeError:
+    return DatasetDecodeError(f"{what} of undefined length is not closed", offset=pos)

@@ -33,9 +33,9 @@ from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, EXPLICIT_VR_LENGTH_32, IS,
 
 from aiodimse.datasets import charsets
 from aiodimse.datasets.charsets import CharacterSet
+from aiodimse.datasets.element_headers import UNDEFINED_LENGTH, vr_in_dictionary
 from aiodimse.datasets.reading import DecodedDataset, read_as, read_items
 from aiodimse.datasets.vrs import AMBIGUOUS_VRS, PADDING, WORD_SIZES, concrete_vr, implicit_vr, swapped
-from aiodimse.datasets.walk import UNDEFINED_LENGTH, vr_in_dictionary
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
 
 _log = logging.getLogger("aiodimse.datasets")

@@ -13,7 +13,8 @@ from pydicom.datadict import dictionary_VR, masks
 from rows import for_each_row
 
 from aiodimse.datasets.deflating import inflate
-from aiodimse.datasets.walk import UNDEFINED_LENGTH, top_elements, vr_in_dictionary, walk
+from aiodimse.datasets.element_headers import UNDEFINED_LENGTH, vr_in_dictionary
+from aiodimse.datasets.walk import top_elements, walk
 from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
 from aiodimse.standard.transfer_syntax import (
     ALL,
@@ -230,6 +231,24 @@ def test_elements_items_and_fragments_are_counted_at_any_depth(explicit, implici
         for fewer in range(count):
             with pytest.raises(DatasetTooLarge, match=f"^more than {fewer} elements"):
                 walk(data, ExplicitVRLittleEndian, max_elements=fewer)
+
+
+def test_padding_is_not_counted(explicit, implicit):
+    for element, uid in (
+        (explicit(0x00100010, "PN", b"AB"), ExplicitVRLittleEndian),
+        (implicit(0x00100010), ImplicitVRLittleEndian),
+    ):
+        walk(element + bytes(800), uid, max_elements=1)
+
+
+def test_nothing_is_yielded_of_a_sequence_that_is_cut_off(explicit, implicit):
+    plain, in_item = explicit(0x00080005, "CS", b"A "), explicit(0x00100010, "PN", b"AB")
+    data = plain + explicit(SQ, "SQ", implicit(item, in_item) * 3)
+    for cut in range(len(plain) + 1, len(data)):
+        elements = top_elements(data[:cut], False, True)
+        assert next(elements).tag == 0x00080005
+        with pytest.raises(DatasetDecodeError):
+            next(elements)
 
 
 def test_what_is_over_the_limit_is_refused_before_it_is_walked_to_its_end(explicit, implicit):

@@ -10,9 +10,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from aiodimse.config import Limits
+from aiodimse.datasets.element_headers import UNDEFINED_LENGTH
 from aiodimse.datasets.pixels.jobs import Frame, PixelFormat
 from aiodimse.datasets.reading import items_of, shallow_copy
-from aiodimse.datasets.walk import UNDEFINED_LENGTH
 from aiodimse.errors import DatasetEncodeError
 
 _OFFSET_TABLES: Final = (0x7FE00001, 0x7FE00002, 0x7FE00003)

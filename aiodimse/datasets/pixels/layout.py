@@ -8,12 +8,8 @@ from struct import unpack
 from typing import Final, Protocol
 
 from aiodimse.config import Limits
-from aiodimse.datasets.walk import (
-    ITEM,
-    SEQUENCE_DELIMITATION,
-    UNDEFINED_LENGTH,
-    top_elements,
-)
+from aiodimse.datasets.element_headers import ITEM, SEQUENCE_DELIMITATION, UNDEFINED_LENGTH
+from aiodimse.datasets.walk import top_elements
 from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
 from aiodimse.record import record
 from aiodimse.standard.transfer_syntax import TransferSyntax

@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from aiodimse.config import Limits
 from aiodimse.datasets.dataset import decode_dataset, transcode
 from aiodimse.datasets.deflating import deflated_pieces
+from aiodimse.datasets.element_headers import ITEM, SEQUENCE_DELIMITATION, UNDEFINED_LENGTH
 from aiodimse.datasets.part10 import FileHead, reopen
 from aiodimse.datasets.pixels.attributes import (
     describe_pixels,
@@ -28,7 +29,7 @@ from aiodimse.datasets.pixels.attributes import (
 from aiodimse.datasets.pixels.jobs import Frame, FrameJob, PixelFormat
 from aiodimse.datasets.pixels.layout import InMemory, Layout, Source, find_pixels, frames_of, read_fragments
 from aiodimse.datasets.pixels.lossy import is_lossy, mark_lossy
-from aiodimse.datasets.walk import ITEM, SEQUENCE_DELIMITATION, UNDEFINED_LENGTH, known_syntax
+from aiodimse.datasets.walk import known_syntax
 from aiodimse.datasets.writing import write_dataset
 from aiodimse.errors import DatasetEncodeError, DatasetTooLarge
 from aiodimse.standard import transfer_syntax as syntaxes
