@@ -154,7 +154,7 @@ async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None
         (("move", HOST, "104", "-k", "StudyInstanceUID=1"), "--destination"),
         (("store", HOST, "104"), "PATH"),
         (("store", HOST, "104", "/no/such/file", "/nor/this"), "no such file or folder: /no/such/file, /nor/this"),
-        (("serve", "/no/such/folder"), "not a folder: /no/such/folder"),
+        (("serve", "/no/such/folder", "--port", "0"), "not a folder: /no/such/folder"),
         (("serve", ".", "--destination", "VIEWER=host"), "not NAME=HOST:PORT"),
         (("serve", ".", "--destination", "VIEWER=host:x"), "not a port"),
         (("explain", HOST, "104", "--context", "CTImageStorag"), "did you mean CTImageStorage"),

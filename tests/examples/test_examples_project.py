@@ -62,5 +62,6 @@ def test_an_image_runs_what_the_readme_says(name: str) -> None:
 async def test_the_types_hold_for_pyright_too() -> None:
     """mypy checks the folder with the library; see pyproject.toml."""
     pytest.importorskip("highdicom", reason="has no wheels for this Python")
+    pytest.importorskip("pyright", reason="is of the extra dev, not of test")
     pyright = Path(sys.executable).with_name("pyright")
     (await run(pyright, "--pythonpath", sys.executable, EXAMPLES, patience=240)).check()
