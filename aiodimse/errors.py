@@ -1,4 +1,4 @@
-"""The exception tree. An error says who, where, and what went on the wire."""
+"""The exceptions. The text of each says who, where, and what was sent to the peer."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Self
 
 
 class AiodimseError(Exception):
-    """Base of everything this library raises on purpose. Each pickles and copies with all its fields."""
+    """The base of every exception that this library raises on purpose. Each pickles and copies with its fields."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return _restored, (type(self), self.args), self.__dict__
 
 
 def _restored(kind: type[AiodimseError], args: tuple[object, ...]) -> AiodimseError:
-    """An exception without its fields, which follow: they are not what its __init__ takes."""
+    """Return an exception without its fields, which pickle sets next: its __init__ may take other arguments."""
     error = kind.__new__(kind, *args)
     error.args = args
     return error
@@ -25,14 +25,14 @@ def _restored(kind: type[AiodimseError], args: tuple[object, ...]) -> AiodimseEr
 
 
 class AssociationError(AiodimseError):
-    """The association could not be made, or cannot be used any more."""
+    """The association could not be opened, or can no longer be used."""
 
     sent: bool = True
-    """False: nothing of the request whose operation raised this can have been acted on, for the association had ended
-    before it was wholly given to the transport. True: it may have been."""
+    """Whether the peer may have acted on the request that this error ended. False: it cannot have, because the
+    association ended before the whole request was given to the transport."""
 
     def unsent(self) -> Self:
-        """The same error for an operation whose request did not go out: `sent` is False."""
+        """Return a copy of this error for an operation whose request was not sent: its `sent` is False."""
         error = copy.copy(self)
         error.sent = False
         error.__cause__ = self.__cause__
@@ -42,13 +42,13 @@ class AssociationError(AiodimseError):
 class AssociationRejected(AssociationError):
     """The peer answered with A-ASSOCIATE-RJ (PS3.8 9.3.4).
 
-    An on_associate or authenticate hook raises it to reject.
+    An on_associate or authenticate hook raises it to reject an association.
 
     Args:
-        result: 1 rejected-permanent, 2 rejected-transient.
-        source: 1 service-user, 2 service-provider (ACSE), 3 service-provider (presentation).
-        reason: Why; its meaning depends on the source (docs/reference/reasons.md).
-        meaning: The same in words.
+        result: 1: rejected-permanent, 2: rejected-transient.
+        source: 1: service-user, 2: service-provider (ACSE), 3: service-provider (presentation).
+        reason: The reason; its meaning depends on the source (docs/reference/reasons.md).
+        meaning: The reason in words.
     """
 
     def __init__(self, result: int, source: int, reason: int, meaning: str = "") -> None:
@@ -64,10 +64,10 @@ class AssociationAborted(AssociationError):
     """An A-ABORT ended the association (PS3.8 9.3.8).
 
     Args:
-        source: 0 service-user, 2 service-provider; None where the connection went away without an A-ABORT.
-        reason: Significant where the service-provider aborts (docs/reference/reasons.md).
-        by_peer: Whether the peer sent it.
-        meaning: The same in words.
+        source: 0: service-user, 2: service-provider; None: the connection was lost without an A-ABORT.
+        reason: Significant if the service-provider aborts (docs/reference/reasons.md).
+        by_peer: Whether the peer sent the A-ABORT.
+        meaning: The reason in words.
     """
 
     def __init__(self, source: int | None, reason: int | None, *, by_peer: bool = True, meaning: str = "") -> None:
@@ -91,7 +91,7 @@ class AssociationTimeout(AssociationError, TimeoutError):
 
     Args:
         phase: connect, negotiation, response, release, read, write, consumer or idle.
-        message: More words; otherwise the phase is named.
+        message: The text of the error; by default it names the phase.
     """
 
     def __init__(self, phase: str, message: str = "") -> None:
@@ -100,16 +100,16 @@ class AssociationTimeout(AssociationError, TimeoutError):
 
 
 class TLSError(AssociationError, ConnectionError):
-    """The TLS handshake failed, or the peer refused our certificate after it. The cause is an ssl.SSLError, if any."""
+    """The TLS handshake failed, or the peer then refused our certificate. The cause may be an ssl.SSLError."""
 
 
 class NoAcceptedContext(AiodimseError):
-    """No accepted presentation context can carry this operation. The association, if there is one, goes on.
+    """No accepted presentation context can carry this operation. The association, if there is one, stays open.
 
     Args:
         message: What was wanted.
-        answers: For each abstract syntax that was proposed and would have done, the peer's answer in words.
-        negotiated: Where connect() raises it, all that was negotiated; else None.
+        answers: The peer's answer in words, for each abstract syntax that was proposed and could have been used.
+        negotiated: All that was negotiated, if connect() raises the error; otherwise None.
     """
 
     def __init__(
@@ -126,19 +126,19 @@ class NoAcceptedContext(AiodimseError):
 
 
 class ProtocolError(AiodimseError):
-    """The protocol does not allow this: misuse by the local caller, or a fault of the peer."""
+    """The protocol does not allow this: the local caller misused the library, or the peer broke the protocol."""
 
 
 class LocalProtocolError(ProtocolError):
-    """The local caller asked for something that the protocol or the state does not allow; nothing was changed."""
+    """The local caller asked for something that the protocol or the state does not allow. Nothing was changed."""
 
 
 class RemoteProtocolError(ProtocolError):
     """The peer broke the protocol.
 
     Args:
-        message: How, without values that may be patient data.
-        reason: For the A-ABORT that answers it (PS3.8 9.3.8).
+        message: How the peer broke the protocol, without values that may be patient data.
+        reason: The reason of the A-ABORT that we send (PS3.8 9.3.8).
     """
 
     def __init__(self, message: str, *, reason: int = 6) -> None:
@@ -147,14 +147,14 @@ class RemoteProtocolError(ProtocolError):
 
 
 class PDUDecodeError(RemoteProtocolError):
-    """Bytes that are not the PDU they claim to be.
+    """Bytes are not the PDU that they claim to be.
 
     Attributes:
-        field: The PS3.8 name of the field.
-        offset: Bytes from the start of the PDU.
+        field: The name of the field in PS3.8.
+        offset: The offset of the field from the start of the PDU, in bytes.
         reason: The A-ABORT reason/diagnostic that PS3.8 9.3.8 gives for it: 1 unrecognized PDU, 2 unexpected PDU,
             4 unrecognized parameter, 5 unexpected parameter, 6 invalid parameter value.
-        looks_like: The protocol that begins so, as in "TLS"; "" where it may be DICOM.
+        looks_like: The protocol that the bytes seem to be, for example "TLS"; "" if they may be DICOM.
     """
 
     def __init__(self, message: str, *, field: str, offset: int, reason: int, looks_like: str = "") -> None:
@@ -165,15 +165,15 @@ class PDUDecodeError(RemoteProtocolError):
 
 
 class CommandDecodeError(RemoteProtocolError):
-    """A command set that is not one (PS3.7 6.3)."""
+    """A command set cannot be decoded, or breaks the rules of PS3.7 6.3."""
 
 
 class DatasetDecodeError(AiodimseError):
-    """A data set that does not decode.
+    """A data set cannot be decoded.
 
     Args:
-        message: Why; it names tags, never values.
-        offset: Where, in bytes from the beginning of the data set; None where that is not known.
+        message: Why. It names tags, never values.
+        offset: Where, in bytes from the start of the data set; None if that is not known.
     """
 
     def __init__(self, message: str, *, offset: int | None = None) -> None:
@@ -182,24 +182,24 @@ class DatasetDecodeError(AiodimseError):
 
 
 class DatasetTooLarge(DatasetDecodeError):
-    """A data set over one of the Limits: more elements, or inflated more bytes, than we decode."""
+    """A data set exceeds one of the Limits: it has more elements or more inflated bytes than we decode."""
 
 
 class DatasetEncodeError(AiodimseError):
-    """A data set that cannot be encoded in the transfer syntax of its context."""
+    """A data set cannot be encoded in the transfer syntax of its context."""
 
 
 class NotDICOM(AiodimseError):
-    """A file that is not DICOM Part 10. The text names the path."""
+    """A file is not DICOM Part 10. The text names the path."""
 
 
 class InstanceConflict(AiodimseError):
-    """What is to be saved or sent is another instance than the one that has this name; nothing was changed.
+    """The data set to be saved or sent is not the instance that its name or path stands for. Nothing was changed.
 
-    A path has one identity. It is raised where a data set is not the instance that its C-STORE request names, where a
-    file is to be replaced by anything but a readable data set of the same instance, and where a file holds another
-    instance than was asked for. The text holds neither UIDs nor a path. Raised out of a C-STORE handler it is answered
-    0xA900 (PS3.4 B.2.3), the text as Error Comment.
+    A path stands for one instance. The error is raised if a data set is not the instance that its C-STORE request
+    names, if a file would be replaced by anything but a readable data set of the same instance, and if a file holds
+    another instance than was asked for. The text contains neither UIDs nor a path. Raised in a C-STORE handler it
+    becomes a response with status 0xA900 (PS3.4 B.2.3), with the text as Error Comment.
     """
 
 
@@ -212,14 +212,14 @@ def _status_words(status: int) -> str:
 
 
 class DIMSEFailure(AiodimseError):
-    """A final response with a Failure status; raised in a handler, it becomes one.
+    """A final response has a Failure status. Raised in a handler, the exception becomes such a response.
 
     Args:
-        status: The code (0000,0900), with its meaning where it came from a peer.
-        comment: Error Comment (0000,0902), 64 characters at most.
-        offending_elements: Tags (0000,0901).
-        progress: The counters of a C-GET or C-MOVE; None elsewhere.
-        failed_sop_instance_uids: From Failed SOP Instance UID List (0008,0058).
+        status: The Status (0000,0900); with its meaning if it came from a peer.
+        comment: The Error Comment (0000,0902), 64 characters at most.
+        offending_elements: The tags of Offending Element (0000,0901).
+        progress: The counters of a C-GET or C-MOVE; None for other services.
+        failed_sop_instance_uids: The Failed SOP Instance UID List (0008,0058).
     """
 
     def __init__(
@@ -241,12 +241,12 @@ class DIMSEFailure(AiodimseError):
 
 
 class IncompleteRetrieval(AiodimseError):
-    """A C-GET or C-MOVE ended, and not all that it is about was stored (PS3.4 C.4.2.1.8, C.4.3.1.8).
+    """A C-GET or C-MOVE ended before all its instances were stored (PS3.4 C.4.2.1.8, C.4.3.1.8).
 
     Args:
-        status: Of the final response, as in 0xB000.
-        progress: The counters of the final response, None where it had none.
-        failed_sop_instance_uids: From Failed SOP Instance UID List (0008,0058); empty where the peer named none.
+        status: The status of the final response, for example 0xB000.
+        progress: The counters of the final response; None if it had none.
+        failed_sop_instance_uids: The Failed SOP Instance UID List (0008,0058); empty if the peer named none.
     """
 
     def __init__(

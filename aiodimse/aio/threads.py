@@ -1,4 +1,4 @@
-"""Blocking work off the event loop, in a bounded number of threads."""
+"""Runs blocking work in a bounded number of threads, so that it does not block the event loop."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _left: WeakSet[asyncio.Task[Any]] = WeakSet()
-"""Tasks that do not wait for their work in a thread to end any more."""
+"""Tasks that no longer wait for the end of their work in a thread."""
 
 
 class Threads:
-    """Threads that are started when they are needed, for any number of event loops."""
+    """Threads that are started when they are needed and shared by any number of event loops."""
 
     def __init__(self, workers: int, name: str) -> None:
-        """Start nothing.
+        """Prepare the pool. No thread is started yet.
 
         Args:
-            workers: How many threads there are at most; more work waits.
-            name: The beginning of their names.
+            workers: The largest number of threads. Further work waits.
+            name: The beginning of the names of the threads.
         """
         self._workers, self._name = workers, name
         self._pool: ThreadPool | None = None
@@ -36,7 +36,7 @@ class Threads:
             os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        """In a process that was forked: it has none of the threads."""
+        """Forget the pool in a process that was forked, because the threads exist only in its parent."""
         self._pool = None
 
     async def change(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -46,8 +46,8 @@ class Threads:
             ThreadsBusy: Too much work waits already.
             Exception: What the function raises.
 
-        Cancellation: waits for the function to end, however often it comes, so that what it was doing to a file is
-        known: a second thread must not close what the first is writing to. One that has not begun never will.
+        Cancellation: the call waits for the end of the function, even if it is cancelled again, so that no second
+        thread closes a file that the first is still writing. A function that has not begun is never run.
         """
         work, done = self._submit(partial(function, *args, **kwargs), may_be_refused=True)
         try:
@@ -58,9 +58,9 @@ class Threads:
             raise
 
     async def clean_up(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        """The same for what takes back what was begun: it is never refused, and a cancellation waits for its end.
+        """Run a function that undoes what was begun. It is never refused, and a cancellation waits for its end.
 
-        A task that was left (`leave_behind`) cleans nothing up: another thread may still be at it.
+        A task that was left behind (`leave_behind`) runs nothing: the thread that it left may still use the same file.
         """
         if asyncio.current_task() in _left:
             return
@@ -72,13 +72,13 @@ class Threads:
             raise
 
     async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same for a function that changes nothing and closes what it opens: reading, decoding, encoding.
+        """Run a blocking function that changes nothing and closes what it opens, such as reading, decoding or encoding.
 
         Raises:
             ThreadsBusy: Too much work waits already.
             Exception: What the function raises.
 
-        Cancellation: raises at once and leaves the function to its thread; one that has not begun never will.
+        Cancellation: raises at once and leaves the function to its thread. A function that has not begun is never run.
         """
         work, done = self._submit(partial(function, *args, **kwargs), may_be_refused=True)
         try:
@@ -88,16 +88,17 @@ class Threads:
             raise
 
     async def pieces(self, pieces: Iterator[T]) -> AsyncGenerator[T, None]:
-        """What a blocking iterator gives, as far as the first that is false; each is made while the caller works on the
-        one before.
+        """Yield what a blocking iterator gives, up to its first false value. Each piece is made ahead of its use.
 
-        The second is made when it is asked for: whoever waits for the turn to write has the first one, and no more.
+        The first piece is made alone: work on the second begins when the caller asks for it. A caller that waits for
+        its turn to write therefore has one piece in memory. From then on the next piece is made while the caller uses
+        the one before.
 
         Raises:
-            ThreadsBusy: Too much work waits already; before the first piece alone.
+            ThreadsBusy: Too much work waits already. It is raised before the first piece only.
             Exception: What the iterator raises.
 
-        Cancellation: raises at once; the iterator is closed, in a thread, when what is under way has come to its end.
+        Cancellation: raises at once. The iterator is closed in a thread after the piece that is being made.
         """
         read: Callable[[], T | None] = partial(next, pieces, None)
         work, ahead = self._submit(read, may_be_refused=True)
@@ -110,7 +111,7 @@ class Threads:
                     yield piece
         finally:
             if not ahead.cancel() and not ahead.cancelled():
-                ahead.exception()  # looked at: nobody asks for this piece
+                ahead.exception()  # retrieved, so that asyncio does not log it: nobody asks for this piece
             work.cancel()
             if (close := getattr(pieces, "close", None)) is not None:
                 work.add_done_callback(lambda _: self._close(close))
@@ -120,9 +121,10 @@ class Threads:
             self._pool.submit(close, may_be_refused=False)
 
     def _submit(self, call: Callable[[], T], *, may_be_refused: bool) -> tuple[Future[None], asyncio.Future[T]]:
-        """The work in the pool, and its outcome on the event loop.
+        """Submit work to the pool. Return the work, and a future of the event loop for its outcome.
 
-        The loop is told directly: run_in_executor has a second future in between, which is a fifth of a trip.
+        The thread sets that future itself. run_in_executor has a second future in between, which costs a fifth of the
+        time of a call.
         """
         if self._pool is None:
             self._pool = ThreadPool(self._workers, self._name)
@@ -132,38 +134,38 @@ class Threads:
 
 
 def leave_behind(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Let tasks end that wait for work in a thread which does not end: they are cancelled, and the work is left."""
+    """Cancel tasks that wait for work in a thread that does not end. The tasks end, and the work goes on."""
     for task in tasks:
         _left.add(task)
         task.cancel()
 
 
 async def _end(future: asyncio.Future[Any]) -> None:
-    """Wait for its end, whatever is cancelled meanwhile; what it gives is of no interest."""
+    """Wait for the end of a future, even if the task is cancelled meanwhile. Its outcome is dropped."""
     task = asyncio.current_task()
     while not future.done() and task not in _left:
         with suppress(asyncio.CancelledError):
             await asyncio.wait([future])
     if future.done() and not future.cancelled():
-        future.exception()  # looked at: the cancellation is what is reported
+        future.exception()  # retrieved, so that asyncio does not log it: the caller raises its cancellation
 
 
 def _work(loop: asyncio.AbstractEventLoop, done: asyncio.Future[T], call: Callable[[], T]) -> None:
-    """In the pool."""
+    """Run a call in a thread of the pool, and set the future of the event loop to its outcome."""
     try:
         result = call()
     except BaseException as error:
-        _tell(loop, done, done.set_exception, error)
+        _settle_in_loop(loop, done, done.set_exception, error)
     else:
-        _tell(loop, done, done.set_result, result)
+        _settle_in_loop(loop, done, done.set_result, result)
 
 
-def _tell(
+def _settle_in_loop(
     loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any], settle: Callable[[Any], None], outcome: object
 ) -> None:
-    def told() -> None:
-        if not done.done():  # else nobody waits any more
+    def settle_if_awaited() -> None:
+        if not done.done():  # otherwise it was cancelled
             settle(outcome)
 
-    with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
-        loop.call_soon_threadsafe(told)
+    with suppress(RuntimeError):  # the loop was closed, so nobody waits
+        loop.call_soon_threadsafe(settle_if_awaited)

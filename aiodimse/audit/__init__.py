@@ -1,4 +1,4 @@
-"""An audit trail: who did what, as the messages of PS3.15 A.5, to a file or to a syslog collector over TLS.
+"""An audit trail: messages of PS3.15 A.5 about who did what, written to a file or sent to a syslog collector over TLS.
 
     from aiodimse import audit
 
@@ -7,8 +7,8 @@
         server = aiodimse.Server(ae_title="ARCHIVE", metrics=trail.metrics())
         ...
 
-Nothing here waits for the collector: messages wait in a bounded queue, and what does not fit is counted and dropped.
-Patient IDs and study UIDs are in the messages for which the profile demands them, and nowhere else.
+No operation waits for the collector. Messages wait in a bounded queue; those that do not fit are counted and dropped.
+Patient IDs and study UIDs are only in those messages for which the profile demands them.
 """
 
 from .message import Code, Message, Participant, ParticipantObject

@@ -11,13 +11,13 @@ from xml.etree import ElementTree
 
 from aiodimse.record import record
 
-# What XML 1.0 cannot hold, however it is escaped; a peer may put it into an AE title.
+# Characters that XML 1.0 cannot contain, not even escaped. A peer may put them into an AE title.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @record(frozen=True)
 class Code:
-    """A coded value."""
+    """A coded value, as in PS3.15 A.5.1."""
 
     code: str
     scheme: str
@@ -25,7 +25,7 @@ class Code:
 
 
 def dcm(code: str, meaning: str) -> Code:
-    """A code of the DICOM controlled terminology (PS3.16 D)."""
+    """Return a code of the DICOM controlled terminology (PS3.16 D)."""
     return Code(code, "DCM", meaning)
 
 
@@ -46,7 +46,7 @@ NODE_ID = dcm("110182", "Node ID")
 PATIENT_NUMBER = Code("2", "RFC-3881", "Patient Number")
 
 SUCCESS, MINOR_FAILURE, SERIOUS_FAILURE, MAJOR_FAILURE = 0, 4, 8, 12
-"""Event Outcome Indicator."""
+"""The values of Event Outcome Indicator (PS3.15 A.5.2)."""
 
 
 @record(frozen=True)
@@ -61,36 +61,36 @@ class Participant:
     alternative_user_id: str | None = None
     """AE titles, as "AETITLES=A;B" (PS3.15 A.5.2.2)."""
     network_access_point: str | None = None
-    """An IP address; None where there is none."""
+    """An IP address; None if there is none."""
 
 
 @record(frozen=True)
 class ParticipantObject:
-    """An object that is concerned: a study, a patient, a query, a node."""
+    """An object that the event concerns: a study, a patient, a query or a node."""
 
     object_id: str = field(repr=False)
     id_type: Code
     type_code: int | None = None
-    """1 person, 2 system object."""
+    """1: person, 2: system object."""
     role: int | None = None
-    """1 patient, 3 report (of studies and queries)."""
+    """1: patient, 3: report (used for studies and queries)."""
     name: str | None = field(default=None, repr=False)
     query: bytes | None = field(default=None, repr=False)
-    """The Identifier of a query, encoded. An object has a name or a query; where it has neither, its name is empty."""
+    """The encoded Identifier of a query. An object has a name or a query; without either, its name is empty."""
     details: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     sop_classes: Mapping[str, int] = field(default_factory=dict)
-    """How many instances of each SOP class."""
+    """The number of instances of each SOP class."""
 
 
 @record(frozen=True)
 class Message:
-    """An audit message: what happened, who took part, who reports it, what it concerns."""
+    """An audit message: what happened, who took part, who reports it and what it concerns."""
 
     event_id: Code
     action: str
-    """C create, R read, U update, D delete, E execute."""
+    """C: create, R: read, U: update, D: delete, E: execute."""
     time: datetime
-    """With a time zone."""
+    """When the event happened, with a time zone."""
     outcome: int
     participants: tuple[Participant, ...]
     source_id: str
@@ -100,7 +100,7 @@ class Message:
     objects: tuple[ParticipantObject, ...] = ()
 
     def xml(self) -> bytes:
-        """The message in the schema of PS3.15 A.5.1, in UTF-8 and on one line."""
+        """Return the message in the schema of PS3.15 A.5.1, in UTF-8 and on one line."""
         root = ElementTree.Element("AuditMessage")
         event = _element(
             root,

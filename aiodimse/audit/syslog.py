@@ -1,4 +1,4 @@
-"""Where audit messages go: a file, or a collector by syslog over TLS (RFC 5424, RFC 5425; PS3.15 A.6, A.7)."""
+"""Where audit messages go: a file, or a collector that speaks syslog over TLS (RFC 5424, RFC 5425; PS3.15 A.6, A.7)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def frame(xml: bytes, time: datetime, *, app_name: str = "aiodimse", host: str | None = None) -> bytes:
-    """A syslog message (RFC 5424 6).
+    """Make a syslog message (RFC 5424 6).
 
     Args:
         xml: The audit message.
-        time: When it happened, with a time zone.
-        app_name: What the application is called; only printable ASCII without spaces is kept, 48 characters at most.
-        host: The name of this machine; by default what the system says.
+        time: When the event happened, with a time zone.
+        app_name: The name of the application. Only printable ASCII without spaces is kept, 48 characters at most.
+        host: The name of this machine; by default the name that the system has.
 
     Returns:
         The bytes, without a line end.
@@ -47,27 +47,27 @@ def _printable(text: str, most: int) -> str:
 
 
 class Sink(Protocol):
-    """Takes syslog messages. It may be slow: nobody but the audit trail's own task waits for it."""
+    """Takes syslog messages. It may be slow, since only the task of the audit trail waits for it."""
 
     async def write(self, messages: Sequence[bytes]) -> None:
-        """Write them all, or raise OSError or TimeoutError; they are then written again, from the first on."""
+        """Write all messages, or raise OSError or TimeoutError. After an error the trail writes all of them again."""
 
     async def close(self) -> None:
-        """Give back what it holds."""
+        """Release what the sink holds open."""
 
 
 class FileSink:
-    """A file, one message a line. It is opened for each batch, so that it may be rotated by renaming it.
+    """Writes each message to a line of a file. The file is opened for each batch, so it may be rotated by renaming it.
 
     Args:
-        path: The file; only its owner may read it where it is made.
+        path: The file. If it does not exist, it is created so that only its owner may read it.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
 
     async def write(self, messages: Sequence[bytes]) -> None:
-        """Append them, in a thread."""
+        """Append the messages, in a thread."""
         await asyncio.to_thread(self._append, b"".join(message + b"\n" for message in messages))
 
     def _append(self, data: bytes) -> None:
@@ -79,17 +79,18 @@ class FileSink:
             os.close(file)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing, since the file is not kept open."""
 
 
 class SyslogTLS:
     """A collector that speaks syslog over TLS (RFC 5425).
 
     Args:
-        host: Its name.
-        port: Its port; 6514 is the one of the standard.
-        ssl: The context, as of `aiodimse.tls.client_context`. None only for a collector on this machine: without TLS.
-        timeout: Seconds for a connection, and for each batch.
+        host: The name of the collector.
+        port: Its port; RFC 5425 assigns 6514.
+        ssl: The context, for example of `aiodimse.tls.client_context`. None connects without TLS, which is only for a
+            collector on this machine.
+        timeout: The time limit in seconds for a connection, and for each batch.
     """
 
     def __init__(
@@ -99,13 +100,13 @@ class SyslogTLS:
         self._writer: asyncio.StreamWriter | None = None
 
     async def write(self, messages: Sequence[bytes]) -> None:
-        """Send them, each with its length before it (RFC 5425 4.3), over the connection that is open, or a new one.
+        """Send each message with its length before it (RFC 5425 4.3), on the open connection or on a new one.
 
-        Cancellation: the connection is dropped.
+        Cancellation: the connection is closed.
 
         Raises:
-            OSError: The collector cannot be reached, or went away.
-            TimeoutError: It takes nothing.
+            OSError: The collector cannot be reached, or the connection was lost.
+            TimeoutError: The collector did not take the messages in time.
         """
         try:
             async with asyncio.timeout(self._timeout):

@@ -1,4 +1,4 @@
-"""The audit trail of an application: its events become messages, which wait for their sink in a bounded queue."""
+"""The audit trail of an application: events become messages, which wait for the sink in a bounded queue."""
 
 from __future__ import annotations
 
@@ -25,28 +25,30 @@ _BATCH = 100
 
 @record(frozen=True)
 class TransferredStudy:
-    """A study, or what of it was transferred. The profile demands the study and the patient (PS3.15 A.5.3.7)."""
+    """A study of which instances were transferred. PS3.15 A.5.3.7 demands the study and the patient."""
 
     study_instance_uid: str
     patient_id: str = field(repr=False)
     patient_name: str = field(default="", repr=False)
-    """The profile allows it and does not demand it."""
+    """The name of the patient. The profile allows it and does not demand it."""
     sop_classes: Mapping[str, int] = field(default_factory=dict)
-    """How many instances of each SOP class."""
+    """The number of instances of each SOP class."""
 
 
 class AuditTrail:
-    """Reports events to a sink. Entering it reports that the application starts, leaving it that it stops.
+    """Reports events to a sink. Entering it reports that the application starts, leaving it that the application stops.
 
     Args:
         source_id: The identity of this system in the audit repository.
         sink: Where messages go: `FileSink`, `SyslogTLS`, or one of your own.
         ae_titles: The AE titles of the application.
         site_id: The site or enterprise, to make source_id unique.
-        app_name: What the application is called.
-        capacity: How many messages may wait; one more is dropped, counted in `dropped` and logged once for each outage.
-        drain: Seconds that leaving waits for what has not been written.
-        retry: Seconds before the sink is tried again, after the first, second ... failure in a row; the last one stays.
+        app_name: The name of the application.
+        capacity: The number of messages that may wait. Further ones are dropped and counted in `dropped`; the log says
+            so once for each outage.
+        drain: Seconds that leaving waits for messages that have not been written.
+        retry: Seconds to wait after the first, second, ... failure in a row. After further failures the last one is
+            used.
     """
 
     def __init__(
@@ -71,11 +73,11 @@ class AuditTrail:
         self._task: asyncio.Task[None] | None = None
         self._is_losing = False
         self.dropped: int = 0
-        """Messages that found no room."""
+        """The number of messages that were dropped because the queue was full."""
 
     @property
     def waiting(self) -> int:
-        """Messages that the sink has not taken yet."""
+        """The number of messages that the sink has not taken yet."""
         return len(self._waiting)
 
     async def __aenter__(self) -> AuditTrail:
@@ -101,11 +103,11 @@ class AuditTrail:
     # --- events -------------------------------------------------------------------------------------------------------
 
     def query(self, request: aiodimse.FindRequest, *, outcome: int = m.SUCCESS) -> None:
-        """Report a C-FIND, with its Identifier (PS3.15 A.5.3.10). The Identifier is what the profile demands.
+        """Report a C-FIND with its Identifier, which the profile demands (PS3.15 A.5.3.10).
 
         Args:
             request: The request, in its handler.
-            outcome: 0 success, 4 minor failure, 8 serious failure, 12 major failure.
+            outcome: 0: success, 4: minor failure, 8: serious failure, 12: major failure.
         """
         association = request.association
         concerned = m.ParticipantObject(
@@ -120,11 +122,11 @@ class AuditTrail:
         self._report(m.QUERY, "E", outcome, (peer, self._process(m.DESTINATION)), objects=(concerned,))
 
     def begin_transferring(self, destination: str, address: str | None, studies: Sequence[TransferredStudy]) -> None:
-        """Report that a transfer to a peer begins, as of a C-MOVE (PS3.15 A.5.3.3): a message for each patient.
+        """Report that a transfer to a peer begins, as of a C-MOVE (PS3.15 A.5.3.3): one message for each patient.
 
         Args:
             destination: The AE title of the peer.
-            address: Its IP address; None where it is not known.
+            address: Its IP address; None if it is not known.
             studies: What is sent.
         """
         peer = _peer(destination, (address, 0) if address else None, m.DESTINATION)
@@ -142,15 +144,15 @@ class AuditTrail:
         action: str = "C",
         outcome: int = m.SUCCESS,
     ) -> None:
-        """Report that instances were transferred (PS3.15 A.5.3.7): a message for each patient, not for each instance.
+        """Report that instances were transferred (PS3.15 A.5.3.7): one message for each patient.
 
         Args:
-            peer: The AE title of the other side.
-            address: Its IP address; None where it is not known.
+            peer: The AE title of the peer.
+            address: Its IP address; None if it is not known.
             studies: What was transferred.
-            received: Whether they came to us; otherwise we sent them.
-            action: "C" where the receiver did not have them, "R" where it had the same, "U" where it had others.
-            outcome: As of `query`.
+            received: Whether we received the instances. Otherwise we sent them.
+            action: "C" if the receiver did not have the instances, "R" if it had the same, "U" if it had others.
+            outcome: As for `query`.
         """
         theirs, ours = (m.SOURCE, m.DESTINATION) if received else (m.DESTINATION, m.SOURCE)
         participants = (
@@ -171,14 +173,14 @@ class AuditTrail:
         event_type: m.Code = m.NODE_AUTHENTICATION,
         outcome: int = m.MINOR_FAILURE,
     ) -> None:
-        """Report something that security people want to know of (PS3.15 A.5.3.11).
+        """Report an event that concerns security (PS3.15 A.5.3.11).
 
         Args:
             description: What happened, without patient data.
-            peer: The AE title or name of who caused it.
+            peer: The AE title or the name of the peer that caused the event.
             address: Its IP address.
-            event_type: By default Node Authentication.
-            outcome: As of `query`.
+            event_type: The type of the event; by default Node Authentication.
+            outcome: As for `query`.
         """
         node = address or peer
         objects = () if node is None else (m.ParticipantObject(node, m.NODE_ID, type_code=2, role=13, name=peer),)
@@ -193,10 +195,10 @@ class AuditTrail:
         )
 
     def metrics(self, also: aiodimse.Metrics | None = None) -> aiodimse.Metrics:
-        """For `Server(metrics=...)` and `connect(metrics=...)`: associations that are rejected become security alerts.
+        """Return hooks for `Server(metrics=...)` or `connect(metrics=...)` that report rejections as security alerts.
 
         Args:
-            also: A Metrics that is told of everything, too.
+            also: Hooks that get every event too.
         """
         return _Alerts(self, also)
 
@@ -243,7 +245,7 @@ class AuditTrail:
                 batch = [self._waiting[i] for i in range(min(_BATCH, len(self._waiting)))]
                 try:
                     await self._sink.write(batch)
-                except OSError as error:  # TimeoutError is one
+                except OSError as error:  # which includes TimeoutError
                     if not failures:
                         _log.error("audit messages cannot be written: %s", type(error).__name__)
                     await asyncio.sleep(self._retry[min(failures, len(self._retry) - 1)])
@@ -258,13 +260,13 @@ class AuditTrail:
 
 
 class _Alerts:
-    """A Metrics: an association that is rejected, or that ends in what it may not, is an alert."""
+    """Metrics hooks: a rejected association, and a TLS handshake that failed, are reported as security alerts."""
 
     def __init__(self, trail: AuditTrail, also: aiodimse.Metrics | None) -> None:
         self._trail, self._also = trail, also
 
     def __getattr__(self, name: str) -> Any:
-        """What aiodimse.DetailedMetrics has beside, as far as the other has it."""
+        """Return a hook of aiodimse.DetailedMetrics, if `also` has it."""
         return getattr(self.__dict__["_also"], name)
 
     def association_opened(self, association: aiodimse.MeasuredAssociation) -> None:
@@ -298,7 +300,7 @@ def _peer(title: str, address: tuple[str, int] | None, role: m.Code, *, is_reque
 
 
 def _by_patient(studies: Sequence[TransferredStudy]) -> list[tuple[m.ParticipantObject, ...]]:
-    """The studies of each patient, and the patient: a message tells of one patient (PS3.15 A.5.3.3, A.5.3.7)."""
+    """Group the studies by patient, each group with its patient: a message names one (PS3.15 A.5.3.3, A.5.3.7)."""
     patients: dict[str, list[TransferredStudy]] = {}
     for study in studies:
         patients.setdefault(study.patient_id, []).append(study)
