@@ -134,7 +134,7 @@ async def test_a_scan_finds_what_the_bucket_holds(port: int, archive: Archive, s
 
 
 async def test_a_bucket_needs_an_index(storage: S3Storage) -> None:
-    with pytest.raises(ValueError, match="needs to be told its index"):
+    with pytest.raises(ValueError, match="needs an index"):
         await Archive.open(storage)
 
 

@@ -1,4 +1,4 @@
-"""What an archive knows of its objects: the interface, and an index in memory."""
+"""The index of an archive, which knows its objects: the interface, and an implementation in memory."""
 
 from __future__ import annotations
 

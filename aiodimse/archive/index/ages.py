@@ -11,7 +11,7 @@ def study_ages(study_of: Callable[[str], str | None], files: Iterable[File]) -> 
     """Return the ages of all studies.
 
     Args:
-        study_of: Returns the study of a SOP Instance UID; None where it belongs to none.
+        study_of: Returns the study of a SOP Instance UID; None: the object belongs to no study.
         files: All files.
     """
     studies: dict[str, tuple[int, int]] = {}

@@ -1,4 +1,4 @@
-"""What no object holds and the archive counts (PS3.4 Table C.3-1), kept while objects come and go."""
+"""Attributes that no object has and the archive counts (PS3.4 Table C.3-1), updated with each object."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from ..matching import Value
 
 @dataclass(slots=True, eq=False, repr=False)
 class StudyCounters:
-    """The numbers of one study."""
+    """The counts of one study."""
 
     series: int = 0
     instances: int = 0
     modalities: dict[str, int] = field(default_factory=dict)
-    """How many series have a modality."""
+    """The number of series of each modality."""
     classes: dict[str, int] = field(default_factory=dict)
-    """How many instances have a SOP class."""
+    """The number of instances of each SOP class."""
 
     def count_series(self, modality: Value, step: int) -> None:
-        """Count a series that comes (step 1) or goes (-1)."""
+        """Count a series that is added (step 1) or removed (step -1)."""
         self.series += step
         self.count_modality(modality, step)
 
     def count_modality(self, modality: Value, step: int) -> None:
-        """Count the modality of a series, which may come after the series itself."""
+        """Count the modality of a series. It may become known after the series was counted."""
         _count(self.modalities, modality, step)
 
     def count_instance(self, sop_class: str, step: int) -> None:
-        """Count an instance that comes or goes."""
+        """Count an instance that is added (step 1) or removed (step -1)."""
         self.instances += step
         _count(self.classes, (sop_class,), step)
 
@@ -54,7 +54,7 @@ def patient_counts(studies: Iterable[tuple[int, int]]) -> dict[str, Value]:
     """Return the counted attributes of the PATIENT level.
 
     Args:
-        studies: The numbers of series and of instances of each study.
+        studies: The counts of series and of instances of each study.
     """
     numbers = list(studies)
     return {

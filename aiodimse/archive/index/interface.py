@@ -1,7 +1,7 @@
-"""What an archive knows: a small interface that a database implements, and what goes in and out of it.
+"""The interface of an index, and the types of what goes in and out.
 
-The interface speaks of headers (what was read from an object), queries (a checked Identifier, `models.Query`), entries
-(where an object is) and matches, all in decoded text; it is asynchronous, so that a database can wait for its answer.
+An index takes headers (what was read from an object) and queries (checked Identifiers), and returns entries (where an
+object is) and matches. All text is decoded. The interface is asynchronous, so that a database can be waited for.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ..models import LEVEL_OF, UNIQUE, Level
 from ..queries import Query
 
 Turn: TypeAlias = AbstractAsyncContextManager[None]
-"""When an index works on a search; entered again and again."""
+"""Limits when an index works on a search. It is entered for each slice of the work."""
 FREELY: Final[Turn] = nullcontext()
-"""Whenever it likes."""
+"""Sets no limit."""
 
 CharacterSet = tuple[str, ...]
 """The values of Specific Character Set (0008,0005); () is the default repertoire."""
@@ -28,27 +28,27 @@ CharacterSet = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What is kept of one object."""
+    """What an index keeps of one object."""
 
     location: str = field(repr=False)
-    """Where the storage has it: for a folder its path below the folder, with slashes."""
+    """Where the storage has the object: for a folder, the path below the folder with slashes."""
     levels: Mapping[Level, dict[str, Value]] = field(repr=False)
-    """For each level the attributes that the object has, as text."""
+    """The attributes that the object has at each level, as text."""
     character_set: CharacterSet = ()
-    """The Specific Character Set that its text came in."""
+    """The Specific Character Set of the object."""
     transfer_syntax: str = ""
-    """The UID of the transfer syntax that it is stored in; "" where its file does not say."""
+    """The UID of the transfer syntax that the object is stored in; "" if its file does not say."""
     size: int = 0
-    """Of the file, in bytes."""
+    """The size of the file in bytes."""
     modified: int = 0
     """When the file was last written, in nanoseconds."""
     model: str = ""
-    """The model of one level that the object belongs to, which has but the IMAGE level; "" for those of a study."""
+    """The one-level model that the object belongs to, which has only the IMAGE level; "" if it belongs to a study."""
     is_partial: bool = False
-    """Attributes were left out: there were too many of them, they were too long, or could not be read."""
+    """Whether attributes were left out: there were too many, they were too long, or they could not be read."""
 
     def text(self, keyword: str) -> str:
-        """Return the first value of an attribute; "" where there is none.
+        """Return the first value of an attribute; "" if there is none.
 
         Args:
             keyword: The keyword of the attribute.
@@ -66,7 +66,7 @@ class Header:
 
     @property
     def entry(self) -> Entry:
-        """What an index says of this object later."""
+        """The entry that an index will have for this object."""
         return Entry(
             self.text("SOPInstanceUID"),
             self.text("SOPClassUID"),
@@ -80,7 +80,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One object that the index has: what it is, and where it is."""
+    """One object of the index: what it is, and where it is."""
 
     sop_instance_uid: str = field(repr=False)
     """SOP Instance UID (0008,0018)."""
@@ -93,15 +93,15 @@ class Entry:
     patient_id: str = field(repr=False)
     """Patient ID (0010,0020)."""
     transfer_syntax: str
-    """The UID of the transfer syntax that it is stored in."""
+    """The UID of the transfer syntax that the object is stored in."""
     location: str = field(repr=False)
-    """Where the storage has it."""
+    """Where the storage has the object."""
 
     def is_same_instance(self, other: Entry) -> bool:
-        """Say whether two data sets are the same instance, by their UIDs and Patient ID.
+        """Return whether two entries are the same instance, by their UIDs and Patient ID.
 
         Args:
-            other: The entry of the other data set.
+            other: The other entry.
         """
         return all(getattr(self, name) == getattr(other, name) for name in _IDENTITY)
 
@@ -114,7 +114,7 @@ class Finding(StrEnum):
 
     OBJECT = "object"
     DUPLICATE = "duplicate"
-    """An object that another file holds too."""
+    """An object that another file also contains."""
     NOT_DICOM = "not DICOM"
     NOT_AN_OBJECT = "not an object"
     DAMAGED = "damaged"
@@ -122,79 +122,79 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file that was read before, so that the next scan need not read it again."""
+    """One file that was read. The next scan need not read it again."""
 
     location: str = field(repr=False)
-    """Where the storage has it."""
+    """Where the storage has the file."""
     size: int
-    """In bytes."""
+    """Its size in bytes."""
     modified: int
     """When it was last written, in nanoseconds."""
     finding: Finding
-    """What it turned out to be."""
+    """What the file turned out to be."""
     sop_instance_uid: str = field(default="", repr=False)
-    """The SOP Instance UID of an object or a duplicate; "" of others."""
+    """The SOP Instance UID of an object or a duplicate; otherwise ""."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One entity that a query found: the values of the keys asked for, and the character sets that they came in."""
+    """One entity that a query found: the values of the keys, and the character sets of their objects."""
 
     attributes: Attributes = field(repr=False)
     """The values, by keyword."""
     character_sets: tuple[CharacterSet, ...] = ((),)
-    """The character sets of the objects that the values come from."""
+    """The character sets of the objects from which the values come."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much an index holds."""
+    """How much an index contains."""
 
     patients: int
-    """Patient IDs, each with its issuer; objects without a Patient ID count as one patient for each name."""
+    """Patient IDs, each with its issuer. Objects without a Patient ID count as one patient for each name."""
     studies: int
     """Studies of all patients."""
     series: int
     """Series of all studies."""
     instances: int
-    """SOP instances, those of no study included."""
+    """SOP instances, including those that belong to no study."""
 
 
 @dataclass(frozen=True, slots=True)
 class StudyAge:
-    """How old and how large a study is, those of several patients under one UID together."""
+    """How old and how large a study is. Studies of several patients with the same UID count as one."""
 
     study_instance_uid: str = field(repr=False)
-    """Of the study."""
+    """The UID of the study."""
     modified: int
-    """When the last of its files was written, in nanoseconds."""
+    """When the newest of its files was written, in nanoseconds."""
     size: int
-    """Of its files, in bytes."""
+    """The size of its files in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A storage commitment that was asked for and not reported yet (PS3.4 J)."""
+    """A storage commitment that was requested and not yet reported (PS3.4 J)."""
 
     uid: str
     calling_ae_title: str
-    """Who asked."""
+    """The AE title of the peer that requested it."""
     references: tuple[tuple[str, str], ...] = field(repr=False)
     """SOP Class UID and SOP Instance UID of each instance."""
     created: int
-    """When it was asked for, in seconds of the system's clock."""
+    """When it was requested, in seconds of the system's clock."""
 
 
 def folder_of(location: str) -> str:
-    """Return the folder that a location is in; "" is the archive's own."""
+    """Return the folder of a location; "" is the archive's own folder."""
     return location.rpartition("/")[0]
 
 
 class Index(Protocol):
-    """What an archive asks of its index.
+    """What an archive needs from its index.
 
-    A SOP Instance UID has one location, and a location one SOP Instance UID: whatever is added takes the place of what
-    had either of the two before.
+    A SOP Instance UID has one location, and a location has one SOP Instance UID. An object that is added replaces every
+    object with the same UID or the same location.
     """
 
     async def add(self, headers: Iterable[Header]) -> None:
@@ -203,35 +203,35 @@ class Index(Protocol):
         Args:
             headers: What was read from the objects.
 
-        Cancellation: all of them have been added, or none.
+        Cancellation: all of the objects have been added, or none.
         """
 
     async def note(self, files: Iterable[File]) -> None:
-        """Remember files that hold no object of the index, and forget what their locations held before.
+        """Record files that contain no object of the index, and forget what their locations contained before.
 
         Args:
             files: The files.
         """
 
     async def remove(self, locations: Iterable[str]) -> int:
-        """Forget files, and the objects in them. A series, study or patient goes with its last object.
+        """Forget files and their objects. A series, study or patient is removed with its last object.
 
         Args:
-            locations: Where the storage had the files.
+            locations: The locations of the files.
 
         Returns:
-            How many objects these were.
+            The number of objects that were removed.
         """
 
     def find(self, query: Query, turn: Turn = FREELY) -> AsyncGenerator[Match, None]:
         """Yield the entities at the level of the query that match it.
 
-        The attributes of `models.COMPUTED` are counted. An object that is added or removed meanwhile may be among what
-        is counted and found or not.
+        The attributes of `models.COMPUTED` are counted. An object that is added or removed during the search may or may
+        not be counted and found.
 
         Args:
             query: What is asked for.
-            turn: Entered for each slice of the work, some milliseconds, and left before anything is yielded.
+            turn: Entered for each slice of the work of some milliseconds, and left before anything is yielded.
         """
 
     def entries(self, query: Query, turn: Turn = FREELY) -> AsyncGenerator[Entry, None]:
@@ -239,56 +239,56 @@ class Index(Protocol):
 
         Args:
             query: What is to be retrieved.
-            turn: As in `find`.
+            turn: As for `find`.
         """
 
     async def lookup(self, sop_instance_uids: Collection[str]) -> dict[str, Entry]:
-        """Return the objects that the index has, by SOP Instance UID.
+        """Return the objects that the index has of these, by SOP Instance UID.
 
         Args:
-            sop_instance_uids: The SOP Instance UIDs that are looked for.
+            sop_instance_uids: The SOP Instance UIDs.
         """
 
     async def files(self, folder: str) -> dict[str, File]:
-        """Return the files of one folder, without those of the folders below, by their locations.
+        """Return the files of one folder by their locations. Files in folders below it are not included.
 
         Args:
             folder: The folder, as `folder_of` gives it.
         """
 
     async def folders(self) -> list[str]:
-        """Return the folders that the files are in; "" is the archive's own."""
+        """Return the folders of all files; "" is the archive's own folder."""
 
     async def duplicates(self, sop_instance_uids: Collection[str]) -> list[File]:
-        """Return the files that hold an object of the index once more, in no order.
+        """Return the files that contain an object that the index has from another file, in no particular order.
 
         Args:
             sop_instance_uids: The SOP Instance UIDs of the objects.
         """
 
     async def counts(self) -> Counts:
-        """Return how much there is."""
+        """Return how much the index contains."""
 
     async def oldest_studies(self, limit: int, after: StudyAge | None = None) -> list[StudyAge]:
-        """Return so many studies, the oldest first, that come behind one that was returned before.
+        """Return studies from the oldest on.
 
         Args:
-            limit: How many studies at most.
-            after: The last one that was returned before; None: begin with the oldest one.
+            limit: The largest number of studies.
+            after: The last study that was returned before. None: begin with the oldest one.
         """
 
     async def stored_bytes(self) -> int:
-        """Return how large the files of all objects are that belong to a study."""
+        """Return the size in bytes of the files of all objects that belong to a study."""
 
     async def put_transaction(self, transaction: Transaction) -> None:
-        """Keep a transaction. It replaces one of the same peer with the same UID.
+        """Store a transaction. It replaces one of the same peer with the same UID.
 
         Args:
             transaction: The transaction.
         """
 
     async def transactions(self) -> list[Transaction]:
-        """Return the transactions that are kept, the oldest first."""
+        """Return the stored transactions, the oldest first."""
 
     async def drop_transaction(self, transaction: Transaction) -> None:
         """Forget a transaction.
@@ -298,13 +298,13 @@ class Index(Protocol):
         """
 
     async def is_complete(self) -> bool:
-        """Whether all that the storage held has been read once."""
+        """Return whether the whole storage has been read at least once."""
 
     async def set_complete(self) -> None:
-        """Remember that it has."""
+        """Record that the whole storage has been read."""
 
     def process_locks(self) -> ProcessLocks | None:
-        """Return new locks that all processes which use this index share; None where it has none."""
+        """Return new locks that all processes with this index share; None: the index has none."""
 
     async def close(self) -> None:
-        """Give back what the index holds of the system; it is not used afterwards."""
+        """Release what the index uses of the system. It must not be used afterward."""

@@ -1,4 +1,4 @@
-"""What has to be told apart before objects are indexed: patients, and objects of one batch."""
+"""What identifies a patient, and how objects are split into batches before they are indexed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from .interface import Header
 
 
 def patient_key(header: Header) -> tuple[str, ...]:
-    """Return what studies of one patient have in common: Patient ID and issuer, and without an ID the name."""
+    """Return what identifies a patient: Patient ID and issuer, or without an ID the name."""
     key = (header.unique(Level.PATIENT), header.text("IssuerOfPatientID"))
     return key if key[0] else (*key, header.text("PatientName"))
 
 
-def apart(headers: Iterable[Header]) -> Iterator[list[Header]]:
-    """Yield the headers in lists in which no UID and no location comes twice.
+def distinct_batches(headers: Iterable[Header]) -> Iterator[list[Header]]:
+    """Yield the headers in lists in which no two headers have the same UID or the same location.
 
-    Of such a list all that it replaces is forgotten before any of it is added.
+    An index removes everything that such a list replaces before it adds the list.
     """
     batch: list[Header] = []
     uids, locations = set[str](), set[str]()

@@ -1,4 +1,4 @@
-"""An index in memory: the reference that every other index is compared with."""
+"""An index in memory. It is the reference that every other index is compared with."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ..queries import Query
 from .ages import oldest, study_ages
 from .counters import StudyCounters, patient_counts
 from .interface import FREELY, Counts, Entry, File, Finding, Header, Match, StudyAge, Transaction, Turn, folder_of
-from .keys import apart, patient_key
+from .keys import distinct_batches, patient_key
 from .told import Told, persons
-from .views import EntityView, PersonView, View, asked_of, of_patient
+from .views import EntityView, PersonView, View, keywords_of, of_patient
 
 T = TypeVar("T")
 
 _AT_ONCE = 0.005
-"""Seconds that searches may take before the event loop has its turn."""
+"""The time in seconds that searches may take before the event loop has its turn."""
 _MATCHES = 64
-"""Matches that a search hands over at once."""
+"""The largest number of matches that a search returns at a time."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -38,12 +38,12 @@ class _Node:
     told: Told = field(default_factory=Told)
     children: dict[tuple[str, ...], _Node] = field(default_factory=dict)
     counters: StudyCounters | None = None
-    """Of a study."""
+    """The counts of a study; None at other levels."""
     entry: Entry | None = None
-    """Of an image."""
+    """The entry of an image; None at other levels."""
 
     def below(self, level: Level) -> Iterator[_Node]:
-        """This node, or what it has at a level below; a copy of each node's children, for objects come and go."""
+        """Yield this node, or those below it at a level. Children are copied, since objects may be added meanwhile."""
         if self.level == level:
             yield self
         else:
@@ -51,7 +51,7 @@ class _Node:
                 yield from child.below(level)
 
     def above(self, level: Level) -> _Node:
-        """This node, or the one that it belongs to at a level above."""
+        """Return this node, or the one above it at a level."""
         node = self
         while node.level != level:
             assert node.parent is not None
@@ -62,10 +62,10 @@ class _Node:
 class MemoryIndex:
     """An index in memory: the tree of patients, studies, series and images, and a dictionary of UIDs for each level.
 
-    A series that two studies claim, or a study that two Patient IDs claim, is kept as two: an answer about one patient
-    never holds images of another. Patient attributes are those of the study's own objects. Patients that share an ID
-    are told apart by `told.persons`. Objects without a Patient ID are found in the Study Root model, and at the PATIENT
-    level as one patient for each name; there is no way to retrieve such a patient as a whole.
+    A series that two studies claim, or a study that two Patient IDs claim, is kept as two entities, so that a response
+    about one patient never contains images of another. Patient attributes are those of the study's own objects.
+    Patients that share an ID are separated by `told.persons`. Objects without a Patient ID are found in the Study Root
+    model; at the PATIENT level there is one patient for each of their names, which cannot be retrieved as a whole.
 
     100,000 objects take about 250 MB. Use it from one event loop.
     """
@@ -74,15 +74,15 @@ class MemoryIndex:
         self._patients: dict[tuple[str, ...], _Node] = {}
         self._by_uid: dict[Level, dict[str, tuple[_Node, ...]]] = {level: {} for level in Level}
         self._one_level: dict[str, dict[str, _Node]] = {}
-        """Objects of no study, by model and UID."""
+        """Objects that belong to no study, by model and UID."""
         self._files: dict[str, dict[str, File]] = {}
-        """By folder and location."""
+        """Files, by folder and location."""
         self._duplicates: dict[str, set[str]] = {}
-        """Locations, by SOP Instance UID."""
+        """Locations of duplicates, by SOP Instance UID."""
         self._transactions: dict[tuple[str, str], Transaction] = {}
         self._is_complete = False
         self._slices = asyncio.Lock()
-        """Who searches holds it for one slice: so many searches take no more of a turn of the loop than one."""
+        """Held during one slice of a search, so that many searches together take no longer than one of each turn."""
 
     async def add(self, headers: Iterable[Header]) -> None:
         """See `Index.add`.
@@ -90,7 +90,7 @@ class MemoryIndex:
         Args:
             headers: What was read from the objects.
         """
-        for batch in apart(headers):
+        for batch in distinct_batches(headers):
             for header in batch:
                 self._replace(header)
             for header in batch:
@@ -106,7 +106,7 @@ class MemoryIndex:
         self._add(header)
 
     def _replace(self, header: Header) -> None:
-        """Forget what has the UID or the location of an object."""
+        """Remove what has the UID or the location of an object."""
         self._remove_object(header.unique(Level.IMAGE))
         self._forget(header.location)
 
@@ -123,7 +123,7 @@ class MemoryIndex:
         self._note(File(header.location, header.size, header.modified, Finding.OBJECT, uid))
 
     def _image_of(self, header: Header, uid: str) -> _Node:
-        """A new image in its series."""
+        """Add a new image to its series."""
         patient = self._child(None, Level.PATIENT, patient_key(header))
         study = self._child(patient, Level.STUDY, (header.unique(Level.STUDY),))
         series = self._child(study, Level.SERIES, (header.unique(Level.SERIES),))
@@ -166,11 +166,11 @@ class MemoryIndex:
             turn: Entered for each slice of the work.
         """
         matches = matcher(query.tests, query.rules)
-        asked = asked_of(query)
+        keywords = keywords_of(query)
         found = (view if matches(view) else None for view in self._views(query))
         async with aclosing(self._stepped(found, turn)) as views:
             async for view in views:
-                yield view.match(asked)
+                yield view.match(keywords)
 
     async def entries(self, query: Query, turn: Turn = FREELY) -> AsyncGenerator[Entry, None]:
         """See `Index.entries`.
@@ -242,7 +242,7 @@ class MemoryIndex:
         return study_ages(self._study_of, (file for files in self._files.values() for file in files.values()))
 
     def _study_of(self, sop_instance_uid: str) -> str | None:
-        """The UID of the study of an object; None where it belongs to none."""
+        """Return the UID of the study of an object; None: the object belongs to none."""
         nodes = self._by_uid[Level.IMAGE].get(sop_instance_uid, ())
         return nodes[0].above(Level.STUDY).key[0] if nodes and nodes[0].parent is not None else None
 
@@ -278,15 +278,15 @@ class MemoryIndex:
         """See `Index.process_locks`."""
 
     async def close(self) -> None:
-        """See `Index.close`; there is nothing to give back."""
+        """See `Index.close`. There is nothing to release."""
 
     async def _stepped(self, found: Iterator[T | None], turn: Turn) -> AsyncGenerator[T, None]:
-        """Step through an iterator in slices of time, and hand over what it finds."""
+        """Advance an iterator in slices of time, and yield what it finds."""
         while True:
             async with turn, self._slices:
                 some, is_over = _slice(found)
                 if not is_over:
-                    await asyncio.sleep(0)  # the others of the event loop before the next search
+                    await asyncio.sleep(0)  # other tasks of the event loop run before the next search
             for each in some:
                 yield each
             if is_over:
@@ -295,7 +295,7 @@ class MemoryIndex:
     # --- searching ----------------------------------------------------------------------------------------------------
 
     def _views(self, query: Query) -> Iterator[View]:
-        """What the query is matched with."""
+        """Yield what the query is matched against."""
         related: dict[tuple[str, ...], dict[int, Mapping[str, Value]]] = {}
 
         def patient_counts_of(study: _Node) -> Mapping[str, Value]:
@@ -316,15 +316,15 @@ class MemoryIndex:
                 yield _view(node, patient_counts_of)
 
     def _of_model(self, query: Query, model: OneLevelModel) -> Iterator[_Node]:
-        """The objects of a model of one level that its unique key allows."""
+        """Yield the objects of a one-level model that its unique key allows."""
         nodes = self._one_level.get(model.name, {})
         wanted = query.unique.get(Level.IMAGE, tuple(nodes))
         yield from (nodes[uid] for uid in dict.fromkeys(wanted) if uid in nodes)
 
     def _candidates(self, query: Query) -> Iterator[_Node]:
-        """The nodes at the level of the query that its unique keys allow.
+        """Yield the nodes at the level of the query that its unique keys allow.
 
-        The lowest unique key that is given says where to start, the others are looked up above.
+        The lowest unique key determines where to start. The others are compared with the nodes above.
         """
         lowest = max(query.unique, default=None)
         starts: Iterable[_Node]
@@ -335,7 +335,7 @@ class MemoryIndex:
         wanted = [(level, frozenset(values)) for level, values in query.unique.items() if level != lowest]
         for start in starts:
             if start.level == Level.IMAGE and start.parent is None:
-                continue  # it belongs to no study
+                continue  # the object belongs to no study
             if all(start.above(level).key[0] in values for level, values in wanted):
                 yield from start.below(query.level)
 
@@ -356,7 +356,7 @@ class MemoryIndex:
             self._duplicates.setdefault(file.sop_instance_uid, set()).add(file.location)
 
     def _forget(self, location: str) -> bool:
-        """Forget a file, and the object in it; whether it had one."""
+        """Forget a file and its object. Return whether it had one."""
         of_folder = self._files.get(folder_of(location), {})
         file = of_folder.get(location)
         if file is None:
@@ -407,7 +407,7 @@ class MemoryIndex:
 
 
 def _slice(candidates: Iterator[T | None]) -> tuple[list[T], bool]:
-    """Search for a slice of time: what is found, and whether that was all."""
+    """Search for a slice of time. Return what was found, and whether the search is complete."""
     until, found = monotonic() + _AT_ONCE, list[T]()
     for each in candidates:
         if each is not None:
@@ -418,7 +418,7 @@ def _slice(candidates: Iterator[T | None]) -> tuple[list[T], bool]:
 
 
 def _persons(patient: _Node) -> list[tuple[PersonView, list[_Node]]]:
-    """The patients of one Patient ID, with their studies."""
+    """Return the patients of one Patient ID, each with its studies."""
     studies, found = list(patient.children.values()), []
     for person in persons((of_patient(study.told.attributes), study.told.character_sets) for study in studies):
         own = [studies[position] for position in person.studies]
@@ -429,7 +429,7 @@ def _persons(patient: _Node) -> list[tuple[PersonView, list[_Node]]]:
 
 
 def _view(node: _Node, patient_counts: Callable[[_Node], Mapping[str, Value]]) -> EntityView:
-    """A study, series or image with those above it."""
+    """Return the attributes of a study, series or image and of the entities above it."""
     study, told = node.above(Level.STUDY), {}
     above: _Node | None = node
     while above is not None:

@@ -1,4 +1,4 @@
-"""From what a user calls an index to the index."""
+"""Open the index that a user names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .memory import MemoryIndex
 _log = logging.getLogger(__name__)
 
 FILE = ".aiodimse-index.db"
-"""In the folder of the archive; a scan leaves hidden files out."""
+"""The database in the folder of an archive. A scan ignores it, because its name begins with a dot."""
 
 
 async def open_index(name: str | None, directory: Path | None) -> tuple[Index, str | None]:
@@ -21,10 +21,10 @@ async def open_index(name: str | None, directory: Path | None) -> tuple[Index, s
 
     Args:
         name: "memory:", the URL of a database, or None for an SQLite database in the folder.
-        directory: The folder of the archive; None where it has none.
+        directory: The folder of the archive; None: the archive has no folder.
 
     Returns:
-        The index, and why it was made anew in the place of one that cannot be used.
+        The index, and the reason if it was created anew because the old one cannot be used.
 
     Raises:
         OSError: The database cannot be opened.
@@ -43,7 +43,7 @@ async def open_index(name: str | None, directory: Path | None) -> tuple[Index, s
         needed = 'an index in SQL needs SQLAlchemy: pip install "aiodimse[archive]"; index="memory:" needs nothing'
         raise ModuleNotFoundError(needed, name=error.name) from None
     if name is None and directory is None:
-        raise ValueError("an archive in a bucket needs to be told its index, postgresql://USER@HOST/DATABASE for one")
+        raise ValueError("an archive in a bucket needs an index, for example postgresql://USER@HOST/DATABASE")
     url = url_of(directory / FILE if name is None and directory is not None else name or "")
     try:
         try:
@@ -53,15 +53,15 @@ async def open_index(name: str | None, directory: Path | None) -> tuple[Index, s
             if file is None:
                 raise OSError(errno.EINVAL, str(error)) from None
             aside = await asyncio.to_thread(put_aside, file)
-            _log.warning("%s: it is called %s now, and all files are read again", error, aside.name)
+            _log.warning("%s: it was renamed to %s, and all files are read again", error, aside.name)
             return await SQLIndex.open(url), str(error)
     except SQLAlchemyError as error:
-        # The text of a driver may have the password of a URL in it.
+        # The text of a driver may contain the password of the URL.
         raise OSError(errno.EIO, f"the database of the index cannot be opened ({type(error).__name__})") from None
 
 
 def put_aside(file: Path) -> Path:
-    """Rename a database that cannot be used, with what belongs to it. Blocks."""
+    """Rename a database that cannot be used, together with its companion files. Blocks."""
     number = 1
     while (aside := file.with_name(f"{file.name}.unusable-{number}")).exists():
         number += 1

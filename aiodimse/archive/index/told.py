@@ -55,23 +55,23 @@ class Told:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Person:
-    """One patient as the studies of a Patient ID tell it, and which studies these are."""
+    """One patient among those that share a Patient ID."""
 
     attributes: dict[str, Value]
     character_sets: tuple[CharacterSet, ...]
     studies: list[int]
-    """Positions in what `persons` was given."""
+    """Positions in the argument of `persons`."""
 
 
 def persons(studies: Iterable[tuple[Mapping[str, Value], tuple[CharacterSet, ...]]]) -> list[Person]:
-    """Tell the patients apart that share a Patient ID.
+    """Separate the patients that share a Patient ID.
 
-    Hospitals have many a patient "0" or "ANON". Where no two studies contradict each other in name or birth date, they
-    are of one patient, and what one study does not tell the others may. Otherwise there is one patient for each name
-    and birth date, so that no patient is ever answered with an attribute of another one.
+    Many hospitals have several patients with an ID such as "0" or "ANON". If no two studies contradict each other in
+    name or birth date, they belong to one patient, and each attribute is taken from the first study that has it.
+    Otherwise there is one patient for each name and birth date, so that no response mixes the attributes of two.
 
     Args:
-        studies: For each study of the Patient ID its patient attributes, and the character sets of its text.
+        studies: The patient attributes of each study of the Patient ID, and the character sets of their text.
     """
     told = list(studies)
     keys = [(_name(attributes), _birth_date(attributes)) for attributes, _ in told]
@@ -105,7 +105,7 @@ def _contradict(keys: list[tuple[tuple[str, ...], str]]) -> bool:
 
 
 def _name(attributes: Mapping[str, Value]) -> tuple[str, ...]:
-    """The component groups of a name, without case and trailing empty components (PS3.5 6.2.1)."""
+    """Return the component groups of a name, case-folded and without trailing empty components (PS3.5 6.2.1)."""
     return tuple(name_groups(_text(attributes, "PatientName")))
 
 

@@ -1,4 +1,4 @@
-"""What a query is matched with: the attributes of an entity and of those above it. The same for every index."""
+"""What a query is matched against: the attributes of an entity and of those above it. All indexes share this."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ class View(Mapping[str, Value]):
     __slots__ = ()
 
     def character_sets(self, asked: Iterable[str]) -> tuple[CharacterSet, ...]:
-        """Return the character sets of the objects that these attributes come from."""
-        """Return the character sets that the text of these attributes came in."""
+        """Return the character sets of the objects from which these attributes come."""
         raise NotImplementedError
 
     def match(self, asked: Iterable[str]) -> Match:
-        """Return what a query gets of this entity."""
+        """Return what the response to a query says about this entity."""
         return Match({keyword: self.get(keyword, ()) for keyword in asked}, self.character_sets(asked))
 
 
 class PersonView(View):
-    """A patient: see `told.persons`."""
+    """The attributes of a patient: see `told.persons`."""
 
     __slots__ = ("_attributes", "_character_sets")
 
@@ -45,18 +44,18 @@ class PersonView(View):
         return len(self._attributes)
 
     def character_sets(self, asked: Iterable[str]) -> tuple[CharacterSet, ...]:
-        """Return the character sets of the objects that these attributes come from."""
+        """Return the character sets of the objects from which these attributes come."""
         return self._character_sets
 
 
 class EntityView(View):
-    """A study, series or image, its attributes looked up when they are asked for.
+    """The attributes of a study, series or image. They are looked up when they are needed.
 
     Args:
-        told: For each level from STUDY down to that of the entity what is told of it.
-        counters: Those of the study.
-        instances: How many the series has.
-        patient_counts: Asked for the counted attributes of the PATIENT level.
+        told: The attributes of each level from STUDY to that of the entity.
+        counters: The counts of the study.
+        instances: The number of instances of the series.
+        patient_counts: Returns the counted attributes of the PATIENT level.
     """
 
     __slots__ = ("_counters", "_instances", "_patient_counts", "_told")
@@ -68,7 +67,7 @@ class EntityView(View):
         instances: int,
         patient_counts: Callable[[], Mapping[str, Value]],
     ) -> None:
-        # A study has the patient attributes of its own objects.
+        # A study has the patient attributes of its own objects, not those of the whole patient.
         self._told = {**told, Level.PATIENT: told[Level.STUDY]} if Level.STUDY in told else told
         self._counters, self._instances, self._patient_counts = counters, instances, patient_counts
 
@@ -89,13 +88,13 @@ class EntityView(View):
         return sum(1 for _ in self)
 
     def character_sets(self, asked: Iterable[str]) -> tuple[CharacterSet, ...]:
-        """Return the character sets of the objects that these attributes come from."""
+        """Return the character sets of the objects from which these attributes come."""
         found = (self._told[level] for level in dict.fromkeys(LEVEL_OF[keyword] for keyword in asked))
         return tuple(dict.fromkeys(each for told in found for each in told.character_sets)) or ((),)
 
 
-def asked_of(query: Query) -> list[str]:
-    """Return the keywords whose values a match has."""
+def keywords_of(query: Query) -> list[str]:
+    """Return the keywords of the attributes that a match has."""
     keywords = (*(key.keyword for key in query.keys), *query.extra)
     return [keyword for keyword in keywords if query.one_level is not None or keyword in LEVEL_OF]
 

@@ -11,11 +11,11 @@ __all__ = ["Arrived", "FolderStorage", "Found", "Stamp", "Storage", "StorageGone
 
 
 def storage_at(location: str | os.PathLike[str] | Storage, *, follow_links: bool = False) -> Storage:
-    """Return the storage that a user means.
+    """Return the storage at a location.
 
     Args:
         location: A folder, s3://BUCKET/PREFIX, or a storage.
-        follow_links: Follow links that lead out of a folder.
+        follow_links: Whether to follow links that lead out of a folder.
 
     Raises:
         ModuleNotFoundError: obstore, of the extra `s3`, is not installed.

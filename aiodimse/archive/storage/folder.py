@@ -1,4 +1,4 @@
-"""A folder of DICOM files."""
+"""A storage in a folder of DICOM files."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from .hashed import hashed_name
 from .interface import Arrived, Decide, Found, Stamp, StorageGone
 
 _KEPT = 1 << 16
-"""Bytes of a data set that are kept while it is saved; a beginning that is shorter is all of it."""
+"""Bytes of a data set that are kept while it is saved. A shorter beginning is the whole data set."""
 
 
 class FolderStorage:
-    """A folder, and all folders below it. A location is a path below the folder, with slashes on every system.
+    """A folder and all folders below it. A location is a path relative to the folder, with slashes on every system.
 
-    Names that begin with a dot are left out: among them are the files that C-STORE is still writing. Links that lead
-    out of the folder are not followed: whoever may write into it could otherwise have any file served.
+    Names that begin with a dot are ignored; the files that C-STORE is still writing have such names. Links that lead
+    out of the folder are not followed, because everybody who may write into the folder could then have any file served.
 
     Args:
         directory: The folder.
-        follow_links: Follow links that lead out of it all the same.
+        follow_links: Whether to follow links that lead out of it nevertheless.
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, follow_links: bool = False) -> None:
-        self._root = os.fspath(directory)  # for what each C-STORE asks: pathlib would be a tenth of its time
+        self._root = os.fspath(directory)  # for what each C-STORE calls: pathlib would take a tenth of its time
         self.directory: Path = Path(directory)
         self._follow_links = follow_links
         self._opened: tuple[int, int] | None = None
-        """Device and inode of the folder."""
+        """Device and inode of the folder, which identify it."""
 
     async def open(self) -> None:
         """See `Storage.open`."""
@@ -90,7 +90,7 @@ class FolderStorage:
         return self.directory / location
 
     def location(self, path: str | os.PathLike[str]) -> str:
-        """Return the location of a path; of one that is elsewhere, the whole path."""
+        """Return the location of a path. For a path outside the folder it is the whole path."""
         path = Path(path)
         return (path.relative_to(self.directory) if path.is_relative_to(self.directory) else path.absolute()).as_posix()
 
@@ -114,7 +114,7 @@ class FolderStorage:
         return location.rpartition("/")[2] == self.location_for(sop_instance_uid).rpartition("/")[2]
 
     def walk(self) -> Iterator[Found]:
-        """See `Storage.walk`; each folder is entered once, whatever links lead to it."""
+        """See `Storage.walk`. Each folder is read once, even if several links lead to it."""
         root = os.path.realpath(self.directory)
         entered: set[tuple[int, int]] = set()
         waiting = [""]
@@ -144,14 +144,14 @@ class FolderStorage:
                     continue
                 if stat.S_ISDIR(status.st_mode):
                     below.append(location)
-                elif stat.S_ISREG(status.st_mode):  # a pipe would make us wait for ever
+                elif stat.S_ISREG(status.st_mode):  # opening a pipe would block forever
                     found.files[location] = _stamp(status)
             waiting += reversed(below)
             yield found
 
 
 def _behind(file: Path) -> More:
-    """Read a data set in a file behind its beginning, which nearly every header is in."""
+    """Make a function that reads a data set in a file after its beginning, which has nearly every header."""
     offset: int | None = None
 
     def more(pos: int, size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""What an archive asks of the place that it keeps its objects in."""
+"""What an archive needs from the storage of its objects."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ from ..index import Entry, Header
 
 
 class Stamp(NamedTuple):
-    """Size and time of a file: as long as they stay, what was read of it stands."""
+    """Size and time of a file. While they stay the same, the file need not be read again."""
 
     size: int
     modified: int
-    """In nanoseconds."""
+    """When the file was last written, in nanoseconds."""
 
 
 @dataclass(slots=True)
 class Found:
-    """One folder of the storage, and what is in it."""
+    """One folder of the storage, and its content."""
 
     folder: str = field(repr=False)
     files: dict[str, Stamp] = field(default_factory=dict, repr=False)
-    """By location, in the order of their names."""
+    """The stamps of its files by location, in the order of their names."""
     unreadable: int = 0
-    """Files and folders in it that the system does not let us look at."""
+    """The number of files and folders in it that cannot be read."""
     has_unfinished: bool = False
-    """Something in it looks like a file that was not written to its end."""
+    """Whether one of its files looks like one that was not completely written."""
 
 
 class StorageGone(OSError):
-    """The storage is not the one that was opened: its disk is not mounted any more, for instance."""
+    """The storage is not the one that was opened: for example, its disk is no longer mounted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """What came by C-STORE and has no name yet."""
+    """An object that arrived by C-STORE and does not have its location yet."""
 
     beginning: bytes = field(repr=False)
-    """The first bytes of the data set, as they are encoded."""
+    """The first bytes of the encoded data set."""
     transfer_syntax: str
     more: More | None = field(default=None, repr=False)
-    """Asked for what is behind them; None where they are all, or the rest cannot be read any more. Blocks."""
+    """Returns bytes after the beginning. None: there are none, or they can no longer be read. Blocks."""
 
 
 Decide: TypeAlias = Callable[[Arrived], None]
-"""Asked before what arrived gets its name, in a thread; an exception refuses it."""
+"""Called in a thread before an object gets its location. An exception refuses the object."""
 
 
 class Storage(Protocol):
     """A place for objects. The synchronous methods block, and are called in a thread."""
 
     async def open(self) -> None:
-        """Look whether it is there, and remove what a killed process left unfinished.
+        """Check that the storage is there, and remove what a killed process left unfinished.
 
         Raises:
-            OSError: It is not there, or may not be read.
+            OSError: The storage is not there, or may not be read.
         """
 
     def walk(self) -> Iterator[Found]:
@@ -69,44 +69,44 @@ class Storage(Protocol):
         """Remove what a killed process left unfinished in a folder."""
 
     def read(self, location: str) -> Header:
-        """Read the header of one object; raises as `header.read_header` does. Blocks."""
+        """Read the header of one object. Raises what `header.read_header` raises. Blocks."""
 
     def stamp(self, location: str) -> Stamp | None:
-        """Return the stamp that a location has now; None where there is nothing. Blocks."""
+        """Return the present stamp of a location; None: it holds nothing. Blocks."""
 
     def check(self) -> None:
-        """Look whether this is still the storage that was opened. Blocks.
+        """Check that this is still the storage that was opened. Blocks.
 
         Raises:
-            StorageGone: It is not.
+            StorageGone: It is another one, or none.
         """
 
     def free_bytes(self) -> int | None:
-        """Return how many bytes there is room for; None where nobody knows. Blocks."""
+        """Return the number of free bytes; None: it is not known. Blocks."""
 
     def remove(self, location: str) -> None:
-        """Remove one object, if it is there. Blocks.
+        """Remove one object if it is there. Blocks.
 
         Raises:
             OSError: It cannot be removed.
         """
 
     def location_for(self, sop_instance_uid: str) -> str:
-        """Return where a new instance goes."""
+        """Return the location of a new instance."""
 
     async def save(self, request: aiodimse.StoreRequest, location: str, decide: Decide, *, durable: bool) -> Stamp:
-        """Save what a C-STORE brings; it has the location once `decide` has returned.
+        """Save the object of a C-STORE. It gets its location after `decide` has returned.
 
         Returns:
-            Its stamp there.
+            The stamp of the object at its location.
 
         Raises:
-            Exception: As `decide` raises it; nothing is left then.
+            Exception: What `decide` raises. Nothing is saved then.
             OSError: It cannot be written.
         """
 
     def payload(self, entry: Entry) -> aiodimse.InstanceSource:
-        """Return what a C-GET or C-MOVE handler yields to send this object."""
+        """Return what a C-GET or C-MOVE handler yields in order to send this object."""
 
     def is_named_after(self, location: str, sop_instance_uid: str) -> bool:
-        """Whether a C-STORE of this instance would have this location."""
+        """Return whether a C-STORE of this instance would use this location."""

@@ -1,7 +1,7 @@
-"""A bucket of an S3-compatible object store; needs obstore (extra `s3`).
+"""A storage in a bucket of an S3-compatible object store. It needs obstore (extra `s3`).
 
-Nothing goes to a local disk: a C-STORE streams into a multipart upload, which is completed once the archive has said
-that the instance is to be kept, and a retrieval streams out of the bucket.
+Nothing is written to a local disk. A C-STORE streams into a multipart upload, which is completed after the archive has
+decided to keep the instance. A retrieval streams out of the bucket.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig
 
 _BEGINNING = 1 << 20
-"""Bytes of an object that are read for its header."""
+"""Bytes of an object that are read to find its header."""
 _SECONDS = "30s"
 
 
 class S3Storage:
-    """A bucket, or what is below a prefix in one. A location is a key below the prefix.
+    """A bucket, or the keys with a prefix in one. A location is a key without the prefix.
 
     The credentials are those of the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT, AWS_REGION.
 
     Args:
         url: s3://BUCKET or s3://BUCKET/PREFIX.
-        options: For obstore's S3Store, instead of the environment: endpoint, access_key_id and so on.
+        options: Options for obstore's S3Store that replace those of the environment, for example endpoint.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
@@ -47,11 +47,11 @@ class S3Storage:
         self._store = S3Store.from_url(url, client_options=client, **options)
 
     async def open(self) -> None:
-        """See `Storage.open`: look whether the bucket answers."""
+        """See `Storage.open`: check that the bucket answers."""
         await obstore.list_with_delimiter_async(self._store)
 
     def walk(self) -> Iterator[Found]:
-        """See `Storage.walk`. A folder is whole when it is yielded, and so all keys are listed first."""
+        """See `Storage.walk`. A folder is yielded complete, so all keys are listed first."""
         folders: dict[str, Found] = {}
         for page in obstore.list(self._store, chunk_size=1000):
             for each in page:
@@ -61,7 +61,7 @@ class S3Storage:
         yield from folders.values()
 
     async def tidy(self, folder: str) -> None:
-        """See `Storage.tidy`: an upload that was not completed is nowhere, and the store's own rules remove it."""
+        """See `Storage.tidy`. An incomplete upload is not visible, and rules of the store remove it."""
 
     def read(self, location: str) -> Header:
         """See `Storage.read`."""
@@ -77,10 +77,10 @@ class S3Storage:
             return None
 
     def check(self) -> None:
-        """See `Storage.check`: a bucket that is not there takes nothing."""
+        """See `Storage.check`. There is nothing to check: saving into a bucket that is gone fails."""
 
     def free_bytes(self) -> None:
-        """See `Storage.free_bytes`: a bucket does not say."""
+        """See `Storage.free_bytes`. A bucket does not report it."""
 
     def remove(self, location: str) -> None:
         """See `Storage.remove`."""
@@ -97,7 +97,7 @@ class S3Storage:
 
         async def chunks() -> AsyncIterator[bytes]:
             file = request.part10()
-            yield bytes(await anext(file))  # what stands before the data set
+            yield bytes(await anext(file))  # the preamble and the file meta information
             async for piece in file:
                 if len(beginning) < _BEGINNING:
                     beginning.extend(piece[: _BEGINNING - len(beginning)])
@@ -117,14 +117,14 @@ class S3Storage:
 
 
 class _StoredInstance(aiodimse.Instance):
-    """An object of the bucket, asked for when it is sent."""
+    """An object of the bucket, which is requested when it is sent."""
 
     def __init__(self, store: S3Store, entry: Entry) -> None:
         super().__init__(entry.sop_class_uid, entry.sop_instance_uid, entry.transfer_syntax)
         self._store, self._location = store, entry.location
 
     async def _opened(self) -> aiodimse.Instance:
-        """Raises aiodimse.InstanceConflict where the object is another instance than was asked for."""
+        """Request the object. Raises aiodimse.InstanceConflict if it is another instance than was asked for."""
         response = await obstore.get_async(self._store, self._location)
 
         async def chunks() -> AsyncIterator[bytes]:
@@ -138,15 +138,15 @@ class _StoredInstance(aiodimse.Instance):
             yield piece
 
     def stream(self) -> AsyncIterator[bytes | memoryview]:
-        """The encoded data set, from the bucket."""
+        """Return the encoded data set as a stream out of the bucket."""
         return self._stream()
 
     async def dataset(self) -> Dataset:
-        """The decoded data set."""
+        """Return the decoded data set."""
         return await (await self._opened()).dataset()
 
     async def encoded(self, transfer_syntax: str) -> Any:
-        """As Instance.encoded; opened here, so that what cannot be sent is known before its message begins."""
+        """Encode as Instance.encoded does. Opening here shows whether it can be sent before its message begins."""
         return await (await self._opened()).encoded(transfer_syntax)
 
 
@@ -160,11 +160,11 @@ async def _header_of(data: bytes, location: str, stamp: Stamp) -> Header:
         async for piece in instance.stream():
             beginning.extend(piece)
     except (aiodimse.AiodimseError, OSError):
-        pass  # what was read is but the beginning
+        pass  # only the beginning was read, so the data set is cut off
     header = header_in(bytes(beginning), instance.transfer_syntax, location)
     return replace(header, size=stamp.size, modified=stamp.modified)
 
 
 def _stamp(meta: Any) -> Stamp:
-    # In whole seconds: stores list objects with their milliseconds, and a HEAD answers without them.
+    # Whole seconds: stores list objects with milliseconds, but answer a HEAD without them.
     return Stamp(meta["size"], int(meta["last_modified"].timestamp()) * 1_000_000_000)

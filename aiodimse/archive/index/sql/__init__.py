@@ -1,4 +1,4 @@
-"""An index in SQL, one schema for SQLite and PostgreSQL. Needs SQLAlchemy (extras `cli` and `archive`)."""
+"""An index in SQL with one schema for SQLite and PostgreSQL. It needs SQLAlchemy (extras `cli` and `archive`)."""
 
 from __future__ import annotations
 

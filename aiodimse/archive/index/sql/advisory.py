@@ -1,4 +1,4 @@
-"""Locks that all processes on one PostgreSQL database share, whatever machine they run on."""
+"""Locks that all processes with one PostgreSQL database share, on whatever machine they run."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _UNLOCK = {shared: text(f"SELECT pg_advisory_unlock{how}(:number)") for shared, 
 
 
 class AdvisoryLocks:
-    """Advisory locks of PostgreSQL that belong to one session: it ends with its process, or with the server.
+    """Advisory locks of PostgreSQL. They belong to a session, which ends with the process or with the database server.
 
-    The session has a connection of its own, which must not lead through a pool that gives each transaction another one
-    (PgBouncer in transaction mode). A server that is started again knows nothing of the locks that were held.
+    The session needs a connection of its own. A pool that gives each transaction another connection (PgBouncer in
+    transaction mode) loses the locks. A database server that was restarted has forgotten the locks that were held.
 
     Args:
-        url: Of the database.
+        url: The URL of the database.
     """
 
     def __init__(self, url: URL) -> None:
@@ -52,7 +52,7 @@ class AdvisoryLocks:
 
     async def unlock(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
         """See `ProcessLocks.unlock`."""
-        with suppress(RuntimeError):  # closed, and so they are given back
+        with suppress(RuntimeError):  # the thread was closed, and the locks were released with the session
             await asyncio.get_running_loop().run_in_executor(self._thread, self._unlock, numbers, is_shared)
 
     async def close(self) -> None:
@@ -61,7 +61,7 @@ class AdvisoryLocks:
 
     def _close(self) -> None:
         self._thread.shutdown()
-        self._lose()
+        self._discard_connection()
         self._engine.dispose()
 
     def _try_lock(self, numbers: Sequence[int], is_shared: bool) -> bool:
@@ -71,30 +71,30 @@ class AdvisoryLocks:
                     return place
             return len(numbers)
 
-        taken = self._asked(take)
+        taken = self._run(take)
         if taken < len(numbers):
             self._unlock(numbers[:taken], is_shared)
         return taken == len(numbers)
 
     def _unlock(self, numbers: Sequence[int], is_shared: bool) -> None:
-        def give_back(connection: Connection) -> None:
+        def release(connection: Connection) -> None:
             for number in numbers:
                 connection.execute(_UNLOCK[is_shared], {"number": number})
 
-        with suppress(SQLAlchemyError):  # the session has ended, and its locks with it
+        with suppress(SQLAlchemyError):  # the session has ended, and the locks with it
             if self._connection is not None:
-                self._asked(give_back)
+                self._run(release)
 
-    def _asked(self, ask: Callable[[Connection], T]) -> T:
+    def _run(self, ask: Callable[[Connection], T]) -> T:
         if self._connection is None:
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
             return ask(self._connection)
         except BaseException:
-            self._lose()
+            self._discard_connection()
             raise
 
-    def _lose(self) -> None:
+    def _discard_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(SQLAlchemyError):

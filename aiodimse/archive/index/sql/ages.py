@@ -1,4 +1,4 @@
-"""How old and how large studies are. Functions block, and run in a thread that reads."""
+"""How old and how large studies are. The functions block, and run in a reading thread."""
 
 from __future__ import annotations
 

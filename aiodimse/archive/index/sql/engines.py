@@ -1,4 +1,4 @@
-"""Opening a database: how SQLite and PostgreSQL are told what this index needs of them."""
+"""Opens a database, and sets up SQLite and PostgreSQL as this index needs them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 SECONDS = 30
-"""That a statement, or a lock, is waited for."""
+"""The time limit for a statement and for a lock, in seconds."""
 READERS = 4
-"""Threads and connections that search."""
+"""The number of threads, and of connections, that search."""
 
 _WRITERS_LOCK = 0x61696F64
-"""The advisory lock of PostgreSQL that who writes holds: two processes never change one study at once."""
+"""The advisory lock of PostgreSQL for writers: it keeps two processes from changing one study at the same time."""
 
 
 def url_of(name: str | Path) -> URL:
     """Return the URL of a database: sqlite:///FILE, postgresql://..., or the file of an SQLite database.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The name is none of these.
     """
     if isinstance(name, Path):
         return URL.create("sqlite+pysqlite", database=str(name))
@@ -44,7 +44,7 @@ def file_of(url: URL) -> Path | None:
 
 
 def open_engine(url: URL, *, connections: int) -> Engine:
-    """Open a database for so many threads."""
+    """Open a database for this number of threads."""
     if file_of(url) is None:
         options = f"-c statement_timeout={SECONDS * 1000} -c lock_timeout={SECONDS * 1000}"
         return create_engine(
@@ -70,10 +70,10 @@ def begin_to_write(connection: Connection) -> None:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # sqlite3 begins no transactions by itself: see _begin_sqlite
+    connection.isolation_level = None  # keeps sqlite3 from beginning transactions; _begin_sqlite does it
     for pragma in (
-        "journal_mode=WAL",  # who searches does not wait for who writes
-        "synchronous=NORMAL",  # what a power failure takes from the index, the next scan finds in the files
+        "journal_mode=WAL",  # readers do not wait for the writer
+        "synchronous=NORMAL",  # the next scan restores what a power failure removes from the index
         "foreign_keys=ON",
         "cache_size=-4000",  # KiB for each of five connections; the system keeps the rest of the file in its own
     ):
@@ -81,6 +81,6 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A single query is its own transaction.
+    # A query without BEGIN is a transaction of its own.
     if connection.get_execution_options().get("writes", False):
         connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,5 +1,8 @@
-"""From the keys of a query to conditions in SQL. They narrow down, the matcher decides: whatever it would take has to
-meet the conditions, but not the other way round."""
+"""Conditions in SQL for the keys of a query.
+
+They only narrow down what is read; the matcher decides. Everything that would match meets the conditions, but not
+everything that meets them matches.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ from . import schema
 from .rows import TERMS, Kind
 
 _AFTER = "\U0010ffff"
-"""Sorts behind whatever may follow a prefix."""
+"""Sorts after everything that may follow a prefix."""
 
 
 def conditions(keys: Iterable[Key], rules: Rules) -> list[ColumnElement[bool]]:
-    """Return conditions on `study.pk` that the studies of all matches meet."""
+    """Return conditions on `study.pk` that the study of every match meets."""
     found: list[ColumnElement[bool]] = []
     for key in keys:
         kind = TERMS.get(key.keyword)
@@ -29,7 +32,7 @@ def conditions(keys: Iterable[Key], rules: Rules) -> list[ColumnElement[bool]]:
             continue
         ranges = [_range(kind, text) for text in values]
         if any(each is None for each in ranges):
-            continue  # one value of the key takes everything
+            continue  # this value of the key matches everything
         column = schema.term.c.value
         meets = or_(*(_between(column, *each) for each in ranges if each is not None))
         having: Select[tuple[int]] = select(schema.term.c.study_pk).where(schema.term.c.kind == kind.value, meets)
@@ -38,7 +41,7 @@ def conditions(keys: Iterable[Key], rules: Rules) -> list[ColumnElement[bool]]:
 
 
 def patient_condition(keys: Iterable[Key], rules: Rules) -> ColumnElement[bool] | None:
-    """Return the condition on the Patient ID, where it is asked for with wild cards."""
+    """Return the condition on the Patient ID, if the query has one with wild cards."""
     for key in keys:
         values = [text for text in key.values if text]
         if key.keyword == "PatientID" and values and not (rules.empty_value_matching and values == ['""']):
@@ -50,7 +53,7 @@ def patient_condition(keys: Iterable[Key], rules: Rules) -> ColumnElement[bool] 
 
 
 def _range(kind: Kind, text: str) -> tuple[str, str] | None:
-    """From and to, both included, of what one value of a key may match; None where that cannot be said."""
+    """Return the first and last text that a value of a key may match; None: that cannot be said."""
     text = schema.clean(text)
     if kind in (Kind.BIRTH_DATE, Kind.STUDY_DATE):
         try:
@@ -59,7 +62,7 @@ def _range(kind: Kind, text: str) -> tuple[str, str] | None:
             return None
         return days.low or "", days.high or _AFTER
     if kind == Kind.NAME:
-        # With several groups each must match its own: one of them narrows down well enough.
+        # Each component group has to match its own. A condition on one of them narrows down well enough.
         groups = [group for group in name_groups(text) if group.strip("*")]
         text = groups[0] if groups else ""
         prefix = _prefix(text).rstrip("^") if has_wildcard(text) else text

@@ -1,5 +1,9 @@
-"""Searching the tables. Every query asks one table by one index, some rows at a time, in a transaction of its own: no
-search keeps the database waiting for a slow peer. Functions and iterators block, and run in a thread that reads."""
+"""Searching the tables.
+
+Each query reads from one table by one index, a limited number of rows at a time, in a transaction of its own. So no
+search keeps a transaction open while it waits for a slow peer. Functions and iterators block, and run in a reading
+thread.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from ...queries import Query
 from ..counters import StudyCounters, patient_counts
 from ..interface import Entry, Match
 from ..told import Told, persons
-from ..views import EntityView, PersonView, asked_of, of_patient
+from ..views import EntityView, PersonView, keywords_of, of_patient
 from . import schema
 from .narrowing import conditions, patient_condition
 from .rows import load_counters, load_told
@@ -25,7 +29,7 @@ Fetch: TypeAlias = Callable[[Select[Any]], Sequence[Row[Any]]]
 """Runs one query."""
 
 _AT_ONCE = 256
-"""Rows of one query."""
+"""The largest number of rows of one query."""
 
 TABLES: Mapping[Level, Table] = {
     Level.PATIENT: schema.patient,
@@ -37,11 +41,11 @@ _PARENTS = {Level.STUDY: "patient_pk", Level.SERIES: "study_pk", Level.IMAGE: "s
 _UNIQUE = {Level.PATIENT: "patient_id", Level.STUDY: "uid", Level.SERIES: "uid", Level.IMAGE: "uid"}
 
 Path: TypeAlias = dict[Level, Any]
-"""The rows of an entity and of those above it."""
+"""The rows of an entity and of the entities above it."""
 
 
 class Walk:
-    """Walks the entities that the unique keys and the narrowing conditions of a query allow."""
+    """Visits the entities that the unique keys and the narrowing conditions of a query allow."""
 
     def __init__(self, fetch: Fetch, query: Query) -> None:
         self._fetch, self._query = fetch, query
@@ -50,7 +54,7 @@ class Walk:
         self._of_patient = patient_condition(query.tests, query.rules)
 
     def paths(self, level: Level) -> Iterator[Path]:
-        """Yield the entities at a level; at the PATIENT level whoever has a study that meets the conditions."""
+        """Yield the entities at a level. At the PATIENT level these are patients with a study that may match."""
         start = max(self._wanted, default=None)
         if start is None:
             starts = self._all_patients() if level == Level.PATIENT else self._all_studies()
@@ -60,7 +64,7 @@ class Walk:
             yield from self._down(path, level)
 
     def _named(self, start: Level) -> Iterator[Path]:
-        """Those that the lowest unique key names, in the order in which it does."""
+        """Yield the entities that the lowest unique key names, in the order of its values."""
         table = TABLES[start]
         column = table.c[_UNIQUE[start]]
         for some in chunks(dict.fromkeys(self._query.unique[start])):
@@ -74,14 +78,14 @@ class Walk:
             yield from (path for path in paths if self._is_wanted(path))
 
     def _up(self, paths: list[Path], level: Level) -> None:
-        """Fill in the rows of the level above."""
+        """Add the rows of the level above to the paths."""
         table, below = TABLES[level], Level(level + 1)
         pks = dict.fromkeys(getattr(path[below], _PARENTS[below]) for path in paths)
         rows = {}
         for some in chunks(pks):
             rows.update({row.pk: row for row in self._fetch(select(table).where(table.c.pk.in_(some)))})
         for path in paths:
-            path[level] = rows.get(getattr(path[below], _PARENTS[below]))  # None: it has gone meanwhile
+            path[level] = rows.get(getattr(path[below], _PARENTS[below]))  # None: it was removed meanwhile
         paths[:] = [path for path in paths if path[level] is not None]
 
     def _is_wanted(self, path: Path) -> bool:
@@ -133,31 +137,31 @@ class Search:
     def __init__(self, fetch: Fetch, query: Query) -> None:
         self._fetch, self._query = fetch, query
         self._walk = Walk(fetch, query)
-        self._asked = asked_of(query)
-        needed = {LEVEL_OF[keyword] for keyword in self._asked if keyword in LEVEL_OF}
-        # The patient attributes are in the study.
+        self._keywords = keywords_of(query)
+        needed = {LEVEL_OF[keyword] for keyword in self._keywords if keyword in LEVEL_OF}
+        # Patient attributes are stored with the study.
         self._needed = {max(level, Level.STUDY) for level in needed}
-        self._counted = {LEVEL_OF[keyword] for keyword in self._asked if keyword in COMPUTED}
+        self._counted = {LEVEL_OF[keyword] for keyword in self._keywords if keyword in COMPUTED}
         self._counts: dict[int, dict[int, Mapping[str, Value]]] = {}
         self._last: dict[Level, tuple[int, Told]] = {}
         self._counters: tuple[int, StudyCounters] = (0, StudyCounters())
 
     def matches(self) -> Iterator[Match | None]:
-        """Yield the matches, and None for each entity that is none."""
+        """Yield the matches, and None for each entity that does not match."""
         matches = matcher(self._query.tests, self._query.rules)
         if self._query.one_level is not None:
             for row in of_model(self._fetch, self._query, self._query.one_level):
                 told = load_told(row.told)
                 view = PersonView(told.attributes, told.character_sets)
-                yield view.match(self._asked) if matches(view) else None
+                yield view.match(self._keywords) if matches(view) else None
             return
         for path in self._walk.paths(self._query.level):
             if self._query.level == Level.PATIENT:
                 for view, _ in self._persons(path[Level.PATIENT].pk):
-                    yield view.match(self._asked) if matches(view) else None
+                    yield view.match(self._keywords) if matches(view) else None
             else:
                 entity = self._view(path)
-                yield entity.match(self._asked) if matches(entity) else None
+                yield entity.match(self._keywords) if matches(entity) else None
 
     def _view(self, path: Path) -> EntityView:
         told = {level: self._told(level, row) for level, row in path.items() if level in self._needed}
@@ -168,7 +172,7 @@ class Search:
         return EntityView(told, self._counters[1], instances, lambda: self._patient_counts(study))
 
     def _told(self, level: Level, row: Any) -> Told:
-        """What is told of a row; of a study and series it serves all that is below."""
+        """Return the attributes of a row. Those of the last study and series are cached for the entities below."""
         if level not in self._last or self._last[level][0] != row.pk:
             self._last[level] = (row.pk, load_told(row.told))
         return self._last[level][1]
@@ -180,7 +184,7 @@ class Search:
         return self._counts[study.patient_pk].get(study.pk, {})
 
     def _persons(self, patient_pk: int) -> list[tuple[PersonView, list[int]]]:
-        """The patients of one Patient ID, with their studies."""
+        """Return the patients of one Patient ID, each with the keys of its studies."""
         table = schema.study
         rows = self._fetch(select(table).where(table.c.patient_pk == patient_pk).order_by(table.c.pk))
         told = [load_told(row.told) for row in rows]
@@ -195,7 +199,7 @@ class Search:
 
 
 def of_model(fetch: Fetch, query: Query, model: OneLevelModel) -> Iterator[Any]:
-    """Yield the rows of the objects of a model of one level that its unique key allows."""
+    """Yield the rows of the objects of a one-level model that its unique key allows."""
     table = schema.instance
     if Level.IMAGE in query.unique:
         for some in chunks(dict.fromkeys(query.unique[Level.IMAGE])):
@@ -207,12 +211,12 @@ def of_model(fetch: Fetch, query: Query, model: OneLevelModel) -> Iterator[Any]:
         after = rows[-1].pk
 
 
-# Made once: to build a statement takes longer than SQLite takes to run it.
+# Built once: building a statement takes longer than running it in SQLite.
 _BY_UID = select(schema.instance).where(schema.instance.c.uid.in_(bindparam("uids", expanding=True)))
 
 
 def lookup(fetch: Fetch, uids: Iterable[str]) -> dict[str, Entry]:
-    """Return the objects with these SOP Instance UIDs, those of no study among them."""
+    """Return the objects with these SOP Instance UIDs, including those that belong to no study."""
     found = {}
     for some in chunks(dict.fromkeys(uids)):
         rows = fetch(_BY_UID.params(uids=some))
@@ -238,7 +242,7 @@ def entries(fetch: Fetch, query: Query) -> Iterator[Entry]:
 
 
 def entry(path: Path) -> Entry:
-    """Return what an archive asks of one object."""
+    """Return the entry of one object."""
     image = path[Level.IMAGE]
     return Entry(
         image.uid,

@@ -22,13 +22,13 @@ def _encode(value: object) -> str:
     text = _utf8(value)
     try:
         text.encode()
-    except UnicodeEncodeError:  # a lone surrogate, which no database takes
+    except UnicodeEncodeError:  # a lone surrogate, which no database accepts
         return _ascii(value)
     return text
 
 
 class Kind(IntEnum):
-    """What a row of `term` is about; numbers stay what they are once they were written."""
+    """What a row of `term` is about. The numbers are stored in databases, so they must not change."""
 
     NAME = 1
     BIRTH_DATE = 2
@@ -46,7 +46,7 @@ TERMS = {
     "StudyID": Kind.STUDY_ID,
     "ModalitiesInStudy": Kind.MODALITY,
 }
-"""Attributes that a study can be found by, beside its UID and its patient's ID."""
+"""The attributes by which a study can be found, apart from its UID and the Patient ID."""
 
 
 def dump_told(told: Told) -> str:
@@ -101,7 +101,7 @@ def load_transaction(row: Any) -> Transaction:
 
 
 def terms(told: Told, counters: StudyCounters) -> Iterator[tuple[Kind, str]]:
-    """Yield what a study can be found by."""
+    """Yield the terms by which a study can be found."""
     for keyword, kind in TERMS.items():
         value = counters.value(keyword) if kind == Kind.MODALITY else told.attributes.get(keyword, ())
         for text in value:
@@ -110,7 +110,7 @@ def terms(told: Told, counters: StudyCounters) -> Iterator[tuple[Kind, str]]:
 
 
 def term_values(kind: Kind, text: str) -> list[str]:
-    """Return what one value of an attribute is found by."""
+    """Return the terms for one value of an attribute."""
     text = clean(text)
     if kind == Kind.NAME:
         return name_groups(text)

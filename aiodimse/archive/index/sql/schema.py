@@ -1,7 +1,8 @@
-"""The tables, and how an older version of them becomes this one.
+"""The tables, and the migrations from older versions.
 
-What is searched has columns and rows of its own, all in text that sorts: UIDs, Patient IDs, and in `term` the folded
-component groups of names, dates as YYYYMMDD and so on. All attributes that are kept are in one column beside them.
+Whatever is searched has columns and rows of its own, in text that sorts correctly: UIDs, Patient IDs, and in `term` the
+case-folded component groups of names, dates as YYYYMMDD and so on. One column beside them has all attributes that are
+kept.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 VERSION = 2
-"""Of the tables. An index of an older version is migrated where `MIGRATIONS` has a way, else rebuilt."""
+"""The version of the tables. An older index is migrated if `MIGRATIONS` has the statements, otherwise it is rebuilt."""
 
 MIGRATIONS: Mapping[int, Sequence[str]] = {}
-"""Statements that make an index of this version one of the next."""
+"""For a version, the statements that turn its tables into those of the next version."""
 
 _ESCAPE = "\x01"
 
 
 class _KeyText(TypeDecorator[str]):
-    """Text that is compared, and comes back as it was.
+    """Text that is compared, and is read back exactly as it was written.
 
-    Names of files and what peers call a UID may hold what no database takes: NUL and lone surrogates. PostgreSQL sorts
-    by bytes, as SQLite does.
+    Names of files and UIDs from peers may contain what no database accepts: NUL and lone surrogates. They are escaped.
+    PostgreSQL is told to sort by bytes, as SQLite does.
     """
 
     impl = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
@@ -56,11 +57,11 @@ class _KeyText(TypeDecorator[str]):
 
 
 def clean(text: str) -> str:
-    """Return the text without what no database takes."""
+    """Replace the characters that no database accepts."""
     return text.replace("\0", "\ufffd").replace(_ESCAPE, "\ufffd").encode("utf-8", "replace").decode()
 
 
-_Number = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")  # which SQLite numbers by itself
+_Number = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")  # SQLite numbers only rows of this type by itself
 _Key = _KeyText()
 
 
@@ -78,7 +79,7 @@ patient: Table = Table(
     _number(),
     Column("patient_id", _Key, nullable=False),
     Column("issuer", _Key, nullable=False),
-    Column("name", _Key, nullable=False),  # where there is no Patient ID, else empty
+    Column("name", _Key, nullable=False),  # empty unless there is no Patient ID
     UniqueConstraint("patient_id", "issuer", "name"),
 )
 
@@ -110,7 +111,7 @@ instance: Table = Table(
     "instance",
     metadata,
     _number(),
-    Column("series_pk", _Number, ForeignKey("series.pk"), index=True),  # of an object of no study there is none
+    Column("series_pk", _Number, ForeignKey("series.pk"), index=True),  # null: the object belongs to no study
     Column("model", String(32), nullable=False),
     Column("uid", _Key, nullable=False, unique=True),
     Column("sop_class_uid", _Key, nullable=False),
