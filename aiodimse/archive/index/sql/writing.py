@@ -14,6 +14,7 @@ from ..interface import File, Finding, Header, folder_of
 from ..keys import patient_key
 from ..told import Told
 from . import schema
+from .prepared import Prepared, PreparedList
 from .rows import dump_counters, dump_object, dump_told, load_counters, load_told, terms
 
 T = TypeVar("T")
@@ -34,8 +35,8 @@ class _Study:
     patient_pk: int
     told: Told
     counters: StudyCounters
-    terms: frozenset[tuple[int, str]]
-    """As they are in the table."""
+    is_told_anew: bool = False
+    """What it tells, or what it can be found by, is not what the tables have."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,18 +45,19 @@ class _Series:
     study_pk: int
     told: Told
     instances: int
+    is_told_anew: bool = False
+    """What it tells is not what the table has."""
 
 
-# Made once: to build a statement takes longer than SQLite takes to run it.
 _BY_KEY = {
-    table.name: select(table).where(*(table.c[name] == bindparam(name) for name in names))
+    table.name: Prepared(select(table).where(*(table.c[name] == bindparam(name) for name in names)))
     for table, names in (
         (schema.patient, ("patient_id", "issuer", "name")),
         (schema.study, ("patient_pk", "uid")),
         (schema.series, ("study_pk", "uid")),
     )
 }
-_SERIES_AND_ABOVE = (
+_SERIES_AND_ABOVE = Prepared(
     select(
         *(column.label(f"study_{column.name}") for column in schema.study.c),
         *(column.label(f"series_{column.name}") for column in schema.series.c),
@@ -68,30 +70,35 @@ _SERIES_AND_ABOVE = (
         *(schema.patient.c[name] == bindparam(name) for name in ("patient_id", "issuer", "name")),
     )
 )
-_INSERT = {table.name: table.insert() for table in schema.metadata.tables.values()}
-_UPDATE_STUDY = (
-    update(schema.study)
-    .where(schema.study.c.pk == bindparam("of"))
-    .values(told=bindparam("told"), counters=bindparam("counters"))
+_INSERT = {
+    table.name: Prepared(
+        table.insert(), [column.name for column in table.c if not column.primary_key or table is schema.file]
+    )
+    for table in (schema.instance, schema.file, schema.term)
+}
+
+
+def _update(table: Table, *names: str) -> Prepared:
+    """An UPDATE of these columns in the row with the number `of`."""
+    return Prepared(
+        update(table).where(table.c.pk == bindparam("of")).values({name: bindparam(name) for name in names})
+    )
+
+
+_UPDATE_STUDY, _COUNT_STUDY = _update(schema.study, "told", "counters"), _update(schema.study, "counters")
+_UPDATE_SERIES, _COUNT_SERIES = _update(schema.series, "told", "instances"), _update(schema.series, "instances")
+_FILES_AT = PreparedList(
+    select(schema.file.c.location, schema.file.c.uid, schema.file.c.finding), schema.file.c.location
 )
-_UPDATE_SERIES = (
-    update(schema.series)
-    .where(schema.series.c.pk == bindparam("of"))
-    .values(told=bindparam("told"), instances=bindparam("instances"))
-)
-_FILES_AT = select(schema.file.c.location, schema.file.c.uid, schema.file.c.finding).where(
-    schema.file.c.location.in_(bindparam("locations", expanding=True))
-)
-_OBJECTS = (
+_OBJECTS = PreparedList(
     select(
         schema.instance.c.pk,
         schema.instance.c.uid,
         schema.instance.c.series_pk,
         schema.instance.c.location,
         schema.instance.c.sop_class_uid,
-    )
-    .where(schema.instance.c.uid.in_(bindparam("uids", expanding=True)))
-    .order_by(schema.instance.c.pk)
+    ).order_by(schema.instance.c.pk),
+    schema.instance.c.uid,
 )
 
 
@@ -155,13 +162,16 @@ class Writing:
         study = self._study_of(header)
         series, is_new = self._series_of(study, header)
         own = (*header.levels[Level.PATIENT].items(), *header.levels[Level.STUDY].items())
-        study.told.take(own, uid, header.character_set)
+        if study.told.take(own, uid, header.character_set):
+            study.is_told_anew = True
         if is_new:
             study.counters.count_series((), 1)
         before = series.told.attributes.get("Modality", ())
-        series.told.take(header.levels[Level.SERIES].items(), uid, header.character_set)
-        study.counters.count_modality(before, -1)
-        study.counters.count_modality(series.told.attributes.get("Modality", ()), 1)
+        if series.told.take(header.levels[Level.SERIES].items(), uid, header.character_set):
+            series.is_told_anew = True
+            study.counters.count_modality(before, -1)
+            study.counters.count_modality(series.told.attributes.get("Modality", ()), 1)
+            study.is_told_anew = True  # it can be found by its modalities
         study.counters.count_instance(header.text("SOPClassUID"), 1)
         series.instances += 1
         return series.pk
@@ -173,15 +183,16 @@ class Writing:
         if name in self._pks:
             return
         uids = {"series": header.unique(Level.SERIES), "study": header.unique(Level.STUDY)}
-        row = self._connection.execute(_SERIES_AND_ABOVE, {**uids, **patient}).first()
-        if row is None:
+        rows = _SERIES_AND_ABOVE.rows(self._connection, {**uids, **patient})
+        if not rows:
             return
+        row = rows[0]
         self._pks[name] = row.study_patient_pk
         self._pks[schema.study.name, row.study_patient_pk, uids["study"]] = row.study_pk
         self._pks[schema.series.name, row.study_pk, uids["series"]] = row.series_pk
         if row.study_pk not in self._studies:
-            study = load_told(row.study_told), load_counters(row.study_counters)
-            self._studies[row.study_pk] = _Study(row.study_pk, row.study_patient_pk, *study, frozenset(terms(*study)))
+            told, counters = load_told(row.study_told), load_counters(row.study_counters)
+            self._studies[row.study_pk] = _Study(row.study_pk, row.study_patient_pk, told, counters)
         if row.series_pk not in self._series:
             told = load_told(row.series_told)
             self._series[row.series_pk] = _Series(row.series_pk, row.study_pk, told, row.series_instances)
@@ -192,7 +203,7 @@ class Writing:
         key = {"patient_pk": patient_pk, "uid": header.unique(Level.STUDY)}
         pk, row = self._entity(schema.study, key, {"told": "", "counters": ""})
         if pk not in self._studies:
-            new = _Study(pk, patient_pk, Told(), StudyCounters(), frozenset())
+            new = _Study(pk, patient_pk, Told(), StudyCounters())
             self._studies[pk] = new if row is None else _loaded_study(row)
         return self._studies[pk]
 
@@ -209,9 +220,10 @@ class Writing:
         name = (table.name, *key.values())
         if name in self._pks:
             return self._pks[name], None
-        row = self._connection.execute(_BY_KEY[table.name], key).first()
+        rows = _BY_KEY[table.name].rows(self._connection, key)
+        row = rows[0] if rows else None
         if row is None:
-            inserted = self._connection.execute(_INSERT[table.name], {**key, **(rest or {})}).inserted_primary_key
+            inserted = self._connection.execute(table.insert(), {**key, **(rest or {})}).inserted_primary_key
             assert inserted is not None
             self._pks[name] = int(inserted[0])
         else:
@@ -236,7 +248,7 @@ class Writing:
         """Forget these files and the objects in them, and these objects and the files that they are in."""
         uids, known = set(uids), set[str]()
         for some in chunks(set(locations)):
-            rows = self._connection.execute(_FILES_AT, {"locations": some}).all()
+            rows = _FILES_AT.rows(self._connection, some)
             known.update(row.location for row in rows)
             uids.update(row.uid for row in rows if row.finding == Finding.OBJECT.value)
         removed = 0
@@ -249,7 +261,7 @@ class Writing:
     def _forget_objects(self, uids: list[str], locations: set[str]) -> int:
         """Forget objects, and say in which locations they were; how many."""
         columns = schema.instance.c
-        rows = self._connection.execute(_OBJECTS, {"uids": uids}).all()
+        rows = _OBJECTS.rows(self._connection, uids)
         if rows:
             self._connection.execute(delete(schema.instance).where(columns.pk.in_([row.pk for row in rows])))
         for row in rows:
@@ -264,13 +276,14 @@ class Writing:
         study.counters.count_instance(sop_class_uid, -1)
         series.instances -= 1
         if series.instances:
-            series.told.forget(uid)
+            series.is_told_anew |= series.told.forget(uid)
         else:
             study.counters.count_series(series.told.attributes.get("Modality", ()), -1)
+            study.is_told_anew = True
             self._drop(schema.series, series.pk)
             del self._series[series.pk]
         if study.counters.instances:
-            study.told.forget(uid)
+            study.is_told_anew |= study.told.forget(uid)
         else:
             self._connection.execute(delete(schema.term).where(schema.term.c.study_pk == study.pk))
             self._drop(schema.study, study.pk)
@@ -286,33 +299,32 @@ class Writing:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        studies = [
-            {"of": study.pk, "told": dump_told(study.told), "counters": dump_counters(study.counters)}
-            for study in self._studies.values()
-        ]
-        if studies:
-            self._connection.execute(_UPDATE_STUDY, studies)
         for study in self._studies.values():
-            self._write_terms(study)
-        series = [
-            {"of": each.pk, "told": dump_told(each.told), "instances": each.instances} for each in self._series.values()
-        ]
-        if series:
-            self._connection.execute(_UPDATE_SERIES, series)
-        if self._instances:
-            self._connection.execute(_INSERT["instance"], self._instances)
-        if self._files:
-            self._connection.execute(_INSERT["file"], self._files)
+            row = {"of": study.pk, "counters": dump_counters(study.counters)}
+            if study.is_told_anew:
+                _UPDATE_STUDY.run(self._connection, [{**row, "told": dump_told(study.told)}])
+                self._write_terms(study)
+                study.is_told_anew = False
+            else:
+                _COUNT_STUDY.run(self._connection, [row])
+        for series in self._series.values():
+            row = {"of": series.pk, "instances": series.instances}
+            if series.is_told_anew:
+                _UPDATE_SERIES.run(self._connection, [{**row, "told": dump_told(series.told)}])
+                series.is_told_anew = False
+            else:
+                _COUNT_SERIES.run(self._connection, [row])
+        _INSERT["instance"].run(self._connection, self._instances)
+        _INSERT["file"].run(self._connection, self._files)
         self._instances, self._files = [], []
 
     def _write_terms(self, study: _Study) -> None:
-        wanted = frozenset(terms(study.told, study.counters))
-        if wanted != study.terms:
-            self._connection.execute(delete(schema.term).where(schema.term.c.study_pk == study.pk))
-            rows = [{"study_pk": study.pk, "kind": int(kind), "value": value} for kind, value in sorted(wanted)]
-            if rows:
-                self._connection.execute(_INSERT["term"], rows)
-            study.terms = wanted
+        self._connection.execute(delete(schema.term).where(schema.term.c.study_pk == study.pk))
+        rows = [
+            {"study_pk": study.pk, "kind": int(kind), "value": value}
+            for kind, value in sorted(set(terms(study.told, study.counters)))
+        ]
+        _INSERT["term"].run(self._connection, rows)
 
 
 def _patient_of(header: Header) -> dict[str, str]:
@@ -321,8 +333,7 @@ def _patient_of(header: Header) -> dict[str, str]:
 
 
 def _loaded_study(row: Any) -> _Study:
-    told, counters = load_told(row.told), load_counters(row.counters)
-    return _Study(row.pk, row.patient_pk, told, counters, frozenset(terms(told, counters)))
+    return _Study(row.pk, row.patient_pk, load_told(row.told), load_counters(row.counters))
 
 
 def _loaded_series(row: Any) -> _Series:
