@@ -98,7 +98,10 @@ class Bench:
         port = free_port()
         command = [sys.executable, "-m", "aiodimse", "serve", str(location), "--port", str(port), *words]
         process = Process("serve", [*command, "--ae-title", "ARCHIVE"], self.new_folder("serve"))
-        return self._listening(process, port, location)
+        self.stopping(process)
+        process.wait_for_words("(Ctrl-C ends it)")  # then all workers listen
+        process.port, process.received = port, location
+        return process
 
     def _dcmtk(self, name: str, command: list[str], folder: Path, port: int, received: Path, nodelay: bool) -> Process:
         return self._listening(Process(name, command, folder, NODELAY if nodelay else None), port, received)

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,18 +83,29 @@ class Process:
 
     def wait_for_port(self, port: int) -> None:
         """Return once it accepts connections."""
+
+        def accepts() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex((HOST, port)) == 0
+
+        self._wait(accepts, f"does not listen on {port}")
+
+    def wait_for_words(self, words: str) -> None:
+        """Return once it has printed them."""
+        self._wait(lambda: words in self._log.read_text(encoding="utf-8", errors="replace"), f"did not say {words!r}")
+
+    def _wait(self, is_ready: Callable[[], bool], why_not: str) -> None:
         deadline = time.monotonic() + READY
         while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex((HOST, port)) == 0:
-                    return
+            if is_ready():
+                return
             try:
                 self.process.wait(0.02)
             except subprocess.TimeoutExpired:
                 continue
             break
         self.check()
-        raise Incomplete(f"{self.name} does not listen on {port}")
+        raise Incomplete(f"{self.name} {why_not}")
 
     def stop(self) -> None:
         """Terminate, wait, kill past the deadline."""
@@ -134,8 +145,18 @@ class Process:
     @property
     def cpu_seconds(self) -> float:
         """User and system time so far, without children."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _cpu_seconds(self.pid)
+
+    @property
+    def cpu_seconds_with_children(self) -> float:
+        """The same, and that of the children that run."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split()
+        return self.cpu_seconds + sum(_cpu_seconds(int(each)) for each in children)
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Worker(Process):

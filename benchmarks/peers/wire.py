@@ -7,14 +7,14 @@ from aiodimse.dimse import CEchoRQ, CEchoRSP, command
 from aiodimse.standard.sop_class import Verification
 
 IMPLICIT = "1.2.840.10008.1.2"
-_INFORMATION = pdu.UserInformation((pdu.MaximumLength(16384), pdu.ImplementationClassUID("1.2.826.0.1.3680043.10.1")))
+INFORMATION = pdu.UserInformation((pdu.MaximumLength(16384), pdu.ImplementationClassUID("1.2.826.0.1.3680043.10.1")))
 RELEASE_RQ = pdu.encode(pdu.ReleaseRQ())
 
 
 def associate(called: str) -> bytes:
     """An A-ASSOCIATE-RQ for Verification."""
     context = pdu.ProposedContext(1, Verification, (IMPLICIT,))
-    return pdu.encode(pdu.AssociateRQ(called, "LOAD", (context,), _INFORMATION))
+    return pdu.encode(pdu.AssociateRQ(called, "LOAD", (context,), INFORMATION))
 
 
 def answer(request: bytes) -> bytes:
@@ -22,7 +22,7 @@ def answer(request: bytes) -> bytes:
     rq = pdu.decode(request)
     assert isinstance(rq, pdu.AssociateRQ)
     results = tuple(pdu.ContextResult(c.context_id, 0, c.transfer_syntaxes[0]) for c in rq.contexts)
-    return pdu.encode(pdu.AssociateAC(rq.called_ae_title, rq.calling_ae_title, results, _INFORMATION))
+    return pdu.encode(pdu.AssociateAC(rq.called_ae_title, rq.calling_ae_title, results, INFORMATION))
 
 
 def _message(body: bytes) -> bytes:

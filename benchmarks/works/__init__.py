@@ -4,6 +4,6 @@
 
 from __future__ import annotations
 
-from benchmarks.works import echo, store, pool, archive, compressed, large, retrieve, find, many, small
+from benchmarks.works import echo, store, pool, archive, workers, compressed, large, retrieve, find, many, small
 
-__all__ = ["archive", "compressed", "echo", "find", "large", "many", "pool", "retrieve", "small", "store"]
+__all__ = ["archive", "compressed", "echo", "find", "large", "many", "pool", "retrieve", "small", "store", "workers"]
