@@ -84,8 +84,13 @@ class Acceptor:
         self._all[endpoint] = observer
         self._wait_for_request(endpoint, endpoint.connection.drop)
 
+    def _count(self) -> None:
+        if isinstance(self._listener, TCPListener):
+            self._listener.count(len(self._all) + len(self._handshakes))
+
     def _wait_for_request(self, newcomer: Newcomer, drop: Callable[[], None]) -> None:
         self._empty.clear()
+        self._count()
         self._admission.wait_for_request(newcomer, drop)
         if self.closing:
             drop()
@@ -152,6 +157,7 @@ class Acceptor:
         self._check_empty()
 
     def _check_empty(self) -> None:
+        self._count()
         if not self._all and not self._handshakes:
             self._empty.set()
 

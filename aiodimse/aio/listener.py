@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from aiodimse.aio.tasks import Tasks
 
@@ -24,15 +25,40 @@ _PAUSE = 0.02
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
+class Share(Protocol):
+    """Deals the connections of sockets that several processes listen on."""
+
+    def publish(self, connections: int) -> None:
+        """Tell the other processes how many connections this one has.
+
+        Args:
+            connections: The number, those included that are being opened.
+        """
+
+    def wait(self) -> float:
+        """Say how long to leave a connection that has come to the other processes.
+
+        Returns:
+            Seconds, after which it is taken if nobody else has; 0: it is taken now.
+        """
+
+    def leave(self) -> None:
+        """Tell the other processes that this one takes no connections any more."""
+
+
 class TCPListener:
     """Takes connections on sockets that are bound, from the moment it is made until `close`."""
 
-    def __init__(self, sockets: Sequence[socket.socket], factory: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self, sockets: Sequence[socket.socket], factory: Callable[[], asyncio.Protocol], share: Share | None = None
+    ) -> None:
         """Begin to listen.
 
         Args:
             sockets: Bound sockets, which are closed by `close`.
             factory: Makes a protocol for each connection.
+            share: Where other processes listen on the same sockets: connections are then taken one in each turn of the
+                event loop.
         """
         self.sockets: tuple[socket.socket, ...] = tuple(sockets)
         self.on_exhausted: Callable[[OSError], bool] | None = None
@@ -40,18 +66,23 @@ class TCPListener:
         self._factory = factory
         self._loop = asyncio.get_running_loop()
         self._is_closed = False
+        self._share = share
+        self._open = self._opening = 0
         self._reserve: int | None = os.open(os.devnull, os.O_RDONLY)
         self._tasks = Tasks()
         for each in self.sockets:
             each.setblocking(False)
             each.listen(BACKLOG)
             self._begin(each)
+        self._publish()
 
     def close(self) -> None:
         """Take no connection any more, and close the sockets. What has been taken is opened to its end."""
         if self._is_closed:
             return
         self._is_closed = True
+        if self._share is not None:
+            self._share.leave()
         for each in self.sockets:
             self._loop.remove_reader(each)
             each.close()
@@ -59,13 +90,40 @@ class TCPListener:
             os.close(self._reserve)
             self._reserve = None
 
+    def count(self, connections: int) -> None:
+        """Be told how many of the connections that were taken are open.
+
+        Args:
+            connections: The number.
+        """
+        self._open = connections
+        self._publish()
+
+    def _publish(self) -> None:
+        if self._share is not None and not self._is_closed:
+            self._share.publish(self._open + self._opening)
+
     def _begin(self, listening: socket.socket) -> None:
         if not self._is_closed:
             self._loop.add_reader(listening, self._accept, listening)
 
     def _accept(self, listening: socket.socket) -> None:
         """Take what waits, a few connections in each turn of the event loop."""
-        for _ in range(_AT_ONCE):
+        if self._share is None:
+            self._take(listening, _AT_ONCE)
+        elif wait := self._share.wait():
+            self._loop.remove_reader(listening)
+            self._loop.call_later(wait, self._take_late, listening)
+        else:
+            self._take(listening, 1)
+
+    def _take_late(self, listening: socket.socket) -> None:
+        """Take the connection that was left to others, if it still waits."""
+        self._begin(listening)  # first, since where there are no descriptors it is ended again
+        self._take(listening, 1)
+
+    def _take(self, listening: socket.socket, most: int) -> None:
+        for _ in range(most):
             if self._is_closed:
                 return
             try:
@@ -80,6 +138,8 @@ class TCPListener:
                 self._make_room(listening, error)
                 return
             taken.setblocking(False)
+            self._opening += 1
+            self._publish()
             self._tasks.spawn(self._connect(taken), "aiodimse connection")
 
     async def _connect(self, taken: socket.socket) -> None:
@@ -88,6 +148,9 @@ class TCPListener:
         except Exception:  # If it is cancelled, its transport closes the socket.
             taken.close()
             raise
+        finally:
+            self._opening -= 1
+            self._publish()
 
     def _make_room(self, listening: socket.socket, error: OSError) -> None:
         """Have the oldest connection closed that is of no use; where there is none, turn the newcomer away."""

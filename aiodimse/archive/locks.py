@@ -16,7 +16,7 @@ from typing import Any, Protocol
 fcntl: Any
 try:
     import fcntl
-except ImportError:  # not on Windows, which has no SO_REUSEPORT for workers either
+except ImportError:  # not on Windows, which has no workers either
     fcntl = None
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.001, 0.1

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from argparse import SUPPRESS, ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,15 @@ from aiodimse import tls
 from aiodimse.aio.words import address_words
 from aiodimse.archive import provide
 from aiodimse.cli import encryption, operating, signals, workers
+from aiodimse.cli import listening as listening_on
 from aiodimse.cli import options as shared
 from aiodimse.cli.archives import Archives
 from aiodimse.cli.auditing import Auditing
-from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, system_words
+from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError
 from aiodimse.cli.output import Output
 from aiodimse.cli.peers import Peers
 from aiodimse.cli.reloading import Reloader
+from aiodimse.cli.sharing import Counts, SharedPort
 from aiodimse.cli.tally import Tally, report_totals, reported_each_minute
 
 resource: Any
@@ -71,7 +72,9 @@ def arguments(parser: ArgumentParser) -> None:
         "--audit", type=shared.audit, metavar="FILE|tls:HOST:PORT",
         help="report who queried, sent and received what (PS3.15 A.5), to a file or to a syslog collector",
     )  # fmt: skip
-    parser.add_argument("--worker", type=int, help=SUPPRESS)  # the parent process starts each worker with this
+    # The parent process starts each worker with its place, and the descriptors of the counts and the sockets.
+    parser.add_argument("--worker", type=int, help=SUPPRESS)
+    parser.add_argument("--inherit", type=descriptors, help=SUPPRESS)
     parser.add_argument(
         "--strict", action="store_true", help="refuse what is otherwise tolerated; see the page on leniencies"
     )
@@ -134,6 +137,11 @@ def location(text: str) -> Path | str:
     return text if text.startswith("s3://") else shared.path(text)
 
 
+def descriptors(text: str) -> list[int]:
+    """File descriptors between commas."""
+    return [int(each) for each in text.split(",")]
+
+
 async def run(options: Namespace, output: Output) -> int:
     """Serve until SIGTERM (exit status 0) or Ctrl-C (130).
 
@@ -145,7 +153,7 @@ async def run(options: Namespace, output: Output) -> int:
         return await workers.run(options, output)
     context = encryption.listening(options)
     if options.worker is None:
-        await _check_address(options)
+        (await listening_on.bound(options)).close()  # fail before a scan that may take minutes
     tally, figures, stop = Tally(), _figures(options), _Stop()
     peers, archives = Peers(options), Archives(options, output)
     try:
@@ -175,9 +183,9 @@ async def run(options: Namespace, output: Output) -> int:
                     await serving.enter_async_context(auditing.trail)
                 if options.worker is not None:
                     serving.enter_context(workers.bound_to_parent(stop.received))
-                with _listening_errors(options):
+                with listening_on.errors(options):
                     listening = await serving.enter_async_context(
-                        server.listen(options.host, options.port, ssl=context, reuse_port=options.worker is not None)
+                        server.listen(options.host, options.port, ssl=context, network=_network(options))
                     )
                 reloader = Reloader(options, archives, peers, context, output)
                 if options.config is not None:
@@ -222,6 +230,14 @@ def _server(options: Namespace, peers: Peers, metrics: aiodimse.Metrics, output:
     return server
 
 
+def _network(options: Namespace) -> SharedPort | None:
+    """Return the network of a worker, which listens on sockets that it inherited; None for a process of its own."""
+    if options.worker is None:
+        return None
+    counts, *sockets = options.inherit
+    return SharedPort(options.worker, Counts(counts), sockets)
+
+
 def _figures(options: Namespace) -> operating.PrometheusMetrics | None:
     if options.metrics is None:
         return None
@@ -239,30 +255,13 @@ async def _pages(options: Namespace, pages: operating.Pages, output: Output) -> 
     try:
         served = await pages.listen(options.host, port)
     except OSError as error:
-        raise CommandError(f"--metrics: cannot listen on port {port}: {_why(error)}", FAILED) from None
+        raise CommandError(f"--metrics: cannot listen on port {port}: {listening_on.why_not(error)}", FAILED) from None
     output.event({"event": "metrics", "port": served.sockets[0].getsockname()[1]})
     try:
         yield
     finally:
         pages.is_draining = True
         served.close()
-
-
-@contextmanager
-def _listening_errors(options: Namespace) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        why = _why(error) if isinstance(error, OSError) else "not a host name"
-        raise CommandError(f"cannot listen on {address_words((options.host, options.port))}: {why}", FAILED) from None
-
-
-async def _check_address(options: Namespace) -> None:
-    """Raise CommandError if the port is taken, before a scan that may take minutes. Nobody can connect yet."""
-    with _listening_errors(options):
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(asyncio.Protocol, options.host, options.port, start_serving=False)
-        server.close()
 
 
 def _ready(options: Namespace, output: Output, port: int) -> None:
@@ -281,14 +280,6 @@ def _collected(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     for name, title in pairs:
         titles.setdefault(name, []).append(title)
     return titles
-
-
-def _why(error: OSError) -> str:
-    # The text of asyncio repeats the address, and since Python 3.13 the error number, so the text of the system is
-    # used. An error of name resolution has a negative number and a text of its own.
-    if error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno).lower()
-    return system_words(OSError(error.errno, error.strerror))
 
 
 # --- the system -------------------------------------------------------------------------------------------------------

@@ -6,16 +6,17 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from aiodimse.cli import reloading, signals
-from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, system_words
+from aiodimse.aio.listener import bound_copies
+from aiodimse.cli import listening, reloading, signals
+from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError
 from aiodimse.cli.output import Output
+from aiodimse.cli.sharing import Inherited
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 """Seconds before a worker that died is started again. The time doubles while the worker dies before it serves."""
@@ -25,14 +26,10 @@ async def run(options: Namespace, output: Output) -> int:
     """Start the workers, and end them on SIGTERM and Ctrl-C. Operations that run in them may finish."""
     if options.index == "memory:":
         raise CommandError("--workers needs an index that processes share: not memory:", USAGE)
-    if not hasattr(socket, "SO_REUSEPORT"):
-        raise CommandError("--workers needs SO_REUSEPORT, which this system does not have", USAGE)
-    try:
-        reserved = _reserve(options.host, options.port)
-    except OSError as error:
-        raise CommandError(f"cannot listen on {options.host}:{options.port}: {system_words(error)}", FAILED) from None
-    with reserved:
-        parent = _Parent(options, reserved.getsockname()[1], output)
+    if sys.platform == "win32":
+        raise CommandError("--workers needs sockets that processes inherit, which Windows does not have", USAGE)
+    with Inherited(bound_copies(await listening.bound(options)), options.workers) as inherited:
+        parent = _Parent(options, inherited, output)
         hangup = signals.HANGUP if options.config is not None else ()
         with signals.handled(parent.stop, signal.SIGTERM, signal.SIGINT), signals.handled(parent.reload, *hangup):
             await parent.run()
@@ -41,30 +38,17 @@ async def run(options: Namespace, output: Output) -> int:
     return INTERRUPTED if parent.number == signal.SIGINT else 0
 
 
-def _reserve(host: str, port: int) -> socket.socket:
-    """Reserve the port for the workers. The socket is bound and does not listen, so it gets no connections."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    reserved = socket.socket(family, kind, protocol)
-    try:
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reserved.bind(address)
-    except BaseException:
-        reserved.close()
-        raise
-    return reserved
-
-
 class _Parent:
     """Starts the workers, and starts each of them again when it dies.
 
     Args:
         options: The options of serve.
-        port: The port that the workers listen on.
+        inherited: The sockets that the workers listen on, and the counts of their connections.
         output: Where starts, deaths and the end are reported.
     """
 
-    def __init__(self, options: Namespace, port: int, output: Output) -> None:
-        self._options, self._port, self._output = options, port, output
+    def __init__(self, options: Namespace, inherited: Inherited, output: Output) -> None:
+        self._options, self._inherited, self._output = options, inherited, output
         self._stopping = asyncio.Event()
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._ready = 0
@@ -85,6 +69,7 @@ class _Parent:
         if self.number is None:
             self.number = number
             self._stopping.set()
+            self._inherited.stop_listening()
         for process in self._processes.values():
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
@@ -143,9 +128,11 @@ class _Parent:
 
     async def _one(self, place: int, ready: asyncio.Event) -> bool:
         """Run one worker from its start to its end. Return whether it came to serve."""
-        words = [*self._options.argv, "--workers", "1", "--port", str(self._port), "--worker", str(place), "--json"]
+        inherited = self._inherited
+        words = [*self._options.argv, "--workers", "1", "--worker", str(place), "--inherit", inherited.words, "--json"]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "aiodimse", *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            pass_fds=inherited.descriptors,
             start_new_session=True,  # Ctrl-C reaches only the parent, which passes it on
         )  # fmt: skip
         self._processes[place] = process
@@ -171,6 +158,7 @@ class _Parent:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+            inherited.counts.leave(place)
             del self._processes[place]
             self._serving.discard(place)
             self._confirmed(place)
@@ -184,7 +172,7 @@ class _Parent:
         self._ready += 1
         if self._ready == self._options.workers:
             options = self._options
-            where = f"{options.host}:{self._port} with {self._ready} workers"
+            where = f"{options.host}:{self._inherited.port} with {self._ready} workers"
             self._output.line(f"{options.ae_title} serves {options.directory} on {where} (Ctrl-C ends it)")
             self._output.event({**event, "workers": self._ready})
             self._output.goes_on = True

@@ -61,6 +61,26 @@ async def test_a_worker_that_dies_is_started_again(folder: Path) -> None:  # noq
         await echoes(port, 4)
 
 
+async def test_connections_are_dealt_evenly_and_wait_for_a_worker(folder: Path) -> None:  # noqa: F811
+    async with serving(folder, "--workers", "2") as (process, port):
+        associations = [await connect(port) for _ in range(6)]
+        first, second = children(process.pid)
+        os.kill(first, signal.SIGKILL)
+        statuses = await asyncio.gather(*(each.c_echo() for each in associations), return_exceptions=True)
+        assert sum(isinstance(each, aiodimse.AssociationError) for each in statuses) == 3
+        os.kill(second, signal.SIGKILL)
+        await asyncio.gather(*(each.wait_closed() for each in associations), return_exceptions=True)
+        await echoes(port, 2)  # which are taken once a worker is there again; nobody refuses them
+
+
+async def test_a_port_that_is_taken(folder: Path) -> None:  # noqa: F811
+    async with serving(folder, "--workers", "2") as (_, port):
+        process = await start(*aiodimse_command("serve", folder, "--port", port, "--workers", "2"))
+        said, errors = await process.communicate()
+    assert process.returncode == 1
+    assert f"cannot listen on {HOST}:{port}: address already in use".encode() in errors + said
+
+
 async def test_workers_end_with_their_parent(folder: Path) -> None:  # noqa: F811
     async with serving(folder, "--workers", "2") as (process, port):
         await echoes(port, 2)
