@@ -1,4 +1,4 @@
-"""A ready Query/Retrieve provider over a folder, on top of the public API.
+"""A complete Query/Retrieve provider for a folder of DICOM files, built on the public API.
 
     import aiodimse
     from aiodimse.archive import Archive, provide
@@ -9,8 +9,8 @@
     async with server.listen("0.0.0.0", 11112) as listening:
         await listening.serve_forever()
 
-`matching` (PS3.4 C.2.2.2 as pure functions), `models` (the information models as rows) and the `Index` interface serve
-a provider of your own, over a database for instance; `KeyAttributes` is all that a worklist needs.
+For a provider of your own, for example over a database, there are `matching` (PS3.4 C.2.2.2 as pure functions),
+`models` (the information models as rows) and the `Index` interface. A worklist needs only `KeyAttributes`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An archive: a storage of objects, and an index of what is in it."""
+"""An archive: a storage of objects, and an index of them."""
 
 from __future__ import annotations
 
@@ -25,28 +25,27 @@ from .searches import Searches
 from .storage import FolderStorage, Storage, storage_at
 
 LOCKS = ".aiodimse-lock"
-"""In the folder of an archive that several processes share."""
+"""The file for locks in the folder of an archive that several processes share."""
 
 
 def in_use_lock(study_instance_uid: str) -> str:
-    """Return what the lock is called that is shared by those who send objects of a study."""
+    """Return the name of the lock that is shared while objects of a study are sent."""
     return f"in use {study_instance_uid}"
 
 
 class Archive:
-    """A folder of DICOM files and an index of them; `provide` puts it on a Server.
+    """A folder of DICOM files and an index of them. `provide` puts it on a Server.
 
-    The folder is not watched: the next `scan` finds the files that others put there, and forgets those that they took
-    away.
+    The folder is not watched. The next `scan` finds the files that others added, and forgets those that they removed.
 
     Args:
         location: Where the files are, and where C-STORE saves: a folder, s3://BUCKET/PREFIX, or a storage of your own.
-        index: What to keep the headers in; a new MemoryIndex by default.
-        duplicates: Which data set of an instance counts that is stored again: with "keep" the first one, with "replace"
-            the last one whose header can be read. Another instance under a known SOP Instance UID is refused.
-        follow_links: Follow links that lead out of the folder.
-        shared: Other processes of this machine store into the folder as well. Those that share an index in PostgreSQL
-            may be anywhere, and share its locks without being told.
+        index: Where the headers are kept; by default a new MemoryIndex.
+        duplicates: Which data set is kept of an instance that is stored again: with "keep" the first one, with
+            "replace" the last one whose header can be read. Another instance with a known SOP Instance UID is refused.
+        follow_links: Whether to follow links that lead out of the folder.
+        shared: Whether other processes of this machine store into the folder, too. With an index in PostgreSQL,
+            processes on any machine share its locks, and this is not needed.
 
     Example:
         ```python
@@ -78,12 +77,12 @@ class Archive:
                 raise ValueError("processes share a bucket by an index in PostgreSQL")
             between = FileLocks(directory / LOCKS)
         self.locks: Locks = Locks(between)
-        """A lock for each SOP Instance UID, held while its object is saved, read and indexed."""
+        """The locks. That of a SOP Instance UID is held while its object is saved, read and indexed."""
         self._ingest = Ingest(self.storage, self.index, self.locks, duplicates)
         self.report: ScanReport = ScanReport()
-        """What the last scan has found."""
+        """What the last scan found."""
         self.rebuilt: str | None = None
-        """Why a new index was made; None if none was."""
+        """Why the index was created anew; None if it was not."""
         self.searches: Searches = Searches()
         """The turns that searches take."""
         self._scanning = asyncio.Lock()
@@ -103,30 +102,30 @@ class Archive:
     ) -> Archive:
         """Open an archive, and scan it.
 
-        The first scan reads all files, later ones those that are new or changed; see `scan`. An index in SQLite that is
-        damaged or of another version is put aside, and a new one is made: `rebuilt` says why.
+        The first scan reads all files, later ones only those that are new or changed; see `scan`. An SQLite index that
+        is damaged or of another version is renamed, and a new one is created: `rebuilt` says why.
 
         Args:
             location: Where the files are: a folder, or s3://BUCKET/PREFIX (extra `s3`).
-            index: What to keep the headers in: by default an SQLite database in the folder; "memory:", the URL of a
+            index: Where the headers are kept: by default an SQLite database in the folder; "memory:", the URL of a
                 database (sqlite:///FILE, postgresql://USER@HOST/DATABASE), or an index of your own. A bucket needs one.
-            duplicates: Which data set of an instance counts that is stored again.
-            follow_links: Follow links that lead out of the folder.
-            shared: Other processes of this machine store into the folder as well; the index has to be in SQL. Those
-                that share an index in PostgreSQL may be anywhere, and need not be told.
-            scan: Make the index what the folder is. Without it, call `scan` yourself.
+            duplicates: Which data set is kept of an instance that is stored again.
+            follow_links: Whether to follow links that lead out of the folder.
+            shared: Whether other processes of this machine store into the folder, too. The index has to be in SQL.
+                With an index in PostgreSQL, the processes may be on any machine, and this is not needed.
+            scan: Whether to scan the storage. If not, call `scan` yourself.
             progress: Called while files are read.
 
         Returns:
-            The archive; `close` it when it is not needed any more.
+            The archive. `close` it when it is no longer needed.
 
         Raises:
             NotADirectoryError: There is no such folder.
-            OSError: It may not be read, or the database cannot be opened.
-            ValueError: The index is not one that can be opened.
+            OSError: The folder may not be read, or the database cannot be opened.
+            ValueError: There is no such kind of index.
             ModuleNotFoundError: SQLAlchemy, of the extras `cli` and `archive`, is not installed.
 
-        Cancellation: as of `scan`.
+        Cancellation: as for `scan`.
         """
         storage = storage_at(location, follow_links=follow_links)
         await storage.open()
@@ -145,22 +144,22 @@ class Archive:
         return archive
 
     async def scan(self, progress: Callable[[ScanReport], object] | None = None) -> ScanReport:
-        """Make the index what the folder is.
+        """Bring the index into agreement with the folder.
 
-        The headers of files that are new or changed are read, in a thread; the objects whose files have gone, or hold
-        something else now, are forgotten. What a killed process left unfinished is removed: see
+        The headers of files that are new or changed are read in a thread. Objects are forgotten if their files are gone
+        or now contain something else. What a killed process left unfinished is removed: see
         `aiodimse.remove_unfinished`.
 
         Args:
             progress: Called in the event loop, about ten times a second and at the end, with what was seen so far.
 
         Returns:
-            What was seen; `report` has it too.
+            What was found, which is also in `report`.
 
         Raises:
-            NotADirectoryError: The folder is not there.
+            NotADirectoryError: The folder does not exist.
 
-        Cancellation: it stops after the files under way; what was indexed stays.
+        Cancellation: the scan stops after the files that are being read. What was indexed stays in the index.
         """
 
         def tell(report: ScanReport) -> None:
@@ -173,16 +172,16 @@ class Archive:
             return replace(await Scan(self.storage, self.index, self.locks, tell).run())
 
     async def add(self, path: str | os.PathLike[str]) -> Header:
-        """Index one file, reading its header in a thread.
+        """Index one file. Its header is read in a thread.
 
         Args:
             path: The file, in the folder of the archive or elsewhere.
 
         Returns:
-            What the index keeps of it.
+            What the index keeps of the file.
 
         Raises:
-            Exception: As `read_header` raises it.
+            Exception: What `read_header` raises.
 
         Cancellation: the file is not indexed.
         """
@@ -208,7 +207,7 @@ class Archive:
 
     @property
     def min_free(self) -> int:
-        """Bytes of the disk that have to stay free: below, each C-STORE is answered A700. 0, the default: none."""
+        """Bytes of the disk that have to stay free; below that, each C-STORE is answered with A700. By default 0."""
         return self._ingest.room.least
 
     @min_free.setter
@@ -217,12 +216,12 @@ class Archive:
 
     @asynccontextmanager
     async def in_use(self, entries: Iterable[Entry]) -> AsyncIterator[None]:
-        """While the body runs, the studies of these objects are not removed by `Retention`.
+        """Keep `Retention` from removing the studies of these objects while the body runs.
 
         Args:
             entries: The objects.
 
-        Cancellation: they are not in use.
+        Cancellation: the objects are no longer in use.
         """
         async with self.locks.share({in_use_lock(entry.study_instance_uid) for entry in entries}):
             yield
@@ -239,7 +238,7 @@ class Archive:
         task.add_done_callback(self._background.discard)
 
     async def close(self) -> None:
-        """Stop what runs in the background, and release what the index holds of the system."""
+        """Stop what runs in the background, and release what the index uses of the system."""
         tasks = list(self._background)
         for task in tasks:
             task.cancel()

@@ -1,7 +1,7 @@
 """Converts between pydicom data sets and the decoded text on which matching works.
 
-Values are read from the raw elements if there are any. pydicom's own conversion warns of values that do not fit their
-VR, and its warnings quote them: a patient's name or birth date would end up in a log.
+Values are read from raw elements where possible. pydicom's own conversion warns about values that do not fit their VR,
+and its warnings quote them, so a patient's name or birth date could end up in a log.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ from .elements import Elements, keyword_and_vr
 from .matching import BASELINE, Attributes, Key, Rules, Value, matching_items
 
 Source: TypeAlias = Dataset | Elements
-"""A data set, or what was read of an encoded one."""
+"""A data set, or the elements that were read from an encoded one."""
 
-_TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # in the Specific Character Set, PS3.5 6.1.2.3
+_TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # encoded in the Specific Character Set, PS3.5 6.1.2.3
 _UNSPLIT = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is part of the text
 _ASCII = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
-_DEPTH = 8  # of sequences that are read into text
+_DEPTH = 8  # of nested sequences that are read into text
 _LONGEST = 65534
-"""The longest value in bytes that is read. A longer one cannot have its VR (PS3.5 6.2), unless it is a list of UIDs in
-a key."""
+"""The longest value that is read, in bytes. A longer one does not fit its VR (PS3.5 6.2), unless it is a list of UIDs
+in a key."""
 
 MAX_KEPT = 16384
-"""How many characters of one object are kept."""
+"""The number of characters that are kept of one object."""
 _MOST_VALUES = 256
 _LONGEST_KEPT = 256
-"""How many characters of a value are kept whose VR allows fewer: many descriptions are longer than they may be."""
+"""The longest value that is kept, in characters, of VRs that allow fewer. Many descriptions are longer than allowed."""
 _LENGTHS = {"LT": 10240, "PN": 768, "ST": 4096, "UC": 1024, "UR": 1024, "UT": 10240}
-"""How many characters of a value are kept whose VR allows more (PS3.5 6.2)."""
+"""The longest value that is kept, in characters, of VRs that allow more (PS3.5 6.2)."""
 
 MAX_BYTES = 16384
-"""The most bytes of the keys of an Identifier, without lists of UIDs. An honest Identifier has some hundred. The worst
-one of this length takes milliseconds for each entity that it is matched with."""
+"""The largest size of the keys of an Identifier in bytes, without lists of UIDs. An honest Identifier has some hundred
+bytes. The worst one of this size takes milliseconds for each entity that it is matched against."""
 MAX_UIDS = 65535
-"""The most UIDs in a list of UIDs: as many as the counters of a retrieval can count."""
+"""The most UIDs in a list of UIDs. The counters of a retrieval cannot count more."""
 
 
 class KeysRefused(ValueError):
-    """An Identifier asks for what it may not. `tag` says where; `is_too_much` whether less of it would be allowed."""
+    """An Identifier asks for what is not allowed. `tag` is the key; `is_too_much`: a smaller one would be allowed."""
 
     def __init__(self, comment: str, tag: int, *, is_too_much: bool) -> None:
         self.comment: str = comment
@@ -64,12 +64,12 @@ def decode(source: Source, keywords: Iterable[str], budget: Budget | None = None
     """Return the attributes that a data set has, as text.
 
     Args:
-        source: The data set, or what was read of it.
+        source: The data set, or the elements that were read from it.
         keywords: The attributes that are asked for.
-        budget: How much may be kept; what goes beyond it is left out.
+        budget: How much may be kept. What exceeds it is left out.
 
     Returns:
-        The values by keyword; an attribute without a value is ().
+        The values by keyword. An attribute without a value is ().
     """
     charset = charset_of(source)
     there: Any = source.values if isinstance(source, Elements) else source
@@ -90,19 +90,19 @@ def _tag_and_vr(keyword: str) -> tuple[int, str | None]:
 
 
 class Budget:
-    """How much of one object is kept. What one sender chooses stays in memory, and in each response to everybody.
+    """Limits how much is kept of one object, since it stays in memory and is sent in each response.
 
     Args:
-        characters: The most characters of all values together.
+        characters: The largest number of characters of all values together.
     """
 
     def __init__(self, characters: int = MAX_KEPT) -> None:
         self._left = characters
         self.is_exceeded: bool = False
-        """Whether something was left out."""
+        """Whether an attribute was left out."""
 
     def take(self, vr: str, value: Value) -> bool:
-        """Say whether an attribute is kept. One that is left out does not count."""
+        """Return whether an attribute is kept, and count it if so."""
         cost = _cost(vr, value)
         if cost is None or cost > self._left:
             self.is_exceeded = True
@@ -112,8 +112,11 @@ class Budget:
 
 
 def _cost(vr: str, value: Value) -> int | None:
-    """Return the cost of a value: its characters, and some for each part of it. None if it is longer than any honest
-    one."""
+    """Return the cost of a value: its characters, and a constant for each part of it.
+
+    Returns:
+        The cost; None if the value is longer than any honest one.
+    """
     if len(value) > _MOST_VALUES:
         return None
     cost, longest = 0, _LENGTHS.get(vr, _LONGEST_KEPT)
@@ -133,28 +136,34 @@ def _cost(vr: str, value: Value) -> int | None:
 
 
 def keys_of(identifier: Dataset, wanted: Container[str] | None = None) -> list[Key]:
-    """The key attributes of an Identifier, in the order of their tags. The keyword of a private or unknown attribute
-    is its tag, "(gggg,eeee)".
+    """Return the key attributes of an Identifier, in the order of their tags.
 
-    wanted: the keywords to read values for, where not all; the others have none, and the VR UN. Raises KeysRefused.
+    The keyword of a private or unknown attribute is its tag, "(gggg,eeee)".
+
+    Args:
+        identifier: The Identifier.
+        wanted: The keywords whose values are read; None: all. Other keys have no value, and the VR UN.
+
+    Raises:
+        KeysRefused: The Identifier asks for what is not allowed.
     """
     return _Keys(wanted).of(identifier, charsets.DEFAULT, 0)
 
 
 def character_set_of(dataset: Source) -> tuple[str, ...]:
-    """Return Specific Character Set (0008,0005); () if its values mean the default repertoire."""
+    """Return Specific Character Set (0008,0005); () if it means the default repertoire."""
     values = decode_ascii(dataset, 0x00080005)
     return () if charsets.lookup(values).is_default else values
 
 
 def charset_of(dataset: Source, inherited: charsets.CharacterSet = charsets.DEFAULT) -> charsets.CharacterSet:
-    """Return the character set of a data set. An item without one has that of its data set (PS3.5 7.5.3)."""
+    """Return the character set of a data set. An item without one has that of the data set around it (PS3.5 7.5.3)."""
     values = decode_ascii(dataset, 0x00080005)
     return charsets.lookup(values) if any(values) else inherited
 
 
 def decode_ascii(dataset: Source, tag: int) -> tuple[str, ...]:
-    """Return the values of an attribute of VR CS; none if they are longer than any that means something."""
+    """Return the values of an attribute of VR CS; none if they are longer than any meaningful ones."""
     if isinstance(dataset, Elements):
         encoded = dataset.values.get(tag)
         if not isinstance(encoded, bytes) or len(encoded) > 512:
@@ -170,7 +179,7 @@ def decode_ascii(dataset: Source, tag: int) -> tuple[str, ...]:
 
 
 def element(key: Key, value: Value, rules: Rules = BASELINE) -> DataElement:
-    """Make one element of a response from its text. No value makes it raise."""
+    """Make one element of a response from text. No value raises an error."""
     tag = tag_for_keyword(key.keyword)
     assert tag is not None  # supported keys have keywords of the dictionary
     if key.vr == "SQ":
@@ -185,7 +194,7 @@ def element(key: Key, value: Value, rules: Rules = BASELINE) -> DataElement:
     try:
         return DataElement(tag, key.vr, content, validation_mode=config.IGNORE)
     except (ValueError, TypeError, OverflowError):
-        # An IS of "1.5" in somebody's file goes back as it came.
+        # A value that does not fit its VR, such as an IS of "1.5", is returned as the file has it.
         return DataElement(tag, key.vr, content, already_converted=True)
 
 
@@ -202,7 +211,7 @@ def _item(key: Key, attributes: Attributes, rules: Rules) -> Dataset:
 
 
 class _Keys:
-    """Reads the keys of one Identifier, as long as there are not too many."""
+    """Reads the keys of one Identifier, and refuses too many."""
 
     def __init__(self, wanted: Container[str] | None) -> None:
         self._wanted = wanted
@@ -223,7 +232,7 @@ class _Keys:
             if depth == _DEPTH:
                 raise KeysRefused(f"more than {_DEPTH} sequences in each other", tag, is_too_much=True)
             items = _items(dataset, tag)
-            # PS3.4 C.2.2.2.6. A key that is not understood must not match everything.
+            # PS3.4 C.2.2.2.6 requires one item. A key that is not understood must not match everything.
             if items is None or len(items) > 1:
                 raise KeysRefused(f"{keyword}: not one item", tag, is_too_much=False)
             return Key(keyword, vr, item=tuple(self.of(items[0], charset, depth + 1)) if items else ())
@@ -231,8 +240,10 @@ class _Keys:
         return Key(keyword, vr, tuple(text for text in texts if isinstance(text, str)))
 
     def _count(self, element: object, tag: int, vr: str) -> None:
-        """Count a key before its value is read. What is in a sequence is counted with it, since not all of it are
-        bytes."""
+        """Count a key before its value is read.
+
+        What is inside a sequence is counted together with it, since a parsed sequence has no bytes to count.
+        """
         value = (element.value or b"") if isinstance(element, RawDataElement) else b""
         if vr == "UI" and value.count(b"\\") >= MAX_UIDS:
             raise KeysRefused(f"more than {MAX_UIDS} UIDs", tag, is_too_much=True)
@@ -242,8 +253,10 @@ class _Keys:
 
 
 def _vr(tag: int) -> str | None:
-    """Return the VR of the dictionary; None for a private attribute. So the VR that a peer claims cannot turn matching
-    off."""
+    """Return the VR of the dictionary; None for a private attribute.
+
+    The VR that a peer claims is not used, since it could turn matching off.
+    """
     try:
         vr = dictionary_VR(tag)
     except KeyError:
@@ -252,10 +265,10 @@ def _vr(tag: int) -> str | None:
 
 
 def _items(dataset: Dataset, tag: BaseTag) -> Sequence | None:
-    """Return the items of a sequence; None if the value is none."""
+    """Return the items of a sequence; None if the value is not a sequence."""
     try:
         value = dataset[tag].value
-    except Exception:  # whatever pydicom stumbles over
+    except Exception:  # pydicom raises many kinds of errors for a bad value
         return None
     return value if isinstance(value, Sequence) else None if value else Sequence()
 
@@ -294,7 +307,7 @@ def _value_of(dataset: Dataset, tag: BaseTag, vr: str, charset: charsets.Charact
                     texts[keyword] = _value_of(item, each, each_vr, inner, depth + 1)
             found.append(texts)
         return tuple(found)
-    raw: object = dataset.get_item(tag, keep_deferred=True)  # else an empty one is converted
+    raw: object = dataset.get_item(tag, keep_deferred=True)  # otherwise pydicom converts an empty element
     if isinstance(raw, RawDataElement):
         return _from_bytes(raw.value or b"", vr, charset, "<" if raw.is_little_endian else ">")
     value = getattr(raw, "value", None)
@@ -327,16 +340,16 @@ def _from_python(value: object, vr: str) -> tuple[str, ...]:
         return tuple(text for each in value for text in (_from_python(each, vr) or ("",)))
     if vr == "AT" and isinstance(value, int):
         return (f"{value:08X}",)
-    # DS and IS keep the digits that they were made from. What PersonName calls so are bytes.
+    # DS and IS keep the text that they were made from. PersonName also has an original_string, but it is bytes.
     return _split(str(getattr(value, "original_string", value) if vr in ("DS", "IS") else value), vr)
 
 
 def _split(text: str, vr: str) -> tuple[str, ...]:
-    """Return the values, without padding and spaces that have no significance (PS3.5 6.2)."""
+    """Split a text into its values, and remove padding and insignificant spaces (PS3.5 6.2)."""
     if vr in _UNSPLIT:
         text = text.rstrip("\0 ")
         return (text,) if text else ()
-    if "\\" not in text:  # as in nearly all: half the time
+    if "\\" not in text:  # nearly all texts; this takes half the time
         text = text.strip("\0 ")
         return (_shared(text) if len(text) <= 64 else text,) if text else ()
     values = tuple(value.strip("\0 ") for value in text.split("\\"))
@@ -345,9 +358,9 @@ def _split(text: str, vr: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=16384)
 def _shared(text: str) -> str:
-    """Return one string for all equal ones, since a folder has "ORIGINAL" or one SOP Class UID a hundred thousand
-    times.
+    """Return the same string object for equal strings.
 
-    sys.intern is not used: Python 3.12.0 to 3.12.5 never forget what was interned, and peers send the text.
+    A folder has "ORIGINAL", or the UID of one SOP class, a hundred thousand times. sys.intern is not used, since Python
+    3.12.0 to 3.12.5 never frees interned strings, and peers send these texts.
     """
     return text

@@ -1,4 +1,4 @@
-"""Collects what arrives at the same time into one transaction."""
+"""Combines what arrives at the same time into one transaction."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ R = TypeVar("R")
 
 
 class Batches(Generic[T, R]):
-    """Hands things over in batches: while one batch is being taken, new things wait for the next one.
+    """Passes items on in batches. While one batch is processed, new items wait for the next one.
 
     Args:
-        take: Takes a batch, and returns its result.
-        most: The most things in one batch.
+        take: Processes a batch, and returns its result.
+        most: The largest number of items in a batch.
     """
 
     def __init__(self, take: Callable[[Sequence[T]], Awaitable[R]], most: int = 256) -> None:
@@ -24,15 +24,15 @@ class Batches(Generic[T, R]):
         self._task: asyncio.Task[None] | None = None
 
     async def add(self, thing: T) -> R:
-        """Hand over one thing, and wait until its batch has been taken.
+        """Add one item, and wait until its batch has been processed.
 
         Returns:
             The result of the whole batch.
 
         Raises:
-            Exception: What taking the batch raised.
+            Exception: What `take` raised.
 
-        Cancellation: The thing is taken all the same.
+        Cancellation: the item is processed nevertheless.
         """
         done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((thing, done))

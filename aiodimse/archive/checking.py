@@ -1,4 +1,4 @@
-"""Checks whether storage and index agree: objects without a row, and rows without an object."""
+"""Checks whether storage and index agree: objects without a row in the index, and rows without an object."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .storage import Found, Stamp, Storage
 
 @dataclass(slots=True)
 class CheckReport:
-    """What a check has found. The lists hold locations."""
+    """The result of a check. The lists contain locations."""
 
     files: int = 0
     """Files in the storage."""
@@ -26,11 +26,11 @@ class CheckReport:
     missing: list[str] = field(default_factory=list)
     """Rows whose file does not exist."""
     other: list[str] = field(default_factory=list)
-    """Files that hold another instance than the index says, or cannot be read."""
+    """Files that contain another instance than the index says, or cannot be read."""
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether storage and index agree."""
         return not (self.not_indexed or self.changed or self.missing or self.other)
 
     def __str__(self) -> str:
@@ -49,15 +49,15 @@ async def check(
 ) -> CheckReport:
     """Compare the storage of an archive with its index, and change nothing.
 
-    What is stored meanwhile may be told as not indexed: check an archive that rests.
+    An object that is stored during the check may be reported as not indexed, so check an archive that is not in use.
 
     Args:
-        archive: Opened without a scan, which would mend what is looked for.
-        read: Read each object too, and look whether it is the instance that the index says.
+        archive: The archive, opened without a scan. A scan would repair what the check is to find.
+        read: Also read each object, and check that it is the instance that the index says.
         progress: Called after each folder.
 
     Returns:
-        What was found.
+        The differences.
 
     Raises:
         OSError: The storage or the index cannot be read.
@@ -102,14 +102,14 @@ def _is_known(known: Mapping[str, File], location: str, stamp: Stamp) -> bool:
 
 
 def _others(storage: Storage, files: list[File]) -> list[str]:
-    """Return the locations that hold something else. It blocks."""
+    """Return the locations that contain another instance than the index says. Blocks."""
     return [file.location for file in files if not _holds(storage, file)]
 
 
 def _holds(storage: Storage, file: File) -> bool:
     try:
         return storage.read(file.location).text("SOPInstanceUID") == file.sop_instance_uid
-    except Exception:  # Whatever is wrong with it, it cannot be retrieved.
+    except Exception:  # pydicom raises many kinds of errors; none of these files can be retrieved
         return False
 
 

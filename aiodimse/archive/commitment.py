@@ -1,8 +1,8 @@
-"""Storage Commitment Push Model (PS3.4 J), as its provider.
+"""Storage Commitment Push Model (PS3.4 J) as a provider.
 
-An N-ACTION is answered at once and kept in the index. What becomes of it is told by N-EVENT-REPORT, on the same
-association, else on one to the address that the peer's AE title has among the destinations, again and again until it is
-taken; a restart goes on with it.
+An N-ACTION is answered at once, and its transaction is stored in the index. The result is reported by N-EVENT-REPORT on
+the same association, or on one to the destination with the AE title of the peer. The report is repeated until the peer
+accepts it, even after a restart.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from .index import Transaction
 _log = logging.getLogger(__name__)
 
 MAX_OPEN = 1000
-"""The most transactions that are not reported yet. One more is refused (0213)."""
+"""The largest number of transactions that are not yet reported. A further one is refused (0213)."""
 KEEP = 7 * 24 * 3600
-"""Seconds after which a transaction is given up whose report nobody accepts."""
+"""Seconds after which a transaction is dropped if the peer accepts no report."""
 
 _WAITS = (1.0, 5.0, 30.0, 60.0, 300.0)
-"""Seconds before each further attempt. The last number repeats."""
+"""Seconds before each further attempt. The last value is used for all later ones."""
 _LOOK_AGAIN = 30.0
-"""Seconds between two searches for transactions whose process has died."""
+"""Seconds between two searches for transactions of processes that died."""
 _AFTER_RESPONSE = 0.1
-"""Seconds that a report on the same association waits, so that the peer reads the response to its N-ACTION first."""
+"""Seconds to wait before a report on the same association, so that the peer reads the N-ACTION response first."""
 
 
 class Commitment:
-    """Answers N-ACTION requests and reports.
+    """Answers N-ACTION requests, and reports on them.
 
     Args:
-        archive: What is committed.
+        archive: The archive that has the instances.
         destinations: Addresses by AE title, read at each attempt.
-        ae_title: Who calls them.
-        waits: Seconds before each further attempt; the last one repeats.
+        ae_title: The calling AE title for reports.
+        waits: Seconds before each further attempt. The last value is used for all later ones.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class Commitment:
     ) -> None:
         self._archive, self._destinations, self._ae_title, self._waits = archive, destinations, ae_title, waits
 
-    async def asked(self, request: aiodimse.NormalizedRequest) -> int:
-        """Handle an N-ACTION request: keep the transaction, and report on it soon."""
+    async def accept(self, request: aiodimse.NormalizedRequest) -> int:
+        """Handle an N-ACTION request: store the transaction, and begin to report on it."""
         asked = commitment.CommitmentRequest.read(request)
         references = tuple((each.sop_class_uid, each.sop_instance_uid) for each in asked.references)
         calling = request.association.calling_ae_title
@@ -62,18 +62,18 @@ class Commitment:
         if len(await self._archive.index.transactions()) >= MAX_OPEN:
             raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN} transactions are open")
         await self._archive.index.put_transaction(transaction)
-        self._archive.background(self._asked(transaction, request.association), "aiodimse storage commitment")
+        self._archive.background(self._report_on(transaction, request.association), "aiodimse storage commitment")
         return 0x0000
 
     async def resume(self) -> None:
-        """Report on what was kept before a restart, and on what a process that died leaves to the others.
+        """Report on transactions that were stored before a restart, or that another process left when it died.
 
-        Whoever reports on a transaction holds its lock until it is taken, and so no two processes report on one.
+        Whoever reports on a transaction holds its lock until the report is accepted, so no two processes report on it.
         """
         while True:
             try:
                 await self._take_over()
-            except Exception as error:  # of a driver, too
+            except Exception as error:  # database drivers raise errors of their own
                 if not self._archive.locks.are_shared:
                     raise
                 _log.warning("open storage commitments cannot be read: %s", type(error).__name__)
@@ -82,7 +82,7 @@ class Commitment:
             await asyncio.sleep(_LOOK_AGAIN)
 
     async def _take_over(self) -> None:
-        """Report on every transaction that nobody reports on."""
+        """Report on every transaction on which no process reports."""
         held: dict[str, AsyncExitStack] = {}
         try:
             for transaction in await self._archive.index.transactions():
@@ -93,7 +93,7 @@ class Commitment:
                     await stack.aclose()
             if not held:
                 return
-            # Whoever held a lock until now may have dropped its transaction: the second look counts.
+            # The process that held a lock until now may have dropped the transaction, so they are read again.
             for transaction in await self._archive.index.transactions():
                 if (mine := held.pop(_name(transaction), None)) is not None:
                     self._archive.background(self._resumed(transaction, mine), "aiodimse storage commitment")
@@ -101,7 +101,7 @@ class Commitment:
             for stack in held.values():
                 await stack.aclose()
 
-    async def _asked(self, transaction: Transaction, association: aiodimse.ProviderAssociation) -> None:
+    async def _report_on(self, transaction: Transaction, association: aiodimse.ProviderAssociation) -> None:
         async with self._archive.locks.try_hold(_name(transaction)) as is_held:
             if is_held:
                 await self._report(transaction, association)
@@ -134,7 +134,7 @@ class Commitment:
         association: aiodimse.ProviderAssociation | None,
         report: commitment.CommitmentReport,
     ) -> aiodimse.Response | None:
-        """Make one attempt. Return None if there is no address to call."""
+        """Make one attempt. Return None if there is no address to connect to."""
         if association is not None:
             await asyncio.sleep(_AFTER_RESPONSE)
             return await report.send(association)
@@ -153,9 +153,9 @@ class Commitment:
             return await report.send(called)
 
     async def _outcome(self, transaction: Transaction) -> commitment.CommitmentReport:
-        """Return what the report says at this moment."""
+        """Return what the report says at this time."""
         archive, uids = self._archive, [uid for _, uid in transaction.references]
-        # `Retention` removes no study that is in use, and looks at the transactions once it has a study for itself.
+        # `Retention` removes no study that is in use, and reads the transactions after it has locked a study.
         async with archive.in_use((await archive.index.lookup(uids)).values()):
             entries = await archive.index.lookup(uids)
         locations = {uid: entry.location for uid, entry in entries.items()}

@@ -1,4 +1,4 @@
-"""Answering a retrieval at the FRAME level from what an archive holds (PS3.4 Y.4)."""
+"""Retrieval at the FRAME level from an archive (PS3.4 Y.4)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .frames import FramesRefused, asked_frames, extract
 
 
 async def extracted(archive: Archive, identifier: Dataset) -> list[Dataset]:
-    """Make the instance that an Identifier asks for; it is sent and not kept.
+    """Make the instance that an Identifier asks for. It is sent and not stored.
 
     Args:
-        archive: Where the source is.
+        archive: The archive that has the source.
         identifier: The Identifier of a C-GET or C-MOVE request, at the FRAME level.
 
     Returns:
-        The new instance; nothing where the archive does not have the source.
+        The new instance; nothing if the archive does not have the source.
 
     Raises:
-        aiodimse.DIMSEFailure: AA00 to AA04, where it cannot be made.
+        aiodimse.DIMSEFailure: The instance cannot be made; the status is one of AA00 to AA04.
 
-    Cancellation: nothing is sent. A thread that copies pixels goes on to its end.
+    Cancellation: nothing is sent. A thread that copies pixels continues to its end.
     """
     try:
         frames = asked_frames(identifier)
@@ -44,7 +44,7 @@ async def extracted(archive: Archive, identifier: Dataset) -> list[Dataset]:
 
 
 async def _dataset(payload: aiodimse.InstanceSource) -> Dataset:
-    """A data set of our own."""
+    """Read a data set that may be changed."""
     if isinstance(payload, Dataset):
         return deepcopy(payload)
     if isinstance(payload, aiodimse.ReferencedFile):

@@ -1,4 +1,4 @@
-"""When the frames of an instance were taken, as far as it says so (PS3.4 Y.3.2.1.3, PS3.3 C.7.6.5). Pure."""
+"""When the frames of an instance were acquired, if the instance says so (PS3.4 Y.3.2.1.3, PS3.3 C.7.6.5). Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _FRAME_TIME_VECTOR = tag_for_keyword("FrameTimeVector") or 0
 
 
 def frame_times(dataset: Dataset, number: int) -> list[float] | None:
-    """Return when each frame was taken.
+    """Return when each frame was acquired.
 
     Args:
         dataset: The instance.
-        number: How many frames it has.
+        number: The number of its frames.
 
     Returns:
-        Seconds after Content Time (0008,0033); None where it does not say.
+        Seconds after Content Time (0008,0033); None if the instance does not say it.
     """
     begin = float(dataset.get("FrameDelay") or 0) / 1000
     steps = _steps(dataset, number)
@@ -31,12 +31,12 @@ def frame_times(dataset: Dataset, number: int) -> list[float] | None:
 
 
 def shift_times(dataset: Dataset, number: int, chosen: list[int]) -> None:
-    """Make Frame Delay, Frame Time and Frame Time Vector those of some of the frames.
+    """Change Frame Delay, Frame Time and Frame Time Vector to those of some of the frames.
 
     Args:
-        dataset: The instance; it is changed.
-        number: How many frames it had.
-        chosen: Those that are left, in order, counted from 0.
+        dataset: The instance, which is changed.
+        number: The number of frames that it had.
+        chosen: The frames that remain, in order, counted from 0.
     """
     steps = _steps(dataset, number)
     if steps is None:
@@ -56,7 +56,7 @@ def shift_times(dataset: Dataset, number: int, chosen: list[int]) -> None:
 
 
 def _steps(dataset: Dataset, number: int) -> list[float] | None:
-    """The milliseconds between each frame and the one before it; 0 for the first one."""
+    """Return the milliseconds between each frame and the one before it, with 0 for the first one."""
     vector = dataset.get("FrameTimeVector")
     if vector is not None:
         steps = list(map(float, vector if isinstance(vector, MultiValue) else [vector]))
@@ -66,7 +66,7 @@ def _steps(dataset: Dataset, number: int) -> list[float] | None:
 
 
 def _of_functional_groups(dataset: Dataset, number: int) -> list[float] | None:
-    """After Frame Reference DateTime or Frame Acquisition DateTime (PS3.3 C.7.6.16.2.2)."""
+    """Return the times from Frame Reference DateTime or Frame Acquisition DateTime (PS3.3 C.7.6.16.2.2)."""
     content = _moment(f"{dataset.get('ContentDate') or ''}{dataset.get('ContentTime') or ''}")
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
     if content is None or len(groups) != number:
@@ -82,7 +82,7 @@ def _of_functional_groups(dataset: Dataset, number: int) -> list[float] | None:
 
 
 def _moment(text: str) -> datetime | None:
-    """A date and time without its offset from UTC, which Content Time has not either."""
+    """Return a date and time without its offset from UTC, since Content Time has none either."""
     try:
         moment = DT(text) if len(text) >= 14 else None
     except ValueError:

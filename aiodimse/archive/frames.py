@@ -1,4 +1,4 @@
-"""Retrieval at the FRAME level: a new instance from frames of a stored one (PS3.4 Y.3). Pure."""
+"""Retrieval at the FRAME level: makes a new instance from frames of a stored one (PS3.4 Y.3). Pure."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .frame_times import frame_times, shift_times
 _LEVEL = 0x00080052
 _KEYS = ("SimpleFrameList", "CalculatedFrameList", "TimeRange")
 MAX_FRAMES = 1 << 18
-"""Of an instance that frames are taken from."""
+"""The largest number of frames of an instance from which frames are taken."""
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _VIDEO = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 110))
-"""Transfer syntaxes in which a frame is no piece of its own: MPEG2, MPEG-4 and HEVC."""
+"""Transfer syntaxes whose frames are not separate pieces: MPEG2, MPEG-4 and HEVC."""
 
 CLASSES: frozenset[str] = frozenset(
     map(
@@ -46,7 +46,7 @@ CLASSES: frozenset[str] = frozenset(
         ),
     )
 )  # fmt: skip
-"""SOP classes whose frames are described by what is listed here: to take frames out of another class is refused."""
+"""SOP classes whose attributes of frames are all listed below. Frames of other classes are not extracted."""
 
 _PER_FRAME = (
     "PerFrameFunctionalGroupsSequence", "PageNumberVector", "FrameLabelVector", "FramePrimaryAngleVector",
@@ -61,7 +61,7 @@ _DROPPED = (
     "ConcatenationUID", "InConcatenationNumber", "InConcatenationTotalNumber", "ConcatenationFrameOffsetNumber",
     "SOPInstanceUIDOfConcatenationSource",
 )  # fmt: skip
-"""Optional attributes that number the frames of the source, or say how its pixels are cut."""
+"""Optional attributes that refer to frames of the source by number, or say how its pixels are divided."""
 
 
 class FramesRefused(Exception):
@@ -69,7 +69,7 @@ class FramesRefused(Exception):
 
     Args:
         status: One of AA00 to AA04 (PS3.4 C.4.3.1.4).
-        comment: Why, without a value of the instance.
+        comment: The reason, without values of the instance.
     """
 
     def __init__(self, status: int, comment: str) -> None:
@@ -82,21 +82,21 @@ class Frames:
     """The frames of one instance that a retrieval asks for."""
 
     sop_instance_uid: str
-    """The instance that they are in."""
+    """The instance that has the frames."""
     keyword: str
-    """How they are named: SimpleFrameList, CalculatedFrameList or TimeRange."""
+    """The attribute that names the frames: SimpleFrameList, CalculatedFrameList or TimeRange."""
     values: tuple[float, ...]
     """The values of that attribute."""
 
     def choose(self, dataset: Dataset, number: int) -> list[int]:
-        """Return the frames that are there, in order, counted from 0.
+        """Return the frames that the instance has of these, in order, counted from 0.
 
         Args:
             dataset: The instance.
-            number: How many frames it has.
+            number: The number of its frames.
 
         Raises:
-            FramesRefused: There are none.
+            FramesRefused: The instance has none of these frames.
         """
         if self.keyword == "TimeRange":
             times = frame_times(dataset, number)
@@ -115,7 +115,7 @@ class Frames:
 
 
 def is_frame_level(identifier: Dataset) -> bool:
-    """Say whether an Identifier asks for frames.
+    """Return whether an Identifier asks for frames.
 
     Args:
         identifier: The Identifier of a C-GET or C-MOVE request.
@@ -130,10 +130,10 @@ def asked_frames(identifier: Dataset) -> Frames:
         identifier: The Identifier.
 
     Returns:
-        What it asks for.
+        The frames that it asks for.
 
     Raises:
-        FramesRefused: It does not ask for frames of one instance in one way.
+        FramesRefused: It does not ask for frames of one instance, or not in exactly one way.
     """
     uids = [uid for uid in decode_ascii(identifier, 0x00080018) if uid]
     named = [keyword for keyword in _KEYS if keyword in identifier]
@@ -153,7 +153,7 @@ def _numbers(identifier: Dataset, keyword: str) -> tuple[float, ...]:
         value = identifier[keyword].value
         values = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
         numbers = tuple(float(each) for each in values)
-    except Exception:  # whatever pydicom stumbles over
+    except Exception:  # pydicom raises many kinds of errors for a bad value
         raise FramesRefused(0xAA04, f"{keyword} has no numbers") from None
     return numbers
 
@@ -163,7 +163,7 @@ def _is_simple(values: Sequence[float]) -> bool:
 
 
 def _is_calculated(values: Sequence[float]) -> bool:
-    """Triples of the first frame, the last one and a step, one range behind the other."""
+    """Check triples of first frame, last frame and step, in ascending order."""
     if len(values) % 3 or not all(map(_is_whole, values)):
         return False
     before = 0.0
@@ -192,20 +192,20 @@ _VALID: Mapping[str, Callable[[Sequence[float]], bool]] = {
 
 
 def extract(dataset: Dataset, frames: Frames) -> Dataset:
-    """Make a new instance of frames (PS3.4 Y.3.3). Blocks for as long as the pixels take to be copied.
+    """Make a new instance of some frames (PS3.4 Y.3.3). Blocks while the pixels are copied.
 
-    It is of the same SOP class, study and series, and has a SOP Instance UID of its own. What numbers the frames of the
-    source, and private attributes, are left out.
+    It has the SOP class, study and series of the source, and a SOP Instance UID of its own. Private attributes, and
+    attributes that refer to frames of the source by number, are left out.
 
     Args:
-        dataset: The source, with file meta information; it is changed.
+        dataset: The source with its file meta information. It is changed.
         frames: Which frames.
 
     Returns:
         The new instance.
 
     Raises:
-        FramesRefused: It cannot be made.
+        FramesRefused: The instance cannot be made.
     """
     meta = dataset.file_meta
     if str(meta.MediaStorageSOPClassUID) not in CLASSES or dataset.get("DimensionOrganizationType") == "TILED_FULL":
@@ -220,10 +220,10 @@ def extract(dataset: Dataset, frames: Frames) -> Dataset:
         shift_times(dataset, number, chosen)
         dataset.NumberOfFrames = len(chosen)
         dataset.remove_private_tags()
-        _say_where_from(dataset, frames)
+        _add_origin(dataset, frames)
     except FramesRefused:
         raise
-    except Exception as error:  # whatever pydicom stumbles over; its words may quote values
+    except Exception as error:  # pydicom raises many kinds of errors, and their texts may quote values
         raise FramesRefused(0xAA02, f"the frames cannot be taken out ({type(error).__name__})") from None
     return dataset
 
@@ -238,13 +238,13 @@ def _take_pixels(dataset: Dataset, number: int, chosen: list[int], syntax: UID) 
     if syntax.is_encapsulated:
         whole = list(generate_frames(pixels, number_of_frames=number))
         if len(whole) != number:
-            raise FramesRefused(0xAA02, "its frames cannot be told apart")
+            raise FramesRefused(0xAA02, "its frames cannot be separated")
         dataset[keyword].value = encapsulate([whole[frame] for frame in chosen])
         return
     size, rest = divmod(get_expected_length(dataset, "bytes"), number)
     is_split = dataset.get("BitsAllocated") == 1 and dataset.Rows * dataset.Columns * dataset.SamplesPerPixel % 8
     if not size or rest or is_split or len(pixels) < size * number:
-        raise FramesRefused(0xAA02, "its frames cannot be told apart")
+        raise FramesRefused(0xAA02, "its frames cannot be separated")
     view = memoryview(pixels)
     taken = b"".join(view[frame * size : (frame + 1) * size] for frame in chosen)
     dataset[keyword].value = taken + b"\0" * (len(taken) % 2)
@@ -259,13 +259,13 @@ def _take_values(dataset: Dataset, number: int, chosen: list[int]) -> None:
             values: Any = dataset[keyword].value
             if values is None or isinstance(values, str | float | int) or len(values) != number:
                 if number > 1:
-                    raise FramesRefused(0xAA02, f"{keyword} has not a value for each frame")
+                    raise FramesRefused(0xAA02, f"{keyword} does not have a value for each frame")
                 continue
             setattr(dataset, keyword, [values[frame] for frame in chosen])
 
 
-def _say_where_from(dataset: Dataset, frames: Frames) -> None:
-    """The Frame Extraction Module (PS3.3 C.12.3), and who made it (C.12.1.1.5)."""
+def _add_origin(dataset: Dataset, frames: Frames) -> None:
+    """Add the Frame Extraction Module (PS3.3 C.12.3) and the contributing equipment (PS3.3 C.12.1.1.5)."""
     now = datetime.now(UTC)
     source = Dataset()
     source.MultiFrameSourceSOPInstanceUID = frames.sop_instance_uid

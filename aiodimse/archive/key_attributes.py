@@ -1,4 +1,4 @@
-"""C-FIND over an information model that a program keeps itself, such as a worklist in a database."""
+"""C-FIND in an information model that a program keeps itself, such as a worklist in a database."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .responses import all_text, choose_character_set
 
 
 class KeyAttributes:
-    """What an Identifier asks of a model of one level, and the answers (PS3.4 K.4.1.1).
+    """The keys that an Identifier asks for in a one-level model, and the responses (PS3.4 K.4.1.1).
 
-    Matching is that of PS3.4 C.2.2.2. A date and a time that are both ranges are combined (PS3.4 K.5).
+    Matching is that of PS3.4 C.2.2.2. If a date and a time are both ranges, they are combined (PS3.4 K.5).
 
     Example:
         ```python
@@ -35,12 +35,12 @@ class KeyAttributes:
 
         Args:
             identifier: The Identifier, as it was decoded.
-            supported: The keywords that the model has; those in a sequence as "Sequence.Keyword". A sequence that is
-                named alone is supported with all that is in it.
+            supported: The keywords that the model has. An attribute in a sequence is "Sequence.Keyword"; a sequence
+                that is named alone is supported with everything in it.
             rules: What extended negotiation added.
 
         Raises:
-            IdentifierError: It is not answered, and why: its status and comment are for `aiodimse.DIMSEFailure`.
+            IdentifierError: The request has to be refused. Status and comment are for `aiodimse.DIMSEFailure`.
         """
         self._supported = frozenset(supported)
         outer = {name.partition(".")[0] for name in supported}
@@ -49,23 +49,23 @@ class KeyAttributes:
         self.keys: tuple[Key, ...] = tuple(self._within(key, "", names) for key in keys)
         """The supported keys, in the order of their tags."""
         self.unsupported: tuple[str, ...] = tuple(names)
-        """The others, by keyword: they are neither matched nor returned."""
+        """The keywords of the other keys, which are neither matched nor returned."""
         self._rules = replace(rules, date_time=True)
         self._matches = matcher(self.keys, self._rules)
 
     @property
     def status(self) -> int:
-        """The status of a match: 0xFF00, or 0xFF01 where a key is not supported (PS3.4 K.4.1.1.4)."""
+        """The status of a match: 0xFF00, or 0xFF01 if a key is not supported (PS3.4 K.4.1.1.4)."""
         return 0xFF01 if self.unsupported else 0xFF00
 
     def answer(self, attributes: Attributes) -> Dataset | None:
         """Match one entity.
 
         Args:
-            attributes: Its values as text by keyword, each a tuple; of a sequence a tuple of such mappings.
+            attributes: Its values as text by keyword, each a tuple. A sequence is a tuple of such mappings.
 
         Returns:
-            The Identifier of the response, with the keys that were asked for; None where the entity does not match.
+            The Identifier of the response with the keys of the request; None if the entity does not match.
         """
         if not self._matches(attributes):
             return None
@@ -77,7 +77,7 @@ class KeyAttributes:
         return identifier
 
     def _within(self, key: Key, outer: str, unsupported: list[str]) -> Key:
-        """The key with what is supported of its item."""
+        """Return a key with the supported keys of its item."""
         name = outer + key.keyword
         if name in self._supported or not key.item:
             return key

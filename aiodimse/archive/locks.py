@@ -1,5 +1,7 @@
-"""Locks by name: an object is saved, read and indexed by one task at a time, in this process and in all that share the
-folder."""
+"""Locks by name, so that an object is saved, read and indexed by one task at a time.
+
+The tasks may be in this process or in any process that shares the folder.
+"""
 
 from __future__ import annotations
 
@@ -20,35 +22,35 @@ except ImportError:  # not on Windows, which has no workers either
     fcntl = None
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.001, 0.1
-"""Seconds before another process is asked again for a lock that it holds."""
+"""Seconds before another process that holds a lock is asked again."""
 
 
 class ProcessLocks(Protocol):
-    """Locks between processes, by numbers below 2**62. The system gives them back when a process dies.
+    """Locks between processes, by numbers below 2**62. The system releases them when a process dies.
 
-    Nobody waits in it: a thread that waited for another process would be one less for everybody.
+    No method waits for a lock: a thread that waited for another process would be missing elsewhere.
     """
 
     async def try_lock(self, numbers: Sequence[int], *, is_shared: bool = False) -> bool:
-        """Take the locks of these numbers, all of them or none; shared ones are held by any number of processes.
+        """Take the locks with these numbers, all of them or none. Shared locks may be held by any number of processes.
 
-        Cancellation: none is held.
+        Cancellation: no lock is held.
         """
 
     async def unlock(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
-        """Give the locks back. Cancellation: they are given back."""
+        """Release the locks. Cancellation: the locks are released."""
 
     async def close(self) -> None:
-        """Give all locks back."""
+        """Release all locks."""
 
 
 class FileLocks:
     """Locks on bytes of one file (POSIX record locks), which any number of processes of one machine share.
 
-    A process has but one of these for a file: the system gives all of its locks back when any descriptor is closed.
+    A process must have only one of these for a file: the system releases all its locks when any descriptor is closed.
 
     Args:
-        file: Made where it is not there; nothing is written into it.
+        file: The file. It is created if it does not exist; nothing is written to it.
     """
 
     def __init__(self, file: Path) -> None:
@@ -63,7 +65,7 @@ class FileLocks:
         for place, number in enumerate(numbers):
             try:
                 fcntl.lockf(self._descriptor, kind, 1, number)
-            except (BlockingIOError, PermissionError):  # POSIX allows EACCES for it, too
+            except (BlockingIOError, PermissionError):  # POSIX allows EACCES for a held lock, too
                 await self.unlock(numbers[:place])
                 return False
         return True
@@ -85,16 +87,16 @@ class FileLocks:
 class _Lock:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
-    """How many tasks hold it or wait for it. The last one removes it from the table."""
+    """The number of tasks that hold the lock or wait for it. The last one removes it from the table."""
     sharers: int = 0
-    """How many tasks share it."""
+    """The number of tasks that share the lock."""
 
 
 class Locks:
-    """Locks by name, as many as are in use.
+    """Locks by name. Only those in use are in memory.
 
     Args:
-        between: The same locks between processes; None where there is one process.
+        between: The same locks between processes; None: there is only one process.
     """
 
     def __init__(self, between: ProcessLocks | None = None) -> None:
@@ -103,12 +105,12 @@ class Locks:
 
     @property
     def are_shared(self) -> bool:
-        """Whether other processes may hold them."""
+        """Whether other processes may hold the locks."""
         return self._between is not None
 
     @asynccontextmanager
     async def hold(self, names: Iterable[str]) -> AsyncIterator[None]:
-        """Hold the locks of these names, taken in one order by everybody."""
+        """Hold the locks with these names. All tasks take them in the same order."""
         async with AsyncExitStack() as stack:
             wanted = sorted(set(names))
             for name in wanted:
@@ -119,7 +121,7 @@ class Locks:
 
     @asynccontextmanager
     async def try_hold(self, name: str) -> AsyncIterator[bool]:
-        """Hold a lock if nobody holds or shares it; yields whether it is held."""
+        """Hold a lock if nobody holds or shares it. Yields whether it is held."""
         async with self._used(name) as entry:
             if entry.lock.locked() or entry.sharers:
                 yield False
@@ -139,14 +141,14 @@ class Locks:
 
     @asynccontextmanager
     async def share(self, names: Iterable[str]) -> AsyncIterator[None]:
-        """Share the locks of these names: any number may at once, and meanwhile nobody gets one by `try_hold`."""
+        """Share the locks with these names. Any number of tasks may; meanwhile `try_hold` of them fails."""
         async with AsyncExitStack() as stack:
             for name in sorted(set(names)):
                 await stack.enter_async_context(self._shared(name))
             yield
 
     async def close(self) -> None:
-        """Release what is held of the system."""
+        """Release what the locks use of the system."""
         if self._between is not None:
             await self._between.close()
 
@@ -165,7 +167,7 @@ class Locks:
     async def _shared(self, name: str) -> AsyncIterator[None]:
         async with self._used(name) as entry:
             async with entry.lock:
-                if not entry.sharers:  # The first one asks the other processes.
+                if not entry.sharers:  # only the first task asks the other processes
                     await self._wait_between(_numbers([name]), is_shared=True)
                 entry.sharers += 1
             try:
@@ -186,10 +188,10 @@ class Locks:
                 await self._between.unlock(numbers)
 
     async def _wait_between(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
-        """Ask the other processes until the locks are ours."""
+        """Ask the other processes until this one has the locks."""
         wait = _FIRST_WAIT
         while self._between is not None and not await self._between.try_lock(numbers, is_shared=is_shared):
-            # The random wait keeps two processes that want each other's locks from meeting again.
+            # The wait is random, so that two processes that want each other's locks do not collide again.
             await asyncio.sleep(wait * (0.5 + random()))
             wait = min(2 * wait, _LONGEST_WAIT)
 

@@ -1,8 +1,8 @@
-"""Attribute matching, PS3.4 C.2.2.2, as pure functions on decoded text.
+"""Attribute matching (PS3.4 C.2.2.2) as pure functions on decoded text.
 
-Everything here works on text that was decoded before, whatever character set it came in: a value is a tuple of strings,
-one for each value of the attribute, and a sequence is a tuple of mappings from keyword to value. Neither pydicom nor
-bytes come in, so the same functions serve a data set, a database row or a test.
+All text was decoded before, whatever its character set was. A value is a tuple of strings, one for each value of the
+attribute; a sequence is a tuple of mappings from keyword to value. No function uses pydicom or bytes, so a data set, a
+row of a database and a test can all be matched.
 
 >>> matches([Key("PatientName", "PN", ("yam*",))], {"PatientName": ("Yamada^Tarou=山田^太郎",)})
 True
@@ -25,7 +25,7 @@ from .moments import Range, parse, parse_range
 from .wildcards import has_wildcard, wildcard
 
 Value: TypeAlias = "tuple[str, ...] | tuple[Mapping[str, Value], ...]"
-"""The values of one attribute as text; for VR SQ its items."""
+"""The values of one attribute as text. For VR SQ they are its items."""
 
 Attributes: TypeAlias = Mapping[str, Value]
 """Values by keyword."""
@@ -41,17 +41,17 @@ class Key:
     """A Key Attribute of a request: what to match, and what to return."""
 
     keyword: str
-    """The keyword of the attribute (PS3.6), as in "PatientName"."""
+    """The keyword of the attribute (PS3.6), for example "PatientName"."""
     vr: str
     """Its value representation (PS3.5 6.2)."""
     values: tuple[str, ...] = field(default=(), repr=False)
-    """The values asked for; none is Universal Matching (PS3.4 C.2.2.2.3)."""
+    """The values to match. If there are none, the key matches everything (Universal Matching, PS3.4 C.2.2.2.3)."""
     item: tuple[Key, ...] = ()
     """For VR SQ: the keys of its one item (PS3.4 C.2.2.2.6)."""
 
 
-# The standard leaves two things open. Fuzzy names match word by word: order, case, accents and punctuation do not
-# count, and the start of a word is enough. A key with several values matches any of them, unless
+# The standard leaves two things open. Fuzzy names are matched word by word: order, case, accents and punctuation do not
+# count, and the beginning of a word is enough. A key with several values matches any of them, unless
 # multiple_value_matching was negotiated.
 Rules: TypeAlias = ExtendedQuery
 """What extended negotiation added to the baseline (PS3.4 C.5.1.1). timezone and enhanced_multi_frame have no effect."""
@@ -60,7 +60,7 @@ BASELINE = Rules()
 
 
 def matches(keys: Iterable[Key], attributes: Attributes, rules: Rules = BASELINE) -> bool:
-    """Say whether an entity matches all the keys of a query (PS3.4 C.2.2.2).
+    """Return whether an entity matches all keys of a query (PS3.4 C.2.2.2).
 
     Args:
         keys: The keys.
@@ -71,7 +71,7 @@ def matches(keys: Iterable[Key], attributes: Attributes, rules: Rules = BASELINE
 
 
 def matcher(keys: Iterable[Key], rules: Rules = BASELINE) -> Callable[[Attributes], bool]:
-    """Make the test of all keys together, once for many entities. Keys that match everything cost nothing."""
+    """Make one test of all keys, to be used for many entities. Keys that match everything cost nothing."""
     tests: list[Callable[[Attributes], bool]] = []
     single = {key.keyword: key for key in keys}
     if rules.date_time:
@@ -83,7 +83,7 @@ def matcher(keys: Iterable[Key], rules: Rules = BASELINE) -> Callable[[Attribute
 
 
 def value_test(key: Key, rules: Rules = BASELINE) -> Callable[[Value], bool] | None:
-    """Make the test of one key; None if the key matches everything, an absent attribute included."""
+    """Make the test of one key; None: the key matches everything, even an absent attribute."""
     if key.vr == "SQ":
         if not any(value_test(each, rules) for each in key.item):
             return None
@@ -102,19 +102,19 @@ def value_test(key: Key, rules: Rules = BASELINE) -> Callable[[Value], bool] | N
         return lambda values: all(any(_holds(test, value) for value in values) for test in tests)
     if key.vr in WILDCARD_VRS and any(set(text) == {"*"} for text in wanted):
         return None
-    # PS3.4 C.2.2.3: one matching value of a multi-valued attribute is a match of the attribute. An empty value is
-    # unknown, and matches nothing but a universal key (the same rule in words: K.2.2.1.1.1).
+    # PS3.4 C.2.2.3: an attribute with several values matches if one of them does. An empty value is unknown and matches
+    # only a universal key (PS3.4 K.2.2.1.1.1 has the same rule in words).
     return lambda values: any(_holds(test, value) for test in tests for value in values)
 
 
 def matching_items(key: Key, items: Value, rules: Rules = BASELINE) -> Value:
-    """Return the items of a sequence that belong into a response: those that match (PS3.4 C.2.2.2.6)."""
+    """Return the items of a sequence that a response contains: those that match (PS3.4 C.2.2.2.6)."""
     item_matches = matcher(key.item, rules)
     return tuple(item for item in items if isinstance(item, Mapping) and item_matches(item))
 
 
 def text_test(vr: str, wanted: str, rules: Rules = BASELINE) -> Callable[[str], bool]:
-    """Make the test of one value of a key against one value of an attribute. Neither is empty."""
+    """Make the test of one value of a key against one value of an attribute. Neither value is empty."""
     if vr == "PN":
         return _fuzzy_name_test(wanted) if rules.fuzzy_names else _name_test(wanted)
     if vr in RANGE_VRS:
@@ -135,10 +135,10 @@ def text_test(vr: str, wanted: str, rules: Rules = BASELINE) -> Callable[[str], 
 
 
 def _name_test(wanted: str) -> Callable[[str], bool]:
-    """PN: without regard to case (C.2.2.2.1, C.2.2.2.4), by component group.
+    """Make the test of a name, which ignores case (C.2.2.2.1, C.2.2.2.4) and compares component groups.
 
-    A key without "=" may match any of the groups (alphabetic, ideographic, phonetic); with "=", each group that is not
-    empty must match its own. Trailing empty components do not count, on either side (PS3.5 6.2.1.1).
+    A key without "=" may match any of the groups (alphabetic, ideographic, phonetic). With "=", each group of the key
+    that is not empty must match its own. Trailing empty components do not count on either side (PS3.5 6.2.1.1).
     """
     tests = [_name_group_test(group) for group in canonical_name(wanted).split("=")]
     if len(tests) == 1 and tests[0] is not None:
@@ -157,20 +157,19 @@ def _name_group_test(wanted: str) -> Callable[[str], bool] | None:
     fits, carets = wildcard(wanted), wanted.count("^")
 
     def test(group: str) -> bool:
-        # "Doe" is "Doe^^^^": so that "Doe^*" finds it. A group that is empty is unknown, and matches nothing.
+        # "Doe" is the same as "Doe^^^^", so "Doe^*" finds it. An empty group is unknown, and matches nothing.
         return group != "" and fits(group + "^" * (carets - group.count("^")))
 
     return test
 
 
 def name_groups(name: str) -> list[str]:
-    """Return the component groups of a name in the form in which they are compared: without case and trailing empty
-    components."""
+    """Return the component groups of a name as they are compared: case-folded, without trailing empty components."""
     return [group.strip().rstrip("^") for group in canonical_name(name).split("=")]
 
 
 def canonical_name(name: str) -> str:
-    """Return a name without case, in one normal form."""
+    """Return a name case-folded and in one normal form."""
     if name.isascii():
         return name.lower()
     return "".join(_folded(character) for character in unicodedata.normalize("NFC", name))
@@ -178,14 +177,14 @@ def canonical_name(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _folded(character: str) -> str:
-    """Return a character without case, as one character: a "?" must match the sharp s, whose case folding has two."""
+    """Fold the case of a character if the result is one character: "?" must match a sharp s, which folds to two."""
     folded = character.casefold()
     return folded if len(folded) == 1 else character
 
 
 def _fuzzy_name_test(wanted: str) -> Callable[[str], bool]:
     parts = _words(wanted)
-    if not parts:  # It is "^" or "?", and has no word to be fuzzy about.
+    if not parts:  # the key is, for example, "^" or "?", and has no words
         return _name_test(wanted)
 
     def test(name: str) -> bool:
@@ -209,7 +208,7 @@ def _words(name: str) -> list[str]:
 
 
 def _number(text: str) -> float | None:
-    """Return a number in one form, so that an Instance Number of "1" also finds " 1", "01" and "+1"."""
+    """Return a number for comparison, so that an Instance Number of "1" also finds " 1", "01" and "+1"."""
     try:
         return float(text) if len(text) <= 32 else None
     except ValueError:
@@ -217,7 +216,7 @@ def _number(text: str) -> float | None:
 
 
 def _combined(keys: Mapping[str, Key]) -> Iterable[tuple[str, str, Range, Range]]:
-    """Yield the pairs of a date key and a time key that both hold the same form of range (PS3.4 C.2.2.2.5.4)."""
+    """Yield the pairs of a date key and a time key that are ranges of the same form (PS3.4 C.2.2.2.5.4)."""
     found = []
     for date, key in keys.items():
         time = date.removesuffix("Date") + "Time"

@@ -1,4 +1,4 @@
-"""The levels of Query/Retrieve, what is kept of an object at each, and the information models (PS3.4 C.6)."""
+"""The levels of Query/Retrieve, the attributes kept at each level, and the information models (PS3.4 C.6)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Model:
     """An information model: its name and its levels."""
 
     name: str
-    """Its name in PS3.4, as in "Patient Root"."""
+    """Its name in PS3.4, for example "Patient Root"."""
     levels: tuple[Level, ...]
-    """The highest first."""
+    """Its levels, the highest first."""
 
     def above(self, level: Level) -> tuple[Level, ...]:
         """Return the levels above a level, the highest first.
@@ -48,7 +48,7 @@ UNIQUE: Mapping[Level, str] = {
     Level.IMAGE: "SOPInstanceUID",
 }
 
-# What the headers are read for: unique and required keys of tables C.6-1 to C.6-4, and the optional ones people use.
+# The attributes that are kept: unique and required keys of tables C.6-1 to C.6-4, and optional keys in common use.
 ATTRIBUTES: Mapping[Level, tuple[str, ...]] = {
     Level.PATIENT: (
         "PatientID", "PatientName", "IssuerOfPatientID", "PatientBirthDate", "PatientBirthTime", "PatientSex",
@@ -78,7 +78,7 @@ ATTRIBUTES: Mapping[Level, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-# Table C.3-1: what no object holds and the archive counts.
+# PS3.4 Table C.3-1: attributes that no object has and the archive counts.
 COMPUTED: Mapping[str, Level] = {
     "NumberOfPatientRelatedStudies": Level.PATIENT,
     "NumberOfPatientRelatedSeries": Level.PATIENT,

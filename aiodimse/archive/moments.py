@@ -1,7 +1,7 @@
 """Dates, times and date-times as text that sorts, and ranges of them (PS3.4 C.2.2.2.5, PS3.5 6.2).
 
-A moment is padded to its full length, so that comparing strings compares moments. A moment of less precision stands for
-its whole period: as a key, "1030" finds everything from 10:30:00 up to 10:31. As a value, it is the start of it.
+A moment is padded to its full length, so comparing strings compares moments. A moment with less precision stands for a
+period: as a key, "1030" finds everything from 10:30:00 to before 10:31. As a value it stands for the start of that.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ _LAST = ("", "12", "31", "23", "59", "59", "999999")
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The first and the last instant of what a text stands for, as digits. `offset` is in minutes from UTC; None if not
-    given."""
+    """The first and the last instant that a text stands for, as digits.
+
+    `offset` is in minutes from UTC; None if the text has no offset.
+    """
 
     first: str
     last: str
@@ -37,12 +39,12 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A key of VR DA, TM or DT: from and to, both included. None means that the range is open."""
+    """A key of VR DA, TM or DT: the first and the last moment that match. None: the range is open at that end."""
 
     start: Moment | None
     end: Moment | None
     is_range: bool
-    """False for a single moment."""
+    """Whether the key is a range; False: it is a single moment."""
 
     @property
     def low(self) -> str | None:
@@ -56,11 +58,11 @@ class Range:
 
     @property
     def form(self) -> tuple[bool, bool]:
-        """Which of its ends are given."""
+        """Which ends of the range are given."""
         return self.start is not None, self.end is not None
 
     def holds(self, moment: Moment | None) -> bool:
-        """Whether the start of a value lies in it."""
+        """Return whether the start of a value is in the range."""
         if moment is None:
             return False
         return (self.start is None or _compare(self.start.first, self.start.offset, moment) <= 0) and (
@@ -69,13 +71,13 @@ class Range:
 
 
 def parse_range(vr: str, text: str) -> Range:
-    """Read a key of VR DA, TM or DT; ValueError when it is neither a moment nor a range of moments."""
+    """Read a key of VR DA, TM or DT. Raises ValueError if it is neither a moment nor a range of moments."""
     text = text.strip()
     if (single := parse(vr, text)) is not None:
         return Range(single, single, is_range=False)
     if vr == "DT":
-        # "-" also begins an offset from UTC: "2020-0500" is a year with an offset, and so a single moment (above);
-        # "2019-2020" is a range, for no offset is 20:20.
+        # "-" may also begin an offset from UTC. "2020-0500" is a year with an offset, so it is a single moment (above).
+        # "2019-2020" is a range, since there is no offset of 20:20.
         match = _DATETIME_RANGE.match(text)
         first, last = match.groups() if match else ("", "")
     else:
@@ -87,7 +89,7 @@ def parse_range(vr: str, text: str) -> Range:
 
 
 def parse(vr: str, text: str) -> Moment | None:
-    """Read one value of VR DA, TM or DT; None when it is not one."""
+    """Read one value of VR DA, TM or DT; None: it is not valid."""
     text = text.strip()
     if vr == "DA":
         day = normal_date(text)
@@ -102,7 +104,7 @@ def parse(vr: str, text: str) -> Moment | None:
 
 
 def normal_date(text: str) -> str | None:
-    """YYYYMMDD, also from the YYYY.MM.DD of ACR-NEMA; None when it is not a date."""
+    """Return a date as YYYYMMDD, also if it is in the form YYYY.MM.DD of ACR-NEMA; None: it is not a date."""
     match = _DATE.match(text.strip())
     return None if match is None else "".join(part for part in match.groups() if part)
 
@@ -119,8 +121,10 @@ def _minutes(offset: str) -> int:
 
 
 def _compare(bound: str, bound_offset: int | None, moment: Moment) -> int:
-    """Compare two moments. Offsets count only if both have one (PS3.4 C.2.2.2.5.3); otherwise both are taken as the
-    same local time."""
+    """Compare two moments.
+
+    Offsets count only if both moments have one (PS3.4 C.2.2.2.5.3). Otherwise both are taken as the same local time.
+    """
     value = moment.first
     if bound_offset is not None and moment.offset is not None and bound_offset != moment.offset:
         bound, value = _utc(bound, bound_offset), _utc(value, moment.offset)
@@ -130,8 +134,8 @@ def _compare(bound: str, bound_offset: int | None, moment: Moment) -> int:
 def _utc(digits: str, offset: int) -> str:
     year, month, day, hour, minute, second = (int(digits[a:b]) for a, b in pairwise((0, 4, 6, 8, 10, 12, 14)))
     try:
-        day = min(day, monthrange(year, month)[1])  # the last instant of "202002" was written as the 31st
+        day = min(day, monthrange(year, month)[1])  # the last instant of "202002" was padded to the 31st
         moment = datetime(year, month, day, hour, minute, min(second, 59)) - timedelta(minutes=offset)
-    except (ValueError, OverflowError):  # no date of the calendar
+    except (ValueError, OverflowError):  # not a date of the calendar
         return digits
     return f"{moment.year:04d}{moment:%m%d%H%M%S}{digits[14:]}"

@@ -1,7 +1,7 @@
-"""Information models of one level, without a patient and a study: each is a row.
+"""Information models with one level, without patient and study: one row each.
 
-A key that an item of a sequence may have is matched and returned wherever the stored item has it. Keys that are only
-returned (type "-" of the tables in PS3.4) are never matched.
+A key inside a sequence is matched and returned if the stored item has it. Keys of type "-" in the tables of PS3.4 are
+only returned and never matched.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ class OneLevelModel:
 
     name: str
     section: str
-    """Where its keys are defined."""
+    """The table or section that defines its keys."""
     find: str
     move: str
     get: str
     storage: tuple[str, ...]
     """The SOP classes of its objects."""
     matched: tuple[str, ...]
-    """Keys that are matched and returned, beside SOP Class UID and SOP Instance UID."""
+    """Keys that are matched and returned, apart from SOP Class UID and SOP Instance UID."""
     returned: tuple[str, ...] = ()
     """Keys that are only returned."""
 
     @property
     def keywords(self) -> tuple[str, ...]:
-        """All that is kept of an object."""
+        """All attributes that are kept of an object."""
         return ("SOPClassUID", "SOPInstanceUID", *self.matched, *self.returned)
 
 
@@ -110,5 +110,5 @@ MODELS: tuple[OneLevelModel, ...] = (
 )  # fmt: skip
 
 BY_STORAGE: Mapping[str, OneLevelModel] = {str(uid): model for model in MODELS for uid in model.storage}
-"""The model that an object belongs to."""
+"""The model of each storage SOP class."""
 BY_NAME: Mapping[str, OneLevelModel] = {model.name: model for model in MODELS}

@@ -50,7 +50,7 @@ ONE_LEVEL_FIND: Mapping[str, OneLevelModel] = {model.find: model for model in MO
 ONE_LEVEL_GET: Mapping[str, OneLevelModel] = {model.get: model for model in MODELS}
 ONE_LEVEL_MOVE: Mapping[str, OneLevelModel] = {model.move: model for model in MODELS}
 
-# What we can do beyond the baseline, where a peer asks for it (C.5).
+# What the archive supports beyond the baseline, if a peer asks for it (PS3.4 C.5).
 QUERIES = aiodimse.ExtendedQuery(
     relational=True, date_time=True, fuzzy_names=True, empty_value_matching=True, multiple_value_matching=True
 )
@@ -60,46 +60,46 @@ RETRIEVALS = aiodimse.ExtendedRetrieve(relational=True)
 FRAME_LEVEL = frozenset(
     map(str, (sop_class.CompositeInstanceRootRetrieveGet, sop_class.CompositeInstanceRootRetrieveMove))
 )
-"""SOP classes whose retrievals may ask for frames (PS3.4 Y)."""
+"""SOP classes with which a retrieval may ask for frames (PS3.4 Y)."""
 
-MAX_SUBOPERATIONS = 65535  # the counters of a C-GET and C-MOVE response are of VR US, PS3.7 9.3.3
+MAX_SUBOPERATIONS = 65535  # the counters of C-GET and C-MOVE responses have VR US (PS3.7 9.3.3)
 
 
 Checked = TypeVar("Checked", Query, RepositoryQuery)
 
 Found: TypeAlias = tuple[Entry | None, aiodimse.InstanceSource]
-"""An object that is retrieved, and what is sent of it; without the object where that was made for the request."""
+"""An object that is retrieved, and what is sent for it. None: what is sent was made for the request."""
 
 
 class Observer(Protocol):
-    """Is told what comes and goes, for an audit trail."""
+    """Hooks that are called when objects are stored and sent, for example for an audit trail."""
 
     def stored(self, request: aiodimse.StoreRequest, entry: Entry) -> None:
-        """Tell of an object that came.
+        """Called after an object was stored.
 
         Args:
-            request: What brought it, and is answered 0000 now.
+            request: The C-STORE request, whose response will have the status 0000.
             entry: The object.
         """
 
     def retrieved(self, request: aiodimse.GetRequest | aiodimse.MoveRequest, entries: Sequence[Entry]) -> None:
-        """Tell of objects that a C-GET or C-MOVE is about to send.
+        """Called before a C-GET or C-MOVE sends objects.
 
         Args:
-            request: What asks for them.
+            request: The request.
             entries: The objects.
         """
 
 
 class ServedArchives:
-    """The archives of a server, and what they need to know of it.
+    """The archives of a server, and what they need from the server.
 
     Args:
         server: The server.
-        archive: What is served to whoever calls no title of `called`.
+        archive: The archive of all called AE titles that are not in `called`.
         called: Archives by called AE title.
         destinations: Addresses by AE title.
-        observer: Is told what comes and goes.
+        observer: The hooks for stored and sent objects.
     """
 
     def __init__(
@@ -116,20 +116,20 @@ class ServedArchives:
         self._commitments: dict[tuple[str, Archive], Commitment] = {}
 
     def title_for(self, request: aiodimse.Request) -> str:
-        """Return the title that the archive of a request is known by."""
+        """Return the AE title of the archive for a request."""
         called = request.association.called_ae_title
         return called if called in self._called else self.server.ae_title
 
     def archive_for(self, request: aiodimse.Request) -> Archive:
-        """Return the archive that a request is for."""
+        """Return the archive for a request."""
         return self._called.get(request.association.called_ae_title, self._archive)
 
     def commitment_for(self, request: aiodimse.Request) -> Commitment:
-        """Return what commits the objects of this archive."""
+        """Return the storage commitment of the archive for a request."""
         return self._commitment(self.title_for(request), self.archive_for(request))
 
     async def stored(self, request: aiodimse.StoreRequest, *, durable: bool) -> int | Dataset:
-        """Store what a request brings."""
+        """Store the instance of a request."""
         archive = self.archive_for(request)
         status = await archive.store(request, durable=durable)
         if self._observer is not None and status == 0x0000:
@@ -140,7 +140,7 @@ class ServedArchives:
     async def sent(
         self, request: aiodimse.GetRequest | aiodimse.MoveRequest, found: Sequence[Found]
     ) -> AsyncGenerator[tuple[int, aiodimse.InstanceSource], None]:
-        """Yield what a C-GET or C-MOVE handler yields to send these objects, which are in use meanwhile."""
+        """Yield what a handler of C-GET or C-MOVE yields to send these objects. They are in use meanwhile."""
         entries = [entry for entry, _ in found if entry is not None]
         async with self.archive_for(request).in_use(entries):
             if self._observer is not None:
@@ -149,12 +149,12 @@ class ServedArchives:
                 yield 0xFF00, payload
 
     def resume(self) -> None:
-        """Report on commitments that were asked for before a restart."""
+        """Report on commitments that were requested before a restart."""
         for title, archive in ((self.server.ae_title, self._archive), *self._called.items()):
             self._commitment(title, archive)
 
     def _commitment(self, title: str, archive: Archive) -> Commitment:
-        """The one of this archive, which begins with what it finds."""
+        """Return the storage commitment of an archive. A new one begins with the transactions in the index."""
         if (title, archive) not in self._commitments:
             commitment = self._commitments[title, archive] = Commitment(archive, self.destinations, title)
             archive.background(commitment.resume(), "aiodimse storage commitments")
@@ -170,17 +170,17 @@ def provide(
     durable: bool = True,
     observer: Observer | None = None,
 ) -> None:
-    """Register handlers on the server that save into the archive, and answer queries and retrievals from it.
+    """Register handlers on the server that store into the archive, and answer queries and retrievals from it.
 
     Args:
-        server: Where the handlers are registered.
-        archive: What is served.
-        destinations: Where a C-MOVE connects to, by AE title; any other title is answered 0xA801. It is read at each
-            request, so it may change meanwhile.
-        called: Archives of their own for AE titles that we are called by; the server has to accept these. It is read
-            at each request, so it may change meanwhile.
-        durable: Whether a C-STORE is on the disk before it is answered.
-        observer: Is told what comes and goes.
+        server: The server that gets the handlers.
+        archive: The archive.
+        destinations: Where a C-MOVE connects to, by AE title. Other titles are answered with 0xA801. The mapping is
+            read at each request, so it may change.
+        called: Archives for AE titles by which the server may be called; the server has to accept these titles. The
+            mapping is read at each request, so it may change.
+        durable: Whether an instance is flushed to the disk before its C-STORE is answered.
+        observer: Hooks that are called when objects are stored and sent.
 
     Example:
         ```python
@@ -197,10 +197,10 @@ def provide(
 
     @server.on_n_action(sop_class.StorageCommitmentPushModel)
     async def commit(request: aiodimse.NormalizedRequest) -> int:
-        return await served.commitment_for(request).asked(request)
+        return await served.commitment_for(request).accept(request)
 
     _provide_one_level(server, served)
-    with suppress(RuntimeError):  # no event loop runs yet, and nothing was asked before
+    with suppress(RuntimeError):  # without a running event loop there is nothing to resume yet
         asyncio.get_running_loop()
         served.resume()
 
@@ -240,7 +240,7 @@ def provide(
 
 
 def _provide_one_level(server: aiodimse.Server, served: ServedArchives) -> None:
-    """The models without a patient and a study (PS3.4 U, X, BB, HH, II, JJ)."""
+    """Register handlers for the models without patient and study (PS3.4 U, X, BB, HH, II, JJ)."""
 
     @server.on_c_find(*ONE_LEVEL_FIND, extended=ONE_LEVEL_QUERIES)
     async def find(request: aiodimse.FindRequest) -> AsyncIterator[tuple[int, Dataset]]:
@@ -276,7 +276,7 @@ def _provide_one_level(server: aiodimse.Server, served: ServedArchives) -> None:
 async def _responses(
     served: ServedArchives, request: aiodimse.FindRequest, query: Query
 ) -> AsyncGenerator[tuple[int, Dataset], None]:
-    """The Pending responses to a C-FIND."""
+    """Yield the Pending responses to a C-FIND."""
     status = 0xFF01 if query.unsupported else 0xFF00  # C.4.1.1.4, K.4.1.1.4
     archive, ae_title = served.archive_for(request), served.title_for(request)
     async with (
@@ -291,7 +291,7 @@ async def _responses(
 async def _records(
     served: ServedArchives, request: aiodimse.FindRequest, asked: RepositoryQuery
 ) -> AsyncGenerator[aiodimse.handler_types.Match, None]:
-    """The Pending responses to a Repository Query, and B001 where there are more than are wanted (PS3.4 C.6.4.5)."""
+    """Yield the Pending responses to a Repository Query, and B001 if there are more than requested (PS3.4 C.6.4.5)."""
     status = 0xFF01 if asked.query.unsupported else 0xFF00
     archive, ae_title = served.archive_for(request), served.title_for(request)
     is_behind, sent = asked.after is None, 0
@@ -314,7 +314,7 @@ async def _records(
                 answer.RecordKey = key
             yield status, answer
     if not is_behind:
-        raise aiodimse.DIMSEFailure(0xA710, "the entity of this Record Key is not there any more")
+        raise aiodimse.DIMSEFailure(0xA710, "the entity of this Record Key is gone")
 
 
 async def _retrieved(

@@ -1,10 +1,10 @@
-"""What an Identifier asks of an information model.
+"""Checks what an Identifier asks of an information model.
 
-What the rows of `models` name can be asked for. Hierarchical rules (PS3.4 C.4.1.3.1, C.4.2.2.1): the unique key of each
-level above is given, with a single value; Relational-queries and Relational-retrieve (C.4.1.3.2, C.4.2.2.2) lift that
-where they were negotiated. Unless the archive is strict, a key that is missing or empty is universal without them too,
-and a list matches any of its values. Attributes of a level above, asked for beside its unique key, are matched and
-returned, although the standard promises it to no peer; those of a level below are not supported.
+The keys that can be used are those in the rows of `models`. By the hierarchical rules (PS3.4 C.4.1.3.1, C.4.2.2.1) the
+unique key of each level above must have a single value. Relational queries (C.4.1.3.2) and relational retrieve
+(C.4.2.2.2) remove this rule if they were negotiated. An archive that is not strict tolerates more: a missing or empty
+key matches everything, and a list matches any of its values. Attributes of a level above are also matched and returned
+beside its unique key, although the standard does not require it; those of a level below are not supported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .wildcards import has_wildcard
 
 Leniency = leniency.Leniency
 
-# Answered without a look at any object; of the rest of an Identifier, these are no keys at all (C.4.1.1.3.1).
+# ANSWERED: keys whose values come from no object. _NO_KEYS: attributes that are not keys (PS3.4 C.4.1.1.3.1).
 ANSWERED = frozenset({"RetrieveAETitle", "InstanceAvailability"})
 _NO_KEYS = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel", "QueryRetrieveView", "TimezoneOffsetFromUTC"})
 
@@ -38,12 +38,12 @@ _LEVEL_TAG = 0x00080052
 
 
 class IdentifierError(ValueError):
-    """An Identifier that is not answered.
+    """A request with this Identifier has to be refused.
 
     Args:
-        comment: Error Comment (0000,0902); it holds no value of the Identifier.
+        comment: The Error Comment (0000,0902). It contains no value of the Identifier.
         *offending_elements: The tags at fault, for Offending Element (0000,0901).
-        status: 0xA900 where the Identifier does not fit its SOP class, 0xA700 or 0xA701 where it asks for too much.
+        status: 0xA900 if the Identifier does not fit its SOP class, 0xA700 or 0xA701 if it asks for too much.
     """
 
     def __init__(self, comment: str, *offending_elements: int, status: int = 0xA900) -> None:
@@ -55,30 +55,30 @@ class IdentifierError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A checked Identifier: what an index is asked for."""
+    """A checked Identifier: the query for an index."""
 
     model: Model
-    """The information model that is asked."""
+    """The information model of the query."""
     level: Level
     """Query/Retrieve Level (0008,0052)."""
     keys: tuple[Key, ...] = ()
-    """All supported keys, in the order of their tags; what a response returns."""
+    """All supported keys, in the order of their tags. A response returns them."""
     unique: Mapping[Level, tuple[str, ...]] = field(default_factory=dict, repr=False)
-    """The exact values that the unique key of a level may have; a level that is not here is not restricted."""
+    """The exact values that the unique key of a level may have. A level that is missing here is not restricted."""
     unsupported: tuple[str, ...] = ()
-    """Keys that are not kept (keywords, or tags for want of one): neither matched nor returned."""
+    """Keys that the archive does not have, as keywords or else tags. They are neither matched nor returned."""
     rules: Rules = BASELINE
     """What extended negotiation added."""
     tolerated: tuple[Leniency, ...] = ()
     """What a strict archive would have refused."""
     extra: tuple[str, ...] = ()
-    """Attributes that a match has beside those of the keys; a response does not return them."""
+    """Attributes that a match has in addition to the keys. A response does not return them."""
     one_level: OneLevelModel | None = None
-    """The model, where it has one level."""
+    """The model, if it has only one level."""
 
     @property
     def tests(self) -> tuple[Key, ...]:
-        """The keys that `unique` does not settle."""
+        """The keys that remain to be matched, because `unique` does not determine them."""
         settled = {UNIQUE[level] for level in self.unique}
         if self.one_level is not None:
             settled.update(self.one_level.returned)
@@ -92,20 +92,20 @@ def find_query(identifier: Dataset, model: Model, rules: Rules = BASELINE, *, st
         identifier: The Identifier, as it was decoded.
         model: The information model that is asked.
         rules: What extended negotiation added.
-        strict: Refuse what `Query.tolerated` would name.
+        strict: Refuse what is otherwise tolerated and listed in `Query.tolerated`.
 
     Returns:
-        What an index is asked for.
+        The query for an index.
 
     Raises:
-        IdentifierError: It is not answered, and why.
+        IdentifierError: The request has to be refused.
     """
     checked = _Checked(identifier, model, is_strict=strict)
     level = checked.level
     keys, unsupported = [], []
     for key in _keys(identifier, _SUPPORTED[level], 0xA700):
         if key.keyword in ANSWERED:
-            keys.append(Key(key.keyword, key.vr))  # of a response that is asked with again, and no key
+            keys.append(Key(key.keyword, key.vr))  # a value, as in a response that is sent as a query, is ignored
         elif key.keyword in _SUPPORTED[level]:
             _check_key(key, key.keyword)
             keys.append(key)
@@ -125,20 +125,20 @@ def find_query(identifier: Dataset, model: Model, rules: Rules = BASELINE, *, st
 def retrieve_query(identifier: Dataset, model: Model, *, relational: bool = False, strict: bool = False) -> Query:
     """Check the Identifier of a C-GET or C-MOVE request (PS3.4 C.4.2.2.1, C.4.3.2.1).
 
-    Only unique keys count; other attributes are ignored. The one of the level asked for is always needed, with one or
-    more values, of Patient ID with one.
+    Only unique keys count; other attributes are ignored. The unique key of the requested level is required. It may have
+    several values, but Patient ID only one.
 
     Args:
         identifier: The Identifier, as it was decoded.
         model: The information model that is asked.
-        relational: Relational-retrieve was negotiated: keys above the level may be left out.
-        strict: Refuse what `Query.tolerated` would name.
+        relational: Whether relational retrieve was negotiated: keys above the level may then be left out.
+        strict: Refuse what is otherwise tolerated and listed in `Query.tolerated`.
 
     Returns:
-        What an index is asked for.
+        The query for an index.
 
     Raises:
-        IdentifierError: It is not answered, and why.
+        IdentifierError: The request has to be refused.
     """
     checked = _Checked(identifier, model, is_strict=strict)
     level = checked.level
@@ -161,17 +161,17 @@ def retrieve_query(identifier: Dataset, model: Model, *, relational: bool = Fals
 
 
 def supported_keys(identifier: Dataset, supported: Container[str]) -> tuple[tuple[Key, ...], tuple[str, ...]]:
-    """Read the Identifier of a C-FIND request of a model of one level.
+    """Read the Identifier of a C-FIND request in a one-level model.
 
     Args:
         identifier: The Identifier, as it was decoded.
         supported: The keywords that the model has, outside sequences.
 
     Returns:
-        The keys that are supported, in the order of their tags, and the names of the others.
+        The supported keys in the order of their tags, and the names of the others.
 
     Raises:
-        IdentifierError: It is not answered, and why.
+        IdentifierError: The request has to be refused.
     """
     keys, unsupported = [], []
     for key in _keys(identifier, supported, 0xA700):
@@ -184,9 +184,10 @@ def supported_keys(identifier: Dataset, supported: Container[str]) -> tuple[tupl
 
 
 def find_one_level(identifier: Dataset, model: OneLevelModel, rules: Rules = BASELINE) -> Query:
-    """Check the Identifier of a C-FIND request of a model of one level (PS3.4 K.4.1.1, K.4.1.3).
+    """Check the Identifier of a C-FIND request in a one-level model (PS3.4 K.4.1.1, K.4.1.3).
 
-    There is no Query/Retrieve Level; one that comes is ignored. Ranges of a date and a time are always combined (K.5).
+    There is no Query/Retrieve Level; if the request has one, it is ignored. Ranges of a date and a time are always
+    combined (PS3.4 K.5).
 
     Args:
         identifier: The Identifier, as it was decoded.
@@ -194,10 +195,10 @@ def find_one_level(identifier: Dataset, model: OneLevelModel, rules: Rules = BAS
         rules: What extended negotiation added.
 
     Returns:
-        What an index is asked for.
+        The query for an index.
 
     Raises:
-        IdentifierError: It is not answered, and why.
+        IdentifierError: The request has to be refused.
     """
     keys, unsupported = supported_keys(identifier, frozenset(model.keywords))
     uids = [value for key in keys if key.keyword == UNIQUE[Level.IMAGE] for value in _given(key)]
@@ -207,14 +208,14 @@ def find_one_level(identifier: Dataset, model: OneLevelModel, rules: Rules = BAS
 
 
 def retrieve_one_level(identifier: Dataset, model: OneLevelModel) -> Query:
-    """Check the Identifier of a C-GET or C-MOVE request of a model of one level (PS3.4 U.4.2): SOP Instance UIDs alone.
+    """Check the Identifier of a C-GET or C-MOVE request in a one-level model: SOP Instance UIDs only (PS3.4 U.4.2).
 
     Args:
         identifier: The Identifier, as it was decoded.
         model: The model that is asked.
 
     Returns:
-        What an index is asked for.
+        The query for an index.
 
     Raises:
         IdentifierError: There is no SOP Instance UID.
@@ -227,7 +228,7 @@ def retrieve_one_level(identifier: Dataset, model: OneLevelModel) -> Query:
 
 
 class _Checked:
-    """One Identifier, and what is tolerated of it."""
+    """One Identifier, and what was tolerated in it."""
 
     def __init__(self, identifier: Dataset, model: Model, *, is_strict: bool) -> None:
         self._is_strict = is_strict
@@ -249,7 +250,7 @@ class _Checked:
         return level
 
     def single(self, unique: Level, values: tuple[str, ...]) -> None:
-        """Look whether the unique key of a level above has one value."""
+        """Check that the unique key of a level above has one value."""
         if not values:
             self._tolerate(leniency.MISSING_UNIQUE_KEY, _needed(unique, self.level))
         elif len(values) > 1 or has_wildcard(values[0]):
@@ -274,8 +275,10 @@ def _given(key: Key | None) -> tuple[str, ...]:
 
 
 def _whole_ids(keys: list[Key]) -> list[Key]:
-    """Patient ID has one value, and a backslash in it ("DOMAIN\\name") is no delimiter: beside each of several values
-    the whole text is looked for."""
+    """Add the whole text of a Patient ID to its values.
+
+    Patient ID has one value, so a backslash in it ("DOMAIN\\name") separates nothing.
+    """
     return [
         replace(key, values=(*key.values, "\\".join(key.values)))
         if key.keyword == UNIQUE[Level.PATIENT] and len(key.values) > 1
@@ -285,7 +288,7 @@ def _whole_ids(keys: list[Key]) -> list[Key]:
 
 
 def _is_exact(level: Level, values: tuple[str, ...], rules: Rules) -> bool:
-    """Whether these values of the unique key of a level can be looked up. UIDs have no wild cards."""
+    """Return whether these values of a unique key can be looked up exactly. UIDs have no wild cards."""
     if level == Level.PATIENT and (
         any(map(has_wildcard, values)) or (rules.empty_value_matching and values == ('""',))
     ):
@@ -304,7 +307,7 @@ def _not_single(unique: Level) -> IdentifierError:
 
 
 def _check_key(key: Key, root: str) -> None:
-    """What can never match is said, rather than answered with nothing. root: the key as the Identifier names it."""
+    """Refuse a key that can never match, instead of finding nothing. `root` is the key in the Identifier itself."""
     if key.vr in RANGE_VRS:
         for value in _given(key):
             try:

@@ -1,4 +1,4 @@
-"""Repository Query: a C-FIND of the Study Root model that goes on where an earlier one ended (PS3.4 C.6.4)."""
+"""Repository Query: a C-FIND in the Study Root model that can continue where an earlier one ended (PS3.4 C.6.4)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class RepositoryQuery:
     """A checked Identifier of a Repository Query."""
 
     query: Query
-    """What the index is asked for."""
+    """The query for the index."""
     is_keyed: bool
-    """Each response has a Record Key (0008,041B)."""
+    """Whether each response has a Record Key (0008,041B)."""
     after: bytes | None = field(default=None, repr=False)
-    """The Record Key of the last response that is not wanted again; None for all."""
+    """The Record Key after which the responses begin; None: begin with the first one."""
     most: int | None = None
-    """So many responses are wanted; None for all."""
+    """The largest number of responses that is wanted; None: all."""
 
     @property
     def tolerated(self) -> tuple[leniency.Leniency, ...]:
@@ -37,9 +37,9 @@ class RepositoryQuery:
         return self.query.tolerated
 
     def record_key(self, match: Match) -> bytes:
-        """Return the Record Key of an entity: a digest of its Unique Keys and those above it.
+        """Return the Record Key of an entity: a digest of its Unique Key and of those above it.
 
-        It stays valid as long as the entity is in the index, whose order is that of the records.
+        It is valid while the entity is in the index. Records have the order of the index.
 
         Args:
             match: The entity.
@@ -54,13 +54,13 @@ def repository_query(identifier: Dataset, rules: Rules = BASELINE, *, strict: bo
     Args:
         identifier: The Identifier, as it was decoded.
         rules: What extended negotiation added.
-        strict: Refuse what is tolerated otherwise.
+        strict: Refuse what is otherwise tolerated.
 
     Returns:
-        What is asked for.
+        The checked query.
 
     Raises:
-        IdentifierError: It is not answered, and why: A710 where its Prior Record Key is none of ours.
+        IdentifierError: The request has to be refused; with A710 if its Prior Record Key is not one of ours.
     """
     query = find_query(identifier, STUDY_ROOT, rules, strict=strict)
     path = (Level.PATIENT, *STUDY_ROOT.above(query.level), query.level)
@@ -91,6 +91,6 @@ def _most(identifier: Dataset) -> int | None:
     try:
         value = identifier[_MAXIMUM].value
         most = None if value is None or value == "" else int(value)
-    except Exception:  # whatever pydicom stumbles over
+    except Exception:  # pydicom raises many kinds of errors for a bad value
         raise IdentifierError("MaximumNumberOfRecords is not a number", _MAXIMUM) from None
     return most or None

@@ -1,4 +1,4 @@
-"""The Identifier of a C-FIND response (PS3.4 C.4.1.1.3.2), from a match."""
+"""Makes the Identifier of a C-FIND response (PS3.4 C.4.1.1.3.2) from a match."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ UTF8: CharacterSet = ("ISO_IR 192",)
 
 
 def response(query: Query, match: Match, *, ae_title: str) -> Dataset:
-    """Make the Identifier of a C-FIND response: all keys asked for, the level, and where to retrieve from.
+    """Make the Identifier of a C-FIND response: all keys of the query, the level, and where to retrieve from.
 
-    A key is empty where the object has no value. The text is in the Specific Character Set of the object; it is in
-    ISO_IR 192 where it comes from objects of several character sets, or has characters that the object's own does not.
+    A key is empty if the object has no value. The text is in the Specific Character Set of the object. It is in
+    ISO_IR 192 if it comes from objects with several character sets, or cannot be encoded in that of the object.
 
     Args:
         query: The query.
         match: One entity that it found.
-        ae_title: The AE title that a C-MOVE or C-GET of the entity goes to.
+        ae_title: The AE title from which the entity can be retrieved.
     """
     identifier = Dataset()
     character_set = choose_character_set(match.character_sets, all_text(match.attributes.values()))
     if character_set:
         _put(identifier, Key("SpecificCharacterSet", "CS"), character_set)
-    if query.one_level is None:  # else there is but what was asked for: K.4.1.1.3.2
+    if query.one_level is None:  # a one-level model returns only the keys of the request: K.4.1.1.3.2
         _put(identifier, Key("QueryRetrieveLevel", "CS"), (query.level.name,))
-        # Retrieve AE Title, or the Storage Media File-Set ID, is always there: C.4.1.1.3.2.
+        # PS3.4 C.4.1.1.3.2: each response has Retrieve AE Title or the Storage Media File-Set ID.
         _put(identifier, Key("RetrieveAETitle", "AE"), (ae_title,))
     for key in query.keys:
         if key.keyword == "InstanceAvailability":
@@ -44,7 +44,7 @@ def response(query: Query, match: Match, *, ae_title: str) -> Dataset:
 
 
 def choose_character_set(candidates: Iterable[CharacterSet], texts: Iterable[str]) -> CharacterSet:
-    """The one character set, if it is one and can say all the texts; else ISO_IR 192, or none where ASCII will do."""
+    """Return the only candidate if it can encode all texts; otherwise ISO_IR 192, or none if ASCII is enough."""
     special = "".join({character for text in texts if not text.isascii() for character in text if character > "\x7f"})
     distinct = list(dict.fromkeys(candidates))
     if not special:
@@ -55,7 +55,7 @@ def choose_character_set(candidates: Iterable[CharacterSet], texts: Iterable[str
 
 
 def all_text(values: Iterable[Value]) -> Iterable[str]:
-    """All texts of these values, those in sequences included."""
+    """Yield all texts of these values, including those in sequences."""
     for value in values:
         for each in value:
             if isinstance(each, str):

@@ -1,4 +1,4 @@
-"""Removing what is too old or too much: whole studies, the oldest first."""
+"""Removes studies that are too old, or the oldest ones of an archive that is too large."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ from .queries import Query
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 256
-"""Studies that the index is asked for at once, and objects that are removed at once."""
+"""The number of studies that are read from the index at a time, and of objects that are removed at a time."""
 _DAY = 24 * 3600
 
 
 @dataclass(slots=True)
 class Removed:
-    """What was removed."""
+    """What a sweep removed."""
 
     studies: int = 0
-    """How many studies."""
+    """The number of studies."""
     instances: int = 0
-    """How many objects, which all were of these studies."""
+    """The number of objects of these studies."""
     bytes: int = 0
-    """How large their files were."""
+    """The size of their files."""
 
 
 class Retention:
-    """Keeps an archive below an age and a size. The age of a study is that of the file of it that was written last.
+    """Keeps an archive below an age and a size. The age of a study is that of its newest file.
 
-    What somebody is sent stays, and what somebody asked a storage commitment for that was not reported yet, in this
-    process or another. Objects that belong to no study (hanging protocols and their like) stay always. Nothing is
-    removed by itself: await `sweep` from time to time, or run `run`. Numbers may be changed meanwhile.
+    A study is not removed while objects of it are being sent, or while a storage commitment for one of them has not
+    been reported, in this process or in another. Objects that belong to no study, such as hanging protocols, are never
+    removed. Nothing is removed on its own: await `sweep` from time to time, or run `run`. The attributes keep_days and
+    max_bytes may be changed at any time.
 
     Args:
-        archive: What is kept below.
-        keep_days: Days after which a study is removed; None: none is for its age.
-        max_bytes: What all objects of studies may hold; None: any number.
-        now: Tells the time, in seconds of the system's clock.
+        archive: The archive.
+        keep_days: Days after which a study is removed; None: no study is removed for its age.
+        max_bytes: The largest size of all objects that belong to a study together; None: any size.
+        now: Returns the time in seconds of the system's clock.
 
     Example:
         ```python
@@ -65,7 +66,7 @@ class Retention:
         self.max_bytes: int | None = max_bytes
 
     async def run(self, period: float = 300.0) -> None:
-        """Sweep again and again, until cancelled; what fails is logged and tried again.
+        """Sweep repeatedly until cancelled. A failure is logged, and the next sweep tries again.
 
         Args:
             period: Seconds between two sweeps.
@@ -73,7 +74,7 @@ class Retention:
         while True:
             try:
                 removed = await self.sweep()
-            except Exception as error:  # of a driver, too
+            except Exception as error:  # database drivers raise errors of their own
                 _log.error("old studies could not be removed: %s", type(error).__name__)
             else:
                 if removed.studies:
@@ -84,15 +85,15 @@ class Retention:
             await asyncio.sleep(period)
 
     async def sweep(self) -> Removed:
-        """Remove what is too old, and then the oldest as long as there is too much.
+        """Remove studies that are too old, and then the oldest ones while the archive is too large.
 
         Returns:
-            What was removed; nothing where another process does so now.
+            What was removed; nothing if another process is sweeping.
 
         Raises:
-            OSError: An object could not be removed; the index has forgotten it, and the next scan finds it again.
+            OSError: An object could not be removed. The index has forgotten it, so the next scan will find it again.
 
-        Cancellation: studies under way may be removed in part.
+        Cancellation: a study may have been removed in part.
         """
         removed = Removed()
         async with self._archive.locks.try_hold("retention") as is_mine:
@@ -131,9 +132,9 @@ class Retention:
         async with archive.locks.hold(uids):
             known = await archive.index.lookup(uids)
             duplicates = await archive.index.duplicates(uids)
-            # A file that holds one of them too would bring it back at the next scan.
+            # A file with the same object would bring it back at the next scan.
             locations = [*(entry.location for entry in known.values()), *(file.location for file in duplicates)]
-            # The rows first: an object without a row can be found again, a row without an object is a failure.
+            # Rows are removed first: an object without a row can be found again, a row without an object is an error.
             removed.instances += await archive.index.remove(locations)
             await asyncio.to_thread(self._remove_files, locations)
 
@@ -142,5 +143,5 @@ class Retention:
             self._archive.storage.remove(location)
 
     async def _committed(self) -> set[str]:
-        """The instances that somebody waits for a commitment of."""
+        """Return the instances for which a commitment is still to be reported."""
         return {uid for each in await self._archive.index.transactions() for _, uid in each.references}

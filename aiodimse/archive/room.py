@@ -1,4 +1,4 @@
-"""Whether there is room for more: what comes is refused before the disk is full."""
+"""Checks that the storage has enough room, so that C-STOREs are refused before the disk is full."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from .storage import Storage
 _log = logging.getLogger(__name__)
 
 _SECONDS = 1.0
-"""That an answer of the system stands."""
+"""How long an answer of the system is used, in seconds."""
 
 
 class Room:
-    """The room of a storage.
+    """The free room of a storage.
 
     Args:
-        storage: What is asked.
+        storage: The storage.
     """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self.least: int = 0
-        """Bytes that have to stay free; 0: the disk may be filled to its end."""
+        """Bytes that have to stay free. 0: the disk may be filled completely."""
         self._is_enough = True
         self._asked = -_SECONDS
 
     async def is_enough(self) -> bool:
-        """Whether more may come."""
+        """Return whether there is enough room to store more."""
         if self.least and monotonic() >= self._asked + _SECONDS:
             self._asked = monotonic()
             try:
                 free = await asyncio.to_thread(self._storage.free_bytes)
-            except OSError:  # whoever saves says what is wrong with it
+            except OSError:  # saving will fail, and say what is wrong with the storage
                 free = None
             is_enough = free is None or free >= self.least
             if is_enough != self._is_enough:

@@ -1,4 +1,4 @@
-"""Making the index what the storage is: what is new or changed is read, what has gone is forgotten."""
+"""Brings the index into agreement with the storage: reads new and changed files, and forgets those that are gone."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from .queries import Query
 from .storage import Found, Stamp, Storage
 
 _AT_ONCE = 0.1
-"""Seconds that files are read for before they are indexed."""
+"""How long files are read before they are indexed, in seconds."""
 _UIDS_AT_ONCE = 256
 
 
 @dataclass(slots=True)
 class ScanReport:
-    """What a scan has seen so far."""
+    """What a scan has found so far."""
 
     files: int = 0
-    """Files looked at, and folders that the system would not let us read: the sum of the next six."""
+    """Files, and folders that could not be read: the sum of the next six counts."""
     indexed: int = 0
-    """Objects that can be found now."""
+    """Objects that can be found."""
     duplicates: int = 0
-    """Files of an object that another file holds too."""
+    """Files with an object that another file also contains."""
     not_dicom: int = 0
     """Files without a DICOM Part 10 header."""
     not_objects: int = 0
-    """DICOM files without the UIDs of an object, its series and its study."""
+    """DICOM files without the UIDs of an object, of its series or of its study."""
     damaged: int = 0
     """DICOM files whose header could not be read."""
     unreadable: int = 0
-    """Files and folders that the system would not let us read."""
+    """Files and folders that the system did not let us read."""
     forgotten: int = 0
-    """Objects of an earlier scan whose files have gone, or hold something else now."""
+    """Objects of earlier scans whose files are gone, or now contain something else."""
 
     def __str__(self) -> str:
         indexed = f"{self.indexed} of {self.files} files indexed"
@@ -75,14 +75,15 @@ _COUNTED = {
 }
 
 _Read: TypeAlias = "Header | File | None"
-"""What reading a file gave: None where the system did not let us read it."""
+"""The result of reading a file; None: the system did not let us read it."""
 
 
 class Scan:
     """One scan of a storage into an index.
 
-    A file is read where its size or time are not those that the index knows. What is stored meanwhile stays: nothing is
-    added or forgotten but under the lock of its SOP Instance UID, and after another look at the file.
+    A file is read if its size or time differs from what the index has. Objects that are stored during the scan are not
+    lost: the scan adds and forgets an object only under the lock of its SOP Instance UID, and after it has checked the
+    file again.
     """
 
     def __init__(
@@ -91,12 +92,12 @@ class Scan:
         self.report: ScanReport = ScanReport()
         self._storage, self._index, self._locks, self._progress = storage, index, locks, progress
         self._lost: dict[str, str] = {}
-        """Objects that were forgotten: SOP Instance UID, Study Instance UID."""
+        """The objects that were forgotten: SOP Instance UIDs, with their Study Instance UIDs."""
 
     async def run(self) -> ScanReport:
         """Scan all folders.
 
-        Cancellation: the files under way are read to their end; what was indexed stays.
+        Cancellation: the files that are being read are read to their end. What was indexed stays in the index.
         """
         visited = set()
         walk = self._storage.walk()
@@ -106,12 +107,12 @@ class Scan:
                 await self._storage.tidy(found.folder)
             await self._folder(found)
         for folder in await self._index.folders():
-            if folder not in visited:  # gone, or never below us: an object may have been added from elsewhere
+            if folder not in visited:  # it is gone, or is outside: an object may have been added from elsewhere
                 known = await self._index.files(folder)
                 await self._forget(known.values())
-        await self._read_again()
+        await self._reread()
         await self._index.set_complete()
-        self._tell()
+        self._report_progress()
         return self.report
 
     async def _folder(self, found: Found) -> None:
@@ -129,11 +130,11 @@ class Scan:
                 self.report.count(file.finding)
         async for read in self._read(changed):
             self.report.files += len(read)
-            await self._take(read, known)
-            self._tell()
+            await self._index_read(read, known)
+            self._report_progress()
 
     async def _read(self, files: Mapping[str, Stamp]) -> AsyncIterator[list[_Read]]:
-        """Read files in a thread, those of a tenth of a second at once."""
+        """Read files in a thread, for a tenth of a second at a time."""
         waiting = iter(files.items())
         while read := await asyncio.to_thread(self._read_some, waiting):
             yield read
@@ -156,11 +157,11 @@ class Scan:
         except NotAnObject:
             finding = Finding.NOT_AN_OBJECT
         except Exception:
-            # pydicom raises whatever it stumbles over, and one bad file of many must not end the scan.
+            # pydicom raises many kinds of errors, and one bad file of many must not end the scan.
             finding = Finding.DAMAGED
         return File(location, *stamp, finding)
 
-    async def _take(self, read: list[_Read], known: Mapping[str, File]) -> None:
+    async def _index_read(self, read: list[_Read], known: Mapping[str, File]) -> None:
         """Index what was read."""
         self.report.unreadable += read.count(None)
         there = [each for each in read if each is not None]
@@ -170,10 +171,10 @@ class Scan:
             before = await self._index.lookup(uids)
             locations = (*(each.location for each in there), *(entry.location for entry in before.values()))
             stamps = await asyncio.to_thread(self._stamps, locations)
-            # What something else replaced since it was read, whoever did so will say what it is.
+            # Files that were replaced since they were read are indexed by whoever replaced them.
             still = [each for each in there if stamps[each.location] == (each.size, each.modified)]
             objects, others = self._choose(still, before, stamps)
-            # What a location held before and does not any more.
+            # Objects whose location now contains something else are lost.
             taken = {each.location for each in objects.values()} | {each.location for each in others}
             self._lost.update(
                 (uid, entry.study_instance_uid)
@@ -189,9 +190,9 @@ class Scan:
     def _choose(
         self, read: Iterable[Header | File], before: Mapping[str, Entry], stamps: Mapping[str, Stamp | None]
     ) -> tuple[dict[str, Header], list[File]]:
-        """Say what to index, and what to note beside it.
+        """Return the objects to index by UID, and the other files to note.
 
-        Of two files of one object the one that a C-STORE named after its UID counts, else the first.
+        If two files contain one object, the file that a C-STORE named after its UID is indexed, otherwise the first.
         """
         objects: dict[str, Header] = {}
         others: list[File] = []
@@ -218,7 +219,7 @@ class Scan:
         return self._storage.is_named_after(location, uid) and not self._storage.is_named_after(other, uid)
 
     async def _forget(self, files: Iterable[File]) -> None:
-        """Forget the files that have gone."""
+        """Forget those of the files that are gone."""
         waiting = list(files)
         for start in range(0, len(waiting), _UIDS_AT_ONCE):
             some = waiting[start : start + _UIDS_AT_ONCE]
@@ -236,31 +237,31 @@ class Scan:
                     self.report.files += 1
                     self.report.count(file.finding)
 
-    async def _read_again(self) -> None:
-        """Let others tell what the forgotten objects told: duplicates of them, and the rest of their studies."""
+    async def _reread(self) -> None:
+        """Read what may replace the forgotten objects: duplicates of them, and the rest of their studies."""
         lost = list(self._lost)
         for start in range(0, len(lost), _UIDS_AT_ONCE):
             duplicates = await self._index.duplicates(lost[start : start + _UIDS_AT_ONCE])
-            await self._again(file.location for file in duplicates)
+            await self._reread_files(file.location for file in duplicates)
         for study in dict.fromkeys(self._lost.values()):
             of_study = Query(STUDY_ROOT, Level.STUDY, unique={Level.STUDY: (study,)})
-            await self._again([entry.location async for entry in self._index.entries(of_study)])
+            await self._reread_files([entry.location async for entry in self._index.entries(of_study)])
         found = set[str]()
         for start in range(0, len(lost), _UIDS_AT_ONCE):
             found.update(await self._index.lookup(lost[start : start + _UIDS_AT_ONCE]))
         self.report.forgotten = len(self._lost.keys() - found)
 
-    async def _again(self, locations: Iterable[str]) -> None:
+    async def _reread_files(self, locations: Iterable[str]) -> None:
         counted = replace(self.report)
         stamps = await asyncio.to_thread(self._stamps, list(locations))
         async for read in self._read({location: stamp for location, stamp in stamps.items() if stamp is not None}):
-            await self._take(read, {})
+            await self._index_read(read, {})
         self.report = counted
 
     def _stamps(self, locations: Iterable[str]) -> dict[str, Stamp | None]:
         return {location: self._storage.stamp(location) for location in locations}
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         if self._progress is not None:
             self._progress(replace(self.report))
 

@@ -1,8 +1,8 @@
-"""Searches of an archive take turns, so that many of one peer cost the others next to nothing.
+"""Searches of an archive take turns, so that many searches of one peer hardly delay those of others.
 
-An index works on a search in short slices. For each slice a search waits for its turn: a few slices at once, one
-association after the other, however many searches each has. Between two slices a search holds nothing that others wait
-for, so that a peer which reads its matches slowly keeps nobody waiting.
+An index works on a search in short slices. For each slice the search waits for its turn. A few slices run at a time;
+associations take turns, however many searches each of them has. Between two slices a search holds nothing that others
+wait for, so a peer that reads its matches slowly delays nobody.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ import aiodimse
 logger = logging.getLogger(__name__)
 
 SLICES_AT_ONCE = 2
-"""An index in SQL has four threads that read: who stores looks things up meanwhile."""
+"""How many slices run at a time. An index in SQL has four reading threads; the others are for look-ups of C-STORE."""
 SEARCHES_OF_ONE = 4
-"""Searches of one association that are under way at once."""
+"""The largest number of searches of one association that run at a time."""
 
 
 class Turns:
-    """Turns of owners who wait: one owner after the other, and of each one its first in line.
+    """Turns for owners that wait. Owners take turns, and each owner's requests are served in their order.
 
     Args:
-        at_once: How many have their turn at once.
+        at_once: The number of turns at a time.
     """
 
     def __init__(self, at_once: int) -> None:
         self._free = at_once
         self._lines: dict[object, deque[asyncio.Future[None]]] = {}
-        """The owner whose turn is next comes first. While there are lines, nothing is free."""
+        """The waiting requests by owner; the owner with the next turn comes first. Empty while a turn is free."""
 
     async def take(self, owner: object) -> None:
-        """Wait for a turn; `leave` ends it.
+        """Wait for a turn. `leave` ends it.
 
         Args:
-            owner: On whose behalf; it is hashed.
+            owner: The owner of the turn. It is hashed.
 
-        Cancellation: there is no turn.
+        Cancellation: the turn is given up.
         """
         if self._free:
             self._free -= 1
@@ -55,18 +55,18 @@ class Turns:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.leave()  # it came at the same moment
+                self.leave()  # the turn was given at the same moment
             raise
 
     def leave(self) -> None:
-        """End a turn: the next owner in line has one."""
+        """End a turn, and give it to the next owner."""
         while self._lines:
             owner = next(iter(self._lines))
             line = self._lines.pop(owner)
             turn = line.popleft()
             if line:
                 self._lines[owner] = line
-            if not turn.done():  # else it was cancelled
+            if not turn.done():  # otherwise it was cancelled
                 turn.set_result(None)
                 return
         self._free += 1
@@ -76,38 +76,38 @@ class Searches:
     """The searches of one archive.
 
     Args:
-        slices_at_once: How many slices are worked on at once.
-        of_one: How many searches of one association are under way at once; the rest waits in line.
+        slices_at_once: The number of slices that run at a time.
+        of_one: The number of searches of one association that run at a time. Further ones wait.
     """
 
     def __init__(self, slices_at_once: int = SLICES_AT_ONCE, of_one: int = SEARCHES_OF_ONE) -> None:
         self._of_one = of_one
         self.turns: Turns = Turns(slices_at_once)
-        """For the slices of all."""
+        """The turns for the slices of all searches."""
         self._places: WeakKeyDictionary[object, asyncio.Semaphore] = WeakKeyDictionary()
 
     def search(self, request: aiodimse.Request, server: aiodimse.Server, status: int = 0xA700) -> Search:
-        """Make a place for the search that a request asks for.
+        """Make the search for a request.
 
         Args:
-            request: Who asks.
-            server: Its `Limits.search_responses` bounds what is found, its `Timeouts.search` how long it takes.
-            status: Out of resources, as the service has it.
+            request: The request.
+            server: The server. `Limits.search_responses` bounds the matches, `Timeouts.search` the time of the search.
+            status: The status of the service for "out of resources".
         """
         place = self._places.setdefault(request.association, asyncio.Semaphore(self._of_one))
         return Search(request, place, self.turns, server.limits.search_responses, server.timeouts.search, status)
 
 
 class Search:
-    """One search. As a context manager it is under way; `slice` is what the index enters for each slice of it.
+    """One search. It runs while it is entered as a context manager; the index enters `slice` for each slice of it.
 
     Args:
-        request: Who asks.
-        place: Of the association.
-        turns: For the slices of all searches.
-        most: So many matches at most.
-        seconds: So long at most, counting the slices alone; None, however long.
-        status: What the request is answered with where it is more or longer.
+        request: The request.
+        place: Bounds the searches of the association that run at a time.
+        turns: The turns for the slices of all searches.
+        most: The largest number of matches.
+        seconds: The time limit for all slices together; None: no limit.
+        status: The status of the response if one of the limits is exceeded.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Search:
         self._found = 0
         self._worked = 0.0
         self.slice: Slice = Slice(turns, request.association, self._work)
-        """Entered for each slice."""
+        """The context manager that is entered for each slice."""
 
     async def __aenter__(self) -> Self:
         await self._place.acquire()
@@ -137,7 +137,7 @@ class Search:
         """Count one match.
 
         Raises:
-            aiodimse.DIMSEFailure: There are more than there may be.
+            aiodimse.DIMSEFailure: There are more matches than allowed.
         """
         self._found += 1
         if self._found > self._most:
@@ -154,12 +154,12 @@ class Search:
 
 
 class Slice:
-    """A turn to work on a search, again and again.
+    """A turn to work on a search. It is entered for each slice.
 
     Args:
-        turns: Where to wait for it.
-        owner: On whose behalf.
-        worked: Told after each slice how many seconds it took; what it raises ends the search.
+        turns: The turns of all searches.
+        owner: The owner of the turn.
+        worked: Called after each slice with the seconds that it took. What it raises ends the search.
     """
 
     def __init__(self, turns: Turns, owner: object, worked: Callable[[float], None]) -> None:

@@ -1,8 +1,8 @@
 """The wild cards * (any text, also none) and ? (one character) of PS3.4 C.2.2.2.4, in linear time.
 
-The piece between two stars is bound to the first place where it fits and never moved, which finds a match whenever
-there is one: so no key takes exponential time. A regular expression would look for a piece in the time of both lengths
-multiplied.
+The text between two stars is matched at the first place where it fits, and that place is never moved. This finds a
+match whenever there is one, so no key takes exponential time. A regular expression would need the product of both
+lengths.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from functools import lru_cache
 from typing import TypeAlias
 
 _Find: TypeAlias = Callable[[str, int, int], int]
-"""Where a piece that begins at start or later, and ends by end, first ends in the text; -1 where there is none."""
+"""Returns where a match of a piece between two positions first ends; -1 if there is none."""
 
 
 def has_wildcard(text: str) -> bool:
-    """Whether a text has a wild card (PS3.4 C.2.2.2.4)."""
+    """Return whether a text has a wild card (PS3.4 C.2.2.2.4)."""
     return "*" in text or "?" in text
 
 
 @lru_cache(maxsize=256)
 def wildcard(wanted: str) -> Callable[[str], bool]:
-    """The test that a key makes of a text."""
+    """Make the test of a text for a key with wild cards."""
     first, *rest = re.split(r"\*+", wanted)
     if not rest:
         return lambda text: len(text) == len(first) and _fits(first, text, 0)
@@ -61,8 +61,10 @@ def _find(piece: str) -> _Find:
 
 
 def _shift_and(piece: str) -> _Find:
-    """Bit i of the state says that the text read so far ends with the first i + 1 characters of the piece (Baeza-Yates
-    and Gonnet 1992)."""
+    """Make a search by the Shift-And algorithm (Baeza-Yates and Gonnet 1992).
+
+    Bit i of the state is set if the text read so far ends with the first i + 1 characters of the piece.
+    """
     anything, fitting = 0, dict[str, int]()
     for i, wanted in enumerate(piece):
         if wanted == "?":
