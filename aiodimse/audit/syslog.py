@@ -50,7 +50,7 @@ class Sink(Protocol):
     """Takes syslog messages. It may be slow, since only the task of the audit trail waits for it."""
 
     async def write(self, messages: Sequence[bytes]) -> None:
-        """Write all messages, or raise OSError or TimeoutError. After an error the trail writes all of them again."""
+        """Write all messages, or raise. After an error the trail writes all of them again."""
 
     async def close(self) -> None:
         """Release what the sink holds open."""
@@ -65,16 +65,21 @@ class FileSink:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        self._is_in_line = False  # The disk was full in the middle of a message.
 
     async def write(self, messages: Sequence[bytes]) -> None:
-        """Append the messages, in a thread."""
+        """Append the messages, in a thread. If the last write ended in the middle of a line, a new line begins."""
         await asyncio.to_thread(self._append, b"".join(message + b"\n" for message in messages))
 
     def _append(self, data: bytes) -> None:
+        if self._is_in_line:
+            data = b"\n" + data
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             while data:
-                data = data[os.write(file, data) :]
+                written = os.write(file, data)
+                self._is_in_line = data[written - 1 : written] != b"\n"
+                data = data[written:]
         finally:
             os.close(file)
 

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import UTC, datetime
+from itertools import islice
 from types import TracebackType
 from typing import Any
 
@@ -46,6 +47,8 @@ class AuditTrail:
         app_name: The name of the application.
         capacity: The number of messages that may wait. Further ones are dropped and counted in `dropped`; the log says
             so once for each outage.
+        capacity_bytes: The number of bytes from which on no further message may wait. The peer chooses the length of
+            a query: up to `Limits.identifier` and a third more.
         drain: Seconds that leaving waits for messages that have not been written.
         retry: Seconds to wait after the first, second, ... failure in a row. After further failures the last one is
             used.
@@ -60,13 +63,16 @@ class AuditTrail:
         site_id: str | None = None,
         app_name: str = "aiodimse",
         capacity: int = 10_000,
+        capacity_bytes: int = 64 << 20,
         drain: float = 5.0,
         retry: Sequence[float] = (1.0, 2.0, 5.0, 10.0, 30.0),
     ) -> None:
         self._source_id, self._sink, self._site_id, self._app_name = source_id, sink, site_id, app_name
         self._titles = tuple(ae_titles)
-        self._capacity, self._drain_seconds, self._retry = capacity, drain, tuple(retry)
+        self._capacity, self._capacity_bytes = capacity, capacity_bytes
+        self._drain_seconds, self._retry = drain, tuple(retry)
         self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
         self._wake = asyncio.Event()
         self._is_empty = asyncio.Event()
         self._is_empty.set()
@@ -226,13 +232,15 @@ class AuditTrail:
         message = m.Message(
             event, action, now, outcome, participants, self._source_id, types, description, self._site_id, objects
         )
-        if len(self._waiting) >= self._capacity:
+        if len(self._waiting) >= self._capacity or self._waiting_bytes >= self._capacity_bytes:
             self.dropped += 1
             if not self._is_losing:
                 self._is_losing = True
-                _log.error("%d audit messages wait, and no more are taken", self._capacity)
+                _log.error("%d audit messages wait, and no more are taken", len(self._waiting))
             return
-        self._waiting.append(frame(message.xml(), now, app_name=self._app_name))
+        framed = frame(message.xml(), now, app_name=self._app_name)
+        self._waiting.append(framed)
+        self._waiting_bytes += len(framed)
         self._is_empty.clear()
         self._wake.set()
 
@@ -242,10 +250,10 @@ class AuditTrail:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                batch = [self._waiting[i] for i in range(min(_BATCH, len(self._waiting)))]
+                batch = list(islice(self._waiting, _BATCH))
                 try:
                     await self._sink.write(batch)
-                except OSError as error:  # which includes TimeoutError
+                except Exception as error:  # a sink of the application may have faults; its text may quote a message
                     if not failures:
                         _log.error("audit messages cannot be written: %s", type(error).__name__)
                     await asyncio.sleep(self._retry[min(failures, len(self._retry) - 1)])
@@ -254,8 +262,9 @@ class AuditTrail:
                 if failures:
                     _log.warning("audit messages are written again")
                 failures, self._is_losing = 0, False
-                for _ in batch:
+                for each in batch:
                     self._waiting.popleft()
+                    self._waiting_bytes -= len(each)
             self._is_empty.set()
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import logging
+import os
 import re
 import stat
 from collections.abc import Sequence
@@ -30,9 +32,10 @@ STUDY = audit.TransferredStudy("1.2.3", "4711", "Doe^Jane", {sop_class.CTImageSt
 class Kept:
     """A sink that keeps what it is given, or fails as often as it is told to."""
 
-    def __init__(self, *, failures: int = 0) -> None:
+    def __init__(self, *, failures: int = 0, error: Exception | None = None) -> None:
         self.frames: list[bytes] = []
         self.failures, self.tried, self.is_closed = failures, 0, False
+        self.error = error or ConnectionRefusedError()
         self.may_write = asyncio.Event()
         self.may_write.set()
 
@@ -40,7 +43,7 @@ class Kept:
         await self.may_write.wait()
         self.tried += 1
         if self.tried <= self.failures:
-            raise ConnectionRefusedError
+            raise self.error
         self.frames += messages
 
     async def close(self) -> None:
@@ -206,6 +209,57 @@ async def test_a_sink_that_fails_gets_all_again(caplog: pytest.LogCaptureFixture
         "audit messages cannot be written: ConnectionRefusedError",
         "audit messages are written again",
     ]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyError, RuntimeError])
+async def test_a_sink_with_a_fault_gets_all_again(caplog: pytest.LogCaptureFixture, error: type[Exception]) -> None:
+    """What a sink of the application raises ends nothing, is said once, and its text stays out of the log."""
+    sink = Kept(failures=2, error=error("Doe^Jane"))
+    async with audit.AuditTrail("A", sink, retry=[0.0]) as trail:
+        trail.security_alert("one")
+    assert sink.kinds() == ["Application Activity", "Security Alert", "Application Activity"]
+    assert [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR] == [
+        f"audit messages cannot be written: {error.__name__}"
+    ]
+
+
+async def test_messages_that_wait_are_bounded_in_bytes(caplog: pytest.LogCaptureFixture) -> None:
+    """The Identifier of a query may be a mebibyte, as its peer likes."""
+    sink = Kept()
+    sink.may_write.clear()
+    async with audit.AuditTrail("A", sink, capacity_bytes=7000) as trail:
+        trail.security_alert("a" * 7000)
+        assert (trail.waiting, trail.dropped) == (2, 0)
+        for text in ("b" * 7000, "c"):
+            trail.security_alert(text)
+        assert (trail.waiting, trail.dropped) == (2, 2)
+        sink.may_write.set()
+        await testing.settle()
+        trail.security_alert("d")  # what is written takes no room any more
+        assert (trail.waiting, trail.dropped) == (1, 2)
+    assert [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR] == [
+        "2 audit messages wait, and no more are taken"
+    ]
+
+
+async def test_half_a_line_does_not_spoil_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that becomes full in the middle of a message, and has room again."""
+    path, write, room = tmp_path / "audit.log", os.write, [5, 0]
+
+    def written(file: int, data: bytes) -> int:
+        if not room:
+            return write(file, data)
+        if most := room.pop(0):
+            return write(file, data[:most])
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr("aiodimse.audit.syslog.os.write", written)
+    sink = audit.FileSink(path)
+    with pytest.raises(OSError, match="no space"):
+        await sink.write([b"first message", b"second"])
+    await sink.write([b"first message", b"second"])
+    await sink.write([b"third"])
+    assert path.read_bytes().splitlines() == [b"first", b"first message", b"second", b"third"]
 
 
 async def test_to_a_file(tmp_path: Path) -> None:
