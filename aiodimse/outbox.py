@@ -125,8 +125,12 @@ class Outbox:
         self.waiting: int = 0
         """Instances that some destination does not have yet; a handler compares it with what may wait, and refuses
         more."""
+        self.unanswered: int = 0
+        """Requests for storage commitment whose senders know nothing yet; a handler bounds them likewise."""
         self._thread = ThreadPoolExecutor(1, "aiodimse outbox")
+        # What a transaction has changed beside the database, once the disk knows of it.
         self._unneeded: list[str] = []
+        self._more_waiting = self._more_unanswered = 0
 
     async def __aenter__(self) -> Self:
         """Open the database.
@@ -146,24 +150,34 @@ class Outbox:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Wait for what runs, and close the database."""
-        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._database.close))
-        self._thread.shutdown(wait=False)
+        try:
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._database.close))
+        finally:
+            self._thread.shutdown(wait=False)
 
     def _open(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._database = sqlite3.connect(self.folder / "outbox.db", isolation_level=None)
-        self._database.executescript(_SCHEMA)
-        self.waiting = self._all("SELECT count(*) FROM instance WHERE finished IS NULL")[0][0]
+        try:
+            self._database.executescript(_SCHEMA)
+            self.waiting = self._all("SELECT count(*) FROM instance WHERE finished IS NULL")[0][0]
+            self.unanswered = self._all("SELECT count(*) FROM asked")[0][0]
+        except BaseException:
+            self._database.close()
+            raise
 
     async def _run(self, method: Callable[[], R]) -> R:
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, method))
 
     def _transaction(self, method: Callable[[], R]) -> R:
         self._unneeded.clear()
+        self._more_waiting = self._more_unanswered = 0
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
             result = method()
-        for name in self._unneeded:  # not before the disk knows that they are not needed
+        self.waiting += self._more_waiting
+        self.unanswered += self._more_unanswered
+        for name in self._unneeded:
             (self.folder / name).unlink(missing_ok=True)
         return result
 
@@ -213,7 +227,7 @@ class Outbox:
         for destination, is_held in destinations.items():
             query = "INSERT INTO delivery (instance, destination, state) VALUES (?, ?, ?)"
             self._all(query, instance, destination, "held" if is_held else "waiting")
-        self.waiting += 1
+        self._more_waiting += 1
 
     @_in_thread
     def held_studies(self) -> list[str]:
@@ -299,7 +313,16 @@ class Outbox:
             if not self._all("SELECT 1 FROM delivery WHERE instance = ? LIMIT 1", instance):
                 self._all("UPDATE instance SET finished = ? WHERE id = ?", time.time(), instance)
                 self._unneeded.append(name)
-                self.waiting -= 1
+                self._more_waiting -= 1
+
+    @_in_thread
+    def counts(self) -> dict[str, int]:
+        """Count what destinations do not have yet: held, waiting, or sent and not committed.
+
+        Returns:
+            How many deliveries, by destination; of dead letters there is `dead`.
+        """
+        return dict(self._all("SELECT destination, count(*) FROM delivery WHERE state <> 'dead' GROUP BY destination"))
 
     @_in_thread
     def dead(self) -> list[DeadLetter]:
@@ -376,7 +399,9 @@ class Outbox:
             calling_ae_title: Who asks.
         """
         uids = json.dumps([(each.sop_class_uid, each.sop_instance_uid) for each in request.references])
-        self._all("INSERT OR REPLACE INTO asked VALUES (?, ?, ?)", request.transaction_uid, calling_ae_title, uids)
+        self._forget_asked(request.transaction_uid)
+        self._all("INSERT INTO asked VALUES (?, ?, ?)", request.transaction_uid, calling_ae_title, uids)
+        self._more_unanswered += 1
 
     @_in_thread
     def answers(self) -> list[tuple[str, CommitmentReport]]:
@@ -399,7 +424,11 @@ class Outbox:
         Args:
             transaction_uid: Of its request.
         """
-        self._all("DELETE FROM asked WHERE transaction_uid = ?", transaction_uid)
+        self._forget_asked(transaction_uid)
+
+    def _forget_asked(self, transaction_uid: str) -> None:
+        query = "DELETE FROM asked WHERE transaction_uid = ? RETURNING 1"
+        self._more_unanswered -= len(self._all(query, transaction_uid))
 
     def _reason(self, sop_class_uid: str, uid: str) -> int:
         """Why an instance cannot be committed; 0 where it was sent on."""

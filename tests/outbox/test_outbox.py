@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,60 @@ async def test_what_waits_longest_goes_first_and_no_more_than_so_many(box: Outbo
         await put(box, f"1.{number}")
     assert await names(box) == [f"1.{number}" for number in range(5)]
     assert len(await box.due("PACS", 2)) == 2
+
+
+@contextmanager
+def full_disk(box: Outbox) -> Iterator[None]:
+    """No file may grow beyond what the write-ahead log has, which takes what a transaction changes when it ends."""
+    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((box.folder / "outbox.db-wal").stat().st_size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_what_a_full_disk_refuses_does_not_wait(box: Outbox) -> None:
+    await put(box, "1.1")
+    with full_disk(box), pytest.raises(sqlite3.Error):
+        await put(box, "1.2")
+    assert (await names(box), box.waiting) == (["1.1"], 1)
+
+
+async def test_what_a_full_disk_does_not_note_as_delivered_waits_on(box: Outbox) -> None:
+    path = await put(box, "1.1")
+    (delivery,) = await box.due("PACS")
+    with full_disk(box), pytest.raises(sqlite3.Error):
+        await box.delivered(delivery.id)
+    assert (await names(box), box.waiting, path.exists()) == (["1.1"], 1, True)
+    await box.delivered(delivery.id)
+    assert (await names(box), box.waiting, path.exists()) == ([], 0, False)
+
+
+async def test_requests_for_commitment_that_nobody_was_told_of_are_counted(box: Outbox) -> None:
+    """A handler bounds them, as it does what waits."""
+    folder = box.folder
+    for number in range(3):
+        await box.asked(Request(f"2.{number}", (Reference(CT, "1.1"),)), "CT1")
+    assert box.unanswered == 3
+    await box.asked(Request("2.0", (Reference(CT, "1.1"),)), "CT1")  # the same once more
+    assert box.unanswered == 3
+    await box.answered("2.0")
+    await box.answered("2.0")
+    assert box.unanswered == 2
+    async with Outbox(folder) as again:
+        assert again.unanswered == 2
+
+
+async def test_what_waits_is_counted_by_destination(box: Outbox) -> None:
+    """As for one that no configuration names any more."""
+    await put(box, "1.1", PACS=True, RESEARCH=False)
+    await put(box, "1.2", RESEARCH=False)
+    assert await box.counts() == {"PACS": 1, "RESEARCH": 2}
+    (first, _) = await box.due("RESEARCH")
+    await box.delivered(first.id)
+    await box.failed((await box.due("RESEARCH"))[0].id, "refused", attempts=1)
+    assert await box.counts() == {"PACS": 1}  # not what is dead
 
 
 async def test_a_study_is_held_until_it_is_released(box: Outbox) -> None:
