@@ -24,6 +24,8 @@ _LOOK = 5.0
 """Seconds after which a task looks at the outbox though nothing has come."""
 _LONGEST_PAUSE = 60.0
 """Seconds between two attempts to reach a destination that is away, at most."""
+_MOST_UNANSWERED = 1000
+"""Requests for storage commitment that are kept at once."""
 
 
 class Outage(Exception):
@@ -50,6 +52,9 @@ class Router:
         async with self._outbox:
             await self._outbox.tidy(config.remember_days)
             await aiodimse.remove_unfinished(config.folder)
+            for title, number in (await self._outbox.counts()).items():
+                if title not in config.destinations:
+                    _log.warning("%s is no destination any more, and %d deliveries wait for it", title, number)
             for study in await self._outbox.held_studies():
                 self._completeness.arrived(study)
             async with self._server.listen(config.host, config.port) as listening, asyncio.TaskGroup() as tasks:
@@ -206,6 +211,8 @@ class Router:
         calling = request.association.calling_ae_title
         if calling not in self._config.senders:
             raise aiodimse.DIMSEFailure(0x0124, "no address to report to")
+        if self._outbox.unanswered >= _MOST_UNANSWERED:
+            raise aiodimse.DIMSEFailure(0x0213, "too many requests wait to be answered")
         await self._outbox.asked(commitment.CommitmentRequest.read(request), calling)
         return 0x0000
 
@@ -213,8 +220,12 @@ class Router:
         """Tell senders what has arrived where it was to go."""
         while True:
             for calling, report in await self._outbox.answers():
+                sender = self._config.senders.get(calling)
+                if sender is None:
+                    _log.warning("%s is no sender any more, and is not told of a storage commitment", calling)
+                    await self._outbox.answered(report.transaction_uid)
+                    continue
                 try:
-                    sender = self._config.senders[calling]
                     context = aiodimse.PresentationContext(commitment.SOP_CLASS, scu=False, scp=True)
                     async with aiodimse.connect(
                         sender.host,

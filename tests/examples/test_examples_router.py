@@ -113,6 +113,11 @@ async def waiting(folder: Path) -> int:
         return outbox.waiting
 
 
+async def unanswered(folder: Path) -> int:
+    async with Outbox(folder / "outbox") as outbox:
+        return outbox.unanswered
+
+
 async def emptied(folder: Path) -> None:
     """Return when nothing waits any more, as another process sees it: no event tells of it."""
     async with asyncio.timeout(PATIENCE):
@@ -121,7 +126,8 @@ async def emptied(folder: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROUTER_SEED", "a seed")  # for router.deidentify, which is imported once
     monkeypatch.setattr("router.router._LOOK", 0.05)
     monkeypatch.setattr("router.router._LONGEST_PAUSE", 0.05)
 
@@ -155,7 +161,6 @@ def test_rules_look_at_each_value() -> None:
 
 
 async def test_what_is_sent_may_be_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROUTER_SEED", "a seed")
     (dataset,) = images(PatientName="Doe^Jane", PatientID="4711")
     options = {"_coerce": {"InstitutionName": "HERE"}, "_change": "router.deidentify:deidentify"}
     async with Sink("A") as sink, routing(tmp_path, [sink], **options) as port:
@@ -390,6 +395,51 @@ async def test_a_sender_is_told_when_everything_has_arrived(tmp_path: Path) -> N
     assert [each.failure_reason for each in report.references] == [0, 0, commitment.NO_SUCH_INSTANCE]
 
 
+async def test_a_sender_that_is_no_longer_configured_ends_nothing(tmp_path: Path) -> None:
+    """It cannot be told of what it asked for, and is not asked about again after a restart."""
+    async with Outbox(tmp_path / "outbox") as outbox:
+        await outbox.asked(commitment.CommitmentRequest("2.1", (commitment.Reference("1.2", "1.3"),)), "GONE")
+    async with Sink("A") as sink, routing(tmp_path, [sink]) as port:
+        async with asyncio.timeout(PATIENCE):
+            while await unanswered(tmp_path):
+                pass
+        assert await send(port, images()) == [0]
+        await sink.next()
+
+
+async def test_what_waits_for_a_destination_that_is_no_longer_configured_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Outbox(tmp_path / "outbox") as outbox:
+        path = tmp_path / "outbox" / "1.dcm"
+        path.write_bytes(b"an image")
+        await outbox.put(path, sop_class.CTImageStorage, "1.2.3", "1.2", {"OLD": False})
+    async with Sink("A") as sink, routing(tmp_path, [sink]):
+        said = [record.getMessage() for record in caplog.records if record.name == "router"]
+    assert said == ["OLD is no destination any more, and 1 deliveries wait for it"]
+    assert path.exists()
+
+
+async def test_no_more_commitments_are_promised_than_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.router._MOST_UNANSWERED", 2)
+    sink = Sink("A")
+    sink.port = free_port()  # is away
+    (image,) = images()
+    references = (commitment.Reference(sop_class.CTImageStorage, image.SOPInstanceUID),)
+    senders = {"CT1": aiodimse.Destination(HOST, free_port())}
+    async with routing(tmp_path, [sink], senders=senders) as port:
+        await send(port, [image])
+        async with aiodimse.connect(
+            HOST, port, ae_title="CT1", called_ae_title="ROUTER", contexts=[commitment.SOP_CLASS]
+        ) as association:
+            requests = [commitment.CommitmentRequest(f"2.{number}", references) for number in range(3)]
+            statuses = [(await each.send(association)).status for each in requests]
+    assert statuses == [0, 0, 0x0213]
+    assert await unanswered(tmp_path) == 2
+
+
 # --- the program ------------------------------------------------------------------------------------------------------
 
 
@@ -449,11 +499,12 @@ async def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> Non
                 except (aiodimse.AssociationError, OSError):
                     await router.wait()
                     router = await run()
-            while await missing(first, second, acknowledged):
+            # What has arrived is noted a little later, of which no event tells.
+            while await missing(first, second, acknowledged) or await waiting(tmp_path):
                 changes.clear()
                 over = asyncio.ensure_future(router.wait())
                 news = asyncio.ensure_future(changes.wait())
-                await asyncio.wait({over, news}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({over, news}, timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
                 news.cancel()
                 if router.returncode is not None:
                     router = await run()
