@@ -66,10 +66,10 @@ class WhileOpen(Interrupt):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._end._interrupts.discard(self)
-        interrupted = self._leave(kind)
+        was_interrupted = self._leave(kind) is not None
         if (ended_by := self._end.error) is None:
             return
-        if interrupted or kind is None or issubclass(kind, StopAsyncIteration):
+        if was_interrupted or kind is None or issubclass(kind, StopAsyncIteration):
             raise _unsent(ended_by)
 
 

@@ -1,6 +1,7 @@
 """Ends what a task awaits, for a reason of ours, and tells our cancellation from that of others.
 
-Deadlines (clock.py), the end of an association (end.py), and whatever else cuts an await short are built on this.
+Deadlines (clock.py), the end of an association (end.py), and the end of a handler by C-CANCEL
+(services/provider/handler_run.py) are built on this.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ class Interrupt:
 
     The task is cancelled where it waits, as asyncio.timeout does it. When the block is left, that cancellation is taken
     back, and the error given to `fire` is raised instead of CancelledError. If somebody else cancels the task as well,
-    CancelledError stays. A result or another exception of the block stays as well. An interrupt is entered once.
+    CancelledError stays. A result or another exception of the block stays as well. A block that was left may be entered
+    again.
     """
 
     __slots__ = ("_cancelling", "_error", "_task")
@@ -22,6 +24,11 @@ class Interrupt:
     def __init__(self) -> None:
         self._task: asyncio.Task[object] | None = None
         self._error: BaseException | None = None
+
+    @property
+    def has_fired(self) -> bool:
+        """Whether a task is inside the block, and its await has been ended."""
+        return self._error is not None
 
     def __enter__(self) -> None:
         self._task = asyncio.current_task()
@@ -42,15 +49,19 @@ class Interrupt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._leave(kind):
-            assert self._error is not None
-            raise self._error from error
+        ended_by = self._leave(kind)
+        if ended_by is not None:
+            try:
+                raise ended_by from error
+            finally:
+                del ended_by  # The traceback has this frame: a cycle that would keep all that its frames reference.
 
-    def _leave(self, kind: type[BaseException] | None) -> bool:
-        """Take the cancellation back, and say whether it was ours that ended the block."""
+    def _leave(self, kind: type[BaseException] | None) -> BaseException | None:
+        """Take the cancellation back, and return the error if it was ours that ended the block."""
         task, self._task = self._task, None
-        if self._error is None:
-            return False
+        error, self._error = self._error, None  # Kept, its traceback would keep what the frames of the task reference.
+        if error is None:
+            return None
         assert task is not None
-        ours = task.uncancel() <= self._cancelling
-        return ours and kind is not None and issubclass(kind, asyncio.CancelledError)
+        is_ours = task.uncancel() <= self._cancelling
+        return error if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError) else None

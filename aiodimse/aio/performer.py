@@ -62,7 +62,7 @@ class PerformedOperation:
         self.began: float = self.channel.clock.now() if self.channel.metrics is not None else 0.0
         self.on_cancel: Callable[[], None] | None = None
         """Called when the peer sends C-CANCEL."""
-        self.on_end: Callable[[BaseException], None] | None = None
+        self.on_end: Callable[[], None] | None = None
         """Called if the association ends, or is being released, before the final response."""
 
     def logger(self, logger: logging.Logger) -> AssociationLogger:
@@ -224,7 +224,7 @@ class Performer(Part):
         if performed.inbox is not None:
             performed.inbox.fail(error)
         if performed.on_end is not None:
-            performed.on_end(error)
+            performed.on_end()
         self._measure(performed, None)
 
     def end_what_a_release_ends(self, error: BaseException) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from aiodimse.aio.interrupt import Interrupt
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.aio.thread_pool import ThreadsBusy
 from aiodimse.aio.words import frames
@@ -21,7 +22,7 @@ from aiodimse.services.decoding import decoded_identifier
 from aiodimse.services.open_moves import OpenMoves
 from aiodimse.services.provider import query, retrieve, single_answer, suboperations
 from aiodimse.services.provider.budgets import Budgets
-from aiodimse.services.provider.handler_run import HandlerRaised, HandlerRun, failure_of
+from aiodimse.services.provider.handler_run import Ended, HandlerRaised, HandlerRun, failure_of
 from aiodimse.services.provider.handler_types import AuthorizeHook
 from aiodimse.services.provider.registry import HandlerRegistry, Registration
 from aiodimse.services.request import (
@@ -84,10 +85,13 @@ class Provider:
 
     async def _serve(self, performed: PerformedOperation) -> None:
         """Perform a request, in a task of its own, to its final response. There is exactly one, whatever happens."""
+        interrupt = Interrupt()
+        performed.on_end = lambda: interrupt.fire(Ended())
         try:
-            await self._bring(performed)
-        except AssociationError:
-            pass  # The association has ended, and nobody can be answered.
+            with interrupt:
+                await self._bring(performed)
+        except (AssociationError, Ended):
+            pass  # Nobody can be answered.
         except ThreadsBusy as error:
             service = performed.operation.request.service
             status = answers.TOO_LARGE.get(service, answers.RESOURCE_LIMITATION)
@@ -99,13 +103,6 @@ class Provider:
 
     async def _bring(self, performed: PerformedOperation) -> None:
         message = performed.operation.request
-        task = asyncio.current_task()
-
-        def ended(error: BaseException) -> None:
-            if task is not None and task is not asyncio.current_task():
-                task.cancel()
-
-        performed.on_end = ended
         registration = self._find(performed)
         if registration is None and type(message) is not messages.CEchoRQ:
             await self._refuse(performed, answers.SOP_CLASS_NOT_SUPPORTED, "not served here")

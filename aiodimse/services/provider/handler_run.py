@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from aiodimse.aio.clock import TimerHandle
+from aiodimse.aio.interrupt import Interrupt
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.aio.words import kind
 from aiodimse.errors import AiodimseError, DIMSEFailure
@@ -30,6 +31,10 @@ _YIELD_EVERY = 32
 
 class Cancelled(AiodimseError):
     """The peer has sent C-CANCEL, and the handler was cancelled."""
+
+
+class Ended(AiodimseError):
+    """The association has ended, or is being released: there will be no response."""
 
 
 class HandlerEnded(AiodimseError):
@@ -80,51 +85,51 @@ def failure_of(
 
 
 class HandlerRun:
-    """One call of a handler for one request."""
+    """One call of a handler for one request.
+
+    Args:
+        performed: The request. While the handler runs, its C-CANCEL and the end of the association come here.
+        request: What the handler is called with.
+        give_up: Sends the final response if the handler does not end in time after a C-CANCEL; None for a service that
+            cannot be cancelled.
+    """
 
     def __init__(
-        self, performed: PerformedOperation, request: Request, give_up: Callable[[], Awaitable[None]] | None
+        self,
+        performed: PerformedOperation,
+        request: Request,
+        give_up: Callable[[], Coroutine[Any, Any, None]] | None,
     ) -> None:
-        """give_up: sends the final response if the handler does not end in time after a C-CANCEL."""
         self._performed = performed
         self._request = request
         self._give_up = give_up
+        self.interrupt: Interrupt = Interrupt()
+        """The block in which C-CANCEL ends what the handler awaits. It raises Cancelled then."""
+        self._end_all: Callable[[], None] | None = None
+        """Ends what the whole task awaits, when the association ends."""
         self._iterator: AsyncIterator[Any] | None = None
-        self._in_handler = False
-        self._interrupted = False
-        """Whether the handler was cancelled and has not returned since. To cancel it again would interrupt its
-        `finally`."""
-        self._cancels = 0
-        """How many calls of task.cancel() are ours and have not been taken back."""
-        self._ended = False
-        self._closing = False
+        self._is_in_handler = False
+        self._has_ended = False
+        self._is_closing = False
         self._timer: TimerHandle | None = None
         self._steps = 0
-        self._task: asyncio.Task[Any] | None = None
 
     # --- from outside -------------------------------------------------------------------------------------------------
 
     def _on_cancel(self) -> None:
         """Take a C-CANCEL. Only the handler is interrupted; a message or sub-operation under way is finished first."""
-        if self._give_up is None:
-            return
-        if self._in_handler:
+        if self._is_in_handler:
             self._watch()
-            self._interrupt()
-        elif self._closing:
+            self.interrupt.fire(Cancelled())
+        elif self._is_closing:
             self._watch()
 
-    def _on_end(self, error: BaseException) -> None:
-        if not self._ended:
-            self._ended = True
-            if not self._closing:
-                self._interrupt()
-
-    def _interrupt(self) -> None:
-        if not self._interrupted and self._task is not None and self._task is not asyncio.current_task():
-            self._interrupted = self._in_handler
-            self._cancels += 1
-            self._task.cancel()
+    def _on_end(self) -> None:
+        """Take the end of the association. The `finally` of a handler is not interrupted: it runs after a C-CANCEL, or
+        because the run is over."""
+        self._has_ended = True
+        if self._end_all is not None and not self.interrupt.has_fired and not self._is_closing:
+            self._end_all()
 
     def _watch(self) -> None:
         """Give the handler Timeouts.handler_close from now on to end."""
@@ -134,22 +139,18 @@ class HandlerRun:
             self._timer = channel.clock.call_at(when, self._too_late)
 
     def _too_late(self) -> None:
-        seconds = self._performed.channel.timeouts.handler_close
+        channel = self._performed.channel
         if self._performed.operation.is_open and self._give_up is not None:
-            log = self._performed.logger(_log)
+            seconds, log = channel.timeouts.handler_close, self._performed.logger(_log)
             log.warning("the handler of %s did not end within %s s", self._request.message, seconds)
-            self._performed.channel.tasks.spawn(self._finally_give_up(), "aiodimse give up")
-
-    async def _finally_give_up(self) -> None:
-        assert self._give_up is not None
-        await self._give_up()
+            channel.tasks.spawn(self._give_up(), "aiodimse give up")
 
     # --- the one task -------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> HandlerRun:
-        self._task = asyncio.current_task()
-        self._performed.on_cancel = self._on_cancel
-        self._performed.on_end = self._on_end
+        self._end_all, self._performed.on_end = self._performed.on_end, self._on_end
+        if self._give_up is not None:
+            self._performed.on_cancel = self._on_cancel
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
@@ -158,67 +159,56 @@ class HandlerRun:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            self._performed.on_cancel = self._performed.on_end = None
-            self._take_back()
-
-    def _take_back(self) -> None:
-        assert self._task is not None
-        while self._cancels:
-            self._cancels -= 1
-            self._task.uncancel()
+            self._performed.on_cancel, self._performed.on_end = None, self._end_all
 
     async def _inside(self, awaitable: Awaitable[Any]) -> Any:
         """Await code of the handler."""
-        assert self._task is not None
-        if self._ended:
+        if self._has_ended:
             if inspect.iscoroutine(awaitable):
                 awaitable.close()
-            raise asyncio.CancelledError
-        self._in_handler = True
+            raise Ended
+        self._is_in_handler = True
         try:
             result = await awaitable
         except asyncio.CancelledError as error:
-            if self._ended:
-                raise
-            if self._cancels:
-                self._take_back()
-                raise Cancelled from None
-            if self._task.cancelling():
-                raise  # The task itself is cancelled: the loop is closing.
+            if self._has_ended:
+                raise Ended from None
+            if _cancellations():
+                raise  # By C-CANCEL, as `interrupt` will say, or because the loop is closing.
+            self._check_interrupted(error)
             raise HandlerRaised("a CancelledError that nobody asked for") from error
         except StopAsyncIteration:
-            self._check_cancelled()
+            self._check_interrupted()
             raise HandlerEnded from None
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:
-            self._check_cancelled(error)
+            self._check_interrupted(error)
             raise HandlerRaised(describe(error)) from error
         finally:
-            self._in_handler = self._interrupted = False
-        self._check_cancelled()
+            self._is_in_handler = False
+        self._check_interrupted()
         return result
 
-    def _check_cancelled(self, error: BaseException | None = None) -> None:
-        """If the handler was cancelled, drop what it returned or raised, however it took that."""
-        if self._ended:
+    def _check_interrupted(self, error: BaseException | None = None) -> None:
+        """If the handler was interrupted, drop what it returned or raised, however it took that."""
+        if self._has_ended:
             if error is not None:
                 # The association keeps the error that ended it, whose traceback would keep what the handler's frames
                 # reference.
                 error.__traceback__ = None
-            raise asyncio.CancelledError
+            raise Ended
         if self._request.is_cancelled and self._give_up is not None:
-            self._take_back()
-            raise Cancelled
+            raise Cancelled from None
 
     async def wait(self, awaitable: Awaitable[bool]) -> bool:
         """Await something that is not code of the handler, and that a C-CANCEL interrupts all the same.
 
         Raises:
-            Cancelled: C-CANCEL has come. What was awaited may have finished.
+            Cancelled: C-CANCEL has come, and what was awaited has finished all the same.
             HandlerRaised: It raised. The cause is its exception.
 
-        Cancellation: What is awaited is cancelled.
+        Cancellation: What is awaited is cancelled. C-CANCEL does that, too.
         """
         return bool(await self._inside(awaitable))
 
@@ -248,6 +238,9 @@ class HandlerRun:
             HandlerEnded: It yields nothing more.
             HandlerRaised: It has raised.
             Cancelled: C-CANCEL has come.
+            Ended: The association has ended.
+
+        Cancellation: The handler is cancelled where it waits. C-CANCEL does that, too, inside `interrupt`.
         """
         assert self._iterator is not None
         if self._request.is_cancelled:
@@ -257,8 +250,8 @@ class HandlerRun:
             await asyncio.sleep(0)
             if self._request.is_cancelled:
                 raise Cancelled
-        if self._ended:  # This is checked before __anext__ is called: Python 3.13 warns of one that is never awaited.
-            raise asyncio.CancelledError
+        if self._has_ended:  # _inside is too late: Python 3.13 warns of an __anext__ that is called and never awaited.
+            raise Ended
         return await self._inside(self._iterator.__anext__())
 
     async def close(self) -> None:
@@ -267,22 +260,28 @@ class HandlerRun:
         close = getattr(iterator, "aclose", None)
         if close is None:
             return
-        assert self._task is not None
         if self._request.is_cancelled and self._give_up is not None:
             self._watch()
-        self._closing = True
-        others = self._task.cancelling() - self._cancels
+        self._is_closing = True
+        others = _cancellations()
         try:
             await close()
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and self._task.cancelling() - self._cancels > others:
+            if isinstance(error, asyncio.CancelledError) and _cancellations() > others:
                 raise  # The task itself is cancelled: the loop is closing.
             log = self._performed.logger(_log)
             log.warning("closing the handler of %s: %s", self._request.message, describe(error))
         finally:
-            self._closing = False
+            self._is_closing = False
+
+
+def _cancellations() -> int:
+    """How often the task that runs was cancelled and that was not taken back."""
+    task = asyncio.current_task()
+    assert task is not None
+    return task.cancelling()
 
 
 async def _once(result: Any) -> AsyncIterator[Any]:

@@ -31,8 +31,9 @@ async def provide(performed: PerformedOperation, request: FindRequest, handler: 
     matches = _Matches(performed, request)
     async with HandlerRun(performed, request, give_up) as run:
         try:
-            await run.begin(handler)
-            final = await matches.send(run)
+            with run.interrupt:
+                await run.begin(handler)
+                final = await matches.send(run)
         except Cancelled:
             final = HandlerResult(answers.CANCEL)
         except HandlerEnded:

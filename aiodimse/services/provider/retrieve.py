@@ -118,8 +118,9 @@ class _Retrieve:
         request = self._request
         final: HandlerResult | None = None
         try:
-            await run.begin(self._handler)
-            final = await self._sub_operations(run)
+            with run.interrupt:
+                await run.begin(self._handler)
+                final = await self._sub_operations(run)
         except Cancelled:
             final = HandlerResult(answers.CANCEL)
         except HandlerRaised as error:
