@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -40,25 +41,33 @@ async def test_no_step_is_made_that_nobody_takes() -> None:
 
 
 class Waiting:
-    """A run of a handler that waits in its first step, and then in its `finally`."""
+    """A run of a handler that waits in its first step, or yields once, and that waits in its `finally`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, yields: bool = False) -> None:
         self.performed = SimpleNamespace(
             on_cancel=None,
             on_end=self._end_all,
             channel=SimpleNamespace(
-                clock=SimpleNamespace(now=lambda: 0.0, call_at=lambda when, callback: SimpleNamespace(cancel=list)),
+                clock=SimpleNamespace(now=lambda: 0.0, call_at=self._call_at),
                 timeouts=SimpleNamespace(handler_close=1.0),
             ),
+            logger=lambda logger: logger,
         )
-        self.request = SimpleNamespace(is_cancelled=False)
+        self.request = SimpleNamespace(is_cancelled=False, message="C-FIND-RQ")
         self.ends = 0
+        self.timers: list[float] = []
+        self.yields = yields
         self.may_return = asyncio.Event()
+        self.has_returned = False
         self.task = asyncio.create_task(self._run())
 
     def _end_all(self) -> None:
         self.ends += 1
         self.task.cancel()
+
+    def _call_at(self, when: float, callback: Callable[[], object]) -> SimpleNamespace:
+        self.timers.append(when)
+        return SimpleNamespace(cancel=lambda: None)
 
     def cancel(self) -> None:
         """C-CANCEL comes."""
@@ -67,10 +76,12 @@ class Waiting:
 
     async def _handler(self, request: object) -> Any:
         try:
+            if self.yields:
+                yield 0
             await asyncio.Event().wait()
         finally:
             await self.may_return.wait()
-        yield 0
+            self.has_returned = True
 
     async def _give_up(self) -> None:
         raise AssertionError("nobody is too late")
@@ -111,6 +122,65 @@ async def test_the_end_of_the_association_counts_more_than_a_c_cancel_before() -
     with pytest.raises(Ended):
         await waiting.task
     assert waiting.performed.on_end == waiting._end_all
+
+
+async def test_the_end_of_the_association_does_not_interrupt_a_handler_that_is_closed() -> None:
+    waiting = Waiting(yields=True)
+    await _later()
+    cast(Any, waiting.performed.on_end)()
+    await _later()
+    assert (waiting.ends, waiting.has_returned) == (0, False)
+    waiting.may_return.set()
+    assert await waiting.task == 0
+    assert waiting.has_returned
+
+
+async def test_a_handler_that_is_closed_has_its_time_from_c_cancel_on() -> None:
+    waiting = Waiting(yields=True)
+    await _later()
+    assert waiting.timers == []
+    waiting.cancel()
+    assert waiting.timers == [1.0]
+    waiting.may_return.set()
+    await waiting.task
+
+
+async def test_a_task_that_is_cancelled_stays_cancelled_while_its_handler_is_closed() -> None:
+    waiting = Waiting(yields=True)
+    await _later()
+    waiting.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting.task
+
+
+async def test_what_a_closed_handler_raises_is_logged_though_the_task_was_cancelled_before(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A CancelledError of its own is its failure, as any other exception."""
+    waiting = Waiting(yields=True)
+    waiting.may_return.set()
+
+    async def handler(request: object) -> Any:
+        try:
+            yield 0
+        finally:
+            raise asyncio.CancelledError
+
+    async def run() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            async with HandlerRun(cast(Any, waiting.performed), cast(Any, waiting.request), waiting._give_up) as run:
+                await run.begin(handler)
+                await run.step()
+
+    task = asyncio.create_task(run())
+    await _later()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "closing the handler of C-FIND-RQ: CancelledError" in caplog.text
+    await waiting.task
 
 
 async def test_c_cancel_alone_is_cancelled() -> None:
