@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
@@ -13,11 +16,11 @@ import aiodimse
 
 from .batches import Batches
 from .header import NotAnObject, header_in
-from .index import Entry, Header, Index
+from .index import BlockingIndex, Entry, Header, Index
 from .locks import Locks
 from .one_level import BY_STORAGE
 from .room import Room
-from .storage import Arrived, Storage, StorageGone
+from .storage import Arrived, Stamp, Storage, StorageGone
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +56,8 @@ class Ingest:
         self.room: Room = Room(storage)
         self._storage, self._index, self._locks = storage, index, locks
         self._replaces = duplicates == "replace"
+        # Where a data set may be replaced, the place that it has is known before it is written.
+        self._blocking = None if self._replaces else index.blocking()
         self._batches = Batches(index.add)
         self._lookups = Batches(index.lookup)
 
@@ -94,60 +99,76 @@ class Ingest:
 
     async def _store(self, request: aiodimse.StoreRequest, *, durable: bool) -> int | Dataset:
         uid = request.sop_instance_uid
-        before = (await self._lookups.add(uid)).get(uid)
+        before = None if self._blocking else (await self._lookups.add(uid)).get(uid)
         location = self._storage.location_for(uid) if before is None else before.location
-        arrived = _Candidate(self._storage, location)
-
-        def decide(what: Arrived) -> None:
-            arrived.read(what)
-            self._check(arrived, before)
-            if arrived.header is None and request.sop_class_uid in BY_STORAGE:
-                # PS3.4 GG.4.2 has no Warning to say that it is kept and cannot be found.
-                raise aiodimse.DIMSEFailure(0xC000, "its header cannot be read")
-
-        stamp = await self._storage.save(request, location, decide, durable=durable)
-        if arrived.header is not None:
-            await self._batches.add(replace(arrived.header, size=stamp.size, modified=stamp.modified))
-            if arrived.header.is_partial:
+        arriving = _Arriving(self._storage, self._blocking, request, location, before, self._replaces)
+        await self._storage.save(request, location, arriving.decide, arriving.keep, durable=durable)
+        if arriving.header is not None:
+            await self._indexed(arriving.header, arriving.indexed)
+            if arriving.header.is_partial:
                 request.logger(_log).warning("a stored object is not indexed in full: its header is large or damaged")
             return 0x0000
-        request.logger(_log).warning("a stored object cannot be found: %s", arrived.why)
+        request.logger(_log).warning("a stored object cannot be found: %s", arriving.why)
         status = Dataset()
         status.Status = 0xB007  # Data Set does not match SOP Class, PS3.4 B.2.3
-        status.ErrorComment = arrived.comment[:64]
+        status.ErrorComment = arriving.comment[:64]
         return status
 
-    def _check(self, arrived: _Candidate, before: Entry | None) -> None:
-        """Say whether what has arrived gets its name."""
-        if arrived.is_taken_from is None:
-            return
-        if arrived.header is None:
-            raise aiodimse.DIMSEFailure(0xA900, "its header cannot be read, and an instance has this UID")
-        unknown = None
-        if before is None and isinstance(arrived.is_taken_from, Header):
-            # The index does not know a file of this name, so the file is read.
-            unknown = arrived.is_taken_from
-            before = unknown.entry
-        if before is None or not arrived.header.entry.is_same_instance(before):
-            raise aiodimse.DIMSEFailure(0xA900, "another instance has this SOP Instance UID")
-        if not self._replaces:
-            raise _Kept(unknown)
+    async def _indexed(self, header: Header, done: Future[None] | None) -> None:
+        """Return when the index has it."""
+        if done is None:
+            await self._batches.add(header)
+        elif done.done():
+            done.result()
+        else:
+            await asyncio.wrap_future(done)
 
 
-class _Candidate:
-    """What has arrived, and what is there already."""
+class _Arriving:
+    """What has arrived, what is there already, and whether the one gets the place of the other.
 
-    def __init__(self, storage: Storage, location: str) -> None:
-        self._storage, self._location = storage, location
+    Args:
+        storage: Where it is saved.
+        blocking: Asked and told in the thread that saves; None: the event loop does so, before and after.
+        request: What brings it.
+        location: Where it is saved.
+        before: What the index has under its UID, where the event loop has asked.
+        replaces: Whether it takes the place of the same instance.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        blocking: BlockingIndex | None,
+        request: aiodimse.StoreRequest,
+        location: str,
+        before: Entry | None,
+        replaces: bool,
+    ) -> None:
+        self._storage, self._blocking, self._request, self._location = storage, blocking, request, location
+        self._before, self._replaces = before, replaces
         self.header: Header | None = None
         self.why = self.comment = ""
         """Why it has no header, in words for the log and for the peer."""
-        self.is_taken_from: Header | Exception | None = None
-        """What the location holds; None if there is nothing."""
+        self.indexed: Future[None] | None = None
+        """Done when the index has it; None where the event loop is to tell the index."""
 
-    def read(self, arrived: Arrived) -> None:
-        """Read the header of what has arrived, and of what is there. It blocks."""
+    def decide(self, arrived: Arrived) -> None:
+        """Read its header, and say whether it gets its name. It blocks."""
         self._storage.check()
+        self._read(arrived)
+        before = self._before if self._blocking is None else self._blocking.lookup(self._request.sop_instance_uid)
+        where = self._location
+        if before is not None and before.location != where:
+            # It was saved by somebody else, or by an earlier version of this program.
+            where, before = (where, None) if self._storage.stamp(before.location) is None else (before.location, before)
+        if self._storage.stamp(where) is not None:
+            self._refuse(where, before)
+        if self.header is None and self._request.sop_class_uid in BY_STORAGE:
+            # PS3.4 GG.4.2 has no Warning to say that it is kept and cannot be found.
+            raise aiodimse.DIMSEFailure(0xC000, "its header cannot be read")
+
+    def _read(self, arrived: Arrived) -> None:
         try:
             self.header = header_in(arrived.beginning, arrived.transfer_syntax, self._location, more=arrived.more)
         except NotAnObject as error:
@@ -155,8 +176,25 @@ class _Candidate:
         except Exception as error:
             # The text of an error about a damaged header may quote values, so only its type is given.
             self.why, self.comment = type(error).__name__, "stored, but its header cannot be read"
-        if self._storage.stamp(self._location) is not None:
-            try:
-                self.is_taken_from = self._storage.read(self._location)
-            except Exception as error:
-                self.is_taken_from = error
+
+    def _refuse(self, where: str, before: Entry | None) -> None:
+        """Raise unless it takes the place of what is there."""
+        if self.header is None:
+            raise aiodimse.DIMSEFailure(0xA900, "its header cannot be read, and an instance has this UID")
+        unknown = None
+        if before is None:
+            # The index does not know a file of this name, so the file is read.
+            with suppress(Exception):
+                unknown = self._storage.read(where)
+                before = unknown.entry
+        if before is None or not self.header.entry.is_same_instance(before):
+            raise aiodimse.DIMSEFailure(0xA900, "another instance has this SOP Instance UID")
+        if not self._replaces:
+            raise _Kept(unknown)
+
+    def keep(self, stamp: Stamp) -> None:
+        """It has its name: tell the index. It blocks."""
+        if self.header is not None:
+            self.header = replace(self.header, size=stamp.size, modified=stamp.modified)
+            if self._blocking is not None:
+                self.indexed = self._blocking.add(self.header)

@@ -152,11 +152,12 @@ class PartTenWriter:
             raise
         return Path(self._temporary)
 
-    def commit(self, *, may_replace: bool = False) -> Path:
+    def commit(self, *, may_replace: bool = False, after_name: Callable[[Path], object] | None = None) -> Path:
         """Give the whole file its name; if durable, on the disk.
 
         An earlier file of that name is replaced only by a whole data set of the same instance, unless the caller has
-        decided otherwise with may_replace. InstanceConflict and OSError leave nothing of the new file.
+        decided otherwise with may_replace. InstanceConflict and OSError leave nothing of the new file. after_name is
+        told of the file then; what it raises goes on, and the file stays.
         """
         if not self._complete:
             self.complete()
@@ -167,7 +168,10 @@ class PartTenWriter:
         except BaseException:
             self.rollback()
             raise
-        return self.path
+        path = self.path
+        if after_name is not None:
+            after_name(path)
+        return path
 
     @property
     def has_begun(self) -> bool:
@@ -179,16 +183,21 @@ class PartTenWriter:
         """The path of the file after commit()."""
         return Path(self._target)
 
-    def finish(self, *pieces: bytes | memoryview) -> Path:
-        """Write the last of the data set, and commit()."""
-        self.complete(*pieces)
-        return self.commit()
+    def finish(
+        self,
+        *pieces: bytes | memoryview,
+        before_name: Callable[[Path, bytes], object] | None = None,
+        after_name: Callable[[Path], object] | None = None,
+    ) -> Path:
+        """Write the last of the data set, and commit().
 
-    def finish_after(self, look: Callable[[Path, bytes], object], *pieces: bytes | memoryview) -> Path:
-        """As finish(), with a look at the whole file and the beginning of its data set before it gets its name: what
-        that raises goes on, and nothing of the file is left; else it may replace what is there."""
-        look(self.complete(*pieces), self.beginning)
-        return self.commit(may_replace=True)
+        before_name has a look at the whole file and the beginning of its data set before it gets its name: what that
+        raises goes on, and nothing of the file is left; else it may replace what is there.
+        """
+        temporary = self.complete(*pieces)
+        if before_name is not None:
+            before_name(temporary, self.beginning)
+        return self.commit(may_replace=before_name is not None, after_name=after_name)
 
     def rollback(self) -> None:
         """Remove what has been written. It does nothing after commit(), or in a second call."""

@@ -13,7 +13,7 @@ from aiodimse.aio.channel import Channel
 from aiodimse.aio.inbox import Inbox
 from aiodimse.errors import DatasetDecodeError, DatasetTooLarge, InstanceConflict
 from aiodimse.services.decoding import decoded
-from aiodimse.services.instance import BeforeName, Buffer, Instance
+from aiodimse.services.instance import AfterName, BeforeName, Buffer, Instance
 
 
 class ArrivingInstance(Instance):
@@ -123,6 +123,7 @@ class ArrivingInstance(Instance):
         durable: bool = True,
         check_identity: bool = True,
         before_name: BeforeName | None = None,
+        after_name: AfterName | None = None,
     ) -> Path:
         """Write a DICOM file into a folder while the data set arrives. See `Instance.save`.
 
@@ -132,6 +133,7 @@ class ArrivingInstance(Instance):
             durable: Whether the file and the folder are flushed to the disk before this returns.
             check_identity: Whether the data set must be the instance that the request names.
             before_name: Awaited with the temporary file before it gets its name.
+            after_name: Called with the file when it has its name, in the thread that wrote it.
 
         Returns:
             The path of the file.
@@ -150,7 +152,12 @@ class ArrivingInstance(Instance):
         self._in_use = True
         try:
             path = await super().save(
-                folder, name, durable=durable, check_identity=check_identity, before_name=before_name
+                folder,
+                name,
+                durable=durable,
+                check_identity=check_identity,
+                before_name=before_name,
+                after_name=after_name,
             )
         except OSError as error:
             self.save_error = error

@@ -21,6 +21,7 @@ from aiodimse.record import record
 Buffer = bytes | memoryview
 InstanceSource: TypeAlias = "str | os.PathLike[str] | ReferencedFile | Dataset | Instance"
 BeforeName: TypeAlias = Callable[[Path, bytes], Awaitable[None] | None]
+AfterName: TypeAlias = Callable[[Path], object]
 
 _SMALL = 1 << 18
 """The length in bytes up to which a file is read when it is opened."""
@@ -179,6 +180,7 @@ class Instance:
         durable: bool = True,
         check_identity: bool = True,
         before_name: BeforeName | None = None,
+        after_name: AfterName | None = None,
     ) -> Path:
         """Write a DICOM Part 10 file into a folder, the data set as it is.
 
@@ -199,6 +201,9 @@ class Instance:
                 in the thread that writes the file, may block, and saves two changes of thread. Whatever it raises goes
                 on, and the file is removed. With it a file that has the name is replaced whatever it is: the hook
                 decides.
+            after_name: Called once with the path of the file when it has its name and, if durable, is on the disk, in
+                the thread that wrote it: it may block. Whatever it raises goes on, and the file stays. For an index
+                that is to know the file without another change of thread.
 
         Returns:
             The path of the file.
@@ -232,12 +237,10 @@ class Instance:
                 if held:  # The last batch is written together with what ends the save.
                     await off_loop(writer.write, *held)
                 held = batch
-            if before_name is None:
-                return await off_loop(writer.finish, *held)
-            if not iscoroutinefunction(before_name):
-                return await off_loop(writer.finish_after, before_name, *held)
+            if before_name is None or not iscoroutinefunction(before_name):
+                return await off_loop(writer.finish, *held, before_name=before_name, after_name=after_name)
             await before_name(await off_loop(writer.complete, *held), writer.beginning)
-            return await off_loop(writer.commit, may_replace=True)
+            return await off_loop(writer.commit, may_replace=True, after_name=after_name)
         except BaseException:
             held = batch = []  # The exception must not keep the bytes.
             if writer.has_begun:

@@ -44,9 +44,13 @@ async def stored(archive: Archive, **attributes: object) -> int:
         return (await association.c_store(dataset)).status
 
 
-async def test_who_saved_it_died(tmp_path: Path, a_file: Files) -> None:
+INDEXES = pytest.mark.parametrize("index", ["memory:", None], ids=["memory", "sqlite"])
+
+
+@INDEXES
+async def test_who_saved_it_died(tmp_path: Path, a_file: Files, index: str | None) -> None:
     a_file(hashed_name(UID))
-    archive = await Archive.open(tmp_path, index="memory:", scan=False)
+    archive = await Archive.open(tmp_path, index=index, scan=False)
     assert await archive.index.lookup([UID]) == {}
     assert await stored(archive) == 0x0000
     assert (await archive.index.lookup([UID]))[UID].location == hashed_name(UID)
@@ -65,9 +69,10 @@ async def test_the_index_was_away(tmp_path: Path, duplicates: str) -> None:
     await archive.close()
 
 
-async def test_another_instance_is_there(tmp_path: Path, a_file: Files) -> None:
+@INDEXES
+async def test_another_instance_is_there(tmp_path: Path, a_file: Files, index: str | None) -> None:
     a_file(hashed_name(UID), patient="ANOTHER")
-    archive = await Archive.open(tmp_path, index="memory:", scan=False)
+    archive = await Archive.open(tmp_path, index=index, scan=False)
     assert await stored(archive) == 0xA900
     assert await archive.index.lookup([UID]) == {}
     await archive.close()
@@ -80,9 +85,47 @@ def test_new_objects_go_into_a_few_folders() -> None:
     assert {location.count("/") for location in locations} == {2}
 
 
-async def test_what_an_earlier_version_saved_elsewhere_stays_there(tmp_path: Path, a_file: Files) -> None:
+@INDEXES
+@pytest.mark.parametrize(("patient", "status"), [("P1", 0x0000), ("ANOTHER", 0xA900)])
+async def test_what_an_earlier_version_saved_elsewhere_stays_there(
+    tmp_path: Path, a_file: Files, index: str | None, patient: str, status: int
+) -> None:
     there = a_file(f"ab/cd/{UID}.dcm")
-    archive = await Archive.open(tmp_path, index="memory:")
-    assert await stored(archive) == 0x0000
+    before = there.read_bytes()
+    archive = await Archive.open(tmp_path, index=index)
+    assert await stored(archive, patient=patient) == status
     assert list(tmp_path.rglob("*.dcm")) == [there]
+    assert there.read_bytes() == before
+    await archive.close()
+
+
+@INDEXES
+async def test_what_somebody_removed_elsewhere_is_saved_again(tmp_path: Path, a_file: Files, index: str | None) -> None:
+    a_file(f"ab/cd/{UID}.dcm").rename(tmp_path / "moved.dcm")
+    archive = await Archive.open(tmp_path, index=index)
+    (tmp_path / "moved.dcm").unlink()
+    assert await stored(archive) == 0x0000
+    (path,) = tmp_path.rglob("*.dcm")
+    location = path.relative_to(tmp_path).as_posix()
+    assert (await archive.index.lookup([UID]))[UID].location == location
+    report = await archive.scan()
+    assert (report.files, report.indexed, report.forgotten) == (1, 1, 0)
+    await archive.close()
+
+
+@INDEXES
+async def test_an_unknown_file_is_where_what_somebody_removed_goes(
+    tmp_path: Path, a_file: Files, index: str | None
+) -> None:
+    """The index has one that has gone, and does not know the one that a C-STORE would replace."""
+    gone = a_file("gone.dcm")
+    archive = await Archive.open(tmp_path, index=index)
+    gone.unlink()
+    unknown = a_file(hashed_name(UID), PatientComments="first")
+    before = unknown.read_bytes()
+    assert await stored(archive) == 0x0000
+    report = await archive.scan()
+    assert unknown.read_bytes() == before
+    assert report.forgotten == 0
+    assert (await archive.index.lookup([UID]))[UID].location in {hashed_name(UID), "gone.dcm"}
     await archive.close()

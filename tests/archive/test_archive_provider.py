@@ -203,13 +203,15 @@ class StoreRequest:
         self.sop_class_uid = sop_class.MRImageStorage
         self.saved: dict[str, object] = {}
 
-    async def save(self, folder: Path, name: str, *, before_name: Any, **how: object) -> Path:
+    async def save(self, folder: Path, name: str, *, before_name: Any, after_name: Any, **how: object) -> Path:
         self.saved = {"folder": folder, "name": name, **how}
         head = aiodimse.read_head(self._file)
         self.transfer_syntax = head.transfer_syntax
         before_name(self._file, self._file.read_bytes()[head.data_offset :])
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        return self._file.rename(folder / name)
+        path = self._file.rename(folder / name)
+        after_name(path)
+        return path
 
     def logger(self, logger: logging.Logger) -> logging.Logger:
         return logger

@@ -379,6 +379,45 @@ async def test_a_hook_that_raises_leaves_nothing(tmp_path: Path, error: Exceptio
     assert aiodimse.read_identity(GOOD[:70], wire.EXPLICIT_LE) is None
 
 
+@pytest.mark.parametrize("hooked", [None, "async", "plain"])
+@pytest.mark.parametrize("durable", [True, False])
+async def test_what_is_told_of_a_file_is_told_when_it_has_its_name(
+    tmp_path: Path, hooked: str | None, durable: bool
+) -> None:
+    told: list[tuple[Path, bytes, bool]] = []
+
+    async def before_name(file: Path, beginning: bytes) -> None:
+        assert not told
+
+    def after_name(file: Path) -> None:
+        in_thread = threading.current_thread() is not threading.main_thread()
+        told.append((file, file.read_bytes(), in_thread))
+
+    hooks = {None: None, "async": before_name, "plain": as_a_plain_function(before_name)}
+    async with sending(tmp_path, before_name=hooks[hooked], after_name=after_name, durable=durable) as sender:
+        assert await sender.store(GOOD) == 0x0000
+    ((file, data, in_thread),) = told
+    assert file == tmp_path / f"{UID}.dcm"
+    assert data.endswith(GOOD)
+    assert in_thread
+
+
+async def test_nobody_is_told_of_a_file_that_gets_no_name(tmp_path: Path) -> None:
+    told: list[Path] = []
+    async with sending(tmp_path, after_name=told.append) as sender:
+        assert await sender.store(image(uid=OTHER)) == 0xA900
+    assert told == []
+
+
+async def test_a_file_stays_whoever_was_told_of_it_fails(tmp_path: Path) -> None:
+    def after_name(file: Path) -> None:
+        raise aiodimse.DIMSEFailure(0xA901, "the index does not answer")
+
+    async with sending(tmp_path, after_name=after_name) as sender:
+        assert await sender.store(GOOD) == 0xA901
+    assert kept(tmp_path) == {f"{UID}.dcm": GOOD}
+
+
 # --- what is sent for a UID is that instance --------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .interface import (
     FREELY,
+    BlockingIndex,
     CharacterSet,
     Counts,
     Entry,
@@ -20,6 +21,7 @@ from .memory import MemoryIndex
 
 __all__ = [
     "FREELY",
+    "BlockingIndex",
     "CharacterSet",
     "Counts",
     "Entry",

@@ -7,6 +7,7 @@ object is) and matches. All text is decoded. The interface is asynchronous, so t
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -190,6 +191,27 @@ def folder_of(location: str) -> str:
     return location.rpartition("/")[0]
 
 
+class BlockingIndex(Protocol):
+    """What the threads that save objects ask and tell an index, each without a trip to another thread and back."""
+
+    def lookup(self, sop_instance_uid: str) -> Entry | None:
+        """Return the object that the index has. Blocks.
+
+        Args:
+            sop_instance_uid: The SOP Instance UID that is looked for.
+        """
+
+    def add(self, header: Header) -> Future[None]:
+        """Add an object, as `Index.add` does, with what others add at the same time. May block.
+
+        Args:
+            header: What was read from the object.
+
+        Returns:
+            Done when the index has it, with the exception that says why it has not. It cannot be cancelled.
+        """
+
+
 class Index(Protocol):
     """What an archive needs from its index.
 
@@ -302,6 +324,9 @@ class Index(Protocol):
 
     async def set_complete(self) -> None:
         """Record that the whole storage has been read."""
+
+    def blocking(self) -> BlockingIndex | None:
+        """Return what the threads that save objects may ask and tell; None: they leave it to the event loop."""
 
     def process_locks(self) -> ProcessLocks | None:
         """Return new locks that all processes with this index share; None: the index has none."""

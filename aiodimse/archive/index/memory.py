@@ -274,6 +274,9 @@ class MemoryIndex:
         """See `Index.set_complete`."""
         self._is_complete = True
 
+    def blocking(self) -> None:
+        """See `Index.blocking`: it belongs to the event loop."""
+
     def process_locks(self) -> None:
         """See `Index.process_locks`."""
 

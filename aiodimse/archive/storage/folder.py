@@ -16,7 +16,7 @@ from ..elements import More
 from ..header import read_header
 from ..index import Entry, Header
 from .hashed import hashed_name
-from .interface import Arrived, Decide, Found, Stamp, StorageGone
+from .interface import Arrived, Decide, Found, Keep, Stamp, StorageGone
 
 _KEPT = 1 << 16
 """Bytes of a data set that are kept while it is saved. A shorter beginning is the whole data set."""
@@ -72,8 +72,10 @@ class FolderStorage:
         """See `Storage.location_for`."""
         return hashed_name(sop_instance_uid)
 
-    async def save(self, request: aiodimse.StoreRequest, location: str, decide: Decide, *, durable: bool) -> Stamp:
-        """See `Storage.save`."""
+    async def save(
+        self, request: aiodimse.StoreRequest, location: str, decide: Decide, keep: Keep, *, durable: bool
+    ) -> None:
+        """See `Storage.save`. All of it is one trip to a thread, where the data set comes in one piece."""
         stamp = Stamp(0, 0)
 
         def before_name(file: Path, beginning: bytes) -> None:
@@ -82,8 +84,9 @@ class FolderStorage:
             decide(Arrived(beginning, request.transfer_syntax, more))
             stamp = _stamp(file.stat())
 
-        await request.save(self.directory, location, durable=durable, before_name=before_name)
-        return stamp
+        await request.save(
+            self.directory, location, durable=durable, before_name=before_name, after_name=lambda _: keep(stamp)
+        )
 
     def path(self, location: str) -> Path:
         """Return the path of a location."""

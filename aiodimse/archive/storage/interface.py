@@ -51,6 +51,9 @@ class Arrived:
 Decide: TypeAlias = Callable[[Arrived], None]
 """Called in a thread before an object gets its location. An exception refuses the object."""
 
+Keep: TypeAlias = Callable[[Stamp], None]
+"""Called in a thread with the stamp of an object that has its location and, if it has to be durable, is on the disk."""
+
 
 class Storage(Protocol):
     """A place for objects. The synchronous methods block, and are called in a thread."""
@@ -94,11 +97,10 @@ class Storage(Protocol):
     def location_for(self, sop_instance_uid: str) -> str:
         """Return the location of a new instance."""
 
-    async def save(self, request: aiodimse.StoreRequest, location: str, decide: Decide, *, durable: bool) -> Stamp:
-        """Save the object of a C-STORE. It gets its location after `decide` has returned.
-
-        Returns:
-            The stamp of the object at its location.
+    async def save(
+        self, request: aiodimse.StoreRequest, location: str, decide: Decide, keep: Keep, *, durable: bool
+    ) -> None:
+        """Save the object of a C-STORE. It gets its location after `decide` has returned, and then `keep` is called.
 
         Raises:
             Exception: What `decide` raises. Nothing is saved then.

@@ -22,7 +22,7 @@ from ..header import header_in
 from ..index import Entry, Header
 from ..index.interface import folder_of
 from .hashed import hashed_name
-from .interface import Arrived, Decide, Found, Stamp
+from .interface import Arrived, Decide, Found, Keep, Stamp
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
@@ -91,7 +91,9 @@ class S3Storage:
         """See `Storage.location_for`."""
         return hashed_name(sop_instance_uid)
 
-    async def save(self, request: aiodimse.StoreRequest, location: str, decide: Decide, *, durable: bool) -> Stamp:
+    async def save(
+        self, request: aiodimse.StoreRequest, location: str, decide: Decide, keep: Keep, *, durable: bool
+    ) -> None:
         """See `Storage.save`. An upload that ends with an exception is aborted."""
         beginning = bytearray()
 
@@ -105,7 +107,7 @@ class S3Storage:
             await asyncio.to_thread(decide, Arrived(bytes(beginning), request.transfer_syntax))
 
         await obstore.put_async(self._store, location, chunks())
-        return _stamp(await obstore.head_async(self._store, location))
+        await asyncio.to_thread(keep, _stamp(await obstore.head_async(self._store, location)))
 
     def payload(self, entry: Entry) -> aiodimse.InstanceSource:
         """See `Storage.payload`."""

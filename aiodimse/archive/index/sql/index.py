@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from time import monotonic
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 
 from ...queries import Query
-from ..interface import FREELY, Counts, Entry, File, Finding, Header, Match, StudyAge, Transaction, Turn
+from ..interface import FREELY, BlockingIndex, Counts, Entry, File, Finding, Header, Match, StudyAge, Transaction, Turn
 from ..keys import distinct_batches
 from . import schema
 from .advisory import AdvisoryLocks
@@ -27,6 +28,7 @@ from .ages import oldest_studies, stored_bytes
 from .engines import READERS, begin_to_write, file_of, open_engine
 from .reading import Search, entries, lookup
 from .rows import dump_references, load_transaction
+from .together import Together
 from .writing import Writing, chunks
 
 T = TypeVar("T")
@@ -52,9 +54,12 @@ class SQLIndex:
 
     def __init__(self, url: URL) -> None:
         self._url = url
-        self._engine = open_engine(url, connections=READERS + 1)
+        self._engine = open_engine(url, connections=READERS + 2)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="aiodimse-index")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="aiodimse-index-writer")
+        self._writing = threading.Lock()
+        """Held for one transaction: SQLite lets those wait by sleeping that find another one."""
+        self._blocking = None if file_of(url) is None else _Blocking(self)
 
     @classmethod
     async def open(cls, url: URL) -> SQLIndex:
@@ -97,9 +102,9 @@ class SQLIndex:
 
     async def add(self, headers: Iterable[Header]) -> None:
         """See `Index.add`."""
-        batches = list(distinct_batches(headers))
-        if batches:
-            await self._write(lambda connection: _add(connection, batches))
+        added = list(headers)
+        if added:
+            await self._write(lambda connection: _add(connection, added))
 
     async def note(self, files: Iterable[File]) -> None:
         """See `Index.note`."""
@@ -130,7 +135,7 @@ class SQLIndex:
         """See `Index.lookup`."""
         if not sop_instance_uids:
             return {}
-        return await self._read(lambda: lookup(self._fetch, sop_instance_uids))
+        return await self._read(lambda: self.look_up(sop_instance_uids))
 
     async def files(self, folder: str) -> dict[str, File]:
         """See `Index.files`."""
@@ -200,6 +205,10 @@ class SQLIndex:
             row = {"name": "complete", "value": "1"}
             await self._write(lambda connection: connection.execute(schema.meta.insert(), row).rowcount)
 
+    def blocking(self) -> BlockingIndex | None:
+        """See `Index.blocking`: SQLite is on a disk of ours. A server that does not answer keeps its own threads."""
+        return self._blocking
+
     def process_locks(self) -> AdvisoryLocks | None:
         """See `Index.process_locks`. Only PostgreSQL has them; SQLite serves the processes of one machine."""
         return AdvisoryLocks(self._url) if file_of(self._url) is None else None
@@ -219,18 +228,34 @@ class SQLIndex:
         with self._engine.connect() as connection:
             return connection.execute(query).all()
 
+    def look_up(self, sop_instance_uids: Collection[str]) -> dict[str, Entry]:
+        """As `lookup`, and blocks."""
+        with self._engine.connect() as connection:
+            return lookup(connection, sop_instance_uids)
+
+    def transaction(self, function: Callable[[Connection], T]) -> T:
+        """Run one transaction, and block."""
+        with (
+            self._writing,
+            self._engine.connect().execution_options(writes=True) as connection,
+            connection.begin(),
+        ):
+            begin_to_write(connection)
+            return function(connection)
+
+    def in_writer(self, function: Callable[[], None]) -> None:
+        """Call a function in the thread that writes; once that has ended, in this one."""
+        try:
+            self._writer.submit(function)
+        except RuntimeError:
+            function()
+
     async def _read(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, function)
 
     async def _write(self, function: Callable[[Connection], T]) -> T:
         """Run one transaction. Cancellation: waits for the end of the transaction, so that its result is known."""
-
-        def transaction() -> T:
-            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
-                begin_to_write(connection)
-                return function(connection)
-
-        done = asyncio.get_running_loop().run_in_executor(self._writer, transaction)
+        done = asyncio.get_running_loop().run_in_executor(self._writer, self.transaction, function)
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
@@ -248,8 +273,26 @@ class SQLIndex:
                 return
 
 
-def _add(connection: Connection, batches: Iterable[list[Header]]) -> None:
-    for batch in batches:
+class _Blocking:
+    """See `BlockingIndex`. Who looks up takes turns at one connection."""
+
+    def __init__(self, index: SQLIndex) -> None:
+        self._index = index
+        self._looking = threading.Lock()
+        self._together = Together(
+            lambda headers: index.transaction(lambda connection: _add(connection, headers)), index.in_writer
+        )
+
+    def lookup(self, sop_instance_uid: str) -> Entry | None:
+        with self._looking:
+            return self._index.look_up([sop_instance_uid]).get(sop_instance_uid)
+
+    def add(self, header: Header) -> Future[None]:
+        return self._together.add(header)
+
+
+def _add(connection: Connection, headers: Iterable[Header]) -> None:
+    for batch in distinct_batches(headers):
         Writing(connection).add(batch)
 
 

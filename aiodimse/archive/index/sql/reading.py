@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, Select, Table, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, select
 
 from ...matching import Value, matcher
-from ...models import COMPOSITE_INSTANCE, COMPUTED, LEVEL_OF, Level
+from ...models import COMPUTED, LEVEL_OF, Level
 from ...one_level import OneLevelModel
 from ...queries import Query
 from ..counters import StudyCounters, patient_counts
@@ -22,6 +22,7 @@ from ..told import Told, persons
 from ..views import EntityView, PersonView, keywords_of, of_patient
 from . import schema
 from .narrowing import conditions, patient_condition
+from .prepared import PreparedList
 from .rows import load_counters, load_told
 from .writing import chunks
 
@@ -211,21 +212,28 @@ def of_model(fetch: Fetch, query: Query, model: OneLevelModel) -> Iterator[Any]:
         after = rows[-1].pk
 
 
-# Built once: building a statement takes longer than running it in SQLite.
-_BY_UID = select(schema.instance).where(schema.instance.c.uid.in_(bindparam("uids", expanding=True)))
+_BY_UID = PreparedList(
+    select(
+        schema.instance.c.uid,
+        schema.instance.c.sop_class_uid,
+        schema.study.c.uid.label("study_uid"),
+        schema.series.c.uid.label("series_uid"),
+        schema.patient.c.patient_id,
+        schema.instance.c.transfer_syntax,
+        schema.instance.c.location,
+    )
+    .select_from(schema.instance)
+    .outerjoin(schema.series)
+    .outerjoin(schema.study)
+    .outerjoin(schema.patient),
+    schema.instance.c.uid,
+)
 
 
-def lookup(fetch: Fetch, uids: Iterable[str]) -> dict[str, Entry]:
+def lookup(connection: Connection, uids: Iterable[str]) -> dict[str, Entry]:
     """Return the objects with these SOP Instance UIDs, including those that belong to no study."""
-    found = {}
-    for some in chunks(dict.fromkeys(uids)):
-        rows = fetch(_BY_UID.params(uids=some))
-        found.update({row.uid: _entry_alone(row) for row in rows if row.series_pk is None})
-        of_studies = tuple(row.uid for row in rows if row.series_pk is not None)
-        if of_studies:
-            query = Query(COMPOSITE_INSTANCE, Level.IMAGE, unique={Level.IMAGE: of_studies})
-            found.update({path[Level.IMAGE].uid: entry(path) for path in Walk(fetch, query).paths(Level.IMAGE)})
-    return found
+    rows = (row for some in chunks(dict.fromkeys(uids)) for row in _BY_UID.rows(connection, some))
+    return {row.uid: Entry(*(value or "" for value in row)) for row in rows}
 
 
 def _entry_alone(row: Any) -> Entry:
