@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from datetime import date, datetime, time
 from typing import Any
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR, keyword_dict, tag_for_keyword
 from pydicom.dataset import Dataset
 
 _UTF_8 = "ISO_IR 192"
+_LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE", "FRAME")
+"""PS3.4 C.3 and Y.3. A peer that is asked for another level refuses, or answers what was not asked for."""
+_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def identifier(level: str | None = None, /, **keywords: Any) -> Dataset:
     """Make an Identifier (PS3.4 C.4.1.1.3): keys with values to be matched, and keys to be returned.
 
     Args:
-        level: Query/Retrieve Level (0008,0052): PATIENT, STUDY, SERIES or IMAGE, in any case; None, none, as a worklist
-            wants it.
+        level: Query/Retrieve Level (0008,0052): PATIENT, STUDY, SERIES, IMAGE or FRAME, in any case; None, none, as a
+            worklist wants it.
         **keywords: Values by the keyword of PS3.6. None is a universal key: it matches everything, and is returned.
             A list has several values; dates and times may be those of datetime. Sequences are lists of Datasets.
 
@@ -24,20 +29,27 @@ def identifier(level: str | None = None, /, **keywords: Any) -> Dataset:
         A new Dataset. Text that is not ASCII makes its Specific Character Set ISO_IR 192, unless one is given.
 
     Raises:
-        ValueError: A keyword that PS3.6 does not have, or a value that its VR cannot have.
+        ValueError: A level or a keyword that does not exist, or a value that its VR cannot have.
 
     Example:
         >>> aiodimse.identifier("STUDY", PatientID="42", StudyDate="20240101-", StudyInstanceUID=None)
     """
     dataset = Dataset()
     if level is not None:
+        if level.upper() not in _LEVELS:
+            raise ValueError(f"not a Query/Retrieve Level ({', '.join(_LEVELS)}): {level!r}")
         dataset.QueryRetrieveLevel = level.upper()
     for keyword, value in keywords.items():
         tag = tag_for_keyword(keyword)
         if tag is None:
-            raise ValueError(f"no keyword of PS3.6: {keyword}")
+            near = difflib.get_close_matches(keyword, keyword_dict, n=1)
+            raise ValueError(f"no keyword of PS3.6: {keyword}" + "".join(f"; did you mean {word}?" for word in near))
+        vr = dictionary_VR(tag)
+        if vr == "DA" and isinstance(value, str) and _ISO_DATE.search(value):
+            # pydicom would only warn, and the peer would match nothing.
+            raise ValueError(f"{keyword}: a date is written YYYYMMDD (PS3.5 6.2), or given as a datetime.date")
         try:
-            dataset.add_new(tag, dictionary_VR(tag), _value(value))
+            dataset.add_new(tag, vr, _value(value))
         except (TypeError, AttributeError) as error:
             raise ValueError(f"{keyword} cannot have this value: {error}") from error
     if "SpecificCharacterSet" not in keywords and not all(_is_ascii(value) for value in keywords.values()):

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from pydicom.datadict import tag_for_keyword
 from slowness import without_slowness
 
 import aiodimse
@@ -62,11 +63,14 @@ def _check_keywords(block: Any, tree: Any) -> None:
                 if "options" in parameters:  # **options: Unpack[ConnectOptions]
                     parameters |= ConnectOptions.__annotations__.keys()
                 for keyword in node.keywords:
-                    if keyword.arg is not None:
+                    if keyword.arg is not None and name == "identifier":
+                        assert tag_for_keyword(keyword.arg), f"{block}: PS3.6 has no {keyword.arg}"
+                    elif keyword.arg is not None:
                         assert keyword.arg in parameters, f"{block}: aiodimse.{name} has no {keyword.arg}"
 
 
 def test_the_check_can_fail(page_block: Any) -> None:
-    for code in ("aiodimse.conect()", "aiodimse.connect('h', 1, context=[])", "from aiodimse import cient", "x ="):
+    misspelled = ("aiodimse.conect()", "aiodimse.connect('h', 1, context=[])", "aiodimse.identifier(PatientNam='A')")
+    for code in (*misspelled, "from aiodimse import cient", "x ="):
         with pytest.raises((AssertionError, SyntaxError)):
             test_blocks_are_python_and_name_what_exists(page_block(code))

@@ -108,6 +108,18 @@ def test_what_is_no_key(wrong: dict[str, Any]) -> None:
         aiodimse.identifier("STUDY", **wrong)
 
 
+def test_what_an_identifier_says_of_a_mistake() -> None:
+    with pytest.raises(ValueError, match=r"no keyword of PS3\.6: PatientNam; did you mean PatientName\?"):
+        aiodimse.identifier("STUDY", PatientNam="A*")
+    with pytest.raises(ValueError, match=r"not a Query/Retrieve Level \(PATIENT, .*'STUDI'"):
+        aiodimse.identifier("STUDI")
+    for text in ("2024-01-31", "2024-01-01-2024-01-31"):
+        with pytest.raises(ValueError, match="StudyDate: a date is written YYYYMMDD") as caught:
+            aiodimse.identifier("STUDY", StudyDate=text)
+        assert "2024" not in str(caught.value)  # a date may be that of a patient
+    assert aiodimse.identifier("FRAME", StudyDate="20240101-20240131").StudyDate == "20240101-20240131"
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("uids", [None, [CT, MR], list(sop_class.STORAGE)], ids=["all", "two", "very many"])
 def test_storage_contexts_fit(uids: Any, compressed: bool) -> None:
