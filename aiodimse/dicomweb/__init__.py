@@ -4,14 +4,13 @@ Every body goes out and comes in piece by piece. `examples/dicomweb_gateway` is 
 `Pool`. Reading multipart bodies wants the extra `dicomweb`.
 """
 
-from .bodies import content_type, json_array, multipart, whole_instances
+from .bodies import json_array, multipart, whole_instances
 from .files import read_frame, read_metadata
 from .query import query_identifier, retrieve_url, to_json
 from .store import StoreAnswer, parts, store
 
 __all__ = [
     "StoreAnswer",
-    "content_type",
     "json_array",
     "multipart",
     "parts",

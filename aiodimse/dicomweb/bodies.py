@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from typing import Any, Final
+from typing import Any
 
 import aiodimse
 
-_BOUNDARY: Final = "aiodimse-part-7f2c91d04be6"
 
-
-def content_type(of_parts: str) -> str:
-    """The Content-Type of what `multipart` makes.
-
-    Args:
-        of_parts: The media type of the parts, such as application/dicom.
-
-    Returns:
-        The value of the header, with the boundary.
-    """
-    return f'multipart/related; type="{of_parts}"; boundary={_BOUNDARY}'
-
-
-async def multipart(
-    parts: AsyncIterable[tuple[str, bytes | AsyncIterable[bytes | memoryview]]],
-) -> AsyncGenerator[bytes, None]:
+def multipart(
+    of_parts: str, parts: AsyncIterable[tuple[str, bytes | AsyncIterable[bytes | memoryview]]]
+) -> tuple[str, AsyncGenerator[bytes, None]]:
     """Write a multipart/related body.
 
     Args:
+        of_parts: The media type of the parts as a whole, such as application/dicom.
         parts: The media type of each part, and its bytes or an iterator over them; closed at the end.
 
-    Yields:
-        Pieces of the body; none at all where there is no part.
+    Returns:
+        The Content-Type of the response, and the pieces of its body: none at all where there is no part. The boundary
+        is another one each time, so that no stored instance can contain it.
 
-    Cancellation: as closing it, it closes the parts.
+    Cancellation: Cancelling or closing the iteration closes the parts.
     """
+    boundary = secrets.token_hex(16)
+    return f'multipart/related; type="{of_parts}"; boundary={boundary}', _multipart(boundary, parts)
+
+
+async def _multipart(
+    boundary: str, parts: AsyncIterable[tuple[str, bytes | AsyncIterable[bytes | memoryview]]]
+) -> AsyncGenerator[bytes, None]:
     is_empty = True
     try:
         async for media_type, data in parts:
             is_empty = False
-            yield f"\r\n--{_BOUNDARY}\r\nContent-Type: {media_type}\r\n\r\n".encode()
+            yield f"\r\n--{boundary}\r\nContent-Type: {media_type}\r\n\r\n".encode()
             if isinstance(data, bytes):
                 yield data
                 continue
@@ -49,7 +45,7 @@ async def multipart(
             finally:
                 await _close(data)
         if not is_empty:
-            yield f"\r\n--{_BOUNDARY}--\r\n".encode()
+            yield f"\r\n--{boundary}--\r\n".encode()
     finally:
         await _close(parts)
 

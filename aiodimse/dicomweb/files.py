@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from struct import unpack
 from typing import BinaryIO, Final
 
 from pydicom import Dataset, dcmread
 from pydicom.encaps import get_frame
-from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import ExplicitVRLittleEndian
 
 _LONGEST: Final = 1 << 20
 _UNDEFINED: Final = 0xFFFFFFFF
+_PIXELS: Final = ((0x7FE0, 0x0010), (0x7FE0, 0x0008), (0x7FE0, 0x0009))
+"""Pixel Data, Float Pixel Data, Double Float Pixel Data. An instance has one of them (PS3.3 C.7.6.3, C.7.6.24)."""
+_WORDS: Final = {"OW": 2, "OF": 4, "OD": 8}
 _MEDIA_TYPES: Final = {  # PS3.18 Table 8.7.3-5
     "1.2.840.10008.1.2.4.50": "image/jpeg",
     "1.2.840.10008.1.2.4.51": "image/jpeg",
@@ -60,27 +63,91 @@ def read_frame(path: str | os.PathLike[str], number: int) -> tuple[str, bytes]:
 
     Returns:
         Its media type with the transfer syntax (PS3.18 8.7.3), and its bytes. Native pixel data are
-        application/octet-stream.
+        application/octet-stream in little endian; a frame of single bits begins at the first bit.
 
     Raises:
-        ValueError: The instance has no such frame.
+        ValueError: The instance has no such frame, or does not say where it is.
         OSError: The file cannot be read.
         InvalidDicomError: pydicom finds that it is none.
     """
     with Path(path).open("rb") as file:
         dataset = dcmread(file, stop_before_pixels=True)
         syntax = dataset.file_meta.TransferSyntaxUID
-        count = int(dataset.get("NumberOfFrames") or 1) if "Rows" in dataset else 0
+        count = _number_of_frames(dataset)
         if not 0 < number <= count:
             raise ValueError(f"the instance has {count} frames")
-        pixels: BinaryIO = file
-        if syntax.is_deflated:  # Pixel Data have no place of their own in the file
-            pixels = io.BytesIO(dcmread(path).PixelData)
-        else:
-            pixels.seek(8 if syntax.is_implicit_VR else 12, io.SEEK_CUR)  # its tag, VR and length (PS3.5 7.1)
         if syntax.is_encapsulated:
+            _enter_pixels(file, dataset)
             media_type = _MEDIA_TYPES.get(syntax, "application/octet-stream")
-            return f"{media_type}; transfer-syntax={syntax}", get_frame(pixels, number - 1, number_of_frames=count)
-        size = get_expected_length(dataset) // count
-        pixels.seek((number - 1) * size, io.SEEK_CUR)
-        return f"application/octet-stream; transfer-syntax={ExplicitVRLittleEndian}", pixels.read(size)
+            return f"{media_type}; transfer-syntax={syntax}", get_frame(file, number - 1, number_of_frames=count)
+        if syntax.is_deflated:  # Pixel Data has no place of its own in the file.
+            value = dcmread(path).get("PixelData") or b""
+            data = _native_frame(io.BytesIO(value), dataset, number, length=len(value), word=1)
+        else:
+            vr, length = _enter_pixels(file, dataset)
+            word = 1 if syntax.is_little_endian else _word_size(vr, dataset)
+            data = _native_frame(file, dataset, number, length=length, word=word)
+        return f"application/octet-stream; transfer-syntax={ExplicitVRLittleEndian}", data
+
+
+def _number_of_frames(dataset: Dataset) -> int:
+    try:
+        return int(dataset.get("NumberOfFrames") or 1) if "Rows" in dataset else 0
+    except TypeError:
+        raise ValueError("the number of frames is no number") from None
+
+
+def _enter_pixels(file: BinaryIO, dataset: Dataset) -> tuple[str, int]:
+    """Read the header of Pixel Data, before which the file stands; return its VR and length (PS3.5 7.1)."""
+    implicit, little_endian = dataset.original_encoding
+    order = "<" if little_endian else ">"
+    head = file.read(8 if implicit else 12)
+    if len(head) == (8 if implicit else 12):
+        group, element = unpack(f"{order}HH", head[:4])
+        (length,) = unpack(f"{order}L", head[-4:])
+        if (group, element) in _PIXELS:
+            return "OW" if implicit else head[4:6].decode("latin_1"), length
+    raise ValueError("the instance has no Pixel Data, and no frames")
+
+
+def _word_size(vr: str, dataset: Dataset) -> int:
+    """The size in bytes of what has the byte order of the transfer syntax."""
+    return max(_WORDS.get(vr, 1), int(dataset.BitsAllocated) // 8)
+
+
+def _native_frame(pixels: BinaryIO, dataset: Dataset, number: int, *, length: int, word: int) -> bytes:
+    """Read a frame that is not compressed, in little endian. `pixels` stands at the beginning of the value."""
+    bits = _bits_of_a_frame(dataset)
+    # Frames of single bits may begin within a byte (PS3.5 8.1.1), and those of bytes within a word.
+    first_bit = (number - 1) * bits
+    first, last = first_bit // 8, -(-(first_bit + bits) // 8)
+    begin, end = first - first % word, last + -last % word
+    start = pixels.tell()
+    if end > length or end > pixels.seek(0, io.SEEK_END) - start:
+        raise ValueError("Pixel Data is shorter than its rows, columns and frames say")
+    pixels.seek(start + begin)
+    data = _swapped(pixels.read(end - begin), word)[first - begin : last - begin]
+    if bits % 8 == 0:
+        return data
+    value = int.from_bytes(data, "little") >> first_bit % 8
+    return (value & (1 << bits) - 1).to_bytes(-(-bits // 8), "little")
+
+
+def _bits_of_a_frame(dataset: Dataset) -> int:
+    try:
+        allocated = int(dataset.BitsAllocated)
+        size = int(dataset.Rows) * int(dataset.Columns) * int(dataset.SamplesPerPixel) * allocated
+        subsampled = dataset.PhotometricInterpretation == "YBR_FULL_422"
+    except (AttributeError, TypeError):
+        raise ValueError("the instance does not say how large its frames are") from None
+    if allocated != 1 and allocated % 8:
+        raise ValueError(f"frames of {allocated} bits allocated are not read")
+    return size // 3 * 2 if subsampled else size
+
+
+def _swapped(data: bytes, word: int) -> bytes:
+    """Reverse the bytes of each word."""
+    out = bytearray(len(data))
+    for at in range(word):
+        out[at::word] = data[word - 1 - at :: word]
+    return bytes(out)

@@ -94,6 +94,7 @@ async def store(
     *,
     root: str,
     study_instance_uid: str | None = None,
+    most: int = 20_000,
 ) -> StoreAnswer:
     """Store the instances of a STOW-RS request, one after the other, each while it arrives. Wants the extra `dicomweb`.
 
@@ -103,12 +104,14 @@ async def store(
         store_instance: Stores one, as `Pool.c_store` does.
         root: The URL under which studies are, for Retrieve URL.
         study_instance_uid: The study that all have to belong to; None: any.
+        most: The number of parts that one body may have. The answer, which has an item for each, is held in memory.
 
     Returns:
         The answer: what is wrong with one instance is in its own item.
 
     Raises:
-        ValueError: The header or the body are not multipart/related.
+        ValueError: The header or the body are not multipart/related, or the body has more than `most` parts; what has
+            been stored stays.
         Exception: What the body raises; what has been stored stays.
 
     Cancellation: in the middle of an instance its C-STORE ends with the association; what has been stored stays.
@@ -116,6 +119,8 @@ async def store(
     stored: list[Dataset] = []
     failed: list[Dataset] = []
     async for part in parts(body, content_type):
+        if len(stored) + len(failed) == most:
+            raise ValueError(f"the body has more than {most} parts")
         item = await _outcome(part, store_instance, study_instance_uid)
         (failed if "FailureReason" in item else stored).append(item)
     answer = Dataset()

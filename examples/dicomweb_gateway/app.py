@@ -78,8 +78,8 @@ class Gateway:
     async def retrieve(self, request: Request) -> Response:
         """The instances of a study, a series, or one, as DICOM files (WADO-RS)."""
         instances = self._archive.retrieve(uids_of(request))
-        parts = dicomweb.whole_instances(instances)
-        return await streamed(dicomweb.multipart(parts), dicomweb.content_type("application/dicom"))
+        content_type, body = dicomweb.multipart("application/dicom", dicomweb.whole_instances(instances))
+        return await streamed(body, content_type)
 
     async def metadata(self, request: Request) -> Response:
         """The attributes of the instances of a study, a series, or of one."""
@@ -104,7 +104,8 @@ class Gateway:
                 for number in numbers:
                     yield await asyncio.to_thread(dicomweb.read_frame, path, number)
 
-        return await streamed(dicomweb.multipart(parts()), dicomweb.content_type("application/octet-stream"))
+        content_type, body = dicomweb.multipart("application/octet-stream", parts())
+        return await streamed(body, content_type)
 
     async def rendered(self, request: Request) -> Response:
         """One frame of an instance as JPEG or PNG."""

@@ -60,18 +60,29 @@ async def pieces_of(data: bytes, size: int) -> AsyncIterator[bytes]:
 
 async def test_whole_instances_are_part_10_files_and_come_back() -> None:
     instances = Source(*[await aiodimse.Instance.open(path) for path in (CT, MR)])
-    body = await all_of(dicomweb.multipart(dicomweb.whole_instances(instances)))
+    content_type, pieces = dicomweb.multipart("application/dicom", dicomweb.whole_instances(instances))
+    body = await all_of(pieces)
     assert instances.is_closed
+    assert content_type.startswith('multipart/related; type="application/dicom"; boundary=')
     found = []
-    async for part in dicomweb.parts(pieces_of(body, 10_000), dicomweb.content_type("application/dicom")):
+    async for part in dicomweb.parts(pieces_of(body, 10_000), content_type):
         dataset = await (await aiodimse.Instance.from_part10(part)).dataset()
         found.append(dataset.Modality)
     assert found == ["CT", "MR"]
     assert b"Content-Type: application/dicom; transfer-syntax=1.2.840.10008.1.2.1\r\n" in body
 
 
+async def test_what_an_instance_says_is_no_boundary() -> None:
+    """Whoever has stored it may have seen the boundary of a response before."""
+    before, _ = dicomweb.multipart("a/b", Source())
+    written = f"\r\n--{before.partition('boundary=')[2]}\r\n\r\nanother part".encode()
+    content_type, pieces = dicomweb.multipart("a/b", Source(("a/b", written), ("a/b", b"2")))
+    found = [await all_of(part) async for part in dicomweb.parts(pieces, content_type)]
+    assert found == [written, b"2"]
+
+
 async def test_nothing_gives_no_body_at_all() -> None:
-    assert await all_of(dicomweb.multipart(Source())) == b""
+    assert await all_of(dicomweb.multipart("a/b", Source())[1]) == b""
     assert await all_of(dicomweb.json_array(Source())) == b""
 
 
@@ -79,16 +90,21 @@ async def test_arrays() -> None:
     assert json.loads(await all_of(dicomweb.json_array(Source("1", '{"a": 2}')))) == [1, {"a": 2}]
 
 
-@pytest.mark.parametrize("write", [dicomweb.multipart, dicomweb.json_array])
-async def test_what_is_left_early_closes_its_source(write: Any) -> None:
+async def test_a_multipart_body_that_is_left_early_closes_its_parts() -> None:
     part = Source(b"1", b"2")
-    source = Source(*([("a/b", part)] if write is dicomweb.multipart else ["1", "2"]))
-    async with aclosing(write(source)) as body:
+    source = Source(("a/b", part))
+    async with aclosing(dicomweb.multipart("a/b", source)[1]) as body:
         await anext(body)
-        if write is dicomweb.multipart:
-            assert await anext(body) == b"1"
+        assert await anext(body) == b"1"
     assert source.is_closed
-    assert part.is_closed or write is dicomweb.json_array
+    assert part.is_closed
+
+
+async def test_an_array_that_is_left_early_closes_its_source() -> None:
+    source = Source("1", "2")
+    async with aclosing(dicomweb.json_array(source)) as body:
+        await anext(body)
+    assert source.is_closed
 
 
 # --- in ---------------------------------------------------------------------------------------------------------------
@@ -130,7 +146,9 @@ async def test_a_body_that_is_no_multipart_is_refused() -> None:
 # --- STOW-RS ----------------------------------------------------------------------------------------------------------
 
 
-async def stored(body: bytes, *, status: int = 0, study: str | None = None, size: int = 1000) -> tuple[int, Any, int]:
+async def stored(
+    body: bytes, *, status: int = 0, study: str | None = None, size: int = 1000, most: int = 100
+) -> tuple[int, Any, int]:
     """The HTTP status, the answer, and how many came."""
     server = aiodimse.Server()
     count = 0
@@ -144,7 +162,12 @@ async def stored(body: bytes, *, status: int = 0, study: str | None = None, size
 
     async with testing.joined(server, contexts=[sop_class.CTImageStorage]) as association:
         answer = await dicomweb.store(
-            pieces_of(body, size), TYPE, association.c_store, root="http://x/dicomweb", study_instance_uid=study
+            pieces_of(body, size),
+            TYPE,
+            association.c_store,
+            root="http://x/dicomweb",
+            study_instance_uid=study,
+            most=most,
         )
     return answer.status, pydicom.Dataset.from_json(answer.body), count
 
@@ -164,6 +187,14 @@ async def test_what_is_bad_costs_only_itself() -> None:
     assert (status, count) == (202, 2)
     assert [item.FailureReason for item in answer.FailedSOPSequence] == [0xC000, 0x0122]
     assert len(answer.ReferencedSOPSequence) == 2
+
+
+@pytest.mark.parametrize("part", [CT.read_bytes(), b""], ids=["an instance", "nothing"])
+async def test_the_parts_of_a_body_have_a_bound(part: bytes) -> None:
+    """The answer has an item for each: a body of empty parts would make it forty times as large as it is."""
+    await stored(body_of(*[part] * 3), most=3)
+    with pytest.raises(ValueError, match="more than 3 parts"):
+        await stored(body_of(*[part] * 4), most=3)
 
 
 @pytest.mark.parametrize(

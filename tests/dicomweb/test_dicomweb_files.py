@@ -7,8 +7,14 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataelem import DataElement
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from aiodimse import dicomweb
 
@@ -38,6 +44,88 @@ def test_native_frames(tmp_path: Path, syntax: str) -> None:
         media_type, data = dicomweb.read_frame(tmp_path / "x", number)
         assert media_type == f"application/octet-stream; transfer-syntax={ExplicitVRLittleEndian}"
         assert data == dataset.PixelData[(number - 1) * size : number * size]
+
+
+def saved(path: Path, pixels: np.ndarray, vr: str, bits: int, *, big_endian: bool = False) -> Path:
+    """A file with these frames: the first axis counts them; of single bits each is a value."""
+    dataset = pydicom.dcmread(FILES / "CT_small.dcm")
+    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = pixels.shape[:3]
+    dataset.BitsAllocated = dataset.BitsStored = bits
+    dataset.HighBit, dataset.PixelRepresentation = bits - 1, 0
+    data = np.packbits(pixels, bitorder="little").tobytes() if bits == 1 else pixels.tobytes()
+    data += b"\0" * (len(data) % 2)
+    if big_endian:
+        data = np.frombuffer(data, f"<u{max(bits // 8, 2 if vr == 'OW' else 1)}").byteswap().tobytes()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian if big_endian else ExplicitVRLittleEndian
+    dataset["PixelData"] = DataElement(0x7FE00010, vr, data)
+    dataset.walk(lambda inside, element: element.value)  # what is read already is written in another byte order
+    pydicom.dcmwrite(path, dataset, implicit_vr=False, little_endian=not big_endian, force_encoding=True)
+    return path
+
+
+@pytest.mark.parametrize(("vr", "bits"), [("OW", 16), ("OW", 8), ("OB", 8), ("OW", 32)])
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_frames_are_little_endian_as_their_media_type_says(
+    tmp_path: Path, vr: str, bits: int, big_endian: bool
+) -> None:
+    """With an odd number of pixels: a frame of bytes in words may begin in the middle of one."""
+    pixels = np.arange(3 * 3 * 5, dtype=f"<u{bits // 8}").reshape(3, 3, 5)
+    path = saved(tmp_path / "x", pixels, vr, bits, big_endian=big_endian)
+    for number in (1, 2, 3):
+        media_type, data = dicomweb.read_frame(path, number)
+        assert media_type.endswith(ExplicitVRLittleEndian)
+        assert data == pixels[number - 1].tobytes()
+
+
+@pytest.mark.parametrize("size", [(4, 4), (3, 5), (7, 9)])
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_frames_of_single_bits_begin_at_their_first_one(
+    tmp_path: Path, size: tuple[int, int], big_endian: bool
+) -> None:
+    """They follow each other without padding (PS3.5 8.1.1); one that goes out begins with a byte."""
+    pixels = np.random.default_rng(69).integers(0, 2, (5, *size), dtype=np.uint8)
+    path = saved(tmp_path / "x", pixels, "OW", 1, big_endian=big_endian)
+    for number in range(1, 6):
+        assert dicomweb.read_frame(path, number)[1] == np.packbits(pixels[number - 1], bitorder="little").tobytes()
+
+
+def without(path: Path, **changes: object) -> Path:
+    """A CT with other attributes; None: without them."""
+    dataset = pydicom.dcmread(FILES / "CT_small.dcm")
+    for keyword, value in changes.items():
+        if value is None:
+            delattr(dataset, keyword)
+        else:
+            setattr(dataset, keyword, value)
+    dataset.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"PixelData": None},
+        {"PixelData": b"\0" * 100},
+        {"NumberOfFrames": 3},
+        {"Rows": 65535, "Columns": 65535},
+        {"BitsAllocated": None},
+        {"BitsAllocated": 12},
+        {"NumberOfFrames": ["1", "2"]},
+        {"Rows": [1, 2]},
+    ],
+    ids=str,
+)
+def test_what_has_no_such_frame_after_all(tmp_path: Path, changes: dict[str, object]) -> None:
+    path = without(tmp_path / "x", **changes)
+    with pytest.raises(ValueError, match=r"Pixel Data|frame"):
+        dicomweb.read_frame(path, 3 if changes.get("NumberOfFrames") == 3 else 1)
+
+
+def test_a_file_that_ends_in_its_pixels(tmp_path: Path) -> None:
+    data = (FILES / "CT_small.dcm").read_bytes()
+    (tmp_path / "x").write_bytes(data[:-2000])
+    with pytest.raises(ValueError, match="Pixel Data"):
+        dicomweb.read_frame(tmp_path / "x", 1)
 
 
 @pytest.mark.parametrize(("name", "media_type"), COMPRESSED)
