@@ -1,4 +1,4 @@
-"""pydicom data sets and DICOM files: the only room that decodes, encodes, reads and writes them.
+"""pydicom data sets and DICOM files. No other package decodes, encodes, reads or writes them.
 
 Everything here is synchronous. Large work belongs in a thread.
 """

@@ -1,4 +1,4 @@
-"""Checks the beginning of a data set that goes into a file behind our file meta information (PS3.10 7.1)."""
+"""Checks the beginning of a data set that is written to a file after our file meta information (PS3.10 7.1)."""
 
 from __future__ import annotations
 
@@ -14,44 +14,45 @@ from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian, lookup
 _FILE_META: Final = b"\x02\x00"
 """Group 0002 in a file. File meta information is Little Endian, whatever the data set is."""
 _FIRST_CHECK: Final = 1024
-"""The first bytes of a data set, which in nearly all cases have both UIDs."""
+"""The number of bytes after which the UIDs are first looked for. Nearly always they are within these."""
 _MOST: Final = 1 << 16
-"""How many bytes are searched for the UIDs, before a data set is saved without having been compared."""
+"""The number of bytes that are searched for the UIDs. After these a data set is saved without having been compared."""
 
 
 class Beginning:
-    """Looks at the first bytes of a data set as they go by, however they are cut.
+    """Examines the first bytes of a data set as they are written, in pieces of any size.
 
-    Elements of group 0002 at the beginning would go on where ours end, and say what the file is instead of us. Further
-    on they cannot: a reader's file meta information is over with the first element of another group. decode_dataset
-    refuses them there too; a save, which keeps a gigabyte as it came, does not walk it.
+    Elements of group 0002 at the beginning would continue our file meta information, and would then describe the file
+    instead of ours. Later ones cannot, because a reader's file meta information ends with the first element of another
+    group. decode_dataset refuses those too; a save, which may write a gigabyte as it is, does not search for them.
 
-    The SOP Class and Instance UIDs in the data set have to be the ones that it is saved under: a path has one identity.
+    The SOP Class UID and SOP Instance UID in the data set must be those under which it is saved: a path stands for one
+    instance.
     """
 
     def __init__(self, transfer_syntax: str, uids: tuple[str, str] | None) -> None:
-        """uids: the SOP Class UID and SOP Instance UID that the data set must have; None: they are not compared."""
-        # Of a private transfer syntax we know nothing, and assume Little Endian, as nearly all are.
+        """Compare with `uids`, the expected SOP Class UID and SOP Instance UID. None: the UIDs are not compared."""
+        # The byte order of a private transfer syntax is unknown. Little Endian is assumed, since nearly all have it.
         row = lookup(transfer_syntax)
         self._order: Literal["little", "big"] = "little" if row is None or row.little_endian else "big"
         self._deflated = row is not None and row.deflated
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS) if self._deflated else None
-        # It is compared after it has been inflated.
+        # A deflated data set is compared after it has been inflated.
         self._transfer_syntax = ExplicitVRLittleEndian if self._deflated else transfer_syntax
         self._uids = uids
         self._stored = b""
-        """The first two bytes as they came."""
+        """The first two bytes as they were received."""
         self._encoded = bytearray()
         """The first bytes of the data set, inflated if it is deflated."""
         self._next_check = _FIRST_CHECK
         self._group_is_known = False
 
     def feed(self, pieces: Iterable[bytes | memoryview]) -> bool:
-        """Take the next bytes, and say whether more are needed.
+        """Take the next bytes, and return whether more are needed.
 
         Raises:
-            DatasetDecodeError: The data set begins with an element that no data set has.
-            InstanceConflict: It is of another SOP class or instance.
+            DatasetDecodeError: The data set begins with an element that no data set may have.
+            InstanceConflict: The data set is of another SOP class or instance.
         """
         for piece in pieces:
             view = memoryview(piece)
@@ -63,16 +64,16 @@ class Beginning:
         return True
 
     def end(self) -> None:
-        """Compare what has come, since nothing more comes. It raises as `feed` does."""
+        """Compare what was received, because nothing more follows. Raises as `feed` does."""
         self._compare()
 
     def _take(self, piece: memoryview) -> bool:
-        """Take some bytes, and say whether more are needed."""
+        """Take some bytes, and return whether more are needed."""
         if len(self._stored) < 2:
             self._stored += bytes(piece[: 2 - len(self._stored)])
         if not self._deflated:
             self._encoded += piece[: _MOST - len(self._encoded)]
-        # The deflated data may begin with any number of empty blocks, which give no bytes.
+        # Deflated data may begin with any number of empty blocks, which inflate to no bytes.
         elif self._inflater is not None:
             self._inflate(self._inflater, piece)
         if not self._group_is_known:
@@ -86,13 +87,13 @@ class Beginning:
     def _inflate(self, inflater: zlib._Decompress, piece: bytes | memoryview) -> None:
         try:
             self._encoded += inflater.decompress(piece, _MOST - len(self._encoded))
-        except zlib.error:  # It is kept as it came, since no reader finds a group in it.
+        except zlib.error:  # the data set is saved as it is, since no reader will find a group in it
             self._inflater = None
         if inflater.eof:
             self._inflater = None
 
     def _check_group(self) -> None:
-        # This holds for deflated data too, since a reader of file meta information inflates nothing.
+        # This is also checked in deflated data, since a reader of file meta information inflates nothing.
         if self._stored == _FILE_META:
             raise DatasetDecodeError("the data set begins with group 0002", offset=0)
         if len(self._encoded) >= 2:
@@ -102,7 +103,7 @@ class Beginning:
             self._group_is_known = True
 
     def _compare(self) -> bool:
-        """Say whether the UIDs have been compared, or the walk has passed the place where they would be."""
+        """Return whether the UIDs have been compared, or the walk has passed the place where they would be."""
         if self._uids is None:
             return True
         found, reach = first_values(bytes(self._encoded), self._transfer_syntax, UIDS, _MOST)

@@ -1,4 +1,4 @@
-"""Composite Instance Retrieve Without Bulk Data: what of an instance is left out (PS3.4 Z.1.3)."""
+"""Composite Instance Retrieve Without Bulk Data: removes bulk data from an instance (PS3.4 Z.1.3)."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _TRANSFER_SYNTAX_UID: Final = 0x00020010
 
 
 def without_bulk_data(dataset: Dataset) -> Dataset:
-    """A Dataset without the bulk data of PS3.4 Z.1.3, which share their values; the argument is not changed.
+    """Return a Dataset without the bulk data of PS3.4 Z.1.3. It shares the other values; the argument is not changed.
 
-    Only the top level is meant, and Waveform Data in the items of Waveform Sequence: Icon Image Sequence keeps its
-    pixels. What was compressed has nothing left that is, so that it becomes Explicit VR Little Endian, which every
-    requestor can take; but not with an icon, whose pixels are compressed as the image's were.
+    Bulk data is removed at the top level, and Waveform Data from the items of Waveform Sequence; Icon Image Sequence
+    keeps its pixels. A compressed instance then has nothing compressed left, so it becomes Explicit VR Little Endian,
+    which every requestor can accept. With an icon it does not, because the icon has the compression of the image.
     """
     out = shallow_copy(dataset, lambda tag: tag in _BULK or (tag & 0xFF01FFFF) in _BULK_REPEATING)
     waveforms = out.get_item(_WAVEFORM_SEQUENCE) if _WAVEFORM_SEQUENCE in out else None
@@ -48,6 +48,6 @@ def without_bulk_data(dataset: Dataset) -> Dataset:
         out.file_meta = FileMetaDataset(dict(meta.items()))
         row = lookup(dataset_uids(dataset)[2])
         if row is not None and row.encapsulated and _ICON_IMAGE_SEQUENCE not in out:
-            # It is a new element: assigning to the keyword would change the one that both share.
+            # A new element is made, since assigning to the keyword would change the one that both data sets share.
             out.file_meta[_TRANSFER_SYNTAX_UID] = DataElement(_TRANSFER_SYNTAX_UID, "UI", UID(ExplicitVRLittleEndian))
     return out

@@ -1,18 +1,18 @@
 """Specific Character Set (0008,0005): text from the bytes of a value, and the bytes of a value from text.
 
-Both directions follow the code extensions of PS3.5 6.1.2.5: an escape sequence designates a set of characters as G0
-(codes 21 to 7E) or as G1 (codes A0 to FF), and the delimiters of PS3.5 6.1.2.5.3 bring back what value 1 of (0008,0005)
-stands for. pydicom's own decoder leaves some escape sequences in the text, its encoder writes some wrongly, and both
-warn about everything that they do not know; here bytes that are no text become U+FFFD in silence.
+Both directions follow the code extensions of PS3.5 6.1.2.5. An escape sequence designates a set of characters as G0
+(codes 21 to 7E) or as G1 (codes A0 to FF). The delimiters of PS3.5 6.1.2.5.3 restore the sets of value 1 of
+(0008,0005). pydicom's own decoder leaves some escape sequences in the text, its encoder writes some wrongly, and both
+warn about everything that they do not know. Here bytes that stand for no character become U+FFFD without a warning.
 
-Three leniencies, since text that a peer wrote is to be read:
+There are three leniencies, so that the text of other implementations can be read:
 
 - Value 1 may be a term of two-byte characters, and the prefix "ISO_IR" may stand for "ISO 2022 IR". The characters of
-  IR 149 and 58 are then expected without an escape sequence; those of IR 87 and 159 cannot be told from ASCII and need
-  one.
-- Bytes of G1 for which nothing is designated are read as Latin-1, as they are where (0008,0005) is absent; there
-  Latin-1 is written as well, so that what was read so can be sent on (STRICT_DEFAULT does not).
-- An unknown term keeps its bytes: they are read as Latin-1 and written as Latin-1 under the same term.
+  IR 149 and 58 are then expected without an escape sequence. Those of IR 87 and 159 need one, since they cannot be
+  distinguished from ASCII.
+- Bytes of G1 for which no set is designated are read as Latin-1, also if (0008,0005) is absent. In that case Latin-1 is
+  written too, so that what was read can be sent on (STRICT_DEFAULT does not do this).
+- Bytes under an unknown term are preserved: they are read as Latin-1, and written as Latin-1 under the same term.
 
 >>> yamada = lookup(["", "ISO 2022 IR 87"]).encode("Yamada=山田", "PN")
 >>> yamada
@@ -35,7 +35,7 @@ from aiodimse.errors import DatasetEncodeError
 from aiodimse.standard.character_set import ASCII, EXTENSIONS, ROMAJI, WITHOUT_EXTENSIONS, CodeElement
 
 _LONGEST: Final = 512
-"""How many characters of (0008,0005) are read and remembered: 30 terms, of which the standard needs seven at most."""
+"""The number of characters of (0008,0005) that are read: 30 terms, of which the standard needs at most seven."""
 
 _MISSPELLED: Final = re.compile(r"ISO[ _-](2022[ _-])?(?:IR[ _-])?(\d+)")
 _SYNONYMS: Final = {"": "ISO_IR 6", "ISO 2022 GBK": "GBK"}
@@ -44,15 +44,15 @@ _BY_NUMBER: Final = {element.number: element for element in EXTENSIONS}
 _BY_ESCAPE: Final = {element.escape: element for element in (ASCII, ROMAJI, *EXTENSIONS)}
 _ESCAPE: Final = re.compile(b"|".join(re.escape(escape) for escape in _BY_ESCAPE))
 
-# PS3.5 6.1.2.5.3: what ends the effect of escape sequences, which depends on the VR: in LT, ST and UT a backslash is
-# part of the text (PS3.5 6.2), and only in PN are there components.
+# PS3.5 6.1.2.5.3: the delimiters that end the effect of escape sequences. They depend on the VR: in LT, ST and UT a
+# backslash is part of the text (PS3.5 6.2), and only PN has components.
 _CONTROLS: Final = "".join(map(chr, (*range(0x1B), *range(0x1C, 0x20))))
 _DELIMITERS: Final = {"PN": _CONTROLS + "\\^=", **dict.fromkeys(("LT", "ST", "UT"), _CONTROLS)}
 _DELIMITERS_OF_OTHERS: Final = _CONTROLS + "\\"
 
 
 def _run_pattern(delimiters: str) -> re.Pattern[bytes]:
-    """Match what is decoded at once: bytes up to an escape sequence, or up to and including a delimiter."""
+    """Match what is decoded together: bytes up to an escape sequence, or up to and including a delimiter."""
     delimiters_class = re.escape(delimiters).encode()
     return re.compile(rb"[^\x1b" + delimiters_class + rb"]*([" + delimiters_class + rb"])?")
 
@@ -65,7 +65,7 @@ _TO_G1: Final = bytes(code | 0x80 for code in range(256))
 
 
 class NotInCharacterSet(DatasetEncodeError):
-    """A character that the Specific Character Set does not have."""
+    """A character is not in the Specific Character Set."""
 
     def __init__(self, message: str = "a character is not in the Specific Character Set of the data set") -> None:
         super().__init__(message)
@@ -77,15 +77,15 @@ class CharacterSet:
     __slots__ = ("codecs", "is_default", "terms")
 
     has_escapes: bool = False
-    """Whether an ESC in a value begins an escape sequence. If it does not, ASCII bytes are ASCII text."""
+    """Whether an ESC in a value may begin an escape sequence. If not, ASCII bytes are ASCII text."""
 
     def __init__(self, terms: tuple[str, ...], python_codecs: tuple[str, ...]) -> None:
         self.terms: tuple[str, ...] = terms
         """The defined terms, with misspellings corrected. "ISO_IR 6" is the default repertoire."""
         self.codecs: tuple[str, ...] = python_codecs
-        """What pydicom calls this character set: names of Python codecs, one for each term."""
+        """The name of this character set in pydicom: names of Python codecs, one for each term."""
         self.is_default: bool = terms == ("ISO_IR 6",)
-        """Whether it is the default repertoire, which (0008,0005) need not name (PS3.5 6.1.2.1)."""
+        """Whether it is the default repertoire, for which (0008,0005) may be absent (PS3.5 6.1.2.1)."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lstrip('_')} {chr(92).join(self.terms)}>"
@@ -94,11 +94,11 @@ class CharacterSet:
         return lookup, ("\\".join(self.terms),)
 
     def decode(self, value: bytes, vr: str = "LO") -> str:
-        """Decode a value, or several with backslashes between them, whatever the bytes are.
+        """Decode a value, or several separated by backslashes. Any bytes are accepted.
 
         Args:
             value: The bytes as they are encoded, with their padding.
-            vr: The VR of the element, which says which delimiters end the effect of an escape sequence.
+            vr: The VR of the element. It determines which delimiters end the effect of an escape sequence.
 
         Returns:
             The text, with U+FFFD for bytes that stand for no character.
@@ -106,7 +106,7 @@ class CharacterSet:
         raise NotImplementedError
 
     def encode(self, text: str, vr: str = "LO") -> bytes:
-        """Encode a value, or several with backslashes between them, without padding.
+        """Encode a value, or several separated by backslashes, without padding.
 
         Args:
             text: The text.
@@ -121,17 +121,17 @@ class CharacterSet:
         raise NotImplementedError
 
     def can_encode(self, text: str) -> bool:
-        """Whether all characters are in it. For the default repertoire `encode` takes more: all of Latin-1."""
+        """Return whether all characters are in this set. `encode` accepts more for the default repertoire: Latin-1."""
         raise NotImplementedError
 
 
 class _OneCodec(CharacterSet):
-    """A character set without code extensions that a Python codec knows."""
+    """A character set without code extensions for which Python has a codec."""
 
     __slots__ = ("_codec", "_repertoire")
 
     def __init__(self, terms: tuple[str, ...], python_codecs: tuple[str, ...], codec: str, repertoire: str) -> None:
-        """repertoire: the codec of the characters that the standard gives it; when reading, more are accepted."""
+        """Take the codec, and in `repertoire` the codec of the characters that the standard allows when writing."""
         super().__init__(terms, python_codecs)
         self._codec, self._repertoire = codec, repertoire
 
@@ -153,7 +153,7 @@ class _OneCodec(CharacterSet):
 
 
 class _Extended(CharacterSet):
-    """A character set with code extensions (PS3.5 6.1.2.4), and ISO_IR 13, whose G1 no Python codec has alone."""
+    """A character set with code extensions (PS3.5 6.1.2.4), or ISO_IR 13, for whose G1 Python has no codec."""
 
     __slots__ = ("_elements", "_g0", "_g1")
 
@@ -177,12 +177,12 @@ class _Extended(CharacterSet):
                 g0, g1 = (element, g1) if element.is_g0 else (g0, element)
                 pos = designation.end()
                 continue
-            if value[pos] == 0x1B:  # It is no escape sequence of the standard, and stays in the text.
+            if value[pos] == 0x1B:  # not an escape sequence of the standard, so it stays in the text
                 text.append("\x1b")
                 pos += 1
                 continue
             if g0.width == 2 and (pairs := _PAIRS.match(value, pos)):
-                # The first byte of a character without its second is ASCII: some writers do not switch back before a
+                # The first byte of a pair without the second is ASCII: some writers do not switch back before a
                 # delimiter.
                 pos = pairs.end() - (pairs.end() - pos) % 2
                 text.append(_decode_pairs(value[pairs.start() : pos], g0))
@@ -190,7 +190,7 @@ class _Extended(CharacterSet):
                     g0 = self._g0
                 continue
             piece = (_BETWEEN_PAIRS if g0.width == 2 else run).match(value, pos)
-            assert piece is not None  # Both decode any byte except ESC, and the bytes that are left to them.
+            assert piece is not None  # both patterns match any byte that is not ESC and can be left here
             text.append(_decode_run(piece[0], g1))
             if piece[1]:
                 # A G1 that value 1 does not name stays designated, since some writers do not repeat the escape
@@ -232,7 +232,7 @@ class _Extended(CharacterSet):
             out += code
         if g0 is not self._g0:
             out += self._g0.escape
-        # G1 may stay as it is: nothing uses it any more, and DCMTK 3.6.7 takes the sequence that switches back for
+        # G1 may stay designated: nothing uses it after this, and DCMTK 3.6.7 takes the sequence that switches back for
         # text.
         return bytes(out)
 
@@ -243,12 +243,11 @@ class _Extended(CharacterSet):
         )
 
     def _back(self, g1: CodeElement | None) -> bytes:
-        """Return what makes G1 that of value 1 again. If value 1 has none, any other may stay (PS3.5 Annex I)."""
+        """Return the escape sequence that restores the G1 of value 1. If it has none, any may stay (PS3.5 Annex I)."""
         return self._g1.escape if self._g1 is not None and g1 is not self._g1 else b""
 
     def _code(self, character: str, g0: CodeElement, g1: CodeElement | None) -> tuple[CodeElement, bytes]:
-        """Return the set that has a character, preferring those that are designated, and the code of the character
-        there."""
+        """Return a set that has a character, and the code of the character in it. Designated sets are preferred."""
         for element in (g1, g0, *self._elements):
             if element is not None and (code := _code_in(element, character)):
                 return element, code
@@ -256,7 +255,7 @@ class _Extended(CharacterSet):
 
 
 def _decode_run(value: bytes, g1: CodeElement | None) -> str:
-    """Decode bytes while G0 is ASCII."""
+    """Decode bytes for which G0 is ASCII."""
     if g1 is None:
         return value.decode("latin_1")
     if g1.prefix:
@@ -273,8 +272,7 @@ def _decode_pairs(pairs: bytes, g0: CodeElement) -> str:
 
 @lru_cache(maxsize=4)
 def _charmap(element: CodeElement) -> str:
-    """Return the characters of all 256 codes of a one-byte set whose codec needs a prefix; U+FFFE for a code without
-    one."""
+    """Return the characters for all 256 codes of a one-byte set whose codec needs a prefix; U+FFFE for unused codes."""
     upper = [(element.prefix + bytes((code,))).decode(element.codec, "replace") for code in range(0xA0, 0x100)]
     return "".join(map(chr, range(0xA0))) + "".join(each if len(each) == 1 else "\ufffe" for each in upper)
 
@@ -296,15 +294,15 @@ def _code_in(element: CodeElement, character: str) -> bytes:
 
 
 def lookup(terms: str | bytes | Sequence[str] | None) -> CharacterSet:
-    """The character set that the values of (0008,0005) name, the same object each time.
+    """Return the character set that the values of (0008,0005) name. It is the same object each time.
 
     Args:
-        terms: The defined terms of PS3.3 C.12.1.1.2, in a list or with backslashes between them, as text or as they
-            are encoded; None or nothing for the default repertoire.
+        terms: The defined terms of PS3.3 C.12.1.1.2, as a list, as text separated by backslashes, or encoded; None or
+            nothing stands for the default repertoire.
 
     Returns:
-        The character set. Misspelled terms are mended, unknown ones beyond value 1 left out, and of a value that is
-        longer than any that means something nothing is believed.
+        The character set. Misspelled terms are corrected, and unknown terms after value 1 are ignored. A value that is
+        longer than any valid one is ignored completely.
     """
     if not terms:
         return DEFAULT
@@ -335,11 +333,11 @@ def _lookup(joined: str) -> CharacterSet:
         return _OneCodec(terms, python_codecs, element.codec, element.codec)
     if first == "ISO_IR 6":
         return _OneCodec(terms, python_codecs, "latin_1", "ascii")
-    return _OneCodec(terms, python_codecs, "latin_1", "latin_1")  # The terms are unknown: the bytes stay as they are.
+    return _OneCodec(terms, python_codecs, "latin_1", "latin_1")  # an unknown term: the bytes are preserved
 
 
 def _defined(term: str) -> str:
-    """Return the standard's spelling of a term; None if it cannot be told."""
+    """Return the spelling of a term in the standard; the term itself if it is not recognized."""
     term = _SYNONYMS.get(term, term)
     if match := _MISSPELLED.fullmatch(term):
         return f"ISO 2022 IR {match[2]}" if match[1] else f"ISO_IR {match[2]}"
@@ -347,7 +345,7 @@ def _defined(term: str) -> str:
 
 
 def _element(term: str) -> CodeElement | None:
-    """Return what a term names beside the default repertoire; None for that alone, and for an unknown term."""
+    """Return the set that a term adds to the default repertoire; None if it adds none, or is unknown."""
     match = _MISSPELLED.fullmatch(term)
     return _BY_NUMBER.get(int(match[2])) if match and len(match[2]) < 4 else None
 
@@ -369,8 +367,7 @@ def of_codecs(python_codecs: tuple[str, ...]) -> CharacterSet:
 
 
 def codecs_by_pydicom(terms: Sequence[str]) -> tuple[str, ...]:
-    """Return what pydicom makes of these terms. Unknown ones count too: to pydicom the name of any Python codec is a
-    term."""
+    """Return the codecs that pydicom uses for these terms. pydicom also accepts the name of any Python codec."""
     return tuple(_codec_by_pydicom(term) for term in terms)
 
 
@@ -392,6 +389,6 @@ _TERM_OF: Final = {
 DEFAULT: Final = _lookup("ISO_IR 6")
 """The default repertoire, ISO 646 (PS3.5 6.1.1)."""
 STRICT_DEFAULT: Final[CharacterSet] = _OneCodec(("ISO_IR 6",), (), "ascii", "ascii")
-"""The default repertoire for what we write ourselves: nothing else can be encoded in it."""
+"""The default repertoire for text of our own. Nothing but ASCII can be encoded in it."""
 UTF8: Final = _lookup("ISO_IR 192")
-"""Unicode, which has the characters of all others."""
+"""Unicode, which contains the characters of all others."""

@@ -1,4 +1,4 @@
-"""Decodes and encodes pydicom data sets. It is synchronous: a large data set belongs in a thread."""
+"""Decodes and encodes pydicom data sets. The functions block: a large data set belongs in a thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from aiodimse.standard.transfer_syntax import (
 )
 
 RE_ENCODED: Final = (*IDENTIFIERS, ExplicitVRBigEndian)
-"""The transfer syntaxes between which a data set is re-encoded; in any other it travels as it is stored."""
+"""The transfer syntaxes between which data sets are re-encoded. In others a data set is sent only as it is stored."""
 
 _TRANSFER_SYNTAX_UID: Final = 0x00020010
 
@@ -34,11 +34,14 @@ _DEFAULT_LIMITS: Final = Limits()
 def decode_dataset(
     data: bytes | memoryview, transfer_syntax: str, *, limits: Limits = _DEFAULT_LIMITS, max_elements: int | None = None
 ) -> Dataset:
-    """The pydicom Dataset of an encoded data set that is sound to its last byte (walk.py).
+    """Decode a data set, after a check that it is sound to its last byte (walk.py).
 
-    Values stay encoded until they are read. Raises DatasetDecodeError and nothing else; it is DatasetTooLarge over
-    limits.dataset_elements, or fewer max_elements, and over limits.dataset_in_memory or limits.deflate_ratio when it is
-    inflated.
+    Values stay encoded until they are read.
+
+    Raises:
+        DatasetDecodeError: The data set cannot be decoded. It is DatasetTooLarge if the data set has more elements than
+            limits.dataset_elements or max_elements, or exceeds limits.dataset_in_memory or limits.deflate_ratio when it
+            is inflated. No other exception is raised.
     """
     most = limits.dataset_elements if max_elements is None else min(max_elements, limits.dataset_elements)
     return _decode(data, transfer_syntax, limits, limits.dataset_in_memory, most)
@@ -47,8 +50,10 @@ def decode_dataset(
 def decode_identifier(
     data: bytes | memoryview, transfer_syntax: str, *, limits: Limits = _DEFAULT_LIMITS, max_elements: int | None = None
 ) -> Dataset:
-    """As decode_dataset, for what is decoded though no handler has asked for it: limits.identifier, also when it is
-    inflated, and limits.identifier_elements bound it."""
+    """Decode as decode_dataset does, for data sets that are decoded without a request of a handler.
+
+    limits.identifier, also after inflating, and limits.identifier_elements bound it.
+    """
     most = limits.identifier_elements if max_elements is None else min(max_elements, limits.identifier_elements)
     return _decode(data, transfer_syntax, limits, limits.identifier, most)
 
@@ -61,27 +66,30 @@ def _decode(data: bytes | memoryview, transfer_syntax: str, limits: Limits, size
         return read_dataset(data, row.implicit, row.little_endian, limits.dataset_depth, elements)
     except DatasetDecodeError:
         raise
-    except Exception as error:  # pydicom raised it on something that the walk accepted; its text may quote a value.
+    except Exception as error:  # pydicom cannot read what the walk accepted; the text of its error may quote a value
         raise DatasetDecodeError(f"pydicom cannot read the data set ({type(error).__name__})") from None
 
 
 def encode_dataset(dataset: Dataset, transfer_syntax: str) -> bytes:
-    """The data set in Implicit, Explicit or Deflated Explicit VR Little Endian or Explicit VR Big Endian.
+    """Encode a data set in Implicit, Explicit or Deflated Explicit VR Little Endian or in Explicit VR Big Endian.
 
     Args:
-        dataset: What to encode. It is not changed. Elements of groups 0000 and 0002 are left out.
+        dataset: The data set, which is not changed. Elements of groups 0000 and 0002 are left out.
         transfer_syntax: The UID of one of the four.
 
     Raises:
-        DatasetEncodeError: It cannot be encoded; also for any other transfer syntax, which would be to change pixels
-            (encode_stored writes a data set in its own).
+        DatasetEncodeError: The data set cannot be encoded, or it is another transfer syntax. That would have to change
+            the pixels; encode_stored encodes a data set in its own transfer syntax.
     """
     return _write(dataset, _re_encoded(transfer_syntax))
 
 
 def encode_response(dataset: Dataset, transfer_syntax: str) -> bytes:
-    """As encode_dataset, but text never fails: where the Specific Character Set of the data set does not have a
-    character, all of its text is in ISO_IR 192, which its (0008,0005) then says (PS3.4 C.2.2.2)."""
+    """Encode as encode_dataset does, except that text never fails.
+
+    If the Specific Character Set of the data set lacks a character, all text is encoded in ISO_IR 192, and (0008,0005)
+    says so (PS3.4 C.2.2.2).
+    """
     row = _re_encoded(transfer_syntax)
     try:
         return _write(dataset, row, default=STRICT_DEFAULT)
@@ -97,9 +105,11 @@ def _re_encoded(transfer_syntax: str) -> TransferSyntax:
 
 
 def encode_stored(dataset: Dataset) -> bytes:
-    """The data set in its own transfer syntax (dataset_uids), whichever that is: Pixel Data stays as it is.
+    """Encode a data set in its own transfer syntax (see dataset_uids), whichever that is. Pixel Data is not changed.
 
-    Raises DatasetEncodeError, also where Pixel Data and transfer syntax do not agree on being encapsulated.
+    Raises:
+        DatasetEncodeError: The data set cannot be encoded, or only one of Pixel Data and transfer syntax is
+            encapsulated.
     """
     uid = dataset_uids(dataset)[2]
     row = lookup(uid)
@@ -131,11 +141,11 @@ def _write(
 def transcode(
     data: bytes | memoryview, source: str, target: str, *, limits: Limits = _DEFAULT_LIMITS
 ) -> bytes | memoryview:
-    """Re-encode a data set in another of the transfer syntaxes of RE_ENCODED. Its values stay as they are.
+    """Re-encode a data set in another transfer syntax of RE_ENCODED, without changing its values.
 
     Raises:
-        DatasetDecodeError: It is not sound.
-        DatasetEncodeError: It cannot be encoded so.
+        DatasetDecodeError: The data set is damaged.
+        DatasetEncodeError: The data set cannot be encoded in the target.
     """
     if source == target:
         return data
@@ -143,19 +153,18 @@ def transcode(
 
 
 def can_transcode(source: str, target: str) -> bool:
-    """Whether `transcode` can do it: both transfer syntaxes are in RE_ENCODED."""
+    """Return whether `transcode` supports both transfer syntaxes: they are in RE_ENCODED."""
     return source in RE_ENCODED and target in RE_ENCODED
 
 
-# --- who is it --------------------------------------------------------------------------------------------------------
+# --- UIDs -------------------------------------------------------------------------------------------------------------
 
 
 def dataset_uids(dataset: Dataset) -> tuple[str, str, str]:
-    """Return SOP Class UID, SOP Instance UID and transfer syntax of a data set that is to be stored; "" for a missing
-    UID.
+    """Return SOP Class UID, SOP Instance UID and transfer syntax of a data set to be stored; "" for a missing UID.
 
-    The transfer syntax is that of its file meta information, or else the one that it was decoded from, or else Explicit
-    VR Little Endian.
+    The transfer syntax is that of its file meta information, otherwise the one from which it was decoded, otherwise
+    Explicit VR Little Endian.
     """
     sop_class, sop_instance = _uid(dataset, SOP_CLASS_UID), _uid(dataset, SOP_INSTANCE_UID)
     meta = getattr(dataset, "file_meta", None)
@@ -169,8 +178,7 @@ def dataset_uids(dataset: Dataset) -> tuple[str, str, str]:
 
 
 def _uid(dataset: Dataset, tag: int) -> str:
-    """Return a UID from its element, without asking pydicom for the value: it warns of one that is not valid, and
-    quotes it."""
+    """Return a UID from its element. pydicom is not asked for the value: it warns of invalid ones and quotes them."""
     element = dataset.get_item(tag)
     value: Any = element.value if element is not None else None
     if isinstance(value, bytes):
@@ -179,10 +187,9 @@ def _uid(dataset: Dataset, tag: int) -> str:
 
 
 def first_uids(data: bytes | memoryview, transfer_syntax: str) -> tuple[str, str]:
-    """Return SOP Class UID and SOP Instance UID from the beginning of an encoded data set; "" for one that is not
-    there.
+    """Return SOP Class UID and SOP Instance UID from the beginning of an encoded data set; "" for a missing one.
 
-    The bytes may be cut anywhere: only what comes up to (0008,0018) is read. It never raises.
+    The bytes may be cut off anywhere: only what comes up to (0008,0018) is read. Never raises.
     """
     found, _ = first_values(data, transfer_syntax, UIDS, 1 << 16)
     return found.get(SOP_CLASS_UID, ""), found.get(SOP_INSTANCE_UID, "")

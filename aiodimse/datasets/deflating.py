@@ -18,12 +18,12 @@ def inflate(data: bytes | memoryview, *, max_size: int, max_ratio: int) -> bytes
 
     Args:
         data: The deflated data set.
-        max_size: The most bytes that it may become.
-        max_ratio: How many times larger it may become.
+        max_size: The largest number of bytes after inflating.
+        max_ratio: The largest ratio of inflated to deflated bytes.
 
     Raises:
-        DatasetDecodeError: It is not complete.
-        DatasetTooLarge: It becomes larger.
+        DatasetDecodeError: The deflated data set is corrupt or not complete.
+        DatasetTooLarge: The inflated data set is too large.
     """
     bound = min(max_size, len(data) * max_ratio)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -52,7 +52,7 @@ def inflated_pieces(pieces: Iterable[bytes], *, max_size: int) -> Iterator[bytes
         if is_over:
             trailer = (trailer + piece)[: _LONGEST_TRAILER + 1]
             continue
-        waiting, is_held_back = piece, False  # The inflater may have output although it needs no input.
+        waiting, is_held_back = piece, False  # the inflater may have more output without more input
         while waiting or is_held_back:
             try:
                 out = inflater.decompress(waiting, _PIECE)
@@ -87,8 +87,8 @@ def deflated_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _check_trailer(trailer: bytes, checksum: int, size: int) -> None:
-    # PS3.5 A.5: padded to even length with a NULL. DCTOOL 1.00 (PixelMed) leaves the end of a gzip file there: the CRC
-    # and the length of what was deflated, as in pydicom's image_dfl.dcm; over the wire that comes with a NULL as well.
+    # PS3.5 A.5: a deflated data set is padded to even length with a NULL. DCTOOL 1.00 (PixelMed) also leaves the end of
+    # a gzip file there, CRC and length, as in pydicom's image_dfl.dcm; over the network a NULL may follow that.
     gzip = pack("<LL", checksum, size & 0xFFFFFFFF)
     if trailer not in (b"", b"\0", gzip, gzip + b"\0"):
         raise DatasetDecodeError("something follows the deflated data set")

@@ -1,4 +1,4 @@
-"""The tag, VR and length of one element, as each encoding has them (PS3.5 7.1), and the VR that the dictionary has."""
+"""The header of an element in each encoding (PS3.5 7.1): tag, VR and length; and the VR that the dictionary has."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -11,17 +11,17 @@ from aiodimse.errors import DatasetDecodeError
 
 UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 SHORTEST: Final = 8
-"""Bytes that an element or item takes at least (PS3.5 7.1)."""
+"""The smallest number of bytes of an element or item (PS3.5 7.1)."""
 
 ITEM: Final = 0xFFFEE000
 ITEM_DELIMITATION: Final = 0xFFFEE00D
 SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
 
 _DELIMITERS: Final = 0xFFFE
-"""The group of these three. They have no VR, whatever the encoding (PS3.5 7.5)."""
+"""The group of these three tags. They have no VR in any encoding (PS3.5 7.5)."""
 
-# PS3.5 Tables 7.1-1 and 7.1-2: which VRs have a length of two bytes and which two reserved bytes and a length of four.
-# A VR that is in neither is refused: one cannot know where its value ends, and pydicom would guess.
+# PS3.5 Tables 7.1-1 and 7.1-2: VRs with a length of two bytes, and VRs with two reserved bytes and a length of four. An
+# unknown VR is refused: one cannot know where its value ends, and pydicom would guess.
 SHORT_VRS: Final = {
     vr.encode(): vr
     for vr in (
@@ -33,28 +33,28 @@ LONG_VRS: Final = {
     vr.encode(): vr for vr in ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
 }
 
-# What the header of an element says of its value.
+# What a header says about the value.
 PLAIN: Final = 0
-"""It has a length, and no elements in it."""
+"""The value has a length, and contains no elements."""
 ITEMS: Final = 1
-"""It is a sequence."""
+"""The value is a sequence."""
 FRAGMENTS: Final = 2
-"""It is encapsulated pixel data (PS3.5 A.4)."""
+"""The value is encapsulated pixel data (PS3.5 A.4)."""
 NO_ELEMENT: Final = 3
-"""There is none: it is an item or a delimiter, or eight NULs where a VR must be."""
+"""There is no element: it is an item or a delimiter, or there are eight NULs where a VR must be."""
 
 Header: TypeAlias = tuple[int, str | None, int, int, int]
-"""Tag, VR as encoded, length as encoded, offset of the value, and which of the four above it is. In Implicit VR, and
-where there is no element, the VR is None."""
+"""Tag, VR as encoded, length as encoded, offset of the value, and one of the four constants above. The VR is None in
+Implicit VR, and if there is no element."""
 ReadHeader: TypeAlias = Callable[[bytes | memoryview, int, int], Header]
-"""Reads the header at an offset in the data, where at least eight bytes are left; the third argument is the offset that
-it may not go past. Raises DatasetDecodeError."""
+"""Reads the header at an offset, where at least eight bytes must follow. The third argument is the offset that the
+header may not exceed. Raises DatasetDecodeError."""
 ReadItemHeader: TypeAlias = Callable[[bytes | memoryview, int], tuple[int, int, int]]
 """Reads group, element and length of an item or a delimiter at an offset."""
 
 
 class Encoding(NamedTuple):
-    """How headers are read. Who reads thousands looks this up once, and not with each."""
+    """How headers are read. It is looked up once for many elements."""
 
     read_header: ReadHeader
     read_item_header: ReadItemHeader
@@ -115,7 +115,7 @@ ENCODINGS: Final = {
     (True, False): _encoding(">", _implicit(">")),
     (False, False): _encoding(">", _explicit(">")),
 }
-"""By whether they are implicit, and whether they are little endian."""
+"""The encodings by (implicit VR, little endian)."""
 
 
 def _no_sequence(tag: int, pos: int) -> DatasetDecodeError:
@@ -126,12 +126,12 @@ _REPEATING: Final = [
     (mask, frozenset(value for value, other in masks.values() if other == mask))
     for mask in {mask for _, mask in masks.values()}
 ]
-"""Tags like (60xx,3000): which bits of a tag are looked at, and what they may be."""
+"""Repeating groups such as (60xx,3000): the mask for a tag, and the values that it may then have."""
 
 
 @lru_cache(maxsize=8192)
 def vr_in_dictionary(tag: int) -> str | None:
-    # pydicom takes 8 us to say that it does not know a private tag, and 25 for any other: a peer can send 130,000
+    # pydicom takes 8 us to say that it does not know a private tag, and 25 us for any other; a peer can send 130,000.
     """Return the VR of a tag by the dictionary of pydicom; None for a private or unknown one."""
     if not dictionary_has_tag(tag) and not any(tag & mask in values for mask, values in _REPEATING):
         return None
@@ -142,5 +142,5 @@ def vr_in_dictionary(tag: int) -> str | None:
 
 
 def tag_name(tag: int) -> str:
-    """As (0010,0020)."""
+    """Return a tag as text, for example (0010,0020)."""
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"

@@ -18,14 +18,14 @@ _big: Final = Struct(">HH").unpack_from
 
 
 def encoding_of(data: bytes | memoryview) -> TransferSyntax | None:
-    """Tell from the first bytes of a data set which of the three encodings of PS3.5 7.1 it has.
+    """Determine from the first bytes of a data set which of the three encodings of PS3.5 7.1 it has.
 
     Args:
         data: The first bytes; eight are enough.
 
     Returns:
-        Explicit VR Little Endian, Explicit VR Big Endian or Implicit VR Little Endian; None for less than eight bytes.
-        Implicit VR has nothing that could be recognized: it is what is neither of the others.
+        Explicit VR Little Endian, Explicit VR Big Endian or Implicit VR Little Endian; None if there are fewer than
+        eight bytes. Implicit VR has nothing to recognize it by, so it is assumed for whatever is not Explicit VR.
     """
     if len(data) < 8:
         return None

@@ -26,7 +26,7 @@ def file_meta(
     sending_ae_title: str | None = None,
     receiving_ae_title: str | None = None,
 ) -> bytes:
-    """Encode preamble, prefix and group 0002 (PS3.10 7.1). The preamble is zeros, so that nothing of a peer is in it.
+    """Encode preamble, prefix and group 0002 (PS3.10 7.1). The preamble is zeros, so it contains nothing of a peer.
 
     Raises:
         DatasetEncodeError: A value does not fit in its element.

@@ -1,7 +1,8 @@
-"""Whether the data set in a file is whole: every element within what encloses it, the last one ending with the file.
+"""Checks whether the data set in a file is complete: each element is inside what encloses it, the last ends the file.
 
-walk.py proves the same of bytes in memory, and of every nested element. This hops from one element to the next in a
-file of any size: a value of defined length is not looked into, and no more than a window of the file is in memory.
+walk.py proves the same for bytes in memory, down to every nested element. This module steps from one element to the
+next in a file of any size. It does not look inside values of defined length, and has only a window of the file in
+memory.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ _SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
 
 _WINDOW: Final = 1 << 16
 _MAX_STEPS: Final = 1 << 20
-"""How many elements, items and fragments are checked: a file with more is not known to be complete. It takes about a
-second."""
+"""The number of elements, items and fragments that are checked, which takes about a second. A file with more is not
+known to be complete."""
 _MAX_DEPTH: Final = 64
 _MAX_INFLATED: Final = 1 << 30
 
 
 def is_whole(file: BinaryIO, offset: int, size: int, transfer_syntax: str) -> bool:
-    """Say whether a data set is framed soundly to its end.
+    """Return whether a data set is consistent to its end.
 
     Args:
         file: An open file. Its position is changed.
         offset: Where the data set begins.
-        size: Of the data set, in bytes.
+        size: The size of the data set in bytes.
         transfer_syntax: The UID of its transfer syntax.
 
     Returns:
-        True where it ends exactly at its end. False where it does not, where that would take more than about a
-        million steps to know, and for a private transfer syntax.
+        True if the last element ends exactly at the end. False if it does not, if it would take more than about a
+        million steps to find out, and for a private transfer syntax.
 
     Raises:
         OSError: The file cannot be read.
@@ -52,7 +53,7 @@ def is_whole(file: BinaryIO, offset: int, size: int, transfer_syntax: str) -> bo
 
 
 def _inflates(file: BinaryIO, offset: int, size: int) -> bool:
-    """Whether a deflated data set (PS3.5 A.5) ends properly. What is in it is not checked."""
+    """Return whether a deflated data set (PS3.5 A.5) ends properly. Its content is not checked."""
     inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
     file.seek(offset)
     try:
@@ -84,7 +85,7 @@ class _Hops:
     def to_the_end(self) -> None:
         """Go from element to element to the end. Raise DatasetDecodeError if the lengths are not consistent."""
         pos, steps = 0, 0
-        # What encloses the current element, each of undefined length: whether it is a sequence, and whether it is in
+        # What encloses the current element, if of undefined length: whether it is a sequence, and whether it is in
         # Implicit VR.
         inside: list[tuple[bool, bool]] = []
         implicit = self._implicit
@@ -114,7 +115,7 @@ class _Hops:
             raise DatasetDecodeError("the data set is cut off", offset=pos)
 
     def _is_padding(self, pos: int) -> bool:
-        """Whether only NULs follow, with which some writers fill a block, or make an odd length even."""
+        """Return whether only NULs follow. Some writers fill a block with them, or make an odd length even."""
         left = self._size - pos
         return left < _WINDOW and not any(self._bytes(pos, min(left, 8))) and not any(self._bytes(pos, left))
 
@@ -130,7 +131,7 @@ class _Hops:
         return vr, pos + 12, self._number(pos + 8, 4)
 
     def _behind(self, start: int, length: int) -> tuple[int, bool]:
-        """Return the offset of what comes next: behind the value, or inside it if its length is undefined."""
+        """Return the offset of what comes next: after the value, or inside it if its length is undefined."""
         if length == UNDEFINED_LENGTH:
             return start, True
         if length > self._size - start:

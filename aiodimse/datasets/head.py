@@ -1,5 +1,7 @@
-"""The head of a DICOM file (PS3.10 7.1), from its first bytes: where the data set begins, in which transfer syntax, and
-which instance it is."""
+"""Reads the head of a DICOM file (PS3.10 7.1) from its first bytes.
+
+The head says where the data set begins, in which transfer syntax it is, and which instance it is.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,10 @@ from aiodimse.standard.transfer_syntax import lookup
 _PREFIX_END: Final = 132
 _GROUP_LENGTH_SIZE: Final = 12
 _MAX_META: Final = 1 << 20
-"""The most bytes of file meta information that are read. Private Information (0002,0102) may be large, but not
+"""The largest file meta information that is read, in bytes. Private Information (0002,0102) may be large, but not
 larger."""
 _UIDS_WITHIN: Final = 1 << 16
-"""How many bytes of the data set are searched for its UIDs."""
+"""The number of bytes of the data set that are searched for its UIDs."""
 
 _short_head: Final = Struct("<HH2sH")
 _long_head: Final = Struct("<HH2s2xL")
@@ -29,7 +31,7 @@ _implicit_head: Final = Struct("<HHL")
 
 
 class Head(NamedTuple):
-    """What the first bytes of a file say."""
+    """What the first bytes of a file say about it."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -41,17 +43,17 @@ def parse_head(name: object, buffer: bytes, *, is_all: bool, size: int | None = 
     """Read the head of a file from its first bytes.
 
     Args:
-        name: What errors call the file: its path.
+        name: The name of the file in errors: its path.
         buffer: The first bytes.
-        is_all: No more will come.
-        size: Of the whole file in bytes, where it is known.
+        is_all: Whether these are all bytes of the file.
+        size: The size of the whole file in bytes, if it is known.
 
     Returns:
-        The head; None where more bytes are needed. Bytes of the file meta information, at most 1 MiB, and 64 KiB of the
-        data set are enough.
+        The head; None if more bytes are needed. The file meta information, at most 1 MiB, and 64 KiB of the data set
+        are always enough.
 
     Raises:
-        NotDICOM: The file is none, or its data set is not encoded as its transfer syntax says.
+        NotDICOM: The file is not a DICOM file, or its data set is not encoded as its transfer syntax says.
     """
     if len(buffer) < _PREFIX_END and not is_all:
         return None
@@ -67,7 +69,7 @@ def parse_head(name: object, buffer: bytes, *, is_all: bool, size: int | None = 
     data = memoryview(buffer)[offset:]
     if len(data) < 8 and not is_all:
         return None
-    # Group Length may be wrong if a data set follows. If none does, the file has been cut off.
+    # Group Length may be wrong if a data set follows. If none follows, the file was cut off.
     if start is not None and not len(data):
         left = (len(buffer) if size is None else size) - start - _GROUP_LENGTH_SIZE
         if int.from_bytes(found.get(0, b""), "little") > left:
@@ -76,8 +78,10 @@ def parse_head(name: object, buffer: bytes, *, is_all: bool, size: int | None = 
 
 
 def _start_of_meta(buffer: bytes) -> int | None:
-    """Return the offset of file meta information: behind preamble and prefix (PS3.10 7.1), or 0 in a file without a
-    preamble. None if there is none."""
+    """Return the offset of the file meta information; None if there is none.
+
+    It comes after preamble and prefix (PS3.10 7.1), or at 0 in a file without a preamble.
+    """
     if buffer[_PREFIX_END - 4 : _PREFIX_END] == b"DICM":
         return _PREFIX_END
     return 0 if buffer[:2] == b"\2\0" and buffer[3:4] == b"\0" else None
@@ -91,12 +95,12 @@ def _head(
         for element in (SOP_CLASS_UID, SOP_INSTANCE_UID, TRANSFER_SYNTAX_UID)
     )
     transfer_syntax = _transfer_syntax(name, said, data) if has_meta else encoding_of(data) or ""
-    # If they differ the data set is right, since its receiver goes by it: pydicom's rtplan.dcm has another SOP Instance
-    # UID in its file meta information, and Orthanc 1.10.1 answers a C-STORE under that one with 0xA900.
+    # If they differ, the UIDs of the data set are used, as its receiver does: pydicom's rtplan.dcm has another SOP
+    # Instance UID in its file meta information, and Orthanc 1.10.1 answers a C-STORE with that one with 0xA900.
     inside, reach = first_values(data[:_UIDS_WITHIN], transfer_syntax, UIDS, _UIDS_WITHIN)
     if reach is not Reach.PASSED and not is_all and len(data) < _UIDS_WITHIN:
         return None
-    if not has_meta and len(inside) < 2:  # Nothing else says which instance it is, or that it is a data set at all.
+    if not has_meta and len(inside) < 2:  # nothing else shows which instance this is, or that it is a data set at all
         raise NotDICOM(f"{name}: not a DICOM file (no DICM prefix)")
     sop_class, sop_instance = inside.get(CLASS) or sop_class, inside.get(INSTANCE) or sop_instance
     if not sop_class or not sop_instance:
@@ -105,11 +109,11 @@ def _head(
 
 
 def _transfer_syntax(name: object, said: str, data: memoryview) -> str:
-    """The transfer syntax in which the data set is, by its first element.
+    """Determine the transfer syntax of the data set by its first element.
 
-    Some programs write file meta information that is not true. A data set that is not compressed can be sent as what it
-    is. Compressed pixels in Implicit VR are no transfer syntax of the standard: whoever is sent them cannot read on
-    behind them, and some wait for more for ever.
+    Some programs write wrong file meta information. An uncompressed data set can be sent in its actual encoding.
+    Compressed pixels in Implicit VR are no transfer syntax of the standard: a receiver cannot read what follows them,
+    and some receivers wait for more data forever.
     """
     row, found = lookup(said), encoding_of(data)
     if not said:
@@ -132,10 +136,9 @@ def _has_uids(data: memoryview, transfer_syntax: str) -> bool:
 
 
 def _parse_meta(name: object, buffer: bytes, pos: int, is_all: bool) -> tuple[dict[int, bytes], int | None]:
-    """Return the elements of group 0002 and where it ends; None if the buffer ends before.
+    """Return the elements of group 0002, and the offset after them; None if the buffer ends before that.
 
-    Group Length (0002,0000) does not count: pydicom's no_meta_group_length.dcm has none, and other files have a wrong
-    one.
+    Group Length (0002,0000) is not used: pydicom's no_meta_group_length.dcm has none, and in other files it is wrong.
     """
     found: dict[int, bytes] = {}
     while len(buffer) - pos >= 8:
@@ -144,7 +147,7 @@ def _parse_meta(name: object, buffer: bytes, pos: int, is_all: bool) -> tuple[di
             return found, pos
         start = pos + 8
         if not (vr.isalpha() and vr.isupper()):
-            # PS3.10 7.1 demands Explicit VR, but some old writers use Implicit VR.
+            # PS3.10 7.1 requires Explicit VR, but some old writers use Implicit VR.
             *_, length = _implicit_head.unpack_from(buffer, pos)
         elif vr in LONG_VRS:
             if len(buffer) - pos < 12:

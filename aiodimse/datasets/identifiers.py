@@ -1,4 +1,4 @@
-"""Identifiers from keywords: what is asked for in a C-FIND, C-GET or C-MOVE."""
+"""Makes Identifiers from keywords, for C-FIND, C-GET and C-MOVE."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def identifier(level: str | None = None, /, **keywords: Any) -> Dataset:
     """Make an Identifier (PS3.4 C.4.1.1.3): keys with values to be matched, and keys to be returned.
 
     Args:
-        level: Query/Retrieve Level (0008,0052): PATIENT, STUDY, SERIES, IMAGE or FRAME, in any case; None, none, as a
-            worklist wants it.
+        level: Query/Retrieve Level (0008,0052): PATIENT, STUDY, SERIES, IMAGE or FRAME, in any case; None: the
+            Identifier has no level, as for a worklist.
         **keywords: Values by the keyword of PS3.6. None is a universal key: it matches everything, and is returned.
-            A list has several values; dates and times may be those of datetime. Sequences are lists of Datasets.
+            A list stands for several values; dates and times may be those of datetime. Sequences are lists of Datasets.
 
     Returns:
         A new Dataset. Text that is not ASCII makes its Specific Character Set ISO_IR 192, unless one is given.
 
     Raises:
-        ValueError: A level or a keyword that does not exist, or a value that its VR cannot have.
+        ValueError: There is no such level or keyword, or the VR does not allow the value.
 
     Example:
         >>> aiodimse.identifier("STUDY", PatientID="42", StudyDate="20240101-", StudyInstanceUID=None)

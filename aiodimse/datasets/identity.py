@@ -1,4 +1,4 @@
-"""Reads the identity of an instance from the first bytes of its data set: its UIDs, study, series and patient."""
+"""Reads the identity of an instance from the beginning of its data set: its UIDs, study, series and patient."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ IDENTITY_KEYS: Final = (SOP_CLASS_UID, SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _S
 _HEAD: Final = Struct("<HH2sH").unpack_from
 
 MAX_BEGINNING: Final = 1 << 24
-"""How many bytes of a data set, inflated if it is deflated, are searched for its identity."""
+"""The number of bytes of a data set, after inflating, that are searched for its identity."""
 
 
 @record(frozen=True)
 class Identity:
-    """What tells one instance from another. A value that the data set does not have is "".
+    """What distinguishes one instance from another. A value that the data set does not have is "".
 
     Two data sets with equal identities are the same instance, perhaps in another encoding. The values are compared as
     they are encoded, without their padding.
@@ -46,13 +46,13 @@ class Identity:
     series_instance_uid: str = ""
     """Series Instance UID (0020,000E)."""
     patient_id: str = field(default="", repr=False)
-    """Patient ID (0010,0020), read as Latin-1 whatever the character set."""
+    """Patient ID (0010,0020), read as Latin-1 regardless of the character set."""
 
 
 class Reach(Enum):
-    """How far a walk over the first bytes of a data set came."""
+    """How far a walk over the beginning of a data set came."""
 
-    PASSED = "an element behind the last one that was looked for"
+    PASSED = "an element after the last one that was looked for"
     ENDED = "the end of the bytes, between two elements"
     STOPPED = "an element that is cut off or damaged"
 
@@ -61,12 +61,12 @@ def read_identity(data: bytes | memoryview, transfer_syntax: str) -> Identity | 
     """Read the identity of an instance from its data set, or from the first bytes of it.
 
     Args:
-        data: The encoded data set from its first byte on; it may be cut off behind (0020,000E).
+        data: The encoded data set from its first byte. It may be cut off after (0020,000E).
         transfer_syntax: The UID of the transfer syntax in which it is encoded.
 
     Returns:
-        The identity; None where the data set cannot be read as far as Series Instance UID (0020,000E): it is damaged
-        or cut off before, or the transfer syntax is private. Never raises.
+        The identity; None if the data set cannot be read as far as Series Instance UID (0020,000E), because it is
+        damaged or cut off before that, or its transfer syntax is private. Never raises.
     """
     found, reach = first_values(data, transfer_syntax, IDENTITY_KEYS, MAX_BEGINNING)
     return None if reach is Reach.STOPPED else Identity(*(found.get(tag, "") for tag in IDENTITY_KEYS))
@@ -75,9 +75,9 @@ def read_identity(data: bytes | memoryview, transfer_syntax: str) -> Identity | 
 def first_values(
     data: bytes | memoryview, transfer_syntax: str, tags: Collection[int], max_inflated: int
 ) -> tuple[Mapping[int, str], Reach]:
-    """Return the values of some elements in the first bytes of a data set, and how far the walk came. It never raises.
+    """Return the values of some elements in the beginning of a data set, and how far the walk came. Never raises.
 
-    The walk ends at the first element behind the last of the tags, since elements are in ascending order (PS3.5 7.1).
+    The walk ends at the first element after the last of the tags, since elements are in ascending order (PS3.5 7.1).
     """
     found: dict[int, str] = {}
     last = max(tags)
@@ -105,7 +105,7 @@ def _text(data: bytes | memoryview, start: int, stop: int) -> str:
 
 
 def _plain_values(data: bytes | memoryview, tags: Collection[int], last: int, found: dict[int, str]) -> int:
-    """Read the plain elements at the beginning, in a third of the time of the walk.
+    """Read the plain elements at the beginning. This takes a third of the time of the general walk.
 
     Returns:
         The offset of the first element that is not plain; -1 if the last of the tags has been passed.

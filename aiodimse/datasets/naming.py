@@ -1,4 +1,4 @@
-"""Giving a file that has been written its name, and what may be replaced by that: a path has one identity."""
+"""Renames a complete file to its final name, and decides what it may replace: a path stands for one instance."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
 
 def safe_file_name(sop_instance_uid: str) -> str:
-    """Return the file name for an instance, whoever sent it. This is the only place where a UID of a peer becomes a
-    name.
+    """Return the file name for an instance. No other function turns a UID of a peer into a name.
 
-    A UID of digits and dots, at most 64 characters (PS3.5 9.1), is its own name. Anything else is named by its SHA-256,
-    which is never a path, a device or a hidden name, and is the same each time.
+    A UID of digits and dots, at most 64 characters (PS3.5 9.1), is used as it is. Anything else is replaced by its
+    SHA-256, which is never a path, a device or a hidden name, and is the same each time.
     """
     if len(sop_instance_uid) <= 64 and _UID.fullmatch(sop_instance_uid):
         return f"{sop_instance_uid}.dcm"
@@ -37,10 +36,10 @@ def safe_file_name(sop_instance_uid: str) -> str:
 
 
 def relative_name(name: str | os.PathLike[str]) -> PurePath:
-    """Return the name that a caller chose for a file in a folder, perhaps with folders in it.
+    """Check the name that a caller chose for a file in a folder. It may contain folders.
 
     Raises:
-        ValueError: It is empty, or leads out of the folder.
+        ValueError: The name is empty, or leads out of the folder.
     """
     path = PurePath(name)
     if not path.name or path.anchor or ".." in path.parts or "\0" in str(path):
@@ -51,14 +50,14 @@ def relative_name(name: str | os.PathLike[str]) -> PurePath:
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 _LOCKED_AT_MOST: Final = 10.0
-"""How many seconds to wait for another process that names a file in the same folder."""
+"""The number of seconds to wait for another process that names a file in the same folder."""
 
 _LOCKS: Final = tuple(threading.Lock() for _ in range(64))
 """Locks for the threads of this process. Each folder uses one of them."""
 
 
 class Folder:
-    """An open folder in which files get their names, one at a time, whatever the process or thread that saves them."""
+    """An open folder, in which one process or thread at a time gives a file its name."""
 
     def __init__(self, path: str) -> None:
         self._fd = -1
@@ -75,10 +74,10 @@ class Folder:
             os.close(fd)
 
     def lock(self) -> None:
-        """Wait until nobody else names a file in this folder.
+        """Wait until no one else names a file in this folder.
 
         Raises:
-            OSError: Another process does not finish.
+            OSError: Another process held the folder for too long.
         """
         self._lock.acquire()
         try:
@@ -89,7 +88,7 @@ class Folder:
             raise
 
     def unlock(self) -> None:
-        """Let the next one name its file."""
+        """Let the next process or thread name its file."""
         try:
             if self._fd >= 0:
                 with suppress(OSError):
@@ -99,7 +98,7 @@ class Folder:
 
     @staticmethod
     def _hold(fd: int) -> None:
-        """Lock the folder against other processes. Some network file systems have no locks for folders."""
+        """Lock the folder against other processes. Network file systems that have no locks for folders are ignored."""
         until = None
         while True:
             try:
@@ -115,22 +114,22 @@ class Folder:
                 return
 
     def sync(self) -> None:
-        """Flush the names in the folder to the disk. It does nothing on systems other than POSIX."""
+        """Flush the names in the folder to the disk. It does nothing on systems that are not POSIX."""
         if self._fd >= 0:
             os.fsync(self._fd)
 
 
 _making: Final = threading.Lock()
 _made: Final[set[str]] = set()
-"""Folders below that of an archive whose names have been flushed to the disk."""
+"""Folders whose names have been flushed to the disk."""
 _MADE_AT_MOST: Final = 1 << 17
 
 
 def make_folders(root: str, below: PurePath, *, durable: bool) -> None:
-    """Make the folders in the name of a file. If `durable`, they are flushed to the disk, whoever has made them.
+    """Make the folders in the name of a file. If `durable`, flush them to the disk, even if others made them.
 
     Raises:
-        OSError: They cannot be made. It is FileNotFoundError if the root is missing, as when a disk is not mounted.
+        OSError: They cannot be made; FileNotFoundError if the root is missing, for example a disk that is not mounted.
     """
     if not durable:
         path = root
@@ -155,7 +154,7 @@ def make_folders(root: str, below: PurePath, *, durable: bool) -> None:
 
 
 def forget_folders(root: str, below: PurePath) -> None:
-    """Forget folders that somebody has removed, so that the next make_folders makes them again."""
+    """Forget folders that someone removed, so that the next make_folders makes them again."""
     with _making:
         path = root
         for part in below.parts:
@@ -167,20 +166,20 @@ def forget_folders(root: str, below: PurePath) -> None:
 
 
 def give_name(temporary: str, target: str, written: os.stat_result, *, durable: bool, may_replace: bool) -> None:
-    """Rename a whole file to its target, in the same folder.
+    """Rename a complete file to its target in the same folder.
 
     Args:
-        temporary: The file. It has been given to the disk where that is asked for.
-        target: Its name from now on. What is there already is replaced only by the same instance, and only where the
-            data set of the new file is whole.
+        temporary: The file. If `durable`, it has already been flushed to the disk.
+        target: The new path. An existing file is replaced only by the same instance, and only if the data set of the
+            new file is complete.
         written: The status of the file.
-        durable: Return when the disk has the name.
-        may_replace: The caller has decided that whatever is there is replaced.
+        durable: Whether to return only after the name has been flushed to the disk.
+        may_replace: Whether an existing file is replaced without these checks.
 
     Raises:
-        InstanceConflict: The file that is there is kept.
-        OSError: As InstanceConflict; or the folder could not be synced, and then a new name has been taken away again,
-            but what had been replaced stays so.
+        InstanceConflict: The existing file is kept.
+        OSError: The existing file is kept; or the folder could not be flushed, and a new name was removed again. What
+            was replaced before that stays replaced.
     """
     is_new = False
     try:
@@ -198,7 +197,7 @@ def give_name(temporary: str, target: str, written: os.stat_result, *, durable: 
                         break
                 finally:
                     folder.unlock()
-                _check_whole(temporary)  # This may take a while, and nobody has to wait for it.
+                _check_whole(temporary)  # this may take long, so the folder is not locked
                 is_checked = True
             if durable:
                 folder.sync()
@@ -216,9 +215,9 @@ def _status(path: str) -> os.stat_result | None:
 
 
 def _is_instance(status: os.stat_result | None, target: str) -> bool:
-    """Whether something would be lost if another file took this name.
+    """Return whether an instance would be lost if another file took this name.
 
-    A link is nothing, unless it leads to an instance. Things other than files are refused by the rename itself.
+    A link counts only if it leads to an instance. The rename itself fails for a target that is not a file.
     """
     if status is None:
         return False
@@ -249,7 +248,7 @@ def _check_same(temporary: str, target: str) -> None:
 
 
 def _unlink_own(path: str, written: os.stat_result) -> None:
-    """Remove what we renamed to a path, but not what another association has put there since."""
+    """Remove what we renamed to a path, unless another association has replaced it since."""
     with suppress(OSError):
         now = os.lstat(path)
         if (now.st_dev, now.st_ino) == (written.st_dev, written.st_ino):

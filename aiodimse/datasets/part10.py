@@ -20,7 +20,7 @@ _FIRST_READ: Final = 64 * 1024
 
 @record
 class FileHead:
-    """What a store needs to know of a file before it sends it."""
+    """The head of a file: what a store needs to know before it sends the file."""
 
     path: Path
     """The file."""
@@ -29,23 +29,25 @@ class FileHead:
     sop_instance_uid: str
     """SOP Instance UID (0008,0018)."""
     transfer_syntax: str
-    """The UID of the transfer syntax in which the data set is."""
+    """The UID of the transfer syntax of the data set."""
     data_offset: int
-    """Where the data set begins, in bytes: after preamble, prefix and group 0002."""
+    """Where the data set begins, in bytes: after the preamble, the prefix and group 0002."""
     size: int
-    """Of the data set alone, in bytes."""
+    """The size of the data set alone, in bytes."""
 
 
 class PartTenReader:
-    """An open file: its head, then its data set in pieces. The first read of the disk serves both.
+    """An open file: its head, and then its data set in pieces. One first read of the disk serves both.
 
-    Raises NotDICOM, with one line that names the path, and OSError.
+    Raises:
+        NotDICOM: The file is not a DICOM file. The text is one line that names the path.
+        OSError: The file cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._left: memoryview | None
         path = Path(path)
-        # This is checked first, since opening a FIFO would wait for its writer.
+        # This is checked before opening, since opening a FIFO would wait for its writer.
         if not stat.S_ISREG(path.stat().st_mode):
             raise NotDICOM(f"{path}: not a regular file")
         self._file: BinaryIO = path.open("rb")
@@ -61,7 +63,7 @@ class PartTenReader:
         """Read at most `size` bytes; b"" at the end of the data set.
 
         Raises:
-            OSError: The file has become shorter meanwhile.
+            OSError: The file has become shorter.
         """
         size = min(size, self._unread)
         if not size:
@@ -79,7 +81,7 @@ class PartTenReader:
         return data
 
     def pieces(self, piece_size: int = PIECE_SIZE) -> Iterator[bytes]:
-        """Yield what is left of the data set. The file is closed at the end, or when the iterator is closed."""
+        """Yield the rest of the data set. The file is closed at the end, or when the iterator is closed."""
         with self:
             while piece := self.read(piece_size):
                 yield piece
@@ -90,8 +92,7 @@ class PartTenReader:
         return self.head.size
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Read bytes of the data set from an offset on, fewer at its end. It must not be mixed with read() and
-        pieces()."""
+        """Read bytes of the data set from an offset, fewer at its end. Do not combine it with read() or pieces()."""
         self._file.seek(self.head.data_offset + offset)
         return self._file.read(max(0, min(size, self.head.size - offset)))
 
@@ -112,30 +113,32 @@ def _became_shorter(path: Path) -> OSError:
 
 
 def read_head(path: str | os.PathLike[str]) -> FileHead:
-    """Read what a store needs to know of a file: what instance it holds, and in which transfer syntax.
+    """Read the head of a file: which instance it holds, and in which transfer syntax.
 
     Args:
-        path: A DICOM file (PS3.10 7.1), also one without preamble, without file meta information, or with a wrong Group
+        path: A DICOM file (PS3.10 7.1). It may lack the preamble or the file meta information, or have a wrong Group
             Length (0002,0000).
 
     Returns:
-        The head. Its UIDs are those of the data set, and those of the file meta information where the data set has none
-        at its beginning.
+        The head. Its UIDs are those of the data set, or those of the file meta information if the data set has none at
+        its beginning.
 
     Raises:
-        NotDICOM: The file is none, or its data set is not encoded as its transfer syntax says. One line that names the
-            path.
-        OSError: It cannot be read.
+        NotDICOM: The file is not a DICOM file, or its data set is not encoded as its transfer syntax says. The text is
+            one line that names the path.
+        OSError: The file cannot be read.
     """
     with PartTenReader(path) as reader:
         return reader.head
 
 
 def reopen(head: FileHead) -> PartTenReader:
-    """Open the file whose head was read before.
+    """Open a file whose head was read before.
 
-    Raises InstanceConflict where its name belongs to another instance by now, or to the same one in another transfer
-    syntax; OSError where it is shorter by now, and as PartTenReader does.
+    Raises:
+        InstanceConflict: The path now holds another instance, or the same one in another transfer syntax.
+        OSError: The file has become shorter, or cannot be read.
+        NotDICOM: The file is no longer a DICOM file.
     """
     reader = PartTenReader(head.path)
     now = reader.head
@@ -153,15 +156,15 @@ def reopen(head: FileHead) -> PartTenReader:
 
 
 def open_pieces(head: FileHead, piece_size: int = PIECE_SIZE) -> Iterator[bytes]:
-    """The data set of a file in pieces; the file is opened at the first one and closed at the end or on close().
+    """Yield the data set of a file in pieces. The file is opened for the first and closed at the end or on close().
 
-    Raises as reopen() before the first piece; OSError where the file becomes shorter behind it.
+    Raises as reopen() before the first piece, and OSError if the file becomes shorter after that.
     """
     yield from reopen(head).pieces(piece_size)
 
 
 def _read_head(path: Path, file: BinaryIO, size: int) -> tuple[FileHead, memoryview]:
-    """Read the head, and return also the bytes of the data set that were read with it."""
+    """Read the head. Return it with the bytes of the data set that were read at the same time."""
     buffer = b""
     while True:
         more = file.read(_FIRST_READ)

@@ -1,4 +1,4 @@
-"""Saving a DICOM file (PS3.10 7) whole or not at all, under a name that only one instance has."""
+"""Saves a DICOM file (PS3.10 7) completely or not at all, under a name that stands for one instance."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from aiodimse.datasets.naming import forget_folders, give_name, make_folders, re
 from aiodimse.datasets.unfinished import lock_file, unfinished_name
 
 KEPT_BEGINNING: Final = 1 << 16
-"""How many bytes at the beginning of a data set a writer keeps, for the hook that decides on its name."""
+"""The number of bytes at the beginning of a data set that a writer keeps for the hook that decides on its name."""
 
 
 class PartTenWriter:
-    """A file being saved: written beside its target under a name of its own, and renamed when it is whole.
+    """A file that is being saved: written under a temporary name beside its target, and renamed when it is complete.
 
-    Making one touches no disk, the first write does. Any step may raise OSError; by then nothing of the file is left.
-    Two associations that save the same UID at once write two files, and the target is one of them, whole. As a context
-    manager it rolls back unless it was committed.
+    The constructor does not touch the disk; the first write does. Any step may raise OSError, after which nothing is
+    left of the file. Two associations that save the same UID at once write two files, and the target is one of them,
+    complete. As a context manager it rolls back unless it was committed.
     """
 
     def __init__(
@@ -41,15 +41,15 @@ class PartTenWriter:
         """Prepare the file.
 
         Args:
-            directory: The folder; it must exist.
-            sop_class_uid: For the file meta information, as the next two.
-            sop_instance_uid: Also the name of the file.
-            transfer_syntax: The UID of the transfer syntax in which the data set is.
-            name: Another name, relative to the folder; folders in it are made where they are missing.
-            source_ae_title: For Source Application Entity Title (0002,0016).
-            durable: commit() returns when the disk has file and name (fsync of both), not when the kernel has them.
-            check_identity: Refuse a data set that says that it is of another SOP class or instance.
-            keep_beginning: Keep the first 64 KiB of the data set in `beginning`.
+            directory: The folder, which must exist.
+            sop_class_uid: The SOP Class UID, for the file meta information.
+            sop_instance_uid: The SOP Instance UID, for the file meta information and the name of the file.
+            transfer_syntax: The UID of the transfer syntax of the data set.
+            name: Another name, relative to the folder. Missing folders in it are made.
+            source_ae_title: Source Application Entity Title (0002,0016).
+            durable: Whether commit() returns only after file and name have been flushed to the disk (fsync of both).
+            check_identity: Whether to refuse a data set that has another SOP Class UID or SOP Instance UID.
+            keep_beginning: Whether to keep the first 64 KiB of the data set in `beginning`.
 
         Raises:
             ValueError: The name leads out of the folder.
@@ -98,10 +98,12 @@ class PartTenWriter:
         lock_file(self._fd)
 
     def write(self, *pieces: bytes | memoryview) -> None:
-        """Add to the data set. Several pieces are one call.
+        """Append to the data set. Several pieces are written with one system call.
 
-        DatasetDecodeError where the data set begins with an element that no data set has: of group 0000, 0002 or FFFE.
-        InstanceConflict where it says that it is another instance, or of another SOP class.
+        Raises:
+            DatasetDecodeError: The data set begins with an element of group 0000, 0002 or FFFE, which no data set has.
+            InstanceConflict: The data set has another SOP Class UID or SOP Instance UID.
+            OSError: The file cannot be written.
         """
         if self._ended or self._complete:
             raise ValueError("write to a file that is complete, committed or rolled back")
@@ -135,8 +137,10 @@ class PartTenWriter:
     # --- the file -----------------------------------------------------------------------------------------------------
 
     def complete(self, *pieces: bytes | memoryview) -> Path:
-        """The last of the data set: the file is whole now, if durable on the disk, and still under the temporary name
-        that is returned. Raises as write()."""
+        """Write the last pieces of the data set. Return the temporary path of the file, which is then complete.
+
+        If durable, the file has been flushed to the disk. Raises as write().
+        """
         self.write(*pieces)
         try:
             if self._beginning is not None:
@@ -153,11 +157,11 @@ class PartTenWriter:
         return Path(self._temporary)
 
     def commit(self, *, may_replace: bool = False, after_name: Callable[[Path], object] | None = None) -> Path:
-        """Give the whole file its name; if durable, on the disk.
+        """Give the complete file its name. If durable, the name has been flushed to the disk.
 
-        An earlier file of that name is replaced only by a whole data set of the same instance, unless the caller has
-        decided otherwise with may_replace. InstanceConflict and OSError leave nothing of the new file. after_name is
-        told of the file then; what it raises goes on, and the file stays.
+        An existing file of that name is replaced only by a complete data set of the same instance, unless the caller
+        has decided with may_replace. After InstanceConflict and OSError nothing is left of the new file. after_name is
+        then called with the file. If it raises, the exception is passed on, and the file stays.
         """
         if not self._complete:
             self.complete()
@@ -175,7 +179,7 @@ class PartTenWriter:
 
     @property
     def has_begun(self) -> bool:
-        """Whether something of the file is on the disk."""
+        """Whether part of the file is on the disk."""
         return self._created
 
     @property
@@ -189,10 +193,10 @@ class PartTenWriter:
         before_name: Callable[[Path, bytes], object] | None = None,
         after_name: Callable[[Path], object] | None = None,
     ) -> Path:
-        """Write the last of the data set, and commit().
+        """Write the last pieces of the data set, and commit().
 
-        before_name has a look at the whole file and the beginning of its data set before it gets its name: what that
-        raises goes on, and nothing of the file is left; else it may replace what is there.
+        before_name is called with the complete file and the beginning of its data set before the file gets its name. If
+        it raises, nothing is left of the file. Otherwise the file may replace an existing one.
         """
         temporary = self.complete(*pieces)
         if before_name is not None:
@@ -200,7 +204,7 @@ class PartTenWriter:
         return self.commit(may_replace=before_name is not None, after_name=after_name)
 
     def rollback(self) -> None:
-        """Remove what has been written. It does nothing after commit(), or in a second call."""
+        """Remove what was written. After commit() or an earlier rollback() this does nothing."""
         self._ended = True
         fd, self._fd = self._fd, -1
         if fd >= 0:

@@ -15,18 +15,18 @@ _FIRST_READ = 1 << 16
 def file_identity(path: str | os.PathLike[str]) -> Identity | None:
     """Read the identity of the instance in a file.
 
-    SOP Class and Instance UID are those of the file meta information where the data set does not have them.
+    SOP Class UID and SOP Instance UID are those of the file meta information if the data set does not have them.
 
     Args:
         path: The path of a DICOM file (PS3.10).
 
     Returns:
-        The identity; None where the data set cannot be read as far as Series Instance UID (0020,000E), or that lies
-        behind its first 16 MiB.
+        The identity; None if the data set cannot be read as far as Series Instance UID (0020,000E), or that is not
+        within its first 16 MiB.
 
     Raises:
-        NotDICOM: The file is none.
-        OSError: It cannot be read.
+        NotDICOM: The file is not a DICOM file.
+        OSError: The file cannot be read.
     """
     with PartTenReader(path) as reader:
         head, data, wanted = reader.head, b"", _FIRST_READ
@@ -43,7 +43,7 @@ def file_identity(path: str | os.PathLike[str]) -> Identity | None:
 
 
 def is_whole_file(path: str | os.PathLike[str]) -> bool:
-    """Whether the elements of the data set of a file end exactly at its end. It raises as `file_identity` does."""
+    """Return whether the last element of a file ends exactly at the end of the file. Raises as `file_identity` does."""
     with PartTenReader(path) as reader:
         head = reader.head
     with Path(path).open("rb", buffering=0) as file:

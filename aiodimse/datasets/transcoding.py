@@ -1,8 +1,9 @@
-"""A data set from one transfer syntax to another as it goes by, in bounded memory (PS3.5 A).
+"""Re-encodes a data set in another transfer syntax while it streams, in bounded memory (PS3.5 A).
 
-For data sets too large to be held. Like the writer it changes headers and byte order, pads values of odd length, drops
-elements of group 0000 and 0002, and leaves out what no reader of Implicit VR could read. Unlike it, it does not know
-how long a sequence will be before it is over: sequences and items get an undefined length (PS3.5 7.5.1).
+This is for data sets that are too large for memory. Like the writer it changes headers and byte order, pads values of
+odd length, drops elements of groups 0000 and 0002, and leaves out what no reader of Implicit VR could read. Unlike the
+writer it does not know the length of a sequence before its end, so sequences and items get an undefined length
+(PS3.5 7.5.1).
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
 from aiodimse.standard.transfer_syntax import TransferSyntax
 
 PIECE: Final = 1 << 18
-"""Bytes of a value that are read, changed and handed on at a time."""
+"""Bytes of a value that are read and passed on at a time."""
 _GATHER: Final = 1 << 16
-"""Bytes of small elements that are handed on together."""
+"""Bytes of small elements that are passed on together."""
 _LARGEST_UNKNOWN: Final = 1 << 20
-"""Bytes of a UN that is looked at for items."""
+"""The largest UN, in bytes, that is examined for items."""
 _REMEMBERED: Final = 64
-"""Bytes of the values that say what VR others have: Pixel Representation, a private creator."""
+"""The largest value, in bytes, that is kept because other VRs depend on it: Pixel Representation, a private creator."""
 _MOST_REMEMBERED: Final = 4096
 _UNBOUNDED: Final = 1 << 62
 
@@ -60,21 +61,21 @@ def transcode_pieces(
     size: int,
     limits: Limits = _DEFAULT_LIMITS,
 ) -> Iterator[bytes]:
-    """The data set in the other transfer syntax, piece by piece.
+    """Re-encode a data set piece by piece.
 
     Args:
-        pieces: The encoded data set, cut anywhere.
-        source: The row of its transfer syntax: one of those that dataset.RE_ENCODED names, as is the target.
-        target: The row of the wanted one.
-        size: Bytes of the encoded data set; with Limits.deflate_ratio it bounds what a deflated one may become.
+        pieces: The encoded data set, divided anywhere.
+        source: The row of its transfer syntax. Source and target must be in dataset.RE_ENCODED.
+        target: The row of the wanted transfer syntax.
+        size: The size of the encoded data set in bytes. With Limits.deflate_ratio it bounds the inflated size.
         limits: Limits.dataset_depth bounds the nesting.
 
     Yields:
         Pieces of at most some PIECE bytes.
 
     Raises:
-        DatasetDecodeError: The data set is not sound; what came before has been yielded by then.
-        DatasetEncodeError: It has an element that the other transfer syntax does not have.
+        DatasetDecodeError: The data set is damaged. What comes before the damage has been yielded.
+        DatasetEncodeError: The data set has an element that the target does not allow.
     """
     if source.deflated:
         pieces = inflated_pieces(pieces, max_size=size * limits.deflate_ratio)
@@ -83,20 +84,20 @@ def transcode_pieces(
 
 
 def open_transcoded(head: FileHead, transfer_syntax: str, *, limits: Limits = _DEFAULT_LIMITS) -> Iterator[bytes]:
-    """As open_pieces, in another transfer syntax; raises what transcode_pieces raises as well."""
+    """Yield the pieces of a file as open_pieces does, re-encoded. Also raises what transcode_pieces raises."""
     rows = known_syntax(head.transfer_syntax), known_syntax(transfer_syntax)
     with reopen(head) as reader:
         yield from transcode_pieces(reader.pieces(PIECE), *rows, size=head.size, limits=limits)
 
 
 def check_transcoded(head: FileHead, transfer_syntax: str, *, limits: Limits = _DEFAULT_LIMITS) -> None:
-    """Read the file to its end as open_transcoded does, to raise here what that would raise behind its beginning."""
+    """Re-encode a whole file, to raise now what open_transcoded would raise after its first piece."""
     for _ in open_transcoded(head, transfer_syntax, limits=limits):
         pass
 
 
 class _Source:
-    """The bytes to come, and how many have gone."""
+    """The bytes of the data set that follow, and the number of bytes that were read."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
@@ -104,7 +105,7 @@ class _Source:
         self.position = 0
 
     def at_most(self, size: int) -> bytes:
-        """The next bytes, at least one of them but at the end of the data set."""
+        """Return up to `size` of the next bytes; none only at the end of the data set."""
         while not self._held:
             piece = next(self._pieces, None)
             if piece is None:
@@ -115,7 +116,7 @@ class _Source:
         return bytes(taken)
 
     def exactly(self, size: int) -> bytes:
-        """The next bytes; fewer at the end of the data set."""
+        """Return the next `size` bytes; fewer only at the end of the data set."""
         taken = self.at_most(size)
         if len(taken) == size:
             return taken
@@ -126,21 +127,21 @@ class _Source:
 
 
 class _Frame(NamedTuple):
-    """A data set, sequence or item that the source is inside of."""
+    """The data set, sequence or item that is being read."""
 
     is_sequence: bool
     end: int | None
-    """Where it ends; None where a delimiter says so, or the end of the data set."""
+    """The offset of its end; None if a delimiter or the end of the data set ends it."""
     bound: int
-    """Nothing in it goes past this: the end of what encloses it, or its own."""
+    """The offset that nothing in it may exceed: its own end, or that of what encloses it."""
     implicit: bool
     is_written: bool
     around: tuple[DecodedDataset, ...]
-    """The data set or item and what encloses it; of each the elements that say what VR others have."""
+    """The data set or item, then those that enclose it, each with the elements on which the VRs of others depend."""
 
 
 class _Transcoder:
-    """Reads elements one after another and writes each before it reads the next."""
+    """Reads elements one after another, and writes each before it reads the next."""
 
     def __init__(self, source: _Source, read: TransferSyntax, write: TransferSyntax, max_depth: int) -> None:
         self._source, self._read, self._write, self._max_depth = source, read, write, max_depth
@@ -162,7 +163,7 @@ class _Transcoder:
                 continue
             head = source.exactly(8)
             if len(head) < 8 and not enclosing and not any(head):
-                break  # perhaps behind a NUL that made it even
+                break  # after it there may be a NUL, which makes the length even
             if len(head) < 8 or source.position > frame.bound:
                 raise self._error("truncated element header")
             group, element, length = self._head(head)
@@ -195,7 +196,7 @@ class _Transcoder:
         return self._inside(length, frame, tag)._replace(is_sequence=False, around=around)
 
     def _element(self, tag: int, head: bytes, frame: _Frame) -> Generator[bytes, None, _Frame | None]:
-        """Write an element; or, of a sequence, the beginning, and say that the source is in it now."""
+        """Write an element. For a sequence write its header, and return the frame of its content."""
         if tag >> 16 in FOREIGN_GROUPS and tag >> 16 not in DROPPED_GROUPS:
             raise self._error(f"{tag_name(tag)} inside a data set")
         vr, length = self._vr_and_length(tag, head, frame)
@@ -226,7 +227,7 @@ class _Transcoder:
         return None
 
     def _value(self, vr: str, length: int, beginning: bytes, is_written: bool) -> Iterator[bytes]:
-        """beginning: what of it was read already."""
+        """Write a value. `beginning` is the part that was read already."""
         word = WORD_SIZES.get(vr, 1) if self._swaps else 1
         left = length
         while left:
@@ -243,7 +244,7 @@ class _Transcoder:
             self._out += PADDING.get(vr, b"\0")
 
     def _vr_and_length(self, tag: int, head: bytes, frame: _Frame) -> tuple[str, int]:
-        """The VR to write, as far as it can be told, and the length of the value."""
+        """Return the VR to write, as far as it can be determined, and the length of the value."""
         if not frame.implicit:
             code, length = self._vr_head(head)
             if code in SHORT_VRS:
@@ -260,13 +261,13 @@ class _Transcoder:
             return "SQ", length
         vr = implicit_vr(tag, frame.around[0])
         if vr == "SQ":
-            return "UN", length  # a private one: what is in it stays in Implicit VR
+            return "UN", length  # a private sequence: its content stays in Implicit VR
         if vr in AMBIGUOUS_VRS:
             vr = concrete_vr(vr, tag, frame.around, from_implicit=True)
         return vr, length
 
     def _inside(self, length: int, frame: _Frame, tag: int) -> _Frame:
-        """The frame of what has this length and begins here."""
+        """Return the frame for a value of this length that begins here."""
         if length == UNDEFINED_LENGTH:
             return frame._replace(end=None)
         end = self._source.position + length
@@ -282,7 +283,7 @@ class _Transcoder:
     def _header(self, tag: int, vr: str, length: int) -> None:
         if self._write.implicit:
             self._out += pack(self._order + "HHL", tag >> 16, tag & 0xFFFF, length)
-        elif vr in EXPLICIT_VR_LENGTH_32 or length > 0xFFFF:  # PS3.5 6.2.2: too long for its VR, it is UN
+        elif vr in EXPLICIT_VR_LENGTH_32 or length > 0xFFFF:  # PS3.5 6.2.2: a value too long for its VR becomes UN
             code = vr if vr in EXPLICIT_VR_LENGTH_32 else "UN"
             self._out += pack(self._order + "HH2s2xL", tag >> 16, tag & 0xFFFF, code.encode(), length)
         else:

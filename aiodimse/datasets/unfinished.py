@@ -1,7 +1,7 @@
-"""Files that are still being saved: what they are called, and the removal of those that nobody saves any more.
+"""Files that are still being saved: their names, and the removal of those that nobody saves any more.
 
-A process that is killed cannot remove its own. Who saves holds a lock on the file, which the kernel lets go of with the
-process, however it ends.
+A process that is killed cannot remove its own files. While a file is being saved, the process holds a lock on it, which
+the kernel releases when the process ends, however that happens.
 """
 
 from __future__ import annotations
@@ -13,47 +13,49 @@ import sys
 from contextlib import suppress
 from time import time
 
-if sys.platform != "win32":  # there nobody can remove a file that another has open
+if sys.platform != "win32":  # on Windows a file that another process has open cannot be removed anyway
     import fcntl
 
 _UNFINISHED = r"\..+\.dcm\.[0-9a-f]{16}\.part"
 
 
 def unfinished_name(name: str) -> str:
-    """A name to write a file under until it is whole, no two alike. The dot and the suffix keep it out of what a folder
-    scan takes for instances."""
+    """Return a unique name under which a file is written until it is complete.
+
+    The dot and the suffix keep scans of a folder from taking the file for an instance.
+    """
     return f".{name}.{secrets.token_hex(8)}.part"
 
 
 def lock_file(fd: int) -> None:
-    """Say that this file is being saved, until it is closed."""
+    """Mark a file as being saved, until it is closed."""
     if sys.platform != "win32":
-        with suppress(OSError):  # a file system without locks: its age has to do
+        with suppress(OSError):  # a file system without locks: only the age of the file can be used
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def remove_unfinished(directory: str | os.PathLike[str], older_than: float) -> int:
-    """Remove what saves into this folder left when their process was killed, and say how many files that were.
+    """Remove the files that killed processes did not finish saving, and return how many there were.
 
-    What somebody holds stays, and what has had a byte within older_than seconds. Raises OSError where the folder cannot
-    be listed.
+    A file stays if a process holds it, or if it was written to within `older_than` seconds. Raises OSError if the
+    folder cannot be listed.
     """
     removed, before = 0, time() - older_than
     with os.scandir(directory) as entries:
         for entry in entries:
             if re.fullmatch(_UNFINISHED, entry.name) and entry.is_file(follow_symlinks=False):
-                with suppress(OSError):  # gone meanwhile, or not ours to remove
+                with suppress(OSError):  # it is gone, or we may not remove it
                     if entry.stat(follow_symlinks=False).st_mtime <= before:
                         removed += _remove(entry.path)
     return removed
 
 
 def _remove(path: str) -> bool:
-    """Whether nobody holds it, and it is gone now."""
+    """Remove a file if no process holds it. Return whether it was removed."""
     if sys.platform == "win32":
         os.unlink(path)  # noqa: PTH108
         return True
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)  # for writing: NFS wants that of an exclusive lock
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)  # NFS needs write access for an exclusive lock
     try:
         with suppress(OSError):
             try:

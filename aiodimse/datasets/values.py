@@ -1,8 +1,8 @@
-"""Encoded values to what pydicom has for them: text, names, UIDs and numbers in text.
+"""Converts encoded values to what pydicom has for them: text, names, UIDs and numbers in text.
 
-These are the VRs of which pydicom checks each value that it converts. It writes what it does not like to its log, and
-the value with it, which may be a patient's name; and it knows less of character sets than charsets.py. Here nothing is
-checked, and a number that is none stays text.
+pydicom checks each value of these VRs when it converts it. If a value is not valid, pydicom logs it together with the
+value, which may be a patient's name; and it knows fewer character sets than charsets.py. Here nothing is checked, and a
+number that is not valid remains text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aiodimse.errors import DatasetEncodeError
 
 
 def wants_pydicom() -> bool:
-    """Whether the program has asked pydicom for something else: to raise for invalid values, or to call it back."""
+    """Return whether the program has made pydicom raise for invalid values, or call it back, so it must convert."""
     return config.settings.reading_validation_mode == config.RAISE or config.data_element_callback is not None
 
 
@@ -43,7 +43,7 @@ def _names(data: bytes, charset: CharacterSet) -> object:
 
 
 def _name(charset: CharacterSet, text: str | PersonName) -> PersonName:
-    """One of several names. Its bytes are encoded anew: where they end in the value, only their character set knows."""
+    """Make one of several names. Its bytes are encoded again, since the value cannot be split at backslash bytes."""
     if isinstance(text, PersonName):
         return text
     try:
@@ -71,7 +71,7 @@ def _decimals(data: bytes, _: CharacterSet) -> object:
 def _numbers(text: str, kind: Callable[..., object], otherwise: str) -> object:
     try:
         values = [kind(each, validation_mode=config.IGNORE) for each in text.split("\\")]
-    except (ValueError, TypeError, ArithmeticError):  # of the last, decimal has its own
+    except (ValueError, TypeError, ArithmeticError):  # decimal raises a subclass of ArithmeticError
         values, kind = [each.rstrip("\0 ") for each in otherwise.split("\\")], str
     return values[0] if len(values) == 1 else MultiValue(kind, values)
 
@@ -84,4 +84,4 @@ CONVERTERS: Final[dict[str, Callable[[bytes, CharacterSet], object]]] = {
     "PN": _names,
     "UI": _uids,
 }
-"""By VR. What one gives is None where pydicom is to convert the value."""
+"""The converters by VR. One that returns None leaves the value to pydicom."""

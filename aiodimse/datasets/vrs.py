@@ -1,4 +1,4 @@
-"""Which VR an element has when its encoding does not say (PS3.5 A.1, 6.2.2), or says one of two."""
+"""Determines the VR of an element whose encoding does not have it (PS3.5 A.1, 6.2.2) or has one of two."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PADDING: Final = {
     ),
     "UI": b"\0",
 }
-"""What makes a value of odd length even; in the VRs that are not here it is a NUL as well (PS3.5 6.2)."""
+"""What pads a value of odd length, by VR. VRs that are not listed are padded with a NUL (PS3.5 6.2)."""
 
 WORD_SIZES: Final = {
     **dict.fromkeys(("AT", "OW", "SS", "US"), 2),
     **dict.fromkeys(("FL", "OF", "OL", "SL", "UL"), 4),
     **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
 }
-"""Bytes that change places with the byte order (PS3.5 7.3); values of other VRs are the same in both."""
+"""The size of words that the byte order affects, by VR (PS3.5 7.3). Values of other VRs are the same in both."""
 
 _PIXEL_REPRESENTATION = 0x00280103
 _BITS_ALLOCATED = 0x00280100
@@ -37,7 +37,7 @@ _WAVEFORM_BITS_ALLOCATED = 0x54001004
 
 
 def implicit_vr(tag: int, dataset: Dataset) -> str:
-    """The VR of an element that came in Implicit VR; it may be one of AMBIGUOUS_VRS."""
+    """Return the VR of an element that was encoded in Implicit VR. It may be one of AMBIGUOUS_VRS."""
     known = vr_in_dictionary(tag)
     if known is not None:
         return known if known != "NONE" else "UN"
@@ -57,18 +57,18 @@ def implicit_vr(tag: int, dataset: Dataset) -> str:
 
 
 def concrete_vr(vr: str, tag: int, around: Sequence[Dataset], *, from_implicit: bool) -> str:
-    """One VR for one of AMBIGUOUS_VRS. around: the data set that the element is in, then what encloses it."""
+    """Choose a VR for one of AMBIGUOUS_VRS. `around` is the data set of the element, and then what encloses that."""
     if vr == "US or SS":
         for dataset in around:
             signed = _integer(dataset, _PIXEL_REPRESENTATION)
             if signed is None:
-                signed = getattr(dataset, "_pixel_rep", None)  # where pydicom notes what it read in the parent
+                signed = getattr(dataset, "_pixel_rep", None)  # pydicom notes here what it read in the parent
             if signed is not None:
                 return "SS" if signed else "US"
         return "US"
-    if vr == "US or OW":  # PS3.3 C.11.1.1.1: one entry is a US
+    if vr == "US or OW":  # PS3.3 C.11.1.1.1: a LUT with one entry is a US
         return "US" if tag == _LUT_DATA and _integer(around[0], _LUT_DESCRIPTOR) == 1 else "OW"
-    if vr == "OB or OW" and not from_implicit:  # PS3.5 A.2; in Implicit VR it is OW always, A.1
+    if vr == "OB or OW" and not from_implicit:  # PS3.5 A.2; in Implicit VR it is always OW (PS3.5 A.1)
         bits_tag = {_PIXEL_DATA: _BITS_ALLOCATED, 0x5400: _WAVEFORM_BITS_ALLOCATED}.get(
             tag if tag == _PIXEL_DATA else tag >> 16
         )
@@ -78,7 +78,7 @@ def concrete_vr(vr: str, tag: int, around: Sequence[Dataset], *, from_implicit: 
 
 
 def _integer(dataset: Dataset, tag: int) -> int | None:
-    """The first value of a US element, without decoding the element in its Dataset."""
+    """Return the first value of a US element, without decoding the element in its Dataset."""
     element: Any = dataset.get_item(tag)
     if element is None or element.value is None:
         return None
@@ -94,7 +94,7 @@ def _integer(dataset: Dataset, tag: int) -> int | None:
 
 
 def swapped(value: bytes, size: int) -> bytes:
-    """The value in the other byte order. Bytes that make no whole word at its end stay."""
+    """Return the value in the other byte order. Bytes at the end that are no whole word stay as they are."""
     whole = len(value) // size * size
     out = bytearray(value)
     for at in range(size):

@@ -1,4 +1,4 @@
-"""How much work it is to encode a data set, without encoding it."""
+"""Estimates how much work it is to encode a data set, without encoding it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 _CHARACTERS: Final = 128
-"""Characters or bytes of a value that are as much work as one more value."""
+"""The number of characters or bytes of a value that cost as much as one more value."""
 
 
 def is_larger_than(dataset: Dataset, most: int) -> bool:
-    """Whether a data set has more values, at any depth, than so many. Long ones count as several."""
+    """Return whether a data set has more than this number of values, at any depth. Long values count as several."""
     try:
         return _left(dataset, most) < 0
     except RecursionError:  # nested deeper than can be encoded
@@ -22,10 +22,10 @@ def is_larger_than(dataset: Dataset, most: int) -> bool:
 
 
 def _left(dataset: Dataset, left: int) -> int:
-    """How many of so many values the data set leaves over; less than 0 where it has more."""
+    """Return how many of `left` values remain after those of a data set; a negative number if it has more."""
     left -= len(dataset)
     for element in dataset.values():
-        # past the property of DataElement, which would be half of the time
+        # _value avoids the property of DataElement, which would take half of the time
         value: Any = element._value if type(element) is DataElement else element.value
         kind = type(value)
         if kind is str or kind is bytes:
@@ -41,7 +41,7 @@ def _left(dataset: Dataset, left: int) -> int:
 
 
 def size_of_values(dataset: Dataset) -> int:
-    """How many bytes the values of a data set have that are text or bytes, such as pixels; those of items count too."""
+    """Return the number of bytes of all values that are text or bytes, such as pixels, including those of items."""
     size = 0
     for element in dataset.values():
         value: Any = element.value

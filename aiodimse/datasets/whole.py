@@ -12,7 +12,7 @@ from aiodimse.datasets.part10 import FileHead, reopen
 
 
 def file_meta_dataset(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> FileMetaDataset:
-    """Group 0002 for an instance that came over the network, so that pydicom can save it (PS3.10 7.1)."""
+    """Make group 0002 for an instance that was received, so that pydicom can save it (PS3.10 7.1)."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\0\1"
     meta.MediaStorageSOPClassUID = UID(sop_class_uid)
@@ -24,10 +24,13 @@ def file_meta_dataset(sop_class_uid: str, sop_instance_uid: str, transfer_syntax
 
 
 def read_file(head: FileHead, limits: Limits) -> Dataset:
-    """The whole data set of a file whose head was read before.
+    """Read the whole data set of a file whose head was read before.
 
-    Raises InstanceConflict where the file holds another instance by now; NotDICOM, DatasetDecodeError (of which
-    DatasetTooLarge) and OSError.
+    Raises:
+        InstanceConflict: The file now holds another instance.
+        NotDICOM: The file is not a DICOM file.
+        DatasetDecodeError: The data set cannot be decoded; DatasetTooLarge if it exceeds the limits.
+        OSError: The file cannot be read.
     """
     with reopen(head) as reader:
         data = b"".join(reader.pieces(1 << 20))

@@ -1,18 +1,18 @@
-"""Data set to bytes. The reference is pydicom's write_dataset, whose bytes these are; what differs is named here.
+"""Encodes data sets. The bytes are those of pydicom's write_dataset, apart from the differences listed below.
 
-Why not call it: it decodes and re-encodes every value when the encoding changes, with warnings that quote values
-(patient data in a log); it changes the Dataset it is given; and a plain C-FIND identifier of 16 elements costs it
-200 us where this takes 12. Here values that are still encoded stay as they are and only headers are written anew,
-plain values take a short way, and everything else goes to pydicom's writer of that VR.
+pydicom's function is not used, because it decodes and re-encodes every value if the encoding changes, with warnings
+that quote values (patient data in a log); it changes the Dataset that it is given; and it takes 200 us for a plain
+C-FIND identifier of 16 elements, for which this module takes 12 us. Here values that are still encoded are copied and
+only their headers are written anew, plain values are encoded in a short way, and pydicom's writers encode the others.
 
-These things differ from pydicom on purpose:
+The intended differences from pydicom are:
 
-- An ambiguous VR that nothing settles is written as US or OW (vrs.py) instead of failing.
-- Text is encoded by charsets.py. A character that the Specific Character Set does not have fails instead of becoming a
-  question mark; or the whole data set is written in Unicode, where the caller allows that.
-- Elements of the groups 0000 and 0002 are left out, and values of odd length padded, in items too.
-- An element that no reader of Implicit VR could read is left out, with a warning: one that is no sequence in the
-  data set, but is one in the dictionary that this reader has to go by; or the other way round.
+- An ambiguous VR that nothing resolves is written as US or OW (vrs.py) instead of failing.
+- Text is encoded by charsets.py. A character that the Specific Character Set lacks is an error instead of a question
+  mark. If the caller allows it, the whole data set is written in Unicode instead.
+- Elements of groups 0000 and 0002 are left out, and values of odd length are padded, in items too.
+- An element that no reader of Implicit VR could read is left out, with a warning: it is a sequence by the dictionary,
+  which such a reader has to use, and not in the data set, or the other way round.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ def write_dataset(
     default: CharacterSet = charsets.DEFAULT,
     character_set: CharacterSet | None = None,
 ) -> list[bytes]:
-    """The encoded data set, in buffers that are not joined (Pixel Data is the one it came in).
+    """Encode a data set into buffers that are not joined, so that Pixel Data is not copied.
 
     Args:
-        dataset: What to encode. It is not changed.
+        dataset: The data set, which is not changed.
         implicit: Whether to write Implicit VR.
-        little_endian: The byte order.
-        encapsulated: Whether Pixel Data may be, and must be, encapsulated (PS3.5 A.4).
-        default: What the default repertoire is: DEFAULT or STRICT_DEFAULT.
-        character_set: What to write text in, and as Specific Character Set, instead of what the data set says.
+        little_endian: Whether to write Little Endian; otherwise Big Endian.
+        encapsulated: Whether Pixel Data has to be encapsulated (PS3.5 A.4). Otherwise it must not be.
+        default: What the default repertoire means: DEFAULT or STRICT_DEFAULT.
+        character_set: The character set for all text, and for Specific Character Set; None: that of the data set.
 
     Raises:
-        DatasetEncodeError: It cannot be written. The text names tags, never values.
+        DatasetEncodeError: The data set cannot be encoded. The text names tags, never values.
     """
     try:
         return _writer(implicit, little_endian, encapsulated, default, character_set).dataset(dataset, default, ())
@@ -79,7 +79,7 @@ def write_dataset(
 
 
 class _Scope:
-    """What a data set or item is written in, and how far what is still encoded in it can stay as it is."""
+    """The character set of a data set or item, and whether encoded text in it can be copied."""
 
     __slots__ = ("around", "charset", "declared", "source", "stays")
 
@@ -98,7 +98,7 @@ class _Scope:
         self.declared, self.charset = declared, forced or declared
         source = self.source or declared
         self.stays = source is self.charset or _is_same(source, self.charset)
-        """Whether encoded text is in the character set that is written."""
+        """Whether text that is still encoded is already in the character set to be written."""
 
 
 class _Writer:
@@ -122,11 +122,11 @@ class _Writer:
         self.plain_head = Struct("<4sL" if implicit else "<6sH").pack
 
     def dataset(self, dataset: Dataset, inherited: CharacterSet, enclosing: tuple[Dataset, ...]) -> list[bytes]:
-        """inherited: the character set of what encloses it (PS3.5 7.5.3)."""
+        """Encode a data set or item. `inherited` is the character set of what encloses it (PS3.5 7.5.3)."""
         out: list[bytes] = []
         scope = _Scope(dataset, inherited, self.forced, enclosing)
-        quick = self.little_endian and not scope.charset.has_escapes  # so that ASCII text needs no character set
-        # by int: a BaseTag compares in Python
+        quick = self.little_endian and not scope.charset.has_escapes  # ASCII text is then the same in the character set
+        # Sorted as int, since a BaseTag compares in Python.
         elements = sorted(zip(map(int, dataset.keys()), dataset.items(), strict=True))
         if self.forced is not None and not enclosing and _SPECIFIC_CHARACTER_SET not in dataset:
             added = DataElement(_SPECIFIC_CHARACTER_SET, "CS", "")
@@ -147,7 +147,7 @@ class _Writer:
                             self._add(out, tag, "CS", "\\".join(self.forced.terms).encode(), False, top=True)
                         continue
                 if isinstance(element, RawDataElement) and element.value is None and element.length:
-                    element = dataset[key]  # its value was left in the file that it was read from
+                    element = dataset[key]  # pydicom left its value in the file
                 if isinstance(element, RawDataElement):
                     vr, encoded, opens = self._raw(tag, element, scope)
                 else:
@@ -159,14 +159,16 @@ class _Writer:
                 raise type(error)(f"{key}: {error}") from None
             except (RecursionError, MemoryError):
                 raise
-            except Exception as error:  # what a wrong value raises depends on its VR; its text may quote the value
+            except Exception as error:  # the kind of error depends on the VR, and its text may quote the value
                 raise DatasetEncodeError(f"{key}: a value that its VR cannot have ({type(error).__name__})") from None
         return out
 
     def _plain(self, tag: int, element: DataElement, charset: CharacterSet) -> tuple[bytes, bytes] | None:
-        """Header and value of the kind of element that identifiers are made of, in Little Endian and where ASCII text
-        is itself in this character set; None for any other. 0.4 us where `_element` and `_add` take 0.6, and know
-        more."""
+        """Encode an element of the kinds that identifiers consist of; None for any other.
+
+        It must be Little Endian, and ASCII text the same in this character set. It takes 0.4 us; `_element` and `_add`,
+        which handle everything, take 0.6 us.
+        """
         plain = _plain_head(tag, element.VR, self.implicit)
         if plain is None or element.is_undefined_length:
             return None
@@ -206,7 +208,7 @@ class _Writer:
         elif vr in EXPLICIT_VR_LENGTH_32:
             out.append(self.long_head(tag >> 16, tag & 0xFFFF, vr.encode(), length))
         elif length > 0xFFFF:
-            # PS3.5 6.2.2: a value too long for its VR is written as UN; as in a Failed SOP Instance UID List of 1,100
+            # PS3.5 6.2.2: a value too long for its VR becomes UN, for example a Failed SOP Instance UID List of 1,100
             out.append(self.long_head(tag >> 16, tag & 0xFFFF, b"UN", length))
         else:
             out.append(self.short_head(tag >> 16, tag & 0xFFFF, vr.encode(), length))
@@ -218,14 +220,14 @@ class _Writer:
 
     @staticmethod
     def _is_readable(tag: int, vr: str, encoded: bytes, opens: bool) -> bool:
-        """Whether a reader of Implicit VR, who has only the dictionary, finds the value's end and its items."""
+        """Return whether a reader of Implicit VR, which has only the dictionary, finds the end and items of a value."""
         known = vr_in_dictionary(tag)
         if vr == "SQ":
             return known in ("SQ", "UN", None)
         return known != "SQ" or not encoded or (vr == "UN" and _items_of(encoded, True, True) is not None)
 
     def _raw(self, tag: int, raw: RawDataElement, scope: _Scope) -> tuple[str, bytes, bool]:
-        """An element that is still encoded, as its VR, its value and whether its length is undefined."""
+        """Return the VR and the value of an element that is still encoded, and whether its length is undefined."""
         value, opens = raw.value or b"", raw.length == UNDEFINED_LENGTH
         same_order = raw.is_little_endian == self.little_endian
         vr = raw.VR
@@ -235,7 +237,7 @@ class _Writer:
                 vr = concrete_vr(vr, tag, scope.around, from_implicit=True)
         if vr == "SQ":
             same = scope.stays and same_order and raw.is_implicit_VR == self.implicit
-            if same and isinstance(scope.around[0], DecodedDataset):  # of what others read, nobody knows what is in it
+            if same and isinstance(scope.around[0], DecodedDataset):  # only of our own it is known what is in them
                 return vr, value, opens
             items = _items_of(value, raw.is_implicit_VR, raw.is_little_endian, scope.source or scope.declared)
             if items is not None:
@@ -271,7 +273,7 @@ class _Writer:
                 return vr, encoded, opens
         elif kind is int and (integer := _INTEGERS.get(vr)):
             return vr, value.to_bytes(integer[0], "little" if self.little_endian else "big", signed=integer[1]), opens
-        elif kind is bytes:  # words; of US and SS one of AMBIGUOUS_VRS that was never decoded
+        elif kind is bytes:  # words, or an ambiguous US or SS that was never decoded
             came_in = scope.around[0].original_encoding[1]
             if came_in not in (None, self.little_endian) and vr in WORD_SIZES and not opens:
                 value = swapped(value, WORD_SIZES[vr])
@@ -279,7 +281,7 @@ class _Writer:
         return vr, self._general(vr, element, scope.charset), opens
 
     def _general(self, vr: str, element: DataElement, charset: CharacterSet) -> bytes:
-        """The value by pydicom's writer of its VR."""
+        """Encode a value with pydicom's writer for its VR."""
         if element.is_empty:
             return b""
         buffer = DicomBytesIO()
@@ -309,7 +311,7 @@ class _Writer:
 def _items_of(
     value: bytes, implicit: bool, little_endian: bool, charset: CharacterSet = charsets.DEFAULT
 ) -> Sequence[Dataset] | None:
-    """The items in an encoded value; None where it holds none."""
+    """Return the items in an encoded value; None if it does not contain items."""
     try:
         return read_items(value, implicit, little_endian, charset)
     except DatasetDecodeError:
@@ -318,7 +320,7 @@ def _items_of(
 
 @lru_cache(maxsize=1024)
 def _is_same(source: CharacterSet, target: CharacterSet) -> bool:
-    """Whether bytes of one are bytes of the other. What pydicom takes the target for may be what it made the source."""
+    """Return whether the bytes of one set can be copied to the other. pydicom may have misread the source alike."""
     return target.codecs == source.codecs or charsets.codecs_by_pydicom(target.terms) == source.codecs
 
 
@@ -331,8 +333,10 @@ def _writer(
 
 @lru_cache(maxsize=4096)
 def _plain_head(tag: int, vr: str, implicit: bool) -> tuple[bytes, bytes, _Plain] | None:
-    """Of an element in Little Endian that holds text with a length of two bytes: the header as far as that length, the
-    padding, and the encoder; None for any other."""
+    """Return, for an element of text with a length of two bytes, its header up to the length, its padding and encoder.
+
+    The header is Little Endian. None for any other element.
+    """
     encode = _PLAIN.get(vr)
     if encode is None or vr in EXPLICIT_VR_LENGTH_32:
         return None
@@ -345,7 +349,7 @@ def _plain_head(tag: int, vr: str, implicit: bool) -> tuple[bytes, bytes, _Plain
 
 
 def warn_of_unreadable(tag: int, vr: str) -> None:
-    """Say that an element is not written, since Implicit VR has no form for it."""
+    """Log that an element is not written, because Implicit VR cannot express it."""
     _log.warning(
         "(%04X,%04X) is left out: it came as %s, and no reader of Implicit VR could read that",
         tag >> 16, tag & 0xFFFF, vr,
@@ -353,14 +357,14 @@ def warn_of_unreadable(tag: int, vr: str) -> None:
 
 
 def is_left_out(tag: int) -> bool:
-    """Command and file meta elements; Group Length is retired (PS3.5 7.2)."""
+    """Return whether a tag is never written: command elements, file meta elements and Group Length (PS3.5 7.2)."""
     return tag < 0x00030000 or (tag & 0xFFFF == 0 and tag > 0x0006FFFF)
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
 
-# A plain value is the kind that people put into identifiers. Its encoder answers None for any other kind. Padding is
-# added by who asks.
+# A plain value is of a kind that is common in identifiers. Its encoder returns None for any other kind. The caller adds
+# padding.
 _Plain = Callable[[Any, CharacterSet], bytes | None]
 
 
@@ -383,8 +387,8 @@ def _number_string(value: Any, _: CharacterSet) -> bytes | None:
 
 def _digits(value: Any) -> str:
     if type(value) is IS and "original_string" not in vars(value):
-        return int.__repr__(value)  # as IS.__str__, in a quarter of the time
-    # what it was read from, so that it is written as it was
+        return int.__repr__(value)  # the same as IS.__str__, in a quarter of the time
+    # The text that the number was read from is written unchanged.
     original = getattr(value, "original_string", None)
     return original if original is not None else str(value)
 
@@ -399,7 +403,7 @@ def _text(value: Any, charset: CharacterSet) -> bytes | None:
 
 def _long_text(value: Any, charset: CharacterSet) -> bytes | None:
     if isinstance(value, MultiValue | list | tuple) and all(type(one) is str for one in value):
-        value = "\\".join(value)  # there is one value always, of which backslashes are part (PS3.5 6.2)
+        value = "\\".join(value)  # these VRs have one value, in which backslashes are part of the text (PS3.5 6.2)
     return charset.encode(value, "UT") if type(value) is str else None
 
 
@@ -420,7 +424,7 @@ def _name(value: PersonName, charset: CharacterSet) -> bytes:
 
 
 def _original(value: PersonName, charset: CharacterSet) -> bytes | None:
-    """A name as it was read, if it was read in this character set; pydicom may also have encoded it, with errors."""
+    """Return a name as it was read, if it was read in this character set and pydicom has not changed it wrongly."""
     original = value.original_string
     if original is None or value.encodings != charset.codecs:
         return None

@@ -1,5 +1,5 @@
-"""Pixel Data in another compression, or in none, frame by frame, with the same values (PS3.5 8.2, A.4).
+"""Converts Pixel Data to another compression or to none, frame by frame, with the same values (PS3.5 8.2, A.4).
 
-To re-encode a data set between uncompressed transfer syntaxes is `datasets/transcoding.py`. Codecs run in processes of
-their own (`processes.py`), for what a peer compressed may crash them: nothing else of the library imports them.
+`datasets/transcoding.py` re-encodes data sets between uncompressed transfer syntaxes. Codecs run in processes of their
+own (`processes.py`), because data that a peer compressed may crash them; the rest of the library never imports them.
 """

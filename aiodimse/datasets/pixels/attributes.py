@@ -1,4 +1,4 @@
-"""What a data set says of its pixels, before and after (PS3.3 C.7.6.3, PS3.5 8.2)."""
+"""Reads and changes the attributes that describe the pixels of a data set (PS3.3 C.7.6.3, PS3.5 8.2)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _PIXEL_DATA: Final = 0x7FE00010
 _PIXEL_DATA_BYTES: Final = b"\xe0\x7f\x10\x00"
 
 _AFTER_DECODING: Final = {"YBR_FULL_422": "YBR_FULL", "YBR_PARTIAL_422": "YBR_FULL"}
-"""A decoder gives every pixel its chrominance."""
+"""Photometric Interpretation after decoding: a decoder gives every pixel a chrominance of its own."""
 
 
 def pixel_format(dataset: Dataset, limits: Limits) -> PixelFormat:
-    """How the data set says that its pixels are.
+    """Return the format of the pixels as the data set describes it.
 
     Args:
         dataset: A data set, or an item such as that of an icon.
-        limits: dataset_in_memory bounds a frame.
+        limits: dataset_in_memory bounds the size of a frame.
 
     Raises:
-        DatasetEncodeError: It does not say so, or says what no codec takes.
+        DatasetEncodeError: Attributes are missing or invalid, or no codec supports the format.
     """
 
     def number(keyword: str, otherwise: int | None = None) -> int:
@@ -41,7 +41,7 @@ def pixel_format(dataset: Dataset, limits: Limits) -> PixelFormat:
             return otherwise
         if isinstance(value, int) and 0 <= value <= 0xFFFF:
             return value
-        raise DatasetEncodeError(f"{keyword} is not there, or is no number")
+        raise DatasetEncodeError(f"{keyword} is missing, or is not a number")
 
     samples = number("SamplesPerPixel", 1)
     allocated = number("BitsAllocated")
@@ -66,30 +66,30 @@ def pixel_format(dataset: Dataset, limits: Limits) -> PixelFormat:
         and form.photometric_interpretation
     )
     if not is_sound:
-        raise DatasetEncodeError("pixels of a kind that is not decoded, nor encoded")
+        raise DatasetEncodeError("pixels of a kind that can be neither decoded nor encoded")
     if form.frame_size > limits.dataset_in_memory:
         raise DatasetEncodeError(f"a frame of over {limits.dataset_in_memory} bytes")
     return form
 
 
 def number_of_frames(dataset: Dataset) -> int:
-    """Number of Frames (0028,0008); 1 where it is not there. Raises DatasetEncodeError."""
+    """Return Number of Frames (0028,0008); 1 if it is missing. Raises DatasetEncodeError."""
     try:
         number = int(dataset.get("NumberOfFrames") or 1)
     except (TypeError, ValueError):
         number = 0
     if number < 1:
-        raise DatasetEncodeError("NumberOfFrames is no positive number")
+        raise DatasetEncodeError("NumberOfFrames is not a positive number")
     return number
 
 
 def describe_pixels(dataset: Dataset, form: PixelFormat, frame: Frame) -> None:
-    """Make the attributes those of the frames as they are now.
+    """Change the attributes to those of the converted frames.
 
     Args:
-        dataset: What is changed.
-        form: What the attributes say.
-        frame: One of the frames.
+        dataset: The data set, which is changed.
+        form: The format before the conversion.
+        frame: One of the converted frames.
     """
     photometric = frame.photometric_interpretation
     photometric = _AFTER_DECODING.get(photometric, photometric)
@@ -106,11 +106,11 @@ def describe_pixels(dataset: Dataset, form: PixelFormat, frame: Frame) -> None:
 
 
 def with_nested_pixels(dataset: Dataset, decode: Callable[[Dataset, bytes], DataElement]) -> Dataset:
-    """The data set with the encapsulated pixels of its items decoded: those of an icon, as a rule.
+    """Return a data set in which the encapsulated pixels of items are decoded. As a rule these are icons.
 
     Args:
-        dataset: It stays as it is.
-        decode: Is given an item and its encapsulated Pixel Data; changes the item, and returns the new element.
+        dataset: The data set, which is not changed.
+        decode: Takes an item and its encapsulated Pixel Data; changes the item, and returns the new element.
     """
     out = dataset
     for key, element in list(dataset.items()):

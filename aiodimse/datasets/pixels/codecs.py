@@ -1,7 +1,8 @@
-"""One frame from one compression to another, or to none, with the same values. Imported in worker processes alone.
+"""Converts one frame from one compression to another or to none, with the same values. Used in worker processes only.
 
-Frames are decoded by pydicom's decoders, which know what real code streams say wrongly of themselves; imagecodecs is
-added to them as one more plug-in, and asked first: it decodes all that they do, and mutated frames crash GDCM.
+pydicom's decoders do the decoding, since they know what real code streams state wrongly about themselves. imagecodecs
+is added to them as another plug-in and is tried first: it supports everything that they do, and damaged frames crash
+GDCM.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ _PLUGIN: Final = "imagecodecs"
 _RLE_SEGMENTS: Final = 15
 _NO_TRANSFORMATION: Final[dict[str, Any]] = {"colorspace": "RGB", "outcolorspace": "RGB"}
 _NAMELESS: Final[dict[str, Any]] = {"colorspace": "UNKNOWN", "outcolorspace": "UNKNOWN"}
-"""For JPEG with three components: they stay as they are. A code stream that names them R, G and B is taken for RGB by
-some readers, whatever Photometric Interpretation says: those of YBR_FULL have no names.
+"""Options for JPEG with three components, which keep them as they are. Some readers take a code stream that names its
+components R, G and B for RGB, whatever Photometric Interpretation says, so those of YBR_FULL get no names.
 """
 
 
 def convert(job: FrameJob, data: bytes) -> Frame:
-    """Do it.
+    """Convert a frame.
 
     Args:
-        job: What.
-        data: The frame as it is.
+        job: What to do.
+        data: The frame.
 
     Raises:
-        DatasetEncodeError: It cannot be decoded or encoded.
+        DatasetEncodeError: The frame cannot be decoded or encoded.
         Exception: What the codecs raise.
     """
     form, photometric, stored = job.format, job.format.photometric_interpretation, job.format.bits_stored
@@ -80,7 +81,7 @@ def _by_pixel(pixels: Pixels, form: PixelFormat, planar: int) -> Pixels:
 
 
 def _decoded(source: str, data: bytes, form: PixelFormat) -> tuple[Pixels, str]:
-    """The pixels, and their photometric interpretation."""
+    """Decode a frame. Return its pixels and their photometric interpretation."""
     options: dict[str, Any] = {
         "rows": form.rows,
         "columns": form.columns,
@@ -94,7 +95,7 @@ def _decoded(source: str, data: bytes, form: PixelFormat) -> tuple[Pixels, str]:
         "pixel_keyword": "PixelData",
     }
     if source not in JPEG2000TransferSyntaxes and source not in JPEGLSTransferSyntaxes:
-        options["correct_unused_bits"] = False  # something may be in them, such as an overlay
+        options["correct_unused_bits"] = False  # unused bits may contain something, such as an overlay
     decoder, whole = _decoder(source), encapsulate([data])
     try:
         found, properties = decoder.as_array(whole, raw=True, decoding_plugin=_PLUGIN, **options)
@@ -104,12 +105,12 @@ def _decoded(source: str, data: bytes, form: PixelFormat) -> tuple[Pixels, str]:
         found, properties = decoder.as_array(whole, raw=True, **options)
     pixels = np.ascontiguousarray(found, found.dtype.newbyteorder("<"))
     if pixels.dtype.itemsize * 8 < form.bits_allocated:
-        pixels = pixels.astype(_kind(form))  # a code stream of fewer bits; the attributes stay
+        pixels = pixels.astype(_kind(form))  # the code stream has fewer bits than Bits Allocated, which stays
     return pixels, str(properties["photometric_interpretation"])
 
 
 def _bits_stored(pixels: Pixels, stored: int, source: str, data: bytes) -> int:
-    """Bits Stored; where the code stream has more, and they are in use, as many as that has."""
+    """Return Bits Stored; if the code stream has more bits and pixels use them, return the number of those."""
     precision = _precision(source, data)
     if precision <= stored:
         return stored
@@ -119,7 +120,7 @@ def _bits_stored(pixels: Pixels, stored: int, source: str, data: bytes) -> int:
 
 
 def _precision(source: str, data: bytes) -> int:
-    """Bits of a sample, as the code stream has them; 0 where pydicom has gone by Bits Stored."""
+    """Return the bits of a sample in the code stream; 0 for compressions where pydicom uses Bits Stored."""
     if source in JPEG2000TransferSyntaxes:
         return int(get_j2k_parameters(data).get("precision", 0))
     pos = 2
@@ -138,12 +139,12 @@ def _decoder(source: str) -> Decoder:
 
 
 def is_available(uid: str) -> bool:
-    """What pydicom asks of a plug-in: whether it decodes this transfer syntax."""
+    """Return whether this plug-in of pydicom decodes a transfer syntax."""
     return uid in DECODED
 
 
 def decode_frame(source: bytes, runner: DecodeRunner) -> bytearray:
-    """What pydicom asks of a plug-in: the frame, decoded. It is told what has come out of it."""
+    """Decode a frame as a plug-in of pydicom. The runner is told the format of the pixels."""
     uid, samples = runner.transfer_syntax, runner.samples_per_pixel
     if uid == RLELossless:
         runner.set_option("planar_configuration", 1)
@@ -168,16 +169,16 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytearray:
 
 
 def encoded(target: str, pixels: Pixels, bits: int, photometric: str) -> bytes:
-    """The frame, losslessly compressed, and proven to be so: it is decoded and compared.
+    """Compress a frame losslessly. To prove that, it is decoded again and compared.
 
     Args:
         target: One of ENCODED.
-        pixels: Rows, columns and, where there are several, samples.
-        bits: Those in which a value is stored; where the others are in use too, all are encoded.
+        pixels: An array of rows, columns and, if there are several, samples.
+        bits: Bits Stored. If other bits are used too, all of them are encoded.
         photometric: Photometric Interpretation (0028,0004).
 
     Raises:
-        DatasetEncodeError: The compression does not have such pixels, or does not give them back.
+        DatasetEncodeError: The compression does not support such pixels, or does not reproduce them.
     """
     allocated = 8 * pixels.dtype.itemsize
     for precision in dict.fromkeys((bits, allocated)):
@@ -191,7 +192,7 @@ def encoded(target: str, pixels: Pixels, bits: int, photometric: str) -> bytes:
             continue
         if again.shape == pixels.shape and np.array_equal(again, pixels):
             return out
-    raise DatasetEncodeError("the pixels do not come out of the compression as they went in")
+    raise DatasetEncodeError("the compression does not reproduce the pixels exactly")
 
 
 def _format(pixels: Pixels, bits: int, photometric: str) -> PixelFormat:
@@ -207,7 +208,7 @@ def _encode(target: str, pixels: Pixels, bits: int, photometric: str) -> bytes:
     if pixels.dtype.itemsize > 2:
         raise DatasetEncodeError(f"{8 * pixels.dtype.itemsize} bits are too many for this compression")
     if target == syntaxes.JPEG2000Lossless:
-        # No multiple component transformation: Photometric Interpretation stays.
+        # Without a multiple component transformation, so that Photometric Interpretation stays the same.
         return bytes(
             imagecodecs.jpeg2k_encode(
                 pixels, level=0, codecformat="j2k", bitspersample=bits, reversible=True, mct=False, numthreads=1
@@ -215,7 +216,7 @@ def _encode(target: str, pixels: Pixels, bits: int, photometric: str) -> bytes:
         )
     if target == syntaxes.HTJ2KLossless:
         return bytes(imagecodecs.htj2k_encode(pixels, reversible=True, rgb=False))
-    unsigned = pixels.view(pixels.dtype.str.replace("i", "u"))  # these two know no sign (PS3.5 8.2.1, 8.2.3)
+    unsigned = pixels.view(pixels.dtype.str.replace("i", "u"))  # these two have no signed values (PS3.5 8.2.1, 8.2.3)
     if target == syntaxes.JPEGLSLossless:
         return bytes(imagecodecs.jpegls_encode(unsigned))
     kept: dict[str, Any] = {}
@@ -225,7 +226,7 @@ def _encode(target: str, pixels: Pixels, bits: int, photometric: str) -> bytes:
 
 
 def _run_length_encoded(pixels: Pixels) -> bytes:
-    """RLE (PS3.5 G): of each sample each byte is a segment, the most significant one first; no run crosses a row."""
+    """Compress with RLE (PS3.5 G): one segment for each byte of each sample, most significant first, rows apart."""
     rows, columns = pixels.shape[:2]
     planes = pixels.reshape(rows, columns, -1)
     size = pixels.dtype.itemsize

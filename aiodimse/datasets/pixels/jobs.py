@@ -1,4 +1,4 @@
-"""What a worker process is asked for, and what it answers: one frame."""
+"""What a worker process is asked to do, and its answer: one frame each."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from aiodimse.record import record
 
 @record(frozen=True)
 class PixelFormat:
-    """How pixel values lie in a frame that is not compressed: color by pixel, little endian (PS3.3 C.7.6.3)."""
+    """The layout of pixel values in an uncompressed frame: color by pixel, little endian (PS3.3 C.7.6.3)."""
 
     rows: int
     columns: int
     samples_per_pixel: int
     photometric_interpretation: str
     planar_configuration: int
-    """Of the source; 0 where there is one sample per pixel."""
+    """That of the source; 0 if there is one sample per pixel."""
     bits_allocated: int
     bits_stored: int
     pixel_representation: int
@@ -27,22 +27,22 @@ class PixelFormat:
 
 @record(frozen=True)
 class FrameJob:
-    """Decode a frame, or encode it, or one after the other."""
+    """Decode a frame, encode it, or decode and then encode it."""
 
     source: str
-    """The transfer syntax UID that the frame is in."""
+    """The UID of the transfer syntax of the frame."""
     target: str
-    """The one that it is wanted in; Explicit VR Little Endian for any that is not compressed."""
+    """The UID of the wanted transfer syntax; Explicit VR Little Endian for every uncompressed one."""
     format: PixelFormat
 
 
 @record(frozen=True)
 class Frame:
-    """The frame as it is wanted."""
+    """A converted frame."""
 
     data: bytes
     photometric_interpretation: str
     bits_allocated: int
-    """Of the pixels: more than were asked for where the code stream has more."""
+    """Bits Allocated of the pixels. It is more than requested if the code stream has more bits."""
     bits_stored: int
-    """Of the pixels: as the data set says, unless the code stream has more."""
+    """Bits Stored of the pixels. It is that of the data set unless the code stream has more bits."""

@@ -1,4 +1,4 @@
-"""Where the pixels of an encoded data set are, and its frames, without reading them (PS3.5 A.4)."""
+"""Finds the pixels of an encoded data set and its frames, without reading them (PS3.5 A.4)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ PIXEL_DATA: Final = 0x7FE00010
 _FIRST_READ: Final = 1 << 16
 _END_OF_IMAGE: Final = b"\xff\xd9"
 _WITHIN_LAST: Final = 10
-"""Bytes of a fragment in which the marker that ends an image is looked for: padding may be behind it."""
+"""The number of bytes at the end of a fragment in which the end-of-image marker is searched: padding may follow it."""
 
 
 class Source(Protocol):
-    """An encoded data set of which any part can be read."""
+    """An encoded data set, of which any part can be read."""
 
     @property
     def size(self) -> int:
-        """Its bytes."""
+        """The size of the data set in bytes."""
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """So many bytes from there on; fewer at its end."""
+        """Return `size` bytes from an offset; fewer at the end of the data set."""
 
 
 class InMemory:
@@ -41,7 +41,7 @@ class InMemory:
         self.size: int = len(data)
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """A copy of these bytes."""
+        """Return a copy of these bytes."""
         return self._data[offset : offset + size]
 
 
@@ -50,23 +50,23 @@ class Layout:
     """A data set, divided at its Pixel Data."""
 
     head: bytes
-    """The elements before."""
+    """The elements before Pixel Data."""
     start: int
-    """Where the value of Pixel Data begins; the end of the data set where there is no Pixel Data."""
+    """Where the value of Pixel Data begins; the end of the data set if there is none."""
     length: int | None
-    """Of the value, in bytes; None where there is no Pixel Data; UNDEFINED_LENGTH where it is in fragments."""
+    """The length of the value in bytes; None if there is no Pixel Data; UNDEFINED_LENGTH if it is in fragments."""
 
 
 def find_pixels(source: Source, row: TransferSyntax, limits: Limits) -> Layout:
-    """Read the beginning of a data set, as far as Pixel Data (7FE0,0010).
+    """Read the beginning of a data set up to Pixel Data (7FE0,0010).
 
     Args:
-        source: The data set; not deflated.
+        source: The data set, which must not be deflated.
         row: Its transfer syntax.
-        limits: dataset_in_memory, dataset_depth and dataset_elements bound what comes before.
+        limits: dataset_in_memory, dataset_depth and dataset_elements bound what comes before the pixels.
 
     Raises:
-        DatasetDecodeError: It is not sound as far as that.
+        DatasetDecodeError: The data set is damaged before its pixels.
     """
     size = _FIRST_READ
     while True:
@@ -108,23 +108,23 @@ class Fragments:
     """The fragments of encapsulated Pixel Data."""
 
     offsets: tuple[int, ...]
-    """Basic Offset Table: where frames begin, from the first fragment on; it may be empty."""
+    """The Basic Offset Table: where frames begin, relative to the first fragment. It may be empty."""
     items: tuple[tuple[int, int], ...]
-    """Of each fragment, where its bytes begin in the data set, and how many they are."""
+    """The offset of each fragment in the data set, and its length."""
     end: int
-    """Behind the Sequence Delimitation Item."""
+    """The offset after the Sequence Delimitation Item."""
 
 
 def read_fragments(source: Source, start: int, limits: Limits) -> Fragments:
-    """Go from one fragment to the next, to the end of Pixel Data; they are not read.
+    """Step from one fragment to the next to the end of Pixel Data, without reading them.
 
     Args:
         source: The data set.
         start: Where the value of Pixel Data begins.
-        limits: dataset_elements bounds how many there may be.
+        limits: dataset_elements bounds the number of fragments.
 
     Raises:
-        DatasetDecodeError: They do not end where the data set has them end.
+        DatasetDecodeError: The fragments are not properly delimited.
     """
     items: list[tuple[int, int]] = []
     pos = start
@@ -147,15 +147,15 @@ def read_fragments(source: Source, start: int, limits: Limits) -> Fragments:
 
 
 def frames_of(source: Source, found: Fragments, number: int) -> list[Sequence[tuple[int, int]]]:
-    """Which fragments each frame has.
+    """Determine the fragments of each frame.
 
     Args:
-        source: The data set; the ends of fragments are read where nothing else tells.
+        source: The data set. The ends of fragments are read if nothing else separates the frames.
         found: Its fragments.
         number: Number of Frames (0028,0008).
 
     Raises:
-        DatasetDecodeError: It cannot be told, or there are not so many frames.
+        DatasetDecodeError: The frames cannot be separated, or their number is another one.
     """
     items = found.items
     if len(items) == number:
@@ -170,7 +170,7 @@ def frames_of(source: Source, found: Fragments, number: int) -> list[Sequence[tu
 
 def _by_offsets(found: Fragments) -> Iterator[Sequence[tuple[int, int]]]:
     first = found.items[0][0]
-    starts = deque(first + offset for offset in found.offsets[1:])  # of the frames behind the first one
+    starts = deque(first + offset for offset in found.offsets[1:])  # where the frames after the first one begin
     frame: list[tuple[int, int]] = []
     for item in found.items:
         while starts and item[0] >= starts[0]:

@@ -1,4 +1,4 @@
-"""Whether a compression has lost something, and how a data set says so: once lossy, always lossy."""
+"""Determines whether a compression is lossy, and marks data sets: an image that was once lossy remains so."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _MOST_MARKERS: Final = 64
 
 
 def is_lossy(transfer_syntax: str, frame: bytes) -> bool:
-    """Whether this compression is known to lose something.
+    """Return whether this compression is known to be lossy.
 
     Args:
-        transfer_syntax: Its UID.
-        frame: The first frame, whose code stream is looked at where the transfer syntax allows both.
+        transfer_syntax: The UID of the transfer syntax.
+        frame: The first frame. Its code stream is examined if the transfer syntax allows both.
     """
     if transfer_syntax not in LOSSY_METHODS:
         return False
@@ -27,14 +27,14 @@ def is_lossy(transfer_syntax: str, frame: bytes) -> bool:
 
 
 def mark_lossy(dataset: Dataset, transfer_syntax: str, ratio: float) -> None:
-    """Say that pixels were lossily compressed, where the data set does not (PS3.3 C.7.6.1.1.5).
+    """Mark a data set as lossily compressed, if it is not marked yet (PS3.3 C.7.6.1.1.5).
 
-    In a compressed transfer syntax that alone may tell it; in another nothing would.
+    While the pixels are compressed, the transfer syntax alone may tell it. After decompression nothing else would.
 
     Args:
-        dataset: What is changed.
-        transfer_syntax: The UID of the one that lost something.
-        ratio: Bytes of the pixels by bytes of their compressed form.
+        dataset: The data set, which is changed.
+        transfer_syntax: The UID of the lossy transfer syntax.
+        ratio: The size of the pixels divided by the size of their compressed form.
     """
     if str(dataset.get("LossyImageCompression", "") or "") == "01":
         return
@@ -44,8 +44,8 @@ def mark_lossy(dataset: Dataset, transfer_syntax: str, ratio: float) -> None:
 
 
 def _is_irreversible(frame: bytes) -> bool:
-    """Whether a JPEG 2000 code stream is of the irreversible transformation (ISO 15444-1 A.6.1)."""
-    pos = frame.find(_SIZE, 0, 4096) + 2  # it may be in a JP2 file, though PS3.5 8.2.4 does not want one
+    """Return whether a JPEG 2000 code stream uses the irreversible transformation (ISO 15444-1 A.6.1)."""
+    pos = frame.find(_SIZE, 0, 4096) + 2  # the code stream may be in a JP2 file, although PS3.5 8.2.4 forbids it
     for _ in range(_MOST_MARKERS if pos >= 2 else 0):
         marker, length = int.from_bytes(frame[pos : pos + 2], "big"), int.from_bytes(frame[pos + 2 : pos + 4], "big")
         if marker == _CODING_STYLE:

@@ -1,9 +1,9 @@
-"""The processes in which frames are decoded and encoded, and the work of one of them.
+"""The processes in which frames are decoded and encoded, and what one of them does.
 
-Why processes: codecs hold the interpreter for milliseconds, in which the event loop would stand still, and what a peer
-has compressed may crash them. Why not those of multiprocessing: a spawned one imports the program's main module, which
-would run a script that has no guard a second time; and when one process of a ProcessPoolExecutor ends, the work of all
-others is lost. Each process here has one frame at a time, so that one that crashes costs that frame alone.
+Codecs run in processes because they hold the interpreter for milliseconds, during which the event loop would stop, and
+because data that a peer compressed may crash them. multiprocessing is not used: a spawned process imports the main
+module of the program, which runs a script without a guard a second time; and if one process of a ProcessPoolExecutor
+ends, the work of all others is lost. Each process here has one frame at a time, so a crash costs only that frame.
 """
 
 from __future__ import annotations
@@ -42,25 +42,27 @@ _STATM: Final = Path("/proc/self/statm")
 
 
 class Processes:
-    """Processes that are started when they are needed, and stay for the next frame. Safe to use from several threads;
-    there are as many of them as threads that convert."""
+    """Processes that are started when they are needed, and then wait for the next frame.
+
+    It may be used from several threads. There are at most as many processes as threads that convert.
+    """
 
     def __init__(self) -> None:
-        """Start nothing."""
+        """Start no process yet."""
         self._idle: deque[_Process] = deque()
         self._all: set[_Process] = set()
         self._lock = Lock()
 
     def convert(self, job: FrameJob, data: bytes, *, timeout: float | None) -> Frame:
-        """Convert a frame in a process that has nothing else to do; the thread waits for it.
+        """Convert a frame in an idle process. The calling thread waits for it.
 
         Args:
-            job: What is wanted.
-            data: The frame as it is.
-            timeout: Seconds, after which the process is ended; None waits for ever.
+            job: What to do.
+            data: The frame.
+            timeout: Seconds after which the process is ended; None: no limit.
 
         Raises:
-            DatasetEncodeError: It cannot be done, took too long, or the process crashed.
+            DatasetEncodeError: The frame cannot be converted, that took too long, or the process crashed.
         """
         process = self._take()
         try:
@@ -77,7 +79,7 @@ class Processes:
                 process = self._idle.pop()
                 if process.is_alive:
                     return process
-                self._all.discard(process)  # something has ended it meanwhile
+                self._all.discard(process)  # it was ended from outside
                 process.kill()
         try:
             process = _Process()
@@ -96,14 +98,14 @@ class Processes:
         process.kill()
 
     def close(self) -> None:
-        """End all processes, now idle ones as well as those at work."""
+        """End all processes, those that are idle and those that work."""
         with self._lock:
             processes, self._all, self._idle = self._all, set(), deque()
         for process in processes:
             process.end()
 
     def forget(self) -> None:
-        """In a process that was forked: they are the parent's. Our copies of its pipes would keep them alive."""
+        """Forget the processes after a fork: they belong to the parent, and our copies of the pipes keep them alive."""
         for process in self._all:
             process.forget()
         self._idle, self._all, self._lock = deque(), set(), Lock()
@@ -119,11 +121,11 @@ class _Process:
             [sys.executable, "-I", "-c", _START],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # codecs write to it what they think of a frame
-            start_new_session=True,  # an interrupt from the keyboard is for the program
+            stderr=subprocess.DEVNULL,  # codecs print warnings about frames
+            start_new_session=True,  # Ctrl-C is for the program
         )
         self.is_sound: bool = False
-        """It waits for a frame."""
+        """Whether the process waits for a frame."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._to: IO[bytes] = self._process.stdin
@@ -159,7 +161,7 @@ class _Process:
         finally:
             if timer is not None:
                 timer.cancel()
-                timer.join()  # else it might end the process in the middle of the next frame
+                timer.join()  # otherwise it might end the process during the next frame
         if late:
             raise DatasetEncodeError(f"a frame took over {timeout:g} s")
         self.is_sound = True
@@ -173,7 +175,7 @@ class _Process:
         self._process.wait()
 
     def end(self) -> None:
-        """End it politely; it has two seconds."""
+        """Close the pipes, which ends the process. After two seconds it is killed."""
         self.let_go()
         try:
             self._process.wait(_EXIT_WITHIN)
@@ -182,15 +184,15 @@ class _Process:
             self._process.wait()
 
     def forget(self) -> None:
-        """Close our copies of its pipes. What is buffered belongs to the process that we were forked from."""
+        """Close our copies of the pipes. Buffered data belongs to the parent process, so it is not written."""
         for pipe in (self._to, self._from):
             raw: Any = pipe
             raw.raw.close()
-        self._process.returncode = 0  # not a child of ours: not to be waited for
+        self._process.returncode = 0  # the process is not our child, so it must not be waited for
 
     def let_go(self) -> None:
         for pipe in (self._to, self._from):
-            with suppress(OSError):  # what could not be written any more
+            with suppress(OSError):  # data that can no longer be written
                 pipe.close()
 
 
@@ -202,7 +204,7 @@ def _send(pipe: IO[bytes], words: dict[str, Any], data: bytes) -> None:
 
 
 def _receive(pipe: IO[bytes], *, most: int) -> tuple[dict[str, Any], bytes]:
-    """A message; EOFError at the end, ValueError where it is none."""
+    """Receive a message. Raises EOFError at the end, and ValueError if it is not a message."""
     header = pipe.read(_HEADER_SIZE)
     if len(header) < _HEADER_SIZE:
         raise EOFError
@@ -216,7 +218,7 @@ def _receive(pipe: IO[bytes], *, most: int) -> tuple[dict[str, Any], bytes]:
 
 
 processes: Final = Processes()
-"""Those of this program."""
+"""The processes of this program."""
 atexit.register(processes.close)
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=processes.forget)
@@ -226,11 +228,11 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 def serve() -> None:
-    """Convert frame after frame, to the end of the standard input."""
+    """Convert frames until the end of standard input. This is the main function of a worker process."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
-    os.dup2(nowhere, 1)  # some codecs print
+    os.dup2(nowhere, 1)  # some codecs print to standard output
     from aiodimse.datasets.pixels.codecs import convert
 
     while True:
@@ -244,7 +246,7 @@ def serve() -> None:
                 frame = convert(job, data)
         except DatasetEncodeError as error:
             _send(answers, {"error": str(error)}, b"")
-        except Exception as error:  # its text may quote what it met
+        except Exception as error:  # its text may quote values
             _send(answers, {"error": type(error).__name__}, b"")
         else:
             told = {
@@ -256,10 +258,10 @@ def serve() -> None:
 
 
 class _BoundedMemory:
-    """Address space for a frame, and for what a code stream that lies about its dimensions makes a codec ask for."""
+    """Limits the memory of a conversion, since a code stream with wrong dimensions makes a codec ask for too much."""
 
     def __init__(self, size: int) -> None:
-        """size: bytes that a sound frame may take, on top of a fixed number."""
+        """Take the number of bytes that an honest frame may need, in addition to a constant."""
         self._size = size
 
     def __enter__(self) -> None:

@@ -1,7 +1,7 @@
-"""A data set with its pixels in another compression, or in none, as it is sent: frame by frame, in bounded memory.
+"""Sends a data set with its pixels in another compression or in none: frame by frame, in bounded memory.
 
-It takes two rounds. The first converts every frame, so that what cannot be decoded is found out before anything is
-sent, and keeps the frames where they are few bytes; where they are many, the second converts them again as they go.
+There are two rounds. The first converts every frame, so that a frame that cannot be decoded is found before anything is
+sent. It keeps the converted frames if they are small enough; otherwise the second round converts them again.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ from aiodimse.errors import DatasetEncodeError, DatasetTooLarge
 from aiodimse.standard import transfer_syntax as syntaxes
 
 Convert: TypeAlias = Callable[[FrameJob, bytes], Frame]
-"""Converts one frame; raises DatasetEncodeError where that cannot be done."""
+"""Converts one frame. Raises DatasetEncodeError if that fails."""
 
 HELD: Final = 32 << 20
-"""Bytes of converted frames that are kept from the first round to the second; a single frame always is."""
+"""Bytes of converted frames that are kept from the first round to the second. A single frame is always kept."""
 _LONGEST: Final = 0xFFFFFFFE
-"""The largest value of a defined length (PS3.5 7.1)."""
+"""The largest defined length of a value (PS3.5 7.1)."""
 _SUBSAMPLED: Final = ("_422", "_420")
 _FLOAT_PIXELS: Final = (0x7FE00008, 0x7FE00009)
 
 
 class Recompression:
-    """One instance on its way from one transfer syntax to another."""
+    """The conversion of one instance from one transfer syntax to another."""
 
     def __init__(
         self, source: bytes | FileHead, transfer_syntax: str, target: str, *, limits: Limits, convert: Convert
     ) -> None:
-        """Describe the work; nothing is read.
+        """Prepare the conversion. Nothing is read yet.
 
         Args:
             source: The encoded data set, or the head of its file.
             transfer_syntax: The UID of its transfer syntax.
-            target: The UID of the one that is wanted; can_recompress has to hold.
-            limits: dataset_in_memory, dataset_depth and dataset_elements.
-            convert: What decodes and encodes; it may take long.
+            target: The UID of the wanted transfer syntax, for which can_recompress must be true.
+            limits: dataset_in_memory, dataset_depth and dataset_elements are used.
+            convert: Decodes and encodes a frame. It may take long.
         """
         self._source, self._limits, self._convert = source, limits, convert
         self._read, self._write = known_syntax(transfer_syntax), known_syntax(target)
@@ -66,7 +66,7 @@ class Recompression:
         is_plain = read.little_endian and not read.deflated and not read.encapsulated
         self._plain = read if is_plain else syntaxes.ExplicitVRLittleEndian
         self.frames: int = 0
-        """How many frames have been converted in the first round."""
+        """The number of frames that were converted in the first round."""
         self._held: list[bytes] | None = []
         self._lengths: list[int] = []
         self._total = 0
@@ -77,15 +77,15 @@ class Recompression:
     # --- the first round ----------------------------------------------------------------------------------------------
 
     def check(self) -> Iterator[bool]:
-        """Convert every frame, and find out what the data set will say of them.
+        """Convert every frame, and determine what the data set will say about its pixels.
 
         Yields:
             True after each frame.
 
         Raises:
-            DatasetEncodeError: It cannot be sent in this transfer syntax.
-            DatasetDecodeError: It is not sound.
-            OSError, NotDICOM, InstanceConflict: As `reopen` raises them, of a file.
+            DatasetEncodeError: The data set cannot be sent in the target transfer syntax.
+            DatasetDecodeError: The data set is damaged.
+            OSError, NotDICOM, InstanceConflict: As `reopen` raises them, for a file.
         """
         with self._opened() as source:
             layout = find_pixels(source, self._plain, self._limits)
@@ -113,7 +113,7 @@ class Recompression:
             self._finish(source, dataset, layout, tail_start)
 
     def _finish(self, source: Source, dataset: Dataset, layout: Layout, tail_start: int) -> None:
-        """Encode what is around the pixels."""
+        """Encode what comes before and after the pixels."""
         self._head = self._written(dataset)
         if layout.length is not None:
             self._head += self._beginning_of_pixels()
@@ -124,7 +124,7 @@ class Recompression:
         self._tail = self._end_of_pixels(layout) + self._written(tail)
 
     def _plan(self, source: Source, layout: Layout, dataset: Dataset) -> tuple[PixelFormat, Iterator[bytes], int]:
-        """How the frames are, they themselves, and where what comes behind them begins."""
+        """Return the format of the frames, the frames, and the offset of what follows them."""
         form, number = pixel_format(dataset, self._limits), number_of_frames(dataset)
         assert layout.length is not None
         if layout.length == UNDEFINED_LENGTH:
@@ -147,7 +147,7 @@ class Recompression:
         return frame
 
     def _take(self, frame: Frame, first: Frame, form: PixelFormat) -> None:
-        """Keep it, where it is not too much, and its length."""
+        """Record the length of a frame, and keep the frame unless that would be too much."""
         said = (frame.photometric_interpretation, frame.bits_allocated)
         if said != (first.photometric_interpretation, first.bits_allocated):
             raise DatasetEncodeError("frames that differ in their photometric interpretation or depth")
@@ -164,11 +164,11 @@ class Recompression:
             raise DatasetEncodeError("decompressed, the pixels are over 4 GiB")
 
     def _length(self, frame: Frame) -> int:
-        """As it is written: a fragment has an even one (PS3.5 A.4)."""
+        """Return the length with which a frame is written: a fragment has an even length (PS3.5 A.4)."""
         return len(frame.data) + (len(frame.data) % 2 if self._write.encapsulated else 0)
 
     def _decode_icon(self, item: Dataset, value: bytes) -> DataElement:
-        """The pixels of an icon, whose compression is that of the image (PS3.3 F.7)."""
+        """Decode the pixels of an icon, which has the compression of the image (PS3.3 F.7)."""
         source, form = InMemory(value + pack("<HHL", 0xFFFE, 0xE0DD, 0)), pixel_format(item, self._limits)
         (pieces,) = frames_of(source, read_fragments(source, 0, self._limits), 1)
         data = b"".join(source.read_at(*piece) for piece in pieces)
@@ -179,16 +179,16 @@ class Recompression:
     # --- the second round ---------------------------------------------------------------------------------------------
 
     def pieces(self) -> Iterator[bytes]:
-        """The data set in its new transfer syntax; check has to have come to its end.
+        """Yield the data set in the target transfer syntax. check() must have run to its end.
 
         Raises:
-            DatasetEncodeError, OSError: The source has changed meanwhile, or a codec has failed where it had not.
+            DatasetEncodeError, OSError: The source has changed, or a codec failed that worked in the first round.
         """
         plain = self._plain_pieces()
         return deflated_pieces(plain) if self._write.deflated else plain
 
     def at_hand(self) -> bytes | None:
-        """The whole data set, where all its frames have been kept."""
+        """Return the whole data set if all its frames were kept; otherwise None."""
         return b"".join(self.pieces()) if self._held is not None else None
 
     def _plain_pieces(self) -> Iterator[bytes]:
@@ -214,7 +214,7 @@ class Recompression:
             for number, data in enumerate(frames):
                 frame = self._converted(form, data)
                 if self._length(frame) != self._lengths[number]:
-                    raise DatasetEncodeError("the second time a frame has another length")
+                    raise DatasetEncodeError("a frame has another length the second time")
                 yield frame.data
 
     # --- in bytes -----------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class Recompression:
         return nullcontext(InMemory(self._in_memory(source)))
 
     def _in_memory(self, source: bytes | FileHead) -> bytes:
-        """The bytes; in Explicit VR Little Endian where they are deflated, or Big Endian."""
+        """Return the bytes of the source. Deflated and Big Endian data sets become Explicit VR Little Endian."""
         if isinstance(source, FileHead):
             if source.size > self._limits.dataset_in_memory:
                 raise DatasetTooLarge(f"the data set is over {self._limits.dataset_in_memory} bytes")
@@ -252,7 +252,7 @@ class Recompression:
         return pack("<HH2s2xL", 0x7FE0, 0x0010, b"OW" if self._bits > 8 else b"OB", total)
 
     def _offset_table(self) -> bytes:
-        """Basic Offset Table (PS3.5 A.4); empty where an offset would not fit."""
+        """Return the Basic Offset Table (PS3.5 A.4). It is empty if an offset would be too large."""
         offsets, at = [], 0
         for length in self._lengths:
             offsets.append(at)

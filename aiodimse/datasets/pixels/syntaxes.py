@@ -1,4 +1,4 @@
-"""Which compressed transfer syntaxes are decoded and encoded, and what makes it possible."""
+"""Which compressed transfer syntaxes can be decoded and encoded, and the packages that are needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiodimse.datasets.dataset import RE_ENCODED
 from aiodimse.standard import transfer_syntax as syntaxes
 
 EXTRA: Final = "aiodimse[codecs]"
-"""What to install."""
+"""The extra to install."""
 _PACKAGES: Final = ("numpy", "imagecodecs")
 
 DECODED: Final = (
@@ -28,7 +28,7 @@ DECODED: Final = (
     syntaxes.HTJ2K,
     syntaxes.RLELossless,
 )
-"""Compressed transfer syntaxes whose frames are decoded. No video: its frames are not independent of each other."""
+"""Compressed transfer syntaxes whose frames are decoded. Video is not: its frames depend on each other."""
 
 ENCODED: Final = (
     syntaxes.JPEGLosslessSV1,
@@ -38,7 +38,7 @@ ENCODED: Final = (
     syntaxes.HTJ2KLossless,
     syntaxes.RLELossless,
 )
-"""Those in which frames are encoded: each is lossless by its definition."""
+"""Transfer syntaxes in which frames are encoded. Each of them is lossless by definition."""
 
 LOSSY_METHODS: Final[dict[str, str]] = {
     syntaxes.JPEGBaseline8Bit: "ISO_10918_1",
@@ -47,17 +47,17 @@ LOSSY_METHODS: Final[dict[str, str]] = {
     syntaxes.JPEG2000: "ISO_15444_1",
     syntaxes.HTJ2K: "ISO_15444_15",
 }
-"""Lossy Image Compression Method (0028,2114) of the transfer syntaxes that may lose something (PS3.3 C.7.6.1.1.5.1)."""
+"""Lossy Image Compression Method (0028,2114) of the transfer syntaxes that may be lossy (PS3.3 C.7.6.1.1.5.1)."""
 MAY_BE_LOSSLESS: Final[frozenset[str]] = frozenset((syntaxes.JPEG2000, syntaxes.HTJ2K))
-"""Those of them that may also lose nothing, as their code streams say."""
+"""Those of them that may also be lossless; the code stream says which."""
 
 
 def can_recompress(source: str, target: str) -> bool:
-    """Whether there is a way from one transfer syntax to the other that keeps all pixel values.
+    """Return whether pixels can be converted from one transfer syntax to another without changing a value.
 
     Args:
         source: The UID of the transfer syntax of an instance.
-        target: The UID of the one that a peer takes. Not Explicit VR Big Endian, which is retired.
+        target: The UID of the transfer syntax that a peer accepts. Explicit VR Big Endian is retired, and never is one.
     """
     if source == target or target == syntaxes.ExplicitVRBigEndian:
         return False
@@ -68,5 +68,5 @@ def can_recompress(source: str, target: str) -> bool:
 
 @cache
 def has_codecs() -> bool:
-    """Whether the packages of the extra are installed. They are not imported here."""
+    """Return whether the packages of the extra are installed. They are not imported here."""
     return all(find_spec(name) is not None for name in _PACKAGES)
