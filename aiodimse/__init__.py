@@ -6,7 +6,7 @@ from aiodimse.aio.environment import Environment
 from aiodimse.aio.network import Network
 from aiodimse.aio.transport import Trace
 from aiodimse.association import ExtendedQuery, ExtendedRetrieve, Negotiated, PresentationContext, TitlePolicy
-from aiodimse.client import Association, Identifier
+from aiodimse.client import Association
 from aiodimse.completeness import Completeness
 from aiodimse.config import Limits, Timeouts
 from aiodimse.datasets import FileHead, Identity, charsets, file_identity, identifier, read_head, read_identity
@@ -53,7 +53,7 @@ from aiodimse.services.request import (
     Request,
     StoreRequest,
 )
-from aiodimse.services.response import EncodedDataset, Progress, Reply, Response
+from aiodimse.services.response import EncodedDataset, Identifier, Progress, Reply, Response
 from aiodimse.services.serving import RequestHandlers
 from aiodimse.services.unfinished import remove_unfinished
 from aiodimse.services.user.query import Find

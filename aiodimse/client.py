@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from typing import TypeAlias, overload
-
-from pydicom.dataset import Dataset
+from typing import overload
 
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.association import Negotiated
-from aiodimse.dimse import messages
 from aiodimse.pdu import AcceptedContext
-from aiodimse.services.association import event_report
 from aiodimse.services.instance import InstanceSource
-from aiodimse.services.invocation import ask, negotiated_on
+from aiodimse.services.invocation import negotiated_on
 from aiodimse.services.open_moves import MoveReceiver
-from aiodimse.services.response import EncodedDataset, Response
+from aiodimse.services.response import Identifier, Response
 from aiodimse.services.user import storage, verification
+from aiodimse.services.user.normalized import NormalizedOperations
 from aiodimse.services.user.opening import release
 from aiodimse.services.user.query import Find
 from aiodimse.services.user.received_move import ReceivedMove
 from aiodimse.services.user.requested import RequestedAssociation
 from aiodimse.services.user.retrieve import Get, Move
 
-Identifier: TypeAlias = Dataset | EncodedDataset
-"""A data set that an operation sends: one of pydicom, or one that is encoded already."""
 
-
-class Association:
+class Association(NormalizedOperations):
     """An association that we asked for. Made by connect(); every operation of it is a method.
 
     Operations raise NoAcceptedContext and DatasetEncodeError before anything is sent, and LocalProtocolError where this
@@ -270,160 +263,6 @@ class Association:
             DatasetEncodeError: A Dataset that does not say what it is.
         """
         return storage.can_store(self._endpoint, instance)
-
-    async def n_event_report(
-        self, sop_class_uid: str, sop_instance_uid: str, event_type_id: int, dataset: Identifier | None = None
-    ) -> Response:
-        """Report an event (N-EVENT-REPORT, PS3.7 10.1.1), for which we must be SCP.
-
-        Args:
-            sop_class_uid: The SOP class.
-            sop_instance_uid: The SOP instance.
-            event_type_id: Which event, as the SOP class numbers them.
-            dataset: The event information; None: none.
-
-        Returns:
-            The response, whatever its status.
-
-        Raises:
-            NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
-            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
-            DatasetDecodeError: The data set of the response does not decode.
-            AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
-
-        Cancellation: The response is awaited in the background.
-        """
-        return await event_report(self._endpoint, sop_class_uid, sop_instance_uid, event_type_id, dataset)
-
-    async def n_get(self, sop_class_uid: str, sop_instance_uid: str, attributes: Iterable[int] = ()) -> Response:
-        """Read attributes (N-GET, PS3.7 10.1.2).
-
-        Args:
-            sop_class_uid: The SOP class.
-            sop_instance_uid: The SOP instance.
-            attributes: Tags; none: all.
-
-        Returns:
-            The response, whatever its status; the attributes are its dataset.
-
-        Raises:
-            NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
-            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
-            DatasetDecodeError: The data set of the response does not decode.
-            AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
-
-        Cancellation: The response is awaited in the background.
-        """
-        request = messages.NGetRQ(
-            message_id=0,
-            requested_sop_class_uid=sop_class_uid,
-            requested_sop_instance_uid=sop_instance_uid,
-            attribute_identifier_list=tuple(map(int, attributes)) or None,
-        )
-        return await ask(self._endpoint, request)
-
-    async def n_set(self, sop_class_uid: str, sop_instance_uid: str, dataset: Identifier) -> Response:
-        """Change attributes (N-SET, PS3.7 10.1.3).
-
-        Args:
-            sop_class_uid: The SOP class.
-            sop_instance_uid: The SOP instance.
-            dataset: The modification list.
-
-        Returns:
-            The response, whatever its status.
-
-        Raises:
-            NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
-            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
-            DatasetDecodeError: The data set of the response does not decode.
-            AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
-
-        Cancellation: The response is awaited in the background.
-        """
-        request = messages.NSetRQ(
-            message_id=0, requested_sop_class_uid=sop_class_uid, requested_sop_instance_uid=sop_instance_uid
-        )
-        return await ask(self._endpoint, request, dataset)
-
-    async def n_action(
-        self, sop_class_uid: str, sop_instance_uid: str, action_type_id: int, dataset: Identifier | None = None
-    ) -> Response:
-        """Ask for an action (N-ACTION, PS3.7 10.1.4).
-
-        Args:
-            sop_class_uid: The SOP class.
-            sop_instance_uid: The SOP instance.
-            action_type_id: Which action, as the SOP class numbers them.
-            dataset: The action information; None: none.
-
-        Returns:
-            The response, whatever its status.
-
-        Raises:
-            NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
-            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
-            DatasetDecodeError: The data set of the response does not decode.
-            AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
-
-        Cancellation: The response is awaited in the background.
-        """
-        request = messages.NActionRQ(
-            message_id=0,
-            requested_sop_class_uid=sop_class_uid,
-            requested_sop_instance_uid=sop_instance_uid,
-            action_type_id=action_type_id,
-        )
-        return await ask(self._endpoint, request, dataset)
-
-    async def n_create(
-        self, sop_class_uid: str, sop_instance_uid: str | None = None, dataset: Identifier | None = None
-    ) -> Response:
-        """Create an instance (N-CREATE, PS3.7 10.1.5).
-
-        Args:
-            sop_class_uid: The SOP class.
-            sop_instance_uid: Its UID; None: the peer chooses one, and says it in the response.
-            dataset: The attributes; None: none.
-
-        Returns:
-            The response, whatever its status.
-
-        Raises:
-            NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
-            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
-            DatasetDecodeError: The data set of the response does not decode.
-            AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
-
-        Cancellation: The response is awaited in the background.
-        """
-        request = messages.NCreateRQ(
-            message_id=0, affected_sop_class_uid=sop_class_uid, affected_sop_instance_uid=sop_instance_uid
-        )
-        return await ask(self._endpoint, request, dataset)
-
-    async def n_delete(self, sop_class_uid: str, sop_instance_uid: str) -> Response:
-        """Delete an instance (N-DELETE, PS3.7 10.1.6).
-
-        Args:
-            sop_class_uid: The SOP class.
-            sop_instance_uid: The SOP instance.
-
-        Returns:
-            The response, whatever its status.
-
-        Raises:
-            NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
-            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
-            DatasetDecodeError: The data set of the response does not decode.
-            AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
-
-        Cancellation: The response is awaited in the background.
-        """
-        request = messages.NDeleteRQ(
-            message_id=0, requested_sop_class_uid=sop_class_uid, requested_sop_instance_uid=sop_instance_uid
-        )
-        return await ask(self._endpoint, request)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

@@ -76,6 +76,9 @@ HANDED_OUT = {
 }  # fmt: skip
 """Classes whose objects programs get, and do not make: how they are made is not shown."""
 
+INHERITING = {"Association", "Server"}
+"""Classes of which a part is in a base class that is not public: its members are shown with theirs."""
+
 MODULES = {
     "archive",
     "audit",
@@ -108,10 +111,10 @@ def parts(name: str) -> Iterator[str]:
     for thing in PAGES[name][1]:
         if thing in MODULES:
             yield f"::: aiodimse.{thing}\n    options:\n      show_root_heading: false\n      heading_level: 1"
-        elif thing in HANDED_OUT:
-            yield f"::: aiodimse.{thing}\n    options:\n      merge_init_into_class: false"
         else:
-            yield f"::: aiodimse.{thing}"
+            options = ["merge_init_into_class: false"] * (thing in HANDED_OUT)
+            options += ["inherited_members: true"] * (thing in INHERITING)
+            yield "\n      ".join([f"::: aiodimse.{thing}", *options]).replace("\n", "\n    options:\n", 1)
 
 
 def overview() -> Iterator[str]:

@@ -20,8 +20,11 @@ class _Flags:
 
     @classmethod
     def from_bytes(cls: type[_T], info: bytes) -> _T:
-        """Read the flags from service-class-application-information of any length. Bytes behind the last field are
-        ignored."""
+        """Read the flags from service-class-application-information of any length.
+
+        Args:
+            info: The bytes, one for each field. Bytes behind the last field are ignored.
+        """
         return cls(*(bool(byte) for byte in info[: len(fields(cls))]))  # type: ignore[arg-type]
 
 

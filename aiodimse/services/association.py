@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from pydicom.dataset import Dataset
-
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.association import Negotiated
 from aiodimse.dimse import messages
 from aiodimse.pdu import AcceptedContext, UserIdentityRequest
 from aiodimse.services.invocation import ask, negotiated_on
-from aiodimse.services.response import EncodedDataset, Response
+from aiodimse.services.response import Identifier, Response
 
 
 class ProviderAssociation:
@@ -80,7 +78,7 @@ class ProviderAssociation:
         sop_class_uid: str,
         sop_instance_uid: str,
         event_type_id: int,
-        dataset: Dataset | EncodedDataset | None = None,
+        dataset: Identifier | None = None,
     ) -> Response:
         """Report an event to the peer on this association (N-EVENT-REPORT, PS3.7 10.1.1).
 
@@ -127,7 +125,7 @@ async def event_report(
     sop_class_uid: str,
     sop_instance_uid: str,
     event_type_id: int,
-    dataset: Dataset | EncodedDataset | None,
+    dataset: Identifier | None,
 ) -> Response:
     """Send an N-EVENT-REPORT, whichever side requested the association."""
     request = messages.NEventReportRQ(

@@ -9,13 +9,13 @@ from pydicom.dataset import Dataset
 from aiodimse import datasets
 from aiodimse.aio.files import read_off_loop
 from aiodimse.errors import DatasetEncodeError
-from aiodimse.services.response import EncodedDataset
+from aiodimse.services.response import EncodedDataset, Identifier
 
 _MANY = 2048
 """The number of values from which a data set is encoded in a thread: it takes some 2 ms."""
 
 
-async def encode_identifier(identifier: Dataset | EncodedDataset, transfer_syntax: str) -> bytes:
+async def encode_identifier(identifier: Identifier, transfer_syntax: str) -> bytes:
     """Encode the data set of a request, in the transfer syntax of its presentation context; a large one in a thread.
 
     Raises:
@@ -26,7 +26,7 @@ async def encode_identifier(identifier: Dataset | EncodedDataset, transfer_synta
     return await _encode(datasets.encode_dataset, identifier, transfer_syntax)
 
 
-async def encode_response(answer: Dataset | EncodedDataset, transfer_syntax: str) -> bytes:
+async def encode_response(answer: Identifier, transfer_syntax: str) -> bytes:
     """Encode the data set of a response. See `encode_identifier`.
 
     Text that its Specific Character Set cannot represent is no error: the data set is then sent in ISO_IR 192.
@@ -34,9 +34,7 @@ async def encode_response(answer: Dataset | EncodedDataset, transfer_syntax: str
     return await _encode(datasets.encode_response, answer, transfer_syntax)
 
 
-async def _encode(
-    encode: Callable[[Dataset, str], bytes], dataset: Dataset | EncodedDataset, transfer_syntax: str
-) -> bytes:
+async def _encode(encode: Callable[[Dataset, str], bytes], dataset: Identifier, transfer_syntax: str) -> bytes:
     if isinstance(dataset, EncodedDataset):
         if dataset.transfer_syntax != transfer_syntax:
             raise DatasetEncodeError(

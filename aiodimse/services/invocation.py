@@ -14,7 +14,7 @@ from aiodimse.pdu import AcceptedContext
 from aiodimse.services.contexts import context_for
 from aiodimse.services.decoding import decoded_identifier
 from aiodimse.services.encoding import encode_identifier
-from aiodimse.services.response import EncodedDataset, Response, response_of
+from aiodimse.services.response import Identifier, Response, response_of
 
 
 def negotiated_on(endpoint: Endpoint) -> Negotiated:
@@ -41,7 +41,7 @@ async def invoke(
 
 
 async def invoke_with_dataset(
-    endpoint: Endpoint, request: messages.Request, dataset: Dataset | EncodedDataset | None
+    endpoint: Endpoint, request: messages.Request, dataset: Identifier | None
 ) -> tuple[AcceptedContext, InvokedOperation]:
     """Send a request and its data set in the context of its SOP class. The context is returned too.
 
@@ -67,9 +67,7 @@ async def single_response(invoked: InvokedOperation) -> tuple[messages.Response,
         raise
 
 
-async def ask(
-    endpoint: Endpoint, request: messages.Request, dataset: Dataset | EncodedDataset | None = None
-) -> Response:
+async def ask(endpoint: Endpoint, request: messages.Request, dataset: Identifier | None = None) -> Response:
     """Invoke an operation with one response, and return the response, whatever its status, with its data set decoded.
 
     It raises as `invoke_with_dataset` does.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, field
-from typing import Self
+from typing import Self, TypeAlias
 
 from pydicom.dataset import Dataset
 
@@ -36,6 +36,10 @@ class EncodedDataset:
 
     data: bytes = field(repr=False)
     transfer_syntax: str
+
+
+Identifier: TypeAlias = Dataset | EncodedDataset
+"""A data set that an operation sends: one of pydicom, or one that is encoded already."""
 
 
 @record(frozen=True)

@@ -61,11 +61,13 @@ def _public(package: Any) -> Iterator[Any]:
 
 
 def _callables(found: Any) -> Iterator[Any]:
-    """A function, and the public methods of a class; of special ones those that callers give parameters to."""
+    """A function, and the public methods of a class, inherited ones too; of special ones those that callers give
+    parameters to."""
     if found.is_function:
         yield found
     elif found.is_class:
-        for name, member in found.members.items():
+        for name, member in found.all_members.items():
+            member = member.final_target if name in found.inherited_members else member
             is_made = name == "__init__" and found.name not in HANDED_OUT
             if not member.is_alias and member.is_function and (not name.startswith("_") or is_made):
                 yield member

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from pydicom.dataset import Dataset
-
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.dimse import messages
@@ -17,7 +15,7 @@ from aiodimse.errors import LocalProtocolError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.services.contexts import only_sop_class
 from aiodimse.services.invocation import invoke_with_dataset, negotiated_on
-from aiodimse.services.response import EncodedDataset, Response, status_of
+from aiodimse.services.response import Identifier, Response, status_of
 from aiodimse.standard import answers
 
 T = TypeVar("T")
@@ -35,9 +33,7 @@ class Operation(Generic[T]):
     for the next item and go on after a timeout, keep the task: `asyncio.wait({task}, timeout=1)` cancels nothing.
     """
 
-    def __init__(
-        self, endpoint: Endpoint, identifier: Dataset | EncodedDataset, sop_class_uid: str | None, priority: int
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, identifier: Identifier, sop_class_uid: str | None, priority: int) -> None:
         """sop_class_uid: None if only one accepted context has the service; then it is the SOP class of that
         context."""
         self._endpoint = endpoint

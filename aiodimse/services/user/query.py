@@ -8,7 +8,7 @@ from aiodimse.aio.endpoint import Endpoint
 from aiodimse.dimse import messages
 from aiodimse.errors import DatasetDecodeError
 from aiodimse.services.decoding import decoded_identifier
-from aiodimse.services.response import EncodedDataset, Response, response_of
+from aiodimse.services.response import EncodedDataset, Identifier, Response, response_of
 from aiodimse.services.user.operation import Operation
 from aiodimse.standard.leniency import UNDECODABLE_MATCH
 
@@ -18,9 +18,7 @@ class Find(Operation[Dataset]):
 
     _service = "C-FIND"
 
-    def __init__(
-        self, endpoint: Endpoint, identifier: Dataset | EncodedDataset, sop_class_uid: str | None, priority: int
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, identifier: Identifier, sop_class_uid: str | None, priority: int) -> None:
         super().__init__(endpoint, identifier, sop_class_uid, priority)
         self.undecodable: list[EncodedDataset] = []
         """Matches that do not decode, as they came. They are skipped with a WARNING, and the others are yielded. At

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from pydicom.dataset import Dataset
-
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.hooks import spanning
 from aiodimse.aio.invoked import InvokedOperation
@@ -16,7 +14,7 @@ from aiodimse.services.arriving import ArrivingInstance
 from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.invocation import negotiated_on
 from aiodimse.services.open_moves import MoveReceiver
-from aiodimse.services.response import EncodedDataset, Response
+from aiodimse.services.response import Identifier, Response
 from aiodimse.services.user.arrivals import Arrivals, answer_later
 from aiodimse.services.user.retrieve import Retrieval
 from aiodimse.standard import answers
@@ -35,7 +33,7 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
     def __init__(
         self,
         endpoint: Endpoint,
-        identifier: Dataset | EncodedDataset,
+        identifier: Identifier,
         sop_class_uid: str | None,
         *,
         destination: str,

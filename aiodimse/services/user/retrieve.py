@@ -15,7 +15,7 @@ from aiodimse.errors import DatasetDecodeError, IncompleteRetrieval
 from aiodimse.services.arriving import ArrivingInstance
 from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.decoding import decoded_identifier
-from aiodimse.services.response import EncodedDataset, Progress, Response, progress_of, response_of
+from aiodimse.services.response import Identifier, Progress, Response, progress_of, response_of
 from aiodimse.services.user.arrivals import Arrivals, answer_later
 from aiodimse.services.user.operation import Operation, T
 from aiodimse.standard import answers
@@ -29,7 +29,7 @@ class Retrieval(Operation[T]):
     def __init__(
         self,
         endpoint: Endpoint,
-        identifier: Dataset | EncodedDataset,
+        identifier: Identifier,
         sop_class_uid: str | None,
         priority: int,
         *,
@@ -90,7 +90,7 @@ class Move(Retrieval[Progress]):
     def __init__(
         self,
         endpoint: Endpoint,
-        identifier: Dataset | EncodedDataset,
+        identifier: Identifier,
         sop_class_uid: str | None,
         *,
         destination: str,
@@ -126,7 +126,7 @@ class Get(Retrieval[ArrivingInstance]):
     def __init__(
         self,
         endpoint: Endpoint,
-        identifier: Dataset | EncodedDataset,
+        identifier: Identifier,
         sop_class_uid: str | None,
         *,
         priority: int,
