@@ -60,18 +60,24 @@ class KeysRefused(ValueError):
         super().__init__(comment)
 
 
-def decode(source: Source, keywords: Iterable[str], budget: Budget | None = None) -> dict[str, Value]:
+def decode(
+    source: Source,
+    keywords: Iterable[str],
+    budget: Budget | None = None,
+    charset: charsets.CharacterSet | None = None,
+) -> dict[str, Value]:
     """Return the attributes that a data set has, as text.
 
     Args:
         source: The data set, or the elements that were read from it.
         keywords: The attributes that are asked for.
         budget: How much may be kept. What exceeds it is left out.
+        charset: The character set of the data set, for those who ask several times. None: it is looked up.
 
     Returns:
         The values by keyword. An attribute without a value is ().
     """
-    charset = charset_of(source)
+    charset = charset_of(source) if charset is None else charset
     there: Any = source.values if isinstance(source, Elements) else source
     found: dict[str, Value] = {}
     for keyword in keywords:

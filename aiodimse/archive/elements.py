@@ -6,7 +6,8 @@ and 100,000 empty items 12 s. Here what is not kept is passed over, and there ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple, TypeAlias
@@ -26,6 +27,8 @@ _DEPTH = 64
 """Sequences in each other that are passed over."""
 
 _UNDEFINED = 0xFFFFFFFF
+_DELIMITERS = 0xFFFE0000
+"""Tags from here on are those of items and delimiters (PS3.5 7.5), and of no element."""
 _ITEM, _END_OF_ITEM, _END_OF_SEQUENCE = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
 # PS3.5 Tables 7.1-1 and 7.1-2: VRs with a length of two bytes, and with two reserved bytes and a length of four.
@@ -101,26 +104,26 @@ class Reading:
         self.disordered: set[int] = set()
         """Tags that came twice, or behind a higher one (PS3.5 7.1)."""
 
-    def read(self, wanted: Collection[int], is_behind: Callable[[int], bool]) -> None:
+    def read(self, wanted: Collection[int], is_behind: Callable[[int], bool], stops: Sequence[int] = ()) -> None:
         """Read the data set.
 
         Args:
             wanted: The tags of what is kept.
             is_behind: Whether nothing that is kept comes from this tag on.
+            stops: In order, the tags of what is kept, and those from which on `is_behind` is true. With them a plain
+                data set is read in a third of the time.
 
         Raises:
             Unreadable: It cannot be followed; `elements` has what came before.
             TooMuch: There is too much of it.
         """
         pos = 0
-        is_plain = self._encoding == (False, True)
+        runs = bool(stops) and self._encoding == (False, True)
         while (at := self._at(pos, 8)) >= 0:
-            if is_plain and self._data[at + 4 : at + 6] in _SHORT:  # nearly all elements of most headers
-                group, element, vr, length = _PLAIN(self._data, at)
-                tag, start = group << 16 | element, pos + 8
-                self._count()
-            else:
-                tag, vr, length, start = self._element(pos, at, self._encoding)
+            if runs and (passed := self._run(at, wanted, is_behind, stops)) > at:
+                pos += passed - at
+                continue
+            tag, vr, length, start = self._element(pos, at, self._encoding)
             if is_behind(tag):
                 self.reached = max(self.reached, tag)
                 return
@@ -138,6 +141,33 @@ class Reading:
                 self.disordered.add(tag)
         if pos != self._base + len(self._data):
             raise Unreadable("an element is cut off")
+
+    def _run(self, at: int, wanted: Collection[int], is_behind: Callable[[int], bool], stops: Sequence[int]) -> int:
+        """Read plain elements, those of nearly all of most headers: whole, in order, with a length of two bytes, in
+        Explicit VR Little Endian. Where in the data the first that is none begins, or that nothing comes behind.
+
+        `read` does the same with all that it is not called for, an element at a time.
+        """
+        data, values, reached = self._data, self.elements.values, self.reached
+        size, number = len(data), bisect_right(stops, reached)
+        stop = stops[number] if number < len(stops) else _DELIMITERS
+        left = self._left
+        while left and at + 8 <= size:
+            group, element, vr, length = _PLAIN(data, at)
+            tag = group << 16 | element
+            end = at + 8 + length
+            if tag <= reached or end > size or vr not in _SHORT:
+                break
+            if tag >= stop:
+                if tag >= _DELIMITERS or is_behind(tag):
+                    break
+                if tag in wanted:
+                    values[tag] = data[at + 8 : end]
+                number = bisect_right(stops, tag, number)
+                stop = stops[number] if number < len(stops) else _DELIMITERS
+            reached, at, left = tag, end, left - 1
+        self.reached, self._left = reached, left
+        return at
 
     # --- bytes --------------------------------------------------------------------------------------------------------
 

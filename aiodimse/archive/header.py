@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
-from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 import aiodimse
 
-from .attributes import Budget, Source, character_set_of, decode, decode_ascii
+from .attributes import Budget, Source, character_set_of, charset_of, decode, decode_ascii
 from .elements import Encoding, More, Reading, Unreadable
 from .index import Header
 from .models import ATTRIBUTES, UNIQUE, Level
@@ -23,11 +23,16 @@ _CHARACTER_SET = 0x00080005
 _KEPT = (*ATTRIBUTES.values(), *(model.keywords for model in MODELS))
 _TAGS = frozenset((_CHARACTER_SET, *(tag_for_keyword(keyword) or 0 for keywords in _KEPT for keyword in keywords)))
 _LAST = max(_TAGS)
+_CONTENT, _CONTOURS, _BEHIND_CONTOURS = 0x0040A730, 0x30060010, 0x300A0000
+"""Content Sequence of a report (PS3.3 C.17.3); the contours of a structure set, and what follows them."""
+_STOPS = tuple(sorted({*_TAGS, _CONTENT, _CONTOURS, _LAST + 1}))
 _IDENTIFYING = frozenset(tag_for_keyword(keyword) or 0 for keyword in UNIQUE.values())
 _SERIES_INSTANCE_UID = 0x0020000E
 
 _DEFLATED = frozenset(("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"))
 """Transfer syntaxes of deflated data sets."""
+_OF_THE_STANDARD = "1.2.840.10008."
+"""What the UIDs of PS3.6 begin with; those of private transfer syntaxes do not."""
 _BEGINNING = 1 << 16
 """Bytes of a data set that nearly every header is in."""
 _MAX_INFLATED = 1 << 24
@@ -84,14 +89,14 @@ def header_in(data: bytes, transfer_syntax: str, location: str, *, more: More | 
         DamagedHeader: It cannot be read as far as its series.
         TooMuch: There is too much before the last that is kept.
     """
-    if UID(transfer_syntax).is_private:
+    if not transfer_syntax.startswith(_OF_THE_STANDARD):
         raise DamagedHeader("it is in a private transfer syntax")
     if transfer_syntax in _DEFLATED:
         data, more = _inflated(data, more), None
     encoding = Encoding(transfer_syntax == ImplicitVRLittleEndian, transfer_syntax != ExplicitVRBigEndian)
     reading, is_whole = Reading(data, encoding, more), True
     try:
-        reading.read(_TAGS, _is_behind)
+        reading.read(_TAGS, _is_behind, _STOPS)
     except Unreadable:
         is_whole = False
     # One that cannot be read as far as its series may say less than it said: half of a UID is another UID.
@@ -121,14 +126,14 @@ def header_of(dataset: Dataset, location: str, transfer_syntax: str = "") -> Hea
 def _header_of(source: Source, location: str, transfer_syntax: str) -> Header:
     (sop_class_uid,) = decode_ascii(source, 0x00080016)[:1] or ("",)
     model = BY_STORAGE.get(sop_class_uid)
-    budget = Budget()
+    budget, charset = Budget(), charset_of(source)
     if model is None:
         # The unique keys before all others: without them nothing is found.
-        levels = {level: decode(source, [UNIQUE[level]], budget) for level in Level}
+        levels = {level: decode(source, [UNIQUE[level]], budget, charset) for level in Level}
         for level, keywords in ATTRIBUTES.items():
-            levels[level].update(decode(source, keywords[1:], budget))
+            levels[level].update(decode(source, keywords[1:], budget, charset))
     else:
-        levels = {Level.IMAGE: decode(source, model.keywords, budget)}
+        levels = {Level.IMAGE: decode(source, model.keywords, budget, charset)}
     if (patient_id := levels.get(Level.PATIENT, {}).get("PatientID")) and len(patient_id) > 1:
         # Patient ID has one value (PS3.6): the backslash of "DOMAIN\\name" is no delimiter, or two patients become one.
         levels[Level.PATIENT]["PatientID"] = ("\\".join(map(str, patient_id)),)
@@ -167,4 +172,4 @@ def _inflated(data: bytes, more: More | None) -> bytes:
 def _is_behind(tag: int) -> bool:
     """Whether nothing that is kept comes from here on: of a report its content, of a structure set its contours, of an
     enhanced object its frames."""
-    return tag > _LAST or tag == 0x0040A730 or 0x30060010 <= tag < 0x300A0000
+    return tag > _LAST or tag == _CONTENT or _CONTOURS <= tag < _BEHIND_CONTOURS

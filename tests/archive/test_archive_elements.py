@@ -17,7 +17,7 @@ from pydicom.filebase import DicomFileLike
 from pydicom.filewriter import write_dataset
 
 import aiodimse
-from aiodimse.archive import elements, header_of, read_header
+from aiodimse.archive import elements, header, header_of, read_header
 from aiodimse.archive.attributes import decode
 from aiodimse.archive.elements import Elements, Encoding, Reading, TooMuch, Unreadable
 from aiodimse.archive.header import DamagedHeader, header_in
@@ -217,3 +217,74 @@ def test_what_is_damaged_behind_the_series_is_indexed_in_part(tmp_path: Path, da
     assert header.text("StudyInstanceUID")
     with pytest.raises(DamagedHeader):
         header_in(whole[head.data_offset : head.data_offset + 100] + damage, head.transfer_syntax, "x")
+
+
+# --- plain elements in a run ------------------------------------------------------------------------------------------
+
+ITEM_HEAD = pack("<HHL", 0xFFFE, 0xE000, 0)
+TAGS = [
+    0x00080005, 0x00080016, STUDY_DESCRIPTION, PROCEDURE_CODES, 0x00091001, 0x0020000D, SERIES_UID,
+    0x00280010, 0x0040A730, 0x30060010, 0x30060020, 0x300A0000, 0x7FE00010, 0xFFFEE000, 0,
+]  # fmt: skip
+A_SHORT = st.builds(
+    short, st.sampled_from(TAGS), st.sampled_from(["LO", "UI", "US", "SQ", "XX"]), st.binary(max_size=6)
+)
+A_LONG = st.builds(long, st.sampled_from(TAGS), st.sampled_from(["SQ", "UN", "OB", "LO"]), st.binary(max_size=6))
+IN_ORDER = st.builds(
+    lambda tags, values: [short(tag, "LO", value) for tag, value in zip(sorted(tags), values, strict=False)],
+    st.sets(st.sampled_from(TAGS)),
+    st.lists(st.binary(max_size=9), min_size=len(TAGS), max_size=len(TAGS)),
+)
+WANTED = {STUDY_DESCRIPTION, PROCEDURE_CODES, SERIES_UID}
+
+
+def outcome_of(data: bytes, wanted: set[int], stops: tuple[int, ...], first: int, most: int) -> object:
+    """All that a reading says, with so many bytes at hand at first; the rest is asked for."""
+    reading = Reading(data[:first], EXPLICIT, lambda pos, size: data[pos : pos + size])
+    reading._left = most
+    error = ""
+    try:
+        reading.read(wanted, header._is_behind, stops)
+    except (Unreadable, TooMuch) as caught:
+        error = repr(caught)
+    return decode(reading.elements, CODED), reading.reached, reading.disordered, reading._left, error
+
+
+def assert_a_run_changes_nothing(data: bytes, first: int, most: int = elements.MAX_ELEMENTS) -> None:
+    stops = tuple(sorted({*WANTED, *header._STOPS}))
+    assert outcome_of(data, WANTED, stops, first, most) == outcome_of(data, WANTED, (), first, most)
+
+
+@given(st.lists(A_SHORT | A_LONG | st.just(ITEM_HEAD), max_size=12), st.binary(max_size=9), st.integers(8, 60))
+def test_a_run_of_plain_elements_changes_nothing(parts: list[bytes], rest: bytes, first: int) -> None:
+    assert_a_run_changes_nothing(b"".join(parts) + rest, first)
+
+
+@given(IN_ORDER, IN_ORDER, st.integers(0, 9), st.integers(8, 200), st.integers(0, 30))
+def test_a_run_changes_nothing_in_order(
+    parts: list[bytes], behind: list[bytes], cut: int, first: int, most: int
+) -> None:
+    data = b"".join((*parts, *behind))
+    assert_a_run_changes_nothing(data[: len(data) - cut], first, most)
+
+
+@pytest.mark.parametrize("file", ["CT_small.dcm", "rtplan.dcm", "test-SR.dcm", "waveform_ecg.dcm", "rtstruct.dcm"])
+def test_a_run_changes_nothing_in_real_files(file: str) -> None:
+    path = Path(str(get_testdata_file(file, download=False)))
+    head = aiodimse.read_head(path)
+    data = path.read_bytes()[head.data_offset :]
+    for size in (len(data), 5000, 600):
+        reading, plain = Reading(data[:size], EXPLICIT), Reading(data[:size], EXPLICIT)
+        for each, stops in ((reading, header._STOPS), (plain, ())):
+            with suppress(Unreadable):
+                each.read(header._TAGS, header._is_behind, stops)
+        assert reading.reached == plain.reached
+        assert reading.disordered == plain.disordered
+        assert reading._left == plain._left
+        assert reading.elements.values.keys() == plain.elements.values.keys()
+        assert (
+            str(header._header_of(reading.elements, "x", head.transfer_syntax))
+            == str(header._header_of(plain.elements, "x", head.transfer_syntax))
+            if reading.reached > SERIES_UID
+            else True
+        )
