@@ -22,7 +22,7 @@ from aiodimse.association import (
 )
 from aiodimse.config import Limits, Timeouts
 from aiodimse.dimse.command_set_cache import Encoder
-from aiodimse.dimse.fragments import Fragmenter, Joiner, fragment_length
+from aiodimse.dimse.fragments import Buffer, Fragmenter, Joiner, fragment_length
 from aiodimse.dimse.messages import Message, Request, Response
 from aiodimse.dimse.operations import Invoked, Performed, RouterEvent
 from aiodimse.dimse.router import Router
@@ -39,7 +39,6 @@ from aiodimse.pdu import (
 )
 from aiodimse.pdu.overhead import Overhead
 
-Buffer = bytes | memoryview
 EngineEvent = MachineEvent | RouterEvent
 
 _JOIN_BELOW = 65536

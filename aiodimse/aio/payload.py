@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Callable
 from contextlib import AbstractContextManager
 from typing import TypeAlias
 
-from aiodimse.engine import Buffer
+from aiodimse.dimse.fragments import Buffer
 
 Payload: TypeAlias = Buffer | AsyncIterable[Buffer] | None
 """A data set, whole or in pieces; None if the message has none."""

@@ -14,6 +14,7 @@ from aiodimse.aio.inbox import Inbox
 from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.log import AssociationLogger
 from aiodimse.aio.part import Part
+from aiodimse.dimse.fragments import Buffer
 from aiodimse.dimse.messages import CStoreRQ, Response
 from aiodimse.dimse.operations import (
     CancelReceived,
@@ -24,7 +25,6 @@ from aiodimse.dimse.operations import (
     Runnable,
 )
 from aiodimse.dimse.router import COMPOSITE
-from aiodimse.engine import Buffer
 
 _log = logging.getLogger("aiodimse.association")
 

@@ -18,8 +18,9 @@ from aiodimse.aio.log import AssociationLogger
 from aiodimse.aio.payload import Payload
 from aiodimse.aio.transport import TransportConnection
 from aiodimse.aio.turns import PAGE, SLICE_WRITTEN, Turns
+from aiodimse.dimse.fragments import Buffer
 from aiodimse.dimse.messages import Message
-from aiodimse.engine import Buffer, Engine
+from aiodimse.engine import Engine
 
 _log = logging.getLogger("aiodimse.association")
 

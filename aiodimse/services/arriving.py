@@ -11,9 +11,10 @@ from pydicom.dataset import Dataset
 from aiodimse import datasets
 from aiodimse.aio.channel import Channel
 from aiodimse.aio.inbox import Inbox
+from aiodimse.dimse.fragments import Buffer
 from aiodimse.errors import DatasetDecodeError, DatasetTooLarge, InstanceConflict
 from aiodimse.services.decoding import decoded
-from aiodimse.services.instance import AfterName, BeforeName, Buffer, Instance
+from aiodimse.services.instance import AfterName, BeforeName, Instance
 
 
 class ArrivingInstance(Instance):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TypeAlias
@@ -15,10 +14,11 @@ from aiodimse import datasets
 from aiodimse.aio.files import clean_up_off_loop, off_loop, pieces_off_loop, read_off_loop
 from aiodimse.config import Limits
 from aiodimse.datasets import FileHead, Head
-from aiodimse.errors import DatasetEncodeError, DatasetTooLarge, InstanceConflict
+from aiodimse.dimse.fragments import Buffer
+from aiodimse.errors import DatasetEncodeError, DatasetTooLarge
 from aiodimse.record import record
+from aiodimse.services.streams import close, collect, expect_instance, read_beginning
 
-Buffer = bytes | memoryview
 InstanceSource: TypeAlias = "str | os.PathLike[str] | ReferencedFile | Dataset | Instance"
 BeforeName: TypeAlias = Callable[[Path, bytes], Awaitable[None] | None]
 AfterName: TypeAlias = Callable[[Path], object]
@@ -76,7 +76,7 @@ class Instance:
         Cancellation: a cancelled open leaves nothing behind.
         """
         head = await read_off_loop(datasets.read_head, Path(path))
-        _expect(head.sop_instance_uid, sop_instance_uid)
+        expect_instance(head.sop_instance_uid, sop_instance_uid)
         return FileInstance(head)
 
     @staticmethod
@@ -162,7 +162,7 @@ class Instance:
             if beginning is not None:
                 beginning.end()
         finally:
-            await _close(stream)
+            await close(stream)
 
     async def dataset(self) -> Dataset:
         """Decode the data set, wholly in memory.
@@ -306,18 +306,7 @@ class Instance:
 
         Raises DatasetTooLarge over Limits.dataset_in_memory.
         """
-        pieces: list[Buffer] = []
-        size, most = 0, self.limits.dataset_in_memory
-        stream = self.stream()
-        try:
-            async for piece in stream:
-                size += len(piece)
-                if size > most:
-                    raise DatasetTooLarge(f"the data set is over {most} bytes")
-                pieces.append(piece)
-        finally:
-            await _close(stream)
-        return b"".join(pieces)
+        return await collect(self.stream(), self.limits.dataset_in_memory)
 
 
 class FileInstance(Instance):
@@ -396,34 +385,6 @@ class ReferencedFile:
     """The SOP Instance UID that its data set must have."""
 
 
-async def _in_study(beginning: bytes, transfer_syntax: str, rest: AsyncIterator[Buffer], study: str) -> bytes:
-    """Read on until the study is known, and return all that was read.
-
-    Raises:
-        InstanceConflict: It is another study.
-    """
-    buffer, next_look = bytearray(beginning), 0
-    while True:
-        if len(buffer) >= next_look:
-            next_look = 2 * len(buffer)
-            identity = datasets.read_identity(bytes(buffer), transfer_syntax)
-            if identity is not None and identity.series_instance_uid:
-                break
-        chunk = await anext(rest, None)
-        if chunk is None or len(buffer) > datasets.MAX_BEGINNING:
-            identity = datasets.read_identity(bytes(buffer), transfer_syntax)
-            break
-        buffer += chunk
-    if identity is None or identity.study_instance_uid != study:
-        raise InstanceConflict("the instance is not of the study that was asked for")
-    return bytes(buffer)
-
-
-def _expect(found: str, sop_instance_uid: str | None) -> None:
-    if sop_instance_uid is not None and found != sop_instance_uid:
-        raise InstanceConflict("the file holds another instance than was asked for")
-
-
 async def _at_hand(data: bytes) -> AsyncIterator[Buffer]:
     yield data
 
@@ -433,7 +394,7 @@ def open_file(path: str | os.PathLike[str], sop_instance_uid: str | None = None)
     (docs/topics/flow.md)."""
     with datasets.PartTenReader(path) as reader:
         head = reader.head
-        _expect(head.sop_instance_uid, sop_instance_uid)
+        expect_instance(head.sop_instance_uid, sop_instance_uid)
         return FileInstance(head, reader.read(_SMALL) if head.size <= _SMALL else None)
 
 
@@ -496,24 +457,13 @@ class StreamedInstance(Instance):
     ) -> StreamedInstance:
         """Read the head from the stream, and the beginning of the data set if its study matters. It raises as
         `Instance.from_part10` does."""
-        rest, buffer, next_look = aiter(chunks), bytearray(), 0
+        rest = aiter(chunks)
         try:
-            while True:
-                chunk = await anext(rest, None)
-                buffer += chunk or b""
-                if chunk is not None and len(buffer) < next_look:
-                    continue
-                next_look = len(buffer) + len(buffer) // 4  # the head is parsed anew each time
-                head = datasets.parse_head("the stream", bytes(buffer), is_all=chunk is None)
-                if head is not None:
-                    _expect(head.sop_instance_uid, sop_instance_uid)
-                    beginning = bytes(buffer[head.data_offset :])
-                    if study_instance_uid is not None:
-                        beginning = await _in_study(beginning, head.transfer_syntax, rest, study_instance_uid)
-                    return cls(head, beginning, rest)
+            head, beginning = await read_beginning(rest, sop_instance_uid, study_instance_uid)
         except BaseException:
-            await _close(rest)
+            await close(rest)
             raise
+        return cls(head, beginning, rest)
 
     async def _stream(self) -> AsyncGenerator[Buffer, None]:
         if self._touched:
@@ -526,7 +476,7 @@ class StreamedInstance(Instance):
             async for chunk in self._rest:
                 yield chunk
         finally:
-            await _close(self._rest)
+            await close(self._rest)
 
     def stream(self) -> AsyncIterator[Buffer]:
         """Yield the data set as it arrives. A second call raises RuntimeError."""
@@ -538,26 +488,12 @@ class StreamedInstance(Instance):
         Raises:
             DatasetTooLarge: It is over Limits.dataset_in_memory.
         """
-        pieces: list[Buffer] = []
-        size, most = 0, self.limits.dataset_in_memory
-        async with aclosing(self._stream()) as stream:
-            async for piece in stream:
-                size += len(piece)
-                if size > most:
-                    raise DatasetTooLarge(f"the data set is over {most} bytes")
-                pieces.append(piece)
-        dataset = await read_off_loop(
-            datasets.decode_dataset, b"".join(pieces), self.transfer_syntax, limits=self.limits
-        )
+        data = await collect(self._stream(), self.limits.dataset_in_memory)
+        dataset = await read_off_loop(datasets.decode_dataset, data, self.transfer_syntax, limits=self.limits)
         dataset.file_meta = datasets.file_meta_dataset(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax)
         return dataset
 
     async def discard(self) -> None:
         """Read no more of it, and close the source of its chunks."""
         self._touched, self._beginning = True, b""
-        await _close(self._rest)
-
-
-async def _close(source: object) -> None:
-    if (close := getattr(source, "aclose", None)) is not None:
-        await close()
+        await close(self._rest)

@@ -12,7 +12,8 @@ from aiodimse.aio.channel import Channel
 from aiodimse.aio.hooks import spanning
 from aiodimse.aio.payload import Payload
 from aiodimse.aio.threads import Threads
-from aiodimse.services.instance import Buffer, Instance
+from aiodimse.dimse.fragments import Buffer
+from aiodimse.services.instance import Instance
 
 _MOST: Final = 4
 _threads: Final = Threads(max(1, min(_MOST, os.cpu_count() or 1)), "aiodimse-codecs")
