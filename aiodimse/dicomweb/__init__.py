@@ -1,7 +1,7 @@
-"""What DICOMweb (PS3.18) adds to DIMSE, for whoever serves it in front of an archive: no web framework, no sockets.
+"""The parts of DICOMweb (PS3.18) that translate to DIMSE, for a service in front of an archive.
 
-Every body goes out and comes in piece by piece. `examples/dicomweb_gateway` is a service that is made of this and a
-`Pool`. Reading multipart bodies wants the extra `dicomweb`.
+No web framework and no sockets are used, and every body is read and written in pieces. `examples/dicomweb_gateway` is a
+service that is made of this and a `Pool`. Reading multipart bodies needs the extra `dicomweb`.
 """
 
 from .bodies import json_array, multipart, whole_instances

@@ -53,15 +53,15 @@ async def _multipart(
 async def whole_instances(
     instances: AsyncIterable[aiodimse.Instance],
 ) -> AsyncGenerator[tuple[str, AsyncIterator[bytes | memoryview]], None]:
-    """The parts of a WADO-RS response with whole instances, for `multipart`.
+    """Yield the parts of a WADO-RS response with whole instances, for `multipart`.
 
     Args:
-        instances: As of a C-GET; closed at the end.
+        instances: Instances, for example those of a C-GET. The iterator is closed at the end.
 
     Yields:
-        The media type and the Part 10 file of each, streamed.
+        The media type of each instance, and its Part 10 file as a stream.
 
-    Cancellation: as closing it, it closes the instances.
+    Cancellation: closes the instances, as closing the generator does.
     """
     try:
         async for instance in instances:
@@ -74,12 +74,12 @@ async def json_array(texts: AsyncIterable[str]) -> AsyncGenerator[bytes, None]:
     """Write a JSON array.
 
     Args:
-        texts: Its elements, each as JSON; closed at the end.
+        texts: The elements, each as JSON. The iterator is closed at the end.
 
     Yields:
-        Pieces of the body; none at all where there is no element.
+        Pieces of the body; nothing if there are no elements.
 
-    Cancellation: as closing it, it closes the texts.
+    Cancellation: closes the texts, as closing the generator does.
     """
     before = "["
     try:

@@ -1,4 +1,4 @@
-"""WADO-RS metadata and frames, from a file; in no more memory than what is returned takes. Synchronous."""
+"""Reads WADO-RS metadata and frames from a file, in no more memory than the result needs. Synchronous."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def read_metadata(path: str | os.PathLike[str]) -> Dataset:
 
     Raises:
         OSError: The file cannot be read.
-        InvalidDicomError: pydicom finds that it is none.
+        InvalidDicomError: The file is not a DICOM file, according to pydicom.
     """
     dataset = dcmread(path, stop_before_pixels=True, defer_size=_LONGEST)
-    # Deferred values have not been read. Sequences have no length any more; an undefined one is that of a sequence.
+    # Deferred values were not read. A read sequence has no length any more; an undefined length is that of a sequence.
     for element in list(dataset.values()):
         if _LONGEST < getattr(element, "length", 0) < _UNDEFINED:
             del dataset[element.tag]
@@ -68,7 +68,7 @@ def read_frame(path: str | os.PathLike[str], number: int) -> tuple[str, bytes]:
     Raises:
         ValueError: The instance has no such frame, or does not say where it is.
         OSError: The file cannot be read.
-        InvalidDicomError: pydicom finds that it is none.
+        InvalidDicomError: The file is not a DICOM file, according to pydicom.
     """
     with Path(path).open("rb") as file:
         dataset = dcmread(file, stop_before_pixels=True)

@@ -1,4 +1,4 @@
-"""QIDO-RS and C-FIND: an Identifier from a query, and DICOM JSON from a match (PS3.18 10.6 and F)."""
+"""QIDO-RS as C-FIND: makes an Identifier from a query, and DICOM JSON from a match (PS3.18 10.6 and F)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
 import aiodimse
 
-_RETURNED: Final = {  # PS3.18 Tables 10.6.3-3 to 10.6.3-5, as far as C-FIND has them
+_RETURNED: Final = {  # PS3.18 Tables 10.6.3-3 to 10.6.3-5, those attributes that C-FIND has
     "STUDY": "StudyDate StudyTime AccessionNumber ModalitiesInStudy ReferringPhysicianName PatientName PatientID"
     " PatientBirthDate PatientSex StudyInstanceUID StudyID StudyDescription NumberOfStudyRelatedSeries"
     " NumberOfStudyRelatedInstances",
@@ -41,10 +41,10 @@ def query_identifier(
         uids: The UIDs in the path of the URL, by their keywords.
 
     Returns:
-        The Identifier, with the attributes that PS3.18 wants returned at this level.
+        The Identifier, with the attributes that PS3.18 requires at this level.
 
     Raises:
-        ValueError: A name that is no attribute of PS3.6, or a value that its VR cannot have.
+        ValueError: A name is no attribute of PS3.6, or a value does not fit its VR.
 
     Example:
         >>> dicomweb.query_identifier("STUDY", [("PatientID", "42"), ("includefield", "00081030")])
@@ -63,7 +63,7 @@ def query_identifier(
 
 
 def _keyword(name: str) -> str:
-    """The keyword that a keyword or a tag stands for."""
+    """Return the keyword for a keyword or a tag."""
     if not name or tag_for_keyword(name) is None:
         try:
             name = keyword_for_tag(int(name, 16)) if len(name) == 8 else ""
@@ -75,11 +75,11 @@ def _keyword(name: str) -> str:
 
 
 def retrieve_url(dataset: Dataset, root: str) -> str:
-    """The URL of the study, series or instance that a data set is about.
+    """Return the URL of the study, series or instance that a data set describes.
 
     Args:
-        dataset: With the UIDs down to its level.
-        root: The URL under which studies are, without a slash at its end.
+        dataset: A data set with the UIDs down to its level.
+        root: The URL of the parent of /studies, without a slash at its end.
 
     Returns:
         The URL (PS3.18 10.4.1).
@@ -89,15 +89,15 @@ def retrieve_url(dataset: Dataset, root: str) -> str:
 
 
 def to_json(dataset: Dataset, root: str | None = None) -> str:
-    """Render a data set in the DICOM JSON Model (PS3.18 F), all binary values inline.
+    """Return a data set in the DICOM JSON Model (PS3.18 F), with all binary values inline.
 
     Args:
-        dataset: It is not changed.
-        root: As `retrieve_url`; Retrieve URL (0008,1190) is added. None: it is not.
+        dataset: The data set, which is not changed.
+        root: As for `retrieve_url`; Retrieve URL (0008,1190) is then added. None: it is not added.
 
     Returns:
-        JSON. An element whose value its VR cannot have is left out. Specific Character Set is ISO_IR 192, for JSON is
-        UTF-8.
+        JSON. An element whose value does not fit its VR is left out. Specific Character Set is ISO_IR 192, since JSON
+        is UTF-8.
     """
     model = dataset.to_json_dict(suppress_invalid_tags=True)
     if _SPECIFIC_CHARACTER_SET in model:

@@ -1,4 +1,4 @@
-"""STOW-RS and C-STORE: instances out of a multipart body while it arrives, and the answer (PS3.18 10.5)."""
+"""STOW-RS as C-STORE: reads instances from a multipart body while it arrives, and makes the response (PS3.18 10.5)."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ _CANNOT_UNDERSTAND: Final = 0xC000
 
 @dataclass(frozen=True)
 class StoreAnswer:
-    """What a STOW-RS request is answered with."""
+    """The response to a STOW-RS request."""
 
     status: int
-    """The HTTP status: 200, 202 where some instances were not stored, 409 where none was."""
+    """The HTTP status: 200, 202 if some instances were not stored, or 409 if none was."""
     body: str
     """DICOM JSON, application/dicom+json (PS3.18 Table 10.5.3-1)."""
 
 
 async def parts(body: AsyncIterable[bytes], content_type: str) -> AsyncGenerator[AsyncGenerator[bytes, None], None]:
-    """Take the parts from a multipart/related body while it arrives. Wants the extra `dicomweb`.
+    """Split a multipart/related body into its parts while it arrives. This needs the extra `dicomweb`.
 
     Args:
-        body: The bytes of the body, in pieces of any size; asked for as parts are read.
+        body: The bytes of the body, in pieces of any size. It is read as parts are read.
         content_type: The header of the request.
 
     Yields:
-        An iterator over the bytes of each part. What is not read of one is dropped before the next. It raises EOFError
-        where the body ends in the middle of its part.
+        An iterator over the bytes of each part. What was not read of a part is dropped before the next one. The
+        iterator raises EOFError if the body ends inside its part.
 
     Raises:
-        ValueError: The header or the body are not multipart/related.
+        ValueError: The header or the body is not multipart/related.
         Exception: What the body raises.
 
     Cancellation: nothing is left behind; the body belongs to the caller.
@@ -96,7 +96,7 @@ async def store(
     study_instance_uid: str | None = None,
     most: int = 20_000,
 ) -> StoreAnswer:
-    """Store the instances of a STOW-RS request, one after the other, each while it arrives. Wants the extra `dicomweb`.
+    """Store the instances of a STOW-RS request one after another while they arrive. This needs the extra `dicomweb`.
 
     Args:
         body: The bytes of the body.
@@ -107,14 +107,14 @@ async def store(
         most: The number of parts that one body may have. The answer, which has an item for each, is held in memory.
 
     Returns:
-        The answer: what is wrong with one instance is in its own item.
+        The response. An error with one instance is in the item of that instance.
 
     Raises:
         ValueError: The header or the body are not multipart/related, or the body has more than `most` parts; what has
             been stored stays.
         Exception: What the body raises; what has been stored stays.
 
-    Cancellation: in the middle of an instance its C-STORE ends with the association; what has been stored stays.
+    Cancellation: ends an open C-STORE together with its association. Instances stored before remain stored.
     """
     stored: list[Dataset] = []
     failed: list[Dataset] = []
@@ -137,7 +137,7 @@ async def _outcome(
     store_instance: Callable[[aiodimse.Instance], Awaitable[aiodimse.Response]],
     study_instance_uid: str | None,
 ) -> Dataset:
-    """An item of Referenced or Failed SOP Sequence; the latter has a Failure Reason."""
+    """Return an item of Referenced or Failed SOP Sequence. An item of the latter has a Failure Reason."""
     item = Dataset()
     try:
         instance = await aiodimse.Instance.from_part10(part, study_instance_uid=study_instance_uid)

@@ -1,8 +1,8 @@
-"""The associations of a pool: who has which, who waits for one, and when a new one is opened.
+"""The associations of a pool: which task has which, which tasks wait, and when a new one is opened.
 
-A place is an association that is open, being opened or being released: a peer sees no more than `max_size` of them.
-What becomes free, an association or a place, is handed to the first who waits and can use it, so that nobody who comes
-later takes it away.
+A place is an association that is open, being opened or being released, so that the peer never sees more than `max_size`
+of them. An association or a place that becomes free is given to the first waiting task that can use it, so that no task
+that comes later can take it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from aiodimse.services.contexts import is_proposed
 _log = logging.getLogger("aiodimse.pool")
 
 Open = Callable[[Sequence[PresentationContext]], Awaitable[Association]]
-"""Opens an association that proposes these contexts beside those of the pool."""
+"""Opens an association that proposes these contexts in addition to those of the pool."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between two attempts to open an association while the peer cannot be reached. The pause is doubled after each
-attempt, and multiplied by a random number from 0.5 to 1.5, so that many pools do not try at the same moment."""
+"""Seconds between two attempts to open an association while the peer cannot be reached. The pause doubles after each
+attempt, and is multiplied by a random number from 0.5 to 1.5, so that many pools do not try at the same moment."""
 _REJECTED_TRANSIENT = 2
 _WINDOW_AT_MOST = 16
 """How many operations may be open on one association if the peer allows any number."""
@@ -90,7 +90,7 @@ class Members:
         max_uses: int | None,
         acquire_timeout: float | None,
     ) -> None:
-        """peer: the host and port of the peer, for messages. meter: told of what happens."""
+        """`peer` is the host and port of the peer, for messages. `meter` gets reports about what happens."""
         self._meter = meter
         self._open_association, self._clock, self._peer = open_association, clock, peer
         self._max_size, self._max_idle, self._max_uses = max_size, max_idle, max_uses
@@ -112,29 +112,29 @@ class Members:
 
     @property
     def size(self) -> int:
-        """Associations that are open, being opened or being released."""
+        """The number of associations that are open, being opened or being released."""
         return self._places
 
     @property
     def idle(self) -> int:
-        """Associations that nobody uses."""
+        """The number of associations that no task uses."""
         return len(self._idle)
 
     # --- taking -------------------------------------------------------------------------------------------------------
 
     async def take(self, wanted: Sequence[PresentationContext], *, shared: bool) -> Member:
-        """An open association that offers these contexts, to be given back by `give_back`.
+        """Return an open association that offers these contexts. The caller must call `give_back`.
 
         Args:
             wanted: Contexts that it must have proposed.
-            shared: A place in its operations window is enough: others may use it at the same time. Idle associations
-                and free places come first.
+            shared: Whether a place in its operations window is enough, so that other tasks may use it at the same time.
+                Idle associations and free places are preferred.
 
         Raises:
-            AssociationTimeout: With phase "acquire".
-            AssociationError, NoAcceptedContext: What connecting raised, where another attempt would not help.
+            AssociationTimeout: No association was available in time; the phase is "acquire".
+            AssociationError, NoAcceptedContext: Connecting failed, and another attempt would not help.
 
-        Cancellation: A cancelled await gives back what it was given.
+        Cancellation: gives back what the task was given.
         """
         began = self._meter.now()
         try:
@@ -147,7 +147,7 @@ class Members:
             self._meter.acquired("failed", began)
             raise
         finally:
-            self._tell()
+            self._report_numbers()
         self._meter.acquired("opened" if member.uses == 1 else "reused", began)
         return member
 
@@ -161,11 +161,11 @@ class Members:
         except _Late as error:
             raise AssociationTimeout("acquire", str(error)) from self._last_failure
 
-    def _tell(self) -> None:
+    def _report_numbers(self) -> None:
         self._meter.changed(self._places, len(self._lent), len(self._waiters))
 
     async def _next(self, wanted: Sequence[PresentationContext], shared: bool) -> Member | None:
-        """Return a member that is now lent to the caller; or None: the caller has a place, in which it opens one."""
+        """Return a member that is now lent to the caller, or None: the caller has a place, in which it opens one."""
         if self.closed:
             raise AssociationClosed("the pool is closed")
         if not self._waiters:
@@ -181,7 +181,7 @@ class Members:
                         return self._lend(member, shared)
         waiter = _Waiter(wanted, shared)
         self._waiters.append(waiter)
-        self._tell()
+        self._report_numbers()
         try:
             return await asyncio.shield(waiter.given)
         except asyncio.CancelledError:
@@ -206,7 +206,7 @@ class Members:
         return member
 
     def _pop_idle(self, wanted: Sequence[PresentationContext]) -> Member | None:
-        """Take the idle member that was used last. So the others become old enough to be released."""
+        """Take the idle member that was used last, so that the others reach the age at which they are released."""
         for member in reversed(self._idle):
             if member.offers(wanted):
                 self._idle.remove(member)
@@ -225,8 +225,11 @@ class Members:
         return True
 
     def _make_room(self) -> None:
-        """Make a place for a task that needs one: abort a member that waits for final responses, or else release an
-        idle one whose contexts do not fit."""
+        """Make a place for a waiting task.
+
+        A member that waits for final responses is aborted; otherwise an idle member with unsuitable contexts is
+        released.
+        """
         for member in self._draining:
             if member.association.open_operations:
                 member.association.abort()
@@ -242,8 +245,11 @@ class Members:
     # --- opening ------------------------------------------------------------------------------------------------------
 
     async def _open(self, wanted: Sequence[PresentationContext], shared: bool) -> Member | None:
-        """Open an association in the caller's place, and lend it to the caller. Return None if the peer cannot be
-        reached now."""
+        """Open an association in the caller's place, and lend it to the caller.
+
+        Returns:
+            The member; None if the peer cannot be reached at present.
+        """
         try:
             association = await self._open_association(wanted)
         except (AssociationError, OSError) as error:
@@ -269,7 +275,7 @@ class Members:
         return member
 
     def _wait_before_next(self) -> None:
-        """Pause before the next attempt. A peer that is down gets one attempt after the other, and not many at once."""
+        """Pause before the next attempt. A peer that is down gets one attempt after another, not many at once."""
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         if self._retry_timer is None and not self.closed:
             seconds = self._pause * random.uniform(0.5, 1.5)
@@ -290,27 +296,26 @@ class Members:
     # --- giving back --------------------------------------------------------------------------------------------------
 
     def give_back(self, member: Member) -> None:
-        """Take back a member from a task. It is handed on or kept; if it is of no more use, it is released."""
+        """Take back a member from a task. It is given to another task, kept, or released if it is of no more use."""
         member.users -= 1
         if member.users:
             self._share(member)
             return
         self._lent.discard(member)
         association = member.association
-        worn_out = self._max_uses is not None and member.uses >= self._max_uses
+        is_used_up = self._max_uses is not None and member.uses >= self._max_uses
         if not association.is_open:
             self._free_place(member)
-        elif self.closed or worn_out or association.open_operations:
+        elif self.closed or is_used_up or association.open_operations:
             self._retire(member)
         else:
             self._hand_on(member)
         if not self._lent:
             self._all_returned.set()
-        self._tell()
+        self._report_numbers()
 
     def _share(self, member: Member) -> None:
-        """Lend the free places of its operations window to the tasks that have waited longest and need only one
-        place."""
+        """Lend the free places of its operations window to waiting tasks that need only one place, in their order."""
         while self._waiters and member.has_room:
             waiter = self._waiters[0]
             if not (waiter.shared and member.offers(waiter.wanted)):
@@ -318,7 +323,7 @@ class Members:
             self._waiters.popleft().given.set_result(self._lend(member, shared=True))
 
     def _hand_on(self, member: Member) -> None:
-        """Lend a member to the task that has waited longest for one like it, or else keep it for a while."""
+        """Lend a member to the first waiting task that can use it, or keep it for a while."""
         for waiter in self._waiters:
             if member.offers(waiter.wanted):
                 self._waiters.remove(waiter)
@@ -344,7 +349,7 @@ class Members:
             member.idle_timer = None
 
     def _retire(self, member: Member) -> None:
-        """Release a member, after the operations that were left on it. Its place is free when it has ended."""
+        """Release a member after its open operations. Its place is free when the association has ended."""
         self._stop_idle_timer(member)
         self._draining.add(member)
         self._tasks.spawn(self._release(member), "aiodimse pool release", member.association.abort)
@@ -366,19 +371,19 @@ class Members:
     def _leave_place(self) -> None:
         self._places -= 1
         self._serve()
-        self._tell()
+        self._report_numbers()
 
     def _serve(self) -> None:
-        """Give places to the tasks that wait; one at a time while the peer cannot be reached."""
+        """Give places to waiting tasks; one at a time while the peer cannot be reached."""
         while self._waiters and self._claim_place():
             self._waiters.popleft().given.set_result(None)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
     async def close(self, grace: float | None) -> None:
-        """Release all associations; those that are in use have `grace` seconds to come back, then they are aborted.
+        """Release all associations. Those in use have `grace` seconds to be given back; then they are aborted.
 
-        Who waits for one gets AssociationClosed. A cancelled close aborts what is left, at once.
+        Tasks that wait for one get AssociationClosed. Cancellation: aborts what is left at once.
         """
         self.closed = True
         if self._retry_timer is not None:
@@ -413,11 +418,11 @@ class Members:
 
 
 class _Late(Exception):
-    """Pool.acquire_timeout has passed. It is a class of its own, since a TimeoutError may have another cause."""
+    """Pool.acquire_timeout has passed. It has a class of its own, since a TimeoutError may have another cause."""
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether another attempt may succeed: the peer is down, restarts, or has no room now (PS3.8 9.3.4: transient)."""
+    """Return whether another attempt may succeed: the peer is down, or rejects us as transient (PS3.8 9.3.4)."""
     if isinstance(error, AssociationRejected):
         return error.result == _REJECTED_TRANSIENT
     if isinstance(error, TLSError):

@@ -51,7 +51,7 @@ Op = TypeVar("Op", bound=Operation[Any])
 
 
 class Lease:
-    """What `Pool.acquire` returns. Enter it to have an association: `async with pool.acquire() as association`."""
+    """The result of `Pool.acquire`. Enter it to get an association: `async with pool.acquire() as association`."""
 
     def __init__(self, members: Members, wanted: Sequence[PresentationContext], *, shared: bool = False) -> None:
         self._members, self._wanted, self._shared = members, wanted, shared
@@ -61,12 +61,12 @@ class Lease:
         """Take an association of the pool.
 
         Raises:
-            AssociationTimeout: With phase "acquire", after `acquire_timeout` seconds; its cause is what the last
-                attempt to connect met.
-            AssociationError: The peer rejects us for good, refuses our TLS, or the pool is closed.
+            AssociationTimeout: No association was available after `acquire_timeout` seconds; the phase is "acquire",
+                and the cause is the error of the last attempt to connect.
+            AssociationError: The peer rejects us permanently, TLS failed, or the pool is closed.
             NoAcceptedContext: The peer accepts none of the contexts.
 
-        Cancellation: A cancelled await leaves nothing behind, and takes nothing from others.
+        Cancellation: leaves nothing behind, and takes nothing from other tasks.
         """
         self._member = await self._members.take(self._wanted, shared=self._shared)
         return self._member.association
@@ -74,7 +74,7 @@ class Lease:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Give the association back. The pool closes it if it is broken, or if an operation was left open on it."""
+        """Give the association back. The pool closes it if it is broken, or if an operation is still open on it."""
         member, self._member = self._member, None
         assert member is not None
         self._members.give_back(member)
@@ -83,7 +83,7 @@ class Lease:
 class PooledOperation(Generic[Op, Item]):
     """A C-FIND, C-GET or C-MOVE on an association that the pool lends to it until it ends.
 
-    It is used like the operation of an Association: entered (`async with`, which gives the Find, Get or Move itself),
+    It is used like the operation of an Association: entered (`async with`, which returns the Find, Get or Move),
     iterated (`async for`) or awaited (the final Response).
     """
 
@@ -93,13 +93,13 @@ class PooledOperation(Generic[Op, Item]):
         self._operation: Op | None = None
 
     async def __aenter__(self) -> Op:
-        """Send the request on an association of its own.
+        """Send the request on an association of the pool.
 
         Raises:
-            AssociationError: As `Lease.__aenter__`, and as the operation of an Association raises it.
-            NoAcceptedContext: No accepted context carries the operation.
+            AssociationError: As `Lease.__aenter__` and the operation of an Association raise it.
+            NoAcceptedContext: No accepted context can carry the operation.
 
-        Cancellation: A cancelled await leaves nothing behind.
+        Cancellation: leaves nothing behind.
         """
         self._lease, operation = await self._pool.twice(self._start)
         self._operation = operation
@@ -119,7 +119,7 @@ class PooledOperation(Generic[Op, Item]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave the operation, by C-CANCEL if it has not ended, and give the association back."""
+        """Leave the operation, with C-CANCEL if it has not ended, and give the association back."""
         assert self._operation is not None
         assert self._lease is not None
         try:
@@ -128,8 +128,10 @@ class PooledOperation(Generic[Op, Item]):
             await self._lease.__aexit__(kind, error, traceback)
 
     async def __aiter__(self) -> AsyncGenerator[Item, None]:
-        """What the operation gives, one after the other; raises as iterating the operation does. Closed early
-        (`aclosing(aiter(operation))`), it leaves the operation."""
+        """Yield the results of the operation. Raises as iterating the operation does.
+
+        Closing it early (`aclosing(aiter(operation))`) leaves the operation.
+        """
         async with self as operation:
             async for item in operation:
                 yield item
@@ -150,13 +152,13 @@ class PooledFind(PooledOperation[Find, Dataset]):
         """Return the matches as a list.
 
         Args:
-            limit: The most matches to wait for; the rest is cancelled. None: all.
+            limit: The largest number of matches to wait for; the operation is then cancelled. None: all.
 
         Raises:
             DIMSEFailure: The final status is a Failure.
             AssociationError: As `Pool.c_find`.
 
-        Cancellation: A cancelled await leaves the operation; what it had found is lost.
+        Cancellation: leaves the operation. The matches are lost.
         """
         async with self as operation:
             return await operation.collect(limit)
@@ -165,7 +167,7 @@ class PooledFind(PooledOperation[Find, Dataset]):
 def _on_one(
     method: Callable[Concatenate[Association, P], Awaitable[R]],
 ) -> Callable[Concatenate[Pool, P], Coroutine[Any, Any, R]]:
-    """Make the method of Pool that invokes an operation with one response on an association of the pool."""
+    """Make a method of Pool that invokes an operation with one response on an association of the pool."""
 
     @wraps(method)
     async def on_one(self: Pool, /, *args: P.args, **options: P.kwargs) -> R:
@@ -181,10 +183,10 @@ def _on_one(
 class Pool:
     """Up to `max_size` associations to one peer, opened when they are needed and shared by tasks.
 
-    Every operation of Association is a method here too, and runs on an association of its own. It is repeated once, on
-    another association, where the first had ended before its request was wholly given to the transport: a peer that
-    closes idle associations or is restarted is not noticed. Any other error goes to the caller; `AssociationError.sent`
-    tells whether the peer may have acted on the request.
+    Every operation of Association is also a method of Pool, and runs on an association of its own. It is repeated once
+    on another association if the first one ended before the whole request was given to the transport, so a peer that
+    closes idle associations or restarts is not noticed. Any other error is raised; `AssociationError.sent` says whether
+    the peer may have acted on the request.
 
     Example:
         >>> async with aiodimse.Pool("pacs.example", 11112, called_ae_title="PACS", contexts=[FIND]) as pool:
@@ -205,23 +207,23 @@ class Pool:
         acquire_timeout: float | None = 10.0,
         **options: Unpack[ConnectOptions],
     ) -> None:
-        """Describe the pool; nothing is opened before it is needed.
+        """Prepare the pool. Nothing is opened before it is needed.
 
         Args:
             host: Name or address of the peer.
             port: Its TCP port.
             contexts: What every association proposes: SOP class UIDs or PresentationContext.
-            max_size: The most associations at a time, those that are being opened or released included.
-            max_idle: Seconds after which an association that nobody uses is released. None: never.
-            max_uses: After being handed out so many times an association is released. None: never.
-            acquire_timeout: Seconds that a caller waits for an association, the attempts to connect included. None: for
-                ever.
-            **options: Everything else that `connect` takes. `Timeouts.release` also bounds how long `close` waits for
+            max_size: The largest number of associations, including those that are being opened or released.
+            max_idle: Seconds after which an association that no task uses is released. None: never.
+            max_uses: The number of uses after which an association is released. None: any number.
+            acquire_timeout: Seconds that a caller waits for an association, including the attempts to connect. None:
+                forever.
+            **options: Further options of `connect`. `Timeouts.release` also bounds how long `close` waits for
                 associations in use.
 
         Raises:
-            ValueError: A bound that bounds nothing.
-            LocalProtocolError: A context or AE title that `connect` would not take.
+            ValueError: One of the numbers is not positive.
+            LocalProtocolError: A context or AE title is not valid for `connect`.
         """
         _check_bounds(max_size=max_size, max_idle=max_idle, max_uses=max_uses, acquire_timeout=acquire_timeout)
         self._host, self._port = host, port
@@ -253,12 +255,12 @@ class Pool:
 
     @property
     def size(self) -> int:
-        """Associations that are open, being opened or being released."""
+        """The number of associations that are open, being opened or being released."""
         return self._members.size
 
     @property
     def idle(self) -> int:
-        """Associations that nobody uses."""
+        """The number of associations that no task uses."""
         return self._members.idle
 
     async def __aenter__(self) -> Self:
@@ -273,10 +275,10 @@ class Pool:
     async def close(self) -> None:
         """Release every association of the pool.
 
-        Who waits for one gets AssociationClosed. Associations in use have `Timeouts.release` seconds to come back, then
-        they are aborted.
+        Tasks that wait for one get AssociationClosed. Associations in use have `Timeouts.release` seconds to be given
+        back; then they are aborted.
 
-        Cancellation: A cancelled close aborts them at once; nothing is left behind.
+        Cancellation: aborts them at once, and leaves nothing behind.
         """
         await self._close(self._grace)
 
@@ -291,10 +293,11 @@ class Pool:
         """Lend an association: `async with pool.acquire() as association`.
 
         Args:
-            contexts: Wanted beside those of the pool. An association that has proposed them is handed out, or opened.
+            contexts: Contexts in addition to those of the pool. The association has proposed them; if no free one has,
+                a new one is opened.
 
         Returns:
-            What is entered to have the association and left to give it back.
+            A context manager: entering it gets the association, leaving it gives the association back.
         """
         return self._lease(contexts, shared=False)
 
@@ -303,13 +306,15 @@ class Pool:
         for context in wanted:
             self._wanted.pop(_key(context), None)
             self._wanted[_key(context)] = context
-        while len(self._wanted) > MAX_CONTEXTS:  # The contexts that were wanted last stay.
+        while len(self._wanted) > MAX_CONTEXTS:  # keep the contexts that were wanted last
             del self._wanted[next(iter(self._wanted))]
         return Lease(self._members, wanted, shared=shared)
 
     async def _open(self, wanted: Sequence[PresentationContext]) -> Association:
-        """Open an association with the contexts of the pool and those wanted now. What room is left has the contexts of
-        `storage`, and then those wanted before."""
+        """Open an association with the contexts of the pool and those that are wanted.
+
+        If there is room for more, the contexts of `storage` are added, and then those that were wanted before.
+        """
         contexts = {_key(context): context for context in (*self._contexts, *wanted)}
         options = self._options.copy()
         room = MAX_CONTEXTS - len(contexts)
@@ -326,13 +331,13 @@ class Pool:
         """Run an operation, and run it once more if nothing of its request can have reached the peer.
 
         Args:
-            operation: Takes an association of the pool, and invokes the operation on it.
+            operation: Takes an association of the pool, and invokes an operation on it.
 
         Returns:
             What the operation returns.
 
         Raises:
-            AssociationError: The second run ended so, or the first after its request may have reached the peer.
+            AssociationError: The second run failed, or the first did after its request may have reached the peer.
         """
         try:
             return await operation()
@@ -356,18 +361,18 @@ class Pool:
 
         Args:
             instance: A path, a pydicom Dataset or an Instance.
-            **options: As `Association.c_store`.
+            **options: As for `Association.c_store`.
 
         Returns:
             The Response, whatever its status.
 
         Raises:
-            NotDICOM: The file is no DICOM file.
-            NoAcceptedContext: The peer does not take such an instance.
-            AssociationError: The association could not be had, or ended; `sent` tells whether the peer may have the
+            NotDICOM: The file is not a DICOM file.
+            NoAcceptedContext: The peer accepts no context for the instance.
+            AssociationError: No association was available, or it ended; `sent` says whether the peer may have the
                 instance.
 
-        Cancellation: As `Association.c_store`.
+        Cancellation: as for `Association.c_store`.
         """
         return await self._store(instance, options, shared=False)
 
@@ -378,41 +383,40 @@ class Pool:
             async with self._lease(self._contexts_of(source, options), shared=shared) as association:
                 return await association.c_store(source, **options)
 
-        if isinstance(source, Instance) and source.reads_once:  # Its bytes can be read only once.
+        if isinstance(source, Instance) and source.reads_once:  # it cannot be sent a second time
             return await once()
         return await self.twice(once)
 
     def _contexts_of(self, instance: Instance, options: dict[str, Any]) -> Sequence[PresentationContext]:
-        """Return the contexts to propose for this instance: as it is stored, the Little Endian pair, and lossless
-        compressions."""
+        """Return the contexts to propose for an instance: its own, the Little Endian pair and lossless ones."""
         transcode = options.get("transcode")
         if transcode is None:
             transcode = self._options.get("transcode", True)
         return contexts_to_send([(instance.sop_class_uid, instance.transfer_syntax)], transcode=transcode)
 
     def c_find(self, identifier: Any, *args: Any, **options: Any) -> PooledFind:
-        """C-FIND on an association of its own; arguments as `Association.c_find`.
+        """Send a C-FIND on an association of its own. The arguments are those of `Association.c_find`.
 
         Args:
             identifier: The Identifier.
-            *args: As there.
-            **options: As there.
+            *args: As for `Association.c_find`.
+            **options: As for `Association.c_find`.
 
         Returns:
-            To be entered, iterated, awaited or collected.
+            The operation, to be entered, iterated, awaited or collected.
         """
         return PooledFind(self, lambda association: association.c_find(identifier, *args, **options))
 
     def c_get(self, identifier: Any, *args: Any, **options: Any) -> PooledOperation[Get, ArrivingInstance]:
-        """C-GET on an association of its own; arguments as `Association.c_get`.
+        """Send a C-GET on an association of its own. The arguments are those of `Association.c_get`.
 
         Args:
             identifier: The Identifier.
-            *args: As there.
-            **options: As there.
+            *args: As for `Association.c_get`.
+            **options: As for `Association.c_get`.
 
         Returns:
-            To be entered, iterated or awaited.
+            The operation, to be entered, iterated or awaited.
         """
         return PooledOperation(self, lambda association: association.c_get(identifier, *args, **options))
 
@@ -429,17 +433,17 @@ class Pool:
     def c_move(
         self, identifier: Any, *args: Any, receiver: MoveReceiver | None = None, **options: Any
     ) -> PooledOperation[Any, Any]:
-        """C-MOVE on an association of its own; arguments as `Association.c_move`.
+        """Send a C-MOVE on an association of its own. The arguments are those of `Association.c_move`.
 
         Args:
             identifier: The Identifier.
-            *args: As there.
-            receiver: A Server of ours that listens under the destination's AE title: the operation then gives the
-                instances. None: it gives the Progress of each Pending response.
-            **options: As there.
+            *args: As for `Association.c_move`.
+            receiver: A Server of ours that listens under the destination's AE title; the operation then yields the
+                instances. None: it yields the Progress of each Pending response.
+            **options: As for `Association.c_move`.
 
         Returns:
-            To be entered, iterated or awaited.
+            The operation, to be entered, iterated or awaited.
         """
         return PooledOperation(
             self, lambda association: association.c_move(identifier, *args, receiver=receiver, **options)
@@ -452,22 +456,23 @@ class Pool:
         attempts: int = 1,
         **options: Any,
     ) -> AsyncGenerator[StoreResult, None]:
-        """Send many instances, on all associations of the pool and in all places of their operations windows at once.
+        """Send many instances at a time, on all associations of the pool and in all places of their operations windows.
 
         Args:
-            sources: Paths, Datasets or Instances, from a plain or an async iterable; read as fast as they are sent.
-            attempts: How often an instance is tried where the association ended while it was sent. A second C-STORE of
-                the same instance does no harm at a provider that keeps to the standard.
-            **options: As `Association.c_store`.
+            sources: Paths, Datasets or Instances, from a plain or an async iterable. It is read as fast as they are
+                sent.
+            attempts: How often to try an instance if the association ends while it is sent. A second C-STORE of the
+                same instance does no harm at a provider that follows the standard.
+            **options: As for `Association.c_store`.
 
         Yields:
-            A StoreResult for each instance, in the order in which they are done. What is wrong with one instance is in
-            its own result.
+            A StoreResult for each instance, in the order in which they are done. An error with one instance is in its
+            own result.
 
         Raises:
-            ValueError: attempts is no positive number.
+            ValueError: attempts is not a positive number.
 
-        Cancellation: A cancelled await, and leaving the loop early, stop the sending; what was sent stays sent.
+        Cancellation: stops the sending, as leaving the loop does. What was sent remains sent.
         """
         if attempts < 1:
             raise ValueError(f"attempts is 1 or more, not {attempts}")

@@ -1,4 +1,4 @@
-"""Many C-STOREs side by side, each with its own result."""
+"""Sends many instances by C-STORE side by side, each with a result of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StoreResult:
     """The result of one instance of `Pool.c_store_many`."""
 
     source: InstanceSource
-    """What was to be sent, as it was given."""
+    """The instance as the caller gave it."""
     response: Response | None
     """The response of the peer, whatever its status; None if there is none."""
     error: Exception | None
@@ -42,12 +42,12 @@ class StoreMany:
         sources: Iterable[InstanceSource] | AsyncIterable[InstanceSource],
         side_by_side: int,
     ) -> None:
-        """Describe the work; it begins when it is iterated.
+        """Prepare the work. It begins with the iteration.
 
         Args:
             store: Sends one instance.
-            sources: What is sent.
-            side_by_side: How many at once; as many results wait to be taken, then no more is sent.
+            sources: The instances.
+            side_by_side: How many are sent at a time. Sending pauses while as many results have not been taken.
         """
         self._store, self._side_by_side = store, side_by_side
         self._sources = _each(sources)
@@ -61,13 +61,13 @@ class StoreMany:
         return self
 
     async def __anext__(self) -> StoreResult:
-        """The result of the next instance that is done.
+        """Return the result of the next instance that is done.
 
         Raises:
-            StopAsyncIteration: All are done.
-            Exception: What the iterable of sources raised, after the results of what it gave before.
+            StopAsyncIteration: All instances are done.
+            Exception: What the iterable of sources raised; it follows the results of the instances before.
 
-        Cancellation: A cancelled await stops the sending.
+        Cancellation: stops the sending.
         """
         if self._is_over:
             raise StopAsyncIteration
@@ -112,7 +112,7 @@ class StoreMany:
             return StoreResult(source, None, error)
 
     async def aclose(self) -> None:
-        """Stop the sending; what has been sent stays sent. Nothing runs any more when it returns."""
+        """Stop the sending. What was sent remains sent. Nothing runs any more when this returns."""
         self._is_over = True
         workers, self._workers = self._workers, []
         for worker in workers:

@@ -1,4 +1,4 @@
-"""For tests of programs that use aiodimse, and for its own: no sockets, no waiting, time that stands still.
+"""Helpers for tests of programs that use aiodimse: no sockets, no real waiting, and a clock that the test moves.
 
     async def test_my_provider():
         server = my_application.make_server()                      # an aiodimse.Server
@@ -13,13 +13,13 @@
         with pytest.raises(aiodimse.AssociationTimeout):
             await calling
 
-FakeArchive      a query/retrieve provider over data sets in memory: what your program talks to
+FakeArchive      a query/retrieve provider for data sets in memory, for programs that talk to an archive
 joined           a user and a Server in one event loop, connected in memory
-MemoryNetwork    what connects them: for aiodimse.Environment; MemoryTransport underneath
-ManualClock      time that the test moves: for aiodimse.Environment; settle lets the loop run
-ScriptedPeer     a peer that does what it is told, right or wrong
+MemoryNetwork    the network between them, for aiodimse.Environment; it is made of MemoryTransports
+ManualClock      a clock that the test moves, for aiodimse.Environment; settle lets the event loop run
+ScriptedPeer     a peer that does what the test says, right or wrong
 EnginePair       two engines joined without an event loop
-replay, play     a recorded conversation, played again from either side; read_capture reads it
+replay, play     replay one side of a recorded conversation; read_capture reads a recording
 """
 
 from aiodimse.testing.archive import FakeArchive

@@ -33,7 +33,7 @@ class _InMemory(Archive):
         self.stored: list[Dataset] = []
 
     def keep(self, dataset: Dataset) -> Dataset:
-        """Keep a copy, with the UIDs that are missing."""
+        """Keep a copy of a data set. Missing UIDs are generated."""
         held = copy.deepcopy(dataset)
         for keyword in _UIDS:
             if not held.get(keyword):
@@ -62,16 +62,16 @@ class _InMemory(Archive):
 
 
 class FakeArchive:
-    """A query/retrieve provider over data sets in memory: what the program under test talks to.
+    """A query/retrieve provider for data sets in memory, which the program under test can talk to.
 
     It answers C-ECHO, C-STORE, C-FIND, C-GET and C-MOVE as `aiodimse.archive` does. Data sets may be as small as the
-    test needs: UIDs that are missing are made, and the SOP class is Secondary Capture.
+    test needs: missing UIDs are generated, and the default SOP class is Secondary Capture.
 
     Args:
-        datasets: What it holds: data sets, which are copied, or the paths of DICOM files.
+        datasets: Its content: data sets, which are copied, or paths of DICOM files.
         ae_title: Its AE title.
-        destinations: AE title -> where a C-MOVE to it connects to; it may be changed at any time.
-        environment: The clock and the network; with none it listens on a free TCP port of this machine.
+        destinations: Where a C-MOVE connects to, by AE title. It may be changed at any time.
+        environment: The clock and the network. By default it listens on a free TCP port of this machine.
 
     Example:
         ```python
@@ -95,7 +95,7 @@ class FakeArchive:
         """Where a C-MOVE to an AE title connects to."""
         self._archive = _InMemory()
         self.requests: list[str] = []
-        """The DIMSE services that were asked for, as in "C-FIND", in order."""
+        """The DIMSE services of the requests, for example "C-FIND", in order."""
         self.host: str = "127.0.0.1"
         """The address on which it listens, inside its block."""
         self.port: int = 0
@@ -110,22 +110,22 @@ class FakeArchive:
 
     @property
     def datasets(self) -> list[Dataset]:
-        """The data sets that it holds, those that were stored included."""
+        """Its data sets, including those that were stored."""
         return list(self._archive.held.values())
 
     @property
     def stored(self) -> list[Dataset]:
-        """The data sets that came by C-STORE, in the order in which they came."""
+        """The data sets that were stored by C-STORE, in order."""
         return self._archive.stored
 
     def add(self, dataset: Dataset) -> Dataset:
-        """Hold one more data set.
+        """Add a data set.
 
         Args:
-            dataset: The data set; it is copied. One with the same SOP Instance UID is replaced.
+            dataset: The data set, which is copied. It replaces one with the same SOP Instance UID.
 
         Returns:
-            The copy, with the UIDs that were made.
+            The copy, with the generated UIDs.
         """
         return self._archive.keep(dataset)
 
@@ -145,5 +145,5 @@ class FakeArchive:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop listening. Open associations go on to their end."""
+        """Stop listening. Open associations continue to their end."""
         await self._stack.aclose()

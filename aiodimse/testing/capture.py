@@ -1,5 +1,4 @@
-"""Replays recorded conversations: text files with one PDU on a line, `>` from the requestor or `<` from the acceptor,
-then hex."""
+"""Replays recorded conversations: text files with one PDU per line, as `>` (from the requestor) or `<`, then hex."""
 
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ from aiodimse.testing.engines import Cut, whole
 from aiodimse.testing.peer import PeerClosed, ScriptedPeer
 
 Side: TypeAlias = Literal[">", "<"]
-"""">" the requestor, "<" the acceptor."""
+"""">": the requestor, "<": the acceptor."""
 Capture: TypeAlias = list[tuple[Side, bytes]]
 
 
@@ -39,14 +38,14 @@ def read_capture(path: str | os.PathLike[str]) -> Capture:
     """Read the PDUs of a conversation, in order.
 
     Args:
-        path: A text file with one PDU a line: `>` or `<`, then hex. `aiodimse --trace FILE` writes such files.
+        path: A text file with one PDU on each line: `>` or `<`, then hex. `aiodimse --trace FILE` writes such files.
 
     Returns:
-        Pairs of who sent it and its bytes.
+        Pairs of the sender of a PDU and its bytes.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no such file.
+        ValueError: The file does not have this format.
     """
     lines = (line.split() for line in Path(path).read_text().splitlines() if line.strip())
     return [(cast(Side, side), bytes.fromhex(data)) for side, data in lines]
@@ -61,17 +60,17 @@ def _turns(capture: Capture) -> Iterable[tuple[Side, list[bytes]]]:
 
 
 def replay(capture: Capture | str | os.PathLike[str], side: Side, *, cut: Cut = whole) -> list[EngineEvent]:
-    """Have an Engine live through one side of a recorded conversation, and return what it told.
+    """Have an Engine replay one side of a recorded conversation, and return its events.
 
-    It hears what the other side said, and is asked to do what this side did: the same requests under the same message
-    IDs, the same responses. Fragments of one data set are joined, so that the events do not depend on the cut. What
-    real peers said can be played, and what was changed in it too: an engine raises nothing on what it hears, and is
-    asked for nothing more once the association has ended.
+    The engine receives what the other side sent, and is asked to do what its own side did: the same requests with the
+    same message IDs, and the same responses. Fragments of one data set are joined, so the events do not depend on the
+    cut. Recordings of real peers can be replayed, and damaged ones too: an engine raises nothing for what it receives,
+    and is asked for nothing after the association has ended.
 
     Args:
         capture: The conversation, or the path of one (see `read_capture`).
-        side: Whom the engine plays: ">" the requestor, "<" the acceptor.
-        cut: How the bytes that it hears are cut into pieces.
+        side: The side of the engine: ">" the requestor, "<" the acceptor.
+        cut: Divides the bytes that the engine receives.
 
     Returns:
         The events, in order.
@@ -118,7 +117,7 @@ class _Player:
             self.events.append(event)
 
     def do(self, pdu: PDU) -> None:
-        """Do what this side sent, by the primitive that sends it; nothing if the state does not allow it."""
+        """Have the engine send what this side sent, by the primitive for it; nothing if its state does not allow it."""
         engine, state = self.engine, self.engine.machine.state
         match pdu:
             case AssociateRQ():
@@ -142,7 +141,7 @@ class _Player:
     def _do_fragment(self, piece: DataPiece) -> None:
         try:
             arrived = self._joiner.accept(piece)
-        except RemoteProtocolError:  # its command set could not be sent
+        except RemoteProtocolError:  # an engine would not send this command set
             self._joiner, arrived = Joiner(Limits()), None
         if arrived is None:
             return
@@ -167,7 +166,7 @@ class _Player:
                 engine.send(context_id, cancel)
         elif isinstance(message, Request):
             if engine.router.has_room:
-                engine.router._last_id = message.message_id - 1  # the recorded one comes next
+                engine.router._last_id = message.message_id - 1  # the next one is that of the recording
                 engine.invoke(context_id, message)
                 engine.send(context_id, message, data)
         elif isinstance(message, Response):
@@ -180,20 +179,20 @@ class _Player:
 
 
 async def play(capture: Capture | str | os.PathLike[str], side: Side, peer: ScriptedPeer) -> list[PDU]:
-    """Play one side of a recorded conversation to whoever is at the other end, and return what that one said.
+    """Replay one side of a recorded conversation on a connection, and return the answers.
 
-    After each turn as many PDUs are read as the recorded other side sent, or fewer where the connection ends.
+    After each turn as many PDUs are read as the other side of the recording sent, or fewer if the connection ends.
 
     Args:
         capture: The conversation, or the path of one (see `read_capture`).
-        side: Whom to play: ">" the requestor, "<" the acceptor.
+        side: The side to replay: ">" the requestor, "<" the acceptor.
         peer: The connection to play it on.
 
     Returns:
-        The PDUs that came.
+        The PDUs that were received.
 
     Raises:
-        TimeoutError: Something did not come within a minute of real time.
+        TimeoutError: A PDU did not arrive within a minute of real time.
     """
     if isinstance(capture, (str, os.PathLike)):
         capture = read_capture(capture)
@@ -204,7 +203,7 @@ async def play(capture: Capture | str | os.PathLike[str], side: Side, peer: Scri
                 peer.send(*lines)
             else:
                 for _ in lines:
-                    heard.append(await peer.read())  # noqa: PERF401  # what came before an end counts
+                    heard.append(await peer.read())  # noqa: PERF401  # keeps what was read before an end
     except PeerClosed:
         pass
     return heard

@@ -13,10 +13,10 @@ _ROUNDS = 200_000
 
 
 class ManualClock(Clock):
-    """A Clock that stands still until it is told to go on: for Environment(clock=...).
+    """A Clock that stands still until the test moves it, for Environment(clock=...).
 
     Args:
-        start: What it shows at first, in seconds.
+        start: The time that it shows at first, in seconds.
 
     Examples:
         >>> clock = ManualClock()
@@ -34,7 +34,7 @@ class ManualClock(Clock):
         self._cancelled = 0
 
     def now(self) -> float:
-        """Return the time that the test has come to, in seconds."""
+        """Return the time in seconds."""
         return self._now
 
     def time_function(self) -> Callable[[], float]:
@@ -45,8 +45,8 @@ class ManualClock(Clock):
         """Call something when the clock is moved to a time or past it.
 
         Args:
-            when: The time, in seconds of this clock. If it has come already, the call is made soon.
-            callback: What is called.
+            when: The time, in seconds of this clock. If it has passed already, the call is made soon.
+            callback: The function to call.
 
         Returns:
             The timer, which can be cancelled.
@@ -67,14 +67,14 @@ class ManualClock(Clock):
 
     @property
     def timers(self) -> int:
-        """How many callbacks are still to come."""
+        """The number of callbacks that are still to come."""
         return len(self._heap) - self._cancelled
 
     def advance(self, seconds: float) -> None:
-        """Move on and call what falls due, in the order of its time; nothing else runs in between.
+        """Move the clock, and call what falls due in the order of its time. Nothing else runs in between.
 
         Args:
-            seconds: How far.
+            seconds: How far to move it.
         """
         until = self._now + seconds
         while self._step(until):
@@ -82,10 +82,10 @@ class ManualClock(Clock):
         self._now = until
 
     async def elapse(self, seconds: float) -> None:
-        """Move on, and after each callback let everything run that it set going (see `settle`).
+        """Move the clock. After each callback let everything run that it started (see `settle`).
 
         Args:
-            seconds: How far. No second of real time passes.
+            seconds: How far to move it. No real time passes.
 
         Raises:
             AssertionError: The event loop does not come to rest.
@@ -143,16 +143,16 @@ class _Timer:
 
 
 async def settle() -> None:
-    """Let the event loop run until nothing is ready to run any more.
+    """Let the event loop run until nothing is ready to run.
 
-    All that is left then waits for time, for a file or for the network.
+    Whatever remains waits for time, for a file or for the network.
 
     Raises:
-        AssertionError: It does not come to rest.
+        AssertionError: The event loop does not come to rest.
     """
     loop = asyncio.get_running_loop()
     ready, timers = getattr(loop, "_ready", None), getattr(loop, "_scheduled", ())
-    if ready is None:  # not asyncio's own loop: there is no asking
+    if ready is None:  # not asyncio's own loop, which could be asked
         for _ in range(100):
             await asyncio.sleep(0)
         return

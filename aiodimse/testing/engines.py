@@ -21,7 +21,7 @@ from aiodimse.engine import Engine, EngineEvent
 from aiodimse.pdu import AssociateRJ, AssociateRQ
 
 Cut = Callable[[bytes], Iterable[bytes]]
-"""Cuts bytes into the pieces in which they are received."""
+"""Divides bytes into the pieces in which they are received."""
 
 
 def whole(data: bytes) -> Iterable[bytes]:
@@ -34,7 +34,7 @@ def whole(data: bytes) -> Iterable[bytes]:
 
 
 def byte_by_byte(data: bytes) -> Iterable[bytes]:
-    """Cut bytes into pieces of one.
+    """Divide bytes into pieces of one.
 
     Args:
         data: The bytes.
@@ -43,18 +43,18 @@ def byte_by_byte(data: bytes) -> Iterable[bytes]:
 
 
 class EnginePair:
-    """A requestor and an acceptor, and the connection between them, without an event loop.
+    """A requestor and an acceptor with a connection between them, without an event loop.
 
-    Events are kept by role, in order. When an engine says CloseTransport or DropTransport, its connection is closed.
-    The acceptor answers the A-ASSOCIATE-RQ as soon as it is asked.
+    Events are collected by role, in order. If an engine emits CloseTransport or DropTransport, its connection is
+    closed. The acceptor answers the A-ASSOCIATE-RQ at once.
 
     Args:
         contexts: The presentation contexts that are proposed.
-        offer: What the acceptor accepts; every context that is proposed where it is not given.
-        limits: Of both engines.
-        timeouts: Of both engines.
-        operations_window: What each may invoke and perform at once.
-        cut: How bytes are cut on their way.
+        offer: What the acceptor accepts; by default every context that is proposed.
+        limits: The limits of both engines.
+        timeouts: The timeouts of both engines.
+        operations_window: The numbers of operations that each may invoke and perform at a time.
+        cut: Divides the bytes between them.
 
     Examples:
         >>> pair = EnginePair([sop_class.Verification])
@@ -97,8 +97,8 @@ class EnginePair:
         self.sent: dict[Role, list[bytes]] = {"requestor": [], "acceptor": []}
         """What each side wrote, in the buffers in which it was written."""
         self._engines: dict[Role, Engine] = {"requestor": self.requestor, "acceptor": self.acceptor}
-        self._finished: dict[Role, bool] = {"requestor": False, "acceptor": False}  # it closes the transport
-        self._told: dict[Role, bool] = {"requestor": False, "acceptor": False}  # that the transport is closed
+        self._finished: dict[Role, bool] = {"requestor": False, "acceptor": False}  # whether it has closed its end
+        self._told: dict[Role, bool] = {"requestor": False, "acceptor": False}  # whether it was told of the close
 
     def connect(self) -> None:
         """Open the transport connection and negotiate."""
@@ -108,7 +108,7 @@ class EnginePair:
         self.carry()
 
     def carry(self) -> None:
-        """Carry bytes both ways, and events into `events`, until nothing more comes."""
+        """Carry bytes in both directions, and events into `events`, until nothing more comes."""
         while any([self._carry("requestor", "acceptor"), self._carry("acceptor", "requestor")]):
             pass
 
@@ -152,7 +152,7 @@ class EnginePair:
         """Let time pass, deadline by deadline.
 
         Args:
-            seconds: How much.
+            seconds: How much time.
         """
         until = self.now + seconds
         while True:

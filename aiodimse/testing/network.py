@@ -1,4 +1,4 @@
-"""A network in memory, and a user and a Server that it joins."""
+"""A network in memory, and a function that joins a user and a Server with it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from aiodimse.testing.transport import IN_FLIGHT, MemoryTransport, Split, memory
 class MemoryNetwork(Network):
     """Transport connections without sockets: for `Environment(network=...)`.
 
-    A port is known by its number alone; the name of the host does not matter.
+    A port is identified by its number alone; the host name does not matter.
 
     Args:
-        in_flight: Bytes that a direction takes before its writer has to wait.
-        split: How many of the bytes at hand are delivered in one go; all of them where it is not given.
+        in_flight: The number of bytes that a direction takes before its writer has to wait.
+        split: Returns how many of the available bytes are delivered at a time; by default all of them.
     """
 
     def __init__(self, *, in_flight: int = IN_FLIGHT, split: Split | None = None) -> None:
@@ -40,7 +40,7 @@ class MemoryNetwork(Network):
 
     @property
     def open(self) -> list[MemoryTransport]:
-        """The ends of connections that are not closed; empty if nothing was left behind."""
+        """The ends of connections that are not closed. It is empty if nothing was left open."""
         self._transports = [transport for transport in self._transports if not transport.is_gone]
         return self._transports
 
@@ -50,15 +50,15 @@ class MemoryNetwork(Network):
         host: str,
         port: int,
     ) -> None:
-        """Connect with whoever listens on a port.
+        """Connect with the listener of a port.
 
         Args:
-            factory: Makes the protocol that hears of the connection.
+            factory: Makes the protocol of the connection.
             host: Any name.
             port: The port.
 
         Raises:
-            ConnectionRefusedError: Nobody listens there.
+            ConnectionRefusedError: Nothing listens on the port.
         """
         loop = asyncio.get_running_loop()
         if port in self.silent_ports:
@@ -82,14 +82,14 @@ class MemoryNetwork(Network):
         sock: socket.socket | None,
         reuse_port: bool,
     ) -> MemoryListener:
-        """Take connections on a port.
+        """Listen on a port.
 
         Args:
             factory: Makes a protocol for each connection.
             host: Any name.
-            port: The port; 0 stands for any free one.
-            sock: Has no meaning here.
-            reuse_port: Has no meaning here.
+            port: The port; 0: any free one.
+            sock: Ignored.
+            reuse_port: Ignored.
 
         Returns:
             The listener, with its `port`.
@@ -104,7 +104,7 @@ class MemoryNetwork(Network):
         return listener
 
     def forget(self, port: int) -> None:
-        """Let nobody listen on a port any more.
+        """Stop listening on a port.
 
         Args:
             port: The port.
@@ -113,7 +113,7 @@ class MemoryNetwork(Network):
 
 
 class MemoryListener:
-    """A listener on a port, with what Listening needs of an asyncio.Server."""
+    """A listener on a port, with the parts of asyncio.Server that are used."""
 
     def __init__(self, network: MemoryNetwork, factory: ProtocolFactory, port: int) -> None:
         self.network: MemoryNetwork = network
@@ -143,17 +143,17 @@ async def joined(
     clock: Clock | None = None,
     **options: Any,
 ) -> AsyncIterator[Association]:
-    """Join a user and a Server, both in this event loop and without a socket.
+    """Join a user and a Server in this event loop, without a socket.
 
-    Everything but the transport is what connect() and Server.listen do. Leaving releases the association and drains the
-    server.
+    Everything but the transport is the work of connect() and Server.listen. Leaving releases the association and ends
+    the server.
 
     Args:
         server: The server.
         contexts: The presentation contexts that the user proposes.
-        network: What joins them; a new one where it is not given.
-        clock: The user's clock; the server's where it is not given.
-        **options: Those of connect(). The called AE title is the server's unless they say otherwise.
+        network: The network between them; by default a new one.
+        clock: The clock of the user; by default that of the server.
+        **options: Options of connect(). By default the called AE title is that of the server.
 
     Yields:
         The association, as the user sees it.

@@ -1,4 +1,4 @@
-"""A peer that does what a test tells it, PDU by PDU, right or wrong."""
+"""A peer that does what a test says, PDU by PDU, right or wrong."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aiodimse.pdu import PDU, AssociateAC, AssociateRQ, PDataTF, decode, encode
 P = TypeVar("P")
 
 PATIENCE = 60.0
-"""Seconds of real time after which a wait fails, so that a broken test says where it hangs."""
+"""Seconds of real time after which a wait fails, so that a hanging test shows where it hangs."""
 
 
 class PeerClosed(AssertionError):
@@ -26,10 +26,10 @@ class PeerClosed(AssertionError):
 
 
 class ScriptedPeer(asyncio.Protocol):
-    """One end of a connection. It answers nothing by itself.
+    """One end of a connection. It sends nothing on its own.
 
     Args:
-        arrivals: Where it puts itself when it is connected.
+        arrivals: The queue to which it adds itself when it is connected.
 
     Examples:
         >>> peer = await ScriptedPeer.call(network, listening.port)  # toward a Server
@@ -46,9 +46,9 @@ class ScriptedPeer(asyncio.Protocol):
         self._arrivals = arrivals
         self.transport: asyncio.Transport | None = None
         self.received: list[PDU] = []
-        """Every PDU that has come and was read."""
+        """Every PDU that was read."""
         self.raw: bytearray = bytearray()
-        """Every byte that has come."""
+        """Every byte that was received."""
         self.eof: bool = False
         """Whether the other side has sent FIN."""
         self.lost: bool = False
@@ -62,10 +62,10 @@ class ScriptedPeer(asyncio.Protocol):
 
     @classmethod
     async def call(cls, network: Network, port: int, host: str = "memory") -> ScriptedPeer:
-        """Connect with a Server that listens.
+        """Connect to a Server that listens.
 
         Args:
-            network: Where; its `Environment` has it.
+            network: The network of the Server's `Environment`.
             port: The port.
             host: The host.
         """
@@ -75,10 +75,10 @@ class ScriptedPeer(asyncio.Protocol):
 
     @classmethod
     async def listen(cls, network: Network, port: int) -> asyncio.Queue[ScriptedPeer]:
-        """Listen.
+        """Listen on a port.
 
         Args:
-            network: Where.
+            network: The network.
             port: The port.
 
         Returns:
@@ -97,16 +97,18 @@ class ScriptedPeer(asyncio.Protocol):
         Args:
             transport: The transport.
         """
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its type
+        self.transport = cast(
+            asyncio.Transport, transport
+        )  # the type of uvloop's transport is not an asyncio.Transport
         if self._arrivals is not None:
             self._arrivals.put_nowait(self)
         self._wake()
 
     def data_received(self, data: bytes) -> None:
-        """Cut what has come into PDUs (see asyncio.Protocol).
+        """Split what was received into PDUs (see asyncio.Protocol).
 
         Args:
-            data: The bytes that have come.
+            data: The received bytes.
         """
         self.raw += data
         buffer = self._buffer
@@ -126,7 +128,7 @@ class ScriptedPeer(asyncio.Protocol):
         """Note that the connection is gone (see asyncio.Protocol).
 
         Args:
-            error: Why; None where it was closed.
+            error: The reason; None: it was closed.
         """
         self.lost, self.error = True, error
         self._wake()
@@ -136,13 +138,13 @@ class ScriptedPeer(asyncio.Protocol):
             self._waiter.set_result(None)
 
     async def until(self, true: Callable[[], bool]) -> None:
-        """Wait until something is true.
+        """Wait until a condition is true.
 
         Args:
-            true: Looked at again whenever something has come.
+            true: The condition. It is checked whenever something arrives.
 
         Raises:
-            TimeoutError: It did not come true within `PATIENCE` seconds of real time.
+            TimeoutError: It did not become true within `PATIENCE` seconds of real time.
         """
         async with asyncio.timeout(PATIENCE):
             while not true():
@@ -155,7 +157,7 @@ class ScriptedPeer(asyncio.Protocol):
         """Write PDUs, or bytes as they are.
 
         Args:
-            *what: What is written, in order.
+            *what: The PDUs or bytes, in order.
         """
         assert self.transport is not None
         self.transport.write(b"".join(w if isinstance(w, bytes) else encode(w) for w in what))
@@ -165,7 +167,7 @@ class ScriptedPeer(asyncio.Protocol):
 
         Raises:
             PeerClosed: The connection ended before it.
-            TimeoutError: Nothing came within `PATIENCE` seconds of real time.
+            TimeoutError: Nothing arrived within `PATIENCE` seconds of real time.
         """
         await self.until(lambda: bool(self._pdus) or self.eof or self.lost)
         if not self._pdus:
@@ -175,13 +177,13 @@ class ScriptedPeer(asyncio.Protocol):
         return pdu
 
     async def expect(self, kind: type[P]) -> P:
-        """Read the next PDU, which must be of a kind.
+        """Read the next PDU, and check its type.
 
         Args:
             kind: Its class, such as `AssociateAC`.
 
         Raises:
-            AssertionError: It is of another kind.
+            AssertionError: The PDU has another type.
         """
         pdu = await self.read()
         assert isinstance(pdu, kind), f"{pdu} where {kind.__name__} was expected"
@@ -216,12 +218,12 @@ class ScriptedPeer(asyncio.Protocol):
         self.transport.abort()
 
     def stop_reading(self) -> None:
-        """Read no more bytes, like a peer that hangs."""
+        """Stop reading, like a peer that hangs."""
         assert self.transport is not None
         self.transport.pause_reading()
 
     def go_on_reading(self) -> None:
-        """Take bytes again."""
+        """Read again."""
         assert self.transport is not None
         self.transport.resume_reading()
 
@@ -247,7 +249,7 @@ class ScriptedPeer(asyncio.Protocol):
             The A-ASSOCIATE-AC.
 
         Raises:
-            AssertionError: Something else came.
+            AssertionError: The answer is another PDU.
         """
         rq = propose(
             contexts,
@@ -260,10 +262,10 @@ class ScriptedPeer(asyncio.Protocol):
         return await self.expect(AssociateAC)
 
     async def accept(self, *, operations_window: tuple[int, int] = (1, 1)) -> AssociateRQ:
-        """Read the A-ASSOCIATE-RQ and accept every context of it, in the roles proposed.
+        """Read the A-ASSOCIATE-RQ, and accept all its contexts in the proposed roles.
 
         Args:
-            operations_window: The numbers of operations that are answered at most.
+            operations_window: The largest numbers of operations to answer.
 
         Returns:
             The A-ASSOCIATE-RQ.
@@ -281,8 +283,8 @@ class ScriptedPeer(asyncio.Protocol):
 
         Args:
             context_id: The presentation context.
-            message: The command set. Whether a data set follows is written into it.
-            data: The data set, encoded; None for none.
+            message: The command set. This sets whether a data set follows.
+            data: The encoded data set; None: there is none.
             max_pdu_length: The length of the largest PDU, as the other side announced it.
         """
         message.has_data_set = data is not None
@@ -300,8 +302,8 @@ class ScriptedPeer(asyncio.Protocol):
             The context ID, the command set, and the data set if it has one.
 
         Raises:
-            AssertionError: Something else came.
-            PeerClosed: The connection ended before it.
+            AssertionError: Something else arrived.
+            PeerClosed: The connection ended before the message.
         """
         context_id, data = await self._half(is_command=True)
         message = command.decode(data)

@@ -1,8 +1,8 @@
-"""Transport connections in memory: two asyncio.Transport, back to back, with the manners of TCP.
+"""Transport connections in memory: two asyncio.Transports, joined back to back, that behave like TCP.
 
-Bytes are delivered by the event loop, in order, joined and cut as TCP may join and cut them. Each direction holds some
-bytes in flight, as sockets do; past that they wait in the writer's buffer, and water marks tell its protocol to pause.
-FIN comes after the last byte. abort() with bytes unread resets the other side, as closing a socket does.
+The event loop delivers bytes in order, joined and divided as TCP may do it. Each direction has some bytes in flight, as
+sockets do. Beyond that they wait in the writer's buffer, whose limits tell its protocol to pause. FIN comes after the
+last byte. abort() while bytes are unread resets the other side, as closing a socket does.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 Receiver = asyncio.Protocol | asyncio.BufferedProtocol
 
 Split = Callable[[int], int]
-"""How many of the bytes that are there (at least one) are delivered at once."""
+"""Returns how many of the available bytes, at least one, are delivered at a time."""
 
 IN_FLIGHT = 1 << 18
-"""How many bytes a direction takes before the buffer of its writer fills, unless told otherwise."""
-_MOST = 1 << 18  # what asyncio reads from a socket at once
+"""The default number of bytes that a direction takes before the buffer of its writer fills."""
+_MOST = 1 << 18  # the most that asyncio reads from a socket at a time
 
 
 class _Pipe:
@@ -45,7 +45,7 @@ class _Pipe:
         self.schedule()
 
     def cut(self) -> None:
-        """Lose what is not in flight."""
+        """Drop what is not in flight."""
         kept = self._pop(min(self.size, self.in_flight))
         self._chunks.clear()
         self.size = 0
@@ -98,17 +98,17 @@ class _Pipe:
 
 
 class MemoryTransport(asyncio.Transport):
-    """One end of a connection; `memory_connection` makes two. TLS goes on top of it by start_tls, as on asyncio's own.
+    """One end of a connection, made by `memory_connection`. start_tls adds TLS to it, as to asyncio's own transports.
 
     Args:
-        out: The direction that it writes into.
+        out: The direction that it writes to.
         into: The direction that it reads from.
-        extra: What get_extra_info gives.
+        extra: The results of get_extra_info.
     """
 
     _start_tls_compatible = True
-    """asyncio asks for this. Its TLS then wants BufferedProtocol and _force_close of us. uvloop accepts only its
-    own."""
+    """asyncio checks this. Its TLS then needs a BufferedProtocol and _force_close. uvloop accepts only its own
+    transports."""
 
     def __init__(self, out: _Pipe, into: _Pipe, extra: Mapping[str, Any]) -> None:
         super().__init__(extra)
@@ -124,17 +124,17 @@ class MemoryTransport(asyncio.Transport):
     # --- for the pipes ------------------------------------------------------------------------------------------------
 
     def start(self, protocol: Receiver) -> None:
-        """Call connection_made, and let bytes flow.
+        """Call connection_made, and begin to deliver bytes.
 
         Args:
-            protocol: Who is told.
+            protocol: The protocol of this end.
         """
         self._protocol = protocol
         protocol.connection_made(self)
         self._into.schedule()
 
     def take(self, data: bytes) -> None:
-        """Let bytes arrive.
+        """Deliver bytes to the protocol.
 
         Args:
             data: The bytes.
@@ -152,13 +152,13 @@ class MemoryTransport(asyncio.Transport):
             data = data[count:]
 
     def take_fin(self) -> None:
-        """Take note that the other side has sent its last byte."""
+        """Tell the protocol that the other side has sent its last byte."""
         assert self._protocol is not None
         if not self._protocol.eof_received():
             self.close()
 
     def drained(self) -> None:
-        """Take note that the other side has taken bytes."""
+        """Continue after the other side has taken bytes."""
         if self._write_paused and self._out.waiting <= self._low:
             self._write_paused = False
             assert self._protocol is not None
@@ -179,7 +179,7 @@ class MemoryTransport(asyncio.Transport):
         if error is None:
             self._out.fin = True
         self._out.schedule()
-        self._into.schedule()  # What still comes finds no reader.
+        self._into.schedule()  # whatever still arrives finds no reader
         assert self._protocol is not None
         self._out.loop.call_soon(self._protocol.connection_lost, error)
 
@@ -191,7 +191,7 @@ class MemoryTransport(asyncio.Transport):
         return self._protocol
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Have another protocol listen.
+        """Replace the protocol.
 
         Args:
             protocol: The protocol.
@@ -200,11 +200,11 @@ class MemoryTransport(asyncio.Transport):
         self._protocol = protocol
 
     def is_reading(self) -> bool:
-        """Whether it is neither paused nor closing."""
+        """Return whether it is neither paused nor closing."""
         return self._reading and not self._closing and self._protocol is not None
 
     def pause_reading(self) -> None:
-        """Deliver nothing, neither FIN nor a reset."""
+        """Stop delivering, FIN and reset included."""
         self._reading = False
 
     def resume_reading(self) -> None:
@@ -213,17 +213,17 @@ class MemoryTransport(asyncio.Transport):
         self._into.schedule()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the water marks of the buffer before what is in flight.
+        """Set the limits of the buffer for what is not in flight yet.
 
         Args:
-            high: Bytes above which the protocol is told to pause; four times `low`, or 64 KiB.
-            low: Bytes at which it is told to go on; a quarter of `high`.
+            high: Bytes above which the protocol is told to pause; by default four times `low`, or 64 KiB.
+            low: Bytes at which the protocol is told to continue; by default a quarter of `high`.
         """
         self._high = high if high is not None else 4 * low if low is not None else 1 << 16
         self._low = low if low is not None else self._high // 4
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return the low and the high mark."""
+        """Return the low and the high limit."""
         return self._low, self._high
 
     def get_write_buffer_size(self) -> int:
@@ -231,10 +231,10 @@ class MemoryTransport(asyncio.Transport):
         return self._out.waiting
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send; after close or abort nothing happens, as with asyncio's transports.
+        """Send bytes. After close or abort this does nothing, as with asyncio's transports.
 
         Args:
-            data: The bytes; they are copied.
+            data: The bytes, which are copied.
         """
         if self._eof_written:
             raise RuntimeError("Cannot call write() after write_eof()")
@@ -247,21 +247,21 @@ class MemoryTransport(asyncio.Transport):
             self._protocol.pause_writing()
 
     def can_write_eof(self) -> bool:
-        """Return True: TCP can."""
+        """Return True, since TCP supports it."""
         return True
 
     def write_eof(self) -> None:
-        """Send FIN after what is written."""
+        """Send FIN after everything that was written."""
         if not self._closing:
             self._eof_written = self._out.fin = True
             self._out.schedule()
 
     def is_closing(self) -> bool:
-        """Whether close() or abort() was called, or the connection is gone."""
+        """Return whether close() or abort() was called, or the connection is gone."""
         return self._closing
 
     def close(self) -> None:
-        """Send FIN and call connection_lost when all that is written is in flight. Nothing is read any more."""
+        """Send FIN, and call connection_lost after everything written is in flight. Nothing more is read."""
         if self._closing:
             return
         self._closing = True
@@ -269,7 +269,7 @@ class MemoryTransport(asyncio.Transport):
             self.lose(None)
 
     def abort(self) -> None:
-        """Close at once. What is not in flight is lost, and bytes of the other side that are unread cause a reset."""
+        """Close at once. What is not in flight is lost. If bytes of the other side are unread, it is reset."""
         if self.is_gone:
             return
         self._out.cut()
@@ -278,7 +278,7 @@ class MemoryTransport(asyncio.Transport):
         self.lose(None)
 
     def _force_close(self, error: Exception | None) -> None:
-        """Close as asyncio's TLS closes the transport below it when it fails."""
+        """Close because TLS has failed: asyncio's TLS calls this."""
         self._out.cut()
         self.lose(error)
 
@@ -295,13 +295,13 @@ def memory_connection(
     in_flight: int = IN_FLIGHT,
     split: Split | None = None,
 ) -> tuple[MemoryTransport, MemoryTransport]:
-    """Make the two ends of a connection; `start` each with its protocol.
+    """Make the two ends of a connection. Call `start` of each with its protocol.
 
     Args:
         loop: The event loop that delivers.
-        names: The address of each end, as the other sees it.
-        in_flight: Bytes that a direction takes before its writer has to wait.
-        split: How many of the bytes at hand are delivered in one go.
+        names: The address of each end, as the other end sees it.
+        in_flight: The number of bytes that a direction takes before its writer has to wait.
+        split: Returns how many of the available bytes are delivered at a time.
 
     Returns:
         The two ends.

@@ -1,14 +1,17 @@
-"""What a rude, broken or foreign peer may do to a provider, case by case, with the answer that each must get.
+"""Tests a provider against hostile, broken and foreign peers. Each case says which answer it must get.
 
     python -m aiodimse.testing.hostile HOST PORT [--called AE] [--only WORDS]
                                                  [--waits SECONDS] [--silent-at-once N] [--fin]
 
-talks to a live provider from plain sockets: own bytes, the standard library, nothing of the rest of aiodimse. It prints
-a table of every case, what was to come, what came and when the connection closed, and echoes as a good peer meanwhile.
-Exit status 0 when all is as it must be. Cases of silence need the provider's own deadlines (ARTIM and the like) and are
-left out without --waits, so many seconds; N of them wait at once. PS3.8 has ARTIM alone, so that any end of the
-connection will do there, unless --fin asks for what aiodimse does. Cases behind each byte of a conversation have one
-line where they went alike: `silence behind each byte of a C-STORE-RQ: 1-135`.
+connects to a live provider with plain sockets. It uses bytes of its own and the standard library, and nothing else of
+aiodimse. It prints a table with each case, the expected and the actual answer, and the time until the connection was
+closed. Meanwhile a well-behaved peer sends C-ECHOs. The exit status is 0 if every answer is as expected.
 
-wire: bytes. case: what a case is. cases: the table. every_byte: those that stop at each byte. run: the runner.
+Cases of silence end by the provider's own deadlines (ARTIM and others). They are left out without --waits, which gives
+the seconds that these take; N of them run at a time. PS3.8 defines only ARTIM, so any end of the connection is accepted
+in them, unless --fin asks for the behavior of aiodimse. Cases that stop after each byte of a conversation share a line
+if their results are the same: `silence behind each byte of a C-STORE-RQ: 1-135`.
+
+The modules are wire (bytes), case (what a case is), cases (the table), every_byte (cases that stop at each byte) and
+run (the runner).
 """

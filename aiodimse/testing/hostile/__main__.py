@@ -12,17 +12,21 @@ from aiodimse.testing.hostile.run import SILENT_AT_ONCE, Hostile, NoProvider, Re
 
 
 def main() -> int:
-    """Run the cases and print the table; 0 when all is as it must be."""
+    """Run the cases and print the table. Return 0 if every answer is as expected."""
     parser = argparse.ArgumentParser(
-        prog="python -m aiodimse.testing.hostile", description="Be rude to a DICOM provider."
+        prog="python -m aiodimse.testing.hostile", description="Test a DICOM provider against hostile peers."
     )
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("--called", default="ANY-SCP", help="the provider's AE title")
-    parser.add_argument("--waits", type=float, help="seconds that the provider's deadlines take; without: no silence")
-    parser.add_argument("--fin", action="store_true", help="the provider is to close as aiodimse does")
-    parser.add_argument("--silent-at-once", type=int, default=SILENT_AT_ONCE, help="of such cases, %(default)s")
-    parser.add_argument("--only", default="", help="only cases whose name has these words")
+    parser.add_argument(
+        "--waits", type=float, help="seconds that the provider's deadlines take; without it, no silence"
+    )
+    parser.add_argument("--fin", action="store_true", help="expect the provider to close connections as aiodimse does")
+    parser.add_argument(
+        "--silent-at-once", type=int, default=SILENT_AT_ONCE, help="cases of silence at a time, %(default)s"
+    )
+    parser.add_argument("--only", default="", help="only cases whose name contains these words")
     args = parser.parse_args()
     cases = [case for case in all_cases() if args.only in case.name and (args.waits is not None or not case.waits)]
     if not cases:
@@ -51,7 +55,7 @@ def main() -> int:
 
 
 async def _run(hostile: Hostile, cases: list[Case]) -> Report:
-    """On standard error, how far it is."""
+    """Run the cases, and show the progress on standard error."""
     await hostile.check()
     done, is_terminal = 0, sys.stderr.isatty()
     start, end = ("\r", "") if is_terminal else ("", "\n")

@@ -1,9 +1,9 @@
-"""What a case is, and the states that cases begin in. Standard library only.
+"""What a case is, and the states in which cases begin. Standard library only.
 
-What must come, in order, with commas between: "abort S/R" (A-ABORT with source and reason), "reject R/S/R" or
-"released", each with the close after it; "closed" where no PDU is due before the close; "accepted", "status XXXX" (a
-response) or "served", after which the association goes on: a C-ECHO is answered and a release too. Answers in Sta2 are
-AA-1 of PS3.8 Table 9-10 (0/0), those of an association AA-8 (source 2). " or " is between what may come as well.
+The expected answers are separated by commas, in order. These end the connection: "abort S/R" (A-ABORT with source and
+reason), "reject R/S/R", "released", and "closed" if no PDU comes before the end. These do not: "accepted", "status
+XXXX" (a response) and "served"; after them a C-ECHO and a release must be answered. An answer in Sta2 is that of AA-1
+in PS3.8 Table 9-10 (0/0), an answer in an association that of AA-8 (source 2). " or " separates alternatives.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from aiodimse.testing.hostile import wire as w
 
 @dataclass(frozen=True)
 class Case:
-    """What is sent, in which state, and what must come."""
+    """What is sent, in which state, and which answers must come."""
 
     name: str
     state: str
     send: bytes
     expect: str
     step: int = 0
-    """Bytes in one write; 0 is all of them."""
+    """Bytes in one write; 0: all of them."""
     every: float = 0.0
-    """Seconds between two writes; such bytes are sent over and over, until the connection ends."""
+    """Seconds between two writes. If not 0, the bytes are sent again and again until the connection ends."""
     then: str = ""
-    """fin, reset: what is done to the connection after that."""
+    """What is done to the connection after that: "fin", "reset" or nothing."""
     waits: bool = False
-    """The provider answers when one of its deadlines passes."""
+    """Whether the provider answers only when one of its deadlines passes."""
     needs: int = 1
-    """The presentation context that the provider has to have accepted: 1 Verification, 3 C-FIND, 5 CT storage."""
+    """The presentation context that the provider must have accepted: 1 Verification, 3 C-FIND, 5 CT storage."""
     family: str = ""
-    """Cases of one family differ in the byte that they stop at; a report has one line for those that went alike."""
+    """Cases of a family differ in the byte at which they stop. A report has one line for those with equal results."""
     at: int = 0
-    """That byte."""
+    """The byte at which the case stops."""
 
     @property
     def goes_on(self) -> bool:
-        """The association is of use after it."""
+        """Whether the association can still be used after the case."""
         return self.expect.split(", ")[-1].split()[0] in ("accepted", "status", "served")
 
 
@@ -54,14 +54,14 @@ SETUPS = {
     "aborted": b"\x99" * 6,
     "released": w.RELEASE_RQ,
 }
-"""The states, and what is sent to come there; all but the first, rejected and aborted after an association is made."""
+"""The states, and the bytes that lead to them. For "connected", "rejected" and "aborted" no association is made."""
 NOT_ASSOCIATED = ("connected", "rejected", "aborted")
 OVER = ("rejected", "aborted", "released")
 ANSWERED = (*OVER, "stored")
-"""States that are come to when the provider has answered."""
+"""States that are reached when the provider has answered."""
 NEEDS = {"data set due": 3, "C-STORE open": 5, "half a data set": 5, "stored": 5}
 
 
 def setup(state: str) -> bytes:
-    """What is sent to come into a state."""
+    """Return the bytes that lead to a state."""
     return SETUPS[state]

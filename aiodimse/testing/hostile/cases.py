@@ -1,4 +1,4 @@
-"""The table of cases; what each must get is said as in `case`. Standard library only."""
+"""The table of cases. The expected answers are written as `case` describes. Standard library only."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _every_pdu_in_every_state() -> Iterator[Case]:
             elif name.startswith("PDU type"):
                 expect = "abort 2/1"
             elif name == "P-DATA-TF":
-                # A second command where the first is not finished, or where a data set is due.
+                # A second command while the first is not complete, or while a data set is due.
                 expect = "status 0000" if state in ("associated", "stored") else "abort 2/6"
             else:
                 expect = "abort 2/2"
@@ -237,13 +237,13 @@ def _leaving() -> Iterator[Case]:
 
 
 def _silence() -> Iterator[Case]:
-    """In the middle of a message; `every_byte` has the rest."""
+    """Yield cases of silence inside a message. `every_byte` has the others."""
     for state in ("half a command", "data set due"):
         yield Case(f"silent: {state}", state, b"", "abort 2/0", waits=True, needs=NEEDS.get(state, 1))
 
 
 def _trickle() -> Iterator[Case]:
-    """What never stops and gets nowhere."""
+    """Yield cases that never stop sending and never get anywhere."""
     little = w.p_data(w.pdv(5, bytes(2), 0))
     cases = {
         "A-ASSOCIATE-RQ": ("connected", w.associate_rq(more=w.item(0x99, bytes(60_000))), 1, "closed"),
@@ -258,7 +258,7 @@ def _trickle() -> Iterator[Case]:
 
 
 def all_cases() -> list[Case]:
-    """Every case; their names are unique."""
+    """Return all cases. Their names are unique."""
     groups = (
         _every_pdu_in_every_state,
         _lengths,

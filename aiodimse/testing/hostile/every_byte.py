@@ -1,11 +1,12 @@
-"""Cases that stop at each byte of a conversation - an association, a C-STORE, its release - and are silent then, send
-FIN, reset the connection, release or abort. Standard library only.
+"""Cases that stop at each byte of a conversation: an association, a C-STORE and its release.
 
-Before there is an association ARTIM ends the silence, without a PDU (AA-2). In one it is the deadline of the PDU or
-message that has begun, or that of an idle association.
+There they are silent, send FIN, reset the connection, release or abort. Standard library only.
 
-A release or an abort behind half a PDU is none: its ten bytes are taken for the next ones of that PDU. Where the two
-together are wrong the provider says so at once, else it waits for more. An abort is followed by FIN, as peers do it.
+Before there is an association, ARTIM ends the silence without a PDU (AA-2). In an association it is the deadline of the
+incomplete PDU or message, or that of an idle association.
+
+A release or an abort after half a PDU is none: its ten bytes are taken for the next bytes of that PDU. If the two
+together are invalid, the provider answers at once; otherwise it waits for more. FIN follows an abort, as peers do it.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ class _Part:
     state: str
     data: bytes
     wrong_release: set[int]
-    """Behind how many of its bytes a release is wrong at once."""
+    """After how many of its bytes a release is invalid at once."""
     wrong_abort: set[int]
-    """The same for an abort."""
+    """The same as `wrong_release`, for an abort."""
     answer: str = ""
-    """What comes when it is whole, and the association goes on."""
+    """The answer to the whole PDU, after which the association continues."""
 
 
-# Up to the tenth byte a release or an abort makes a length that is out of the question, or presentation context 0, 7
-# (an abort) or 5 (a release: that of the C-STORE). Behind the eleventh it is the message control header: 7, the last
-# of a command, or 5, some of a command.
+# Up to the tenth byte, a release or an abort makes an impossible length, or presentation context 0, 7 (an abort) or 5
+# (a release; 5 is that of the C-STORE). After the eleventh byte it makes a message control header: 7, the last fragment
+# of a command, or 5, a fragment of a command.
 _PARTS = (
     _Part("an A-ASSOCIATE-RQ", "connected", w.associate_rq(), {1, 2}, {1, 2}, "accepted"),
     _Part("a C-STORE-RQ", "associated", w.p_data(w.pdv(5, w.STORE_RQ)), _TEN, _TEN),
@@ -55,21 +56,21 @@ _PARTS = (
 
 
 def _silence(part: _Part, begun: bool) -> str:
-    """What comes when nothing more does, before its end."""
+    """Return the answer if nothing follows before the end of the part."""
     if part.state == "connected":
         return "closed"
     return "abort 2/0" if begun or part.state in ("C-STORE open", "half a data set") else "abort 0/0"
 
 
 def _silence_behind(part: _Part, begun: bool) -> str:
-    """What comes when nothing more does, behind its end; begun: but for some bytes."""
+    """Return the answer if nothing follows after the end of the part, or with `begun` only some bytes."""
     if not part.answer:  # in the middle of a message
         return "abort 2/0"
     return f"{part.answer}, abort {'2/0' if begun else '0/0'}"
 
 
 def _together(part: _Part, at: int, tail: bytes) -> tuple[str, bool]:
-    """What comes of so many of its bytes and a release or an abort behind them, and whether that takes a deadline."""
+    """Return the answer to the first bytes of a part and then `tail`, and whether a deadline has to pass for it."""
     provider = "0" if part.state == "connected" else "2"
     if at == 0:
         return ("closed" if tail == w.ABORT else "released" if provider == "2" else "abort 0/0"), False
@@ -78,10 +79,10 @@ def _together(part: _Part, at: int, tail: bytes) -> tuple[str, bool]:
     if (left := len(part.data) - at) > len(tail):
         return _silence(part, begun=True), True
     if part.data == w.RELEASE_RQ:
-        return "released", False  # its last four bytes are reserved, not tested
-    behind = tail[left:]  # the end of its PDU
+        return "released", False  # the last four bytes are reserved, and not tested
+    behind = tail[left:]  # what follows the PDU
     if behind.startswith(b"\0"):
-        # A PDU type that is none. A response waits for its handler, and is not sent any more.
+        # An invalid PDU type. A response that waits for its handler is no longer sent.
         return ("accepted, " if part.answer == "accepted" else "") + "abort 2/1", False
     return _silence_behind(part, begun=bool(behind)), True
 
@@ -98,9 +99,9 @@ def _case(how: str, part: _Part, at: int) -> Case:
     elif how == "abort":
         tail, then = w.ABORT, "fin"
         expect, waiting = _together(part, at, tail)
-        if waiting:  # FIN ends that
+        if waiting:  # FIN ends the waiting
             answered = part.answer if at + len(tail) >= len(part.data) else ""
-            expect = f"{answered}, closed or closed" if answered else "closed"  # which of the two is faster
+            expect = f"{answered}, closed or closed" if answered else "closed"  # it depends on which is faster
     return Case(
         f"{family}: {at}",
         part.state,
@@ -115,7 +116,7 @@ def _case(how: str, part: _Part, at: int) -> Case:
 
 
 def every_byte() -> Iterator[Case]:
-    """The cases, in families."""
+    """Yield the cases, family by family."""
     for part in _PARTS:
         for how in ("silence", "FIN", "reset", "release", "abort"):
             for at in range(len(part.data)):

@@ -20,25 +20,27 @@ SILENT_AT_ONCE = 50
 PATIENCE = 5.0
 _ECHO_ID = 777
 _LAST = ("abort", "reject", "released")
-"""PDUs behind which nothing but the close may come."""
+"""PDUs after which only the end of the connection may come."""
 
 
 @dataclass
 class Result:
-    """What became of a case."""
+    """The result of a case."""
 
     case: Case
     got: str
     seconds: float
-    """From the last bytes sent to the close, or to the answer; for silence before an association from the connection,
-    as ARTIM counts."""
+    """From the last bytes sent to the end, or to the answer. For silence before an association it begins with the
+    connection, as ARTIM does."""
     lenient: bool = False
-    """Any end of the connection will do."""
+    """Whether any end of the connection is accepted."""
 
     @property
     def ok(self) -> bool:
-        """As it must be; a case that the provider does not offer is. A Warning is a success: what is stored here is as
-        small as can be, and an archive may have something to say about it."""
+        """Whether the answer is as expected. A case that the provider does not support counts as expected.
+
+        A Warning counts as success, since the stored data set is minimal, and an archive may warn about that.
+        """
         ended = self.got.split(", ")[-1].startswith(("closed", "abort"))
         got = re.sub(r"\bstatus B[0-9A-F]{3}\b", "status 0000", self.got)
         return got in (*self.case.expect.split(" or "), "not offered") or (self.lenient and ended)
@@ -46,20 +48,20 @@ class Result:
 
 @dataclass
 class Report:
-    """All of it."""
+    """The results of all cases."""
 
     results: list[Result] = field(default_factory=list)
     good: list[float] = field(default_factory=list)
-    """Seconds that a good peer's association, echo and release took, meanwhile."""
+    """The seconds that association, C-ECHO and release took for the well-behaved peer."""
     good_failed: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        """Everything is as it must be."""
+        """Whether everything is as expected."""
         return all(result.ok for result in self.results) and not self.good_failed
 
     def lines(self) -> Iterable[str]:
-        """The table, with neighbors of a family that went alike in one line, and a summary."""
+        """Yield the table and a summary. Neighbors of a family with the same result share a line."""
         for _, group in itertools.groupby(self.results, _alike):
             yield _line(list(group))
         bad = sum(not result.ok for result in self.results)
@@ -83,11 +85,11 @@ def _line(results: list[Result]) -> str:
 
 
 class NoProvider(Exception):
-    """Nobody is there to be rude to; says why."""
+    """There is no provider at this address. The text says why."""
 
 
 class _NotBegun(Exception):
-    """The state that a case begins in was not come to; says why."""
+    """The state in which a case begins was not reached. The text says why."""
 
 
 class _Peer:
@@ -102,20 +104,20 @@ class _Peer:
             for at in range(0, len(data), step or max(len(data), 1)):
                 self.writer.write(data[at : at + step] if step else data)
                 await self.writer.drain()
-                for _ in range(2 if step else 0):  # for a provider in this event loop to read them one by one
+                for _ in range(2 if step else 0):  # so that a provider in this event loop reads them one by one
                     await asyncio.sleep(0)
         except ConnectionError:
-            pass  # what came of it is read
+            pass  # the answer is still read
 
     async def trickle(self, data: bytes, step: int, every: float) -> None:
-        """Send so many bytes at a time, over and over, until the connection ends."""
+        """Send some bytes at a time, again and again, until the connection ends."""
         pieces = itertools.cycle([data[at : at + step] for at in range(0, len(data), step)] if step else [data])
         while not self.writer.is_closing():
             self.writer.write(next(pieces))
             await asyncio.sleep(every)
 
     async def read(self) -> str:
-        """The next PDU in words; "closed" at the end, "silent" past the deadline."""
+        """Return the next PDU in words; "closed" at the end, "silent" after the time limit."""
         try:
             async with asyncio.timeout(self.patience):
                 head = await self.reader.readexactly(6)
@@ -156,7 +158,7 @@ class _Peer:
 
 
 def _status(body: bytes) -> str:
-    """The Status of a command set in a P-DATA-TF."""
+    """Return the Status of a command set in a P-DATA-TF."""
     at = 6
     while at + 8 <= len(body):
         element, length = struct.unpack_from("<HI", body, at + 2)
@@ -167,12 +169,18 @@ def _status(body: bytes) -> str:
 
 
 class Hostile:
-    """The runner.
+    """Runs cases against a provider.
 
-    waits: how long the provider's deadlines may be, in seconds; None leaves out the cases of silence. fin: the provider
-    is to send FIN itself behind its A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP, and end silence as aiodimse does. PS3.8
-    lets it wait for our FIN until ARTIM, and has no other deadline. silent_at_once: how many connections are silent at
-    once; a provider may have a limit. patience: seconds behind which what has not come is "silent".
+    Args:
+        host: The host of the provider.
+        port: Its port.
+        called: Its AE title.
+        waits: The longest deadline of the provider in seconds; None: cases of silence are left out.
+        fin: Whether the provider must send FIN itself after its A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP, and end
+            silence as aiodimse does. PS3.8 allows it to wait for our FIN until ARTIM expires, and has no other
+            deadline.
+        silent_at_once: The number of silent connections at a time. A provider may have a limit.
+        patience: Seconds after which an answer that has not come counts as "silent".
     """
 
     def __init__(
@@ -195,10 +203,10 @@ class Hostile:
         self._places, self._silent = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(silent_at_once)
 
     async def check(self) -> None:
-        """One association, in good manners. Raises NoProvider where there is none."""
+        """Make one well-behaved association. Raises NoProvider if there is no provider."""
         try:
             peer = await self._open()
-        except (OSError, TimeoutError, ValueError) as error:  # ValueError: what is no host name
+        except (OSError, TimeoutError, ValueError) as error:  # ValueError: not a host name
             raise NoProvider(f"{self.host}:{self.port}: {error or 'no answer'}") from error
         try:
             await peer.send(self._addressed(w.associate_rq()))
@@ -210,7 +218,7 @@ class Hostile:
             peer.writer.transport.abort()
 
     async def run(self, cases: Iterable[Case], progress: Callable[[], object] = lambda: None) -> Report:
-        """Run them, several at once, while a good peer echoes. progress: called behind each case."""
+        """Run cases, several at a time, while a well-behaved peer sends C-ECHOs. Call `progress` after each case."""
         report = Report()
 
         async def one(case: Case) -> Result:
@@ -232,7 +240,7 @@ class Hostile:
         return _Peer(reader, writer, self.patience + longer, began)
 
     def _addressed(self, data: bytes) -> bytes:
-        """The called AE title goes into whatever looks like an A-ASSOCIATE-RQ of ours."""
+        """Put the called AE title into whatever looks like an A-ASSOCIATE-RQ of ours."""
         blank = bytes((0, 0)) + b" " * 16 + b"HOSTILE".ljust(16)
         return data.replace(blank, bytes((0, 0)) + self.called.encode().ljust(16) + b"HOSTILE".ljust(16))
 
@@ -254,7 +262,7 @@ class Hostile:
             await asyncio.sleep(0.02)
 
     async def case(self, case: Case) -> Result:
-        """Run one."""
+        """Run one case."""
         if not case.waits:
             async with self._places:
                 return await self._case(case)
@@ -262,7 +270,7 @@ class Hostile:
             return await self._case(case, self._places)
 
     async def _case(self, case: Case, opening: contextlib.AbstractAsyncContextManager[None] | None = None) -> Result:
-        """opening: what is held until all is sent."""
+        """Run a case. `opening` is held until everything is sent."""
         async with contextlib.AsyncExitStack() as stack:
             try:
                 async with opening or contextlib.nullcontext():
@@ -274,7 +282,7 @@ class Hostile:
             return await self._outcome(case, peer)
 
     async def _begin(self, case: Case, peer: _Peer, stack: contextlib.AsyncExitStack) -> None:
-        """Come to the state, and send what is to be sent."""
+        """Reach the state of the case, and send its bytes."""
         if case.state not in NOT_ASSOCIATED:
             peer.began = time.monotonic()
             await peer.send(self._addressed(w.associate_rq()))
@@ -293,7 +301,7 @@ class Hostile:
             return
         await peer.send(self._addressed(case.send), case.step)
         if case.then == "fin" or (case.state in OVER and not self.fin):
-            with contextlib.suppress(OSError):  # the other side was faster
+            with contextlib.suppress(OSError):  # the other side may have closed first
                 peer.writer.write_eof()
         elif case.then == "reset":
             sock = peer.writer.get_extra_info("socket")
@@ -306,7 +314,7 @@ class Hostile:
         return Result(case, ", ".join(said), seconds, lenient=case.waits and not self.fin)
 
     async def _served(self, case: Case, peer: _Peer, said: list[str]) -> float:
-        """What is said, and whether the association is of use after it."""
+        """Collect the answers, and check that the association can still be used. Return the seconds until then."""
         expected = case.expect.split(", ")
         while len(said) < len([word for word in expected if word != "served"]):
             said.append(await peer.read())
@@ -321,7 +329,7 @@ class Hostile:
         return seconds
 
     async def _ended(self, case: Case, peer: _Peer, said: list[str]) -> float:
-        """What is said up to the close."""
+        """Collect the answers until the end of the connection. Return the seconds until then."""
         while not said or said[-1] not in ("closed", "silent"):
             said.append(await peer.read())
             if not self.fin and said[-1].split()[0] in _LAST:

@@ -1,4 +1,4 @@
-"""Bytes of PS3.8 and PS3.7, right or wrong as wanted. Standard library only."""
+"""Makes bytes of PS3.8 and PS3.7, valid or invalid as needed. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ CONTEXTS = ((1, VERIFICATION), (3, FIND), (5, CT))
 
 
 def pdu(kind: int, body: bytes = bytes(4), length: int | None = None) -> bytes:
-    """A PDU; length: what its header says instead of the truth."""
+    """Return a PDU. `length` replaces the true length in its header."""
     return struct.pack(">BBI", kind, 0, len(body) if length is None else length) + body
 
 
 def item(kind: int, body: bytes, *, wrong: int | None = None, more: int = 0) -> bytes:
-    """An item or sub-item; wrong: the length it says; more: how much its length is off."""
+    """Return an item or sub-item. `wrong` replaces its length; `more` is added to its length."""
     return struct.pack(">BBH", kind, 0, (len(body) + more if wrong is None else wrong) & 0xFFFF) + body
 
 
 def text(value: str) -> bytes:
-    """A two-byte length and the text."""
+    """Return a two-byte length and the text."""
     return struct.pack(">H", len(value)) + value.encode()
 
 
 def context(
     context_id: int, abstract: str | None, transfer: tuple[str, ...] = (IMPLICIT,), lie: dict[int, int] | None = None
 ) -> bytes:
-    """A presentation context item; lie: by item type, how much its length is off."""
+    """Return a presentation context item. `lie` has numbers to add to lengths, by item type."""
     lie = lie or {}
     body = bytes((context_id, 0, 0, 0))
     if abstract is not None:
@@ -38,7 +38,7 @@ def context(
 
 
 def user_items(lie: dict[int, int] | None = None, max_length: int | None = 16384, *, full: bool = False) -> bytes:
-    """The sub-items of user information; full: one of every kind."""
+    """Return the sub-items of user information; with `full` one of every kind."""
     lie = lie or {}
     items: list[tuple[int, bytes]] = []
     if max_length is not None:
@@ -68,7 +68,7 @@ def associate_rq(
     kind: int = 1,
     more: bytes = b"",
 ) -> bytes:
-    """An A-ASSOCIATE-RQ."""
+    """Return an A-ASSOCIATE-RQ."""
     lie = lie or {}
     if contexts is None:
         contexts = b"".join(context(number, uid, lie=lie) for number, uid in CONTEXTS)
@@ -95,17 +95,17 @@ RELEASE_RQ, RELEASE_RP, ABORT = pdu(5), pdu(6), pdu(7)
 
 
 def pdv(context_id: int, data: bytes, control: int = 3, length: int | None = None) -> bytes:
-    """A PDV; control: 1 command, 2 last."""
+    """Return a PDV. Bits of `control`: 1: command, 2: last fragment."""
     return struct.pack(">IBB", len(data) + 2 if length is None else length, context_id, control) + data
 
 
 def p_data(*pdvs: bytes, length: int | None = None) -> bytes:
-    """A P-DATA-TF."""
+    """Return a P-DATA-TF."""
     return pdu(4, b"".join(pdvs), length)
 
 
 def element(number: int, value: bytes | int | str, length: int | None = None, group: int = 0) -> bytes:
-    """An element of a command set, or of a data set in Implicit VR Little Endian."""
+    """Return an element of a command set, or of a data set in Implicit VR Little Endian."""
     if isinstance(value, int):
         value = struct.pack("<H", value)
     elif isinstance(value, str):
@@ -114,7 +114,7 @@ def element(number: int, value: bytes | int | str, length: int | None = None, gr
 
 
 def command(*elements: bytes, group_length: int | None = 0) -> bytes:
-    """A command set; group_length: how much it is off, None leaves it out."""
+    """Return a command set. `group_length` is added to the true group length; None leaves the element out."""
     body = b"".join(elements)
     if group_length is None:
         return body
@@ -124,7 +124,7 @@ def command(*elements: bytes, group_length: int | None = 0) -> bytes:
 def request(
     field: int, sop_class: str = VERIFICATION, message_id: int = 1, *more: bytes, data: bool = False, **options: int
 ) -> bytes:
-    """The command set of a request."""
+    """Return the command set of a request."""
     return command(
         element(0x0002, sop_class),
         element(0x0100, field),
@@ -154,10 +154,10 @@ STORE_RQ = command(
     element(0x1000, INSTANCE),
 )
 IMAGE = element(0x0016, CT, group=8) + element(0x0018, INSTANCE, group=8)
-"""A data set, as small as one can be stored."""
+"""The smallest data set that can be stored."""
 
 
 def cancel(message_id: int) -> bytes:
-    """A C-CANCEL-RQ in a P-DATA-TF."""
+    """Return a C-CANCEL-RQ in a P-DATA-TF."""
     body = command(element(0x0100, 0x0FFF), element(0x0120, message_id), element(0x0800, 0x0101))
     return p_data(pdv(1, body))
