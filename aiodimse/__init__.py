@@ -4,6 +4,7 @@ from aiodimse import commitment, tls
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.environment import Environment
 from aiodimse.aio.network import Network
+from aiodimse.aio.threads import Threads
 from aiodimse.aio.transport import Trace
 from aiodimse.association import ExtendedQuery, ExtendedRetrieve, Negotiated, PresentationContext, TitlePolicy
 from aiodimse.client import Association
@@ -136,6 +137,7 @@ __all__ = [
     "StoreRequest",
     "StoreResult",
     "TLSError",
+    "Threads",
     "Timeouts",
     "TitlePolicy",
     "Trace",

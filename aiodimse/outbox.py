@@ -8,12 +8,12 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar
 
+from aiodimse.aio.threads import Threads
 from aiodimse.commitment import (
     CLASS_CONFLICT,
     NO_SUCH_INSTANCE,
@@ -127,7 +127,7 @@ class Outbox:
         more."""
         self.unanswered: int = 0
         """Requests for storage commitment whose senders know nothing yet; a handler bounds them likewise."""
-        self._thread = ThreadPoolExecutor(1, "aiodimse outbox")
+        self._thread = Threads(1, "aiodimse-outbox")
         # What a transaction has changed beside the database, once the disk knows of it.
         self._unneeded: list[str] = []
         self._more_waiting = self._more_unanswered = 0
@@ -140,9 +140,9 @@ class Outbox:
             OSError: The folder cannot be made.
         """
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
+            await self._thread.run(self._open)
         except BaseException:
-            self._thread.shutdown(wait=False)
+            await self._thread.close()
             raise
         return self
 
@@ -150,10 +150,7 @@ class Outbox:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Wait for what runs, and close the database."""
-        try:
-            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._database.close))
-        finally:
-            self._thread.shutdown(wait=False)
+        await asyncio.shield(self._thread.close(last=self._database.close))
 
     def _open(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -167,7 +164,7 @@ class Outbox:
             raise
 
     async def _run(self, method: Callable[[], R]) -> R:
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, method))
+        return await asyncio.shield(self._thread.run(self._transaction, method))
 
     def _transaction(self, method: Callable[[], R]) -> R:
         self._unneeded.clear()

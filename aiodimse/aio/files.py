@@ -11,7 +11,7 @@ from aiodimse.aio.threads import Threads
 WORKERS = 8
 _threads = Threads(WORKERS, "aiodimse-files")
 
-off_loop = _threads.change
+off_loop = _threads.run_to_end
 clean_up_off_loop = _threads.clean_up
-read_off_loop = _threads.read
+read_off_loop = _threads.run
 pieces_off_loop = _threads.pieces

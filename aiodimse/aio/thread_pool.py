@@ -10,8 +10,11 @@ import errno
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 T = TypeVar("T")
 
@@ -26,18 +29,26 @@ class ThreadsBusy(OSError):
         super().__init__(errno.EAGAIN, "too much work waits already")
 
 
+class ThreadsClosed(OSError):
+    """The threads take no more work, and what they have begun is not waited for."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ESHUTDOWN, "the threads have been closed")
+
+
 class _Work(Future[T]):
     """What is to be called, and what comes of it. Cancelled, it keeps nothing, though it may wait in the queue yet."""
 
-    def __init__(self, call: Callable[[], T]) -> None:
+    def __init__(self, call: Callable[[], T], what: object) -> None:
         super().__init__()
         self.call: Callable[[], T] | None = call
+        self.what = what
 
     def cancel(self) -> bool:
         """Do not call it, if it has not begun."""
         is_cancelled = super().cancel()
         if is_cancelled:
-            self.call = None
+            self.call = self.what = None
         return is_cancelled
 
 
@@ -52,42 +63,101 @@ class ThreadPool:
             name: The beginning of their names.
         """
         self._workers, self._name = workers, name
-        self._waiting: SimpleQueue[_Work[Any]] = SimpleQueue()
+        self._waiting: SimpleQueue[_Work[Any] | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads = 0
+        self._is_closed = False
+        self._at_work: dict[threading.Thread, tuple[_Work[Any], float]] = {}
+        """What each thread has begun, and when."""
+        _pools.add(self)
 
-    def submit(self, call: Callable[[], T], *, may_be_refused: bool) -> Future[T]:
+    def submit(self, call: Callable[[], T], *, what: object, may_be_refused: bool) -> Future[T]:
         """Have a thread call this.
 
         Args:
             call: What is called.
+            what: A function, after which the work is called in words.
             may_be_refused: False for what goes on with work that has begun, or cleans up after it.
 
         Raises:
             ThreadsBusy: It may be refused, and MOST_WAITING wait already.
+            ThreadsClosed: `close` has been called.
         """
+        if self._is_closed:
+            raise ThreadsClosed
         if may_be_refused and self._waiting.qsize() >= MOST_WAITING:
             raise ThreadsBusy
-        work = _Work(call)
+        work = _Work(call, what)
         self._waiting.put(work)
         if not self._idle.acquire(blocking=False) and self._threads < self._workers:
             self._threads += 1
             threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
         return work
 
+    def close(self) -> None:
+        """Take no more work, drop what has not begun, and let the threads end."""
+        self._is_closed = True
+        while True:
+            try:
+                work = self._waiting.get_nowait()
+            except Empty:
+                break
+            if work is not None:
+                work.cancel()
+        for _ in range(self._threads):
+            self._waiting.put(None)
+
+    def under_way(self) -> list[Future[Any]]:
+        """Return the work that has begun and not ended."""
+        return [work for work, _ in self._at_work.copy().values()]
+
+    def in_words(self) -> list[str]:
+        """Describe the work that has begun and not ended: the thread, since when, and the function."""
+        now = monotonic()
+        return [
+            f"{thread.name} for {now - began:.0f} s in {_name(work.what)}"
+            for thread, (work, began) in self._at_work.copy().items()
+            if not work.done()
+        ]
+
     def _run(self) -> None:
+        thread = threading.current_thread()
         while True:
             try:
                 work = self._waiting.get_nowait()
             except Empty:
                 self._idle.release()
                 work = self._waiting.get()
+            if work is None:
+                return
             if work.set_running_or_notify_cancel():
                 call, work.call = work.call, None
                 assert call is not None
+                self._at_work[thread] = work, monotonic()
                 try:
                     work.set_result(call())
                 except BaseException as error:
                     work.set_exception(error)
+                del self._at_work[thread]
+                work.what = None
             call = None
             del work  # an idle thread keeps nothing
+
+
+_pools: WeakSet[ThreadPool] = WeakSet()
+
+
+def all_under_way() -> list[Future[Any]]:
+    """Return the work of all pools that has begun and not ended."""
+    return [work for pool in list(_pools) for work in pool.under_way()]
+
+
+def in_words() -> str:
+    """Describe the work of all pools that has begun and not ended."""
+    return ", ".join(words for pool in list(_pools) for words in pool.in_words())
+
+
+def _name(function: object) -> str:
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__qualname__", type(function).__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -11,7 +12,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakSet
 
-from aiodimse.aio.thread_pool import ThreadPool
+from aiodimse.aio.thread_pool import ThreadPool, ThreadsClosed, all_under_way, in_words
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,8 +21,19 @@ _left: WeakSet[asyncio.Task[Any]] = WeakSet()
 """Tasks that no longer wait for the end of their work in a thread."""
 
 
+_log = logging.getLogger("aiodimse.threads")
+
+
 class Threads:
-    """Threads that are started when they are needed and shared by any number of event loops."""
+    """A few threads for work that blocks, such as that of a disk or a database; any number of event loops may use them.
+
+    They are started when they are needed. Unlike those of `asyncio.to_thread` they do not keep the program from ending
+    while a disk hangs, and 1,024 pieces of work at most wait for one.
+
+    Example:
+        >>> threads = aiodimse.Threads(4, "worklist")
+        >>> rows = await threads.run(read_rows, patient_id)
+    """
 
     def __init__(self, workers: int, name: str) -> None:
         """Prepare the pool. No thread is started yet.
@@ -32,50 +44,27 @@ class Threads:
         """
         self._workers, self._name = workers, name
         self._pool: ThreadPool | None = None
-        if hasattr(os, "register_at_fork"):  # not on Windows
-            os.register_at_fork(after_in_child=self._forget)
+        self._is_closed = False
+        self._awaited: set[asyncio.Future[Any]] = set()
+        _all.add(self)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Forget the pool in a process that was forked, because the threads exist only in its parent."""
-        self._pool = None
+        self._pool, self._awaited = None, set()
 
-    async def change(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking function.
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a blocking function in a thread; one that changes nothing, or may come to its end unseen.
 
-        Raises:
-            ThreadsBusy: Too much work waits already.
-            Exception: What the function raises.
+        Args:
+            function: What is called.
+            args: Its arguments.
+            kwargs: Its keyword arguments.
 
-        Cancellation: the call waits for the end of the function, even if it is cancelled again, so that no second
-        thread closes a file that the first is still writing. A function that has not begun is never run.
-        """
-        work, done = self._submit(partial(function, *args, **kwargs), may_be_refused=True)
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
-            if not work.cancel():
-                await _end(done)
-            raise
-
-    async def clean_up(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Run a function that undoes what was begun. It is never refused, and a cancellation waits for its end.
-
-        A task that was left behind (`leave_behind`) runs nothing: the thread that it left may still use the same file.
-        """
-        if asyncio.current_task() in _left:
-            return
-        _, done = self._submit(partial(function, *args, **kwargs), may_be_refused=False)
-        try:
-            await asyncio.shield(done)
-        except asyncio.CancelledError:
-            await _end(done)
-            raise
-
-    async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking function that changes nothing and closes what it opens, such as reading, decoding or encoding.
+        Returns:
+            What the function returns.
 
         Raises:
-            ThreadsBusy: Too much work waits already.
+            OSError: Too much work waits already, or `close` has been called.
             Exception: What the function raises.
 
         Cancellation: raises at once and leaves the function to its thread. A function that has not begun is never run.
@@ -87,6 +76,107 @@ class Threads:
             work.cancel()
             raise
 
+    async def run_to_end(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a blocking function in a thread; one that changes something.
+
+        Args:
+            function: What is called.
+            args: Its arguments.
+            kwargs: Its keyword arguments.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            OSError: Too much work waits already, or `close` has been called.
+            Exception: What the function raises.
+
+        Cancellation: waits for the function to end, however often it comes, so that what it was doing is known: a
+        second thread must not close the file that the first is writing to. One that has not begun never will.
+        """
+        work, done = self._submit(partial(function, *args, **kwargs), may_be_refused=True)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            if work.cancel():
+                done.cancel()
+            else:
+                await _end(done)
+            raise
+
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Have a thread call a blocking function, on behalf of another thread.
+
+        Args:
+            function: What is called.
+
+        Returns:
+            What comes of it.
+
+        Raises:
+            OSError: `close` has been called.
+        """
+        if self._is_closed:
+            raise ThreadsClosed
+        return self._started().submit(function, what=function, may_be_refused=False)
+
+    async def close(self, timeout: float = 5.0, last: Callable[[], object] | None = None) -> None:
+        """Take no more work, and wait for what there is. What has not ended in time is left behind, with a warning.
+
+        Args:
+            timeout: Seconds to wait.
+            last: Called in a thread when the rest has ended; it counts too.
+
+        Cancellation: what there is is left behind at once.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            async with asyncio.timeout(timeout):
+                if mine := self._awaited_here():
+                    await asyncio.wait(mine)
+                if self._pool is not None and (begun := self._pool.under_way()):  # and nobody waits for
+                    await asyncio.wait([asyncio.wrap_future(work) for work in begun])
+                if last is not None:
+                    await self._submitted(last, may_be_refused=False)[1]
+        except TimeoutError:
+            _log.warning("%s: left behind after %g s: %s", self._name, timeout, in_words())
+        finally:
+            if self._pool is not None:
+                self._pool.close()
+            for done in self._awaited_here():
+                done.set_exception(ThreadsClosed())
+
+    def _awaited_here(self) -> list[asyncio.Future[Any]]:
+        loop = asyncio.get_running_loop()
+        return [done for done in self._awaited.copy() if done.get_loop() is loop and not done.done()]
+
+    async def clean_up(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call what takes back what was begun: it is never refused for the work that waits.
+
+        A task that was left behind cleans nothing up: another thread may still be at it.
+
+        Args:
+            function: What is called.
+            args: Its arguments.
+            kwargs: Its keyword arguments.
+
+        Raises:
+            OSError: `close` has been called.
+            Exception: What the function raises.
+
+        Cancellation: waits for the function to end.
+        """
+        if asyncio.current_task() in _left:
+            return
+        _, done = self._submit(partial(function, *args, **kwargs), may_be_refused=False)
+        try:
+            await asyncio.shield(done)
+        except asyncio.CancelledError:
+            await _end(done)
+            raise
+
     async def pieces(self, pieces: Iterator[T]) -> AsyncGenerator[T, None]:
         """Yield what a blocking iterator gives, up to its first false value. Each piece is made ahead of its use.
 
@@ -94,8 +184,14 @@ class Threads:
         its turn to write therefore has one piece in memory. From then on the next piece is made while the caller uses
         the one before.
 
+        Args:
+            pieces: The iterator; one that can be closed is closed at the end.
+
+        Yields:
+            Each piece.
+
         Raises:
-            ThreadsBusy: Too much work waits already. It is raised before the first piece only.
+            OSError: Too much work waits already, before the first piece alone; or `close` has been called.
             Exception: What the iterator raises.
 
         Cancellation: raises at once. The iterator is closed in a thread after the piece that is being made.
@@ -118,7 +214,7 @@ class Threads:
 
     def _close(self, close: Callable[[], object]) -> None:
         if self._pool is not None:
-            self._pool.submit(close, may_be_refused=False)
+            self._pool.submit(close, what=close, may_be_refused=False)
 
     def _submit(self, call: Callable[[], T], *, may_be_refused: bool) -> tuple[Future[None], asyncio.Future[T]]:
         """Submit work to the pool. Return the work, and a future of the event loop for its outcome.
@@ -126,11 +222,34 @@ class Threads:
         The thread sets that future itself. run_in_executor has a second future in between, which costs a fifth of the
         time of a call.
         """
-        if self._pool is None:
-            self._pool = ThreadPool(self._workers, self._name)
+        if self._is_closed:
+            raise ThreadsClosed
+        return self._submitted(call, may_be_refused=may_be_refused)
+
+    def _submitted(self, call: Callable[[], T], *, may_be_refused: bool) -> tuple[Future[None], asyncio.Future[T]]:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        return self._pool.submit(partial(_work, loop, done, call), may_be_refused=may_be_refused), done
+        work = self._started().submit(partial(_work, loop, done, call), what=call, may_be_refused=may_be_refused)
+        self._awaited.add(done)
+        done.add_done_callback(self._awaited.discard)
+        return work, done
+
+    def _started(self) -> ThreadPool:
+        if self._pool is None:
+            self._pool = ThreadPool(self._workers, self._name)
+        return self._pool
+
+
+_all: WeakSet[Threads] = WeakSet()
+
+
+def _forget_all() -> None:
+    for threads in list(_all):
+        threads.forget()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 def leave_behind(tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -138,6 +257,17 @@ def leave_behind(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in tasks:
         _left.add(task)
         task.cancel()
+
+
+async def not_ended(seconds: float) -> str:
+    """Wait for all work in threads that has begun, and describe what has not ended by then.
+
+    Args:
+        seconds: To wait.
+    """
+    if begun := all_under_way():
+        await asyncio.wait([asyncio.wrap_future(work) for work in begun], timeout=seconds)
+    return in_words()
 
 
 async def _end(future: asyncio.Future[Any]) -> None:

@@ -23,6 +23,7 @@ from .models import Level
 from .scan import Scan, ScanReport
 from .searches import Searches
 from .storage import FolderStorage, Storage, storage_at
+from .threads import in_thread
 
 LOCKS = ".aiodimse-lock"
 """The file for locks in the folder of an archive that several processes share."""
@@ -186,9 +187,9 @@ class Archive:
         Cancellation: the file is not indexed.
         """
         if isinstance(self.storage, FolderStorage):
-            header = await asyncio.to_thread(read_header, path, self.storage.location(path))
+            header = await in_thread(read_header, path, self.storage.location(path))
         else:
-            header = await asyncio.to_thread(self.storage.read, str(path))
+            header = await in_thread(self.storage.read, str(path))
         async with self.locks.hold([header.unique(Level.IMAGE)]):
             await self.index.add([header])
         return header
@@ -237,12 +238,19 @@ class Archive:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def close(self) -> None:
-        """Stop what runs in the background, and release what the index uses of the system."""
+    async def close(self, timeout: float = 5.0) -> None:
+        """Stop what runs in the background, and release what the index uses of the system.
+
+        Args:
+            timeout: The time in seconds for each of the tasks in the background, the locks and the index to end. What
+                still waits for a disk or a database then is left behind, with a warning in the log.
+
+        Cancellation: the rest is not released.
+        """
         tasks = list(self._background)
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks)
-        await self.locks.close()
-        await self.index.close()
+            await asyncio.wait(tasks, timeout=timeout)
+        await self.locks.close(timeout)
+        await self.index.close(timeout)

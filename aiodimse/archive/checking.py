@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from .archive import Archive
 from .index import File, Finding
 from .storage import Found, Stamp, Storage
+from .threads import in_thread
 
 
 @dataclass(slots=True)
@@ -66,19 +66,19 @@ async def check(
     """
     report, visited = CheckReport(), set()
     walk = archive.storage.walk()
-    while (found := await asyncio.to_thread(next, walk, None)) is not None:
+    while (found := await in_thread(next, walk, None)) is not None:
         visited.add(found.folder)
         known = await archive.index.files(found.folder)
         _compare(report, found, known)
         if read:
             sound = [known[location] for location, stamp in found.files.items() if _is_known(known, location, stamp)]
-            report.other += await asyncio.to_thread(_others, archive.storage, sound)
+            report.other += await in_thread(_others, archive.storage, sound)
         if progress is not None:
             progress(report)
     for folder in await archive.index.folders():
         if folder not in visited:
             locations = list(await archive.index.files(folder))
-            report.missing += await asyncio.to_thread(_gone, archive.storage, locations)
+            report.missing += await in_thread(_gone, archive.storage, locations)
     report.objects -= len(report.other)
     return report
 

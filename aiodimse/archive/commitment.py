@@ -18,6 +18,7 @@ from aiodimse import commitment
 
 from .archive import Archive
 from .index import Transaction
+from .threads import in_thread
 
 _log = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ class Commitment:
         async with archive.in_use((await archive.index.lookup(uids)).values()):
             entries = await archive.index.lookup(uids)
         locations = {uid: entry.location for uid, entry in entries.items()}
-        there = await asyncio.to_thread(
+        there = await in_thread(
             lambda: {uid for uid, location in locations.items() if archive.storage.stamp(location) is not None}
         )
         references = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from copy import deepcopy
 
 from pydicom import Dataset
@@ -11,6 +10,7 @@ import aiodimse
 
 from .archive import Archive
 from .frames import FramesRefused, asked_frames, extract
+from .threads import in_thread
 
 
 async def extracted(archive: Archive, identifier: Dataset) -> list[Dataset]:
@@ -34,7 +34,7 @@ async def extracted(archive: Archive, identifier: Dataset) -> list[Dataset]:
         if entry is None:
             return []
         source = await _dataset(archive.storage.payload(entry))
-        return [await asyncio.to_thread(extract, source, frames)]
+        return [await in_thread(extract, source, frames)]
     except FramesRefused as error:
         raise aiodimse.DIMSEFailure(error.status, error.comment) from None
     except aiodimse.DatasetTooLarge:

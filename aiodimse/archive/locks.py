@@ -40,8 +40,12 @@ class ProcessLocks(Protocol):
     async def unlock(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
         """Release the locks. Cancellation: the locks are released."""
 
-    async def close(self) -> None:
-        """Release all locks."""
+    async def close(self, timeout: float = 5.0) -> None:
+        """Release all locks.
+
+        Args:
+            timeout: The time in seconds to wait for a database that does not answer.
+        """
 
 
 class FileLocks:
@@ -76,7 +80,7 @@ class FileLocks:
             for number in numbers:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, number)
 
-    async def close(self) -> None:
+    async def close(self, timeout: float = 5.0) -> None:
         """See `ProcessLocks.close`."""
         if self._descriptor is not None:
             os.close(self._descriptor)
@@ -147,10 +151,14 @@ class Locks:
                 await stack.enter_async_context(self._shared(name))
             yield
 
-    async def close(self) -> None:
-        """Release what the locks use of the system."""
+    async def close(self, timeout: float = 5.0) -> None:
+        """Release what the locks use of the system.
+
+        Args:
+            timeout: The time in seconds to wait for a database that does not answer.
+        """
         if self._between is not None:
-            await self._between.close()
+            await self._between.close(timeout)
 
     @asynccontextmanager
     async def _used(self, name: str) -> AsyncIterator[_Lock]:

@@ -12,6 +12,7 @@ from .archive import Archive, in_use_lock
 from .index import Entry, StudyAge
 from .models import STUDY_ROOT, Level
 from .queries import Query
+from .threads import in_thread
 
 _log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ class Retention:
             locations = [*(entry.location for entry in known.values()), *(file.location for file in duplicates)]
             # Rows are removed first: an object without a row can be found again, a row without an object is an error.
             removed.instances += await archive.index.remove(locations)
-            await asyncio.to_thread(self._remove_files, locations)
+            await in_thread(self._remove_files, locations)
 
     def _remove_files(self, locations: list[str]) -> None:
         for location in locations:

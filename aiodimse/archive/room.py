@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from time import monotonic
 
 from .storage import Storage
+from .threads import in_thread
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Room:
         if self.least and monotonic() >= self._asked + _SECONDS:
             self._asked = monotonic()
             try:
-                free = await asyncio.to_thread(self._storage.free_bytes)
+                free = await in_thread(self._storage.free_bytes)
             except OSError:  # saving will fail, and say what is wrong with the storage
                 free = None
             is_enough = free is None or free >= self.least

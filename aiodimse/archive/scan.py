@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -16,6 +15,7 @@ from .locks import Locks
 from .models import STUDY_ROOT, Level
 from .queries import Query
 from .storage import Found, Stamp, Storage
+from .threads import in_thread
 
 _AT_ONCE = 0.1
 """How long files are read before they are indexed, in seconds."""
@@ -101,7 +101,7 @@ class Scan:
         """
         visited = set()
         walk = self._storage.walk()
-        while (found := await asyncio.to_thread(next, walk, None)) is not None:
+        while (found := await in_thread(next, walk, None)) is not None:
             visited.add(found.folder)
             if found.has_unfinished:
                 await self._storage.tidy(found.folder)
@@ -136,7 +136,7 @@ class Scan:
     async def _read(self, files: Mapping[str, Stamp]) -> AsyncIterator[list[_Read]]:
         """Read files in a thread, for a tenth of a second at a time."""
         waiting = iter(files.items())
-        while read := await asyncio.to_thread(self._read_some, waiting):
+        while read := await in_thread(self._read_some, waiting):
             yield read
 
     def _read_some(self, waiting: Iterator[tuple[str, Stamp]]) -> list[_Read]:
@@ -170,7 +170,7 @@ class Scan:
         async with self._locks.hold(uids):
             before = await self._index.lookup(uids)
             locations = (*(each.location for each in there), *(entry.location for entry in before.values()))
-            stamps = await asyncio.to_thread(self._stamps, locations)
+            stamps = await in_thread(self._stamps, locations)
             # Files that were replaced since they were read are indexed by whoever replaced them.
             still = [each for each in there if stamps[each.location] == (each.size, each.modified)]
             objects, others = self._choose(still, before, stamps)
@@ -226,7 +226,7 @@ class Scan:
             uids = {file.sop_instance_uid for file in some if file.finding == Finding.OBJECT}
             async with self._locks.hold(uids):
                 before = await self._index.lookup(uids)
-                stamps = await asyncio.to_thread(self._stamps, [file.location for file in some])
+                stamps = await in_thread(self._stamps, [file.location for file in some])
                 gone = {file.location for file in some if stamps[file.location] is None}
                 self._lost.update(
                     (uid, entry.study_instance_uid) for uid, entry in before.items() if entry.location in gone
@@ -253,7 +253,7 @@ class Scan:
 
     async def _reread_files(self, locations: Iterable[str]) -> None:
         counted = replace(self.report)
-        stamps = await asyncio.to_thread(self._stamps, list(locations))
+        stamps = await in_thread(self._stamps, list(locations))
         async for read in self._read({location: stamp for location, stamp in stamps.items() if stamp is not None}):
             await self._index_read(read, {})
         self.report = counted

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+import aiodimse
+
 # Facility 10, security and authorization; severity 5, normal but significant (PS3.15 A.6).
 _PRIORITY = 10 * 8 + 5
 _MESSAGE_ID = "DICOM+RFC3881"
@@ -65,11 +67,12 @@ class FileSink:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        self._threads = aiodimse.Threads(1, "aiodimse-audit")
         self._is_in_line = False  # The disk was full in the middle of a message.
 
     async def write(self, messages: Sequence[bytes]) -> None:
         """Append the messages, in a thread. If the last write ended in the middle of a line, a new line begins."""
-        await asyncio.to_thread(self._append, b"".join(message + b"\n" for message in messages))
+        await self._threads.run(self._append, b"".join(message + b"\n" for message in messages))
 
     def _append(self, data: bytes) -> None:
         if self._is_in_line:
@@ -84,7 +87,8 @@ class FileSink:
             os.close(file)
 
     async def close(self) -> None:
-        """Do nothing, since the file is not kept open."""
+        """Let the thread end. The file is not kept open."""
+        await self._threads.close()
 
 
 class SyslogTLS:

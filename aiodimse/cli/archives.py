@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from argparse import Namespace
 from pathlib import Path
 
+from aiodimse.aio.files import read_off_loop
 from aiodimse.archive import Archive, Retention, ScanReport
 from aiodimse.cli.failures import USAGE, CommandError, system_words
 from aiodimse.cli.output import Output
@@ -73,7 +73,7 @@ class Archives:
     async def _opened(self, location: Path | str, index: str | None, *, is_first: bool = False) -> Archive:
         if location in self._open:
             return self._open[location]
-        if isinstance(location, Path) and not await asyncio.to_thread(location.is_dir):
+        if isinstance(location, Path) and not await read_off_loop(location.is_dir):
             raise CommandError(f"not a folder: {location}", USAGE)
         worker: int | None = self._options.worker
         try:

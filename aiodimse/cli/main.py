@@ -33,6 +33,7 @@ from aiodimse.cli import (
     signals,
     store,
 )
+from aiodimse.cli.ending import Ending
 from aiodimse.cli.output import Output
 from aiodimse.cli.trace import TraceFile
 
@@ -47,6 +48,9 @@ COMMANDS: dict[str, ModuleType] = {
     "explain": explain,
     "conformance": conformance,
 }
+
+_TO_END = 10.0
+"""Seconds that a command may take to end after SIGTERM; serve, which drains, has its own."""
 
 _EPILOG = """\
 exit status: 0 if the final status is Success; 1 if it is not, or there was no association; 2 for wrong arguments;
@@ -86,7 +90,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, and return its exit status. Wrong arguments raise SystemExit, as in argparse.
 
-    SIGTERM is ignored once the command has ended, since it could only change the exit status.
+    SIGTERM is ignored once the command has ended, since it could only change the exit status. A process of its own,
+    which is called without words, is ended by force where it hangs after SIGTERM.
     """
     prog, output = "aiodimse", Output()
     given: dict[str, object] = {}
@@ -94,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = list(sys.argv[1:] if argv is None else argv)
         chosen = _parsed(words)
         chosen.read_again = partial(_parsed_again, words)
+        chosen.ending = Ending(chosen.prog)
         given = vars(chosen)
         prog, output = (
             chosen.prog,
@@ -107,7 +113,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _tracing(chosen), _logging(chosen), warnings.catch_warnings():
             # pydicom warns about values and quotes them. They are patient data.
             warnings.simplefilter("ignore")
-            return asyncio.run(_run(chosen, output))
+            try:
+                return asyncio.run(_run(chosen, output))
+            finally:
+                if argv is not None:
+                    chosen.ending.disarm()
     except KeyboardInterrupt:
         signals.leave_on_ctrl_c(failures.INTERRUPTED)
         line, code = "interrupted", failures.INTERRUPTED
@@ -154,6 +164,7 @@ async def _run(chosen: argparse.Namespace, output: Output) -> int:
         nonlocal is_terminated
         if not is_terminated:
             is_terminated = True
+            chosen.ending.within(_TO_END, failures.TERMINATED)
             task.cancel()
 
     try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
+from aiodimse.aio.files import read_off_loop
 from aiodimse.archive import Archive
 from aiodimse.dimse.status import Status
 from aiodimse.metrics import MeasuredAssociation, Metrics
@@ -167,7 +168,7 @@ class Pages:
 
     async def _is_ready(self) -> bool:
         try:
-            await asyncio.to_thread(self._archive.storage.check)
+            await read_off_loop(self._archive.storage.check)
             await self._archive.index.is_complete()
         except Exception:  # database drivers raise errors of their own; the index logs why it does not answer
             return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -12,6 +11,7 @@ from typing import Any
 from pydicom import Dataset
 
 import aiodimse
+from aiodimse.aio.files import read_off_loop
 from aiodimse.cli import retrieving, values
 from aiodimse.cli.failures import FAILED, CommandError, system_words
 from aiodimse.cli.opening import association
@@ -21,7 +21,7 @@ from aiodimse.cli.output import Output
 async def make_ready(folder: Path, option: str) -> None:
     """Make the folder, and remove what a killed command left in it. Errors name `option`."""
     try:
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        await read_off_loop(folder.mkdir, parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"{option}: {system_words(error)}") from None
     with suppress(OSError):  # we may be allowed to write to a folder, and not to list it

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiodimse
 from aiodimse import tls
+from aiodimse.aio.threads import not_ended
 from aiodimse.aio.words import address_words
 from aiodimse.archive import provide
 from aiodimse.cli import encryption, operating, signals, workers
@@ -19,6 +20,7 @@ from aiodimse.cli import listening as listening_on
 from aiodimse.cli import options as shared
 from aiodimse.cli.archives import Archives
 from aiodimse.cli.auditing import Auditing
+from aiodimse.cli.ending import Ending
 from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError
 from aiodimse.cli.output import Output
 from aiodimse.cli.peers import Peers
@@ -37,6 +39,8 @@ HELP = "serve a folder of DICOM files"
 _MIN_FREE = 256 << 20
 _OWN_FILES = 64  # file descriptors of Python, the connection pool of the index, and the log
 _FILES_EACH = 3  # file descriptors of an association: its socket, a file, and the store association of a C-MOVE
+_HANGS = 1.0
+"""How long a thread may still work when everything else has ended, in seconds. Longer, and it hangs."""
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -145,7 +149,8 @@ def descriptors(text: str) -> list[int]:
 async def run(options: Namespace, output: Output) -> int:
     """Serve until SIGTERM (exit status 0) or Ctrl-C (130).
 
-    Operations that run at that time may finish. A second signal aborts them.
+    Operations that run at that time may finish. A second signal aborts them. Work that waits for a disk or a database
+    that does not answer is left behind and reported (exit status 1).
     """
     if options.directory is None:
         raise CommandError("give the LOCATION to serve: a folder, or s3://BUCKET/PREFIX", USAGE)
@@ -154,7 +159,7 @@ async def run(options: Namespace, output: Output) -> int:
     context = encryption.listening(options)
     if options.worker is None:
         (await listening_on.bound(options)).close()  # fail before a scan that may take minutes
-    tally, figures, stop = Tally(), _figures(options), _Stop()
+    tally, figures, stop = Tally(), _figures(options), _Stop(options.ending, shared.timeouts(options))
     peers, archives = Peers(options), Archives(options, output)
     try:
         archive = await archives.open()
@@ -204,6 +209,9 @@ async def run(options: Namespace, output: Output) -> int:
                 raise
             output.note(f"{options.prog}: aborted what was left")
         report_totals(tally, output)
+    if left := await not_ended(_HANGS):
+        output.note(f"{options.prog}: a disk or a database does not answer; left behind: {left}")
+        return FAILED
     return INTERRUPTED if stop.number == signal.SIGINT else 0
 
 
@@ -286,9 +294,15 @@ def _collected(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 class _Stop:
-    """Counts signals: the first one ends serving, the second one cancels the command, which aborts what still runs."""
+    """Counts signals: the first one ends serving, the second one cancels the command, which aborts what still runs.
 
-    def __init__(self) -> None:
+    Args:
+        ending: Ends the process where that takes longer than it may.
+        timeouts: How long it may.
+    """
+
+    def __init__(self, ending: Ending, timeouts: aiodimse.Timeouts) -> None:
+        self._ending, self._timeouts = ending, timeouts
         self._task = asyncio.current_task()
         self._received = asyncio.Event()
         self.number: int | None = None
@@ -296,11 +310,14 @@ class _Stop:
         self.is_aborting = False
 
     def received(self, number: int) -> None:
+        within = workers.longest_end(self._timeouts)
         if self.number is None:
             self.number = number
+            self._ending.within(within, FAILED)
             self._received.set()
         elif not self.is_aborting and self._task is not None:
             self.is_aborting = True
+            self._ending.within(within - self._timeouts.server_drain, FAILED)
             self._task.cancel()
 
     async def wait(self) -> None:

@@ -6,7 +6,6 @@ recompressed.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from argparse import ArgumentParser, Namespace
 from collections import deque
@@ -17,6 +16,7 @@ from typing import Any
 
 import aiodimse
 from aiodimse import Category, sop_class
+from aiodimse.aio.files import read_off_loop
 from aiodimse.association import MAX_CONTEXTS
 from aiodimse.cli import options as shared
 from aiodimse.cli import values
@@ -70,7 +70,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 async def run(options: Namespace, output: Output) -> int:
     """Send every file, on as many associations as their presentation contexts need."""
-    if missing := await asyncio.to_thread(_missing, options.paths):
+    if missing := await read_off_loop(_missing, options.paths):
         raise CommandError(f"no such file or folder: {', '.join(map(str, missing))}", USAGE)
     found = await _read(options.paths, output)
     if not found.files and len(found.unsuitable) == 1:
@@ -118,8 +118,8 @@ async def _read(paths: Iterable[Path], output: Output) -> Found:
     found = Found()
     with output.progress("files read") as advance:
         for path in paths:
-            is_folder = await asyncio.to_thread(path.is_dir)
-            files = await asyncio.to_thread(_files_below, path, found) if is_folder else [path]
+            is_folder = await read_off_loop(path.is_dir)
+            files = await read_off_loop(_files_below, path, found) if is_folder else [path]
             for file in files:
                 reason = await _add_file(file, found)
                 if reason is not None:

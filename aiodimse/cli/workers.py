@@ -12,14 +12,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import aiodimse
 from aiodimse.aio.listener import bound_copies
 from aiodimse.cli import listening, reloading, signals
-from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError
+from aiodimse.cli import options as shared
+from aiodimse.cli.failures import FAILED, INTERRUPTED, TERMINATED, USAGE, CommandError
 from aiodimse.cli.output import Output
 from aiodimse.cli.sharing import Inherited
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 """Seconds before a worker that died is started again. The time doubles while the worker dies before it serves."""
+_ENDED = (0, TERMINATED, -signal.SIGTERM)
+"""Exit statuses of a worker that ended as it was told to, before or after it served."""
+_MORE = 5.0
+"""Seconds after which a worker that does not end is killed, and after that the parent, if killing does not help."""
 
 
 async def run(options: Namespace, output: Output) -> int:
@@ -35,6 +41,8 @@ async def run(options: Namespace, output: Output) -> int:
             await parent.run()
     output.event({"event": "ended", **parent.numbers})
     output.line(f"ended; associations: {parent.numbers.get('associations', 0)}")
+    if parent.has_failed:
+        return FAILED
     return INTERRUPTED if parent.number == signal.SIGINT else 0
 
 
@@ -61,6 +69,8 @@ class _Parent:
         """Places of the workers that have reported that they serve. These handle signals."""
         self.number: int | None = None
         """The signal that ended the service."""
+        self.has_failed = False
+        """Whether a worker ended otherwise than it was told to."""
         self.numbers: dict[str, Any] = {}
         """The counts that the workers report at their end, added up."""
 
@@ -70,9 +80,18 @@ class _Parent:
             self.number = number
             self._stopping.set()
             self._inherited.stop_listening()
+            within = longest_end(shared.timeouts(self._options)) + _MORE
+            asyncio.get_running_loop().call_later(within, self._kill)
+            self._options.ending.within(within + _MORE, FAILED)
         for process in self._processes.values():
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
+
+    def _kill(self) -> None:
+        for place, process in self._processes.items():
+            self._output.note(f"{self._options.prog}: worker {place} does not end, and is killed")
+            with suppress(ProcessLookupError):
+                process.kill()
 
     def reload(self, number: int) -> None:
         """Read the configuration again. If it is right, have all workers read it."""
@@ -154,6 +173,7 @@ class _Parent:
                     elif event.get("event") == "ended":
                         _add(self.numbers, {name: value for name, value in event.items() if name != "event"})
             await process.wait()
+            self.has_failed |= self._stopping.is_set() and process.returncode not in _ENDED
         finally:
             if process.returncode is None:
                 process.kill()
@@ -176,6 +196,15 @@ class _Parent:
             self._output.line(f"{options.ae_title} serves {options.directory} on {where} (Ctrl-C ends it)")
             self._output.event({**event, "workers": self._ready})
             self._output.goes_on = True
+
+
+def longest_end(timeouts: aiodimse.Timeouts) -> float:
+    """Return the seconds that a worker, or serve without workers, may take to end.
+
+    Behind the associations, handlers, the archive's background, its locks and its index may each take as long as one
+    handler.
+    """
+    return timeouts.server_drain + 4 * timeouts.handler_close
 
 
 @contextmanager

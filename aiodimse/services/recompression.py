@@ -60,7 +60,7 @@ class _Conversion:
                 work = await self._work()
                 async for _ in _threads.pieces(work.check()):
                     pass
-                payload = await _threads.read(work.at_hand) or _pieces(work)
+                payload = await _threads.run(work.at_hand) or _pieces(work)
         except BaseException as error:
             self._tell(work.frames if work is not None else 0, type(error).__name__)
             raise

@@ -6,7 +6,7 @@ import logging
 import os
 
 from aiodimse import datasets
-from aiodimse.aio.files import off_loop
+from aiodimse.aio.files import read_off_loop
 from aiodimse.aio.log import AssociationLogger
 
 _log = AssociationLogger(logging.getLogger("aiodimse.storage"), None)
@@ -29,8 +29,10 @@ async def remove_unfinished(directory: str | os.PathLike[str], *, older_than: fl
 
     Raises:
         OSError: The folder cannot be listed.
+
+    Cancellation: raises at once; a thread goes on, and may remove more of them.
     """
-    removed = await off_loop(datasets.remove_unfinished, directory, older_than)
+    removed = await read_off_loop(datasets.remove_unfinished, directory, older_than)
     if removed:
         _log.info("removed %d unfinished files that a killed process left", removed)
     return removed

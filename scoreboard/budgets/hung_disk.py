@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
 import signal
+import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from scripted import wire
 from scripted.peer import ScriptedPeer, ScriptedPeerError
@@ -15,7 +20,7 @@ import aiodimse
 import scoreboard.budgets  # noqa: F401  # where scripted is found
 from aiodimse.aio.files import WORKERS
 from scoreboard.budgets.honest import echoing
-from scoreboard.process import Scored, provider
+from scoreboard.process import provider
 from scoreboard.row import Row
 
 OBJECT = 1 << 20
@@ -23,28 +28,35 @@ OBJECT = 1 << 20
 _ROOM = 100 << 20
 _OTHER_TASKS = 5
 """That the provider has without a peer."""
+_A_LITTLE = 15.0
+"""Seconds behind the drain, in which operations that hang are waited for."""
+_HUNG = Path(__file__).parents[2] / "tests" / "hung"
+"""On the PYTHONPATH of a process, it makes what it is told to hang."""
 
 
-async def _store_and_abort(scored: Scored, number: int) -> bool:
+async def _store_and_abort(port: int, number: int, hung: Callable[[], Awaitable[float]]) -> bool:
     """Whether there was a place. The first ones wait until the disk has been asked, the others a while."""
     uid = f"1.2.3.{number}"
     try:
-        async with await ScriptedPeer.connect("127.0.0.1", scored.port) as peer:
+        async with await ScriptedPeer.connect("127.0.0.1", port) as peer:
             await peer.associate([(1, wire.CT_IMAGE_STORAGE, [wire.EXPLICIT_LE])], called="SCORED")
             elements = {
                 (0x0008, 0x0016): ("UI", wire.CT_IMAGE_STORAGE),
                 (0x0008, 0x0018): ("UI", uid),
+                (0x0020, 0x000D): ("UI", "1.2.3"),
+                (0x0020, 0x000E): ("UI", "1.2.3.0"),
                 (0x7FE0, 0x0010): ("OW", bytes(OBJECT)),
             }
             await peer.request(1, wire.store_rq(wire.CT_IMAGE_STORAGE, uid), wire.dataset(elements))
             if number < WORKERS:
                 async with asyncio.timeout(20):
-                    while (await scored.held())["hung"] <= number:  # noqa: ASYNC110  # another process tells
+                    while await hung() <= number:  # noqa: ASYNC110  # another process tells
                         await asyncio.sleep(0.01)
             else:
                 await asyncio.sleep(0.01)
             await peer.send(wire.abort())
-            await peer.drain(5)
+            with contextlib.suppress(ScriptedPeerError):  # what lies behind data that is not read is not heard
+                await peer.drain(0.5)
             return True
     except ScriptedPeerError:
         return False
@@ -57,7 +69,11 @@ async def hung_disk(peers: int) -> Row:
     with tempfile.TemporaryDirectory() as name:
         async with provider("--save", name, "--hang") as scored:
             before = await scored.held()
-            took = [await _store_and_abort(scored, number) for number in range(peers)]
+
+            async def hung() -> float:
+                return (await scored.held())["hung"]
+
+            took = [await _store_and_abort(scored.port, number, hung) for number in range(peers)]
             beside = await echoing(scored.port, 1)
             held = await scored.held()
             scored.process.send_signal(signal.SIGTERM)
@@ -81,6 +97,52 @@ async def hung_disk(peers: int) -> Row:
     )
 
 
+async def serve_ends(kind: str, workers: int, peers: int) -> Row:
+    """`aiodimse serve`, whose disk or index hangs: how long SIGTERM takes, and what it says."""
+    within = aiodimse.Timeouts().server_drain + _A_LITTLE
+    with tempfile.TemporaryDirectory() as name:
+        when, folder = Path(name) / "hung", Path(name) / "served"
+        folder.mkdir()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "aiodimse", "serve", str(folder), "--port", "0", "--ae-title", "SCORED", "--json"),
+            *("--workers", str(workers)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": str(_HUNG), "HUNG": kind, "HUNG_WHEN": str(when)},
+        )
+        try:
+            assert process.stdout is not None
+            port = json.loads(await process.stdout.readline())["port"]
+            when.touch()
+
+            def marks() -> int:
+                return len(list(Path(name).glob("hung.*")))
+
+            async def hung() -> float:
+                # A worker has one thread that writes to its index, and all of them eight for files.
+                return marks() * WORKERS
+
+            took = [await _store_and_abort(port, number, hung) for number in range(peers)]
+            process.send_signal(signal.SIGTERM)
+            started = time.perf_counter()
+            with contextlib.suppress(TimeoutError):
+                _, stderr = await asyncio.wait_for(process.communicate(), within + 30)
+            seconds = time.perf_counter() - started
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    words = [line for line in stderr.decode().splitlines() if "does not answer" in line]
+    return Row(
+        f"serve, {workers} worker{'s' * (workers > 1)}: {kind} hangs, {peers} peers store and abort, SIGTERM",
+        f"ends within {within:g} s, exit status 1, and says what hangs",
+        f"{sum(took)} were let in, ended after {seconds:.1f} s with {process.returncode}, {len(words)} lines of it",
+        seconds < within and process.returncode == 1 and 1 <= len(words) <= workers,
+    )
+
+
 async def rows(long: bool) -> list[Row]:
-    """One row."""
-    return [await hung_disk(400)]
+    """A server, and serve with each of what can hang."""
+    peers = 150 if long else 20
+    ends = [await serve_ends(kind, workers, peers) for kind in ("fsync", "index") for workers in (1, 2)]
+    return [await hung_disk(400), *ends]

@@ -331,5 +331,9 @@ class Index(Protocol):
     def process_locks(self) -> ProcessLocks | None:
         """Return new locks that all processes with this index share; None: the index has none."""
 
-    async def close(self) -> None:
-        """Release what the index uses of the system. It must not be used afterward."""
+    async def close(self, timeout: float = 5.0) -> None:
+        """Release what the index uses of the system. It must not be used afterward.
+
+        Args:
+            timeout: The time in seconds to wait for a disk or a database that does not answer.
+        """

@@ -280,8 +280,12 @@ class MemoryIndex:
     def process_locks(self) -> None:
         """See `Index.process_locks`."""
 
-    async def close(self) -> None:
-        """See `Index.close`. There is nothing to release."""
+    async def close(self, timeout: float = 5.0) -> None:
+        """See `Index.close`. There is nothing to release.
+
+        Args:
+            timeout: Has no effect.
+        """
 
     async def _stepped(self, found: Iterator[T | None], turn: Turn) -> AsyncGenerator[T, None]:
         """Advance an iterator in slices of time, and yield what it finds."""

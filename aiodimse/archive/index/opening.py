@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
 from pathlib import Path
 
+from ..threads import in_thread
 from .interface import Index
 from .memory import MemoryIndex
 
@@ -52,7 +52,7 @@ async def open_index(name: str | None, directory: Path | None) -> tuple[Index, s
             file = file_of(url)
             if file is None:
                 raise OSError(errno.EINVAL, str(error)) from None
-            aside = await asyncio.to_thread(put_aside, file)
+            aside = await in_thread(put_aside, file)
             _log.warning("%s: it was renamed to %s, and all files are read again", error, aside.name)
             return await SQLIndex.open(url), str(error)
     except SQLAlchemyError as error:

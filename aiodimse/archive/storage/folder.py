@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import shutil
@@ -15,6 +14,7 @@ import aiodimse
 from ..elements import More
 from ..header import read_header
 from ..index import Entry, Header
+from ..threads import in_thread
 from .hashed import hashed_name
 from .interface import Arrived, Decide, Found, Keep, Stamp, StorageGone
 
@@ -42,9 +42,9 @@ class FolderStorage:
 
     async def open(self) -> None:
         """See `Storage.open`."""
-        if not await asyncio.to_thread(self.directory.is_dir):
+        if not await in_thread(self.directory.is_dir):
             raise NotADirectoryError(f"not a folder: {self.directory}")
-        self._opened = await asyncio.to_thread(self._identity)
+        self._opened = await in_thread(self._identity)
         await aiodimse.remove_unfinished(self.directory)
 
     async def tidy(self, folder: str) -> None:

@@ -21,6 +21,7 @@ import aiodimse
 from ..header import header_in
 from ..index import Entry, Header
 from ..index.interface import folder_of
+from ..threads import in_thread
 from .hashed import hashed_name
 from .interface import Arrived, Decide, Found, Keep, Stamp
 
@@ -104,10 +105,10 @@ class S3Storage:
                 if len(beginning) < _BEGINNING:
                     beginning.extend(piece[: _BEGINNING - len(beginning)])
                 yield bytes(piece)
-            await asyncio.to_thread(decide, Arrived(bytes(beginning), request.transfer_syntax))
+            await in_thread(decide, Arrived(bytes(beginning), request.transfer_syntax))
 
         await obstore.put_async(self._store, location, chunks())
-        await asyncio.to_thread(keep, _stamp(await obstore.head_async(self._store, location)))
+        await in_thread(keep, _stamp(await obstore.head_async(self._store, location)))
 
     def payload(self, entry: Entry) -> aiodimse.InstanceSource:
         """See `Storage.payload`."""

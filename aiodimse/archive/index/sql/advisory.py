@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
+
+import aiodimse
 
 from .engines import open_engine
 
@@ -32,7 +33,7 @@ class AdvisoryLocks:
 
     def __init__(self, url: URL) -> None:
         self._engine = open_engine(url, connections=1)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aiodimse-locks")
+        self._thread = aiodimse.Threads(1, "aiodimse-locks")
         self._connection: Connection | None = None
 
     async def try_lock(self, numbers: Sequence[int], *, is_shared: bool = False) -> bool:
@@ -41,7 +42,7 @@ class AdvisoryLocks:
         Raises:
             sqlalchemy.exc.SQLAlchemyError: The database does not answer.
         """
-        done = asyncio.get_running_loop().run_in_executor(self._thread, self._try_lock, numbers, is_shared)
+        done = asyncio.ensure_future(self._thread.run(self._try_lock, numbers, is_shared))
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
@@ -52,15 +53,14 @@ class AdvisoryLocks:
 
     async def unlock(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
         """See `ProcessLocks.unlock`."""
-        with suppress(RuntimeError):  # the thread was closed, and the locks were released with the session
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._unlock, numbers, is_shared)
+        with suppress(OSError):  # the thread was closed, and the locks were released with the session
+            await self._thread.clean_up(self._unlock, numbers, is_shared)
 
-    async def close(self) -> None:
+    async def close(self, timeout: float = 5.0) -> None:
         """See `ProcessLocks.close`."""
-        await asyncio.to_thread(self._close)
+        await self._thread.close(timeout, last=self._close)
 
     def _close(self) -> None:
-        self._thread.shutdown()
         self._discard_connection()
         self._engine.dispose()
 

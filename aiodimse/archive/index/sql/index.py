@@ -6,11 +6,10 @@ UID then takes 83 us; aiosqlite changes the thread for each statement and takes 
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import aclosing
 from time import monotonic
 from typing import Any, TypeVar
@@ -18,6 +17,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Row, Select, func, inspect, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
+
+import aiodimse
 
 from ...queries import Query
 from ..interface import FREELY, BlockingIndex, Counts, Entry, File, Finding, Header, Match, StudyAge, Transaction, Turn
@@ -55,8 +56,8 @@ class SQLIndex:
     def __init__(self, url: URL) -> None:
         self._url = url
         self._engine = open_engine(url, connections=READERS + 2)
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="aiodimse-index")
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="aiodimse-index-writer")
+        self._readers = aiodimse.Threads(READERS, "aiodimse-index")
+        self._writer = aiodimse.Threads(1, "aiodimse-index-writer")
         self._writing = threading.Lock()
         """Held for one transaction: SQLite lets those wait by sleeping that find another one."""
         self._blocking = None if file_of(url) is None else _Blocking(self)
@@ -71,7 +72,7 @@ class SQLIndex:
         """
         index = cls(url)
         try:
-            await index._write(index._prepare)
+            await index._writer.run(index.transaction, index._prepare)
         except BaseException as error:
             await index.close()
             if isinstance(error, DatabaseError) and type(error.orig) is sqlite3.DatabaseError:
@@ -213,14 +214,10 @@ class SQLIndex:
         """See `Index.process_locks`. Only PostgreSQL has them; SQLite serves the processes of one machine."""
         return AdvisoryLocks(self._url) if file_of(self._url) is None else None
 
-    async def close(self) -> None:
+    async def close(self, timeout: float = 5.0) -> None:
         """See `Index.close`."""
-        await asyncio.to_thread(self._close)
-
-    def _close(self) -> None:
-        self._readers.shutdown(cancel_futures=True)
-        self._writer.shutdown()
-        self._engine.dispose()
+        await self._readers.close(timeout)
+        await self._writer.close(timeout, last=self._engine.dispose)
 
     # --- threads ------------------------------------------------------------------------------------------------------
 
@@ -247,20 +244,15 @@ class SQLIndex:
         """Call a function in the thread that writes; once that has ended, in this one."""
         try:
             self._writer.submit(function)
-        except RuntimeError:
+        except OSError:
             function()
 
     async def _read(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, function)
+        return await self._readers.run(function)
 
     async def _write(self, function: Callable[[Connection], T]) -> T:
         """Run one transaction. Cancellation: waits for the end of the transaction, so that its result is known."""
-        done = asyncio.get_running_loop().run_in_executor(self._writer, self.transaction, function)
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
-            await asyncio.wait([done])
-            raise
+        return await self._writer.run_to_end(self.transaction, function)
 
     async def _stream(self, found: Iterator[T | None], turn: Turn) -> AsyncGenerator[T, None]:
         """Advance an iterator in threads, and yield what it finds."""
