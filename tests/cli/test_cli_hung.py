@@ -79,10 +79,10 @@ async def ended(process: Process, code: int) -> str:
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 CASES = [
     (1, "fsync", "store", "aiodimse-files"),
-    (1, "index", "store", "aiodimse-index"),
+    (1, "index", "store", "aiodimse-files"),
     (1, "index", "find", "aiodimse-index"),
     (2, "fsync", "store", "aiodimse-files"),
-    (2, "index", "store", "aiodimse-index"),
+    (2, "index", "store", "aiodimse-files"),
 ]
 
 
@@ -94,7 +94,7 @@ async def test_serve_ends(hanging: None, folder: Path, when: Path, workers: int,
             process.send_signal(signal.SIGTERM)
             said = await ended(process, 1)
     (line,) = [line for line in said.splitlines() if "does not answer" in line]
-    assert f"{name}" in line
+    assert name in line
     assert str(folder) not in line
 
 
