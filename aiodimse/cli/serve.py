@@ -209,6 +209,11 @@ async def run(options: Namespace, output: Output) -> int:
                 raise
             output.note(f"{options.prog}: aborted what was left")
         report_totals(tally, output)
+    return await _exit_status(options, output, stop)
+
+
+async def _exit_status(options: Namespace, output: Output, stop: _Stop) -> int:
+    """Return the exit status once everything has ended but what hangs, which is reported."""
     if left := await not_ended(_HANGS):
         output.note(f"{options.prog}: a disk or a database does not answer; left behind: {left}")
         return FAILED

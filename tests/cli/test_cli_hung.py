@@ -79,10 +79,10 @@ async def ended(process: Process, code: int) -> str:
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 CASES = [
     (1, "fsync", "store", "aiodimse-files"),
-    (1, "index", "store", "aiodimse-files"),
+    (1, "index", "store", "aiodimse-"),
     (1, "index", "find", "aiodimse-index"),
     (2, "fsync", "store", "aiodimse-files"),
-    (2, "index", "store", "aiodimse-files"),
+    (2, "index", "store", "aiodimse-"),
 ]
 
 
