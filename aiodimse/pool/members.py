@@ -13,6 +13,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from aiodimse.aio.clock import Clock, TimerHandle
 from aiodimse.aio.tasks import Tasks
@@ -30,6 +31,8 @@ from aiodimse.pool.measuring import PoolMeter
 from aiodimse.services.contexts import is_proposed
 
 _log = logging.getLogger("aiodimse.pool")
+
+R = TypeVar("R")
 
 Open = Callable[[Sequence[PresentationContext]], Awaitable[Association]]
 """Opens an association that proposes these contexts in addition to those of the pool."""
@@ -150,6 +153,15 @@ class Members:
             self._report_numbers()
         self._meter.acquired("opened" if member.uses == 1 else "reused", began)
         return member
+
+    async def twice(self, operation: Callable[[], Awaitable[R]]) -> R:
+        """Run an operation, and once more if nothing of its request can have reached the peer. See `Pool.twice`."""
+        try:
+            return await operation()
+        except AssociationError as error:
+            if error.sent is not False or self.closed:
+                raise
+        return await operation()
 
     async def _taken(self, wanted: Sequence[PresentationContext], shared: bool) -> Member:
         try:

@@ -9,15 +9,12 @@ from collections.abc import (
     Awaitable,
     Callable,
     Coroutine,
-    Generator,
     Iterable,
     Sequence,
 )
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, overload
-
-from pydicom.dataset import Dataset
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 
 from aiodimse.aio.environment import Environment
 from aiodimse.association import MAX_CONTEXTS, PresentationContext
@@ -26,8 +23,9 @@ from aiodimse.client import Association
 from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError
 from aiodimse.metrics import MeasuredPool
+from aiodimse.pool.lending import Lease, PooledFind, PooledOperation
 from aiodimse.pool.measuring import PoolMeter
-from aiodimse.pool.members import Member, Members
+from aiodimse.pool.members import Members
 from aiodimse.pool.store_many import StoreMany, StoreResult
 from aiodimse.requestor import ConnectOptions, connect
 from aiodimse.services.arriving import ArrivingInstance
@@ -36,8 +34,6 @@ from aiodimse.services.instance import Instance, InstanceSource
 from aiodimse.services.open_moves import MoveReceiver
 from aiodimse.services.response import Progress, Response
 from aiodimse.services.sources import instance_of
-from aiodimse.services.user.operation import Operation
-from aiodimse.services.user.query import Find
 from aiodimse.services.user.received_move import ReceivedMove
 from aiodimse.services.user.retrieve import Get, Move
 from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
@@ -46,122 +42,6 @@ _numbers = itertools.count(1)
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Item = TypeVar("Item")
-Op = TypeVar("Op", bound=Operation[Any])
-
-
-class Lease:
-    """The result of `Pool.acquire`. Enter it to get an association: `async with pool.acquire() as association`."""
-
-    def __init__(self, members: Members, wanted: Sequence[PresentationContext], *, shared: bool = False) -> None:
-        self._members, self._wanted, self._shared = members, wanted, shared
-        self._member: Member | None = None
-
-    async def __aenter__(self) -> Association:
-        """Take an association of the pool.
-
-        Raises:
-            AssociationTimeout: No association was available after `acquire_timeout` seconds; the phase is "acquire",
-                and the cause is the error of the last attempt to connect.
-            AssociationError: The peer rejects us permanently, TLS failed, or the pool is closed.
-            NoAcceptedContext: The peer accepts none of the contexts.
-
-        Cancellation: leaves nothing behind, and takes nothing from other tasks.
-        """
-        self._member = await self._members.take(self._wanted, shared=self._shared)
-        return self._member.association
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Give the association back. The pool closes it if it is broken, or if an operation is still open on it."""
-        member, self._member = self._member, None
-        assert member is not None
-        self._members.give_back(member)
-
-
-class PooledOperation(Generic[Op, Item]):
-    """A C-FIND, C-GET or C-MOVE on an association that the pool lends to it until it ends.
-
-    It is used like the operation of an Association: entered (`async with`, which returns the Find, Get or Move),
-    iterated (`async for`) or awaited (the final Response).
-    """
-
-    def __init__(self, pool: Pool, make: Callable[[Association], Op]) -> None:
-        self._pool, self._make = pool, make
-        self._lease: Lease | None = None
-        self._operation: Op | None = None
-
-    async def __aenter__(self) -> Op:
-        """Send the request on an association of the pool.
-
-        Raises:
-            AssociationError: As `Lease.__aenter__` and the operation of an Association raise it.
-            NoAcceptedContext: No accepted context can carry the operation.
-
-        Cancellation: leaves nothing behind.
-        """
-        self._lease, operation = await self._pool.twice(self._start)
-        self._operation = operation
-        return operation
-
-    async def _start(self) -> tuple[Lease, Op]:
-        lease = self._pool.acquire()
-        association = await lease.__aenter__()
-        try:
-            operation = self._make(association)
-            await operation.start()
-        except BaseException as error:
-            await lease.__aexit__(type(error), error, error.__traceback__)
-            raise
-        return lease, operation
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Leave the operation, with C-CANCEL if it has not ended, and give the association back."""
-        assert self._operation is not None
-        assert self._lease is not None
-        try:
-            await self._operation.__aexit__(kind, error, traceback)
-        finally:
-            await self._lease.__aexit__(kind, error, traceback)
-
-    async def __aiter__(self) -> AsyncGenerator[Item, None]:
-        """Yield the results of the operation. Raises as iterating the operation does.
-
-        Closing it early (`aclosing(aiter(operation))`) leaves the operation.
-        """
-        async with self as operation:
-            async for item in operation:
-                yield item
-
-    def __await__(self) -> Generator[object, None, Response]:
-        """Wait for the final response, and return it, whatever its status."""
-        return self._run().__await__()
-
-    async def _run(self) -> Response:
-        async with self as operation:
-            return await operation
-
-
-class PooledFind(PooledOperation[Find, Dataset]):
-    """A C-FIND of a pool."""
-
-    async def collect(self, limit: int | None = None) -> list[Dataset]:
-        """Return the matches as a list.
-
-        Args:
-            limit: The largest number of matches to wait for; the operation is then cancelled. None: all.
-
-        Raises:
-            DIMSEFailure: The final status is a Failure.
-            AssociationError: As `Pool.c_find`.
-
-        Cancellation: leaves the operation. The matches are lost.
-        """
-        async with self as operation:
-            return await operation.collect(limit)
 
 
 def _on_one(
@@ -339,12 +219,7 @@ class Pool:
         Raises:
             AssociationError: The second run failed, or the first did after its request may have reached the peer.
         """
-        try:
-            return await operation()
-        except AssociationError as error:
-            if error.sent is not False or self._members.closed:
-                raise
-        return await operation()
+        return await self._members.twice(operation)
 
     # --- operations ---------------------------------------------------------------------------------------------------
 
@@ -405,7 +280,7 @@ class Pool:
         Returns:
             The operation, to be entered, iterated, awaited or collected.
         """
-        return PooledFind(self, lambda association: association.c_find(identifier, *args, **options))
+        return PooledFind(self._members, lambda association: association.c_find(identifier, *args, **options))
 
     def c_get(self, identifier: Any, *args: Any, **options: Any) -> PooledOperation[Get, ArrivingInstance]:
         """Send a C-GET on an association of its own. The arguments are those of `Association.c_get`.
@@ -418,7 +293,7 @@ class Pool:
         Returns:
             The operation, to be entered, iterated or awaited.
         """
-        return PooledOperation(self, lambda association: association.c_get(identifier, *args, **options))
+        return PooledOperation(self._members, lambda association: association.c_get(identifier, *args, **options))
 
     @overload
     def c_move(
@@ -446,7 +321,7 @@ class Pool:
             The operation, to be entered, iterated or awaited.
         """
         return PooledOperation(
-            self, lambda association: association.c_move(identifier, *args, receiver=receiver, **options)
+            self._members, lambda association: association.c_move(identifier, *args, receiver=receiver, **options)
         )
 
     async def c_store_many(
