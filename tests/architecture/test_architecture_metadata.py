@@ -16,6 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def hook() -> Any:
+    pytest.importorskip("hatchling", reason="is of the extra dev, not of test")
     spec = importlib.util.spec_from_file_location("hatch_metadata", ROOT / ".ci" / "hatch_metadata.py")
     assert spec is not None
     assert spec.loader is not None

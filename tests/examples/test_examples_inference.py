@@ -274,7 +274,7 @@ async def test_killed_it_reports_what_it_has_acknowledged(tmp_path: Path) -> Non
         instead = configured(tmp_path, listening.port)
         command = changed("python -m inference inference/inference.toml", instead)
         async with started(command, tmp_path) as process:
-            await said(process, "startup complete")
+            await said(process, "running on")
             assert await send(instead["11113"], *images) == [0, 0]
             await archive.asked.wait()
             process.kill()
@@ -297,7 +297,7 @@ async def test_sigterm_drains_and_exports(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
         instead = configured(tmp_path, listening.port)
         async with started(changed("python -m inference inference/inference.toml", instead), tmp_path) as process:
-            await said(process, "startup complete")
+            await said(process, "running on")
             await send(instead["11113"], *images)
             await archive.asked.wait()
             process.terminate()
@@ -357,7 +357,7 @@ async def test_the_commands_of_the_readme(tmp_path: Path) -> None:
     async with started(serve, tmp_path) as archive, started(run, tmp_path) as process:
         assert archive.stdout is not None
         await archive.stdout.readline()
-        await said(process, "startup complete")
+        await said(process, "running on")
         page = await asyncio.to_thread(urllib.request.urlopen, ready.removeprefix("curl "))
         with page:
             assert page.read() == b"ready"
