@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from archive.databases import new_database
 
-from aiodimse.archive import Archive, Counts, ScanReport
+from aiodimse.archive import Archive, Counts, ScanReport, models, one_level
 from aiodimse.archive.index import opening
+from aiodimse.archive.index.sql import schema
 from aiodimse.archive.storage import FolderStorage
 
 Files = Callable[..., Path]
@@ -80,6 +81,26 @@ async def test_an_index_that_cannot_be_used_is_made_anew(
     assert archive.rebuilt in caplog.text
     assert archive.report.indexed == 1
     assert (tmp_path / f"{opening.FILE}.unusable-1").exists()
+    await archive.close()
+
+
+@pytest.mark.parametrize("change", ["attribute", "model"])
+async def test_an_index_of_other_attributes_is_made_anew(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """A row more in models.py or one_level.py: what was indexed before would never be found by it."""
+    a_file("1.dcm")
+    await (await Archive.open(tmp_path)).close()
+    archive = await Archive.open(tmp_path)
+    assert archive.rebuilt is None
+    await archive.close()
+    if change == "attribute":
+        more = {**models.ATTRIBUTES, models.Level.STUDY: (*models.ATTRIBUTES[models.Level.STUDY], "StudyIDIssuer")}
+        monkeypatch.setattr(schema, "ATTRIBUTES", more)
+    else:
+        monkeypatch.setattr(schema, "MODELS", one_level.MODELS[1:])
+    archive = await Archive.open(tmp_path)
+    assert archive.rebuilt == "the index keeps other attributes than this program"
     await archive.close()
 
 

@@ -84,10 +84,13 @@ class SQLIndex:
     def _prepare(connection: Connection) -> None:
         if not inspect(connection).has_table(schema.meta.name):
             schema.metadata.create_all(connection)
-            connection.execute(schema.meta.insert(), {"name": "version", "value": str(schema.VERSION)})
+            rows = {"version": str(schema.VERSION), "kept": schema.digest_of_kept()}
+            connection.execute(schema.meta.insert(), [{"name": name, "value": value} for name, value in rows.items()])
             return
-        version = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "version")).scalar()
-        SQLIndex._migrate(connection, int(version or 0))
+        found = {row.name: row.value for row in connection.execute(select(schema.meta))}
+        SQLIndex._migrate(connection, int(found.get("version") or 0))
+        if found.get("kept") != schema.digest_of_kept():
+            raise IndexUnusable("the index keeps other attributes than this program")
 
     @staticmethod
     def _migrate(connection: Connection, version: int) -> None:

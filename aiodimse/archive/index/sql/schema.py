@@ -7,6 +7,8 @@ kept.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,11 +28,26 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from ...models import ATTRIBUTES
+from ...one_level import MODELS
+
 VERSION = 2
 """The version of the tables. An older index is migrated if `MIGRATIONS` has the statements, otherwise it is rebuilt."""
 
 MIGRATIONS: Mapping[int, Sequence[str]] = {}
 """For a version, the statements that turn its tables into those of the next version."""
+
+
+def digest_of_kept() -> str:
+    """Return a digest of the attributes that are kept at each level and of each model of one level.
+
+    An index with another digest cannot answer for them: its objects were read by other rows of models.py or
+    one_level.py. The digest is the same with every version of Python.
+    """
+    levels = {int(level): keywords for level, keywords in ATTRIBUTES.items()}
+    models = [(model.name, list(map(str, model.storage)), model.keywords) for model in MODELS]
+    return hashlib.sha256(json.dumps([levels, models]).encode()).hexdigest()
+
 
 _ESCAPE = "\x01"
 
