@@ -99,6 +99,7 @@ class Archive:
         follow_links: bool = False,
         shared: bool = False,
         scan: bool = True,
+        make_index: bool = True,
         progress: Callable[[ScanReport], object] | None = None,
     ) -> Archive:
         """Open an archive, and scan it.
@@ -115,6 +116,8 @@ class Archive:
             shared: Whether other processes of this machine store into the folder, too. The index has to be in SQL.
                 With an index in PostgreSQL, the processes may be on any machine, and this is not needed.
             scan: Whether to scan the storage. If not, call `scan` yourself.
+            make_index: Make the index where there is none, migrate that of an older version, and put aside one that
+                cannot be used. Without it, such an index raises OSError, and nothing is changed.
             progress: Called while files are read.
 
         Returns:
@@ -133,7 +136,7 @@ class Archive:
         rebuilt = None
         if index is None or isinstance(index, str):
             directory = storage.directory if isinstance(storage, FolderStorage) else None
-            index, rebuilt = await open_index(index, directory)
+            index, rebuilt = await open_index(index, directory, make=make_index)
         archive = cls(storage, index=index, duplicates=duplicates, follow_links=follow_links, shared=shared)
         archive.rebuilt = rebuilt
         try:

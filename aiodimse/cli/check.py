@@ -28,7 +28,7 @@ async def run(options: Namespace, output: Output) -> int:
     if options.index == "memory:":
         raise CommandError("an index in memory holds nothing to compare with", USAGE)
     try:
-        archive = await Archive.open(options.location, index=options.index, scan=False)
+        archive = await Archive.open(options.location, index=options.index, scan=False, make_index=False)
     except (OSError, ValueError, ModuleNotFoundError) as error:
         raise CommandError(system_words(error) if isinstance(error, OSError) else str(error), USAGE) from None
     try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,41 @@ async def test_what_is_amiss_is_told_and_not_mended(folder: Path, a_file: Files)
         assert report.other == ["3/3.dcm"]
         assert (report.files, report.objects) == (4, 0)
     assert (await checked(folder)).other == []
+
+
+def test_a_folder_without_an_index_is_left_as_it_is(
+    tmp_path: Path, a_file: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_file("files/1.dcm")
+    assert main(["check", str(tmp_path / "files")]) == 2
+    assert "there is no index; serve makes it" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "files").iterdir()] == ["1.dcm"]
+    assert main(["check", str(tmp_path / "files"), "--index", f"sqlite:///{tmp_path}/other.db"]) == 2
+    assert not (tmp_path / "other.db").exists()
+
+
+@pytest.mark.parametrize("damage", ["the index is damaged", "no index", "another version"])
+def test_an_index_that_cannot_be_used_is_told_and_left(
+    folder: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = folder / ".aiodimse-index.db"
+    if damage == "the index is damaged":
+        file.write_bytes(b"no database" * 1000)
+    else:
+        with closing(sqlite3.connect(file)) as connection:
+            statement = {
+                "no index": "DROP TABLE aiodimse_meta",
+                "another version": "UPDATE aiodimse_meta SET value = '1' WHERE name = 'version'",
+            }[damage]
+            connection.execute(statement)
+            connection.commit()
+    before = file.read_bytes()
+    assert main(["check", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert {"another version": "the index is of version 1"}.get(damage, damage) in said
+    assert "serve makes a new one from the files" in said
+    assert file.read_bytes() == before
+    assert [path.name for path in folder.glob(".aiodimse*")] == [file.name]
 
 
 def test_the_command(folder: Path, a_file: Files, capsys: pytest.CaptureFixture[str]) -> None:

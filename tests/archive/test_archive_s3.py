@@ -133,6 +133,14 @@ async def test_a_scan_finds_what_the_bucket_holds(port: int, archive: Archive, s
     assert (await archive.scan()).forgotten == 1
 
 
+async def test_a_bucket_that_does_not_answer_is_an_error_of_one_line(endpoint: str) -> None:
+    how: dict[str, Any] = {"access_key_id": "any", "secret_access_key": "hidden", "region": "us-east-1"}
+    with pytest.raises(OSError, match="the bucket does not answer: ") as caught:
+        await Archive.open(S3Storage("s3://no-such-bucket/archive", endpoint=endpoint, **how))
+    assert "\n" not in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
 async def test_a_bucket_needs_an_index(storage: S3Storage) -> None:
     with pytest.raises(ValueError, match="needs an index"):
         await Archive.open(storage)

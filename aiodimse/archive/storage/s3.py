@@ -7,12 +7,14 @@ decided to keep the instance. A retrieval streams out of the bucket.
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import S3Store
 from pydicom import Dataset
 
@@ -49,7 +51,11 @@ class S3Storage:
 
     async def open(self) -> None:
         """See `Storage.open`: check that the bucket answers."""
-        await obstore.list_with_delimiter_async(self._store)
+        try:
+            await obstore.list_with_delimiter_async(self._store)
+        except BaseError as error:
+            said = str(error).partition("\n")[0]
+            raise OSError(errno.EIO, f"the bucket does not answer: {said}") from None
 
     def walk(self) -> Iterator[Found]:
         """See `Storage.walk`. A folder is yielded complete, so all keys are listed first."""

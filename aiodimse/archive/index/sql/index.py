@@ -63,8 +63,13 @@ class SQLIndex:
         self._blocking = None if file_of(url) is None else _Blocking(self)
 
     @classmethod
-    async def open(cls, url: URL) -> SQLIndex:
+    async def open(cls, url: URL, *, make: bool = True) -> SQLIndex:
         """Open a database, with the tables of this version.
+
+        Args:
+            url: The URL of the database.
+            make: Make the tables that are not there, and migrate those of an older version. Without it, an index that
+                this version has not made is not used, and nothing is changed.
 
         Raises:
             IndexUnusable: The index has a version that cannot be migrated, or it is damaged.
@@ -72,7 +77,10 @@ class SQLIndex:
         """
         index = cls(url)
         try:
-            await index._writer.run(index.transaction, index._prepare)
+            if make:
+                await index._writer.run(index.transaction, index._prepare)
+            else:
+                await index._read(index._require)
         except BaseException as error:
             await index.close()
             if isinstance(error, DatabaseError) and type(error.orig) is sqlite3.DatabaseError:
@@ -91,6 +99,15 @@ class SQLIndex:
         SQLIndex._migrate(connection, int(found.get("version") or 0))
         if found.get("kept") != schema.digest_of_kept():
             raise IndexUnusable("the index keeps other attributes than this program")
+
+    def _require(self) -> None:
+        """Check that the tables of this version are there."""
+        with self._engine.connect() as connection:
+            if not inspect(connection).has_table(schema.meta.name):
+                raise IndexUnusable("the database holds no index")
+            version = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "version")).scalar()
+        if int(version or 0) != schema.VERSION:
+            raise IndexUnusable(f"the index is of version {version}, and this program's is {schema.VERSION}")
 
     @staticmethod
     def _migrate(connection: Connection, version: int) -> None:
