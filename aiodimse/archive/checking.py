@@ -52,8 +52,8 @@ async def check(
     An object that is stored during the check may be reported as not indexed, so check an archive that is not in use.
 
     Args:
-        archive: The archive, opened with `scan=False, make_index=False`. A scan or a new index would repair what the check
-            is to find.
+        archive: The archive, opened with `scan=False, make_index=False`. A scan or a new index would repair what the
+            check is to find.
         read: Also read each object, and check that it is the instance that the index says.
         progress: Called after each folder.
 

@@ -78,8 +78,8 @@ class Retention:
             except Exception as error:  # database drivers raise errors of their own
                 _log.error("old studies could not be removed: %s", type(error).__name__)
             else:
-                if removed.studies:
-                    _log.info(
+                if removed.studies:  # a warning: who looks for a study later has to find that it was removed
+                    _log.warning(
                         "removed %d studies with %d objects, %d bytes",
                         removed.studies, removed.instances, removed.bytes,
                     )  # fmt: skip

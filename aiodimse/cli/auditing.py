@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import aiodimse
 from aiodimse import audit
 from aiodimse.archive import Entry
 from aiodimse.cli import encryption
+from aiodimse.cli.failures import USAGE, CommandError, system_words
 from aiodimse.cli.peers import Peers
 
 Studies: TypeAlias = dict[tuple[str, str], "Counter[str]"]
@@ -32,6 +34,7 @@ class Auditing:
     def __init__(self, options: Namespace, peers: Peers) -> None:
         sink: audit.Sink
         if isinstance(options.audit, Path):
+            check_file(options.audit)
             sink = audit.FileSink(options.audit)
         else:
             where = options.audit
@@ -78,6 +81,18 @@ class Auditing:
         if peer in self._peers.destinations and peer != association.calling_ae_title:
             return self._peers.destinations[peer].host
         return association.peer_address[0] if association.peer_address else None
+
+
+def check_file(file: Path) -> None:
+    """Check that the file can be written, before anything is served that would not be reported.
+
+    Raises:
+        CommandError: It cannot.
+    """
+    try:
+        os.close(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise CommandError(f"--audit: {system_words(error)}", USAGE) from None
 
 
 def _count_transfer(request: aiodimse.Request, peer: str, entries: Sequence[Entry], *, is_received: bool) -> None:

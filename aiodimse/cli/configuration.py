@@ -30,8 +30,14 @@ from aiodimse.cli.failures import USAGE, CommandError, system_words
 _POSITIONAL = "location"
 
 
-def words(file: Path) -> list[str]:
-    """Return the words of the command line that a file stands for. The location comes last.
+def words(file: Path, *, location: bool = True) -> list[str]:
+    """Return the words of the command line that a file stands for.
+
+    Each option has its value in the same word, so that a value that is missing is not looked for in the next one.
+
+    Args:
+        file: The file.
+        location: Whether to return the location, which comes first. Without it, the command line has another one.
 
     Raises:
         CommandError: The file cannot be read, or is not TOML of this form.
@@ -42,9 +48,9 @@ def words(file: Path) -> list[str]:
         raise CommandError(f"--config: {system_words(error)}", USAGE) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CommandError(f"--config: {file}: {error}", USAGE) from None
-    location = content.pop(_POSITIONAL, None)
+    given = content.pop(_POSITIONAL, None)
     found = [word for name, value in content.items() for word in _option(str(file), name, value)]
-    return [*found, *([] if location is None else [str(location)])]
+    return [*([str(given)] if location and given is not None else []), *found]
 
 
 def _option(file: str, name: str, value: Any) -> Iterator[str]:
@@ -54,12 +60,12 @@ def _option(file: str, name: str, value: Any) -> Iterator[str]:
             yield option
     elif isinstance(value, Mapping):
         for key, each in value.items():
-            yield from (option, _pair(key, each))
+            yield f"{option}={_pair(key, each)}"
     elif isinstance(value, list):
         for each in value:
-            yield from (option, str(each))
+            yield f"{option}={each}"
     elif isinstance(value, (str, int, float)):
-        yield from (option, str(value))
+        yield f"{option}={value}"
     else:
         raise CommandError(f"--config: {file}: {name} is neither text, number, switch, list nor table", USAGE)
 

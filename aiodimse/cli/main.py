@@ -137,10 +137,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
-    """Parse the command line, together with the file that --config names."""
+    """Parse the command line, together with the file that --config names. A location on the command line wins."""
     chosen: argparse.Namespace = parser().parse_args(words)
     if getattr(chosen, "config", None) is not None:
-        chosen = parser().parse_args([words[0], *configuration.words(chosen.config), *words[1:]])
+        of_file = configuration.words(chosen.config, location=chosen.directory is None)
+        chosen = parser().parse_args([words[0], *of_file, *words[1:]])
     chosen.argv = words
     return chosen
 

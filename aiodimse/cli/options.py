@@ -15,6 +15,7 @@ from aiodimse.config import Timeouts
 from aiodimse.errors import LocalProtocolError
 from aiodimse.requestor import check_ae_title
 
+_NO_VALUE = re.compile(r"ignored explicit argument '.*'")
 _CHOICE = re.compile(r"argument COMMAND: invalid choice: '(.*?)'")
 
 
@@ -46,6 +47,7 @@ class Parser(argparse.ArgumentParser):
         """Print the error, and exit with status 2."""
         if match := _CHOICE.match(message):
             message = f"no command {match[1]!r}{near(match[1], self.commands)}"
+        message = _NO_VALUE.sub("takes no value; in a file it is true or false", message)
         print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(failures.USAGE)
 
@@ -169,7 +171,9 @@ def called(text: str) -> tuple[str, Path | None]:
 def audit(text: str) -> Path | Where:
     """Read where the audit trail goes: a file, or tls:HOST:PORT of a collector."""
     name, colon, number = text.removeprefix("tls:").rpartition(":")
-    if text.startswith("tls:") and colon and name:
+    if text.startswith("tls:"):
+        if not (colon and name):
+            raise argparse.ArgumentTypeError(f"not FILE or tls:HOST:PORT: {text!r}")
         return Where(name.removeprefix("[").removesuffix("]"), port(number), True)
     return path(text)
 

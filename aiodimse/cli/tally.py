@@ -67,6 +67,7 @@ class Tally:
                 counts.failures[name] += 1
 
 
+_REJECTED = "connection rejected"
 _EXPECTED = ("association released",)
 _NOT_REPORTED = ("association released", "connection lost")
 """Ends that alone are no reason for a report. A port scan or a load balancer's check loses its connection."""
@@ -93,13 +94,19 @@ class Counts:
         """Return text such as `2 C-ECHO, 3 C-STORE; failed: 1 C-STORE; 1 association aborted by peer`."""
         operations = _words(self.operations) or "no request"
         failures = f"; failed: {_words(self.failures)}" if self.failures else ""
-        ends = _words(Counter({how: n for how, n in self.ends.items() if how not in _EXPECTED}))
+        ends = ", ".join(_end_words(how, n) for how, n in sorted(self.ends.items()) if how not in _EXPECTED)
         return operations + failures + (f"; {ends}" if ends else "")
 
     def document(self) -> dict[str, Any]:
         """Return the same as a mapping, for a document."""
         each = {"operations": self.operations, "failures": self.failures, "ends": self.ends}
         return {name: dict(sorted(counter.items())) for name, counter in each.items()}
+
+
+def _end_words(how: str, number: int) -> str:
+    what, _, rest = how.partition(" ")
+    hint = " (-v says who and why)" if how == _REJECTED else ""
+    return f"{number} {what}{'' if number == 1 else 's'} {rest}{hint}"
 
 
 def _words(counter: Counter[str]) -> str:

@@ -14,6 +14,7 @@ from pydicom import dcmread
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.cli.main import main
 from aiodimse.cli.options import Where, audit
 
 CT_STORAGE, MR_STORAGE = sop_class.CTImageStorage, sop_class.MRImageStorage
@@ -110,3 +111,15 @@ def test_where_it_goes() -> None:
     assert audit("/var/log/audit") == Path("/var/log/audit")
     with pytest.raises(ArgumentTypeError):
         audit("tls:audit.example:none")
+    for text in ("tls:audit.example", "tls::6514"):
+        with pytest.raises(ArgumentTypeError, match="not FILE or tls:HOST:PORT"):
+            audit(text)
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_served(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "served").mkdir()
+    words = ["serve", str(tmp_path / "served"), "--port", "0", "--index", "memory:"]
+    assert main([*words, "--audit", str(tmp_path / "no" / "audit.log")]) == 2
+    assert f"--audit: {tmp_path}/no/audit.log: no such file or directory" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import aiodimse
 from aiodimse import sop_class
 from aiodimse.cli import configuration
 from aiodimse.cli.failures import CommandError
-from aiodimse.cli.main import main
+from aiodimse.cli.main import _parsed, main
 
 
 def test_the_words_of_a_file(tmp_path: Path) -> None:
@@ -23,9 +23,10 @@ def test_the_words_of_a_file(tmp_path: Path) -> None:
         'calling = ["CT1", "MR1"]\n[destination]\nVIEWER = "192.0.2.7:11112"\n'
     )
     assert configuration.words(file) == [
-        "--ae-title", "ARCHIVE", "--port", "104", "--strict", "--calling", "CT1", "--calling", "MR1",
-        "--destination", "VIEWER=192.0.2.7:11112", "/data",
+        "/data", "--ae-title=ARCHIVE", "--port=104", "--strict", "--calling=CT1", "--calling=MR1",
+        "--destination=VIEWER=192.0.2.7:11112",
     ]  # fmt: skip
+    assert "/data" not in configuration.words(file, location=False)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,30 @@ def test_an_option_that_there_is_not(tmp_path: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         main(["serve", "--config", str(file)])
     assert "--prot" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("metrics = true", "argument --metrics: expected one argument"),
+        ('strict = "no"', "argument --strict: takes no value; in a file it is true or false"),
+        ('audit = "tls:audit.example"', "argument --audit: not FILE or tls:HOST:PORT: 'tls:audit.example'"),
+    ],
+)
+def test_a_value_of_another_kind(tmp_path: Path, text: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "archive.toml"
+    file.write_text(f'location = "/data"\n{text}\nport = 104\n')
+    with pytest.raises(SystemExit):
+        main(["serve", "--config", str(file)])
+    assert said in capsys.readouterr().err
+
+
+def test_the_location_of_the_command_line_wins(tmp_path: Path) -> None:
+    file = tmp_path / "archive.toml"
+    file.write_text('location = "/data"\nport = 104\n')
+    for words in (["serve", "/other", "--config", str(file)], ["serve", "--config", str(file), "/other"]):
+        assert str(_parsed(words).directory) == "/other"
+    assert str(_parsed(["serve", "--config", str(file)]).directory) == "/data"
 
 
 async def test_serve_by_a_file(folder: Path, tmp_path: Path) -> None:  # noqa: F811

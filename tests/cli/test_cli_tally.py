@@ -73,12 +73,23 @@ async def test_a_line_a_minute_and_one_at_the_end(stage: Stage) -> None:
         async with testing.joined(stage.server, contexts=contexts) as association:
             association.abort()
         await stage.clock.elapse(60)
-        ends = "1 association aborted by peer, 1 connection rejected"
+        ends = "1 association aborted by peer, 1 connection rejected (-v says who and why)"
         (line,) = stage.printed
         assert line == f"last minute; associations: 0 now, 1 new, 2 in all; 1 C-FIND; failed: 1 C-FIND; {ends}"
     await stage.clock.elapse(600)
     report_totals(stage.tally, Output())
     assert stage.printed == [f"ended; associations: 2; 1 C-ECHO, 5 C-FIND; failed: 2 C-FIND; {ends}"]
+
+
+async def test_two_of_one_kind_are_in_the_plural(stage: Stage) -> None:
+    for _ in range(2):
+        with pytest.raises(aiodimse.AssociationRejected):
+            async with testing.joined(stage.server, contexts=[FIND], called_ae_title="NOBODY"):
+                pass
+        async with testing.joined(stage.server, contexts=[FIND]) as association:
+            association.abort()
+    said = str(stage.tally.total)
+    assert said == "no request; 2 associations aborted by peer, 2 connections rejected (-v says who and why)"
 
 
 async def test_for_programs(stage: Stage) -> None:

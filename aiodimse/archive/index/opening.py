@@ -46,8 +46,8 @@ async def open_index(name: str | None, directory: Path | None, *, make: bool = T
         from .sql.index import IndexUnusable
     except ModuleNotFoundError as error:
         needed = (
-            'the index needs SQLAlchemy: pip install "aiodimse[cli]" or "aiodimse[archive]"; "memory:" as the index needs'
-            " nothing, and reads all files at each start"
+            'the index needs SQLAlchemy: pip install "aiodimse[cli]" or "aiodimse[archive]"; "memory:" as the index'
+            " needs nothing, and reads all files at each start"
         )
         raise ModuleNotFoundError(needed, name=error.name) from None
     if name is None and directory is None:
