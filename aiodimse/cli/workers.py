@@ -38,7 +38,13 @@ async def run(options: Namespace, output: Output) -> int:
         parent = _Parent(options, inherited, output)
         hangup = signals.HANGUP if options.config is not None else ()
         with signals.handled(parent.stop, signal.SIGTERM, signal.SIGINT), signals.handled(parent.reload, *hangup):
-            await parent.run()
+            try:
+                await parent.run()
+            except ExceptionGroup as group:
+                errors, others = group.split(CommandError)
+                if errors is None or others is not None:
+                    raise
+                raise errors.exceptions[0] from None
     output.event({"event": "ended", **parent.numbers})
     output.line(f"ended; associations: {parent.numbers.get('associations', 0)}")
     if parent.has_failed:

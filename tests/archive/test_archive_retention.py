@@ -131,7 +131,7 @@ async def test_again_and_again_whatever_fails(
     monkeypatch.setattr(archive.index, "stored_bytes", failing)
     archive.background(Retention(archive, max_bytes=0).run(0.0), "retention")
     async with asyncio.timeout(10):
-        while "removed" not in caplog.text.replace("could not be removed", ""):
+        while "removed" not in caplog.text.replace("could not be removed", ""):  # noqa: ASYNC110
             await asyncio.sleep(0)
     assert not (tmp_path / "1.dcm").exists()
     assert caplog.text.count("old studies could not be removed: ConnectionError") == 2

@@ -81,6 +81,16 @@ async def test_a_port_that_is_taken(folder: Path) -> None:  # noqa: F811
     assert f"cannot listen on {HOST}:{port}: address already in use".encode() in errors + said
 
 
+async def test_a_worker_that_cannot_begin_ends_the_command_in_one_line(folder: Path) -> None:  # noqa: F811
+    words = ("serve", folder, "--port", "0", "--workers", "2", "--audit", folder / "no" / "audit.log")
+    process = await start(*aiodimse_command(*words))
+    _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert b"audit.log: no such file or directory" in errors
+    assert b"aiodimse serve: a worker ended before it served" in errors
+    assert b"Traceback" not in errors
+
+
 async def test_workers_end_with_their_parent(folder: Path) -> None:  # noqa: F811
     async with serving(folder, "--workers", "2") as (process, port):
         await echoes(port, 2)
