@@ -1,4 +1,4 @@
-"""Instances that arrive: the data set of a C-STORE request, for its handler or the user of a C-GET."""
+"""Instances that arrive: the data set of a C-STORE request, for a handler or for the user of a C-GET."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from aiodimse.services.instance import AfterName, BeforeName, Instance
 class ArrivingInstance(Instance):
     """An instance that a C-STORE request brings. Its data set may still be arriving.
 
-    It can be read once, by one of save(), dataset(), stream() and discard(), since its bytes are not kept. Another one
-    after that raises RuntimeError, except that dataset() may be called again, and discard() at any time. To have the
-    instance in a file and look at it, save() it and read the file.
+    It can be read once, by one of save(), dataset(), stream() and discard(), since its bytes are not kept. A second
+    read raises RuntimeError, except that dataset() may be called again, and discard() at any time. To have the instance
+    in a file and examine it, save() it and read the file.
     """
 
     reads_once = True
@@ -43,11 +43,11 @@ class ArrivingInstance(Instance):
         self._source = source_ae_title
         self._decoded: Dataset | None = None
         self._in_use = False
-        """Whether a save() or dataset() has begun and has not succeeded yet."""
+        """Whether a save() or dataset() has begun and has not yet succeeded."""
         self.save_error: OSError | None = None
-        """Why save() failed. The response is then Out of resources."""
+        """Why save() failed. The response is then "Out of resources"."""
         self.conflict: InstanceConflict | None = None
-        """Why save() was refused. The response is then Data Set does not match SOP Class."""
+        """Why save() was refused. The response is then "Data Set does not match SOP Class"."""
         self.decode_error: DatasetDecodeError | None = None
         """Why dataset() failed."""
 
@@ -78,15 +78,15 @@ class ArrivingInstance(Instance):
             yield batch
 
     def stream(self) -> AsyncIterator[Buffer]:
-        """Yield the data set as it arrives. A slow reader slows the peer down. A second call raises RuntimeError."""
+        """Yield the data set as it arrives. A slow reader makes the peer wait. A second call raises RuntimeError."""
         return self._stream()
 
     async def dataset(self) -> Dataset:
         """Decode the data set, with its file meta information. A second call returns the same object.
 
         Raises:
-            DatasetDecodeError: It does not decode.
-            DatasetTooLarge: It is over Limits.dataset_in_memory or Limits.dataset_elements.
+            DatasetDecodeError: It cannot be decoded.
+            DatasetTooLarge: It exceeds Limits.dataset_in_memory or Limits.dataset_elements.
         """
         if self._decoded is not None:
             return self._decoded
@@ -104,7 +104,7 @@ class ArrivingInstance(Instance):
             data = b"".join(pieces)
         finally:
             batch = []
-            pieces.clear()  # Otherwise an exception that is kept would keep the bytes as well. The same is done below.
+            pieces.clear()  # otherwise an exception that is kept would keep the bytes; the same is done below
         try:
             dataset = await decoded(datasets.decode_dataset, data, self.transfer_syntax, self._channel)
         except DatasetDecodeError as error:
@@ -129,25 +129,25 @@ class ArrivingInstance(Instance):
         """Write a DICOM file into a folder while the data set arrives. See `Instance.save`.
 
         Args:
-            folder: The folder; it must exist.
+            folder: The folder, which must exist.
             name: The path of the file in the folder. None: a name made from the SOP Instance UID.
             durable: Whether the file and the folder are flushed to the disk before this returns.
             check_identity: Whether the data set must be the instance that the request names.
-            before_name: Awaited with the temporary file before it gets its name.
-            after_name: Called with the file when it has its name, in the thread that wrote it.
+            before_name: Awaited or called with the temporary file before it gets its name.
+            after_name: Called with the file after it got its name, in the thread that wrote it.
 
         Returns:
             The path of the file.
 
         Raises:
             OSError: The file cannot be written. If the handler raises it, the response is 0xA700.
-            InstanceConflict: It is another instance than the request or the stored file says. If the handler raises it,
-                the response is 0xA900.
-            DatasetDecodeError: The data set begins with an element that no data set has. If the handler raises it, the
-                response is 0xC210.
+            InstanceConflict: The data set or the stored file is another instance than the request names. If the handler
+                raises it, the response is 0xA900.
+            DatasetDecodeError: The data set begins with an element that no data set may have. If the handler raises it,
+                the response is 0xC210.
             ValueError: The name leads out of the folder.
 
-        Cancellation: Nothing is left on the disk. What has not arrived yet is received and dropped.
+        Cancellation: nothing is left on the disk. The rest of the data set is received and dropped.
         """
         self._begin()
         self._in_use = True
@@ -173,7 +173,7 @@ class ArrivingInstance(Instance):
         return path
 
     async def discard(self) -> None:
-        """Read no more of it. What still arrives is dropped."""
+        """Read no more of the data set. The rest is received and dropped."""
         self._inbox.touched = self._inbox.consumed = True
         self._in_use = False
         self._inbox.drop()

@@ -16,13 +16,13 @@ from aiodimse.services.response import Identifier, Response
 
 
 class ProviderAssociation:
-    """The association on which a request came, `request.association`: the same object from its beginning to its end."""
+    """The association of a request, `request.association`. It is the same object from its beginning to its end."""
 
     def __init__(self, endpoint: Endpoint, user_identity: UserIdentityRequest | None = None) -> None:
         self._endpoint = endpoint
         self.user_identity = user_identity
-        """The user identity that an authenticate hook accepted; None if there was no such hook. What the peer claims
-        without a check is in negotiated.rq.user_information.user_identity."""
+        """The user identity that an authenticate hook accepted; None if there was no such hook. The unchecked claim of
+        the peer is negotiated.rq.user_information.user_identity."""
         self.state: SimpleNamespace = SimpleNamespace()
         """A namespace in which the application may keep what belongs to this association."""
 
@@ -31,7 +31,7 @@ class ProviderAssociation:
 
     @property
     def negotiated(self) -> Negotiated:
-        """What both sides agreed on."""
+        """What was negotiated."""
         return negotiated_on(self._endpoint)
 
     @property
@@ -82,24 +82,24 @@ class ProviderAssociation:
     ) -> Response:
         """Report an event to the peer on this association (N-EVENT-REPORT, PS3.7 10.1.1).
 
-        Called in a handler it is sent before the response to the handler's request; to report afterwards, as Storage
-        Commitment wants (PS3.4 J.3.3), start a task for it.
+        In a handler it is sent before the response to the handler's request. To report later, as Storage Commitment
+        requires (PS3.4 J.3.3), start a task for it.
 
         Args:
             sop_class_uid: The SOP class that the event is about; we must be its SCP.
             sop_instance_uid: The SOP instance that the event is about.
-            event_type_id: What has happened.
+            event_type_id: The number of the event.
             dataset: The Event Information.
 
         Returns:
             The peer's response, whatever its status.
 
         Raises:
-            NoAcceptedContext: No accepted context carries this SOP class.
+            NoAcceptedContext: No accepted context can carry this SOP class.
             DatasetEncodeError: The data set cannot be encoded; nothing was sent.
             AssociationError: The association has ended, or no response came within Timeouts.response seconds.
 
-        Cancellation: The response is awaited by the association, for Timeouts.cancel_drain seconds at most.
+        Cancellation: the association waits for the response, for at most Timeouts.cancel_drain seconds.
         """
         return await event_report(self._endpoint, sop_class_uid, sop_instance_uid, event_type_id, dataset)
 
@@ -107,15 +107,15 @@ class ProviderAssociation:
         """Abort the association at once (A-ABORT, PS3.8 7.3), without waiting. Its handlers are cancelled.
 
         Raises:
-            LocalProtocolError: The association belongs to another event loop: there,
-                `loop.call_soon_threadsafe(association.abort)`.
+            LocalProtocolError: The association belongs to another event loop. Use
+                `loop.call_soon_threadsafe(association.abort)` there.
         """
         self._endpoint.abort()
 
     async def wait_closed(self) -> None:
         """Wait until the transport connection is gone.
 
-        Cancellation: Nothing changes, and it may be awaited again.
+        Cancellation: nothing changes, and it may be awaited again.
         """
         await self._endpoint.wait_closed()
 

@@ -1,4 +1,4 @@
-"""Which presentation context carries an operation: pure functions of what was negotiated."""
+"""Chooses the presentation context for an operation: pure functions of what was negotiated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
 
 
 def answers_for(negotiated: Negotiated, service: str, uid: str) -> Mapping[str, str]:
-    """Say in words how the peer answered the contexts of a SOP class."""
+    """Describe how the peer answered the contexts of a SOP class."""
     said: list[str] = []
     for context in negotiated.rq.contexts:
         if context.abstract_syntax != uid:
@@ -33,8 +33,7 @@ def answers_for(negotiated: Negotiated, service: str, uid: str) -> Mapping[str, 
 
 
 def contexts_to_invoke(negotiated: Negotiated, service: str, uid: str) -> list[AcceptedContext]:
-    """Return the accepted contexts of a SOP class in which we may invoke a service, in the order in which they were
-    proposed."""
+    """Return the accepted contexts of a SOP class in which we may invoke a service, in the order of their proposal."""
     return [c for c in negotiated.contexts.values() if c.abstract_syntax == uid and c.may_invoke(service)]
 
 
@@ -52,22 +51,22 @@ def context_for(negotiated: Negotiated, service: str, uid: str) -> AcceptedConte
         row = sop_class.lookup(context.abstract_syntax)
         if row is not None and uid in row.carries and service in row.commands and context.may_invoke(service):
             return context
-    if own:  # The SOP class does not have this service. The peer is to answer that.
+    if own:  # the SOP class does not have this service, which the peer has to answer
         return own[0]
     raise NoAcceptedContext(f"no accepted presentation context for {_name(uid)}", answers_for(negotiated, service, uid))
 
 
 def only_sop_class(negotiated: Negotiated, service: str) -> str:
-    """Return the one SOP class of the accepted contexts that has a service.
+    """Return the only SOP class with a service in the accepted contexts.
 
     Raises:
-        LocalProtocolError: Several have it; the text names them.
-        NoAcceptedContext: None has it.
+        LocalProtocolError: Several SOP classes have it; the text names them.
+        NoAcceptedContext: No SOP class has it.
     """
     uids = [c.abstract_syntax for c in negotiated.contexts.values() if _has(c.abstract_syntax, service)]
     found = [uid for uid in dict.fromkeys(uids) if contexts_to_invoke(negotiated, service, uid)]
     if len(found) > 1:
-        raise LocalProtocolError(f"say which SOP class: {service} is accepted for {', '.join(map(_name, found))}")
+        raise LocalProtocolError(f"name a SOP class: {service} is accepted for {', '.join(map(_name, found))}")
     if not found:
         proposed = dict.fromkeys(c.abstract_syntax for c in negotiated.rq.contexts if _has(c.abstract_syntax, service))
         answers = {uid: answers_for(negotiated, service, uid)[uid] for uid in proposed}
@@ -81,16 +80,16 @@ def _has(uid: str, service: str) -> bool:
 
 
 def store_context(negotiated: Negotiated, uid: str, transfer_syntax: str, *, transcode: bool = True) -> AcceptedContext:
-    """The context for a C-STORE: in the stored transfer syntax if that was accepted, else one in which nothing is lost.
+    """Choose the context for a C-STORE: with the stored transfer syntax if possible, else one in which nothing is lost.
 
     Args:
         negotiated: What was negotiated.
         uid: The SOP class.
-        transfer_syntax: The one that the instance is stored in.
-        transcode: Whether compressed pixels may be sent in another compression, or in none.
+        transfer_syntax: The transfer syntax in which the instance is stored.
+        transcode: Whether compressed pixels may be sent in another compression or in none.
 
     Raises:
-        NoAcceptedContext: There is none. It says which extra to install where that would help.
+        NoAcceptedContext: There is no such context. The text names the extra to install if that would help.
     """
     found = contexts_to_invoke(negotiated, "C-STORE", uid)
     for context in found:
@@ -101,7 +100,7 @@ def store_context(negotiated: Negotiated, uid: str, transfer_syntax: str, *, tra
             return context
     others = [context for context in found if can_recompress(transfer_syntax, context.transfer_syntax)]
     if others and transcode and has_codecs():
-        return min(others, key=lambda context: context.transfer_syntax not in RE_ENCODED)  # the first without codec
+        return min(others, key=lambda context: context.transfer_syntax not in RE_ENCODED)  # prefer uncompressed
     words = f"no accepted presentation context for {_name(uid)} in transfer syntax {transfer_syntax}"
     if others and transcode:
         words += f' (to send it in another one, install the extra: pip install "{EXTRA}")'
@@ -114,8 +113,10 @@ def _name(uid: str) -> str:
 
 
 def contexts_for_instances(kinds: Iterable[tuple[str, str]]) -> list[PresentationContext]:
-    """Make one context for each SOP class and stored transfer syntax, and one with the Little Endian pair for each SOP
-    class."""
+    """Make contexts for instances.
+
+    There is one for each SOP class and stored transfer syntax, and one with the Little Endian pair for each SOP class.
+    """
     contexts: dict[tuple[str, tuple[str, ...]], PresentationContext] = {}
     for uid, transfer_syntax in kinds:
         contexts.setdefault((uid, (transfer_syntax,)), PresentationContext(uid, (transfer_syntax,)))
@@ -124,15 +125,15 @@ def contexts_for_instances(kinds: Iterable[tuple[str, str]]) -> list[Presentatio
 
 
 def contexts_to_send(kinds: Iterable[tuple[str, str]], *, transcode: bool) -> list[PresentationContext]:
-    """Make the presentation contexts that sending these instances wants, the needed ones first.
+    """Make the presentation contexts for sending instances, the necessary ones first.
 
     Args:
-        kinds: SOP class and transfer syntax of each.
-        transcode: Whether compressed pixels may be sent in another compression: a context for each SOP class then asks
-            for a lossless one, for a peer that takes nothing uncompressed.
+        kinds: SOP class and transfer syntax of each instance.
+        transcode: Whether compressed pixels may be sent in another compression. A context for each SOP class then
+            proposes a lossless one, for a peer that accepts nothing uncompressed.
 
     Returns:
-        Those of contexts_for_instances, and as many of the others as there is room for.
+        The contexts of contexts_for_instances, and as many of the others as there is room for.
     """
     contexts = contexts_for_instances(kinds)
     if transcode and has_codecs():
@@ -143,11 +144,11 @@ def contexts_to_send(kinds: Iterable[tuple[str, str]], *, transcode: bool) -> li
 
 
 def is_proposed(negotiated: Negotiated, context: PresentationContext) -> bool:
-    """Whether the peer was asked for this context, and not merely for it or another transfer syntax.
+    """Return whether the peer could accept exactly this context, and not only a choice that includes it.
 
     Args:
         negotiated: What was negotiated.
-        context: A context that is wanted.
+        context: The wanted context.
     """
     wanted = context.transfer_syntaxes or DEFAULT_PROPOSED
     asked = [each.transfer_syntaxes for each in negotiated.rq.contexts if each.abstract_syntax == context.uid]
@@ -157,7 +158,7 @@ def is_proposed(negotiated: Negotiated, context: PresentationContext) -> bool:
     return alone.issuperset(wanted)
 
 
-# The most common transfer syntaxes of archives come first.
+# The compressed transfer syntaxes that are most common in archives come first.
 _COMPRESSED = (
     syntaxes.JPEGLosslessSV1,
     syntaxes.JPEGBaseline8Bit,
@@ -172,21 +173,22 @@ _COMPRESSED = (
 def storage_contexts(
     sop_classes: Iterable[str] | None = None, *, compressed: bool = False
 ) -> list[PresentationContext]:
-    """Storage contexts to propose where it is not known what will be sent; never more than an association has.
+    """Make storage contexts to propose if it is not known what will be sent; never more than an association may have.
 
-    For files that are at hand, contexts_for() proposes what they need and nothing else.
+    For files that are known, contexts_for() proposes exactly what they need.
 
     Args:
-        sop_classes: Storage SOP class UIDs, the most wanted first; None, the most common ones.
-        compressed: Propose contexts for the common compressed transfer syntaxes too, one for each, so that an acceptor
-            may take all of them. They need their share of the 128 contexts: of the most common SOP classes 16 are
-            proposed, of those that are named all in Little Endian first, and compressed as far as there is room.
+        sop_classes: Storage SOP class UIDs, the most important first; None: the most common ones.
+        compressed: Whether to propose contexts for the common compressed transfer syntaxes too. Each gets a context, so
+            that an acceptor may accept all of them. They use some of the 128 contexts: of the most common SOP classes
+            only 16 are proposed; of named ones, all are proposed in Little Endian first, and compressed while there is
+            room.
 
     Returns:
         A list for connect(contexts=).
 
     Raises:
-        LocalProtocolError: What is no UID.
+        LocalProtocolError: A UID is not valid.
     """
     rows: list[tuple[str, ...]] = [DEFAULT_PROPOSED]
     if compressed:

@@ -1,4 +1,4 @@
-"""Decides where a data set is decoded: in this turn of the event loop if that takes little time, else in a thread."""
+"""Decides where to decode a data set: in the current turn of the event loop if that is quick, otherwise in a thread."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from aiodimse.standard.transfer_syntax import DeflatedExplicitVRLittleEndian
 _LARGE = 1 << 20
 """The length in bytes from which a data set is decoded in a thread: copying it alone takes long enough."""
 _MANY = 2048
-"""The number of elements from which it is decoded in a thread. An honest Identifier has a hundred, in 0.1 ms; this many
-of the worst kind take 40 ms."""
+"""The number of elements from which a data set is decoded in a thread. An honest Identifier has a hundred elements, in
+0.1 ms; this many of the worst kind take 40 ms."""
 
 
 class Decoder(Protocol):
@@ -31,19 +31,19 @@ class Decoder(Protocol):
 
 
 async def decoded(decode: Decoder, data: bytes, transfer_syntax: str, channel: Channel) -> Dataset:
-    """Decode what came over a channel, within its limits.
+    """Decode a received data set, within the limits of its channel.
 
     Args:
         decode: datasets.decode_dataset or decode_identifier.
         data: The encoded data set.
         transfer_syntax: The UID of the transfer syntax of its presentation context.
-        channel: Logs what is tolerated of the data set, once for each kind.
+        channel: Logs what was tolerated in the data set, once for each kind.
 
     Raises:
-        DatasetDecodeError: It does not decode, or has a fault and the channel is strict.
-        DatasetTooLarge: It is over one of the limits.
+        DatasetDecodeError: It cannot be decoded, or has a fault and the channel is strict.
+        DatasetTooLarge: It exceeds one of the limits.
 
-    Cancellation: Decoding in a thread goes on to its end, and its result is dropped.
+    Cancellation: decoding in a thread continues to its end, and its result is dropped.
     """
     dataset = await _decoded(decode, data, transfer_syntax, channel.limits)
     for row in datasets.tolerated_in(dataset):
@@ -59,7 +59,7 @@ async def decoded_identifier(data: bytes, transfer_syntax: str, channel: Channel
 
 
 async def _decoded(decode: Decoder, data: bytes, transfer_syntax: str, limits: Limits) -> Dataset:
-    # A deflated one may become a thousand times as large.
+    # A deflated data set may become a thousand times as large.
     if len(data) <= _LARGE and transfer_syntax != DeflatedExplicitVRLittleEndian:
         with suppress(DatasetTooLarge):
             return decode(data, transfer_syntax, limits=limits, max_elements=_MANY)

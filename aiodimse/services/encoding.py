@@ -16,12 +16,12 @@ _MANY = 2048
 
 
 async def encode_identifier(identifier: Identifier, transfer_syntax: str) -> bytes:
-    """Encode the data set of a request, in the transfer syntax of its presentation context; a large one in a thread.
+    """Encode the data set of a request in the transfer syntax of its presentation context. Large ones use a thread.
 
     Raises:
-        DatasetEncodeError: It is not a data set, cannot be encoded, or is encoded already in another transfer syntax.
+        DatasetEncodeError: It is not a data set, cannot be encoded, or is already encoded in another transfer syntax.
 
-    Cancellation: Encoding in a thread goes on to its end, and its result is dropped.
+    Cancellation: encoding in a thread continues to its end, and its result is dropped.
     """
     return await _encode(datasets.encode_dataset, identifier, transfer_syntax)
 

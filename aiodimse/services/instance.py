@@ -1,4 +1,4 @@
-"""Composite SOP instances on their way: from a file or a data set to the peer, or from the peer to a consumer."""
+"""Composite SOP instances that are sent or received: from a file or a data set, or from a peer."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ BeforeName: TypeAlias = Callable[[Path, bytes], Awaitable[None] | None]
 AfterName: TypeAlias = Callable[[Path], object]
 
 _SMALL = 1 << 18
-"""The length in bytes up to which a file is read when it is opened."""
+"""The length in bytes up to which the whole file is read when it is opened."""
 _PIECE = 1 << 20
-"""How many bytes of a larger file are read at once."""
+"""The number of bytes of a larger file that are read at a time."""
 _HELD = 1 << 20
 """The length in bytes up to which a data set is re-encoded in memory."""
 _DECODED = 3
-"""How often a data set is in memory that is decoded and encoded anew: as read, as values, and as written."""
+"""The number of copies in memory of a data set that is decoded and re-encoded: as read, as values, and as written."""
 ONE_HOP = 1 << 20
-"""The length in bytes up to which a save takes one trip to a thread. A longer one is written in batches of this
-length."""
+"""The length in bytes up to which a save uses a thread once. A longer data set is written in batches of this length."""
 
 
 class Instance:
@@ -43,7 +42,7 @@ class Instance:
     """Whether its bytes can be read only once, since they are not kept."""
 
     limits: Limits = Limits()
-    """The limits of the association that sends it, of which dataset_in_memory and dataset_elements bound dataset()."""
+    """The limits of the association that sends it. Their dataset_in_memory and dataset_elements bound dataset()."""
 
     def __init__(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> None:
         self.sop_class_uid = sop_class_uid
@@ -58,22 +57,22 @@ class Instance:
 
     @staticmethod
     async def open(path: str | os.PathLike[str], *, sop_instance_uid: str | None = None) -> Instance:
-        """Open the instance in a DICOM Part 10 file; its first bytes alone are read.
+        """Open the instance in a DICOM Part 10 file. Only the first bytes are read.
 
         Args:
             path: The file.
-            sop_instance_uid: The SOP Instance UID that the file has to hold; None for whichever it holds.
+            sop_instance_uid: The SOP Instance UID that the file must have; None: any.
 
         Returns:
-            The instance. The file is opened again when it is sent or read; where another file has its name by then,
-            that raises InstanceConflict or OSError.
+            The instance. The file is opened again when it is sent or read. If another file has its name by then, that
+            raises InstanceConflict or OSError.
 
         Raises:
-            NotDICOM: The file is no DICOM file.
-            InstanceConflict: It holds another instance.
-            OSError: It cannot be read.
+            NotDICOM: The file is not a DICOM file.
+            InstanceConflict: The file holds another instance.
+            OSError: The file cannot be read.
 
-        Cancellation: a cancelled open leaves nothing behind.
+        Cancellation: leaves nothing behind.
         """
         head = await read_off_loop(datasets.read_head, Path(path))
         expect_instance(head.sop_instance_uid, sop_instance_uid)
@@ -83,25 +82,25 @@ class Instance:
     async def from_part10(
         chunks: AsyncIterable[Buffer], *, sop_instance_uid: str | None = None, study_instance_uid: str | None = None
     ) -> Instance:
-        """Take an instance from a DICOM file that arrives in chunks, such as the body of an HTTP response.
+        """Read an instance from a DICOM file that arrives in chunks, such as the body of an HTTP response.
 
         Args:
-            chunks: The bytes of the file, in pieces of any size. They are asked for as they are sent or saved, so that
-                a slow peer slows their source down. Where it has aclose(), that is called at the end.
-            sop_instance_uid: The SOP Instance UID that the file has to hold; None for whichever it holds.
-            study_instance_uid: The study that the instance has to belong to; None for any. The data set is then read as
-                far as its Series Instance UID (0020,000E), 16 MiB at most.
+            chunks: The bytes of the file, in pieces of any size. They are read as they are sent or saved, so that a
+                slow peer makes their source wait. If the iterator has aclose(), it is called at the end.
+            sop_instance_uid: The SOP Instance UID that the file must have; None: any.
+            study_instance_uid: The study to which the instance must belong; None: any. If it is given, the data set is
+                read up to its Series Instance UID (0020,000E), at most 16 MiB.
 
         Returns:
-            The instance, as soon as its head has been read; the data set may still be arriving. It can be read once:
-            one of c_store, save(), stream(), part10() and dataset(); RuntimeError for another one after it.
+            The instance, as soon as its head has been read; the data set may still be arriving. It can be read once, by
+            one of c_store, save(), stream(), part10() and dataset(). A second read raises RuntimeError.
 
         Raises:
-            NotDICOM: The bytes are no DICOM file.
-            InstanceConflict: It holds another instance, or one that is not said to be of the study.
+            NotDICOM: The bytes are not a DICOM file.
+            InstanceConflict: It is another instance, or does not belong to the study.
             Exception: What the iterable raises.
 
-        Cancellation: a cancelled await closes the source of the chunks.
+        Cancellation: closes the source of the chunks.
 
         Example:
             instance = await aiodimse.Instance.from_part10(response.aiter_bytes())
@@ -111,10 +110,10 @@ class Instance:
 
     @staticmethod
     def from_dataset(dataset: Dataset) -> Instance:
-        """Make an instance of a pydicom Dataset; it is encoded in its own transfer syntax when it is sent.
+        """Make an instance from a pydicom Dataset. It is encoded in its own transfer syntax when it is sent.
 
         Args:
-            dataset: With SOPClassUID and SOPInstanceUID.
+            dataset: A Dataset with SOPClassUID and SOPInstanceUID.
 
         Returns:
             The instance, to be sent.
@@ -122,27 +121,27 @@ class Instance:
         return DatasetInstance(dataset)
 
     def stream(self) -> AsyncIterator[Buffer]:
-        """The encoded data set, piece by piece, in bounded memory."""
+        """Yield the encoded data set piece by piece, in bounded memory."""
         raise NotImplementedError
 
     async def part10(self, *, check_identity: bool = True) -> AsyncIterator[Buffer]:
-        """Stream a DICOM Part 10 file: preamble, file meta information, and the data set as it is.
+        """Yield the bytes of a DICOM Part 10 file: preamble, file meta information, and the data set as it is.
 
-        For an object store, an HTTP body, a pipe. Memory is bounded as with stream().
+        This is for an object store, an HTTP body or a pipe. Memory is bounded as for stream().
 
         Args:
-            check_identity: False takes a data set whose SOP Class UID (0008,0016) or SOP Instance UID (0008,0018) is
-                another one than the instance's.
+            check_identity: Whether to refuse a data set whose SOP Class UID (0008,0016) or SOP Instance UID (0008,0018)
+                differs from that of the instance.
 
         Yields:
-            The bytes of the file, the head first.
+            The bytes of the file, beginning with the head.
 
         Raises:
-            InstanceConflict: The data set is another instance. At most its first 64 KiB have been yielded by then: who
-                writes them somewhere has to take that back, as after any other exception.
-            DatasetDecodeError: The data set begins with an element that no data set has, as in save().
+            InstanceConflict: The data set is another instance. At most its first 64 KiB have been yielded by then, and
+                have to be removed wherever they were written, as after any other exception.
+            DatasetDecodeError: The data set begins with an element that no data set may have, as in save().
 
-        Cancellation: as stream().
+        Cancellation: as for stream().
 
         Example:
             await bucket.put(key, request.part10())
@@ -165,10 +164,10 @@ class Instance:
             await close(stream)
 
     async def dataset(self) -> Dataset:
-        """Decode the data set, wholly in memory.
+        """Decode the data set, completely in memory.
 
         Raises:
-            DatasetDecodeError: It does not decode.
+            DatasetDecodeError: It cannot be decoded.
         """
         raise NotImplementedError
 
@@ -182,40 +181,40 @@ class Instance:
         before_name: BeforeName | None = None,
         after_name: AfterName | None = None,
     ) -> Path:
-        """Write a DICOM Part 10 file into a folder, the data set as it is.
+        """Write a DICOM Part 10 file into a folder, with the data set as it is.
 
-        The file appears whole or not at all (temporary file, fsync, rename, fsync of the folder), and a path has one
-        identity: the data set has to be the instance that is to be saved, and a file of that name is replaced only by
+        The file appears complete or not at all (temporary file, fsync, rename, fsync of the folder). A path stands for
+        one instance: the data set must be the instance to be saved. An existing file of that name is replaced only by
         the same instance (SOP class, SOP instance, study, series and patient ID are equal) with a data set that can be
-        read to its end. What cannot be read is kept under a new name, and replaces nothing.
+        read to its end. A data set that cannot be read is saved under a new name, but replaces nothing.
 
         Args:
-            folder: Where the file goes; it must exist.
-            name: The name of the file, relative to the folder; folders in it are made where they are missing. None: a
-                name that comes from the SOP Instance UID and cannot leave the folder.
-            durable: False leaves the fsync of file and folder out.
-            check_identity: False takes a data set whose SOP Class UID (0008,0016) or SOP Instance UID (0008,0018) is
-                another one than the instance's.
-            before_name: Called once with the whole temporary file, and the first bytes of the data set as they are
-                encoded (64 KiB at most), before the file gets its name. An async function is awaited; a plain one runs
-                in the thread that writes the file, may block, and saves two changes of thread. Whatever it raises goes
-                on, and the file is removed. With it a file that has the name is replaced whatever it is: the hook
+            folder: The folder, which must exist.
+            name: The name of the file, relative to the folder. Missing folders in it are made. None: a name made from
+                the SOP Instance UID, which cannot lead out of the folder.
+            durable: Whether file and folder are flushed to the disk (fsync).
+            check_identity: Whether to refuse a data set whose SOP Class UID (0008,0016) or SOP Instance UID (0008,0018)
+                differs from that of the instance.
+            before_name: Called once with the complete temporary file and the first encoded bytes of the data set (64
+                KiB at most), before the file gets its name. An async function is awaited; a plain function runs in the
+                thread that writes the file, may block, and saves two changes of thread. If it raises, the file is
+                removed, and the exception is passed on. With this hook an existing file is always replaced: the hook
                 decides.
-            after_name: Called once with the path of the file when it has its name and, if durable, is on the disk, in
-                the thread that wrote it: it may block. Whatever it raises goes on, and the file stays. For an index
-                that is to know the file without another change of thread.
+            after_name: Called once with the path of the file after the file got its name and, if durable, is on the
+                disk. It runs in the thread that wrote the file, and may block. If it raises, the exception is passed
+                on, and the file stays. An index can use it to learn of the file without another change of thread.
 
         Returns:
             The path of the file.
 
         Raises:
-            InstanceConflict: The data set is another instance, or what is stored under the name stays.
+            InstanceConflict: The data set is another instance, or the existing file stays.
             DatasetDecodeError: The data set begins with an element of group 0000, 0002 or FFFE, which no data set has:
-                it could pass for file meta information (PS3.10 7.1). Else only what tells the instance is looked at.
+                it could be taken for file meta information (PS3.10 7.1). Beyond that, only the identity is checked.
             ValueError: The name leads out of the folder.
             OSError: The file cannot be written.
 
-        Cancellation: a cancelled save leaves nothing behind. It waits for the step that is under way on the disk.
+        Cancellation: leaves nothing behind. It waits for the step on the disk that is under way.
 
         Example:
             path = await instance.save("incoming")
@@ -234,7 +233,7 @@ class Instance:
         held: list[Buffer] = []
         try:
             async for batch in self._batches():
-                if held:  # The last batch is written together with what ends the save.
+                if held:  # the last batch is written together with the end of the save
                     await off_loop(writer.write, *held)
                 held = batch
             if before_name is None or not iscoroutinefunction(before_name):
@@ -242,13 +241,13 @@ class Instance:
             await before_name(await off_loop(writer.complete, *held), writer.beginning)
             return await off_loop(writer.commit, may_replace=True, after_name=after_name)
         except BaseException:
-            held = batch = []  # The exception must not keep the bytes.
+            held = batch = []  # the exception must not keep the bytes
             if writer.has_begun:
                 await clean_up_off_loop(writer.rollback)
             raise
 
     async def _batches(self) -> AsyncIterator[list[Buffer]]:
-        """Yield the data set in lists of pieces, each large enough for a trip to a thread."""
+        """Yield the data set in lists of pieces. Each list is large enough to be worth a change of thread."""
         batch: list[Buffer] = []
         size = 0
         async for piece in self.stream():
@@ -264,19 +263,19 @@ class Instance:
         return None
 
     async def discard(self) -> None:
-        """Read no more of it. The response to the peer is Success."""
+        """Read no more of the data set. The response to the peer is Success."""
 
     async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
-        """Return the data set, encoded in a transfer syntax: streamed if it is in that one already, else re-encoded.
+        """Return the data set encoded in a transfer syntax: streamed if it is stored so, otherwise re-encoded.
 
-        A data set that cannot be encoded raises here, before a message has begun that could then only end in A-ABORT.
+        A data set that cannot be encoded raises here, before a message has begun that could then only end with A-ABORT.
         A file that cannot be opened raises when its first piece is read.
 
         Args:
             transfer_syntax: The UID of the transfer syntax.
 
         Returns:
-            The bytes, or the pieces of them one after the other.
+            The bytes, or an iterator over their pieces.
 
         Raises:
             DatasetEncodeError: The data set cannot be encoded, or is not re-encoded in that transfer syntax: aiodimse
@@ -290,7 +289,7 @@ class Instance:
         return await read_off_loop(datasets.encode_dataset, dataset, transfer_syntax)
 
     def held_to_send(self, transfer_syntax: str) -> int:
-        """About how many bytes `encoded` holds in memory, with what it returns. 0: it is streamed.
+        """Return about how many bytes `encoded` keeps in memory, including its result. 0: it is streamed.
 
         Args:
             transfer_syntax: As for `encoded`.
@@ -298,13 +297,13 @@ class Instance:
         return 0 if transfer_syntax == self.transfer_syntax else self.held_to_decode()
 
     def held_to_decode(self) -> int:
-        """About how many bytes `dataset` holds in memory: of what comes in pieces, all that it may."""
+        """Return about how many bytes `dataset` keeps in memory. For streams it is the limit."""
         return self.limits.dataset_in_memory
 
     async def recompressible(self) -> bytes | FileHead:
-        """What its pixels are read from to send them in another compression: its file, else the whole data set.
+        """Return what its pixels are read from for another compression: the head of its file, or the whole data set.
 
-        Raises DatasetTooLarge over Limits.dataset_in_memory.
+        Raises DatasetTooLarge if that exceeds Limits.dataset_in_memory.
         """
         return await collect(self.stream(), self.limits.dataset_in_memory)
 
@@ -313,7 +312,7 @@ class FileInstance(Instance):
     """An instance in a file."""
 
     def __init__(self, head: FileHead, data: bytes | None = None) -> None:
-        """data: the whole data set, if it has been read already."""
+        """Take the head of a file, and in `data` the whole data set if it has been read already."""
         super().__init__(head.sop_class_uid, head.sop_instance_uid, head.transfer_syntax)
         self.head = head
         self._data = data
@@ -327,7 +326,7 @@ class FileInstance(Instance):
     async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
         """See `Instance.encoded`. A small data set is in memory; a large one is re-encoded piece by piece.
 
-        The file of a large one is read twice: first to find out whether it can be re-encoded.
+        The file of a large one is read twice: the first time to check that it can be re-encoded.
 
         Args:
             transfer_syntax: The UID of the transfer syntax.
@@ -343,7 +342,7 @@ class FileInstance(Instance):
         return pieces_off_loop(datasets.open_transcoded(self.head, transfer_syntax))
 
     def held_to_send(self, transfer_syntax: str) -> int:
-        """See `Instance.held_to_send`. What is large is re-encoded, or decompressed, piece by piece.
+        """See `Instance.held_to_send`. A large data set is re-encoded or decompressed piece by piece.
 
         Args:
             transfer_syntax: As for `encoded`.
@@ -355,14 +354,14 @@ class FileInstance(Instance):
         return _DECODED * self.head.size
 
     async def recompressible(self) -> bytes | FileHead:
-        """See `Instance.recompressible`. The file is read as it is needed."""
+        """See `Instance.recompressible`. The file is read when it is needed."""
         return self.head if self._data is None else self._data
 
     async def dataset(self) -> Dataset:
         """Decode the data set of the file.
 
         Raises:
-            DatasetTooLarge: It is over Limits.dataset_in_memory.
+            DatasetTooLarge: It exceeds Limits.dataset_in_memory.
         """
         if self.head.size > self.limits.dataset_in_memory:
             raise DatasetTooLarge(f"the data set is over {self.limits.dataset_in_memory} bytes")
@@ -371,7 +370,7 @@ class FileInstance(Instance):
 
 @record(frozen=True)
 class ReferencedFile:
-    """A file, and the SOP instance that it must hold: for a handler to yield, and for c_store.
+    """A file, and the SOP instance that it must hold. A handler may yield it, and c_store accepts it.
 
     If the file holds another instance, the sub-operation fails, and the UID is in the Failed SOP Instance UID List.
 
@@ -390,8 +389,10 @@ async def _at_hand(data: bytes) -> AsyncIterator[Buffer]:
 
 
 def open_file(path: str | os.PathLike[str], sop_instance_uid: str | None = None) -> FileInstance:
-    """Open a file, and read its file meta information and first piece at once. A small file has then been read
-    (docs/topics/flow.md)."""
+    """Open a file, and read its file meta information and first piece together.
+
+    A small file is then completely read (docs/topics/flow.md).
+    """
     with datasets.PartTenReader(path) as reader:
         head = reader.head
         expect_instance(head.sop_instance_uid, sop_instance_uid)
@@ -414,7 +415,7 @@ class DatasetInstance(Instance):
         return self._stream()
 
     async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
-        """See `Instance.encoded`; the data set comes in one piece.
+        """See `Instance.encoded`. The data set is one piece.
 
         Args:
             transfer_syntax: The UID of the transfer syntax.
@@ -424,7 +425,7 @@ class DatasetInstance(Instance):
         return await super().encoded(transfer_syntax)
 
     def held_to_send(self, transfer_syntax: str) -> int:
-        """See `Instance.held_to_send`. The data set is the application's, its encoding ours.
+        """See `Instance.held_to_send`. Only the encoding counts, since the data set belongs to the application.
 
         Args:
             transfer_syntax: As for `encoded`.
@@ -436,17 +437,17 @@ class DatasetInstance(Instance):
         return 0
 
     async def dataset(self) -> Dataset:
-        """Return the data set that it was made from."""
+        """Return the data set from which it was made."""
         return self._dataset
 
 
 class StreamedInstance(Instance):
-    """An instance that comes as a DICOM file in pieces, its data set perhaps still arriving. It can be read once."""
+    """An instance that arrives in pieces as a DICOM file. Its data set may still be arriving. It can be read once."""
 
     reads_once = True
 
     def __init__(self, head: Head, beginning: bytes, rest: AsyncIterator[Buffer]) -> None:
-        """beginning: the first bytes of the data set. rest: the bytes after them."""
+        """Take the head, the first bytes of the data set, and in `rest` the bytes after them."""
         super().__init__(head.sop_class_uid, head.sop_instance_uid, head.transfer_syntax)
         self._beginning, self._rest = beginning, rest
         self._touched = False
@@ -455,8 +456,10 @@ class StreamedInstance(Instance):
     async def read(
         cls, chunks: AsyncIterable[Buffer], sop_instance_uid: str | None, study_instance_uid: str | None = None
     ) -> StreamedInstance:
-        """Read the head from the stream, and the beginning of the data set if its study matters. It raises as
-        `Instance.from_part10` does."""
+        """Read the head from the stream, and if the study matters the beginning of the data set.
+
+        Raises as `Instance.from_part10` does.
+        """
         rest = aiter(chunks)
         try:
             head, beginning = await read_beginning(rest, sop_instance_uid, study_instance_uid)
@@ -483,10 +486,10 @@ class StreamedInstance(Instance):
         return self._stream()
 
     async def dataset(self) -> Dataset:
-        """Decode the data set, wholly in memory.
+        """Decode the data set, completely in memory.
 
         Raises:
-            DatasetTooLarge: It is over Limits.dataset_in_memory.
+            DatasetTooLarge: It exceeds Limits.dataset_in_memory.
         """
         data = await collect(self._stream(), self.limits.dataset_in_memory)
         dataset = await read_off_loop(datasets.decode_dataset, data, self.transfer_syntax, limits=self.limits)
@@ -494,6 +497,6 @@ class StreamedInstance(Instance):
         return dataset
 
     async def discard(self) -> None:
-        """Read no more of it, and close the source of its chunks."""
+        """Read no more of the data set, and close the source of its chunks."""
         self._touched, self._beginning = True, b""
         await close(self._rest)

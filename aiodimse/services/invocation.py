@@ -1,5 +1,4 @@
-"""Invoking an operation: the context for its request, its data set, its deadline, and its response if it has only
-one."""
+"""Invokes operations: chooses the context, encodes the data set, sets the deadline, and awaits a single response."""
 
 from __future__ import annotations
 
@@ -30,10 +29,10 @@ async def invoke(
     """Send a request in a context, with the deadline of its service.
 
     Raises:
-        LocalProtocolError: The calling task itself has the operations that fill the window.
+        LocalProtocolError: The calling task itself has the operations that fill the operations window.
         AssociationError: The association has ended, or the operations window had no place in time.
 
-    Cancellation: Nothing has been sent, or the association is aborted because half a message was.
+    Cancellation: nothing was sent; or half a message was, and the association is aborted.
     """
     timeouts = endpoint.timeouts
     timeout = timeouts.move_response if isinstance(request, messages.CMoveRQ) else timeouts.response
@@ -46,7 +45,7 @@ async def invoke_with_dataset(
     """Send a request and its data set in the context of its SOP class. The context is returned too.
 
     Raises:
-        NoAcceptedContext: No accepted context carries this service of this SOP class. Nothing was sent.
+        NoAcceptedContext: No accepted context can carry this service of this SOP class. Nothing was sent.
         DatasetEncodeError: The data set cannot be encoded in the transfer syntax of the context. Nothing was sent.
         AssociationError: As `invoke`.
     """
@@ -56,9 +55,9 @@ async def invoke_with_dataset(
 
 
 async def single_response(invoked: InvokedOperation) -> tuple[messages.Response, bytes | None]:
-    """Wait for the response of an operation that has one, and return it with its data set.
+    """Wait for the only response of an operation, and return it with its data set.
 
-    Cancellation: The operation is left, and the association waits for its response.
+    Cancellation: the operation is left, and the association waits for its response.
     """
     try:
         return await invoked.next()
@@ -70,13 +69,13 @@ async def single_response(invoked: InvokedOperation) -> tuple[messages.Response,
 async def ask(endpoint: Endpoint, request: messages.Request, dataset: Identifier | None = None) -> Response:
     """Invoke an operation with one response, and return the response, whatever its status, with its data set decoded.
 
-    It raises as `invoke_with_dataset` does.
+    Raises as `invoke_with_dataset` does, and:
 
     Raises:
-        DatasetDecodeError: The data set of the response does not decode.
+        DatasetDecodeError: The data set of the response cannot be decoded.
     """
     if isinstance(dataset, Dataset) and not len(dataset):
-        dataset = None  # an empty data set is none (PS3.7 9.3.1, Command Data Set Type)
+        dataset = None  # an empty data set counts as none (PS3.7 9.3.1, Command Data Set Type)
     context, invoked = await invoke_with_dataset(endpoint, request, dataset)
     message, data = await single_response(invoked)
     decoded = None

@@ -1,4 +1,4 @@
-"""The C-MOVEs of ours whose instances come to a server of ours, and which C-STORE belongs to which of them."""
+"""Our C-MOVEs whose instances arrive at a server of ours, and which C-STORE belongs to which of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiodimse.services.association import ProviderAssociation
 
 
 class OpenMove(Protocol):
-    """A C-MOVE of ours whose instances come to a receiver."""
+    """A C-MOVE of ours whose instances arrive at a receiver."""
 
     originator: str
     """Our AE title on the association of the C-MOVE."""
@@ -24,14 +24,14 @@ class OpenMove(Protocol):
         """Whether no more instances of it are expected."""
 
     def asked(self, association: ProviderAssociation) -> bool:
-        """Say whether the requestor of an association is the peer that was asked for the C-MOVE."""
+        """Return whether the requestor of an association is the peer to which the C-MOVE was sent."""
 
     def offer(self, performed: PerformedOperation, association: ProviderAssociation) -> None:
         """Take a sub-operation, and answer it."""
 
 
 class OpenMoves:
-    """All open moves of one receiver. It is false while there are none."""
+    """The open moves of one receiver. It is false while there are none."""
 
     def __init__(self) -> None:
         self._moves: list[OpenMove] = []
@@ -43,8 +43,8 @@ class OpenMoves:
     def new_message_id(self, originator: str, taken: Container[int]) -> int:
         """Return a random Message ID that no other open move of an AE title has.
 
-        Every association counts its messages from 1, so that without this two moves to one AE title could not be told
-        apart.
+        Every association counts its messages from 1. Without random numbers two moves to one AE title could not be
+        distinguished.
 
         Args:
             originator: Our AE title on the association of the C-MOVE.
@@ -68,8 +68,7 @@ class OpenMoves:
     def find(self, request: CStoreRQ, association: ProviderAssociation) -> OpenMove | None:
         """Return the move that a C-STORE belongs to (PS3.7 9.1.1.1.6 and 9.1.1.1.7); None if it belongs to none.
 
-        If the C-STORE names no Move Originator, it belongs to the open move that its sender was asked for, provided
-        that there is only one.
+        A C-STORE without a Move Originator belongs to the open move of the peer that sends it, if there is exactly one.
         """
         title, message_id = request.move_originator_ae_title, request.move_originator_message_id
         moves = [move for move in self._moves if not move.is_over]
@@ -83,8 +82,8 @@ class OpenMoves:
 
 
 class MoveReceiver(Protocol):
-    """What `c_move(receiver=)` takes: a `Server` that listens under the AE title of the move destination."""
+    """The type of `c_move(receiver=)`: a `Server` that listens under the AE title of the move destination."""
 
     @property
     def open_moves(self) -> OpenMoves:
-        """The moves whose instances come to it."""
+        """The moves whose instances arrive at it."""

@@ -1,4 +1,4 @@
-"""What is sent of an instance in a context: its data set as it is, re-encoded, or with its pixels compressed anew."""
+"""Decides how an instance is sent in a context: its data set as it is, re-encoded, or with its pixels recompressed."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from aiodimse.services.instance import Instance
 
 _MOST: Final = 4
 _threads: Final = Threads(max(1, min(_MOST, os.cpu_count() or 1)), "aiodimse-codecs")
-"""Each waits for a process of its own that decodes and encodes: so many frames are converted at once, in whatever loop.
-What more is to be converted waits; an instance has one frame under way, and one that is ready."""
+"""Each thread waits for a process of its own that decodes and encodes, so this bounds the frames that are converted at
+a time, over all event loops. Further conversions wait. An instance has one frame in work and one ready."""
 
 
 async def payload_of(instance: Instance, transfer_syntax: str, channel: Channel) -> Payload:
-    """The data set of an instance, encoded in this transfer syntax.
+    """Return the data set of an instance, encoded in a transfer syntax.
 
-    What cannot be converted is found out here, before a message has begun.
+    A data set that cannot be converted is found here, before a message has begun.
 
     Args:
-        instance: What is sent. One that can be read once has been read behind this.
-        transfer_syntax: That of the presentation context, as of `store_context`.
-        channel: The association that it is sent on.
+        instance: The instance. If it can be read only once, it has been read afterward.
+        transfer_syntax: The transfer syntax of the presentation context, as chosen by `store_context`.
+        channel: The association on which it is sent.
 
     Raises:
-        DatasetEncodeError: It cannot be encoded so.
-        DatasetDecodeError: It is not sound.
-        NotDICOM, InstanceConflict, OSError: As `Instance.open`, of a file.
+        DatasetEncodeError: It cannot be encoded in this transfer syntax.
+        DatasetDecodeError: The data set is damaged.
+        NotDICOM, InstanceConflict, OSError: As raised by `Instance.open`, for a file.
 
-    Cancellation: A frame that is under way comes to its end in its process; nothing else is left.
+    Cancellation: the frame that is being converted is finished in its process; nothing else remains.
     """
     if transfer_syntax == instance.transfer_syntax or not datasets.can_recompress(
         instance.transfer_syntax, transfer_syntax
@@ -46,7 +46,7 @@ async def payload_of(instance: Instance, transfer_syntax: str, channel: Channel)
 
 
 class _Conversion:
-    """One instance on its way to another compression, and what metrics are told of it."""
+    """The conversion of one instance to another compression, with a report to the metrics."""
 
     def __init__(self, instance: Instance, transfer_syntax: str, channel: Channel) -> None:
         self._instance, self._target, self._channel = instance, transfer_syntax, channel
@@ -62,12 +62,12 @@ class _Conversion:
                     pass
                 payload = await _threads.run(work.at_hand) or _pieces(work)
         except BaseException as error:
-            self._tell(work.frames if work is not None else 0, type(error).__name__)
+            self._report(work.frames if work is not None else 0, type(error).__name__)
             raise
-        self._tell(work.frames, None)
+        self._report(work.frames, None)
         return payload
 
-    def _tell(self, frames: int, error: str | None) -> None:
+    def _report(self, frames: int, error: str | None) -> None:
         channel = self._channel
         if channel.metrics is not None:
             seconds = channel.clock.now() - self._began

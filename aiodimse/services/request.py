@@ -39,19 +39,19 @@ class Request:
 
     @property
     def priority(self) -> int:
-        """Priority (0000,0700): 0 medium, 1 high, 2 low; 0 where the service has none."""
+        """Priority (0000,0700): 0: medium, 1: high, 2: low; 0 if the service has no priority."""
         return getattr(self.message, "priority", 0)
 
     @property
     def extended(self) -> Any:
-        """What extended negotiation settled for its SOP class; None if nothing was negotiated."""
+        """The result of extended negotiation for its SOP class; None if nothing was negotiated."""
         return self.association.negotiated.extended.get(self.context.abstract_syntax)
 
     def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger]:
-        """Give a logger for lines about this request: they begin with its association, and have it as fields.
+        """Return a logger for lines about this request: they begin with its association, and have it in fields.
 
         Args:
-            logger: The logger that they go to. The Message ID is a field, too.
+            logger: The logger that the lines go to. The Message ID is a field, too.
         """
         return self._performed.logger(logger)
 
@@ -61,13 +61,13 @@ class Request:
         return self._performed.channel.settings.strict
 
     def tolerate(self, row: Leniency, detail: str = "") -> None:
-        """Log that the peer broke a rule without consequences, at level WARNING, once for each row and association.
+        """Log at level WARNING that the peer broke a rule and this is tolerated, once for each row and association.
 
-        A handler checks `is_strict` before, and fails the request if it is true.
+        A handler must check `is_strict` first, and fail the request if it is true.
 
         Args:
             row: The rule, a row of `aiodimse.leniency`.
-            detail: What it was about, escaped and without patient data.
+            detail: What is wrong, escaped and without patient data.
         """
         self._performed.channel.tolerate(row, detail)
 
@@ -82,7 +82,7 @@ class EchoRequest(Request):
 
 
 class StoreRequest(Request, ArrivingInstance):
-    """A C-STORE request and the instance that it brings: save(), decode with dataset(), stream() or discard() it."""
+    """A C-STORE request with its instance: save(), decode with dataset(), stream() or discard() it."""
 
     def __init__(self, performed: PerformedOperation, association: ProviderAssociation) -> None:
         Request.__init__(self, performed, association)
@@ -100,7 +100,7 @@ class StoreRequest(Request, ArrivingInstance):
 
     @property
     def move_originator_ae_title(self) -> str | None:
-        """The AE title that invoked the C-MOVE of which this is a sub-operation; None if it is none."""
+        """The AE title that invoked the C-MOVE to which this sub-operation belongs; None if it is no sub-operation."""
         assert isinstance(self.message, messages.CStoreRQ)
         return self.message.move_originator_ae_title
 
@@ -112,12 +112,12 @@ class StoreRequest(Request, ArrivingInstance):
 
 
 class IdentifierRequest(Request):
-    """A request whose data set is an Identifier, decoded before the handler is called."""
+    """A request whose data set is an Identifier. It is decoded before the handler is called."""
 
     def __init__(self, performed: PerformedOperation, association: ProviderAssociation, identifier: Dataset) -> None:
         super().__init__(performed, association)
         self.identifier = identifier
-        """The Identifier, decoded."""
+        """The decoded Identifier."""
 
 
 class FindRequest(IdentifierRequest):
@@ -139,15 +139,14 @@ class MoveRequest(IdentifierRequest):
 
 
 class NormalizedRequest(Request):
-    """A DIMSE-N request. `dataset` is its modification list, attribute list, action information or event
-    information."""
+    """A DIMSE-N request. `dataset` has its modifications, attributes, action information or event information."""
 
     def __init__(
         self, performed: PerformedOperation, association: ProviderAssociation, dataset: Dataset | None
     ) -> None:
         super().__init__(performed, association)
         self.dataset = dataset
-        """The data set, decoded; None if the request has none."""
+        """The decoded data set; None if the request has none."""
 
     @property
     def sop_instance_uid(self) -> str:
@@ -156,15 +155,15 @@ class NormalizedRequest(Request):
 
     @property
     def attribute_identifier_list(self) -> tuple[int, ...]:
-        """The tags that an N-GET asks for; empty means all."""
+        """The tags of the attributes that an N-GET asks for. Empty: all attributes."""
         return getattr(self.message, "attribute_identifier_list", None) or ()
 
     @property
     def action_type_id(self) -> int | None:
-        """The Action Type ID of an N-ACTION; None for others."""
+        """The Action Type ID of an N-ACTION; None for other services."""
         return getattr(self.message, "action_type_id", None)
 
     @property
     def event_type_id(self) -> int | None:
-        """The Event Type ID of an N-EVENT-REPORT; None for others."""
+        """The Event Type ID of an N-EVENT-REPORT; None for other services."""
         return getattr(self.message, "event_type_id", None)

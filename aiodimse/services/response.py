@@ -29,9 +29,9 @@ class Progress:
 
 @record(frozen=True)
 class EncodedDataset:
-    """A data set that is encoded already; may stand wherever a handler yields a Dataset.
+    """A data set that is encoded already. A handler may yield it instead of a Dataset.
 
-    transfer_syntax: the UID in which data is encoded; it must be that of the presentation context it is sent in.
+    transfer_syntax: the UID of its encoding, which must be that of the presentation context in which it is sent.
     """
 
     data: bytes = field(repr=False)
@@ -44,7 +44,7 @@ Identifier: TypeAlias = Dataset | EncodedDataset
 
 @record(frozen=True)
 class Reply:
-    """What a handler with one answer may return: C-ECHO, C-STORE and DIMSE-N.
+    """What a handler with one answer may return. These are handlers of C-ECHO, C-STORE and DIMSE-N.
 
     Example:
         >>> @server.on_n_create(sop_class.ModalityPerformedProcedureStep)
@@ -60,8 +60,8 @@ class Reply:
     """The data set of the response, only for DIMSE-N. An empty one is not sent."""
     _: KW_ONLY
     sop_instance_uid: str | None = None
-    """Affected SOP Instance UID (0000,1000). None: that of the request. If the request of a successful N-CREATE has
-    none, one is generated."""
+    """Affected SOP Instance UID (0000,1000). None: that of the request. If a successful N-CREATE has none in its
+    request, one is generated."""
     attributes: Sequence[int] | None = None
     """Attribute Identifier List (0000,1005): tags that were not recognized (N-GET, N-SET, N-CREATE)."""
     error_comment: str | None = field(default=None, repr=False)
@@ -110,7 +110,7 @@ class Response:
         return getattr(self.message, "attribute_identifier_list", None) or ()
 
     def raise_for_status(self) -> Self:
-        """Return the response, if it tells of success.
+        """Return the response if its status means success.
 
         Raises:
             DIMSEFailure: The status is a Failure.
@@ -130,11 +130,11 @@ class Response:
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether it ends a C-GET or C-MOVE with sub-operations that failed (PS3.4 C.4.2.1.8, C.4.3.1.8)."""
+        """Whether it ends a C-GET or C-MOVE that had failed sub-operations (PS3.4 C.4.2.1.8, C.4.3.1.8)."""
         progress = self.progress
         if progress is None:
             return False
-        # B000 means "one or more failures or warnings". If no counter says which, we assume failures.
+        # B000 means "one or more failures or warnings". If no counter says which, failures are assumed.
         unsaid = self.status == answers.SOME_FAILED and not (progress.completed or progress.warning)
         return progress.failed > 0 or bool(self.failed_sop_instance_uids) or unsaid
 

@@ -9,7 +9,7 @@ from aiodimse.services.association import ProviderAssociation
 
 
 class RequestHandler(Protocol):
-    """What performs the requests of one association."""
+    """Performs the requests of one association."""
 
     def handle(self, performed: PerformedOperation) -> None:
         """Start the handler of a request; the request gets its response whatever becomes of the handler.
@@ -20,10 +20,10 @@ class RequestHandler(Protocol):
 
 
 class RequestHandlers(Protocol):
-    """What `connect(handlers=)` takes: a `Server`."""
+    """The type of `connect(handlers=)`: a `Server`."""
 
     def provider(self, association: ProviderAssociation) -> RequestHandler:
-        """Make what performs the requests of one association.
+        """Make the handler of the requests of one association.
 
         Args:
             association: The association, as the handlers see it.

@@ -1,4 +1,4 @@
-"""Makes an Instance of what a caller or a handler gives us to send."""
+"""Makes an Instance from what a caller or a handler gives us to send."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from aiodimse.services.instance import DatasetInstance, Instance, InstanceSource
 
 
 async def instance_of(source: InstanceSource, limits: Limits | None = None) -> Instance:
-    """Make the Instance of what a caller gives us. `limits` are those of the association that will send it.
+    """Make an Instance from what a caller gives us. `limits` are those of the association that will send it.
 
     Raises:
         NotDICOM: A file is not DICOM.
         InstanceConflict: A file holds another instance than it must.
         OSError: A file cannot be read.
-        TypeError: It is nothing that can be sent.
+        TypeError: It cannot be sent.
         DatasetEncodeError: A data set does not say which instance it is.
     """
     instance = await _instance_of(source)
@@ -47,10 +47,9 @@ def _no_instance(source: object) -> TypeError:
 
 
 def kind_of(source: InstanceSource) -> tuple[str, str]:
-    """Return the SOP class and transfer syntax of what a caller gives us. The beginning of a file is read, here and
-    now.
+    """Return the SOP class and transfer syntax of what a caller gives us. The beginning of a file is read at once.
 
-    It raises as `instance_of` does.
+    Raises as `instance_of` does.
     """
     if isinstance(source, Dataset):
         source = DatasetInstance(source)
@@ -65,10 +64,10 @@ def kind_of(source: InstanceSource) -> tuple[str, str]:
 
 
 def identified(instance: Instance) -> Instance:
-    """Return an instance that says what it is: C-STORE has to name both UIDs (PS3.7 9.1.1.1).
+    """Return an instance if it has both UIDs, which a C-STORE has to name (PS3.7 9.1.1.1).
 
     Raises:
-        DatasetEncodeError: It lacks one.
+        DatasetEncodeError: A UID is missing.
     """
     for uid, what in ((instance.sop_class_uid, "SOP Class UID"), (instance.sop_instance_uid, "SOP Instance UID")):
         if not uid or not uid.isascii():

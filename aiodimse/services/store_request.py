@@ -9,10 +9,10 @@ from aiodimse.services.instance import Instance
 def store_request(
     instance: Instance, priority: int, originator: str | None = None, originator_message_id: int | None = None
 ) -> messages.CStoreRQ:
-    """The C-STORE-RQ for an instance (PS3.7 9.3.1.1).
+    """Make the C-STORE-RQ for an instance (PS3.7 9.3.1.1).
 
     Args:
-        instance: What will be sent with it.
+        instance: The instance that will be sent with it.
         priority: 0 medium, 1 high, 2 low.
         originator: Move Originator Application Entity Title, in a sub-operation of a C-MOVE.
         originator_message_id: The Message ID of that C-MOVE.

@@ -1,4 +1,4 @@
-"""Streams of the bytes of an instance: closed, collected within a bound, and read as far as the head of a file."""
+"""Streams of the bytes of an instance: closing them, collecting them, and reading the head of a file from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiodimse.errors import DatasetTooLarge, InstanceConflict
 
 
 async def close(stream: object) -> None:
-    """Close a stream, if it is of a kind that can be closed."""
+    """Close a stream if it can be closed."""
     if (aclose := getattr(stream, "aclose", None)) is not None:
         await aclose()
 
@@ -32,26 +32,26 @@ async def collect(stream: AsyncIterator[Buffer], most: int) -> bytes:
             pieces.append(piece)
         return b"".join(pieces)
     finally:
-        pieces.clear()  # Otherwise an exception that is kept would keep the bytes as well.
+        pieces.clear()  # otherwise an exception that is kept would keep the bytes
         await close(stream)
 
 
 async def read_beginning(
     stream: AsyncIterator[Buffer], sop_instance_uid: str | None, study_instance_uid: str | None
 ) -> tuple[Head, bytes]:
-    """Read a DICOM file as far as its data set begins, or as far as the study of the data set is known.
+    """Read a DICOM file up to its data set, or up to where the study of the data set is known.
 
     Args:
-        stream: The bytes of the file. What is behind the beginning stays in it.
-        sop_instance_uid: The instance that it has to be; None: any.
-        study_instance_uid: The study that it has to be of; None: any.
+        stream: The bytes of the file. The rest stays in the stream.
+        sop_instance_uid: The instance that it must be; None: any.
+        study_instance_uid: The study to which it must belong; None: any.
 
     Returns:
         The head of the file, and the first bytes of its data set.
 
     Raises:
-        NotDICOM: The bytes are no DICOM file.
-        InstanceConflict: It is another instance, or one that is not said to be of the study.
+        NotDICOM: The bytes are not a DICOM file.
+        InstanceConflict: It is another instance, or does not belong to the study.
     """
     buffer, next_look = bytearray(), 0
     while True:
@@ -59,7 +59,7 @@ async def read_beginning(
         buffer += chunk or b""
         if chunk is not None and len(buffer) < next_look:
             continue
-        next_look = len(buffer) + len(buffer) // 4  # The head is parsed anew each time.
+        next_look = len(buffer) + len(buffer) // 4  # the head is parsed from the start each time
         head = datasets.parse_head("the stream", bytes(buffer), is_all=chunk is None)
         if head is not None:
             break
@@ -71,10 +71,10 @@ async def read_beginning(
 
 
 async def _in_study(beginning: bytes, transfer_syntax: str, rest: AsyncIterator[Buffer], study: str) -> bytes:
-    """Read on until the study is known, and return all that was read.
+    """Read on until the study is known, and return everything that was read.
 
     Raises:
-        InstanceConflict: It is another study.
+        InstanceConflict: It belongs to another study.
     """
     buffer, next_look = bytearray(beginning), 0
     while True:
@@ -94,6 +94,6 @@ async def _in_study(beginning: bytes, transfer_syntax: str, rest: AsyncIterator[
 
 
 def expect_instance(found: str, sop_instance_uid: str | None) -> None:
-    """Raise InstanceConflict if a file holds another instance than it has to; None: it may be any."""
+    """Raise InstanceConflict if a file holds another instance than it must; None: it may hold any."""
     if sop_instance_uid is not None and found != sop_instance_uid:
         raise InstanceConflict("the file holds another instance than was asked for")

@@ -13,19 +13,19 @@ _log = AssociationLogger(logging.getLogger("aiodimse.storage"), None)
 
 
 async def remove_unfinished(directory: str | os.PathLike[str], *, older_than: float = 600.0) -> int:
-    """Remove what saves into this folder left when their process was killed.
+    """Remove the unfinished files that killed processes left in a folder.
 
-    An unfinished file has a hidden name, `.UID.dcm.0123456789abcdef.part`, and is no instance: nothing of it has been
-    acknowledged. What another process is saving stays: it holds a lock on the file, and where the file system has no
-    locks, a save under way has bytes more often than every older_than seconds. To be called when a program starts;
-    Archive does.
+    An unfinished file has a hidden name, `.UID.dcm.0123456789abcdef.part`, and is no instance: its C-STORE was never
+    answered with Success. A file that another process is saving stays: the process holds a lock on it. On a file system
+    without locks, a file stays if it was written to within `older_than` seconds. Call this when a program starts;
+    Archive does it itself.
 
     Args:
-        directory: The folder; those below are not looked into.
-        older_than: Seconds; what has had a byte since stays.
+        directory: The folder. Folders below it are not searched.
+        older_than: Seconds. A file that was written to since then stays.
 
     Returns:
-        How many files were removed.
+        The number of files that were removed.
 
     Raises:
         OSError: The folder cannot be listed.

@@ -1,4 +1,4 @@
-"""The observer of an accepted association: it answers the A-ASSOCIATE-RQ, and brings requests to their handlers."""
+"""The observer of an accepted association: it answers the A-ASSOCIATE-RQ, and passes requests to their handlers."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class AcceptedAssociation(AcceptedObserver):
         """The association for handlers and hooks, once it is established."""
 
     def connection_made(self) -> None:
-        """Count the connection; its A-ASSOCIATE-RQ is to come."""
+        """Count the connection. Its A-ASSOCIATE-RQ is still to come."""
         self._acceptor.enter(self)
 
     def association_requested(self, rq: AssociateRQ) -> None:
-        """Answer at once, or when the hooks have answered."""
+        """Answer at once, or after the hooks have answered."""
         address = self.endpoint.peer_address
         rejected = self._acceptor.admit(self.endpoint, address[0] if address else "")
         if rejected is not None:
@@ -71,7 +71,7 @@ class AcceptedAssociation(AcceptedObserver):
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # The task itself is cancelled: the loop is closing.
+                raise  # the task itself is cancelled, because the loop is closing
             reply = self._no_answer(error)
         if endpoint.error is None:
             self._reply(reply)
@@ -84,7 +84,7 @@ class AcceptedAssociation(AcceptedObserver):
         if isinstance(reply, AssociateAC):
             try:
                 self.endpoint.accept(reply)
-            except LocalProtocolError as error:  # Nothing was sent: a server response of 64 KiB fits in no PDU.
+            except LocalProtocolError as error:  # nothing was sent: a server response of 64 KiB does not fit into a PDU
                 self.endpoint.logger(_log).error("the A-ASSOCIATE-AC cannot be encoded: %s", error)
                 reply = NO_REASON_GIVEN
         if isinstance(reply, AssociateRJ):
@@ -92,16 +92,16 @@ class AcceptedAssociation(AcceptedObserver):
             self.endpoint.reject(reply)
 
     def association_established(self, negotiated: Negotiated) -> Callable[[PerformedOperation], None]:
-        """Return what brings requests to their handlers."""
+        """Return the function that passes requests to their handlers."""
         self.association = ProviderAssociation(self.endpoint, self._identity)
         accepted, proposed = len(negotiated.contexts), len(negotiated.rq.contexts)
         self.endpoint.logger(_log).info("association: %d of %d presentation contexts", accepted, proposed)
         return self._policy.provider(self.association).handle
 
     def association_ended(self, error: BaseException) -> None:
-        """Tell the application, and make place for another association when the tasks of this one have ended.
+        """Tell the application. The place is free for another association when the tasks of this one have ended.
 
-        An authenticate or on_associate hook that is still asked is cancelled: nobody waits for its answer.
+        An authenticate or on_associate hook that is still running is cancelled, since nobody needs its answer.
         """
         if self._asking is not None and self._asking is not asyncio.current_task():
             self._asking.cancel()
@@ -109,11 +109,11 @@ class AcceptedAssociation(AcceptedObserver):
         hook = self._policy.on_association_end
         if hook is not None and self.association is not None:
             released = isinstance(error, AssociationClosed)
-            work = self._tell_end(hook, self.association, None if released else error)
+            work = self._call_end_hook(hook, self.association, None if released else error)
             self.endpoint.tasks.spawn(work, "aiodimse association end")
         self._acceptor.leave(self.endpoint)
 
-    async def _tell_end(
+    async def _call_end_hook(
         self, hook: AssociationEndHook, association: ProviderAssociation, error: BaseException | None
     ) -> None:
         try:

@@ -16,7 +16,7 @@ class AssociationRequest:
     """A request for an association, as an on_associate or authenticate hook gets it."""
 
     rq: AssociateRQ
-    """The A-ASSOCIATE-RQ, as it came."""
+    """The A-ASSOCIATE-RQ as it was received."""
     address: tuple[str, int] | None
     """The IP address and port of the peer; None if the transport has none."""
     tls_certificate: Any = None

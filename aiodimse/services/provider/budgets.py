@@ -1,4 +1,4 @@
-"""What all associations of a server share on one event loop, so that one cannot take it from the others."""
+"""What all associations of a server share on one event loop, so that no association can take all of it."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ class Budgets:
     """The budgets of one server."""
 
     def __init__(self, limits: Limits) -> None:
-        """limits: those of the server."""
+        """Take the limits of the server."""
         self.destinations: Destinations = Destinations(limits.associations_per_destination)
-        """Associations to move destinations."""
+        """Counts associations to move destinations."""
         self.payloads: Payloads = Payloads(limits.payloads_in_memory)
-        """Data sets in memory, to be sent."""
+        """Counts the bytes of data sets that are in memory to be sent."""
         self.descriptors: Descriptors = Descriptors()
-        """The file descriptors of the process."""
+        """Counts the file descriptors of the process."""
         self.files_per_association: int = limits.files_per_association
-        """How many of them the requests of one association may need at once."""
+        """The number of file descriptors that the requests of one association may need at a time."""
 
 
 class Destinations:
-    """Counts associations by the address that they go to."""
+    """Counts associations by the address of their destination."""
 
     def __init__(self, most: int) -> None:
-        """most: so many to one address at once."""
+        """Allow `most` associations to one address at a time."""
         self._most = most
         self._held: dict[_Address, int] = {}
         self._waiting: dict[_Address, deque[Place]] = {}
 
     def place(self, host: str, port: int) -> Place:
-        """Make a place for an association to this address; it counts once it has been entered."""
+        """Make a place for an association to this address. It counts after it has been entered."""
         return Place(self, (host.lower(), port))
 
     def has_place(self, address: _Address) -> bool:
-        """Whether one more association may be opened now."""
+        """Return whether one more association may be opened."""
         return address not in self._waiting and self._held.get(address, 0) < self._most
 
     def take(self, place: Place) -> bool:
-        """Give the place now, or put it in line."""
+        """Give the place now and return True, or add it to the queue."""
         if self.has_place(place.address):
             self._held[place.address] = self._held.get(place.address, 0) + 1
             return True
@@ -55,14 +55,14 @@ class Destinations:
         return False
 
     def give_up(self, place: Place) -> None:
-        """Take a place out of the line."""
+        """Remove a place from the queue."""
         if (line := self._waiting.get(place.address)) is not None and place in line:
             line.remove(place)
             if not line:
                 del self._waiting[place.address]
 
     def free(self, address: _Address) -> None:
-        """An association has ended: its place is the next one's in line."""
+        """Give the place of an association that has ended to the next one in the queue."""
         line = self._waiting.get(address)
         if line:
             following = line.popleft()
@@ -76,7 +76,7 @@ class Destinations:
 
 
 class Place:
-    """One association to a destination, or one that waits for it."""
+    """The place of one association to a destination, which is given or waits."""
 
     def __init__(self, destinations: Destinations, address: _Address) -> None:
         self._destinations = destinations
@@ -86,13 +86,13 @@ class Place:
 
     @property
     def is_free(self) -> bool:
-        """Whether `enter` would not wait."""
+        """Return whether `enter` would not have to wait."""
         return self._destinations.has_place(self.address)
 
     async def enter(self, clock: Clock, timeout: float | None) -> bool:
-        """Wait until the association may be opened; False where that takes longer than so many seconds.
+        """Wait until the association may be opened. Return False if that takes longer than `timeout` seconds.
 
-        Cancellation: the place has to be left all the same.
+        Cancellation: the place must still be left.
         """
         if self._destinations.take(self):
             self._is_held = True
@@ -107,13 +107,13 @@ class Place:
         return True
 
     def given(self) -> None:
-        """It is its turn. Who has been cancelled at the same moment leaves it."""
+        """Note that the place was given. If its task was cancelled at the same moment, the task leaves it."""
         self._is_held = True
         if self._turn is not None and not self._turn.done():
             self._turn.set_result(None)
 
     def leave(self) -> None:
-        """The association has ended, or is not wanted any more."""
+        """Give up the place: the association has ended, or is no longer wanted."""
         if self._is_held:
             self._is_held = False
             self._destinations.free(self.address)
@@ -122,26 +122,26 @@ class Place:
 
 
 class NoRoom(Exception):
-    """There was no room for a data set in memory in time."""
+    """A data set did not get room in memory in time."""
 
 
 class Payloads:
-    """Counts bytes of data sets in memory: a semaphore in bytes, whose line nobody overtakes."""
+    """Counts the bytes of data sets in memory. It is a semaphore in bytes that serves its queue in order."""
 
     def __init__(self, most: int) -> None:
-        """most: so many bytes at once."""
+        """Allow `most` bytes at a time."""
         self._most = self._free = most
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._owners: WeakKeyDictionary[object, asyncio.Lock] = WeakKeyDictionary()
 
     def share(self, owner: object) -> Share:
-        """Make a share of an owner, an association: it has one at a time, as it writes one message at a time."""
+        """Make a share for an owner, an association. It has one share at a time, as it writes one message at a time."""
         return Share(self, self._owners.setdefault(owner, asyncio.Lock()))
 
     async def take(self, size: int) -> int:
-        """Wait for so many bytes, or for all where these are more; return how many there were.
+        """Wait for `size` bytes, or for all bytes if there are fewer. Return how many were taken.
 
-        Cancellation: nothing is taken.
+        Cancellation: no bytes are taken.
         """
         size = min(size, self._most)
         if not self._waiting and size <= self._free:
@@ -156,12 +156,12 @@ class Payloads:
                 self.give_back(size)
             else:
                 self._waiting.remove((size, turn))
-                self.give_back(0)  # who was behind it may need less
+                self.give_back(0)  # the next one in the queue may need less
             raise
         return size
 
     def give_back(self, size: int) -> None:
-        """Give so many bytes back: those in line that have enough now go on."""
+        """Give bytes back. Those in the queue that now have enough continue."""
         self._free += size
         while self._waiting and self._waiting[0][0] <= self._free:
             wanted, turn = self._waiting.popleft()
@@ -170,24 +170,24 @@ class Payloads:
 
 
 class Share:
-    """What one association has of the payloads."""
+    """The bytes that one association has taken."""
 
     def __init__(self, payloads: Payloads, owner: asyncio.Lock) -> None:
         self._payloads, self._owner = payloads, owner
         self._size: int | None = None
 
     async def take(self, size: int, clock: Clock, timeout: float | None) -> None:
-        """Wait until the association has no other share, and there is room; 0 bytes need none.
+        """Wait until the association has no other share and there is room. 0 bytes need no room.
 
         Args:
-            size: Bytes.
-            clock: Of the association.
-            timeout: Seconds.
+            size: The number of bytes.
+            clock: The clock of the association.
+            timeout: The time limit in seconds.
 
         Raises:
-            NoRoom: It took longer.
+            NoRoom: It took too long.
 
-        Cancellation: nothing is taken.
+        Cancellation: no bytes are taken.
         """
         if not size:
             return
@@ -203,7 +203,7 @@ class Share:
             raise NoRoom(f"no room for {size} bytes in memory within {timeout} s") from None
 
     def give_back(self) -> None:
-        """Give back what was taken; harmless where nothing was."""
+        """Give back what was taken, if anything was."""
         if self._size is not None:
             size, self._size = self._size, None
             self._payloads.give_back(size)

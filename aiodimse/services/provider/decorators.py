@@ -1,4 +1,4 @@
-"""The `on_*` decorators of a Server: how handlers are registered, typed by what each service wants of its handler."""
+"""The `on_*` decorators of a Server, which register handlers, each typed by what its service needs of a handler."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ UIDs = Iterable[str]
 
 
 class HandlerDecorators:
-    """Each is used as `@server.on_c_find`, `@server.on_c_find(uid, ...)` or `server.on_c_find(uid)(function)`.
+    """Decorators, used as `@server.on_c_find`, `@server.on_c_find(uid, ...)` or `server.on_c_find(uid)(function)`.
 
-    A later registration for the same SOP class replaces the earlier one; a handler that is registered without SOP
+    A later registration for the same SOP class replaces an earlier one. A handler that is registered without SOP
     classes serves those that have none of their own, whichever came first.
     """
 
@@ -56,7 +56,7 @@ class HandlerDecorators:
     def on_c_echo(self, *uids: Any, transfer_syntaxes: UIDs | None = None, extended: Extended | None = None) -> Any:
         """Decorate the handler of C-ECHO (PS3.7 9.1.5, PS3.4 A): `async def echo(request)`.
 
-        Without one, Verification is answered with Success.
+        Without a handler, C-ECHO is answered with Success.
 
         Args:
             *uids: SOP classes with a C-ECHO; none, Verification.
@@ -83,8 +83,8 @@ class HandlerDecorators:
     def on_c_store(self, *uids: Any, transfer_syntaxes: UIDs | None = None, extended: Extended | None = None) -> Any:
         """Decorate the handler of C-STORE (PS3.7 9.1.1, PS3.4 B): `async def store(request)`.
 
-        The handler is called when the command has come; the data set arrives while it runs. It reads that once:
-        `await request.save(folder)`, `await request.dataset()`, or `async for piece in request.stream()`.
+        The handler is called when the command set has arrived; the data set arrives while it runs. The handler can read
+        it once: `await request.save(folder)`, `await request.dataset()`, or `async for piece in request.stream()`.
 
         Args:
             *uids: Storage SOP classes; none, all that are known, and with Server(any_storage=True) those that are not.
@@ -117,7 +117,8 @@ class HandlerDecorators:
     def on_c_find(self, *uids: Any, transfer_syntaxes: UIDs | None = None, extended: Extended | None = None) -> Any:
         """Decorate the handler of C-FIND (PS3.7 9.1.2, PS3.4 C.4.1): an async generator of matches.
 
-        C-CANCEL cancels it where it waits: its `finally` runs, and FE00 is answered (docs/topics/cancellation.md).
+        C-CANCEL cancels the handler where it waits: its `finally` runs, and the response is FE00
+        (docs/topics/cancellation.md).
 
         Args:
             *uids: SOP classes with a C-FIND; none, those of Query/Retrieve.
@@ -125,11 +126,11 @@ class HandlerDecorators:
             extended: The extended negotiation that is supported, such as ExtendedQuery; None, none.
 
         Returns:
-            The handler itself. It yields a Dataset or EncodedDataset (Pending), a (status, data set) pair, or the final
-            status; ending without one means Success.
+            The handler itself. It yields a Dataset or EncodedDataset (Pending), a pair (status, data set), or the final
+            status. If it ends without a final status, that is Success.
 
         Raises:
-            TypeError: As on_c_echo, but that it may be a generator.
+            TypeError: As for on_c_echo, but the handler may be a generator.
             LocalProtocolError: What is no UID, or a SOP class without a C-FIND.
 
         Example:
@@ -151,8 +152,8 @@ class HandlerDecorators:
     def on_c_get(self, *uids: Any, transfer_syntaxes: UIDs | None = None, extended: Extended | None = None) -> Any:
         """Decorate the handler of C-GET (PS3.7 9.1.3, PS3.4 C.4.3): an async generator of instances.
 
-        With one, every storage SOP class is accepted for which the peer proposes the role SCP. Sub-operations, their
-        counters and the responses are the library's; C-CANCEL as on_c_find.
+        With such a handler, every storage SOP class is accepted for which the peer proposes the SCP role. The library
+        performs the sub-operations, and sends the counters and responses. C-CANCEL acts as for on_c_find.
 
         Args:
             *uids: SOP classes with a C-GET; none, those of Query/Retrieve.
@@ -160,9 +161,9 @@ class HandlerDecorators:
             extended: The extended negotiation that is supported, such as ExtendedRetrieve; None, none.
 
         Returns:
-            The handler itself. It yields the number of instances, an int, and then each of them: a path, a Dataset, an
-            EncodedDataset or an Instance, alone or in a (status, instance) pair. The final status comes of the
-            counters, unless one is yielded.
+            The handler itself. It yields the number of instances as an int, and then each instance: a path, a Dataset,
+            an EncodedDataset or an Instance, alone or in a pair (status, instance). The counters determine the final
+            status, unless the handler yields one.
 
         Raises:
             TypeError: As on_c_find.
@@ -181,7 +182,7 @@ class HandlerDecorators:
     def on_c_move(self, *uids: Any, transfer_syntaxes: UIDs | None = None, extended: Extended | None = None) -> Any:
         """Decorate the handler of C-MOVE (PS3.7 9.1.4, PS3.4 C.4.2): an async generator of instances.
 
-        As on_c_get, but that its instances are sent on an association of their own, which is opened to the destination.
+        It is like on_c_get, but the instances are sent on an association of their own to the destination.
 
         Args:
             *uids: SOP classes with a C-MOVE; none, those of Query/Retrieve.
@@ -189,8 +190,8 @@ class HandlerDecorators:
             extended: The extended negotiation that is supported, such as ExtendedRetrieve; None, none.
 
         Returns:
-            The handler itself. It yields a Destination or (host, port), or None where `request.move_destination` is not
-            known (A801); then as a C-GET handler.
+            The handler itself. It yields a Destination or (host, port), or None if `request.move_destination` is not
+            known (A801); then the same as a C-GET handler.
 
         Raises:
             TypeError: As on_c_find.

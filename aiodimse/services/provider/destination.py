@@ -1,4 +1,4 @@
-"""The store associations of a C-MOVE to its destination, which are opened as instances need them (PS3.4 C.4.2.2.2)."""
+"""The store associations of a C-MOVE to its destination. They are opened as instances need them (PS3.4 C.4.2.2.2)."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from aiodimse.standard.values import escaped
 _log = logging.getLogger("aiodimse.retrieve")
 
 _COMMON = 16
-"""How many common storage SOP classes are proposed beside that of the first instance."""
+"""The number of common storage SOP classes that are proposed beside that of the first instance."""
 
 
 @record(frozen=True)
 class Destination:
-    """A move destination: what a C-MOVE handler yields first.
+    """A move destination: the first item that a C-MOVE handler yields.
 
     Example:
         >>> yield aiodimse.Destination("viewer.example", 104)
@@ -48,14 +48,13 @@ class Destination:
     timeouts: Timeouts | None = None
     """The deadlines of the store association; None: those of the server."""
     operations_window: int = 1
-    """How many C-STORE operations to propose to have open at once (PS3.7 D.3.3.3)."""
+    """The number of C-STORE operations to propose to have open at a time (PS3.7 D.3.3.3)."""
     calling_ae_title: str | None = None
     """Our AE title on the store association; None: that of the server."""
 
 
 class DestinationLost(AssociationError):
-    """The destination is refused, rejects us, accepts no context, or has gone away a second time. It is not tried
-    again."""
+    """The destination cannot be reached, rejects us, accepts no context, or was lost twice. It is not tried again."""
 
 
 class _Silent:
@@ -81,13 +80,13 @@ def _refuse(performed: PerformedOperation) -> None:
 
 
 class StoreAssociations:
-    """The association to one destination, for one C-MOVE: one after the other, never two at once.
+    """The associations to the destination of one C-MOVE: one after another, never two at a time.
 
-    It counts against Limits.associations_per_destination; where others have taken all of those, the C-MOVE waits.
+    They count against Limits.associations_per_destination. If other C-MOVEs use all of those, this one waits.
 
-    When an instance needs a context that was not proposed, the association is released and the next one proposes it
-    with all that came before. Held open beside it, the first would keep a peer that serves one association at a time
-    (storescp of DCMTK without --fork) from ever accepting the second.
+    If an instance needs a context that was not proposed, the association is released, and the next one proposes it
+    together with all earlier ones. If the first association stayed open, a peer that serves one association at a time
+    (storescp of DCMTK without --fork) would never accept the second.
     """
 
     def __init__(
@@ -100,15 +99,15 @@ class StoreAssociations:
         budgets: Budgets,
         waits: Callable[[Awaitable[bool]], Awaitable[bool]],
     ) -> None:
-        """Open nothing yet.
+        """Prepare the associations. None is opened yet.
 
         Args:
-            destination: Where to; it may have deadlines of its own.
-            performed: The C-MOVE. The set-up is its server's.
-            ae_title: Who we are to the destination.
+            destination: The destination. It may have timeouts of its own.
+            performed: The C-MOVE. The settings of its server are used.
+            ae_title: Our AE title at the destination.
             called_ae_title: The Move Destination of the request.
-            budgets: Those of the server.
-            waits: Awaits what C-CANCEL shall interrupt.
+            budgets: The budgets of the server.
+            waits: Awaits something that C-CANCEL may interrupt.
         """
         self._destination, self._performed = destination, performed
         self._ae_title, self._called = ae_title, destination.ae_title or called_ae_title
@@ -118,16 +117,21 @@ class StoreAssociations:
         timeouts = destination.timeouts or channel.timeouts
         self._settings = replace(channel.settings, timeouts=timeouts, parent=channel.name)
         self._endpoint: Endpoint | None = None
-        self._losses = 0  # How many associations were lost while they were in use.
-        self._kinds: list[tuple[str, str]] = []  # The SOP classes and transfer syntaxes so far, the newest first.
+        self._losses = 0  # the number of associations that were lost while they were in use
+        self._kinds: list[tuple[str, str]] = []  # the SOP classes and transfer syntaxes so far, the newest first
 
     async def context_for(
         self, instance: Instance, finish: Callable[[], Awaitable[None]]
     ) -> tuple[Invoker, AcceptedContext]:
-        """The association and context that carry this instance. finish waits for the sub-operations under way, where
-        another association has to be opened.
+        """Return an association and a context that can carry an instance.
 
-        Raises NoAcceptedContext where the destination does not take it, DestinationLost where it takes nothing more.
+        Args:
+            instance: The instance.
+            finish: Waits for the sub-operations under way. It is called before another association is opened.
+
+        Raises:
+            NoAcceptedContext: The destination does not accept the instance.
+            DestinationLost: The destination accepts nothing more.
         """
         kind = (instance.sop_class_uid, instance.transfer_syntax)
         if self._endpoint is not None and (gone := self._endpoint.error) is not None:
@@ -138,7 +142,7 @@ class StoreAssociations:
             negotiated = self._endpoint.engine.negotiated
             assert negotiated is not None
             was_asked = self._was_asked(negotiated, kind)
-            try:  # as it is stored, if need be on another association; else in another compression, or in none
+            try:  # as it is stored if possible, if necessary on another association; else in another compression
                 transcode = was_asked and self._settings.transcode
                 return self._endpoint.invoker, store_context(negotiated, *kind, transcode=transcode)
             except NoAcceptedContext:
@@ -154,19 +158,19 @@ class StoreAssociations:
         return endpoint.invoker, context
 
     def _was_asked(self, negotiated: Negotiated, kind: tuple[str, str]) -> bool:
-        """Whether the destination was asked for all that this kind of instance could go in."""
+        """Return whether the destination was already offered every context that could carry this kind of instance."""
         if kind in self._kinds:
             return True
         uid, transfer_syntax = kind
         if self._settings.transcode and (uid, TRANSFER_SYNTAXES_NOT_SUPPORTED) in negotiated.refused.values():
-            return False  # it takes the SOP class: perhaps in a lossless compression
+            return False  # it supports the SOP class, perhaps in a lossless compression
         return is_proposed(negotiated, PresentationContext(uid, (transfer_syntax,)))
 
     def survives(self, invoker: Invoker, error: BaseException) -> bool:
-        """Say whether the rest can be sent although this association was lost: on another one, but only after the first
-        loss.
+        """Return whether the remaining instances can be sent although this association was lost.
 
-        A destination that has not answered in time is not tried again.
+        They are sent on another association, but only after the first loss. A destination that did not answer in time
+        is not tried again.
         """
         endpoint = self._endpoint
         if endpoint is not None and endpoint.invoker is invoker:
@@ -212,7 +216,7 @@ class StoreAssociations:
         return endpoint
 
     async def _wait_for_place(self, where: str) -> None:
-        """Wait until the destination has fewer associations than it may have."""
+        """Wait until the destination has fewer associations than allowed."""
         channel, seconds = self._performed.channel, self._settings.timeouts.destination_place
         if not self._place.is_free:
             log, request = self._performed.logger(_log), self._performed.operation.request
@@ -245,7 +249,7 @@ class StoreAssociations:
 
 
 def _contexts(kinds: Sequence[tuple[str, str]], transcode: bool) -> list[PresentationContext]:
-    """What these need, and common storage classes with it: a few at first, all of them where a few did not do."""
+    """Return the needed contexts and common storage contexts: a few at first, all if the few were not enough."""
     contexts = contexts_to_send(kinds, transcode=transcode)[:MAX_CONTEXTS]
     needed = {uid for uid, _ in kinds}
     for uid in sop_class.GET_STORAGE_RANKED if len(kinds) > 1 else sop_class.GET_STORAGE_RANKED[:_COMMON]:

@@ -1,5 +1,7 @@
-"""Brings the requests of one association to their handlers: find the handler, ask the hook, decode, and run it in a
-task."""
+"""Passes the requests of one association to their handlers.
+
+It finds the handler, asks the authorize hook, decodes the data set, and runs the handler in a task.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +42,12 @@ from aiodimse.standard import answers
 _log = logging.getLogger("aiodimse.provider")
 
 _FILES_NEEDED = {"C-STORE": 1, "C-GET": 2, "C-MOVE": 3}
-"""File descriptors by service: the file that is written; one that is sent and the next; the association that they go
-to."""
+"""File descriptors that a request needs, by service. C-STORE: the file that is written. C-GET: the file that is sent
+and the next one. C-MOVE: also the association to the destination."""
 
 
 class Provider:
-    """Performs the requests that come on one association."""
+    """Performs the requests that arrive on one association."""
 
     def __init__(
         self,
@@ -59,12 +61,12 @@ class Provider:
     ) -> None:
         self._handlers, self._association, self._open_moves = handlers, association, open_moves
         self._budgets, self._ae_title, self._authorize = budgets, ae_title, authorize
-        self._files = 0  # that requests of this association may have open
+        self._files = 0  # file descriptors that the open requests of this association may need
         common = association.negotiated.rq.user_information.common_extended
         self._related = {item.sop_class_uid: item.related for item in common}
 
     def handle(self, performed: PerformedOperation) -> None:
-        """Start what a request asks for. A C-ECHO without a handler is answered without a task."""
+        """Start the handler for a request. A C-ECHO without a handler is answered without a task."""
         message = performed.operation.request
         if type(message) is messages.CEchoRQ and self._authorize is None and self._find(performed) is None:
             performed.respond_soon(message.response(answers.SUCCESS))
@@ -78,20 +80,20 @@ class Provider:
         task.add_done_callback(partial(_leave_nothing_open, performed))
 
     def _find(self, performed: PerformedOperation) -> Registration | None:
-        """Return the handler for the SOP class that a request names, or else for that of its context."""
+        """Return the handler for the SOP class of a request, or else for that of its context."""
         message, context = performed.operation.request, performed.operation.context
         uid = message.sop_class_uid
         return self._handlers.find(message.service, uid, context.abstract_syntax, *self._related.get(uid, ()))
 
     async def _serve(self, performed: PerformedOperation) -> None:
-        """Perform a request, in a task of its own, to its final response. There is exactly one, whatever happens."""
+        """Perform a request to its final response, in a task of its own. There is always exactly one final response."""
         interrupt = Interrupt()
         performed.on_end = lambda: interrupt.fire(Ended())
         try:
             with interrupt:
-                await self._bring(performed)
+                await self._perform(performed)
         except (AssociationError, Ended):
-            pass  # Nobody can be answered.
+            pass  # there is no association any more on which to answer
         except ThreadsBusy as error:
             service = performed.operation.request.service
             status = answers.TOO_LARGE.get(service, answers.RESOURCE_LIMITATION)
@@ -101,7 +103,7 @@ class Provider:
             performed.logger(_log).error("%s failed in the library itself\n%s", message, frames(error))
             await performed.respond(message.response(answers.RAISED.get(message.service, answers.PROCESSING_FAILURE)))
 
-    async def _bring(self, performed: PerformedOperation) -> None:
+    async def _perform(self, performed: PerformedOperation) -> None:
         message = performed.operation.request
         registration = self._find(performed)
         if registration is None and type(message) is not messages.CEchoRQ:
@@ -121,7 +123,7 @@ class Provider:
         if self._authorize is not None and not await self._is_authorized(performed, request):
             return
         if request.is_cancelled and isinstance(request, IdentifierRequest):
-            # The response is FE00, and the handler is not called.
+            # The response is FE00. The handler is not called.
             await performed.respond(suboperations.not_started(message))
         elif registration is None:
             await performed.respond(message.response(answers.SUCCESS))
@@ -140,7 +142,7 @@ class Provider:
             self._files -= needed
 
     def _may_open(self, number: int) -> bool:
-        """Whether a request may open so many files: one association's share, and the last tenth of all are kept."""
+        """Return whether a request may open files: within the association's share, and not the last tenth of all."""
         budgets = self._budgets
         within_share = not self._files or self._files + number <= budgets.files_per_association
         return within_share and not budgets.descriptors.are_short()
@@ -173,7 +175,7 @@ class Provider:
         return kind(performed, association, dataset)
 
     async def _is_authorized(self, performed: PerformedOperation, request: Request) -> bool:
-        """Ask the authorize hook. If it denies the request or raises, answer the request."""
+        """Ask the authorize hook. If it denies the request or raises, send the response."""
         assert self._authorize is not None
         async with HandlerRun(performed, request, None) as run:
             try:
@@ -194,10 +196,10 @@ class Provider:
 
 
 def _leave_nothing_open(performed: PerformedOperation, task: asyncio.Task[Any]) -> None:
-    """Answer a request whose task has ended without an answer.
+    """Answer a request whose task has ended without a response.
 
-    A task may end so by a CancelledError if the program ends, since every task of the loop is cancelled then, and
-    otherwise by GeneratorExit or a BaseException that is not an Exception.
+    When the program ends, every task of the loop is cancelled, and a task may end by CancelledError. Otherwise it may
+    end by GeneratorExit or by a BaseException that is not an Exception.
     """
     channel, message = performed.channel, performed.operation.request
     if not performed.operation.is_open or channel.error is not None:

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 _YIELDS = frozenset(("C-FIND", "C-GET", "C-MOVE"))
-"""Services whose handlers may be generators. A handler that returns instead is treated as if it had yielded that
-once."""
+"""Services whose handlers may be generators. A handler that returns a value is treated as if it yielded it once."""
 
 _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
@@ -19,7 +18,7 @@ def check_handler(service: str, handler: object) -> None:
     if not callable(handler):
         raise TypeError(f"a handler is an async function or async generator, not {type(handler).__name__}")
     name = _name(handler)
-    functions = (_unwrapped(handler), _unwrapped(type(handler).__call__))  # itself, or what an object is called by
+    functions = (_unwrapped(handler), _unwrapped(type(handler).__call__))  # the handler, or the __call__ of an object
     if any(map(inspect.isgeneratorfunction, functions)):
         raise TypeError(
             f"a handler that yields is an async generator, `async def {name}(request)`: each step of a plain one would"
@@ -47,7 +46,7 @@ def check_hook(what: str, hook: object, parameters: tuple[str, ...]) -> None:
 def _check_parameters(name: str, handler: Callable[..., Any], parameters: tuple[str, ...]) -> None:
     try:
         signature = inspect.signature(handler)
-    except (TypeError, ValueError):  # a callable that has none
+    except (TypeError, ValueError):  # some callables have no signature
         return
     try:
         signature.bind(*parameters)
@@ -72,9 +71,9 @@ def _unwrapped(function: Any) -> Any:
 
 
 def _is_async(function: Any) -> bool:
-    # The flags also tell what only looks like a function, as unittest.mock.AsyncMock.
+    # The flags also identify objects that only look like functions, such as unittest.mock.AsyncMock.
     code = getattr(function, "__code__", None)
-    if inspect.isclass(function):  # calling it makes an asynchronous iterator, or what is awaited
+    if inspect.isclass(function):  # a call makes an asynchronous iterator or an awaitable
         return hasattr(function, "__aiter__") or hasattr(function, "__await__")
     return inspect.iscoroutinefunction(function) or bool(getattr(code, "co_flags", 0) & _ASYNC)
 

@@ -1,4 +1,4 @@
-"""Reads what a handler yields or returns, as a status and a payload (docs/topics/query-retrieve.md)."""
+"""Reads what a handler yields or returns as a status and a payload (docs/topics/query-retrieve.md)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from aiodimse.standard import answers
 from aiodimse.standard.values import is_uid
 
 _PAYLOADS = (Dataset, EncodedDataset, Instance, ReferencedFile, str, os.PathLike)
-# The elements that a status Dataset may hold beside Status (0000,0900): the attribute of a Reply, and the field of the
-# response for each.
+# The elements that a status Dataset may contain beside Status (0000,0900), with the attribute of a Reply and the field
+# of the response for each.
 _STATUS_ELEMENTS = (
     ("ErrorComment", "error_comment", "error_comment"),
     ("ErrorID", "error_id", "error_id"),
@@ -31,7 +31,7 @@ _TAGS = frozenset(("offending_element", "attribute_identifier_list"))
 
 
 class InvalidResult(AiodimseError):
-    """A handler gave something that cannot be sent. `status` is what the peer gets instead."""
+    """A handler returned or yielded something that cannot be sent. The peer gets `status` instead."""
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
@@ -47,14 +47,14 @@ class HandlerResult:
     fields: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def apply(self, response: messages.Response) -> None:
-        """Write the further fields into a response, as far as its message has them (PS3.7 9.3, 10.3)."""
+        """Write the further fields into a response, if its message has them (PS3.7 9.3, 10.3)."""
         for name, value in self.fields.items():
             if hasattr(response, name):
                 setattr(response, name, value)
 
 
 def as_int(value: object) -> int | None:
-    """Return a value as an int, by operator.index; None if it is none. A bool is none."""
+    """Return a value as an int, by operator.index; None if it is not an int, or is a bool."""
     if isinstance(value, bool):
         return None
     try:
@@ -64,7 +64,7 @@ def as_int(value: object) -> int | None:
 
 
 def has_status(dataset: Dataset) -> bool:
-    """Whether a Dataset has Status (0000,0900)."""
+    """Return whether a Dataset has Status (0000,0900)."""
     return (0x0000, 0x0900) in dataset
 
 
@@ -117,8 +117,7 @@ def _field(name: str, value: Any) -> Any:
 
 
 def read_yield(value: object) -> HandlerResult:
-    """Read what a handler yielded: a (status, payload) pair, a payload alone (which means Pending), or a status
-    alone."""
+    """Read what a handler yielded: a pair (status, payload), a payload alone (which means Pending), or a status."""
     if isinstance(value, tuple):
         if len(value) != 2:
             raise InvalidResult(answers.INVALID_STATUS, f"a tuple of {len(value)}")

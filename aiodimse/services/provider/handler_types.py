@@ -1,7 +1,7 @@
-"""What a handler is, for type checkers: one Protocol for each `on_*` decorator of a Server.
+"""The types of handlers, for type checkers: one Protocol for each `on_*` decorator of a Server.
 
-A handler is an async function, or, where many answers may be given, an async generator. It takes the request and
-nothing else, and is called once for each request.
+A handler is an async function. Where several answers are allowed it may be an async generator. It takes the request as
+its only argument, and is called once for each request.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from aiodimse.services.request import (
 from aiodimse.services.response import EncodedDataset, Reply
 
 StatusAnswer: TypeAlias = "int | Dataset | Reply"
-"""A status: an int or Status, a Reply, or a Dataset with Status (0000,0900) and perhaps Error Comment (0000,0902),
-Error ID (0000,0903), Offending Element (0000,0901), Affected SOP Instance UID (0000,1000) and Attribute Identifier List
-(0000,1005)."""
+"""A status: an int or Status, a Reply, or a Dataset with Status (0000,0900). The Dataset may have Error Comment
+(0000,0902), Error ID (0000,0903), Offending Element (0000,0901), Affected SOP Instance UID (0000,1000) and Attribute
+Identifier List (0000,1005)."""
 
 DatasetAnswer: TypeAlias = "StatusAnswer | EncodedDataset | tuple[int | Dataset, Dataset | EncodedDataset | None]"
-"""What a DIMSE-N handler returns: a status, a Reply, a data set (which means Success), or a (status, data set) pair."""
+"""What a DIMSE-N handler returns: a status, a Reply, a data set (which means Success), or a pair (status, data set)."""
 
 Match: TypeAlias = "int | Dataset | EncodedDataset | tuple[int | Dataset, Dataset | EncodedDataset | None]"
-"""What a C-FIND handler yields: a match (which means Pending), a (status, match) pair, or the final status."""
+"""What a C-FIND handler yields: a match (which means Pending), a pair (status, match), or the final status."""
 
 Retrieved: TypeAlias = (
     "InstanceSource | EncodedDataset | int | tuple[int | Dataset, InstanceSource | EncodedDataset | None]"
 )
-"""What a C-GET handler yields: first the number of instances, an int, then each instance, alone or as a (status,
-instance) pair, and, if it is not what the counters say, the final status."""
+"""What a C-GET handler yields: first the number of instances as an int, then each instance, alone or in a pair (status,
+instance). It may end with a final status; otherwise the counters determine it."""
 
 Moved: TypeAlias = "Destination | tuple[str, int] | Retrieved | None"
-"""What a C-MOVE handler yields: first a Destination or (host, port), or None where the AE title is not known; then as
-a C-GET handler."""
+"""What a C-MOVE handler yields: first a Destination or (host, port), or None if the AE title is not known; then the
+same as a C-GET handler."""
 
 
 class EchoHandler(Protocol):
@@ -66,7 +66,7 @@ class StoreHandler(Protocol):
 class FindHandler(Protocol):
     """`async def find(request: FindRequest) -> AsyncIterator[Dataset]`.
 
-    One that is no generator and returns is taken to yield that once; None means no match.
+    A handler that is no generator is treated as if it yielded what it returns; None means no match.
     """
 
     def __call__(self, request: FindRequest, /) -> AsyncIterator[Match] | Awaitable[Match | None]:
@@ -74,15 +74,17 @@ class FindHandler(Protocol):
 
 
 class GetHandler(Protocol):
-    """`async def get(request: GetRequest) -> AsyncIterator[int | Path]`; or one that returns a status alone."""
+    """`async def get(request: GetRequest) -> AsyncIterator[int | Path]`; or a handler that returns only a status."""
 
     def __call__(self, request: GetRequest, /) -> AsyncIterator[Retrieved] | Awaitable[int | Dataset]:
         """Handle a request."""
 
 
 class MoveHandler(Protocol):
-    """`async def move(request: MoveRequest) -> AsyncIterator[Destination | int | Path]`; or one that returns a status
-    alone."""
+    """`async def move(request: MoveRequest) -> AsyncIterator[Destination | int | Path]`.
+
+    It may also be a handler that returns only a status.
+    """
 
     def __call__(self, request: MoveRequest, /) -> AsyncIterator[Moved] | Awaitable[int | Dataset | None]:
         """Handle a request."""
@@ -103,7 +105,7 @@ class NGetHandler(Protocol):
 
 
 class NSetHandler(Protocol):
-    """`async def set(request: NormalizedRequest) -> int | Dataset`; the data set is the Attribute List as it is now."""
+    """`async def set(request: NormalizedRequest) -> int | Dataset`; the data set is the Attribute List afterward."""
 
     def __call__(self, request: NormalizedRequest, /) -> Awaitable[DatasetAnswer]:
         """Handle a request."""

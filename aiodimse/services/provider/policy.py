@@ -1,4 +1,4 @@
-"""How a server answers an A-ASSOCIATE-RQ: by AE titles, presentation contexts, and the hooks of the application."""
+"""How a server answers an A-ASSOCIATE-RQ: by AE titles, presentation contexts and the hooks of the application."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _log = logging.getLogger("aiodimse.server")
 
 _IDENTITY_REFUSED = AssociateRJ(1, 2, 1)
 """The rejection of a user identity: rejected-permanent, by the ACSE service-provider, no reason given. PS3.7 D.3.3.7
-leaves the reason open."""
+does not define a reason."""
 
 
 class AcceptancePolicy:
-    """Which associations are accepted, with which presentation contexts, and who performs their requests."""
+    """Decides which associations and presentation contexts are accepted, and makes what performs the requests."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class AcceptancePolicy:
         self.on_association_end: AssociationEndHook | None = None
 
     def provider(self, association: ProviderAssociation) -> Provider:
-        """Make what performs the requests of an association."""
+        """Make the provider that performs the requests of an association."""
         loop = asyncio.get_running_loop()
         budgets = self._budgets.get(loop)
         if budgets is None:
@@ -75,7 +75,7 @@ class AcceptancePolicy:
     def answer_at_once(
         self, rq: AssociateRQ, identity: UserIdentityResponse | None = None
     ) -> AssociateAC | AssociateRJ:
-        """Return the answer to an A-ASSOCIATE-RQ that no hook would change."""
+        """Return the answer to an A-ASSOCIATE-RQ without asking hooks."""
         return answer_request(
             rq,
             self._registry.offer(receiving=bool(self.open_moves)),
@@ -89,8 +89,10 @@ class AcceptancePolicy:
         )
 
     async def decide(self, request: AssociationRequest) -> AssociateAC | AssociateRJ:
-        """Return the answer to an A-ASSOCIATE-RQ, with what the hooks say. What they raise is raised, except
-        AssociationRejected."""
+        """Return the answer to an A-ASSOCIATE-RQ, after asking the hooks.
+
+        What a hook raises is raised, except AssociationRejected, which becomes the answer.
+        """
         rq = request.rq
         rejected = check_titles(
             rq, self.ae_title, accept_called=self._accept_called, accept_calling=self._accept_calling
@@ -118,7 +120,7 @@ def _rejection(request: AssociationRequest, error: AssociationRejected) -> Assoc
     if error.result in REJECT_RESULT and (error.source, error.reason) in REJECT_REASON:
         return AssociateRJ(error.result, error.source, error.reason)
     numbers = f"{error.result}/{error.source}/{error.reason}"
-    request.logger(_log).error("a hook rejects with %s, which PS3.8 9.3.4 does not have: 1/1/1 it is", numbers)
+    request.logger(_log).error("a hook rejects with %s, which PS3.8 9.3.4 does not define: using 1/1/1", numbers)
     return NO_REASON_GIVEN
 
 

@@ -57,17 +57,17 @@ async def provide(performed: PerformedOperation, request: FindRequest, handler: 
 
 
 class _Matches:
-    """The matches of one request, on their way to the peer."""
+    """Sends the matches of one request."""
 
     def __init__(self, performed: PerformedOperation, request: FindRequest) -> None:
         self._performed, self._request = performed, request
         self._log = performed.logger(_log)
         self._sent = 0
         self.too_large = 0
-        """Matches that were not sent, because their Identifiers are larger than Limits.identifier."""
+        """The number of matches that were not sent because their Identifiers are larger than Limits.identifier."""
 
     async def send(self, run: HandlerRun) -> HandlerResult:
-        """Send the matches, and return the status that the handler ends with."""
+        """Send the matches, and return the final status of the handler."""
         request = self._request
         row = sop_class.lookup(request.sop_class_uid)
         one_match = row is not None and row.service_class is service_class.RELEVANT_PATIENT_INFORMATION_QUERY
@@ -83,7 +83,7 @@ class _Matches:
             await self._send_one(yielded)
 
     async def _send_one(self, yielded: HandlerResult) -> None:
-        """Send one match, unless it is larger than what we would take ourselves: the others are sent all the same."""
+        """Send one match, unless it is larger than we would accept ourselves. The other matches are still sent."""
         request, most = self._request, self._performed.channel.limits.identifier
         data = await encode_response(yielded.payload, request.context.transfer_syntax)
         if len(data) > most:

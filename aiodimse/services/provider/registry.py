@@ -1,4 +1,4 @@
-"""Which handler performs the services of which SOP class, and what is offered in negotiation because of it."""
+"""Which handler performs the services of which SOP class, and what is therefore offered in negotiation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiodimse.standard import sop_class
 from aiodimse.standard.service_class import NOTIFICATIONS
 from aiodimse.standard.transfer_syntax import IDENTIFIERS
 
-# What a decorator without SOP classes means, by service. Of other services it means every SOP class that has the
+# The SOP classes of a decorator without any, by service. For other services these are all SOP classes that have the
 # service.
 _DEFAULTS: dict[str, tuple[str, ...]] = {
     "C-ECHO": (sop_class.Verification,),
@@ -34,7 +34,7 @@ class Registration:
     transfer_syntaxes: tuple[str, ...] | None
     extended: Extended | None
     is_for_all: bool = False
-    """Whether it was registered without SOP classes, for those that have no handler of their own."""
+    """Whether it was registered without SOP classes. It then serves those without a handler of their own."""
 
 
 class HandlerRegistry:
@@ -43,9 +43,9 @@ class HandlerRegistry:
     def __init__(self) -> None:
         self._by_service: dict[str, dict[str, Registration]] = {}
         self._any_store: Registration | None = None
-        self._offer: Offer | None = None  # The offer is made when it is first asked for after a registration.
+        self._offer: Offer | None = None  # made when it is first needed after a registration
         self.any_storage = False
-        """Whether the C-STORE handler for all also gets SOP classes that are not known, or known only as storage."""
+        """Whether the C-STORE handler for all also gets SOP classes that are not in the tables of this library."""
 
     def register(
         self,
@@ -58,12 +58,12 @@ class HandlerRegistry:
     ) -> None:
         """Register a handler.
 
-        A later one for the same SOP class replaces it, and one registered without SOP classes serves those that have
-        none of their own, whichever came first.
+        A later registration for the same SOP class replaces an earlier one. A handler that is registered without SOP
+        classes serves those that have none of their own, whichever came first.
 
         Raises:
             TypeError: It cannot be a handler of this service.
-            LocalProtocolError: What is no UID, or a SOP class that does not have this service.
+            LocalProtocolError: A UID is not valid, or a SOP class does not have this service.
         """
         check_handler(service, handler)
         syntaxes = None if transfer_syntaxes is None else tuple(several(transfer_syntaxes, "transfer_syntaxes"))
@@ -90,7 +90,7 @@ class HandlerRegistry:
                 of_service[str(uid)] = registration
 
     def find(self, service: str, *uids: str) -> Registration | None:
-        """Return the handler for the first of these SOP classes that has one; None if none has."""
+        """Return the handler for the first of these SOP classes that has one; None if none has one."""
         of_service = self._by_service.get(service, {})
         for uid in uids:
             if (registration := of_service.get(uid)) is not None:
@@ -98,10 +98,10 @@ class HandlerRegistry:
         return self._any_store if service == "C-STORE" and self.any_storage else None
 
     def offer(self, *, receiving: bool = False) -> Offer:
-        """Return what is offered in negotiation: Verification, and everything that has a handler.
+        """Return what is offered in negotiation: Verification, and everything for which there is a handler.
 
         Args:
-            receiving: Whether instances of a C-MOVE of ours are expected. Then every storage SOP class is offered too.
+            receiving: Whether instances of a C-MOVE of ours are expected. Every storage SOP class is then offered too.
         """
         if self._offer is None:
             self._offer = self._make_offer()
@@ -117,7 +117,7 @@ class HandlerRegistry:
             for uid, registration in of_service.items():
                 served[uid] = self._join(served.get(uid), service, registration)
         own = dict(served)
-        # These are contexts that carry messages of other SOP classes (print: PS3.4 H.4, UPS: CC.1).
+        # Contexts may carry messages of other SOP classes (print: PS3.4 H.4, UPS: PS3.4 CC.1).
         for row in sop_class.known():
             for service, of_service in self._by_service.items():
                 for uid in row.carries if service in row.commands else ():
@@ -146,6 +146,6 @@ class HandlerRegistry:
 
 
 def default_sop_classes(service: str) -> tuple[str, ...]:
-    """Return the SOP classes that a decorator without any means."""
+    """Return the SOP classes of a decorator without any."""
     found = _DEFAULTS.get(service)
     return found if found is not None else tuple(str(row) for row in sop_class.known() if service in row.commands)

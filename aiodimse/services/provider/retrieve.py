@@ -1,5 +1,7 @@
-"""C-GET and C-MOVE on the provider's side: what the handler yields, and one final response
-(docs/topics/query-retrieve.md)."""
+"""C-GET and C-MOVE on the provider's side: performs what the handler yields, and sends one final response.
+
+See docs/topics/query-retrieve.md.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,13 @@ from aiodimse.standard import answers
 _log = logging.getLogger("aiodimse.retrieve")
 
 _HEAD = 12
-"""Bytes of the header of an element, at most."""
+"""The largest size of the header of an element, in bytes."""
 
 
 async def provide_get(
     performed: PerformedOperation, request: GetRequest, handler: Callable[[Any], Any], budgets: Budgets
 ) -> None:
-    """Run a C-GET handler to its one final response. budgets: those of the server."""
+    """Run a C-GET handler to its one final response. `budgets` are those of the server."""
     await _Retrieve(performed, request, handler, budgets).run()
 
 
@@ -42,12 +44,12 @@ async def provide_move(
     *,
     ae_title: str,
 ) -> None:
-    """Run a C-MOVE handler to its one final response. ae_title: who calls the destination."""
+    """Run a C-MOVE handler to its one final response. `ae_title` is our title at the destination."""
     await _Retrieve(performed, request, handler, budgets, ae_title=ae_title).run()
 
 
 class _EndedEarly(Exception):
-    """The handler gave a final status before its destination, or before the number of sub-operations."""
+    """The handler yielded a final status before its destination or the number of sub-operations."""
 
     def __init__(self, result: HandlerResult) -> None:
         if result.status in answers.STILL_PENDING:
@@ -82,7 +84,7 @@ class _Retrieve:
         async with HandlerRun(self._performed, self._request, self._give_up) as run:
             try:
                 final = await self._outcome(run)
-                await run.close()  # The `finally` of the handler runs before the final response.
+                await run.close()  # so that the `finally` of the handler runs before the final response
                 await self._respond(final)
             except BaseException:
                 if self._work is not None:
@@ -94,7 +96,7 @@ class _Retrieve:
                 await self._stores.release()
 
     async def _give_up(self) -> None:
-        """Send FE00 although the handler has not ended, once the sub-operations under way are finished and counted."""
+        """Send FE00 before the handler has ended, after the sub-operations under way have been finished and counted."""
         if self._work is not None:
             await self._finish(self._work)
         await self._respond(HandlerResult(answers.CANCEL))
@@ -108,13 +110,13 @@ class _Retrieve:
             self._lose(error)
 
     def _lose(self, error: DestinationLost) -> None:
-        """Log once that the destination is lost. Everything that waits for it raises the error."""
+        """Log once that the destination is lost. Everything that waits for it raises this error."""
         if not self._is_lost:
             self._is_lost = True
             self._log.warning("%s: %s", self._request.message, error)
 
     async def _outcome(self, run: HandlerRun) -> HandlerResult:
-        """Return the final status, by what the handler does and by the counters."""
+        """Return the final status, which follows from what the handler does and from the counters."""
         request = self._request
         final: HandlerResult | None = None
         try:
@@ -127,7 +129,7 @@ class _Retrieve:
             final = failure_of(error, answers.RAISED[self._service], self._performed, _log)
         except InvalidResult as error:
             final = HandlerResult(error.status)
-            if error.status == answers.UNKNOWN_DESTINATION:  # It is a mistake of the peer, or of its configuration.
+            if error.status == answers.UNKNOWN_DESTINATION:  # a mistake of the peer, or of its configuration
                 self._log.info("%s: the move destination is not known", request.message)
             else:
                 self._log.error("the handler of %s yielded %s", request.message, error)
@@ -136,12 +138,12 @@ class _Retrieve:
         if self._work is not None:
             await self._finish(self._work)
         if final is None or final.status != answers.CANCEL:
-            # Sub-operations that were announced and not yielded, or not attempted, count as failed.
+            # Sub-operations that were announced, but not yielded or not attempted, count as failed.
             self._counters.failed += self._counters.remaining
         return final or HandlerResult(self._counters.outcome())
 
     async def _sub_operations(self, run: HandlerRun) -> HandlerResult | None:
-        """Perform what the handler yields, and return the status that it ends with; None if the counters decide."""
+        """Perform what the handler yields, and return its final status; None: the counters decide."""
         request, service = self._request, self._service
         try:
             route: Route = await self._route(run)
@@ -173,7 +175,7 @@ class _Retrieve:
         return None
 
     async def _due(self, run: HandlerRun) -> Any:
-        """Return the first or second thing that the handler yields. A final status there ends the operation."""
+        """Return the first or second item that the handler yields. A final status there ends the operation."""
         item = await run.step()
         if isinstance(item, Status):
             raise _EndedEarly(read_status(item))
@@ -216,9 +218,9 @@ class _Retrieve:
         await self._performed.respond(message, data)
 
     def _listed(self, uids: Sequence[str]) -> list[str]:
-        """As many of the UIDs as an Identifier may have; what is left out is only counted."""
+        """Return as many of the UIDs as an Identifier may have. The others are only counted."""
         most = self._performed.channel.limits.identifier - _HEAD
-        sizes = accumulate(len(uid) + 1 for uid in uids)  # a backslash behind each, or padding
+        sizes = accumulate(len(uid) + 1 for uid in uids)  # with a backslash after each, or padding
         listed = [uid for uid, size in zip(uids, sizes, strict=True) if size <= most]
         if len(listed) < len(uids):
             self._log.warning("%s: %d of %d failed instances are listed", self._request.message, len(listed), len(uids))
@@ -226,10 +228,10 @@ class _Retrieve:
 
 
 def read_destination(value: object) -> Destination:
-    """Read the first thing that a C-MOVE handler yields.
+    """Read the first item that a C-MOVE handler yields.
 
     Raises:
-        InvalidResult: It is None, with status A801, or no destination, with C515.
+        InvalidResult: It is None (the status is A801), or is not a destination (the status is C515).
     """
     if value is None:
         raise InvalidResult(answers.UNKNOWN_DESTINATION, "no destination: it is not known")

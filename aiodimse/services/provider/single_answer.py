@@ -28,15 +28,14 @@ _LOG_OF_OTHERS = logging.getLogger("aiodimse.normalized")
 
 
 async def provide(performed: PerformedOperation, request: Request, handler: Callable[[Any], Any]) -> None:
-    """Run a handler to its response. The response to a C-STORE is sent after the last fragment of the data set has
-    come."""
+    """Run a handler to its response. The response to a C-STORE is sent after the last fragment has arrived."""
     log = _LOGS.get(request.message.service, _LOG_OF_OTHERS)
     data: bytes | None = None
     async with HandlerRun(performed, request, None) as run:
         try:
             result = _read_final(request.message, await run.call(handler))
             if result.payload is not None:
-                # An empty data set is none (PS3.7 9.3.1, Command Data Set Type).
+                # An empty data set counts as none (PS3.7 9.3.1, Command Data Set Type).
                 data = await encode_response(result.payload, request.context.transfer_syntax) or None
         except HandlerRaised as error:
             result = _raised(performed, request, error, log)
@@ -62,8 +61,10 @@ def _read_final(request: messages.Request, returned: Any) -> HandlerResult:
 
 
 def _read(request: messages.Request, returned: Any) -> HandlerResult:
-    """Read what a handler returned: a status or Reply, or for DIMSE-N a data set (Success) or a (status, data set)
-    pair."""
+    """Read what a handler returned.
+
+    It is a status or Reply, or for DIMSE-N a data set (which means Success) or a pair (status, data set).
+    """
     if request.service.startswith("C-"):
         result = HandlerResult(answers.SUCCESS) if request.service == "C-ECHO" and returned is None else None
         result = result or read_status(returned)
@@ -89,7 +90,7 @@ def _identify(request: messages.Request, result: HandlerResult) -> None:
     """Set the Affected SOP Instance UID of the response. A successful N-CREATE always has one (PS3.7 10.1.5.1.4).
 
     Raises:
-        InvalidResult: The handler gave another UID than the request has.
+        InvalidResult: The handler returned another UID than the request has.
     """
     given, asked = result.fields.get("affected_sop_instance_uid"), request.sop_instance_uid
     if given is not None and asked and given != asked:
@@ -106,8 +107,7 @@ def _identify(request: messages.Request, result: HandlerResult) -> None:
 def _raised(
     performed: PerformedOperation, request: Request, error: HandlerRaised, log: logging.Logger
 ) -> HandlerResult:
-    """Return the response to what a handler raised. Of a C-STORE it depends on what the library itself raised in the
-    handler."""
+    """Return the response for what a handler raised. For a C-STORE it depends on what the library raised in it."""
     cause = error.__cause__
     if isinstance(request, StoreRequest) and isinstance(cause, InstanceConflict):
         performed.logger(log).warning("%s is refused: %s", request.message, cause)
@@ -122,7 +122,7 @@ def _raised(
 
 
 def _invalid(request: Request, error: InvalidResult | DatasetEncodeError) -> int:
-    """Return the status for something that cannot be sent. C-STORE has some of its own (Cxxx)."""
+    """Return the status for something that cannot be sent. C-STORE has statuses of its own for this (Cxxx)."""
     if isinstance(error, InvalidResult) and isinstance(request, StoreRequest):
         return error.status
     return answers.PROCESSING_FAILURE

@@ -1,5 +1,7 @@
-"""The C-STORE sub-operations of a C-GET or C-MOVE that we perform, and their counters
-(docs/topics/query-retrieve.md)."""
+"""The C-STORE sub-operations of a C-GET or C-MOVE that we perform, and their counters.
+
+See docs/topics/query-retrieve.md.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,7 @@ from aiodimse.standard.values import escaped, is_ae_title
 _log = logging.getLogger("aiodimse.retrieve")
 
 _NAME_NO_VALUE = (NoAcceptedContext, DatasetEncodeError, DatasetDecodeError, InstanceConflict, NoRoom)
-"""Exceptions whose texts name UIDs, tags and transfer syntaxes, and no values of patients."""
+"""Exceptions whose texts name UIDs, tags and transfer syntaxes, but no values."""
 
 
 @record
@@ -64,7 +66,7 @@ class Counters:
 
     @property
     def remaining(self) -> int:
-        """The sub-operations that have not finished."""
+        """The number of sub-operations that have not finished."""
         return self.total - self.completed - self.failed - self.warning
 
     def count(self, status: int, uid: str) -> None:
@@ -83,7 +85,7 @@ class Counters:
             self.failed_uids.append(uid)
 
     def outcome(self) -> int:
-        """The final status that follows from the counters."""
+        """Return the final status that follows from the counters."""
         if self.completed == self.total:
             return answers.SUCCESS
         if self.failed == self.total:
@@ -114,10 +116,10 @@ class Route(Protocol):
     async def context_for(
         self, instance: Instance, finish: Callable[[], Awaitable[None]]
     ) -> tuple[Invoker, AcceptedContext]:
-        """Return the association and the context that carry an instance."""
+        """Return an association and a context that can carry an instance."""
 
     def survives(self, invoker: Invoker, error: BaseException) -> bool:
-        """Say whether the rest can be sent although this association has ended in this way."""
+        """Return whether the remaining instances can be sent although this association has ended with this error."""
 
 
 class SameAssociation:
@@ -132,7 +134,7 @@ class SameAssociation:
         """Return the context for an instance.
 
         Raises:
-            NoAcceptedContext: There is none.
+            NoAcceptedContext: There is no such context.
         """
         channel = self._invoker.channel
         negotiated, transcode = channel.engine.negotiated, channel.settings.transcode
@@ -141,7 +143,7 @@ class SameAssociation:
         return self._invoker, store_context(negotiated, *kind, transcode=transcode)
 
     def survives(self, invoker: Invoker, error: BaseException) -> bool:
-        """Return False: without the association nobody can be told."""
+        """Return False, since the requestor itself is gone."""
         return False
 
 
@@ -163,11 +165,10 @@ class _LostWhileSent(DestinationLost):
 
 
 class SubOperations:
-    """The sub-operations of one request, as many at once as the window of their association has places.
+    """The sub-operations of one request. As many run at a time as the operations window of their association allows.
 
-    The handler is one instance ahead of them: its next file is read while this one is sent (docs/topics/flow.md).
-    One task, here called the collector, takes the responses as they come, counts them and tells the requestor, however
-    long the handler thinks meanwhile.
+    The handler is one instance ahead: its next file is read while this one is sent (docs/topics/flow.md). One task, the
+    collector, receives the responses, counts them and informs the requestor, independently of the handler.
     """
 
     def __init__(
@@ -183,7 +184,7 @@ class SubOperations:
         self._under_way: deque[_UnderWay] = deque()
         self._collector: asyncio.Task[None] | None = None
         self._fewer = asyncio.Event()
-        """Set when a sub-operation that was under way has been counted."""
+        """Set when a sub-operation under way has been counted."""
         self._lost: DestinationLost | None = None
         message = request.message
         is_move = isinstance(message, messages.CMoveRQ)
@@ -193,10 +194,10 @@ class SubOperations:
         self._without_bulk_data = request.sop_class_uid == sop_class.CompositeInstanceRetrieveWithoutBulkDataGet
 
     async def perform(self, payload: Any) -> None:
-        """Start one sub-operation when the window has a place for it; what it sends is opened and read before.
+        """Start one sub-operation when the window has a place for it. Its instance is opened and read before that.
 
-        Whatever keeps it from being sent is its own failure; DestinationLost is that of all the rest. Cancelled where
-        C-CANCEL has come before it was sent.
+        An instance that cannot be sent counts as failed. DestinationLost is raised if the remaining ones cannot be sent
+        either, and Cancelled if C-CANCEL arrived before it was sent.
         """
         uid = _uid_of(payload)
         try:
@@ -209,28 +210,27 @@ class SubOperations:
             self._counters.fail(uid)
             if not self._route.survives(lost.invoker, lost.error):
                 raise DestinationLost(str(lost)) from lost.__cause__
-            await self._tell()
+            await self._send_pending()
             return
         except DestinationLost:
-            if not (self._under_way or self._lost):  # Otherwise it is counted with those that were under way.
+            if not (self._under_way or self._lost):  # otherwise it is counted together with those under way
                 self._counters.fail(uid)
             raise
         except Exception as error:
             log, name = self._performed.logger(_log), escaped(uid) or "?"
             log.warning("sub-operation of %s for %s failed: %s", self._request.message, name, _why(error))
-            await self._fewer_than(1)  # It is counted in its turn.
+            await self._fewer_than(1)  # so that failures are counted in order
             self._counters.fail(uid)
-            await self._tell()
+            await self._send_pending()
             return
         self._under_way.append(under_way)
         if self._collector is None:
             collector = self._performed.channel.tasks.spawn(self._collect(), "aiodimse sub-operations")
-            # A task that starts eagerly (Python 3.12) may be done by now, if the response was there already.
+            # A task that starts eagerly (Python 3.12) may be done already, if the response was there.
             self._collector = None if collector.done() else collector
 
     async def _start(self, instance: Instance) -> _UnderWay:
-        """Send the request of a sub-operation. If its association is lost before that has begun, another one is
-        used."""
+        """Send the request of a sub-operation. If its association is lost before that begins, another one is used."""
         while True:
             invoker, context = await self._route.context_for(instance, self.finish)
             share = self._payloads.share(invoker.channel)
@@ -264,7 +264,7 @@ class SubOperations:
                 return await payload_of(instance, context.transfer_syntax, invoker.channel)
         except AssociationError as error:
             if invoker.channel.error is None:
-                raise  # It is the end of another association, from which the instance comes.
+                raise  # another association has ended, from which the instance comes
             raise DestinationLost(str(error)) from error
 
     @staticmethod
@@ -297,7 +297,7 @@ class SubOperations:
     # --- the collector ------------------------------------------------------------------------------------------------
 
     async def _collect(self) -> None:
-        """Count the sub-operations under way, in order, until there are none."""
+        """Receive and count the responses of the sub-operations under way, in order, until there are none."""
         try:
             while self._under_way:
                 first = self._under_way[0]
@@ -310,12 +310,12 @@ class SubOperations:
                         self._lost.__cause__ = error
                         return
                     self._fewer.set()
-                    await self._tell()
+                    await self._send_pending()
                     continue
                 self._counters.count(response.status, first.uid)
                 self._under_way.popleft()
                 self._fewer.set()
-                await self._tell()
+                await self._send_pending()
         finally:
             self._collector = None
             for rest in self._under_way:
@@ -323,7 +323,7 @@ class SubOperations:
             self._fewer.set()
 
     def _fail_all_of(self, invoker: Invoker) -> None:
-        """Count all sub-operations under way on an association as failed, since it brings no more responses."""
+        """Count all sub-operations under way on an association as failed, since no more responses will arrive."""
         for lost in [one for one in self._under_way if one.invoker is invoker]:
             self._under_way.remove(lost)
             lost.invoked.leave()
@@ -337,7 +337,7 @@ class SubOperations:
             raise self._lost
 
     async def finish(self) -> None:
-        """Wait until all that is under way has been counted and reported.
+        """Wait until everything under way has been counted and reported.
 
         Raises:
             DestinationLost: The destination was lost.
@@ -348,12 +348,12 @@ class SubOperations:
             raise self._lost
 
     def abandon(self) -> None:
-        """Stop everything, since nobody can be told any more."""
+        """Stop everything, since the requestor is gone."""
         if self._collector is not None:
             self._collector.cancel()
 
-    async def _tell(self) -> None:
-        """Send a Pending response after each sub-operation except the last, which the final response reports."""
+    async def _send_pending(self) -> None:
+        """Send a Pending response after a sub-operation, except after the last, which the final response reports."""
         if self._counters.remaining and not self._request.is_cancelled:
             message = self._request.message.response(answers.PENDING)
             self._counters.apply(message, with_remaining=True)
@@ -375,7 +375,7 @@ class _EncodedInstance(Instance):
         return self._stream()
 
     def held_to_decode(self) -> int:
-        """See `Instance.held_to_decode`: what was decoded, and what is encoded."""
+        """See `Instance.held_to_decode`. The bytes are in memory encoded and decoded."""
         return 2 * len(self._data)
 
     async def dataset(self) -> Dataset:
@@ -384,8 +384,10 @@ class _EncodedInstance(Instance):
 
 
 def _without_bulk_data(instance: Instance, dataset: Dataset) -> Instance:
-    """Return an instance without bulk data (PS3.4 Z). Without pixels a compressed one is in Explicit VR Little Endian,
-    unless it also has a compressed icon."""
+    """Return an instance without bulk data (PS3.4 Z).
+
+    A compressed one becomes Explicit VR Little Endian, unless it also has a compressed icon.
+    """
     stripped = datasets.without_bulk_data(dataset)
     transfer_syntax = instance.transfer_syntax
     if not datasets.can_transcode(transfer_syntax, transfer_syntax):
@@ -398,13 +400,12 @@ def _without_bulk_data(instance: Instance, dataset: Dataset) -> Instance:
 
 
 def _ae_title(title: str) -> str | None:
-    """Return an AE title if a command set can hold it (PS3.5 6.2), since a peer may call itself anything."""
+    """Return an AE title if a command set can contain it (PS3.5 6.2); the title of a peer may be anything."""
     return title if is_ae_title(title) else None
 
 
 def _why(error: Exception) -> str:
-    """Say for the log why an instance cannot be sent: without values, and without paths, since folders are named after
-    patients."""
+    """Say for the log why an instance cannot be sent, without values, and without paths, which may name patients."""
     if isinstance(error, _NAME_NO_VALUE):
         return str(error)
     if isinstance(error, NotDICOM):

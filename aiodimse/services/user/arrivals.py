@@ -1,5 +1,7 @@
-"""The instances of C-STORE sub-operations. They are handed out one after the other, and each is answered by what became
-of it."""
+"""The instances of C-STORE sub-operations.
+
+They are handed out one after another. Each sub-operation is answered by what was done with its instance.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ _log = logging.getLogger("aiodimse.retrieve")
 
 
 class Arrivals:
-    """The C-STORE sub-operations of one retrieval, in the order in which they came. It is false while none waits."""
+    """The C-STORE sub-operations of one retrieval, in order of arrival. It is false while none waits."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[PerformedOperation, ProviderAssociation]] = deque()
@@ -27,7 +29,7 @@ class Arrivals:
         return len(self._waiting)
 
     def add(self, performed: PerformedOperation, association: ProviderAssociation) -> None:
-        """Take a sub-operation. It is handed out in turn."""
+        """Add a sub-operation, which will be handed out in turn."""
         self._waiting.append((performed, association))
 
     def next(self) -> StoreRequest:
@@ -40,7 +42,7 @@ class Arrivals:
     async def answer_current(self) -> None:
         """Answer the sub-operation whose instance was handed out, if there is one.
 
-        Cancellation: The sub-operation is not answered.
+        Cancellation: the sub-operation is not answered.
         """
         if self._current is None:
             return
@@ -56,8 +58,7 @@ class Arrivals:
             performed.logger(_log).info("no answer to %s: %s", instance.message, error)
 
     def refuse_all(self) -> None:
-        """Answer the instance that was handed out by what became of it, and refuse the rest, since nobody takes them
-        any more."""
+        """Answer the sub-operation that was handed out by what was done with its instance, and refuse the others."""
         if self._current is not None:
             performed, instance = self._current
             self._current = None
@@ -67,13 +68,13 @@ class Arrivals:
 
 
 def answer_later(performed: PerformedOperation, status: int) -> None:
-    """Answer a sub-operation without waiting until the response is sent."""
+    """Answer a sub-operation without waiting for the response to be sent."""
     response = performed.operation.request.response(status)
     performed.channel.tasks.spawn(performed.respond(response), "aiodimse answer sub-operation")
 
 
 def _status_of(instance: ArrivingInstance, otherwise: int) -> int:
-    """Return the status that says what became of an instance; `otherwise` if nothing did."""
+    """Return the status for what was done with an instance; `otherwise` if nothing was done."""
     if instance.is_consumed:
         return answers.SUCCESS
     if instance.conflict is not None:

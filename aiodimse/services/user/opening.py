@@ -34,16 +34,16 @@ class AssociationPlan:
         """Connect and negotiate.
 
         Raises:
-            NoAcceptedContext: No presentation context was accepted; the association has been released.
-            AssociationError, OSError: As aio/opening.py.
+            NoAcceptedContext: No presentation context was accepted. The association has been released.
+            AssociationError, OSError: As raised by aio/opening.py.
 
-        Cancellation: No connection is left.
+        Cancellation: no connection is left open.
         """
         observer = RequestedAssociation(self.handlers)
         endpoint = await open_association(self.host, self.port, self.rq, observer, settings=self.settings, ssl=self.ssl)
         negotiated = negotiated_on(endpoint)
         if not negotiated.contexts:
-            # In that case the release aborts, and that no context was accepted says more.
+            # If the release fails, it is not reported: that no context was accepted says more.
             with suppress(AssociationError):
                 await endpoint.release()
             raise NoAcceptedContext(
@@ -55,13 +55,13 @@ class AssociationPlan:
 
 
 async def release(endpoint: Endpoint) -> None:
-    """Wait for the operations that were left, release, and wait for the connection to close.
+    """Wait for operations that were left, release the association, and wait until its connection is closed.
 
     Raises:
         AssociationError: The peer did not answer, or the association was aborted.
         LocalProtocolError: The association belongs to another event loop.
 
-    Cancellation: The association is aborted.
+    Cancellation: the association is aborted.
     """
     endpoint.one_loop.check()
     try:
@@ -91,5 +91,5 @@ async def leave(endpoint: Endpoint, error: BaseException | None) -> None:
     except AssociationError as failed:
         if error is None:
             raise
-        # The exception of the block goes on: it came first, and says more.
+        # The exception of the block is raised, since it came first and says more.
         endpoint.logger(_log).warning("the release behind a %s failed: %s", type(error).__name__, failed)

@@ -22,20 +22,23 @@ T = TypeVar("T")
 
 
 class Operation(Generic[T]):
-    """What a C-FIND, C-GET and C-MOVE of ours have in common.
+    """The common part of our C-FIND, C-GET and C-MOVE operations.
 
     The request is sent when the operation is first entered, iterated or awaited. Iterating it raises DIMSEFailure if
     the final status is a Failure. Awaiting it returns the final Response, whatever its status.
 
-    An exception in there, a cancelled await included, leaves the operation, as the end of its block does: C-CANCEL is
-    sent, and the association waits for the final response in the background. An operation that was left yields nothing
-    more, like a generator that has raised: after a timeout of `asyncio.wait_for(anext(matches), 1)` it is over. To wait
-    for the next item and go on after a timeout, keep the task: `asyncio.wait({task}, timeout=1)` cancels nothing.
+    An exception while it is awaited leaves the operation, and so do a cancelled await and the end of its block:
+    C-CANCEL is sent, and the association waits for the final response in the background. An operation that was left
+    yields nothing more, like a generator that has raised. For example, it is over after a timeout of
+    `asyncio.wait_for(anext(matches), 1)`. To wait for the next item and continue after a timeout, keep the task:
+    `asyncio.wait({task}, timeout=1)` cancels nothing.
     """
 
     def __init__(self, endpoint: Endpoint, identifier: Identifier, sop_class_uid: str | None, priority: int) -> None:
-        """sop_class_uid: None if only one accepted context has the service; then it is the SOP class of that
-        context."""
+        """Prepare the operation.
+
+        sop_class_uid may be None if only one accepted context has the service; its SOP class is then used.
+        """
         self._endpoint = endpoint
         self._identifier, self._asked_uid, self._priority = identifier, sop_class_uid, priority
         self._uid = sop_class_uid or ""
@@ -56,21 +59,21 @@ class Operation(Generic[T]):
         raise NotImplementedError
 
     def _note(self, response: messages.Response) -> None:
-        """Keep what a response of any status says of the whole operation."""
+        """Record what a response of any status says about the whole operation."""
         self.last_status = status_of(response.status, self._uid, self._service)
 
     async def _take(self, response: messages.Response, data: bytes | None) -> T | None:
-        """Return what a Pending response means to the caller; None: nothing."""
+        """Return what a Pending response means to the caller; None if nothing."""
         raise NotImplementedError
 
     async def _final(self, response: messages.Response, data: bytes | None) -> Response:
         """Make the public form of the final response."""
         raise NotImplementedError
 
-    # --- manners ------------------------------------------------------------------------------------------------------
+    # --- sending, iterating and leaving -------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Send the request, if that has not happened yet."""
+        """Send the request, if it has not been sent yet."""
         if self._invoked is None:
             async with self._starting:
                 if self._invoked is None:
@@ -89,8 +92,7 @@ class Operation(Generic[T]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave the operation. If it has not ended, C-CANCEL is sent, and the association receives the rest in the
-        background."""
+        """Leave the operation. If it has not ended, C-CANCEL is sent, and the rest is received in the background."""
         self._leave()
 
     def _leave(self) -> None:
@@ -104,11 +106,11 @@ class Operation(Generic[T]):
         """Return the next item. An exception, or a cancelled await, leaves the operation.
 
         Raises:
-            StopAsyncIteration: The final response has come.
-            DIMSEFailure: It has come, and its status is a Failure.
-            DatasetDecodeError: A data set does not decode.
-            LocalProtocolError: The operation has been left.
-            AssociationError: As every operation of Association.
+            StopAsyncIteration: The final response was received.
+            DIMSEFailure: The final response was received, and its status is a Failure.
+            DatasetDecodeError: A data set cannot be decoded.
+            LocalProtocolError: The operation was left.
+            AssociationError: As for every operation of Association.
         """
         self._begin_await()
         try:
@@ -129,7 +131,7 @@ class Operation(Generic[T]):
         response.raise_for_status()
 
     async def _begun(self) -> InvokedOperation:
-        """Return the operation, whose request has been sent and which has not been left."""
+        """Return the operation, after its request has been sent. Raise LocalProtocolError if it was left."""
         await self.start()
         assert self._invoked is not None
         if self._invoked.is_left:
@@ -147,10 +149,10 @@ class Operation(Generic[T]):
         return await self._take(message, data)
 
     async def cancel(self) -> None:
-        """Send C-CANCEL (PS3.7 9.3.2.3), and go on: the iteration yields what still comes, up to the final response,
-        usually FE00.
+        """Send C-CANCEL (PS3.7 9.3.2.3), and continue: the iteration yields what still arrives.
 
-        It waits for nothing, except to send the request if that has not been sent.
+        It ends with the final response, usually FE00. This does not wait, except to send a request that has not been
+        sent.
         """
         await self.start()
         assert self._invoked is not None
@@ -160,7 +162,7 @@ class Operation(Generic[T]):
         return self._run().__await__()
 
     async def _run(self) -> Response:
-        """Wait for the final response, and return it, whatever its status. Everything before it is dropped."""
+        """Wait for the final response, and return it, whatever its status. Earlier responses are dropped."""
         self._begin_await()
         try:
             while self._response is None:
@@ -174,16 +176,16 @@ class Operation(Generic[T]):
 
     def _begin_await(self) -> None:
         self._endpoint.one_loop.check()
-        if self._is_awaited:  # One of the two would wait for ever.
+        if self._is_awaited:  # one of the two tasks would wait forever
             raise LocalProtocolError("another task awaits this operation")
         self._is_awaited = True
 
     @property
     def response(self) -> Response | None:
-        """The final response, once it has come."""
+        """The final response; None until it was received."""
         return self._response
 
     @property
     def status(self) -> Status | None:
-        """The final status, once it has come."""
+        """The final status; None until it was received."""
         return self._response.status if self._response is not None else None

@@ -21,8 +21,8 @@ class Find(Operation[Dataset]):
     def __init__(self, endpoint: Endpoint, identifier: Identifier, sop_class_uid: str | None, priority: int) -> None:
         super().__init__(endpoint, identifier, sop_class_uid, priority)
         self.undecodable: list[EncodedDataset] = []
-        """Matches that do not decode, as they came. They are skipped with a WARNING, and the others are yielded. At
-        most Limits.requests_in_memory bytes of them are kept. With connect(strict=True) such a match raises
+        """Matches that cannot be decoded, as they were received. They are skipped with a WARNING, and the others are
+        yielded. At most Limits.requests_in_memory bytes of them are kept. With connect(strict=True) such a match raises
         DatasetDecodeError instead."""
         self._kept = 0
 
@@ -54,16 +54,16 @@ class Find(Operation[Dataset]):
         """Collect the matches.
 
         Args:
-            limit: No more than so many; the rest is cancelled. None: all.
+            limit: The largest number of matches; the query is then cancelled. None: all.
 
         Returns:
             The matches, without those of `undecodable`.
 
         Raises:
             DIMSEFailure: The final status is a Failure.
-            AssociationError: As every operation (Association).
+            AssociationError: As for every operation of Association.
 
-        Cancellation: The operation is left (C-CANCEL); what it had found is lost.
+        Cancellation: the operation is left (C-CANCEL). Its matches are lost.
         """
         matches: list[Dataset] = []
         async with self:

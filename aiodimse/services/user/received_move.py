@@ -1,4 +1,4 @@
-"""A C-MOVE of ours whose instances come to a server of ours (PS3.4 C.4.2)."""
+"""A C-MOVE of ours whose instances arrive at a server of ours (PS3.4 C.4.2)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from aiodimse.standard import answers
 
 
 class ReceivedMove(Retrieval[ArrivingInstance]):
-    """A C-MOVE to ourselves: `async for` gives the instances as they arrive at the receiver, as a C-GET does.
+    """A C-MOVE to ourselves. Iterating it yields the instances as they arrive at the receiver, like a C-GET.
 
-    A sub-operation belongs to this move by its Move Originator AE title and message ID. It is answered when the loop
-    comes back: 0x0000 if its instance was saved, decoded, streamed to its end or discarded; otherwise 0x0110. What the
-    final response counts as completed and has not come by then is waited for, `Timeouts.move_settle` seconds at most.
+    A sub-operation belongs to this move by its Move Originator AE title and message ID. It is answered when the next
+    instance is requested: with 0x0000 if its instance was saved, decoded, streamed to its end or discarded, otherwise
+    with 0x0110. Instances that the final response counts as completed and that have not arrived by then are awaited for
+    at most `Timeouts.move_settle` seconds.
     """
 
     _service = "C-MOVE"
@@ -67,18 +68,18 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
         )
 
     async def _send(self) -> InvokedOperation:
-        self._moves.add(self)  # The first instance may come before the request is known to be sent.
+        self._moves.add(self)  # the first instance may arrive before we know that the request was sent
         self._began = self._endpoint.clock.now()
         self._span.enter_context(spanning(self._endpoint.metrics, "dicom.move", {"peer": self._peer_title}))
         try:
             return await super()._send()
         except BaseException:
             self._moves.discard(self)
-            self._tell_end()
+            self._report_end()
             raise
 
-    def _tell_end(self) -> None:
-        """Tell the metrics, once."""
+    def _report_end(self) -> None:
+        """Report the end to the metrics, once."""
         if self._is_told or self._began is None:
             return
         self._is_told = True
@@ -96,14 +97,14 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
         if self._response is not None:
             return True
         if self._finished is None and not self._endpoint.is_open:
-            return True  # its final response will not come
+            return True  # its final response will never be received
         return self._invoked is not None and self._invoked.is_left and not self._invoked.is_open
 
     def asked(self, association: ProviderAssociation) -> bool:
-        """Say whether the requestor of an association is the peer that was asked for this C-MOVE.
+        """Return whether the requestor of an association is the peer to which this C-MOVE was sent.
 
         Args:
-            association: The association on which a C-STORE has come.
+            association: The association of a C-STORE.
         """
         if association.calling_ae_title == self._peer_title:
             return True
@@ -111,11 +112,11 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
         return here is not None and there is not None and here[0] == there[0]
 
     def offer(self, performed: PerformedOperation, association: ProviderAssociation) -> None:
-        """Take a C-STORE sub-operation. It is handed out in turn, or refused if the operation has been left.
+        """Take a C-STORE sub-operation. It is handed out in turn, or refused if the operation was left.
 
         Args:
             performed: The C-STORE.
-            association: The association on which it has come.
+            association: The association of the C-STORE.
         """
         request = performed.operation.request
         assert isinstance(request, messages.CStoreRQ)
@@ -133,10 +134,10 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
 
     @property
     def missing(self) -> int:
-        """How many instances the peer counts as stored that have not come to us.
+        """The number of instances that the peer counts as stored and that have not arrived.
 
-        Once the iteration has ended without an error this should be 0. Where it is not, the peer has sent instances
-        elsewhere: it has another address for our AE title, or another program received them.
+        After an iteration without an error it should be 0. Otherwise the peer has sent instances elsewhere: it has
+        another address for our AE title, or another program received them.
         """
         progress = self.progress
         counted = 0 if progress is None else (progress.completed or 0) + (progress.warning or 0)
@@ -148,13 +149,12 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
             return await self._until_finished()
         if not self._arrivals and not await self._more_comes():
             self._response = self._finished
-            self._tell_end()
+            self._report_end()
             return None
         return self._arrivals.next()
 
     async def _until_finished(self) -> ArrivingInstance | None:
-        """Wait for an instance or a response. The final response is kept back until the instances that it counts have
-        come."""
+        """Wait for an instance or a response. The final response is held until its instances have arrived."""
         invoked = await self._begun()
         await invoked.wait(lambda: bool(self._arrivals))
         if self._arrivals and not invoked.has_pending:
@@ -166,8 +166,7 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
         return None
 
     async def _more_comes(self) -> bool:
-        """Wait for an instance that the final response counted. Return False if none is missing, or if it is too
-        late."""
+        """Wait for an instance that the final response counted. Return False if none is missing, or after the limit."""
         if not self.missing:
             return False
         try:
@@ -185,4 +184,4 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
     def _leave(self) -> None:
         super()._leave()
         self._arrivals.refuse_all()
-        self._tell_end()
+        self._report_end()

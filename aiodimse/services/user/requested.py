@@ -1,5 +1,7 @@
-"""What the peer invokes on an association that we requested: sub-operations of our C-GET, and requests to our
-handlers."""
+"""What the peer invokes on an association that we requested.
+
+These are sub-operations of our C-GET, and requests for our handlers.
+"""
 
 from __future__ import annotations
 
@@ -31,17 +33,17 @@ class RequestedAssociation:
     # --- for the connection -------------------------------------------------------------------------------------------
 
     def connection_made(self) -> None:
-        """The A-ASSOCIATE-RQ is being sent."""
+        """Do nothing. The A-ASSOCIATE-RQ is being sent."""
 
     def association_requested(self, rq: AssociateRQ) -> None:
-        """This never happens: the state machine of a requestor accepts no A-ASSOCIATE-RQ."""
+        """Do nothing. The state machine of a requestor never accepts an A-ASSOCIATE-RQ."""
 
     def association_established(self, negotiated: Negotiated) -> Callable[[PerformedOperation], None]:
-        """Return what performs the requests of the peer. The task that opens the association waits for this."""
+        """Return the function that performs the peer's requests. The task that opens the association waits for this."""
         return self._perform
 
     def _perform(self, performed: PerformedOperation) -> None:
-        """Perform a sub-operation of our C-GET, or a request to our handlers."""
+        """Perform a sub-operation of our C-GET, or a request for our handlers."""
         if isinstance(performed.operation.request, messages.CStoreRQ):
             retrieval = self._retrieval
             if (
@@ -60,17 +62,16 @@ class RequestedAssociation:
         performed.channel.tasks.spawn(performed.respond(response), "aiodimse refuse")
 
     def association_ended(self, error: BaseException) -> None:
-        """There is nothing to do: the channel has told all who wait."""
+        """Do nothing. The channel has already told all tasks that wait."""
 
     def connection_lost(self) -> None:
-        """There is nothing to do."""
+        """Do nothing."""
 
     # --- for the association ------------------------------------------------------------------------------------------
 
     @property
     def association(self) -> ProviderAssociation:
-        """The association as handlers and the instances of a C-GET see it: one object, made when it is first asked
-        for."""
+        """The association as handlers and instances of a C-GET see it. It is one object, made when first needed."""
         if self._association is None:
             self._association = ProviderAssociation(self.endpoint)
         return self._association
@@ -82,6 +83,6 @@ class RequestedAssociation:
             raise LocalProtocolError("another C-GET runs on this association")
 
     def retrieve(self, retrieval: Get) -> None:
-        """Begin a C-GET. Instances that come from now on are its sub-operations."""
+        """Begin a C-GET. Instances that arrive from now on belong to it."""
         self.check_no_other(retrieval)
         self._retrieval = retrieval

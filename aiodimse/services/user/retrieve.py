@@ -24,7 +24,7 @@ _log = logging.getLogger("aiodimse.retrieve")
 
 
 class Retrieval(Operation[T]):
-    """What C-GET and C-MOVE have in common: counters."""
+    """The common part of C-GET and C-MOVE: counters."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Retrieval(Operation[T]):
         super().__init__(endpoint, identifier, sop_class_uid, priority)
         self._allow_incomplete = allow_incomplete
         self.progress: Progress | None = None
-        """The counters of the last response that has some; None before it."""
+        """The counters of the last response that has some; None before that."""
         self.failed_sop_instance_uids: tuple[str, ...] = ()
         """Failed SOP Instance UID List (0008,0058) of the final response."""
 
@@ -82,8 +82,10 @@ def failed_uids(dataset: Dataset) -> tuple[str, ...]:
 
 
 class Move(Retrieval[Progress]):
-    """A C-MOVE of ours. Iterating it yields the Progress of each Pending response; a peer need not send any (PS3.4
-    C.4.2.3.1)."""
+    """A C-MOVE of ours. Iterating it yields the Progress of each Pending response.
+
+    A peer need not send any Pending response (PS3.4 C.4.2.3.1).
+    """
 
     _service = "C-MOVE"
 
@@ -116,9 +118,9 @@ class Move(Retrieval[Progress]):
 class Get(Retrieval[ArrivingInstance]):
     """A C-GET of ours. Iterating it yields the instances as they arrive.
 
-    Each C-STORE sub-operation is answered when the next instance is asked for: 0x0000 if its instance was saved,
-    decoded, streamed to its end or discarded, else 0x0110. When the loop is left, the last one is answered 0x0000 if it
-    was consumed, else 0xA700.
+    Each C-STORE sub-operation is answered when the next instance is requested: with 0x0000 if its instance was saved,
+    decoded, streamed to its end or discarded, otherwise with 0x0110. When the loop is left, the last one is answered
+    with 0x0000 if it was consumed, otherwise with 0xA700.
     """
 
     _service = "C-GET"
@@ -134,12 +136,12 @@ class Get(Retrieval[ArrivingInstance]):
         association: ProviderAssociation,
         on_start: Callable[[Get], None],
     ) -> None:
-        """on_start: called before the request is sent; raises LocalProtocolError if the request must not be sent."""
+        """Prepare the C-GET. `on_start` is called before the request is sent, and may raise LocalProtocolError."""
         super().__init__(endpoint, identifier, sop_class_uid, priority, allow_incomplete=allow_incomplete)
         self._association, self._on_start = association, on_start
         self._arrivals = Arrivals()
         self.is_iterated: bool = False
-        """Whether somebody iterates over the instances. If not, a C-STORE handler of the association may take them."""
+        """Whether the instances are iterated. If not, a C-STORE handler of the association may take them."""
 
     def _make(self) -> messages.Request:
         return messages.CGetRQ(message_id=0, affected_sop_class_uid=self._uid, priority=self._priority)
@@ -157,7 +159,7 @@ class Get(Retrieval[ArrivingInstance]):
 
     @property
     def is_running(self) -> bool:
-        """Whether C-STORE requests that come now are sub-operations of it."""
+        """Whether C-STORE requests that arrive now are its sub-operations."""
         return self._invoked is not None and self._invoked.is_open
 
     @property
@@ -166,7 +168,7 @@ class Get(Retrieval[ArrivingInstance]):
         return self._invoked is not None and self._invoked.is_left
 
     def offer(self, performed: PerformedOperation) -> None:
-        """Take a C-STORE sub-operation. It is handed out in turn, or refused if the operation has been left.
+        """Take a C-STORE sub-operation. It is handed out in turn, or refused if the operation was left.
 
         Args:
             performed: The C-STORE.
@@ -189,8 +191,8 @@ class Get(Retrieval[ArrivingInstance]):
         await self._arrivals.answer_current()
         invoked = await self._begun()
         await invoked.wait(lambda: bool(self._arrivals))
-        # Pending responses are taken first. If instances always waited before them, they would add up and stop our
-        # reading.
+        # Pending responses are read first. If instances always came before them, the responses would accumulate and
+        # stop our reading.
         if self._arrivals and not invoked.has_pending:
             return self._arrivals.next()
         return await super()._step()

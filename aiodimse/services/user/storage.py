@@ -14,8 +14,7 @@ from aiodimse.services.store_request import store_request
 
 
 def can_store(endpoint: Endpoint, source: InstanceSource) -> bool:
-    """Say whether a context was accepted in which c_store can send this. The beginning of a file is read, here and
-    now."""
+    """Return whether a context was accepted in which c_store can send this. The beginning of a file is read at once."""
     uid, transfer_syntax = kind_of(source)
     try:
         store_context(negotiated_on(endpoint), uid, transfer_syntax, transcode=endpoint.settings.transcode)
@@ -33,11 +32,11 @@ async def c_store(
     move_originator_message_id: int | None = None,
     transcode: bool | None = None,
 ) -> Response:
-    """Send one instance, and return the response, whatever its status. `transcode` is None for what the association
-    says.
+    """Send one instance, and return the response, whatever its status.
 
-    NoAcceptedContext, NotDICOM, OSError and DatasetEncodeError are raised before anything is sent. If the association
-    ends, what ended it is raised at once, because reading the instance is interrupted then.
+    If `transcode` is None, the setting of the association is used. NoAcceptedContext, NotDICOM, OSError and
+    DatasetEncodeError are raised before anything is sent. If the association ends, the reading of the instance is
+    interrupted, and the reason is raised at once.
     """
     with endpoint.while_open():
         instance = await instance_of(source, endpoint.limits)

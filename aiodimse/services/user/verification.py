@@ -10,5 +10,5 @@ from aiodimse.standard import sop_class
 
 
 async def c_echo(endpoint: Endpoint, sop_class_uid: str = sop_class.Verification) -> Response:
-    """Ask whether the peer is there."""
+    """Verify that the peer answers."""
     return await ask(endpoint, messages.CEchoRQ(message_id=0, affected_sop_class_uid=sop_class_uid))
