@@ -26,6 +26,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--bars", action="store_true", help="only rows that have a bar")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, two pairs: not for quoting")
     parser.add_argument("--pairs", type=int, help="how many pairs (5)")
+    parser.add_argument("--objects", type=int, help="in the archives of archive-find-orthanc (100000)")
     parser.add_argument("--list", action="store_true", help="say which rows there are")
     parser.add_argument("--output", type=Path, help="folder for table.txt and table.json")
     parser.add_argument("--folder", type=Path, help="where files are made and saved (a temporary folder)")
@@ -60,7 +61,7 @@ def main() -> int:
         for entry in WORKS:
             if wanted := chosen & {row.name for row in entry.rows}:
                 print(f"measuring {', '.join(sorted(wanted))} ...", file=sys.stderr, flush=True)
-                found = measure(Bench(folder, pairs=pairs, quick=options.quick), entry, wanted)
+                found = measure(Bench(folder, pairs=pairs, quick=options.quick, objects=options.objects), entry, wanted)
                 figures += found
                 for figure in found:
                     print("   ", *table.cells(figure)[::5], figure.verdict, figure.problem, file=sys.stderr, flush=True)

@@ -19,8 +19,10 @@ from benchmarks.processes import HOST, NODELAY, Process, Worker, free_port, need
 class Bench:
     """Folders, files, counts, and processes that are stopped when the work is done."""
 
-    def __init__(self, folder: Path, *, pairs: int, quick: bool) -> None:
+    def __init__(self, folder: Path, *, pairs: int, quick: bool, objects: int | None = None) -> None:
         self.folder, self.pairs, self.quick = folder, pairs, quick
+        self.objects = objects
+        """Of an archive that is searched; None leaves it to the row."""
         self.material = Material(folder / "material")
         self._stack = ExitStack()
 

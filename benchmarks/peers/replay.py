@@ -15,12 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 from aiodimse import datasets, identifier, pdu, sop_class
 from aiodimse.dimse import CFindRQ, CStoreRQ, command
 from benchmarks.peers import wire
 from benchmarks.peers.commands import files_in, go, obey
+from benchmarks.peers.ours_archive import header
 
 READ, WRITE = select.EPOLLIN, select.EPOLLIN | select.EPOLLOUT
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
@@ -116,6 +117,15 @@ def run(callers: Sequence[Caller], within: float) -> None:
                     busy -= 1
 
 
+def release(callers: Sequence[Caller]) -> None:
+    """End the associations."""
+    for caller in callers:
+        caller.socket.setblocking(True)
+        caller.socket.sendall(wire.RELEASE_RQ)
+        caller.socket.recv(64)
+        caller.socket.close()
+
+
 def message(context: int, command_set: bytes, data: bytes = b"") -> bytes:
     """A DIMSE message in P-DATA-TF PDUs."""
     pieces = [pdu.pdata_header(context, True, True, len(command_set)), command_set]
@@ -187,11 +197,7 @@ async def replay(
     before, started = os.times(), time.perf_counter()
     run(those, within)
     seconds, after = time.perf_counter() - started, os.times()
-    for caller in those:
-        caller.socket.setblocking(True)
-        caller.socket.sendall(wire.RELEASE_RQ)
-        caller.socket.recv(64)
-        caller.socket.close()
+    release(those)
     return {
         "seconds": seconds,
         "done": sum(caller.successes for caller in those),
@@ -200,8 +206,35 @@ async def replay(
     }
 
 
+def small(number: int) -> bytes:
+    """A C-STORE request for an object of what `header` says, without pixels."""
+    entry = Dataset()
+    for attributes in header(number).levels.values():
+        for keyword, values in attributes.items():
+            setattr(entry, keyword, values[0])
+    request = CStoreRQ(
+        message_id=number % _MESSAGE_IDS + 1,
+        affected_sop_class_uid=str(entry.SOPClassUID),
+        affected_sop_instance_uid=str(entry.SOPInstanceUID),
+        has_data_set=True,
+    )
+    return message(5, command.encode(request), datasets.encode_dataset(entry, EXPLICIT))
+
+
+async def fill(port: int, called: str, count: int, callers: int, at_once: int = 10_000) -> dict[str, Any]:
+    """Store so many small objects of `ours_archive.header`, over so many associations."""
+    started, done = time.perf_counter(), 0
+    for start in range(0, count, at_once):
+        made = [small(number) for number in range(start, min(start + at_once, count))]
+        those = [Caller(port, called, made[number::callers], 1) for number in range(callers)]
+        run(those, 600.0)
+        done += sum(caller.successes for caller in those)
+        release(those)
+    return {"seconds": time.perf_counter() - started, "done": done}
+
+
 async def main() -> None:
-    await obey({"replay": replay})
+    await obey({"replay": replay, "fill": fill})
 
 
 if __name__ == "__main__":

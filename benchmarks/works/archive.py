@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.bench import Bench, Pairing, compare, work
@@ -82,6 +85,48 @@ def _shares(folder: Path, senders: int) -> list[Path]:
             for path in sorted(folder.iterdir())[number::senders]:
                 (share / path.name).hardlink_to(path)
     return shares
+
+
+OBJECTS = 100_000
+ORTHANC = Row(
+    "archive-find-orthanc",
+    "C-FIND at 100,000 objects (--objects): the least favorable median of five kinds",
+    "Orthanc",
+    1,
+)
+
+
+@work(ORTHANC)
+def find_beside_orthanc(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
+    """The same five kinds at the same objects, asked by one process in turn.
+
+    Orthanc gets small objects by C-STORE, which takes two minutes and more; in ours they are indexed without files.
+    """
+    count, times = bench.objects or bench.count(OBJECTS, 3_000), 20
+    archive = bench.worker("ours_archive", folder=bench.new_folder("ours"))
+    orthanc = bench.orthanc(SyncStorageArea=False)
+    filled = bench.worker("replay").ask("fill", 3600.0, port=orthanc.port, called="ARCHIVE", count=count, callers=8)
+    archive.ask("fill", 3600.0, count=count)
+    user = bench.worker("ours_archive", "user", folder=bench.new_folder("user"))
+    ours, peer = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+    problem = "" if filled["done"] == count else f"{filled['done']} of {count} objects were stored"
+    for _ in range(bench.pairs):
+        for port, medians in ((archive.port, ours), (orthanc.port, peer)):
+            answer = user.ask("find", port=port, count=count, times=times)
+            if answer["found"] != times * len(answer["medians"]):
+                problem = f"{answer['found']} queries found something"
+            for kind, took in answer["medians"].items():
+                medians[kind].append(took)
+    ratios = [statistics.median(b / a for a, b in zip(ours[kind], peer[kind], strict=True)) for kind in ours]
+
+    def told(medians: Mapping[str, Sequence[float]]) -> str:
+        return ", ".join(f"{kind} {statistics.median(each):.1f}" for kind, each in medians.items()) + " ms"
+
+    row = replace(ORTHANC, work=ORTHANC.work.replace("100,000 objects (--objects)", f"{count:,} objects"))
+    samples = {
+        f"{side} {kind}": each for side, those in (("ours", ours), ("peer", peer)) for kind, each in those.items()
+    }
+    return [Figure(row, min(ratios), told(ours), told(peer), problem, samples)]
 
 
 MILLION = Row(
