@@ -14,6 +14,7 @@ from pydicom import Dataset
 
 import aiodimse
 
+from .availability import Availability
 from .header import read_header
 from .index import Entry, Header, Index, MemoryIndex
 from .index.opening import open_index
@@ -79,7 +80,9 @@ class Archive:
             between = FileLocks(directory / LOCKS)
         self.locks: Locks = Locks(between)
         """The locks. That of a SOP Instance UID is held while its object is saved, read and indexed."""
-        self._ingest = Ingest(self.storage, self.index, self.locks, duplicates)
+        self.availability: Availability = Availability()
+        """Whether the index answers."""
+        self._ingest = Ingest(self.storage, self.index, self.locks, self.availability, duplicates)
         self.report: ScanReport = ScanReport()
         """What the last scan found."""
         self.rebuilt: str | None = None
@@ -237,6 +240,9 @@ class Archive:
             work: The coroutine.
             name: The name of its task.
         """
+        if self.availability.is_closing:  # what a request asks for that comes while the archive closes
+            work.close()
+            return
         task = asyncio.create_task(work, name=name)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -250,6 +256,7 @@ class Archive:
 
         Cancellation: the rest is not released.
         """
+        self.availability.is_closing = True
         tasks = list(self._background)
         for task in tasks:
             task.cancel()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from time import time
 
 import aiodimse
@@ -60,10 +60,17 @@ class Commitment:
         references = tuple((each.sop_class_uid, each.sop_instance_uid) for each in asked.references)
         calling = request.association.calling_ae_title
         transaction = Transaction(asked.transaction_uid, calling, references, int(time()))
-        if len(await self._archive.index.transactions()) >= MAX_OPEN:
-            raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN} transactions are open")
-        await self._archive.index.put_transaction(transaction)
-        self._archive.background(self._report_on(transaction, request.association), "aiodimse storage commitment")
+        archive = self._archive
+        async with AsyncExitStack() as held:
+            with archive.availability.asked(0x0213):
+                if len(await archive.index.transactions()) >= MAX_OPEN:
+                    raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN} transactions are open")
+                # The lock is taken first: otherwise another process may see the transaction and report on it.
+                is_ours = await held.enter_async_context(archive.locks.try_hold(_name(transaction)))
+                await archive.index.put_transaction(transaction)
+            if is_ours:
+                reporting = self._report_on(transaction, held.pop_all(), request.association)
+                archive.background(reporting, "aiodimse storage commitment")
         return 0x0000
 
     async def resume(self) -> None:
@@ -97,26 +104,24 @@ class Commitment:
             # The process that held a lock until now may have dropped the transaction, so they are read again.
             for transaction in await self._archive.index.transactions():
                 if (mine := held.pop(_name(transaction), None)) is not None:
-                    self._archive.background(self._resumed(transaction, mine), "aiodimse storage commitment")
+                    self._archive.background(self._report_on(transaction, mine), "aiodimse storage commitment")
         finally:
             for stack in held.values():
                 await stack.aclose()
 
-    async def _report_on(self, transaction: Transaction, association: aiodimse.ProviderAssociation) -> None:
-        async with self._archive.locks.try_hold(_name(transaction)) as is_held:
-            if is_held:
-                await self._report(transaction, association)
-
-    async def _resumed(self, transaction: Transaction, held: AsyncExitStack) -> None:
+    async def _report_on(
+        self, transaction: Transaction, held: AsyncExitStack, association: aiodimse.ProviderAssociation | None = None
+    ) -> None:
+        """Report a transaction until the report is accepted, and release its lock."""
         async with held:
-            await self._report(transaction, None)
+            await self._report(transaction, association)
 
     async def _report(self, transaction: Transaction, association: aiodimse.ProviderAssociation | None) -> None:
-        """Report a transaction until the report is accepted."""
         attempt = 0
         while time() < transaction.created + KEEP:
-            report = await self._outcome(transaction)
             try:
+                with self._archive.availability.asked(0x0213):
+                    report = await self._outcome(transaction)
                 response = await self._send(transaction, association, report)
                 if response is not None and response.status.category is not aiodimse.Category.FAILURE:
                     break
@@ -127,7 +132,9 @@ class Commitment:
             attempt += 1
         else:
             _log.warning("a storage commitment is given up: nobody took it")
-        await self._archive.index.drop_transaction(transaction)
+        with suppress(aiodimse.DIMSEFailure), self._archive.availability.asked(0x0213):
+            # If this fails, the transaction is reported once more after a restart.
+            await self._archive.index.drop_transaction(transaction)
 
     async def _send(
         self,

@@ -30,7 +30,8 @@ async def extracted(archive: Archive, identifier: Dataset) -> list[Dataset]:
     """
     try:
         frames = asked_frames(identifier)
-        entry = (await archive.index.lookup([frames.sop_instance_uid])).get(frames.sop_instance_uid)
+        with archive.availability.asked(0xA701):
+            entry = (await archive.index.lookup([frames.sop_instance_uid])).get(frames.sop_instance_uid)
         if entry is None:
             return []
         source = await _dataset(archive.storage.payload(entry))

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
@@ -14,6 +14,7 @@ from pydicom import Dataset
 
 import aiodimse
 
+from .availability import Availability
 from .batches import Batches
 from .header import NotAnObject, header_in
 from .index import BlockingIndex, Entry, Header, Index
@@ -49,17 +50,26 @@ class Ingest:
         storage: Where they are saved.
         index: What is told of them.
         locks: Held by SOP Instance UID from the first byte until the index knows the object.
+        availability: Is told whether the index answers.
         duplicates: "keep" keeps the first data set of an instance, "replace" the last whose header can be read.
     """
 
-    def __init__(self, storage: Storage, index: Index, locks: Locks, duplicates: Duplicates = "keep") -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        index: Index,
+        locks: Locks,
+        availability: Availability,
+        duplicates: Duplicates = "keep",
+    ) -> None:
         self.room: Room = Room(storage)
         self._storage, self._index, self._locks = storage, index, locks
         self._replaces = duplicates == "replace"
         # Where a data set may be replaced, the place that it has is known before it is written.
         self._blocking = None if self._replaces else index.blocking()
-        self._batches = Batches(index.add)
-        self._lookups = Batches(index.lookup)
+        self._availability = availability
+        self._batches = Batches(availability.watched(index.add, 0xA700))
+        self._lookups = Batches(availability.watched(index.lookup, 0xA700))
 
     async def store(self, request: aiodimse.StoreRequest, *, durable: bool = True) -> int | Dataset:
         """Save and index the instance of a C-STORE request.
@@ -72,15 +82,17 @@ class Ingest:
             0000; B007 where it is kept and cannot be found.
 
         Raises:
-            aiodimse.DIMSEFailure: A700 where there is no room for it, A900 where it is another instance than the one
-                that has its UID.
+            aiodimse.DIMSEFailure: A700 where there is no room for it or the index does not answer, A900 where it is
+                another instance than the one that has its UID.
 
         Cancellation: what was saved before stays, and is found by the next scan at the latest.
         """
         log = request.logger(_log)
         if not await self.room.is_enough():
             raise aiodimse.DIMSEFailure(0xA700, "not enough room on the disk")
-        async with self._locks.hold([request.sop_instance_uid]):
+        async with AsyncExitStack() as held:
+            with self._availability.locking(0xA700):
+                await held.enter_async_context(self._locks.hold([request.sop_instance_uid]))
             try:
                 return await self._store(request, durable=durable)
             except _Kept as kept:
@@ -101,7 +113,8 @@ class Ingest:
         uid = request.sop_instance_uid
         before = None if self._blocking else (await self._lookups.add(uid)).get(uid)
         location = self._storage.location_for(uid) if before is None else before.location
-        arriving = _Arriving(self._storage, self._blocking, request, location, before, self._replaces)
+        blocking, replaces = self._blocking, self._replaces
+        arriving = _Arriving(self._storage, blocking, self._availability, request, location, before, replaces)
         await self._storage.save(request, location, arriving.decide, arriving.keep, durable=durable)
         if arriving.header is not None:
             await self._indexed(arriving.header, arriving.indexed)
@@ -118,10 +131,12 @@ class Ingest:
         """Return when the index has it."""
         if done is None:
             await self._batches.add(header)
-        elif done.done():
-            done.result()
-        else:
-            await asyncio.wrap_future(done)
+            return
+        with self._availability.asked(0xA700):
+            if done.done():
+                done.result()
+            else:
+                await asyncio.wrap_future(done)
 
 
 class _Arriving:
@@ -130,6 +145,7 @@ class _Arriving:
     Args:
         storage: Where it is saved.
         blocking: Asked and told in the thread that saves; None: the event loop does so, before and after.
+        availability: Is told whether the index answers.
         request: What brings it.
         location: Where it is saved.
         before: What the index has under its UID, where the event loop has asked.
@@ -140,13 +156,14 @@ class _Arriving:
         self,
         storage: Storage,
         blocking: BlockingIndex | None,
+        availability: Availability,
         request: aiodimse.StoreRequest,
         location: str,
         before: Entry | None,
         replaces: bool,
     ) -> None:
         self._storage, self._blocking, self._request, self._location = storage, blocking, request, location
-        self._before, self._replaces = before, replaces
+        self._availability, self._before, self._replaces = availability, before, replaces
         self.header: Header | None = None
         self.why = self.comment = ""
         """Why it has no header, in words for the log and for the peer."""
@@ -157,7 +174,10 @@ class _Arriving:
         """Read its header, and say whether it gets its name. It blocks."""
         self._storage.check()
         self._read(arrived)
-        before = self._before if self._blocking is None else self._blocking.lookup(self._request.sop_instance_uid)
+        before = self._before
+        if self._blocking is not None:
+            with self._availability.asked(0xA700):
+                before = self._blocking.lookup(self._request.sop_instance_uid)
         where = self._location
         if before is not None and before.location != where:
             # It was saved by somebody else, or by an earlier version of this program.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Protocol, TypeAlias, TypeVar
 
 from pydicom import Dataset
@@ -133,7 +133,9 @@ class ServedArchives:
         archive = self.archive_for(request)
         status = await archive.store(request, durable=durable)
         if self._observer is not None and status == 0x0000:
-            for entry in (await archive.index.lookup([request.sop_instance_uid])).values():
+            with archive.availability.asked(0xA700):
+                known = await archive.index.lookup([request.sop_instance_uid])
+            for entry in known.values():
                 self._observer.stored(request, entry)
         return status
 
@@ -142,7 +144,10 @@ class ServedArchives:
     ) -> AsyncGenerator[tuple[int, aiodimse.InstanceSource], None]:
         """Yield what a handler of C-GET or C-MOVE yields to send these objects. They are in use meanwhile."""
         entries = [entry for entry, _ in found if entry is not None]
-        async with self.archive_for(request).in_use(entries):
+        archive = self.archive_for(request)
+        async with AsyncExitStack() as used:
+            with archive.availability.locking(0xA702):
+                await used.enter_async_context(archive.in_use(entries))
             if self._observer is not None:
                 self._observer.retrieved(request, entries)
             for _, payload in found:
@@ -281,7 +286,7 @@ async def _responses(
     archive, ae_title = served.archive_for(request), served.title_for(request)
     async with (
         archive.searches.search(request, served.server) as search,
-        aclosing(archive.index.find(query, search.slice)) as matches,
+        aclosing(archive.availability.stream(archive.index.find(query, search.slice), 0xA700)) as matches,
     ):
         async for match in matches:
             search.found()
@@ -297,7 +302,7 @@ async def _records(
     is_behind, sent = asked.after is None, 0
     async with (
         archive.searches.search(request, served.server) as search,
-        aclosing(archive.index.find(asked.query, search.slice)) as matches,
+        aclosing(archive.availability.stream(archive.index.find(asked.query, search.slice), 0xA700)) as matches,
     ):
         async for match in matches:
             key = asked.record_key(match)
@@ -339,7 +344,7 @@ async def _found(
     archive = served.archive_for(request)
     async with (
         archive.searches.search(request, served.server, 0xA701) as search,
-        aclosing(archive.index.entries(query, search.slice)) as entries,
+        aclosing(archive.availability.stream(archive.index.entries(query, search.slice), 0xA701)) as entries,
     ):
         async for entry in entries:
             found.append((entry, archive.storage.payload(entry)))

@@ -15,6 +15,8 @@ from aiodimse.standard.transfer_syntax import keyword
 
 _SECONDS = 5.0
 """The time limit for one request in seconds, which includes the query of the index."""
+_SECONDS_OF_INDEX = 3.0
+"""The time limit in seconds for the index, whose database may be stopped."""
 _MAX_HEAD = 8192
 """The maximum length of the head of a request in bytes."""
 
@@ -45,12 +47,19 @@ class PrometheusMetrics:
             ["source", "target", "error"], **how,
         )  # fmt: skip
         self._held = client.Gauge("archive_entities", "What the index of the archive holds", ["level"], **how)
+        self._is_up = client.Gauge("archive_index_up", "Whether the index of the archive answers", **how)
 
     async def page(self, archive: Archive) -> bytes:
-        """Return the metrics in the text format of Prometheus."""
-        counts = await archive.index.counts()
-        for level in ("patients", "studies", "series", "instances"):
-            self._held.labels(level).set(getattr(counts, level))
+        """Return the metrics in the text format of Prometheus. If the index does not answer, its counts are old."""
+        try:
+            async with asyncio.timeout(_SECONDS_OF_INDEX):
+                counts = await archive.index.counts()
+        except Exception:  # database drivers raise errors of their own
+            self._is_up.set(0)
+        else:
+            self._is_up.set(1)
+            for level in ("patients", "studies", "series", "instances"):
+                self._held.labels(level).set(getattr(counts, level))
         return self._generate(self._registry)
 
     # --- Metrics ------------------------------------------------------------------------------------------------------
@@ -169,7 +178,9 @@ class Pages:
     async def _is_ready(self) -> bool:
         try:
             await read_off_loop(self._archive.storage.check)
-            await self._archive.index.is_complete()
+            async with asyncio.timeout(_SECONDS_OF_INDEX):
+                with self._archive.availability.asked(0xA700):
+                    await self._archive.index.is_complete()
         except Exception:  # database drivers raise errors of their own; the index logs why it does not answer
             return False
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from pydicom import Dataset
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.archive import Archive, provide
+from aiodimse.archive import Archive, MemoryIndex, provide
 from aiodimse.archive import commitment as module
+from aiodimse.archive.index import Transaction
 from aiodimse.commitment import INSTANCE
 from aiodimse.commitment import SOP_CLASS as COMMITMENT
 
@@ -170,6 +171,61 @@ async def test_what_a_process_that_died_was_asked_is_told_once_by_another(
     assert (event_type, told.empty()) == (1, True)
     for archive in archives[1:]:
         await archive.close()
+
+
+class SharedLocks:
+    """Locks of several processes, which are in one set."""
+
+    def __init__(self, held: set[int]) -> None:
+        self._held = held
+
+    async def try_lock(self, numbers: Sequence[int], *, is_shared: bool = False) -> bool:
+        if self._held.intersection(numbers):
+            return False
+        self._held.update(numbers)
+        return True
+
+    async def unlock(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
+        self._held.difference_update(numbers)
+
+    async def close(self, timeout: float = 5.0) -> None:
+        pass
+
+
+async def test_who_was_asked_reports_though_another_looks_at_that_moment(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The association of the N-ACTION is the only way to this peer: whoever else took it over could not report."""
+    a_file("1.dcm")
+    index, held = MemoryIndex(), set[int]()
+    monkeypatch.setattr(index, "process_locks", lambda: SharedLocks(held))
+    first, other = [await Archive.open(tmp_path, index=index) for _ in range(2)]
+    elsewhere = module.Commitment(other, {}, "ARCHIVE")
+    put = index.put_transaction
+
+    async def put_and_let_the_other_look(transaction: Transaction) -> None:
+        await put(transaction)
+        await elsewhere._take_over()
+        await asyncio.sleep(0)  # it begins to report
+
+    monkeypatch.setattr(index, "put_transaction", put_and_let_the_other_look)
+    told: Told = asyncio.Queue()
+    async with serving(first).listen(HOST, 0) as listening:
+        assert await ask(listening.port, question((MR, "1.2.1.1.1")), modality(told), told) == 0x0000
+    assert told.get_nowait()[0] == 1
+    for archive in (first, other):
+        await archive.close()
+    assert (await index.transactions(), held) == ([], set())
+
+
+async def test_an_archive_that_closes_begins_nothing(tmp_path: Path, a_file: Files) -> None:
+    a_file("1.dcm")
+    archive = await Archive.open(tmp_path, index="memory:")
+    async with serving(archive).listen(HOST, 0) as listening:
+        await archive.close()
+        assert await ask(listening.port, question((MR, "1.2.1.1.1"))) == 0x0000
+    assert len(await archive.index.transactions()) == 1  # for the next process
+    assert not [task for task in asyncio.all_tasks() if "commitment" in task.get_name()]
 
 
 @pytest.mark.parametrize(

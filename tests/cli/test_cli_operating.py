@@ -6,12 +6,15 @@ import asyncio
 import json
 import re
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from archive.databases import PROGRAMS
 from cli.conftest import HOST
 from cli.test_cli_processes import folder, serving  # noqa: F401
+from durable.archive_kills import Postgres
 from pydicom import Dataset
 
 import aiodimse
@@ -65,6 +68,31 @@ async def test_alive_and_ready(ports: tuple[int, int], folder: Path) -> None:  #
     assert await asked(pages, get("/readyz")) == (503, "not ready\n")
     shutil.move(folder.with_name("unmounted"), folder)
     assert await asked(pages, get("/readyz")) == (200, "ready\n")
+
+
+async def test_not_ready_while_the_database_is_away(folder: Path) -> None:  # noqa: F811
+    if not (PROGRAMS / "postgres").exists():
+        pytest.skip("PostgreSQL 15 is not here: apt-get install postgresql-15 (.ci/peers does it)")
+    database = Postgres()
+    study = aiodimse.identifier("STUDY", StudyInstanceUID=None)
+    try:
+        database.make()
+        async with serving(folder, "--index", database.url, "--metrics", "0") as (process, port):
+            assert process.stdout is not None
+            pages = json.loads(await process.stdout.readline())["port"]
+            assert await asked(pages, get("/readyz")) == (200, "ready\n")
+            async with aiodimse.connect(HOST, port, called_ae_title="AIODIMSE", contexts=[FIND]) as association:
+                database.signal_all(signal.SIGKILL)
+                assert (await association.c_find(study, FIND)).status == 0xA700
+                assert await asked(pages, get("/healthz")) == (200, "alive\n")
+                assert await asked(pages, get("/readyz")) == (503, "not ready\n")
+                assert "aiodimse_archive_index_up 0.0" in (await asked(pages, get("/metrics")))[1]
+                await asyncio.to_thread(database.start)
+                assert await asked(pages, get("/readyz")) == (200, "ready\n")
+                assert "aiodimse_archive_index_up 1.0" in (await asked(pages, get("/metrics")))[1]
+                assert len(await association.c_find(study, FIND).collect()) == 2
+    finally:
+        database.stop()
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,17 @@ class Postgres:
 
     def kill(self) -> None:
         """SIGKILL to the server; its own processes end when they see it."""
-        os.kill(int((self._folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        os.kill(self._pid, signal.SIGKILL)
+
+    def signal_all(self, number: int) -> None:
+        """Send a signal to the server and its own processes."""
+        children = Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text().split()
+        for pid in (self._pid, *map(int, children)):
+            os.kill(pid, number)
+
+    @property
+    def _pid(self) -> int:
+        return int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
 
     def stop(self) -> None:
         """End it, and remove its folder."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection, text
@@ -13,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import aiodimse
 
-from .engines import open_engine
+from .engines import ANSWER, open_engine
 
 T = TypeVar("T")
 
@@ -41,15 +42,21 @@ class AdvisoryLocks:
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: The database does not answer.
+            TimeoutError: It has not answered in time.
         """
         done = asyncio.ensure_future(self._thread.run(self._try_lock, numbers, is_shared))
         try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
-            await asyncio.wait([done])
-            if not done.exception() and done.result():
-                await self.unlock(numbers, is_shared=is_shared)
+            async with asyncio.timeout(ANSWER):
+                return await asyncio.shield(done)
+        except (asyncio.CancelledError, TimeoutError):
+            done.add_done_callback(partial(self._give_back, numbers, is_shared))
             raise
+
+    def _give_back(self, numbers: Sequence[int], is_shared: bool, done: asyncio.Future[bool]) -> None:
+        """Release locks that nobody waits for any more."""
+        if not done.cancelled() and not done.exception() and done.result():
+            with suppress(OSError):  # the thread was closed, and the locks were released with the session
+                self._thread.submit(partial(self._unlock, numbers, is_shared))
 
     async def unlock(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
         """See `ProcessLocks.unlock`."""

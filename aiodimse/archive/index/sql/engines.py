@@ -11,6 +11,9 @@ from sqlalchemy.exc import ArgumentError
 
 SECONDS = 30
 """The time limit for a statement and for a lock, in seconds."""
+ANSWER = SECONDS + 5
+"""The time limit in seconds for an answer, where the database does not keep to its own limit: it may be stopped, or
+unreachable."""
 READERS = 4
 """The number of threads, and of connections, that search."""
 
@@ -53,7 +56,14 @@ def open_engine(url: URL, *, connections: int) -> Engine:
             max_overflow=0,
             pool_timeout=SECONDS,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": SECONDS, "options": options},
+            connect_args={
+                "connect_timeout": SECONDS,
+                "options": options,
+                "keepalives_idle": SECONDS,  # a machine that is gone is noticed, and its threads are free again
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": ANSWER * 1000,
+            },
         )
     engine = create_engine(
         url, pool_size=connections, max_overflow=0, connect_args={"timeout": SECONDS, "check_same_thread": False}

@@ -6,6 +6,7 @@ UID then takes 83 us; aiosqlite changes the thread for each statement and takes 
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
@@ -26,7 +27,7 @@ from ..keys import distinct_batches
 from . import schema
 from .advisory import AdvisoryLocks
 from .ages import oldest_studies, stored_bytes
-from .engines import READERS, begin_to_write, file_of, open_engine
+from .engines import ANSWER, READERS, begin_to_write, file_of, open_engine
 from .reading import Search, entries, lookup
 from .rows import dump_references, load_transaction
 from .together import Together
@@ -268,11 +269,23 @@ class SQLIndex:
             function()
 
     async def _read(self, function: Callable[[], T]) -> T:
-        return await self._readers.run(function)
+        async with asyncio.timeout(ANSWER):
+            return await self._readers.run(function)
 
     async def _write(self, function: Callable[[Connection], T]) -> T:
-        """Run one transaction. Cancellation: waits for the end of the transaction, so that its result is known."""
-        return await self._writer.run_to_end(self.transaction, function)
+        """Run one transaction. After a TimeoutError it may still be committed.
+
+        Cancellation: waits for the end of the transaction, so that its result is known.
+        """
+        done = asyncio.ensure_future(self._writer.run_to_end(self.transaction, function))
+        done.add_done_callback(_retrieved)
+        try:
+            async with asyncio.timeout(ANSWER):
+                return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            done.cancel()
+            await asyncio.wait([done], timeout=ANSWER)
+            raise
 
     async def _stream(self, found: Iterator[T | None], turn: Turn) -> AsyncGenerator[T, None]:
         """Advance an iterator in threads, and yield what it finds."""
@@ -306,6 +319,12 @@ class _Blocking:
 def _add(connection: Connection, headers: Iterable[Header]) -> None:
     for batch in distinct_batches(headers):
         Writing(connection).add(batch)
+
+
+def _retrieved(done: asyncio.Future[Any]) -> None:
+    """Keep asyncio from reporting an error for which nobody waits any more."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _step(found: Iterator[T | None]) -> tuple[list[T], bool]:

@@ -1,0 +1,101 @@
+"""Requests that come while the index does not answer, because its database is away: they are refused, and it is logged
+once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from time import monotonic
+from typing import ParamSpec, TypeVar
+
+import aiodimse
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_SELDOM = 60.0
+"""The least time in seconds between two lines of the log that say that the index does not answer."""
+
+
+class Availability:
+    """Whether the index of an archive answers.
+
+    Args:
+        now: Tells the time in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._said_at = -_SELDOM
+        self._has_to_say = False
+        self.is_up: bool = True
+        """Whether it answered what it was last asked."""
+        self.is_closing: bool = False
+        """Whether the archive is being closed: that the index does not answer then is not logged."""
+
+    @contextmanager
+    def asked(self, status: int) -> Iterator[None]:
+        """Turn whatever the index raises in the body into a failure status.
+
+        Args:
+            status: What the request is answered with: the status Out of Resources of its service.
+
+        Raises:
+            aiodimse.DIMSEFailure: The index did not answer, or the body raised it.
+        """
+        with self.locking(status):
+            yield
+        self._answered()
+
+    @contextmanager
+    def locking(self, status: int) -> Iterator[None]:
+        """Do the same where a lock is taken, which is in the database of the index or elsewhere. See `asked`."""
+        try:
+            yield
+        except aiodimse.DIMSEFailure:  # of a search that found too much
+            raise
+        except Exception as error:  # an index raises what its driver raises
+            self._failed(error)
+            raise aiodimse.DIMSEFailure(status, "the index does not answer") from error
+
+    def watched(self, function: Callable[P, Awaitable[T]], status: int) -> Callable[P, Awaitable[T]]:
+        """Return a function of the index that fails with a status. See `asked`."""
+
+        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            with self.asked(status):
+                return await function(*args, **kwargs)
+
+        return call
+
+    async def stream(self, found: AsyncGenerator[T, None], status: int) -> AsyncGenerator[T, None]:
+        """Yield what the index finds. See `asked`; what the consumer raises is not the index's.
+
+        Args:
+            found: What the index finds; it is closed at the end.
+            status: What the request is answered with where the index does not answer.
+        """
+        async with aclosing(found):
+            while True:
+                with self.asked(status):
+                    try:
+                        each = await anext(found)
+                    except StopAsyncIteration:
+                        break
+                yield each
+        self._answered()
+
+    def _failed(self, error: Exception) -> None:
+        # The text of a driver quotes statements with their values, so only the type of the error is logged.
+        self.is_up = False
+        if not self.is_closing and self._now() - self._said_at >= _SELDOM:
+            self._said_at, self._has_to_say = self._now(), True
+            _log.error("the index does not answer (%s): requests are refused until it does", type(error).__name__)
+
+    def _answered(self) -> None:
+        self.is_up = True
+        if self._has_to_say:
+            self._has_to_say = False
+            _log.warning("the index answers again")
