@@ -1,8 +1,7 @@
 """Runs, with an installed aiodimse, what the README shows: python .ci/try_wheel.py README.md
 
 A folder is served, C-ECHO is asked on the command line, the first query asks it, and the first provider is sent a file.
-The
-ports of the README are replaced by free ones.
+The ports of the README are replaced by free ones.
 """
 
 from __future__ import annotations

@@ -43,6 +43,26 @@ def test_tests_of_the_workflow_exist() -> None:
     assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
 
 
+@pytest.mark.parametrize("target", ["test", "unit", "lowest"])
+def test_jobs_of_the_workflow_install_what_their_tests_want(target: str) -> None:
+    """With CI=true a program that is missing is a failure: also to tests of the examples, which talk to strangers."""
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    jobs = re.split(r"^  (?=[a-z]+:)", workflow.partition("\njobs:\n")[2], flags=re.M)
+    (job,) = [job for job in jobs if re.search(rf"run: make {target}$", job, re.M)]
+    assert job.index("run: sudo .ci/peers") < job.index(f"run: make {target}")
+
+
+def test_pages_name_the_version_that_is_released_next() -> None:
+    """`__version__` and the changelog are told of a release, and these sentences with them."""
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    number, state = re.search(r"^## (\S+), (.+)$", changelog, re.M).groups()  # type: ignore[union-attr]
+    assert number == aiodimse.__version__
+    for page in ("README.md", "docs/index.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        said = re.findall(r"Version (\d+\.\d+\.\d+) is not released", text)
+        assert said == ([number] if state == "not released" else []), page
+
+
 def test_the_version_has_one_place() -> None:
     assert "version" in PROJECT["project"]["dynamic"]
     assert PROJECT["tool"]["hatch"]["version"]["path"] == "aiodimse/__init__.py"

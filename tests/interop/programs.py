@@ -14,14 +14,13 @@ from typing import Any, NoReturn
 
 import pytest
 
-APT = "apt-get install -y --no-install-recommends dcmtk orthanc tshark"
 READY = 60.0
 PATIENCE = 60.0
 
 
 def missing(program: str) -> NoReturn:
     """Skip, saying how to install it; in CI a missing peer is a failure."""
-    message = f"{program} is not installed; as root: {APT}"
+    message = f"{program} is not installed; as root: .ci/peers"
     if os.environ.get("CI"):
         pytest.fail(message, pytrace=False)
     pytest.skip(message)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -14,6 +13,8 @@ from pydicom.dataset import Dataset
 import aiodimse
 from aiodimse import Limits, sop_class, testing
 from aiodimse.aio.descriptors import Descriptors
+
+resource = pytest.importorskip("resource", reason="Windows has no limit of descriptors")
 
 CT = sop_class.CTImageStorage
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind

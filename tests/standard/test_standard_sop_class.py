@@ -11,7 +11,7 @@ import pytest
 from pydicom._uid_dict import UID_dictionary
 from rows import for_each_row
 
-from aiodimse.standard import service_class, sop_class
+from aiodimse.standard import service_class, sop_class, storage_sop_class
 from aiodimse.standard.uid import SOPClass
 
 DATA = Path(__file__).parents[1] / "data" / "standard"
@@ -31,12 +31,7 @@ def test_every_sop_class_of_the_registry_has_a_row():
 
 def test_rows_beside_the_registry_are_the_later_ones_only():
     later = {row for row in ROWS if row not in REGISTRY}
-    assert {row.keyword for row in later} == {
-        "WaveformPresentationStateStorage",
-        "WaveformAcquisitionPresentationStateStorage",
-        "LabelMapSegmentationStorage",
-        "HeightMapSegmentationStorage",
-    }
+    assert later == set(storage_sop_class.LATER)
     assert later <= set(sop_class.OTHER_STORAGE)
 
 
