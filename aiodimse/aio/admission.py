@@ -47,10 +47,6 @@ class Admission:
         self._per_peer: Counter[str] = Counter()
         self._said_at = -_SELDOM  # by the time of the event loop: that there are no file descriptors
 
-    def is_associated(self, endpoint: Endpoint) -> bool:
-        """It counts against Limits.max_associations, until its last task has ended."""
-        return endpoint in self._associated
-
     def wait_for_request(self, newcomer: Newcomer, drop: Callable[[], None]) -> None:
         """A connection is open; over Limits.max_pending_connections the oldest makes place."""
         self.pending[newcomer] = drop

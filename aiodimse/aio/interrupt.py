@@ -65,3 +65,13 @@ class Interrupt:
         assert task is not None
         is_ours = task.uncancel() <= self._cancelling
         return error if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError) else None
+
+
+def cancellations() -> int:
+    """Return how often the running task was cancelled, without the times that were taken back.
+
+    Who catches CancelledError knows by it whether the task itself was cancelled, or something that it awaited.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    return task.cancelling()

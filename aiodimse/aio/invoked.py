@@ -92,8 +92,11 @@ class InvokedOperation:
         return response, data
 
     async def wait(self, or_until: Callable[[], bool] = lambda: False) -> None:
-        """Wait for the next response, or until `ready` returns true; `wake` makes it check that. It raises as `next`
-        does."""
+        """Wait for the next response. It raises as `next` does.
+
+        Args:
+            or_until: Ends the wait, too, if it returns true. It is asked after each `wake`.
+        """
         clock = self._channel.clock
         while not self._responses and not or_until():
             if self._error is not None:

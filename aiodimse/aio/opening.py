@@ -42,13 +42,13 @@ async def open_association(
     clock, timeouts, network = settings.clock, settings.timeouts, settings.network
     endpoint = observer.endpoint = Endpoint("requestor", observer, settings)
     endpoint.engine.associate(rq, clock.now())
-    phase, socket = "connect", tls_handshake.PendingHandshake()
+    phase, handshake = "connect", tls_handshake.PendingHandshake()
 
     def late() -> AssociationTimeout:
         if phase == "negotiation":
             what = "answer the A-ASSOCIATE-RQ"
         else:
-            what = "take the connection" if socket.transport is None else "end the TLS handshake"
+            what = "take the connection" if handshake.transport is None else "end the TLS handshake"
         return AssociationTimeout(phase, f"{host}:{port} did not {what} within {timeouts.connect} s")
 
     try:
@@ -56,7 +56,9 @@ async def open_association(
             if ssl is None:
                 await network.connect(lambda: endpoint.connection, host, port)
             else:
-                await _connect_tls(network, socket, endpoint.connection, host, port, ssl, clock, timeouts.tls_handshake)
+                await _connect_tls(
+                    network, handshake, endpoint.connection, host, port, ssl, clock, timeouts.tls_handshake
+                )
             phase = "negotiation"
             await asyncio.shield(endpoint.established)
     except AssociationAborted as error:
@@ -87,7 +89,7 @@ async def open_association(
 
 async def _connect_tls(
     network: Network,
-    socket: tls_handshake.PendingHandshake,
+    handshake: tls_handshake.PendingHandshake,
     connection: TransportConnection,
     host: str,
     port: int,
@@ -95,11 +97,11 @@ async def _connect_tls(
     clock: Clock,
     timeout: float | None,
 ) -> None:
-    await network.connect(lambda: socket, host, port)
-    assert socket.transport is not None
+    await network.connect(lambda: handshake, host, port)
+    assert handshake.transport is not None
     try:
         async with clock.deadline(clock.after(timeout), partial(tls_handshake.too_slow, timeout)):
-            await tls_handshake.start_tls(socket.transport, lambda: connection, context, server_hostname=host)
+            await tls_handshake.start_tls(handshake.transport, lambda: connection, context, server_hostname=host)
     except AssociationTimeout as error:
         raise AssociationTimeout("connect", f"no association with {host}:{port}: {error}") from error
     except TLSError as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from aiodimse.aio.acceptor import AcceptedObserver, Acceptor
+from aiodimse.aio.interrupt import cancellations
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.association import NO_REASON_GIVEN, Negotiated
 from aiodimse.errors import AssociationClosed, LocalProtocolError
@@ -69,8 +70,7 @@ class AcceptedAssociation(AcceptedObserver):
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            if isinstance(error, asyncio.CancelledError) and cancellations():
                 raise  # the task itself is cancelled, because the loop is closing
             reply = self._no_answer(error)
         if endpoint.error is None:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from aiodimse.aio.clock import TimerHandle
-from aiodimse.aio.interrupt import Interrupt
+from aiodimse.aio.interrupt import Interrupt, cancellations
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.aio.words import kind
 from aiodimse.errors import AiodimseError, DIMSEFailure
@@ -173,7 +173,7 @@ class HandlerRun:
         except asyncio.CancelledError as error:
             if self._has_ended:
                 raise Ended from None
-            if _cancellations():
+            if cancellations():
                 raise  # By C-CANCEL, as `interrupt` will say, or because the loop is closing.
             self._check_interrupted(error)
             raise HandlerRaised("a CancelledError that nobody asked for") from error
@@ -263,25 +263,18 @@ class HandlerRun:
         if self._request.is_cancelled and self._give_up is not None:
             self._watch()
         self._is_closing = True
-        others = _cancellations()
+        others = cancellations()
         try:
             await close()
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and _cancellations() > others:
+            if isinstance(error, asyncio.CancelledError) and cancellations() > others:
                 raise  # The task itself is cancelled: the loop is closing.
             log = self._performed.logger(_log)
             log.warning("closing the handler of %s: %s", self._request.message, describe(error))
         finally:
             self._is_closing = False
-
-
-def _cancellations() -> int:
-    """How often the task that runs was cancelled and that was not taken back."""
-    task = asyncio.current_task()
-    assert task is not None
-    return task.cancelling()
 
 
 async def _once(result: Any) -> AsyncIterator[Any]:

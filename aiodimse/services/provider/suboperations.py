@@ -21,6 +21,7 @@ from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.payload import Payload
 from aiodimse.aio.performer import PerformedOperation
+from aiodimse.aio.signals import Signal
 from aiodimse.dimse import messages
 from aiodimse.errors import (
     AssociationError,
@@ -183,8 +184,8 @@ class SubOperations:
         self._payloads = payloads
         self._under_way: deque[_UnderWay] = deque()
         self._collector: asyncio.Task[None] | None = None
-        self._fewer = asyncio.Event()
-        """Set when a sub-operation under way has been counted."""
+        self._fewer = Signal()
+        """Woken when a sub-operation under way has been counted."""
         self._lost: DestinationLost | None = None
         message = request.message
         is_move = isinstance(message, messages.CMoveRQ)
@@ -309,18 +310,18 @@ class SubOperations:
                         self._lost = DestinationLost(str(error))
                         self._lost.__cause__ = error
                         return
-                    self._fewer.set()
+                    self._fewer.wake()
                     await self._send_pending()
                     continue
                 self._counters.count(response.status, first.uid)
                 self._under_way.popleft()
-                self._fewer.set()
+                self._fewer.wake()
                 await self._send_pending()
         finally:
             self._collector = None
             for rest in self._under_way:
                 rest.invoked.leave()
-            self._fewer.set()
+            self._fewer.wake()
 
     def _fail_all_of(self, invoker: Invoker) -> None:
         """Count all sub-operations under way on an association as failed, since no more responses will arrive."""
@@ -331,7 +332,6 @@ class SubOperations:
 
     async def _fewer_than(self, number: int) -> None:
         while len(self._under_way) >= number and self._collector is not None:
-            self._fewer.clear()
             await self._fewer.wait()
         if self._lost is not None:
             raise self._lost
