@@ -141,13 +141,22 @@ class ServedArchives:
 
     async def sent(
         self, request: aiodimse.GetRequest | aiodimse.MoveRequest, found: Sequence[Found]
-    ) -> AsyncGenerator[tuple[int, aiodimse.InstanceSource], None]:
-        """Yield what a handler of C-GET or C-MOVE yields to send these objects. They are in use meanwhile."""
+    ) -> AsyncGenerator[int | tuple[int, aiodimse.InstanceSource], None]:
+        """Yield what a handler of C-GET or C-MOVE yields to send these objects: their number first.
+
+        They are in use meanwhile. What was removed before they were is not there any more, and is not counted.
+        """
         entries = [entry for entry, _ in found if entry is not None]
         archive = self.archive_for(request)
         async with AsyncExitStack() as used:
-            with archive.availability.locking(0xA702):
+            with archive.availability.locking(0xA701):
                 await used.enter_async_context(archive.in_use(entries))
+            with archive.availability.asked(0xA701):
+                gone = await _gone(archive, entries)
+            if gone:
+                found = [each for each in found if each[0] is None or each[0].sop_instance_uid not in gone]
+                entries = [entry for entry, _ in found if entry is not None]
+            yield len(found)
             if self._observer is not None:
                 self._observer.retrieved(request, entries)
             for _, payload in found:
@@ -229,7 +238,6 @@ def provide(
     @server.on_c_get(*GET, extended=RETRIEVALS)
     async def get(request: aiodimse.GetRequest) -> AsyncIterator[aiodimse.handler_types.Retrieved]:
         found = await _retrieved(served, request, GET)
-        yield len(found)
         async with aclosing(served.sent(request, found)) as sent:
             async for each in sent:
                 yield each
@@ -238,7 +246,6 @@ def provide(
     async def move(request: aiodimse.MoveRequest) -> AsyncIterator[aiodimse.handler_types.Moved]:
         found = await _retrieved(served, request, MOVE)
         yield served.destinations.get(request.move_destination.strip())
-        yield len(found)
         async with aclosing(served.sent(request, found)) as sent:
             async for each in sent:
                 yield each
@@ -261,7 +268,6 @@ def _provide_one_level(server: aiodimse.Server, served: ServedArchives) -> None:
         model = ONE_LEVEL_GET[request.sop_class_uid]
         query = _checked(request, lambda _: retrieve_one_level(request.identifier, model))
         found = await _found(served, request, query)
-        yield len(found)
         async with aclosing(served.sent(request, found)) as sent:
             async for each in sent:
                 yield each
@@ -272,7 +278,6 @@ def _provide_one_level(server: aiodimse.Server, served: ServedArchives) -> None:
         query = _checked(request, lambda _: retrieve_one_level(request.identifier, model))
         found = await _found(served, request, query)
         yield served.destinations.get(request.move_destination.strip())
-        yield len(found)
         async with aclosing(served.sent(request, found)) as sent:
             async for each in sent:
                 yield each
@@ -351,6 +356,17 @@ async def _found(
             if len(found) > MAX_SUBOPERATIONS:
                 raise aiodimse.DIMSEFailure(0xA701, f"more than {MAX_SUBOPERATIONS} instances: ask for less at once")
     return found
+
+
+async def _gone(archive: Archive, entries: Sequence[Entry]) -> set[str]:
+    """Return the objects that are not there any more. As studies are removed as a whole, one of each is looked for."""
+    one_of_each = {entry.study_instance_uid: entry.sop_instance_uid for entry in entries if entry.study_instance_uid}
+    known = await archive.index.lookup(list(one_of_each.values()))
+    if len(known) == len(one_of_each):
+        return set()
+    studies = {study for study, uid in one_of_each.items() if uid not in known}
+    uids = {entry.sop_instance_uid for entry in entries if entry.study_instance_uid in studies}
+    return uids.difference(await archive.index.lookup(uids))
 
 
 def _checked(request: aiodimse.Request, check: Callable[[bool], Checked]) -> Checked:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from archive.conftest import make_object
@@ -15,13 +17,17 @@ from pydicom.uid import ExplicitVRLittleEndian
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.archive import Archive, Retention, provide
-from aiodimse.archive.index import Transaction
+from aiodimse.archive.index import Entry, Transaction
+from aiodimse.archive.index.interface import FREELY, Turn
+from aiodimse.archive.queries import Query
 from aiodimse.archive.storage import FolderStorage
 
 DAY = 24 * 3600
 NOW = 1000 * DAY
 MR = sop_class.MRImageStorage
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
+MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
+PATIENT_GET = sop_class.PatientRootQueryRetrieveInformationModelGet
 Files = Callable[..., Path]
 
 
@@ -107,6 +113,65 @@ async def test_what_is_being_sent_stays(archive: Archive) -> None:
         got += [str((await instance.dataset()).SOPInstanceUID) async for instance in retrieval]
     assert sorted(got) == ["1.2.5.1.1", "1.2.5.1.2"]
     assert (await retention.sweep()).studies == 1
+
+
+@pytest.mark.parametrize("what", ["get", "move"])
+async def test_what_was_listed_and_is_swept_before_it_is_sent(
+    archive: Archive, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study is sent whole, or is not there: two of three remain, and nothing fails."""
+    retention = Retention(archive, keep_days=4.5, now=lambda: NOW)
+    entries = archive.index.entries
+
+    async def listed(query: Query, turn: Turn = FREELY) -> AsyncGenerator[Entry, None]:
+        async with aclosing(entries(query, turn)) as found:
+            async for each in found:
+                yield each
+        monkeypatch.setattr(archive.index, "entries", entries)
+        assert (await retention.sweep()).studies == 1
+
+    monkeypatch.setattr(archive.index, "entries", listed)
+    receiver = aiodimse.Server(ae_title="ME")
+    identifier = aiodimse.identifier("STUDY", StudyInstanceUID=["1.2.5", "1.2.4", "1.2.3"])
+    async with receiver.listen("127.0.0.1", 0) as here:
+        server = aiodimse.Server(ae_title="ARCHIVE")
+        provide(server, archive, destinations={"ME": ("127.0.0.1", here.port)})
+        contexts = [GET, MOVE, aiodimse.PresentationContext(MR, scu=False, scp=True)]
+        async with (
+            server.listen("127.0.0.1", 0) as there,
+            aiodimse.connect(
+                "127.0.0.1", there.port, ae_title="ME", called_ae_title="ARCHIVE", contexts=contexts
+            ) as association,
+        ):
+            retrieval: Any = association.c_get(identifier, GET)
+            if what == "move":
+                retrieval = association.c_move(identifier, MOVE, destination="ME", receiver=receiver)
+            async with retrieval:
+                got = [str((await instance.dataset()).StudyInstanceUID) async for instance in retrieval]
+            progress = retrieval.progress
+    assert sorted(got) == ["1.2.3", "1.2.3", "1.2.4", "1.2.4"]
+    assert progress is not None
+    assert (progress.completed, progress.failed) == (4, 0)
+
+
+async def test_a_file_that_is_taken_away_while_it_is_sent(archive: Archive) -> None:
+    """Somebody else removes the files, who asks nobody: what is open arrives whole, the rest counts as failed."""
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    provide(server, archive)
+    contexts = [PATIENT_GET, aiodimse.PresentationContext(MR, scu=False, scp=True)]
+    identifier = aiodimse.identifier("PATIENT", PatientID="P1")
+    async with testing.joined(server, contexts=contexts) as association:
+        async with association.c_get(identifier, PATIENT_GET, allow_incomplete=True) as retrieval:
+            first = await anext(retrieval)
+            for path in Path(archive.directory or "").glob("*/*.dcm"):
+                path.unlink()
+            got = [(await first.dataset()).SOPInstanceUID]
+            got += [(await instance.dataset()).SOPInstanceUID async for instance in retrieval]
+        progress = retrieval.progress
+        assert retrieval.status == 0xB000
+        assert progress is not None
+    assert (len(got), len(set(got)) + progress.failed) == (progress.completed, 10)
+    assert progress.failed >= 8
 
 
 async def test_one_process_sweeps(archive: Archive) -> None:
