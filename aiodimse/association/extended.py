@@ -74,7 +74,7 @@ def typed(uid: str, info: bytes) -> Extended:
     if row is None or not any(byte.agreed for byte in rows.fields(row)):
         return info
     flags = ExtendedQuery if "C-FIND" in row.commands else ExtendedRetrieve
-    return flags.from_bytes(_with(info, dict.fromkeys(rows.fixed(row), 0)))
+    return flags.from_bytes(_with(info, dict.fromkeys(rows.fixed_bytes(row), 0)))
 
 
 def encoded(uid: str, extended: Extended) -> bytes:
@@ -85,7 +85,7 @@ def encoded(uid: str, extended: Extended) -> bytes:
     info, row = bytes(extended), sop_class.lookup(uid)
     if row is None or not (defined := rows.fields(row)):
         return info
-    return _with(info[: defined[-1].position + 1], rows.fixed(row))
+    return _with(info[: defined[-1].position + 1], rows.fixed_bytes(row))
 
 
 def both(uid: str, offered: bytes, ours: bytes) -> bytes:
@@ -103,7 +103,7 @@ def both(uid: str, offered: bytes, ours: bytes) -> bytes:
     for index, agreed in defined.items():
         if index < len(offered):
             answer[index] = offered[index] & ours[index] if agreed else ours[index]
-    return _with(answer, rows.fixed(row))
+    return _with(answer, rows.fixed_bytes(row))
 
 
 def _with(info: bytes | bytearray, values: dict[int, int]) -> bytes:

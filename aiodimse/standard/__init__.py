@@ -1,1 +1,2 @@
-"""What the standard says, as rows. No behavior, no imports from the floors above."""
+"""The tables of the standard, one row per fact. They have no behavior and import nothing from the rest of the
+library."""

@@ -9,24 +9,24 @@ class CodeElement(NamedTuple):
     """A set of characters that an escape sequence designates (PS3.3 Tables C.12-3 and C.12-4)."""
 
     number: int
-    """ISO registration number: 87 of "ISO 2022 IR 87"."""
+    """The ISO registration number: 87 of "ISO 2022 IR 87"."""
     escape: bytes
     """The escape sequence that designates it."""
     is_g0: bool
     """Whether it is designated as G0, the codes 21 to 7E; the others are G1, the codes A0 to FF."""
     width: int
-    """Bytes of one character."""
+    """The number of bytes of one character."""
     codec: str
-    """The Python codec that has these characters among its own."""
+    """The Python codec that contains these characters."""
     prefix: bytes = b""
-    """What that codec puts before each of these characters. Its codes are those of G1 always."""
+    """The byte that this codec puts before each of these characters. The codec uses the codes of G1 for all of them."""
 
 
 ASCII: Final = CodeElement(6, b"\x1b(B", True, 1, "ascii")
-"""The default repertoire, and the G0 of all character sets of one byte but ISO_IR 13."""
+"""The default repertoire, which is the G0 of all single-byte character sets except ISO_IR 13."""
 ROMAJI: Final = CodeElement(14, b"\x1b(J", True, 1, "ascii")
-"""The G0 of ISO_IR 13. Its codes 5C and 7E are Yen Sign and Overline there; they are read as the backslash and tilde
-that they are in other character sets, for 5C separates values in all of them (PS3.5 6.4)."""
+"""The G0 of ISO_IR 13. Its codes 5C and 7E are Yen Sign and Overline. They are read as the backslash and tilde of the
+other character sets, because 5C separates values in every character set (PS3.5 6.4)."""
 
 EXTENSIONS: Final = (
     #           number          escape        G0     width  codec          prefix
@@ -47,7 +47,7 @@ EXTENSIONS: Final = (
     CodeElement(149,            b"\x1b$)C",   False, 2,     "euc_kr"),
     CodeElement(58,             b"\x1b$)A",   False, 2,     "gb2312"),
 )  # fmt: skip
-"""What "ISO 2022 IR n" names beside the default repertoire; those of one byte are "ISO_IR n" where they stand alone."""
+"""The code elements that "ISO 2022 IR n" adds to the default repertoire. A single-byte one alone is "ISO_IR n"."""
 
 WITHOUT_EXTENSIONS: Final = {"ISO_IR 192": "utf_8", "GB18030": "gb18030", "GBK": "gbk"}
-"""Terms that stand alone, beside which there are no escape sequences (PS3.3 Table C.12-5), and their Python codecs."""
+"""Terms that exclude all others and do not use escape sequences (PS3.3 Table C.12-5), and their Python codecs."""

@@ -1,7 +1,7 @@
-"""SOP class extended negotiation (PS3.7 D.3.3.5): what each byte of the service-class-application-information says.
+"""SOP class extended negotiation (PS3.7 D.3.3.5): the meaning of each byte of its application information.
 
-A byte that is not there is 0, its default. The acceptor answers what it supports of what was offered, and never with
-more bytes than it was offered.
+A byte that a peer leaves out is 0, its default. The acceptor answers which of the offered features it supports, and its
+answer never has more bytes than the offer.
 """
 
 from collections.abc import Iterable
@@ -14,29 +14,29 @@ from aiodimse.standard.uid import SOPClass
 
 
 class ExtendedField(NamedTuple):
-    """One byte of the field."""
+    """One byte of the service-class-application-information."""
 
     service_classes: tuple[ServiceClass, ...]
     commands: tuple[str, ...]
-    """The SOP classes that have it: those of the service classes with one of these commands ..."""
+    """DIMSE services: the byte is defined for the SOP classes of the service classes that have one of these."""
     only: tuple[SOPClass, ...]
-    """... or, where not empty, these alone ..."""
+    """The only SOP classes that have the byte; empty: all that the service classes and commands select."""
     but: tuple[SOPClass, ...]
-    """... and never these."""
+    """SOP classes of the selection that do not have the byte."""
     position: int
-    """Which byte, from 0."""
+    """The index of the byte, from 0."""
     keyword: str
     """A name for programs."""
     meaning: str
-    """What the value 1, or each value, says."""
+    """What the value 1, or each value, means."""
     highest: int
     """The largest value defined."""
     agreed: bool
-    """Whether 1 in the answer means that both sides have it. Otherwise the answer is a statement of its own."""
+    """Whether 1 in the answer means that both sides support it. Otherwise the answer describes the acceptor alone."""
     section: str
 
     def holds_for(self, sop_class: SOPClass) -> bool:
-        """Whether this byte is defined for a SOP class."""
+        """Return whether this byte is defined for a SOP class."""
         if self.only:
             return sop_class in self.only
         if sop_class in self.but or sop_class.service_class not in self.service_classes:
@@ -66,7 +66,7 @@ def _rows(
 
 _COMPOSITE_ROOT = (c.CompositeInstanceRootRetrieveMove, c.CompositeInstanceRootRetrieveGet)
 _WITHOUT_BULK_DATA = (c.CompositeInstanceRetrieveWithoutBulkDataGet,)
-# The classes of one-level models, which refer to the negotiation of worklists (PS3.4 U.5, X.5, BB.5, HH.5, II.5, JJ.5).
+# Worklists and other one-level models use the negotiation of Basic Worklist (PS3.4 U.5, X.5, BB.5, HH.5, II.5, JJ.5).
 _ONE_LEVEL = (
     s.BASIC_WORKLIST,
     s.UNIFIED_PROCEDURE_STEP,
@@ -96,7 +96,7 @@ ROWS: tuple[ExtendedField, ...] = (
     *_rows(s.QUERY_RETRIEVE, "C-GET C-MOVE", "PS3.4 C.5.2.1, C.5.3.1, Y.5.1.1",
         (1, "enhanced_multi_frame", "classic images converted to enhanced multi-frame, or back"),
     ),
-    # The first two bytes, see fixed(), are those of C.5.1.1 and say nothing here.
+    # The first two bytes have the meaning of C.5.1.1 and a fixed value: see fixed_bytes().
     *_rows(_ONE_LEVEL, "C-FIND", "PS3.4 K.5.1.1",
         (2, "fuzzy_names",          "fuzzy semantic matching of person names"),
         (3, "timezone",             "dates and times adjusted to the timezone of the query"),
@@ -114,12 +114,12 @@ ROWS: tuple[ExtendedField, ...] = (
 # fmt: on
 
 
-def fixed(sop_class: SOPClass) -> dict[int, int]:
-    """The bytes that have one value in every offer and answer, by position (PS3.4 K.5.1.1)."""
+def fixed_bytes(sop_class: SOPClass) -> dict[int, int]:
+    """Return the bytes that have the same value in every offer and answer, by position (PS3.4 K.5.1.1)."""
     is_one_level = sop_class.service_class in _ONE_LEVEL and "C-FIND" in sop_class.commands
     return {0: 1, 1: 1} if is_one_level else {}
 
 
 def fields(sop_class: SOPClass) -> tuple[ExtendedField, ...]:
-    """The bytes that a SOP class defines, in their order; none for one without extended negotiation."""
+    """Return the bytes that a SOP class defines, in order; empty where it has no extended negotiation."""
     return tuple(sorted((row for row in ROWS if row.holds_for(sop_class)), key=lambda row: row.position))

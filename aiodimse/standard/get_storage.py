@@ -1,8 +1,8 @@
 """The order in which storage SOP classes fill a C-GET proposal.
 
-An association has 128 presentation contexts and there are more storage SOP classes than that, while a C-GET needs one
-for whatever may come back (PS3.4 C.5.3). So: what archives hold most of, then what clinical departments make,
-then the rest in the order of the table.
+A C-GET needs a presentation context for each storage SOP class that may come back (PS3.4 C.5.3). An association has
+128 contexts, and there are more storage SOP classes than that. The order is therefore: first the objects that archives
+hold most of, then the objects of clinical departments, then all others in the order of the table.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from aiodimse.standard import storage_sop_class as s
 from aiodimse.standard.uid import SOPClass
 
 _COMMONEST: tuple[SOPClass, ...] = (
-    # images of every day
+    # everyday images
     s.CTImageStorage,
     s.MRImageStorage,
     s.ComputedRadiographyImageStorage,
@@ -32,7 +32,7 @@ _COMMONEST: tuple[SOPClass, ...] = (
     s.EnhancedXRFImageStorage,
     s.EnhancedUSVolumeStorage,
     s.MRSpectroscopyStorage,
-    # what goes with them
+    # objects that accompany images
     s.GrayscaleSoftcopyPresentationStateStorage,
     s.ColorSoftcopyPresentationStateStorage,
     s.KeyObjectSelectionDocumentStorage,
@@ -82,7 +82,7 @@ _COMMONEST: tuple[SOPClass, ...] = (
     s.ChestCADSRStorage,
     s.DigitalXRayImageStorageForProcessing,
     s.DigitalMammographyXRayImageStorageForProcessing,
-    # retired, and still what an old archive holds of ultrasound and nuclear medicine
+    # retired; old archives still hold ultrasound and nuclear medicine objects of these classes
     s.UltrasoundImageStorageRetired,
     s.UltrasoundMultiFrameImageStorageRetired,
     s.NuclearMedicineImageStorageRetired,

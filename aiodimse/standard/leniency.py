@@ -1,7 +1,8 @@
-"""What is tolerated of peers that break a rule, one row each.
+"""The broken rules that the library tolerates in peers, one row each.
 
-A leniency is allowed where no instance can be lost or exchanged by it. The code that decides names its row and says so
-with a `Tolerated`; `strict` turns all of them off. docs/reference/leniencies.md is written from this table.
+The library tolerates a broken rule only where that can neither lose an instance nor confuse it with another. The code
+that tolerates it reports a `Tolerated` with the row; `strict` turns all of them off. docs/reference/leniencies.md is
+generated from this table.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ class Leniency(NamedTuple):
     done: str
     """What happens instead of the error that the rule asks for."""
     peers: str
-    """Real peers that do so; "" where none is known by name."""
+    """Products that are known to do so; "" where none is known by name."""
     section: str
-    """The rule, as in "PS3.8 9.3.2"."""
+    """The section of the rule, as in "PS3.8 9.3.2"."""
 
     def __str__(self) -> str:
         return self.key
 
 
 class Tolerated(NamedTuple):
-    """A leniency was used, once."""
+    """Reports that a leniency was applied once."""
 
     leniency: Leniency
     detail: str = ""
-    """What it was about, for the log: escaped, and without patient data."""
+    """Details for the log, for example the name of the element: escaped, and without patient data."""
 
     def __str__(self) -> str:
         return f"{self.leniency.tolerated}{f' ({self.detail})' if self.detail else ''}; {self.leniency.done}"
@@ -131,7 +132,8 @@ FOREIGN_ELEMENT = Leniency(
     "PS3.7 6.3, PS3.10 7.1",
 )
 
-# --- Identifiers that an archive is asked with ------------------------------------------------------------------------
+# --- Identifiers of requests to an archive
+# -----------------------------------------------------------------------------
 
 MISSING_UNIQUE_KEY = Leniency(
     "missing-unique-key",

@@ -45,17 +45,17 @@ CONTEXT_RESULT = {
 
 
 def reject_meaning(result: int, source: int, reason: int) -> str:
-    """What an A-ASSOCIATE-RJ says, in words; numbers without a row are named as such."""
+    """Return the meaning of an A-ASSOCIATE-RJ in words; a number without a row stays a number."""
     why = REJECT_REASON.get((source, reason), f"reason {reason}")
     return f"{REJECT_RESULT.get(result, f'result {result}')} by {REJECT_SOURCE.get(source, f'source {source}')}: {why}"
 
 
 def abort_meaning(source: int, reason: int) -> str:
-    """What an A-ABORT says, in words. The reason of a service user is not significant (PS3.8 9.3.8)."""
+    """Return the meaning of an A-ABORT in words. The reason of a service user is not significant (PS3.8 9.3.8)."""
     who = ABORT_SOURCE.get(source, f"source {source}")
     return who if source == 0 else f"{who}: {ABORT_REASON.get(reason, f'reason {reason}')}"
 
 
 def context_result_meaning(result: int) -> str:
-    """What was answered to one proposed presentation context, in words."""
+    """Return the meaning of the result of one proposed presentation context in words."""
     return CONTEXT_RESULT.get(result, f"result {result}")

@@ -7,11 +7,11 @@ class ServiceClass(NamedTuple):
     """One annex of PS3.4."""
 
     name: str
-    """Without the words Service Class."""
+    """The name of the annex without the words Service Class."""
     section: str
-    """Where PS3.4 defines it."""
+    """The annex of PS3.4 that defines it."""
     commands: frozenset[str]
-    """DIMSE services by their names in PS3.7, as in "C-FIND". A SOP class may narrow them."""
+    """Its DIMSE services by their names in PS3.7, as in "C-FIND". A SOP class may have fewer."""
 
     def __str__(self) -> str:
         return self.name
@@ -24,9 +24,9 @@ def _row(name: str, section: str, commands: str) -> ServiceClass:
 RETRIEVE = "C-FIND C-GET C-MOVE"
 NORMALIZED = "N-CREATE N-SET N-GET N-ACTION N-DELETE N-EVENT-REPORT"
 NOTIFICATIONS = frozenset(("N-EVENT-REPORT",))
-"""What the SCP invokes and the SCU performs (PS3.7 10.1.1); all others go the other way."""
+"""The services that the SCP invokes and the SCU performs (PS3.7 10.1.1). All others go the other way."""
 BOUND_TO_ROLE = frozenset(("C-STORE", "N-EVENT-REPORT"))
-"""What may go against the default roles, with a role item: C-STORE in a C-GET (PS3.4 C.5.3), notifications (J.3.3)."""
+"""The services that a role item can reverse: C-STORE in a C-GET (PS3.4 C.5.3), notifications (PS3.4 J.3.3)."""
 
 # fmt: off
 VERIFICATION: ServiceClass               = _row("Verification", "A", "C-ECHO")
@@ -53,7 +53,7 @@ PROTOCOL_APPROVAL: ServiceClass          = _row("Protocol Approval Query/Retriev
 INVENTORY: ServiceClass                  = _row("Inventory Query/Retrieve", "JJ", RETRIEVE)
 STORAGE_MANAGEMENT: ServiceClass         = _row("Storage Management", "KK", NORMALIZED)
 
-# Real-Time Communication (PS3.22) has SOP classes but no DIMSE service; retired services keep the ones they had.
+# Real-Time Communication (PS3.22) has SOP classes but no DIMSE services. Retired service classes keep their services.
 REAL_TIME_COMMUNICATION: ServiceClass    = ServiceClass("Real-Time Communication", "PS3.22", frozenset())
 RETIRED: ServiceClass                    = ServiceClass("Retired", "earlier editions of PS3.4", frozenset(NORMALIZED.split()))
 # fmt: on

@@ -1,11 +1,10 @@
 """SOP classes by their PS3.6 keywords: sop_class.Verification, sop_class.CTImageStorage.
 
-Each is a str, the UID, with a service class, the DIMSE services that it may use and what its contexts carry. This file
-has all that are not storage; those are rows of storage_sop_class.py and are names of this module too.
+Each is a str, the UID, with its service class, its DIMSE services and the SOP classes whose messages its presentation
+contexts carry. This module defines those that are not storage; those of storage_sop_class.py are names of it too.
 
-register() adds to a table of this module. It is the one piece of state in the house that is not carried by an
-association or a server: what a private UID means is a fact about the UID, like every other row here, and has to hold in
-every association alike. Register at import time.
+register() adds to a table of this module. This table is the only state of the library that does not belong to an
+association or a server: the meaning of a private UID has to be the same in every association. Register at import time.
 """
 
 from __future__ import annotations
@@ -152,19 +151,19 @@ PrinterConfigurationRetrieval: SOPClass = SOPClass("1.2.840.10008.5.1.1.16.376",
 VOILUTBox: SOPClass                     = SOPClass("1.2.840.10008.5.1.1.22", PRINT_MANAGEMENT)
 PresentationLUT: SOPClass               = SOPClass("1.2.840.10008.5.1.1.23", PRINT_MANAGEMENT, "N-CREATE N-DELETE")
 
-# Meta SOP Classes of Print Management (H.3.2.2): one context carries the messages of all of these
+# Meta SOP Classes of Print Management (H.3.2.2): one context carries the messages of all the classes that they list
 _GRAYSCALE = (BasicFilmSession, BasicFilmBox, BasicGrayscaleImageBox, Printer)
 _COLOR     = (BasicFilmSession, BasicFilmBox, BasicColorImageBox, Printer)
 BasicGrayscalePrintManagementMeta: SOPClass = SOPClass("1.2.840.10008.5.1.1.9", PRINT_MANAGEMENT, carries=_GRAYSCALE)
 BasicColorPrintManagementMeta: SOPClass     = SOPClass("1.2.840.10008.5.1.1.18", PRINT_MANAGEMENT, carries=_COLOR)
 
-# Real-Time Communication (PS3.22): negotiated by other means, here so that their names are known
+# Real-Time Communication (PS3.22) is not negotiated by association; the rows are here for their names
 VideoEndoscopicImageRealTimeCommunication: SOPClass       = SOPClass("1.2.840.10008.10.1", REAL_TIME_COMMUNICATION)
 VideoPhotographicImageRealTimeCommunication: SOPClass     = SOPClass("1.2.840.10008.10.2", REAL_TIME_COMMUNICATION)
 AudioWaveformRealTimeCommunication: SOPClass              = SOPClass("1.2.840.10008.10.3", REAL_TIME_COMMUNICATION)
 RenditionSelectionDocumentRealTimeCommunication: SOPClass = SOPClass("1.2.840.10008.10.4", REAL_TIME_COMMUNICATION)
 
-# Retired; what their Meta SOP Classes carried is only said where it is plain
+# Retired. The classes that a retired Meta SOP Class carried are listed only where they are certain
 BasicStudyContentNotification: SOPClass              = SOPClass("1.2.840.10008.1.9", RETIRED, retired=True)
 StorageCommitmentPullModel: SOPClass                 = SOPClass("1.2.840.10008.1.20.2", STORAGE_COMMITMENT, retired=True)
 DetachedPatientManagement: SOPClass                  = SOPClass("1.2.840.10008.3.1.2.1.1", RETIRED, retired=True)
@@ -196,7 +195,7 @@ UnifiedProcedureStepPullTrial: SOPClass              = SOPClass("1.2.840.10008.5
 UnifiedProcedureStepEventTrial: SOPClass             = SOPClass("1.2.840.10008.5.1.4.34.4.4", UPS, retired=True)
 # fmt: on
 
-# PS3.4 CC.3.1: DIMSE-N messages name the Push class; some peers name the class of the context, which is harmless.
+# PS3.4 CC.3.1: DIMSE-N messages name the Push class. Some peers name the class of the context, which does no harm.
 for _ups in (UnifiedProcedureStepPush, UnifiedProcedureStepWatch, UnifiedProcedureStepPull, UnifiedProcedureStepEvent):
     _ups.carries = tuple(dict.fromkeys((UnifiedProcedureStepPush, _ups)))
 GeneralPurposeWorklistManagementMeta.carries = (
@@ -221,15 +220,15 @@ for _name, _row in list(globals().items()):
 
 _STORAGE = tuple(row for row in _BY_UID.values() if "C-STORE" in row.commands)
 STORAGE: tuple[SOPClass, ...] = tuple(row for row in _STORAGE if not row.retired and row not in LATER)
-"""Every storage SOP class of PS3.6 2024c that is not retired: 185, the directory of a file-set among them."""
+"""Every storage SOP class of PS3.6 2024c that is not retired: 185, with Media Storage Directory Storage."""
 OTHER_STORAGE: tuple[SOPClass, ...] = tuple(row for row in _STORAGE if row.retired or row in LATER)
-"""Storage beside STORAGE: the retired classes, which old archives still hold, and those of later editions."""
+"""The storage SOP classes that STORAGE leaves out: retired ones, which old archives still hold, and later editions'."""
 GET_STORAGE_RANKED: tuple[SOPClass, ...] = _RANKED
-"""Storage SOP classes, the commonest first: what fills the contexts that a C-GET proposal has left (PS3.4 C.5.3)."""
+"""Storage SOP classes, the most common first: the order in which they fill a C-GET proposal (PS3.4 C.5.3)."""
 
 
-def _that_only(command: str) -> tuple[SOPClass, ...]:
-    # General Purpose Worklist is left out: retired in 2011, and its statuses went with it.
+def _with_only(command: str) -> tuple[SOPClass, ...]:
+    # General Purpose Worklist is left out: the standard retired it in 2011, together with its statuses.
     return tuple(
         row
         for row in _BY_UID.values()
@@ -237,16 +236,16 @@ def _that_only(command: str) -> tuple[SOPClass, ...]:
     )
 
 
-QUERY_RETRIEVE_FIND: tuple[SOPClass, ...] = _that_only("C-FIND")
+QUERY_RETRIEVE_FIND: tuple[SOPClass, ...] = _with_only("C-FIND")
 """Every SOP class whose service is C-FIND alone. (UPS Pull and Watch answer C-FIND among other services.)"""
-QUERY_RETRIEVE_GET: tuple[SOPClass, ...] = _that_only("C-GET")
+QUERY_RETRIEVE_GET: tuple[SOPClass, ...] = _with_only("C-GET")
 """Every SOP class whose service is C-GET."""
-QUERY_RETRIEVE_MOVE: tuple[SOPClass, ...] = _that_only("C-MOVE")
+QUERY_RETRIEVE_MOVE: tuple[SOPClass, ...] = _with_only("C-MOVE")
 """Every SOP class whose service is C-MOVE."""
 
 
 def lookup(uid: str) -> SOPClass | None:
-    """Return the row of a SOP Class UID; None where it is neither standard nor registered.
+    """Return the row of a SOP Class UID; None where the UID is neither standard nor registered.
 
     Args:
         uid: The UID.
@@ -276,19 +275,19 @@ def register(
     service_class: ServiceClass = STORAGE_SERVICE,
     commands: Collection[str] = (),
 ) -> SOPClass:
-    """Add a private SOP class, and return its row. To register the same row again is harmless.
+    """Add a private SOP class, and return its row. A second registration of the same row has no effect.
 
     Args:
-        uid: Its UID.
+        uid: The UID of the SOP class.
         keyword: Its name in logs and errors; None: the UID.
-        service_class: The service class that it belongs to; by default Storage.
+        service_class: Its service class; by default Storage.
         commands: Its DIMSE services, as in "C-STORE"; empty: those of the service class.
 
     Returns:
-        The row, which is a str: the UID.
+        The row. It is a str, the UID.
 
     Raises:
-        ValueError: The UID is not valid (PS3.5 9.1), or has a different row already.
+        ValueError: The UID is not valid (PS3.5 9.1), or already has a different row.
     """
     if not is_uid(uid) or has_leading_zero(uid):
         raise ValueError(f"not a UID: {uid!r}")
@@ -296,5 +295,5 @@ def register(
     row.keyword = keyword or str(uid)
     known_row = _BY_UID.setdefault(uid, row)
     if (known_row.keyword, known_row.service_class, known_row.commands) != (row.keyword, service_class, row.commands):
-        raise ValueError(f"{uid} is {known_row.keyword} of {known_row.service_class} already")
+        raise ValueError(f"{uid} is {known_row.keyword} of {known_row.service_class}")
     return known_row

@@ -1,8 +1,8 @@
-"""Statuses (0000,0900): one row per fact. PS3.7 C has the general ones, annexes of PS3.4 those of their services.
+"""Statuses (0000,0900), one row per fact. PS3.7 C has the general ones; annexes of PS3.4 have those of their services.
 
-A row holds for some service classes and some commands, or for all; its code is one number or a range. A fact that
+A row holds for some service classes and some commands, or for all. Its code is one number or a range. A fact that
 several service classes share is one row that names them all. Rows of kind "implementation" are not in the standard:
-they are the codes that this library sends from the ranges that the standard leaves to implementations.
+this library sends their codes, from the ranges that the standard leaves to implementations.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from aiodimse.standard.service_class import ServiceClass
 
 
 class Category(Enum):
-    """What a status means for the operation (PS3.7 C). Only PENDING says that more responses follow."""
+    """What a status means for the operation (PS3.7 C). Only PENDING means that more responses follow."""
 
     SUCCESS = "Success"
     PENDING = "Pending"
@@ -25,27 +25,27 @@ class Category(Enum):
 
 
 class StatusRow(NamedTuple):
-    """One status, or one range of statuses, and where it holds."""
+    """One status or one range of statuses, and the services for which it holds."""
 
     service_classes: tuple[ServiceClass, ...]
-    """The service classes it holds for; empty: all."""
+    """The service classes for which the row holds; empty: all."""
     commands: tuple[str, ...]
-    """The DIMSE services it holds for, as in "C-FIND"; empty: all."""
+    """The DIMSE services for which the row holds, as in "C-FIND"; empty: all."""
     first: int
     last: int
     category: Category
     meaning: str
     section: str
-    """Where the standard says so: the section, or the annex where several sections of it do; "aiodimse"
-    where it does not."""
+    """The section of the standard, or its annex where several of its sections define the status; "aiodimse"
+    where the standard does not define it."""
 
     @property
     def kind(self) -> str:
-        """Where it comes from: "general" (PS3.7), "service" (PS3.4) or "implementation" (ours)."""
+        """The origin of the status: "general" (PS3.7), "service" (PS3.4) or "implementation" (this library)."""
         return {"PS3.7": "general", "PS3.4": "service"}.get(self.section[:5], "implementation")
 
     def holds_for(self, code: int, service_class: ServiceClass | None, command: str | None) -> bool:
-        """Whether this row says something about the code there; None for what the caller does not know."""
+        """Return whether this row applies to a code; None stands for a service that the caller does not know."""
         return (
             self.first <= code <= self.last
             and (not self.service_classes or service_class is None or service_class in self.service_classes)
@@ -53,7 +53,7 @@ class StatusRow(NamedTuple):
         )
 
     def codes(self) -> str:
-        """The code or range, as in 0xA700 or 0xC000 to 0xCFFF."""
+        """Return the code or range as text, as in "0xA700" or "0xC000 to 0xCFFF"."""
         return f"0x{self.first:04X}" if self.first == self.last else f"0x{self.first:04X} to 0x{self.last:04X}"
 
 
@@ -63,7 +63,7 @@ _Code = int | tuple[int, int]
 def _rows(
     services: ServiceClass | Iterable[ServiceClass], commands: str, section: str, *rows: tuple[_Code, str, str]
 ) -> tuple[StatusRow, ...]:
-    """Rows of (code or (first, last), category, meaning) that hold for the same services and commands; empty: all."""
+    """Make rows of (code or (first, last), category, meaning) for some services and commands; empty: all."""
     where = (services,) if isinstance(services, ServiceClass) else tuple(services)
     return tuple(
         StatusRow(where, tuple(commands.split()), first, last, Category(name), meaning, section)
@@ -72,7 +72,7 @@ def _rows(
     )
 
 
-# The seven that share the statuses of PS3.4 C.4, and those that have them for C-FIND alone.
+# The seven service classes that use all statuses of PS3.4 C.4, and those that use its C-FIND statuses.
 _RETRIEVERS = (
     s.QUERY_RETRIEVE,
     s.HANGING_PROTOCOL,
@@ -267,7 +267,7 @@ SERVICES = (
     ),
 )
 
-# What this library answers when a handler or a data set is at fault; peers know the numbers from Python providers.
+# The library answers these when a handler or a data set is at fault. Other Python providers use the same numbers.
 IMPLEMENTATION = (
     *_rows(_EVERY, _COMPOSITE, "aiodimse",
         (0xC001, "Failure", "The handler gave a data set without Status as its status"),
@@ -302,13 +302,14 @@ ROWS: tuple[StatusRow, ...] = GENERAL + SERVICES + IMPLEMENTATION
 
 @lru_cache(maxsize=4096)
 def find(code: int, service_class: ServiceClass | None = None, command: str | None = None) -> StatusRow | None:
-    """The row that says most about a code: one code before a range, then named commands and service classes first.
+    """Return the row that is most specific for a code, or None where no row has the code.
 
-    None for a code that no row knows. A caller that does not know service class or command gets a row that may hold.
+    A row for one code precedes a row for a range; then a row that names the command and the service class precedes one
+    that does not. A caller that does not know the service class or the command gets a row that may apply.
     """
 
     def order(row: StatusRow) -> tuple[int, bool, bool]:
-        # Nothing known of the service: what holds everywhere is the better guess.
+        # Where the service class is unknown, a row for all service classes is more likely to be right.
         general_first = bool(row.service_classes) if service_class is None else not row.service_classes
         return row.last - row.first, general_first, (not row.commands) != (command is None)
 
@@ -316,7 +317,7 @@ def find(code: int, service_class: ServiceClass | None = None, command: str | No
 
 
 def category(code: int, service_class: ServiceClass | None = None, command: str | None = None) -> Category:
-    """The category of a code: its row's, else by the ranges of PS3.7 C; what those do not know is a Failure."""
+    """Return the category of a code: that of its row, or else that of its range in PS3.7 C, or else Failure."""
     if row := find(code, service_class, command):
         return row.category
     if code in (0xFF00, 0xFF01):
@@ -327,6 +328,6 @@ def category(code: int, service_class: ServiceClass | None = None, command: str 
 
 
 def meaning(code: int, service_class: ServiceClass | None = None, command: str | None = None) -> str:
-    """The meaning of a code in words, "" for one that no row knows."""
+    """Return the meaning of a code in words; "" where no row has the code."""
     row = find(code, service_class, command)
     return row.meaning if row else ""

@@ -1,4 +1,4 @@
-"""Storage SOP classes (PS3.4 B.5, GG.3, PS3.6 A), by what they hold. sop_class.py gives them their keywords.
+"""Storage SOP classes (PS3.4 B.5, GG.3, PS3.6 A) by kind of object. sop_class.py gives them their keywords.
 
 Everything without an underscore is a name of aiodimse.sop_class too.
 """
@@ -212,7 +212,7 @@ MicroscopyBulkSimpleAnnotationsStorage: SOPClass                             = _
 CTPerformedProcedureProtocolStorage: SOPClass                                = _storage("1.2.840.10008.5.1.4.1.1.200.2")
 XAPerformedProcedureProtocolStorage: SOPClass                                = _storage("1.2.840.10008.5.1.4.1.1.200.8")
 
-# Non-Patient Object Storage (PS3.4 GG): sent like any other, but they belong to no patient
+# Non-Patient Object Storage (PS3.4 GG): sent like all others, but the objects belong to no patient
 CTDefinedProcedureProtocolStorage: SOPClass                                  = _object("1.2.840.10008.5.1.4.1.1.200.1")
 ProtocolApprovalStorage: SOPClass                                            = _object("1.2.840.10008.5.1.4.1.1.200.3")
 XADefinedProcedureProtocolStorage: SOPClass                                  = _object("1.2.840.10008.5.1.4.1.1.200.7")
@@ -234,7 +234,7 @@ DICOSQuadrupoleResonanceStorage: SOPClass                                    = _
 EddyCurrentImageStorage: SOPClass                                            = _storage("1.2.840.10008.5.1.4.1.1.601.1")
 EddyCurrentMultiFrameImageStorage: SOPClass                                  = _storage("1.2.840.10008.5.1.4.1.1.601.2")
 
-# The directory of a file-set (PS3.4 I). No network service of its own; a peer that sends one sends it like the rest
+# The directory of a file-set (PS3.4 I). It has no network service of its own; some peers send it like other objects
 MediaStorageDirectoryStorage: SOPClass                                       = _storage("1.2.840.10008.1.3.10")
 
 # Added after edition 2024c, the last that pydicom 3.0 knows
@@ -243,7 +243,7 @@ WaveformAcquisitionPresentationStateStorage: SOPClass                        = _
 LabelMapSegmentationStorage: SOPClass                                        = _storage("1.2.840.10008.5.1.4.1.1.66.7")
 HeightMapSegmentationStorage: SOPClass                                       = _storage("1.2.840.10008.5.1.4.1.1.66.8")
 
-# Retired: nobody makes them any more, archives are full of them
+# Retired: nobody creates these objects any more, but many archives hold them
 StoredPrintStorage: SOPClass                                                 = _retired("1.2.840.10008.5.1.1.27")
 HardcopyGrayscaleImageStorage: SOPClass                                      = _retired("1.2.840.10008.5.1.1.29")
 HardcopyColorImageStorage: SOPClass                                          = _retired("1.2.840.10008.5.1.1.30")
@@ -265,7 +265,8 @@ ComprehensiveSRStorageTrial: SOPClass                                        = _
 StandalonePETCurveStorage: SOPClass                                          = _retired("1.2.840.10008.5.1.4.1.1.129")
 RTBeamsDeliveryInstructionStorageTrial: SOPClass                             = _retired("1.2.840.10008.5.1.4.34.1")
 
-# PS3.4 B.3.1.4: what a receiver that does not know the first may treat it as. Narrow classes whose general one is sure.
+# PS3.4 B.3.1.4: a receiver that does not know the first class may treat an object as one of the second. The table has
+# only the pairs that are certain.
 for _specific, _general in (
     (DigitalMammographyXRayImageStorageForPresentation, (DigitalXRayImageStorageForPresentation,)),
     (DigitalMammographyXRayImageStorageForProcessing,   (DigitalXRayImageStorageForProcessing,)),

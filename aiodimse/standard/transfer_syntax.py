@@ -1,4 +1,4 @@
-"""Transfer syntaxes by their PS3.6 keywords, with what a reader of bytes has to know (PS3.5 10, A)."""
+"""Transfer syntaxes by their PS3.6 keywords, with what a reader has to know of their encoding (PS3.5 10, A)."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Any
 
 
 class TransferSyntax(str):
-    """A Transfer Syntax UID: a str, with the facts of its encoding."""
+    """A Transfer Syntax UID: a str with the properties of its encoding."""
 
     __slots__ = ("deflated", "encapsulated", "implicit", "keyword", "little_endian", "retired")
 
     keyword: str
     """PS3.6 keyword, the name of the row."""
     implicit: bool
-    """Implicit VR; all others are Explicit VR."""
+    """Whether it is Implicit VR; all others are Explicit VR."""
     little_endian: bool
-    """False for one, the retired Explicit VR Big Endian."""
+    """Whether it is little endian: all are, except the retired Explicit VR Big Endian."""
     deflated: bool
-    """The whole data set is one Deflate stream (PS3.5 A.5)."""
+    """Whether the whole data set is one Deflate stream (PS3.5 A.5)."""
     encapsulated: bool
-    """Pixel Data is a sequence of fragments (PS3.5 A.4)."""
+    """Whether Pixel Data is a sequence of fragments (PS3.5 A.4)."""
     retired: bool
     """Whether the standard has retired it."""
 
@@ -33,7 +33,7 @@ class TransferSyntax(str):
         encapsulated: bool = False,
         retired: bool = False,
     ) -> TransferSyntax:
-        """Make a row. Its keyword is set when the table is made."""
+        """Make a row. The end of this module sets its keyword."""
         self = super().__new__(cls, uid)
         self.keyword = ""
         self.implicit, self.little_endian, self.deflated = implicit, little_endian, deflated
@@ -41,7 +41,7 @@ class TransferSyntax(str):
         return self
 
     def __getnewargs__(self) -> tuple[Any, ...]:
-        return (str(self),)  # for copy and pickle; the slots follow as state
+        return (str(self),)  # for copy and pickle, which restore the slots afterward
 
 
 def _explicit(uid: str) -> TransferSyntax:
@@ -61,7 +61,7 @@ def _retired(uid: str) -> TransferSyntax:
 
 
 # fmt: off
-# Data sets as they are (PS3.5 A.1, A.2, A.5; A.3 is retired)
+# Native data sets (PS3.5 A.1, A.2, A.5; A.3 is retired)
 ImplicitVRLittleEndian: TransferSyntax         = TransferSyntax("1.2.840.10008.1.2", implicit=True)
 ExplicitVRLittleEndian: TransferSyntax         = _explicit("1.2.840.10008.1.2.1")
 DeflatedExplicitVRLittleEndian: TransferSyntax = _deflated("1.2.840.10008.1.2.1.99")
@@ -106,7 +106,7 @@ JPEGXLJPEGRecompression: TransferSyntax       = _encapsulated("1.2.840.10008.1.2
 JPEGXL: TransferSyntax                        = _encapsulated("1.2.840.10008.1.2.4.112")
 DeflatedImageFrameCompression: TransferSyntax = _encapsulated("1.2.840.10008.1.2.8.1")
 
-# Pixels elsewhere, reached by Pixel Data Provider URL (A.6, A.7)
+# Pixel data elsewhere, which a Pixel Data Provider URL names (A.6, A.7)
 JPIPReferenced: TransferSyntax             = _explicit("1.2.840.10008.1.2.4.94")
 JPIPReferencedDeflate: TransferSyntax      = _deflated("1.2.840.10008.1.2.4.95")
 JPIPHTJ2KReferenced: TransferSyntax        = _explicit("1.2.840.10008.1.2.4.204")
@@ -128,7 +128,7 @@ JPEGFullProgressionHierarchical2527: TransferSyntax    = _retired("1.2.840.10008
 JPEGLosslessHierarchical28: TransferSyntax             = _retired("1.2.840.10008.1.2.4.65")
 JPEGLosslessHierarchical29: TransferSyntax             = _retired("1.2.840.10008.1.2.4.66")
 
-# Not for a presentation context: PS3.22 streams, mail, XML, and a file format of the past
+# Not for presentation contexts: PS3.22 streams, mail, XML, and an obsolete file format
 SMPTEST211020UncompressedProgressiveActiveVideo: TransferSyntax = _explicit("1.2.840.10008.1.2.7.1")
 SMPTEST211020UncompressedInterlacedActiveVideo: TransferSyntax  = _explicit("1.2.840.10008.1.2.7.2")
 SMPTEST211030PCMDigitalAudio: TransferSyntax                    = _explicit("1.2.840.10008.1.2.7.3")
@@ -146,15 +146,15 @@ for _name, _row in list(globals().items()):
 ALL: tuple[TransferSyntax, ...] = tuple(_BY_UID.values())
 """Every transfer syntax of PS3.6."""
 NETWORK: tuple[TransferSyntax, ...] = ALL[: ALL.index(SMPTEST211020UncompressedProgressiveActiveVideo)]
-"""Those that a presentation context can have: what a storage provider accepts when it takes objects as they are."""
+"""Those that a presentation context can have: a storage provider accepts these where it keeps data sets unchanged."""
 DEFAULT_PROPOSED: tuple[TransferSyntax, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-"""What a context proposes unless told otherwise, in this order. Implicit VR has to be among them (PS3.5 10.1)."""
+"""The default of a proposed context, in this order. It has to contain Implicit VR Little Endian (PS3.5 10.1)."""
 IDENTIFIERS: tuple[TransferSyntax, ...] = (*DEFAULT_PROPOSED, DeflatedExplicitVRLittleEndian)
-"""What a query provider accepts: those in which it can read an Identifier and write one."""
+"""Those that a query provider accepts, because it can read and write Identifiers in them."""
 
 
 def lookup(uid: str) -> TransferSyntax | None:
-    """The row of a UID; None for a private or unknown one."""
+    """Return the row of a UID; None for a private or unknown one."""
     return _BY_UID.get(uid)
 
 

@@ -1,4 +1,4 @@
-"""The UID of a SOP class that knows what it is."""
+"""The type of a SOP Class UID that carries the properties of its SOP class."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiodimse.standard.service_class import ServiceClass
 
 
 class SOPClass(str):
-    """A SOP Class UID: a str, equal to and as good as the bare UID, with what PS3.4 and PS3.6 say of it."""
+    """A SOP Class UID: a str, equal to the bare UID, with the properties that PS3.4 and PS3.6 give the SOP class."""
 
     __slots__ = ("carries", "commands", "keyword", "related_general", "retired", "service_class")
 
@@ -19,12 +19,12 @@ class SOPClass(str):
     commands: frozenset[str]
     """DIMSE services of this SOP class, as in "C-FIND": those of the service class, or fewer."""
     carries: tuple[str, ...]
-    """SOP Class UIDs that DIMSE-N messages on a context of this class name: its own, or for a Meta SOP Class and for
-    Unified Procedure Step those of the classes that it stands for (PS3.7 10, PS3.4 H.3.2.2, CC.3.1)."""
+    """The SOP Class UIDs that DIMSE-N messages on a context of this class may name: its own; for a Meta SOP Class and
+    for Unified Procedure Step, those of its member classes (PS3.7 10, PS3.4 H.3.2.2, CC.3.1)."""
     related_general: tuple[str, ...]
     """Related General SOP Classes for common extended negotiation (PS3.4 B.3.1.4)."""
     retired: bool
-    """Whether the standard has retired it. Archives live longer than editions."""
+    """Whether the standard has retired it. Archives still hold objects of retired classes."""
 
     def __new__(
         cls,
@@ -36,7 +36,7 @@ class SOPClass(str):
         related_general: tuple[str, ...] = (),
         retired: bool = False,
     ) -> SOPClass:
-        """Make a row. Its keyword is set when the table is made."""
+        """Make a row. The module of the table sets its keyword."""
         self = super().__new__(cls, uid)
         self.keyword = ""
         self.service_class = service_class
@@ -47,5 +47,5 @@ class SOPClass(str):
         return self
 
     def __getnewargs__(self) -> tuple[Any, ...]:
-        # For copy and pickle: str would call __new__ with the UID alone. The slots follow as state.
+        # For copy and pickle: str would call __new__ with the UID alone. They restore the slots afterward.
         return (str(self), self.service_class)

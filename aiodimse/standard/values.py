@@ -1,4 +1,4 @@
-"""UIDs and AE titles: what they may be (PS3.5 6.2, 9.1), how they are read, and how text of a peer looks in a log."""
+"""UIDs, AE titles and text of peers: what is valid (PS3.5 6.2, 9.1), how it is read and how it is written to a log."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)+", re.ASCII)
 
 
 def is_uid(text: object) -> bool:
-    """Whether this is a UID: numbers with dots between them, 64 characters at most (PS3.5 9.1).
+    """Return whether this is a UID: numbers with dots between them, 64 characters at most (PS3.5 9.1).
 
-    A number that begins with 0 is let pass, against PS3.5 9.1: there are private UIDs that have one. See
+    A number may begin with 0, although PS3.5 9.1 forbids it, because some private UIDs have one. See
     `has_leading_zero`.
     """
     return isinstance(text, str) and len(text) <= UID_LENGTH and _UID.fullmatch(text) is not None
 
 
 def has_leading_zero(uid: str) -> bool:
-    """Whether a number in a UID begins with 0 and is not 0, which PS3.5 9.1 forbids to whoever makes one."""
+    """Return whether a number in a UID, other than 0, begins with 0. PS3.5 9.1 forbids such UIDs to their creators."""
     return any(number[0] == "0" != number for number in uid.split("."))
 
 
 def trimmed_ae_title(title: str) -> str:
-    """An AE title without what is not significant: spaces at both ends (PS3.8 9.3.2), and all from the first NUL on.
+    """Return an AE title without spaces at its ends (PS3.8 9.3.2), and without all that follows the first NUL.
 
-    NUL is padding against the standard; some peers leave old bytes behind it.
+    The standard does not allow NUL as padding; some peers send it, with old bytes behind it.
     """
     return title.partition("\0")[0].strip(" ")
 
 
 def is_ae_title(title: object) -> bool:
-    """Whether this is an AE title: 1 to 16 printable ASCII characters, no backslash, not only spaces (PS3.5 6.2)."""
+    """Return whether this is an AE title: 1 to 16 printable ASCII characters, no backslash, not blank (PS3.5 6.2)."""
     return (
         isinstance(title, str)
         and title.isascii()
@@ -45,5 +45,5 @@ def is_ae_title(title: object) -> bool:
 
 
 def escaped(text: str) -> str:
-    """Text of a peer for a log: on one line, without control characters, nothing but ASCII."""
+    """Return text of a peer for a log: on one line, without control characters, in ASCII."""
     return ascii(text)[1:-1]
