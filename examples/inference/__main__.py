@@ -66,7 +66,7 @@ def observed() -> Iterator[None]:
 
 if __name__ == "__main__":  # and not in a worker process
     logging.basicConfig(level=logging.INFO)
-    config = Config.load(sys.argv[1] if sys.argv[1:] else sys.exit("usage: python -m examples.inference FILE.toml"))
+    config = Config.load(sys.argv[1] if sys.argv[1:] else sys.exit(f"usage: python -m {__package__} FILE.toml"))
     # uvicorn hears SIGTERM, and ends the application: that drains the service.
     uvicorn.run(
         application(Service(config)), host=config.http_host, port=config.http_port, access_log=False, lifespan="on"

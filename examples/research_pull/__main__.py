@@ -43,7 +43,7 @@ async def pull(config: Config, numbers: list[str], manifest: Manifest, progress:
 
 def main() -> int:
     """Returns 0 where nothing is missing any more, else 1."""
-    config = Config.load(sys.argv[1] if sys.argv[1:] else sys.exit("usage: python -m examples.research_pull FILE.toml"))
+    config = Config.load(sys.argv[1] if sys.argv[1:] else sys.exit(f"usage: python -m {__package__} FILE.toml"))
     numbers = accession_numbers(Path(config.accession_numbers))
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)

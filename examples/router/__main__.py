@@ -31,5 +31,5 @@ async def main(config: Config, words: list[str]) -> None:
 
 
 logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-config = Config.load(sys.argv[1] if sys.argv[1:] else sys.exit("usage: python -m examples.router FILE.toml"))
+config = Config.load(sys.argv[1] if sys.argv[1:] else sys.exit(f"usage: python -m {__package__} FILE.toml"))
 asyncio.run(main(config, sys.argv[2:]))

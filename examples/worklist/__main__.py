@@ -25,7 +25,7 @@ async def serve(config: Config, tables: Tables) -> None:
 
 def main() -> None:
     """Serve, or add a step to the worklist."""
-    config = Config.load(sys.argv[1] if sys.argv[1:] else sys.exit("usage: python -m examples.worklist FILE.toml"))
+    config = Config.load(sys.argv[1] if sys.argv[1:] else sys.exit(f"usage: python -m {__package__} FILE.toml"))
     tables = Tables(config.database)
     try:
         if sys.argv[2:3] == ["add"]:

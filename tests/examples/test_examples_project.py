@@ -59,6 +59,17 @@ def test_an_image_runs_what_the_readme_says(name: str) -> None:
     assert any(line.startswith(" ".join(command)) for line in commands(name))
 
 
+@pytest.mark.parametrize("name", NAMES)
+async def test_without_its_file_an_example_says_how_it_is_started(name: str) -> None:
+    """In the words of its README, and before it opens anything."""
+    if name == "inference":
+        pytest.importorskip("highdicom", reason="has no wheels for this Python")
+    for module, folder in ((name, EXAMPLES), (f"examples.{name}", EXAMPLES.parent)):
+        done = (await run(sys.executable, "-m", module, cwd=folder)).check(1)
+        assert done.output == f"usage: python -m {module} FILE.toml\n"
+    assert any(re.match(rf"python -m {name} \S+\.toml", line) for line in commands(name))
+
+
 async def test_the_types_hold_for_pyright_too() -> None:
     """mypy checks the folder with the library; see pyproject.toml."""
     pytest.importorskip("highdicom", reason="has no wheels for this Python")
