@@ -332,7 +332,7 @@ class Listening:
             LocalProtocolError: The socket is not open yet.
         """
         if not self.sockets:
-            raise LocalProtocolError("not listening")
+            raise LocalProtocolError("not listening: async with server.listen(...) as listening opens the socket")
         port: int = self.sockets[0].getsockname()[1]
         return port
 
@@ -368,5 +368,11 @@ class Listening:
             await self._acceptor.wait_empty()
 
     async def serve_forever(self) -> None:
-        """Wait until cancelled."""
+        """Wait until cancelled.
+
+        Raises:
+            LocalProtocolError: The socket is not open: `async with` opens it.
+        """
+        if self._acceptor is None:
+            raise LocalProtocolError("not listening yet: async with server.listen(...) as listening opens the socket")
         await asyncio.get_running_loop().create_future()

@@ -99,6 +99,8 @@ def _address(host: str | None, port: int) -> Iterator[None]:
         raise LocalProtocolError(f"not a port (0 to 65535): {port!r}")
     try:
         yield
+    except socket.gaierror as error:  # asyncio's has no name in it
+        raise socket.gaierror(error.errno, f"{host!a}: {error.strerror}") from error
     except ValueError as error:
         raise socket.gaierror(socket.EAI_NONAME, f"not a host name: {host!a}") from error
 

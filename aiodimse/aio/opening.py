@@ -14,7 +14,7 @@ from aiodimse.aio.network import Network
 from aiodimse.aio.observer import Observer
 from aiodimse.aio.settings import Settings
 from aiodimse.aio.transport import TransportConnection
-from aiodimse.errors import AssociationAborted, AssociationTimeout, TLSError
+from aiodimse.errors import AssociationAborted, AssociationRejected, AssociationTimeout, TLSError
 from aiodimse.pdu import AssociateRQ
 
 
@@ -61,6 +61,11 @@ async def open_association(
                 )
             phase = "negotiation"
             await asyncio.shield(endpoint.established)
+    except AssociationRejected as error:
+        endpoint.abort()
+        endpoint.connection.drop()
+        meaning = f"{error.meaning}; {rq.calling_ae_title!r} called {rq.called_ae_title!r} at {host}:{port}"
+        raise AssociationRejected(error.result, error.source, error.reason, meaning) from error
     except AssociationAborted as error:
         if error.source is not None:
             await endpoint.close()  # The A-ABORT is sent, or the peer's has come: ARTIM bounds this wait.

@@ -92,7 +92,9 @@ def several(values: Iterable[T], name: str) -> list[T]:
 def check_uid(uid: str) -> None:
     """Raise LocalProtocolError where this is no UID, as `is_uid` has it."""
     if not is_uid(uid):
-        raise LocalProtocolError(f"not a UID (numbers with dots between, 64 characters at most): {uid!r}")
+        known = isinstance(uid, str) and uid.isidentifier() and hasattr(sop_class, uid)
+        hint = f"; aiodimse.sop_class.{uid} is one" if known else ""
+        raise LocalProtocolError(f"not a UID (numbers with dots between, 64 characters at most): {uid!r}{hint}")
 
 
 def fill_with_storage(

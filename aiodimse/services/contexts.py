@@ -29,7 +29,7 @@ def answers_for(negotiated: Negotiated, service: str, uid: str) -> Mapping[str, 
         else:
             _, result = negotiated.refused.get(context.context_id, (uid, None))
             said.append("not answered" if result is None else context_result_meaning(result))
-    return {uid: "; ".join(dict.fromkeys(said)) or "not proposed"}
+    return {uid: "; ".join(dict.fromkeys(said)) or "not proposed: connect(contexts=[...]) names what is"}
 
 
 def contexts_to_invoke(negotiated: Negotiated, service: str, uid: str) -> list[AcceptedContext]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 import os
 from dataclasses import field
@@ -90,8 +91,18 @@ def read_status(value: object) -> HandlerResult:
     else:
         code = as_int(value)
     if code is None or not 0 <= code <= 0xFFFF:
-        raise InvalidResult(answers.INVALID_STATUS, f"a status that is no int or Dataset: {type(value).__name__}")
+        words = f"a status that is no int or Dataset: {type(value).__name__}{_hint(value)}"
+        raise InvalidResult(answers.INVALID_STATUS, words)
     return HandlerResult(code, value.dataset if isinstance(value, Reply) else None, fields)
+
+
+def _hint(value: object) -> str:
+    """Say what was probably forgotten."""
+    if value is None:
+        return ", perhaps for want of a `return 0x0000`"
+    if inspect.isawaitable(value):
+        return ", perhaps for want of an `await`"
+    return "; a handler yields its answers one by one" if isinstance(value, list) else ""
 
 
 def _checked(name: str, value: Any, whose: str) -> Any:

@@ -24,6 +24,10 @@ _LOGS = {
     "C-ECHO": logging.getLogger("aiodimse.verification"),
     "C-STORE": logging.getLogger("aiodimse.storage"),
 }
+_NOT_CONSUMED = (
+    "the handler of %s returned Success, and the data set is lost: it was not awaited to the end of save(), dataset()"
+    " or stream(). If that is meant, await discard()"
+)
 _LOG_OF_OTHERS = logging.getLogger("aiodimse.normalized")
 
 
@@ -42,6 +46,8 @@ async def provide(performed: PerformedOperation, request: Request, handler: Call
         except (InvalidResult, DatasetEncodeError) as error:
             result = HandlerResult(_invalid(request, error))
             performed.logger(log).error("the handler of %s returned what cannot be sent: %s", request.message, error)
+        if result.status == answers.SUCCESS and isinstance(request, StoreRequest) and not request.is_consumed:
+            performed.logger(log).warning(_NOT_CONSUMED, request.message)
         message = request.message.response(result.status)
         _repeat_type(request.message, message)
         result.apply(message)

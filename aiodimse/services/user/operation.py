@@ -39,6 +39,8 @@ class Operation(Generic[T]):
 
         sop_class_uid may be None if only one accepted context has the service; its SOP class is then used.
         """
+        if isinstance(identifier, str):
+            raise TypeError("the Identifier comes first, then the SOP class")
         self._endpoint = endpoint
         self._identifier, self._asked_uid, self._priority = identifier, sop_class_uid, priority
         self._uid = sop_class_uid or ""
