@@ -10,7 +10,6 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import aclosing
 from time import monotonic
 from typing import Any, TypeVar
@@ -23,15 +22,15 @@ import aiodimse
 
 from ...queries import Query
 from ..interface import FREELY, BlockingIndex, Counts, Entry, File, Finding, Header, Match, StudyAge, Transaction, Turn
-from ..keys import distinct_batches
 from . import schema
 from .advisory import AdvisoryLocks
 from .ages import oldest_studies, stored_bytes
+from .direct import DirectIndex
 from .engines import ANSWER, READERS, begin_to_write, file_of, open_engine
+from .prepared import Opened
 from .reading import Search, entries, lookup
 from .rows import dump_references, load_transaction
-from .together import Together
-from .writing import Writing, chunks
+from .writing import Writing, add, chunks
 
 T = TypeVar("T")
 
@@ -61,7 +60,7 @@ class SQLIndex:
         self._writer = aiodimse.Threads(1, "aiodimse-index-writer")
         self._writing = threading.Lock()
         """Held for one transaction: SQLite lets those wait by sleeping that find another one."""
-        self._blocking = None if file_of(url) is None else _Blocking(self)
+        self._direct = None if file_of(url) is None else DirectIndex(self._engine, self._writing, self._in_writer)
 
     @classmethod
     async def open(cls, url: URL, *, make: bool = True) -> SQLIndex:
@@ -79,7 +78,7 @@ class SQLIndex:
         index = cls(url)
         try:
             if make:
-                await index._writer.run(index.transaction, index._prepare)
+                await index._writer.run(index._transaction, index._prepare)
             else:
                 await index._read(index._require)
         except BaseException as error:
@@ -126,18 +125,20 @@ class SQLIndex:
         """See `Index.add`."""
         added = list(headers)
         if added:
-            await self._write(lambda connection: _add(connection, added))
+            await self._write(lambda connection: add(Opened.by_sqlalchemy(connection), added))
 
     async def note(self, files: Iterable[File]) -> None:
         """See `Index.note`."""
         noted = list(files)
         if noted:
-            await self._write(lambda connection: Writing(connection).note(noted))
+            await self._write(lambda connection: Writing(Opened.by_sqlalchemy(connection)).note(noted))
 
     async def remove(self, locations: Iterable[str]) -> int:
         """See `Index.remove`."""
         gone = list(locations)
-        return await self._write(lambda connection: Writing(connection).remove(gone)) if gone else 0
+        return (
+            await self._write(lambda connection: Writing(Opened.by_sqlalchemy(connection)).remove(gone)) if gone else 0
+        )
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
@@ -157,7 +158,12 @@ class SQLIndex:
         """See `Index.lookup`."""
         if not sop_instance_uids:
             return {}
-        return await self._read(lambda: self.look_up(sop_instance_uids))
+
+        def look_up() -> dict[str, Entry]:
+            with self._engine.connect() as connection:
+                return lookup(Opened.by_sqlalchemy(connection), sop_instance_uids)
+
+        return await self._read(look_up)
 
     async def files(self, folder: str) -> dict[str, File]:
         """See `Index.files`."""
@@ -229,7 +235,7 @@ class SQLIndex:
 
     def blocking(self) -> BlockingIndex | None:
         """See `Index.blocking`: SQLite is on a disk of ours. A server that does not answer keeps its own threads."""
-        return self._blocking
+        return self._direct
 
     def process_locks(self) -> AdvisoryLocks | None:
         """See `Index.process_locks`. Only PostgreSQL has them; SQLite serves the processes of one machine."""
@@ -238,7 +244,12 @@ class SQLIndex:
     async def close(self, timeout: float = 5.0) -> None:
         """See `Index.close`."""
         await self._readers.close(timeout)
-        await self._writer.close(timeout, last=self._engine.dispose)
+        await self._writer.close(timeout, last=self._dispose)
+
+    def _dispose(self) -> None:
+        if self._direct is not None:
+            self._direct.close()
+        self._engine.dispose()
 
     # --- threads ------------------------------------------------------------------------------------------------------
 
@@ -246,12 +257,7 @@ class SQLIndex:
         with self._engine.connect() as connection:
             return connection.execute(query).all()
 
-    def look_up(self, sop_instance_uids: Collection[str]) -> dict[str, Entry]:
-        """As `lookup`, and blocks."""
-        with self._engine.connect() as connection:
-            return lookup(connection, sop_instance_uids)
-
-    def transaction(self, function: Callable[[Connection], T]) -> T:
+    def _transaction(self, function: Callable[[Connection], T]) -> T:
         """Run one transaction, and block."""
         with (
             self._writing,
@@ -261,7 +267,7 @@ class SQLIndex:
             begin_to_write(connection)
             return function(connection)
 
-    def in_writer(self, function: Callable[[], None]) -> None:
+    def _in_writer(self, function: Callable[[], None]) -> None:
         """Call a function in the thread that writes; once that has ended, in this one."""
         try:
             self._writer.submit(function)
@@ -277,7 +283,7 @@ class SQLIndex:
 
         Cancellation: waits for the end of the transaction, so that its result is known.
         """
-        done = asyncio.ensure_future(self._writer.run_to_end(self.transaction, function))
+        done = asyncio.ensure_future(self._writer.run_to_end(self._transaction, function))
         done.add_done_callback(_retrieved)
         try:
             async with asyncio.timeout(ANSWER):
@@ -296,29 +302,6 @@ class SQLIndex:
                 yield each
             if is_over:
                 return
-
-
-class _Blocking:
-    """See `BlockingIndex`. Who looks up takes turns at one connection."""
-
-    def __init__(self, index: SQLIndex) -> None:
-        self._index = index
-        self._looking = threading.Lock()
-        self._together = Together(
-            lambda headers: index.transaction(lambda connection: _add(connection, headers)), index.in_writer
-        )
-
-    def lookup(self, sop_instance_uid: str) -> Entry | None:
-        with self._looking:
-            return self._index.look_up([sop_instance_uid]).get(sop_instance_uid)
-
-    def add(self, header: Header) -> Future[None]:
-        return self._together.add(header)
-
-
-def _add(connection: Connection, headers: Iterable[Header]) -> None:
-    for batch in distinct_batches(headers):
-        Writing(connection).add(batch)
 
 
 def _retrieved(done: asyncio.Future[Any]) -> None:

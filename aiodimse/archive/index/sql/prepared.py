@@ -9,11 +9,25 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, Connection, Dialect, Executable, Select, bindparam
+from sqlalchemy import Column, ColumnElement, Connection, Delete, Dialect, Executable, Select, bindparam
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.types import TypeEngine
 
 _Convert: TypeAlias = Callable[[Any], Any]
+
+
+class Opened(NamedTuple):
+    """A connection of a database's driver."""
+
+    dialect: Dialect
+    """How SQLAlchemy writes for this database."""
+    cursor: Callable[[], Any]
+    """Makes a cursor (PEP 249)."""
+
+    @classmethod
+    def by_sqlalchemy(cls, connection: Connection) -> Opened:
+        """Return what a connection of SQLAlchemy stands on; what runs on it is in the same transaction."""
+        return cls(connection.dialect, connection.connection.cursor)
 
 
 class _Compiled(NamedTuple):
@@ -46,7 +60,7 @@ class Prepared:
         self._columns = columns
         self._compiled: dict[str, _Compiled] = {}
 
-    def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[Any]:
+    def rows(self, connection: Opened, values: Mapping[str, Any]) -> list[Any]:
         """Run a SELECT.
 
         Args:
@@ -57,18 +71,18 @@ class Prepared:
             The rows, with attributes called as their columns.
         """
         compiled = self._for(connection.dialect)
-        cursor = _cursor(connection)
+        cursor = connection.cursor()
         cursor.execute(compiled.text, compiled.values(values))
         assert compiled.row is not None
         rows = list(map(compiled.row, cursor.fetchall()))
         cursor.close()
         return rows
 
-    def run(self, connection: Connection, values: Iterable[Mapping[str, Any]]) -> None:
+    def run(self, connection: Opened, values: Iterable[Mapping[str, Any]]) -> None:
         """Run a statement that changes something, once for each set of values."""
         compiled = self._for(connection.dialect)
         if rows := [compiled.values(each) for each in values]:
-            cursor = _cursor(connection)
+            cursor = connection.cursor()
             cursor.executemany(compiled.text, rows)
             cursor.close()
 
@@ -80,42 +94,43 @@ class Prepared:
 
 
 class PreparedList:
-    """A SELECT for the rows in which a column has one of some values.
+    """A SELECT or DELETE of the rows in which a column has one of some values.
 
     Args:
-        query: All rows.
+        statement: Of all rows.
         column: The column.
     """
 
-    def __init__(self, query: Select[Any], column: Column[str]) -> None:
-        self._query, self._column = query, column
+    def __init__(self, statement: Select[Any] | Delete, column: Column[Any]) -> None:
+        self._statement, self._column = statement, column
         self._by_size: dict[int, tuple[Prepared, list[str]]] = {}
 
-    def rows(self, connection: Connection, values: Sequence[str]) -> list[Any]:
-        """Run it, for at least one value.
+    def rows(self, connection: Opened, values: Sequence[Any]) -> list[Any]:
+        """Run a SELECT.
 
         Args:
             connection: The transaction.
-            values: What the column has, in a number that one statement may have.
+            values: What the column has: one value or more, as many as one statement may have.
 
         Returns:
             The rows, as those of `Prepared.rows`.
         """
+        prepared, by_name = self._for(values)
+        return prepared.rows(connection, by_name)
+
+    def run(self, connection: Opened, values: Sequence[Any]) -> None:
+        """Run a DELETE; see `rows`."""
+        prepared, by_name = self._for(values)
+        prepared.run(connection, [by_name])
+
+    def _for(self, values: Sequence[Any]) -> tuple[Prepared, Mapping[str, Any]]:
         size = 1 << (len(values) - 1).bit_length()  # So there are but ten of them, and the last value is repeated.
         if size not in self._by_size:
-            self._by_size[size] = self._of_size(size)
+            names = [f"value_{number}" for number in range(size)]
+            parameters: list[BindParameter[Any]] = [bindparam(name, type_=self._column.type) for name in names]
+            self._by_size[size] = Prepared(self._statement.where(self._column.in_(parameters))), names
         prepared, names = self._by_size[size]
-        last = values[-1]
-        return prepared.rows(connection, {**dict.fromkeys(names, last), **dict(zip(names, values, strict=False))})
-
-    def _of_size(self, size: int) -> tuple[Prepared, list[str]]:
-        names = [f"value_{number}" for number in range(size)]
-        values: list[BindParameter[str]] = [bindparam(name, type_=self._column.type) for name in names]
-        return Prepared(self._query.where(self._column.in_(values))), names
-
-
-def _cursor(connection: Connection) -> Any:
-    return connection.connection.cursor()
+        return prepared, {**dict.fromkeys(names, values[-1]), **dict(zip(names, values, strict=False))}
 
 
 def _compiled(statement: Any, columns: Sequence[str] | None, dialect: Dialect) -> _Compiled:

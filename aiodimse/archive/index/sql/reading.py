@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, select
+from sqlalchemy import ColumnElement, Row, Select, Table, select
 
 from ...matching import Value, matcher
 from ...models import COMPUTED, LEVEL_OF, Level
@@ -22,7 +22,7 @@ from ..told import Told, persons
 from ..views import EntityView, PersonView, keywords_of, of_patient
 from . import schema
 from .narrowing import conditions, patient_condition
-from .prepared import PreparedList
+from .prepared import Opened, PreparedList
 from .rows import load_counters, load_told
 from .writing import chunks
 
@@ -230,7 +230,7 @@ _BY_UID = PreparedList(
 )
 
 
-def lookup(connection: Connection, uids: Iterable[str]) -> dict[str, Entry]:
+def lookup(connection: Opened, uids: Iterable[str]) -> dict[str, Entry]:
     """Return the objects with these SOP Instance UIDs, including those that belong to no study."""
     rows = (row for some in chunks(dict.fromkeys(uids)) for row in _BY_UID.rows(connection, some))
     return {row.uid: Entry(*(value or "" for value in row)) for row in rows}

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, bindparam, delete, select, update
+from sqlalchemy import Table, bindparam, delete, exists, literal_column, select, update
 
 from ...models import Level
 from ..counters import StudyCounters
 from ..interface import File, Finding, Header, folder_of
-from ..keys import patient_key
+from ..keys import distinct_batches, patient_key
 from ..told import Told
 from . import schema
-from .prepared import Prepared, PreparedList
+from .prepared import Opened, Prepared, PreparedList
 from .rows import dump_counters, dump_object, dump_told, load_counters, load_told, terms
 
 T = TypeVar("T")
@@ -71,11 +71,22 @@ _SERIES_AND_ABOVE = Prepared(
     )
 )
 _INSERT = {
-    table.name: Prepared(
-        table.insert(), [column.name for column in table.c if not column.primary_key or table is schema.file]
-    )
-    for table in (schema.instance, schema.file, schema.term)
+    table.name: Prepared(table.insert(), [column.name for column in table.c if column.name != "pk"])
+    for table in (schema.patient, schema.study, schema.series, schema.instance, schema.file, schema.term)
 }
+_ROW = {
+    table.name: Prepared(select(table).where(table.c.pk == bindparam("of"))) for table in (schema.study, schema.series)
+}
+_DROP = {
+    table.name: Prepared(delete(table).where(table.c.pk == bindparam("of")))
+    for table in (schema.patient, schema.study, schema.series)
+}
+_DROP_TERMS = Prepared(delete(schema.term).where(schema.term.c.study_pk == bindparam("of")))
+_DROP_FILES = PreparedList(delete(schema.file), schema.file.c.location)
+_DROP_INSTANCES = PreparedList(delete(schema.instance), schema.instance.c.pk)
+_HAS_STUDIES = Prepared(
+    select(literal_column("1").label("one")).where(exists().where(schema.study.c.patient_pk == bindparam("of")))
+)
 
 
 def _update(table: Table, *names: str) -> Prepared:
@@ -109,7 +120,7 @@ class Writing:
         connection: The transaction; nobody else writes as long as it is open.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Opened) -> None:
         self._connection = connection
         self._studies: dict[int, _Study] = {}
         self._series: dict[int, _Series] = {}
@@ -221,25 +232,21 @@ class Writing:
         if name in self._pks:
             return self._pks[name], None
         rows = _BY_KEY[table.name].rows(self._connection, key)
-        row = rows[0] if rows else None
-        if row is None:
-            inserted = self._connection.execute(table.insert(), {**key, **(rest or {})}).inserted_primary_key
-            assert inserted is not None
-            self._pks[name] = int(inserted[0])
-        else:
-            self._pks[name] = row.pk
-        return self._pks[name], row
+        if rows:
+            self._pks[name] = rows[0].pk
+            return rows[0].pk, rows[0]
+        _INSERT[table.name].run(self._connection, [{**key, **(rest or {})}])
+        self._pks[name] = _BY_KEY[table.name].rows(self._connection, key)[0].pk
+        return self._pks[name], None
 
     def _study(self, pk: int) -> _Study:
         if pk not in self._studies:
-            row = self._connection.execute(select(schema.study).where(schema.study.c.pk == pk)).one()
-            self._studies[pk] = _loaded_study(row)
+            self._studies[pk] = _loaded_study(_ROW["study"].rows(self._connection, {"of": pk})[0])
         return self._studies[pk]
 
     def _one_series(self, pk: int) -> _Series:
         if pk not in self._series:
-            row = self._connection.execute(select(schema.series).where(schema.series.c.pk == pk)).one()
-            self._series[pk] = _loaded_series(row)
+            self._series[pk] = _loaded_series(_ROW["series"].rows(self._connection, {"of": pk})[0])
         return self._series[pk]
 
     # --- going --------------------------------------------------------------------------------------------------------
@@ -255,15 +262,14 @@ class Writing:
         for some in chunks(sorted(uids)):
             removed += self._forget_objects(some, known)
         for some in chunks(known):
-            self._connection.execute(delete(schema.file).where(schema.file.c.location.in_(some)))
+            _DROP_FILES.run(self._connection, some)
         return removed
 
     def _forget_objects(self, uids: list[str], locations: set[str]) -> int:
         """Forget objects, and say in which locations they were; how many."""
-        columns = schema.instance.c
         rows = _OBJECTS.rows(self._connection, uids)
         if rows:
-            self._connection.execute(delete(schema.instance).where(columns.pk.in_([row.pk for row in rows])))
+            _DROP_INSTANCES.run(self._connection, [row.pk for row in rows])
         for row in rows:
             locations.add(row.location)
             if row.series_pk is not None:
@@ -285,15 +291,14 @@ class Writing:
         if study.counters.instances:
             study.is_told_anew |= study.told.forget(uid)
         else:
-            self._connection.execute(delete(schema.term).where(schema.term.c.study_pk == study.pk))
+            _DROP_TERMS.run(self._connection, [{"of": study.pk}])
             self._drop(schema.study, study.pk)
             del self._studies[study.pk]
-            others = select(schema.study.c.pk).where(schema.study.c.patient_pk == study.patient_pk).limit(1)
-            if self._connection.execute(others).first() is None:
+            if not _HAS_STUDIES.rows(self._connection, {"of": study.patient_pk}):
                 self._drop(schema.patient, study.patient_pk)
 
     def _drop(self, table: Table, pk: int) -> None:
-        self._connection.execute(delete(table).where(table.c.pk == pk))
+        _DROP[table.name].run(self._connection, [{"of": pk}])
         self._pks.clear()
 
     # --- writing ------------------------------------------------------------------------------------------------------
@@ -319,12 +324,18 @@ class Writing:
         self._instances, self._files = [], []
 
     def _write_terms(self, study: _Study) -> None:
-        self._connection.execute(delete(schema.term).where(schema.term.c.study_pk == study.pk))
+        _DROP_TERMS.run(self._connection, [{"of": study.pk}])
         rows = [
             {"study_pk": study.pk, "kind": int(kind), "value": value}
             for kind, value in sorted(set(terms(study.told, study.counters)))
         ]
         _INSERT["term"].run(self._connection, rows)
+
+
+def add(connection: Opened, headers: Iterable[Header]) -> None:
+    """Add objects, in their order, of which several may have one UID or location."""
+    for batch in distinct_batches(headers):
+        Writing(connection).add(batch)
 
 
 def _patient_of(header: Header) -> dict[str, str]:
