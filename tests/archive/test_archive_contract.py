@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ DATABASES = [kind for kind in KINDS if kind != "memory"]
 CHANGES = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.lists(headers(), max_size=4)),
+        st.tuples(st.just("store"), st.lists(headers(), max_size=4)),
         st.tuples(st.just("remove"), st.lists(st.sampled_from(["a", "b", "c/d", "1/1/1", "nowhere"]), max_size=3)),
         st.tuples(
             st.just("note"),
@@ -45,7 +47,17 @@ CHANGES = st.lists(
 
 
 async def change(index: Index, changes: list[tuple[str, Any]]) -> list[int | None]:
-    return [await getattr(index, name)(what) for name, what in changes]
+    return [await store(index, what) if name == "store" else await getattr(index, name)(what) for name, what in changes]
+
+
+async def store(index: Index, stored: list[Header]) -> None:
+    """One after the other, as the threads that save do where they may."""
+    blocking = index.blocking()
+    for header in stored:
+        if blocking is None:
+            await index.add([header])
+        else:
+            await asyncio.wrap_future(blocking.add(header))
 
 
 async def answers(index: Index, query: Query) -> list[str]:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from archive.databases import open_index
+from pydicom import Dataset
 
-from aiodimse.archive.index import Header, MemoryIndex
+from aiodimse.archive import find_query
+from aiodimse.archive.index import Header, Index, MemoryIndex
 from aiodimse.archive.index.sql import SQLIndex
 from aiodimse.archive.index.sql.together import Together
-from aiodimse.archive.models import Level
+from aiodimse.archive.index.sql.writing import Writing
+from aiodimse.archive.models import STUDY_ROOT, Level
 
 SECONDS = 30
 
@@ -113,6 +118,83 @@ async def test_sqlite_has_what_many_threads_added(tmp_path: Path) -> None:
     assert (counts.studies, counts.series, counts.instances) == (1, 3, 200)
     assert blocking.lookup("1.2.3.7") == header(7).entry
     assert await index.lookup(["1.2.3.7", "1.2.3.8", "no"]) == {f"1.2.3.{n}": header(n).entry for n in (7, 8)}
+    await index.close()
+
+
+async def everything(index: Index) -> tuple[Any, ...]:
+    asked = ("StudyDescription", "ModalitiesInStudy", "NumberOfStudyRelatedInstances", "NumberOfStudyRelatedSeries")
+    dataset = Dataset()
+    dataset.QueryRetrieveLevel, dataset.StudyInstanceUID = "STUDY", ""
+    for keyword in asked:
+        setattr(dataset, keyword, None)
+    query = find_query(dataset, STUDY_ROOT)
+    matches = [dict(match.attributes) async for match in index.find(query)]
+    return await index.counts(), matches, await index.lookup([f"1.2.3.{number}" for number in range(9)])
+
+
+@pytest.mark.parametrize("other", ["the thread that writes", "another process"])
+async def test_what_somebody_else_has_written_meanwhile_is_known(tmp_path: Path, other: str) -> None:
+    """What is known of a series is kept from one transaction to the next, unless somebody else has written."""
+    index, memory = await open_index("sqlite", tmp_path), MemoryIndex()
+    assert isinstance(index, SQLIndex)
+    writer = index if other == "the thread that writes" else await SQLIndex.open(index._url)
+    blocking = index.blocking()
+    assert blocking is not None
+    for step, number in (
+        [("store", 0), ("store", 3), ("add", 6), ("store", 9), ("remove", 0), ("store", 12)]
+        + [("remove", each) for each in (3, 6, 9, 12)]
+        + [("store", 15), ("add", 15), ("store", 15)]
+    ):
+        if step == "store":
+            assert blocking.add(header(number)).exception(SECONDS) is None
+            await memory.add([header(number)])
+        elif step == "add":
+            await writer.add([header(number)])
+            await memory.add([header(number)])
+        else:
+            await writer.remove([header(number).location])
+            await memory.remove([header(number).location])
+        assert await everything(index) == await everything(memory), (step, number)
+    if writer is not index:
+        await writer.close()
+    await index.close()
+
+
+async def test_a_transaction_that_failed_leaves_nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index, memory = await open_index("sqlite", tmp_path), MemoryIndex()
+    blocking = index.blocking()
+    assert blocking is not None
+    for number in (0, 3):
+        assert blocking.add(header(number)).exception(SECONDS) is None
+        await memory.add([header(number)])
+
+    def fail(_writing: Writing) -> None:
+        raise OSError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Writing, "_flush", fail)
+        assert isinstance(blocking.add(header(6)).exception(SECONDS), OSError)
+    assert await everything(index) == await everything(memory)
+    assert blocking.add(header(9)).exception(SECONDS) is None
+    await memory.add([header(9)])
+    assert await everything(index) == await everything(memory)
+    await index.close()
+
+
+async def test_what_is_known_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiodimse.archive.index.sql.direct._KNOWN", 3)
+    index = await open_index("sqlite", tmp_path)
+    assert isinstance(index, SQLIndex)
+    direct = index._direct
+    assert direct is not None
+    for number in range(20):
+        many = replace(
+            header(number), levels={**header(number).levels, Level.STUDY: {"StudyInstanceUID": (f"1.{number}",)}}
+        )
+        assert direct.add(many).exception(SECONDS) is None
+        assert direct._writer is not None
+        assert direct._writer.known <= 3 + 2
+    assert (await index.counts()).studies == 20
     await index.close()
 
 

@@ -5,17 +5,23 @@ A connection has the pages at hand that it has written; every other one reads th
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import Final
 
 from sqlalchemy import Engine, PoolProxiedConnection
 
 from ..interface import Entry, Header
+from ..keys import distinct_batches
 from .prepared import Opened
 from .reading import lookup
 from .together import Together
-from .writing import add
+from .writing import Writing
+
+_KNOWN: Final = 256
+"""Studies and series that are kept in memory from one transaction to the next."""
 
 
 class DirectIndex:
@@ -34,6 +40,9 @@ class DirectIndex:
         self._turn = threading.Lock()
         self._connection: PoolProxiedConnection | None = None
         self._together = Together(self._add, elsewhere)
+        self._writer: Writing | None = None
+        """What the last transaction knew: most objects are of a series that has just been written."""
+        self._version = 0
 
     def lookup(self, sop_instance_uid: str) -> Entry | None:
         """See `BlockingIndex.lookup`."""
@@ -47,7 +56,7 @@ class DirectIndex:
     def close(self) -> None:
         """Give the connection back."""
         with self._turn:
-            connection, self._connection = self._connection, None
+            connection, self._connection, self._writer = self._connection, None, None
             if connection is not None:
                 connection.close()
 
@@ -58,13 +67,25 @@ class DirectIndex:
 
     def _add(self, headers: Sequence[Header]) -> None:
         with self._writing, self._turn:
-            opened = self._opened()
-            cursor = opened.cursor()
-            cursor.execute("BEGIN IMMEDIATE")
             try:
-                add(opened, headers)
-                cursor.execute("COMMIT")
-            except BaseException:
-                if self._connection is not None:
-                    self._connection.rollback()
-                raise
+                self._transaction(headers, replaces=False)
+            except sqlite3.IntegrityError:  # Some of it is there already, which is rare.
+                self._transaction(headers, replaces=True)
+
+    def _transaction(self, headers: Sequence[Header], *, replaces: bool) -> None:
+        opened = self._opened()
+        cursor = opened.cursor()
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            # It changes when another connection, of any process, has written since.
+            (version,) = cursor.execute("PRAGMA data_version").fetchone()
+            if self._writer is None or version != self._version or self._writer.known > _KNOWN:
+                self._writer, self._version = Writing(opened), version
+            for batch in distinct_batches(headers):
+                self._writer.add(batch, replaces=replaces)
+            cursor.execute("COMMIT")
+        except BaseException:
+            self._writer = None
+            if self._connection is not None:
+                self._connection.rollback()
+            raise

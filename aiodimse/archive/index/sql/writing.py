@@ -35,6 +35,8 @@ class _Study:
     patient_pk: int
     told: Told
     counters: StudyCounters
+    is_counted_anew: bool = False
+    """Its numbers are not those that the table has."""
     is_told_anew: bool = False
     """What it tells, or what it can be found by, is not what the tables have."""
 
@@ -45,6 +47,7 @@ class _Series:
     study_pk: int
     told: Told
     instances: int
+    is_counted_anew: bool = False
     is_told_anew: bool = False
     """What it tells is not what the table has."""
 
@@ -114,10 +117,13 @@ _OBJECTS = PreparedList(
 
 
 class Writing:
-    """What one transaction changes: rows are read once, and written once when all is known.
+    """What a transaction changes: rows are read once, and written once when all is known.
+
+    It may go on in the next transaction with what it knows, as long as nobody else has written between them, and each
+    of them was committed.
 
     Args:
-        connection: The transaction; nobody else writes as long as it is open.
+        connection: In a transaction; nobody else writes as long as that is open.
     """
 
     def __init__(self, connection: Opened) -> None:
@@ -129,11 +135,23 @@ class Writing:
         self._instances: list[dict[str, Any]] = []
         self._files: list[dict[str, Any]] = []
 
+    @property
+    def known(self) -> int:
+        """How many studies and series it has in memory."""
+        return len(self._studies) + len(self._series)
+
     # --- what is asked for --------------------------------------------------------------------------------------------
 
-    def add(self, headers: Sequence[Header]) -> None:
-        """Add objects of which no two have a UID or a location in common."""
-        self._forget([header.location for header in headers], [header.unique(Level.IMAGE) for header in headers])
+    def add(self, headers: Sequence[Header], *, replaces: bool = True) -> None:
+        """Add objects of which no two have a UID or a location in common.
+
+        Args:
+            headers: What was read from them.
+            replaces: They take the place of what has their UIDs or locations. Without it the database refuses what is
+                there already, and the transaction has failed.
+        """
+        if replaces:
+            self._forget([header.location for header in headers], [header.unique(Level.IMAGE) for header in headers])
         for header in headers:
             self._add(header)
         self._flush()
@@ -185,6 +203,7 @@ class Writing:
             study.is_told_anew = True  # it can be found by its modalities
         study.counters.count_instance(header.text("SOPClassUID"), 1)
         series.instances += 1
+        study.is_counted_anew = series.is_counted_anew = True
         return series.pk
 
     def _read_series(self, header: Header) -> None:
@@ -281,6 +300,7 @@ class Writing:
         study = self._study(series.study_pk)
         study.counters.count_instance(sop_class_uid, -1)
         series.instances -= 1
+        study.is_counted_anew = series.is_counted_anew = True
         if series.instances:
             series.is_told_anew |= series.told.forget(uid)
         else:
@@ -305,20 +325,20 @@ class Writing:
 
     def _flush(self) -> None:
         for study in self._studies.values():
-            row = {"of": study.pk, "counters": dump_counters(study.counters)}
+            row = {"of": study.pk, "counters": dump_counters(study.counters)} if study.is_counted_anew else {}
             if study.is_told_anew:
                 _UPDATE_STUDY.run(self._connection, [{**row, "told": dump_told(study.told)}])
                 self._write_terms(study)
-                study.is_told_anew = False
-            else:
+            elif row:
                 _COUNT_STUDY.run(self._connection, [row])
+            study.is_counted_anew = study.is_told_anew = False
         for series in self._series.values():
             row = {"of": series.pk, "instances": series.instances}
             if series.is_told_anew:
                 _UPDATE_SERIES.run(self._connection, [{**row, "told": dump_told(series.told)}])
-                series.is_told_anew = False
-            else:
+            elif series.is_counted_anew:
                 _COUNT_SERIES.run(self._connection, [row])
+            series.is_counted_anew = series.is_told_anew = False
         _INSERT["instance"].run(self._connection, self._instances)
         _INSERT["file"].run(self._connection, self._files)
         self._instances, self._files = [], []
