@@ -76,7 +76,7 @@ HANDED_OUT = {
 }  # fmt: skip
 """Classes whose objects programs get, and do not make: how they are made is not shown."""
 
-INHERITING = {"Association", "Server"}
+INHERITING = {"Association", "Find", "Get", "Move", "ReceivedMove", "Server"}
 """Classes of which a part is in a base class that is not public: its members are shown with theirs."""
 
 MODULES = {

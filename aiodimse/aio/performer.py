@@ -95,6 +95,10 @@ class PerformedOperation:
         """Send a small response without waiting: now, or as soon as no other message is being written."""
         self.channel.writer.soon(partial(self._performer.send, self, response, None))
 
+    def respond_later(self, response: Response) -> None:
+        """Send a response without waiting for it, as soon as `respond` would send it."""
+        self.channel.tasks.spawn(self.respond(response), "aiodimse response")
+
 
 class Performer(Part):
     """The operations of the peer that are open on one association."""

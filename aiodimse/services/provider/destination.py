@@ -75,8 +75,7 @@ class _Silent:
 
 
 def _refuse(performed: PerformedOperation) -> None:
-    response = performed.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED)
-    performed.channel.tasks.spawn(performed.respond(response), "aiodimse refuse")
+    performed.respond_later(performed.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED))
 
 
 class StoreAssociations:

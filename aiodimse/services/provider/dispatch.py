@@ -208,8 +208,7 @@ def _leave_nothing_open(performed: PerformedOperation, task: asyncio.Task[Any]) 
         channel.abort()
         return
     performed.logger(_log).error("the task of %s ended without a final response", message)
-    response = message.response(answers.RAISED.get(message.service, answers.PROCESSING_FAILURE))
-    channel.tasks.spawn(performed.respond(response), "aiodimse answer")
+    performed.respond_later(message.response(answers.RAISED.get(message.service, answers.PROCESSING_FAILURE)))
 
 
 _IDENTIFIER_REQUESTS: dict[type[messages.Request], type[IdentifierRequest]] = {

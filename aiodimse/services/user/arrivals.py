@@ -62,15 +62,18 @@ class Arrivals:
         if self._current is not None:
             performed, instance = self._current
             self._current = None
-            answer_later(performed, _status_of(instance, answers.OUT_OF_RESOURCES))
+            _answer(performed, _status_of(instance, answers.OUT_OF_RESOURCES))
         while self._waiting:
-            answer_later(self._waiting.popleft()[0], answers.OUT_OF_RESOURCES)
+            refuse(self._waiting.popleft()[0])
 
 
-def answer_later(performed: PerformedOperation, status: int) -> None:
-    """Answer a sub-operation without waiting for the response to be sent."""
-    response = performed.operation.request.response(status)
-    performed.channel.tasks.spawn(performed.respond(response), "aiodimse answer sub-operation")
+def refuse(performed: PerformedOperation) -> None:
+    """Refuse a sub-operation, whose instance nobody takes."""
+    _answer(performed, answers.OUT_OF_RESOURCES)
+
+
+def _answer(performed: PerformedOperation, status: int) -> None:
+    performed.respond_later(performed.operation.request.response(status))
 
 
 def _status_of(instance: ArrivingInstance, otherwise: int) -> int:

@@ -15,12 +15,10 @@ from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.invocation import negotiated_on
 from aiodimse.services.open_moves import MoveReceiver
 from aiodimse.services.response import Identifier, Response
-from aiodimse.services.user.arrivals import Arrivals, answer_later
-from aiodimse.services.user.retrieve import Retrieval
-from aiodimse.standard import answers
+from aiodimse.services.user.retrieve import ReceivingRetrieval
 
 
-class ReceivedMove(Retrieval[ArrivingInstance]):
+class ReceivedMove(ReceivingRetrieval):
     """A C-MOVE to ourselves. Iterating it yields the instances as they arrive at the receiver, like a C-GET.
 
     A sub-operation belongs to this move by its Move Originator AE title and message ID. It is answered when the next
@@ -44,7 +42,7 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
     ) -> None:
         super().__init__(endpoint, identifier, sop_class_uid, priority, allow_incomplete=allow_incomplete)
         self._destination, self._moves = destination, receiver.open_moves
-        self._arrivals, self._arrived = Arrivals(), Signal()
+        self._arrived = Signal()
         self._came: set[str] = set()
         self._finished: Response | None = None
         self._settle_by: float | None = None
@@ -120,15 +118,9 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
         """
         request = performed.operation.request
         assert isinstance(request, messages.CStoreRQ)
-        if self._invoked is not None and self._invoked.is_left:
-            answer_later(performed, answers.OUT_OF_RESOURCES)
-            return
-        self._came.add(request.affected_sop_instance_uid)
-        self._arrivals.add(performed, association)
-        self._arrived.wake()
-        if self._invoked is not None:
-            self._invoked.renew()
-            self._invoked.wake()
+        if self._receive(performed, association):
+            self._came.add(request.affected_sop_instance_uid)
+            self._arrived.wake()
 
     # --- for its user -------------------------------------------------------------------------------------------------
 
@@ -144,26 +136,19 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
         return max(0, counted - len(self._came))
 
     async def _step(self) -> ArrivingInstance | None:
-        await self._arrivals.answer_current()
+        """Wait for an instance or a response. The final response is held until its instances have arrived."""
         if self._finished is None:
-            return await self._until_finished()
+            taken = await super()._step()
+            if self._response is not None:
+                self._finished, self._response = self._response, None
+                self._settle_by = self._endpoint.clock.after(self._endpoint.timeouts.move_settle)
+            return taken
+        await self._arrivals.answer_current()
         if not self._arrivals and not await self._more_comes():
             self._response = self._finished
             self._report_end()
             return None
         return self._arrivals.next()
-
-    async def _until_finished(self) -> ArrivingInstance | None:
-        """Wait for an instance or a response. The final response is held until its instances have arrived."""
-        invoked = await self._begun()
-        await invoked.wait(lambda: bool(self._arrivals))
-        if self._arrivals and not invoked.has_pending:
-            return self._arrivals.next()
-        await super()._step()
-        if self._response is not None:
-            self._finished, self._response = self._response, None
-            self._settle_by = self._endpoint.clock.after(self._endpoint.timeouts.move_settle)
-        return None
 
     async def _more_comes(self) -> bool:
         """Wait for an instance that the final response counted. Return False if none is missing, or after the limit."""
@@ -177,11 +162,6 @@ class ReceivedMove(Retrieval[ArrivingInstance]):
             return False
         return True
 
-    async def _take(self, response: messages.Response, data: bytes | None) -> ArrivingInstance | None:
-        self._note(response)
-        return None
-
     def _leave(self) -> None:
         super()._leave()
-        self._arrivals.refuse_all()
         self._report_end()

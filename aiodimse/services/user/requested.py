@@ -58,8 +58,7 @@ class RequestedAssociation:
                 self._provider = self._handlers.provider(self.association)
             self._provider.handle(performed)
             return
-        response = performed.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED)
-        performed.channel.tasks.spawn(performed.respond(response), "aiodimse refuse")
+        performed.respond_later(performed.operation.request.response(answers.SOP_CLASS_NOT_SUPPORTED))
 
     def association_ended(self, error: BaseException) -> None:
         """Do nothing. The channel has already told all tasks that wait."""

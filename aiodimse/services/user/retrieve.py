@@ -16,9 +16,8 @@ from aiodimse.services.arriving import ArrivingInstance
 from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.decoding import decoded_identifier
 from aiodimse.services.response import Identifier, Progress, Response, progress_of, response_of
-from aiodimse.services.user.arrivals import Arrivals, answer_later
+from aiodimse.services.user.arrivals import Arrivals, refuse
 from aiodimse.services.user.operation import Operation, T
-from aiodimse.standard import answers
 
 _log = logging.getLogger("aiodimse.retrieve")
 
@@ -115,7 +114,65 @@ class Move(Retrieval[Progress]):
         return self.progress
 
 
-class Get(Retrieval[ArrivingInstance]):
+class ReceivingRetrieval(Retrieval[ArrivingInstance]):
+    """The common part of retrievals whose instances arrive here: a C-GET, and a C-MOVE to ourselves.
+
+    Each sub-operation is answered when the next instance is requested, by what was done with its instance.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        identifier: Identifier,
+        sop_class_uid: str | None,
+        priority: int,
+        *,
+        allow_incomplete: bool,
+    ) -> None:
+        super().__init__(endpoint, identifier, sop_class_uid, priority, allow_incomplete=allow_incomplete)
+        self._arrivals = Arrivals()
+
+    def _receive(self, performed: PerformedOperation, association: ProviderAssociation) -> bool:
+        """Take a C-STORE sub-operation, to be handed out in turn. It is refused if the operation was left.
+
+        Args:
+            performed: The C-STORE.
+            association: The association of the C-STORE.
+
+        Returns:
+            Whether it was taken.
+        """
+        invoked = self._invoked
+        if invoked is not None and invoked.is_left:
+            refuse(performed)
+            return False
+        self._arrivals.add(performed, association)
+        if invoked is not None:
+            invoked.renew()
+            invoked.wake()
+        return True
+
+    async def _step(self) -> ArrivingInstance | None:
+        """Wait for an instance or a response."""
+        await self._arrivals.answer_current()
+        invoked = await self._begun()
+        await invoked.wait(lambda: bool(self._arrivals))
+        # Pending responses are read first. If instances always came before them, the responses would accumulate and
+        # stop our reading.
+        if self._arrivals and not invoked.has_pending:
+            return self._arrivals.next()
+        return await super()._step()
+
+    async def _take(self, response: messages.Response, data: bytes | None) -> ArrivingInstance | None:
+        self._note(response)
+        return None
+
+    def _leave(self) -> None:
+        super()._leave()
+        self._arrivals.refuse_all()
+
+
+class Get(ReceivingRetrieval):
     """A C-GET of ours. Iterating it yields the instances as they arrive.
 
     Each C-STORE sub-operation is answered when the next instance is requested: with 0x0000 if its instance was saved,
@@ -139,7 +196,6 @@ class Get(Retrieval[ArrivingInstance]):
         """Prepare the C-GET. `on_start` is called before the request is sent, and may raise LocalProtocolError."""
         super().__init__(endpoint, identifier, sop_class_uid, priority, allow_incomplete=allow_incomplete)
         self._association, self._on_start = association, on_start
-        self._arrivals = Arrivals()
         self.is_iterated: bool = False
         """Whether the instances are iterated. If not, a C-STORE handler of the association may take them."""
 
@@ -173,34 +229,10 @@ class Get(Retrieval[ArrivingInstance]):
         Args:
             performed: The C-STORE.
         """
-        assert self._invoked is not None
-        if self._invoked.is_left:
-            answer_later(performed, answers.OUT_OF_RESOURCES)
-            return
-        self._arrivals.add(performed, self._association)
-        self._invoked.renew()
-        self._invoked.wake()
+        self._receive(performed, self._association)
 
     # --- for its user -------------------------------------------------------------------------------------------------
 
     async def __anext__(self) -> ArrivingInstance:
         self.is_iterated = True
         return await super().__anext__()
-
-    async def _step(self) -> ArrivingInstance | None:
-        await self._arrivals.answer_current()
-        invoked = await self._begun()
-        await invoked.wait(lambda: bool(self._arrivals))
-        # Pending responses are read first. If instances always came before them, the responses would accumulate and
-        # stop our reading.
-        if self._arrivals and not invoked.has_pending:
-            return self._arrivals.next()
-        return await super()._step()
-
-    async def _take(self, response: messages.Response, data: bytes | None) -> ArrivingInstance | None:
-        self._note(response)
-        return None
-
-    def _leave(self) -> None:
-        super()._leave()
-        self._arrivals.refuse_all()
