@@ -41,7 +41,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 """Seconds between two attempts to open an association while the peer cannot be reached. The pause doubles after each
 attempt, and is multiplied by a random number from 0.5 to 1.5, so that many pools do not try at the same moment."""
 _REJECTED_TRANSIENT = 2
-_WINDOW_AT_MOST = 16
+WINDOW_AT_MOST = 16
 """How many operations may be open on one association if the peer allows any number."""
 
 
@@ -61,7 +61,7 @@ class Member:
     @property
     def has_room(self) -> bool:
         """Whether its operations window has a place for another operation; 0 means no limit (PS3.7 D.3.3.3)."""
-        window = self.association.negotiated.invoked_window or _WINDOW_AT_MOST
+        window = self.association.negotiated.invoked_window or WINDOW_AT_MOST
         return self.is_shared and self.association.is_open and self.users < window
 
     def offers(self, wanted: Sequence[PresentationContext]) -> bool:

@@ -25,7 +25,7 @@ from aiodimse.errors import AssociationError
 from aiodimse.metrics import MeasuredPool
 from aiodimse.pool.lending import Lease, PooledFind, PooledOperation
 from aiodimse.pool.measuring import PoolMeter
-from aiodimse.pool.members import Members
+from aiodimse.pool.members import WINDOW_AT_MOST, Members
 from aiodimse.pool.store_many import StoreMany, StoreResult
 from aiodimse.requestor import ConnectOptions, connect
 from aiodimse.services.arriving import ArrivingInstance
@@ -362,7 +362,8 @@ class Pool:
             return await self._store(source, options, shared=True)
 
         window = self._options.get("operations_window", 1)
-        side_by_side = self.max_size * max(1, window if isinstance(window, int) else window[0])
+        invoked = window if isinstance(window, int) else window[0]
+        side_by_side = self.max_size * (invoked or WINDOW_AT_MOST)
         many = StoreMany(store, sources, side_by_side)
         self._many.add(many)
         try:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from typing import Self
 
-from aiodimse.errors import AiodimseError
 from aiodimse.record import record
 from aiodimse.services.instance import InstanceSource
 from aiodimse.services.response import Response
@@ -108,7 +107,7 @@ class StoreMany:
     async def _one(self, source: InstanceSource) -> StoreResult:
         try:
             return StoreResult(source, await self._store(source), None)
-        except (AiodimseError, OSError, TypeError, ValueError, RuntimeError) as error:
+        except Exception as error:  # also what the source of an instance raises
             return StoreResult(source, None, error)
 
     async def aclose(self) -> None:

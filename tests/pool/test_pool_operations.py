@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pool.conftest import FIND, Stage, identifier, image
+from pydicom.data import get_testdata_file
 
 import aiodimse
 from aiodimse import testing
@@ -79,17 +80,40 @@ async def test_many_instances_go_side_by_side_each_with_its_result(stage: Stage,
         next(result for result in results if result.error is failed["missing.dcm"]).raise_for_status()
 
 
-async def test_many_use_all_places_of_the_window(stage: Stage) -> None:
+class SourceGone(Exception):
+    """What a library for HTTP raises: no OSError."""
+
+
+@pytest.mark.parametrize("error", [SourceGone, KeyError, AssertionError])
+async def test_any_error_of_one_instance_is_in_its_own_result(stage: Stage, error: type[Exception]) -> None:
+    whole = Path(str(get_testdata_file("CT_small.dcm"))).read_bytes()
+
+    async def gone() -> AsyncIterator[bytes]:
+        yield whole[:30_000]
+        raise error
+
+    async with stage.pool(max_size=2) as pool:
+        sources = [image(), await aiodimse.Instance.from_part10(gone()), image(), image()]
+        results = {id(result.source): result async for result in pool.c_store_many(sources)}
+    assert len(results) == 4
+    assert [type(results[id(source)].error) for source in sources] == [type(None), error, type(None), type(None)]
+
+
+@pytest.mark.parametrize(("window", "at_once"), [(3, 6), ((3, 1), 6), (0, 32)])
+async def test_many_use_all_places_of_the_window(stage: Stage, window: int | tuple[int, int], at_once: int) -> None:
+    """A window of 0 has no bound (PS3.7 D.3.3.3); the pool then uses 16 places of it."""
     stage.hold = asyncio.Event()
-    async with stage.pool(max_size=2, operations_window=3) as pool:
+    async with stage.pool(max_size=2, operations_window=window) as pool:
 
         async def all_of_them() -> int:
-            return len([result async for result in pool.c_store_many(image() for _ in range(12))])
+            return len([result async for result in pool.c_store_many(image() for _ in range(40))])
 
         storing = asyncio.create_task(all_of_them())
-        await stage.until(lambda: stage.at_once == 6)
+        await stage.until(lambda: stage.at_once >= at_once)
+        await testing.settle()
+        assert stage.at_once == at_once
         stage.hold.set()
-        assert await storing == 12
+        assert await storing == 40
         assert stage.opened == 2
 
 
