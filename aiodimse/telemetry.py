@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from opentelemetry import metrics, trace
@@ -32,30 +33,27 @@ class OpenTelemetryMetrics:
     def __init__(self, meter: Any = None, tracer: Any = None) -> None:
         meter = meter or metrics.get_meter("aiodimse")
         self._tracer = tracer or trace.get_tracer("aiodimse")
-        self._open = meter.create_up_down_counter("dicom.associations.open", description="established associations")
-        self._associations = meter.create_histogram(
-            "dicom.association.duration", unit="s", description="from the transport connection to its end"
+        level, count = meter.create_up_down_counter, meter.create_counter
+        duration = partial(meter.create_histogram, unit="s")
+        self._open = level("dicom.associations.open", description="established associations")
+        self._associations = duration(
+            "dicom.association.duration", description="from the transport connection to its end"
         )
-        self._failed = meter.create_counter("dicom.associations.failed", description="connections without association")
-        self._operations = meter.create_histogram(
-            "dicom.operation.duration", unit="s", description="from a DIMSE request to its final response"
+        self._failed = count("dicom.associations.failed", description="connections without association")
+        self._operations = duration(
+            "dicom.operation.duration", description="from a DIMSE request to its final response"
         )
-
-        self._transcoded = meter.create_histogram(
-            "dicom.transcode.duration", unit="s", description="until an instance in another compression can be sent"
+        self._transcoded = duration(
+            "dicom.transcode.duration", description="until an instance in another compression can be sent"
         )
-        self._frames = meter.create_counter("dicom.transcode.frames", description="frames that were converted")
-        self._pooled = meter.create_up_down_counter("dicom.pool.associations", description="associations of pools")
-        self._in_use = meter.create_up_down_counter("dicom.pool.in_use", description="those that somebody has")
-        self._waiting = meter.create_up_down_counter("dicom.pool.waiting", description="who waits for one")
-        self._acquired = meter.create_histogram(
-            "dicom.pool.acquire.duration", unit="s", description="until an association of a pool was had"
-        )
-        self._moves = meter.create_histogram(
-            "dicom.move.duration", unit="s", description="C-MOVEs with a receiver, to their end"
-        )
-        self._moved = meter.create_counter("dicom.move.instances", description="instances that came to a receiver")
-        self._missing = meter.create_counter("dicom.move.missing", description="counted as stored, but not come")
+        self._frames = count("dicom.transcode.frames", description="frames that were converted")
+        self._pooled = level("dicom.pool.associations", description="associations of pools")
+        self._in_use = level("dicom.pool.in_use", description="associations of pools that somebody has")
+        self._waiting = level("dicom.pool.waiting", description="tasks that wait for an association of a pool")
+        self._acquired = duration("dicom.pool.acquire.duration", description="until an association of a pool was had")
+        self._moves = duration("dicom.move.duration", description="C-MOVEs with a receiver, to their end")
+        self._moved = count("dicom.move.instances", description="instances that came to a receiver")
+        self._missing = count("dicom.move.missing", description="instances counted as stored that have not come")
         self._pools: dict[MeasuredPool, tuple[int, int, int]] = {}
 
     def association_opened(self, association: MeasuredAssociation) -> None:

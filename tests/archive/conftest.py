@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+import aiodimse
+from aiodimse.archive import Archive, provide
 
 
 def make_object(
@@ -34,6 +37,17 @@ def write_object(path: Path, dataset: Dataset) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+@pytest.fixture
+async def port(archive: Archive) -> AsyncIterator[int]:
+    """Where the archive of the test is served; a C-MOVE to itself stores what it holds."""
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    destinations: dict[str, aiodimse.Destination | tuple[str, int]] = {}
+    provide(server, archive, destinations=destinations, durable=False)
+    async with server.listen("127.0.0.1", 0) as listening:
+        destinations["ARCHIVE"] = ("127.0.0.1", listening.port)
+        yield listening.port
 
 
 @pytest.fixture

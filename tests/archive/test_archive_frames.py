@@ -15,7 +15,7 @@ from pydicom.uid import UID as TransferSyntax
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.archive import Archive, provide
+from aiodimse.archive import Archive
 from aiodimse.archive.frames import CLASSES, Frames, FramesRefused, asked_frames, extract
 
 HOST = "127.0.0.1"
@@ -232,16 +232,6 @@ async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
     archive = await Archive.open(tmp_path, index="memory:")
     yield archive
     await archive.close()
-
-
-@pytest.fixture
-async def port(archive: Archive) -> AsyncIterator[int]:
-    server = aiodimse.Server(ae_title="ARCHIVE")
-    destinations: dict[str, aiodimse.Destination | tuple[str, int]] = {}
-    provide(server, archive, destinations=destinations, durable=False)
-    async with server.listen(HOST, 0) as listening:
-        destinations["ARCHIVE"] = (HOST, listening.port)
-        yield listening.port
 
 
 def connect(port: int) -> aiodimse.Connect:

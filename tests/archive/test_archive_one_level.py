@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.archive import Archive, provide
+from aiodimse.archive import Archive
 from aiodimse.archive.one_level import BY_NAME, MODELS, OneLevelModel
 from aiodimse.cli import models
 
@@ -47,16 +47,6 @@ async def archive(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     archive = await Archive.open(folder, index=await open_index(request.param, tmp_path))
     yield archive
     await archive.close()
-
-
-@pytest.fixture
-async def port(archive: Archive) -> AsyncIterator[int]:
-    server = aiodimse.Server(ae_title="ARCHIVE")
-    destinations: dict[str, aiodimse.Destination | tuple[str, int]] = {}
-    provide(server, archive, destinations=destinations, durable=False)
-    async with server.listen(HOST, 0) as listening:
-        destinations["ARCHIVE"] = (HOST, listening.port)
-        yield listening.port
 
 
 def asked(**keys: object) -> Dataset:

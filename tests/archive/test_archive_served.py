@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +44,6 @@ async def archive(tmp_path: Path) -> Archive:
     for name in ("chrH31.dcm", "chrGerm.dcm", "chrX1.dcm"):
         shutil.copy(next(path for path in get_charset_files("*.dcm") if path.endswith(name)), folder)
     return await Archive.open(folder, index="memory:")
-
-
-@pytest.fixture
-async def port(archive: Archive) -> AsyncIterator[int]:
-    server = aiodimse.Server(ae_title="ARCHIVE")
-    destinations: dict[str, aiodimse.Destination | tuple[str, int]] = {}
-    provide(server, archive, destinations=destinations, durable=False)
-    async with server.listen(HOST, 0) as listening:
-        destinations["ARCHIVE"] = (HOST, listening.port)  # a C-MOVE to itself: it stores what it holds
-        yield listening.port
 
 
 def connect(port: int, *contexts: str | PresentationContext) -> aiodimse.Connect:

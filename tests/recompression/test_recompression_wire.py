@@ -372,24 +372,30 @@ async def test_a_frame_that_takes_too_long_costs_its_instance_alone(monkeypatch:
         assert (await association.c_store(FILES / "MR_small.dcm")).status == 0x0000
 
 
+class HeldCodec:
+    """Frames are converted when the test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.go_on = asyncio.Event(), threading.Event()
+        self._convert, self._loop = datasets.processes.convert, asyncio.get_running_loop()
+        monkeypatch.setattr(datasets.processes, "convert", self)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self._loop.call_soon_threadsafe(self.begun.set)
+        assert self.go_on.wait(60)
+        return self._convert(*args, **options)
+
+
 async def test_a_cancelled_store_leaves_the_association(monkeypatch: pytest.MonkeyPatch) -> None:
-    convert, begun, go_on = datasets.processes.convert, asyncio.Event(), threading.Event()
-    loop = asyncio.get_running_loop()
-
-    def slow(*args: Any, **options: Any) -> Any:
-        loop.call_soon_threadsafe(begun.set)
-        assert go_on.wait(60)
-        return convert(*args, **options)
-
-    monkeypatch.setattr(datasets.processes, "convert", slow)
+    codec = HeldCodec(monkeypatch)
     taking = Taking()
     async with testing.joined(taking.server, contexts=aiodimse.contexts_for([RLE])) as association:
         storing = asyncio.create_task(association.c_store(RLE))
-        await begun.wait()
+        await codec.begun.wait()
         storing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await storing
-        go_on.set()
+        codec.go_on.set()
         assert association.is_open
         assert association.open_operations == 0
         assert (await association.c_store(RLE)).status == 0x0000
@@ -397,23 +403,15 @@ async def test_a_cancelled_store_leaves_the_association(monkeypatch: pytest.Monk
 
 
 async def test_an_association_that_ends_meanwhile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, go_on = asyncio.Event(), threading.Event()
-    loop = asyncio.get_running_loop()
-
-    def slow(*args: Any, **options: Any) -> Any:
-        loop.call_soon_threadsafe(begun.set)
-        go_on.wait(60)
-        raise aiodimse.DatasetEncodeError("too late")
-
-    monkeypatch.setattr(datasets.processes, "convert", slow)
+    codec = HeldCodec(monkeypatch)
     taking = Taking()
     async with testing.joined(taking.server, contexts=aiodimse.contexts_for([RLE])) as association:
         storing = asyncio.create_task(association.c_store(RLE))
-        await begun.wait()
+        await codec.begun.wait()
         association.abort()
         with pytest.raises(aiodimse.AssociationAborted):
             await storing
-        go_on.set()
+        codec.go_on.set()
 
 
 async def test_many_frames_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
