@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ssl
+import time
 from collections.abc import Callable
 
 from aiodimse import tls
@@ -93,19 +94,29 @@ def listening(options: argparse.Namespace) -> ssl.SSLContext | None:
 
 
 def renew(context: ssl.SSLContext, options: argparse.Namespace) -> None:
-    """Load the certificate, the key and the authorities from their files again, into the context of a listener.
+    """Have the listener use the certificate, key and authorities that its files hold now.
+
+    An SSLContext can load more authorities, and forget none. So each new connection is switched to another context in
+    its handshake, in the callback that OpenSSL calls with the server name, which may be None.
+
+    Args:
+        context: The context that the listener has.
+        options: The options of serve.
 
     Raises:
-        CommandError: A file cannot be used.
+        CommandError: The files cannot be used.
     """
+    new, renewed = listening(options), time.time()
 
-    def load() -> ssl.SSLContext:
-        context.load_cert_chain(options.tls_cert, options.tls_key, password=str)
-        if options.tls_ca is not None:
-            context.load_verify_locations(options.tls_ca)
-        return context
+    def switch(connection: ssl.SSLObject, name: str | None, old: ssl.SSLContext) -> int | None:
+        assert new is not None
+        if connection.session_reused and (connection.session is None or connection.session.time <= renewed):
+            # The certificate of the peer was verified by the old authorities. The next session is a new one.
+            return ssl.ALERT_DESCRIPTION_CERTIFICATE_EXPIRED
+        connection.context = new
+        return None
 
-    _made(load)
+    context.sni_callback = switch
 
 
 def to_destinations(options: argparse.Namespace) -> ssl.SSLContext | None:
