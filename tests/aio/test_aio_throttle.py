@@ -94,6 +94,19 @@ def test_the_marks_of_what_waits_to_be_written(queued: bool) -> None:
     assert (told.paused, told.resumed) == (1, 1)
 
 
+def test_the_transport_reports_room_where_few_bytes_pause_reading() -> None:
+    """What pauses reading must pause the transport, too, or nobody hears that there is room again."""
+    _, transport, _ = throttled()
+    assert transport.high_water == LIMITS.write_backlog // 4 == 1_000
+
+
+def test_the_transport_keeps_a_mark_of_its_own_that_is_lower() -> None:
+    transport = Transport()
+    timeouts, limits = Timeouts(consumer=None), Limits(write_backlog=1 << 24)
+    ReadThrottle(Told(), cast(Any, transport), testing.ManualClock(), limits=limits, timeouts=timeouts)
+    assert transport.high_water == 1 << 16
+
+
 def test_reading_goes_on_when_neither_reason_is_left() -> None:
     throttle, transport, told = throttled()
     throttle.count(20_001)

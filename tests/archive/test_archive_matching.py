@@ -275,6 +275,15 @@ def test_empty_value() -> None:
     assert hit("LO", '""', "", asked)
     assert not hit("LO", '""', "something", asked)
     assert not hit("LO", '""', "")
+    assert not hit("LO", '""\\CT', "", asked)  # one of several values is text as any other
+    assert hit("LO", '""\\CT', "CT", asked)
+
+
+def test_a_number_as_long_as_no_number_is_compared_as_text() -> None:
+    """DS has 16 characters at most (PS3.5 6.2); to convert a million digits would take long."""
+    assert hit("DS", "1", "0" * 31 + "1")
+    assert not hit("DS", "1", "0" * 32 + "1")
+    assert hit("DS", "0" * 32 + "1", "0" * 32 + "1")
 
 
 def test_multiple_values_must_all_be_there_when_negotiated() -> None:
