@@ -35,6 +35,9 @@ _LONGEST = 65534
 """The longest value that is read, in bytes. A longer one does not fit its VR (PS3.5 6.2), unless it is a list of UIDs
 in a key."""
 
+_SHORT = 64
+"""The longest value in bytes that is remembered: a UID (PS3.5 9.1)."""
+
 MAX_KEPT = 16384
 """The number of characters that are kept of one object."""
 _MOST_VALUES = 256
@@ -321,6 +324,12 @@ def _value_of(dataset: Dataset, tag: BaseTag, vr: str, charset: charsets.Charact
 
 
 def _from_bytes(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[str, ...]:
+    if len(data) <= _SHORT:
+        return _from_few_bytes(data, vr, charset, order)
+    return _from_any_bytes(data, vr, charset, order)
+
+
+def _from_any_bytes(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[str, ...]:
     if len(data) > _LONGEST and vr != "UI":
         return ()
     if vr in _TEXT:
@@ -350,23 +359,21 @@ def _from_python(value: object, vr: str) -> tuple[str, ...]:
     return _split(str(getattr(value, "original_string", value) if vr in ("DS", "IS") else value), vr)
 
 
+@lru_cache(maxsize=8192)
+def _from_few_bytes(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[str, ...]:
+    """Do the same for a value that comes again and again, and return the same strings each time.
+
+    A folder has "ORIGINAL", or the UID of one SOP class, a hundred thousand times, and the objects of a series have
+    most of what is kept of them in common. sys.intern is not used, since Python 3.12.0 to 3.12.5 never frees interned
+    strings, and peers send these texts.
+    """
+    return _from_any_bytes(data, vr, charset, order)
+
+
 def _split(text: str, vr: str) -> tuple[str, ...]:
     """Split a text into its values, and remove padding and insignificant spaces (PS3.5 6.2)."""
     if vr in _UNSPLIT:
         text = text.rstrip("\0 ")
         return (text,) if text else ()
-    if "\\" not in text:  # nearly all texts; this takes half the time
-        text = text.strip("\0 ")
-        return (_shared(text) if len(text) <= 64 else text,) if text else ()
     values = tuple(value.strip("\0 ") for value in text.split("\\"))
-    return tuple(_shared(value) if len(value) <= 64 else value for value in values) if any(values) else ()
-
-
-@lru_cache(maxsize=16384)
-def _shared(text: str) -> str:
-    """Return the same string object for equal strings.
-
-    A folder has "ORIGINAL", or the UID of one SOP class, a hundred thousand times. sys.intern is not used, since Python
-    3.12.0 to 3.12.5 never frees interned strings, and peers send these texts.
-    """
-    return text
+    return values if any(values) else ()
