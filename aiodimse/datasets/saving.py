@@ -141,10 +141,21 @@ class PartTenWriter:
 
         If durable, the file has been flushed to the disk. Raises as write().
         """
+        self._write_last(*pieces)
+        self._flush()
+        return Path(self._temporary)
+
+    def _write_last(self, *pieces: bytes | memoryview) -> None:
         self.write(*pieces)
-        try:
-            if self._beginning is not None:
+        if self._beginning is not None:
+            try:
                 self._beginning.end()
+            except BaseException:
+                self.rollback()
+                raise
+
+    def _flush(self) -> None:
+        try:
             if self._durable:
                 os.fsync(self._fd)
             self._written = os.fstat(self._fd)
@@ -154,7 +165,6 @@ class PartTenWriter:
         except BaseException:
             self.rollback()
             raise
-        return Path(self._temporary)
 
     def commit(self, *, may_replace: bool = False, after_name: Callable[[Path], object] | None = None) -> Path:
         """Give the complete file its name. If durable, the name has been flushed to the disk.
@@ -196,11 +206,17 @@ class PartTenWriter:
         """Write the last pieces of the data set, and commit().
 
         before_name is called with the complete file and the beginning of its data set before the file gets its name. If
-        it raises, nothing is left of the file. Otherwise the file may replace an existing one.
+        it raises, nothing is left of the file. Otherwise the file may replace an existing one. It is flushed to the
+        disk after that: what is refused costs no fsync.
         """
-        temporary = self.complete(*pieces)
+        self._write_last(*pieces)
         if before_name is not None:
-            before_name(temporary, self.beginning)
+            try:
+                before_name(Path(self._temporary), self.beginning)
+            except BaseException:
+                self.rollback()
+                raise
+        self._flush()
         return self.commit(may_replace=before_name is not None, after_name=after_name)
 
     def rollback(self) -> None:

@@ -91,13 +91,13 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 @asynccontextmanager
-async def saving(folder: Path) -> AsyncIterator[aiodimse.Association]:
+async def saving(folder: Path, **options: Any) -> AsyncIterator[aiodimse.Association]:
     """An association with a Server that saves what comes."""
     server = aiodimse.Server(ae_title="ARCHIVE")
 
     @server.on_c_store
     async def store(request: Any) -> int:
-        await request.save(folder)
+        await request.save(folder, **options)
         return 0x0000
 
     async with (
@@ -121,6 +121,24 @@ async def test_the_steps_of_a_save(disk: Disk, tmp_path: Path) -> None:
         assert (await association.c_store(instance("1.2.4", LARGE))).status == 0x0000
         assert disk.steps.count("write") > 2
         assert tuple(dict.fromkeys(disk.steps)) == STEPS
+
+
+@pytest.mark.parametrize("is_refused", [True, False])
+async def test_what_is_refused_before_its_name_costs_no_fsync(disk: Disk, tmp_path: Path, is_refused: bool) -> None:
+    def before_name(file: Path, beginning: bytes) -> None:
+        disk.steps.append("before_name")
+        if is_refused:
+            raise aiodimse.DIMSEFailure(0xA901, "there is one already")
+
+    def after_name(file: Path) -> None:
+        disk.steps.append("after_name")
+
+    async with saving(tmp_path, before_name=before_name, after_name=after_name) as association:
+        expected = 0xA901 if is_refused else 0x0000
+        assert (await association.c_store(instance("1.2.3", SMALL))).status == expected
+    steps = ["open file", "write", "before_name", *(["close file"] if is_refused else STEPS[2:]), "after_name"]
+    assert disk.steps == (steps[:-1] if is_refused else steps)
+    assert len(list(tmp_path.iterdir())) == (not is_refused)
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT], ids=errno.errorcode.get)
