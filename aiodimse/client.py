@@ -134,7 +134,7 @@ class Association(NormalizedOperations):
             operation raises (see Association) is raised there. LocalProtocolError, too, where the SOP class was left
             out and several accepted contexts have a C-FIND: it names them.
 
-        Example:
+        Examples:
             >>> async with association.c_find(aiodimse.identifier("STUDY", PatientID="42")) as matches:
             ...     async for match in matches:
             ...         print(match.StudyInstanceUID)

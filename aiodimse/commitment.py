@@ -68,7 +68,7 @@ class Reference:
 class CommitmentRequest:
     """What an N-ACTION asks for (PS3.4 Table J.3-1).
 
-    Example:
+    Examples:
         >>> request = commitment.CommitmentRequest(generate_uid(), (commitment.Reference(sop_class_uid, uid),))
         >>> (await request.send(association)).raise_for_status()
     """

@@ -140,7 +140,7 @@ def connect(
 
     Cancellation: The connection is closed, and nothing is left of it.
 
-    Example:
+    Examples:
         >>> async with aiodimse.connect("pacs.example", 11112, contexts=[sop_class.Verification]) as association:
         ...     response = await association.c_echo()
     """

@@ -49,7 +49,7 @@ class Server(HandlerDecorators):
 
     A server may listen on several sockets, and be given to connect(handlers=) as well.
 
-    Example:
+    Examples:
         >>> server = aiodimse.Server(ae_title="PACS")
         >>> @server.on_c_store
         ... async def store(request: aiodimse.StoreRequest) -> int:

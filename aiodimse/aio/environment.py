@@ -13,7 +13,7 @@ from aiodimse.record import record
 class Environment:
     """What connect() and Server run on. The default is right for programs; tests replace the clock and the network.
 
-    Example:
+    Examples:
         >>> environment = aiodimse.Environment(testing.ManualClock(), testing.MemoryNetwork())
         >>> server = aiodimse.Server(ae_title="PACS", environment=environment)
     """

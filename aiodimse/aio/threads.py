@@ -30,7 +30,7 @@ class Threads:
     They are started when they are needed. Unlike those of `asyncio.to_thread` they do not keep the program from ending
     while a disk hangs, and 1,024 pieces of work at most wait for one.
 
-    Example:
+    Examples:
         >>> threads = aiodimse.Threads(4, "worklist")
         >>> rows = await threads.run(read_rows, patient_id)
     """

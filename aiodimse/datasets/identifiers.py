@@ -31,7 +31,7 @@ def identifier(level: str | None = None, /, **keywords: Any) -> Dataset:
     Raises:
         ValueError: There is no such level or keyword, or the VR does not allow the value.
 
-    Example:
+    Examples:
         >>> aiodimse.identifier("STUDY", PatientID="42", StudyDate="20240101-", StudyInstanceUID=None)
     """
     dataset = Dataset()

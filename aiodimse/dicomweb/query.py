@@ -46,7 +46,7 @@ def query_identifier(
     Raises:
         ValueError: A name is no attribute of PS3.6, or a value does not fit its VR.
 
-    Example:
+    Examples:
         >>> dicomweb.query_identifier("STUDY", [("PatientID", "42"), ("includefield", "00081030")])
     """
     uids = uids or {}

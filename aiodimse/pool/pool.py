@@ -68,7 +68,7 @@ class Pool:
     closes idle associations or restarts is not noticed. Any other error is raised; `AssociationError.sent` says whether
     the peer may have acted on the request.
 
-    Example:
+    Examples:
         >>> async with aiodimse.Pool("pacs.example", 11112, called_ae_title="PACS", contexts=[FIND]) as pool:
         ...     async with pool.c_find(identifier, FIND) as matches:
         ...         async for match in matches: ...

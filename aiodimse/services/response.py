@@ -46,7 +46,7 @@ Identifier: TypeAlias = Dataset | EncodedDataset
 class Reply:
     """What a handler with one answer may return. These are handlers of C-ECHO, C-STORE and DIMSE-N.
 
-    Example:
+    Examples:
         >>> @server.on_n_create(sop_class.ModalityPerformedProcedureStep)
         ... async def create(request: aiodimse.NormalizedRequest) -> aiodimse.Reply:
         ...     if await steps.has(request.sop_instance_uid):

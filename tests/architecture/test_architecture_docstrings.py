@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,14 @@ def test_parameters_are_documented(parameters: dict[str, bool]) -> None:
 def test_the_front_door_is_looked_at(parameters: dict[str, bool]) -> None:
     assert len(parameters) > 100
     assert "aiodimse.requestor.connect(host)" in parameters
+
+
+def test_an_interactive_example_is_in_a_section_that_tools_show_as_code() -> None:
+    """`Example:` is an admonition to griffe, whose text is Markdown: `>>>` would be a quotation in a quotation."""
+    wrong = [
+        f"{path.relative_to(ROOT)}: {line}"
+        for path in (ROOT / "aiodimse").rglob("*.py")
+        for before, line in itertools.pairwise(path.read_text(encoding="utf-8").splitlines())
+        if before.strip() == "Example:" and line.strip().startswith(">>>")
+    ]
+    assert wrong == []

@@ -98,7 +98,7 @@ class HandlerDecorators:
             TypeError: As on_c_echo.
             LocalProtocolError: What is no UID, or a SOP class without a C-STORE.
 
-        Example:
+        Examples:
             >>> @server.on_c_store
             ... async def store(request: aiodimse.StoreRequest) -> int:
             ...     await request.save("/data/dicom")
@@ -133,7 +133,7 @@ class HandlerDecorators:
             TypeError: As for on_c_echo, but the handler may be a generator.
             LocalProtocolError: What is no UID, or a SOP class without a C-FIND.
 
-        Example:
+        Examples:
             >>> @server.on_c_find
             ... async def find(request: aiodimse.FindRequest) -> AsyncIterator[Dataset]:
             ...     async for row in database.search(request.identifier):
@@ -197,7 +197,7 @@ class HandlerDecorators:
             TypeError: As on_c_find.
             LocalProtocolError: What is no UID, or a SOP class without a C-MOVE.
 
-        Example:
+        Examples:
             >>> @server.on_c_move
             ... async def move(request: aiodimse.MoveRequest) -> AsyncIterator[Any]:
             ...     yield destinations.get(request.move_destination)

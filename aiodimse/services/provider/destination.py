@@ -33,7 +33,7 @@ _COMMON = 16
 class Destination:
     """A move destination: the first item that a C-MOVE handler yields.
 
-    Example:
+    Examples:
         >>> yield aiodimse.Destination("viewer.example", 104)
     """
 
