@@ -47,8 +47,6 @@ def instructions() -> list[tuple[str, str]]:
 def commands() -> dict[str, list[str]]:
     """What each file runs, without the name of the program."""
     found = {name: json.loads(rest) for name, rest in instructions() if name == "CMD"}
-    health = next(rest for name, rest in instructions() if name == "HEALTHCHECK")
-    found["HEALTHCHECK"] = json.loads(health[health.index("[") :])[1:]
     found["compose"] = document("compose.yaml")["services"]["archive"]["command"]
     found["kubernetes"] = document("kubernetes.yaml")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
     unit = configparser.ConfigParser(interpolation=None)
@@ -60,13 +58,22 @@ def commands() -> dict[str, list[str]]:
     return found | {"systemd": words}
 
 
-@pytest.mark.parametrize("name", ["CMD", "HEALTHCHECK", "compose", "kubernetes", "systemd"])
+@pytest.mark.parametrize("name", ["CMD", "compose", "kubernetes", "systemd"])
 def test_commands_are_ours(name: str) -> None:
     words = commands()[name]
     chosen = parser().parse_args(words)
     if "--config" in words:
         parser().parse_args([words[0], *configuration.words(FILES / "archive.toml"), *words[1:]])
-    assert chosen.command == ("echo" if name == "HEALTHCHECK" else "serve")
+    assert chosen.command == "serve"
+
+
+def test_the_image_is_looked_after_whatever_its_titles_and_certificates() -> None:
+    health = next(rest for name, rest in instructions() if name == "HEALTHCHECK")
+    program, option, code = json.loads(health[health.index("[") :])
+    compile(code, "HEALTHCHECK", "exec")
+    assert (program, option) == ("python", "-c")
+    for words in (commands()["CMD"], ["serve", *configuration.words(FILES / "archive.toml")]):
+        assert f"http://127.0.0.1:{parser().parse_args(words).metrics}/healthz" in code
 
 
 def test_the_image_installs_extras_that_there_are() -> None:

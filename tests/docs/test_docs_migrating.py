@@ -14,6 +14,9 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pynetdicom import evt
 
+import aiodimse
+from aiodimse import sop_class
+
 HOST = "127.0.0.1"
 CT, MR = (Path(str(get_testdata_file(name))) for name in ("CT_small.dcm", "MR_small.dcm"))
 LIBRARIES = ("pynetdicom", "aiodimse")
@@ -113,6 +116,22 @@ async def test_move_to_pynetdicom(halves: dict[str, Half]) -> None:
     ours.names["destinations"]["ARCHIVE"] = (HOST, theirs.port)
     assert await ours.call("move_patient", ours.port, "", "ARCHIVE") == 0x0000
     assert theirs.arrived == {str(dcmread(path).SOPInstanceUID) for path in (CT, MR)}
+
+
+@pytest.mark.parametrize("way", ["released", "aborted"])
+async def test_association_events(provider: Half, way: str) -> None:
+    title = f"EVENTS {way}"
+    contexts = [sop_class.Verification]
+    async with aiodimse.connect(
+        HOST, provider.port, ae_title=title, called_ae_title="ARCHIVE", contexts=contexts
+    ) as association:
+        if way == "aborted":
+            association.abort()
+    told: list[str] = []
+    while len(told) < 2:  # those of earlier tests may be among them
+        event = await asyncio.to_thread(provider.names["seen"].get, True, 20)
+        told += [event.removeprefix(f"{title} ")] if event.startswith(title) else []
+    assert told == ["asks", way]
 
 
 async def test_main_serves_until_cancelled(halves: dict[str, Half], unused_tcp_port_factory: Callable[[], int]) -> None:
