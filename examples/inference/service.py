@@ -119,8 +119,13 @@ class Service:
                 _log.error("a series of %d images has no report: %s", len(paths), type(error).__name__)
                 self._outcomes.add(1, {"outcome": "failed"})
                 return  # it is tried again at the next start, or when another image of it comes
-            with self._tracer.start_as_current_span("store"):
-                await self._stored(report, pool)
+            try:
+                with self._tracer.start_as_current_span("store"):
+                    await self._stored(report, pool)
+            except aiodimse.DIMSEFailure as error:
+                _log.error("the archive refuses a report: status 0x%04X", error.status)
+                self._outcomes.add(1, {"outcome": "refused"})
+                return
             await self._spool.reported(paths, self._config.keep_hours)
             self._outcomes.add(1, {"outcome": "reported"})
 
@@ -144,7 +149,7 @@ class Service:
         )
 
     async def _stored(self, report: bytes, pool: aiodimse.Pool) -> None:
-        """Send until the archive has it; the images wait on the disk meanwhile."""
+        """Send until the archive has it or refuses it; the images wait on the disk meanwhile."""
 
         async def chunks() -> AsyncIterator[bytes]:
             yield report
@@ -156,6 +161,8 @@ class Service:
                 response.raise_for_status()
                 return
             except aiodimse.AiodimseError as error:
+                if isinstance(error, aiodimse.DIMSEFailure) and not 0xA700 <= error.status < 0xA800:
+                    raise  # other than out of resources, it stays so
                 _log.warning("the archive has not stored a report: %s", error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, 300.0)

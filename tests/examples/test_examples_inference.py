@@ -51,7 +51,7 @@ class Archive:
         self.server = aiodimse.Server(ae_title="ARCHIVE")
         self.reports: asyncio.Queue[Dataset] = asyncio.Queue()
         self.asked, self.gate = asyncio.Event(), asyncio.Event()
-        self.refusals = 0
+        self.refusals, self.status = 0, 0xA700
         self.gate.set()
 
         @self.server.on_c_store(SR)
@@ -61,7 +61,7 @@ class Archive:
             await self.gate.wait()
             if self.refusals:
                 self.refusals -= 1
-                return 0xA700
+                return self.status
             self.reports.put_nowait(report)
             return 0x0000
 
@@ -145,6 +145,24 @@ async def test_an_archive_that_refuses_gets_the_report_later(tmp_path: Path) -> 
         await send(port, *series(1))
         await archive.reports.get()
     assert archive.refusals == 0
+
+
+@pytest.mark.parametrize("status", [0xA900, 0xC000, 0x0122])
+async def test_a_report_that_is_refused_for_good_costs_its_own_series(
+    tmp_path: Path, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is tried again at the next start; those behind it do not wait for it."""
+    archive, one, two = Archive(), series(1), series(1)
+    archive.refusals, archive.status = 1, status
+    async with serving(archive, tmp_path) as (service, port):
+        await send(port, *one)
+        await archive.asked.wait()
+        await send(port, *two)
+        assert referenced(await archive.reports.get()) == uids(two)
+        assert service.is_alive
+    assert f"the archive refuses a report: status 0x{status:04X}" in caplog.text
+    async with serving(archive, tmp_path):
+        assert referenced(await archive.reports.get()) == uids(one)
 
 
 async def test_what_was_not_complete_is_reported_after_the_next_start(tmp_path: Path) -> None:
