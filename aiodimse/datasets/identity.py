@@ -105,7 +105,7 @@ def _text(data: bytes | memoryview, start: int, stop: int) -> str:
 
 
 def _plain_values(data: bytes | memoryview, tags: Collection[int], last: int, found: dict[int, str]) -> int:
-    """Read the plain elements at the beginning. This takes a third of the time of the general walk.
+    """Read the plain elements at the beginning. This takes two fifths of the time of the general walk.
 
     Returns:
         The offset of the first element that is not plain; -1 if the last of the tags has been passed.
