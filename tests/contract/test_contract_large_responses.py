@@ -43,16 +43,19 @@ async def test_matches_that_are_not_too_large() -> None:
     assert [response.status for response in responses] == [0xFF00, 0xFF00, 0x0000]
 
 
-@pytest.mark.parametrize("number", [50, 300])
-async def test_a_list_of_failed_instances_that_is_too_long(number: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("most", "number"), [(MOST, 50), (MOST, 300), (12 + 10 * 7, 7), (12 + 10 * 7 - 1, 7)])
+async def test_a_list_of_failed_instances_that_is_too_long(
+    most: int, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """The counters have all of them, the list as many as fit."""
-    server = make_server(limits=LIMITS)
+    fit = (most - 12) // 10
+    server = make_server(limits=aiodimse.Limits(identifier=most))
     register(server, "C-GET", Script(number, *(image(each, "1.2.3.4") for each in range(100, 100 + number))))
     async with open_stage(server) as stage:
         final = (await stage.peer.responses(await stage.ask("C-GET")))[-1]
     assert (final.status, final.counters) == (0xA702, (None, 0, number, 0))
     listed = failed_list(final)
-    assert listed == [f"1.2.3.{each}" for each in range(100, 100 + min(number, (MOST - 12) // 10))]
+    assert listed == [f"1.2.3.{each}" for each in range(100, 100 + min(number, fit))]
     assert final.data is not None
-    assert len(final.data) <= MOST
-    assert any("failed instances are listed" in record.getMessage() for record in caplog.records) == (number > 98)
+    assert len(final.data) <= most
+    assert any("failed instances are listed" in record.getMessage() for record in caplog.records) == (number > fit)

@@ -32,7 +32,7 @@ async def test_no_step_is_made_that_nobody_takes() -> None:
     performed, request = SimpleNamespace(on_cancel=None, on_end=None), SimpleNamespace(is_cancelled=False)
     handler = Counted()
     async with HandlerRun(cast(Any, performed), cast(Any, request), None) as run:
-        await run.begin(lambda _: handler)
+        run.begin(lambda _: handler)
         assert await run.step() == 1
         cast(Any, performed.on_end)()
         with pytest.raises(Ended):
@@ -89,7 +89,7 @@ class Waiting:
     async def _run(self) -> Any:
         async with HandlerRun(cast(Any, self.performed), cast(Any, self.request), self._give_up) as run:
             with run.interrupt:
-                await run.begin(self._handler)
+                run.begin(self._handler)
                 return await run.step()
 
 
@@ -171,7 +171,7 @@ async def test_what_a_closed_handler_raises_is_logged_though_the_task_was_cancel
             await asyncio.Event().wait()
         finally:
             async with HandlerRun(cast(Any, waiting.performed), cast(Any, waiting.request), waiting._give_up) as run:
-                await run.begin(handler)
+                run.begin(handler)
                 await run.step()
 
     task = asyncio.create_task(run())
@@ -191,3 +191,12 @@ async def test_c_cancel_alone_is_cancelled() -> None:
     with pytest.raises(Cancelled):
         await waiting.task
     assert waiting.task.cancelling() == 0
+
+
+async def test_a_handler_is_not_called_if_c_cancel_came_before() -> None:
+    performed, request = SimpleNamespace(on_cancel=None, on_end=None), SimpleNamespace(is_cancelled=True)
+    calls: list[object] = []
+    async with HandlerRun(cast(Any, performed), cast(Any, request), None) as run:
+        with pytest.raises(Cancelled):
+            run.begin(calls.append)
+    assert calls == []

@@ -44,7 +44,7 @@ class Destinations:
 
     def has_place(self, address: _Address) -> bool:
         """Return whether one more association may be opened."""
-        return address not in self._waiting and self._held.get(address, 0) < self._most
+        return self._held.get(address, 0) < self._most  # As long as others wait, there is none.
 
     def take(self, place: Place) -> bool:
         """Give the place now and return True, or add it to the queue."""

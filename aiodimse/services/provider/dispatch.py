@@ -22,7 +22,7 @@ from aiodimse.errors import AssociationError, DatasetDecodeError, DatasetTooLarg
 from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.decoding import decoded_identifier
 from aiodimse.services.open_moves import OpenMoves
-from aiodimse.services.provider import query, retrieve, single_answer, suboperations
+from aiodimse.services.provider import query, retrieve, single_answer
 from aiodimse.services.provider.budgets import Budgets
 from aiodimse.services.provider.handler_run import Ended, HandlerRaised, HandlerRun, failure_of
 from aiodimse.services.provider.handler_types import AuthorizeHook
@@ -122,10 +122,7 @@ class Provider:
             return
         if self._authorize is not None and not await self._is_authorized(performed, request):
             return
-        if request.is_cancelled and isinstance(request, IdentifierRequest):
-            # The response is FE00. The handler is not called.
-            await performed.respond(suboperations.not_started(message))
-        elif registration is None:
+        if registration is None:
             await performed.respond(message.response(answers.SUCCESS))
         else:
             await self._call(performed, request, registration.handler)

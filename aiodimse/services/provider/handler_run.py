@@ -220,8 +220,15 @@ class HandlerRun:
             raise HandlerRaised(describe(error)) from error
         return await self._inside(result) if inspect.isawaitable(result) else result
 
-    async def begin(self, handler: Callable[[Any], Any]) -> None:
-        """Call a handler that yields. One that returns instead is treated as if it had yielded that once."""
+    def begin(self, handler: Callable[[Any], Any]) -> None:
+        """Call a handler that yields. One that returns instead is treated as if it had yielded that once.
+
+        Raises:
+            Cancelled: C-CANCEL has come already, while the request waited for its place. The handler is not called.
+            HandlerRaised: It has raised.
+        """
+        if self._request.is_cancelled:
+            raise Cancelled
         try:
             result = handler(self._request)
         except Exception as error:

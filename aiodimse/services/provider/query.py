@@ -32,7 +32,7 @@ async def provide(performed: PerformedOperation, request: FindRequest, handler: 
     async with HandlerRun(performed, request, give_up) as run:
         try:
             with run.interrupt:
-                await run.begin(handler)
+                run.begin(handler)
                 final = await matches.send(run)
         except Cancelled:
             final = HandlerResult(answers.CANCEL)

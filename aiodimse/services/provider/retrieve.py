@@ -121,7 +121,7 @@ class _Retrieve:
         final: HandlerResult | None = None
         try:
             with run.interrupt:
-                await run.begin(self._handler)
+                run.begin(self._handler)
                 final = await self._sub_operations(run)
         except Cancelled:
             final = HandlerResult(answers.CANCEL)

@@ -103,14 +103,6 @@ class Counters:
         response.number_of_warning_suboperations = self.warning
 
 
-def not_started(request: messages.Request) -> messages.Response:
-    """Make FE00 for a request whose handler was not called, with counters if its service has them."""
-    response = request.response(answers.CANCEL)
-    if isinstance(response, messages.SuboperationsResponse):
-        Counters().apply(response, with_remaining=True)
-    return response
-
-
 class Route(Protocol):
     """Decides which association and context carry a sub-operation."""
 
