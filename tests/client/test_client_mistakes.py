@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -105,13 +107,31 @@ async def reads(request: Any) -> int:
     return 0x0000
 
 
+async def keeps_the_first(request: Any) -> int:
+    """As aiodimse.archive: the same instance again is read to its end, and gets no name."""
+
+    def before_name(*_: object) -> None:
+        raise FileExistsError
+
+    with TemporaryDirectory() as folder, suppress(FileExistsError):
+        await request.save(folder, before_name=before_name)
+    return 0x0000
+
+
 async def refuses(request: Any) -> int:
     return 0xA700
 
 
 @pytest.mark.parametrize(
     ("handler", "is_lost"),
-    [(forgets_to_await, True), (leaves_the_stream, True), (discards, False), (reads, False), (refuses, False)],
+    [
+        (forgets_to_await, True),
+        (leaves_the_stream, True),
+        (discards, False),
+        (reads, False),
+        (keeps_the_first, False),
+        (refuses, False),
+    ],
 )
 async def test_success_for_a_data_set_that_nobody_read(
     handler: Callable[[Any], Awaitable[int]], is_lost: bool, caplog: pytest.LogCaptureFixture

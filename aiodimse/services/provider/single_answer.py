@@ -46,7 +46,7 @@ async def provide(performed: PerformedOperation, request: Request, handler: Call
         except (InvalidResult, DatasetEncodeError) as error:
             result = HandlerResult(_invalid(request, error))
             performed.logger(log).error("the handler of %s returned what cannot be sent: %s", request.message, error)
-        if result.status == answers.SUCCESS and isinstance(request, StoreRequest) and not request.is_consumed:
+        if result.status == answers.SUCCESS and performed.inbox is not None and not performed.inbox.consumed:
             performed.logger(log).warning(_NOT_CONSUMED, request.message)
         message = request.message.response(result.status)
         _repeat_type(request.message, message)
