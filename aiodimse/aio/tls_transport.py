@@ -116,7 +116,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The transport below is gone."""
         self._is_lost = self._is_closing = True
-        self._error = self._error or error
+        self._error = self._error or (error and error.with_traceback(None))
         if not self._is_secure:
             fail(self._handshake, self._error or ConnectionResetError())
         if self._protocol is not None:
@@ -203,7 +203,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
 
     def _fail(self, error: ssl.SSLError) -> None:
         """The peer has broken TLS; the alert is out where it can go at once."""
-        self._error = self._error or error
+        self._error = self._error or (error and error.with_traceback(None))
         self._flush()
         self.abort()
 

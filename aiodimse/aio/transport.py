@@ -159,7 +159,7 @@ class TransportConnection(asyncio.Protocol):
     def _close(self, error: Exception | None) -> None:
         if not self._closed:
             self._closed = True
-            self.error = error
+            self.error = error if error is None else error.with_traceback(None)  # it knows frames that write
             self.can_write = False
             self._owner.transport_closed()
             self._room.wake()

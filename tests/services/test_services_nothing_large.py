@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted import wire
 
 import aiodimse
 from aiodimse import sop_class, testing
@@ -121,6 +123,32 @@ async def test_a_provider_whose_peer_goes_in_a_c_get(kind: type[Whole], watched:
             await user.expect(PDataTF)
         user.abort_transport()
         assert await watched.all_gone()
+
+
+async def test_a_provider_whose_write_fails(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of the socket has passed the frames that were writing."""
+    server, send = aiodimse.Server(), socket.socket.send
+
+    @server.on_c_get
+    async def get(request: Any) -> AsyncIterator[Any]:
+        yield 1
+        yield Whole(watched, "1.2.3")
+
+    def failing(self: socket.socket, data: bytes, *flags: int) -> int:
+        if watched._made:
+            raise BrokenPipeError(32, "Broken pipe")
+        return send(self, data, *flags)
+
+    monkeypatch.setattr(socket.socket, "send", failing)
+    async with server.listen("127.0.0.1", 0) as listening:
+        _, writer = await asyncio.open_connection("127.0.0.1", listening.port)
+        contexts = [(1, GET, [EXPLICIT]), (3, CT, [EXPLICIT])]
+        writer.write(wire.associate_rq(contexts, called="AIODIMSE", roles={CT: (0, 1)}))
+        writer.write(wire.message(1, wire.get_rq(), wire.identifier("STUDY")))
+        while not watched._made:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        assert await watched.all_gone()
+        writer.close()
 
 
 @pytest.mark.parametrize("use", ["a list of its own", "dataset", "save"])

@@ -86,7 +86,7 @@ def find_pixels(source: Source, row: TransferSyntax, limits: Limits) -> Layout:
         except DatasetTooLarge:
             raise
         except DatasetDecodeError as found:
-            error = found
+            error = found.with_traceback(None)  # whose frames would keep this one, and all frames of pixels below it
         head = data[end : end + 12]
         group, element = unpack("<HH" if row.little_endian else ">HH", head[:4]) if len(head) >= 4 else (0, 0)
         if group << 16 | element == PIXEL_DATA and len(head) == 12:
@@ -97,7 +97,10 @@ def find_pixels(source: Source, row: TransferSyntax, limits: Limits) -> Layout:
             return Layout(data[:end], end, None)
         if len(data) == source.size:
             assert error is not None
-            raise error
+            try:
+                raise error
+            finally:
+                error = None
         if size > limits.dataset_in_memory:
             raise DatasetTooLarge(f"over {limits.dataset_in_memory} bytes come before the pixels")
         size *= 4
