@@ -111,8 +111,8 @@ class Limits:
     """The largest data set that is read into memory: by request.dataset(), or to be sent in another encoding."""
     payloads_in_memory: int = 128 << 20
     """Bytes of the data sets that a server has in memory to send, for all sub-operations of C-GET and C-MOVE: those
-    that are re-encoded and are too small for that to be done in pieces, or are not files. A data set beyond the limit
-    waits; one that is itself larger is sent alone."""
+    that are re-encoded and are too small for that to be done in pieces, or are not files, and the frames of those whose
+    pixels are converted. A data set beyond the limit waits; one that is itself larger is sent alone."""
     # Empty elements of this number take 1 GiB and 20 s of a thread. A segmentation of 50,000 frames has some 3 million.
     dataset_elements: int = 1 << 22
     """Elements, items and fragments in a data set that request.dataset() decodes, at any depth."""

@@ -300,6 +300,10 @@ class Instance:
         """Return about how many bytes `dataset` keeps in memory. For streams it is the limit."""
         return self.limits.dataset_in_memory
 
+    def held_to_recompress(self) -> int:
+        """Return about how many bytes `recompressible` has in memory; 0 for a file, which is read as it is needed."""
+        return self.held_to_send("")
+
     async def recompressible(self) -> bytes | FileHead:
         """Return what its pixels are read from for another compression: the head of its file, or the whole data set.
 
@@ -352,6 +356,10 @@ class FileInstance(Instance):
     def held_to_decode(self) -> int:
         """See `Instance.held_to_decode`."""
         return _DECODED * self.head.size
+
+    def held_to_recompress(self) -> int:
+        """See `Instance.held_to_recompress`."""
+        return 0 if self._data is None else len(self._data)
 
     async def recompressible(self) -> bytes | FileHead:
         """See `Instance.recompressible`. The file is read when it is needed."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from aiodimse import datasets
 from aiodimse.aio.channel import Channel
@@ -21,7 +21,21 @@ _threads: Final = Threads(max(1, min(_MOST, os.cpu_count() or 1)), "aiodimse-cod
 a time, over all event loops. Further conversions wait. An instance has one frame in work and one ready."""
 
 
-async def payload_of(instance: Instance, transfer_syntax: str, channel: Channel) -> Payload:
+Room: TypeAlias = Callable[[int], Awaitable[None]]
+"""Waits until this number of bytes may be in memory. They replace those of an earlier call."""
+
+
+async def no_room_needed(size: int) -> None:
+    """Do not count bytes, which is the room of a user: it sends what its own program gives.
+
+    Args:
+        size: The number of bytes.
+    """
+
+
+async def payload_of(
+    instance: Instance, transfer_syntax: str, channel: Channel, room: Room = no_room_needed
+) -> Payload:
     """Return the data set of an instance, encoded in a transfer syntax.
 
     A data set that cannot be converted is found here, before a message has begun.
@@ -30,6 +44,7 @@ async def payload_of(instance: Instance, transfer_syntax: str, channel: Channel)
         instance: The instance. If it can be read only once, it has been read afterward.
         transfer_syntax: The transfer syntax of the presentation context, as chosen by `store_context`.
         channel: The association on which it is sent.
+        room: Called before anything is read, and again when the size of the converted pixels is known.
 
     Raises:
         DatasetEncodeError: It cannot be encoded in this transfer syntax.
@@ -41,15 +56,16 @@ async def payload_of(instance: Instance, transfer_syntax: str, channel: Channel)
     if transfer_syntax == instance.transfer_syntax or not datasets.can_recompress(
         instance.transfer_syntax, transfer_syntax
     ):
+        await room(instance.held_to_send(transfer_syntax))
         return await instance.encoded(transfer_syntax)
-    return await _Conversion(instance, transfer_syntax, channel).run()
+    return await _Conversion(instance, transfer_syntax, channel, room).run()
 
 
 class _Conversion:
     """The conversion of one instance to another compression, with a report to the metrics."""
 
-    def __init__(self, instance: Instance, transfer_syntax: str, channel: Channel) -> None:
-        self._instance, self._target, self._channel = instance, transfer_syntax, channel
+    def __init__(self, instance: Instance, transfer_syntax: str, channel: Channel, room: Room) -> None:
+        self._instance, self._target, self._channel, self._room = instance, transfer_syntax, channel, room
         self._began = channel.clock.now()
 
     async def run(self) -> Payload:
@@ -78,10 +94,15 @@ class _Conversion:
     async def _work(self) -> datasets.Recompression:
         instance, channel = self._instance, self._channel
         convert = partial(datasets.processes.convert, timeout=channel.timeouts.transcode)
+        size = instance.held_to_recompress()
+        await self._room(size)
         source = await instance.recompressible()
-        return datasets.Recompression(
+        work = datasets.Recompression(
             source, instance.transfer_syntax, self._target, limits=channel.limits, convert=convert
         )
+        if self._room is not no_room_needed:
+            await self._room(size + await _threads.run(work.size_in_memory))
+        return work
 
 
 async def _pieces(work: datasets.Recompression) -> AsyncIterator[Buffer]:

@@ -7,17 +7,20 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 from contract.stage import CT_UID, Script, Stage, image, make_server, open_stage, register
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from scripted import wire
 
 import aiodimse
 from aiodimse import datasets, testing
+from aiodimse.aio.channel import Channel
 from aiodimse.aio.clock import Clock
 from aiodimse.services.instance import Instance
 from aiodimse.services.provider import suboperations
 from aiodimse.services.provider.budgets import NoRoom, Payloads
+from aiodimse.services.recompression import Room
 
 SIZE = 60_000
 
@@ -98,22 +101,35 @@ def with_pixels(number: int) -> Dataset:
 
 
 class Encoding:
-    """How many are encoded, and not sent yet, at once; none gets on until it is told to."""
+    """How many are encoded, and not sent yet, at once; none gets on until it is told to.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: how often each of them asks for room.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, asked: int = 1) -> None:
+        self._asked = asked
+        self.sizes: list[int] = []
         self.now = self.most = 0
         self.go = asyncio.Event()
         self.begun = asyncio.Event()
         self._encode = suboperations.payload_of
         monkeypatch.setattr(suboperations, "payload_of", self._counted)
 
-    async def _counted(self, instance: Instance, *more: Any) -> Any:
-        self.now += 1
-        self.most = max(self.most, self.now)
-        self.begun.set()
-        await self.go.wait()
-        self.now -= 1
-        return await self._encode(instance, *more)
+    async def _counted(self, instance: Instance, syntax: str, channel: Channel, room: Room) -> Any:
+        sizes: list[int] = []
+
+        async def counted(size: int) -> None:
+            await room(size)
+            sizes.append(size)
+            if len(sizes) == self._asked:
+                self.sizes.append(size)
+                self.now += 1
+                self.most = max(self.most, self.now)
+                self.begun.set()
+                await self.go.wait()
+                self.now -= 1
+
+        return await self._encode(instance, syntax, channel, counted)
 
 
 async def get_at_once(server: aiodimse.Server, peers: int, stack: AsyncExitStack) -> list[tuple[Stage, int]]:
@@ -139,6 +155,38 @@ async def test_as_many_are_encoded_as_there_is_room_for(
         encoding.go.set()
         assert [(await each)[-1].status for each in finals] == [0x0000] * 5
     assert encoding.most <= at_once
+
+
+def compressed(folder: Path) -> Path:
+    """64 rows of 64 pixels of 16 bits: 8 KiB, once they are decoded."""
+    made = dcmread(Path(pydicom.__file__).parent / "data" / "test_files" / "MR_small_RLE.dcm")
+    made.SOPClassUID, made.SOPInstanceUID = CT_UID, "1.2.3.1"
+    made.file_meta.MediaStorageSOPClassUID, made.file_meta.MediaStorageSOPInstanceUID = CT_UID, "1.2.3.1"
+    made.save_as(folder / "rle.dcm")
+    return folder / "rle.dcm"
+
+
+@pytest.mark.parametrize(("frames", "at_once"), [(2, 1), (5, 2), (50, 5)])
+async def test_as_many_are_decompressed_as_there_is_room_for(
+    frames: int, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The room is that of decoded pixels, each twice, and of the files, which are half as large."""
+    limits = aiodimse.Limits(payloads_in_memory=frames * 8192 * 5 // 4)
+    server, encoding = make_server(limits=limits), Encoding(monkeypatch, asked=2)
+    register(server, "C-GET", Script(1, compressed(tmp_path)))
+    async with AsyncExitStack() as stack:
+        asked = await get_at_once(server, 5, stack)
+        finals = [asyncio.create_task(stage.peer.responses(number, store=0x0000)) for stage, number in asked]
+        async with asyncio.timeout(20):
+            while encoding.most < at_once:
+                await encoding.begun.wait()
+                await asyncio.sleep(0)
+        await asyncio.to_thread(int)
+        assert encoding.most == at_once
+        encoding.go.set()
+        assert [(await each)[-1].status for each in finals] == [0x0000] * 5
+    assert encoding.most <= at_once
+    assert all(2 * 8192 <= size <= 3 * 8192 for size in encoding.sizes)
 
 
 async def test_an_instance_for_which_there_is_no_room_in_time(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -240,6 +241,52 @@ def test_many_frames_are_converted_twice_and_not_kept(monkeypatch: pytest.Monkey
         again = sent(b"".join(work.pieces()), ExplicitVRLittleEndian, target) if target == JPEGLSLossless else None
         out = again if again is not None else sent(data, target, RLELossless)
         assert datasets.decode_dataset(out, ExplicitVRLittleEndian).PixelData == dataset.PixelData
+
+
+@pytest.mark.parametrize("target", [ExplicitVRLittleEndian, JPEGLSLossless])
+@pytest.mark.parametrize(("frames", "held"), [(1, 1 << 20), (1, 100), (6, 1 << 22), (6, 1 << 20)])
+def test_the_size_in_memory_is_what_is_taken(
+    frames: int, held: int, target: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of frames of half a MiB that hardly become smaller."""
+    monkeypatch.setattr(recompressing, "HELD", held)
+    values = np.random.default_rng(1).integers(0, 1 << 12, (frames, 512, 512), np.uint16)
+    data, _ = compressed(values, RLELossless)
+    with datasets.PartTenWriter(tmp_path, "1.2.840.10008.5.1.4.1.1.7.3", "1.2.3.4", RLELossless, durable=False) as file:
+        path = file.finish(data)
+    head = datasets.read_head(path)
+    work = datasets.Recompression(head, RLELossless, target, limits=Limits(), convert=convert)
+    size = work.size_in_memory()
+    del data, values
+    sent(path, target)  # imports, and the process, are there
+    tracemalloc.start()
+    try:
+        for _ in work.check():
+            pass
+        payload = work.at_hand() or work.pieces()
+        if not isinstance(payload, bytes):
+            for _ in payload:
+                pass
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size / 3 < peak < size + (1 << 20)
+
+
+def test_a_lie_about_the_frames_takes_no_room() -> None:
+    data, _ = compressed(ramp(1, 4, 4), RLELossless)
+    lying = datasets.decode_dataset(data, RLELossless)
+    lying.NumberOfFrames, lying.Rows, lying.Columns = 2_000_000_000, 65535, 4
+    work = datasets.Recompression(
+        data_set(lying, RLELossless), RLELossless, ExplicitVRLittleEndian, limits=Limits(), convert=convert
+    )
+    assert work.size_in_memory() <= 6 * 65535 * 4 * 2
+    lying.Columns = 65535
+    work = datasets.Recompression(
+        data_set(lying, RLELossless), RLELossless, JPEGLSLossless, limits=Limits(), convert=convert
+    )
+    with pytest.raises(DatasetEncodeError):
+        work.size_in_memory()
 
 
 def test_odd_pixels_are_padded() -> None:

@@ -39,6 +39,9 @@ Convert: TypeAlias = Callable[[FrameJob, bytes], Frame]
 
 HELD: Final = 32 << 20
 """Bytes of converted frames that are kept from the first round to the second. A single frame is always kept."""
+_UNDER_WAY: Final = 6
+"""Frames in memory where frames are not kept: the first one, the one under way, and the one that is sent, each as it
+was read and as it was converted."""
 _LONGEST: Final = 0xFFFFFFFE
 """The largest defined length of a value (PS3.5 7.1)."""
 _SUBSAMPLED: Final = ("_422", "_420")
@@ -74,6 +77,27 @@ class Recompression:
         self._head = b""
         self._tail = b""
 
+    def size_in_memory(self) -> int:
+        """Return about how many bytes of frames the conversion will have in memory at once, as the data set says.
+
+        What a data set lies about does not matter: a frame is no larger than dataset_in_memory, and no more than `HELD`
+        bytes of frames are kept.
+
+        Raises:
+            DatasetEncodeError, DatasetDecodeError, OSError, NotDICOM, InstanceConflict: As `check`.
+        """
+        with self._opened() as source:
+            layout = find_pixels(source, self._plain, self._limits)
+            if layout.length is None:
+                return 0
+            dataset = decode_dataset(layout.head, self._plain, limits=self._limits)
+            frame, number = pixel_format(dataset, self._limits).frame_size, number_of_frames(dataset)
+        if number == 1:
+            return 2 * frame
+        if frame * number <= HELD:
+            return 2 * frame * number + 2 * frame  # all of them once more, as they are joined to be sent
+        return (HELD if self._write.encapsulated else 0) + _UNDER_WAY * frame
+
     # --- the first round ----------------------------------------------------------------------------------------------
 
     def check(self) -> Iterator[bool]:
@@ -96,6 +120,9 @@ class Recompression:
             tail_start = layout.start
             if layout.length is not None:
                 form, frames, tail_start = self._plan(source, layout, dataset)
+                number = number_of_frames(dataset)
+                if not self._write.encapsulated and number > 1 and number * form.frame_size > HELD:
+                    self._held = None
                 first: tuple[bytes, Frame] | None = None
                 for data in frames:
                     frame = self._converted(form, data)

@@ -179,6 +179,9 @@ class Share:
     async def take(self, size: int, clock: Clock, timeout: float | None) -> None:
         """Wait until the association has no other share and there is room. 0 bytes need no room.
 
+        What this share had before is given back first: who held some while waiting for more could wait for another who
+        does the same.
+
         Args:
             size: The number of bytes.
             clock: The clock of the association.
@@ -189,6 +192,7 @@ class Share:
 
         Cancellation: no bytes are taken.
         """
+        self.give_back()
         if not size:
             return
         try:

@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import field
+from functools import partial
 from typing import Any, Protocol
 
 from pydicom.dataset import Dataset
@@ -252,9 +253,8 @@ class SubOperations:
         channel = invoker.channel
         try:
             with channel.while_open():
-                size = instance.held_to_send(context.transfer_syntax)
-                await share.take(size, channel.clock, channel.timeouts.response)
-                return await payload_of(instance, context.transfer_syntax, invoker.channel)
+                room = partial(share.take, clock=channel.clock, timeout=channel.timeouts.response)
+                return await payload_of(instance, context.transfer_syntax, channel, room)
         except AssociationError as error:
             if invoker.channel.error is None:
                 raise  # another association has ended, from which the instance comes
