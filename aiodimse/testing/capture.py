@@ -38,7 +38,8 @@ def read_capture(path: str | os.PathLike[str]) -> Capture:
     """Read the PDUs of a conversation, in order.
 
     Args:
-        path: A text file with one PDU on each line: `>` or `<`, then hex. `aiodimse --trace FILE` writes such files.
+        path: A text file with one PDU on each line: `>` or `<`, then hex. Lines that begin with `#` are ignored. The
+            option `--trace FILE` of the command line writes such files.
 
     Returns:
         Pairs of the sender of a PDU and its bytes.
@@ -47,8 +48,20 @@ def read_capture(path: str | os.PathLike[str]) -> Capture:
         OSError: The file cannot be read.
         ValueError: The file does not have this format.
     """
-    lines = (line.split() for line in Path(path).read_text().splitlines() if line.strip())
-    return [(cast(Side, side), bytes.fromhex(data)) for side, data in lines]
+    found: Capture = []
+    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        try:
+            side, data = words
+            pdu = bytes.fromhex(data)
+        except ValueError:
+            side = ""
+        if side not in (">", "<"):
+            raise ValueError(f"line {number} is not a PDU: > or <, then hex")
+        found.append((cast(Side, side), pdu))
+    return found
 
 
 def _turns(capture: Capture) -> Iterable[tuple[Side, list[bytes]]]:

@@ -13,14 +13,10 @@ from hypothesis import strategies as st
 
 from aiodimse import pdu
 from aiodimse.cli.trace import TraceFile, without_data
+from aiodimse.testing import read_capture, replay
 
 CAPTURES = sorted((Path(__file__).parents[1] / "data" / "captures").glob("*.dul"))
 Conversation = list[tuple[str, bytes]]
-
-
-def read(path: Path) -> Conversation:
-    lines = path.read_text(encoding="ascii").splitlines()
-    return [(line[0], bytes.fromhex(line[1:])) for line in lines if line[0] in "<>"]
 
 
 def record(path: Path, conversation: Conversation, *, data: bool = True) -> str:
@@ -36,26 +32,26 @@ def record(path: Path, conversation: Conversation, *, data: bool = True) -> str:
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
 def test_a_recorded_capture_is_the_capture(capture: Path, tmp_path: Path) -> None:
-    record(tmp_path / "x.dul", read(capture))
-    assert read(tmp_path / "x.dul") == read(capture)
+    record(tmp_path / "x.dul", read_capture(capture))
+    assert read_capture(tmp_path / "x.dul") == read_capture(capture)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(cuts=st.lists(st.integers(0, 600), max_size=8))
 def test_any_splitting_gives_the_same_lines(tmp_path: Path, cuts: list[int]) -> None:
-    whole = read(CAPTURES[1])
+    whole = read_capture(CAPTURES[1])
     parts: Conversation = []
     for way, data in whole:
         at = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
         parts += [(way, data[a:b]) for a, b in pairwise(at) if a < b]
     record(tmp_path / "x.dul", parts)
-    assert read(tmp_path / "x.dul") == whole
+    assert read_capture(tmp_path / "x.dul") == whole
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
 def test_without_data_sets_what_is_left_decodes(capture: Path, tmp_path: Path) -> None:
-    text = record(tmp_path / "x.dul", read(capture), data=False)
-    for (way, whole), (same_way, cut) in zip(read(capture), read(tmp_path / "x.dul"), strict=True):
+    text = record(tmp_path / "x.dul", read_capture(capture), data=False)
+    for (way, whole), (same_way, cut) in zip(read_capture(capture), read_capture(tmp_path / "x.dul"), strict=True):
         assert way == same_way
         decoded, original = pdu.decode(cut), pdu.decode(whole)
         assert type(decoded) is type(original)
@@ -67,13 +63,13 @@ def test_without_data_sets_what_is_left_decodes(capture: Path, tmp_path: Path) -
                 bytes(v.data) == bytes(o.data) if v.is_command else not v.data
                 for v, o in zip(decoded.pdvs, original.pdvs, strict=True)
             )
-    if b"CompressedSamples" in b"".join(data for _, data in read(capture)):
+    if b"CompressedSamples" in b"".join(data for _, data in read_capture(capture)):
         assert b"CompressedSamples".hex() not in text
         assert "bytes of data set left out of the next line" in text
 
 
 def test_a_user_identity_is_not_written() -> None:
-    (rq,) = [data for _, data in read(next(p for p in CAPTURES if "user-identity" in p.stem))[:1]]
+    (rq,) = [data for _, data in read_capture(next(p for p in CAPTURES if "user-identity" in p.stem))[:1]]
     identity = pdu.decode(rq).user_information.user_identity
     assert identity.primary in rq
     cut, what = without_data(rq)
@@ -95,13 +91,13 @@ def test_each_association_has_a_file(tmp_path: Path) -> None:
         tap(">", b"")
         tap("<", b"")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x-2.dul", "x-3.dul", "x.dul"]
-    assert read(tmp_path / "x-3.dul") == [(">", pdu.encode(pdu.Abort(0, 3)))]
+    assert read_capture(tmp_path / "x-3.dul") == [(">", pdu.encode(pdu.Abort(0, 3)))]
 
 
 async def test_a_command_is_traced(command: Callable[..., Awaitable[Ended]], peer: Peer, tmp_path: Path) -> None:
     path = tmp_path / "store.dul"
     assert (await command("store", *peer.where, CT, "--trace", path)).code == 0
-    kinds = [(way, type(pdu.decode(data)).__name__) for way, data in read(path)]
+    kinds = [(way, type(pdu.decode(data)).__name__) for way, data in read_capture(path)]
     assert kinds == [
         (">", "AssociateRQ"), ("<", "AssociateAC"), (">", "PDataTF"), (">", "PDataTF"), ("<", "PDataTF"),
         (">", "ReleaseRQ"), ("<", "ReleaseRP"),
@@ -109,3 +105,14 @@ async def test_a_command_is_traced(command: Callable[..., Awaitable[Ended]], pee
     assert CT.read_bytes()[-200:].hex() not in path.read_text()
     assert (await command("store", *peer.where, CT, "--trace", path, "--trace-data")).code == 0
     assert CT.read_bytes()[-200:].hex() in path.read_text()
+
+
+@pytest.mark.parametrize("data", [False, True])
+@pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
+def test_what_a_trace_is_can_be_replayed(capture: Path, tmp_path: Path, data: bool) -> None:
+    """With lines that say what was left out, as without: docs/how-to/testing.md."""
+    text = record(tmp_path / "x.dul", read_capture(capture), data=data)
+    assert ("#" in text) is not (data or "echo" in capture.stem or "abort" in capture.stem)
+    for side in (">", "<"):
+        kinds = [type(event) for event in replay(tmp_path / "x.dul", side)]
+        assert kinds == [type(event) for event in replay(capture, side)]
