@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.data import get_testdata_file
@@ -25,14 +26,14 @@ async def test_a_cancelled_save(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     begun, go = threading.Event(), threading.Event()
     real = getattr(PartTenWriter, step)
 
-    def held(self: PartTenWriter, *pieces: bytes) -> object:
+    def held(self: PartTenWriter, *pieces: bytes, **hooks: Any) -> object:
         if step == "finish":
             self.write(*pieces)
             pieces = ()
         result = real(self, *pieces) if step == "write" else None
         begun.set()
         assert go.wait(30)
-        return result if step == "write" else real(self)
+        return result if step == "write" else real(self, **hooks)
 
     monkeypatch.setattr(PartTenWriter, step, held)
     instance = await aiodimse.Instance.open(str(get_testdata_file("CT_small.dcm")))
