@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -72,6 +73,12 @@ COMMANDS = [
     for line in code.splitlines()
     if line.startswith("aiodimse ")
 ]
+SHELL = {
+    (page.stem, title): code
+    for page in PAGES
+    for kind, title, code in _BLOCK.findall(page.read_text(encoding="utf-8"))
+    if kind == "sh" and title
+}
 USERS = {
     ("README", "first_find.py"): "Doe^Peter 20030505 1.3.6.1.4.1.5962.1.1.0.0.0.1196533885.18148.0.1\nstatus: 0x0000",
     ("getting-started", "query.py"): "Doe^Peter 1.3.6.1.4.1.5962.1.1.0.0.0.1196533885.18148.0.1\n",
@@ -183,6 +190,24 @@ async def test_providers(
     async with _running(PROGRAMS[key].run({"11113": free_port})["main"](), free_port):
         ended = await command("store", HOST, free_port, "--called", title, CT)
     assert (ended.code, ended.out, ended.err) == (0, printed + "1 stored\n", "")
+
+
+async def test_a_backup_that_is_restored(tmp_path: Path) -> None:
+    served, restored = tmp_path / "srv" / "dicom", tmp_path / "srv" / "restored"
+    served.mkdir(parents=True)
+    (tmp_path / "backup").mkdir()
+    for path in (CT, MR):
+        shutil.copy(path, served)
+    archive = await Archive.open(served)  # it is served meanwhile
+    (served / ".1.2.3.dcm.0123456789abcdef.part").touch()
+    for title in ("backup", "restore"):
+        code = SHELL["archive", title].replace("/srv", f"{tmp_path}/srv").replace("/backup", f"{tmp_path}/backup")
+        await asyncio.to_thread(subprocess.run, ["bash", "-euc", code], check=True)
+    await archive.close()
+    assert sorted(path.name for path in restored.iterdir()) == sorted(path.name for path in (CT, MR))
+    archive = await Archive.open(restored)
+    assert archive.report.indexed == 2
+    await archive.close()
 
 
 SIGNALS = [(key, signal.SIGINT) for key in PROVIDERS] + [(("run-as-a-service", "service.py"), signal.SIGTERM)]
