@@ -77,6 +77,15 @@ def test_everything_has_each_extra_that_users_install() -> None:
     assert named == extras.keys() - for_developers
 
 
+def test_no_file_has_the_marks_of_a_conflict() -> None:
+    marks = re.compile(rb"^(<<<<<<<|>>>>>>>) ", re.M)
+    folders = ("aiodimse", "benchmarks", "docs", "examples", "scoreboard", "tests", ".ci", ".github")
+    files = [path for name in folders for path in (ROOT / name).rglob("*") if path.is_file()]
+    files += [path for path in ROOT.iterdir() if path.is_file()]
+    assert len(files) > 700
+    assert [path for path in files if path.suffix != ".pyc" and marks.search(path.read_bytes())] == []
+
+
 def test_what_the_makefile_runs_is_kept() -> None:
     """A script that .gitignore hides works for who wrote it, and for nobody else."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
