@@ -157,8 +157,8 @@ def _parts(server: Server, found: list[AcceptedClass], name: str, calling: str) 
     )
     yield _table(("SOP class", "UID", "Transfer syntaxes", "Role", "Extended negotiation"), _contexts(found, sets))
     yield "### 2.3 Transfer syntaxes"
-    for letter, names in zip(_letters(), sets, strict=False):
-        yield f"**{letter}**: " + ", ".join(f"{_keyword(uid)} (`{uid}`)" for uid in names) + "."
+    for number, names in enumerate(sets):
+        yield f"**{_letters(number)}**: " + ", ".join(f"{_keyword(uid)} (`{uid}`)" for uid in names) + "."
     yield "### 2.4 Statuses"
     yield (
         "Beside Success and those that a handler chooses, these are answered by the library itself. A meaning that the "
@@ -168,8 +168,7 @@ def _parts(server: Server, found: list[AcceptedClass], name: str, calling: str) 
     yield "## 3 Configuration"
     yield (
         "AE title, address, port, the titles that may call, move destinations, limits and timeouts are set by the "
-        "application. Idle associations are aborted after "
-        f"{server.timeouts.idle} s; an A-ASSOCIATE-RQ has to come within {server.timeouts.artim} s."
+        f"application. {_idle(server)}"
     )
     yield "## 4 Character sets"
     yield "Data sets are stored and sent as they come, in any Specific Character Set (0008,0005) of PS3.3 C.12.1.1.2."
@@ -207,7 +206,7 @@ def _overview(found: Iterable[AcceptedClass]) -> Iterator[tuple[str, str, str, s
 def _contexts(found: Iterable[AcceptedClass], sets: list[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
     for each in found:
         roles = " and ".join(word for word, has in (("SCP", each.scp), ("SCU", each.scu)) if has)
-        letter = _letters()[sets.index(each.transfer_syntaxes)]
+        letter = _letters(sets.index(each.transfer_syntaxes))
         yield each.sop_class.keyword, f"`{each.sop_class}`", letter, roles, each.extended
 
 
@@ -220,8 +219,18 @@ def _statuses(found: Iterable[AcceptedClass]) -> Iterator[tuple[str, ...]]:
                 yield service, f"`{row.codes()}`", row.category.value, row.meaning, row.section
 
 
-def _letters() -> str:
-    return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+def _idle(server: Server) -> str:
+    idle, artim = server.timeouts.idle, server.timeouts.artim
+    how = "released" if server.end_idle == "release" else "aborted"
+    ended = "are not ended" if idle is None else f"are {how} after {idle} s"
+    comes = "may come at any time" if artim is None else f"has to come within {artim} s"
+    return f"Idle associations {ended}; an A-ASSOCIATE-RQ {comes}."
+
+
+def _letters(number: int) -> str:
+    """Return A to Z for 0 to 25, then AA, AB and so on, as columns of a spreadsheet are called."""
+    before, last = divmod(number, 26)
+    return (_letters(before - 1) if before else "") + chr(ord("A") + last)
 
 
 def _keyword(uid: str) -> str:

@@ -150,6 +150,11 @@ class Server(HandlerDecorators):
         return self._settings.timeouts
 
     @property
+    def end_idle(self) -> EndIdle:
+        """How an association ends that was idle: by A-ABORT or by A-RELEASE-RQ."""
+        return self._settings.end_idle
+
+    @property
     def is_strict(self) -> bool:
         """Whether it uses none of the leniencies of docs/reference/leniencies.md."""
         return self._settings.strict

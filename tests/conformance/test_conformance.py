@@ -9,6 +9,7 @@ import pytest
 
 import aiodimse
 from aiodimse import conformance, sop_class, testing
+from aiodimse.aio.settings import EndIdle
 from aiodimse.archive import Archive, provide
 from aiodimse.association import MAX_CONTEXTS
 from aiodimse.cli import explain
@@ -92,6 +93,46 @@ def test_the_statement_has_its_parts(small_server: aiodimse.Server) -> None:
     assert "| Operations at once, where the requestor negotiates them | 3 performed, 3 invoked |" in text
     assert "| C-FIND | `0xC311` | Failure |" in text
     assert "C-STORE" not in text
+
+
+@pytest.mark.parametrize(
+    ("end_idle", "idle", "artim", "words"),
+    [
+        (
+            "abort",
+            60.0,
+            30.0,
+            "Idle associations are aborted after 60.0 s; an A-ASSOCIATE-RQ has to come within 30.0 s.",
+        ),
+        (
+            "release",
+            5.0,
+            1.0,
+            "Idle associations are released after 5.0 s; an A-ASSOCIATE-RQ has to come within 1.0 s.",
+        ),
+        ("abort", None, None, "Idle associations are not ended; an A-ASSOCIATE-RQ may come at any time."),
+    ],
+)
+def test_what_ends_an_idle_association(end_idle: EndIdle, idle: float | None, artim: float | None, words: str) -> None:
+    server = aiodimse.Server(timeouts=aiodimse.Timeouts(idle=idle, artim=artim), end_idle=end_idle)
+    assert words in conformance.statement(server)
+
+
+def test_there_may_be_any_number_of_sets_of_transfer_syntaxes() -> None:
+    server = aiodimse.Server()
+    syntaxes = [str(row) for row in transfer_syntax.NETWORK[:30]]
+    for number, row in enumerate(sop_class.STORAGE[:30]):
+
+        @server.on_c_store(row, transfer_syntaxes=[syntaxes[number]])
+        async def store(request: aiodimse.StoreRequest) -> int:
+            return 0x0000
+
+    text = conformance.statement(server)
+    keyword = sop_class.STORAGE[29].keyword
+    (letter,) = [line.split(" | ")[2] for line in text.splitlines() if line.startswith(f"| {keyword} |")]
+    assert f"**{letter}**: " in text
+    assert syntaxes[29] in text.partition(f"**{letter}**: ")[2].splitlines()[0]
+    assert text.count("\n**") == 31  # and the one of Verification
 
 
 def test_a_server_that_rejects_says_so() -> None:
