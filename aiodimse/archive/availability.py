@@ -17,7 +17,26 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 _SELDOM = 60.0
-"""The least time in seconds between two lines of the log that say that the index does not answer."""
+"""The least time in seconds between two lines of the log about the same state."""
+
+
+class Seldom:
+    """Says once in a while that it is time to log a state that lasts.
+
+    Args:
+        now: Tells the time in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._said_at = -_SELDOM
+
+    def __call__(self) -> bool:
+        """Whether the last time was long ago. That counts as the last time then."""
+        if self._now() - self._said_at < _SELDOM:
+            return False
+        self._said_at = self._now()
+        return True
 
 
 class Availability:
@@ -28,8 +47,7 @@ class Availability:
     """
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
-        self._now = now
-        self._said_at = -_SELDOM
+        self._is_time_to_say = Seldom(now)
         self._has_to_say = False
         self.is_up: bool = True
         """Whether it answered what it was last asked."""
@@ -37,25 +55,28 @@ class Availability:
         """Whether the archive is being closed: that the index does not answer then is not logged."""
 
     @contextmanager
-    def asked(self, status: int) -> Iterator[None]:
+    def asked(self, status: int, *others: type[Exception]) -> Iterator[None]:
         """Turn whatever the index raises in the body into a failure status.
 
         Args:
             status: What the request is answered with: the status Out of Resources of its service.
+            others: What the body raises that is no fault of the index.
 
         Raises:
             aiodimse.DIMSEFailure: The index did not answer, or the body raised it.
         """
-        with self.locking(status):
+        with self.locking(status, *others):
             yield
         self._answered()
 
     @contextmanager
-    def locking(self, status: int) -> Iterator[None]:
+    def locking(self, status: int, *others: type[Exception]) -> Iterator[None]:
         """Do the same where a lock is taken, which is in the database of the index or elsewhere. See `asked`."""
         try:
             yield
         except aiodimse.DIMSEFailure:  # of a search that found too much
+            raise
+        except others:
             raise
         except Exception as error:  # an index raises what its driver raises
             self._failed(error)
@@ -88,14 +109,20 @@ class Availability:
         self._answered()
 
     def _failed(self, error: Exception) -> None:
-        # The text of a driver quotes statements with their values, so only the type of the error is logged.
         self.is_up = False
-        if not self.is_closing and self._now() - self._said_at >= _SELDOM:
-            self._said_at, self._has_to_say = self._now(), True
-            _log.error("the index does not answer (%s): requests are refused until it does", type(error).__name__)
+        if not self.is_closing and self._is_time_to_say():
+            self._has_to_say = True
+            _log.error("the index does not answer (%s): requests are refused until it does", _kind(error))
 
     def _answered(self) -> None:
         self.is_up = True
         if self._has_to_say:
             self._has_to_say = False
             _log.warning("the index answers again")
+
+
+def _kind(error: Exception) -> str:
+    """Name an error. The text of a driver quotes statements with their values, so it is left out."""
+    original = getattr(error, "orig", None)  # of SQLAlchemy: the error of the driver
+    code = getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None)
+    return type(error).__name__ + (f" {code}" if code else "")

@@ -14,7 +14,7 @@ from pydicom import Dataset
 
 import aiodimse
 
-from .availability import Availability
+from .availability import Availability, Seldom
 from .batches import Batches
 from .header import NotAnObject, header_in
 from .index import BlockingIndex, Entry, Header, Index
@@ -68,6 +68,7 @@ class Ingest:
         # Where a data set may be replaced, the place that it has is known before it is written.
         self._blocking = None if self._replaces else index.blocking()
         self._availability = availability
+        self._is_time_to_say_gone, self._is_time_to_say_full = Seldom(), Seldom()
         self._batches = Batches(availability.watched(index.add, 0xA700))
         self._lookups = Batches(availability.watched(index.lookup, 0xA700))
 
@@ -101,12 +102,14 @@ class Ingest:
                     await self._batches.add(kept.unknown)
                 return 0x0000
             except StorageGone:
-                log.error("a C-STORE is refused: the folder of the archive is not the one that was opened")
+                if self._is_time_to_say_gone():
+                    log.error("a C-STORE is refused: the folder of the archive is not the one that was opened")
                 raise aiodimse.DIMSEFailure(0xA700, "the storage is not there") from None
             except OSError as error:
                 if error.errno not in FULL:
                     raise
-                log.error("a C-STORE is refused: the disk is full (%s)", errno.errorcode[error.errno])
+                if self._is_time_to_say_full():
+                    log.error("a C-STORE is refused: the disk is full (%s)", errno.errorcode[error.errno])
                 raise aiodimse.DIMSEFailure(0xA700, "disk full") from None
 
     async def _store(self, request: aiodimse.StoreRequest, *, durable: bool) -> int | Dataset:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from argparse import Namespace
 from pathlib import Path
 
+import aiodimse
 from aiodimse.aio.files import read_off_loop
 from aiodimse.archive import Archive, Retention, ScanReport
 from aiodimse.cli.failures import USAGE, CommandError, system_words
 from aiodimse.cli.output import Output
+from aiodimse.cli.sharing import Worker
+
+_SCAN_AGAIN = 30.0
+"""Seconds before a scan that the index did not answer is repeated."""
 
 
 class Archives:
@@ -75,7 +81,7 @@ class Archives:
             return self._open[location]
         if isinstance(location, Path) and not await read_off_loop(location.is_dir):
             raise CommandError(f"not a folder: {location}", USAGE)
-        worker: int | None = self._options.worker
+        worker: Worker | None = self._options.worker
         try:
             archive = await Archive.open(
                 location,
@@ -91,7 +97,7 @@ class Archives:
         self._retentions[location] = Retention(archive)
         if is_first and not await archive.index.is_complete():
             await self._read_all(archive, location)
-        elif not worker:  # a single worker scans for all
+        elif worker is None or worker.place == 0:  # a single worker scans for all
             self._to_scan.append(location)
         archive.background(self._retentions[location].run(), "aiodimse serve retention")
         return archive
@@ -110,10 +116,17 @@ class Archives:
         self._output.line(f"{location}: {archive.report}")
 
     async def _scan(self, location: Path | str) -> None:
-        try:
-            self._output.line(f"{location}: {await self._open[location].scan()}")
-        except OSError as error:
-            self._output.note(f"the folder cannot be read: {system_words(error)}")
+        archive = self._open[location]
+        while True:
+            try:
+                with archive.availability.asked(0xA700, OSError):
+                    self._output.line(f"{location}: {await archive.scan()}")
+            except OSError as error:
+                self._output.note(f"the folder cannot be read: {system_words(error)}")
+            except aiodimse.DIMSEFailure:  # the index does not answer, which the log says
+                await asyncio.sleep(_SCAN_AGAIN)
+                continue
+            return
 
 
 def _words(error: Exception) -> str:

@@ -25,7 +25,7 @@ from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError
 from aiodimse.cli.output import Output
 from aiodimse.cli.peers import Peers
 from aiodimse.cli.reloading import Reloader
-from aiodimse.cli.sharing import Counts, SharedPort
+from aiodimse.cli.sharing import SharedPort, Worker
 from aiodimse.cli.tally import Tally, report_totals, reported_each_minute
 
 resource: Any
@@ -76,9 +76,8 @@ def arguments(parser: ArgumentParser) -> None:
         "--audit", type=shared.audit, metavar="FILE|tls:HOST:PORT",
         help="report who queried, sent and received what (PS3.15 A.5), to a file or to a syslog collector",
     )  # fmt: skip
-    # The parent process starts each worker with its place, and the descriptors of the counts and the sockets.
-    parser.add_argument("--worker", type=int, help=SUPPRESS)
-    parser.add_argument("--inherit", type=descriptors, help=SUPPRESS)
+    # The parent process starts each worker with this. Its name is not the beginning of another's, which users mistype.
+    parser.add_argument("--inherited", dest="worker", type=Worker.read, help=SUPPRESS)
     parser.add_argument(
         "--strict", action="store_true", help="refuse what is otherwise tolerated; see the page on leniencies"
     )
@@ -139,11 +138,6 @@ def _room(parser: ArgumentParser) -> None:
 def location(text: str) -> Path | str:
     """Read a location: the path of a folder, or the URL of a bucket."""
     return text if text.startswith("s3://") else shared.path(text)
-
-
-def descriptors(text: str) -> list[int]:
-    """File descriptors between commas."""
-    return [int(each) for each in text.split(",")]
 
 
 async def run(options: Namespace, output: Output) -> int:
@@ -245,10 +239,7 @@ def _server(options: Namespace, peers: Peers, metrics: aiodimse.Metrics, output:
 
 def _network(options: Namespace) -> SharedPort | None:
     """Return the network of a worker, which listens on sockets that it inherited; None for a process of its own."""
-    if options.worker is None:
-        return None
-    counts, *sockets = options.inherit
-    return SharedPort(options.worker, Counts(counts), sockets)
+    return None if options.worker is None else SharedPort(options.worker)
 
 
 def _figures(options: Namespace) -> operating.PrometheusMetrics | None:
@@ -264,7 +255,8 @@ def _figures(options: Namespace) -> operating.PrometheusMetrics | None:
 @asynccontextmanager
 async def _pages(options: Namespace, pages: operating.Pages, output: Output) -> AsyncIterator[None]:
     """Serve metrics and health over HTTP while the body runs. After it the service is no longer ready."""
-    port = options.metrics + (options.worker or 0) if options.metrics else 0
+    place = 0 if options.worker is None else options.worker.place
+    port = options.metrics + place if options.metrics else 0
     try:
         served = await pages.listen(options.host, port)
     except OSError as error:

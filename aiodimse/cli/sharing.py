@@ -13,7 +13,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 from aiodimse.aio.listener import TCPListener
 from aiodimse.aio.network import Network, ProtocolFactory
@@ -88,10 +88,9 @@ class Inherited:
         self.descriptors: tuple[int, ...] = (self.counts.descriptor, *(each.fileno() for each in self._sockets))
         """What a worker is to inherit."""
 
-    @property
-    def words(self) -> str:
-        """The descriptors, as a worker reads them from its command line."""
-        return ",".join(map(str, self.descriptors))
+    def words(self, place: int) -> str:
+        """Return what the worker of this place is told on its command line: see `Worker.read`."""
+        return ",".join(map(str, (place, *self.descriptors)))
 
     def stop_listening(self) -> None:
         """Close the sockets; nobody listens on them any more once the workers have closed theirs."""
@@ -104,6 +103,23 @@ class Inherited:
     def __exit__(self, *_: object) -> None:
         self.stop_listening()
         self.counts.close()
+
+
+class Worker(NamedTuple):
+    """What a worker was told by its parent."""
+
+    place: int
+    """Its place among the workers, from 0 on."""
+    counts: int
+    """The descriptor of the counts."""
+    sockets: tuple[int, ...]
+    """The descriptors of the sockets."""
+
+    @classmethod
+    def read(cls, words: str) -> Worker:
+        """Read what `Inherited.words` wrote."""
+        place, counts, *sockets = map(int, words.split(","))
+        return cls(place, counts, tuple(sockets))
 
 
 class Place:
@@ -134,13 +150,11 @@ class SharedPort(Network):
     """The network of a worker: it listens on sockets of its parent. Connections are opened as everywhere.
 
     Args:
-        place: Of the worker.
-        counts: Of all workers.
-        descriptors: The sockets.
+        worker: What the worker was told.
     """
 
-    def __init__(self, place: int, counts: Counts, descriptors: Sequence[int]) -> None:
-        self._share, self._descriptors = Place(counts, place), descriptors
+    def __init__(self, worker: Worker) -> None:
+        self._share, self._descriptors = Place(Counts(worker.counts), worker.place), worker.sockets
 
     async def listen(
         self,

@@ -154,7 +154,7 @@ class _Parent:
     async def _one(self, place: int, ready: asyncio.Event) -> bool:
         """Run one worker from its start to its end. Return whether it came to serve."""
         inherited = self._inherited
-        words = [*self._options.argv, "--workers", "1", "--worker", str(place), "--inherit", inherited.words, "--json"]
+        words = [*self._options.argv, "--workers", "1", "--inherited", inherited.words(place), "--json"]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "aiodimse", *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             pass_fds=inherited.descriptors,

@@ -6,14 +6,14 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 
 import pytest
 
 import aiodimse
 from aiodimse import sop_class
 from aiodimse.aio.listener import TCPListener
-from aiodimse.cli.sharing import Counts, Inherited, Place, SharedPort
+from aiodimse.cli.sharing import Inherited, Place, SharedPort, Worker
 
 HOST = "127.0.0.1"
 
@@ -28,11 +28,10 @@ def inherited() -> Iterator[Inherited]:
 @asynccontextmanager
 async def listening(inherited: Inherited, place: int) -> AsyncIterator[aiodimse.Listening]:
     """A worker, in this process."""
-    copies = [os.dup(descriptor) for descriptor in inherited.descriptors]
-    with closing(Counts(copies[0])) as counts:
-        server = aiodimse.Server(ae_title="ARCHIVE")
-        async with server.listen(HOST, 0, network=SharedPort(place, counts, copies[1:])) as here:
-            yield here
+    words = ",".join(str(os.dup(descriptor)) for descriptor in inherited.descriptors)
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    async with server.listen(HOST, 0, network=SharedPort(Worker.read(f"{place},{words}"))) as here:
+        yield here
 
 
 def connect(inherited: Inherited) -> aiodimse.Connect:

@@ -68,7 +68,8 @@ async def open_index(name: str | None, directory: Path | None, *, make: bool = T
             _log.warning("%s: it was renamed to %s, and all files are read again", error, aside.name)
             return await SQLIndex.open(url), str(error)
     except SQLAlchemyError as error:
-        raise OSError(errno.EIO, f"the database of the index cannot be opened: {_words(error, url.password)}") from None
+        why = f"the database of the index cannot be opened: {_words(error, url.password)}"
+        raise OSError(errno.EIO, why, None if file is None else str(file)) from None
 
 
 def _words(error: SQLAlchemyError, password: str | None) -> str:

@@ -1,0 +1,132 @@
+"""What an operator of serve comes across: one line that says what is wrong, and where."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import shutil
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.conftest import CT, Command
+
+import aiodimse
+import aiodimse.testing
+from aiodimse.archive import Archive, MemoryIndex
+from aiodimse.archive.availability import Seldom
+from aiodimse.cli import archives
+from aiodimse.cli.main import parser
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("inherit = 2", "argument --inherited"),
+        ("prot = 104", "no option --prot; did you mean --port?"),
+        ("[destinations]\nX = 'h:1'", "no option --destinations; did you mean --destination?"),
+    ],
+)
+async def test_an_option_that_is_mistyped(tmp_path: Path, text: str, said: str, command: Command) -> None:
+    file = tmp_path / "archive.toml"
+    file.write_text(f'location = "{tmp_path}"\n{text}\n')
+    (await command("serve", "--config", file)).failed(2, said)
+
+
+def test_a_worker_is_no_option_of_a_user(tmp_path: Path) -> None:
+    """It is short for --workers, and was what the parent tells a worker."""
+    options = parser().parse_args(["serve", str(tmp_path), "--worker", "2"])
+    assert (options.workers, options.worker) == (2, None)
+
+
+async def test_an_index_that_cannot_be_opened_says_where_it_is(tmp_path: Path, command: Command) -> None:
+    file = tmp_path / "missing" / "index.db"
+    ended = await command("serve", tmp_path, "--port", "0", "--index", f"sqlite:///{file}")
+    ended.failed(2, f"{file}: the database of the index cannot be opened")
+
+
+class Output:
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.said = asyncio.Event()
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+        self.said.set()
+
+    note = line
+
+
+class Full(MemoryIndex):
+    """Has no room for the first files."""
+
+    left = 2
+
+    async def is_complete(self) -> bool:
+        return True
+
+    async def add(self, headers: Any) -> None:
+        if self.left:
+            self.left -= 1
+            raise RuntimeError("the database is full")
+        await super().add(headers)
+
+
+async def test_a_scan_that_the_index_does_not_answer_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copy(CT, tmp_path)
+    monkeypatch.setattr(archives, "_SCAN_AGAIN", 0.0)
+    archive = Archive(tmp_path, index=Full())
+
+    async def opened(*words: object, **more: object) -> Archive:
+        return archive
+
+    monkeypatch.setattr(Archive, "open", opened)
+    options: Namespace = parser().parse_args(["serve", str(tmp_path)])
+    output: Any = Output()
+    those = archives.Archives(options, output)
+    await those.open()
+    those.scan()
+    await asyncio.wait_for(output.said.wait(), 10)
+    await those.close()
+    assert output.lines == [f"{tmp_path}: 1 of 1 files indexed"]
+    said = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+    assert said == [
+        "the index does not answer (RuntimeError): requests are refused until it does",
+        "the index answers again",
+    ]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+async def test_a_full_disk_is_said_once(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def save(*words: object, **more: object) -> None:
+        raise OSError(number, "no")
+
+    archive = await Archive.open(tmp_path, index="memory:")
+    monkeypatch.setattr(archive.storage, "save", save)
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    aiodimse.archive.provide(server, archive)
+    contexts = aiodimse.contexts_for([CT])
+    async with aiodimse.testing.joined(server, contexts=contexts) as association:
+        for _ in range(3):
+            assert (await association.c_store(CT)).status == 0xA700
+    await archive.close()
+    lines = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+    assert [errno.errorcode[number] in line for line in lines] == [True]
+
+
+def test_seldom() -> None:
+    now = 0.0
+    is_time = Seldom(lambda: now)
+    assert [is_time(), is_time()] == [True, False]
+    now = 59.0
+    assert not is_time()
+    now = 60.0
+    assert [is_time(), is_time()] == [True, False]
