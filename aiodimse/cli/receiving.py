@@ -73,7 +73,7 @@ async def save(
     """
     files: list[str] = []
     refused: list[str] = []
-    """SOP Instance UIDs of data sets that arrived under the UID of another instance."""
+    """SOP Instance UIDs of data sets that arrived under the UID of another instance, or that are no data sets."""
 
     def so_far() -> dict[str, Any]:
         output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
@@ -85,7 +85,7 @@ async def save(
             async for instance in retrieval:
                 try:
                     files.append(str(await instance.save(folder)))
-                except aiodimse.InstanceConflict as error:  # The response to the peer is A900.
+                except (aiodimse.InstanceConflict, aiodimse.DatasetDecodeError) as error:  # the response: A900, C210
                     refused.append(instance.sop_instance_uid)
                     output.note(f"not saved {values.printable(instance.sop_instance_uid)}: {error}")
                 progress = retrieval.progress

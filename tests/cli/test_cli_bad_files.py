@@ -12,6 +12,7 @@ from typing import Any
 import pydicom
 import pytest
 from cli.conftest import CT, HOST, MR, TEST_FILES, Command
+from ports import free_port
 from pydicom.dataset import Dataset
 
 import aiodimse
@@ -20,6 +21,7 @@ from aiodimse import sop_class
 IMPLICIT = "1.2.840.10008.1.2"
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
+MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
 
 
 @asynccontextmanager
@@ -129,6 +131,48 @@ async def test_two_objects_that_would_take_one_name(command: Command, tmp_path: 
     assert document["refused"] == ["1.2.1"]
     assert pydicom.dcmread(tmp_path / "1.2.1.dcm").PatientID == "A"
     assert "not saved 1.2.1: another instance is stored under this SOP Instance UID" in ended.err
+
+
+@pytest.mark.parametrize("command_words", [("get",), ("get", "--via-move"), ("move", "--receive")], ids=" ".join)
+async def test_an_object_that_cannot_be_saved_as_it_is(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command_words: tuple[str, ...]
+) -> None:
+    """As one that begins with an element of group 0002, which no data set has."""
+    save = aiodimse.ArrivingInstance.save
+
+    async def saved(instance: aiodimse.ArrivingInstance, *args: Any, **options: Any) -> Path:
+        if instance.sop_instance_uid == "1.2.1":
+            raise aiodimse.DatasetDecodeError("(0002,0010) in a data set")
+        return await save(instance, *args, **options)
+
+    monkeypatch.setattr(aiodimse.ArrivingInstance, "save", saved)
+    port = free_port()
+    server = aiodimse.Server(ae_title="ARCHIVE")
+
+    async def objects(request: Any) -> AsyncIterator[Any]:
+        if isinstance(request, aiodimse.MoveRequest):
+            yield aiodimse.Destination(HOST, port)
+        yield 2
+        for uid in ("1.2.1", "1.2.2"):
+            dataset = pydicom.dcmread(CT)
+            dataset.SOPInstanceUID = uid
+            yield dataset
+
+    server.on_c_get(GET)(objects)
+    server.on_c_move(MOVE)(objects)
+    name, *option = command_words
+    words: list[Any] = [name, HOST, None, "--called", "ARCHIVE", "-k", "StudyInstanceUID=1.2"]
+    words += [*option, port, "--output", tmp_path] if name == "get" and option else []
+    words += ["--output", tmp_path] if command_words == ("get",) else []
+    words += [*option, tmp_path, "--listen", port] if name == "move" else []
+    async with server.listen(HOST, 0) as listening:
+        words[2] = listening.port
+        ended = await command(*words, "--json")
+    document = json.loads(ended.out)
+    assert ended.code == 1
+    assert document["files"] == [str(tmp_path / "1.2.2.dcm")]
+    assert document["refused"] == ["1.2.1"]
+    assert "not saved 1.2.1: (0002,0010) in a data set" in ended.err
 
 
 @pytest.mark.parametrize("status", [0xFF00, 0xFF01])
