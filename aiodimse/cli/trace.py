@@ -8,20 +8,27 @@ says what was left out.
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from aiodimse import pdu
 from aiodimse.aio.transport import Tap
 from aiodimse.errors import PDUDecodeError
 
-_HEADER = 6
+_HEADER, _FIXED = 6, 74
+"""Where the AE titles of an A-ASSOCIATE-RQ are: behind the header, and before its items (PS3.8 9.3.2)."""
 _ASSOCIATE_RQ, _P_DATA_TF = 0x01, 0x04
 _KNOWN_TYPES = range(0x01, 0x08)
 _LONGEST = 1 << 26
 """The longest PDU in bytes. After a greater length the boundaries of PDUs are lost, so the rest is not split."""
+
+
+def _created(path: Path) -> TextIO:
+    """Open a file for writing, which only its owner may read if it is new."""
+    return open(path, "w", encoding="ascii", buffering=1, opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 class TraceFile:
@@ -38,7 +45,7 @@ class TraceFile:
     def __init__(self, path: Path, *, data: bool = False) -> None:
         self._path, self._data = path, data
         self._count = 0
-        self._first: TextIO | None = path.open("w", encoding="ascii", buffering=1)
+        self._first: TextIO | None = _created(path)
 
     def __call__(self, role: str) -> Tap:
         """Make the tap of the next association."""
@@ -47,7 +54,7 @@ class TraceFile:
         try:
             if file is None:
                 path = self._path.with_stem(f"{self._path.stem}-{self._count}")
-                file = path.open("w", encoding="ascii", buffering=1)
+                file = _created(path)
         except OSError as error:
             print(f"aiodimse: no trace of association {self._count}: {error}", file=sys.stderr)
         return Conversation(file, data=self._data)
@@ -145,14 +152,26 @@ def _without_data_sets(data: bytes) -> tuple[bytes, str]:
 
 
 def _without_secrets(data: bytes) -> tuple[bytes, str]:
+    """Hide user identities, and what may be one: items of an unknown type, and all items where one does not decode."""
     try:
         rq = pdu.decode(data)
     except PDUDecodeError:
-        return data, ""
+        kept, missing = data[_HEADER:_FIXED], len(data[_FIXED:])
+        words = f"{missing} bytes that do not decode" if missing else ""
+        return data[:2] + len(kept).to_bytes(4, "big") + kept, words
     assert isinstance(rq, pdu.AssociateRQ)
-    identity = rq.user_information.user_identity
-    if identity is None:
+    sub_items, unknown = rq.user_information.sub_items, rq.unknown_items
+    if not any(isinstance(item, pdu.UserIdentityRequest | pdu.UnknownItem) for item in (*sub_items, *unknown)):
         return data, ""
-    hidden = replace(identity, primary=b"*" * len(identity.primary), secondary=b"*" * len(identity.secondary))
-    items = tuple(hidden if item == identity else item for item in rq.user_information.sub_items)
-    return pdu.encode(replace(rq, user_information=pdu.UserInformation(items))), "the user identity"
+    user_information = pdu.UserInformation(tuple(map(_hidden, sub_items)))
+    hidden = replace(rq, user_information=user_information, unknown_items=tuple(map(_hidden, unknown)))
+    return pdu.encode(hidden), "the user identity"
+
+
+def _hidden(item: Any) -> Any:
+    """Return the item with stars where a user identity has names and passcodes."""
+    if isinstance(item, pdu.UserIdentityRequest):
+        return replace(item, primary=b"*" * len(item.primary), secondary=b"*" * len(item.secondary))
+    if isinstance(item, pdu.UnknownItem):
+        return replace(item, data=b"*" * len(item.data))
+    return item

@@ -11,7 +11,9 @@ from cli.conftest import CT, Ended, Peer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import aiodimse
 from aiodimse import pdu
+from aiodimse.association import propose
 from aiodimse.cli.trace import TraceFile, without_data
 from aiodimse.testing import read_capture, replay
 
@@ -76,6 +78,55 @@ def test_a_user_identity_is_not_written() -> None:
     assert what == "the user identity"
     assert identity.primary not in cut
     assert len(cut) == len(rq)
+
+
+def _with_identity(item: bytes) -> bytes:
+    """An A-ASSOCIATE-RQ whose User Information ends in this sub-item."""
+    rq = pdu.encode(propose(["1.2.840.10008.1.1"], ae_title="A", called_ae_title="B", limits=aiodimse.Limits()))
+    at = rq.index(b"\x50\x00", 74 + 20)
+    length = int.from_bytes(rq[at + 2 : at + 4], "big") + len(item)
+    whole = rq[:at] + b"\x50\x00" + length.to_bytes(2, "big") + rq[at + 4 :] + item
+    return whole[:2] + (len(whole) - 6).to_bytes(4, "big") + whole[6:]
+
+
+def test_a_request_that_ends_before_its_items_stays_as_it_is() -> None:
+    assert without_data(b"\1\0\0\0\0\3abc") == (b"\1\0\0\0\0\3abc", "")
+
+
+SECRET = b"passcode"
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        b"\x58\x00\x00\x10\x02\x00\x00\x02me\x00\x08" + SECRET,
+        b"\x58\x00\x00\x10\x02\x00\x00\x02me\x00\x09" + SECRET,  # the length of the passcode is one too many
+        b"\x58\x00\x00\x10\x02\x00\xff\xff\x00\x00\x00\x00" + SECRET,
+        b"\x58\x00\x00\x11\x02\x00\x00\x02me\x00\x08" + SECRET,  # so is that of the item
+        b"\x58\x00\x00\x0a\x01\x00" + SECRET,
+        b"\x00\x00\x00\x08" + SECRET,  # nobody knows what this is
+    ],
+    ids=range(6),
+)
+def test_what_may_be_a_user_identity_is_not_written_either(item: bytes) -> None:
+    whole = _with_identity(item)
+    assert SECRET in whole
+    cut, what = without_data(whole)
+    assert SECRET not in cut
+    assert what
+    assert int.from_bytes(cut[2:6], "big") == len(cut) - 6
+    assert cut[10:42] == whole[10:42]
+
+
+def test_only_its_owner_may_read_a_trace(tmp_path: Path) -> None:
+    trace = TraceFile(tmp_path / "x.dul", data=True)
+    for _ in range(2):
+        tap = trace("acceptor")
+        for way in "><":
+            tap(way, b"")
+    trace.close()
+    modes = [path.stat().st_mode & 0o777 for path in sorted(tmp_path.iterdir())]
+    assert modes == [0o600, 0o600]
 
 
 def test_what_is_no_pdu_is_counted(tmp_path: Path) -> None:
