@@ -6,13 +6,15 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from aiodimse.datasets.beginning import Beginning
 from aiodimse.datasets.file_meta import file_meta
 from aiodimse.datasets.naming import forget_folders, give_name, make_folders, relative_name, safe_file_name
 from aiodimse.datasets.unfinished import lock_file, unfinished_name
 
+AfterName: TypeAlias = Callable[[Path, os.stat_result], object]
+"""Called with a file that has its name, and its status."""
 KEPT_BEGINNING: Final = 1 << 16
 """The number of bytes at the beginning of a data set that a writer keeps for the hook that decides on its name."""
 
@@ -166,12 +168,12 @@ class PartTenWriter:
             self.rollback()
             raise
 
-    def commit(self, *, may_replace: bool = False, after_name: Callable[[Path], object] | None = None) -> Path:
+    def commit(self, *, may_replace: bool = False, after_name: AfterName | None = None) -> Path:
         """Give the complete file its name. If durable, the name has been flushed to the disk.
 
         An existing file of that name is replaced only by a complete data set of the same instance, unless the caller
         has decided with may_replace. After InstanceConflict and OSError nothing is left of the new file. after_name is
-        then called with the file. If it raises, the exception is passed on, and the file stays.
+        then called with the file and its status. If it raises, the exception is passed on, and the file stays.
         """
         if not self._complete:
             self.complete()
@@ -184,7 +186,7 @@ class PartTenWriter:
             raise
         path = self.path
         if after_name is not None:
-            after_name(path)
+            after_name(path, self._written)
         return path
 
     @property
@@ -201,7 +203,7 @@ class PartTenWriter:
         self,
         *pieces: bytes | memoryview,
         before_name: Callable[[Path, bytes], object] | None = None,
-        after_name: Callable[[Path], object] | None = None,
+        after_name: AfterName | None = None,
     ) -> Path:
         """Write the last pieces of the data set, and commit().
 

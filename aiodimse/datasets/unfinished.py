@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import sys
 from contextlib import suppress
+from random import getrandbits
 from time import time
 
 if sys.platform != "win32":  # on Windows a file that another process has open cannot be removed anyway
@@ -24,7 +24,8 @@ def unfinished_name(name: str) -> str:
 
     The dot and the suffix keep scans of a folder from taking the file for an instance.
     """
-    return f".{name}.{secrets.token_hex(8)}.part"
+    # No secret: O_EXCL makes the file. A forked process has numbers of its own, for `random` begins anew in it.
+    return f".{name}.{getrandbits(64):016x}.part"
 
 
 def lock_file(fd: int) -> None:

@@ -134,7 +134,7 @@ class ArrivingInstance(Instance):
             durable: Whether the file and the folder are flushed to the disk before this returns.
             check_identity: Whether the data set must be the instance that the request names.
             before_name: Awaited or called with the temporary file before it gets its name.
-            after_name: Called with the file after it got its name, in the thread that wrote it.
+            after_name: Called with the file and its status after it got its name, in the thread that wrote it.
 
         Returns:
             The path of the file.

@@ -21,7 +21,7 @@ from aiodimse.services.streams import close, collect, expect_instance, read_begi
 
 InstanceSource: TypeAlias = "str | os.PathLike[str] | ReferencedFile | Dataset | Instance"
 BeforeName: TypeAlias = Callable[[Path, bytes], Awaitable[None] | None]
-AfterName: TypeAlias = Callable[[Path], object]
+AfterName: TypeAlias = Callable[[Path, os.stat_result], object]
 
 _SMALL = 1 << 18
 """The length in bytes up to which the whole file is read when it is opened."""
@@ -200,9 +200,10 @@ class Instance:
                 thread that writes the file, may block, and saves two changes of thread. If it raises, the file is
                 removed, and the exception is passed on. With this hook an existing file is always replaced: the hook
                 decides.
-            after_name: Called once with the path of the file after the file got its name and, if durable, is on the
-                disk. It runs in the thread that wrote the file, and may block. If it raises, the exception is passed
-                on, and the file stays. An index can use it to learn of the file without another change of thread.
+            after_name: Called once with the path of the file and its status, after the file got its name and, if
+                durable, is on the disk. It runs in the thread that wrote the file, and may block. If it raises, the
+                exception is passed on, and the file stays. An index can use it to learn of the file without another
+                change of thread.
 
         Returns:
             The path of the file.

@@ -210,7 +210,7 @@ class StoreRequest:
         before_name(self._file, self._file.read_bytes()[head.data_offset :])
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         path = self._file.rename(folder / name)
-        after_name(path)
+        after_name(path, path.stat())
         return path
 
     def logger(self, logger: logging.Logger) -> logging.Logger:

@@ -504,7 +504,7 @@ def test_the_same_uid_from_two_associations_never_mixes(tmp_path):
 
 
 def test_not_even_where_chance_gives_both_the_same_temporary_name(tmp_path, monkeypatch):
-    monkeypatch.setattr("secrets.token_hex", lambda _: "chance")
+    monkeypatch.setattr("aiodimse.datasets.unfinished.getrandbits", lambda _: 0)
     one = writer(tmp_path)
     one.write(DATA)
     with pytest.raises(FileExistsError):

@@ -130,7 +130,7 @@ async def test_what_is_refused_before_its_name_costs_no_fsync(disk: Disk, tmp_pa
         if is_refused:
             raise aiodimse.DIMSEFailure(0xA901, "there is one already")
 
-    def after_name(file: Path) -> None:
+    def after_name(file: Path, status: os.stat_result) -> None:
         disk.steps.append("after_name")
 
     async with saving(tmp_path, before_name=before_name, after_name=after_name) as association:

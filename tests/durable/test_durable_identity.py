@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -389,7 +390,8 @@ async def test_what_is_told_of_a_file_is_told_when_it_has_its_name(
     async def before_name(file: Path, beginning: bytes) -> None:
         assert not told
 
-    def after_name(file: Path) -> None:
+    def after_name(file: Path, status: os.stat_result) -> None:
+        assert (status.st_size, status.st_mtime_ns) == (file.stat().st_size, file.stat().st_mtime_ns)
         in_thread = threading.current_thread() is not threading.main_thread()
         told.append((file, file.read_bytes(), in_thread))
 
@@ -404,13 +406,13 @@ async def test_what_is_told_of_a_file_is_told_when_it_has_its_name(
 
 async def test_nobody_is_told_of_a_file_that_gets_no_name(tmp_path: Path) -> None:
     told: list[Path] = []
-    async with sending(tmp_path, after_name=told.append) as sender:
+    async with sending(tmp_path, after_name=lambda file, _: told.append(file)) as sender:
         assert await sender.store(image(uid=OTHER)) == 0xA900
     assert told == []
 
 
 async def test_a_file_stays_whoever_was_told_of_it_fails(tmp_path: Path) -> None:
-    def after_name(file: Path) -> None:
+    def after_name(file: Path, status: os.stat_result) -> None:
         raise aiodimse.DIMSEFailure(0xA901, "the index does not answer")
 
     async with sending(tmp_path, after_name=after_name) as sender:

@@ -76,17 +76,15 @@ class FolderStorage:
         self, request: aiodimse.StoreRequest, location: str, decide: Decide, keep: Keep, *, durable: bool
     ) -> None:
         """See `Storage.save`. All of it is one trip to a thread, where the data set comes in one piece."""
-        stamp = Stamp(0, 0)
 
         def before_name(file: Path, beginning: bytes) -> None:
-            nonlocal stamp
             more = _behind(file) if len(beginning) >= _KEPT else None
             decide(Arrived(beginning, request.transfer_syntax, more))
-            stamp = _stamp(file.stat())
 
-        await request.save(
-            self.directory, location, durable=durable, before_name=before_name, after_name=lambda _: keep(stamp)
-        )
+        def after_name(_file: Path, status: os.stat_result) -> None:
+            keep(_stamp(status))
+
+        await request.save(self.directory, location, durable=durable, before_name=before_name, after_name=after_name)
 
     def path(self, location: str) -> Path:
         """Return the path of a location."""
