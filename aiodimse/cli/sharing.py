@@ -18,8 +18,8 @@ from typing import NamedTuple, Self
 from aiodimse.aio.listener import TCPListener
 from aiodimse.aio.network import Network, ProtocolFactory
 
-LEFT_TO_OTHERS: float = 0.005
-"""Seconds."""
+LEFT_TO_OTHERS: float = 0.02
+"""Seconds: what it may take on a busy machine until another process runs."""
 _SIZE = 8
 """Bytes of a number in the memory."""
 _NOT_THERE = 1 << 62
