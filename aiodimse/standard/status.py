@@ -311,7 +311,7 @@ def find(code: int, service_class: ServiceClass | None = None, command: str | No
     def order(row: StatusRow) -> tuple[int, bool, bool]:
         # Where the service class is unknown, a row for all service classes is more likely to be right.
         general_first = bool(row.service_classes) if service_class is None else not row.service_classes
-        return row.last - row.first, general_first, (not row.commands) != (command is None)
+        return row.last - row.first, general_first, not row.commands
 
     return min((row for row in ROWS if row.holds_for(code, service_class, command)), key=order, default=None)
 

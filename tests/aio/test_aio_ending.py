@@ -9,7 +9,10 @@ import pytest
 
 import aiodimse
 from aiodimse import sop_class, testing
-from aiodimse.dimse.messages import CEchoRQ, CStoreRQ
+from aiodimse.datasets import encode_dataset
+from aiodimse.dimse import command
+from aiodimse.dimse.fragments import Fragmenter
+from aiodimse.dimse.messages import CEchoRQ, CFindRQ, CStoreRQ
 from aiodimse.errors import AssociationAborted
 from aiodimse.pdu import Abort, ReleaseRP, ReleaseRQ
 
@@ -86,6 +89,30 @@ async def test_what_waits_for_the_pen_when_the_association_ends_has_not_failed(w
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+async def test_the_end_of_an_association_is_no_failure_of_its_handlers(world, caplog):
+    """Nor of the library: the handler is cancelled, and nobody reads of an error."""
+    server, began, was_cancelled = world.server(), asyncio.Event(), asyncio.Event()
+
+    @server.on_c_find
+    async def find(request):
+        try:
+            began.set()
+            await asyncio.Event().wait()
+            yield 0x0000
+        except asyncio.CancelledError:
+            was_cancelled.set()  # and swallowed
+
+    async with world.called(server) as peer:
+        request = CFindRQ(message_id=1, affected_sop_class_uid=FIND)
+        peer.send_message(3, request, encode_dataset(world.query(), EXPLICIT))
+        await testing.settle()
+        assert began.is_set()
+        peer.send(Abort(0, 0))
+        await testing.settle()
+        assert was_cancelled.is_set()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 # --- a server is left -------------------------------------------------------------------------------------------------
 
 
@@ -113,3 +140,31 @@ async def test_an_association_is_not_idle_while_we_wait_for_the_peer(world):
     assert await peer.read_to_end() == [Abort(0, 0)]
     peer.abort_transport()
     await leaving
+
+
+# --- a C-STORE is answered --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reads", [False, True], ids=["unread", "begun"])
+async def test_the_response_to_a_c_store_waits_for_its_last_fragment(world, reads):
+    """However early the handler returns: a response in the middle of a request confuses peers."""
+    server, returned = world.server(), asyncio.Event()
+
+    @server.on_c_store
+    async def store(request):
+        if reads:
+            await anext(aiter(request.stream()))
+        returned.set()
+        return 0xA700
+
+    request = CStoreRQ(message_id=1, affected_sop_class_uid=CT, affected_sop_instance_uid="1.2")
+    request.has_data_set = True
+    async with world.called(server) as peer:
+        fragmenter = Fragmenter(16384, 7)
+        peer.send(b"".join([*fragmenter.command(command.encode(request)), *fragmenter.feed(bytes(50_000))]))
+        await testing.settle()
+        assert returned.is_set()
+        assert not peer.has_pdu
+        peer.send(b"".join(fragmenter.finish()))
+        _, response, _ = await peer.read_message()
+        assert response.status == 0xA700
