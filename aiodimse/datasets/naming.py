@@ -138,6 +138,8 @@ def make_folders(root: str, below: PurePath, *, durable: bool) -> None:
             with suppress(FileExistsError):
                 os.mkdir(path)  # noqa: PTH102
         return
+    if os.path.join(root, below) in _made:  # noqa: PTH118 - without the lock, which is held while folders are flushed
+        return
     with _making:
         path = root
         for part in below.parts:
