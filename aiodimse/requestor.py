@@ -15,7 +15,7 @@ from aiodimse.aio.environment import Environment
 from aiodimse.aio.settings import Settings
 from aiodimse.aio.transport import Trace
 from aiodimse.association import MAX_CONTEXTS, PresentationContext, fill_with_storage, propose
-from aiodimse.association.negotiation import several
+from aiodimse.association.negotiation import check_ae_title, several
 from aiodimse.client import Association
 from aiodimse.config import Limits, Timeouts
 from aiodimse.errors import LocalProtocolError
@@ -24,7 +24,6 @@ from aiodimse.pdu import CommonExtendedNegotiation, UserIdentityRequest
 from aiodimse.services.contexts import contexts_for_instances
 from aiodimse.services.serving import RequestHandlers
 from aiodimse.services.user.opening import AssociationPlan, leave
-from aiodimse.standard.values import is_ae_title
 
 
 class Connect:
@@ -172,19 +171,6 @@ def connect(
         common_extended=common_extended,
     )
     return Connect(AssociationPlan(host, port, rq, settings, ssl, handlers))
-
-
-def check_ae_title(title: str) -> None:
-    """Check an AE title of ours (PS3.8 9.3.2, PS3.5 6.2).
-
-    Args:
-        title: The AE title.
-
-    Raises:
-        LocalProtocolError: It is empty, longer than 16 characters, or has a backslash or control characters.
-    """
-    if not is_ae_title(title):
-        raise LocalProtocolError(f"not an AE title (1 to 16 printable characters, no backslash): {title!r}")
 
 
 def contexts_for(paths: Iterable[str | os.PathLike[str]]) -> list[PresentationContext]:

@@ -19,6 +19,7 @@ from aiodimse.aio.network import Network
 from aiodimse.aio.settings import EndIdle, Settings
 from aiodimse.aio.transport import Trace
 from aiodimse.association import TitlePolicy
+from aiodimse.association.negotiation import check_ae_title
 from aiodimse.config import Limits, Timeouts
 from aiodimse.errors import LocalProtocolError
 from aiodimse.metrics import Metrics
@@ -97,7 +98,11 @@ class Server(HandlerDecorators):
                 server is being left: by A-ABORT, or by A-RELEASE-RQ, which some peers do not expect from an acceptor.
             transcode: In C-GET and C-MOVE send an instance whose compression the peer does not take decompressed or
                 losslessly recompressed (extra `codecs`); False, its sub-operation fails.
+
+        Raises:
+            LocalProtocolError: The AE title is not valid.
         """
+        check_ae_title(ae_title)
         self._ae_title = ae_title
         self._settings = Settings(
             limits or Limits(),

@@ -43,7 +43,7 @@ from aiodimse.record import record
 from aiodimse.standard import sop_class
 from aiodimse.standard.reason import context_result_meaning
 from aiodimse.standard.transfer_syntax import DEFAULT_PROPOSED
-from aiodimse.standard.values import is_uid
+from aiodimse.standard.values import is_ae_title, is_uid
 
 T = TypeVar("T")
 
@@ -95,6 +95,19 @@ def check_uid(uid: str) -> None:
         known = isinstance(uid, str) and uid.isidentifier() and hasattr(sop_class, uid)
         hint = f"; aiodimse.sop_class.{uid} is one" if known else ""
         raise LocalProtocolError(f"not a UID (numbers with dots between, 64 characters at most): {uid!r}{hint}")
+
+
+def check_ae_title(title: str) -> None:
+    """Check an AE title of ours (PS3.8 9.3.2, PS3.5 6.2).
+
+    Args:
+        title: The AE title.
+
+    Raises:
+        LocalProtocolError: It is empty, longer than 16 characters, or has a backslash or control characters.
+    """
+    if not is_ae_title(title):
+        raise LocalProtocolError(f"not an AE title (1 to 16 printable characters, no backslash): {title!r}")
 
 
 def fill_with_storage(

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
 
+from aiodimse.association.negotiation import check_ae_title
 from aiodimse.cli import failures
 from aiodimse.cli.identifier import Key, key, near
 from aiodimse.cli.models import LEVELS, MODELS
 from aiodimse.config import Timeouts
 from aiodimse.errors import LocalProtocolError
-from aiodimse.requestor import check_ae_title
 
 _NO_VALUE = re.compile(r"ignored explicit argument '.*'")
 _CHOICE = re.compile(r"argument COMMAND: invalid choice: '(.*?)'")

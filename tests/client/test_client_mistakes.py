@@ -45,6 +45,12 @@ async def test_a_host_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> No
     assert caught.value.errno == socket.EAI_NONAME
 
 
+@pytest.mark.parametrize("title", ["A TITLE THAT IS TOO LONG", "", "TWO\\TITLES"])
+def test_a_server_that_nobody_could_call(title: str) -> None:
+    with pytest.raises(aiodimse.LocalProtocolError, match="not an AE title"):
+        aiodimse.Server(ae_title=title)
+
+
 async def test_a_server_that_was_never_entered() -> None:
     listening = aiodimse.Server().listen("127.0.0.1", 0)
     with pytest.raises(aiodimse.LocalProtocolError, match=r"async with server\.listen"):
