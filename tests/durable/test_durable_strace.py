@@ -20,6 +20,7 @@ from durable.material import STORAGE, instance
 from durable.provider import TITLE
 
 import aiodimse
+from aiodimse.archive.storage.hashed import hashed_name
 
 HOST = "127.0.0.1"
 TRACED = "openat,write,writev,pwrite64,fsync,fdatasync,rename,renameat,renameat2,sendto,sendmsg,close"
@@ -68,9 +69,9 @@ def calls_in(trace: str) -> list[Call]:
     return found
 
 
-async def traced(folder: Path, log: Path, uids: list[str]) -> None:
+async def traced(folder: Path, log: Path, uids: list[str], provider_script: str = "provider.py") -> None:
     """Store them, one after the other on one association, with a provider that strace watches."""
-    script = Path(__file__).with_name("provider.py")
+    script = Path(__file__).with_name(provider_script)
     process = await asyncio.create_subprocess_exec(
         strace(), "-f", "-y", "-s", "0", "-e", f"trace={TRACED}", "-e", "signal=none", "-o", str(log),
         sys.executable, str(script), str(folder),
@@ -90,13 +91,24 @@ async def traced(folder: Path, log: Path, uids: list[str]) -> None:
             port, provider = map(int, first.split())
             async with aiodimse.connect(HOST, port, called_ae_title=TITLE, contexts=[STORAGE]) as association:
                 for uid, size in zip(uids, SIZES, strict=True):
-                    assert (await association.c_store(instance(uid, size))).status == 0x0000
+                    dataset = instance(uid, size)
+                    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.1", "1.2.2"
+                    assert (await association.c_store(dataset)).status == 0x0000
     finally:
         if provider:
             os.kill(provider, signal.SIGTERM)  # strace ends with it; with -o it takes no signal itself
         elif process.returncode is None:
             process.kill()
         await process.wait()
+
+
+def sends_in(calls: list[Call]) -> list[Call]:
+    """A-ASSOCIATE-AC, a C-STORE-RSP for each, A-RELEASE-RP."""
+    sends = [
+        call for call in calls if call.name in ("sendto", "sendmsg", "write", "writev") and "socket:" in call.arguments
+    ]
+    # Without the single bytes that wake the event loop.
+    return [call for call in sends if not re.match(r"\d+<socket:\[\d+\]>, \"\"\.\.\., 1\b", call.arguments)]
 
 
 @pytest.mark.timeout(120)
@@ -108,11 +120,7 @@ async def test_the_order_of_system_calls_for_each_store(
     uids = [f"1.2.3.{number}" for number in range(1, len(SIZES) + 1)]
     await traced(folder, log, uids)
     calls = calls_in(log.read_text(encoding="utf-8", errors="replace"))
-    sends = [
-        call for call in calls if call.name in ("sendto", "sendmsg", "write", "writev") and "socket:" in call.arguments
-    ]
-    # A-ASSOCIATE-AC, a C-STORE-RSP for each, A-RELEASE-RP
-    sends = [call for call in sends if not re.match(r"\d+<socket:\[\d+\]>, \"\"\.\.\., 1\b", call.arguments)]
+    sends = sends_in(calls)
     assert len(sends) == len(uids) + 2, [str(call) for call in sends]
     for uid, response, before in zip(uids, sends[1:], sends, strict=False):
         mine = [call for call in calls if f"/.{uid}.dcm." in call.arguments]
@@ -129,3 +137,31 @@ async def test_the_order_of_system_calls_for_each_store(
         assert renames[0].ended < of_folder[0].began, uid
         assert of_folder[0].ended < response.began, uid
     record_property("stores in the order of system calls", len(uids))
+
+
+@pytest.mark.timeout(120)
+async def test_the_order_of_system_calls_of_an_archive(tmp_path: Path) -> None:
+    """As above; and the row of the index comes behind the file, and before the response."""
+    folder, log = tmp_path / "archive", tmp_path / "trace.txt"
+    folder.mkdir()
+    uids = [f"1.2.3.{number}" for number in range(1, len(SIZES) + 1)]
+    await traced(folder, log, uids, "archive_provider.py")
+    calls = calls_in(log.read_text(encoding="utf-8", errors="replace"))
+    sends = sends_in(calls)
+    assert len(sends) == len(uids) + 2, [str(call) for call in sends]
+    for uid, response, before in zip(uids, sends[1:], sends, strict=False):
+        target = folder / hashed_name(uid)
+        mine = [call for call in calls if f"/.{uid}.dcm." in call.arguments]
+        (rename,) = [call for call in mine if call.name.startswith("rename")]
+        (sync,) = [call for call in mine if call.name in ("fsync", "fdatasync")]
+        writes = [call for call in mine if call.name in ("write", "writev", "pwrite64")]
+        between = [call for call in calls if before.ended < call.began < response.began]
+        of_folder = [call for call in between if call.name == "fsync" and f"<{target.parent}>" in call.arguments]
+        rows = [call for call in between if call.name == "pwrite64" and "-index.db-wal>" in call.arguments]
+        assert rename.arguments.rstrip('"').endswith(str(target)), rename
+        assert max(write.ended for write in writes) < sync.began, uid
+        assert sync.ended < rename.began, uid
+        assert rename.ended < of_folder[-1].began, uid
+        assert rows, uid
+        assert of_folder[-1].ended < rows[0].began, uid
+        assert rows[-1].ended < response.began, uid
