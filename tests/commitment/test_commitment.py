@@ -99,6 +99,33 @@ async def test_a_request_that_lacks_something(dataset: Dataset | None, status: i
     assert await asked(dataset) == (status, None)
 
 
+def test_the_numbers_are_those_of_the_standard() -> None:
+    """PS3.4 J.3.3.1.1; a report that was read with the same wrong number would look right."""
+    found = commitment.PROCESSING_FAILURE, commitment.NO_SUCH_INSTANCE, commitment.CLASS_CONFLICT
+    assert found == (0x0110, 0x0112, 0x0119)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "element"),
+    [
+        (dataset_of(None, ReferencedSOPSequence=[{"ReferencedSOPInstanceUID": "1.2"}]), 0x00081195),
+        (dataset_of(), 0x00081199),
+        (dataset_of(ReferencedSOPSequence=[{"ReferencedSOPInstanceUID": "1.2"}]), 0x00081199),
+    ],
+)
+async def test_what_is_missing_is_named(dataset: Dataset, element: int) -> None:
+    server = aiodimse.Server()
+
+    @server.on_n_action(commitment.SOP_CLASS)
+    async def keep(request: aiodimse.NormalizedRequest) -> int:
+        CommitmentRequest.read(request)
+        return 0x0000
+
+    async with testing.joined(server, contexts=[commitment.SOP_CLASS]) as association:
+        response = await association.n_action(commitment.SOP_CLASS, commitment.INSTANCE, 1, dataset)
+    assert list(response.offending_elements) == [element]
+
+
 async def test_another_action_and_another_event() -> None:
     assert await asked(dataset_of(ReferencedSOPSequence=[ONE]), action=2) == (0x0123, None)
     assert await told(dataset_of(ReferencedSOPSequence=[ONE]), event=3) == (0x0113, None)
@@ -109,6 +136,7 @@ async def test_more_instances_than_are_taken(read: Callable[..., Any], monkeypat
     monkeypatch.setattr(commitment, "MAX_REFERENCES", 2)
     assert (await read(dataset_of(ReferencedSOPSequence=[ONE] * 2)))[0] == 0x0000
     assert (await read(dataset_of(ReferencedSOPSequence=[ONE] * 3)))[0] == 0x0213
+    assert (await read(dataset_of(ReferencedSOPSequence=[ONE] * 2, FailedSOPSequence=[ONE])))[0] == 0x0213
 
 
 async def test_a_failure_without_a_reason_is_a_failure() -> None:
