@@ -146,6 +146,7 @@ async def test_several_tasks_take_and_a_cancelled_one_loses_nothing() -> None:
 
 @pytest.mark.parametrize("times", [{"quiet": -1.0}, {"quiet_after_end": -0.1}, {"quiet": float("nan")}])
 def test_times_are_not_negative(times: dict[str, float]) -> None:
+    aiodimse.Completeness(quiet=0.0, quiet_after_end=0.0)
     with pytest.raises(ValueError, match="not negative"):
         aiodimse.Completeness(**times)
 

@@ -63,7 +63,7 @@ async def test_cancelled_at_each_await(scenario: Scenario, tmp_path: Path, recor
         for k in range(1, 1000):
             task = asyncio.create_task(cancelled_at(k, whole()))
             while not task.done():
-                await clock.elapse(0.01)
+                await clock.elapse(0.002)
                 await asyncio.to_thread(int)  # files are read and written in threads
             done = await ended(task)
             while stage.environment.network.open:
