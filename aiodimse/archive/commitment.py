@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 MAX_OPEN = 1000
 """The largest number of transactions that are not yet reported. A further one is refused (0213)."""
+MAX_OPEN_REFERENCES = 1_000_000
+"""The largest number of instances in transactions that are not yet reported, which take about 300 MB."""
 KEEP = 7 * 24 * 3600
 """Seconds after which a transaction is dropped if the peer accepts no report."""
 
@@ -53,18 +55,27 @@ class Commitment:
         waits: tuple[float, ...] = _WAITS,
     ) -> None:
         self._archive, self._destinations, self._ae_title, self._waits = archive, destinations, ae_title, waits
+        self._reading = asyncio.Lock()
+        """Held while one request is read: each of its instances takes about 50 us of the processor."""
+        self._looking = asyncio.Lock()
+        """Held while the instances of one transaction are looked up, which takes a turn of the event loop."""
+        self._references = 0
+        """Instances of the transactions on which this process reports."""
 
     async def accept(self, request: aiodimse.NormalizedRequest) -> int:
         """Handle an N-ACTION request: store the transaction, and begin to report on it."""
-        asked = commitment.CommitmentRequest.read(request)
+        async with self._reading:
+            asked = await in_thread(commitment.CommitmentRequest.read, request)
         references = tuple((each.sop_class_uid, each.sop_instance_uid) for each in asked.references)
         calling = request.association.calling_ae_title
         transaction = Transaction(asked.transaction_uid, calling, references, int(time()))
         archive = self._archive
         async with AsyncExitStack() as held:
             with archive.availability.asked(0x0213):
-                if len(await archive.index.transactions()) >= MAX_OPEN:
+                if await archive.index.open_transactions() >= MAX_OPEN:
                     raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN} transactions are open")
+                if self._references + len(references) > MAX_OPEN_REFERENCES:
+                    raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN_REFERENCES} instances wait for a report")
                 # The lock is taken first: otherwise another process may see the transaction and report on it.
                 is_ours = await held.enter_async_context(archive.locks.try_hold(_name(transaction)))
                 await archive.index.put_transaction(transaction)
@@ -113,15 +124,20 @@ class Commitment:
         self, transaction: Transaction, held: AsyncExitStack, association: aiodimse.ProviderAssociation | None = None
     ) -> None:
         """Report a transaction until the report is accepted, and release its lock."""
-        async with held:
-            await self._report(transaction, association)
+        self._references += len(transaction.references)
+        try:
+            async with held:
+                await self._report(transaction, association)
+        finally:
+            self._references -= len(transaction.references)
 
     async def _report(self, transaction: Transaction, association: aiodimse.ProviderAssociation | None) -> None:
         attempt = 0
         while time() < transaction.created + KEEP:
             try:
                 with self._archive.availability.asked(0x0213):
-                    report = await self._outcome(transaction)
+                    async with self._looking:
+                        report = await self._outcome(transaction)
                 response = await self._send(transaction, association, report)
                 if response is not None and response.status.category is not aiodimse.Category.FAILURE:
                     break

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from pydicom.dataset import Dataset
 
 from aiodimse import datasets
 from aiodimse.aio.channel import Channel
-from aiodimse.aio.files import read_off_loop
+from aiodimse.aio.threads import Threads
+from aiodimse.aio.turns import turns_of
 from aiodimse.config import Limits
 from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
 from aiodimse.standard.transfer_syntax import DeflatedExplicitVRLittleEndian
 
 _LARGE = 1 << 20
 """The length in bytes from which a data set is decoded in a thread: copying it alone takes long enough."""
-_MANY = 2048
+_SOME = 1 << 12
+"""The length in bytes from which a data set is decoded when its turn comes, among all such of the event loop. That of
+an Identifier is below it as a rule. Many that came at once would otherwise be decoded in one turn of the loop."""
+_MANY = 256
 """The number of elements from which a data set is decoded in a thread. An honest Identifier has a hundred elements, in
-0.1 ms; this many of the worst kind take 40 ms."""
+0.1 ms; this many of the worst kind take 5 ms."""
+_threads = Threads(2, "aiodimse-decoding")
+"""Decoding needs the processor: more threads would only take the interpreter away from the event loop."""
+_under_way: WeakKeyDictionary[Channel, asyncio.Lock] = WeakKeyDictionary()
+"""Held by each association that decodes in a thread, so that nobody's requests fill the line of all."""
 
 
 class Decoder(Protocol):
@@ -45,7 +55,7 @@ async def decoded(decode: Decoder, data: bytes, transfer_syntax: str, channel: C
 
     Cancellation: decoding in a thread continues to its end, and its result is dropped.
     """
-    dataset = await _decoded(decode, data, transfer_syntax, channel.limits)
+    dataset = await _decoded(decode, data, transfer_syntax, channel)
     for row in datasets.tolerated_in(dataset):
         if channel.settings.strict:
             raise DatasetDecodeError(row.tolerated)
@@ -58,9 +68,13 @@ async def decoded_identifier(data: bytes, transfer_syntax: str, channel: Channel
     return await decoded(datasets.decode_identifier, data, transfer_syntax, channel)
 
 
-async def _decoded(decode: Decoder, data: bytes, transfer_syntax: str, limits: Limits) -> Dataset:
+async def _decoded(decode: Decoder, data: bytes, transfer_syntax: str, channel: Channel) -> Dataset:
+    limits = channel.limits
+    if len(data) > _SOME:
+        await turns_of(asyncio.get_running_loop()).next_share()
     # A deflated data set may become a thousand times as large.
     if len(data) <= _LARGE and transfer_syntax != DeflatedExplicitVRLittleEndian:
         with suppress(DatasetTooLarge):
             return decode(data, transfer_syntax, limits=limits, max_elements=_MANY)
-    return await read_off_loop(decode, data, transfer_syntax, limits=limits)
+    async with _under_way.setdefault(channel, asyncio.Lock()):
+        return await _threads.run(decode, data, transfer_syntax, limits=limits)

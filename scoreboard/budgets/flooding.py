@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import struct
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,11 +24,13 @@ import scoreboard.budgets  # noqa: F401  # where scripted is found
 CHUNK = 1 << 15
 _AGAIN = 0.05
 """Seconds until one comes again."""
+COMMITMENT, COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 CONTEXTS = [
     (1, wire.VERIFICATION, [wire.IMPLICIT_LE]),
     (3, wire.CT_IMAGE_STORAGE, [wire.EXPLICIT_LE]),
     (5, wire.STUDY_ROOT_FIND, [wire.EXPLICIT_LE]),
     (7, wire.STUDY_ROOT_GET, [wire.EXPLICIT_LE]),
+    (9, COMMITMENT, [wire.EXPLICIT_LE]),
 ]
 
 
@@ -38,6 +41,11 @@ class Flood:
     words: str
     again: Callable[[], bytes]
     first: bytes = b""
+    max_length: int = 16384
+    """That the peer announces."""
+    reads: bool = True
+    """Whether it reads what it is sent."""
+    needs_archive: bool = False
 
 
 def _filled(once: bytes) -> bytes:
@@ -57,6 +65,34 @@ def _one_byte_command() -> bytes:
     return _filled(b"".join(pdvs))
 
 
+def _large_find() -> bytes:
+    """A C-FIND with an Identifier of 60 KB, which the handler gives back as a match."""
+    keys = wire.dataset({(0x0010, 0x1000): ("LO", "x" * 60), **{
+        (0x0011, 0x1000 + number): ("LO", "x" * 60) for number in range(850)
+    }})  # fmt: skip
+    return wire.message(5, wire.find_rq(), keys)
+
+
+def _commitments() -> bytes:
+    """An N-ACTION that asks for the commitment of 10,000 instances."""
+    items = b"".join(
+        struct.pack("<HHL", 0xFFFE, 0xE000, len(item)) + item
+        for item in (
+            wire.dataset({(0x0008, 0x1150): ("UI", wire.CT_IMAGE_STORAGE), (0x0008, 0x1155): ("UI", f"1.2.3.{number}")})
+            for number in range(10_000)
+        )
+    )
+    sequence = struct.pack("<HH2s2xL", 0x0008, 0x1199, b"SQ", len(items)) + items
+    rq = {
+        (0x0000, 0x0003): COMMITMENT,
+        (0x0000, 0x0100): 0x0130,
+        (0x0000, 0x0110): 1,
+        (0x0000, 0x1001): COMMITMENT_INSTANCE,
+        (0x0000, 0x1008): 1,
+    }
+    return wire.message(9, rq, wire.dataset({(0x0008, 0x1195): ("UI", "1.2.9")}) + sequence)
+
+
 def _large_associate_rq() -> bytes:
     """One MiB of presentation contexts, each with as many transfer syntaxes as fit."""
     context = (1, wire.VERIFICATION, [f"1.2.840.10008.1.2.4.{number}" for number in range(1_000)])
@@ -72,6 +108,13 @@ FLOODS = {
     "command": Flood("a command set in 1-byte fragments", _one_byte_command),
     "echo": Flood("C-ECHO-RQs", lambda: _filled(_ECHO)),
     "cancel": Flood("C-CANCEL-RQs for nothing", lambda: _filled(wire.message(5, wire.cancel_rq(9)))),
+    "empty": Flood("data PDVs of no bytes", lambda: _filled(wire.p_data(wire.pdv(3, b"", command=False, last=False))),
+        wire.fragments(
+            3, wire.command(wire.store_rq(wire.CT_IMAGE_STORAGE, "1.2.3") | {wire.DATA_SET_TYPE: 1}), command=True
+        )),
+    "tiny": Flood("C-FINDs whose matches of 60 KB go in fragments of 128", _large_find, max_length=128),
+    "unread": Flood("C-FINDs whose matches of 60 KB they do not read", _large_find, reads=False),
+    "commitment": Flood("N-ACTIONs for the commitment of 10,000 instances", _commitments, needs_archive=True),
     "refused": Flood("requests that are refused", lambda: _filled(wire.message(1, wire.find_rq()))),
 }  # fmt: skip
 
@@ -87,22 +130,35 @@ async def _associate_again(port: int) -> None:
         await asyncio.sleep(_AGAIN)
 
 
+async def _abort_again(port: int) -> None:
+    """Associations that are open and aborted at once, one after the other."""
+    rq = wire.associate_rq(CONTEXTS, called="SCORED", calling="RUDE")
+    while True:
+        with contextlib.suppress(ScriptedPeerError, OSError, TimeoutError):
+            async with await ScriptedPeer.connect("127.0.0.1", port) as peer:
+                await peer.send(rq)
+                await peer.read_pdu(5)
+                await peer.send(wire.abort())
+
+
 async def _flood(port: int, flood: Flood, there: Callable[[], None], ended: Callable[[], None]) -> None:
     data = flood.again()
     while True:
         with contextlib.suppress(ScriptedPeerError, OSError, TimeoutError):
             async with await ScriptedPeer.connect("127.0.0.1", port) as peer:
-                await peer.associate(CONTEXTS, called="SCORED", calling="RUDE")
+                await peer.associate(CONTEXTS, called="SCORED", calling="RUDE", max_length=flood.max_length)
                 there()
-                await _pour(peer, flood.first, data)
+                await _pour(peer, flood.first, data, reads=flood.reads)
         ended()
         await asyncio.sleep(_AGAIN)
 
 
-async def _pour(peer: ScriptedPeer, first: bytes, data: bytes) -> None:
-    """Write until the connection ends; what comes is read and dropped."""
+async def _pour(peer: ScriptedPeer, first: bytes, data: bytes, *, reads: bool) -> None:
+    """Write until the connection ends; what comes is read and dropped, or it stays."""
 
     async def drop() -> None:
+        if not reads:
+            peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
         while await peer.reader.read(1 << 16):
             pass
 
@@ -117,6 +173,12 @@ async def _pour(peer: ScriptedPeer, first: bytes, data: bytes) -> None:
         dropping.cancel()
         with contextlib.suppress(asyncio.CancelledError, OSError):
             await dropping
+
+
+AGAIN = {
+    "associate": ("A-ASSOCIATE-RQs of 1 MiB", _associate_again),
+    "abort": ("associations that are aborted at once", _abort_again),
+}
 
 
 async def main() -> None:
@@ -134,8 +196,8 @@ async def main() -> None:
         nonlocal ends
         ends += 1
 
-    if name == "associate":
-        tasks = [asyncio.create_task(_associate_again(port)) for _ in range(peers)]
+    if name in AGAIN:
+        tasks = [asyncio.create_task(AGAIN[name][1](port)) for _ in range(peers)]
         all_there.set()
     else:
         tasks = [asyncio.create_task(_flood(port, FLOODS[name], there, ended)) for _ in range(peers)]

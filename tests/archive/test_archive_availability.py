@@ -78,6 +78,10 @@ class Lost(MemoryIndex):
             async for each in found:
                 yield each
 
+    async def open_transactions(self) -> int:
+        self._check()
+        return await super().open_transactions()
+
     async def transactions(self) -> list[Transaction]:
         self._check()
         return await super().transactions()

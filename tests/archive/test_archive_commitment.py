@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,41 @@ async def test_what_is_not_kept_is_named_with_its_reason(tmp_path: Path, a_file:
     assert len(report.ReferencedSOPSequence) == 1
     reasons = [(item.ReferencedSOPInstanceUID, item.FailureReason) for item in report.FailedSOPSequence]
     assert reasons == [("9.9", 0x0112), ("1.2.1.1.1", 0x0119), ("1.2.1.1.2", 0x0112)]
+    await archive.close()
+
+
+async def test_requests_are_read_off_the_event_loop(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading one of 10,000 instances takes half a second."""
+    a_file("1.dcm")
+    read, threads = module.commitment.CommitmentRequest.read, []
+
+    def noted(request: aiodimse.NormalizedRequest) -> Any:
+        threads.append(threading.current_thread())
+        return read(request)
+
+    monkeypatch.setattr(module.commitment.CommitmentRequest, "read", noted)
+    told: Told = asyncio.Queue()
+    archive = await Archive.open(tmp_path, index="memory:")
+    async with serving(archive).listen(HOST, 0) as listening:
+        assert await ask(listening.port, question((MR, "1.2.1.1.1")), modality(told), told) == 0x0000
+    await archive.close()
+    assert len(threads) == 1
+    assert threading.main_thread() not in threads
+
+
+async def test_so_many_instances_wait_for_a_report(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_OPEN_REFERENCES", 2)
+    a_file("files/1.dcm")
+    told: Told = asyncio.Queue()
+    archive = await Archive.open(tmp_path / "files", index="memory:")
+    one, three = (MR, "1.2.1.1.1"), [(MR, f"1.2.1.1.{number}") for number in range(3)]
+    async with serving(archive).listen(HOST, 0) as listening:
+        assert await ask(listening.port, question(*three), modality(told)) == 0x0213
+        assert await ask(listening.port, question(one, one), modality(told), told) == 0x0000
     await archive.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ import pytest
 
 import aiodimse
 from aiodimse import DatasetTooLarge, EncodedDataset, Limits, sop_class, testing
+from aiodimse.aio.turns import Turns
 from aiodimse.datasets.dataset import deflate
 from aiodimse.services import decoding
 from aiodimse.standard.transfer_syntax import (
@@ -270,6 +272,57 @@ async def test_many_elements_are_decoded_off_the_event_loop(
             response = await association.c_store(Made(CT, "1.2.3", ImplicitVRLittleEndian))
     assert (response.status, tries) == (0x0000, on_loop)
     assert len(datasets[0]) == count
+
+
+async def test_one_association_decodes_one_data_set_at_a_time_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of another one do not wait behind all of its requests."""
+    go, begun, decode = threading.Event(), threading.Semaphore(0), decoding.datasets.decode_identifier
+    under_way = most = 0
+
+    def slow(*args: Any, max_elements: int | None = None, **more: Any) -> Any:
+        nonlocal under_way, most
+        if max_elements is None:
+            under_way += 1
+            most = max(most, under_way)
+            begun.release()
+            go.wait(20)
+            under_way -= 1
+        return decode(*args, max_elements=max_elements, **more)
+
+    monkeypatch.setattr(decoding.datasets, "decode_identifier", slow)
+    server, _ = make_server()
+    large = EncodedDataset(plain(decoding._MANY + 1), ImplicitVRLittleEndian)
+    options = {"contexts": [aiodimse.PresentationContext(FIND, [ImplicitVRLittleEndian])], "operations_window": 0}
+    async with testing.joined(server, **options) as first, testing.joined(server, **options) as second:
+        asked = [asyncio.ensure_future(first.c_find(large, FIND)) for _ in range(4)]
+        await asyncio.to_thread(begun.acquire)
+        for _ in range(3):
+            await testing.settle()
+        asked.append(asyncio.ensure_future(second.c_find(large, FIND)))
+        await asyncio.to_thread(begun.acquire)
+        assert most == 2
+        go.set()
+        assert [(await each).status for each in asked] == [0x0000] * 5
+    assert most == 2
+
+
+@pytest.mark.parametrize(("size", "waits"), [(decoding._SOME // 2, 0), (2 * decoding._SOME, 1)])
+async def test_large_data_sets_wait_for_their_turn_of_the_event_loop(
+    size: int, waits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited, next_share = [], Turns.next_share
+
+    async def noted(turns: Turns) -> None:
+        waited.append(turns)
+        await next_share(turns)
+
+    monkeypatch.setattr(Turns, "next_share", noted)
+    server, _ = make_server()
+    data = implicit(0x00101000, b"x" * size)
+    offer = [aiodimse.PresentationContext(FIND, [ImplicitVRLittleEndian])]
+    async with testing.joined(server, contexts=offer) as association:
+        assert (await association.c_find(EncodedDataset(data, ImplicitVRLittleEndian), FIND)).status == 0x0000
+    assert len(waited) == waits
 
 
 # --- what is tolerated of a data set ----------------------------------------------------------------------------------

@@ -309,6 +309,9 @@ class Index(Protocol):
             transaction: The transaction.
         """
 
+    async def open_transactions(self) -> int:
+        """Return the number of stored transactions."""
+
     async def transactions(self) -> list[Transaction]:
         """Return the stored transactions, the oldest first."""
 

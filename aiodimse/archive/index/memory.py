@@ -254,6 +254,10 @@ class MemoryIndex:
         """
         self._transactions[transaction.uid, transaction.calling_ae_title] = transaction
 
+    async def open_transactions(self) -> int:
+        """See `Index.open_transactions`."""
+        return len(self._transactions)
+
     async def transactions(self) -> list[Transaction]:
         """See `Index.transactions`."""
         return sorted(self._transactions.values(), key=lambda each: each.created)

@@ -202,19 +202,24 @@ class SQLIndex:
     async def put_transaction(self, transaction: Transaction) -> None:
         """See `Index.put_transaction`."""
         key = {"uid": transaction.uid, "calling_ae_title": transaction.calling_ae_title}
-        row = {**key, "created": transaction.created, "refs": dump_references(transaction)}
 
         def put(connection: Connection) -> None:
+            row = {**key, "created": transaction.created, "refs": dump_references(transaction)}
             table = schema.transaction
             connection.execute(table.delete().where(*(table.c[name] == value for name, value in key.items())))
             connection.execute(schema.transaction.insert(), row)
 
         await self._write(put)
 
+    async def open_transactions(self) -> int:
+        """See `Index.open_transactions`."""
+        query = select(func.count()).select_from(schema.transaction)
+        return int((await self._read(lambda: self._fetch(query)))[0][0])
+
     async def transactions(self) -> list[Transaction]:
         """See `Index.transactions`."""
         query = select(schema.transaction).order_by(schema.transaction.c.created)
-        return [load_transaction(row) for row in await self._read(lambda: self._fetch(query))]
+        return await self._read(lambda: [load_transaction(row) for row in self._fetch(query)])
 
     async def drop_transaction(self, transaction: Transaction) -> None:
         """See `Index.drop_transaction`."""
