@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl as ssl_module
 from functools import partial
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from aiodimse.aio import tls_handshake
 from aiodimse.aio.clock import Clock
@@ -69,27 +69,36 @@ async def open_association(
     except AssociationAborted as error:
         if error.source is not None:
             await endpoint.close()  # The A-ABORT is sent, or the peer's has come: ARTIM bounds this wait.
-            if error.by_peer or error.source != 2:
-                raise
-            what = "does not speak DICOM" if error.reason == 1 else "breaks the protocol"
-            if looks_like := getattr(error.__cause__, "looks_like", ""):
-                what = f"answers with {looks_like}, which this association was not told to use"
-            meaning = f"{host}:{port} {what}: {error.meaning}"
-            raise AssociationAborted(error.source, error.reason, by_peer=False, meaning=meaning) from error
-        if ssl is not None:
-            why = tls_handshake.late_refusal(endpoint.connection.error)
-            raise TLSError(f"no association with {host}:{port}: {why}") from endpoint.connection.error
-        raise AssociationAborted(
-            None,
-            None,
-            meaning=f"{host}:{port} closed the connection instead of answering the A-ASSOCIATE-RQ; does it want TLS?",
-        ) from error
+        _explain(error, f"{host}:{port}", endpoint.connection.error, over_tls=ssl is not None)
     except BaseException:
         if phase == "negotiation":  # before, the transport is still the event loop's, which has closed it
             endpoint.abort()
         endpoint.connection.drop()  # the loop may end before such a peer closes: the socket must not outlive the call
         raise
     return endpoint
+
+
+def _explain(aborted: AssociationAborted, where: str, lost: Exception | None, *, over_tls: bool) -> NoReturn:
+    """Raise what it means that the association ended before the peer accepted or rejected it.
+
+    Args:
+        aborted: How it ended.
+        where: Host and port of the peer.
+        lost: How the transport connection was lost, if by an error.
+        over_tls: Whether TLS was used.
+    """
+    if aborted.source is not None:
+        if aborted.by_peer or aborted.source != 2:
+            raise aborted
+        what = "does not speak DICOM" if aborted.reason == 1 else "breaks the protocol"
+        if looks_like := getattr(aborted.__cause__, "looks_like", ""):
+            what = f"answers with {looks_like}, which this association was not told to use"
+        meaning = f"{where} {what}: {aborted.meaning}"
+        raise AssociationAborted(aborted.source, aborted.reason, by_peer=False, meaning=meaning) from aborted
+    if over_tls:
+        raise TLSError(f"no association with {where}: {tls_handshake.late_refusal(lost)}") from lost
+    meaning = f"{where} closed the connection instead of answering the A-ASSOCIATE-RQ; does it want TLS?"
+    raise AssociationAborted(None, None, meaning=meaning) from aborted
 
 
 async def _connect_tls(

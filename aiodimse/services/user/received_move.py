@@ -15,6 +15,7 @@ from aiodimse.services.association import ProviderAssociation
 from aiodimse.services.invocation import negotiated_on
 from aiodimse.services.open_moves import MoveReceiver
 from aiodimse.services.response import Identifier, Response
+from aiodimse.services.user.arrivals import Arrivals
 from aiodimse.services.user.retrieve import ReceivingRetrieval
 
 
@@ -42,7 +43,7 @@ class ReceivedMove(ReceivingRetrieval):
     ) -> None:
         super().__init__(endpoint, identifier, sop_class_uid, priority, allow_incomplete=allow_incomplete)
         self._destination, self._moves = destination, receiver.open_moves
-        self._arrived = Signal()
+        self._arrivals, self._arrived = Arrivals(), Signal()
         self._came: set[str] = set()
         self._finished: Response | None = None
         self._settle_by: float | None = None

@@ -120,17 +120,8 @@ class ReceivingRetrieval(Retrieval[ArrivingInstance]):
     Each sub-operation is answered when the next instance is requested, by what was done with its instance.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        identifier: Identifier,
-        sop_class_uid: str | None,
-        priority: int,
-        *,
-        allow_incomplete: bool,
-    ) -> None:
-        super().__init__(endpoint, identifier, sop_class_uid, priority, allow_incomplete=allow_incomplete)
-        self._arrivals = Arrivals()
+    _arrivals: Arrivals
+    """Set by each of them."""
 
     def _receive(self, performed: PerformedOperation, association: ProviderAssociation) -> bool:
         """Take a C-STORE sub-operation, to be handed out in turn. It is refused if the operation was left.
@@ -196,6 +187,7 @@ class Get(ReceivingRetrieval):
         """Prepare the C-GET. `on_start` is called before the request is sent, and may raise LocalProtocolError."""
         super().__init__(endpoint, identifier, sop_class_uid, priority, allow_incomplete=allow_incomplete)
         self._association, self._on_start = association, on_start
+        self._arrivals = Arrivals()
         self.is_iterated: bool = False
         """Whether the instances are iterated. If not, a C-STORE handler of the association may take them."""
 
