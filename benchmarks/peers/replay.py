@@ -65,11 +65,22 @@ class Caller:
             self.left = self.left[self.socket.send(self.left) :]
         return not self.left
 
+    def hear_echoes(self, data: bytes) -> bool:
+        """Count successes, which are the last element of each answer; one that is missing is missed in the end."""
+        if (found := data.count(wire.SUCCESS)) < self.unanswered:
+            self.kept = data
+            return False
+        self.kept, self.unanswered = b"", 0
+        self.successes += found
+        return True
+
     def hear(self) -> bool:
         """Read what has come; whether all requests under way are answered."""
         data = self.kept + self.socket.recv(65536)
         if not data:
             raise ConnectionError("an association was closed")
+        if self.window > 1:
+            return self.hear_echoes(data)
         while len(data) >= 6 and len(data) >= (size := 6 + int.from_bytes(data[2:6], "big")):
             if data[0] != 4:
                 raise ConnectionError(f"a PDU of type {data[0]}")
