@@ -1,1 +1,1 @@
-"""The same work on aiodimse and on its peers, side by side: `make bench`. How to read it: README.md beside this."""
+"""`make bench`: the same work on aiodimse and on its peers, side by side. README.md describes how to read it."""

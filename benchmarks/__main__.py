@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure the rows that are asked for, print one table, write it and its JSON."""
+"""`python -m benchmarks`: measure the selected rows, print one table, and write it and its JSON."""
 
 from __future__ import annotations
 

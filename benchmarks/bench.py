@@ -1,4 +1,4 @@
-"""The bench: what every work needs, and the list of works that fills itself when works/ is imported."""
+"""The bench: what every work uses, and the list of works, to which the modules of works/ add themselves."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from benchmarks.processes import HOST, NODELAY, Process, Worker, free_port, need
 
 
 class Bench:
-    """Folders, files, counts, and processes that are stopped when the work is done."""
+    """Folders, files, counts, and processes that stop when the work is done."""
 
     def __init__(self, folder: Path, *, pairs: int, quick: bool, objects: int | None = None) -> None:
         self.folder, self.pairs, self.quick = folder, pairs, quick
         self.objects = objects
-        """Of an archive that is searched; None leaves it to the row."""
+        """The number of objects of an archive that is searched; None: the number of the row."""
         self.material = Material(folder / "material")
         self._stack = ExitStack()
 
     def count(self, full: int, quick: int | None = None) -> int:
-        """How often something is done: a tenth in quick mode."""
+        """Return how often to do something: a tenth of `full` in quick mode."""
         return (quick or max(full // 10, 1)) if self.quick else full
 
     def __enter__(self) -> Bench:
@@ -37,27 +37,27 @@ class Bench:
         self._stack.close()
 
     def new_folder(self, name: str) -> Path:
-        """A folder of our own."""
+        """Make a new folder."""
         return Path(tempfile.mkdtemp(prefix=f"{name.replace(' ', '-')}-", dir=self.folder))
 
     def stopping(self, process: Process) -> None:
-        """Have it stopped when the work is done."""
+        """Stop a process when the work is done."""
         self._stack.callback(process.stop)
 
     # --- providers and workers ----------------------------------------------------------------------------------------
 
     def worker(self, module: str, name: str | None = None, /, **options: Any) -> Worker:
-        """A Python side, in a process of its own."""
+        """Start a Python worker in a separate process."""
         worker = Worker(module, self.new_folder(name or module), name, **options)
         self._stack.callback(worker.stop)
         return worker
 
     def ours(self, name: str = "aiodimse", /, **options: Any) -> Worker:
-        """Our provider."""
+        """Start our provider."""
         return self.worker("ours_provider", name, **options)
 
     def storescp(self, *words: str, nodelay: bool = True) -> Process:
-        """storescp; its port is .port, the folder where it writes .received."""
+        """Start storescp. Its port is .port; .received is the folder to which it writes."""
         folder, port = self.new_folder("storescp"), free_port()
         received = folder / "received"
         received.mkdir()
@@ -65,7 +65,7 @@ class Bench:
         return self._dcmtk("storescp", command, folder, port, received, nodelay)
 
     def dcmqrscp(self, destination: int = 0, *, associations: int = 16, nodelay: bool = True) -> Process:
-        """dcmqrscp, AE title ARCHIVE, one empty storage area; DEST is the move destination."""
+        """Start dcmqrscp with AE title ARCHIVE and one empty storage area; DEST is the move destination."""
         folder, port = self.new_folder("dcmqrscp"), free_port()
         area = folder / "area"
         area.mkdir()
@@ -81,7 +81,7 @@ class Bench:
         return self._dcmtk("dcmqrscp", command, folder, port, area, nodelay)
 
     def orthanc(self, **options: Any) -> Process:
-        """Orthanc, AE title ARCHIVE, empty; a store is on the disk before it is answered."""
+        """Start Orthanc, empty, with AE title ARCHIVE. It answers a store when the object is on disk."""
         folder, port = self.new_folder("orthanc"), free_port()
         received = folder / "store"
         configuration = {
@@ -96,12 +96,12 @@ class Bench:
         return self._listening(Process("orthanc", [need("Orthanc"), str(path)], folder, NODELAY), port, received)
 
     def serve(self, location: Path, *words: str) -> Process:
-        """`aiodimse serve` of this folder, AE title ARCHIVE."""
+        """Start `aiodimse serve` with this folder and AE title ARCHIVE."""
         port = free_port()
         command = [sys.executable, "-m", "aiodimse", "serve", str(location), "--port", str(port), *words]
         process = Process("serve", [*command, "--ae-title", "ARCHIVE"], self.new_folder("serve"))
         self.stopping(process)
-        process.wait_for_words("(Ctrl-C ends it)")  # then all workers listen
+        process.wait_for_words("(Ctrl-C ends it)")  # all workers listen now
         process.port, process.received = port, location
         return process
 
@@ -117,25 +117,26 @@ class Bench:
     # --- users --------------------------------------------------------------------------------------------------------
 
     def echoscu(self, provider: Any, times: int, *, nodelay: bool = True) -> Contender:
-        """echoscu, repeating; it says how many were answered in the first run, which only warms up."""
+        """Make a contender of a repeating echoscu. Its first run, which only warms up, counts the answers."""
         command = [need("echoscu"), "-aec", _title(provider), "--repeat", str(times), HOST, str(provider.port)]
-        return told(command, provider, times, "Received Echo Response (Success)", nodelay)
+        return dcmtk_user(command, provider, times, "Received Echo Response (Success)", nodelay)
 
     def storescu(self, provider: Any, files: Path, count: int, *words: str, nodelay: bool = True) -> Contender:
-        """storescu with a folder or a file."""
+        """Make a contender of storescu with a folder or a file."""
         what = ["+sd", files] if files.is_dir() else [files]
         command = [need("storescu"), "-R", "-aec", _title(provider), *words, HOST, str(provider.port), *what]
-        return told(command, provider, count, "Received Store Response (Success)", nodelay)
+        return dcmtk_user(command, provider, count, "Received Store Response (Success)", nodelay)
 
 
 def _title(provider: Any) -> str:
     return "ARCHIVE" if provider.name == "dcmqrscp" else "ANY-SCP"
 
 
-def told(command: list[Any], provider: Any, count: int, success: str, nodelay: bool) -> Contender:
-    """A DCMTK user whose exit status or complaints tell of failures.
+def dcmtk_user(command: list[Any], provider: Any, count: int, success: str, nodelay: bool) -> Contender:
+    """Make a contender of a DCMTK user whose exit status or error messages show failures.
 
-    The first run, which is not timed, is verbose and its successes are counted: echoscu is silent on a failure status.
+    The first run, which is not timed, is verbose, and its successes are counted: echoscu does not report a failure
+    status.
     """
     first = True
     env = NODELAY if nodelay else None
@@ -157,8 +158,8 @@ def told(command: list[Any], provider: Any, count: int, success: str, nodelay: b
     return go
 
 
-def asked(worker: Worker, command: str, count: int, check: Process | None = None, **arguments: Any) -> Contender:
-    """A worker's command as a contender: it answers seconds and how many were done."""
+def commanded(worker: Worker, command: str, count: int, check: Process | None = None, **arguments: Any) -> Contender:
+    """Make a contender of a worker's command, which answers the seconds and how many were done."""
 
     def go() -> Trial:
         answer = worker.ask(command, **arguments)
@@ -173,8 +174,8 @@ def asked(worker: Worker, command: str, count: int, check: Process | None = None
 def emptying(contender: Contender, folder: Path, count: int) -> Contender:
     """Count the files that a run left in a folder, then clear it; none of this is timed.
 
-    Many files are put aside, not removed: ext4 gives nobody an inode that was freed in the last seconds, and who
-    creates a file then looks past every one of them, up to 1.3 ms after some thousand instead of 0.13.
+    Many files are moved aside, not removed. ext4 does not reuse an inode that was freed in the last seconds, and skips
+    every one of them when it creates a file, which takes up to 1.3 ms after some thousand, instead of 0.13.
     """
 
     def clear() -> None:
@@ -198,7 +199,7 @@ def emptying(contender: Contender, folder: Path, count: int) -> Contender:
 
 
 def counting(contender: Contender, ours: Worker, count: int, size: int | None = None) -> Contender:
-    """Ask our provider after each run what arrived."""
+    """Ask our provider after each run how much has arrived."""
 
     def go() -> Trial:
         ours.ask("count")
@@ -223,7 +224,7 @@ class Pairing:
 
 
 def compare(bench: Bench, contenders: Mapping[str, Contender], pairings: Iterable[Pairing]) -> list[Figure]:
-    """Run the contenders that the pairings need, interleaved, and work the ratios out."""
+    """Run the contenders that the pairings need, interleaved, and compute the ratios."""
     wanted = list(pairings)
     used = {name for pairing in wanted for name in (pairing.ours, pairing.peer)}
     trials = interleaved({name: run for name, run in contenders.items() if name in used}, bench.pairs)
@@ -232,7 +233,7 @@ def compare(bench: Bench, contenders: Mapping[str, Contender], pairings: Iterabl
 
 @dataclass(frozen=True)
 class Work:
-    """Something measured in one go, and the rows that come out of it."""
+    """Something that is measured in one go, and its rows."""
 
     rows: tuple[Row, ...]
     measure: Callable[[Bench, frozenset[str]], list[Figure]]
@@ -242,7 +243,7 @@ WORKS: list[Work] = []
 
 
 def work(*rows: Row) -> Callable[[Callable[[Bench, frozenset[str]], list[Figure]]], Work]:
-    """Register the function below as what measures these rows; it is told which of them are wanted."""
+    """Register a function that measures these rows; it gets the names of the rows that are wanted."""
 
     def register(function: Callable[[Bench, frozenset[str]], list[Figure]]) -> Work:
         entry = Work(rows, function)
@@ -253,7 +254,7 @@ def work(*rows: Row) -> Callable[[Callable[[Bench, frozenset[str]], list[Figure]
 
 
 def measure(bench: Bench, entry: Work, wanted: frozenset[str]) -> list[Figure]:
-    """Measure; what goes wrong is a FAIL in every row that it leaves without a figure."""
+    """Measure. An error is a FAIL in every row that has no figure."""
     problem = ""
     figures: list[Figure] = []
     try:

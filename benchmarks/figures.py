@@ -1,4 +1,4 @@
-"""`python -m benchmarks.figures`: put the rows of the last full run that have a bar into docs/topics/figures.md."""
+"""`python -m benchmarks.figures`: write the rows of the last full run that have a bar to docs/topics/figures.md."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from benchmarks.processes import ROOT
 
 PAGE = ROOT / "docs" / "topics" / "figures.md"
 BESIDE = ("save-ct-fsync",)
-"""Rows without a bar that belong beside one."""
+"""Rows without a bar that the page shows as well."""
 BLOCK = re.compile(r"(?<=<!-- make bench -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def rendered(results: Path | None = None) -> str:
-    """The rows, and what they were taken on."""
+    """Return the rows, and a line about the machine and the versions."""
     found = json.loads((results or table.results_folder() / "table.json").read_text(encoding="utf-8"))
     rows = [row for row in found["rows"] if row["bar"] is not None or row["name"] in BESIDE]
     about = ", ".join(f"{key} {value}" for key, value in found["about"].items())

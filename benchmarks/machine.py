@@ -1,4 +1,4 @@
-"""What the figures were taken on and with."""
+"""The machine and the versions of a run."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ def _processor() -> str:
 
 
 def _optimized() -> str:
-    """Python built without profile-guided optimization is slower by some tenths."""
+    """Return whether this Python has profile-guided optimization; without it, it is slower by some tenths."""
     return "" if "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS")) else " (not PGO)"
 
 
 def load() -> str:
-    """The load average of the last minute."""
+    """Return the load average of the last minute."""
     return f"{os.getloadavg()[0]:.2f}"
 
 
 def description() -> dict[str, str]:
-    """Versions and machine."""
+    """Return versions and machine."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _first_line("git", "describe", "--always", "--dirty", "--tags"),

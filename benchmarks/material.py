@@ -1,4 +1,4 @@
-"""Files to send: copies of pydicom's CT and MR with SOP Instance UIDs of their own, and one large object."""
+"""Files to send: copies of pydicom's CT and MR, each with its own SOP Instance UID, and one large object."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MEBIBYTE = 1 << 20
 
 
 class Material:
-    """Made when first asked for, in one temporary folder."""
+    """Files in one temporary folder, made on first use."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def copies(self, name: str, count: int) -> Path:
-        """A folder with this many copies of CT_small.dcm or MR_small.dcm."""
+        """Return a folder with this many copies of CT_small.dcm or MR_small.dcm."""
         target = self.folder / f"{name}-{count}"
         if target.is_dir():
             return target
@@ -31,14 +31,14 @@ class Material:
         source = Path(str(get_testdata_file(f"{name}.dcm")))
         data = source.read_bytes()
         uid = str(dcmread(source, stop_before_pixels=True).SOPInstanceUID)
-        # As long as the old one, so that lengths stay right: in the file meta information and in the data set.
+        # The new UID is as long as the old one, so that lengths stay right in file meta information and data set.
         for number in range(count):
             other = f"{uid[:-6]}{number + 100000}"
             (target / f"{number:05}.dcm").write_bytes(data.replace(uid.encode(), other.encode()))
         return target
 
     def compressed(self, transfer_syntax: str, count: int) -> Path:
-        """A folder with this many slices of 512 by 512, 12 bits, losslessly compressed: a CT with noise."""
+        """Return a folder with this many slices of 512 by 512, 12 bits, losslessly compressed: a CT with noise."""
         target = self.folder / f"{transfer_syntax}-{count}"
         if target.is_dir():
             return target
@@ -58,7 +58,7 @@ class Material:
         return target
 
     def large(self, mebibytes: int = 256) -> Path:
-        """One CT of this many MiB of Pixel Data, Explicit VR Little Endian."""
+        """Return one CT with this many MiB of Pixel Data, in Explicit VR Little Endian."""
         target = self.folder / f"large-{mebibytes}.dcm"
         self.folder.mkdir(exist_ok=True)
         if target.is_file():
@@ -67,7 +67,7 @@ class Material:
         for keyword in ("DataSetTrailingPadding",):
             if keyword in dataset:
                 del dataset[keyword]
-        dataset.Rows, dataset.Columns = 16384, mebibytes * 32  # of two bytes each
+        dataset.Rows, dataset.Columns = 16384, mebibytes * 32  # two bytes each
         piece = bytes(range(256)) * 4096
         dataset.PixelData = piece * mebibytes
         dataset.save_as(target)

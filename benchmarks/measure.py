@@ -1,4 +1,4 @@
-"""What is measured, and how one figure comes out of it: interleaved runs, the median of the ratios of neighbors."""
+"""How a figure is computed: interleaved runs, and the median of the ratios of neighbors."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 
 class Incomplete(Exception):
-    """The work was not done to its end; the row that needed it is FAIL."""
+    """The work was not completed; the row that needed it is FAIL."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of one side. problem: what was not done; a run with a problem has no rate that counts."""
+    """One run of one side. problem: what was not done; the rate of a run with a problem does not count."""
 
     done: int
     seconds: float
@@ -29,7 +29,7 @@ Contender = Callable[[], Trial]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. sign: which side of the bar is the good one; no bar: a figure beside the others."""
+    """One line of the table. sign: the comparison with the bar that passes. bar: None for no verdict."""
 
     name: str
     work: str
@@ -41,7 +41,7 @@ class Row:
 
 @dataclass
 class Figure:
-    """What came out for a row."""
+    """The result of a row."""
 
     row: Row
     value: float | None
@@ -62,7 +62,7 @@ class Figure:
 
 
 def interleaved(contenders: Mapping[str, Contender], pairs: int) -> dict[str, list[Trial]]:
-    """Each contender once to warm up, then in turn, `pairs` times. One with a problem is not run again."""
+    """Run each contender once to warm up, then in turn, `pairs` times. One with a problem does not run again."""
     trials: dict[str, list[Trial]] = {name: [] for name in contenders}
     broken: dict[str, Trial] = {}
     for number in range(pairs + 1):
@@ -81,7 +81,7 @@ def interleaved(contenders: Mapping[str, Contender], pairs: int) -> dict[str, li
 
 
 def seconds_text(trials: Sequence[Trial]) -> str:
-    """The median of the runs, in words."""
+    """Return the median of the runs in words."""
     done = [t for t in trials if not t.problem]
     if not done:
         return "did not finish"
@@ -90,7 +90,7 @@ def seconds_text(trials: Sequence[Trial]) -> str:
 
 
 def ratio(row: Row, trials: Mapping[str, list[Trial]], ours: str, peer: str) -> Figure:
-    """How many times faster our side was than the peer that ran beside it: the median of the pairs."""
+    """Return how many times faster our side was than the peer of the same pair: the median of the pairs."""
     mine, theirs = trials[ours], trials[peer]
     problem = next((t.problem for t in (*mine, *theirs) if t.problem), "")
     quotients = [a.rate / b.rate for a, b in zip(mine, theirs, strict=False) if not a.problem and b.rate]
@@ -100,6 +100,6 @@ def ratio(row: Row, trials: Mapping[str, list[Trial]], ours: str, peer: str) -> 
 
 
 def limit(row: Row, values: Sequence[float], text: str, problem: str = "") -> Figure:
-    """A figure with a bar of its own and no peer: the median."""
+    """Return the median as a figure with a bar and without a peer."""
     value = statistics.median(values) if values else None
     return Figure(row, value, text, "", problem or ("" if values else "no figure"), {"ours": list(values)})

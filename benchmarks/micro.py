@@ -1,6 +1,6 @@
-"""Microseconds on the floors below the network: `make bench-micro`, or `python -m benchmarks.micro PATTERN`.
+"""Microseconds of the floors below the network: `make bench-micro`, or `python -m benchmarks.micro PATTERN`.
 
-Best of five, one core. Where a fast path has a slow twin or a peer, the twin stands beside it.
+Each figure is the best of five, on one core. A fast path is shown together with its slow counterpart or a peer.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def commands() -> Iterator[Case]:
 
 
 def joined() -> tuple[Engine, Engine]:
-    """Two engines, associated, and nothing between them."""
+    """Associate two engines without anything between them."""
     user = Engine("requestor", limits=Limits(), timeouts=Timeouts())
     provider = Engine("acceptor", limits=Limits(), timeouts=Timeouts())
     rq = propose([Verification, CTImageStorage], ae_title="ME", called_ae_title="PACS", limits=Limits())
@@ -116,7 +116,7 @@ def joined() -> tuple[Engine, Engine]:
 
 
 def _offer() -> Offer:
-    """What a server with a C-STORE handler offers."""
+    """Return the offer of a server with a C-STORE handler."""
     handlers = HandlerRegistry()
 
     async def store(request: object) -> int:
@@ -132,7 +132,7 @@ def _carry(sender: Engine, receiver: Engine) -> None:
 
 
 def engines() -> Iterator[Case]:
-    """engine.py: both ends, no loop, no socket."""
+    """engine.py: both ends, without a loop and a socket."""
     user, provider = joined()
     assert user.negotiated is not None
     contexts = {context.abstract_syntax: context.context_id for context in user.negotiated.contexts.values()}
@@ -171,7 +171,7 @@ def engines() -> Iterator[Case]:
 
 
 def data_sets() -> Iterator[Case]:
-    """instances/"""
+    """datasets/"""
     made = iter(answers.match(number) for number in range(10**9))
     found = answers.match(4711)
     encoded = datasets.encode_dataset(found, EXPLICIT)
@@ -203,7 +203,7 @@ def data_sets() -> Iterator[Case]:
 
 
 def hops() -> Iterator[Case]:
-    """aio/: a thousand trips to the pool for files, and a thousand of asyncio's own; divide by 1,000."""
+    """aio/: a thousand trips to the pool for files, and a thousand to asyncio's own pool; divide by 1,000."""
 
     async def ours() -> None:
         for _ in range(1_000):

@@ -1,6 +1,6 @@
 """Processes of the bench: our own workers, which take commands in JSON lines, and the programs of the peers.
 
-Every one of them is stopped by its own id at the end; everything has a deadline; nothing is waited for by sleeping.
+Each process is stopped by its own id at the end. Everything has a deadline, and nothing waits by sleeping.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from benchmarks.measure import Incomplete, Trial
 ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
 NODELAY = {"TCP_NODELAY": "1"}
-"""DCMTK's way of turning Nagle's algorithm off; without it in the environment, DCMTK as it comes."""
+"""Turns Nagle's algorithm off in DCMTK. Without it in the environment, DCMTK uses its default, which is on."""
 READY = 30.0
 _NOT_OURS = ("TCP_NODELAY", "PYTHONDONTWRITEBYTECODE")
 
 
 def free_port() -> int:
-    """A port that nobody listens on now; for programs that cannot say which one they got."""
+    """Return a port on which nobody listens now, for programs that cannot report which port they got."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def need(program: str) -> str:
-    """The path of a program. Debian keeps Orthanc in /usr/sbin."""
+    """Return the path of a program. Debian keeps Orthanc in /usr/sbin."""
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin:/usr/local/bin")
     if found is None:
         raise Incomplete(f"{program} is not installed: apt-get install -y dcmtk orthanc")
@@ -44,14 +44,14 @@ def need(program: str) -> str:
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Ours, with this folder to import from, and without what would change a side: DCMTK's Nagle, Python's bytecode."""
+    """Return our environment with the path of the benchmarks, without variables that would change one of the sides."""
     env = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), env.get("PYTHONPATH"))))
     return {**env, **(more or {})}
 
 
 class Process:
-    """A process that serves until it is stopped. port: where; received: the folder that a program writes to."""
+    """A process that serves until it is stopped. received: the folder to which a program writes."""
 
     port: int
     received: Path
@@ -73,7 +73,7 @@ class Process:
         return self.process.pid
 
     def check(self) -> None:
-        """Raise where the process has died."""
+        """Raise Incomplete if the process has died."""
         if (code := self.process.poll()) is not None:
             raise Incomplete(f"{self.name} ended with {code}: {self.last_words()}")
 
@@ -82,7 +82,7 @@ class Process:
         return " | ".join(lines[-3:])[-300:]
 
     def wait_for_port(self, port: int) -> None:
-        """Return once it accepts connections."""
+        """Return when the process accepts connections."""
 
         def accepts() -> bool:
             with socket.socket() as probe:
@@ -91,7 +91,7 @@ class Process:
         self._wait(accepts, f"does not listen on {port}")
 
     def wait_for_words(self, words: str) -> None:
-        """Return once it has printed them."""
+        """Return when the process has printed these words."""
         self._wait(lambda: words in self._log.read_text(encoding="utf-8", errors="replace"), f"did not say {words!r}")
 
     def _wait(self, is_ready: Callable[[], bool], why_not: str) -> None:
@@ -108,7 +108,7 @@ class Process:
         raise Incomplete(f"{self.name} {why_not}")
 
     def stop(self) -> None:
-        """Terminate, wait, kill past the deadline."""
+        """Terminate the process, wait, and kill it after the deadline."""
         if self.process.poll() is None:
             self.process.terminate()
         try:
@@ -120,7 +120,7 @@ class Process:
             if stream is not None:
                 stream.close()
 
-    # --- what the kernel says of it -----------------------------------------------------------------------------------
+    # --- values from the kernel ---------------------------------------------------------------------------------------
 
     def _status(self, field: str) -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines():
@@ -130,7 +130,7 @@ class Process:
 
     @property
     def rss(self) -> int:
-        """Resident bytes now."""
+        """The resident bytes now."""
         return self._status("VmRSS")
 
     @property
@@ -139,17 +139,17 @@ class Process:
         return self._status("VmHWM")
 
     def reset_peak(self) -> None:
-        """Linux: 5 into clear_refs sets the high water mark to what is resident now (proc(5))."""
+        """Set the high water mark to the resident memory. On Linux, 5 in clear_refs does so (proc(5))."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
 
     @property
     def cpu_seconds(self) -> float:
-        """User and system time so far, without children."""
+        """The user and system time so far, without children."""
         return _cpu_seconds(self.pid)
 
     @property
     def cpu_seconds_with_children(self) -> float:
-        """The same, and that of the children that run."""
+        """The user and system time so far, with that of the running children."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split()
         return self.cpu_seconds + sum(_cpu_seconds(int(each)) for each in children)
 
@@ -160,7 +160,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 class Worker(Process):
-    """`python -m benchmarks.peers.NAME`: says {"port": ...} when it is ready, then one JSON line for each command."""
+    """`python -m benchmarks.peers.NAME`: prints {"port": ...} when it is ready, then one JSON line per command."""
 
     def __init__(self, module: str, folder: Path, name: str | None = None, /, **options: Any) -> None:
         command = [sys.executable, "-m", f"benchmarks.peers.{module}", json.dumps(options, default=str)]
@@ -174,7 +174,7 @@ class Worker(Process):
         self.port = int(self._answer(READY).get("port") or 0)
 
     def ask(self, command: str, patience: float = 120.0, **arguments: Any) -> dict[str, Any]:
-        """Give a command and wait for its answer. Raises Incomplete where it fails, dies or takes too long."""
+        """Send a command and return its answer. Raise Incomplete if it fails, dies or takes too long."""
         self.check()
         assert self.process.stdin is not None
         line = json.dumps({"command": command, **arguments}, default=str)
@@ -216,7 +216,7 @@ def run(
     cwd: Path | None = None,
     output: bool = False,
 ) -> tuple[Trial, str]:
-    """Run a program to its end; its wall time, and (output) what it printed, which costs it time."""
+    """Run a program to its end. Return its wall time and, with `output`, what it printed, which takes some time."""
     words = [str(word) for word in command]
     sink = subprocess.PIPE if output else subprocess.DEVNULL
     started = time.perf_counter()
@@ -235,7 +235,7 @@ def run(
 
 
 def raise_open_files(wanted: int = 16384) -> str:
-    """Raise RLIMIT_NOFILE as far as needed and allowed; a sentence on what was done. Our workers inherit it."""
+    """Raise RLIMIT_NOFILE as far as needed and allowed; our workers inherit it. Return a sentence about the change."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     goal = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < goal:

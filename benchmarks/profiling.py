@@ -1,7 +1,7 @@
-"""Where the time of one row goes: `python -m benchmarks.profiling echo`, and the side that is ours is sampled.
+"""Where the time of one row goes: `python -m benchmarks.profiling echo` samples the side that is ours.
 
-Prints the lines that were running (self) and the functions that they were called from (total), in per cent of the
-processor time of our process, and how busy that process was: far below 100 % the other side is what takes the time.
+It prints the lines that were running (self) and the functions that called them (total), in percent of the processor
+time of our process, and how busy that process was. If it was far below 100 %, the other side limits the row.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.bench import Bench, asked
+from benchmarks.bench import Bench, commanded
 from benchmarks.material import STUDY_OF_CT
 from benchmarks.measure import Contender
 from benchmarks.processes import HOST, NODELAY, Worker, need, raise_open_files, run
@@ -35,12 +35,12 @@ def _echo(bench: Bench) -> Prepared:
 
 def _echo_user(bench: Bench) -> Prepared:
     user, provider = bench.worker("ours_user"), bench.storescp()
-    return user, asked(user, "echo", 20_000, port=provider.port, times=20_000)
+    return user, commanded(user, "echo", 20_000, port=provider.port, times=20_000)
 
 
 def _window(bench: Bench) -> Prepared:
     user, provider = bench.worker("ours_user"), bench.ours()
-    return user, asked(user, "echo", 20_000, port=provider.port, times=20_000, window=16)
+    return user, commanded(user, "echo", 20_000, port=provider.port, times=20_000, window=16)
 
 
 def _large(bench: Bench) -> Prepared:
@@ -50,27 +50,27 @@ def _large(bench: Bench) -> Prepared:
 
 def _large_user(bench: Bench) -> Prepared:
     user, provider = bench.worker("ours_user"), bench.ours()
-    return user, asked(user, "store", 1, port=provider.port, folder=bench.material.large())
+    return user, commanded(user, "store", 1, port=provider.port, folder=bench.material.large())
 
 
 def _large_pair(bench: Bench) -> Prepared:
     user, provider = bench.worker("ours_user"), bench.ours()
-    return provider, asked(user, "store", 1, port=provider.port, folder=bench.material.large())
+    return provider, commanded(user, "store", 1, port=provider.port, folder=bench.material.large())
 
 
 def _send(bench: Bench) -> Prepared:
     user, provider = bench.worker("ours_user"), bench.storescp("--ignore")
-    return user, asked(user, "store", 1_000, port=provider.port, folder=bench.material.copies("CT_small", 1_000))
+    return user, commanded(user, "store", 1_000, port=provider.port, folder=bench.material.copies("CT_small", 1_000))
 
 
 def _find(bench: Bench) -> Prepared:
     user, provider = bench.worker("ours_user"), bench.ours(find=10_000)
-    return provider, asked(user, "find", 10_000, port=provider.port)
+    return provider, commanded(user, "find", 10_000, port=provider.port)
 
 
 def _find_user(bench: Bench) -> Prepared:
     user, provider = bench.worker("ours_user"), bench.ours(find=10_000)
-    return user, asked(user, "find", 10_000, port=provider.port)
+    return user, commanded(user, "find", 10_000, port=provider.port)
 
 
 def _retrieve(program: str, *words: str) -> Callable[[Bench], Prepared]:

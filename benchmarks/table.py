@@ -1,4 +1,4 @@
-"""The table, in text and as JSON."""
+"""The table, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEADINGS = ("row", "work", "ours", "against", "peer", "figure", "bar", "")
 
 
 def results_folder() -> Path:
-    """Where the last whole run of this version is kept."""
+    """Return the folder of the last whole run of this version."""
     return Path(__file__).parent / "results" / aiodimse.__version__
 
 
@@ -26,7 +26,7 @@ def _number(value: float | None, unit: str) -> str:
 
 
 def cells(figure: Figure) -> tuple[str, ...]:
-    """One line of the table."""
+    """Return one line of the table."""
     row = figure.row
     bar = "" if row.bar is None else f"{'' if row.sign == '>=' else 'at most '}{row.bar:g}"
     return (
@@ -35,7 +35,7 @@ def cells(figure: Figure) -> tuple[str, ...]:
 
 
 def as_markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Cells in aligned columns under their headings."""
+    """Return cells in aligned columns under their headings."""
     lines = [HEADINGS, *rows]
     widths = [max(len(line[n]) for line in lines) for n in range(len(HEADINGS))]
     text = [
@@ -46,14 +46,14 @@ def as_markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def printed(figures: Sequence[Figure], notes: Sequence[str]) -> str:
-    """The table, then problems and notes."""
+    """Return the table, followed by problems and notes."""
     text = as_markdown([cells(figure) for figure in figures])
     problems = [f"- {figure.row.name}: {figure.problem}" for figure in figures if figure.problem]
     return "\n".join([text, "", *problems, *([""] if problems else []), *notes, ""])
 
 
 def as_json(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
-    """Everything, with every sample."""
+    """Return everything, with every sample."""
     rows = [
         {**dataclasses.asdict(f.row), "value": f.value, "ours": f.ours, "peer": f.peer, "verdict": f.verdict,
          "problem": f.problem, "cells": cells(f), "samples": f.samples}

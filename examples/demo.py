@@ -1,7 +1,7 @@
-"""What `make demo` runs: a provider over real files that pydicom ships, and a user that asks it for everything.
+"""The program of `make demo`: a provider over real files that pydicom ships, and a user that tries every service.
 
-`aiodimse serve` runs as a process over a temporary folder; the commands are shown as one would type them. The move goes
-to a second provider, twenty lines of Python in this file.
+`aiodimse serve` runs as a process over a temporary folder; the program shows each command as one would type it. C-MOVE
+sends to a second provider, twenty lines of Python in this file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MR_STUDY = "1.3.6.1.4.1.5962.1.1.0.0.0.1196533885.18148.0.1"
 CT_STUDY = "1.3.6.1.4.1.5962.1.1.0.0.0.1196530851.28319.0.1"
 
 
-# --- a provider of one's own: the viewer that C-MOVE sends to ---------------------------------------------------------
+# --- your own provider: the viewer to which C-MOVE sends --------------------------------------------------------------
 
 viewer = aiodimse.Server(ae_title="VIEWER")
 
@@ -51,18 +51,18 @@ async def store(request: aiodimse.StoreRequest) -> int:
 
 
 def say(text: str) -> None:
-    """A headline."""
+    """Print a headline."""
     on, off = ("\x1b[1;36m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
     print(f"\n{on}# {text}{off}", flush=True)
 
 
 def shown(words: tuple[str, ...]) -> str:
-    """A command as one would type it."""
+    """Return a command as one would type it."""
     return "$ aiodimse " + shlex.join(words)
 
 
 async def aiodimse_command(*words: str, folder: Path) -> None:
-    """Show a command and run it; what it prints goes where we print. SystemExit where it fails."""
+    """Show a command and run it, with our own output. Raise SystemExit if it fails."""
     print(shown(words), flush=True)
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "aiodimse", *words, cwd=folder)
     try:
@@ -70,7 +70,7 @@ async def aiodimse_command(*words: str, folder: Path) -> None:
     finally:
         await ended(process)
     if code != 0:
-        raise SystemExit(f"that was not expected: exit status {code}")
+        raise SystemExit(f"the command failed: exit status {code}")
 
 
 async def ended(process: asyncio.subprocess.Process) -> int:
@@ -88,7 +88,7 @@ async def ended(process: asyncio.subprocess.Process) -> int:
 
 @asynccontextmanager
 async def serving(folder: Path, viewer_port: int) -> AsyncIterator[int]:
-    """`aiodimse serve` over the folder; gives its port."""
+    """Run `aiodimse serve` over the folder; the context manager gives its port."""
     words = (
         "serve",
         "archive",
@@ -114,7 +114,7 @@ async def serving(folder: Path, viewer_port: int) -> AsyncIterator[int]:
             if " serves " in line:  # ARCHIVE serves archive on 127.0.0.1:35417 (Ctrl-C ends it)
                 port = int(line.split(f"{HOST}:")[1].split()[0])
         yield port
-        say("The end: SIGTERM lets serve finish what it does")
+        say("The end: on SIGTERM, serve finishes its requests")
         process.terminate()
         print((await process.stdout.read()).decode(), end="")
         await process.wait()  # before a second terminate(), which could take the exit status from asyncio
@@ -133,7 +133,7 @@ def fill(archive: Path) -> None:
 
 
 async def main() -> None:
-    """Everything, in a folder that is gone afterwards."""
+    """Run the demonstration in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="aiodimse-demo-") as name:
         folder = Path(name)
         for each in ("archive", "new"):
@@ -145,18 +145,18 @@ async def main() -> None:
         say("A provider over a folder of DICOM files")
         async with viewer.listen(HOST, 0) as listening, serving(folder, listening.port) as port:
             await ask(folder, (HOST, str(port), "--called", "ARCHIVE"))
-    print("\nThat was aiodimse: `aiodimse --help`, and docs/tutorial.md for the same in Python.")
+    print("\nThat was aiodimse. `aiodimse --help` lists the commands; docs/tutorial.md shows the same in Python.")
 
 
 async def ask(folder: Path, peer: tuple[str, ...]) -> None:
-    """One command after the other."""
+    """Run one command after the other."""
 
     async def command(name: str, *words: str) -> None:
         await aiodimse_command(name, *peer, *words, folder=folder)
 
-    say("Is it there?")
+    say("C-ECHO: does the provider answer?")
     await command("echo")
-    say("C-STORE: two more files, one of them JPEG 2000; it stays so")
+    say("C-STORE: two more files; one is JPEG 2000, and stays JPEG 2000")
     await command("store", "new")
     say("C-FIND: the studies of some patients, found by part of their names")
     await command(
@@ -187,7 +187,7 @@ async def ask(folder: Path, peer: tuple[str, ...]) -> None:
         "-k",
         f"StudyInstanceUID={MR_STUDY}",
     )
-    say("What has been negotiated, and why not")
+    say("What the provider accepts, and why it refuses the rest")
     words = ["Verification", "CTImageStorage", "ModalityWorklistInformationModelFind"]
     await command("explain", *(word for each in words for word in ("--context", each)))
 

@@ -1,1 +1,1 @@
-"""`make scoreboard`: what a peer, a disk or a deadline can do, as figures (`python -m scoreboard`)."""
+"""`make scoreboard`: measures what hostile peers, failing disks and deadlines can do (`python -m scoreboard`)."""

@@ -1,4 +1,4 @@
-"""The scoreboard: one row a figure, with its target. SCOREBOARD=long runs the long profile."""
+"""The scoreboard: one row per figure, with its target. SCOREBOARD=long runs the long profile."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def _percentile(values: list[float], share: float) -> float:
 
 
 def _tests(figure: str, target: str, paths: list[str], least: Mapping[str, int], **variables: str) -> Row:
-    """A row that tests prove: what they have counted by record_property, how many ran, and whether all passed.
+    """Make a row from tests: the numbers that they record by record_property, how many ran, and whether all passed.
 
-    least: how many of what must have been counted, all words that begin so together. CI: what is missing is no skip.
+    least: the least sum of the recorded numbers whose names begin with these words. With CI set, no test is skipped
+    because something is missing.
     """
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *paths]
     variables = {"CI": "true", **variables}
@@ -55,11 +56,11 @@ def _tests(figure: str, target: str, paths: list[str], least: Mapping[str, int],
 
 
 def _counted(report: Path) -> Counter[str]:
-    """What tests have recorded as they ended: the sum of all tests that speak of the same."""
+    """Return the sum of each number that tests have recorded."""
     counted: Counter[str] = Counter()
     if report.exists():
         for each in ElementTree.parse(report).iter("property"):
-            if (value := each.attrib["value"]).isdigit():  # hypothesis records its statistics so
+            if (value := each.attrib["value"]).isdigit():  # hypothesis records statistics that are not numbers
                 counted[each.attrib["name"]] += int(value)
     return counted
 
@@ -81,7 +82,7 @@ async def _rude() -> list[Row]:
         )
     async with provider() as scored:
         number = 20000 if LONG else 4000
-        await rude.rude_associations(scored.port, 2000)  # what Python keeps for itself
+        await rude.rude_associations(scored.port, 2000)  # Python keeps this memory
         before = await _settled(scored)
         await rude.rude_associations(scored.port, number)
         after = await _settled(scored)
@@ -101,7 +102,7 @@ async def _rude() -> list[Row]:
 
 
 async def _settled(scored: Scored) -> dict[str, float]:
-    """What the provider holds once it has let go of the last connections: asked until two answers agree."""
+    """Return the state of the provider when it has closed the last connections: when two answers agree."""
     last = await scored.held()
     for _ in range(100):
         await asyncio.sleep(0.1)
@@ -113,7 +114,7 @@ async def _settled(scored: Scored) -> dict[str, float]:
 
 
 def _decoders(number: int) -> Row:
-    """Mutated captures through every decoder."""
+    """Run mutated captures through every decoder."""
     sys.path.insert(0, str(ROOT / "tests"))
     from fuzz import decoders
 
@@ -130,7 +131,7 @@ def _decoders(number: int) -> Row:
 
 
 def rows() -> list[Row]:
-    """Every row, in the order of the table."""
+    """Return every row, in the order of the table."""
     steps = "500000" if LONG else "80000"
     profile = "deep" if LONG else "default"
     tests: list[Callable[[], Row]] = [
@@ -238,7 +239,7 @@ def rows() -> list[Row]:
 
 
 def printed(table: list[Row]) -> str:
-    """The table as Markdown, below the day and the machine."""
+    """Return the table as Markdown, below the date and the machine."""
     today = datetime.datetime.now(tz=datetime.UTC).date()
     lines = [f"{today}, {platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores", ""]
     lines += ["| figure | target | measured | |", "|---|---|---|---|"]
@@ -249,7 +250,7 @@ def printed(table: list[Row]) -> str:
 
 
 def main() -> int:
-    """Print the table and keep it in results/VERSION/; return 1 where a row fails.
+    """Print the table and write it to results/VERSION/. Return 1 if a row fails.
 
     It takes three minutes on a quiet machine; the long profile takes fifteen.
     """

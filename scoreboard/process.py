@@ -1,4 +1,4 @@
-"""The provider that is measured, as a process of its own."""
+"""The process of the provider that is measured."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 ROOM = 1 << 26
-"""Bytes of one line that a process may print."""
+"""The largest line that a process may print, in bytes."""
 
 
 class Scored:
-    """The provider's process."""
+    """A running provider process."""
 
     def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
         self.process, self.port = process, port
 
     async def held(self) -> dict[str, float]:
-        """What it holds now: memory and its peak in bytes, files, tasks, processor time in seconds, longest stall.
+        """Return memory and its peak in bytes, files, tasks, processor time in seconds, and the longest stall.
 
-        The stall is the longest time, in seconds, that its event loop did not turn since this was asked last.
+        The stall is the longest time, in seconds, for which the event loop did not turn since the last call.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -32,7 +32,7 @@ class Scored:
 
 @asynccontextmanager
 async def provider(*options: str) -> AsyncIterator[Scored]:
-    """Start `scoreboard.provider` with these options, and kill it at the end."""
+    """Start `scoreboard.provider` with these options, and kill it at the end of the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

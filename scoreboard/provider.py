@@ -1,16 +1,16 @@
-"""The provider that is scored: a Server in a process of its own, with handlers that cost next to nothing.
+"""The provider that the scoreboard measures: a Server in a separate process, with handlers that cost next to nothing.
 
-Prints its port; on every line it reads from standard input it prints, as JSON, what it holds (scoreboard/process.py).
+It prints its port. For every line on standard input it prints its state as JSON (scoreboard/process.py).
 
     python -m scoreboard.provider                    C-STORE discards; C-FIND gives one match, C-GET fifty instances
-    python -m scoreboard.provider --archive FOLDER   aiodimse.archive over a folder, its index in memory
-    --sql                                            its index in SQLite
-    --log                                            warnings to standard error
+    python -m scoreboard.provider --archive FOLDER   aiodimse.archive over a folder, with an index in memory
+    --sql                                            an index in SQLite
+    --log                                            log warnings to standard error
     --give FILE                                      C-GET gives this file instead
-    --no-collector                                   without Python's collector of cycles
-    --save FOLDER                                    C-STORE saves; with the limits that a Server has
-    --hang                                           no fsync comes back
-    --move-to PORT                                   where C-MOVE sends, one small instance each
+    --no-collector                                   without Python's garbage collector
+    --save FOLDER                                    C-STORE saves, with the default limits of a Server
+    --hang                                           fsync never returns
+    --move-to PORT                                   the port to which C-MOVE sends one small instance
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ from aiodimse.archive import Archive, MemoryIndex, provide
 
 _PAGE = 4096
 _BEAT = 0.01
-"""Seconds between two looks at how late the event loop is."""
+"""Seconds between two measurements of the delay of the event loop."""
 _HUNG: list[object] = []
-"""What is being written to a disk that does not answer."""
+"""The file descriptors whose fsync hangs."""
 INSTANCES = 50
-"""How many a C-GET gives, of 40 KB each."""
+"""How many instances a C-GET gives, of 40 KB each."""
 
 
 class Heart:
-    """Measures the longest time that the event loop did not turn."""
+    """Measures the longest time for which the event loop did not turn."""
 
     def __init__(self) -> None:
         self.longest = 0.0
         self._is_disturbed = False
 
     async def beat(self) -> None:
-        """Look for ever."""
+        """Measure until cancelled."""
         while True:
             before = time.perf_counter()
             await asyncio.sleep(_BEAT)
@@ -63,22 +63,22 @@ class Heart:
             self._is_disturbed = False
 
     def disturb(self) -> None:
-        """Do not count the turn under way: it was the measurement that took it."""
+        """Exclude the current turn, which the measurement itself has delayed."""
         self._is_disturbed = True
 
     def take(self) -> float:
-        """The longest since it was asked last."""
+        """Return the longest time since the last call."""
         longest, self.longest = self.longest, 0.0
         return longest
 
 
 def held(heart: Heart) -> dict[str, float]:
-    """Return memory without what is free in it, its peak, open files, tasks, processor time and the longest stall."""
+    """Return used memory, its peak, open files, tasks, processor time and the longest stall."""
     stall = heart.take()
     if gc.isenabled():
         gc.collect()
     if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-        trim(0)  # what is free in the heaps of the threads is not held
+        trim(0)  # returns the free memory of the heaps of the threads
     heart.disturb()
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {
@@ -93,7 +93,7 @@ def held(heart: Heart) -> dict[str, float]:
 
 
 def image(number: int) -> Dataset:
-    """A small instance."""
+    """Make a small instance."""
     made = Dataset()
     made.SOPClassUID, made.SOPInstanceUID = sop_class.CTImageStorage, f"1.2.3.{number}"
     made.StudyInstanceUID, made.SeriesInstanceUID, made.PatientID = "1.2.3", "1.2.3.0", "1"
@@ -130,7 +130,7 @@ def with_handlers(server: aiodimse.Server, move_to: int | None, folder: Path | N
 
 
 def options() -> argparse.Namespace:
-    """The options of this program."""
+    """Parse the options of this program."""
     parser = argparse.ArgumentParser(prog="python -m scoreboard.provider")
     parser.add_argument("--archive", type=Path)
     parser.add_argument("--sql", action="store_true")
@@ -145,13 +145,13 @@ def options() -> argparse.Namespace:
 
 
 def hang(fd: object) -> None:
-    """Be a disk that does not answer."""
+    """Hang, as a disk that does not answer."""
     _HUNG.append(fd)
     threading.Event().wait()
 
 
 async def main() -> None:
-    """Serve until standard input ends, or SIGTERM comes."""
+    """Serve until standard input ends or SIGTERM comes."""
     chosen = options()
     if chosen.log:
         logging.basicConfig(level=logging.WARNING)

@@ -1,4 +1,4 @@
-"""One line of the table."""
+"""A row of the table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """A figure, what it has to be, what it was, and whether that is enough."""
+    """A figure, its target, the measured value, and whether the target is met."""
 
     figure: str
     target: str

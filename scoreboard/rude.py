@@ -1,6 +1,6 @@
-"""Peers without manners: what they send, how long the answer takes, and what they leave behind.
+"""Rude peers: what they send, how long the answer takes, and what they leave behind.
 
-Raw sockets and bytes by hand: nothing of aiodimse is on this side but the good peer's echo.
+They use raw sockets and handmade bytes. Only the well-behaved peer's echo uses aiodimse.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def _item(kind: int, data: bytes) -> bytes:
 
 
 def associate_rq() -> bytes:
-    """An A-ASSOCIATE-RQ for Verification in Implicit VR Little Endian."""
+    """Make an A-ASSOCIATE-RQ for Verification in Implicit VR Little Endian."""
     context = _item(
         0x20,
         b"\1\0\0\0" + _item(0x30, b"1.2.840.10008.1.1") + _item(0x40, b"1.2.840.10008.1.2"),
@@ -30,7 +30,7 @@ def associate_rq() -> bytes:
     return struct.pack(">BxI", 1, len(body)) + body
 
 
-# Each is bad from its first or second byte on, in Sta2 (before) and in Sta6 (after an association).
+# Each is invalid from its first or second byte on, in Sta2 (before) and in Sta6 (after an association).
 MALFORMED = (
     b"GET / HTTP/1.1\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -42,7 +42,7 @@ MALFORMED = (
 
 
 async def malformed_to_fin(port: int, rounds: int) -> list[float]:
-    """Seconds from a malformed byte to the end of our A-ABORT and FIN."""
+    """Measure the seconds from a malformed byte to the end of our A-ABORT and FIN."""
     seconds = []
     for number in range(rounds):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -60,7 +60,7 @@ async def malformed_to_fin(port: int, rounds: int) -> list[float]:
 
 
 async def echo_among_stalled(port: int, stalled: int, echoes: int) -> list[float]:
-    """Seconds of a good echo, association included, while others say nothing, half a PDU, or do not read."""
+    """Measure a well-behaved echo, association included, while others send nothing or half a PDU, or do not read."""
     writers = []
     rq = associate_rq()
     for number in range(stalled):
@@ -81,7 +81,7 @@ async def echo_among_stalled(port: int, stalled: int, echoes: int) -> list[float
 
 
 async def rude_associations(port: int, number: int, at_once: int = 50) -> None:
-    """Associate, and abort, reset or vanish."""
+    """Associate, and then abort, reset or vanish."""
     rq = associate_rq()
     no_linger = struct.pack("ii", 1, 0)
 

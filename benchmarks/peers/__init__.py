@@ -1,1 +1,1 @@
-"""The sides of a comparison that are Python, each a process of its own: `python -m benchmarks.peers.NAME OPTIONS`."""
+"""The Python sides of the comparisons, each in a separate process: `python -m benchmarks.peers.NAME OPTIONS`."""

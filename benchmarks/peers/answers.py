@@ -1,4 +1,4 @@
-"""C-FIND: the matches that a provider makes one by one, and how a user checks that each is the right one."""
+"""C-FIND: the matches of a provider, and the check of a user that each is the right one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 
 def identifier() -> Dataset:
-    """What is asked for."""
+    """Return the Identifier of the query."""
     query = Dataset()
     query.QueryRetrieveLevel = "STUDY"
     for keyword in KEYWORDS:
@@ -34,7 +34,7 @@ KEYWORDS = (
 
 
 def match(number: int) -> Dataset:
-    """The answer of this number; no two are alike."""
+    """Make the match with this number; no two are alike."""
     found = Dataset()
     found.StudyDate = f"2024{number % 12 + 1:02}{number % 28 + 1:02}"
     found.StudyTime = f"{number % 24:02}{number % 60:02}00"
@@ -54,14 +54,14 @@ def match(number: int) -> Dataset:
 
 
 def prepared(count: int) -> list[Dataset]:
-    """All of them, made before anything is measured: making them is pydicom's work, some 100 us each on either side."""
+    """Make all matches before the measurement, since making one is pydicom's work, some 100 us on either side."""
     made = [match(number) for number in range(count)]
-    gc.freeze()  # or the collector looks at all of them over and over, in whichever provider it is
+    gc.freeze()  # otherwise the garbage collector visits all of them again and again, in any provider
     return made
 
 
 def is_right(found: Dataset, number: int) -> bool:
-    """Whether the values are those of this answer: three of them, decoded."""
+    """Return whether three decoded values are those of this match."""
     return bool(
         found.PatientID == f"PID{number:07}"
         and found.StudyInstanceUID == f"1.2.826.0.1.3680043.8.498.{number + 1}"

@@ -1,7 +1,7 @@
-"""The floor: asyncio and nothing else.
+"""The lower bound: asyncio and nothing else.
 
-A server that answers an association with the same bytes as a provider would and knows nothing else of DICOM, and the
-two ends of a socket that move as many bytes as a large object has.
+A server that answers C-ECHO with the same bytes as a provider and knows nothing else of DICOM, and the two ends of a
+socket that move as many bytes as a large object has.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any, cast
 
 from aiodimse import pdu
 from benchmarks.peers import wire
-from benchmarks.peers.commands import go, obey, options
+from benchmarks.peers.commands import go, options, run_commands
 
 OPTIONS = options()
 CHUNK = bytes(1 << 18)
 
 
 class Echoes(asyncio.Protocol):
-    """Answers C-ECHO: as many bytes as a provider sends, with the Message ID of the request put in."""
+    """Answers C-ECHO with as many bytes as a provider sends, with the Message ID of the request."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no subclass of asyncio.Transport.
+        # uvloop's transports are not subclasses of asyncio.Transport.
         self.transport = transport = cast(asyncio.Transport, transport)
         self.kept = b""
         self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -37,7 +37,7 @@ class Echoes(asyncio.Protocol):
                 start, end = wire.MESSAGE_ID_IN_REQUEST
                 self.transport.write(wire.ECHO_BEFORE + data[start:end] + wire.ECHO_AFTER)
             elif kind == 1:
-                self.transport.write(wire.answer(data[:size]))
+                self.transport.write(wire.accept_all(data[:size]))
             elif kind == 5:
                 self.transport.write(pdu.encode(pdu.ReleaseRP()))
             data = data[size:]
@@ -48,7 +48,7 @@ class Echoes(asyncio.Protocol):
 
 
 class Sink(asyncio.Protocol):
-    """Counts what comes, and answers one byte when it is all there."""
+    """Counts received bytes, and answers one byte when all have arrived."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport, self.missing = cast(asyncio.Transport, transport), 0
@@ -62,7 +62,7 @@ class Sink(asyncio.Protocol):
 
 
 class Source(asyncio.Protocol):
-    """Writes as long as the transport wants to."""
+    """Writes as long as the transport has room."""
 
     def __init__(self, size: int) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -88,7 +88,7 @@ class Source(asyncio.Protocol):
 
 
 async def send(port: int, size: int) -> dict[str, Any]:
-    """Move that many bytes to the sink of another worker like this."""
+    """Send that many bytes to the sink of another such worker."""
     started = time.perf_counter()
     transport, source = await asyncio.get_running_loop().create_connection(lambda: Source(size), "127.0.0.1", port)
     await source.done
@@ -100,7 +100,7 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     kind = Sink if OPTIONS.get("what") == "sink" else Echoes
     server = await loop.create_server(kind, "127.0.0.1", 0, backlog=1024)
-    await obey({"send": send}, port=server.sockets[0].getsockname()[1])
+    await run_commands({"send": send}, port=server.sockets[0].getsockname()[1])
 
 
 if __name__ == "__main__":

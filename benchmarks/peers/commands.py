@@ -1,4 +1,4 @@
-"""A worker's end of the line: commands in on stdin, answers out on stdout, one JSON object a line."""
+"""The command loop of a worker: commands on stdin, answers on stdout, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ Command = Callable[..., Awaitable[Mapping[str, Any] | None]]
 
 
 def options() -> dict[str, Any]:
-    """The worker's options: the JSON object on its command line."""
+    """Return the worker's options: the JSON object on its command line."""
     found: dict[str, Any] = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
     return found
 
 
 def files_in(path: Path) -> list[Path]:
-    """The files of a folder, or the one file that it is."""
+    """Return the files of a folder, or the one file."""
     return sorted(path.iterdir()) if path.is_dir() else [path]
 
 
-def say(**answer: Any) -> None:
+def print_answer(**answer: Any) -> None:
     sys.stdout.write(json.dumps(answer, default=str) + "\n")
     sys.stdout.flush()
 
 
-async def obey(commands: Mapping[str, Command], *, port: int = 0) -> None:
-    """Say that we are ready, then do what we are told until stdin ends."""
+async def run_commands(commands: Mapping[str, Command], *, port: int = 0) -> None:
+    """Print that the worker is ready, then run commands until stdin ends."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     commands = {**commands, "sample": sampling.start, "samples": sampling.stop}
-    say(port=port)
+    print_answer(port=port)
     while line := await reader.readline():
         message = json.loads(line)
         try:
             answer = await commands[message.pop("command")](**message)
         except Exception as error:
-            say(error=f"{type(error).__name__}: {error}")
+            print_answer(error=f"{type(error).__name__}: {error}")
         else:
-            say(**(answer or {}))
+            print_answer(**(answer or {}))
 
 
 def go(main: Callable[[], Awaitable[None]], loop: str = "asyncio") -> None:

@@ -1,7 +1,7 @@
-"""A user of nothing but sockets and prepared bytes: many associations at once, the same for every provider.
+"""A user of only sockets and prepared bytes: many associations at once, the same for every provider.
 
-epoll and blocking nothing, so that it is the provider that is measured. An answer counts where it is a P-DATA-TF whose
-Status is 0000; what is refused, closed or silent is counted too.
+It uses epoll and never blocks, so that the provider is what is measured. An answer counts if it is a P-DATA-TF whose
+Status is 0000. Refused, closed and silent associations are counted too.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import time
 from typing import Any
 
 from benchmarks.peers import wire
-from benchmarks.peers.commands import go, obey
+from benchmarks.peers.commands import go, run_commands
 
 SILENCE = 5.0
-"""Seconds after which a caller who may try again does."""
+"""Seconds of silence after which a caller may try again."""
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 
 
@@ -35,13 +35,13 @@ class Caller:
 
 
 class Crowd:
-    """Callers that each associate, echo so many times, and release."""
+    """Callers that each associate, send a number of echoes, and release."""
 
     def __init__(
         self, port: int, called: str, associations: int, echoes: int, *, together: bool, again: bool = False
     ) -> None:
-        """together: nobody echoes before everybody is associated or has failed. again: who is refused, closed, or
-        not answered for SILENCE seconds tries again, with the echoes that are left."""
+        """together: The echoes begin when every caller is associated or has failed. again: A caller that is refused,
+        closed, or not answered for SILENCE seconds tries again, with the echoes that are left."""
         self.port, self.echoes, self.together, self.again = port, echoes, together, again
         self.requests = [wire.echo_rq(n + 1) for n in range(min(echoes, 65535))]
         self.associate = wire.associate(called)
@@ -54,14 +54,14 @@ class Crowd:
         self.unsettled = associations
 
     def call(self, answered: int) -> None:
-        """A new caller, who has had this many answers already."""
+        """Add a caller that already has this many answers."""
         caller = Caller(self.port)
         caller.asked = answered
         self.callers[caller.socket.fileno()] = caller
         self.epoll.register(caller.socket, WRITE)
 
     def run(self, patience: float) -> None:
-        """Until nobody is left, or patience is; who is left then has failed."""
+        """Run until no caller is left, or until `patience` seconds are over; the callers left then have failed."""
         deadline = time.monotonic() + patience
         callers, poll = self.callers, self.epoll.poll
         while callers and (left := deadline - time.monotonic()) > 0:
@@ -76,13 +76,13 @@ class Crowd:
             self.end(caller, "failed")
 
     def give_up(self, before: float) -> None:
-        """Who has heard nothing for so long hangs up, to try again."""
+        """Disconnect the callers that have heard nothing for SILENCE seconds, so that they try again."""
         for caller in list(self.callers.values()):
             if caller.heard < before:
                 self.end(caller, "failed")
 
-    def hold(self, patience: float) -> None:
-        """Until everybody is associated or has failed."""
+    def settle(self, patience: float) -> None:
+        """Run until every caller is associated or has failed."""
         deadline = time.monotonic() + patience
         while self.unsettled and (left := deadline - time.monotonic()) > 0:
             for number, _ in self.epoll.poll(left, 1024):
@@ -175,7 +175,7 @@ async def crowd(
     together: bool = False,
     again: bool = False,
 ) -> dict[str, Any]:
-    """So many associations at once, so many echoes each."""
+    """Run a number of associations at once, with a number of echoes each."""
     started = time.perf_counter()
     callers = Crowd(port, called, associations, echoes, together=together, again=again)
     callers.run(within)
@@ -183,33 +183,33 @@ async def crowd(
 
 
 async def hold(port: int, called: str, associations: int, batch: int = 500, within: float = 60.0) -> dict[str, Any]:
-    """Associate, so many at a time (a provider may bound who has not associated yet), and stay."""
+    """Associate in batches, because a provider may limit connections that have not associated, and stay."""
     associated = 0
     for start in range(0, associations, batch):
         callers = Crowd(port, called, min(batch, associations - start), 1, together=True)
         callers.waiting = _Nobody()
-        callers.hold(within)
+        callers.settle(within)
         held.append(callers)
         associated += callers.counts["associated"]
     return {"associated": associated}
 
 
 class _Nobody(list[Caller]):
-    """Nobody waits to echo."""
+    """A list that ignores callers, so that none of them echoes."""
 
     def append(self, caller: Caller) -> None:
         pass
 
 
 async def let_go() -> None:
-    """Close what was held."""
+    """Close the associations of `hold`."""
     while held:
         for caller in held.pop().callers.values():
             caller.socket.close()
 
 
 async def ping(port: int, called: str, times: int, pause: float) -> dict[str, Any]:
-    """One association, an echo now and then: how long each took, in seconds."""
+    """Echo now and then on one association; return how long each echo took, in seconds."""
     latencies = []
     with socket.create_connection(("127.0.0.1", port)) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -229,7 +229,7 @@ async def ping(port: int, called: str, times: int, pause: float) -> dict[str, An
 
 
 async def main() -> None:
-    await obey({"crowd": crowd, "hold": hold, "let_go": let_go, "ping": ping})
+    await run_commands({"crowd": crowd, "hold": hold, "let_go": let_go, "ping": ping})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""pynetdicom as it comes: a provider of C-ECHO, C-STORE and C-FIND, or a user that finds and stores."""
+"""pynetdicom with its defaults: a provider of C-ECHO, C-STORE and C-FIND, or a user of C-FIND and C-STORE."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification  # type: ignore[attr-defined]
 
 from benchmarks.peers import answers
-from benchmarks.peers.commands import files_in, go, obey, options
+from benchmarks.peers.commands import files_in, go, options, run_commands
 
 OPTIONS = options()
 FIND = StudyRootQueryRetrieveInformationModelFind
 
 
 def serve() -> int:
-    """Start the provider in threads of its own."""
+    """Start the provider in its own threads."""
     ae = AE("NETDICOM")
-    # The default, 10 associations at once, would only measure refusals.
+    # With the default, 10 associations at once, the row would only measure refusals.
     ae.maximum_associations = int(OPTIONS.get("max_associations", 10))
     ae.add_supported_context(Verification)
     ae.add_supported_context(FIND)
@@ -43,7 +43,7 @@ def serve() -> int:
 
 
 async def find(port: int) -> dict[str, Any]:
-    """C-FIND, and look at every match."""
+    """Send a C-FIND, and check every match."""
     started = time.perf_counter()
     ae = AE("NETDICOM")
     ae.add_requested_context(FIND)
@@ -60,7 +60,7 @@ async def find(port: int) -> dict[str, Any]:
 
 
 async def store(port: int, folder: str) -> dict[str, Any]:
-    """C-STORE every file of a folder."""
+    """Send every file of a folder by C-STORE."""
     started = time.perf_counter()
     ae = AE("NETDICOM")
     paths = files_in(Path(folder))
@@ -77,7 +77,7 @@ async def store(port: int, folder: str) -> dict[str, Any]:
 
 async def main() -> None:
     port = serve() if OPTIONS.get("serve") else 0
-    await obey({"find": find, "store": store}, port=port)
+    await run_commands({"find": find, "store": store}, port=port)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An archive of very many objects whose files are empty: it is filled, served, and asked from the same process."""
+"""An archive of very many objects with empty files: one process fills, serves and queries it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydicom import Dataset
 import aiodimse
 from aiodimse import sop_class
 from aiodimse.archive import Archive, Header, Level, provide
-from benchmarks.peers.commands import go, obey, options
+from benchmarks.peers.commands import go, options, run_commands
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 CT = str(sop_class.CTImageStorage)
@@ -24,7 +24,7 @@ OF_SERIES, OF_STUDY, OF_PATIENT = 10, 30, 60
 
 
 def header(number: int) -> Header:
-    """Ten objects of a series, three series of a study, two studies of a patient."""
+    """Ten objects per series, three series per study, two studies per patient."""
     study, patient = number // OF_STUDY, number // OF_PATIENT
     uid = f"1.2.826.{study}"
     series = number // OF_SERIES
@@ -50,7 +50,7 @@ def header(number: int) -> Header:
 
 
 def keys(study: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What is asked, by name."""
+    """Return the queries by name."""
     patient = study * OF_STUDY // OF_PATIENT
     yield "UID", {"StudyInstanceUID": f"1.2.826.{study}"}
     yield "Patient ID", {"PatientID": f"ID{patient}"}
@@ -63,7 +63,7 @@ def keys(study: int) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def make_files(folder: Path, count: int) -> None:
-    """Make an empty file for each object, with the size and the time that its row has, so that a scan knows it."""
+    """Make an empty file for each object, with the size and time of its row, so that a scan does not read it again."""
     made: set[Path] = set()
     for number in range(count):
         path = folder / header(number).location
@@ -75,7 +75,7 @@ def make_files(folder: Path, count: int) -> None:
 
 
 async def main() -> None:
-    """Serve, fill and ask, as told."""
+    """Serve, fill and query, on command."""
     folder = Path(options()["folder"])
     archive = await Archive.open(folder, scan=False)
     server = aiodimse.Server(ae_title="ARCHIVE")
@@ -87,7 +87,7 @@ async def main() -> None:
             await archive.index.add([header(number) for number in range(start, min(start + AT_ONCE, count))])
         seconds = time.perf_counter() - started
         await asyncio.to_thread(make_files, folder, count)
-        await archive.index.set_complete()  # later starts do not wait for a scan
+        await archive.index.set_complete()  # so that later starts do not wait for a scan
         return {"seconds": seconds, "instances": (await archive.index.counts()).instances}
 
     async def find(port: int, count: int, times: int) -> dict[str, Any]:
@@ -106,7 +106,7 @@ async def main() -> None:
         return {"found": found, "medians": {name: statistics.median(each) for name, each in took.items()}}
 
     async with server.listen("127.0.0.1", 0) as listening:
-        await obey({"fill": fill, "find": find}, port=listening.port)
+        await run_commands({"fill": fill, "find": find}, port=listening.port)
     await archive.close()
 
 

@@ -1,4 +1,4 @@
-"""Our provider: a Server as a user of the library would write it. Options: see provider()."""
+"""Our provider: a Server as a user of the library would write it. provider() describes the options."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import aiodimse
 from aiodimse import sop_class
 from benchmarks.peers import answers
-from benchmarks.peers.commands import go, obey, options
+from benchmarks.peers.commands import go, options, run_commands
 
 OPTIONS = options()
 
 
 class Counted:
-    """What arrived."""
+    """The instances and bytes that have arrived."""
 
     def __init__(self) -> None:
         self.instances = self.bytes = 0
@@ -34,9 +34,9 @@ def provider(
     making: bool = False,
     max_associations: int = 6000,
 ) -> aiodimse.Server:
-    """store: stream (read every byte and drop it), discard, save, durable; folder: where saved files go; files: a
-    folder that C-GET and C-MOVE send; destination: the port of the move destination; find: how many matches; making:
-    each of them when it is its turn."""
+    """store: stream (read and drop every byte), discard, save or durable. folder: the folder of saved files. files: a
+    folder that C-GET and C-MOVE send. destination: the port of the move destination. find: how many matches. making:
+    whether each match is made when it is sent."""
     server = aiodimse.Server(
         ae_title="AIODIMSE", accept_called=True, limits=aiodimse.Limits(max_associations=max_associations)
     )
@@ -84,7 +84,7 @@ async def main() -> None:
     server = provider(counted, **OPTIONS)
 
     async def count() -> dict[str, int]:
-        """What arrived since the last time."""
+        """Return what has arrived since the last call."""
         answer = {"instances": counted.instances, "bytes": counted.bytes}
         counted.instances = counted.bytes = 0
         return answer
@@ -98,7 +98,7 @@ async def main() -> None:
             await asyncio.sleep(0)
             return {"associations": len(listening.associations)}
 
-        await obey({"count": count, "collect": collect, "associations": associations}, port=listening.port)
+        await run_commands({"count": count, "collect": collect, "associations": associations}, port=listening.port)
 
 
 if __name__ == "__main__":

@@ -13,17 +13,17 @@ from pydicom.dataset import Dataset
 import aiodimse
 from aiodimse import sop_class
 from benchmarks.peers import answers
-from benchmarks.peers.commands import files_in, go, obey, options
+from benchmarks.peers.commands import files_in, go, options, run_commands
 
 OPTIONS = options()
 _BEAT = 0.005
-"""Seconds between two looks at how late the event loop is."""
+"""Seconds between two measurements of the delay of the event loop."""
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
 
 
 async def echo(port: int, times: int, window: int = 1, called: str = "ANY-SCP") -> dict[str, Any]:
-    """C-ECHO this often, as many at once as the window allows."""
+    """Send a number of C-ECHOs, as many at once as the window allows."""
     started, successes = time.perf_counter(), 0
     async with aiodimse.connect(
         "127.0.0.1", port, contexts=[sop_class.Verification], called_ae_title=called, operations_window=window
@@ -45,7 +45,7 @@ async def echo(port: int, times: int, window: int = 1, called: str = "ANY-SCP") 
 
 
 async def store(port: int, folder: str, called: str = "ANY-SCP") -> dict[str, Any]:
-    """C-STORE every file of a folder, one after the other."""
+    """Send every file of a folder by C-STORE, one after the other."""
     started = time.perf_counter()
     paths = files_in(Path(folder))
     statuses: Counter[int] = Counter()
@@ -58,7 +58,7 @@ async def store(port: int, folder: str, called: str = "ANY-SCP") -> dict[str, An
 
 
 async def pool(port: int, folder: str, size: int, called: str = "ANY-SCP") -> dict[str, Any]:
-    """C-STORE every file of a folder over a pool, and the longest time that the event loop did not turn meanwhile."""
+    """Send every file of a folder over a pool; also measure the longest time for which the event loop did not turn."""
     started = time.perf_counter()
     statuses: Counter[int] = Counter()
     longest = 0.0
@@ -84,7 +84,7 @@ async def pool(port: int, folder: str, size: int, called: str = "ANY-SCP") -> di
 
 
 async def find(port: int, called: str = "ANY-SCP") -> dict[str, Any]:
-    """C-FIND, and look at every match."""
+    """Send a C-FIND, and check every match."""
     started, right = time.perf_counter(), 0
     async with (
         aiodimse.connect("127.0.0.1", port, contexts=[FIND], called_ae_title=called) as association,
@@ -98,7 +98,7 @@ async def find(port: int, called: str = "ANY-SCP") -> dict[str, Any]:
 
 
 async def get(port: int, study: str, folder: str, called: str = "ANY-SCP") -> dict[str, Any]:
-    """C-GET a study into a folder."""
+    """Retrieve a study into a folder by C-GET."""
     started, saved = time.perf_counter(), 0
     target = Path(folder)
     identifier = aiodimse_identifier(study)
@@ -122,7 +122,7 @@ def aiodimse_identifier(study: str) -> Any:
 
 
 async def main() -> None:
-    await obey({"echo": echo, "store": store, "pool": pool, "find": find, "get": get})
+    await run_commands({"echo": echo, "store": store, "pool": pool, "find": find, "get": get})
 
 
 if __name__ == "__main__":

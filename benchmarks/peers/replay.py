@@ -1,7 +1,7 @@
-"""Users that do no DICOM while they are measured: requests were made before, and of an answer only the status is read.
+"""Users that replay prepared requests: during the measurement they decode only the status of each answer.
 
-Each caller is an association that sends its requests one after the other, as storescu and its kind do. One process
-serves all callers on epoll, so that the two processors are for the provider.
+Each caller is an association that sends its requests one after the other, as storescu does. One process runs all
+callers on epoll, so that both processors are free for the provider.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from pydicom import Dataset, dcmread
 from aiodimse import datasets, identifier, pdu, sop_class
 from aiodimse.dimse import CFindRQ, CStoreRQ, command
 from benchmarks.peers import wire
-from benchmarks.peers.commands import files_in, go, obey
+from benchmarks.peers.commands import files_in, go, run_commands
 from benchmarks.peers.ours_archive import header
 
 READ, WRITE = select.EPOLLIN, select.EPOLLIN | select.EPOLLOUT
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 EXPLICIT = "1.2.840.10008.1.2.1"
 MOST = 16372
-"""Bytes of data in a P-DATA-TF: what fits into the 16,384 that storescu proposes."""
+"""Bytes of data in a P-DATA-TF: as many as fit into the 16,384 that storescu proposes."""
 PENDING = wire.SUCCESS[:-1] + b"\xff"
 _MESSAGE_IDS = 65535
 
 
 class Caller:
-    """One association: what it still has to send, and what it has heard."""
+    """One association: the requests that it still has to send, and the answers that it has received."""
 
     def __init__(self, port: int, called: str, requests: Sequence[bytes], window: int) -> None:
-        """Raises ConnectionError where it does not become an association. window: so many requests are sent at
-        once, and the next when all are answered."""
+        """Raise ConnectionError if there is no association. window: how many requests are sent at once; the next
+        ones follow when all are answered."""
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.requests, self.window, self.asked = requests, window, 0
@@ -52,7 +52,7 @@ class Caller:
         self.left = memoryview(b"")
 
     def ask(self) -> bool:
-        """Begin the next requests, as many as the window allows; False where there is none."""
+        """Begin the next requests, as many as the window allows. Return False if there are none."""
         some = self.requests[self.asked : self.asked + self.window]
         self.asked += len(some)
         self.unanswered = len(some)
@@ -60,7 +60,7 @@ class Caller:
         return bool(some)
 
     def send(self) -> bool:
-        """Send what the kernel takes; whether that was all."""
+        """Send what the kernel takes. Return whether that was all."""
         with suppress(BlockingIOError):
             self.left = self.left[self.socket.send(self.left) :]
         return not self.left
@@ -75,7 +75,7 @@ class Caller:
         return True
 
     def hear(self) -> bool:
-        """Read what has come; whether all requests under way are answered."""
+        """Read what has arrived. Return whether all requests in progress are answered."""
         data = self.kept + self.socket.recv(65536)
         if not data:
             raise ConnectionError("an association was closed")
@@ -99,7 +99,7 @@ class Caller:
 
 
 def run(callers: Sequence[Caller], within: float) -> None:
-    """Until every request is answered."""
+    """Run until every request is answered."""
     epoll = select.epoll()
     by_number = {caller.socket.fileno(): caller for caller in callers}
     deadline = time.monotonic() + within
@@ -138,7 +138,7 @@ def release(callers: Sequence[Caller]) -> None:
 
 
 def message(context: int, command_set: bytes, data: bytes = b"") -> bytes:
-    """A DIMSE message in P-DATA-TF PDUs."""
+    """Make a DIMSE message in P-DATA-TF PDUs."""
     pieces = [pdu.pdata_header(context, True, True, len(command_set)), command_set]
     for start in range(0, len(data), MOST):
         piece = data[start : start + MOST]
@@ -147,13 +147,13 @@ def message(context: int, command_set: bytes, data: bytes = b"") -> bytes:
 
 
 def echoes(count: int) -> Iterator[bytes]:
-    """C-ECHO requests."""
+    """Make C-ECHO requests."""
     for number in range(count):
         yield wire.echo_rq(number % _MESSAGE_IDS + 1)
 
 
 def finds(count: int, study: str) -> Iterator[bytes]:
-    """C-FIND requests for one study, of which some attributes are asked."""
+    """Make C-FIND requests for some attributes of one study."""
     asked = identifier(
         "STUDY", StudyInstanceUID=study, StudyDate=None, StudyDescription=None, PatientName=None, PatientID=None
     )
@@ -164,7 +164,7 @@ def finds(count: int, study: str) -> Iterator[bytes]:
 
 
 def stores(paths: Sequence[Path]) -> Iterator[bytes]:
-    """C-STORE requests for files that are in Explicit VR Little Endian."""
+    """Make C-STORE requests for files in Explicit VR Little Endian."""
     for number, path in enumerate(paths):
         dataset = dcmread(path)
         request = CStoreRQ(
@@ -177,7 +177,7 @@ def stores(paths: Sequence[Path]) -> Iterator[bytes]:
 
 
 def associate(called: str, window: int) -> bytes:
-    """An A-ASSOCIATE-RQ for Verification, C-FIND and CT Image Storage."""
+    """Make an A-ASSOCIATE-RQ for Verification, C-FIND and CT Image Storage."""
     items = (*wire.INFORMATION.sub_items, *([pdu.OperationsWindow(window, 1)] if window > 1 else []))
     contexts = (
         pdu.ProposedContext(1, str(sop_class.Verification), (wire.IMPLICIT,)),
@@ -198,7 +198,7 @@ async def replay(
     study: str = "",
     within: float = 120.0,
 ) -> dict[str, Any]:
-    """So many requests of one kind, dealt to so many associations; timed from the first request to the last answer."""
+    """Send requests of one kind over several associations; time them from the first request to the last answer."""
     made = list(
         {"echo": lambda: echoes(count), "find": lambda: finds(count, study)}.get(
             what, lambda: stores(files_in(Path(files))[:count])
@@ -218,7 +218,7 @@ async def replay(
 
 
 def small(number: int) -> bytes:
-    """A C-STORE request for an object of what `header` says, without pixels."""
+    """Make a C-STORE request for an object with the attributes of `header`, without pixels."""
     entry = Dataset()
     for attributes in header(number).levels.values():
         for keyword, values in attributes.items():
@@ -233,7 +233,7 @@ def small(number: int) -> bytes:
 
 
 async def fill(port: int, called: str, count: int, callers: int, at_once: int = 10_000) -> dict[str, Any]:
-    """Store so many small objects of `ours_archive.header`, over so many associations."""
+    """Store small objects of `ours_archive.header` over several associations."""
     started, done = time.perf_counter(), 0
     for start in range(0, count, at_once):
         made = [small(number) for number in range(start, min(start + at_once, count))]
@@ -245,7 +245,7 @@ async def fill(port: int, called: str, count: int, callers: int, at_once: int = 
 
 
 async def main() -> None:
-    await obey({"replay": replay, "fill": fill})
+    await run_commands({"replay": replay, "fill": fill})
 
 
 if __name__ == "__main__":

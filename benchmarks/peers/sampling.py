@@ -1,7 +1,7 @@
-"""Where a worker's processor time goes: its stack, every millisecond of processor time; little distortion.
+"""Where a worker's processor time goes: its stack, every millisecond of processor time, with little distortion.
 
-cProfile makes Python calls three times as dear and C calls not at all, and so blames small functions; this does not.
-Time in a C function or a system call is that of the Python line that called it.
+cProfile triples the cost of Python calls but not that of C calls, and so blames small functions; sampling does not.
+The time of a C function or a system call counts for the Python line that called it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 INTERVAL = 0.001
-_WAITING = ("threading.py", "selectors.py", "thread.py")  # where a thread of a pool stands when it has nothing to do
+_WAITING = ("threading.py", "selectors.py", "thread.py")  # the position of an idle thread of a pool
 _ROOT = str(Path(__file__).parents[2]) + "/"
 
 _selves: Counter[str] = Counter()
@@ -54,7 +54,7 @@ def _name_of_file(frame: FrameType) -> str:
 
 
 async def start() -> None:
-    """Begin anew."""
+    """Drop all samples."""
     global _taken
     _selves.clear()
     _totals.clear()
@@ -64,7 +64,7 @@ async def start() -> None:
 
 
 async def stop() -> dict[str, Any]:
-    """The most frequent lines and functions, as shares of all samples."""
+    """Return the most frequent lines and functions, as shares of all samples."""
     signal.setitimer(signal.ITIMER_PROF, 0, 0)
     every = max(_taken, 1)
     return {

@@ -1,4 +1,4 @@
-"""Bytes made once: an association for C-ECHO and its messages. Who uses them does no DICOM while it is measured."""
+"""Prepared bytes: an association for C-ECHO and its messages. Their user does no DICOM during the measurement."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ RELEASE_RQ = pdu.encode(pdu.ReleaseRQ())
 
 
 def associate(called: str) -> bytes:
-    """An A-ASSOCIATE-RQ for Verification."""
+    """Make an A-ASSOCIATE-RQ for Verification."""
     context = pdu.ProposedContext(1, Verification, (IMPLICIT,))
     return pdu.encode(pdu.AssociateRQ(called, "LOAD", (context,), INFORMATION))
 
 
-def answer(request: bytes) -> bytes:
-    """An A-ASSOCIATE-AC that accepts every context with its first transfer syntax."""
+def accept_all(request: bytes) -> bytes:
+    """Make an A-ASSOCIATE-AC that accepts every context with its first transfer syntax."""
     rq = pdu.decode(request)
     assert isinstance(rq, pdu.AssociateRQ)
     results = tuple(pdu.ContextResult(c.context_id, 0, c.transfer_syntaxes[0]) for c in rq.contexts)
@@ -30,7 +30,7 @@ def _message(body: bytes) -> bytes:
 
 
 def echo_rq(message_id: int) -> bytes:
-    """A C-ECHO-RQ."""
+    """Make a C-ECHO-RQ."""
     return _message(command.encode(CEchoRQ(message_id=message_id, affected_sop_class_uid=Verification)))
 
 
@@ -46,4 +46,4 @@ MESSAGE_ID_IN_REQUEST = (_start, _start + 2)
 _cut = _echo_rsp(1).index(_ANSWERED) + len(_ANSWERED)
 ECHO_BEFORE, ECHO_AFTER = _echo_rsp(1)[:_cut], _echo_rsp(1)[_cut + 2 :]
 SUCCESS = b"\0\0\0\x09\2\0\0\0\0\0"
-"""Status (0000,0900), US, 0000, as it stands in a response."""
+"""Status (0000,0900), US, 0000, as it is encoded in a response."""

@@ -1,4 +1,4 @@
-"""The rows, by what they are about. Importing this registers them, in the order of the table."""
+"""The rows, by subject. Importing this package registers them, in the order of the table."""
 
 # ruff: noqa: I001  # the table's order
 

@@ -1,4 +1,4 @@
-"""`aiodimse serve` beside the archives of others: stores that are on the disk when they are answered, and searches."""
+"""`aiodimse serve` compared with other archives: stores that are on disk when they are answered, and searches."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ STORES = (
 
 @work(*(pairing.row for pairing in STORES))
 def store(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """Each run has an archive of its own that holds nothing; its start is not timed. dcmqrscp has one row: of four
-    senders at once it fails some."""
+    """Compare stores. Each run starts a new, empty archive before the time is taken. dcmqrscp has only one row, because
+    it fails some stores of four simultaneous senders."""
     count, few = bench.count(5_000, 200), bench.count(1_000, 200)
 
     def ours() -> Process:
@@ -47,7 +47,7 @@ def store(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
 
 
 def _stores(bench: Bench, make: Callable[[], Process], senders: int, count: int) -> Contender:
-    """So many storescu at once, each with files of its own."""
+    """Make a contender of several simultaneous storescu, each with its own files."""
     folders = _shares(bench.material.copies("CT_small", count), senders)
 
     def go() -> Trial:
@@ -78,7 +78,7 @@ def _stores(bench: Bench, make: Callable[[], Process], senders: int, count: int)
 
 
 def _shares(folder: Path, senders: int) -> list[Path]:
-    """The files of a folder in so many folders, as links."""
+    """Distribute the files of a folder over several folders, as links."""
     if senders == 1:
         return [folder]
     shares = [folder.parent / f"{folder.name}-{number}-of-{senders}" for number in range(senders)]
@@ -101,9 +101,9 @@ ORTHANC = Row(
 
 @work(ORTHANC)
 def find_beside_orthanc(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """The same five kinds at the same objects, asked by one process in turn.
+    """Compare the same five kinds of query on the same objects, sent by one process in turn.
 
-    Orthanc gets small objects by C-STORE, which takes two minutes and more; in ours they are indexed without files.
+    Orthanc gets small objects by C-STORE, which takes two minutes or more; our archive indexes them without files.
     """
     count, times = bench.objects or bench.count(OBJECTS, 3_000), 20
     archive = bench.worker("ours_archive", folder=bench.new_folder("ours"))
@@ -122,14 +122,14 @@ def find_beside_orthanc(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
                 medians[kind].append(took)
     ratios = [statistics.median(b / a for a, b in zip(ours[kind], peer[kind], strict=True)) for kind in ours]
 
-    def told(medians: Mapping[str, Sequence[float]]) -> str:
+    def in_words(medians: Mapping[str, Sequence[float]]) -> str:
         return ", ".join(f"{kind} {statistics.median(each):.1f}" for kind, each in medians.items()) + " ms"
 
     row = replace(ORTHANC, work=ORTHANC.work.replace("100,000 objects (--objects)", f"{count:,} objects"))
     samples = {
         f"{side} {kind}": each for side, those in (("ours", ours), ("peer", peer)) for kind, each in those.items()
     }
-    return [Figure(row, min(ratios), told(ours), told(peer), problem, samples)]
+    return [Figure(row, min(ratios), in_words(ours), in_words(peer), problem, samples)]
 
 
 MILLION = Row(
@@ -141,10 +141,10 @@ MEMORY = Row("archive-memory-million", "resident memory of that `serve` by then"
 
 @work(MILLION, START, MEMORY)
 def million(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """Objects in an index in SQLite, with empty files: filling it takes about seven minutes.
+    """Measure queries of an SQLite index whose objects have empty files. Filling it takes about seven minutes.
 
     The C-FINDs are by UID, Patient ID, accession number, a year and a name, and the prefix of a name; each finds one
-    study or two. Their user is in the provider's own process.
+    or two studies. Their user runs in the process of the provider.
     """
     count, times = bench.count(1_000_000, 30_000), 50
     folder = bench.new_folder("million")
@@ -167,7 +167,7 @@ def million(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
 
 
 def _start(bench: Bench, folder: Path) -> tuple[float, float]:
-    """Seconds until a C-ECHO is answered, and MiB that are resident then."""
+    """Return the seconds until a C-ECHO is answered, and the MiB that are resident then."""
     started = time.perf_counter()
     archive = bench.serve(folder)
     subprocess.run([need("echoscu"), "-aec", "ARCHIVE", HOST, str(archive.port)], check=True, env=environment(NODELAY))

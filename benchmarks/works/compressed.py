@@ -1,11 +1,11 @@
-"""Compressed slices to a peer that takes no compression: they are decompressed as they are sent."""
+"""Compressed slices for a peer that accepts no compression: they are decompressed while they are sent."""
 
 from __future__ import annotations
 
 import statistics
 
 from aiodimse.standard.transfer_syntax import JPEG2000Lossless, JPEGLosslessSV1
-from benchmarks.bench import Bench, Pairing, asked, compare, told, work
+from benchmarks.bench import Bench, Pairing, commanded, compare, dcmtk_user, work
 from benchmarks.measure import Contender, Figure, Row, Trial, interleaved, limit
 from benchmarks.processes import HOST, need
 
@@ -18,24 +18,24 @@ STALL = Row("transcode-stall", "the longest stall of the event loop meanwhile", 
 
 @work(JPEG.row)
 def jpeg(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """dcmsend decompresses what is lossless, on its one association; it knows no JPEG 2000."""
+    """Compare with dcmsend, which decompresses lossless images, except JPEG 2000, on its one association."""
     count = bench.count(300)
     files = bench.material.compressed(JPEGLosslessSV1, count)
     storescp = bench.storescp("--fork", "--ignore", "+xe")
     command = [need("dcmsend"), "-aec", "ANY-SCP", HOST, str(storescp.port), "+sd", files]
     contenders: dict[str, Contender] = {
-        "ours": asked(
+        "ours": commanded(
             bench.worker("ours_user"), "pool", count, storescp, port=storescp.port, folder=files, size=ASSOCIATIONS
         ),
-        "dcmsend": told(command, storescp, count, "Received C-STORE Response (Success)", nodelay=True),
+        "dcmsend": dcmtk_user(command, storescp, count, "Received C-STORE Response (Success)", nodelay=True),
     }
     return compare(bench, contenders, [JPEG])
 
 
 @work(JPEG_2000, STALL)
 def jpeg_2000(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """As many slices a second as two processors give, one of which has the event loop as well; the first run, in which
-    the processes start, is not counted."""
+    """Measure slices per second on two processors, one of which also runs the event loop. The first run, in which the
+    processes start, does not count."""
     count = bench.count(300)
     files = bench.material.compressed(JPEG2000Lossless, count)
     storescp, user = bench.storescp("--fork", "--ignore", "+xe"), bench.worker("ours_user")

@@ -1,10 +1,10 @@
-"""C-ECHO, one association, one at a time; and what an operations window gains."""
+"""C-ECHO on one association, one at a time, and the gain of an operations window."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.bench import Bench, Pairing, asked, compare, work
+from benchmarks.bench import Bench, Pairing, commanded, compare, work
 from benchmarks.measure import Contender, Figure, Row, interleaved, ratio
 
 ECHO = "10,000 C-ECHO from echoscu, our provider"
@@ -19,7 +19,7 @@ PAIRINGS = (
 
 @work(*(pairing.row for pairing in PAIRINGS))
 def provider(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """The small message, from DCMTK's user with TCP_NODELAY=1."""
+    """Measure our provider with DCMTK's user, with TCP_NODELAY=1."""
     count = bench.count(10_000)
     pairings = [p for p in PAIRINGS if p.row.name in wanted]
     used = {name for p in pairings for name in (p.ours, p.peer)}
@@ -40,11 +40,11 @@ WINDOW = Row("echo-window", "10,000 C-ECHO ours to ours, window 16", "window 1",
 
 @work(USER)
 def user(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """The other role."""
+    """Measure our user."""
     count, storescp = bench.count(10_000), bench.storescp()
     ours = bench.worker("ours_user")
     contenders = {
-        "ours": asked(ours, "echo", count, storescp, port=storescp.port, times=count),
+        "ours": commanded(ours, "echo", count, storescp, port=storescp.port, times=count),
         "peer": bench.echoscu(storescp, count),
     }
     return compare(bench, contenders, [Pairing(USER, "ours", "peer")])
@@ -52,9 +52,10 @@ def user(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
 
 @work(WINDOW)
 def window(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """Ours to ours, sixteen at once against one at a time."""
+    """Compare sixteen at once with one at a time, ours to ours."""
     count, provider, user = bench.count(10_000), bench.ours(), bench.worker("ours_user")
     contenders = {
-        f"window {n}": asked(user, "echo", count, provider, port=provider.port, times=count, window=n) for n in (16, 1)
+        f"window {n}": commanded(user, "echo", count, provider, port=provider.port, times=count, window=n)
+        for n in (16, 1)
     }
     return [ratio(WINDOW, interleaved(contenders, bench.pairs), "window 16", "window 1")]

@@ -1,4 +1,4 @@
-"""C-FIND with 10,000 distinct responses, each looked at by the user; and what encoding them takes."""
+"""C-FIND with 10,000 distinct responses, each of which the user checks, and the time of encoding them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from aiodimse import datasets
-from benchmarks.bench import Bench, Pairing, asked, compare, work
+from benchmarks.bench import Bench, Pairing, commanded, compare, work
 from benchmarks.measure import Contender, Figure, Row, Trial
 from benchmarks.peers import answers
 
@@ -25,7 +25,7 @@ PAIRINGS = (
 
 @work(*(pairing.row for pairing in PAIRINGS))
 def find(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """The same data sets in both providers, and the same function checks three values of each in both users."""
+    """Compare providers that have the same data sets; the same function checks three values of each in both users."""
     count = bench.count(10_000)
     pairings = [p for p in PAIRINGS if p.row.name in wanted]
     used = {name for p in pairings for name in (p.ours, p.peer)}
@@ -33,11 +33,11 @@ def find(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
     def ours(name: str, *, loop: str = "asyncio", making: bool = False) -> Contender:
         provider = bench.ours(f"aiodimse-{name}", find=count, loop=loop, making=making)
         user = bench.worker("ours_user", f"user-{name}", loop=loop)
-        return asked(user, "find", count, provider, port=provider.port)
+        return commanded(user, "find", count, provider, port=provider.port)
 
     def pynetdicom(*, making: bool = False) -> Contender:
         provider = bench.worker("netdicom", serve=True, find=count, making=making)
-        return asked(bench.worker("netdicom", "netdicom-user"), "find", count, provider, port=provider.port)
+        return commanded(bench.worker("netdicom", "netdicom-user"), "find", count, provider, port=provider.port)
 
     makers: dict[str, Callable[[], Contender]] = {
         "ours": lambda: ours("ours"),
@@ -68,7 +68,7 @@ def _encode_by_pydicom(dataset: Dataset) -> bytes:
 
 @work(ENCODING.row)
 def encoding(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """The same data sets, one after the other; both must give the same bytes."""
+    """Compare encoders on the same data sets; both must produce the same bytes."""
     matches = answers.prepared(bench.count(10_000))
 
     def encoded(writer: Callable[[Dataset], bytes]) -> Contender:

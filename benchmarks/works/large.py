@@ -1,8 +1,8 @@
-"""One object of 256 MiB: how fast, and how much memory it takes."""
+"""One object of 256 MiB: the time and the memory that it takes."""
 
 from __future__ import annotations
 
-from benchmarks.bench import Bench, Pairing, asked, counting, emptying, work
+from benchmarks.bench import Bench, Pairing, commanded, counting, emptying, work
 from benchmarks.material import MEBIBYTE
 from benchmarks.measure import Contender, Figure, Row, Trial, interleaved, limit, ratio
 from benchmarks.processes import Process
@@ -19,7 +19,7 @@ MEMORY = (
 
 
 def _watched(contender: Contender, process: Process, growth: list[float]) -> Contender:
-    """Note by how much the resident memory of a process grew at most during a run."""
+    """Record the largest growth of the resident memory of a process during a run."""
 
     def go() -> Trial:
         process.reset_peak()
@@ -33,7 +33,7 @@ def _watched(contender: Contender, process: Process, growth: list[float]) -> Con
 
 @work(*(p.row for p in PROVIDER), *MEMORY)
 def provider(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """Our provider reads and drops, or saves; its memory is looked at in every run, the warm-up included."""
+    """Measure our provider, which reads and drops, or saves; its memory is measured in every run, even the warm-up."""
     mebibytes = bench.count(256, 64)
     path = bench.material.large(mebibytes)
     size = mebibytes * MEBIBYTE
@@ -76,7 +76,7 @@ USER_MEMORY = Row("large-send-memory", "256 MiB sent from a file: peak RSS growt
 
 @work(*(p.row for p in BOTH), USER_MEMORY)
 def both(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """From a file in our user to a handler in our provider, against asyncio moving as many bytes of nothing."""
+    """Compare a transfer from a file in our user to a handler in our provider with asyncio moving as many bytes."""
     mebibytes = bench.count(256, 64)
     path, size = bench.material.large(mebibytes), mebibytes * MEBIBYTE
     pairings = [p for p in BOTH if p.row.name in wanted]
@@ -87,14 +87,14 @@ def both(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
         if name in used or (name == "ours" and USER_MEMORY.name in wanted):
             provider = bench.ours(f"aiodimse-{name}", loop=loop)
             user = bench.worker("ours_user", f"user-{name}", loop=loop)
-            go = counting(asked(user, "store", 1, provider, port=provider.port, folder=path), provider, 1, size)
+            go = counting(commanded(user, "store", 1, provider, port=provider.port, folder=path), provider, 1, size)
             contenders[name] = _watched(go, user, growth if name == "ours" else [])
             if (bare := f"bare{' uvloop' if name == 'uvloop' else ''}") in used:
                 sink, source = (bench.worker("bare", f"{w}-{loop}", what="sink", loop=loop) for w in ("sink", "source"))
-                contenders[bare] = asked(source, "send", 1, sink, port=sink.port, size=size)
+                contenders[bare] = commanded(source, "send", 1, sink, port=sink.port, size=size)
     if "user" in used:
         storescp, user = bench.storescp("--ignore"), bench.worker("ours_user", "user-to-storescp")
-        contenders["user"] = asked(user, "store", 1, storescp, port=storescp.port, folder=path)
+        contenders["user"] = commanded(user, "store", 1, storescp, port=storescp.port, folder=path)
         contenders["storescu"] = bench.storescu(storescp, path, 1)
     trials = interleaved(contenders, bench.pairs)
     figures = [ratio(p.row, trials, p.ours, p.peer) for p in pairings]

@@ -1,4 +1,5 @@
-"""Many associations at once, working and idle; and whether a large object on one starves an echo on another."""
+"""Many associations at once, busy and idle, and the delay of an echo while another association stores a large
+object."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ PAIRINGS = (
 
 
 def _crowd(load: Worker, provider: Any, associations: int, echoes: int, **how: bool) -> Contender:
-    """The load generator as a contender: work done is echoes answered with Success."""
+    """Make a contender of the load generator; it counts the echoes answered with Success."""
     title = "ARCHIVE" if provider.name == "dcmqrscp" else "ANY-SCP"
 
     def go() -> Trial:
@@ -44,10 +45,10 @@ def _crowd(load: Worker, provider: Any, associations: int, echoes: int, **how: b
 
 @work(*(pairing.row for pairing in PAIRINGS))
 def hundred(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """Prepared bytes from one load generator, the same for every provider.
+    """Compare providers under prepared bytes from one load generator.
 
-    pynetdicom gets fewer echoes, or a run would take five minutes; rates are compared. Its maximum of associations,
-    10 by default, is raised, and whom it does not answer for five seconds may try again: else its work is never done.
+    pynetdicom gets fewer echoes, because a run would otherwise take five minutes; rates are compared. Its maximum of
+    10 associations is raised, and callers that it does not answer for five seconds try again, so that its work ends.
     """
     associations, echoes = 100, bench.count(100, 20)
     pairings = [p for p in PAIRINGS if p.row.name in wanted]
@@ -71,7 +72,7 @@ BEGIN = Row("accept-rate", "associations begun, echoed once and released, 100 at
 
 @work(THOUSAND, BEGIN)
 def thousand(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """All are associated before the first one echoes; what is refused or not answered counts."""
+    """Measure echoes that begin when all are associated; refused and unanswered callers count."""
     figures = []
     load, ours = bench.worker("load"), bench.ours()
     if THOUSAND.name in wanted:
@@ -99,7 +100,7 @@ NETDICOM_MEMORY = Row("idle-memory-pynetdicom", "an idle association of pynetdic
 
 @work(MEMORY, PROCESSOR, FIVE_THOUSAND)
 def idle(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """Resident memory of the provider with and without them; 100 others have come and gone before."""
+    """Measure the resident memory of the provider with and without them, after 100 others have come and gone."""
     figures = []
     load = bench.worker("load")
     memory, processor, missing = [], [], []
@@ -108,7 +109,7 @@ def idle(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
         _warm(load, ours)
         memory.append(_per_association(load, ours, 1_000))
         before = ours.cpu_seconds
-        time.sleep(1.0 if bench.quick else 5.0)  # the measuring itself: nothing happens meanwhile
+        time.sleep(1.0 if bench.quick else 5.0)  # the measured time, in which nothing happens
         processor.append(ours.cpu_seconds - before)
         more = load.ask("hold", port=ours.port, called="ANY-SCP", associations=4_000)
         missing.append(5_000.0 - ours.ask("associations")["associations"])
@@ -126,7 +127,7 @@ def idle(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
 
 @work(NETDICOM_MEMORY)
 def idle_netdicom(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """The same of pynetdicom, five at a time: of many at once it answers only some."""
+    """Measure pynetdicom, five at a time, because it answers only some of many at once."""
     load, peer = bench.worker("load"), bench.worker("netdicom", "pynetdicom", serve=True, max_associations=300)
     value = _per_association(load, peer, 100, batch=5)
     return [limit(NETDICOM_MEMORY, [value], f"{value:.1f} KiB")]
@@ -150,7 +151,7 @@ FAIR = Row("fairness", "p99 of C-ECHO while another association stores 1 GiB", "
 
 @work(FAIR)
 def fairness(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """storescu sends a large object over and over; an echo on another association, every 2 ms, is timed."""
+    """Time an echo every 2 ms on one association while storescu sends a large object over and over on another."""
     mebibytes = bench.count(256, 64)
     path, ours, load = bench.material.large(mebibytes), bench.ours(), bench.worker("load")
     values = []

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench import Bench, Pairing, asked, compare, work
+from benchmarks.bench import Bench, Pairing, commanded, compare, work
 from benchmarks.measure import Contender, Figure, Row, Trial
 from benchmarks.processes import HOST, NODELAY, environment, need
 
@@ -24,7 +24,7 @@ PAIRINGS = (
 
 
 def _side_by_side(provider: Any, folders: list[Path], count: int) -> Contender:
-    """A storescu for each folder, all at once; from the start of the first to the end of the last."""
+    """Make a contender of one storescu per folder, all at once, from the start of the first to the end of the last."""
 
     def go() -> Trial:
         started = time.perf_counter()
@@ -47,7 +47,7 @@ def _side_by_side(provider: Any, folders: list[Path], count: int) -> Contender:
 
 @work(*(pairing.row for pairing in PAIRINGS))
 def pool(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """One event loop that sends over four associations, against four processes with one each."""
+    """Compare one event loop that sends over four associations with four processes of one each."""
     count = bench.count(2_000)
     files = bench.material.copies("CT_small", count)
     quarters = [bench.new_folder(f"quarter-{number}") for number in range(ASSOCIATIONS)]
@@ -60,6 +60,8 @@ def pool(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
     for name, loop in (("ours", "asyncio"), ("uvloop", "uvloop")):
         if name in used:
             user = bench.worker("ours_user", f"user-{name}", loop=loop)
-            contenders[name] = asked(user, "pool", count, storescp, port=storescp.port, folder=files, size=ASSOCIATIONS)
+            contenders[name] = commanded(
+                user, "pool", count, storescp, port=storescp.port, folder=files, size=ASSOCIATIONS
+            )
     contenders["storescu"] = _side_by_side(storescp, quarters, count)
     return compare(bench, contenders, pairings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench import Bench, Pairing, asked, compare, emptying, work
+from benchmarks.bench import Bench, Pairing, commanded, compare, emptying, work
 from benchmarks.material import STUDY_OF_CT
 from benchmarks.measure import Contender, Figure, Row
 from benchmarks.processes import HOST, NODELAY, Process, Worker, need, run
@@ -23,7 +23,7 @@ PAIRINGS = (
 
 @work(*(pairing.row for pairing in PAIRINGS))
 def retrieve(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """Files counted where they arrive: getscu and movescu exit 0 on failures too."""
+    """Count files where they arrive, because getscu and movescu exit 0 on failures too."""
     count = bench.count(1_000)
     files = bench.material.copies("CT_small", count)
     pairings = [p for p in PAIRINGS if p.row.name in wanted]
@@ -51,7 +51,7 @@ def retrieve(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
 
 
 def _user(user: Worker, archive: Any, count: int, target: Path) -> Contender:
-    return asked(user, "get", count, archive, port=archive.port, study=STUDY_OF_CT, folder=target, called="ARCHIVE")
+    return commanded(user, "get", count, archive, port=archive.port, study=STUDY_OF_CT, folder=target, called="ARCHIVE")
 
 
 def _dcmtk(program: str, provider: Process, count: int, target: Path, *words: str) -> Contender:

@@ -1,4 +1,4 @@
-"""Peers with Nagle's algorithm on, as they come; and what importing costs."""
+"""Peers with Nagle's algorithm on, which is their default, and the cost of an import."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.bench import Bench, Pairing, asked, compare, counting, work
+from benchmarks.bench import Bench, Pairing, commanded, compare, counting, work
 from benchmarks.measure import Contender, Figure, Row, Trial, interleaved, limit
 from benchmarks.processes import ROOT, Process, free_port, need, run
 
@@ -21,7 +21,7 @@ PAIRINGS = (
 
 @work(*(pairing.row for pairing in PAIRINGS))
 def nagle(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """DCMTK writes a PDU in two pieces; the second waits for the acknowledgment of the first (design.md, 5)."""
+    """DCMTK writes a PDU in two pieces; the second waits for the acknowledgment of the first (docs/topics/flow.md)."""
     echoes, stores = bench.count(500, 50), bench.count(100, 20)
     files = bench.material.copies("CT_small", stores)
     pairings = [p for p in PAIRINGS if p.row.name in wanted]
@@ -30,10 +30,10 @@ def nagle(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
     user, port = bench.worker("ours_user"), storescp.port
     makers: dict[str, Any] = {
         "echo": lambda: bench.echoscu(ours, echoes, nodelay=False),
-        "ask": lambda: asked(user, "echo", echoes, storescp, port=port, times=echoes),
+        "ask": lambda: commanded(user, "echo", echoes, storescp, port=port, times=echoes),
         "echo scp": lambda: bench.echoscu(storescp, echoes, nodelay=False),
         "store": lambda: counting(bench.storescu(ours, files, stores, nodelay=False), ours, stores),
-        "send": lambda: asked(user, "store", stores, storescp, port=port, folder=files),
+        "send": lambda: commanded(user, "store", stores, storescp, port=port, folder=files),
         "store scp": lambda: bench.storescu(storescp, files, stores, nodelay=False),
     }
     return compare(bench, {name: make() for name, make in makers.items() if name in used}, pairings)
@@ -50,7 +50,7 @@ _CONFIGURATION = """{{
 
 @work(ORTHANC)
 def orthanc(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """An archive that indexes and stores what it is sent: its own work is in both sides."""
+    """Compare on Orthanc, which indexes and stores the objects in both cases."""
     stores = bench.count(100, 20)
     files, folder, port = bench.material.copies("CT_small", stores), bench.new_folder("orthanc"), free_port()
     configuration = folder / "orthanc.json"
@@ -61,7 +61,7 @@ def orthanc(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
     process.port = port
     user = bench.worker("ours_user")
     contenders = {
-        "ours": asked(user, "store", stores, process, port=port, folder=files),
+        "ours": commanded(user, "store", stores, process, port=port, folder=files),
         "peer": bench.storescu(process, files, stores, nodelay=False),
     }
     return compare(bench, contenders, [Pairing(ORTHANC, "ours", "peer")])
@@ -72,7 +72,7 @@ IMPORT = Row("import", "import aiodimse, beyond pydicom, asyncio and ssl", "", 6
 
 @work(IMPORT)
 def importing(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """A fresh interpreter each time; the difference of neighbors. Bytecode is there after the first."""
+    """Compare fresh interpreters: the difference of neighbors. Bytecode exists after the first."""
 
     def interpreter(code: str) -> Contender:
         def go() -> Trial:

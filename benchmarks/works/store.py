@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.bench import Bench, Pairing, asked, compare, counting, emptying, work
+from benchmarks.bench import Bench, Pairing, commanded, compare, counting, emptying, work
 from benchmarks.measure import Contender, Figure, Row
 
 PAIRINGS = (
@@ -15,7 +15,7 @@ PAIRINGS = (
 
 @work(*(pairing.row for pairing in PAIRINGS))
 def provider(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """Our handler reads every byte of every object and drops it; storescp writes it into nothing."""
+    """Measure our handler, which reads and drops every byte of every object; storescp --ignore does the same."""
     mrs, cts, few = bench.count(3_000), bench.count(2_000), bench.count(200)
     pairings = [p for p in PAIRINGS if p.row.name in wanted]
     used = {name for p in pairings for name in (p.ours, p.peer)}
@@ -47,7 +47,7 @@ SAVES = (
 
 @work(*(pairing.row for pairing in SAVES))
 def save(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """Files on disk, counted after each run."""
+    """Compare files on disk, counted after each run."""
     count = bench.count(1_000)
     files = bench.material.copies("CT_small", count)
     pairings = [p for p in SAVES if p.row.name in wanted]
@@ -77,7 +77,7 @@ SENDS = (
 
 @work(*(pairing.row for pairing in SENDS))
 def send(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """Our user in a process that runs already: from looking at the files to the end of the release."""
+    """Measure our user in a running process, from opening the files to the end of the release."""
     count, few = bench.count(1_000), bench.count(20, 5)
     files = bench.material.copies("CT_small", count)
     pairings = [p for p in SENDS if p.row.name in wanted]
@@ -88,18 +88,18 @@ def send(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
         mrs = bench.count(3_000)
         small = bench.material.copies("MR_small", mrs)
         user = bench.worker("ours_user", "user-mr")
-        contenders["mr"] = asked(user, "store", mrs, storescp, port=storescp.port, folder=small)
+        contenders["mr"] = commanded(user, "store", mrs, storescp, port=storescp.port, folder=small)
         contenders["mr storescu"] = bench.storescu(storescp, small, mrs)
     for name, loop in (("ours", "asyncio"), ("uvloop", "uvloop")):
         if name in used:
             user = bench.worker("ours_user", f"user-{name}", loop=loop)
-            contenders[name] = asked(user, "store", count, storescp, port=storescp.port, folder=files)
+            contenders[name] = commanded(user, "store", count, storescp, port=storescp.port, folder=files)
     if "pynetdicom" in used:
         user = bench.worker("netdicom")
-        contenders["pynetdicom"] = asked(
+        contenders["pynetdicom"] = commanded(
             user, "store", few, storescp, port=storescp.port, folder=bench.material.copies("CT_small", few)
         )
-    # Ours first in each round.
+    # Our side is first in each round.
     order: dict[str, Contender] = {
         name: contenders[name]
         for name in ("mr", "mr storescu", "ours", "uvloop", "storescu", "pynetdicom")

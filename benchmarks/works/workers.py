@@ -1,4 +1,5 @@
-"""`aiodimse serve --workers 2` beside one process. Who sends does as little as it can: both have the same two cores."""
+"""`aiodimse serve --workers 2` compared with one process. The sender does as little as possible on the same two
+cores."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from benchmarks.measure import Figure, Row, Trial
 from benchmarks.processes import Process, Worker
 
 CALLERS, WINDOW = 4, 16
-"""An echo costs the provider so little that who sends one at a time needs a third of it."""
+"""How many echoes the sender sends at once. One at a time would cost it a third of what it costs the provider."""
 ONE = "serve of one process"
 PAIRINGS = {
     "echo": Pairing(
@@ -31,14 +32,14 @@ PAIRINGS = {
 
 @dataclass
 class _Cost:
-    """Processor time of an operation in each run, in microseconds."""
+    """Processor time per operation of each run, in microseconds."""
 
     provider: list[float] = field(default_factory=list)
     user: list[float] = field(default_factory=list)
 
     @property
     def words(self) -> str:
-        """Behind a rate: that of the provider, and that of who sends."""
+        """Return the processor times that are printed after a rate: the provider's, and the sender's."""
         if not self.provider:
             return ""
         return f", {statistics.median(self.provider):,.0f} + {statistics.median(self.user):,.0f} us"
@@ -46,7 +47,7 @@ class _Cost:
 
 @work(*(pairing.row for pairing in PAIRINGS.values()))
 def workers(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """Each run has processes of its own, whose start is not timed. Stores go into an archive that holds nothing."""
+    """Compare in runs that each start new processes, before the time is taken. Stores go into an empty archive."""
     counts = {"echo": bench.count(100_000, 50_000), "find": bench.count(2_000, 1_000), "store": bench.count(1_000, 500)}
     files = bench.material.copies("CT_small", counts["store"])
     filled = bench.material.copies("CT_small", 100)
@@ -89,6 +90,6 @@ def _run(serving: Process, user: Worker, what: str, count: int, files: Path, cos
 
 
 def _with_costs(figure: Figure, ours: _Cost, peer: _Cost) -> Figure:
-    """The same figure, with the processor time of an operation behind the rates of both sides."""
+    """Add to a figure the processor time per operation, after the rates of both sides."""
     samples = {**figure.samples, "ours us": ours.provider, "peer us": peer.provider, "sender us": ours.user}
     return replace(figure, samples=samples, ours=figure.ours + ours.words, peer=figure.peer + peer.words)

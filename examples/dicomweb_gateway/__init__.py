@@ -1,1 +1,1 @@
-"""A DICOMweb front for an archive that speaks DIMSE alone."""
+"""A DICOMweb service in front of an archive that speaks only DIMSE."""

@@ -31,30 +31,30 @@ ROOT = "/dicomweb"
 
 
 def root_of(request: Request) -> str:
-    """The URL below which everything is."""
+    """Return the URL of the service."""
     return str(request.base_url).removesuffix("/") + ROOT
 
 
 def described(path: Path, root: str) -> str:
-    """The metadata of an instance, as JSON."""
+    """Return the metadata of an instance as JSON."""
     return dicomweb.to_json(dicomweb.read_metadata(path), root)
 
 
 def uids_of(request: Request) -> dict[str, str]:
-    """The UIDs in the path, by their keywords."""
+    """Return the UIDs in the path, by their keywords."""
     return {name: uid for name, uid in request.path_params.items() if name.endswith("UID")}
 
 
 class Gateway:
-    """The endpoints."""
+    """The endpoints of the gateway."""
 
     def __init__(self, archive: Archive, folder: Path) -> None:
-        """folder: for the instances whose frames or metadata are being read."""
+        """Args: folder: Temporary files of instances whose frames or metadata are being read."""
         self._archive, self._folder, self._names = archive, folder, map(str, count())
-        self._renderers = asyncio.Semaphore(2)  # frames that are decoded, and in memory, at once
+        self._renderers = asyncio.Semaphore(2)  # limits the decoded frames that are in memory at once
 
     def search(self, level: str) -> Callable[[Request], Awaitable[Response]]:
-        """The endpoint for searches on this level (QIDO-RS)."""
+        """Return the endpoint for searches on this level (QIDO-RS)."""
 
         async def endpoint(request: Request) -> Response:
             parameters = request.query_params
@@ -68,7 +68,7 @@ class Gateway:
                         number += 1
                         if offset < number <= offset + limit:
                             yield dicomweb.to_json(match, root_of(request))
-                        if number >= offset + limit:  # the rest is cancelled
+                        if number >= offset + limit:  # return cancels the rest
                             return
 
             return await streamed(dicomweb.json_array(matches()), JSON, Response("[]", media_type=JSON))
@@ -76,13 +76,13 @@ class Gateway:
         return endpoint
 
     async def retrieve(self, request: Request) -> Response:
-        """The instances of a study, a series, or one, as DICOM files (WADO-RS)."""
+        """Answer with the instances of a study, of a series, or with one instance, as DICOM files (WADO-RS)."""
         instances = self._archive.retrieve(uids_of(request))
         content_type, body = dicomweb.multipart("application/dicom", dicomweb.whole_instances(instances))
         return await streamed(body, content_type)
 
     async def metadata(self, request: Request) -> Response:
-        """The attributes of the instances of a study, a series, or of one."""
+        """Answer with the attributes of the instances of a study, of a series, or of one instance."""
 
         async def objects() -> AsyncGenerator[str, None]:
             async with aclosing(self._archive.retrieve(uids_of(request))) as instances:
@@ -96,7 +96,7 @@ class Gateway:
         return await streamed(dicomweb.json_array(objects()), JSON)
 
     async def frames(self, request: Request) -> Response:
-        """Frames of an instance as they are stored, by their numbers."""
+        """Answer with frames of an instance, as they are stored, by their numbers."""
         numbers = [int(number) for number in request.path_params["frames"].split(",")]
 
         async def parts() -> AsyncGenerator[tuple[str, bytes], None]:
@@ -108,14 +108,14 @@ class Gateway:
         return await streamed(body, content_type)
 
     async def rendered(self, request: Request) -> Response:
-        """One frame of an instance as JPEG or PNG."""
+        """Answer with one frame of an instance as JPEG or PNG."""
         media_type = "image/png" if "image/png" in request.headers.get("accept", "") else "image/jpeg"
         number, window = int(request.path_params.get("frame", 1)), request.query_params.get("window")
         async with self._one(request) as path, self._renderers:
             try:
                 picture = await asyncio.to_thread(rendered, path, number, media_type, window)
             except (AttributeError, NotImplementedError, RuntimeError, ValueError) as error:
-                raise HTTPException(406, "the instance cannot be rendered so") from error
+                raise HTTPException(406, "the instance cannot be rendered with these parameters") from error
         return Response(picture, media_type=media_type)
 
     async def store(self, request: Request) -> Response:
@@ -130,13 +130,13 @@ class Gateway:
         return Response(answer.body, answer.status, media_type=JSON)
 
     async def health(self, request: Request) -> Response:
-        """Whether the archive answers a C-ECHO."""
+        """Answer 200 if the archive answers a C-ECHO."""
         (await self._archive.searching.c_echo()).raise_for_status()
         return PlainTextResponse("the archive answers\n")
 
     @asynccontextmanager
     async def _one(self, request: Request) -> AsyncIterator[Path]:
-        """The one instance of a path as a file, for the block."""
+        """Retrieve the instance of a path into a file, which exists while the block runs."""
         path = self._folder / next(self._names)
         try:
             async with aclosing(self._archive.retrieve(uids_of(request))) as instances:
@@ -150,12 +150,12 @@ class Gateway:
 
 
 def answer(status: int) -> Callable[[Request, Exception], Response]:
-    """What answers an exception with this status."""
+    """Return a handler that answers an exception with this status."""
     return lambda request, error: PlainTextResponse(f"{error}\n", status)
 
 
 def create(config: Config) -> Starlette:
-    """The application."""
+    """Make the application."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -177,7 +177,7 @@ def create(config: Config) -> Starlette:
 
 
 def routes(gateway: Gateway, viewer: str | None) -> list[BaseRoute]:
-    """What is asked where."""
+    """Return the routes of the service and of the viewer."""
     study = "/studies/{StudyInstanceUID}"
     series = study + "/series/{SeriesInstanceUID}"
     instance = series + "/instances/{SOPInstanceUID}"

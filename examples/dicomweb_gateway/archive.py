@@ -1,4 +1,4 @@
-"""What the gateway asks of the archive: one pool for searches and retrievals, one for storing."""
+"""The gateway's access to the archive: one pool for searches and retrievals, one for storing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
 
 
 class Archive(AsyncExitStack):
-    """The archive behind the gateway: `async with Archive(config) as archive`. It is connected to when it is asked."""
+    """The archive behind the gateway: `async with Archive(config) as archive`. It connects at the first request."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Archive(AsyncExitStack):
             called_ae_title=config.archive_ae_title,
         )
         contexts = [sop_class.Verification, FIND, MOVE if config.move_port else GET]
-        # The commonest SOP classes are retrieved compressed as they are stored: a context for each transfer syntax.
+        # The most common SOP classes are retrieved as they are stored, with a context for each transfer syntax.
         commonest, others = sop_class.GET_STORAGE_RANKED[:8], sop_class.GET_STORAGE_RANKED[8:]
         both = aiodimse.storage_contexts(commonest, compressed=True) + aiodimse.storage_contexts(others)
         storage = [replace(each, scu=False, scp=True) for each in both[: 128 - len(contexts)]]
@@ -51,11 +51,11 @@ class Archive(AsyncExitStack):
         return self
 
     def find(self, identifier: Dataset) -> AsyncGenerator[Dataset, None]:
-        """The matches, as they come. Closed early, it sends C-CANCEL."""
+        """Yield the matches as they arrive. Closing the iterator early sends C-CANCEL."""
         return aiter(self.searching.c_find(identifier, FIND))
 
     def retrieve(self, uids: dict[str, str]) -> AsyncGenerator[aiodimse.Instance, None]:
-        """The instances of a study, a series, or one, as they come. Closed early, it sends C-CANCEL."""
+        """Yield the instances of a study, of a series, or one, as they arrive. Closing early sends C-CANCEL."""
         wanted = aiodimse.identifier(("STUDY", "SERIES", "IMAGE")[len(uids) - 1], **uids)
         if self._move_port is None:
             return aiter(self.searching.c_get(wanted, GET))

@@ -1,4 +1,4 @@
-"""HTTP clients: bounded waits, and an end to what is done for one that has gone."""
+"""HTTP clients: limits how long they may take, and cancels the work for clients that have disconnected."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Clients:
-    """ASGI middleware: when its client goes away a GET is cancelled wherever it waits, and its C-FIND or C-GET, too."""
+    """ASGI middleware that cancels a GET, and with it its C-FIND or C-GET, when its client disconnects."""
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
-        """seconds: how long a client may take to send or to receive one piece."""
+        """Args: seconds: How long a client may take to send or to receive one piece."""
         self._app, self._seconds = app, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +63,7 @@ class _Streamed(StreamingResponse):
 
 
 async def streamed(pieces: AsyncGenerator[bytes, None], media_type: str, empty: Response | None = None) -> Response:
-    """A streamed response once there is a first piece: what fails before it has a status of its own."""
+    """Return a streamed response once there is a first piece, so that an earlier failure can have its own status."""
     first = await anext(pieces, None)
     if first is None:
         return empty or PlainTextResponse("the archive has no such instance\n", 404)

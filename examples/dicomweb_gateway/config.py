@@ -1,4 +1,4 @@
-"""What the gateway is told by a TOML file."""
+"""The configuration of the gateway, a TOML file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One field for each key of gateway.toml, which explains them."""
+    """The configuration: one field for each key of gateway.toml, which explains them."""
 
     archive_host: str
     archive_port: int
@@ -24,5 +24,5 @@ class Config:
 
     @classmethod
     def load(cls, path: str) -> Config:
-        """Read the file. TypeError for a key that is unknown or missing."""
+        """Read the file. Raise TypeError for a key that is unknown or missing."""
         return cls(**tomllib.loads(Path(path).read_text("utf-8")))

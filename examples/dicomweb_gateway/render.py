@@ -1,4 +1,4 @@
-"""An image for people: one frame through its window."""
+"""Rendering: one frame, with its window applied, as an image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydicom.pixels.utils import pixel_array
 
 
 def rendered(path: Path, number: int, media_type: str, window: str | None) -> bytes:
-    """One frame as image/png or image/jpeg, as its window says or another: "center,width" (PS3.18 8.3.5.1.4)."""
+    """Return one frame as image/png or image/jpeg; window: "center,width" instead of its own (PS3.18 8.3.5.1.4)."""
     dataset = dcmread(path, stop_before_pixels=True)
     pixels = pixel_array(path, index=number - 1)
     if dataset.SamplesPerPixel == 1:

@@ -1,4 +1,4 @@
-"""A viewer's static files, such as those of OHIF, set up for the gateway."""
+"""The static files of a viewer, such as OHIF, set up for the gateway."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from starlette.types import Scope
 
 
 class Viewer(StaticFiles):
-    """Static files; what is none of them is a page of the viewer, which is a program in index.html."""
+    """Static files. A path that is not a file is a page of the viewer, whose program is in index.html."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """A file, the settings of the viewer, or its page."""
+        """Return a file, the settings of the viewer, or its page."""
         if path == "app-config.js":
             return FileResponse(Path(__file__).with_name(path))
         try:

@@ -26,7 +26,7 @@ from .service import Service
 
 
 def application(service: Service) -> Starlette:
-    """Health and readiness; the service runs from the startup of the application to its shutdown."""
+    """Make the application: health and readiness. Its startup and shutdown start and stop the service."""
 
     async def alive(request: Request) -> PlainTextResponse:
         return _answer(service.is_alive, "alive")
@@ -49,7 +49,7 @@ def _answer(good: bool, word: str) -> PlainTextResponse:
 
 @contextmanager
 def observed() -> Iterator[None]:
-    """Export spans and figures where the environment says to (OTEL_EXPORTER_OTLP_ENDPOINT)."""
+    """Export spans and metrics if OTEL_EXPORTER_OTLP_ENDPOINT is set."""
     if "OTEL_EXPORTER_OTLP_ENDPOINT" not in os.environ:
         yield
         return
@@ -64,10 +64,10 @@ def observed() -> Iterator[None]:
         meter.shutdown()
 
 
-if __name__ == "__main__":  # and not in a worker process
+if __name__ == "__main__":  # not in a worker process
     logging.basicConfig(level=logging.INFO)
     config = Config.load(sys.argv[1] if sys.argv[1:] else sys.exit(f"usage: python -m {__package__} FILE.toml"))
-    # uvicorn hears SIGTERM, and ends the application: that drains the service.
+    # On SIGTERM uvicorn shuts the application down, which drains the service.
     uvicorn.run(
         application(Service(config)), host=config.http_host, port=config.http_port, access_log=False, lifespan="on"
     )

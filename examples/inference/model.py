@@ -1,4 +1,4 @@
-"""The model and its report, which run in worker processes. Put your own model in place of `measure`."""
+"""The model and its report, which run in worker processes. Replace `measure` by your own model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MANUFACTURER, MODEL, VERSION = "aiodimse", "mean attenuation", "1"
 
 
 def begin() -> None:
-    """Begin a worker process: Ctrl-C is for the service, and when that was killed, this process ends too."""
+    """Begin a worker process. It ignores Ctrl-C, which the service handles, and ends if the service was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def end_with_parent() -> None:
@@ -33,7 +33,7 @@ def begin() -> None:
 
 
 def measure(images: Sequence[Dataset]) -> float:
-    """The mean attenuation of a CT series, in Hounsfield units."""
+    """Return the mean attenuation of a CT series, in Hounsfield units."""
     means = [
         float(np.mean(image.pixel_array)) * float(image.RescaleSlope) + float(image.RescaleIntercept)
         for image in images
@@ -45,7 +45,7 @@ def analyze(paths: Sequence[str]) -> bytes:
     """Measure the images of one series.
 
     Returns:
-        A DICOM file with a Comprehensive SR. Its SOP Instance UID follows from the images, so that a report that is
+        A DICOM file with a Comprehensive SR. Its SOP Instance UID is derived from the images, so that a report that is
         made again after a crash is the same instance.
     """
     images = [dcmread(path) for path in paths]
@@ -56,7 +56,7 @@ def analyze(paths: Sequence[str]) -> bytes:
 
 
 def _report(images: Sequence[Dataset], value: float) -> Dataset:
-    """A Measurement Report (PS3.16 TID 1500)."""
+    """Make a Measurement Report (PS3.16 TID 1500)."""
     series = images[0].SeriesInstanceUID
     uids = sorted(image.SOPInstanceUID for image in images)
     device = sr.DeviceObserverIdentifyingAttributes(

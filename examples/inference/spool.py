@@ -1,4 +1,4 @@
-"""What has been acknowledged and is not reported yet: files, and rows in a database beside them."""
+"""The images that were acknowledged but are not reported yet: files, and rows in a database beside them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 class Spool:
-    """A folder of images by series. Its database is used in one thread, and each change is on the disk when it returns.
+    """A folder of images by series. One thread uses its database; each change is on disk when its method returns.
 
     Args:
-        folder: The folder; it is made where it is missing.
+        folder: The folder; it is created if it does not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,7 +28,7 @@ class Spool:
         self._database: sqlite3.Connection
 
     async def open(self) -> set[str]:
-        """Open the database. Returns the series that are not reported yet."""
+        """Open the database. Return the series that are not reported yet."""
 
         def do() -> set[str]:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ class Spool:
         return series
 
     async def add(self, path: Path) -> str:
-        """Note an image that was saved. Returns its series."""
+        """Record an image that was saved. Return its series."""
 
         def do() -> str:
             identity = aiodimse.file_identity(path)
@@ -56,7 +56,7 @@ class Spool:
         return await self._run(do)
 
     async def paths(self, series: str) -> list[str]:
-        """All images of a series; none where all of them are reported."""
+        """Return all images of a series; none if all of them are reported."""
 
         def do() -> list[str]:
             rows = self._database.execute("SELECT path, reported FROM images WHERE series = ?", (series,)).fetchall()
@@ -65,7 +65,7 @@ class Spool:
         return await self._run(do)
 
     async def reported(self, paths: Sequence[str], keep_hours: float) -> None:
-        """Note that these images are reported, and remove those whose time is over."""
+        """Record that these images are reported, and remove those that are older than keep_hours."""
 
         def do() -> None:
             with self._database:

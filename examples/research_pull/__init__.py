@@ -1,1 +1,1 @@
-"""Pulls the studies of a list of accession numbers from an archive that only moves."""
+"""Pulls the studies of a list of accession numbers from an archive that has C-MOVE but not C-GET."""

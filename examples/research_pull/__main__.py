@@ -17,7 +17,7 @@ from .pull import FIND, MOVE, Pull
 
 
 async def pull(config: Config, numbers: list[str], manifest: Manifest, progress: Progress) -> int:
-    """Pull what is missing. Returns the number of images that came."""
+    """Pull what is missing. Return the number of images that arrived."""
     images = 0
     bar = progress.add_task("", total=len(numbers), images=0)
 
@@ -42,7 +42,7 @@ async def pull(config: Config, numbers: list[str], manifest: Manifest, progress:
 
 
 def main() -> int:
-    """Returns 0 where nothing is missing any more, else 1."""
+    """Run the pull. Return 0 if nothing is missing any more, else 1."""
     config = Config.load(sys.argv[1] if sys.argv[1:] else sys.exit(f"usage: python -m {__package__} FILE.toml"))
     numbers = accession_numbers(Path(config.accession_numbers))
     folder = Path(config.folder)

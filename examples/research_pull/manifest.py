@@ -1,4 +1,4 @@
-"""What came and what failed: rows in a database, so that a killed pull loses none, and a CSV file made of them."""
+"""The outcome of each study: rows in a database, so that a killed pull loses none, and a CSV file made from them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """What became of one study, or of an accession number without one."""
+    """The outcome of one study, or of an accession number without a study."""
 
     accession_number: str
     study_instance_uid: str
     state: str
-    """complete, incomplete, not found or failed."""
+    """Complete, incomplete, not found or failed."""
     expected: int = 0
     saved: int = 0
     missing: str = ""
-    """SOP Instance UIDs, with blanks between them."""
+    """SOP Instance UIDs, separated by blanks."""
     reason: str = ""
 
 
 class Manifest:
-    """The last row of each accession number and study. It is on the disk when `add` returns."""
+    """The last row of each accession number and study. A row is on disk when `add` returns."""
 
     def __init__(self, folder: Path) -> None:
         self._csv = folder / "manifest.csv"
@@ -34,7 +34,7 @@ class Manifest:
         )
 
     def add(self, row: Row) -> None:
-        """Keep one row; a study of an accession number takes the place of the row that it had none."""
+        """Store one row. A row with a study replaces the row that its accession number had without one."""
         with self._database:
             if row.study_instance_uid:
                 nothing = (row.accession_number,)
@@ -44,14 +44,14 @@ class Manifest:
             self._database.execute("INSERT OR REPLACE INTO studies VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def is_complete(self, accession_number: str, study: str) -> bool:
-        """Whether nothing of the study is missing."""
+        """Return whether nothing of the study is missing."""
         found = self._database.execute(
             "SELECT state FROM studies WHERE accession_number = ? AND study_instance_uid = ?", (accession_number, study)
         )
         return bool(found.fetchone() == ("complete",))
 
     def close(self) -> dict[str, int]:
-        """Write manifest.csv. Returns how many rows have each state."""
+        """Write manifest.csv. Return how many rows have each state."""
         rows = self._database.execute("SELECT * FROM studies ORDER BY 1, 2").fetchall()
         states = self._database.execute("SELECT state, count(*) FROM studies GROUP BY state").fetchall()
         self._database.close()
@@ -61,7 +61,7 @@ class Manifest:
 
 
 def accession_numbers(path: Path) -> list[str]:
-    """The column AccessionNumber of a CSV file, each once."""
+    """Return the distinct values of the column AccessionNumber of a CSV file."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         if "AccessionNumber" not in (reader.fieldnames or ()):

@@ -1,4 +1,4 @@
-"""Find the studies of each accession number, and move to us what of them is not in the folder yet."""
+"""Find the studies of each accession number, and move the images to us that are not in the folder yet."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Series = dict[str, set[str]]
 
 
 class Pace:
-    """Lets callers pass at regular intervals."""
+    """Delays callers so that they pass at regular intervals."""
 
     def __init__(self, per_minute: float) -> None:
         self._interval = 60 / per_minute if per_minute else 0.0
         self._next = 0.0
 
     async def turn(self) -> None:
-        """Wait until it is this caller's turn."""
+        """Wait for this caller's turn."""
         now = asyncio.get_running_loop().time()
         mine = max(self._next, now)
         self._next = mine + self._interval
@@ -42,11 +42,11 @@ class Pull:
     """One run over a list of accession numbers.
 
     Args:
-        config: Where from, where to, how fast.
+        config: The archive, the folder, and the limits.
         pool: Associations to the archive.
         receiver: Our server, to which the archive sends.
-        manifest: Where the outcome is written.
-        saved: Called for each image that was saved.
+        manifest: The outcome of each study.
+        saved: Called after each image that was saved.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Pull:
         self._pace = Pace(config.moves_per_minute)
 
     async def run(self, accession_numbers: Iterable[str], done: Callable[[], None]) -> None:
-        """Pull them, `moves` at a time; done is called after each. OSError: the disk is full, and all stops."""
+        """Pull them, `moves` at a time, and call done after each. OSError, such as a full disk, stops the run."""
         left = iter(accession_numbers)
 
         async def work() -> None:
@@ -94,7 +94,7 @@ class Pull:
                 self._manifest.add(await self._study(number, study))
 
     async def _study(self, number: str, study: str) -> Row:
-        """Fetch a study until nothing is missing, or all attempts are over."""
+        """Fetch a study until nothing is missing, or until all attempts are used."""
         folder = Path(self._config.folder, study)
         await asyncio.to_thread(folder.mkdir, exist_ok=True)
         await aiodimse.remove_unfinished(folder)
@@ -124,7 +124,7 @@ class Pull:
             yield attempt
 
     async def _find(self, wanted: Dataset, keyword: str) -> set[str]:
-        """The UIDs that match. The peer's values become names of folders: what is no UID is left out."""
+        """Return the UIDs that match. They become names of folders, so values that are not UIDs are left out."""
         matches = await self._pool.c_find(wanted, FIND).collect()
         return {uid for match in matches if UID(uid := str(match.get(keyword, ""))).is_valid}
 
@@ -137,7 +137,7 @@ class Pull:
         return found
 
     async def _move(self, wanted: Dataset, folder: Path) -> str:
-        """One C-MOVE to ourselves. Returns what was wrong with single images."""
+        """Send one C-MOVE to ourselves. Return what was wrong with single images."""
         await self._pace.turn()
         reason = ""
         async with self._pool.c_move(
@@ -156,13 +156,13 @@ class Pull:
 
 
 async def _missing(folder: Path, expected: Series) -> Series:
-    """What is not in the folder. A file has its name when it is whole, so a name is enough."""
+    """Return what is not in the folder. A file gets its name when it is complete, so the names are enough."""
     there = await asyncio.to_thread(lambda: {path.stem for path in folder.glob("*.dcm")})
     return {series: left for series, uids in expected.items() if (left := uids - there)}
 
 
 def _moves(study: str, expected: Series, missing: Series) -> Iterator[Dataset]:
-    """The study in one move, or, where some of it is there, the images that are not."""
+    """Make one move of the whole study or, if a part of it is here, moves of the images that are not."""
     if missing == expected:
         yield aiodimse.identifier("STUDY", StudyInstanceUID=study)
         return

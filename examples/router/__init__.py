@@ -1,1 +1,1 @@
-"""A router: keeps what it acknowledges, and sends it on until the destinations have it."""
+"""A router: it keeps the images that it acknowledges, and sends them on until the destinations have them."""

@@ -14,7 +14,7 @@ from .router import Router
 
 
 async def main(config: Config, words: list[str]) -> None:
-    """Route until SIGTERM, or say which letters are dead, or send them again."""
+    """Route until SIGTERM, or list the dead letters, or list them and send them again."""
     if words:
         async with Outbox(config.folder) as outbox:
             for letter in await outbox.dead():

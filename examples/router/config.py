@@ -1,4 +1,4 @@
-"""What the router is told by a TOML file."""
+"""The configuration of the router, a TOML file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import aiodimse
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """One field for each key of [destinations.AE_TITLE] in router.toml, which explains them."""
+    """A destination: one field for each key of [destinations.AE_TITLE] in router.toml, which explains them."""
 
     host: str
     port: int
@@ -31,7 +31,7 @@ class Destination:
 
     @cached_property
     def function(self) -> Callable[[Dataset], Dataset] | None:
-        """What changes the data sets that are sent there."""
+        """The function that changes data sets for this destination."""
         if self.change is None and not self.coerce:
             return None
         module, _, name = (self.change or "").partition(":")
@@ -46,13 +46,13 @@ class Destination:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Where images go that match."""
+    """A rule: the destinations of images that match."""
 
     to: list[str]
     match: dict[str, str] = field(default_factory=dict)
 
     def matches(self, calling: str, header: Dataset) -> bool:
-        """Whether all patterns do; of several values, one is enough."""
+        """Return whether all patterns match; of several values, one has to."""
         return all(
             any(fnmatchcase(value, pattern) for value in ([calling] if key == "calling" else _values(header, key)))
             for key, pattern in self.match.items()
@@ -66,7 +66,7 @@ def _values(header: Dataset, keyword: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One field for each key of router.toml, which explains them."""
+    """The configuration: one field for each key of router.toml, which explains them."""
 
     folder: Path
     destinations: dict[str, Destination]
@@ -83,12 +83,12 @@ class Config:
 
     @classmethod
     def load(cls, path: str) -> Config:
-        """Read the file. TypeError for a key that is unknown or missing, ValueError for a destination that is none."""
-        told = tomllib.loads(Path(path).read_text("utf-8"))
-        told["folder"] = Path(told["folder"])
-        told["destinations"] = {title: Destination(**each) for title, each in told["destinations"].items()}
-        told["senders"] = {title: aiodimse.Destination(**each) for title, each in told.get("senders", {}).items()}
-        told["rules"] = [Rule(**each) for each in told["rules"]]
-        if unknown := {title for rule in told["rules"] for title in rule.to} - told["destinations"].keys():
-            raise ValueError(f"a rule names destinations that are none: {', '.join(sorted(unknown))}")
-        return cls(**told)
+        """Read the file. Raise TypeError for an unknown or missing key, ValueError for an unknown destination."""
+        values = tomllib.loads(Path(path).read_text("utf-8"))
+        values["folder"] = Path(values["folder"])
+        values["destinations"] = {title: Destination(**each) for title, each in values["destinations"].items()}
+        values["senders"] = {title: aiodimse.Destination(**each) for title, each in values.get("senders", {}).items()}
+        values["rules"] = [Rule(**each) for each in values["rules"]]
+        if unknown := {title for rule in values["rules"] for title in rule.to} - values["destinations"].keys():
+            raise ValueError(f"a rule names unknown destinations: {', '.join(sorted(unknown))}")
+        return cls(**values)

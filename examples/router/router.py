@@ -1,4 +1,4 @@
-"""The router itself: takes instances in, and sends them on."""
+"""The router itself: it receives instances and sends them on."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from aiodimse.outbox import Delivery, Outbox
 from .config import Config, Destination
 
 _log = logging.getLogger("router")
-_LOOK = 5.0
-"""Seconds after which a task looks at the outbox though nothing has come."""
+_POLL = 5.0
+"""Seconds after which a task checks the outbox even if nothing new has come."""
 _LONGEST_PAUSE = 60.0
-"""Seconds between two attempts to reach a destination that is away, at most."""
+"""The longest pause between two attempts to reach a destination that is down, in seconds."""
 _MOST_UNANSWERED = 1000
-"""Requests for storage commitment that are kept at once."""
+"""How many requests for storage commitment are kept at once."""
 
 
 class Outage(Exception):
-    """The destination is away, or has no room: what waits for it is not to blame."""
+    """The destination is down or has no room; its deliveries have not failed."""
 
 
 class Router:
-    """Receives, and forwards until it is cancelled."""
+    """Receives instances, and forwards them until it is cancelled."""
 
     def __init__(self, config: Config) -> None:
         self._config, self._outbox = config, Outbox(config.folder)
@@ -43,18 +43,18 @@ class Router:
         self._server = aiodimse.Server(ae_title=config.ae_title)
         self._server.on_c_store(self._store)
         self._server.on_association_end(self._ended)
-        self._server.on_n_action(commitment.SOP_CLASS)(self._asked)
-        self._server.on_n_event_report(commitment.SOP_CLASS)(self._told)
+        self._server.on_n_action(commitment.SOP_CLASS)(self._commitment_requested)
+        self._server.on_n_event_report(commitment.SOP_CLASS)(self._commitment_reported)
 
     async def run(self, started: Callable[[int], None]) -> None:
-        """Route; started is called with the port as soon as we listen. Cancelled, it ends what is under way."""
+        """Route, and call started with the port when we listen. On cancellation, requests that run may finish."""
         config = self._config
         async with self._outbox:
             await self._outbox.tidy(config.remember_days)
             await aiodimse.remove_unfinished(config.folder)
             for title, number in (await self._outbox.counts()).items():
                 if title not in config.destinations:
-                    _log.warning("%s is no destination any more, and %d deliveries wait for it", title, number)
+                    _log.warning("%s is not a destination any more, and %d deliveries wait for it", title, number)
             for study in await self._outbox.held_studies():
                 self._completeness.arrived(study)
             async with self._server.listen(config.host, config.port) as listening, asyncio.TaskGroup() as tasks:
@@ -64,7 +64,7 @@ class Router:
                 for title, destination in config.destinations.items():
                     tasks.create_task(self._forward(title, destination))
 
-    # --- in -----------------------------------------------------------------------------------------------------------
+    # --- receiving ----------------------------------------------------------------------------------------------------
 
     async def _store(self, request: aiodimse.StoreRequest) -> int | aiodimse.Reply:
         config, calling = self._config, request.association.calling_ae_title
@@ -73,14 +73,14 @@ class Router:
             return aiodimse.Reply(0xA700, error_comment="the outbox is full")
         header, titles = Dataset(), dict[str, bool]()
 
-        async def look(path: Path, beginning: bytes) -> None:
+        async def apply_rules(path: Path, beginning: bytes) -> None:
             header.update(await asyncio.to_thread(dcmread, path, stop_before_pixels=True, specific_tags=self._tags))
             for title in (title for rule in config.rules if rule.matches(calling, header) for title in rule.to):
                 titles[title] = config.destinations[title].whole_studies
             if not titles:
-                raise aiodimse.DIMSEFailure(0xC000, "no rule says where this goes")
+                raise aiodimse.DIMSEFailure(0xC000, "no rule matches")
 
-        path = await request.save(config.folder, f"{uuid4().hex}.dcm", before_name=look)
+        path = await request.save(config.folder, f"{uuid4().hex}.dcm", before_name=apply_rules)
         study = str(header.get("StudyInstanceUID", ""))
         await self._outbox.put(path, request.sop_class_uid, request.sop_instance_uid, study, titles)
         if any(titles.values()):
@@ -100,10 +100,10 @@ class Router:
         for title in titles:
             self._news[title].set()
 
-    # --- out ----------------------------------------------------------------------------------------------------------
+    # --- sending ------------------------------------------------------------------------------------------------------
 
     async def _forward(self, title: str, destination: Destination) -> None:
-        """Send what waits for one destination, as long as the router runs."""
+        """Send the deliveries of one destination, as long as the router runs."""
         pause = 0.0
         async with aiodimse.Pool(
             destination.host,
@@ -128,11 +128,11 @@ class Router:
                     continue
                 if is_over:
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(_LOOK):
+                        async with asyncio.timeout(_POLL):
                             await self._news[title].wait()
 
     async def _send(self, title: str, destination: Destination, pool: aiodimse.Pool) -> bool:
-        """Send what is due; False where nothing is."""
+        """Send the deliveries that are due. Return False if there are none."""
         deliveries = await self._outbox.due(title)
         under_way: dict[int, tuple[Delivery, aiodimse.Instance]] = {}
 
@@ -140,7 +140,7 @@ class Router:
             for delivery in deliveries:
                 try:
                     instance = await self._instance(delivery.path, destination)
-                except Exception as error:  # of a change of somebody's own, too
+                except Exception as error:  # a function of the configuration may raise anything
                     await self._failed(title, delivery, destination, repr(error))
                     continue
                 under_way[id(instance)] = delivery, instance
@@ -179,14 +179,14 @@ class Router:
             await self._failed(title, delivery, destination, str(result.response.status))
 
     async def _failed(self, title: str, delivery: Delivery, destination: Destination, reason: str) -> None:
-        # The reason may say more than a log should have: it is kept with the delivery.
+        # The reason may contain more than a log should have, so it is kept only with the delivery.
         _log.warning("%s: attempt %d of delivery %d failed", title, delivery.attempts + 1, delivery.id)
         await self._outbox.failed(delivery.id, reason, attempts=self._config.attempts)
 
     # --- storage commitment -------------------------------------------------------------------------------------------
 
     async def _ask(self, title: str, destination: Destination, pool: aiodimse.Pool) -> None:
-        """Ask the destination to commit what it was sent."""
+        """Ask the destination to commit the instances that it was sent."""
         transaction = str(generate_uid())
         patience = destination.commit_patience
         references = await self._outbox.to_commit(title, transaction, patience)
@@ -197,17 +197,17 @@ class Router:
                     (await request.send(association)).raise_for_status()
             except (aiodimse.AiodimseError, OSError) as error:
                 await self._outbox.not_asked(transaction, _LONGEST_PAUSE)
-                _log.warning("%s: was not asked for storage commitment: %s", title, error)
+                _log.warning("%s: the request for storage commitment failed: %s", title, error)
 
-    async def _told(self, request: aiodimse.NormalizedRequest) -> int:
-        """A destination tells what it has committed."""
+    async def _commitment_reported(self, request: aiodimse.NormalizedRequest) -> int:
+        """Handle the report of a destination on what it has committed."""
         report = commitment.CommitmentReport.read(request)
         await self._outbox.committed(report, attempts=self._config.attempts)
         self._wake(*self._news)
         return 0x0000
 
-    async def _asked(self, request: aiodimse.NormalizedRequest) -> int:
-        """A sender wants to know what it may delete."""
+    async def _commitment_requested(self, request: aiodimse.NormalizedRequest) -> int:
+        """Handle the request of a sender that wants to know what it may delete."""
         calling = request.association.calling_ae_title
         if calling not in self._config.senders:
             raise aiodimse.DIMSEFailure(0x0124, "no address to report to")
@@ -217,12 +217,12 @@ class Router:
         return 0x0000
 
     async def _report(self) -> None:
-        """Tell senders what has arrived where it was to go."""
+        """Report to senders the instances that have arrived at all their destinations."""
         while True:
             for calling, report in await self._outbox.answers():
                 sender = self._config.senders.get(calling)
                 if sender is None:
-                    _log.warning("%s is no sender any more, and is not told of a storage commitment", calling)
+                    _log.warning("%s is not a sender any more, and gets no report of its storage commitment", calling)
                     await self._outbox.answered(report.transaction_uid)
                     continue
                 try:
@@ -237,5 +237,5 @@ class Router:
                         (await report.send(association)).raise_for_status()
                     await self._outbox.answered(report.transaction_uid)
                 except (aiodimse.AiodimseError, OSError) as error:
-                    _log.warning("%s: was not told of a storage commitment: %s", calling, error)
-            await asyncio.sleep(_LOOK)
+                    _log.warning("%s: the report of a storage commitment failed: %s", calling, error)
+            await asyncio.sleep(_POLL)

@@ -1,1 +1,2 @@
-"""A modality worklist from a SQL table, the performed procedure steps of modalities, and the availability of images."""
+"""A modality worklist from an SQL table, the performed procedure steps of modalities, and the availability of
+images."""

@@ -14,7 +14,7 @@ from .tables import Tables
 
 
 async def serve(config: Config, tables: Tables) -> None:
-    """Serve until SIGTERM or Ctrl-C; then what is under way comes to its end."""
+    """Serve until SIGTERM or Ctrl-C; requests that run may then finish."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

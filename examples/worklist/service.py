@@ -21,7 +21,7 @@ NO_SUCH_INSTANCE = aiodimse.Reply(0x0112)
 
 
 def server(ae_title: str, tables: Tables) -> aiodimse.Server:
-    """A server with these services over these tables."""
+    """Make a server that offers these services over the tables."""
     server = aiodimse.Server(ae_title=ae_title)
 
     @server.on_c_echo
@@ -31,23 +31,23 @@ def server(ae_title: str, tables: Tables) -> aiodimse.Server:
     @server.on_c_find(WORKLIST)
     async def find(request: aiodimse.FindRequest) -> AsyncIterator[tuple[int, Dataset]]:
         try:
-            asked = KeyAttributes(request.identifier, SUPPORTED)
+            keys = KeyAttributes(request.identifier, SUPPORTED)
         except IdentifierError as error:
             raise aiodimse.DIMSEFailure(
                 error.status, error.comment, offending_elements=error.offending_elements
             ) from None
 
         def matches() -> list[Dataset]:
-            return [answer for step in tables.steps() if (answer := asked.answer(step)) is not None]
+            return [match for step in tables.steps() if (match := keys.answer(step)) is not None]
 
         for match in await asyncio.to_thread(matches):
-            yield asked.status, match
+            yield keys.status, match
 
     @server.on_n_create(MPPS)
     async def create(request: aiodimse.NormalizedRequest) -> aiodimse.Reply:
         step, uid = request.dataset, request.sop_instance_uid
         if step is None or not uid:
-            return aiodimse.Reply(0x0120, error_comment="a step has attributes and a UID")
+            return aiodimse.Reply(0x0120, error_comment="a step needs attributes and a UID")
         if (refused := begun(step)) is not None:
             return refused
         is_new = await asyncio.to_thread(tables.create, uid, step.to_json(), scheduled(step))
@@ -69,7 +69,7 @@ def server(ae_title: str, tables: Tables) -> aiodimse.Server:
     async def available(request: aiodimse.NormalizedRequest) -> aiodimse.Reply:
         try:
             rows = list(_instances(request.dataset or Dataset()))
-        except AttributeError:  # of pydicom, where one is missing
+        except AttributeError:  # pydicom raises it for a missing attribute
             return aiodimse.Reply(0x0120, error_comment="an attribute of PS3.4 Table R.3.2-1 is missing")
         await asyncio.to_thread(tables.note, rows)
         return aiodimse.Reply()
@@ -78,7 +78,7 @@ def server(ae_title: str, tables: Tables) -> aiodimse.Server:
 
 
 def _instances(notification: Dataset) -> Iterator[dict[str, str]]:
-    """What an Instance Availability Notification says of each instance (PS3.4 R.3.2)."""
+    """Yield the availability of each instance of an Instance Availability Notification (PS3.4 R.3.2)."""
     for series in notification.ReferencedSeriesSequence:
         for instance in series.ReferencedSOPSequence:
             yield {

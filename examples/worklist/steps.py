@@ -11,13 +11,13 @@ from aiodimse import Reply
 
 IN_PROGRESS, COMPLETED, DISCONTINUED = "IN PROGRESS", "COMPLETED", "DISCONTINUED"
 
-# PS3.4 Table F.7.2-1: type 1 for the SCU when a step is created, and when it ends.
+# PS3.4 Table F.7.2-1: the attributes of type 1 for the SCU when a step is created, and when it ends.
 AT_FIRST = (
     "ScheduledStepAttributesSequence", "PerformedProcedureStepID", "PerformedStationAETitle",
     "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime", "PerformedProcedureStepStatus", "Modality",
 )  # fmt: skip
 AT_LAST = ("PerformedProcedureStepEndDate", "PerformedProcedureStepEndTime", "PerformedSeriesSequence")
-# What a modality may not change any more.
+# The attributes that a modality may not change after the N-CREATE.
 FIXED = frozenset((
     "ScheduledStepAttributesSequence", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "Modality",
     "PerformedProcedureStepID", "PerformedStationAETitle", "PerformedProcedureStepStartDate",
@@ -27,7 +27,7 @@ MISSING_ATTRIBUTE, MISSING_VALUE, INVALID_VALUE, NO_SUCH_ATTRIBUTE = 0x0120, 0x0
 
 
 def begun(step: Dataset) -> Reply | None:
-    """Look at what an N-CREATE brings. Returns why it is refused, None where it is not."""
+    """Check the attributes of an N-CREATE. Return the refusal, or None if it is accepted."""
     if refused := _without(step, AT_FIRST):
         return refused
     if any(not item.get("StudyInstanceUID") for item in step.ScheduledStepAttributesSequence):
@@ -38,13 +38,13 @@ def begun(step: Dataset) -> Reply | None:
 
 
 def changed(step: Dataset, change: Dataset) -> Reply | None:
-    """Apply an N-SET to a step. Returns why it is refused, None where it is not."""
+    """Apply an N-SET to a step. Return the refusal, or None if it is accepted."""
     if step.PerformedProcedureStepStatus != IN_PROGRESS:  # F.7.2.2.4
         return Reply(0x0110, error_id=0xA710, error_comment="the step may no longer be updated")
     for keyword in FIXED:
         if keyword in change:
             return _refused(NO_SUCH_ATTRIBUTE, keyword, f"{keyword} may not be changed")
-    text = Dataset.from_json(change.to_json())  # F.7.2.2.3: its character set is not that of the step
+    text = Dataset.from_json(change.to_json())  # F.7.2.2.3: its character set may differ from that of the step
     text.pop("SpecificCharacterSet", None)
     step.update(text)
     status = step.get("PerformedProcedureStepStatus")
@@ -54,7 +54,7 @@ def changed(step: Dataset, change: Dataset) -> Reply | None:
 
 
 def scheduled(step: Dataset) -> list[tuple[str, str]]:
-    """The scheduled steps that it performs: study and Scheduled Procedure Step ID."""
+    """Return the scheduled steps that a step performs: study and Scheduled Procedure Step ID."""
     items = step.ScheduledStepAttributesSequence
     return [(str(item.StudyInstanceUID), str(item.get("ScheduledProcedureStepID") or "")) for item in items]
 

@@ -1,4 +1,4 @@
-"""The tables, and what the service asks of them. The columns of the worklist have the keywords of DICOM as names."""
+"""The tables, and their queries. The columns of the worklist are named by the keywords of DICOM."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ available = Table(
 
 
 class Tables:
-    """The database. Its methods wait for the disk: they belong into a thread.
+    """The database. Its methods block on the disk, so call them in a thread.
 
     Args:
-        url: Where it is, for SQLAlchemy.
+        url: The address of the database, for SQLAlchemy.
     """
 
     def __init__(self, url: str) -> None:
@@ -57,7 +57,7 @@ class Tables:
         _metadata.create_all(self._engine)
 
     def steps(self) -> Iterator[dict[str, Any]]:
-        """What is on the worklist, as attributes to be matched."""
+        """Yield the steps of the worklist, as attributes to match."""
         rows = select(worklist).where(worklist.c.ScheduledProcedureStepStatus.in_(OFFERED))
         with self._engine.connect() as connection:
             for row in connection.execution_options(yield_per=500).execute(rows).mappings():
@@ -65,7 +65,7 @@ class Tables:
                 yield {keyword: (row[keyword],) for keyword in OF_REQUEST} | {STEPS: (step,)}
 
     def create(self, uid: str, content: str, scheduled: Iterable[tuple[str, str]]) -> bool:
-        """Keep a performed step that has begun, and note its scheduled steps as started. False where it is there."""
+        """Store a step that has begun, and mark its scheduled steps as started. Return False if it already exists."""
         try:
             with self._engine.begin() as connection:
                 connection.execute(
@@ -78,13 +78,13 @@ class Tables:
         return True
 
     def read(self, uid: str) -> tuple[str, str] | None:
-        """The status and the content of a performed step."""
+        """Return the status and the content of a performed step."""
         with self._engine.connect() as connection:
             row = connection.execute(select(performed).where(performed.c.sop_instance_uid == uid)).one_or_none()
         return None if row is None else (row.status, row.content)
 
     def change(self, uid: str, before: str, status: str, content: str, scheduled: Iterable[tuple[str, str]]) -> bool:
-        """Change a performed step that nobody has changed since it was read; at its end so do its scheduled steps."""
+        """Change a step unless somebody changed it since it was read; when it ends, change its scheduled steps too."""
         is_same = (performed.c.sop_instance_uid == uid) & (performed.c.content == before)
         with self._engine.begin() as connection:
             done = connection.execute(update(performed).where(is_same).values(status=status, content=content))
@@ -93,7 +93,7 @@ class Tables:
         return bool(done.rowcount)
 
     def note(self, rows: Iterable[Mapping[str, str]]) -> None:
-        """Keep what is said of the availability of instances; what was said of them before is gone."""
+        """Store the reported availability of instances, in place of any earlier report."""
         with self._engine.begin() as connection:
             for row in rows:
                 uid = row["sop_instance_uid"]
@@ -101,7 +101,7 @@ class Tables:
                 connection.execute(insert(available).values(**row))
 
     def add(self, rows: Iterable[Mapping[str, str]]) -> None:
-        """Put steps on the worklist."""
+        """Add steps to the worklist."""
         with self._engine.begin() as connection:
             for row in rows:
                 connection.execute(insert(worklist).values(**row))

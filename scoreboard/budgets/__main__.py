@@ -1,4 +1,4 @@
-"""`python -m scoreboard.budgets [NAME ...]`: some kinds alone; SCOREBOARD=long runs the long profile."""
+"""`python -m scoreboard.budgets [NAME ...]` measures some kinds; SCOREBOARD=long runs the long profile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS = ("floods", "retrievals", "searches", "idle", "descriptors", "hung_disk",
 
 
 def measure(kinds: tuple[str, ...] = KINDS, *, long: bool = False) -> list[Row]:
-    """Measure kinds, printing each row as it is there."""
+    """Measure kinds, and print each row when it is done."""
     found: list[Row] = []
     for kind in kinds:
         module = importlib.import_module(f"scoreboard.budgets.{kind}")
@@ -25,7 +25,7 @@ def measure(kinds: tuple[str, ...] = KINDS, *, long: bool = False) -> list[Row]:
 
 
 def main() -> int:
-    """Return 1 where a row fails."""
+    """Measure and print. Return 1 if a row fails."""
     parser = argparse.ArgumentParser(prog="python -m scoreboard.budgets", description=__doc__)
     parser.add_argument(
         "kinds", nargs="*", metavar="NAME", choices=(*KINDS, []), help=f"one of {', '.join(KINDS)}; all"

@@ -1,4 +1,4 @@
-"""A provider that runs out of file descriptors: log lines, processor time, and the associations that are open."""
+"""A provider that runs out of file descriptors: its log lines, its processor time, and its open associations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from scripted import wire
 from scripted.peer import ScriptedPeer, ScriptedPeerError
 
-import scoreboard.budgets  # noqa: F401  # where scripted is found
+import scoreboard.budgets  # noqa: F401  # makes scripted importable
 from scoreboard.row import Row
 
 FILES = 256
@@ -20,7 +20,7 @@ def _limit() -> None:
 
 
 async def out_of_descriptors(seconds: float) -> Row:
-    """More idle connections than there are descriptors, for so long."""
+    """Hold more idle connections than there are descriptors."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "scoreboard.provider", "--log"),
         stdin=asyncio.subprocess.PIPE,
@@ -76,5 +76,5 @@ def _processor(pid: int) -> float:
 
 
 async def rows(long: bool) -> list[Row]:
-    """One row."""
+    """Return the one row."""
     return [await out_of_descriptors(60 if long else 5)]

@@ -1,8 +1,8 @@
-"""Peers that flood, in a process of their own: python -m scoreboard.budgets.flooding PORT FLOOD PEERS.
+"""Peers that flood, in a separate process: python -m scoreboard.budgets.flooding PORT FLOOD PEERS.
 
-Each associates, and writes the same bytes again and again as fast as they are taken, until standard input ends. One
-whose association is ended comes again, as a rude peer would. Prints "flooding" when all were associated once, and at
-the end how often an association was ended.
+Each peer associates, and writes the same bytes again and again, as fast as the provider takes them, until standard
+input ends. A peer whose association is ended connects again, as a rude peer would. The program prints "flooding" when
+every peer has associated once, and at the end how many associations were ended.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from scripted import wire
 from scripted.peer import ScriptedPeer, ScriptedPeerError
 
-import scoreboard.budgets  # noqa: F401  # where scripted is found
+import scoreboard.budgets  # noqa: F401  # makes scripted importable
 
 CHUNK = 1 << 15
 _AGAIN = 0.05
-"""Seconds until one comes again."""
+"""Seconds until a peer connects again."""
 COMMITMENT, COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 CONTEXTS = [
     (1, wire.VERIFICATION, [wire.IMPLICIT_LE]),
@@ -36,7 +36,7 @@ CONTEXTS = [
 
 @dataclass(frozen=True)
 class Flood:
-    """What is sent once an association is there, and what again and again after that."""
+    """The bytes that a peer sends once after it has associated, and the bytes that it then repeats."""
 
     words: str
     again: Callable[[], bytes]
@@ -66,7 +66,7 @@ def _one_byte_command() -> bytes:
 
 
 def _large_find() -> bytes:
-    """A C-FIND with an Identifier of 60 KB, which the handler gives back as a match."""
+    """Make a C-FIND with an Identifier of 60 KB, which the handler yields as a match."""
     keys = wire.dataset({(0x0010, 0x1000): ("LO", "x" * 60), **{
         (0x0011, 0x1000 + number): ("LO", "x" * 60) for number in range(850)
     }})  # fmt: skip
@@ -74,7 +74,7 @@ def _large_find() -> bytes:
 
 
 def _commitments() -> bytes:
-    """An N-ACTION that asks for the commitment of 10,000 instances."""
+    """Make an N-ACTION that requests the commitment of 10,000 instances."""
     items = b"".join(
         struct.pack("<HHL", 0xFFFE, 0xE000, len(item)) + item
         for item in (
@@ -94,7 +94,7 @@ def _commitments() -> bytes:
 
 
 def _large_associate_rq() -> bytes:
-    """One MiB of presentation contexts, each with as many transfer syntaxes as fit."""
+    """Make an A-ASSOCIATE-RQ of 1 MiB of presentation contexts, each with as many transfer syntaxes as fit."""
     context = (1, wire.VERIFICATION, [f"1.2.840.10008.1.2.4.{number}" for number in range(1_000)])
     return wire.associate_rq([context] * 40)
 
@@ -120,7 +120,7 @@ FLOODS = {
 
 
 async def _associate_again(port: int) -> None:
-    """A-ASSOCIATE-RQs of 1 MiB, one connection after the other."""
+    """Send A-ASSOCIATE-RQs of 1 MiB, over one connection after the other."""
     rq = _large_associate_rq()
     while True:
         with contextlib.suppress(ScriptedPeerError, OSError, TimeoutError):
@@ -154,7 +154,7 @@ async def _flood(port: int, flood: Flood, there: Callable[[], None], ended: Call
 
 
 async def _pour(peer: ScriptedPeer, first: bytes, data: bytes, *, reads: bool) -> None:
-    """Write until the connection ends; what comes is read and dropped, or it stays."""
+    """Write until the connection ends. Read and drop all responses, or leave them unread."""
 
     async def drop() -> None:
         if not reads:
@@ -209,20 +209,20 @@ async def main() -> None:
     print(ends, flush=True)
     for task in tasks:
         task.cancel()
-    os._exit(0)  # a rude peer takes no leave, and what it has written would be waited for
+    os._exit(0)  # a rude peer does not close; a normal exit would wait for its writes
 
 
 @dataclass
 class Flooded:
-    """How a flood went."""
+    """The result of a flood."""
 
     ended: int = 0
-    """How often an association of a flooding peer was ended."""
+    """How many associations of flooding peers were ended."""
 
 
 @asynccontextmanager
 async def flooding(port: int, name: str, peers: int) -> AsyncIterator[Flooded]:
-    """Flood a provider meanwhile."""
+    """Flood a provider while the block runs."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""Floods of tiny messages, and of large A-ASSOCIATE-RQs, with an honest echo beside each."""
+"""Floods of tiny messages, and of large A-ASSOCIATE-RQs, each measured by an honest echo."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECONDS = 4.0
 
 
 async def flood(name: str, peers: int, seconds: float = SECONDS) -> Row:
-    """One flood by so many peers."""
+    """Measure one flood by a number of peers."""
     words = FLOODS[name].words if name in FLOODS else AGAIN[name][0]
     with tempfile.TemporaryDirectory() as folder:
         has_archive = name in FLOODS and FLOODS[name].needs_archive
@@ -38,7 +38,7 @@ async def _beside(scored: Scored, name: str, peers: int, seconds: float) -> tupl
 
 
 async def rows(long: bool) -> list[Row]:
-    """Every flood by one peer and by twenty, and the first by 95."""
+    """Measure every flood by one peer and by twenty, and the first flood by 95."""
     seconds = 3 * SECONDS if long else SECONDS
     found = [await flood(name, peers, seconds) for name in (*FLOODS, *AGAIN) for peers in (1, 20)]
     return [*found, await flood("data", 95, seconds), await flood("associate", 95, seconds)]

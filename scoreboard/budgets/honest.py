@@ -1,4 +1,4 @@
-"""An honest peer: it echoes on an association of its own, and is measured."""
+"""An honest peer, which measures its echoes on a separate association."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import aiodimse
 from aiodimse import sop_class
 
 PATIENCE = 70.0
-"""Seconds after which an echo is given up."""
+"""Seconds after which the peer gives an echo up."""
 _BETWEEN = 0.01
 
 
 @dataclass
 class Beside:
-    """What an honest peer met, in seconds."""
+    """The times that an honest peer measured, in seconds."""
 
     echoes: list[float]
     stall: float = 0.0
@@ -24,7 +24,7 @@ class Beside:
 
     @property
     def median(self) -> float:
-        """Of the echoes."""
+        """The median time of an echo."""
         return sorted(self.echoes)[len(self.echoes) // 2] if self.echoes else PATIENCE
 
     @property
@@ -43,7 +43,7 @@ class Beside:
 
 
 async def echoing(port: int, seconds: float) -> Beside:
-    """Echo for so long on one association; an echo that is under way is waited for."""
+    """Echo on one association for a time; wait for an echo that has begun."""
     beside = Beside([])
     timeouts = aiodimse.Timeouts(connect=PATIENCE, response=PATIENCE, release=1)
     try:

@@ -1,4 +1,4 @@
-"""A disk whose fsync does not come back, and peers that store and abort."""
+"""A disk whose fsync never returns, and peers that store and abort."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from scripted import wire
 from scripted.peer import ScriptedPeer, ScriptedPeerError
 
 import aiodimse
-import scoreboard.budgets  # noqa: F401  # where scripted is found
+import scoreboard.budgets  # noqa: F401  # makes scripted importable
 from aiodimse.aio.files import WORKERS
 from scoreboard.budgets.honest import echoing
 from scoreboard.process import provider
 from scoreboard.row import Row
 
 OBJECT = 1 << 20
-"""Bytes of each."""
+"""The size of each object, in bytes."""
 _ROOM = 100 << 20
 _OTHER_TASKS = 5
-"""That the provider has without a peer."""
+"""The tasks of the provider without a peer."""
 _A_LITTLE = 15.0
-"""Seconds behind the drain, in which operations that hang are waited for."""
+"""Seconds after the drain during which serve waits for operations that hang."""
 _HUNG = Path(__file__).parents[2] / "tests" / "hung"
-"""On the PYTHONPATH of a process, it makes what it is told to hang."""
+"""A folder for the PYTHONPATH of a process, whose sitecustomize makes fsync or the index hang."""
 
 
 async def _store_and_abort(port: int, number: int, hung: Callable[[], Awaitable[float]]) -> bool:
-    """Whether there was a place. The first ones wait until the disk has been asked, the others a while."""
+    """Store and abort; return whether the provider accepted the association. The first peers wait for the disk."""
     uid = f"1.2.3.{number}"
     try:
         async with await ScriptedPeer.connect("127.0.0.1", port) as peer:
@@ -50,12 +50,12 @@ async def _store_and_abort(port: int, number: int, hung: Callable[[], Awaitable[
             await peer.request(1, wire.store_rq(wire.CT_IMAGE_STORAGE, uid), wire.dataset(elements))
             if number < WORKERS:
                 async with asyncio.timeout(20):
-                    while await hung() <= number:  # noqa: ASYNC110  # another process tells
+                    while await hung() <= number:  # noqa: ASYNC110  # the state is that of another process
                         await asyncio.sleep(0.01)
             else:
                 await asyncio.sleep(0.01)
             await peer.send(wire.abort())
-            with contextlib.suppress(ScriptedPeerError):  # what lies behind data that is not read is not heard
+            with contextlib.suppress(ScriptedPeerError):  # the provider does not notice an abort behind unread data
                 await peer.drain(0.5)
             return True
     except ScriptedPeerError:
@@ -63,7 +63,7 @@ async def _store_and_abort(port: int, number: int, hung: Callable[[], Awaitable[
 
 
 async def hung_disk(peers: int) -> Row:
-    """What is held when all have gone, and how long the process takes to end."""
+    """Measure what is held when all peers have gone, and how long the process takes to end."""
     limits, timeouts = aiodimse.Limits(), aiodimse.Timeouts()
     within = timeouts.server_drain
     with tempfile.TemporaryDirectory() as name:
@@ -98,7 +98,7 @@ async def hung_disk(peers: int) -> Row:
 
 
 async def serve_ends(kind: str, workers: int, peers: int) -> Row:
-    """`aiodimse serve`, whose disk or index hangs: how long SIGTERM takes, and what it says."""
+    """Measure how long `aiodimse serve` takes to end on SIGTERM while its disk or index hangs, and what it prints."""
     within = aiodimse.Timeouts().server_drain + _A_LITTLE
     with tempfile.TemporaryDirectory() as name:
         when, folder = Path(name) / "hung", Path(name) / "served"
@@ -119,7 +119,7 @@ async def serve_ends(kind: str, workers: int, peers: int) -> Row:
                 return len(list(Path(name).glob("hung.*")))
 
             async def hung() -> float:
-                # A worker has one thread that writes to its index, and all of them eight for files.
+                # A worker has one thread that writes to its index; the workers have eight threads each for files.
                 return marks() * WORKERS
 
             took = [await _store_and_abort(port, number, hung) for number in range(peers)]
@@ -142,7 +142,7 @@ async def serve_ends(kind: str, workers: int, peers: int) -> Row:
 
 
 async def rows(long: bool) -> list[Row]:
-    """A server, and serve with each of what can hang."""
+    """Measure a server, and serve with each part that can hang."""
     peers = 150 if long else 20
     ends = [await serve_ends(kind, workers, peers) for kind in ("fsync", "index") for workers in (1, 2)]
     return [await hung_disk(400), *ends]

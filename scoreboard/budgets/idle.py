@@ -1,4 +1,4 @@
-"""What an idle association over TLS holds."""
+"""The memory of an idle association over TLS."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import trustme
 from scripted import wire
 from scripted.peer import ScriptedPeer
 
-import scoreboard.budgets  # noqa: F401  # where scripted is found
+import scoreboard.budgets  # noqa: F401  # makes scripted importable
 from scoreboard.process import provider
 from scoreboard.row import Row
 
 
 async def idle_tls(number: int) -> Row:
-    """Memory that each of so many idle TLS associations adds."""
+    """Measure the memory that each of a number of idle TLS associations adds."""
     authority = trustme.CA()
     with tempfile.TemporaryDirectory() as name:
         authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(Path(name) / "server.pem"))
@@ -45,5 +45,5 @@ async def idle_tls(number: int) -> Row:
 
 
 async def rows(long: bool) -> list[Row]:
-    """One row."""
+    """Return the one row."""
     return [await idle_tls(1_000 if long else 400)]

@@ -1,4 +1,4 @@
-"""An archive that is sent objects of a few KB which inflate to much: what is indexed of them, also after a restart."""
+"""Small objects that inflate to much, stored in an archive: what the index keeps of them, also after a restart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zlib
 from scripted import wire
 from scripted.peer import ScriptedPeer
 
-import scoreboard.budgets  # noqa: F401  # where scripted is found
+import scoreboard.budgets  # noqa: F401  # makes scripted importable
 from scoreboard.process import Scored, provider
 from scoreboard.row import Row
 
@@ -17,11 +17,11 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 STUDY = "1.2.3"
 TEXT, ITEMS = 12 << 20, 400_000
 _WARM = 10
-"""Objects that are stored before anything is measured: what Python keeps for itself."""
+"""How many objects are stored before the measurement, so that Python has allocated its own memory."""
 
 
 def poison(number: int) -> bytes:
-    """A long text, and a sequence of many empty items, of attributes that are indexed."""
+    """Make an object with a long text and a sequence of many empty items, in attributes that are indexed."""
     head = wire.dataset(
         {(0x0008, 0x0016): ("UI", wire.CT_IMAGE_STORAGE), (0x0008, 0x0018): ("UI", f"1.2.3.4.{number}")}
     )
@@ -37,7 +37,7 @@ def poison(number: int) -> bytes:
 
 
 async def _store(port: int, numbers: range) -> tuple[int, int]:
-    """How many were taken, and the bytes of one."""
+    """Store copies; return how many were accepted, and the size of one in bytes."""
     taken, size = 0, 0
     async with await ScriptedPeer.connect("127.0.0.1", port, 60) as peer:
         await peer.associate([(1, wire.CT_IMAGE_STORAGE, [DEFLATED])], called="SCORED")
@@ -51,7 +51,7 @@ async def _store(port: int, numbers: range) -> tuple[int, int]:
 
 
 async def _ask(port: int) -> tuple[float, int, int]:
-    """Seconds, matches, and bytes of the largest Identifier."""
+    """Query; return seconds, matches, and the size of the largest Identifier in bytes."""
     keys = wire.identifier(
         "STUDY", name=((0x0010, 0x0010), "PN", ""), id=((0x0010, 0x0020), "LO", "4711"),
         text=((0x0008, 0x1030), "LO", ""), uid=((0x0020, 0x000D), "UI", ""),
@@ -72,7 +72,7 @@ async def _asked(scored: Scored, objects: int) -> tuple[bool, str]:
 
 
 async def poisoned(objects: int) -> Row:
-    """Store it so often, ask, restart, and ask again."""
+    """Store the object a number of times, query, restart, and query again."""
     with tempfile.TemporaryDirectory() as name:
         async with provider("--archive", name) as scored:
             await _store(scored.port, range(_WARM))
@@ -97,5 +97,5 @@ async def poisoned(objects: int) -> Row:
 
 
 async def rows(long: bool) -> list[Row]:
-    """One row."""
+    """Return the one row."""
     return [await poisoned(30)]

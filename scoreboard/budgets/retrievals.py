@@ -1,4 +1,4 @@
-"""C-GET by peers whose PDUs are tiny, and C-MOVEs of which each opens an association to another."""
+"""C-GETs by peers with tiny PDUs, and C-MOVEs that each open an association to another peer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydicom.uid import RLELossless
 from scripted import wire
 from scripted.peer import ScriptedListener, ScriptedPeer, ScriptedPeerError
 
-import scoreboard.budgets  # noqa: F401  # where scripted is found
+import scoreboard.budgets  # noqa: F401  # makes scripted importable
 from scoreboard.budgets.honest import echoing
 from scoreboard.process import provider
 from scoreboard.provider import image
@@ -24,7 +24,7 @@ _LEFT = 20 << 20
 
 
 async def _tiny_get(port: int, until: float, stored: list[object]) -> None:
-    """Get again and again with the smallest maximum length that may be; stored has what came."""
+    """Send C-GETs, one after the other, with the smallest maximum length; add received instances to stored."""
     contexts = [(1, wire.STUDY_ROOT_GET, [wire.EXPLICIT_LE]), (3, wire.CT_IMAGE_STORAGE, [wire.EXPLICIT_LE])]
     async with await ScriptedPeer.connect("127.0.0.1", port) as peer:
         await peer.associate(contexts, called="SCORED", max_length=128, roles={wire.CT_IMAGE_STORAGE: (0, 1)})
@@ -41,7 +41,7 @@ async def _tiny_get(port: int, until: float, stored: list[object]) -> None:
 
 
 async def tiny_gets(peers: int, seconds: float) -> Row:
-    """C-GETs with a maximum length of 128, an honest echo beside them."""
+    """Measure C-GETs with a maximum length of 128, and an honest echo at the same time."""
     async with provider() as scored:
         until = time.perf_counter() + seconds + 1
         stored: list[object] = []
@@ -61,9 +61,9 @@ async def tiny_gets(peers: int, seconds: float) -> Row:
 
 
 async def converted(path: Path, peers: int, seconds: float, words: str, most: int) -> Row:
-    """C-GETs of a file by peers that take only Implicit VR, read for so long, and abort.
+    """Measure C-GETs of a file by peers that accept only Implicit VR, read for some seconds, and abort.
 
-    most: MiB that the provider may take.
+    most: The most memory that the provider may use, in MiB.
     """
     contexts = [(1, wire.STUDY_ROOT_GET, [wire.IMPLICIT_LE]), (3, wire.CT_IMAGE_STORAGE, [wire.IMPLICIT_LE])]
     identifier = wire.identifier("STUDY", wire.IMPLICIT_LE)
@@ -82,7 +82,7 @@ async def converted(path: Path, peers: int, seconds: float, words: str, most: in
     async with provider("--give", str(path), "--no-collector") as scored:
         before = await scored.held()
         received = await asyncio.gather(*(get(scored.port) for _ in range(peers)))
-        for _ in range(50):  # a frame that is being converted comes to its end
+        for _ in range(50):  # a frame that is being converted is finished first
             after = await scored.held()
             if after["tasks"] <= before["tasks"] and after["memory"] < before["memory"] + _LEFT:
                 break
@@ -98,21 +98,21 @@ async def converted(path: Path, peers: int, seconds: float, words: str, most: in
 
 
 async def re_encoded(peers: int, size: int, seconds: float) -> Row:
-    """Of a large file in Explicit VR."""
+    """Measure a large file in Explicit VR."""
     with tempfile.TemporaryDirectory() as name:
         path = _large_file(Path(name), size)
         return await converted(path, peers, seconds, f"{size >> 20} MiB, re-encoded", 200)
 
 
 async def decompressed(peers: int, seconds: float) -> Row:
-    """Of a file of one frame, which is small because it is compressed. 128 MiB may be in memory to be sent."""
+    """Measure a file of one compressed, therefore small, frame. 128 MiB may be in memory for sending."""
     with tempfile.TemporaryDirectory() as name:
         path, size = _compressed_file(Path(name))
         return await converted(path, peers, seconds, f"{size >> 20} MiB, decompressed", 300)
 
 
 def _large_file(folder: Path, size: int) -> Path:
-    """A file in Explicit VR Little Endian."""
+    """Write a file in Explicit VR Little Endian."""
     made = image(1)
     made.PixelData = bytes(size)
     made["PixelData"].VR = "OW"
@@ -126,7 +126,7 @@ def _large_file(folder: Path, size: int) -> Path:
 
 
 def _compressed_file(folder: Path) -> tuple[Path, int]:
-    """A file of one frame of 4,096 by 4,096 pixels in RLE Lossless, and the bytes of its pixels."""
+    """Write a file of one frame of 4,096 by 4,096 pixels in RLE Lossless; return it and the size of its pixels."""
     made = image(1)
     made.Rows = made.Columns = 4096
     made.SamplesPerPixel, made.PhotometricInterpretation, made.PixelRepresentation = 1, "MONOCHROME2", 0
@@ -141,7 +141,7 @@ def _compressed_file(folder: Path) -> tuple[Path, int]:
 
 
 async def moves(number: int) -> Row:
-    """Many C-MOVEs to one slow destination: associations to it at once, and final responses."""
+    """Measure many C-MOVEs to one slow destination: simultaneous associations to it, and final responses."""
     at_once = most = 0
 
     async def store(peer: ScriptedPeer) -> None:
@@ -182,7 +182,7 @@ async def moves(number: int) -> Row:
 
 
 async def rows(long: bool) -> list[Row]:
-    """One peer with tiny PDUs, twenty, the moves, and large files."""
+    """Measure one and twenty peers with tiny PDUs, the moves, and large files."""
     seconds = 3 * SECONDS if long else SECONDS
     return [
         *[await tiny_gets(peers, seconds) for peers in (1, 20)],

@@ -1,4 +1,4 @@
-"""Searches of an archive: one whose keys are counted, and a storm of them."""
+"""Searches of an archive: one whose keys are counts, and many at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydicom.dataset import FileMetaDataset
 from scripted import wire
 from scripted.peer import ScriptedPeer
 
-import scoreboard.budgets  # noqa: F401  # where scripted is found
+import scoreboard.budgets  # noqa: F401  # makes scripted importable
 from scoreboard.budgets.honest import echoing
 from scoreboard.process import provider
 from scoreboard.row import Row
@@ -22,7 +22,7 @@ _FINAL = 300.0
 
 
 def make(folder: Path, number: int) -> None:
-    """Write the headers of so many images of one study, in ten series."""
+    """Write the headers of images of one study, in ten series."""
     for each in range(number):
         meta, made = FileMetaDataset(), Dataset()
         made.SOPClassUID = meta.MediaStorageSOPClassUID = wire.CT_IMAGE_STORAGE
@@ -35,7 +35,7 @@ def make(folder: Path, number: int) -> None:
 
 
 def image_keys() -> bytes:
-    """IMAGE level, with a key that is counted."""
+    """Make an Identifier at the IMAGE level, with a key that is a count."""
     return wire.identifier(
         "IMAGE",
         study=((0x0020, 0x000D), "UI", STUDIES),
@@ -45,7 +45,7 @@ def image_keys() -> bytes:
 
 
 async def search(port: int, keys: bytes, times: int = 1) -> tuple[float, int]:
-    """Search so often on one association, one after the other: seconds, and responses of all."""
+    """Search on one association, one search after the other; return the seconds and the responses of all."""
     async with await ScriptedPeer.connect("127.0.0.1", port, _FINAL) as peer:
         await peer.associate([(1, wire.STUDY_ROOT_FIND, [wire.EXPLICIT_LE])], called="SCORED")
         started, found = time.perf_counter(), 0
@@ -56,7 +56,7 @@ async def search(port: int, keys: bytes, times: int = 1) -> tuple[float, int]:
 
 
 async def counted(few: int, many: int) -> Row:
-    """How the time of a search grows with the images of its study."""
+    """Measure how the time of a search grows with the images of its study."""
     seconds = {}
     for number in (few, many):
         with tempfile.TemporaryDirectory() as name:
@@ -75,9 +75,9 @@ async def counted(few: int, many: int) -> Row:
 
 
 async def storm(images: int, peers: int, searches: int, *options: str) -> Row:
-    """Many searches that find nothing, which walk all images, with an honest echo beside them.
+    """Measure many searches that walk all images and find nothing, and an honest echo at the same time.
 
-    options: those of the provider.
+    options: Those of the provider.
     """
     keys = wire.identifier(
         "IMAGE", study=((0x0020, 0x000D), "UI", STUDIES), number=((0x0020, 0x0013), "IS", "999999999")
@@ -100,7 +100,7 @@ async def storm(images: int, peers: int, searches: int, *options: str) -> Row:
 
 
 async def rows(long: bool) -> list[Row]:
-    """Both."""
+    """Measure both kinds."""
     if long:
         return [await counted(5_000, 20_000), *[await storm(20_000, 10, 16, *how) for how in ((), ("--sql",))]]
     return [await counted(500, 2_000), *[await storm(5_000, 10, 16, *how) for how in ((), ("--sql",))]]

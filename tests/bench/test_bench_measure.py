@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks import figures, table
-from benchmarks.bench import Bench, Pairing, Work, asked, compare, counting, emptying, measure
+from benchmarks.bench import Bench, Pairing, Work, commanded, compare, counting, emptying, measure
 from benchmarks.measure import Contender, Figure, Incomplete, Row, Trial, interleaved, limit, ratio
 from benchmarks.processes import Process
 
@@ -135,7 +135,7 @@ def test_what_arrived_is_counted(tmp_path: Path) -> None:
     assert counting(good, answers(instances=10, bytes=5), 10)().problem == ""
     assert counting(good, answers(instances=9, bytes=5), 10)().problem == "9 of 10 instances arrived"
     assert counting(good, answers(instances=10, bytes=5), 10, 6)().problem == "5 of 6 bytes arrived"
-    assert asked(answers(done=9, seconds=1.0), "store", 10)().problem == "9 of 10 done"
+    assert commanded(answers(done=9, seconds=1.0), "store", 10)().problem == "9 of 10 done"
 
 
 def test_a_peer_that_died_is_noticed(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ async def emptied(folder: Path) -> None:
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROUTER_SEED", "a seed")  # for router.deidentify, which is imported once
-    monkeypatch.setattr("router.router._LOOK", 0.05)
+    monkeypatch.setattr("router.router._POLL", 0.05)
     monkeypatch.setattr("router.router._LONGEST_PAUSE", 0.05)
 
 
@@ -416,7 +416,7 @@ async def test_what_waits_for_a_destination_that_is_no_longer_configured_is_told
         await outbox.put(path, sop_class.CTImageStorage, "1.2.3", "1.2", {"OLD": False})
     async with Sink("A") as sink, routing(tmp_path, [sink]):
         said = [record.getMessage() for record in caplog.records if record.name == "router"]
-    assert said == ["OLD is no destination any more, and 1 deliveries wait for it"]
+    assert said == ["OLD is not a destination any more, and 1 deliveries wait for it"]
     assert path.exists()
 
 
