@@ -8,7 +8,7 @@ not decorated as a dataclass, which makes the import faster.
 from dataclasses import field
 from enum import IntEnum
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiodimse.record import record
 from aiodimse.standard import sop_class
@@ -98,8 +98,8 @@ class AffectedRequest(Request):
 
     affected_sop_class_uid: str
 
-    # The property is read for every message; this one finds the field at once.
-    sop_class_uid = property(attrgetter("affected_sop_class_uid"))
+    if not TYPE_CHECKING:  # The property is read for every message; this one finds the field at once.
+        sop_class_uid = property(attrgetter("affected_sop_class_uid"))
 
 
 @record(kw_only=True)
