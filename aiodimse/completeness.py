@@ -1,4 +1,4 @@
-"""When a study is complete, as far as anybody can know: DICOM has no message for it."""
+"""Detects when a study is complete, as far as that is possible: DICOM has no message for it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(eq=False, slots=True)
 class _Arriving:
-    """A key of which instances may still come."""
+    """A key whose instances may still come."""
 
     since: float
-    """When the last instance came, or the last association that brought some ended."""
+    """The time of the last instance, or of the end of the last association that brought one."""
     associations: set[ProviderAssociation] = field(default_factory=set)
-    """Those that are open and have brought some."""
+    """The open associations that have brought an instance."""
     timer: TimerHandle | None = None
 
 
 class Completeness(Generic[K]):
-    """Tells which studies are complete: `async for study in completeness`.
+    """Finds out which studies are complete: `async for study in completeness`.
 
-    A study, or whatever the key stands for, is taken for complete when no instance of it has come for `quiet` seconds.
+    A study, or whatever the key stands for, counts as complete when no instance of it has come for `quiet` seconds.
     Once every association that brought some of it has ended, `quiet_after_end` seconds are enough. An instance that
-    comes later makes it incomplete again, and it is given once more.
+    comes later makes it incomplete again, and the iteration yields it once more.
 
-    It keeps a few hundred bytes for each key, and no bound of its own: a handler compares `waiting` with what the
-    program can take, and refuses more.
+    It needs a few hundred bytes for each key, and has no limit: a handler compares `waiting` with what the program
+    can process, and refuses more.
 
     Example:
         ```python
@@ -57,12 +57,12 @@ class Completeness(Generic[K]):
     def __init__(
         self, *, quiet: float = 60.0, quiet_after_end: float = 5.0, environment: Environment | None = None
     ) -> None:
-        """Begin with nothing.
+        """Start without any key.
 
         Args:
             quiet: Seconds without an instance while an association that brought some is open.
             quiet_after_end: Seconds without an instance, and since the end of the last association that brought some.
-            environment: Its clock tells the time.
+            environment: The environment whose clock is used.
 
         Raises:
             ValueError: A time is negative.
@@ -79,16 +79,16 @@ class Completeness(Generic[K]):
 
     @property
     def waiting(self) -> int:
-        """How many keys have come and have not been given yet, complete or not."""
+        """How many keys have come and have not been yielded yet, complete or not."""
         return len(self._arriving) + len(self._complete)
 
     def arrived(self, key: K, association: ProviderAssociation | None = None) -> None:
-        """Note that an instance has come.
+        """Record that an instance has come.
 
         Args:
             key: The Study Instance UID, for example.
-            association: What brought it: `request.association`. None: nobody knows, as after a restart; then
-                `quiet_after_end` counts at once.
+            association: The association that brought it, `request.association`. None: it is unknown, as after a
+                restart; `quiet_after_end` then applies at once.
         """
         arriving = self._arriving.get(key)
         if arriving is None:
@@ -99,13 +99,13 @@ class Completeness(Generic[K]):
         if association is not None and association.is_open:
             arriving.associations.add(association)
         if arriving.timer is None:
-            self._look(key, arriving)
+            self._check(key, arriving)
 
     def ended(self, association: ProviderAssociation) -> None:
-        """Note that an association is over; for `Server.on_association_end`.
+        """Record that an association has ended, in a hook of `Server.on_association_end`.
 
         Args:
-            association: The association. One that brought nothing changes nothing.
+            association: The association. It has no effect if the association brought nothing.
         """
         for key, arriving in self._arriving.items():
             if association in arriving.associations:
@@ -116,9 +116,9 @@ class Completeness(Generic[K]):
                     self._set(key, arriving, arriving.since + self.quiet_after_end)
 
     def close(self) -> None:
-        """Take everything for complete now; the iteration ends when all has been given.
+        """Consider every key complete now. The iteration ends when it has yielded all of them.
 
-        For the end of a program, when no instance comes any more.
+        Call it at the end of a program, when no instance comes any more.
         """
         for key, arriving in self._arriving.items():
             if arriving.timer is not None:
@@ -128,8 +128,8 @@ class Completeness(Generic[K]):
         self._is_closed = True
         self._changed.wake()
 
-    def _look(self, key: K, arriving: _Arriving) -> None:
-        """The timer of a key, which an instance does not move: is it complete by now, and if not, when?"""
+    def _check(self, key: K, arriving: _Arriving) -> None:
+        """Make the key complete if its time has come, or else set its timer again, which no instance moves."""
         due = arriving.since + (self.quiet if arriving.associations else self.quiet_after_end)
         if arriving.timer is None or due > self._clock.now():
             self._set(key, arriving, due)
@@ -139,16 +139,16 @@ class Completeness(Generic[K]):
         self._changed.wake()
 
     def _set(self, key: K, arriving: _Arriving, due: float) -> None:
-        arriving.timer = self._clock.call_at(due, lambda: self._look(key, arriving))
+        arriving.timer = self._clock.call_at(due, lambda: self._check(key, arriving))
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> K:
-        """The key that has been complete for the longest time; several tasks may wait for the next one.
+        """Return the key that has been complete for the longest time. Several tasks may wait for the next one.
 
         Raises:
-            StopAsyncIteration: After `close`, when all has been given.
+            StopAsyncIteration: After `close`, when all keys have been yielded.
 
         Cancellation: Nothing is lost.
         """

@@ -1,6 +1,6 @@
-"""What operators count: a small hook that is told of associations and operations as they end.
+"""A hook for operators: the library calls it for associations and operations as they end.
 
-The floors call it, nothing here keeps numbers. `aiodimse.telemetry` turns it into OpenTelemetry instruments.
+This module keeps no numbers. `aiodimse.telemetry` turns the calls into OpenTelemetry instruments.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from aiodimse.record import record
 
 @record(frozen=True)
 class MeasuredAssociation:
-    """Which association a Metrics is told of. Titles are what a peer says of itself: no labels for a metric."""
+    """The association of a call. Titles are what a peer claims, so do not use them as labels of a metric."""
 
     role: str
-    """Ours: "requestor" or "acceptor"."""
+    """Our side: "requestor" or "acceptor"."""
     calling_ae_title: str
-    """Who asked for it; "" where no A-ASSOCIATE-RQ had come."""
+    """The calling AE title; "" if no A-ASSOCIATE-RQ had come."""
     called_ae_title: str
-    """Who was asked; "" where no A-ASSOCIATE-RQ had come."""
+    """The called AE title; "" if no A-ASSOCIATE-RQ had come."""
     peer_address: tuple[str, int] | None
-    """The peer's IP address and port; None where the transport has none."""
+    """The peer's IP address and port; None if the transport has none."""
 
 
 class Metrics(Protocol):
-    """To be given to connect() or Server. Every method is called on the event loop and must return at once. What one
-    raises is logged as an error, and changes nothing else.
+    """An object for connect() or Server. Every method is called on the event loop and must return at once. If a method
+    raises, the exception is logged as an error and has no other effect.
 
     Seconds are real time. No argument holds patient data.
     """
@@ -37,106 +37,106 @@ class Metrics(Protocol):
         """An association was established.
 
         Args:
-            association: Whose it is.
+            association: The association.
         """
 
     def association_ended(self, association: MeasuredAssociation, how: str, seconds: float) -> None:
-        """An established association is over.
+        """An established association has ended.
 
         Args:
-            association: Whose it was.
+            association: The association.
             how: released, aborted_by_peer, aborted_by_us, lost or timeout.
-            seconds: Since the transport connection was opened.
+            seconds: The time since the transport connection was opened.
         """
 
     def association_failed(self, association: MeasuredAssociation, how: str) -> None:
-        """A transport connection came to no association.
+        """A transport connection ended without an association.
 
         Args:
-            association: Whose it would have been.
-            how: rejected, or as of association_ended.
+            association: What is known of the association.
+            how: rejected, or a value of association_ended.
         """
 
     def operation_ended(
         self, association: MeasuredAssociation, service: str, side: str, status: int | None, seconds: float
     ) -> None:
-        """An operation has had its final response, or will have none.
+        """An operation has ended, with or without a final response.
 
         Args:
-            association: On which it was.
+            association: The association of the operation.
             service: C-STORE and so on.
             side: "user" or "provider".
-            status: The final status; None where there was none.
-            seconds: From the request to its final response.
+            status: The final status; None if there was none.
+            seconds: The time from the request to the final response.
         """
 
 
 @record(frozen=True)
 class MeasuredPool:
-    """Which Pool a Metrics is told of: as its program has named the peer, so that it may be a label."""
+    """The Pool of a call. Its peer has the name that the program has given it, so it may be a label."""
 
     peer: str
     """Host and port, as in "pacs.example:11112"."""
     called_ae_title: str
-    """Whom it calls."""
+    """The called AE title."""
     number: int
-    """One that no other pool of this program has: no label."""
+    """A number that no other pool of this program has; do not use it as a label."""
 
 
 class DetailedMetrics(Metrics, Protocol):
-    """What a Metrics may be told of beside, under the same conditions. Those of its methods that are missing are not
-    called."""
+    """Further methods of a Metrics, under the same conditions. The library does not call those that the object does not
+    have."""
 
     def instance_transcoded(
         self, association: MeasuredAssociation, source: str, target: str, frames: int, error: str | None, seconds: float
     ) -> None:
-        """The pixels of an instance were converted for a peer that does not take them as they are stored, or not.
+        """The pixels of an instance were converted for a peer, or the conversion failed.
 
         Args:
-            association: On which it is sent.
+            association: The association that sends it.
             source: The transfer syntax UID in which it is stored.
-            target: The one in which it is sent.
-            frames: How many were converted.
-            error: The name of the exception because of which it is not sent; None where it is.
-            seconds: Until it can be sent.
+            target: The transfer syntax UID in which it is sent.
+            frames: How many frames were converted.
+            error: The name of the exception that prevents sending; None if the instance is sent.
+            seconds: The time until it can be sent.
         """
 
     def pool_changed(self, pool: MeasuredPool, size: int, in_use: int, waiting: int) -> None:
-        """A pool has another number of associations, of those in use, or of those who wait for one.
+        """The number of associations of a pool, of those in use, or of waiting callers has changed.
 
         Args:
-            pool: Which.
+            pool: The pool.
             size: Associations that are open, being opened or being released.
-            in_use: Those that somebody has.
-            waiting: How many wait for one.
+            in_use: Associations that callers have.
+            waiting: Callers that wait for an association.
         """
 
     def pool_acquired(self, pool: MeasuredPool, how: str, seconds: float) -> None:
-        """Somebody who wanted an association of a pool has it, or does not get one.
+        """A caller has got an association of a pool, or has failed to get one.
 
         Args:
-            pool: Which.
-            how: opened, reused, timeout, or failed where the peer cannot be had.
-            seconds: Of waiting.
+            pool: The pool.
+            how: opened, reused, timeout, or failed if the peer cannot be reached.
+            seconds: How long the caller waited.
         """
 
     def move_ended(self, association: MeasuredAssociation, instances: int, missing: int, seconds: float) -> None:
-        """A C-MOVE with a receiver is over.
+        """A C-MOVE with a receiver has ended.
 
         Args:
-            association: On which it was asked for.
-            instances: How many came to the receiver.
-            missing: How many the peer counts as stored that did not come.
-            seconds: From its request to its end.
+            association: The association of the C-MOVE.
+            instances: How many instances came to the receiver.
+            missing: How many instances the peer counts as stored that did not come.
+            seconds: The time from the request to the end.
         """
 
     def span(self, name: str, attributes: Mapping[str, str]) -> AbstractContextManager[object]:
-        """Something begins that takes its time: what is returned is entered now, and left when it has ended.
+        """A longer operation begins. The result is entered now, and left when the operation has ended.
 
         Args:
             name: dicom.pool.acquire, dicom.transcode or dicom.move.
-            attributes: Of which peer, and which transfer syntaxes.
+            attributes: The peer or the transfer syntaxes.
 
         Returns:
-            A context manager. What ended the work is given to it, but for a cancellation of others.
+            A context manager. It gets the exception that ended the operation, unless a task was cancelled.
         """

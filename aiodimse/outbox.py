@@ -1,4 +1,4 @@
-"""Store and forward: instances that were acknowledged, and wait to be sent on, in SQLite beside their files."""
+"""Store and forward: acknowledged instances that wait to be sent on, in SQLite beside their files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ R = TypeVar("R")
 _PENDING: Final = -1
 _LONGEST_PAUSE: Final = 3600
 _AT_ONCE: Final = 1000
-"""Instances in one request for commitment."""
+"""The most instances in one request for commitment."""
 _DAY: Final = 86400.0
 
 # A delivery is held until it is released, waiting, sent until its destination has committed it, or dead.
@@ -53,31 +53,31 @@ CREATE TABLE IF NOT EXISTS asked (transaction_uid TEXT PRIMARY KEY, calling TEXT
 
 @record(frozen=True)
 class Delivery:
-    """An instance that is to be sent to a destination."""
+    """An instance that has to be sent to a destination."""
 
     id: int
-    """Which delivery."""
+    """The number of the delivery."""
     path: Path
     """The file of the instance."""
     attempts: int
-    """How often it has failed."""
+    """How many attempts have failed."""
 
 
 class DeadLetter(NamedTuple):
-    """A delivery that is not tried any more."""
+    """A delivery that is no longer tried."""
 
     destination: str
-    """Where it was to go."""
+    """The destination."""
     sop_instance_uid: str
-    """The instance, as it was received."""
+    """The file of the instance, as it was received."""
     reason: str
-    """Why the last attempt failed."""
+    """The reason of the last failure."""
 
 
 def _in_thread(
     method: Callable[Concatenate[Outbox, P], R],
 ) -> Callable[Concatenate[Outbox, P], Coroutine[Any, Any, R]]:
-    """Make a method one transaction in the thread of the database, which a cancelled await does not interrupt."""
+    """Make a method one transaction in the thread of the database. A cancelled await does not interrupt it."""
 
     @wraps(method)
     async def call(self: Outbox, /, *args: P.args, **options: P.kwargs) -> R:
@@ -87,13 +87,13 @@ def _in_thread(
 
 
 class Outbox:
-    """What a router has acknowledged and not sent on yet: a table of deliveries, and the folder of their files.
+    """The instances that a router has acknowledged but not sent on yet: a table of deliveries, and a folder of files.
 
-    What a method has changed is on the disk when it returns, so that a killed process loses nothing: an instance of
-    which the sender was told Success is delivered to each of its destinations, perhaps twice. Destinations are told
-    apart by any text, such as their AE titles. One process at a time sends from an outbox; others may read it.
+    When a method returns, its change is on disk, so a killed process loses nothing. An instance for which the sender
+    got Success is delivered to each of its destinations, perhaps twice. Any text can name a destination, such as its AE
+    title. Only one process at a time may send from an outbox; others may read it.
 
-    Cancellation: A cancelled await of any method leaves all of it done, or nothing; the thread ends what it began.
+    Cancellation: A cancelled await of any method leaves its change done as a whole or not at all.
 
     Example:
         ```python
@@ -115,18 +115,18 @@ class Outbox:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """Describe an outbox; it is opened by `async with`.
+        """Describe an outbox. `async with` opens it.
 
         Args:
-            folder: Where the files are saved, under names of their own that end in .dcm, and `outbox.db` is.
+            folder: The folder of `outbox.db`, and of the files, which are saved under any names that end in .dcm.
         """
         self.folder: Path = Path(folder)
         """The folder."""
         self.waiting: int = 0
-        """Instances that some destination does not have yet; a handler compares it with what may wait, and refuses
-        more."""
+        """Instances that some destination does not have yet. A handler compares it with its limit, and refuses above
+        that."""
         self.unanswered: int = 0
-        """Requests for storage commitment whose senders know nothing yet; a handler bounds them likewise."""
+        """Requests for storage commitment that are not answered yet. A handler limits them likewise."""
         self._thread = Threads(1, "aiodimse-outbox")
         # What a transaction has changed beside the database, once the disk knows of it.
         self._unneeded: list[str] = []
@@ -137,7 +137,7 @@ class Outbox:
 
         Raises:
             sqlite3.Error: The database cannot be opened.
-            OSError: The folder cannot be made.
+            OSError: The folder cannot be created.
         """
         try:
             await self._thread.run(self._open)
@@ -149,7 +149,7 @@ class Outbox:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Wait for what runs, and close the database."""
+        """Wait for methods that run, and close the database."""
         await asyncio.shield(self._thread.close(last=self._database.close))
 
     def _open(self) -> None:
@@ -183,19 +183,19 @@ class Outbox:
 
     @_in_thread
     def tidy(self, days: float) -> None:
-        """Remove what a process that was killed has left; for the start, before anything is received.
+        """Remove what a killed process has left behind. Call it at the start, before anything is received.
 
-        Files that were never `put` go: their senders were not told Success. So does what is known of instances that
-        every destination has had for long: storage commitment is not given for them any more.
+        It removes files that were never `put`, since their senders did not get Success. It also removes the records of
+        instances that every destination has had for some days, for which there is no storage commitment any more.
 
         Args:
-            days: How long.
+            days: The number of days.
         """
         self._all("DELETE FROM instance WHERE finished < ?", time.time() - days * _DAY)
         needed = {row[0] for row in self._all("SELECT name FROM instance WHERE finished IS NULL")}
         self._unneeded += {path.name for path in self.folder.glob("*.dcm")} - needed
 
-    # --- what comes ---------------------------------------------------------------------------------------------------
+    # --- receiving ----------------------------------------------------------------------------------------------------
 
     @_in_thread
     def put(
@@ -206,17 +206,17 @@ class Outbox:
         study_instance_uid: str,
         destinations: Mapping[str, bool],
     ) -> None:
-        """Keep an instance until each of its destinations has it.
+        """Store an instance until each of its destinations has it.
 
         Args:
-            path: Its file, in the folder, flushed to the disk; the outbox removes it when it is not needed any more.
-            sop_class_uid: Its SOP class.
-            sop_instance_uid: Which instance it is.
-            study_instance_uid: Its study, for `release`.
-            destinations: Where it goes, and whether it is held until its study is released.
+            path: Its file in the folder, flushed to disk; the outbox removes it when it is no longer needed.
+            sop_class_uid: Its SOP Class UID.
+            sop_instance_uid: Its SOP Instance UID.
+            study_instance_uid: Its Study Instance UID, for `release`.
+            destinations: Its destinations, and for each whether it is held until its study is released.
 
         Raises:
-            sqlite3.Error: It is not kept; the sender must not be told Success.
+            sqlite3.Error: It is not stored; the sender must not get Success.
         """
         values = (Path(path).name, sop_class_uid, sop_instance_uid, study_instance_uid)
         query = "INSERT INTO instance (name, sop_class, uid, study) VALUES (?, ?, ?, ?) RETURNING id"
@@ -228,7 +228,7 @@ class Outbox:
 
     @_in_thread
     def held_studies(self) -> list[str]:
-        """List the studies of which something is held, as after a restart.
+        """List the studies that have held deliveries, for example after a restart.
 
         Returns:
             Their Study Instance UIDs.
@@ -238,7 +238,7 @@ class Outbox:
 
     @_in_thread
     def release(self, study_instance_uid: str) -> None:
-        """Let what is held of a study go: it is complete.
+        """Release the held deliveries of a study, because it is complete.
 
         Args:
             study_instance_uid: The study.
@@ -246,18 +246,18 @@ class Outbox:
         of_study = "instance IN (SELECT id FROM instance WHERE study = ?)"
         self._all(f"UPDATE delivery SET state = 'waiting' WHERE state = 'held' AND {of_study}", study_instance_uid)
 
-    # --- what goes ----------------------------------------------------------------------------------------------------
+    # --- sending ------------------------------------------------------------------------------------------------------
 
     @_in_thread
     def due(self, destination: str, limit: int = 100) -> list[Delivery]:
-        """List what is to be sent to a destination now.
+        """List the deliveries that are due for a destination.
 
         Args:
-            destination: Which one.
-            limit: No more than so many.
+            destination: The destination.
+            limit: The most deliveries to return.
 
         Returns:
-            Deliveries, those that wait longest first. They are given again until `delivered` or `failed` was told.
+            Deliveries, the oldest first. They are returned again until `delivered` or `failed` is called for them.
         """
         rows = self._all(
             "SELECT delivery.id, name, attempts FROM delivery JOIN instance ON instance.id = instance"
@@ -268,12 +268,12 @@ class Outbox:
 
     @_in_thread
     def delivered(self, delivery: int, *, to_commit: Reference | None = None) -> None:
-        """Note that a destination has an instance.
+        """Record that a destination has an instance.
 
         Args:
             delivery: `Delivery.id`.
-            to_commit: Under which UIDs it has it, where it is still to be asked for storage commitment: the delivery
-                is over when `committed` says so. None: it is over.
+            to_commit: The UIDs under which the destination has it, if it has to commit it: the delivery then ends with
+                `committed`. None: the delivery ends now.
         """
         if to_commit is None:
             self._finish(delivery)
@@ -284,15 +284,15 @@ class Outbox:
 
     @_in_thread
     def failed(self, delivery: int, reason: str, *, attempts: int) -> None:
-        """Note that a destination refuses an instance.
+        """Record that a destination refuses an instance.
 
-        It is tried again after 2 seconds, 4, and so on up to an hour. An outage of the destination is no failure of
-        what waits for it: do not tell it here, or it makes dead letters.
+        It is tried again after 2 seconds, 4, and so on up to an hour. Do not call this during an outage of the
+        destination, or its deliveries become dead letters.
 
         Args:
             delivery: `Delivery.id`.
-            reason: Why, for whoever reads the dead letters.
-            attempts: After so many it is a dead letter.
+            reason: The reason, for the reader of the dead letters.
+            attempts: The number of attempts after which it is a dead letter.
         """
         self._fail(delivery, reason, attempts)
 
@@ -314,10 +314,10 @@ class Outbox:
 
     @_in_thread
     def counts(self) -> dict[str, int]:
-        """Count what destinations do not have yet: held, waiting, or sent and not committed.
+        """Count the deliveries that have not ended: held, waiting, or sent and not committed.
 
         Returns:
-            How many deliveries, by destination; of dead letters there is `dead`.
+            The number of deliveries by destination, without dead letters.
         """
         return dict(self._all("SELECT destination, count(*) FROM delivery WHERE state <> 'dead' GROUP BY destination"))
 
@@ -335,19 +335,19 @@ class Outbox:
 
     @_in_thread
     def retry(self) -> None:
-        """Let the dead letters be sent again."""
+        """Send the dead letters again."""
         self._all("UPDATE delivery SET state = 'waiting', attempts = 0, due = 0 WHERE state = 'dead'")
 
-    # --- storage commitment that a destination is asked for -----------------------------------------------------------
+    # --- storage commitment that we request ---------------------------------------------------------------------------
 
     @_in_thread
     def to_commit(self, destination: str, transaction_uid: str, patience: float) -> list[Reference]:
-        """List what a destination is to be asked to commit now, 1,000 instances at most.
+        """List the instances that a destination has to commit now, 1,000 at most.
 
         Args:
-            destination: Which one.
-            transaction_uid: The transaction that they become part of.
-            patience: Seconds after which they are listed again where nothing was told of them.
+            destination: The destination.
+            transaction_uid: The UID of the transaction in which it is asked.
+            patience: Seconds after which they are listed again if there is no report.
 
         Returns:
             The instances, as they were sent.
@@ -361,20 +361,20 @@ class Outbox:
 
     @_in_thread
     def not_asked(self, transaction_uid: str, pause: float) -> None:
-        """Note that a destination could not be asked.
+        """Record that a destination could not be asked.
 
         Args:
-            transaction_uid: As given to `to_commit`.
+            transaction_uid: The UID given to `to_commit`.
             pause: Seconds after which its instances are listed again.
         """
         self._all("UPDATE delivery SET due = ? WHERE transaction_uid = ?", time.time() + pause, transaction_uid)
 
     @_in_thread
     def committed(self, report: CommitmentReport, *, attempts: int) -> None:
-        """Note what a destination says of a transaction. What is not committed is sent again, as after `failed`.
+        """Record the report of a destination. Instances that it did not commit are sent again, as after `failed`.
 
         Args:
-            report: What it says. One of a transaction that nobody knows, or that came before, changes nothing.
+            report: The report. One of an unknown transaction, or one that came before, changes nothing.
             attempts: As in `failed`.
         """
         reasons = {each.sop_instance_uid: each.failure_reason for each in report.references}
@@ -385,15 +385,15 @@ class Outbox:
             elif uid in reasons:
                 self._fail(delivery, f"not committed: {reasons[uid]:04X}", attempts)
 
-    # --- storage commitment that we are asked for ---------------------------------------------------------------------
+    # --- storage commitment that others request -----------------------------------------------------------------------
 
     @_in_thread
     def asked(self, request: CommitmentRequest, calling_ae_title: str) -> None:
-        """Keep what a sender wants to have committed.
+        """Store the request of a sender for storage commitment.
 
         Args:
-            request: What it asks.
-            calling_ae_title: Who asks.
+            request: The request.
+            calling_ae_title: The AE title of the sender.
         """
         uids = json.dumps([(each.sop_class_uid, each.sop_instance_uid) for each in request.references])
         self._forget_asked(request.transaction_uid)
@@ -402,10 +402,10 @@ class Outbox:
 
     @_in_thread
     def answers(self) -> list[tuple[str, CommitmentReport]]:
-        """List what senders can be told now: every instance has come where it was to go, or cannot come there.
+        """List the reports that are ready: every destination has each instance, or cannot get it.
 
         Returns:
-            The AE title of each sender, and what it is told. They are listed again until `answered` was told.
+            The AE title and the report of each sender. They are returned again until `answered` is called for them.
         """
         found = []
         for transaction_uid, calling, uids in self._all("SELECT * FROM asked"):
@@ -416,10 +416,10 @@ class Outbox:
 
     @_in_thread
     def answered(self, transaction_uid: str) -> None:
-        """Note that the sender knows.
+        """Record that the sender has its report.
 
         Args:
-            transaction_uid: Of its request.
+            transaction_uid: The UID of the request.
         """
         self._forget_asked(transaction_uid)
 
@@ -428,7 +428,7 @@ class Outbox:
         self._more_unanswered -= len(self._all(query, transaction_uid))
 
     def _reason(self, sop_class_uid: str, uid: str) -> int:
-        """Why an instance cannot be committed; 0 where it was sent on."""
+        """Return the Failure Reason of an instance that cannot be committed; 0 if it was sent on."""
         query = "SELECT sop_class, finished, id FROM instance WHERE uid = ? ORDER BY id DESC LIMIT 1"
         for known_class, finished, instance in self._all(query, uid):
             if known_class != sop_class_uid:

@@ -1,6 +1,6 @@
 """Metrics as OpenTelemetry instruments (extra `otel`): aiodimse.Server(metrics=OpenTelemetryMetrics()).
 
-Only the API package is needed here; without an SDK that the application configures it does nothing.
+This module needs only the API package. It has no effect without an SDK that the application configures.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class OpenTelemetryMetrics:
     """Counts with the instruments of a Meter.
 
     Args:
-        meter: An `opentelemetry.metrics.Meter`; the global one named "aiodimse" where it is not given.
-        tracer: An `opentelemetry.trace.Tracer` for spans; the global one likewise.
+        meter: An `opentelemetry.metrics.Meter`; None: the global one named "aiodimse".
+        tracer: An `opentelemetry.trace.Tracer` for spans; None: the global one named "aiodimse".
 
     Example:
         ```python
@@ -57,10 +57,10 @@ class OpenTelemetryMetrics:
         self._pools: dict[MeasuredPool, tuple[int, int, int]] = {}
 
     def association_opened(self, association: MeasuredAssociation) -> None:
-        """Count one open association more.
+        """Count one more open association.
 
         Args:
-            association: Whose; its role is an attribute, its AE titles are not: a peer could make many series.
+            association: Its role is an attribute. Its AE titles are not, because a peer could create many series.
         """
         self._open.add(1, {"role": association.role})
 
@@ -68,19 +68,19 @@ class OpenTelemetryMetrics:
         """Count one open association less, and record its duration.
 
         Args:
-            association: Whose; its role is an attribute, its AE titles are not: a peer could make many series.
-            how: How it ended; an attribute. See `Metrics.association_ended`.
-            seconds: What is recorded.
+            association: Its role is an attribute. Its AE titles are not, because a peer could create many series.
+            how: How it ended, an attribute. See `Metrics.association_ended`.
+            seconds: The duration.
         """
         self._open.add(-1, {"role": association.role})
         self._associations.record(seconds, {"role": association.role, "how": how})
 
     def association_failed(self, association: MeasuredAssociation, how: str) -> None:
-        """Count a transport connection that came to no association.
+        """Count a transport connection without an association.
 
         Args:
-            association: Whose; its role is an attribute, its AE titles are not: a peer could make many series.
-            how: How it failed; an attribute.
+            association: Its role is an attribute. Its AE titles are not, because a peer could create many series.
+            how: How it failed, an attribute.
         """
         self._failed.add(1, {"role": association.role, "how": how})
 
@@ -90,11 +90,11 @@ class OpenTelemetryMetrics:
         """Record the duration of an operation.
 
         Args:
-            association: Whose; no attribute.
-            service: As in "C-STORE"; an attribute.
-            side: "user" or "provider"; an attribute.
-            status: The final status, None where there was none; an attribute, as in "0xA700" or "none".
-            seconds: What is recorded.
+            association: Not an attribute.
+            service: The service, as in "C-STORE", an attribute.
+            side: "user" or "provider", an attribute.
+            status: The final status or None, an attribute, as in "0xA700" or "none".
+            seconds: The duration.
         """
         outcome = "none" if status is None else f"0x{status:04X}"
         self._operations.record(seconds, {"service": service, "side": side, "status": outcome})
@@ -104,15 +104,15 @@ class OpenTelemetryMetrics:
     def instance_transcoded(
         self, association: MeasuredAssociation, source: str, target: str, frames: int, error: str | None, seconds: float
     ) -> None:
-        """Record how long it took until an instance could be sent in another compression.
+        """Record the time until an instance could be sent in another compression.
 
         Args:
-            association: On which it is sent; its role is an attribute.
-            source: Its transfer syntax; the keyword is an attribute.
-            target: The one in which it is sent; the keyword is an attribute.
-            frames: What is counted.
-            error: The name of an exception, None where there was none; an attribute.
-            seconds: What is recorded.
+            association: Its role is an attribute.
+            source: The stored transfer syntax; its keyword is an attribute.
+            target: The transfer syntax in which it is sent; its keyword is an attribute.
+            frames: The number of frames.
+            error: The name of an exception or None, an attribute.
+            seconds: The duration.
         """
         attributes = {
             "role": association.role,
@@ -127,10 +127,10 @@ class OpenTelemetryMetrics:
         """Count the associations of a pool.
 
         Args:
-            pool: Which; its peer is an attribute.
+            pool: Its peer is an attribute.
             size: Associations that are open, being opened or being released.
-            in_use: Those that somebody has.
-            waiting: Who waits for one.
+            in_use: Associations that callers have.
+            waiting: Callers that wait for an association.
         """
         before = self._pools.pop(pool, (0, 0, 0))
         counters = self._pooled, self._in_use, self._waiting
@@ -140,12 +140,12 @@ class OpenTelemetryMetrics:
             self._pools[pool] = size, in_use, waiting
 
     def pool_acquired(self, pool: MeasuredPool, how: str, seconds: float) -> None:
-        """Record how long somebody waited for an association.
+        """Record how long a caller waited for an association.
 
         Args:
-            pool: Which; its peer is an attribute.
-            how: opened, reused, timeout or failed; an attribute.
-            seconds: What is recorded.
+            pool: Its peer is an attribute.
+            how: opened, reused, timeout or failed, an attribute.
+            seconds: The duration.
         """
         self._acquired.record(seconds, {"peer": pool.peer, "how": how})
 
@@ -153,10 +153,10 @@ class OpenTelemetryMetrics:
         """Record a C-MOVE with a receiver.
 
         Args:
-            association: Whose; no attribute.
-            instances: What is counted.
-            missing: What is counted.
-            seconds: What is recorded.
+            association: Not an attribute.
+            instances: The number of instances that arrived.
+            missing: The number of instances that did not arrive.
+            seconds: The duration.
         """
         self._moves.record(seconds)
         self._moved.add(instances)
@@ -164,8 +164,8 @@ class OpenTelemetryMetrics:
 
     @contextmanager
     def span(self, name: str, attributes: Mapping[str, str]) -> Iterator[Any]:
-        """Give a span, a child of the current one; it does not become the current one, for what it is about goes on
-        in other tasks.
+        """Make a span, a child of the current one. It does not become the current one, because its work goes on in
+        other tasks.
 
         Args:
             name: Its name.

@@ -1,7 +1,7 @@
-"""Reading what is kept of a data set from its encoded bytes, and no more of them than that takes (PS3.5 7).
+"""Reads the attributes that the index keeps from an encoded data set, and no more bytes than that needs (PS3.5 7).
 
-pydicom makes an object of each element and item on its way, asked for or not: a small header takes it a millisecond,
-and 100,000 empty items 12 s. Here what is not kept is passed over, and there may be but so much of it.
+pydicom makes an object of every element and item, which takes a millisecond for a small header and 12 s for 100,000
+empty items. This reader passes over what is not kept, and limits how much of it there may be.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import NamedTuple, TypeAlias
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 
 MAX_ELEMENTS = 32768
-"""Elements, and items of sequences, before the last that is kept. Most headers have a hundred, an ECG with all its
-annotations a thousand."""
+"""The most elements and items of sequences before the last one that is kept. Most headers have a hundred, an ECG with
+all its annotations a thousand."""
 _CHUNK = 1 << 16
-"""Bytes that are asked for at once."""
+"""How many bytes are read at once."""
 _LONGEST = 1 << 20
-"""Bytes of a value that is taken; a longer one counts as empty."""
+"""The longest value that is kept, in bytes; a longer one counts as empty."""
 _KEPT_DEPTH = 8
-"""Sequences in each other whose items are kept."""
+"""The deepest nesting of sequences whose items are kept."""
 _DEPTH = 64
-"""Sequences in each other that are passed over."""
+"""The deepest nesting of sequences that are passed over."""
 
 _UNDEFINED = 0xFFFFFFFF
 _DELIMITERS = 0xFFFE0000
-"""Tags from here on are those of items and delimiters (PS3.5 7.5), and of no element."""
+"""The first tag of items and delimiters (PS3.5 7.5)."""
 _ITEM, _END_OF_ITEM, _END_OF_SEQUENCE = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
 # PS3.5 Tables 7.1-1 and 7.1-2: VRs with a length of two bytes, and with two reserved bytes and a length of four.
@@ -38,15 +38,15 @@ _OPEN = frozenset((b"", b"OB", b"OW", b"SQ", b"UN"))
 """VRs whose length may be undefined."""
 
 More: TypeAlias = Callable[[int, int], bytes]
-"""Returns so many bytes from a position of the data set on, or what there is of them."""
+"""Returns up to that many bytes from a position of the data set."""
 
 
 class Unreadable(ValueError):
-    """The data set cannot be followed any further: it is cut off, or damaged."""
+    """The data set cannot be read any further: it is cut off, or damaged."""
 
 
 class TooMuch(ValueError):
-    """There are too many elements and items, or sequences in each other, before the last that is kept."""
+    """There are too many elements, items or nested sequences before the last element that is kept."""
 
 
 class Encoding(NamedTuple):
@@ -57,11 +57,11 @@ class Encoding(NamedTuple):
 
 
 _IN_UNKNOWN = Encoding(implicit=True, little_endian=True)
-"""What is in a value of VR UN (PS3.5 6.2.2)."""
+"""The encoding of a sequence in a value of VR UN (PS3.5 6.2.2)."""
 
 
 class Elements:
-    """What is kept of a data set or of an item, as it is encoded; of a sequence its items.
+    """The kept elements of a data set or of an item, encoded; of a sequence, its items.
 
     Args:
         little_endian: The byte order of the values.
@@ -76,21 +76,21 @@ class Elements:
 
 @lru_cache(maxsize=8192)
 def keyword_and_vr(tag: int) -> tuple[str, str] | None:
-    """Return what the dictionary says of an attribute; None where it is private, unknown or a group length.
+    """Return keyword and VR of an attribute from the dictionary; None if it is private, unknown or a group length.
 
-    What an object itself says of a VR counts for the length of the value alone: it cannot turn matching off.
+    The VR in the object only determines the length of the value, so that an object cannot prevent matching.
     """
     keyword = keyword_for_tag(tag) if tag & 0xFFFF else ""
     return (keyword, dictionary_VR(tag).partition(" ")[0]) if keyword else None  # "US or SS"
 
 
 class Reading:
-    """One data set, read from its first byte on.
+    """Reads one data set from its first byte.
 
     Args:
-        data: Its first bytes.
+        data: The first bytes of the data set.
         encoding: How it is encoded.
-        more: Asked for what is behind them; None where there is nothing.
+        more: Returns bytes after them; None if there are none.
     """
 
     def __init__(self, data: bytes, encoding: Encoding, more: More | None = None) -> None:
@@ -98,24 +98,24 @@ class Reading:
         self._encoding = encoding
         self._left = MAX_ELEMENTS
         self.elements: Elements = Elements(encoding.little_endian)
-        """What was kept so far."""
+        """The elements kept so far."""
         self.reached: int = 0
-        """The highest tag of the data set that was read to its end."""
+        """The highest tag of the data set whose element was read to its end."""
         self.disordered: set[int] = set()
-        """Tags that came twice, or behind a higher one (PS3.5 7.1)."""
+        """Tags that came twice, or after a higher one (PS3.5 7.1)."""
 
     def read(self, wanted: Collection[int], is_behind: Callable[[int], bool], stops: Sequence[int] = ()) -> None:
         """Read the data set.
 
         Args:
-            wanted: The tags of what is kept.
-            is_behind: Whether nothing that is kept comes from this tag on.
-            stops: In order, the tags of what is kept, and those from which on `is_behind` is true. With them a plain
-                data set is read in a third of the time.
+            wanted: The tags of the elements to keep.
+            is_behind: Whether no wanted tag follows this tag.
+            stops: In order, the wanted tags, and those from which on `is_behind` is true. With them, a plain data set
+                takes a third of the time.
 
         Raises:
-            Unreadable: It cannot be followed; `elements` has what came before.
-            TooMuch: There is too much of it.
+            Unreadable: The data set cannot be read; `elements` has what came before.
+            TooMuch: It has too many elements.
         """
         pos = 0
         runs = bool(stops) and self._encoding == (False, True)
@@ -128,7 +128,7 @@ class Reading:
                 self.reached = max(self.reached, tag)
                 return
             if tag == 0 and length == 0:
-                return  # NULs that fill a block of a disk
+                return  # NULs that fill up a disk block
             if tag >> 16 == 0xFFFE:
                 raise Unreadable("a delimiter outside of a sequence")
             if tag in wanted:
@@ -143,10 +143,11 @@ class Reading:
             raise Unreadable("an element is cut off")
 
     def _run(self, at: int, wanted: Collection[int], is_behind: Callable[[int], bool], stops: Sequence[int]) -> int:
-        """Read plain elements, those of nearly all of most headers: whole, in order, with a length of two bytes, in
-        Explicit VR Little Endian. Where in the data the first that is none begins, or that nothing comes behind.
+        """Read plain elements, which are nearly all elements of most headers. A plain element is whole, in order, has a
+        length of two bytes, and is in Explicit VR Little Endian. Return the position in the data of the first element
+        that is not plain.
 
-        `read` does the same with all that it is not called for, an element at a time.
+        `read` handles all other elements, one at a time.
         """
         data, values, reached = self._data, self.elements.values, self.reached
         size, number = len(data), bisect_right(stops, reached)
@@ -172,7 +173,7 @@ class Reading:
     # --- bytes --------------------------------------------------------------------------------------------------------
 
     def _at(self, pos: int, size: int) -> int:
-        """Where in the data so many bytes from a position on are, which never goes back; -1 where there are less."""
+        """Return where in the data that many bytes of a position are; -1 if there are fewer. It cannot go back."""
         at = pos - self._base
         if at + size <= len(self._data):
             return at
@@ -189,7 +190,7 @@ class Reading:
         return self._data[at : at + size]
 
     def _behind(self, start: int, length: int) -> int:
-        """The position behind a value, which must be there to its end."""
+        """Return the position after a value, which has to be complete."""
         stop = start + length
         if stop - self._base > len(self._data) and self._at(stop - 1, 1) < 0:
             raise Unreadable("a value is cut off")
@@ -203,7 +204,7 @@ class Reading:
             raise TooMuch("too many elements and items before the last that is kept")
 
     def _element(self, pos: int, at: int, encoding: Encoding) -> tuple[int, bytes, int, int]:
-        """The tag, VR and length of an element or item, and where its value begins; without a VR b""."""
+        """Return tag, VR and length of an element or item, and where its value begins; without a VR, b""."""
         self._count()
         head, short, long = _LITTLE if encoding.little_endian else _BIG
         group, element, length = head(self._data, at)
@@ -214,13 +215,13 @@ class Reading:
         if vr in _SHORT:
             return tag, vr, short(self._data, at + 6)[0], pos + 8
         if vr not in _LONG:
-            raise Unreadable("a VR that there is not")
+            raise Unreadable("a VR that does not exist")
         return tag, vr, long(self._bytes(pos + 8, 4), 0)[0], pos + 12
 
     def _kept(
         self, tag: int, vr: bytes, length: int, start: int, encoding: Encoding, depth: int
     ) -> tuple[bytes | tuple[Elements, ...], int]:
-        """The value of an element, and where the next one begins."""
+        """Return the value of an element, and where the next one begins."""
         known = keyword_and_vr(tag)
         is_sequence = known is not None and known[1] == "SQ" and vr in _OPEN and depth < _KEPT_DEPTH
         if not is_sequence and length == _UNDEFINED:
@@ -235,7 +236,7 @@ class Reading:
         return self._items_of(value, _inside(vr, encoding), depth) if is_sequence else value, start + length
 
     def _passed(self, vr: bytes, length: int, start: int, encoding: Encoding, depth: int) -> int:
-        """Where the element behind this one begins."""
+        """Return where the next element begins."""
         if length != _UNDEFINED:
             return self._behind(start, length)
         if vr not in _OPEN:
@@ -245,7 +246,7 @@ class Reading:
     # --- sequences ----------------------------------------------------------------------------------------------------
 
     def _items_of(self, value: bytes, encoding: Encoding, depth: int) -> tuple[Elements, ...]:
-        """The items of a sequence of defined length; one that is damaged has none, and what is behind it is read."""
+        """Return the items of a sequence of defined length; none if it is damaged, and reading continues after it."""
         inner, items = Reading(value, encoding), list[Elements]()
         inner._left = self._left
         try:
@@ -258,9 +259,9 @@ class Reading:
     def _sequence(
         self, pos: int, stop: int | None, encoding: Encoding, depth: int, items: list[Elements] | None
     ) -> int:
-        """Follow items to their end, None for a delimiter, and keep them in the list, if any; the position behind."""
+        """Read items to their end (None: a delimiter) into the list, if there is one. Return the end."""
         if depth >= _DEPTH:
-            raise TooMuch(f"more than {_DEPTH} sequences in each other")
+            raise TooMuch(f"more than {_DEPTH} nested sequences")
         while stop is None or pos < stop:
             tag, _, length, start = self._element(pos, self._header_at(pos), encoding)
             if tag == _END_OF_SEQUENCE and stop is None:
@@ -277,7 +278,7 @@ class Reading:
         return pos
 
     def _item(self, pos: int, stop: int | None, encoding: Encoding, depth: int, item: Elements | None) -> int:
-        """Follow the elements of an item to their end, and keep them in it, if any; the position behind."""
+        """Read elements to their end (None: a delimiter) into the item, if there is one. Return the end."""
         while stop is None or pos < stop:
             tag, vr, length, start = self._element(pos, self._header_at(pos), encoding)
             if tag == _END_OF_ITEM and stop is None:
@@ -309,4 +310,4 @@ def _structs(order: str) -> tuple[Callable[[bytes, int], tuple[int, ...]], ...]:
 
 _LITTLE, _BIG = _structs("<"), _structs(">")
 _PLAIN = Struct("<HH2sH").unpack_from
-"""Tag, VR and length of an element of Explicit VR Little Endian."""
+"""Reads tag, VR and length of an element of Explicit VR Little Endian."""

@@ -1,4 +1,4 @@
-"""Reading what is kept of an object: its header, and no more of it than that takes. Synchronous."""
+"""Reads the header of an object: the attributes that the index keeps, and no more bytes than they need. It blocks."""
 
 from __future__ import annotations
 
@@ -32,36 +32,36 @@ _SERIES_INSTANCE_UID = 0x0020000E
 _DEFLATED = frozenset(("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"))
 """Transfer syntaxes of deflated data sets."""
 _OF_THE_STANDARD = "1.2.840.10008."
-"""What the UIDs of PS3.6 begin with; those of private transfer syntaxes do not."""
+"""The prefix of the UIDs of PS3.6. Those of private transfer syntaxes have another."""
 _BEGINNING = 1 << 16
-"""Bytes of a data set that nearly every header is in."""
+"""The first bytes of a data set, which contain nearly every header."""
 _MAX_INFLATED = 1 << 24
 
 
 class NotAnObject(ValueError):
-    """A DICOM file that is no object of a study: a DICOMDIR, or without one of the UIDs that it would be found by."""
+    """A DICOM file that is not an object of a study: a DICOMDIR, or a file without the UIDs to find it by."""
 
 
 class DamagedHeader(ValueError):
-    """A header that cannot be read as far as it says which series and study the object belongs to."""
+    """A header that cannot be read as far as the UIDs of the series and study."""
 
 
 def read_header(path: str | os.PathLike[str], location: str | None = None) -> Header:
-    """Read what is kept of one file.
+    """Read the header of one file.
 
     Args:
         path: The file.
-        location: What the index is to call it; the path itself where it is not given.
+        location: The name of the file in the index; None: the path.
 
     Raises:
-        OSError: The system does not let us read it.
-        NotAnObject: It has not the UIDs that an object is found by.
+        OSError: The file cannot be read.
+        NotAnObject: It lacks a UID by which objects are found.
         aiodimse.NotDICOM: It is not DICOM, or its data set is not in its transfer syntax.
         DamagedHeader: It cannot be read as far as its series.
-        TooMuch: There is too much before the last that is kept.
+        TooMuch: There are too many elements before the last one that is kept.
     """
     path = Path(path)
-    # By the reader that sends files: what is indexed can be sent.
+    # read_head() also serves to send files, so every object that is indexed can be sent.
     head = aiodimse.read_head(path)
     with path.open("rb", buffering=0) as file:
         status = os.fstat(file.fileno())
@@ -76,18 +76,18 @@ def read_header(path: str | os.PathLike[str], location: str | None = None) -> He
 
 
 def header_in(data: bytes, transfer_syntax: str, location: str, *, more: More | None = None) -> Header:
-    """Read what is kept of an object from the first bytes of its data set.
+    """Read the header of an object from the first bytes of its data set.
 
     Args:
         data: The first bytes, encoded.
-        transfer_syntax: The UID of the one that they are in.
-        location: What the index is to call it.
-        more: Asked for what is behind them; None where there is nothing.
+        transfer_syntax: The UID of their transfer syntax.
+        location: The name of the file in the index.
+        more: Returns bytes after them; None if there are none.
 
     Raises:
-        NotAnObject: It has not the UIDs that an object is found by.
+        NotAnObject: It lacks a UID by which objects are found.
         DamagedHeader: It cannot be read as far as its series.
-        TooMuch: There is too much before the last that is kept.
+        TooMuch: There are too many elements before the last one that is kept.
     """
     if not transfer_syntax.startswith(_OF_THE_STANDARD):
         raise DamagedHeader("it is in a private transfer syntax")
@@ -99,26 +99,26 @@ def header_in(data: bytes, transfer_syntax: str, location: str, *, more: More | 
         reading.read(_TAGS, _is_behind, _STOPS)
     except Unreadable:
         is_whole = False
-    # One that cannot be read as far as its series may say less than it said: half of a UID is another UID.
+    # A header that ends before its series UID may contain only a part of a UID, which is another UID.
     if not is_whole and reading.reached < _SERIES_INSTANCE_UID:
         raise DamagedHeader("it ends, or cannot be followed, before Series Instance UID")
     if not reading.disordered.isdisjoint(_IDENTIFYING):
-        # Who stops at the first larger tag, and who does not, would see two instances in it.
+        # Readers that stop at the first larger tag, and readers that do not, would see two different instances.
         raise DamagedHeader("its elements are not in order")
     header = _header_of(reading.elements, location, transfer_syntax)
     return header if is_whole else replace(header, is_partial=True)
 
 
 def header_of(dataset: Dataset, location: str, transfer_syntax: str = "") -> Header:
-    """Take what is kept of an object from its data set.
+    """Make the header of an object from its data set.
 
     Args:
         dataset: The data set, or the beginning of it.
-        location: What the index is to call it.
-        transfer_syntax: The UID of the one that it is stored in, where that is known.
+        location: The name of the file in the index.
+        transfer_syntax: The UID of the transfer syntax in which it is stored, if that is known.
 
     Raises:
-        NotAnObject: It has not the UIDs that an object is found by.
+        NotAnObject: It lacks a UID by which objects are found.
     """
     return _header_of(dataset, location, transfer_syntax)
 
@@ -128,14 +128,14 @@ def _header_of(source: Source, location: str, transfer_syntax: str) -> Header:
     model = BY_STORAGE.get(sop_class_uid)
     budget, charset = Budget(), charset_of(source)
     if model is None:
-        # The unique keys before all others: without them nothing is found.
+        # The unique keys precede all others, because without them nothing is found.
         levels = {level: decode(source, [UNIQUE[level]], budget, charset) for level in Level}
         for level, keywords in ATTRIBUTES.items():
             levels[level].update(decode(source, keywords[1:], budget, charset))
     else:
         levels = {Level.IMAGE: decode(source, model.keywords, budget, charset)}
     if (patient_id := levels.get(Level.PATIENT, {}).get("PatientID")) and len(patient_id) > 1:
-        # Patient ID has one value (PS3.6): the backslash of "DOMAIN\\name" is no delimiter, or two patients become one.
+        # Patient ID has one value (PS3.6): the backslash of "DOMAIN\\name" is not a delimiter, or patients would merge.
         levels[Level.PATIENT]["PatientID"] = ("\\".join(map(str, patient_id)),)
     header = Header(
         location,
@@ -153,7 +153,7 @@ def _header_of(source: Source, location: str, transfer_syntax: str) -> Header:
 
 
 def _inflated(data: bytes, more: More | None) -> bytes:
-    """The beginning of a deflated data set: 1 MiB may become one GiB."""
+    """Return the beginning of a deflated data set, since 1 MiB may inflate to one GiB."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     found = bytearray()
     pos = 0
@@ -170,6 +170,6 @@ def _inflated(data: bytes, more: More | None) -> bytes:
 
 
 def _is_behind(tag: int) -> bool:
-    """Whether nothing that is kept comes from here on: of a report its content, of a structure set its contours, of an
-    enhanced object its frames."""
+    """Return whether nothing that is kept has this tag or a later one. What follows is the content of a report, the
+    contours of a structure set, or the frames of an enhanced object."""
     return tag > _LAST or tag == _CONTENT or _CONTOURS <= tag < _BEHIND_CONTOURS

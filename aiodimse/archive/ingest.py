@@ -1,4 +1,4 @@
-"""Takes in what a C-STORE brings: it is saved and indexed, and never replaces another instance."""
+"""Stores the instances of C-STORE requests: saves and indexes them, and never replaces another instance."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from .storage import Arrived, Stamp, Storage, StorageGone
 _log = logging.getLogger(__name__)
 
 Duplicates: TypeAlias = Literal["keep", "replace"]
-"""What happens to the same instance again: the first one is kept, or the last one."""
+"""Whether the first or the last data set is kept when the same instance comes again."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class _Kept(Exception):
-    """The instance is there already; what came is not needed.
+class _AlreadyStored(Exception):
+    """The instance is already stored, and the new data set is not needed.
 
     Args:
-        unknown: The header of the object that is there, where the index does not know it.
+        unknown: The header of the stored object, if the index does not know it.
     """
 
     def __init__(self, unknown: Header | None = None) -> None:
@@ -44,13 +44,13 @@ class _Kept(Exception):
 
 
 class Ingest:
-    """Takes instances into a storage and its index.
+    """Stores instances in a storage and its index.
 
     Args:
-        storage: Where they are saved.
-        index: What is told of them.
-        locks: Held by SOP Instance UID from the first byte until the index knows the object.
-        availability: Is told whether the index answers.
+        storage: The storage of the objects.
+        index: The index of the objects.
+        locks: Locks by SOP Instance UID, from the first byte until the index has the object.
+        availability: Records whether the index answers.
         duplicates: "keep" keeps the first data set of an instance, "replace" the last whose header can be read.
     """
 
@@ -65,7 +65,7 @@ class Ingest:
         self.room: Room = Room(storage)
         self._storage, self._index, self._locks = storage, index, locks
         self._replaces = duplicates == "replace"
-        # Where a data set may be replaced, the place that it has is known before it is written.
+        # If a data set may be replaced, its location has to be known before it is written.
         self._blocking = None if self._replaces else index.blocking()
         self._availability = availability
         self._is_time_to_say_gone, self._is_time_to_say_full = Seldom(), Seldom()
@@ -77,16 +77,16 @@ class Ingest:
 
         Args:
             request: The request.
-            durable: It is on the disk before this returns.
+            durable: Whether it is on disk before this returns.
 
         Returns:
-            0000; B007 where it is kept and cannot be found.
+            0000, or B007 if the instance is stored but cannot be found.
 
         Raises:
-            aiodimse.DIMSEFailure: A700 where there is no room for it or the index does not answer, A900 where it is
-                another instance than the one that has its UID.
+            aiodimse.DIMSEFailure: A700 if there is no room or the index does not answer, A900 if another instance has
+                this UID.
 
-        Cancellation: what was saved before stays, and is found by the next scan at the latest.
+        Cancellation: an instance that is already saved stays; the next scan finds it at the latest.
         """
         log = request.logger(_log)
         if not await self.room.is_enough():
@@ -96,10 +96,10 @@ class Ingest:
                 await held.enter_async_context(self._locks.hold([request.sop_instance_uid]))
             try:
                 return await self._store(request, durable=durable)
-            except _Kept as kept:
-                if kept.unknown is not None:
-                    # Whoever saved it died, or the index did, before the index had it. Nobody would find it.
-                    await self._batches.add(kept.unknown)
+            except _AlreadyStored as stored:
+                if stored.unknown is not None:
+                    # The process or the index died before the index had the object, so no query would find it.
+                    await self._batches.add(stored.unknown)
                 return 0x0000
             except StorageGone:
                 if self._is_time_to_say_gone():
@@ -131,7 +131,7 @@ class Ingest:
         return status
 
     async def _indexed(self, header: Header, done: Future[None] | None) -> None:
-        """Return when the index has it."""
+        """Return when the index has the object."""
         if done is None:
             await self._batches.add(header)
             return
@@ -143,16 +143,16 @@ class Ingest:
 
 
 class _Arriving:
-    """What has arrived, what is there already, and whether the one gets the place of the other.
+    """An instance that is arriving, and the check whether it may replace a stored one.
 
     Args:
-        storage: Where it is saved.
-        blocking: Asked and told in the thread that saves; None: the event loop does so, before and after.
-        availability: Is told whether the index answers.
-        request: What brings it.
+        storage: The storage that saves it.
+        blocking: The index, used in the thread that saves; None: the event loop uses the index, before and after.
+        availability: Records whether the index answers.
+        request: The C-STORE request.
         location: Where it is saved.
-        before: What the index has under its UID, where the event loop has asked.
-        replaces: Whether it takes the place of the same instance.
+        before: The entry of the index for its UID, if the event loop has looked it up.
+        replaces: Whether it replaces the same instance.
     """
 
     def __init__(
@@ -169,12 +169,12 @@ class _Arriving:
         self._availability, self._before, self._replaces = availability, before, replaces
         self.header: Header | None = None
         self.why = self.comment = ""
-        """Why it has no header, in words for the log and for the peer."""
+        """Why it has no header, for the log and for the peer."""
         self.indexed: Future[None] | None = None
-        """Done when the index has it; None where the event loop is to tell the index."""
+        """Done when the index has the object; None if the event loop has to add it."""
 
     def decide(self, arrived: Arrived) -> None:
-        """Read its header, and say whether it gets its name. It blocks."""
+        """Read its header, and raise unless the file may get its name. It blocks."""
         self._storage.check()
         self._read(arrived)
         before = self._before
@@ -183,12 +183,12 @@ class _Arriving:
                 before = self._blocking.lookup(self._request.sop_instance_uid)
         where = self._location
         if before is not None and before.location != where:
-            # It was saved by somebody else, or by an earlier version of this program.
+            # Another process, or an earlier version of this program, saved it elsewhere.
             where, before = (where, None) if self._storage.stamp(before.location) is None else (before.location, before)
         if self._storage.stamp(where) is not None:
             self._refuse(where, before)
         if self.header is None and self._request.sop_class_uid in BY_STORAGE:
-            # PS3.4 GG.4.2 has no Warning to say that it is kept and cannot be found.
+            # PS3.4 GG.4.2 has no Warning for an object that is stored but cannot be found.
             raise aiodimse.DIMSEFailure(0xC000, "its header cannot be read")
 
     def _read(self, arrived: Arrived) -> None:
@@ -201,22 +201,22 @@ class _Arriving:
             self.why, self.comment = type(error).__name__, "stored, but its header cannot be read"
 
     def _refuse(self, where: str, before: Entry | None) -> None:
-        """Raise unless it takes the place of what is there."""
+        """Raise unless it may replace the stored object."""
         if self.header is None:
             raise aiodimse.DIMSEFailure(0xA900, "its header cannot be read, and an instance has this UID")
         unknown = None
         if before is None:
-            # The index does not know a file of this name, so the file is read.
+            # The index does not know a file of this name, so read the file.
             with suppress(Exception):
                 unknown = self._storage.read(where)
                 before = unknown.entry
         if before is None or not self.header.entry.is_same_instance(before):
             raise aiodimse.DIMSEFailure(0xA900, "another instance has this SOP Instance UID")
         if not self._replaces:
-            raise _Kept(unknown)
+            raise _AlreadyStored(unknown)
 
     def keep(self, stamp: Stamp) -> None:
-        """It has its name: tell the index. It blocks."""
+        """Add the object to the index, since its file has its name. It blocks."""
         if self.header is not None:
             self.header = replace(self.header, size=stamp.size, modified=stamp.modified)
             if self._blocking is not None:

@@ -1,4 +1,4 @@
-"""The last line of defense: a process that was told to end does end, whatever hangs in it."""
+"""The last resort when a process does not end: it is ended by force, whatever hangs in it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from time import monotonic
 from aiodimse.aio.thread_pool import in_words
 
 _TO_SAY = 1.0
-"""Seconds that nobody may read what is said last."""
+"""Seconds that the last line may take, because nobody may be reading it."""
 
 
 class Ending:
-    """Ends the process when it has been told to end and does not.
+    """Ends the process by force if it does not end in time.
 
-    What hangs is left behind in time where we know of it: see `Threads.close`. This is for the rest: a name server that
-    does not answer, a callback of somebody's, an error of ours.
+    `Threads.close` abandons known threads that hang before that. This is for everything else: a name server that does
+    not answer, a callback of another library, a defect of ours.
 
     Args:
-        prog: What the command is called.
+        prog: The name of the command.
     """
 
     def __init__(self, prog: str) -> None:
@@ -28,11 +28,11 @@ class Ending:
         self._timer: threading.Timer | None = None
 
     def within(self, seconds: float, code: int) -> None:
-        """Give the process so long from now on. An earlier call holds no more.
+        """Set the time that the process may still take. This replaces the time of an earlier call.
 
         Args:
-            seconds: After which it is ended, with one line on standard error.
-            code: Its exit status then.
+            seconds: The time, after which the process is ended with one line on standard error.
+            code: The exit status in that case.
         """
         self.disarm()
         self._timer = threading.Timer(seconds, self._end, (monotonic(), code))
@@ -40,7 +40,7 @@ class Ending:
         self._timer.start()
 
     def disarm(self) -> None:
-        """Let it go on: what was told to end has ended, in a process that has more to do."""
+        """Stop the timer, because the command has ended but its process continues."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""Where serve listens, and why it cannot."""
+"""The addresses on which serve listens, and the errors of listening."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def bound(options: Namespace) -> asyncio.Server:
     """Bind the addresses of the options. Nobody can connect to them before they listen.
 
     Raises:
-        CommandError: They cannot be listened on.
+        CommandError: Listening on them fails.
     """
     with errors(options):
         loop = asyncio.get_running_loop()

@@ -1,9 +1,9 @@
 """How the workers of serve share a port: all of them listen on the sockets that their parent has bound.
 
-A connection that comes wakes every worker. A worker that has more connections than another one leaves it to that one
-for a moment, and takes it if it still waits then: so a worker that is busy or stopped keeps nobody waiting. With a
-socket for each worker (SO_REUSEPORT) the system would deal connections by chance, and one that waits would be lost with
-its worker.
+A new connection wakes every worker. A worker that has more connections than another one first leaves it to the others
+for a moment, and takes it if it is still waiting. A worker that is busy or stopped therefore keeps no connection
+waiting. With one socket per worker (SO_REUSEPORT) the system would distribute connections at random, and a waiting
+connection would be lost with its worker.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from aiodimse.aio.network import Network, ProtocolFactory
 LEFT_TO_OTHERS: float = 0.02
 """Seconds: what it may take on a busy machine until another process runs."""
 _SIZE = 8
-"""Bytes of a number in the memory."""
+"""The size of a number in the memory, in bytes."""
 _NOT_THERE = 1 << 62
-"""In the place of a worker that takes no connections: nothing is left to it."""
+"""The number of a worker that accepts no connections, so that the others leave nothing to it."""
 
 
 class Counts:
-    """How many connections each worker has, in memory that all of them and their parent share.
+    """The number of connections of each worker, in memory that the workers and their parent share.
 
     Args:
-        descriptor: A file of such memory, which is kept open.
+        descriptor: A file of such memory. It is closed by `close`.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor: int = descriptor
         self._memory = mmap.mmap(descriptor, 0)
-        self._numbers = memoryview(self._memory).cast("q")  # each is read and written at once
+        self._numbers = memoryview(self._memory).cast("q")  # reading or writing one number is atomic
 
     @classmethod
     def new(cls, workers: int) -> Counts:
-        """Make the memory. No worker is there yet.
+        """Make the memory, without any worker.
 
         Args:
             workers: How many places there are.
@@ -54,15 +54,15 @@ class Counts:
         return counts
 
     def set(self, place: int, connections: int) -> None:
-        """Say how many connections the worker of a place has."""
+        """Set the number of connections of the worker in a place."""
         self._numbers[place] = connections
 
     def leave(self, place: int) -> None:
-        """Say that the worker of a place takes no connections."""
+        """Record that the worker in a place accepts no connections."""
         self._numbers[place] = _NOT_THERE
 
     def has_more_than_another(self, place: int) -> bool:
-        """Whether another worker has fewer connections than the one of this place."""
+        """Return whether another worker has fewer connections than the one in this place."""
         return min(self._numbers) < self._numbers[place]
 
     def close(self) -> None:
@@ -73,27 +73,27 @@ class Counts:
 
 
 class Inherited:
-    """What workers get from their parent: bound sockets and the counts. As a context manager it closes them at its end.
+    """What workers get from their parent: bound sockets and the counts. Leaving the context closes them.
 
     Args:
-        sockets: Bound to one port.
-        workers: How many there are.
+        sockets: Sockets that are bound to one port.
+        workers: The number of workers.
     """
 
     def __init__(self, sockets: Sequence[socket.socket], workers: int) -> None:
         self._sockets = tuple(sockets)
         self.counts: Counts = Counts.new(workers)
         self.port: int = self._sockets[0].getsockname()[1]
-        """Of the sockets."""
+        """The port of the sockets."""
         self.descriptors: tuple[int, ...] = (self.counts.descriptor, *(each.fileno() for each in self._sockets))
-        """What a worker is to inherit."""
+        """The descriptors that a worker inherits."""
 
     def words(self, place: int) -> str:
-        """Return what the worker of this place is told on its command line: see `Worker.read`."""
+        """Return the argument for the command line of the worker in this place: see `Worker.read`."""
         return ",".join(map(str, (place, *self.descriptors)))
 
     def stop_listening(self) -> None:
-        """Close the sockets; nobody listens on them any more once the workers have closed theirs."""
+        """Close the sockets of the parent. The port is closed once the workers have closed theirs too."""
         for each in self._sockets:
             each.close()
 
@@ -106,10 +106,10 @@ class Inherited:
 
 
 class Worker(NamedTuple):
-    """What a worker was told by its parent."""
+    """The arguments of a worker from its parent."""
 
     place: int
-    """Its place among the workers, from 0 on."""
+    """Its place among the workers, from 0."""
     counts: int
     """The descriptor of the counts."""
     sockets: tuple[int, ...]
@@ -117,7 +117,7 @@ class Worker(NamedTuple):
 
     @classmethod
     def read(cls, words: str) -> Worker:
-        """Read what `Inherited.words` wrote."""
+        """Parse the result of `Inherited.words`."""
         place, counts, *sockets = map(int, words.split(","))
         return cls(place, counts, tuple(sockets))
 
@@ -126,31 +126,31 @@ class Place:
     """The share of one worker (see `aiodimse.aio.listener.Share`).
 
     Args:
-        counts: Of all workers.
-        place: Its place among them.
+        counts: The counts of all workers.
+        place: The place of this worker.
     """
 
     def __init__(self, counts: Counts, place: int) -> None:
         self._counts, self._place = counts, place
 
     def publish(self, connections: int) -> None:
-        """Tell the other workers how many connections this one has."""
+        """Publish to the other workers how many connections this one has."""
         self._counts.set(self._place, connections)
 
     def wait(self) -> float:
-        """Return how long to leave a connection to the others."""
+        """Return for how many seconds to leave a connection to the others."""
         return LEFT_TO_OTHERS if self._counts.has_more_than_another(self._place) else 0.0
 
     def leave(self) -> None:
-        """Tell the other workers that nothing is to be left to this one."""
+        """Make the other workers leave nothing to this one."""
         self._counts.leave(self._place)
 
 
 class SharedPort(Network):
-    """The network of a worker: it listens on sockets of its parent. Connections are opened as everywhere.
+    """The network of a worker: it listens on the sockets of its parent, and connects like any other.
 
     Args:
-        worker: What the worker was told.
+        worker: The arguments of the worker.
     """
 
     def __init__(self, worker: Worker) -> None:
@@ -165,8 +165,8 @@ class SharedPort(Network):
         sock: socket.socket | None,
         reuse_port: bool,
     ) -> TCPListener:
-        """Take connections on the sockets, whatever the arguments say of an address; see `Network.listen`."""
+        """Accept connections on the inherited sockets and ignore the address arguments; see `Network.listen`."""
         for descriptor in self._descriptors:
-            os.set_inheritable(descriptor, False)  # from here on
+            os.set_inheritable(descriptor, False)  # processes that the worker starts do not inherit it
         sockets = [socket.socket(fileno=descriptor) for descriptor in self._descriptors]
         return TCPListener(sockets, factory, self._share)

@@ -23,7 +23,7 @@ from aiodimse.cli.sharing import Inherited
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 """Seconds before a worker that died is started again. The time doubles while the worker dies before it serves."""
 _ENDED = (0, TERMINATED, -signal.SIGTERM)
-"""Exit statuses of a worker that ended as it was told to, before or after it served."""
+"""Exit statuses of a worker that ended when it was asked to, before or after it served."""
 _MORE = 5.0
 """Seconds after which a worker that does not end is killed, and after that the parent, if killing does not help."""
 

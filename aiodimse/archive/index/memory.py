@@ -17,7 +17,7 @@ from .ages import oldest, study_ages
 from .counters import StudyCounters, patient_counts
 from .interface import FREELY, Counts, Entry, File, Finding, Header, Match, StudyAge, Transaction, Turn, folder_of
 from .keys import distinct_batches, patient_key
-from .told import Told, persons
+from .sourced import SourcedAttributes, persons
 from .views import EntityView, PersonView, View, keywords_of, of_patient
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class _Node:
     level: Level
     key: tuple[str, ...]
     parent: _Node | None
-    told: Told = field(default_factory=Told)
+    attributes: SourcedAttributes = field(default_factory=SourcedAttributes)
     children: dict[tuple[str, ...], _Node] = field(default_factory=dict)
     counters: StudyCounters | None = None
     """The counts of a study; None at other levels."""
@@ -64,8 +64,8 @@ class MemoryIndex:
 
     A series that two studies claim, or a study that two Patient IDs claim, is kept as two entities, so that a response
     about one patient never contains images of another. Patient attributes are those of the study's own objects.
-    Patients that share an ID are separated by `told.persons`. Objects without a Patient ID are found in the Study Root
-    model; at the PATIENT level there is one patient for each of their names, which cannot be retrieved as a whole.
+    Patients that share an ID are separated by `sourced.persons`. Objects without a Patient ID are found in the Study
+    Root model; at the PATIENT level there is one patient for each of their names, which cannot be retrieved as a whole.
 
     100,000 objects take about 250 MB. Use it from one event loop.
     """
@@ -118,7 +118,7 @@ class MemoryIndex:
             self._by_uid[Level.IMAGE][uid] = (image,)
         else:
             image = self._image_of(header, uid)
-        image.told = Told(dict(header.levels[Level.IMAGE]), (header.character_set,))
+        image.attributes = SourcedAttributes(dict(header.levels[Level.IMAGE]), (header.character_set,))
         image.entry = header.entry
         self._note(File(header.location, header.size, header.modified, Finding.OBJECT, uid))
 
@@ -129,14 +129,14 @@ class MemoryIndex:
         series = self._child(study, Level.SERIES, (header.unique(Level.SERIES),))
         image = self._child(series, Level.IMAGE, (uid,))
         own = (*header.levels[Level.PATIENT].items(), *header.levels[Level.STUDY].items())
-        study.told.take(own, uid, header.character_set)
+        study.attributes.take(own, uid, header.character_set)
         counters = study.counters = study.counters or StudyCounters()
         if len(series.children) == 1:
             counters.count_series((), 1)
-        before = series.told.attributes.get("Modality", ())
-        series.told.take(header.levels[Level.SERIES].items(), uid, header.character_set)
+        before = series.attributes.attributes.get("Modality", ())
+        series.attributes.take(header.levels[Level.SERIES].items(), uid, header.character_set)
         counters.count_modality(before, -1)
-        counters.count_modality(series.told.attributes.get("Modality", ()), 1)
+        counters.count_modality(series.attributes.attributes.get("Modality", ()), 1)
         counters.count_instance(header.text("SOPClassUID"), 1)
         return image
 
@@ -318,7 +318,7 @@ class MemoryIndex:
 
         if query.one_level is not None:
             for node in self._of_model(query, query.one_level):
-                yield PersonView(node.told.attributes, node.told.character_sets)
+                yield PersonView(node.attributes.attributes, node.attributes.character_sets)
             return
         for node in self._candidates(query):
             if query.level == Level.PATIENT:
@@ -396,12 +396,12 @@ class MemoryIndex:
             assert study.counters is not None
             study.counters.count_instance(image.entry.sop_class_uid, -1)
             if len(series.children) == 1:
-                study.counters.count_series(series.told.attributes.get("Modality", ()), -1)
+                study.counters.count_series(series.attributes.attributes.get("Modality", ()), -1)
             del self._files[folder_of(image.entry.location)][image.entry.location]
             node: _Node | None = image
             while node is not None:
                 if node.children:
-                    node.told.forget(sop_instance_uid)
+                    node.attributes.forget(sop_instance_uid)
                 else:
                     self._drop(node)
                 node = node.parent
@@ -431,7 +431,9 @@ def _slice(candidates: Iterator[T | None]) -> tuple[list[T], bool]:
 def _persons(patient: _Node) -> list[tuple[PersonView, list[_Node]]]:
     """Return the patients of one Patient ID, each with its studies."""
     studies, found = list(patient.children.values()), []
-    for person in persons((of_patient(study.told.attributes), study.told.character_sets) for study in studies):
+    for person in persons(
+        (of_patient(study.attributes.attributes), study.attributes.character_sets) for study in studies
+    ):
         own = [studies[position] for position in person.studies]
         counters = (study.counters for study in own if study.counters is not None)
         counted = patient_counts((each.series, each.instances) for each in counters)
@@ -441,10 +443,10 @@ def _persons(patient: _Node) -> list[tuple[PersonView, list[_Node]]]:
 
 def _view(node: _Node, patient_counts: Callable[[_Node], Mapping[str, Value]]) -> EntityView:
     """Return the attributes of a study, series or image and of the entities above it."""
-    study, told = node.above(Level.STUDY), {}
+    study, by_level = node.above(Level.STUDY), {}
     above: _Node | None = node
     while above is not None:
-        told[above.level] = above.told
+        by_level[above.level] = above.attributes
         above = above.parent
     instances = len(node.above(Level.SERIES).children) if node.level >= Level.SERIES else 0
-    return EntityView(told, study.counters, instances, lambda: patient_counts(study))
+    return EntityView(by_level, study.counters, instances, lambda: patient_counts(study))

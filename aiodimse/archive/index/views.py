@@ -9,7 +9,7 @@ from ..models import COMPUTED, LEVEL_OF, Level
 from ..queries import Query
 from .counters import StudyCounters
 from .interface import CharacterSet, Match
-from .told import Told
+from .sourced import SourcedAttributes
 
 
 class View(Mapping[str, Value]):
@@ -27,7 +27,7 @@ class View(Mapping[str, Value]):
 
 
 class PersonView(View):
-    """The attributes of a patient: see `told.persons`."""
+    """The attributes of a patient: see `sourced.persons`."""
 
     __slots__ = ("_attributes", "_character_sets")
 
@@ -52,29 +52,29 @@ class EntityView(View):
     """The attributes of a study, series or image. They are looked up when they are needed.
 
     Args:
-        told: The attributes of each level from STUDY to that of the entity.
+        by_level: The attributes of each level from STUDY to that of the entity.
         counters: The counts of the study.
         instances: The number of instances of the series.
         patient_counts: Returns the counted attributes of the PATIENT level.
     """
 
-    __slots__ = ("_counters", "_instances", "_patient_counts", "_told")
+    __slots__ = ("_by_level", "_counters", "_instances", "_patient_counts")
 
     def __init__(
         self,
-        told: Mapping[Level, Told],
+        by_level: Mapping[Level, SourcedAttributes],
         counters: StudyCounters | None,
         instances: int,
         patient_counts: Callable[[], Mapping[str, Value]],
     ) -> None:
         # A study has the patient attributes of its own objects, not those of the whole patient.
-        self._told = {**told, Level.PATIENT: told[Level.STUDY]} if Level.STUDY in told else told
+        self._by_level = {**by_level, Level.PATIENT: by_level[Level.STUDY]} if Level.STUDY in by_level else by_level
         self._counters, self._instances, self._patient_counts = counters, instances, patient_counts
 
     def __getitem__(self, keyword: str) -> Value:
         level = LEVEL_OF[keyword]
         if keyword not in COMPUTED:
-            return self._told[level].attributes[keyword]
+            return self._by_level[level].attributes[keyword]
         if level == Level.PATIENT:
             return self._patient_counts()[keyword]
         if level == Level.STUDY and self._counters is not None:
@@ -82,15 +82,15 @@ class EntityView(View):
         return (str(self._instances),)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(keyword for told in self._told.values() for keyword in told.attributes))
+        return iter(dict.fromkeys(keyword for each in self._by_level.values() for keyword in each.attributes))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def character_sets(self, asked: Iterable[str]) -> tuple[CharacterSet, ...]:
         """Return the character sets of the objects from which these attributes come."""
-        found = (self._told[level] for level in dict.fromkeys(LEVEL_OF[keyword] for keyword in asked))
-        return tuple(dict.fromkeys(each for told in found for each in told.character_sets)) or ((),)
+        found = (self._by_level[level] for level in dict.fromkeys(LEVEL_OF[keyword] for keyword in asked))
+        return tuple(dict.fromkeys(each for sourced in found for each in sourced.character_sets)) or ((),)
 
 
 def keywords_of(query: Query) -> list[str]:

@@ -18,12 +18,12 @@ from ...one_level import OneLevelModel
 from ...queries import Query
 from ..counters import StudyCounters, patient_counts
 from ..interface import Entry, Match
-from ..told import Told, persons
+from ..sourced import SourcedAttributes, persons
 from ..views import EntityView, PersonView, keywords_of, of_patient
 from . import schema
 from .narrowing import conditions, patient_condition
 from .prepared import Opened, PreparedList
-from .rows import load_counters, load_told
+from .rows import load_attributes, load_counters
 from .writing import chunks
 
 Fetch: TypeAlias = Callable[[Select[Any]], Sequence[Row[Any]]]
@@ -144,7 +144,7 @@ class Search:
         self._needed = {max(level, Level.STUDY) for level in needed}
         self._counted = {LEVEL_OF[keyword] for keyword in self._keywords if keyword in COMPUTED}
         self._counts: dict[int, dict[int, Mapping[str, Value]]] = {}
-        self._last: dict[Level, tuple[int, Told]] = {}
+        self._last: dict[Level, tuple[int, SourcedAttributes]] = {}
         self._counters: tuple[int, StudyCounters] = (0, StudyCounters())
 
     def matches(self) -> Iterator[Match | None]:
@@ -152,8 +152,8 @@ class Search:
         matches = matcher(self._query.tests, self._query.rules)
         if self._query.one_level is not None:
             for row in of_model(self._fetch, self._query, self._query.one_level):
-                told = load_told(row.told)
-                view = PersonView(told.attributes, told.character_sets)
+                sourced = load_attributes(row.told)
+                view = PersonView(sourced.attributes, sourced.character_sets)
                 yield view.match(self._keywords) if matches(view) else None
             return
         for path in self._walk.paths(self._query.level):
@@ -165,17 +165,17 @@ class Search:
                 yield entity.match(self._keywords) if matches(entity) else None
 
     def _view(self, path: Path) -> EntityView:
-        told = {level: self._told(level, row) for level, row in path.items() if level in self._needed}
+        by_level = {level: self._attributes_of(level, row) for level, row in path.items() if level in self._needed}
         study = path[Level.STUDY]
         if Level.STUDY in self._counted and self._counters[0] != study.pk:
             self._counters = (study.pk, load_counters(study.counters))
         instances = path[Level.SERIES].instances if Level.SERIES in path else 0
-        return EntityView(told, self._counters[1], instances, lambda: self._patient_counts(study))
+        return EntityView(by_level, self._counters[1], instances, lambda: self._patient_counts(study))
 
-    def _told(self, level: Level, row: Any) -> Told:
+    def _attributes_of(self, level: Level, row: Any) -> SourcedAttributes:
         """Return the attributes of a row. Those of the last study and series are cached for the entities below."""
         if level not in self._last or self._last[level][0] != row.pk:
-            self._last[level] = (row.pk, load_told(row.told))
+            self._last[level] = (row.pk, load_attributes(row.told))
         return self._last[level][1]
 
     def _patient_counts(self, study: Any) -> Mapping[str, Value]:
@@ -188,9 +188,9 @@ class Search:
         """Return the patients of one Patient ID, each with the keys of its studies."""
         table = schema.study
         rows = self._fetch(select(table).where(table.c.patient_pk == patient_pk).order_by(table.c.pk))
-        told = [load_told(row.told) for row in rows]
+        studies = [load_attributes(row.told) for row in rows]
         found = []
-        for person in persons((of_patient(each.attributes), each.character_sets) for each in told):
+        for person in persons((of_patient(each.attributes), each.character_sets) for each in studies):
             own = [rows[position] for position in person.studies]
             counters = [load_counters(row.counters) for row in own]
             counted = patient_counts((each.series, each.instances) for each in counters)

@@ -1,4 +1,4 @@
-"""Between what is told of an entity and the text in a row."""
+"""Converts the attributes and counters of an entity to the text in a row, and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...matching import Value, name_groups
 from ...moments import normal_date
 from ..counters import StudyCounters
 from ..interface import CharacterSet, Transaction
-from ..told import Told
+from ..sourced import SourcedAttributes
 from .schema import clean
 
 _utf8 = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -28,7 +28,7 @@ def _encode(value: object) -> str:
 
 
 class Kind(IntEnum):
-    """What a row of `term` is about. The numbers are stored in databases, so they must not change."""
+    """The attribute that a row of `term` holds. The numbers are stored in databases, so they must not change."""
 
     NAME = 1
     BIRTH_DATE = 2
@@ -49,28 +49,28 @@ TERMS = {
 """The attributes by which a study can be found, apart from its UID and the Patient ID."""
 
 
-def dump_told(told: Told) -> str:
-    """Encode what is told; NUL, which PostgreSQL has not, as JSON escapes it."""
-    tellers = list(dict.fromkeys(told.tellers.values()))
-    numbers = {teller: number for number, teller in enumerate(tellers)}
-    by_keyword = {keyword: numbers[teller] for keyword, teller in told.tellers.items()}
-    return _encode([told.attributes, told.character_sets, tellers, by_keyword])
+def dump_attributes(sourced: SourcedAttributes) -> str:
+    """Encode the attributes of an entity; JSON escapes NUL, which PostgreSQL does not accept."""
+    sources = list(dict.fromkeys(sourced.sources.values()))
+    numbers = {source: number for number, source in enumerate(sources)}
+    by_keyword = {keyword: numbers[source] for keyword, source in sourced.sources.items()}
+    return _encode([sourced.attributes, sourced.character_sets, sources, by_keyword])
 
 
-def load_told(text: str) -> Told:
-    """Decode what is told."""
-    attributes, character_sets, tellers, by_keyword = json.loads(text)
-    who = [(uid, tuple(character_set)) for uid, character_set in tellers]
-    return Told(
+def load_attributes(text: str) -> SourcedAttributes:
+    """Decode the attributes of an entity."""
+    attributes, character_sets, sources, by_keyword = json.loads(text)
+    pairs = [(uid, tuple(character_set)) for uid, character_set in sources]
+    return SourcedAttributes(
         {keyword: _value(value) for keyword, value in attributes.items()},
         tuple(map(tuple, character_sets)),
-        {keyword: who[number] for keyword, number in by_keyword.items()},
+        {keyword: pairs[number] for keyword, number in by_keyword.items()},
     )
 
 
 def dump_object(attributes: dict[str, Value], character_set: CharacterSet) -> str:
     """Encode the attributes of one object."""
-    return dump_told(Told(attributes, (character_set,)))
+    return dump_attributes(SourcedAttributes(attributes, (character_set,)))
 
 
 def _value(values: list[Any]) -> Value:
@@ -90,7 +90,7 @@ def load_counters(text: str) -> StudyCounters:
 
 
 def dump_references(transaction: Transaction) -> str:
-    """Encode what a transaction is about."""
+    """Encode the references of a transaction."""
     return _encode(transaction.references)
 
 
@@ -100,10 +100,10 @@ def load_transaction(row: Any) -> Transaction:
     return Transaction(row.uid, row.calling_ae_title, references, row.created)
 
 
-def terms(told: Told, counters: StudyCounters) -> Iterator[tuple[Kind, str]]:
+def terms(sourced: SourcedAttributes, counters: StudyCounters) -> Iterator[tuple[Kind, str]]:
     """Yield the terms by which a study can be found."""
     for keyword, kind in TERMS.items():
-        value = counters.value(keyword) if kind == Kind.MODALITY else told.attributes.get(keyword, ())
+        value = counters.value(keyword) if kind == Kind.MODALITY else sourced.attributes.get(keyword, ())
         for text in value:
             if isinstance(text, str) and text:
                 yield from ((kind, each) for each in term_values(kind, text) if each)

@@ -1,4 +1,4 @@
-"""Adding and removing objects in one transaction. Every function blocks, and runs in the thread that writes."""
+"""Adds and removes objects in one transaction. Every function blocks, and runs in the thread that writes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ...models import Level
 from ..counters import StudyCounters
 from ..interface import File, Finding, Header, folder_of
 from ..keys import distinct_batches, patient_key
-from ..told import Told
+from ..sourced import SourcedAttributes
 from . import schema
 from .prepared import Opened, Prepared, PreparedList
-from .rows import dump_counters, dump_object, dump_told, load_counters, load_told, terms
+from .rows import dump_attributes, dump_counters, dump_object, load_attributes, load_counters, terms
 
 T = TypeVar("T")
 _AT_ONCE = 500
-"""Values in one statement: databases have a limit."""
+"""How many values one statement has; databases limit this."""
 
 
 def chunks(values: Iterable[T]) -> Iterable[list[T]]:
@@ -33,23 +33,23 @@ def chunks(values: Iterable[T]) -> Iterable[list[T]]:
 class _Study:
     pk: int
     patient_pk: int
-    told: Told
+    attributes: SourcedAttributes
     counters: StudyCounters
-    is_counted_anew: bool = False
-    """Its numbers are not those that the table has."""
-    is_told_anew: bool = False
-    """What it tells, or what it can be found by, is not what the tables have."""
+    are_counters_changed: bool = False
+    """Whether the counters differ from those in the table."""
+    are_attributes_changed: bool = False
+    """Whether the attributes or terms differ from those in the tables."""
 
 
 @dataclass(slots=True, eq=False)
 class _Series:
     pk: int
     study_pk: int
-    told: Told
+    attributes: SourcedAttributes
     instances: int
-    is_counted_anew: bool = False
-    is_told_anew: bool = False
-    """What it tells is not what the table has."""
+    is_counter_changed: bool = False
+    are_attributes_changed: bool = False
+    """Whether the attributes differ from those in the table."""
 
 
 _BY_KEY = {
@@ -93,7 +93,7 @@ _HAS_STUDIES = Prepared(
 
 
 def _update(table: Table, *names: str) -> Prepared:
-    """An UPDATE of these columns in the row with the number `of`."""
+    """Prepare an UPDATE of these columns in the row with the number `of`."""
     return Prepared(
         update(table).where(table.c.pk == bindparam("of")).values({name: bindparam(name) for name in names})
     )
@@ -117,13 +117,13 @@ _OBJECTS = PreparedList(
 
 
 class Writing:
-    """What a transaction changes: rows are read once, and written once when all is known.
+    """The changes of a transaction. Each row is read once, and written once when all changes are known.
 
-    It may go on in the next transaction with what it knows, as long as nobody else has written between them, and each
-    of them was committed.
+    It may continue in the next transaction with the rows that it knows, if nobody else has written between the two, and
+    if each of them was committed.
 
     Args:
-        connection: In a transaction; nobody else writes as long as that is open.
+        connection: A connection in a transaction; nobody else writes while that is open.
     """
 
     def __init__(self, connection: Opened) -> None:
@@ -131,7 +131,7 @@ class Writing:
         self._studies: dict[int, _Study] = {}
         self._series: dict[int, _Series] = {}
         self._pks: dict[tuple[Any, ...], int] = {}
-        """By table and key."""
+        """Row numbers by table and key."""
         self._instances: list[dict[str, Any]] = []
         self._files: list[dict[str, Any]] = []
 
@@ -140,36 +140,36 @@ class Writing:
         """How many studies and series it has in memory."""
         return len(self._studies) + len(self._series)
 
-    # --- what is asked for --------------------------------------------------------------------------------------------
+    # --- operations ---------------------------------------------------------------------------------------------------
 
     def add(self, headers: Sequence[Header], *, replaces: bool = True) -> None:
-        """Add objects of which no two have a UID or a location in common.
+        """Add objects; no two of them have a UID or a location in common.
 
         Args:
-            headers: What was read from them.
-            replaces: They take the place of what has their UIDs or locations. Without it the database refuses what is
-                there already, and the transaction has failed.
+            headers: The headers of the objects.
+            replaces: Whether they replace objects with their UIDs or locations. If not, the database refuses an object
+                that exists, and the transaction has failed.
         """
         if replaces:
-            self._forget([header.location for header in headers], [header.unique(Level.IMAGE) for header in headers])
+            self._remove([header.location for header in headers], [header.unique(Level.IMAGE) for header in headers])
         for header in headers:
             self._add(header)
         self._flush()
 
     def note(self, files: Sequence[File]) -> None:
-        """Remember files without an object of the index."""
+        """Store files that are not objects of the index."""
         files = list({file.location: file for file in files}.values())
-        self._forget([file.location for file in files])
+        self._remove([file.location for file in files])
         self._files += [_file_row(file) for file in files]
         self._flush()
 
     def remove(self, locations: Sequence[str]) -> int:
-        """Forget files and the objects in them; how many objects these were."""
-        removed = self._forget(locations)
+        """Remove files and the objects in them. Return the number of objects."""
+        removed = self._remove(locations)
         self._flush()
         return removed
 
-    # --- coming -------------------------------------------------------------------------------------------------------
+    # --- adding -------------------------------------------------------------------------------------------------------
 
     def _add(self, header: Header) -> None:
         uid = header.unique(Level.IMAGE)
@@ -186,28 +186,28 @@ class Writing:
         self._files.append(_file_row(File(header.location, header.size, header.modified, Finding.OBJECT, uid)))
 
     def _series_pk_of(self, header: Header, uid: str) -> int:
-        """The series of a new image, which counts and tells from now on."""
+        """Return the series of a new image, with the attributes and counters updated."""
         self._read_series(header)
         study = self._study_of(header)
         series, is_new = self._series_of(study, header)
         own = (*header.levels[Level.PATIENT].items(), *header.levels[Level.STUDY].items())
-        if study.told.take(own, uid, header.character_set):
-            study.is_told_anew = True
+        if study.attributes.take(own, uid, header.character_set):
+            study.are_attributes_changed = True
         if is_new:
             study.counters.count_series((), 1)
-        before = series.told.attributes.get("Modality", ())
-        if series.told.take(header.levels[Level.SERIES].items(), uid, header.character_set):
-            series.is_told_anew = True
+        before = series.attributes.attributes.get("Modality", ())
+        if series.attributes.take(header.levels[Level.SERIES].items(), uid, header.character_set):
+            series.are_attributes_changed = True
             study.counters.count_modality(before, -1)
-            study.counters.count_modality(series.told.attributes.get("Modality", ()), 1)
-            study.is_told_anew = True  # it can be found by its modalities
+            study.counters.count_modality(series.attributes.attributes.get("Modality", ()), 1)
+            study.are_attributes_changed = True  # the modalities are terms of the study
         study.counters.count_instance(header.text("SOPClassUID"), 1)
         series.instances += 1
-        study.is_counted_anew = series.is_counted_anew = True
+        study.are_counters_changed = series.is_counter_changed = True
         return series.pk
 
     def _read_series(self, header: Header) -> None:
-        """Read the rows of the series, study and patient of an object in one query, where all of them are there."""
+        """Read the rows of the series, study and patient of an object in one query, if all of them exist."""
         patient = _patient_of(header)
         name = (schema.patient.name, *patient.values())
         if name in self._pks:
@@ -221,11 +221,11 @@ class Writing:
         self._pks[schema.study.name, row.study_patient_pk, uids["study"]] = row.study_pk
         self._pks[schema.series.name, row.study_pk, uids["series"]] = row.series_pk
         if row.study_pk not in self._studies:
-            told, counters = load_told(row.study_told), load_counters(row.study_counters)
-            self._studies[row.study_pk] = _Study(row.study_pk, row.study_patient_pk, told, counters)
+            attributes, counters = load_attributes(row.study_told), load_counters(row.study_counters)
+            self._studies[row.study_pk] = _Study(row.study_pk, row.study_patient_pk, attributes, counters)
         if row.series_pk not in self._series:
-            told = load_told(row.series_told)
-            self._series[row.series_pk] = _Series(row.series_pk, row.study_pk, told, row.series_instances)
+            attributes = load_attributes(row.series_told)
+            self._series[row.series_pk] = _Series(row.series_pk, row.study_pk, attributes, row.series_instances)
 
     def _study_of(self, header: Header) -> _Study:
         patient = _patient_of(header)
@@ -233,7 +233,7 @@ class Writing:
         key = {"patient_pk": patient_pk, "uid": header.unique(Level.STUDY)}
         pk, row = self._entity(schema.study, key, {"told": "", "counters": ""})
         if pk not in self._studies:
-            new = _Study(pk, patient_pk, Told(), StudyCounters())
+            new = _Study(pk, patient_pk, SourcedAttributes(), StudyCounters())
             self._studies[pk] = new if row is None else _loaded_study(row)
         return self._studies[pk]
 
@@ -242,11 +242,11 @@ class Writing:
         pk, row = self._entity(schema.series, key, {"told": "", "instances": 0})
         is_new = pk not in self._series and row is None
         if pk not in self._series:
-            self._series[pk] = _Series(pk, study.pk, Told(), 0) if row is None else _loaded_series(row)
+            self._series[pk] = _Series(pk, study.pk, SourcedAttributes(), 0) if row is None else _loaded_series(row)
         return self._series[pk], is_new
 
     def _entity(self, table: Table, key: dict[str, Any], rest: dict[str, Any] | None = None) -> tuple[int, Any]:
-        """The number of the row with this key, and the row, where it was there and is read for the first time."""
+        """Return the number of the row with this key, and the row if it existed and is read for the first time."""
         name = (table.name, *key.values())
         if name in self._pks:
             return self._pks[name], None
@@ -268,10 +268,10 @@ class Writing:
             self._series[pk] = _loaded_series(_ROW["series"].rows(self._connection, {"of": pk})[0])
         return self._series[pk]
 
-    # --- going --------------------------------------------------------------------------------------------------------
+    # --- removing -----------------------------------------------------------------------------------------------------
 
-    def _forget(self, locations: Iterable[str], uids: Iterable[str] = ()) -> int:
-        """Forget these files and the objects in them, and these objects and the files that they are in."""
+    def _remove(self, locations: Iterable[str], uids: Iterable[str] = ()) -> int:
+        """Remove files and the objects in them, and objects and the files in which they are."""
         uids, known = set(uids), set[str]()
         for some in chunks(set(locations)):
             rows = _FILES_AT.rows(self._connection, some)
@@ -279,37 +279,37 @@ class Writing:
             uids.update(row.uid for row in rows if row.finding == Finding.OBJECT.value)
         removed = 0
         for some in chunks(sorted(uids)):
-            removed += self._forget_objects(some, known)
+            removed += self._remove_objects(some, known)
         for some in chunks(known):
             _DROP_FILES.run(self._connection, some)
         return removed
 
-    def _forget_objects(self, uids: list[str], locations: set[str]) -> int:
-        """Forget objects, and say in which locations they were; how many."""
+    def _remove_objects(self, uids: list[str], locations: set[str]) -> int:
+        """Remove objects, and add their locations to the set. Return their number."""
         rows = _OBJECTS.rows(self._connection, uids)
         if rows:
             _DROP_INSTANCES.run(self._connection, [row.pk for row in rows])
         for row in rows:
             locations.add(row.location)
             if row.series_pk is not None:
-                self._object_goes(row.uid, row.series_pk, row.sop_class_uid)
+                self._remove_from_series(row.uid, row.series_pk, row.sop_class_uid)
         return len(rows)
 
-    def _object_goes(self, uid: str, series_pk: int, sop_class_uid: str) -> None:
+    def _remove_from_series(self, uid: str, series_pk: int, sop_class_uid: str) -> None:
         series = self._one_series(series_pk)
         study = self._study(series.study_pk)
         study.counters.count_instance(sop_class_uid, -1)
         series.instances -= 1
-        study.is_counted_anew = series.is_counted_anew = True
+        study.are_counters_changed = series.is_counter_changed = True
         if series.instances:
-            series.is_told_anew |= series.told.forget(uid)
+            series.are_attributes_changed |= series.attributes.forget(uid)
         else:
-            study.counters.count_series(series.told.attributes.get("Modality", ()), -1)
-            study.is_told_anew = True
+            study.counters.count_series(series.attributes.attributes.get("Modality", ()), -1)
+            study.are_attributes_changed = True
             self._drop(schema.series, series.pk)
             del self._series[series.pk]
         if study.counters.instances:
-            study.is_told_anew |= study.told.forget(uid)
+            study.are_attributes_changed |= study.attributes.forget(uid)
         else:
             _DROP_TERMS.run(self._connection, [{"of": study.pk}])
             self._drop(schema.study, study.pk)
@@ -325,20 +325,20 @@ class Writing:
 
     def _flush(self) -> None:
         for study in self._studies.values():
-            row = {"of": study.pk, "counters": dump_counters(study.counters)} if study.is_counted_anew else {}
-            if study.is_told_anew:
-                _UPDATE_STUDY.run(self._connection, [{**row, "told": dump_told(study.told)}])
+            row = {"of": study.pk, "counters": dump_counters(study.counters)} if study.are_counters_changed else {}
+            if study.are_attributes_changed:
+                _UPDATE_STUDY.run(self._connection, [{**row, "told": dump_attributes(study.attributes)}])
                 self._write_terms(study)
             elif row:
                 _COUNT_STUDY.run(self._connection, [row])
-            study.is_counted_anew = study.is_told_anew = False
+            study.are_counters_changed = study.are_attributes_changed = False
         for series in self._series.values():
             row = {"of": series.pk, "instances": series.instances}
-            if series.is_told_anew:
-                _UPDATE_SERIES.run(self._connection, [{**row, "told": dump_told(series.told)}])
-            elif series.is_counted_anew:
+            if series.are_attributes_changed:
+                _UPDATE_SERIES.run(self._connection, [{**row, "told": dump_attributes(series.attributes)}])
+            elif series.is_counter_changed:
                 _COUNT_SERIES.run(self._connection, [row])
-            series.is_counted_anew = series.is_told_anew = False
+            series.is_counter_changed = series.are_attributes_changed = False
         _INSERT["instance"].run(self._connection, self._instances)
         _INSERT["file"].run(self._connection, self._files)
         self._instances, self._files = [], []
@@ -347,13 +347,13 @@ class Writing:
         _DROP_TERMS.run(self._connection, [{"of": study.pk}])
         rows = [
             {"study_pk": study.pk, "kind": int(kind), "value": value}
-            for kind, value in sorted(set(terms(study.told, study.counters)))
+            for kind, value in sorted(set(terms(study.attributes, study.counters)))
         ]
         _INSERT["term"].run(self._connection, rows)
 
 
 def add(connection: Opened, headers: Iterable[Header]) -> None:
-    """Add objects, in their order, of which several may have one UID or location."""
+    """Add objects in their order; several of them may have the same UID or location."""
     for batch in distinct_batches(headers):
         Writing(connection).add(batch)
 
@@ -364,11 +364,11 @@ def _patient_of(header: Header) -> dict[str, str]:
 
 
 def _loaded_study(row: Any) -> _Study:
-    return _Study(row.pk, row.patient_pk, load_told(row.told), load_counters(row.counters))
+    return _Study(row.pk, row.patient_pk, load_attributes(row.told), load_counters(row.counters))
 
 
 def _loaded_series(row: Any) -> _Series:
-    return _Series(row.pk, row.study_pk, load_told(row.told), row.instances)
+    return _Series(row.pk, row.study_pk, load_attributes(row.told), row.instances)
 
 
 def _file_row(file: File) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the objects of a study or series tell of it, and how they are believed. Pure: every index keeps this alike."""
+"""The attributes that the objects of a study or series have of it, and how conflicts are resolved. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from .interface import CharacterSet
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Told:
-    """The attributes of a study or series as its objects tell them.
+class SourcedAttributes:
+    """The attributes of a study or series, each with the object that it comes from.
 
-    The first object that tells an attribute is believed until it goes or comes again; what it told then stands until
-    the next object comes.
+    The first object that has an attribute is its source. If that object is removed or stored again, the attribute keeps
+    its value until the next object comes.
     """
 
     attributes: dict[str, Value] = field(default_factory=dict)
     character_sets: tuple[CharacterSet, ...] = ()
-    tellers: dict[str, tuple[str, CharacterSet]] = field(default_factory=dict)
-    """For each attribute the SOP Instance UID of the object that told it, and its character set."""
+    sources: dict[str, tuple[str, CharacterSet]] = field(default_factory=dict)
+    """For each attribute, the SOP Instance UID and the character set of the object that it comes from."""
 
     def take(self, attributes: Iterable[tuple[str, Value]], uid: str, character_set: CharacterSet) -> bool:
-        """Fill in what no object has told so far.
+        """Take from an object the attributes that have no source yet.
 
         Returns:
-            Whether anything has changed.
+            Whether anything changed.
         """
         if not self.character_sets:
             self.character_sets = (character_set,)
-        forgotten = self.attributes.keys() - self.tellers.keys()
+        forgotten = self.attributes.keys() - self.sources.keys()
         for keyword in forgotten:
             del self.attributes[keyword]
-        told, teller = len(self.tellers), (uid, character_set)
+        before, source = len(self.sources), (uid, character_set)
         for keyword, value in attributes:
             if value and keyword not in self.attributes:
-                self.attributes[keyword], self.tellers[keyword] = value, teller
-        if len(self.tellers) != told:
-            self.character_sets = tuple(dict.fromkeys(its for _, its in self.tellers.values()))
-        return bool(forgotten) or len(self.tellers) != told or not told
+                self.attributes[keyword], self.sources[keyword] = value, source
+        if len(self.sources) != before:
+            self.character_sets = tuple(dict.fromkeys(its for _, its in self.sources.values()))
+        return bool(forgotten) or len(self.sources) != before or not before
 
     def forget(self, uid: str) -> bool:
-        """Leave what this object told to the next one that comes.
+        """Remove an object as a source. The next object that has its attributes replaces their values.
 
         Returns:
-            Whether it told anything.
+            Whether it was the source of any attribute.
         """
-        before = len(self.tellers)
-        self.tellers = {keyword: teller for keyword, teller in self.tellers.items() if teller[0] != uid}
-        return len(self.tellers) != before
+        before = len(self.sources)
+        self.sources = {keyword: source for keyword, source in self.sources.items() if source[0] != uid}
+        return len(self.sources) != before
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -73,12 +73,12 @@ def persons(studies: Iterable[tuple[Mapping[str, Value], tuple[CharacterSet, ...
     Args:
         studies: The patient attributes of each study of the Patient ID, and the character sets of their text.
     """
-    told = list(studies)
-    keys = [(_name(attributes), _birth_date(attributes)) for attributes, _ in told]
+    listed = list(studies)
+    keys = [(_name(attributes), _birth_date(attributes)) for attributes, _ in listed]
     if not _contradict(keys):
-        keys = [((), "")] * len(told)
+        keys = [((), "")] * len(listed)
     found: dict[tuple[tuple[str, ...], str], Person] = {}
-    for position, (key, (attributes, character_sets)) in enumerate(zip(keys, told, strict=True)):
+    for position, (key, (attributes, character_sets)) in enumerate(zip(keys, listed, strict=True)):
         person = found.setdefault(key, Person({}, (), []))
         person.studies.append(position)
         person.character_sets = tuple(dict.fromkeys((*person.character_sets, *character_sets)))
