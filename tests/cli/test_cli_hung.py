@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -122,3 +123,31 @@ async def test_serve_ends_before_it_serves(hanging: None, folder: Path, when: Pa
     await asyncio.wait_for(hangs(when), SOON)
     process.send_signal(signal.SIGTERM)
     assert "terminated" in await ended(process, 143)
+
+
+ENDING = """
+import threading
+from aiodimse.cli.ending import Ending
+
+ending = Ending("aiodimse serve")
+ending.within({first}, 6)
+{then}
+threading.Thread(target=threading.Event().wait, name="of somebody else").start()
+"""
+
+
+@pytest.mark.parametrize(("first", "then"), [(0.01, ""), (3600.0, "ending.within(0.01, 6)")])
+async def test_a_process_that_was_told_to_end_and_does_not_is_ended(first: float, then: str) -> None:
+    """Python waits for the threads of others. The last call counts."""
+    process = await start(sys.executable, "-c", ENDING.format(first=first, then=then))
+    said = await ended(process, 6)
+    assert said.startswith("aiodimse serve: ended by force")
+
+
+async def test_a_process_that_goes_on_is_not_ended() -> None:
+    process = await start(
+        sys.executable,
+        "-c",
+        ENDING.format(first=0.1, then="ending.disarm(); threading.Event().wait(0.5); raise SystemExit(0)"),
+    )
+    assert await ended(process, 0) == ""
