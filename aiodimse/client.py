@@ -22,14 +22,14 @@ from aiodimse.services.user.retrieve import Get, Move
 
 
 class Association(NormalizedOperations):
-    """An association that we asked for. Made by connect(); every operation of it is a method.
+    """An association that we requested. connect() makes it; every operation of it is a method.
 
-    Operations raise NoAcceptedContext and DatasetEncodeError before anything is sent, and LocalProtocolError where this
-    very task holds what they would have to wait for; then AssociationTimeout with phase response after
-    Timeouts.response seconds (C-MOVE: Timeouts.move_response), and AssociationAborted or AssociationClosed where the
-    association has ended. A cancelled await leaves the operation: the association waits for its response, at most
-    Timeouts.cancel_drain seconds, then aborts. Cancelled in the middle of the request it aborts at once: half a message
-    cannot be taken back.
+    Operations raise NoAcceptedContext and DatasetEncodeError before anything is sent, and LocalProtocolError if their
+    own task holds what they would have to wait for. They raise AssociationTimeout with phase response after
+    Timeouts.response seconds (C-MOVE: Timeouts.move_response), and AssociationAborted or AssociationClosed if the
+    association has ended. A cancelled await leaves the operation: the association waits for its response for at most
+    Timeouts.cancel_drain seconds, and then aborts. If the await is cancelled in the middle of the request, the
+    association is aborted at once, because half a message cannot be taken back.
     """
 
     def __init__(self, endpoint: Endpoint, observer: RequestedAssociation) -> None:
@@ -42,7 +42,7 @@ class Association(NormalizedOperations):
 
     @property
     def negotiated(self) -> Negotiated:
-        """What both sides agreed on."""
+        """The result of the negotiation."""
         return negotiated_on(self._endpoint)
 
     @property
@@ -51,17 +51,17 @@ class Association(NormalizedOperations):
         return tuple(self.negotiated.contexts.values())
 
     def logger(self, logger: logging.Logger) -> logging.LoggerAdapter[logging.Logger]:
-        """Give a logger for lines about this association: they begin with it, and have it as fields.
+        """Return a logger for lines about this association. They begin with its name, and have it as fields.
 
         Args:
-            logger: The logger that they go to.
+            logger: The logger to which the lines go.
         """
         return self._endpoint.logger(logger)
 
     # --- services -----------------------------------------------------------------------------------------------------
 
     async def c_echo(self) -> Response:
-        """Ask for a sign of life (C-ECHO, PS3.7 9.1.5, PS3.4 A).
+        """Ask the peer whether it answers (C-ECHO, PS3.7 9.1.5, PS3.4 A).
 
         Returns:
             The response, whatever its status.
@@ -70,7 +70,7 @@ class Association(NormalizedOperations):
             NoAcceptedContext: Verification was not accepted. Nothing was sent.
             AssociationError: The association ended, or no response came within Timeouts.response seconds.
 
-        Cancellation: The response is awaited in the background.
+        Cancellation: The association waits for the response by itself.
         """
         return await verification.c_echo(self._endpoint)
 
@@ -85,32 +85,32 @@ class Association(NormalizedOperations):
     ) -> Response:
         """Send one instance (C-STORE, PS3.7 9.1.1, PS3.4 B).
 
-        It goes in the context with the transfer syntax that it is stored in. Where that was not accepted, it is sent in
-        another one in which nothing is lost: re-encoded, decompressed or losslessly recompressed
+        It uses the context with the stored transfer syntax. If the peer did not accept that, the instance is converted
+        to another one without loss: re-encoded, decompressed or losslessly recompressed
         (docs/how-to/compressed-images.md).
 
         Args:
             instance: The path of a file, a pydicom Dataset, or an Instance. A file is streamed, never read whole.
             priority: 0 medium, 1 high, 2 low.
-            move_originator_ae_title: Who asked for the C-MOVE that this is a sub-operation of.
+            move_originator_ae_title: The AE title that requested the C-MOVE of which this is a sub-operation.
             move_originator_message_id: The Message ID of that C-MOVE.
-            transcode: Whether compressed pixels may be decompressed or recompressed; None, as connect() was told.
+            transcode: Whether compressed pixels may be decompressed or recompressed; None: as given to connect().
 
         Returns:
             The response, whatever its status.
 
         Raises:
-            NotDICOM: The file is no DICOM file. Nothing was sent.
+            NotDICOM: The file is not a DICOM file. Nothing was sent.
             OSError: The file cannot be read.
-            NoAcceptedContext: The peer accepts the SOP class in no transfer syntax that it can be sent in. Nothing was
+            NoAcceptedContext: The peer accepts the SOP class in no possible transfer syntax. Nothing was
                 sent.
-            DatasetEncodeError: The data set cannot be encoded, or its pixels not be decoded. Nothing was sent.
-            DatasetDecodeError: The data set is not sound, and would have to be encoded anew. Nothing was sent.
+            DatasetEncodeError: The data set cannot be encoded, or its pixels cannot be decoded. Nothing was sent.
+            DatasetDecodeError: The data set is damaged, and would have to be encoded again. Nothing was sent.
             AssociationError: The association ended, or no response came within Timeouts.response seconds. The stream of
-                the instance is closed then; a disk that hangs keeps a thread of the library's pool, and nobody else.
+                the instance is then closed; a disk that hangs holds only one thread of the library's pool.
 
-        Cancellation: In the middle of the request the association is aborted, for half a message cannot be taken back;
-            behind it the response is awaited in the background.
+        Cancellation: In the middle of the request, the association is aborted, because half a message cannot be taken
+            back. After the request, the association waits for the response by itself.
         """
         return await storage.c_store(
             self._endpoint,
@@ -122,17 +122,17 @@ class Association(NormalizedOperations):
         )
 
     def c_find(self, identifier: Identifier, sop_class_uid: str | None = None, *, priority: int = 0) -> Find:
-        """Ask for what matches an Identifier (C-FIND, PS3.7 9.1.2, PS3.4 C.4.1).
+        """Query for matches of an Identifier (C-FIND, PS3.7 9.1.2, PS3.4 C.4.1).
 
         Args:
-            identifier: A pydicom Dataset, as of aiodimse.identifier(), or an EncodedDataset.
-            sop_class_uid: May be left out where one accepted context alone has a C-FIND.
+            identifier: A pydicom Dataset, as from aiodimse.identifier(), or an EncodedDataset.
+            sop_class_uid: The SOP class of the model; None if only one accepted context has a C-FIND.
             priority: 0 medium, 1 high, 2 low.
 
         Returns:
-            The operation, to be entered, iterated, awaited, or collected; nothing is sent before, and what every
-            operation raises (see Association) is raised there. LocalProtocolError, too, where the SOP class was left
-            out and several accepted contexts have a C-FIND: it names them.
+            The operation, to enter, iterate, await or collect. Nothing is sent before, and the exceptions of all
+            operations (see Association) are raised there. So is LocalProtocolError if the SOP class is None and several
+            accepted contexts have a C-FIND; it names them.
 
         Examples:
             >>> async with association.c_find(aiodimse.identifier("STUDY", PatientID="42")) as matches:
@@ -151,18 +151,18 @@ class Association(NormalizedOperations):
     ) -> Get:
         """Retrieve instances on this association (C-GET, PS3.7 9.1.3, PS3.4 C.4.3).
 
-        One at a time: its C-STORE sub-operations carry no mark of their C-GET.
+        Only one C-GET runs at a time, because its C-STORE sub-operations do not name their C-GET.
 
         Args:
             identifier: As c_find.
             sop_class_uid: As c_find.
             priority: 0 medium, 1 high, 2 low.
             allow_incomplete: Do not raise IncompleteRetrieval when the iteration ends; progress and
-                failed_sop_instance_uids of the operation tell what failed.
+                failed_sop_instance_uids of the operation have the failures.
 
         Returns:
-            The operation; iterating it gives the instances as they arrive. When the iteration ends it raises
-            DIMSEFailure where the final status is a Failure, and IncompleteRetrieval where sub-operations failed.
+            The operation. Iterating it yields the instances as they arrive. At its end the iteration raises
+            DIMSEFailure if the final status is a Failure, and IncompleteRetrieval if sub-operations failed.
 
         Raises:
             LocalProtocolError: Another C-GET runs on this association.
@@ -217,17 +217,17 @@ class Association(NormalizedOperations):
         """Ask the peer to send instances to an AE title (C-MOVE, PS3.7 9.1.4, PS3.4 C.4.2).
 
         Args:
-            identifier: What is to be sent, as c_find.
+            identifier: The instances to send, as c_find.
             sop_class_uid: The SOP class of the model, as c_find.
-            destination: The AE title that it is sent to; the peer has to know its address.
+            destination: The AE title of the destination; the peer has to know its address.
             priority: 0 medium, 1 high, 2 low.
             allow_incomplete: As c_get.
-            receiver: A Server of ours that listens under that AE title, on this event loop. The operation then gives
-                the instances, as c_get does. It accepts every storage SOP class meanwhile.
+            receiver: A Server of ours that listens under that AE title, in this event loop. The operation then yields
+                the instances, as c_get does. The server accepts every storage SOP class meanwhile.
 
         Returns:
-            To be entered, iterated or awaited; nothing is sent or raised before. Without a receiver iterating gives the
-            Progress of each Pending response. It ends as that of c_get.
+            The operation, to enter, iterate or await. Nothing is sent or raised before. Without a receiver, iterating
+            yields the Progress of each Pending response. It ends as the iteration of c_get does.
         """
         if receiver is None:
             return Move(
@@ -249,18 +249,18 @@ class Association(NormalizedOperations):
         )
 
     def can_store(self, instance: InstanceSource) -> bool:
-        """Say whether c_store can send this instance: its SOP class is accepted in a transfer syntax that will do.
+        """Return whether c_store can send this instance: whether the peer accepts a suitable context.
 
-        Of a path the beginning of the file is read, here and now: for a slow disk `await
+        For a path, this reads the beginning of the file, and blocks. On a slow disk use `await
         asyncio.to_thread(association.can_store, path)`.
 
         Args:
             instance: As c_store.
 
         Raises:
-            NotDICOM: A file that is none.
-            OSError: A file that cannot be read.
-            DatasetEncodeError: A Dataset that does not say what it is.
+            NotDICOM: The file is not a DICOM file.
+            OSError: The file cannot be read.
+            DatasetEncodeError: The Dataset lacks a UID that says what it is.
         """
         return storage.can_store(self._endpoint, instance)
 
@@ -273,13 +273,13 @@ class Association(NormalizedOperations):
 
     @property
     def open_operations(self) -> int:
-        """Operations of ours that have not had their final response, those left and draining included."""
+        """Our operations without a final response, including those that were left and still wait for it."""
         return len(self._endpoint.invoker)
 
     async def release(self) -> None:
         """Release the association (A-RELEASE, PS3.8 7.2), and wait for the connection to close.
 
-        Operations that were left are waited for first. Nothing happens where the association has ended.
+        It first waits for operations that were left. It does nothing if the association has ended.
 
         Raises:
             AssociationTimeout: The answer did not come within Timeouts.release seconds; the association was aborted.
@@ -291,17 +291,17 @@ class Association(NormalizedOperations):
         await release(self._endpoint)
 
     def abort(self) -> None:
-        """Abort the association at once (A-ABORT, PS3.8 7.3). Operations under way raise AssociationAborted.
+        """Abort the association at once (A-ABORT, PS3.8 7.3). Operations that run raise AssociationAborted.
 
         Raises:
-            LocalProtocolError: The association belongs to another event loop: there,
-                `loop.call_soon_threadsafe(association.abort)`.
+            LocalProtocolError: The association belongs to another event loop. Use
+                `loop.call_soon_threadsafe(association.abort)` of that loop.
         """
         self._endpoint.abort()
 
     async def wait_closed(self) -> None:
         """Wait until the transport connection is gone.
 
-        Cancellation: Nothing changes; a watcher may come and go.
+        Cancellation: It has no effect on the association.
         """
         await self._endpoint.wait_closed()

@@ -1,9 +1,10 @@
-"""A walk over the tags, VRs and lengths of a data set (PS3.5 7), without recursion and without looking at values.
+"""A walk over the tags, VRs and lengths of a data set (PS3.5 7), without recursion and without reading values.
 
-pydicom alone accepts truncated values in silence and follows nesting as deep as its stack goes. What comes from a peer
-is therefore walked first: it ends exactly at its end, with every item and sequence closed, or it is a
-DatasetDecodeError. Each step takes eight bytes or closes something, so the time is linear in the length; elements and
-items are counted, for what they become in Python takes thirty times their eight bytes and ten times the walk's time.
+pydicom alone silently accepts truncated values, and follows nesting as deep as its stack goes. Data of a peer is
+therefore walked first: every length has to end where it says, and every item and sequence has to be closed, or the walk
+raises DatasetDecodeError. Each step takes eight bytes or closes something, so the time is linear in the length.
+Elements and items are counted, because in Python each takes thirty times its eight bytes, and ten times the time of the
+walk.
 """
 
 from collections.abc import Iterator
@@ -28,13 +29,13 @@ from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
 from aiodimse.standard import transfer_syntax
 
 UNCOUNTED: Final = 1 << 62
-"""More elements than there can be."""
+"""More elements than any data set has."""
 
 # Groups with no place in a data set, at any depth: command elements (PS3.7 6.3), file meta elements (PS3.10 7.1), stray
 # delimiters. A second file meta there is how one object comes to mean two things to two readers.
 FOREIGN_GROUPS: Final = frozenset((0x0000, 0x0002, 0xFFFE))
 DROPPED_GROUPS: Final = frozenset((0x0000, 0x0002))
-"""Those whose elements some writers leave in a data set. They are walked over, and dropped by who reads or writes."""
+"""The groups whose elements some writers leave in a data set. The walk accepts them; readers and writers drop them."""
 _BEHIND_DROPPED: Final = 0x00030000
 """The first tag behind those of DROPPED_GROUPS."""
 
@@ -42,13 +43,13 @@ _new_tuple: Final = tuple.__new__  # The constructor of TopElement takes twice t
 
 
 class TopElement(NamedTuple):
-    """An element of the top level, as the walk found it. Offsets are those of the data that were walked."""
+    """An element of the top level, as the walk found it. Offsets are those of the data."""
 
     tag: int
     vr: str | None
-    """As encoded; None in Implicit VR."""
+    """The VR as encoded; None in Implicit VR."""
     length: int
-    """As encoded: UNDEFINED_LENGTH, or stop - start."""
+    """The length as encoded: UNDEFINED_LENGTH, or stop - start."""
     start: int
     """Where the value begins."""
     stop: int
@@ -103,10 +104,10 @@ def top_elements(
             last that is yielded, and the walk ends behind it.
 
     Yields:
-        The elements, those of DROPPED_GROUPS too. Who stops early has proven only what was yielded.
+        The elements, also those of DROPPED_GROUPS. A caller that stops early has checked only what was yielded.
 
     Raises:
-        DatasetDecodeError: The data set is not sound.
+        DatasetDecodeError: The data set is damaged.
         DatasetTooLarge: It has more elements.
     """
     encoding = ENCODINGS[implicit, little_endian]
