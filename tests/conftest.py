@@ -48,7 +48,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def _send_signal(transport: BaseSubprocessTransport, number: int) -> None:
-    """Signal a child without a look at it first.
+    """Signal a child without checking first whether it still runs.
 
     Popen's look may reap a child that is just ending; asyncio then reports a return code of 255, and warns.
     """
@@ -63,7 +63,7 @@ BaseSubprocessTransport.kill = lambda transport: _send_signal(transport, signal.
 
 
 class _Asyncio(logging.Handler):
-    """What asyncio says that it should not have to."""
+    """Collect the complaints of asyncio."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -82,7 +82,7 @@ class _Asyncio(logging.Handler):
 
 
 class _Patients(logging.Handler):
-    """Which patient of the test data this library names in its logs: none, at any level. tests/privacy tries harder."""
+    """Check that the library logs no patient of the test data, at any level. tests/privacy checks more."""
 
     names = ("CompressedSamples", "Zeisig", "Doe^", "Lestrade^", "Yamada^", "Müller^", "Buc^")
 
@@ -126,7 +126,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What importing and collecting made stays to the end: the collector need not walk it after each module."""
+    """Freeze the objects of imports and collection, so that the collector does not walk them after each module."""
     gc.collect()
     gc.freeze()
 
@@ -149,7 +149,7 @@ def pytest_runtest_teardown() -> Iterator[None]:
 
 @pytest.fixture
 def asyncio_said() -> Callable[[], list[str]]:
-    """What asyncio has said since it was asked last; a test that asks is not failed for it."""
+    """Return the complaints of asyncio since the last call. They do not fail a test that asks for them."""
     return _ASYNCIO.take
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 
 async def cancelled_at(k: int, coroutine: Any) -> Any:
-    """The coroutine in this task, which is cancelled while it is suspended for the k-th time."""
+    """Run the coroutine in this task, and cancel the task while it is suspended for the k-th time."""
     return await _driven(k, coroutine)
 
 
@@ -33,7 +33,7 @@ def _driven(k: int, coroutine: Any) -> Any:
 
 
 async def ended(task: asyncio.Task[Any]) -> bool:
-    """Wait for the task, in real time for files; False where it was cancelled."""
+    """Wait for the task, in real time for files. Return False if it was cancelled."""
     done, _ = await asyncio.wait({task}, timeout=60)
     assert done, "the task does not end"
     if task.cancelled():

@@ -1,4 +1,4 @@
-"""The event loops that are here: asyncio's, and uvloop's where it is installed, as in none of the venvs of test-all."""
+"""The available event loops: asyncio's, and uvloop's if it is installed, which the venvs of test-all do not have."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ _NEEDS = pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="
 on_each_loop = pytest.mark.parametrize(
     "run", [pytest.param(asyncio.run, id="asyncio"), pytest.param(_run_on_uvloop, id="uvloop", marks=_NEEDS)]
 )
-"""A test that calls `run` with what it does."""
+"""A test that calls `run` with its coroutine."""

@@ -1,4 +1,4 @@
-"""Ports for programs that cannot say which one they got."""
+"""Ports for programs that cannot report which port they got."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BEGIN = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID", os.getpid())).r
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens, and which nobody is given by chance."""
+    """Return a port of 127.0.0.1 on which nobody listens, and which the system assigns to nobody by chance."""
     for port in _TRIES:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

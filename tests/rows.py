@@ -1,4 +1,4 @@
-"""A table walked row by row in one test: what costs microseconds a row needs no test of its own."""
+"""Tests that run a whole table in one test, since a row that takes microseconds needs no separate test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the debug mode of asyncio says of a callback that took long: of a busy machine, and not of the program."""
+"""Messages of asyncio's debug mode about slow callbacks, which depend on the machine and not on the program."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _SLOW = re.compile(r"^Executing <.*? took \d+\.\d+ seconds\n", re.DOTALL | re.MU
 
 
 def without_slowness(errors: bytes | str) -> str:
-    """What a program has printed on standard error, but for that."""
+    """Return what a program has printed on standard error, without those messages."""
     return _SLOW.sub("", errors.decode() if isinstance(errors, bytes) else errors)

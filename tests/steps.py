@@ -1,4 +1,4 @@
-"""How much work a call is, counted in lines of Python that are run: the same on every machine, however busy."""
+"""The work of a call, counted in lines of Python that run, which is the same on every machine, however busy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def lines_run(call: Callable[[], object]) -> int:
-    """Call it, and count the lines that it and the libraries below it run; what is written in C counts nothing.
+    """Call a function, and count the lines of Python that it and its libraries run. Code in C does not count.
 
     The tracer that was there, such as that of coverage, is put back.
     """

@@ -473,7 +473,7 @@ async def test_the_commands_of_the_readme(tmp_path: Path) -> None:
     assert (code, dataset.StudyInstanceUID in out) == (0, True), out
 
 
-def test_what_is_told(tmp_path: Path) -> None:
+def test_the_configuration(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text('archive_host = "x"\narchive_port = 1\narchive_ae_title = "A"\n', encoding="utf-8")
     assert Config.load(str(path)).port == 8080

@@ -591,7 +591,7 @@ async def test_the_commands_of_the_readme(tmp_path: Path) -> None:
     assert len(list((tmp_path / "pacs").rglob("*.dcm"))) == 1
 
 
-def test_what_is_told(tmp_path: Path) -> None:
+def test_the_configuration(tmp_path: Path) -> None:
     config = Config.load(str(EXAMPLES / "router" / "router.toml"))
     assert config.destinations["RESEARCH"].whole_studies
     assert config.senders["MR1"].port == 11115

@@ -39,7 +39,7 @@ class ScriptedPeerError(AssertionError):
 
 
 class Closed(ScriptedPeerError):
-    """The connection ended; reset tells RST from FIN, rest is what came of an unfinished PDU."""
+    """The connection ended. reset: by RST, not by FIN. rest: the bytes of an unfinished PDU."""
 
     def __init__(self, message: str, *, reset: bool = False, rest: bytes = b"") -> None:
         super().__init__(message)
@@ -127,7 +127,7 @@ class ScriptedPeer:
         self.association: wire.Associate | None = None
         """The peer's A-ASSOCIATE-RQ or -AC."""
         self.limit = 16384
-        """The maximum length that the peer announced: how we fragment. 0 is none."""
+        """The maximum length of the peer, by which we fragment; 0: no limit."""
         self.stored: list[Message] = []
         """C-STORE-RQs that responses() answered."""
         self._next_id = 1
@@ -151,7 +151,7 @@ class ScriptedPeer:
 
     # --- bytes --------------------------------------------------------------------------------------------------------
     async def send(self, data: bytes, step: int | None = None) -> None:
-        """Send bytes as they are; step cuts them into writes of that many bytes, a turn of the loop between."""
+        """Send bytes unchanged. step: the size of each write; the loop turns between two writes."""
         self.trace.append((">", data))
         async with asyncio.timeout(self.timeout):
             try:
@@ -163,7 +163,7 @@ class ScriptedPeer:
                 raise Closed(self._tell(f"{error!r} while sending"), reset=True) from None
 
     async def read_pdu(self, timeout: float | None = None) -> PDU:
-        """The next PDU, whatever it is. Raises Closed, or Silence past the deadline."""
+        """Return the next PDU of any kind. Raise Closed, or Silence after the deadline."""
         got = b""
         try:
             async with asyncio.timeout(self.timeout if timeout is None else timeout):
@@ -180,7 +180,7 @@ class ScriptedPeer:
         return PDU(kind, body)
 
     async def expect(self, kind: int, timeout: float | None = None) -> PDU:
-        """The next PDU, which must be of this kind; A-ABORT and A-ASSOCIATE-RJ raise their own exceptions."""
+        """Return the next PDU, which must be of this kind. A-ABORT and A-ASSOCIATE-RJ raise their own exceptions."""
         pdu = await self.read_pdu(timeout)
         if pdu.kind == kind:
             return pdu
@@ -192,17 +192,17 @@ class ScriptedPeer:
         raise ScriptedPeerError(self._tell(f"{pdu.name} where {wire.PDU_NAMES[kind]} was expected"))
 
     async def expect_abort(self, timeout: float | None = None) -> tuple[int, int]:
-        """(source, reason) of the A-ABORT that comes next."""
+        """Return (source, reason) of the A-ABORT that comes next."""
         body = (await self.expect(wire.A_ABORT, timeout)).body
         return body[2], body[3]
 
     async def expect_reject(self, timeout: float | None = None) -> tuple[int, int, int]:
-        """(result, source, reason) of the A-ASSOCIATE-RJ that comes next."""
+        """Return (result, source, reason) of the A-ASSOCIATE-RJ that comes next."""
         body = (await self.expect(wire.A_ASSOCIATE_RJ, timeout)).body
         return body[1], body[2], body[3]
 
     async def expect_close(self, timeout: float | None = None) -> float:
-        """Wait for the end of the connection; anything but that raises. Returns the seconds it took."""
+        """Wait for the end of the connection, and return the seconds that it took. Anything else raises."""
         began = time.monotonic()
         try:
             pdu = await self.read_pdu(timeout)
@@ -213,7 +213,7 @@ class ScriptedPeer:
         raise ScriptedPeerError(self._tell(f"{pdu.name} where the end of the connection was expected"))
 
     async def drain(self, timeout: float | None = None) -> list[PDU]:
-        """Everything that comes until the peer closes."""
+        """Return all bytes until the peer closes."""
         found = []
         while True:
             try:
@@ -222,7 +222,7 @@ class ScriptedPeer:
                 return found
 
     async def close(self) -> None:
-        """Close the connection, with FIN where nothing is unread."""
+        """Close the connection, with FIN if nothing is unread."""
         self.writer.close()
         try:
             async with asyncio.timeout(self.timeout):
@@ -235,7 +235,7 @@ class ScriptedPeer:
         self.writer.write_eof()
 
     def reset(self) -> None:
-        """Close the connection with RST, as a machine does that lost its power and came back."""
+        """Close the connection with RST, as a machine does after a power failure."""
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
@@ -265,7 +265,7 @@ class ScriptedPeer:
         return rq
 
     async def release(self, timeout: float | None = None) -> None:
-        """Ask for release, read A-RELEASE-RP, close."""
+        """Send A-RELEASE-RQ, read A-RELEASE-RP, and close."""
         await self.send(wire.RELEASE_RQ)
         await self.expect(wire.A_RELEASE_RP, timeout)
         await self.close()
@@ -278,7 +278,7 @@ class ScriptedPeer:
 
     # --- messages -----------------------------------------------------------------------------------------------------
     async def request(self, context_id: int, elements: Mapping[Tag, Value], data: bytes | None = None) -> int:
-        """Send a request; without a Message ID it gets the next one, which is returned."""
+        """Send a request and return its Message ID, by default the next one."""
         if wire.MESSAGE_ID not in elements and wire.RESPONDED_TO not in elements:
             elements = {**elements, wire.MESSAGE_ID: self._next_id}
             self._next_id += 1
@@ -292,7 +292,7 @@ class ScriptedPeer:
     async def respond(
         self, to: Message, status: int, more: Mapping[Tag, Value] | None = None, data: bytes | None = None
     ) -> None:
-        """A response to a request that was read, with what else its command set shall say."""
+        """Send a response to a request that was read, with further elements of its command set."""
         elements: dict[Tag, Value] = {wire.RESPONDED_TO: to.message_id, wire.STATUS: status}
         elements[wire.COMMAND_FIELD] = to.field | wire.RESPONSE
         for tag in (wire.SOP_CLASS, wire.INSTANCE):
@@ -301,7 +301,7 @@ class ScriptedPeer:
         await self.send(wire.message(to.context_id, {**elements, **(more or {})}, data, limit=self.limit))
 
     async def read_message(self, timeout: float | None = None) -> Message:
-        """The next message, complete. Raises Aborted, Closed, Silence, or ScriptedPeerError for another PDU."""
+        """Return the next complete message. Raise Aborted, Closed, Silence, or ScriptedPeerError for another PDU."""
         command = await self._half(1, None, timeout)
         elements = wire.read_command(command[1])
         data = None
@@ -328,7 +328,7 @@ class ScriptedPeer:
         store: int | Callable[[Message], int | None] | None = None,
         timeout: float | None = None,
     ) -> list[Message]:
-        """The responses to a request, up to the final one.
+        """Return the responses to a request, up to the final one.
 
         store: how the C-STORE sub-operations of a C-GET that come meanwhile are answered: a status, or a function that
         gives one (None: no answer); they are kept in .stored. Anything else that comes raises.
@@ -371,7 +371,7 @@ class ScriptedListener:
         self._arrived.put_nowait(peer)
 
     async def accept(self, timeout: float | None = None) -> ScriptedPeer:
-        """The next connection."""
+        """Return the next connection."""
         try:
             async with asyncio.timeout(self.timeout if timeout is None else timeout):
                 return await self._arrived.get()
