@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -321,3 +321,44 @@ async def test_many_searches_take_no_more_of_a_turn_than_one(
         await asyncio.sleep(0)
     assert {len(search.result()) for search in searches} == {8}
     assert max(slices.count(each) for each in slices) <= 2
+
+
+class Changing:
+    """A turn that changes the index before each slice of a search."""
+
+    def __init__(self, change: Callable[[], Awaitable[object]]) -> None:
+        self.change, self.slices = change, 0
+
+    async def __aenter__(self) -> None:
+        self.slices += 1
+        await self.change()
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+async def test_what_is_stored_again_during_a_search_is_found_once(an_object: Callable[..., Dataset]) -> None:
+    """All objects are replaced in one batch before each slice, so each series is empty in between."""
+    index = MemoryIndex()
+    headers = [header(an_object(series=str(number % 3), image=str(number))) for number in range(200)]
+    await index.add(headers)
+    changing = Changing(lambda: index.add(headers))
+    query = retrieve_query(asked("STUDY", StudyInstanceUID="1.2.1"), STUDY_ROOT)
+    uids = [entry.sop_instance_uid async for entry in index.entries(query, changing)]
+    assert changing.slices > 2
+    assert sorted(uids) == sorted(each.unique(Level.IMAGE) for each in headers)
+
+
+async def test_a_search_goes_on_where_most_is_removed_meanwhile(an_object: Callable[..., Dataset]) -> None:
+    """What stays is found, whether or not the places of what was removed are given up."""
+    index = MemoryIndex()
+    headers = [header(an_object(image=str(number))) for number in range(200)]
+    stays = {each.unique(Level.IMAGE) for each in headers[::5]}
+    await index.add(headers)
+    gone = [each.location for each in headers if each.unique(Level.IMAGE) not in stays]
+    changing = Changing(lambda: index.remove(gone) if changing.slices == 2 else index.remove([]))
+    query = retrieve_query(asked("STUDY", StudyInstanceUID="1.2.1"), STUDY_ROOT)
+    uids = [entry.sop_instance_uid async for entry in index.entries(query, changing)]
+    assert stays <= set(uids)
+    assert len(uids) == len(set(uids)) < 200
+    again = [entry.sop_instance_uid async for entry in index.entries(query)]
+    assert sorted(again) == sorted(stays)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ from .counters import StudyCounters, patient_counts
 from .interface import FREELY, Counts, Entry, File, Finding, Header, Match, StudyAge, Transaction, Turn, folder_of
 from .keys import distinct_batches, patient_key
 from .sourced import SourcedAttributes, persons
+from .tree import Node, Siblings
 from .views import EntityView, PersonView, View, keywords_of, of_patient
 
 T = TypeVar("T")
@@ -26,37 +26,6 @@ _AT_ONCE = 0.005
 """The time in seconds that searches may take before the event loop has its turn."""
 _MATCHES = 64
 """The largest number of matches that a search returns at a time."""
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class _Node:
-    """A patient, study, series or image, and what is below it."""
-
-    level: Level
-    key: tuple[str, ...]
-    parent: _Node | None
-    attributes: SourcedAttributes = field(default_factory=SourcedAttributes)
-    children: dict[tuple[str, ...], _Node] = field(default_factory=dict)
-    counters: StudyCounters | None = None
-    """The counts of a study; None at other levels."""
-    entry: Entry | None = None
-    """The entry of an image; None at other levels."""
-
-    def below(self, level: Level) -> Iterator[_Node]:
-        """Yield this node, or those below it at a level. Children are copied, since objects may be added meanwhile."""
-        if self.level == level:
-            yield self
-        else:
-            for child in tuple(self.children.values()):
-                yield from child.below(level)
-
-    def above(self, level: Level) -> _Node:
-        """Return this node, or the one above it at a level."""
-        node = self
-        while node.level != level:
-            assert node.parent is not None
-            node = node.parent
-        return node
 
 
 class MemoryIndex:
@@ -71,14 +40,16 @@ class MemoryIndex:
     """
 
     def __init__(self) -> None:
-        self._patients: dict[tuple[str, ...], _Node] = {}
-        self._by_uid: dict[Level, dict[str, tuple[_Node, ...]]] = {level: {} for level in Level}
-        self._one_level: dict[str, dict[str, _Node]] = {}
+        self._patients = Siblings()
+        self._by_uid: dict[Level, dict[str, tuple[Node, ...]]] = {level: {} for level in Level}
+        self._one_level: dict[str, dict[str, Node]] = {}
         """Objects that belong to no study, by model and UID."""
         self._files: dict[str, dict[str, File]] = {}
         """Files, by folder and location."""
         self._duplicates: dict[str, set[str]] = {}
         """Locations of duplicates, by SOP Instance UID."""
+        self._shrunk: list[Siblings] = []
+        """Where nodes were removed by the change under way."""
         self._transactions: dict[tuple[str, str], Transaction] = {}
         self._is_complete = False
         self._slices = asyncio.Lock()
@@ -95,6 +66,7 @@ class MemoryIndex:
                 self._replace(header)
             for header in batch:
                 self._add(header)
+        self._compact()
 
     def add_now(self, header: Header) -> None:
         """Add one object without waiting.
@@ -104,6 +76,7 @@ class MemoryIndex:
         """
         self._replace(header)
         self._add(header)
+        self._compact()
 
     def _replace(self, header: Header) -> None:
         """Remove what has the UID or the location of an object."""
@@ -113,7 +86,7 @@ class MemoryIndex:
     def _add(self, header: Header) -> None:
         uid = header.unique(Level.IMAGE)
         if header.model:
-            image = _Node(Level.IMAGE, (uid,), None)
+            image = Node(Level.IMAGE, (uid,), None)
             self._one_level.setdefault(header.model, {})[uid] = image
             self._by_uid[Level.IMAGE][uid] = (image,)
         else:
@@ -122,7 +95,7 @@ class MemoryIndex:
         image.entry = header.entry
         self._note(File(header.location, header.size, header.modified, Finding.OBJECT, uid))
 
-    def _image_of(self, header: Header, uid: str) -> _Node:
+    def _image_of(self, header: Header, uid: str) -> Node:
         """Add a new image to its series."""
         patient = self._child(None, Level.PATIENT, patient_key(header))
         study = self._child(patient, Level.STUDY, (header.unique(Level.STUDY),))
@@ -149,6 +122,7 @@ class MemoryIndex:
         for file in files:
             self._forget(file.location)
             self._note(file)
+        self._compact()
 
     async def remove(self, locations: Iterable[str]) -> int:
         """See `Index.remove`.
@@ -156,7 +130,9 @@ class MemoryIndex:
         Args:
             locations: Where the storage had the files.
         """
-        return sum(self._forget(location) for location in locations)
+        removed = sum(self._forget(location) for location in locations)
+        self._compact()
+        return removed
 
     async def find(self, query: Query, turn: Turn = FREELY) -> AsyncGenerator[Match, None]:
         """See `Index.find`.
@@ -309,7 +285,7 @@ class MemoryIndex:
         """Yield what the query is matched against."""
         related: dict[tuple[str, ...], dict[int, Mapping[str, Value]]] = {}
 
-        def patient_counts_of(study: _Node) -> Mapping[str, Value]:
+        def patient_counts_of(study: Node) -> Mapping[str, Value]:
             patient = study.above(Level.PATIENT)
             if id(study) not in related.get(patient.key, ()):
                 views = _persons(patient)
@@ -326,21 +302,21 @@ class MemoryIndex:
             else:
                 yield _view(node, patient_counts_of)
 
-    def _of_model(self, query: Query, model: OneLevelModel) -> Iterator[_Node]:
+    def _of_model(self, query: Query, model: OneLevelModel) -> Iterator[Node]:
         """Yield the objects of a one-level model that its unique key allows."""
         nodes = self._one_level.get(model.name, {})
         wanted = query.unique.get(Level.IMAGE, tuple(nodes))
         yield from (nodes[uid] for uid in dict.fromkeys(wanted) if uid in nodes)
 
-    def _candidates(self, query: Query) -> Iterator[_Node]:
+    def _candidates(self, query: Query) -> Iterator[Node]:
         """Yield the nodes at the level of the query that its unique keys allow.
 
         The lowest unique key determines where to start. The others are compared with the nodes above.
         """
         lowest = max(query.unique, default=None)
-        starts: Iterable[_Node]
+        starts: Iterable[Node]
         if lowest is None:
-            starts = tuple(self._patients.values())
+            starts = self._patients
         else:
             starts = (each for uid in dict.fromkeys(query.unique[lowest]) for each in self._by_uid[lowest].get(uid, ()))
         wanted = [(level, frozenset(values)) for level, values in query.unique.items() if level != lowest]
@@ -352,11 +328,11 @@ class MemoryIndex:
 
     # --- coming and going ---------------------------------------------------------------------------------------------
 
-    def _child(self, parent: _Node | None, level: Level, key: tuple[str, ...]) -> _Node:
+    def _child(self, parent: Node | None, level: Level, key: tuple[str, ...]) -> Node:
         siblings = self._patients if parent is None else parent.children
         known = siblings.get(key)
         if known is None:
-            known = siblings[key] = _Node(level, key, parent)
+            known = siblings.add(level, key, parent)
             if key[0]:
                 self._by_uid[level][key[0]] = (*self._by_uid[level].get(key[0], ()), known)
         return known
@@ -398,7 +374,7 @@ class MemoryIndex:
             if len(series.children) == 1:
                 study.counters.count_series(series.attributes.attributes.get("Modality", ()), -1)
             del self._files[folder_of(image.entry.location)][image.entry.location]
-            node: _Node | None = image
+            node: Node | None = image
             while node is not None:
                 if node.children:
                     node.attributes.forget(sop_instance_uid)
@@ -406,15 +382,22 @@ class MemoryIndex:
                     self._drop(node)
                 node = node.parent
 
-    def _drop(self, node: _Node) -> None:
+    def _drop(self, node: Node) -> None:
         siblings = self._patients if node.parent is None else node.parent.children
-        del siblings[node.key]
+        siblings.remove(node)
+        self._shrunk.append(siblings)
         by_uid, uid = self._by_uid[node.level], node.key[0]
         rest = tuple(each for each in by_uid.get(uid, ()) if each is not node)
         if rest:
             by_uid[uid] = rest
         else:
             by_uid.pop(uid, None)
+
+    def _compact(self) -> None:
+        """End a change: what was removed and did not come back is given up."""
+        for siblings in self._shrunk:
+            siblings.compact()
+        self._shrunk.clear()
 
 
 def _slice(candidates: Iterator[T | None]) -> tuple[list[T], bool]:
@@ -428,9 +411,9 @@ def _slice(candidates: Iterator[T | None]) -> tuple[list[T], bool]:
     return found, True
 
 
-def _persons(patient: _Node) -> list[tuple[PersonView, list[_Node]]]:
+def _persons(patient: Node) -> list[tuple[PersonView, list[Node]]]:
     """Return the patients of one Patient ID, each with its studies."""
-    studies, found = list(patient.children.values()), []
+    studies, found = list(patient.children), []
     for person in persons(
         (of_patient(study.attributes.attributes), study.attributes.character_sets) for study in studies
     ):
@@ -441,10 +424,10 @@ def _persons(patient: _Node) -> list[tuple[PersonView, list[_Node]]]:
     return found
 
 
-def _view(node: _Node, patient_counts: Callable[[_Node], Mapping[str, Value]]) -> EntityView:
+def _view(node: Node, patient_counts: Callable[[Node], Mapping[str, Value]]) -> EntityView:
     """Return the attributes of a study, series or image and of the entities above it."""
     study, by_level = node.above(Level.STUDY), {}
-    above: _Node | None = node
+    above: Node | None = node
     while above is not None:
         by_level[above.level] = above.attributes
         above = above.parent
