@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,12 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from archive.conftest import make_object
 from archive.databases import open_index
 from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 
-from aiodimse.archive import find_query
+import aiodimse
+from aiodimse import sop_class, testing
+from aiodimse.archive import Archive, find_query, provide
 from aiodimse.archive.index import Header, Index, MemoryIndex
+from aiodimse.archive.index.opening import FILE
 from aiodimse.archive.index.sql import SQLIndex
+from aiodimse.archive.index.sql.direct import DirectIndex
 from aiodimse.archive.index.sql.together import Together
 from aiodimse.archive.index.sql.writing import Writing
 from aiodimse.archive.models import STUDY_ROOT, Level
@@ -196,6 +205,61 @@ async def test_what_is_known_has_a_bound(tmp_path: Path, monkeypatch: pytest.Mon
         assert direct._writer.known <= 3 + 2
     assert (await index.counts()).studies == 20
     await index.close()
+
+
+async def test_a_look_up_does_not_wait_for_who_waits_to_write(tmp_path: Path) -> None:
+    index = await open_index("sqlite", tmp_path)
+    assert isinstance(index, SQLIndex)
+    direct = index._direct
+    assert direct is not None
+    assert direct.add(header(1)).exception(SECONDS) is None
+    with direct._turn:
+        assert direct.lookup("1.2.3.1") == header(1).entry
+        assert direct.lookup("1.2.3.2") is None
+    await index.close()
+
+
+async def test_who_locks_the_database_keeps_one_thread_of_the_files_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody has the index open in a tool: what is sent meanwhile waits, and files are read all the same."""
+    handed_over: asyncio.Queue[Header] = asyncio.Queue()
+    loop, add = asyncio.get_running_loop(), DirectIndex.add
+
+    def told(direct: DirectIndex, header: Header) -> Future[None]:
+        loop.call_soon_threadsafe(handed_over.put_nowait, header)
+        return add(direct, header)
+
+    monkeypatch.setattr(DirectIndex, "add", told)
+    archive = await Archive.open(tmp_path)
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    provide(server, archive, durable=False)
+    outside = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    async with contextlib.AsyncExitStack() as stack, asyncio.timeout(SECONDS):
+        users = [
+            await stack.enter_async_context(testing.joined(server, contexts=[sop_class.MRImageStorage]))
+            for _ in range(12)
+        ]
+        assert (await users[0].c_store(an_instance(0))).status == 0x0000
+        location = (await handed_over.get()).location
+        outside.execute("BEGIN IMMEDIATE")
+        stores = [asyncio.create_task(user.c_store(an_instance(number))) for number, user in enumerate(users, 1)]
+        for _ in stores:
+            await handed_over.get()
+        assert (await aiodimse.Instance.open(tmp_path / location)).sop_instance_uid == "1.2.1.1.0"
+        assert not any(task.done() for task in stores)
+        outside.execute("ROLLBACK")
+        assert {response.status for response in await asyncio.gather(*stores)} == {0x0000}
+    assert (await archive.index.counts()).instances == 13
+    outside.close()
+    await archive.close()
+
+
+def an_instance(number: int) -> Dataset:
+    dataset = make_object(image=str(number))
+    dataset.ensure_file_meta()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return dataset
 
 
 async def test_only_sqlite_is_asked_in_the_threads_that_save(tmp_path: Path) -> None:

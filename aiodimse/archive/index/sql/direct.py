@@ -20,6 +20,8 @@ from .reading import lookup
 from .together import Together
 from .writing import Writing
 
+_PATIENCE: Final = 0.05
+"""Seconds that a look-up waits for its turn; a transaction takes far less."""
 _KNOWN: Final = 256
 """Studies and series that are kept in memory from one transaction to the next."""
 
@@ -46,8 +48,15 @@ class DirectIndex:
 
     def lookup(self, sop_instance_uid: str) -> Entry | None:
         """See `BlockingIndex.lookup`."""
-        with self._turn:
-            return lookup(self._opened(), [sop_instance_uid]).get(sop_instance_uid)
+        if self._turn.acquire(timeout=_PATIENCE):
+            try:
+                return lookup(self._opened(), [sop_instance_uid]).get(sop_instance_uid)
+            finally:
+                self._turn.release()
+        # Somebody outside keeps the database from being written, but not from being read. Else all the threads that
+        # files are read and written in would wait here with the one that waits to write.
+        with self._engine.connect() as connection:
+            return lookup(Opened.by_sqlalchemy(connection), [sop_instance_uid]).get(sop_instance_uid)
 
     def add(self, header: Header) -> Future[None]:
         """See `BlockingIndex.add`."""

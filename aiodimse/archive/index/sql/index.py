@@ -55,7 +55,7 @@ class SQLIndex:
 
     def __init__(self, url: URL) -> None:
         self._url = url
-        self._engine = open_engine(url, connections=READERS + 2)
+        self._engine = open_engine(url, connections=READERS + 3)
         self._readers = aiodimse.Threads(READERS, "aiodimse-index")
         self._writer = aiodimse.Threads(1, "aiodimse-index-writer")
         self._writing = threading.Lock()
