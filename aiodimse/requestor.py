@@ -116,7 +116,7 @@ def connect(
         operations_window: How many operations may be open at once (PS3.7 D.3.3.3): the number for those that we invoke
             and the number for those that we perform, or one number for both. It is proposed only if it is not 1.
         handlers: A Server whose handlers perform the requests of the peer on this association. None: they are refused.
-        metrics: Told when the association and its operations end. None: nobody.
+        metrics: Its methods are called when the association and its operations end. None: nothing is counted.
         trace: Called with our role when the connection opens. The function that it returns is called with ">" (from the
             requestor) or "<" (from the acceptor) and the bytes that were written or read; with b"" at the end.
         environment: The clock and the network, which tests replace. None: `Environment()`.

@@ -90,7 +90,7 @@ class Server(HandlerDecorators):
             operations_window: How many operations a peer may have open at once where it asks for more than one
                 (PS3.7 D.3.3.3): (performed, invoked), or one number for both.
             any_storage: Store SOP classes that are not known with the C-STORE handler that is registered for all.
-            metrics: Is told of associations and operations as they end.
+            metrics: Its methods are called when associations and operations end.
             trace: Sees the bytes of every association, as in connect().
             environment: The clock and the network, for tests; and how TCP acknowledges.
             strict: Use none of the leniencies of docs/reference/leniencies.md.

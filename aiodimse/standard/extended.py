@@ -103,7 +103,7 @@ ROWS: tuple[ExtendedField, ...] = (
     ),
     *_rows(s.STORAGE, "C-STORE", "PS3.4 B.3.1",
         (0, "level_of_support",          "0 a subset of attributes is kept, 1 types 1 and 2, 2 all, 3 no provider"),
-        (2, "digital_signature_support", "0 signatures are not told of, 1 to 3 how far they survive"),
+        (2, "digital_signature_support", "0 not specified, 1 to 3 how far signatures survive"),
         highest=3, agreed=False,
     ),
     *_rows(s.STORAGE, "C-STORE", "PS3.4 B.3.1",

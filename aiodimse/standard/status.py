@@ -271,7 +271,7 @@ SERVICES = (
 IMPLEMENTATION = (
     *_rows(_EVERY, _COMPOSITE, "aiodimse",
         (0xC001, "Failure", "The handler gave a data set without Status as its status"),
-        (0xC002, "Failure", "The handler gave something that is no status"),
+        (0xC002, "Failure", "The handler answered with a value that is not a status"),
     ),
     *_rows(_EVERY, "C-STORE", "aiodimse",
         (0xC210, "Failure", "The data set does not decode"),
