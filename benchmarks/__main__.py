@@ -28,6 +28,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, help="how many pairs (5)")
     parser.add_argument("--objects", type=int, help="in the archives of archive-find-orthanc (100000)")
     parser.add_argument("--list", action="store_true", help="say which rows there are")
+    parser.add_argument("--again", action="store_true", help="put these rows into the results of the last whole run")
     parser.add_argument("--output", type=Path, help="folder for table.txt and table.json")
     parser.add_argument("--folder", type=Path, help="where files are made and saved (a temporary folder)")
     return parser.parse_args()
@@ -74,10 +75,10 @@ def main() -> int:
     text = table.printed(figures, notes)
     print(text)
     output = options.output or (table.results_folder() if everything else None)
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "table.txt").write_text(text, encoding="utf-8")
-        (output / "table.json").write_text(table.as_json(figures, about), encoding="utf-8")
+    if options.again:
+        table.write_again(table.results_folder(), figures, about)
+    elif output is not None:
+        table.write(output, table.as_rows(figures), about, text)
     return any(figure.verdict == "FAIL" for figure in figures)
 
 

@@ -52,11 +52,31 @@ def printed(figures: Sequence[Figure], notes: Sequence[str]) -> str:
     return "\n".join([text, "", *problems, *([""] if problems else []), *notes, ""])
 
 
-def as_json(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
-    """Return everything, with every sample."""
-    rows = [
+def as_rows(figures: Sequence[Figure]) -> list[dict[str, Any]]:
+    """Return everything about the figures, with every sample."""
+    return [
         {**dataclasses.asdict(f.row), "value": f.value, "ours": f.ours, "peer": f.peer, "verdict": f.verdict,
-         "problem": f.problem, "cells": cells(f), "samples": f.samples}
+         "problem": f.problem, "cells": list(cells(f)), "samples": f.samples}
         for f in figures
     ]  # fmt: skip
-    return json.dumps({"about": dict(about), "rows": rows}, indent=1) + "\n"
+
+
+def write(folder: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any], text: str) -> None:
+    """Write table.txt and table.json into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "table.txt").write_text(text, encoding="utf-8")
+    (folder / "table.json").write_text(
+        json.dumps({"about": dict(about), "rows": rows}, indent=1) + "\n", encoding="utf-8"
+    )
+
+
+def write_again(folder: Path, figures: Sequence[Figure], about: Mapping[str, Any]) -> None:
+    """Put rows that were measured again into the last whole run, which says when and at which commit that was."""
+    last = json.loads((folder / "table.json").read_text(encoding="utf-8"))
+    new = {row["name"]: row for row in as_rows(figures)}
+    rows = [new.get(row["name"], row) for row in last["rows"]]
+    when = f"{about['date']} at {about['commit']}"
+    whole = {**last["about"], "measured again": {**last["about"].get("measured again", {}), **dict.fromkeys(new, when)}}
+    notes = [f"- {row['name']}: {row['problem']}" for row in rows if row["problem"]]
+    notes.append(", ".join(f"{key} {value}" for key, value in whole.items()))
+    write(folder, rows, whole, "\n".join([as_markdown([row["cells"] for row in rows]), "", *notes, ""]))

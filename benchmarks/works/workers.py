@@ -3,6 +3,7 @@ cores."""
 
 from __future__ import annotations
 
+import shutil
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -50,7 +51,8 @@ def workers(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
     """Compare in runs that each start new processes, before the time is taken. Stores go into an empty archive."""
     counts = {"echo": bench.count(100_000, 50_000), "find": bench.count(2_000, 1_000), "store": bench.count(1_000, 500)}
     files = bench.material.copies("CT_small", counts["store"])
-    filled = bench.material.copies("CT_small", 100)
+    filled = bench.new_folder("filled")  # not the material itself: serve keeps its index in the folder
+    shutil.copytree(bench.material.copies("CT_small", 100), filled, dirs_exist_ok=True)
     user = bench.worker("replay")
     costs: dict[str, _Cost] = {}
 
