@@ -169,3 +169,15 @@ def test_no_test_sleeps():
             if sleeps and not (node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value == 0):
                 sleeping.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert sleeping == []
+
+
+def test_nothing_is_interned() -> None:
+    """Python 3.12.0 to 3.12.5 never frees an interned string, and most strings come from a peer."""
+    users = [
+        path.name
+        for path in (ROOT / "aiodimse").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Attribute) and node.attr == "intern")
+        or (isinstance(node, ast.alias) and node.name == "intern")
+    ]
+    assert users == []
