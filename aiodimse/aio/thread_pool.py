@@ -10,6 +10,7 @@ import errno
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -63,8 +64,12 @@ class ThreadPool:
             name: The beginning of their names.
         """
         self._workers, self._name = workers, name
+        self._lock = threading.Lock()
+        """Held while work is handed over, so that none comes in behind `close`."""
         self._waiting: SimpleQueue[_Work[Any] | None] = SimpleQueue()
-        self._idle = threading.Semaphore(0)
+        """Work that no thread has begun; None ends a thread."""
+        self._idle = 0
+        """The number of threads that wait for work, without those that are about to get some."""
         self._threads = 0
         self._is_closed = False
         self._at_work: dict[threading.Thread, tuple[_Work[Any], float]] = {}
@@ -80,32 +85,46 @@ class ThreadPool:
             may_be_refused: False for what goes on with work that has begun, or cleans up after it.
 
         Raises:
-            ThreadsBusy: It may be refused, and MOST_WAITING wait already.
+            ThreadsBusy: It may be refused, and MOST_WAITING wait already; or the system has no thread for it.
             ThreadsClosed: `close` has been called.
         """
-        if self._is_closed:
-            raise ThreadsClosed
-        if may_be_refused and self._waiting.qsize() >= MOST_WAITING:
-            raise ThreadsBusy
         work = _Work(call, what)
-        self._waiting.put(work)
-        if not self._idle.acquire(blocking=False) and self._threads < self._workers:
-            self._threads += 1
-            threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
+        with self._lock:
+            if self._is_closed:
+                raise ThreadsClosed
+            if may_be_refused and self._waiting.qsize() >= MOST_WAITING:
+                raise ThreadsBusy
+            self._waiting.put(work)
+            if self._idle:
+                self._idle -= 1
+            elif self._threads < self._workers:
+                self._start_thread(work)
         return work
+
+    def _start_thread(self, work: _Work[Any]) -> None:
+        name = f"{self._name}-{self._threads + 1}"
+        try:
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+        except RuntimeError:  # the system has no more threads
+            if not self._threads:
+                work.cancel()
+                raise ThreadsBusy from None
+        else:
+            self._threads += 1
 
     def close(self) -> None:
         """Take no more work, drop what has not begun, and let the threads end."""
-        self._is_closed = True
-        while True:
-            try:
-                work = self._waiting.get_nowait()
-            except Empty:
-                break
-            if work is not None:
-                work.cancel()
-        for _ in range(self._threads):
-            self._waiting.put(None)
+        dropped = list[_Work[Any]]()
+        with self._lock:
+            self._is_closed = True
+            with suppress(Empty):
+                while True:
+                    if (work := self._waiting.get_nowait()) is not None:
+                        dropped.append(work)
+            for _ in range(self._threads):
+                self._waiting.put(None)
+        for work in dropped:
+            work.cancel()  # without the lock, because this calls what waits for the work
 
     def under_way(self) -> list[Future[Any]]:
         """Return the work that has begun and not ended."""
@@ -122,14 +141,7 @@ class ThreadPool:
 
     def _run(self) -> None:
         thread = threading.current_thread()
-        while True:
-            try:
-                work = self._waiting.get_nowait()
-            except Empty:
-                self._idle.release()
-                work = self._waiting.get()
-            if work is None:
-                return
+        while (work := self._next()) is not None:
             if work.set_running_or_notify_cancel():
                 call, work.call = work.call, None
                 assert call is not None
@@ -142,6 +154,15 @@ class ThreadPool:
                 work.what = None
             call = None
             del work  # an idle thread keeps nothing
+
+    def _next(self) -> _Work[Any] | None:
+        """Wait for work; None: the thread ends."""
+        with self._lock:
+            try:
+                return self._waiting.get_nowait()
+            except Empty:
+                self._idle += 1
+        return self._waiting.get()
 
 
 _pools: WeakSet[ThreadPool] = WeakSet()

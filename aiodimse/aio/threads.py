@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakSet
 
+from aiodimse.aio.signals import fail
 from aiodimse.aio.thread_pool import ThreadPool, ThreadsClosed, all_under_way, in_words
 
 P = ParamSpec("P")
@@ -43,14 +44,14 @@ class Threads:
             name: The beginning of the names of the threads.
         """
         self._workers, self._name = workers, name
-        self._pool: ThreadPool | None = None
+        self._pool = ThreadPool(workers, name)
         self._is_closed = False
         self._awaited: set[asyncio.Future[Any]] = set()
         _all.add(self)
 
     def forget(self) -> None:
         """Forget the pool in a process that was forked, because the threads exist only in its parent."""
-        self._pool, self._awaited = None, set()
+        self._pool, self._awaited = ThreadPool(self._workers, self._name), set()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a blocking function in a thread; one that changes nothing, or may come to its end unseen.
@@ -118,7 +119,7 @@ class Threads:
         """
         if self._is_closed:
             raise ThreadsClosed
-        return self._started().submit(function, what=function, may_be_refused=False)
+        return self._pool.submit(function, what=function, may_be_refused=False)
 
     async def close(self, timeout: float = 5.0, last: Callable[[], object] | None = None) -> None:
         """Take no more work, and wait for what there is. What has not ended in time is left behind, with a warning.
@@ -134,23 +135,20 @@ class Threads:
         self._is_closed = True
         try:
             async with asyncio.timeout(timeout):
-                if mine := self._awaited_here():
+                loop = asyncio.get_running_loop()
+                if mine := [done for done in self._awaited.copy() if done.get_loop() is loop]:
                     await asyncio.wait(mine)
-                if self._pool is not None and (begun := self._pool.under_way()):  # and nobody waits for
+                if begun := self._pool.under_way():  # and nobody waits for
                     await asyncio.wait([asyncio.wrap_future(work) for work in begun])
                 if last is not None:
                     await self._submitted(last, may_be_refused=False)[1]
         except TimeoutError:
             _log.warning("%s: left behind after %g s: %s", self._name, timeout, in_words())
         finally:
-            if self._pool is not None:
-                self._pool.close()
-            for done in self._awaited_here():
-                done.set_exception(ThreadsClosed())
-
-    def _awaited_here(self) -> list[asyncio.Future[Any]]:
-        loop = asyncio.get_running_loop()
-        return [done for done in self._awaited.copy() if done.get_loop() is loop and not done.done()]
+            self._pool.close()
+            for done in self._awaited.copy():
+                with suppress(RuntimeError):  # its loop was closed, so nobody waits
+                    done.get_loop().call_soon_threadsafe(fail, done, ThreadsClosed())
 
     async def clean_up(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call what takes back what was begun: it is never refused for the work that waits.
@@ -213,7 +211,7 @@ class Threads:
                 work.add_done_callback(lambda _: self._close(close))
 
     def _close(self, close: Callable[[], object]) -> None:
-        if self._pool is not None:
+        with suppress(ThreadsClosed):  # then its last reference closes it
             self._pool.submit(close, what=close, may_be_refused=False)
 
     def _submit(self, call: Callable[[], T], *, may_be_refused: bool) -> tuple[Future[None], asyncio.Future[T]]:
@@ -229,15 +227,10 @@ class Threads:
     def _submitted(self, call: Callable[[], T], *, may_be_refused: bool) -> tuple[Future[None], asyncio.Future[T]]:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        work = self._started().submit(partial(_work, loop, done, call), what=call, may_be_refused=may_be_refused)
+        work = self._pool.submit(partial(_work, loop, done, call), what=call, may_be_refused=may_be_refused)
         self._awaited.add(done)
         done.add_done_callback(self._awaited.discard)
         return work, done
-
-    def _started(self) -> ThreadPool:
-        if self._pool is None:
-            self._pool = ThreadPool(self._workers, self._name)
-        return self._pool
 
 
 _all: WeakSet[Threads] = WeakSet()
@@ -284,10 +277,19 @@ def _work(loop: asyncio.AbstractEventLoop, done: asyncio.Future[T], call: Callab
     """Run a call in a thread of the pool, and set the future of the event loop to its outcome."""
     try:
         result = call()
+    except StopIteration as error:  # which no future takes: the task would wait forever
+        _settle_in_loop(loop, done, done.set_exception, _no_iteration(error))
     except BaseException as error:
         _settle_in_loop(loop, done, done.set_exception, error)
     else:
         _settle_in_loop(loop, done, done.set_result, result)
+
+
+def _no_iteration(error: StopIteration) -> RuntimeError:
+    """Return what stands for StopIteration, as in a generator that raises it (PEP 479)."""
+    instead = RuntimeError("the function raised StopIteration")
+    instead.__cause__ = error
+    return instead
 
 
 def _settle_in_loop(
