@@ -178,6 +178,8 @@ async def main() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     beating = asyncio.create_task(heart.beat())
     async with server.listen("127.0.0.1", 0, ssl=ssl) as listening:
+        gc.collect()
+        gc.freeze()  # as `aiodimse serve` does
         print(listening.port, flush=True)
         while await reader.readline():
             print(json.dumps(held(heart)), flush=True)

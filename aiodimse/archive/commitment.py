@@ -17,7 +17,7 @@ import aiodimse
 from aiodimse import commitment
 
 from .archive import Archive
-from .index import Transaction
+from .index import Entry, Transaction
 from .threads import in_thread
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Commitment:
     ) -> None:
         self._archive, self._destinations, self._ae_title, self._waits = archive, destinations, ae_title, waits
         self._reading = asyncio.Lock()
-        """Held while one request is read: each of its instances takes about 50 us of the processor."""
+        """Held while one request is read: each of its instances takes about 15 us of the processor."""
         self._looking = asyncio.Lock()
         """Held while the instances of one transaction are looked up, which takes a turn of the event loop."""
         self._references = 0
@@ -65,16 +65,13 @@ class Commitment:
     async def accept(self, request: aiodimse.NormalizedRequest) -> int:
         """Handle an N-ACTION request: store the transaction, and begin to report on it."""
         async with self._reading:
-            asked = await in_thread(commitment.CommitmentRequest.read, request)
-        references = tuple((each.sop_class_uid, each.sop_instance_uid) for each in asked.references)
-        calling = request.association.calling_ae_title
-        transaction = Transaction(asked.transaction_uid, calling, references, int(time()))
+            transaction = await in_thread(_transaction, request)
         archive = self._archive
         async with AsyncExitStack() as held:
             with archive.availability.asked(0x0213):
                 if await archive.index.open_transactions() >= MAX_OPEN:
                     raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN} transactions are open")
-                if self._references + len(references) > MAX_OPEN_REFERENCES:
+                if self._references + len(transaction.references) > MAX_OPEN_REFERENCES:
                     raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN_REFERENCES} instances wait for a report")
                 # The lock is taken first: otherwise another process may see the transaction and report on it.
                 is_ours = await held.enter_async_context(archive.locks.try_hold(_name(transaction)))
@@ -182,19 +179,26 @@ class Commitment:
         # `Retention` removes no study that is in use, and reads the transactions after it has locked a study.
         async with archive.in_use((await archive.index.lookup(uids)).values()):
             entries = await archive.index.lookup(uids)
-        locations = {uid: entry.location for uid, entry in entries.items()}
-        there = await in_thread(
-            lambda: {uid for uid, location in locations.items() if archive.storage.stamp(location) is not None}
-        )
-        references = []
+        return await in_thread(self._report_of, transaction, entries)
+
+    def _report_of(self, transaction: Transaction, entries: Mapping[str, Entry]) -> commitment.CommitmentReport:
+        """Say of each instance whether it is there, in a thread."""
+        stamp, references = self._archive.storage.stamp, []
         for sop_class_uid, uid in transaction.references:
-            reason = 0
-            if uid not in there:
+            entry, reason = entries.get(uid), 0
+            if entry is None or stamp(entry.location) is None:
                 reason = commitment.NO_SUCH_INSTANCE
-            elif entries[uid].sop_class_uid != sop_class_uid:
+            elif entry.sop_class_uid != sop_class_uid:
                 reason = commitment.CLASS_CONFLICT
             references.append(commitment.Reference(sop_class_uid, uid, reason))
         return commitment.CommitmentReport(transaction.uid, tuple(references), self._ae_title)
+
+
+def _transaction(request: aiodimse.NormalizedRequest) -> Transaction:
+    """Read an N-ACTION, in a thread."""
+    asked = commitment.CommitmentRequest.read(request)
+    references = tuple((each.sop_class_uid, each.sop_instance_uid) for each in asked.references)
+    return Transaction(asked.transaction_uid, request.association.calling_ae_title, references, int(time()))
 
 
 def _name(transaction: Transaction) -> str:

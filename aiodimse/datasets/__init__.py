@@ -27,6 +27,7 @@ from aiodimse.datasets.pixels.recompressing import Recompression
 from aiodimse.datasets.pixels.syntaxes import can_recompress, has_codecs
 from aiodimse.datasets.reading import tolerated_in
 from aiodimse.datasets.saving import PartTenWriter
+from aiodimse.datasets.sequences import dataset_of_sequences, items_in_turn
 from aiodimse.datasets.stored import file_identity
 from aiodimse.datasets.transcoding import check_transcoded, open_transcoded
 from aiodimse.datasets.unfinished import remove_unfinished
@@ -46,6 +47,7 @@ __all__ = [
     "can_recompress",
     "can_transcode",
     "check_transcoded",
+    "dataset_of_sequences",
     "dataset_uids",
     "decode_dataset",
     "decode_identifier",
@@ -59,6 +61,7 @@ __all__ = [
     "has_codecs",
     "identifier",
     "is_larger_than",
+    "items_in_turn",
     "open_pieces",
     "open_transcoded",
     "parse_head",

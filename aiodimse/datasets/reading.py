@@ -256,8 +256,18 @@ def read_items(
     Raises:
         DatasetDecodeError: The value is not a series of items.
     """
+    return Sequence(list(each_item(data, implicit, little_endian, charset, tolerated)))
+
+
+def each_item(
+    data: bytes,
+    implicit: bool,
+    little_endian: bool,
+    charset: CharacterSet,
+    tolerated: set[Leniency] | None = None,
+) -> Iterator[Dataset]:
+    """Yield the items of a sequence, each when it is read. See `read_items`."""
     unpack_head = Struct("<HHL" if little_endian else ">HHL").unpack_from
-    items: list[Dataset] = []
     pos, end = 0, len(data)
     while pos < end:
         if end - pos < SHORTEST:
@@ -280,8 +290,7 @@ def read_items(
         item = _dataset(reading)
         if is_open:
             item.is_undefined_length_sequence_item = True
-        items.append(item)
-    return Sequence(items)
+        yield item
 
 
 def new_dataset(implicit: bool, little_endian: bool) -> DecodedDataset:

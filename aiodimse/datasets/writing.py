@@ -18,7 +18,7 @@ The intended differences from pydicom are:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from struct import Struct, pack
 from typing import Any, Final
@@ -34,7 +34,7 @@ from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, EXPLICIT_VR_LENGTH_32, IS,
 from aiodimse.datasets import charsets
 from aiodimse.datasets.charsets import CharacterSet
 from aiodimse.datasets.element_headers import UNDEFINED_LENGTH, vr_in_dictionary
-from aiodimse.datasets.reading import DecodedDataset, read_as, read_items
+from aiodimse.datasets.reading import DecodedDataset, each_item, read_as
 from aiodimse.datasets.vrs import AMBIGUOUS_VRS, PADDING, WORD_SIZES, concrete_vr, implicit_vr, swapped
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
 
@@ -224,7 +224,7 @@ class _Writer:
         known = vr_in_dictionary(tag)
         if vr == "SQ":
             return known in ("SQ", "UN", None)
-        return known != "SQ" or not encoded or (vr == "UN" and _items_of(encoded, True, True) is not None)
+        return known != "SQ" or not encoded or (vr == "UN" and _has_items(encoded))
 
     def _raw(self, tag: int, raw: RawDataElement, scope: _Scope) -> tuple[str, bytes, bool]:
         """Return the VR and the value of an element that is still encoded, and whether its length is undefined."""
@@ -239,12 +239,14 @@ class _Writer:
             same = scope.stays and same_order and raw.is_implicit_VR == self.implicit
             if same and isinstance(scope.around[0], DecodedDataset):  # only of our own it is known what is in them
                 return vr, value, opens
-            items = _items_of(value, raw.is_implicit_VR, raw.is_little_endian, scope.source or scope.declared)
-            if items is not None:
+            # One item at a time: a sequence may have ten thousand, each of which is ten objects.
+            items = each_item(value, raw.is_implicit_VR, raw.is_little_endian, scope.source or scope.declared)
+            try:
                 return vr, self._items(items, scope), opens
-            if vr_in_dictionary(tag) == "SQ":
-                raise DatasetEncodeError("a sequence that does not hold items")
-            return "UN", value, False
+            except DatasetDecodeError:
+                if vr_in_dictionary(tag) == "SQ":
+                    raise DatasetEncodeError("a sequence that does not hold items") from None
+                return "UN", value, False
         if not scope.stays and vr in CUSTOMIZABLE_CHARSET_VR and not (value.isascii() and b"\x1b" not in value):
             text = (scope.source or scope.declared).decode(value, vr)
             return vr, scope.charset.encode(text.rstrip("\0 "), vr), False
@@ -295,7 +297,7 @@ class _Writer:
             write(buffer, element)  # type: ignore[operator]
         return buffer.getvalue()
 
-    def _items(self, items: Sequence[Dataset], scope: _Scope) -> bytes:
+    def _items(self, items: Iterable[Dataset], scope: _Scope) -> bytes:
         out: list[bytes] = []
         for item in items:
             content = b"".join(self.dataset(item, scope.declared, scope.around))
@@ -308,14 +310,14 @@ class _Writer:
         return b"".join(out)
 
 
-def _items_of(
-    value: bytes, implicit: bool, little_endian: bool, charset: CharacterSet = charsets.DEFAULT
-) -> Sequence[Dataset] | None:
-    """Return the items in an encoded value; None if it does not contain items."""
+def _has_items(value: bytes) -> bool:
+    """Return whether the value of an element with the VR UN contains items."""
     try:
-        return read_items(value, implicit, little_endian, charset)
+        for _ in each_item(value, True, True, charsets.DEFAULT):
+            pass
     except DatasetDecodeError:
-        return None
+        return False
+    return True
 
 
 @lru_cache(maxsize=1024)

@@ -25,8 +25,8 @@ an Identifier is below it as a rule. Many that came at once would otherwise be d
 _MANY = 256
 """The number of elements from which a data set is decoded in a thread. An honest Identifier has a hundred elements, in
 0.1 ms; this many of the worst kind take 5 ms."""
-_threads = Threads(2, "aiodimse-decoding")
-"""Decoding needs the processor: more threads would only take the interpreter away from the event loop."""
+_threads = Threads(1, "aiodimse-decoding")
+"""Decoding needs the processor: a second thread would only take the interpreter away from the event loop."""
 _under_way: WeakKeyDictionary[Channel, asyncio.Lock] = WeakKeyDictionary()
 """Held by each association that decodes in a thread, so that nobody's requests fill the line of all."""
 

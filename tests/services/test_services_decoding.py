@@ -274,10 +274,14 @@ async def test_many_elements_are_decoded_off_the_event_loop(
     assert len(datasets[0]) == count
 
 
-async def test_one_association_decodes_one_data_set_at_a_time_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of another one do not wait behind all of its requests."""
+async def test_a_large_data_set_waits_for_at_most_one_of_each_other_association(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It does not wait behind all the requests of another one, and threads do not compete for the interpreter."""
     go, begun, decode = threading.Event(), threading.Semaphore(0), decoding.datasets.decode_identifier
     under_way = most = 0
+    decoded: list[int] = []
+    few, many = decoding._MANY + 1, decoding._MANY + 2
 
     def slow(*args: Any, max_elements: int | None = None, **more: Any) -> Any:
         nonlocal under_way, most
@@ -287,23 +291,26 @@ async def test_one_association_decodes_one_data_set_at_a_time_in_a_thread(monkey
             begun.release()
             go.wait(20)
             under_way -= 1
-        return decode(*args, max_elements=max_elements, **more)
+        dataset = decode(*args, max_elements=max_elements, **more)
+        decoded.append(len(dataset))
+        return dataset
 
     monkeypatch.setattr(decoding.datasets, "decode_identifier", slow)
     server, _ = make_server()
-    large = EncodedDataset(plain(decoding._MANY + 1), ImplicitVRLittleEndian)
+    of_first, of_second = (EncodedDataset(plain(count), ImplicitVRLittleEndian) for count in (few, many))
     options = {"contexts": [aiodimse.PresentationContext(FIND, [ImplicitVRLittleEndian])], "operations_window": 0}
     async with testing.joined(server, **options) as first, testing.joined(server, **options) as second:
-        asked = [asyncio.ensure_future(first.c_find(large, FIND)) for _ in range(4)]
+        asked = [asyncio.ensure_future(first.c_find(of_first, FIND)) for _ in range(4)]
         await asyncio.to_thread(begun.acquire)
         for _ in range(3):
             await testing.settle()
-        asked.append(asyncio.ensure_future(second.c_find(large, FIND)))
-        await asyncio.to_thread(begun.acquire)
-        assert most == 2
+        asked.append(asyncio.ensure_future(second.c_find(of_second, FIND)))
+        for _ in range(3):
+            await testing.settle()
         go.set()
         assert [(await each).status for each in asked] == [0x0000] * 5
-    assert most == 2
+    assert decoded == [few, many, few, few, few]
+    assert most == 1
 
 
 @pytest.mark.parametrize(("size", "waits"), [(decoding._SOME // 2, 0), (2 * decoding._SOME, 1)])
