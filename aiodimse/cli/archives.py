@@ -14,7 +14,7 @@ from aiodimse.cli.output import Output
 from aiodimse.cli.sharing import Worker
 
 _SCAN_AGAIN = 30.0
-"""Seconds before a scan that the index did not answer is repeated."""
+"""Seconds before a scan that the storage or the index did not answer is repeated."""
 
 
 class Archives:
@@ -117,16 +117,20 @@ class Archives:
 
     async def _scan(self, location: Path | str) -> None:
         archive = self._open[location]
+        said = ""
         while True:
             try:
                 with archive.availability.asked(0xA700, OSError):
                     self._output.line(f"{location}: {await archive.scan()}")
+                return
             except OSError as error:
-                self._output.note(f"the folder cannot be read: {system_words(error)}")
+                words = system_words(error)
+                if words != said:
+                    self._output.note(f"{location} cannot be read: {words}")
+                said = words
             except aiodimse.DIMSEFailure:  # the index does not answer, which the log says
-                await asyncio.sleep(_SCAN_AGAIN)
-                continue
-            return
+                pass
+            await asyncio.sleep(_SCAN_AGAIN)
 
 
 def _words(error: Exception) -> str:

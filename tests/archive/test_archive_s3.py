@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from io import BytesIO
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.request import Request, urlopen
 from uuid import uuid4
@@ -19,10 +23,13 @@ from pydicom.data import get_testdata_file
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.archive import Archive, provide
+from aiodimse.archive import Archive, File, Finding, check, provide
+from aiodimse.cli.main import main
 
 obstore = pytest.importorskip("obstore", reason="the extra s3 is not installed")
 pytest.importorskip("moto", reason="moto, of the extra test, is not installed")
+
+from obstore.exceptions import GenericError  # noqa: E402
 
 from aiodimse.archive.storage.s3 import S3Storage  # noqa: E402
 
@@ -46,9 +53,13 @@ def endpoint() -> Iterator[str]:
     for line in process.stderr:
         if b"Running on" in line:
             break
+    # It writes a line for each request, and stops where nobody reads them.
+    reader = Thread(target=deque, args=(process.stderr, 0), daemon=True)
+    reader.start()
     yield f"http://{HOST}:{port}"
     process.kill()
     process.wait()
+    reader.join()
     process.stderr.close()
 
 
@@ -131,6 +142,148 @@ async def test_a_scan_finds_what_the_bucket_holds(port: int, archive: Archive, s
     assert (await archive.scan()).indexed == 1
     obstore.delete(storage._store, storage.location_for(one.SOPInstanceUID))
     assert (await archive.scan()).forgotten == 1
+
+
+def put(storage: S3Storage, location: str, **attributes: object) -> Dataset:
+    """Put an object into the bucket, behind the back of the archive."""
+    dataset = sent(**attributes)
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    file = BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    obstore.put(storage._store, location, file.getvalue())
+    return dataset
+
+
+@pytest.mark.parametrize("away", ["get_range", "head", "list_with_delimiter"])
+async def test_a_bucket_that_goes_away_during_a_scan_loses_no_object(
+    archive: Archive, storage: S3Storage, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    """Two objects of one study are there; one is put again, so that the scan reads it, and one has gone."""
+    first, second = put(storage, "a/1.dcm"), put(storage, "a/2.dcm", SOPInstanceUID="1.2.2")
+    gone = put(storage, "b/3.dcm", SOPInstanceUID="1.2.3")
+    uids = [first.SOPInstanceUID, second.SOPInstanceUID]
+    assert (await archive.scan()).indexed == 3
+    before = await archive.index.lookup(uids)
+    put(storage, "a/1.dcm", SeriesDescription="of another size")
+    obstore.delete(storage._store, "b/3.dcm")
+
+    def fail(*_args: object, **_named: object) -> object:
+        raise GenericError("1.2.3 is not told")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(obstore, away, fail)
+        if away == "get_range":
+            assert (await archive.scan()).unreadable >= 1
+        else:
+            with pytest.raises(OSError, match=r"the bucket does not answer \(GenericError\)$"):
+                await archive.scan()
+        assert await archive.index.lookup(uids) == before
+    report = await archive.scan()
+    assert (report.files, report.indexed, report.damaged) == (2, 2, 0)
+    assert await archive.index.lookup(uids) == before
+    assert await archive.index.lookup([gone.SOPInstanceUID]) == {}
+
+
+async def test_what_is_retrieved_from_a_bucket_that_is_away_costs_itself(
+    port: int,
+    storage: S3Storage,
+    archive: Archive,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one = put(storage, "a/1.dcm")
+    await archive.scan()
+
+    async def fail(*_args: object, **_named: object) -> object:
+        raise GenericError("away")
+
+    monkeypatch.setattr(obstore, "get_async", fail)
+    async with aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[GET], storage=[MR]) as peer:
+        response = await peer.c_get(asked(one), GET)
+        assert (response.status, response.failed_sop_instance_uids) == (0xA702, (one.SOPInstanceUID,))
+    assert "its file: input/output error" in caplog.text
+
+
+async def test_folders_are_listed_one_after_the_other(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of all keys takes 300 MB at a million objects."""
+    for location in ("1.dcm", "a/1.dcm", "a/b/1.dcm", "a/b/2.dcm", "a.dcm", "c/d/e/1.dcm"):
+        put(storage, location)
+    obstore.put(storage._store, "c/empty", b"")
+    listed: list[str | None] = []
+    lists = obstore.list_with_delimiter
+
+    def noted(store: Any, prefix: str | None = None) -> Any:
+        listed.append(prefix)
+        return lists(store, prefix)
+
+    monkeypatch.setattr(obstore, "list_with_delimiter", noted)
+    walk = storage.walk()
+    first = next(walk)
+    assert (first.folder, sorted(first.files), listed) == ("", ["1.dcm", "a.dcm"], [None])
+    found = {each.folder: sorted(each.files) for each in walk}
+    assert found == {
+        "a": ["a/1.dcm"], "a/b": ["a/b/1.dcm", "a/b/2.dcm"], "c": ["c/empty"], "c/d": [], "c/d/e": ["c/d/e/1.dcm"],
+    }  # fmt: skip
+    archive = await Archive.open(storage, index="memory:")
+    assert (archive.report.not_dicom, archive.report.indexed + archive.report.duplicates) == (1, 6)
+
+
+async def test_orphans_of_a_bucket_are_told(archive: Archive, storage: S3Storage) -> None:
+    """An object without a row, a row without an object, an object that is another one than its row says."""
+    for number in range(4):
+        put(storage, f"{number}/{number}.dcm", SOPInstanceUID=f"1.2.{number}")
+    await archive.scan()
+    assert (await check(archive, read=True)).is_sound
+    put(storage, "new/9.dcm", SOPInstanceUID="1.2.9")
+    obstore.delete(storage._store, "0/0.dcm")
+    put(storage, "1/1.dcm", SOPInstanceUID="1.2.1", SeriesDescription="of another size")
+    stamp = storage.stamp("2/2.dcm")
+    assert stamp is not None
+    await archive.index.note([File("2/2.dcm", *stamp, Finding.OBJECT, "1.2.8")])
+    report = await check(archive, read=True)
+    assert (report.not_indexed, report.missing) == (["new/9.dcm"], ["0/0.dcm"])
+    assert (report.changed, report.other) == (["1/1.dcm"], ["2/2.dcm"])
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_check_of_a_bucket(
+    endpoint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_away: bool,
+) -> None:
+    """As an operator gives it, with what the environment says of the bucket."""
+    bucket = f"b{uuid4().hex}"
+    urlopen(Request(f"{endpoint}/{bucket}", method="PUT")).close()
+    for name, value in {
+        "AWS_ENDPOINT": endpoint, "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    url, index = f"s3://{bucket}/archive", f"sqlite:///{tmp_path}/index.db"
+    storage = S3Storage(url)
+    put(storage, "a/1.dcm", SOPInstanceUID="1.2.1")
+
+    async def scan() -> None:
+        await (await Archive.open(url, index=index)).close()
+
+    asyncio.run(scan())
+    assert main(["check", url, "--index", index]) == 0
+    put(storage, "a/2.dcm", SOPInstanceUID="1.2.2")
+    obstore.delete(storage._store, "a/1.dcm")
+    capsys.readouterr()
+    if is_away:
+
+        def fail(*_args: object, **_named: object) -> object:
+            raise GenericError("away")
+
+        monkeypatch.setattr(obstore, "list_with_delimiter", fail)
+        assert main(["check", url, "--index", index]) == 1
+        assert capsys.readouterr().err.strip().endswith("the bucket does not answer (genericerror)")
+        return
+    assert main(["check", url, "--index", index, "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["not_indexed"], said["missing"]) == (["a/2.dcm"], ["a/1.dcm"])
 
 
 async def test_a_bucket_that_does_not_answer_is_an_error_of_one_line(endpoint: str) -> None:

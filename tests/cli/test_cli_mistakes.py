@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import shutil
 from argparse import Namespace
 from pathlib import Path
@@ -99,6 +100,42 @@ async def test_a_scan_that_the_index_does_not_answer_is_repeated(
     assert said == [
         "the index does not answer (RuntimeError): requests are refused until it does",
         "the index answers again",
+    ]
+
+
+async def test_a_scan_that_the_storage_does_not_answer_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is wrong is said once, and again where it is something else."""
+    shutil.copy(CT, tmp_path)
+    monkeypatch.setattr(archives, "_SCAN_AGAIN", 0.0)
+    archive = Archive(tmp_path, index=Full())
+    monkeypatch.setattr(Full, "left", 0)
+    scans, wrong = archive.scan, [errno.EIO, errno.EIO, errno.EACCES]
+
+    async def scan(*words: object) -> object:
+        if wrong:
+            raise OSError(wrong[0], os.strerror(wrong.pop(0)))
+        return await scans()
+
+    async def opened(*words: object, **more: object) -> Archive:
+        return archive
+
+    monkeypatch.setattr(archive, "scan", scan)
+    monkeypatch.setattr(Archive, "open", opened)
+    options: Namespace = parser().parse_args(["serve", str(tmp_path)])
+    output: Any = Output()
+    those = archives.Archives(options, output)
+    await those.open()
+    those.scan()
+    while len(output.lines) < 3:
+        output.said.clear()
+        await asyncio.wait_for(output.said.wait(), 10)
+    await those.close()
+    assert output.lines == [
+        f"{tmp_path} cannot be read: input/output error",
+        f"{tmp_path} cannot be read: permission denied",
+        f"{tmp_path}: 1 of 1 files indexed",
     ]
 
 

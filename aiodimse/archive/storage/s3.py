@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,6 @@ import aiodimse
 
 from ..header import header_in
 from ..index import Entry, Header
-from ..index.interface import folder_of
 from ..threads import in_thread
 from .hashed import hashed_name
 from .interface import Arrived, Decide, Found, Keep, Stamp
@@ -58,28 +57,31 @@ class S3Storage:
             raise OSError(errno.EIO, f"the bucket does not answer: {said}") from None
 
     def walk(self) -> Iterator[Found]:
-        """See `Storage.walk`. A folder is yielded complete, so all keys are listed first."""
-        folders: dict[str, Found] = {}
-        for page in obstore.list(self._store, chunk_size=1000):
-            for each in page:
-                location = each["path"]
-                found = folders.setdefault(folder_of(location), Found(folder_of(location)))
-                found.files[location] = _stamp(each)
-        yield from folders.values()
+        """See `Storage.walk`. Each folder is listed by itself, so that a million keys are never in memory together."""
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            with _os_errors():
+                listed = obstore.list_with_delimiter(self._store, folder or None)
+            yield Found(folder, {each["path"]: _stamp(each) for each in listed["objects"]})
+            waiting += reversed(listed["common_prefixes"])
 
     async def tidy(self, folder: str) -> None:
         """See `Storage.tidy`. An incomplete upload is not visible, and rules of the store remove it."""
 
     def read(self, location: str) -> Header:
         """See `Storage.read`."""
-        meta = obstore.head(self._store, location)
-        beginning = bytes(obstore.get_range(self._store, location, start=0, length=min(_BEGINNING, meta["size"])))
+        with _os_errors():  # a bucket that is away has no damaged objects
+            meta = obstore.head(self._store, location)
+            length = min(_BEGINNING, meta["size"])
+            beginning = bytes(obstore.get_range(self._store, location, start=0, length=length)) if length else b""
         return asyncio.run(_header_of(beginning, location, _stamp(meta)))  # in a thread, which has no event loop
 
     def stamp(self, location: str) -> Stamp | None:
         """See `Storage.stamp`."""
         try:
-            return _stamp(obstore.head(self._store, location))
+            with _os_errors():
+                return _stamp(obstore.head(self._store, location))
         except FileNotFoundError:
             return None
 
@@ -91,7 +93,7 @@ class S3Storage:
 
     def remove(self, location: str) -> None:
         """See `Storage.remove`."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), _os_errors():
             obstore.delete(self._store, location)
 
     def location_for(self, sop_instance_uid: str) -> str:
@@ -113,8 +115,10 @@ class S3Storage:
                 yield bytes(piece)
             await in_thread(decide, Arrived(bytes(beginning), request.transfer_syntax))
 
-        await obstore.put_async(self._store, location, chunks())
-        await in_thread(keep, _stamp(await obstore.head_async(self._store, location)))
+        with _os_errors():
+            await obstore.put_async(self._store, location, chunks())
+            stamp = _stamp(await obstore.head_async(self._store, location))
+        await in_thread(keep, stamp)
 
     def payload(self, entry: Entry) -> aiodimse.InstanceSource:
         """See `Storage.payload`."""
@@ -134,11 +138,13 @@ class _StoredInstance(aiodimse.Instance):
 
     async def _opened(self) -> aiodimse.Instance:
         """Request the object. Raises aiodimse.InstanceConflict if it is another instance than was asked for."""
-        response = await obstore.get_async(self._store, self._location)
+        with _os_errors():
+            response = await obstore.get_async(self._store, self._location)
 
         async def chunks() -> AsyncIterator[bytes]:
-            async for piece in response.stream(min_chunk_size=1 << 18):
-                yield bytes(piece)
+            with _os_errors():
+                async for piece in response.stream(min_chunk_size=1 << 18):
+                    yield bytes(piece)
 
         return await aiodimse.Instance.from_part10(chunks(), sop_instance_uid=self.sop_instance_uid)
 
@@ -172,6 +178,18 @@ async def _header_of(data: bytes, location: str, stamp: Stamp) -> Header:
         pass  # only the beginning was read, so the data set is cut off
     header = header_in(bytes(beginning), instance.transfer_syntax, location)
     return replace(header, size=stamp.size, modified=stamp.modified)
+
+
+@contextmanager
+def _os_errors() -> Iterator[None]:
+    """Raise what obstore raises as OSError, which says of a folder, too, that it does not answer.
+
+    The text of an error has the key of the object in it, so only its type is given.
+    """
+    try:
+        yield
+    except BaseError as error:
+        raise OSError(errno.EIO, f"the bucket does not answer ({type(error).__name__})") from None
 
 
 def _stamp(meta: Any) -> Stamp:
