@@ -28,6 +28,8 @@ from typing import Any
 from aiodimse.cli.failures import USAGE, CommandError, system_words
 
 _POSITIONAL = "location"
+_NOT_IN_A_FILE = ("config", "help", "inherited")
+"""Options that have no meaning in a file."""
 
 
 def words(file: Path, *, location: bool = True) -> list[str]:
@@ -49,12 +51,16 @@ def words(file: Path, *, location: bool = True) -> list[str]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CommandError(f"--config: {file}: {error}", USAGE) from None
     given = content.pop(_POSITIONAL, None)
+    if not isinstance(given, str | None):
+        raise CommandError(f"--config: {file}: {_POSITIONAL} is not text", USAGE)
     found = [word for name, value in content.items() for word in _option(str(file), name, value)]
-    return [*([str(given)] if location and given is not None else []), *found]
+    return [*([given] if location and given is not None else []), *found]
 
 
 def _option(file: str, name: str, value: Any) -> Iterator[str]:
     option = "--" + name.replace("_", "-")
+    if name in _NOT_IN_A_FILE or not name:
+        raise CommandError(f"--config: {file}: no option {name or repr(name)} in a file", USAGE)
     if isinstance(value, bool):
         if value:
             yield option

@@ -14,6 +14,7 @@ from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
 import aiodimse
@@ -61,10 +62,15 @@ exit status: 0 if the final status is Success; 1 if it is not, or there was no a
   aiodimse serve ~/dicom --ae-title ARCHIVE"""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the parser of all commands."""
+def parser(file: Path | None = None) -> argparse.ArgumentParser:
+    """Make the parser of all commands.
+
+    Args:
+        file: The configuration that the words come from; None: the command line.
+    """
     top = options.Parser(
         prog="aiodimse",
+        file=file,
         description="DICOM on the command line.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -77,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
         )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=options.Parser)
     for name, module in COMMANDS.items():
-        each = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        each = commands.add_parser(name, help=module.HELP, description=module.__doc__, file=file)
         top.parsers[name] = each
         module.arguments(each)
         if module not in (check, conformance, serve):
@@ -97,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given: dict[str, object] = {}
     try:
         words = list(sys.argv[1:] if argv is None else argv)
+        prog = f"aiodimse {words[0]}" if words and words[0] in COMMANDS else prog
         chosen = _parsed(words)
         chosen.read_again = partial(_parsed_again, words)
         chosen.ending = Ending(chosen.prog)
@@ -141,6 +148,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     chosen: argparse.Namespace = parser().parse_args(words)
     if getattr(chosen, "config", None) is not None:
         of_file = configuration.words(chosen.config, location=chosen.directory is None)
+        parser(chosen.config).parse_args([words[0], *of_file])  # reports what is wrong in the file
         chosen = parser().parse_args([words[0], *of_file, *words[1:]])
     chosen.argv = words
     return chosen
@@ -153,7 +161,8 @@ def _parsed_again(words: list[str]) -> argparse.Namespace:
         with redirect_stderr(said):
             return _parsed(words)
     except SystemExit:
-        raise failures.CommandError(said.getvalue().strip(), failures.USAGE) from None
+        why = said.getvalue().strip().removeprefix(f"aiodimse {words[0]}: ")
+        raise failures.CommandError(why, failures.USAGE) from None
 
 
 async def _run(chosen: argparse.Namespace, output: Output) -> int:

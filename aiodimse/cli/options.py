@@ -16,17 +16,26 @@ from aiodimse.config import Timeouts
 from aiodimse.errors import LocalProtocolError
 
 _NO_VALUE = re.compile(r"ignored explicit argument '.*'")
+_OPTION = re.compile(r"(^argument )?--(?=\w)")
 _CHOICE = re.compile(r"argument COMMAND: invalid choice: '(.*?)'")
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that prints one line on stderr for a wrong argument."""
+    """An ArgumentParser that prints one line on stderr for a wrong argument.
+
+    Args:
+        args: See argparse.
+        file: The configuration that the words come from; None: the command line. In a file a name may not be
+            abbreviated, and an error names the file.
+        options: See argparse.
+    """
 
     commands: tuple[str, ...] = ()
     """The names of the commands. Only the top parser has them."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, *args: Any, file: Path | None = None, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": file is None, **options})
+        self._file = file
         self.parsers: dict[str, Parser] = {}
         """The parsers of the commands. Only the top parser has them."""
 
@@ -48,7 +57,11 @@ class Parser(argparse.ArgumentParser):
         if match := _CHOICE.match(message):
             message = f"no command {match[1]!r}{near(match[1], self.commands)}"
         message = _NO_VALUE.sub("takes no value; in a file it is true or false", message)
-        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        if self._file is None:
+            print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        else:
+            words = _OPTION.sub("", message).replace("expected one argument", "needs a value")
+            print(f"{self.prog}: {self._file}: {words}", file=sys.stderr)
         raise SystemExit(failures.USAGE)
 
 
@@ -102,6 +115,13 @@ def host(text: str) -> str:
     if colon and number.isdigit() and (name.endswith("]") or ":" not in name):
         raise argparse.ArgumentTypeError(f"HOST and PORT are two arguments: {name} {number}")
     return text.removeprefix("[").removesuffix("]")
+
+
+def listening_host(text: str) -> str:
+    """Read an address to listen on. An empty one is refused: it would mean every address."""
+    if not text:
+        raise argparse.ArgumentTypeError("the address is empty; 0.0.0.0 means every address")
+    return host(text)
 
 
 def seconds(text: str) -> float:
@@ -187,6 +207,13 @@ def size(text: str) -> int:
     if not (number.isascii() and number.isdigit()) or unit not in _UNITS:
         raise argparse.ArgumentTypeError(f"not a number of bytes, for example 500G: {text!r}")
     return int(number) * _UNITS[unit]
+
+
+def most(text: str) -> int:
+    """Read the number of bytes that something may have. 0 is refused: it does not mean that there is no limit."""
+    if (number := size(text)) == 0:
+        raise argparse.ArgumentTypeError(f"0 would remove everything; leave it out to have no limit: {text!r}")
+    return number
 
 
 def level(text: str) -> str:

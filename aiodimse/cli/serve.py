@@ -95,7 +95,10 @@ def arguments(parser: ArgumentParser) -> None:
 def _peers(parser: ArgumentParser) -> None:
     """Add the options that say where to listen, who may call, and where C-MOVE sends."""
     group = parser.add_argument_group("peers")
-    group.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1; 0.0.0.0: every one)")
+    group.add_argument(
+        "--host", type=shared.listening_host, default="127.0.0.1",
+        help="address to listen on (127.0.0.1; 0.0.0.0: every one)",
+    )  # fmt: skip
     group.add_argument("--port", type=shared.listening_port, default=11112, help="port (11112; 0: any that is free)")
     group.add_argument(
         "--ae-title", type=shared.ae_title, default="AIODIMSE", metavar="AE",
@@ -126,7 +129,7 @@ def _room(parser: ArgumentParser) -> None:
     )
     group.add_argument(
         "--max-bytes",
-        type=shared.size,
+        type=shared.most,
         metavar="SIZE",
         help="remove the oldest studies while the archive is larger, for example than 500G (never)",
     )

@@ -25,15 +25,48 @@ from aiodimse.cli.main import parser
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("inherit = 2", "argument --inherited"),
-        ("prot = 104", "no option --prot; did you mean --port?"),
-        ("[destinations]\nX = 'h:1'", "no option --destinations; did you mean --destination?"),
+        ("prot = 104", "no option prot; did you mean port?"),
+        ("[destinations]\nX = 'h:1'", "no option destinations; did you mean destination?"),
+        ("keep = 3", "no option keep"),  # an abbreviation of keep-days, which removes studies
+        ("worker = 2", "no option worker; did you mean workers?"),
+        ("inherit = 2", "no option inherit"),
+        ("max-bytes = 0", "max-bytes: 0 would remove everything; leave it out to have no limit: '0'"),
+        ("port = 'x'", "port: not a port (0 to 65535): 'x'"),
+        ("metrics = true", "metrics: needs a value"),
+        ("strict = 'yes'", "strict: takes no value; in a file it is true or false"),
+        ("host = ''", "host: the address is empty; 0.0.0.0 means every address"),
+        ("[calling]\nCT1 = ['stor']", "calling: not a service (store, find, get, move, commit): 'stor'"),
     ],
 )
 async def test_an_option_that_is_mistyped(tmp_path: Path, text: str, said: str, command: Command) -> None:
+    """One line, which names the file."""
     file = tmp_path / "archive.toml"
     file.write_text(f'location = "{tmp_path}"\n{text}\n')
-    (await command("serve", "--config", file)).failed(2, said)
+    ended = await command("serve", "--config", file)
+    ended.failed(2, f"aiodimse serve: {file}: {said}")
+
+
+@pytest.mark.parametrize("name", ["config", "help", "inherited", '""'])
+async def test_an_option_that_is_none_of_a_file(tmp_path: Path, name: str, command: Command) -> None:
+    file = tmp_path / "archive.toml"
+    file.write_text(f'location = "{tmp_path}"\n{name} = "x"\n')
+    (await command("serve", "--config", file)).failed(
+        2, f"aiodimse serve: --config: {file}: no option {name}".replace('"', "'")
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--max-bytes", "0"), "argument --max-bytes: 0 would remove everything"),
+        (("--max-bytes", "0G"), "argument --max-bytes: 0 would remove everything"),
+        (("--host", ""), "argument --host: the address is empty"),
+    ],
+)
+async def test_an_option_that_would_do_harm(
+    tmp_path: Path, words: tuple[str, ...], said: str, command: Command
+) -> None:
+    (await command("serve", tmp_path, *words)).failed(2, said)
 
 
 def test_a_worker_is_no_option_of_a_user(tmp_path: Path) -> None:
