@@ -1,4 +1,7 @@
-"""Reads WADO-RS metadata and frames from a file, in no more memory than the result needs. Synchronous."""
+"""Reads WADO-RS metadata and frames from a file, in no more memory than the result needs. Synchronous.
+
+A deflated file may inflate to a thousand times its size, so only what is needed of it is inflated, up to a limit.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,22 @@ import io
 import os
 from pathlib import Path
 from struct import unpack
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 from pydicom import Dataset, dcmread
+from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import get_frame
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset, read_file_meta_info
+from pydicom.tag import BaseTag
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+import aiodimse
+
+from .inflating import Inflated
 
 _LONGEST: Final = 1 << 20
+_MOST_INFLATED: Final = 256 << 20
 _UNDEFINED: Final = 0xFFFFFFFF
 _PIXELS: Final = ((0x7FE0, 0x0010), (0x7FE0, 0x0008), (0x7FE0, 0x0009))
 """Pixel Data, Float Pixel Data, Double Float Pixel Data. An instance has one of them (PS3.3 C.7.6.3, C.7.6.24)."""
@@ -33,20 +45,24 @@ _MEDIA_TYPES: Final = {  # PS3.18 Table 8.7.3-5
 }
 
 
-def read_metadata(path: str | os.PathLike[str]) -> Dataset:
+def read_metadata(path: str | os.PathLike[str], *, max_inflated: int = _MOST_INFLATED) -> Dataset:
     """Read what WADO-RS calls the metadata of an instance: its attributes without bulk data (PS3.18 10.4.1.1.2).
 
     Args:
         path: A DICOM file.
+        max_inflated: The largest number of bytes that are inflated of a deflated data set.
 
     Returns:
         The attributes before Pixel Data, without values of more than a MiB, for `to_json`.
 
     Raises:
+        ValueError: The data set is deflated, and is corrupt, has a million elements, or exceeds `max_inflated` before
+            its Pixel Data.
         OSError: The file cannot be read.
         InvalidDicomError: The file is not a DICOM file, according to pydicom.
     """
-    dataset = dcmread(path, stop_before_pixels=True, defer_size=_LONGEST)
+    with Path(path).open("rb") as file:
+        _, dataset, _ = _before_pixels(file, max_inflated)
     # Deferred values were not read. A read sequence has no length any more; an undefined length is that of a sequence.
     for element in list(dataset.values()):
         if _LONGEST < getattr(element, "length", 0) < _UNDEFINED:
@@ -54,40 +70,70 @@ def read_metadata(path: str | os.PathLike[str]) -> Dataset:
     return dataset
 
 
-def read_frame(path: str | os.PathLike[str], number: int) -> tuple[str, bytes]:
+def read_frame(path: str | os.PathLike[str], number: int, *, max_inflated: int = _MOST_INFLATED) -> tuple[str, bytes]:
     """Read one frame of an image as it is stored (PS3.18 10.4.1.1.6).
 
     Args:
         path: A DICOM file.
         number: The frame, from 1.
+        max_inflated: The largest number of bytes that are inflated of a deflated data set, from its first byte to the
+            end of the frame.
 
     Returns:
         Its media type with the transfer syntax (PS3.18 8.7.3), and its bytes. Native pixel data are
         application/octet-stream in little endian; a frame of single bits begins at the first bit.
 
     Raises:
-        ValueError: The instance has no such frame, or does not say where it is.
+        ValueError: The instance has no such frame, or does not say where it is; or its data set is deflated, and is
+            corrupt, has a million elements, or exceeds `max_inflated`.
         OSError: The file cannot be read.
         InvalidDicomError: The file is not a DICOM file, according to pydicom.
     """
     with Path(path).open("rb") as file:
-        dataset = dcmread(file, stop_before_pixels=True)
-        syntax = dataset.file_meta.TransferSyntaxUID
+        content, dataset, syntax = _before_pixels(file, max_inflated)
         count = _number_of_frames(dataset)
         if not 0 < number <= count:
             raise ValueError(f"the instance has {count} frames")
+        vr, length = _enter_pixels(content, dataset)
         if syntax.is_encapsulated:
-            _enter_pixels(file, dataset)
             media_type = _MEDIA_TYPES.get(syntax, "application/octet-stream")
             return f"{media_type}; transfer-syntax={syntax}", get_frame(file, number - 1, number_of_frames=count)
-        if syntax.is_deflated:  # Pixel Data has no place of its own in the file.
-            value = dcmread(path).get("PixelData") or b""
-            data = _native_frame(io.BytesIO(value), dataset, number, length=len(value), word=1)
-        else:
-            vr, length = _enter_pixels(file, dataset)
-            word = 1 if syntax.is_little_endian else _word_size(vr, dataset)
-            data = _native_frame(file, dataset, number, length=length, word=word)
+        if content is file:
+            length = min(length, os.fstat(file.fileno()).st_size - file.tell())
+        word = 1 if syntax.is_little_endian else _word_size(vr, dataset)
+        data = _native_frame(content, dataset, number, length=length, word=word)
         return f"application/octet-stream; transfer-syntax={ExplicitVRLittleEndian}", data
+
+
+def _before_pixels(file: BinaryIO, max_inflated: int) -> tuple[BinaryIO, Dataset, UID]:
+    """Read the attributes before Pixel Data, where the file that is returned stands then; values of a MiB are skipped.
+
+    The file is `file` itself, or what is in it when inflated.
+    """
+    meta = read_file_meta_info(file.name)
+    syntax = UID(str(meta.get("TransferSyntaxUID", "")))
+    if not syntax.is_deflated:
+        whole = dcmread(file, stop_before_pixels=True, defer_size=_LONGEST)
+        return file, whole, whole.file_meta.TransferSyntaxUID
+    try:
+        file.seek(aiodimse.read_head(file.name).data_offset)
+    except aiodimse.NotDICOM as error:
+        raise InvalidDicomError(str(error)) from None
+    inflated = Inflated(file, max_inflated)
+    content = cast("BinaryIO", inflated)
+    try:
+        dataset = read_dataset(content, False, True, stop_when=_is_pixels, defer_size=_LONGEST)
+    except Exception:
+        if inflated.failure is None:
+            raise
+    if inflated.failure is not None:
+        raise inflated.failure
+    dataset.file_meta = FileMetaDataset(meta)
+    return content, dataset, syntax
+
+
+def _is_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return (tag.group, tag.element) in _PIXELS
 
 
 def _number_of_frames(dataset: Dataset) -> int:
@@ -122,11 +168,12 @@ def _native_frame(pixels: BinaryIO, dataset: Dataset, number: int, *, length: in
     first_bit = (number - 1) * bits
     first, last = first_bit // 8, -(-(first_bit + bits) // 8)
     begin, end = first - first % word, last + -last % word
-    start = pixels.tell()
-    if end > length or end > pixels.seek(0, io.SEEK_END) - start:
+    if end <= length:
+        pixels.seek(begin, io.SEEK_CUR)
+        data = pixels.read(end - begin)
+    if end > length or len(data) < end - begin:
         raise ValueError("Pixel Data is shorter than its rows, columns and frames say")
-    pixels.seek(start + begin)
-    data = _swapped(pixels.read(end - begin), word)[first - begin : last - begin]
+    data = _swapped(data, word)[first - begin : last - begin]
     if bits % 8 == 0:
         return data
     value = int.from_bytes(data, "little") >> first_bit % 8
@@ -147,6 +194,8 @@ def _bits_of_a_frame(dataset: Dataset) -> int:
 
 def _swapped(data: bytes, word: int) -> bytes:
     """Reverse the bytes of each word."""
+    if word == 1:
+        return data
     out = bytearray(len(data))
     for at in range(word):
         out[at::word] = data[word - 1 - at :: word]
