@@ -8,7 +8,7 @@ memory.
 from __future__ import annotations
 
 import zlib
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final, Literal, TypeAlias
 
 from aiodimse.datasets.element_headers import LONG_VRS, SHORT_VRS, UNDEFINED_LENGTH
 from aiodimse.datasets.walk import known_syntax
@@ -72,22 +72,25 @@ def _inflates(file: BinaryIO, offset: int, size: int) -> bool:
     return inflater.eof
 
 
+_Order: TypeAlias = Literal["little", "big"]
+
+
 class _Hops:
     """One pass over the elements of a data set in a file."""
 
     def __init__(self, file: BinaryIO, offset: int, size: int, implicit: bool, little_endian: bool) -> None:
         self._file, self._offset, self._size = file, offset, size
         self._implicit = implicit
-        self._order: Literal["little", "big"] = "little" if little_endian else "big"
+        self._order: _Order = "little" if little_endian else "big"
         self._window, self._at = b"", 0
         """The bytes of the file that are in memory, and their offset in the data set."""
 
     def to_the_end(self) -> None:
         """Go from element to element to the end. Raise DatasetDecodeError if the lengths are not consistent."""
         pos, steps = 0, 0
-        # What encloses the current element, if of undefined length: whether it is a sequence, and whether it is in
-        # Implicit VR.
-        inside: list[tuple[bool, bool]] = []
+        # What encloses the current element, if of undefined length: whether it is a sequence, whether what surrounds it
+        # is in Implicit VR, and the byte order there.
+        inside: list[tuple[bool, bool, _Order]] = []
         implicit = self._implicit
         while pos < self._size or inside:
             steps += 1
@@ -97,20 +100,21 @@ class _Hops:
                 return
             tag = self._number(pos, 2) << 16 | self._number(pos + 2, 2)
             if inside and tag == (_SEQUENCE_DELIMITATION if inside[-1][0] else _ITEM_DELIMITATION):
-                _, implicit = inside.pop()
+                _, implicit, self._order = inside.pop()
                 pos += 8
             elif inside and inside[-1][0]:
                 if tag != _ITEM:
                     raise DatasetDecodeError("no item where one must be", offset=pos)
                 pos, is_open = self._behind(pos + 8, self._number(pos + 4, 4))
                 if is_open:
-                    inside.append((False, implicit))
+                    inside.append((False, implicit, self._order))
             else:
                 vr, start, length = self._head(pos, implicit)
                 pos, is_open = self._behind(start, length)
                 if is_open:
-                    inside.append((True, implicit))
-                    implicit = implicit or vr == "UN"  # PS3.5 6.2.2
+                    inside.append((True, implicit, self._order))
+                    if vr == "UN":  # PS3.5 6.2.2: its content is in Implicit VR Little Endian
+                        implicit, self._order = True, "little"
         if pos != self._size:
             raise DatasetDecodeError("the data set is cut off", offset=pos)
 

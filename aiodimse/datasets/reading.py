@@ -212,17 +212,20 @@ def _read_carefully(found: Iterator[TopElement], data: bytes | memoryview, readi
         key = BaseTag(tag)
         value = bytes(data[start:stop]) if stop > start else cast("bytes | None", empty_value_for_VR(vr, raw=True))
         if length == UNDEFINED_LENGTH and vr not in ("OB", "OW"):
-            # The items of a UN are in Implicit VR, whatever surrounds it (PS3.5 6.2.2). They are read now, because that
-            # would not be known later.
-            if vr == "UN" or not is_writable:
-                elements[key] = _sequence(key, value, vr == "UN" or implicit, reading, is_open=vr == "UN")
+            # The items of a UN are in Implicit VR Little Endian whatever surrounds it (PS3.5 6.2.2). They are read now,
+            # because that would not be known later.
+            if vr == "UN":
+                elements[key] = _sequence(key, value, (True, True), reading, is_open=True)
+                continue
+            if not is_writable:
+                elements[key] = _sequence(key, value, (implicit, little_endian), reading, is_open=False)
                 continue
             vr, length = "SQ", stop - start
         elif vr == "UN" and length > 0xFFFF and (known := vr_in_dictionary(tag)) in EXPLICIT_VR_LENGTH_16:
             # The value is too long for a header of its own VR (PS3.5 6.2.2). pydicom would leave it as bytes.
             vr = known
         elif not is_writable:
-            elements[key] = _sequence(key, value, implicit, reading, is_open=False)
+            elements[key] = _sequence(key, value, (implicit, little_endian), reading, is_open=False)
             continue
         if tag == _SPECIFIC_CHARACTER_SET and value:
             reading.charset = charsets.lookup(value)
@@ -230,9 +233,11 @@ def _read_carefully(found: Iterator[TopElement], data: bytes | memoryview, readi
     return stop
 
 
-def _sequence(key: BaseTag, value: bytes | None, implicit: bool, reading: _Reading, *, is_open: bool) -> DataElement:
-    """Read a sequence that cannot remain encoded."""
-    items = read_items(value or b"", implicit, reading.little_endian, reading.charset, reading.tolerated)
+def _sequence(
+    key: BaseTag, value: bytes | None, encoding: tuple[bool, bool], reading: _Reading, *, is_open: bool
+) -> DataElement:
+    """Read a sequence that cannot remain encoded. encoding: whether it is Implicit VR, and its byte order."""
+    items = read_items(value or b"", *encoding, reading.charset, reading.tolerated)
     items.is_undefined_length = is_open
     return DataElement(key, "SQ", items, None, is_open, already_converted=True)
 

@@ -8,7 +8,7 @@ writer it does not know the length of a sequence before its end, so sequences an
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from struct import Struct, pack
 from typing import Final, NamedTuple
 
@@ -126,6 +126,21 @@ class _Source:
         return bytes(gathered)
 
 
+class _Reader(NamedTuple):
+    """How headers are read in one byte order."""
+
+    little_endian: bool
+    head: Callable[[bytes], tuple[int, int, int]]
+    vr_head: Callable[[bytes], tuple[bytes, int]]
+    length: Callable[[bytes], tuple[int]]
+
+
+def _reader(little_endian: bool) -> _Reader:
+    order = "<" if little_endian else ">"
+    structs = Struct(order + "HHL"), Struct(order + "4x2sH"), Struct(order + "L")
+    return _Reader(little_endian, *(struct.unpack for struct in structs))
+
+
 class _Frame(NamedTuple):
     """The data set, sequence or item that is being read."""
 
@@ -135,6 +150,8 @@ class _Frame(NamedTuple):
     bound: int
     """The offset that nothing in it may exceed: its own end, or that of what encloses it."""
     implicit: bool
+    reader: _Reader
+    """Reads headers in the byte order of its content."""
     is_written: bool
     around: tuple[DecodedDataset, ...]
     """The data set or item, then those that enclose it, each with the elements on which the VRs of others depend."""
@@ -145,16 +162,14 @@ class _Transcoder:
 
     def __init__(self, source: _Source, read: TransferSyntax, write: TransferSyntax, max_depth: int) -> None:
         self._source, self._read, self._write, self._max_depth = source, read, write, max_depth
-        order, self._order = ("<" if read.little_endian else ">"), ("<" if write.little_endian else ">")
-        self._head = Struct(order + "HHL").unpack
-        self._vr_head = Struct(order + "4x2sH").unpack
-        self._length = Struct(order + "L").unpack
-        self._swaps = read.little_endian != write.little_endian
+        self._order = "<" if write.little_endian else ">"
         self._out = bytearray()
 
     def run(self) -> Iterator[bytes]:
         source = self._source
-        frame = _Frame(False, None, _UNBOUNDED, self._read.implicit, True, (self._new_dataset(),))
+        read = self._read
+        around = (new_dataset(read.implicit, read.little_endian),)
+        frame = _Frame(False, None, _UNBOUNDED, read.implicit, _reader(read.little_endian), True, around)
         enclosing: list[_Frame] = []
         while True:
             if frame.end is not None and source.position == frame.end:
@@ -166,7 +181,7 @@ class _Transcoder:
                 break  # after it there may be a NUL, which makes the length even
             if len(head) < 8 or source.position > frame.bound:
                 raise self._error("truncated element header")
-            group, element, length = self._head(head)
+            group, element, length = frame.reader.head(head)
             tag = group << 16 | element
             delimiter = SEQUENCE_DELIMITATION if frame.is_sequence else ITEM_DELIMITATION
             inner: _Frame | None = None
@@ -192,7 +207,7 @@ class _Transcoder:
             raise self._error(f"{tag_name(tag)} where an item must be")
         if frame.is_written:
             self._out += pack(self._order + "HHL", ITEM >> 16, ITEM & 0xFFFF, UNDEFINED_LENGTH)
-        around = (self._new_dataset(), *frame.around)
+        around = (new_dataset(frame.implicit, frame.reader.little_endian), *frame.around)
         return self._inside(length, frame, tag)._replace(is_sequence=False, around=around)
 
     def _element(self, tag: int, head: bytes, frame: _Frame) -> Generator[bytes, None, _Frame | None]:
@@ -206,9 +221,10 @@ class _Transcoder:
                 is_written = self._leave_out(tag, "SQ")
             if is_written:
                 self._header(tag, "SQ", UNDEFINED_LENGTH)
-            # PS3.5 6.2.2: what is in a UN of undefined length is encoded in Implicit VR
-            implicit = frame.implicit or vr == "UN"
-            return self._inside(length, frame, tag)._replace(is_sequence=True, implicit=implicit, is_written=is_written)
+            inner = self._inside(length, frame, tag)._replace(is_sequence=True, is_written=is_written)
+            if vr == "UN":  # PS3.5 6.2.2: what is in a UN of undefined length is in Implicit VR Little Endian
+                inner = inner._replace(implicit=True, reader=_reader(True))
+            return inner
         if length == UNDEFINED_LENGTH:
             if vr in ("OB", "OW"):
                 raise DatasetEncodeError(f"{tag_name(tag)}: encapsulated, and the transfer syntax is not")
@@ -223,12 +239,13 @@ class _Transcoder:
             self._remember(tag, vr, beginning, frame)
         if is_written:
             self._header(tag, vr, length + length % 2)
-        yield from self._value(vr, length, beginning, is_written)
+        yield from self._value(vr, length, beginning, frame._replace(is_written=is_written))
         return None
 
-    def _value(self, vr: str, length: int, beginning: bytes, is_written: bool) -> Iterator[bytes]:
+    def _value(self, vr: str, length: int, beginning: bytes, frame: _Frame) -> Iterator[bytes]:
         """Write a value. `beginning` is the part that was read already."""
-        word = WORD_SIZES.get(vr, 1) if self._swaps else 1
+        swaps, is_written = frame.reader.little_endian != self._write.little_endian, frame.is_written
+        word = WORD_SIZES.get(vr, 1) if swaps else 1
         left = length
         while left:
             piece = beginning or self._source.exactly(min(left, PIECE))
@@ -246,7 +263,7 @@ class _Transcoder:
     def _vr_and_length(self, tag: int, head: bytes, frame: _Frame) -> tuple[str, int]:
         """Return the VR to write, as far as it can be determined, and the length of the value."""
         if not frame.implicit:
-            code, length = self._vr_head(head)
+            code, length = frame.reader.vr_head(head)
             if code in SHORT_VRS:
                 return SHORT_VRS[code], length
             if code not in LONG_VRS:
@@ -254,8 +271,8 @@ class _Transcoder:
             rest = self._source.exactly(4)
             if len(rest) < 4:
                 raise self._error("truncated element header")
-            return LONG_VRS[code], self._length(rest)[0]
-        length = self._head(head)[2]
+            return LONG_VRS[code], frame.reader.length(rest)[0]
+        length = frame.reader.head(head)[2]
         known = vr_in_dictionary(tag)
         if known == "SQ" or (length == UNDEFINED_LENGTH and known in ("UN", None)):
             return "SQ", length
@@ -278,7 +295,7 @@ class _Transcoder:
     def _remember(self, tag: int, vr: str, value: bytes, frame: _Frame) -> None:
         dataset, key = frame.around[0], BaseTag(tag)
         if len(dataset) < _MOST_REMEMBERED:
-            dataset[key] = RawDataElement(key, vr, len(value), value, 0, frame.implicit, self._read.little_endian)
+            dataset[key] = RawDataElement(key, vr, len(value), value, 0, frame.implicit, frame.reader.little_endian)
 
     def _header(self, tag: int, vr: str, length: int) -> None:
         if self._write.implicit:
@@ -297,9 +314,6 @@ class _Transcoder:
     def _gathered(self) -> bytes:
         out, self._out = bytes(self._out), bytearray()
         return out
-
-    def _new_dataset(self) -> DecodedDataset:
-        return new_dataset(self._read.implicit, self._read.little_endian)
 
     def _error(self, words: str) -> DatasetDecodeError:
         return DatasetDecodeError(words, offset=self._source.position)

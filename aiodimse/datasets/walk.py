@@ -198,8 +198,8 @@ class _Nested:
             raise DatasetDecodeError(f"sequences nested deeper than {self._max_depth}", offset=pos)
         tag, vr, length, start, _ = header
         is_open = length == UNDEFINED_LENGTH
-        if is_open and vr == "UN":  # What is in it is encoded in Implicit VR (PS3.5 6.2.2).
-            encoding = ENCODINGS[True, encoding.little_endian]
+        if is_open and vr == "UN":  # What is in it is encoded in Implicit VR Little Endian (PS3.5 6.2.2).
+            encoding = ENCODINGS[True, True]
         stop = bound if is_open else _end(start, length, bound, tag, pos)
         self._frames.append((True, stop, is_open, encoding))
         return start
