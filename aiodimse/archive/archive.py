@@ -80,7 +80,7 @@ class Archive:
             between = FileLocks(directory / LOCKS)
         self.locks: Locks = Locks(between)
         """The locks. That of a SOP Instance UID is held while its object is saved, read and indexed."""
-        self.availability: Availability = Availability()
+        self.availability: Availability = Availability(index=self.index)
         """Whether the index answers."""
         self._ingest = Ingest(self.storage, self.index, self.locks, self.availability, duplicates)
         self.report: ScanReport = ScanReport()
@@ -139,7 +139,7 @@ class Archive:
         rebuilt = None
         if index is None or isinstance(index, str):
             directory = storage.directory if isinstance(storage, FolderStorage) else None
-            index, rebuilt = await open_index(index, directory, make=make_index)
+            index, rebuilt = await open_index(index, directory, make=make_index, shared=shared)
         archive = cls(storage, index=index, duplicates=duplicates, follow_links=follow_links, shared=shared)
         archive.rebuilt = rebuilt
         try:

@@ -11,6 +11,8 @@ from typing import ParamSpec, TypeVar
 
 import aiodimse
 
+from .index import Index
+
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -44,13 +46,16 @@ class Availability:
 
     Args:
         now: Tells the time in seconds.
+        index: The index; None: it is never damaged.
     """
 
-    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = monotonic, index: Index | None = None) -> None:
         self._is_time_to_say = Seldom(now)
+        self._index = index
+        self._is_damaged = False
         self._has_to_say = False
         self.is_up: bool = True
-        """Whether it answered what it was last asked."""
+        """Whether it answered what it was last asked; False for good where it is damaged."""
         self.is_closing: bool = False
         """Whether the archive is being closed: that the index does not answer then is not logged."""
 
@@ -110,11 +115,17 @@ class Availability:
 
     def _failed(self, error: Exception) -> None:
         self.is_up = False
-        if not self.is_closing and self._is_time_to_say():
+        if not self._is_damaged and self._index is not None and self._index.is_damaged_by(error):
+            self._is_damaged = True
+            self._index.mark_damaged()
+            _log.error("the index is damaged (%s): the next start makes a new one from the files", _kind(error))
+        elif not self._is_damaged and not self.is_closing and self._is_time_to_say():
             self._has_to_say = True
             _log.error("the index does not answer (%s): requests are refused until it does", _kind(error))
 
     def _answered(self) -> None:
+        if self._is_damaged:
+            return
         self.is_up = True
         if self._has_to_say:
             self._has_to_say = False

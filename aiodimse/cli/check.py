@@ -38,6 +38,12 @@ async def run(options: Namespace, output: Output) -> int:
                 advance(report.files, None)
 
             report = await check(archive, read=options.read, progress=seen)
+    except OSError:
+        raise
+    except Exception as error:  # an index raises what its driver raises
+        if archive.index.is_damaged_by(error):
+            raise CommandError("the index is damaged; the next start of serve makes a new one", USAGE) from None
+        raise CommandError(f"the index does not answer ({type(error).__name__})", USAGE) from None
     finally:
         await archive.close()
     output.line(f"{options.location}: {report}")

@@ -10,13 +10,16 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import aiodimse
+from aiodimse.aio.files import read_off_loop
 from aiodimse.aio.listener import bound_copies
+from aiodimse.archive.index.opening import put_damaged_aside
 from aiodimse.cli import listening, reloading, signals
 from aiodimse.cli import options as shared
-from aiodimse.cli.failures import FAILED, INTERRUPTED, TERMINATED, USAGE, CommandError
+from aiodimse.cli.failures import FAILED, INTERRUPTED, TERMINATED, USAGE, CommandError, system_words
 from aiodimse.cli.output import Output
 from aiodimse.cli.sharing import Inherited
 
@@ -34,6 +37,7 @@ async def run(options: Namespace, output: Output) -> int:
         raise CommandError("--workers needs an index that processes share: not memory:", USAGE)
     if sys.platform == "win32":
         raise CommandError("--workers needs sockets that processes inherit, which Windows does not have", USAGE)
+    await read_off_loop(_put_damaged_aside, options)
     with Inherited(bound_copies(await listening.bound(options)), options.workers) as inherited:
         parent = _Parent(options, inherited, output)
         hangup = signals.HANGUP if options.config is not None else ()
@@ -50,6 +54,16 @@ async def run(options: Namespace, output: Output) -> int:
     if parent.has_failed:
         return FAILED
     return INTERRUPTED if parent.number == signal.SIGINT else 0
+
+
+def _put_damaged_aside(options: Namespace) -> None:
+    """Put indexes aside that were found to be damaged. A worker cannot, since others may have them open. Blocks."""
+    places = [(options.index, options.directory), *((None, folder) for _, folder in options.called if folder)]
+    for index, place in places:
+        try:
+            put_damaged_aside(index, place if isinstance(place, Path) else None)
+        except (OSError, ValueError, ModuleNotFoundError) as error:
+            raise CommandError(system_words(error) if isinstance(error, OSError) else str(error), USAGE) from None
 
 
 class _Parent:

@@ -334,6 +334,16 @@ class Index(Protocol):
     def process_locks(self) -> ProcessLocks | None:
         """Return new locks that all processes with this index share; None: the index has none."""
 
+    def is_damaged_by(self, error: Exception) -> bool:
+        """Return whether an error says that the index is damaged.
+
+        Args:
+            error: What a method of this index raised.
+        """
+
+    def mark_damaged(self) -> None:
+        """Have the next opening make a new index from the objects."""
+
     async def close(self, timeout: float = 5.0) -> None:
         """Release what the index uses of the system. It must not be used afterward.
 

@@ -260,6 +260,17 @@ class MemoryIndex:
     def process_locks(self) -> None:
         """See `Index.process_locks`."""
 
+    def is_damaged_by(self, error: Exception) -> bool:
+        """See `Index.is_damaged_by`.
+
+        Args:
+            error: What a method of this index raised.
+        """
+        return False
+
+    def mark_damaged(self) -> None:
+        """See `Index.mark_damaged`: each opening makes a new one."""
+
     async def close(self, timeout: float = 5.0) -> None:
         """See `Index.close`. There is nothing to release.
 

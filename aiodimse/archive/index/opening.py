@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..threads import in_thread
-from .interface import Index
+from .interface import Index, Transaction
 from .memory import MemoryIndex
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
     from sqlalchemy.exc import SQLAlchemyError
 
 _log = logging.getLogger(__name__)
@@ -20,13 +22,17 @@ FILE = ".aiodimse-index.db"
 """The database in the folder of an archive. A scan ignores it, because its name begins with a dot."""
 
 
-async def open_index(name: str | None, directory: Path | None, *, make: bool = True) -> tuple[Index, str | None]:
+async def open_index(
+    name: str | None, directory: Path | None, *, make: bool = True, shared: bool = False
+) -> tuple[Index, str | None]:
     """Open an index.
 
     Args:
         name: "memory:", the URL of a database, or None for an SQLite database in the folder.
         directory: The folder of the archive; None: the archive has no folder.
         make: Make an index where there is none, and in the place of one that cannot be used; False: OSError.
+        shared: Whether other processes of this machine may have it open. Then an SQLite index that was found to be
+            damaged stays, as far as it can be used; see `put_damaged_aside`.
 
     Returns:
         The index, and the reason if it was created anew because the old one cannot be used.
@@ -42,34 +48,71 @@ async def open_index(name: str | None, directory: Path | None, *, make: bool = T
         from sqlalchemy.exc import SQLAlchemyError
 
         from .sql import SQLIndex
-        from .sql.engines import file_of, url_of
-        from .sql.index import IndexUnusable
+        from .sql.engines import damage_mark, file_of
+        from .sql.unusable import DAMAGED, IndexUnusable
     except ModuleNotFoundError as error:
-        needed = (
-            'the index needs SQLAlchemy: pip install "aiodimse[cli]" or "aiodimse[archive]"; "memory:" as the index'
-            " needs nothing, and reads all files at each start"
-        )
-        raise ModuleNotFoundError(needed, name=error.name) from None
-    if name is None and directory is None:
-        raise ValueError("an archive in a bucket needs an index, for example postgresql://USER@HOST/DATABASE")
-    url = url_of(directory / FILE if name is None and directory is not None else name or "")
+        raise _missing(error) from None
+    url = _url(name, directory)
     file = file_of(url)
-    if not make and file is not None and not await in_thread(file.exists):  # SQLite would make it
-        raise FileNotFoundError(errno.ENOENT, "there is no index; serve makes it", str(file))
+    left: Sequence[Transaction] = ()
+    if file is not None and not await in_thread(file.exists):
+        if not make:  # SQLite would make it
+            raise FileNotFoundError(errno.ENOENT, "there is no index; serve makes it", str(file))
+        left = await in_thread(_transactions_aside, file)
     try:
         try:
-            return await SQLIndex.open(url, make=make), None
+            if file is not None and not shared and await in_thread(damage_mark(file).exists):
+                raise IndexUnusable(DAMAGED)
+            index = await SQLIndex.open(url, make=make, left=left)
+            return index, index.rebuilt
         except IndexUnusable as error:
             if file is None:
                 raise OSError(errno.EINVAL, str(error)) from None
             if not make:
                 raise OSError(errno.EINVAL, f"{error}; serve makes a new one from the files", str(file)) from None
-            aside = await in_thread(put_aside, file)
-            _log.warning("%s: it was renamed to %s, and all files are read again", error, aside.name)
-            return await SQLIndex.open(url), str(error)
+            await in_thread(put_aside, file, str(error))
+            return await SQLIndex.open(url, left=await in_thread(_transactions_aside, file)), str(error)
     except SQLAlchemyError as error:
         why = f"the database of the index cannot be opened: {_words(error, url.password)}"
         raise OSError(errno.EIO, why, None if file is None else str(file)) from None
+
+
+def put_damaged_aside(name: str | None, directory: Path | None) -> None:
+    """Rename an SQLite index that was found to be damaged, before the processes that share it open it. Blocks.
+
+    Args:
+        name: As of `open_index`.
+        directory: As of `open_index`.
+
+    Raises:
+        ModuleNotFoundError: SQLAlchemy is not installed.
+        OSError: It cannot be renamed.
+        ValueError: There is no such kind of index.
+    """
+    try:
+        from .sql.engines import damage_mark, file_of
+        from .sql.unusable import DAMAGED
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
+    file = file_of(_url(name, directory))
+    if file is not None and damage_mark(file).exists() and file.exists():
+        put_aside(file, DAMAGED)
+
+
+def _missing(error: ModuleNotFoundError) -> ModuleNotFoundError:
+    needed = (
+        'the index needs SQLAlchemy: pip install "aiodimse[cli]" or "aiodimse[archive]"; "memory:" as the index'
+        " needs nothing, and reads all files at each start"
+    )
+    return ModuleNotFoundError(needed, name=error.name)
+
+
+def _url(name: str | None, directory: Path | None) -> URL:
+    from .sql.engines import url_of
+
+    if name is None and directory is None:
+        raise ValueError("an archive in a bucket needs an index, for example postgresql://USER@HOST/DATABASE")
+    return url_of(directory / FILE if name is None and directory is not None else name or "")
 
 
 def _words(error: SQLAlchemyError, password: str | None) -> str:
@@ -78,13 +121,35 @@ def _words(error: SQLAlchemyError, password: str | None) -> str:
     return said if said and not (password and password in said) else type(error).__name__
 
 
-def put_aside(file: Path) -> Path:
+def put_aside(file: Path, why: str) -> Path:
     """Rename a database that cannot be used, together with its companion files. Blocks."""
+    from .sql.engines import damage_mark
+
     number = 1
-    while (aside := file.with_name(f"{file.name}.unusable-{number}")).exists():
+    while (aside := _aside(file, number)).exists():
         number += 1
     for suffix in ("-wal", "-shm"):
         companion = file.with_name(file.name + suffix)
         if companion.exists():
             companion.rename(aside.with_name(aside.name + suffix))
-    return file.rename(aside)
+    file.rename(aside)
+    damage_mark(file).unlink(missing_ok=True)
+    _log.warning("%s: it was renamed to %s, and all files are read again", why, aside.name)
+    return aside
+
+
+def _aside(file: Path, number: int) -> Path:
+    return file.with_name(f"{file.name}.unusable-{number}")
+
+
+def _transactions_aside(file: Path) -> list[Transaction]:
+    """Return the storage commitments in the last database that was put aside; none if there is none. Blocks.
+
+    They are read whenever a new database is made, so it does not matter where a process is killed meanwhile.
+    """
+    from .sql.unusable import transactions_in
+
+    number = 1
+    while _aside(file, number).exists():
+        number += 1
+    return transactions_in(_aside(file, number - 1)) if number > 1 else []

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from . import schema
+
 SECONDS = 30
 """The time limit for a statement and for a lock, in seconds."""
 ANSWER = SECONDS + 5
@@ -16,6 +18,9 @@ ANSWER = SECONDS + 5
 unreachable."""
 READERS = 4
 """The number of threads, and of connections, that search."""
+
+APPLICATIONS = "aiodimse index "
+"""What the names of all connections to PostgreSQL begin with. The digest that follows tells versions apart."""
 
 _WRITERS_LOCK = 0x61696F64
 """The advisory lock of PostgreSQL for writers: it keeps two processes from changing one study at the same time."""
@@ -46,6 +51,11 @@ def file_of(url: URL) -> Path | None:
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
+def damage_mark(file: Path) -> Path:
+    """Return the file beside an SQLite database that says that the database is damaged."""
+    return file.with_name(f"{file.name}.damaged")
+
+
 def open_engine(url: URL, *, connections: int) -> Engine:
     """Open a database for this number of threads."""
     if file_of(url) is None:
@@ -58,6 +68,7 @@ def open_engine(url: URL, *, connections: int) -> Engine:
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": SECONDS,
+                "application_name": f"{APPLICATIONS}{schema.VERSION} {schema.digest_of_kept()[:16]}",
                 "options": options,
                 "keepalives_idle": SECONDS,  # a machine that is gone is noticed, and its threads are free again
                 "keepalives_interval": 5,

@@ -7,16 +7,14 @@ UID then takes 83 us; aiosqlite changes the thread for each statement and takes 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from time import monotonic
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, Select, func, inspect, select, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DatabaseError
 
 import aiodimse
 
@@ -26,10 +24,11 @@ from . import schema
 from .advisory import AdvisoryLocks
 from .ages import oldest_studies, stored_bytes
 from .direct import DirectIndex
-from .engines import ANSWER, READERS, begin_to_write, file_of, open_engine
+from .engines import ANSWER, READERS, begin_to_write, damage_mark, file_of, open_engine
 from .prepared import Opened
 from .reading import Search, entries, lookup
 from .rows import dump_references, load_transaction
+from .unusable import DAMAGED, IndexUnusable, check_file, is_damage, set_tables_aside
 from .writing import Writing, add, chunks
 
 T = TypeVar("T")
@@ -38,10 +37,6 @@ _STEP = 0.02
 """The time in seconds that a search takes in its thread before other searches have their turn."""
 _MATCHES = 64
 """The largest number of matches that a search returns at a time."""
-
-
-class IndexUnusable(Exception):
-    """The database holds an index of another version, or it is damaged."""
 
 
 class SQLIndex:
@@ -60,43 +55,63 @@ class SQLIndex:
         self._writer = aiodimse.Threads(1, "aiodimse-index-writer")
         self._writing = threading.Lock()
         """Held for one transaction: SQLite lets those wait by sleeping that find another one."""
+        self.rebuilt: str | None = None
+        """Why tables in PostgreSQL were set aside when this was opened; None if they were not."""
         self._direct = None if file_of(url) is None else DirectIndex(self._engine, self._writing, self._in_writer)
 
     @classmethod
-    async def open(cls, url: URL, *, make: bool = True) -> SQLIndex:
+    async def open(cls, url: URL, *, make: bool = True, left: Sequence[Transaction] = ()) -> SQLIndex:
         """Open a database, with the tables of this version.
 
         Args:
             url: The URL of the database.
             make: Make the tables that are not there, and migrate those of an older version. Without it, an index that
                 this version has not made is not used, and nothing is changed.
+            left: Storage commitments that new tables begin with.
 
         Raises:
-            IndexUnusable: The index has a version that cannot be migrated, or it is damaged.
+            IndexUnusable: The index has a form that cannot be migrated, or it is damaged. In PostgreSQL such tables are
+                set aside, and new ones are made, unless processes of another version use them.
             sqlalchemy.exc.SQLAlchemyError: The database cannot be reached.
         """
         index = cls(url)
         try:
             if make:
-                await index._writer.run(index._transaction, index._prepare)
+                await index._writer.run(index._transaction, lambda connection: index._prepare(connection, left))
             else:
                 await index._read(index._require)
         except BaseException as error:
             await index.close()
-            if isinstance(error, DatabaseError) and type(error.orig) is sqlite3.DatabaseError:
-                raise IndexUnusable("the index is damaged") from None  # no database, or a truncated one
+            if is_damage(error):
+                raise IndexUnusable(DAMAGED) from None
             raise
         return index
 
-    @staticmethod
-    def _prepare(connection: Connection) -> None:
+    def _prepare(self, connection: Connection, left: Sequence[Transaction]) -> None:
         if not inspect(connection).has_table(schema.meta.name):
             schema.metadata.create_all(connection)
-            rows = {"version": str(schema.VERSION), "kept": schema.digest_of_kept()}
-            connection.execute(schema.meta.insert(), [{"name": name, "value": value} for name, value in rows.items()])
-            return
+            if left:
+                connection.execute(schema.transaction.insert(), [_transaction_row(each) for each in left])
+        else:
+            if (file := file_of(self._url)) is not None:
+                check_file(connection, file)
+            try:
+                self._check_form(connection)
+                return
+            except IndexUnusable as error:
+                if file is not None:
+                    raise
+                set_tables_aside(connection, str(error))
+                self.rebuilt = str(error)
+        rows = {"version": str(schema.VERSION), "kept": schema.digest_of_kept()}
+        connection.execute(schema.meta.insert(), [{"name": name, "value": value} for name, value in rows.items()])
+
+    @staticmethod
+    def _check_form(connection: Connection) -> None:
+        """Migrate the tables of an older version."""
         found = {row.name: row.value for row in connection.execute(select(schema.meta))}
-        SQLIndex._migrate(connection, int(found.get("version") or 0))
+        version = found.get("version") or ""
+        SQLIndex._migrate(connection, int(version) if version.isascii() and version.isdigit() else 0)
         if found.get("kept") != schema.digest_of_kept():
             raise IndexUnusable("the index keeps other attributes than this program")
 
@@ -204,10 +219,9 @@ class SQLIndex:
         key = {"uid": transaction.uid, "calling_ae_title": transaction.calling_ae_title}
 
         def put(connection: Connection) -> None:
-            row = {**key, "created": transaction.created, "refs": dump_references(transaction)}
             table = schema.transaction
             connection.execute(table.delete().where(*(table.c[name] == value for name, value in key.items())))
-            connection.execute(schema.transaction.insert(), row)
+            connection.execute(table.insert(), _transaction_row(transaction))
 
         await self._write(put)
 
@@ -245,6 +259,16 @@ class SQLIndex:
     def process_locks(self) -> AdvisoryLocks | None:
         """See `Index.process_locks`. Only PostgreSQL has them; SQLite serves the processes of one machine."""
         return AdvisoryLocks(self._url) if file_of(self._url) is None else None
+
+    def is_damaged_by(self, error: Exception) -> bool:
+        """See `Index.is_damaged_by`. Only SQLite says it: PostgreSQL is mended by its administrator."""
+        return file_of(self._url) is not None and is_damage(error)
+
+    def mark_damaged(self) -> None:
+        """See `Index.mark_damaged`."""
+        if (file := file_of(self._url)) is not None:
+            with suppress(OSError):  # the thread has ended
+                self._writer.submit(damage_mark(file).touch)
 
     async def close(self, timeout: float = 5.0) -> None:
         """See `Index.close`."""
@@ -323,6 +347,15 @@ def _step(found: Iterator[T | None]) -> tuple[list[T], bool]:
         if len(some) >= _MATCHES or monotonic() > until:
             return some, False
     return some, True
+
+
+def _transaction_row(transaction: Transaction) -> dict[str, Any]:
+    return {
+        "uid": transaction.uid,
+        "calling_ae_title": transaction.calling_ae_title,
+        "created": transaction.created,
+        "refs": dump_references(transaction),
+    }
 
 
 def _file(row: Any) -> File:

@@ -1,0 +1,105 @@
+"""An index that cannot be used: how that is seen, and what of it is carried over into the new one.
+
+Everything in an index can be read again from the objects, except for the storage commitments on which nobody has
+reported yet.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, inspect, select, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateSchema
+
+from ..interface import Transaction
+from . import schema
+from .engines import APPLICATIONS, open_engine, url_of
+from .rows import load_transaction
+
+_log = logging.getLogger(__name__)
+
+DAMAGED = "the index is damaged"
+
+_CHECKED = 64 << 20
+"""The size in bytes up to which an SQLite database is checked when it is opened, which takes about a tenth of a second.
+Damage in a larger one is seen when what is damaged is read."""
+
+
+class IndexUnusable(Exception):
+    """The database holds an index of another form, or it is damaged."""
+
+
+def is_damage(error: BaseException) -> bool:
+    """Return whether an error of SQLite says that its file is damaged.
+
+    Args:
+        error: What SQLAlchemy or the driver raised.
+    """
+    code = getattr(getattr(error, "orig", None) or error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def check_file(connection: Connection, file: Path) -> None:
+    """Check an SQLite database that is not too large for it. Blocks.
+
+    Raises:
+        IndexUnusable: It is damaged.
+    """
+    if file.stat().st_size <= _CHECKED and connection.execute(text("PRAGMA quick_check(1)")).scalar() != "ok":
+        raise IndexUnusable(DAMAGED)
+
+
+def transactions_in(file: Path) -> list[Transaction]:
+    """Return the storage commitments in an SQLite database that is otherwise not used, as far as it is sound. Blocks.
+
+    Args:
+        file: The database.
+    """
+    found: list[Transaction] = []
+    engine = open_engine(url_of(file), connections=1)
+    try:
+        with engine.connect() as connection:
+            found.extend(map(load_transaction, connection.execute(select(schema.transaction))))
+    except Exception as error:  # of the driver, or of what it read instead of JSON
+        _log.warning("not all storage commitments in %s can be read: %s", file.name, type(error).__name__)
+    finally:
+        engine.dispose()
+    return found
+
+
+def set_tables_aside(connection: Connection, why: str) -> None:
+    """Move the tables of an index in PostgreSQL into a schema of their own, and make new ones.
+
+    Args:
+        connection: A connection in a transaction that keeps other writers out.
+        why: Why they cannot be used.
+
+    Raises:
+        IndexUnusable: Processes of another version still use them.
+        sqlalchemy.exc.SQLAlchemyError: The user of the database may not do it.
+    """
+    others = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name LIKE :every AND application_name <> current_setting('application_name')"
+    )
+    if connection.execute(text(others), {"every": APPLICATIONS + "%"}).scalar():
+        raise IndexUnusable(f"{why}, and processes of another version use it: end them first")
+    known, number = inspect(connection).get_schema_names(), 1
+    while (aside := f"aiodimse_unusable_{number}") in known:
+        number += 1
+    connection.execute(CreateSchema(aside))
+    for table in schema.metadata.sorted_tables:
+        if inspect(connection).has_table(table.name):
+            connection.execute(text(f"ALTER TABLE {table.name} SET SCHEMA {aside}"))
+    schema.metadata.create_all(connection)
+    _log.warning("%s: its tables were moved into the schema %s, and all files are read again", why, aside)
+    names = [column.name for column in schema.transaction.c]
+    left = schema.transaction.to_metadata(type(schema.metadata)(), schema=aside)
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(schema.transaction).from_select(names, select(left)))
+    except SQLAlchemyError as error:
+        _log.warning("the storage commitments in %s cannot be read: %s", aside, type(error).__name__)
