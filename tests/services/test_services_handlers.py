@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from itertools import permutations
 from typing import Any
 
 import pytest
 
+import aiodimse
 from aiodimse import sop_class
 from aiodimse.services.provider.registry import HandlerRegistry
 
@@ -43,12 +46,35 @@ def test_the_handler_of_a_sop_class_goes_before_the_one_for_all(order: tuple[str
     assert [served("C-STORE", handlers, uid) for uid in (CT, MR, US)] == [special, another, general]
 
 
-@pytest.mark.parametrize("uids", [(), (CT,)], ids=["for all", "for one"])
-def test_of_two_of_a_kind_the_later_counts(uids: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("uids", "what"), [((), "C-STORE without SOP classes"), ((CT,), "C-STORE of CTImageStorage")], ids=["all", "one"]
+)
+def test_a_second_handler_of_a_kind_is_refused(uids: tuple[str, ...], what: str) -> None:
     handlers = HandlerRegistry()
     handlers.register("C-STORE", uids, general)
-    handlers.register("C-STORE", uids, another)
-    assert served("C-STORE", handlers, CT) is another
+    first, second = (f"{each.__module__}.{each.__qualname__}" for each in (general, another))
+    expected = f"{what} has a handler already, {first}, which {second} cannot replace"
+    with pytest.raises(aiodimse.LocalProtocolError, match=re.escape(expected)):
+        handlers.register("C-STORE", uids, another)
+    assert served("C-STORE", handlers, CT) is general
+
+
+def test_a_registration_that_is_refused_changes_nothing() -> None:
+    handlers = HandlerRegistry()
+    handlers.register("C-STORE", (CT,), special)
+    with pytest.raises(aiodimse.LocalProtocolError, match="CTImageStorage"):
+        handlers.register("C-STORE", (MR, CT), another)
+    assert handlers.find("C-STORE", MR) is None
+    assert MR not in handlers.offer().served
+
+
+def test_a_server_refuses_a_second_handler_and_takes_one_for_another_service() -> None:
+    server = aiodimse.Server()
+    server.on_n_get("1.2.3")(general)
+    server.on_n_set("1.2.3")(general)
+    with pytest.raises(aiodimse.LocalProtocolError, match=r"N-GET of 1\.2\.3 has a handler already"):
+        server.on_n_get("1.2.3")(functools.partial(general))
+    server.on_n_get("1.2.4")(general)
 
 
 @pytest.mark.parametrize("first", [True, False])

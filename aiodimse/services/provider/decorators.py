@@ -27,7 +27,7 @@ UIDs = Iterable[str]
 class HandlerDecorators:
     """Decorators, used as `@server.on_c_find`, `@server.on_c_find(uid, ...)` or `server.on_c_find(uid)(function)`.
 
-    A later registration for the same SOP class replaces an earlier one. A handler that is registered without SOP
+    A SOP class has one handler for each service; a second one is refused. A handler that is registered without SOP
     classes serves those that have none of their own, whichever came first.
     """
 
@@ -68,7 +68,8 @@ class HandlerDecorators:
 
         Raises:
             TypeError: It cannot be a handler of this service: a plain `def`, another number of parameters, a generator.
-            LocalProtocolError: What is no UID, or a SOP class without a C-ECHO.
+            LocalProtocolError: What is no UID, a SOP class without a C-ECHO, or one that has a handler
+                for it already.
         """
         return self._decorate("C-ECHO", uids, transfer_syntaxes, extended)
 
@@ -96,7 +97,8 @@ class HandlerDecorators:
 
         Raises:
             TypeError: As on_c_echo.
-            LocalProtocolError: What is no UID, or a SOP class without a C-STORE.
+            LocalProtocolError: What is no UID, a SOP class without a C-STORE, or one that has a handler
+                for it already.
 
         Examples:
             >>> @server.on_c_store
@@ -131,7 +133,8 @@ class HandlerDecorators:
 
         Raises:
             TypeError: As for on_c_echo, but the handler may be a generator.
-            LocalProtocolError: What is no UID, or a SOP class without a C-FIND.
+            LocalProtocolError: What is no UID, a SOP class without a C-FIND, or one that has a handler
+                for it already.
 
         Examples:
             >>> @server.on_c_find
@@ -167,7 +170,8 @@ class HandlerDecorators:
 
         Raises:
             TypeError: As on_c_find.
-            LocalProtocolError: What is no UID, or a SOP class without a C-GET.
+            LocalProtocolError: What is no UID, a SOP class without a C-GET, or one that has a handler
+                for it already.
         """
         return self._decorate("C-GET", uids, transfer_syntaxes, extended)
 
@@ -195,7 +199,8 @@ class HandlerDecorators:
 
         Raises:
             TypeError: As on_c_find.
-            LocalProtocolError: What is no UID, or a SOP class without a C-MOVE.
+            LocalProtocolError: What is no UID, a SOP class without a C-MOVE, or one that has a handler
+                for it already.
 
         Examples:
             >>> @server.on_c_move
@@ -235,7 +240,8 @@ class HandlerDecorators:
 
         Raises:
             TypeError: As on_c_echo.
-            LocalProtocolError: What is no UID, or a SOP class without an N-EVENT-REPORT.
+            LocalProtocolError: What is no UID, a SOP class without an N-EVENT-REPORT, or one that has a handler
+                for it already.
         """
         return self._decorate("N-EVENT-REPORT", uids, transfer_syntaxes, extended)
 
@@ -263,7 +269,8 @@ class HandlerDecorators:
 
         Raises:
             TypeError: As on_c_echo.
-            LocalProtocolError: What is no UID, or a SOP class without an N-GET.
+            LocalProtocolError: What is no UID, a SOP class without an N-GET, or one that has a handler
+                for it already.
         """
         return self._decorate("N-GET", uids, transfer_syntaxes, extended)
 
@@ -291,7 +298,8 @@ class HandlerDecorators:
 
         Raises:
             TypeError: As on_c_echo.
-            LocalProtocolError: What is no UID, or a SOP class without an N-SET.
+            LocalProtocolError: What is no UID, a SOP class without an N-SET, or one that has a handler
+                for it already.
         """
         return self._decorate("N-SET", uids, transfer_syntaxes, extended)
 
@@ -319,7 +327,8 @@ class HandlerDecorators:
 
         Raises:
             TypeError: As on_c_echo.
-            LocalProtocolError: What is no UID, or a SOP class without an N-ACTION.
+            LocalProtocolError: What is no UID, a SOP class without an N-ACTION, or one that has a handler
+                for it already.
         """
         return self._decorate("N-ACTION", uids, transfer_syntaxes, extended)
 
@@ -347,7 +356,8 @@ class HandlerDecorators:
 
         Raises:
             TypeError: As on_c_echo.
-            LocalProtocolError: What is no UID, or a SOP class without an N-CREATE.
+            LocalProtocolError: What is no UID, a SOP class without an N-CREATE, or one that has a handler
+                for it already.
         """
         return self._decorate("N-CREATE", uids, transfer_syntaxes, extended)
 
@@ -374,6 +384,7 @@ class HandlerDecorators:
 
         Raises:
             TypeError: As on_c_echo.
-            LocalProtocolError: What is no UID, or a SOP class without an N-DELETE.
+            LocalProtocolError: What is no UID, a SOP class without an N-DELETE, or one that has a handler
+                for it already.
         """
         return self._decorate("N-DELETE", uids, transfer_syntaxes, extended)

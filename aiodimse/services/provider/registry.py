@@ -42,7 +42,8 @@ class HandlerRegistry:
 
     def __init__(self) -> None:
         self._by_service: dict[str, dict[str, Registration]] = {}
-        self._any_store: Registration | None = None
+        self._for_all: dict[str, Registration] = {}
+        """The handlers that were registered without SOP classes, by service."""
         self._offer: Offer | None = None  # made when it is first needed after a registration
         self.any_storage = False
         """Whether the C-STORE handler for all also gets SOP classes that are not in the tables of this library."""
@@ -58,12 +59,12 @@ class HandlerRegistry:
     ) -> None:
         """Register a handler.
 
-        A later registration for the same SOP class replaces an earlier one. A handler that is registered without SOP
-        classes serves those that have none of their own, whichever came first.
+        A handler that is registered without SOP classes serves those that have none of their own, whichever came first.
 
         Raises:
             TypeError: It cannot be a handler of this service.
-            LocalProtocolError: A UID is not valid, or a SOP class does not have this service.
+            LocalProtocolError: A UID is not valid, a SOP class does not have this service, or there is a handler
+                already. Nothing is registered then.
         """
         check_handler(service, handler)
         syntaxes = None if transfer_syntaxes is None else tuple(several(transfer_syntaxes, "transfer_syntaxes"))
@@ -75,19 +76,26 @@ class HandlerRegistry:
                 raise TypeError(f"a handler is registered for SOP class UIDs, one by one: not for {uid!r}")
             check_uid(uid)
         registration = Registration(handler, syntaxes, extended, is_for_all=not wanted)
+        self._check(service, wanted, registration)
         self._offer = None
-        if not wanted:
-            wanted = default_sop_classes(service)
-            if service == "C-STORE":
-                self._any_store = registration
-        for uid in wanted:
+        of_service = self._by_service.setdefault(service, {})
+        if registration.is_for_all:
+            self._for_all[service] = registration
+            of_service.update({uid: registration for uid in default_sop_classes(service) if uid not in of_service})
+        else:
+            of_service.update({str(uid): registration for uid in wanted})
+
+    def _check(self, service: str, uids: tuple[str, ...], registration: Registration) -> None:
+        """Raise LocalProtocolError if these SOP classes do not have this service, or have a handler of their own."""
+        if registration.is_for_all and (before := self._for_all.get(service)) is not None:
+            raise _taken(f"{service} without SOP classes", before, registration)
+        for uid in uids:
             row = sop_class.lookup(uid)
             if row is not None and service not in row.commands:
                 raise LocalProtocolError(f"{row.keyword} has no {service}, but {', '.join(sorted(row.commands))}")
-            of_service = self._by_service.setdefault(service, {})
-            before = of_service.get(str(uid))
-            if before is None or before.is_for_all or not registration.is_for_all:
-                of_service[str(uid)] = registration
+            before = self._by_service.get(service, {}).get(str(uid))
+            if before is not None and not before.is_for_all:
+                raise _taken(f"{service} of {uid if row is None else row.keyword}", before, registration)
 
     def find(self, service: str, *uids: str) -> Registration | None:
         """Return the handler for the first of these SOP classes that has one; None if none has one."""
@@ -95,7 +103,7 @@ class HandlerRegistry:
         for uid in uids:
             if (registration := of_service.get(uid)) is not None:
                 return registration
-        return self._any_store if service == "C-STORE" and self.any_storage else None
+        return self._for_all.get(service) if service == "C-STORE" and self.any_storage else None
 
     def offer(self, *, receiving: bool = False) -> Offer:
         """Return what is offered in negotiation: Verification, and everything for which there is a handler.
@@ -124,12 +132,11 @@ class HandlerRegistry:
                     if uid != row and uid in of_service:
                         joined = self._join(served.get(row), service, of_service[uid])
                         served[str(row)] = replace(joined, transfer_syntaxes=own.get(row, joined).transfer_syntaxes)
+        any_store = self._for_all.get("C-STORE") if self.any_storage else None
         return Offer(
             served,
             any_storage_as_scu="C-GET" in self._by_service,
-            unknown_storage=SOPClassSupport(self._any_store.transfer_syntaxes)
-            if self.any_storage and self._any_store is not None
-            else None,
+            unknown_storage=None if any_store is None else SOPClassSupport(any_store.transfer_syntaxes),
         )
 
     @staticmethod
@@ -143,6 +150,16 @@ class HandlerRegistry:
             return one
         extended = before.extended if one.extended is None else one.extended
         return replace(one, scp=one.scp or before.scp, scu=one.scu or before.scu, extended=extended)
+
+
+def _taken(what: str, before: Registration, registration: Registration) -> LocalProtocolError:
+    first, second = _name(before.handler), _name(registration.handler)
+    return LocalProtocolError(f"{what} has a handler already, {first}, which {second} cannot replace")
+
+
+def _name(handler: Callable[..., Any]) -> str:
+    name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
+    return f"{getattr(handler, '__module__', None) or type(handler).__module__}.{name}"
 
 
 def default_sop_classes(service: str) -> tuple[str, ...]:
