@@ -104,8 +104,11 @@ class _Parent:
             asyncio.get_running_loop().call_later(within, self._kill)
             self._options.ending.within(within + _MORE, FAILED)
         for process in self._processes.values():
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
+            self._end_worker(process)
+
+    def _end_worker(self, process: asyncio.subprocess.Process) -> None:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
 
     def _kill(self) -> None:
         for place, process in self._processes.items():
@@ -153,30 +156,41 @@ class _Parent:
         wait = _FIRST_WAIT
         try:
             while not self._stopping.is_set():
-                came_to_serve = await self._one(place, ready)
+                came_to_serve, what = False, "died"
+                try:
+                    process = await self._started(place)
+                except OSError as error:  # the system has no memory or no process to spare
+                    what = f"cannot be started: {listening.why_not(error)}"
+                else:
+                    came_to_serve = await self._one(place, process, ready)
                 if self._stopping.is_set():
                     return
                 if not ready.is_set():
-                    raise CommandError("a worker ended before it served", FAILED)
+                    raise CommandError(f"a worker {'ended before it served' if what == 'died' else what}", FAILED)
                 wait = _FIRST_WAIT if came_to_serve else min(2 * wait, _LONGEST_WAIT)
-                self._output.note(f"{self._options.prog}: worker {place} died, and is started again in {wait:g} s")
+                self._output.note(f"{self._options.prog}: worker {place} {what}; it is started again in {wait:g} s")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), wait)
         finally:
             ready.set()
 
-    async def _one(self, place: int, ready: asyncio.Event) -> bool:
-        """Run one worker from its start to its end. Return whether it came to serve."""
+    async def _started(self, place: int) -> asyncio.subprocess.Process:
+        """Start the process of one worker. Raises OSError."""
         inherited = self._inherited
         words = [*self._options.argv, "--workers", "1", "--inherited", inherited.words(place), "--json"]
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "aiodimse", *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             pass_fds=inherited.descriptors,
             start_new_session=True,  # Ctrl-C reaches only the parent, which passes it on
         )  # fmt: skip
+
+    async def _one(self, place: int, process: asyncio.subprocess.Process, ready: asyncio.Event) -> bool:
+        """Follow one worker from its start to its end. Return whether it came to serve."""
         self._processes[place] = process
         came_to_serve, version = False, self._version
         try:
+            if self._stopping.is_set():  # while the worker was being started
+                self._end_worker(process)
             assert process.stdout is not None
             async for line in process.stdout:
                 with suppress(ValueError):
@@ -198,7 +212,7 @@ class _Parent:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-            inherited.counts.leave(place)
+            self._inherited.counts.leave(place)
             del self._processes[place]
             self._serving.discard(place)
             self._confirmed(place)

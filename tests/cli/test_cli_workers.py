@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
+import socket
+import sys
+from argparse import Namespace
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.conftest import HOST, MR
@@ -15,6 +21,11 @@ from pydicom import dcmread
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.cli import workers
+from aiodimse.cli.ending import Ending
+from aiodimse.cli.output import Output
+from aiodimse.cli.sharing import Inherited
+from aiodimse.cli.workers import _Parent as Parent
 
 MR_STORAGE = sop_class.MRImageStorage
 
@@ -54,7 +65,7 @@ async def test_a_worker_that_dies_is_started_again(folder: Path) -> None:  # noq
         assert process.stderr is not None
         async with asyncio.timeout(30):
             async for line in process.stderr:  # the debug mode of asyncio may say something too
-                if b"died, and is started again" in line:
+                if b"died; it is started again" in line:
                     break
             else:
                 pytest.fail("nobody said that a worker died")
@@ -121,3 +132,72 @@ async def test_what_workers_cannot_share(folder: Path, words: tuple[str, ...]) -
     _, said = await process.communicate()
     assert process.returncode == 2
     assert b"an index that processes share" in said
+
+
+# --- the parent alone, with workers that do not serve -----------------------------------------------------------------
+
+READY = 'import signal, sys; print(\'{"event": "ready"}\', flush=True); signal.pause()'
+SPAWN = asyncio.create_subprocess_exec
+Spawned = Callable[[], Awaitable[asyncio.subprocess.Process]]
+
+
+def parent_of(spawned: Callable[[Spawned], Awaitable[asyncio.subprocess.Process]], patch: pytest.MonkeyPatch) -> Parent:
+    """Return a parent of two workers. A function is called instead of starting one, and is given what starts it."""
+
+    async def spawn(*_: object, **options: Any) -> asyncio.subprocess.Process:
+        return await spawned(lambda: SPAWN(sys.executable, "-c", READY, **options))
+
+    patch.setattr(asyncio, "create_subprocess_exec", spawn)
+    patch.setattr(workers, "_FIRST_WAIT", 0.01)
+    options = Namespace(
+        argv=["serve"], workers=2, prog="aiodimse", host=HOST, ae_title="A", directory="D", timeout=None,
+        ending=Ending("aiodimse"),
+    )  # fmt: skip
+    inherited = Inherited([socket.create_server((HOST, 0))], 2)
+    return Parent(options, inherited, Output())
+
+
+@pytest.mark.parametrize("last", [1, 2])
+async def test_a_worker_that_starts_while_the_others_are_told_to_end_is_told_too(
+    monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    number = 0
+
+    async def spawned(spawn: Spawned) -> asyncio.subprocess.Process:
+        nonlocal number
+        number += 1
+        process = await spawn()
+        if number == last:
+            parent.stop(signal.SIGTERM)
+        return process
+
+    parent = parent_of(spawned, monkeypatch)
+    await asyncio.wait_for(parent.run(), 20)
+    parent._options.ending.disarm()
+    assert (number, parent.has_failed) == (last, False)
+
+
+async def test_a_worker_that_cannot_be_started_again_costs_no_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The system has no memory or no process to spare for a moment."""
+    number = 0
+
+    async def spawned(spawn: Spawned) -> asyncio.subprocess.Process:
+        nonlocal number
+        number += 1
+        if number in (3, 4):
+            raise BlockingIOError(errno.EAGAIN, "no process to spare")
+        process = await spawn()
+        if number == 2:
+            assert process.stdout is not None
+            asyncio.get_running_loop().call_later(0.2, process.kill)
+        if number == 5:
+            asyncio.get_running_loop().call_later(0.2, parent.stop, signal.SIGTERM)
+        return process
+
+    parent = parent_of(spawned, monkeypatch)
+    await asyncio.wait_for(parent.run(), 20)
+    parent._options.ending.disarm()
+    assert (number, parent.has_failed) == (5, False)
+    assert "worker 1 cannot be started: resource temporarily unavailable" in capsys.readouterr().err
