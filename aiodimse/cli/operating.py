@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any
 
 from aiodimse.aio.files import read_off_loop
@@ -16,7 +15,7 @@ from aiodimse.standard.transfer_syntax import keyword
 _SECONDS = 5.0
 """The time limit for one request in seconds, which includes the query of the index."""
 _SECONDS_OF_INDEX = 3.0
-"""The time limit in seconds for the index, whose database may be stopped."""
+"""The time limit in seconds for the index and the storage: a database may be stopped, and a disk may hang."""
 _MAX_HEAD = 8192
 """The maximum length of the head of a request in bytes."""
 
@@ -153,13 +152,14 @@ class Pages:
                 status, kind, body = await self._answer(head.split(b"\r\n", 1)[0])
                 lines = (f"HTTP/1.1 {status}", f"Content-Type: {kind}", f"Content-Length: {len(body)}")
                 writer.write("\r\n".join((*lines, "Connection: close", "", "")).encode() + body)
-                await writer.drain()
-        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # a client that is too slow, or sends no valid head, gets no answer
+                writer.close()
+                await writer.wait_closed()
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # a client that sends no valid head gets no answer
+        except (TimeoutError, OSError):
+            writer.transport.abort()  # nor does one that is too slow, or does not read its answer
         finally:
             writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
 
     async def _answer(self, request: bytes) -> tuple[str, str, bytes]:
         words = request.split(b" ")
@@ -177,8 +177,8 @@ class Pages:
 
     async def _is_ready(self) -> bool:
         try:
-            await read_off_loop(self._archive.storage.check)
             async with asyncio.timeout(_SECONDS_OF_INDEX):
+                await read_off_loop(self._archive.storage.check)
                 with self._archive.availability.asked(0xA700):
                     await self._archive.index.is_complete()
         except Exception:  # database drivers raise errors of their own; the index logs why it does not answer

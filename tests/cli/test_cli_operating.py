@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import signal
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from pydicom import Dataset
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.archive import Archive
+from aiodimse.cli import operating
 
-pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
+prometheus_client = pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 
@@ -113,3 +116,41 @@ async def test_what_is_not_asked_so(ports: tuple[int, int], request_: bytes, sta
         answered = 0
     assert answered == status
     assert await asked(pages, get("/healthz")) == (200, "alive\n")
+
+
+# --- the pages alone, in front of clients and disks that are slow -----------------------------------------------------
+
+
+class Large(operating.PrometheusMetrics):
+    """Metrics that fill every buffer on the way."""
+
+    async def page(self, archive: Archive) -> bytes:
+        return b"#" * (32 << 20)
+
+
+async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operating, "_SECONDS", 0.2)
+    served = await operating.Pages(Large(prometheus_client), Archive("unused")).listen(HOST, 0)
+    before = asyncio.all_tasks()
+    reader, writer = await asyncio.open_connection(HOST, served.sockets[0].getsockname()[1])
+    writer.write(get("/metrics"))
+    assert await reader.readexactly(12) == b"HTTP/1.1 200"
+    (task,) = asyncio.all_tasks() - before
+    await asyncio.wait_for(task, 10)
+    assert len(await reader.read()) < 32 << 20  # cut off in the middle
+    writer.close()
+    served.close()
+
+
+async def test_a_disk_that_hangs_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operating, "_SECONDS_OF_INDEX", 0.2)
+    archive, go = Archive("unused"), threading.Event()
+    monkeypatch.setattr(archive.storage, "check", lambda: go.wait(20))
+    served = await operating.Pages(operating.PrometheusMetrics(prometheus_client), archive).listen(HOST, 0)
+    try:
+        port = served.sockets[0].getsockname()[1]
+        assert await asked(port, get("/readyz")) == (503, "not ready\n")
+        assert await asked(port, get("/healthz")) == (200, "alive\n")
+    finally:
+        go.set()
+        served.close()
