@@ -123,7 +123,8 @@ class Message:
         for concerned in self.objects:
             _object(root, concerned)
         encoded: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=False)
-        return encoded
+        # Line ends of values: those in attributes are written so already.
+        return encoded.replace(b"\r", b"&#13;").replace(b"\n", b"&#10;")
 
 
 def _participant(root: ElementTree.Element, participant: Participant) -> None:

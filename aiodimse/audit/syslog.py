@@ -106,7 +106,8 @@ class SyslogTLS:
         self, host: str, port: int = 6514, *, ssl: ssl_module.SSLContext | None, timeout: float = 10.0
     ) -> None:
         self._host, self._port, self._ssl, self._timeout = host, port, ssl, timeout
-        self._writer: asyncio.StreamWriter | None = None
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        """The open connection."""
 
     async def write(self, messages: Sequence[bytes]) -> None:
         """Send each message with its length before it (RFC 5425 4.3), on the open connection or on a new one.
@@ -127,22 +128,25 @@ class SyslogTLS:
             raise
 
     async def _connection(self) -> asyncio.StreamWriter:
-        if self._writer is not None and self._writer.is_closing():
-            self._drop()
-        if self._writer is None:
-            _, self._writer = await asyncio.open_connection(self._host, self._port, ssl=self._ssl)
-        return self._writer
+        if self._streams is not None:
+            reader, writer = self._streams
+            if not (writer.is_closing() or reader.at_eof()):
+                return writer
+            self._drop()  # the collector restarts: what is written into this connection is lost without an error
+        self._streams = await asyncio.open_connection(self._host, self._port, ssl=self._ssl)
+        return self._streams[1]
 
     def _drop(self) -> None:
-        if self._writer is not None:
-            self._writer.transport.abort()
-            self._writer = None
+        if self._streams is not None:
+            self._streams[1].transport.abort()
+            self._streams = None
 
     async def close(self) -> None:
         """Close the connection, within the timeout."""
-        writer, self._writer = self._writer, None
-        if writer is None:
+        streams, self._streams = self._streams, None
+        if streams is None:
             return
+        _, writer = streams
         writer.close()
         try:
             async with asyncio.timeout(self._timeout):

@@ -273,6 +273,46 @@ async def test_to_a_file(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x85", "\u2028"])
+async def test_a_patient_or_a_peer_begins_no_line_of_the_file(tmp_path: Path, end: str) -> None:
+    """Who reads the file line by line would meet half a message, and behind it what the name says."""
+    path, name = tmp_path / "audit.log", f"Doe{end}<85>1 2026-11-28T00:00:00.000Z host aiodimse 1 DICOM+RFC3881 -"
+    study = audit.TransferredStudy("1.2.3", f"4711{end}x", name)
+    async with audit.AuditTrail("A", audit.FileSink(path)) as trail:
+        trail.instances_transferred("CT1", None, [study], received=True)
+        trail.security_alert(f"hello{end}x", peer=f"CT{end}1")
+    lines = path.read_bytes().splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        valid(line)
+    kept = ElementTree.fromstring(lines[1].partition(b"\xef\xbb\xbf")[2])
+    assert kept.findall("ParticipantObjectIdentification/ParticipantObjectName")[-1].text == name
+
+
+async def test_a_collector_that_restarts_gets_what_comes_next() -> None:
+    """Without TLS, the end of its connection is seen only by who looks; what is written into it is lost."""
+    collectors: list[asyncio.StreamReader] = []
+    came = asyncio.Event()
+
+    async def collect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        collectors.append(reader)
+        await reader.readexactly(int(await reader.readuntil(b" ")))
+        came.set()
+        writer.close()
+
+    async with await asyncio.start_server(collect, "127.0.0.1", 0) as collector:
+        sink = audit.SyslogTLS("127.0.0.1", collector.sockets[0].getsockname()[1], ssl=None)
+        await sink.write([b"first"])
+        await asyncio.wait_for(came.wait(), 10)
+        came.clear()
+        assert sink._streams is not None
+        await asyncio.wait_for(sink._streams[0].read(), 10)
+        await sink.write([b"second"])
+        await asyncio.wait_for(came.wait(), 10)
+        await sink.close()
+    assert len(collectors) == 2
+
+
 async def test_over_tls(tmp_path: Path) -> None:
     """RFC 5425: each message with its length before it, and a new connection where the collector went away."""
     authority = trustme.CA()
