@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sqlite3
 import time
@@ -23,6 +24,8 @@ from aiodimse.commitment import (
     Reference,
 )
 from aiodimse.record import record
+
+_log = logging.getLogger("aiodimse.outbox")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -128,6 +131,7 @@ class Outbox:
         self.unanswered: int = 0
         """Requests for storage commitment that are not answered yet. A handler limits them likewise."""
         self._thread = Threads(1, "aiodimse-outbox")
+        self._database: sqlite3.Connection | None = None
         # What a transaction has changed beside the database, once the disk knows of it.
         self._unneeded: list[str] = []
         self._more_waiting = self._more_unanswered = 0
@@ -142,7 +146,7 @@ class Outbox:
         try:
             await self._thread.run(self._open)
         except BaseException:
-            await self._thread.close()
+            await self._thread.close(last=self._close)
             raise
         return self
 
@@ -150,18 +154,18 @@ class Outbox:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Wait for methods that run, and close the database."""
-        await asyncio.shield(self._thread.close(last=self._database.close))
+        await asyncio.shield(self._thread.close(last=self._close))
 
     def _open(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._database = sqlite3.connect(self.folder / "outbox.db", isolation_level=None)
-        try:
-            self._database.executescript(_SCHEMA)
-            self.waiting = self._all("SELECT count(*) FROM instance WHERE finished IS NULL")[0][0]
-            self.unanswered = self._all("SELECT count(*) FROM asked")[0][0]
-        except BaseException:
+        self._database.executescript(_SCHEMA)
+        self.waiting = self._all("SELECT count(*) FROM instance WHERE finished IS NULL")[0][0]
+        self.unanswered = self._all("SELECT count(*) FROM asked")[0][0]
+
+    def _close(self) -> None:
+        if self._database is not None:
             self._database.close()
-            raise
 
     async def _run(self, method: Callable[[], R]) -> R:
         return await asyncio.shield(self._thread.run(self._transaction, method))
@@ -169,16 +173,21 @@ class Outbox:
     def _transaction(self, method: Callable[[], R]) -> R:
         self._unneeded.clear()
         self._more_waiting = self._more_unanswered = 0
+        assert self._database is not None
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
             result = method()
         self.waiting += self._more_waiting
         self.unanswered += self._more_unanswered
         for name in self._unneeded:
-            (self.folder / name).unlink(missing_ok=True)
+            try:
+                (self.folder / name).unlink(missing_ok=True)
+            except OSError:  # what the method did is on disk, and `tidy` removes the file
+                _log.warning("a file that is no longer needed was not removed")
         return result
 
     def _all(self, query: str, *values: object) -> list[Any]:
+        assert self._database is not None
         return self._database.execute(query, values).fetchall()
 
     @_in_thread
@@ -213,7 +222,8 @@ class Outbox:
             sop_class_uid: Its SOP Class UID.
             sop_instance_uid: Its SOP Instance UID.
             study_instance_uid: Its Study Instance UID, for `release`.
-            destinations: Its destinations, and for each whether it is held until its study is released.
+            destinations: Its destinations, and for each whether it is held until its study is released. An instance
+                without destinations is finished at once, and its file is removed.
 
         Raises:
             sqlite3.Error: It is not stored; the sender must not get Success.
@@ -225,6 +235,7 @@ class Outbox:
             query = "INSERT INTO delivery (instance, destination, state) VALUES (?, ?, ?)"
             self._all(query, instance, destination, "held" if is_held else "waiting")
         self._more_waiting += 1
+        self._finish_delivered(instance, values[0])
 
     @_in_thread
     def held_studies(self) -> list[str]:
@@ -307,10 +318,14 @@ class Outbox:
         query = "SELECT instance, name FROM delivery JOIN instance ON instance.id = instance WHERE delivery.id = ?"
         for instance, name in self._all(query, delivery):
             self._all("DELETE FROM delivery WHERE id = ?", delivery)
-            if not self._all("SELECT 1 FROM delivery WHERE instance = ? LIMIT 1", instance):
-                self._all("UPDATE instance SET finished = ? WHERE id = ?", time.time(), instance)
-                self._unneeded.append(name)
-                self._more_waiting -= 1
+            self._finish_delivered(instance, name)
+
+    def _finish_delivered(self, instance: int, name: str) -> None:
+        """Finish an instance that has no deliveries left."""
+        if not self._all("SELECT 1 FROM delivery WHERE instance = ? LIMIT 1", instance):
+            self._all("UPDATE instance SET finished = ? WHERE id = ?", time.time(), instance)
+            self._unneeded.append(name)
+            self._more_waiting -= 1
 
     @_in_thread
     def counts(self) -> dict[str, int]:

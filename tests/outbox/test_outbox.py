@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import resource
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -269,3 +271,52 @@ async def test_what_was_finished_long_ago_is_forgotten(box: Outbox, times: list[
         await box.tidy(days=1.5)
         ((_, report),) = await box.answers()
         assert [each.failure_reason for each in report.references] == [reason]
+
+
+# --- in the wrong moment ----------------------------------------------------------------------------------------------
+
+
+async def test_an_instance_for_nobody_waits_for_nobody(box: Outbox) -> None:
+    """A router whose rules name no destination: its limit on what waits is not used up."""
+    path = box.folder / "1.1.dcm"
+    path.write_bytes(b"an image")
+    await box.put(path, CT, "1.1", "1", {})
+    assert (box.waiting, path.exists(), await box.counts()) == (0, False, {})
+    await box.asked(Request("2.1", (Reference(CT, "1.1"),)), "SENDER")
+    ((_, report),) = await box.answers()
+    assert [each.failure_reason for each in report.references] == [0]
+
+
+async def test_a_file_that_cannot_be_removed_changes_nothing_that_is_done(
+    box: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next `tidy` removes it."""
+    path = await put(box, "1.1")
+    path.unlink()
+    (path / "in the way").mkdir(parents=True)
+    (delivery,) = await box.due("PACS")
+    await box.delivered(delivery.id)
+    assert (box.waiting, await names(box)) == (0, [])
+    assert [record.getMessage() for record in caplog.records] == ["a file that is no longer needed was not removed"]
+
+
+async def test_opening_that_is_cancelled_closes_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, may_go_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Database(sqlite3.Connection):
+        def executescript(self, script: str) -> sqlite3.Cursor:
+            opened.set()
+            may_go_on.wait(20)
+            return super().executescript(script)
+
+        def close(self) -> None:
+            super().close()
+            closed.set()
+
+    monkeypatch.setattr("aiodimse.outbox.sqlite3.connect", partial(sqlite3.connect, factory=Database))
+    opening = asyncio.create_task(Outbox(tmp_path / "box").__aenter__())
+    await asyncio.to_thread(opened.wait, 20)
+    opening.cancel()
+    may_go_on.set()
+    await asyncio.wait([opening])
+    assert (opening.cancelled(), closed.is_set()) == (True, True)
