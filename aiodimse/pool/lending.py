@@ -12,7 +12,7 @@ from aiodimse.association import PresentationContext
 from aiodimse.client import Association
 from aiodimse.pool.members import Member, Members
 from aiodimse.services.response import Response
-from aiodimse.services.user.operation import Operation
+from aiodimse.services.user.operation import Operation, WarnsIfUnused
 from aiodimse.services.user.query import Find
 
 Item = TypeVar("Item")
@@ -49,17 +49,18 @@ class Lease:
         self._members.give_back(member)
 
 
-class PooledOperation(Generic[Op, Item]):
+class PooledOperation(WarnsIfUnused, Generic[Op, Item]):
     """A C-FIND, C-GET or C-MOVE on an association that the pool lends to it until it ends.
 
     It is used like the operation of an Association: entered (`async with`, which returns the Find, Get or Move),
     iterated (`async for`) or awaited (the final Response).
     """
 
-    def __init__(self, members: Members, make: Callable[[Association], Op]) -> None:
-        self._members, self._make = members, make
+    def __init__(self, members: Members, service: str, make: Callable[[Association], Op]) -> None:
+        self._members, self._service, self._make = members, service, make
         self._lease: Lease | None = None
         self._operation: Op | None = None
+        self._is_unused = True
 
     async def __aenter__(self) -> Op:
         """Send the request on an association of the pool.
@@ -70,6 +71,7 @@ class PooledOperation(Generic[Op, Item]):
 
         Cancellation: leaves nothing behind.
         """
+        self._is_unused = False
         self._lease, operation = await self._members.twice(self._start)
         self._operation = operation
         return operation
@@ -107,6 +109,7 @@ class PooledOperation(Generic[Op, Item]):
 
     def __await__(self) -> Generator[object, None, Response]:
         """Wait for the final response, and return it, whatever its status."""
+        self._is_unused = False
         return self._run().__await__()
 
     async def _run(self) -> Response:

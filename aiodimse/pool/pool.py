@@ -280,7 +280,7 @@ class Pool:
         Returns:
             The operation, to be entered, iterated, awaited or collected.
         """
-        return PooledFind(self._members, lambda association: association.c_find(identifier, *args, **options))
+        return PooledFind(self._members, "C-FIND", lambda association: association.c_find(identifier, *args, **options))
 
     def c_get(self, identifier: Any, *args: Any, **options: Any) -> PooledOperation[Get, ArrivingInstance]:
         """Send a C-GET on an association of its own. The arguments are those of `Association.c_get`.
@@ -293,7 +293,9 @@ class Pool:
         Returns:
             The operation, to be entered, iterated or awaited.
         """
-        return PooledOperation(self._members, lambda association: association.c_get(identifier, *args, **options))
+        return PooledOperation(
+            self._members, "C-GET", lambda association: association.c_get(identifier, *args, **options)
+        )
 
     @overload
     def c_move(
@@ -321,7 +323,9 @@ class Pool:
             The operation, to be entered, iterated or awaited.
         """
         return PooledOperation(
-            self._members, lambda association: association.c_move(identifier, *args, receiver=receiver, **options)
+            self._members,
+            "C-MOVE",
+            lambda association: association.c_move(identifier, *args, receiver=receiver, **options),
         )
 
     async def c_store_many(

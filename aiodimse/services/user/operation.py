@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -21,10 +22,29 @@ from aiodimse.standard import answers
 T = TypeVar("T")
 
 
-class Operation(Generic[T]):
+class WarnsIfUnused:
+    """Warns when it is dropped without ever having been used, as a coroutine that was never awaited does."""
+
+    _is_unused = False
+    """Set by each when it has been made."""
+    _service: str
+
+    def __del__(self) -> None:
+        """Warn where Python's tracemalloc, if it runs, says where it was made."""
+        if self._is_unused:
+            warnings.warn(
+                f"a {self._service} was never awaited, iterated or entered, so its request was not sent",
+                RuntimeWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+
+class Operation(WarnsIfUnused, Generic[T]):
     """The common part of our C-FIND, C-GET and C-MOVE operations.
 
-    The request is sent when the operation is first entered, iterated or awaited. Iterating it raises DIMSEFailure if
+    The request is sent when the operation is first entered, iterated or awaited; an operation that never is warns with
+    a RuntimeWarning when it is dropped. Iterating it raises DIMSEFailure if
     the final status is a Failure. Awaiting it returns the final Response, whatever its status.
 
     An exception while it is awaited leaves the operation, and so do a cancelled await and the end of its block:
@@ -51,10 +71,9 @@ class Operation(Generic[T]):
         self._is_awaited = False
         self.last_status: Status | None = None
         """The status of the last response."""
+        self._is_unused = True
 
     # --- what each service does ---------------------------------------------------------------------------------------
-
-    _service: str
 
     def _make(self) -> messages.Request:
         """Make the request."""
@@ -76,6 +95,7 @@ class Operation(Generic[T]):
 
     async def start(self) -> None:
         """Send the request, if it has not been sent yet."""
+        self._is_unused = False
         if self._invoked is None:
             async with self._starting:
                 if self._invoked is None:
@@ -102,6 +122,7 @@ class Operation(Generic[T]):
             self._invoked.leave()
 
     def __aiter__(self) -> AsyncIterator[T]:
+        self._is_unused = False
         return self
 
     async def __anext__(self) -> T:
@@ -161,6 +182,7 @@ class Operation(Generic[T]):
         self._invoked.cancel()
 
     def __await__(self) -> Generator[object, None, Response]:
+        self._is_unused = False
         return self._run().__await__()
 
     async def _run(self) -> Response:
