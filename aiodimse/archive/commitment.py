@@ -61,9 +61,14 @@ class Commitment:
         """Held while the instances of one transaction are looked up, which takes a turn of the event loop."""
         self._references = 0
         """Instances of the transactions on which this process reports."""
+        self._reports: dict[str, _Report] = {}
+        """The reports of this process, by the name of their lock."""
 
     async def accept(self, request: aiodimse.NormalizedRequest) -> int:
-        """Handle an N-ACTION request: store the transaction, and begin to report on it."""
+        """Handle an N-ACTION request: store the transaction, and begin to report on it.
+
+        A peer that asks again before it was told is told once, on its new association.
+        """
         async with self._reading:
             transaction = await in_thread(_transaction, request)
         archive = self._archive
@@ -75,10 +80,14 @@ class Commitment:
                     raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN_REFERENCES} instances wait for a report")
                 # The lock is taken first: otherwise another process may see the transaction and report on it.
                 is_ours = await held.enter_async_context(archive.locks.try_hold(_name(transaction)))
-                await archive.index.put_transaction(transaction)
+                stored = await archive.index.put_transaction(transaction)
+            if stored.references != transaction.references:
+                raise aiodimse.DIMSEFailure(0x0115, "this Transaction UID is in use for other instances")
             if is_ours:
-                reporting = self._report_on(transaction, held.pop_all(), request.association)
+                reporting = self._report_on(stored, held.pop_all(), request.association)
                 archive.background(reporting, "aiodimse storage commitment")
+            elif (report := self._reports.get(_name(transaction))) is not None:
+                report.ask_again(request.association)
         return 0x0000
 
     async def resume(self) -> None:
@@ -122,26 +131,27 @@ class Commitment:
     ) -> None:
         """Report a transaction until the report is accepted, and release its lock."""
         self._references += len(transaction.references)
+        report = self._reports[_name(transaction)] = _Report(association)
         try:
             async with held:
-                await self._report(transaction, association)
+                await self._report(transaction, report)
         finally:
+            del self._reports[_name(transaction)]
             self._references -= len(transaction.references)
 
-    async def _report(self, transaction: Transaction, association: aiodimse.ProviderAssociation | None) -> None:
+    async def _report(self, transaction: Transaction, asked: _Report) -> None:
         attempt = 0
         while time() < transaction.created + KEEP:
             try:
                 with self._archive.availability.asked(0x0213):
                     async with self._looking:
                         report = await self._outcome(transaction)
-                response = await self._send(transaction, association, report)
+                response = await self._send(transaction, asked.take_association(), report)
                 if response is not None and response.status.category is not aiodimse.Category.FAILURE:
                     break
             except (aiodimse.AiodimseError, OSError) as error:
                 _log.info("a storage commitment was not taken: %s", type(error).__name__)
-            association = None
-            await asyncio.sleep(self._waits[min(attempt, len(self._waits) - 1)])
+            await asked.wait(self._waits[min(attempt, len(self._waits) - 1)])
             attempt += 1
         else:
             _log.warning("a storage commitment is given up: nobody took it")
@@ -199,6 +209,35 @@ def _transaction(request: aiodimse.NormalizedRequest) -> Transaction:
     asked = commitment.CommitmentRequest.read(request)
     references = tuple((each.sop_class_uid, each.sop_instance_uid) for each in asked.references)
     return Transaction(asked.transaction_uid, request.association.calling_ae_title, references, int(time()))
+
+
+class _Report:
+    """A report that a peer waits for.
+
+    Args:
+        association: The association on which the peer asked for it; None: it asked before a restart.
+    """
+
+    def __init__(self, association: aiodimse.ProviderAssociation | None) -> None:
+        self._association = association
+        self._is_asked_again = asyncio.Event()
+
+    def take_association(self) -> aiodimse.ProviderAssociation | None:
+        """Return the association on which the peer asked last. None: it was tried."""
+        association, self._association = self._association, None
+        return association
+
+    def ask_again(self, association: aiodimse.ProviderAssociation) -> None:
+        """Note that the peer has asked again, on an association on which it can be told."""
+        self._association = association
+        self._is_asked_again.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until it is time for another attempt, or the peer has asked again."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._is_asked_again.wait()
+        self._is_asked_again.clear()
 
 
 def _name(transaction: Transaction) -> str:

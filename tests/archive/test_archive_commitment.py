@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from archive.databases import KINDS, new_database, open_index
 from pydicom import Dataset
+from pynetdicom import AE, evt
 
 import aiodimse
 from aiodimse import sop_class
 from aiodimse.archive import Archive, MemoryIndex, provide
 from aiodimse.archive import commitment as module
 from aiodimse.archive.index import Transaction
+from aiodimse.archive.index.sql import engines
 from aiodimse.commitment import INSTANCE
 from aiodimse.commitment import SOP_CLASS as COMMITMENT
 
@@ -239,10 +241,11 @@ async def test_who_was_asked_reports_though_another_looks_at_that_moment(
     elsewhere = module.Commitment(other, {}, "ARCHIVE")
     put = index.put_transaction
 
-    async def put_and_let_the_other_look(transaction: Transaction) -> None:
-        await put(transaction)
+    async def put_and_let_the_other_look(transaction: Transaction) -> Transaction:
+        stored = await put(transaction)
         await elsewhere._take_over()
         await asyncio.sleep(0)  # it begins to report
+        return stored
 
     monkeypatch.setattr(index, "put_transaction", put_and_let_the_other_look)
     told: Told = asyncio.Queue()
@@ -252,6 +255,109 @@ async def test_who_was_asked_reports_though_another_looks_at_that_moment(
     for archive in (first, other):
         await archive.close()
     assert (await index.transactions(), held) == ([], set())
+
+
+async def test_a_request_is_on_the_disk_when_it_is_answered(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan brings back what a power failure takes from the index, but no request."""
+    a_file("files/1.dcm")
+    archive = await Archive.open(tmp_path / "files")
+    flushed: list[Path] = []
+    flush = engines.flush_log
+
+    def noted(file: Path) -> None:
+        assert file.with_name(f"{file.name}-wal").stat().st_size > 0
+        flush(file)
+        flushed.append(file)
+
+    monkeypatch.setattr("aiodimse.archive.index.sql.index.flush_log", noted)
+    async with serving(archive).listen(HOST, 0) as listening:
+        assert await ask(listening.port, question((MR, "1.2.1.1.1"))) == 0x0000
+        assert flushed == [tmp_path / "files" / ".aiodimse-index.db"]
+    await archive.close()
+    engines.flush_log(tmp_path / "no such file")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_transaction_uid_that_is_in_use(tmp_path: Path, a_file: Files, kind: str) -> None:
+    """For other instances: who asks could not tell the two reports apart, and one of them would not come."""
+    a_file("files/1.dcm", image="1")
+    a_file("files/2.dcm", image="2")
+    told: Told = asyncio.Queue()
+    archive = await Archive.open(tmp_path / "files", index=await open_index(kind, tmp_path))
+    first, second = question((MR, "1.2.1.1.1")), question((MR, "1.2.1.1.2"))
+    async with serving(archive).listen(HOST, 0) as listening:
+        assert await ask(listening.port, first) == 0x0000
+        assert await ask(listening.port, second, modality(told)) == 0x0115
+        assert [each.references for each in await archive.index.transactions()] == [((MR, "1.2.1.1.1"),)]
+        assert told.empty()
+        assert await ask(listening.port, first, modality(told), told) == 0x0000
+        report = told.get_nowait()[1]
+        assert [item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence] == ["1.2.1.1.1"]
+        while await archive.index.transactions():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert await ask(listening.port, second, modality(told), told) == 0x0000
+    await archive.close()
+
+
+async def test_who_asks_again_is_told_on_the_new_association(tmp_path: Path, a_file: Files) -> None:
+    """The address of the peer is not known, and the next attempt on one that has gone is a minute away."""
+    a_file("1.dcm")
+    told: Told = asyncio.Queue()
+    archive = await Archive.open(tmp_path, index="memory:")
+    async with serving(archive).listen(HOST, 0) as listening:
+        for _ in range(2):
+            assert await ask(listening.port, question((MR, "1.2.1.1.1"))) == 0x0000
+        assert await ask(listening.port, question((MR, "1.2.1.1.1")), modality(told), told) == 0x0000
+        assert told.get_nowait()[0] == 1
+        while await archive.index.transactions():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert told.empty()
+    await archive.close()
+
+
+async def test_one_peer_does_not_hold_the_transaction_uids_of_others(tmp_path: Path, a_file: Files) -> None:
+    a_file("1.dcm")
+    archive = await Archive.open(tmp_path, index="memory:")
+    async with serving(archive).listen(HOST, 0) as listening:
+        for title, asked in (("ONE", question((MR, "1.2.1.1.1"))), ("OTHER", question((MR, "9.9")))):
+            async with aiodimse.connect(
+                HOST, listening.port, ae_title=title, called_ae_title="ARCHIVE", contexts=[COMMITMENT]
+            ) as association:
+                assert (await association.n_action(COMMITMENT, INSTANCE, 1, asked)).status == 0x0000
+        assert len(await archive.index.transactions()) == 2
+    await archive.close()
+
+
+async def test_a_peer_that_answers_nothing_about_the_role_is_told(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many acceptors of a report leave the role out, though PS3.4 J.3.3 has the archive negotiate it."""
+    monkeypatch.setattr(module.Commitment.__init__, "__defaults__", ((0.0,),))
+    a_file("1.dcm")
+    told: list[int] = []
+    scp = AE("MODALITY")
+    scp.add_supported_context(str(COMMITMENT))  # no roles
+
+    def report(event: Any) -> tuple[int, None]:
+        told.append(event.event_type)
+        return 0x0000, None
+
+    server = scp.start_server((HOST, 0), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, report)])
+    assert server is not None
+    archive = await Archive.open(tmp_path, index="memory:")
+    try:
+        destinations = {"MODALITY": (HOST, server.server_address[1])}
+        async with serving(archive, destinations).listen(HOST, 0) as listening:
+            await ask(listening.port, question((MR, "1.2.1.1.1")))
+            async with asyncio.timeout(10):
+                while await archive.index.transactions():  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+    finally:
+        await asyncio.to_thread(server.shutdown)
+    assert told == [1]
+    await archive.close()
 
 
 async def test_an_archive_that_closes_begins_nothing(tmp_path: Path, a_file: Files) -> None:

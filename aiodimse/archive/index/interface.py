@@ -302,11 +302,14 @@ class Index(Protocol):
     async def stored_bytes(self) -> int:
         """Return the size in bytes of the files of all objects that belong to a study."""
 
-    async def put_transaction(self, transaction: Transaction) -> None:
-        """Store a transaction. It replaces one of the same peer with the same UID.
+    async def put_transaction(self, transaction: Transaction) -> Transaction:
+        """Store a transaction on the disk, unless one of the same peer has the same UID.
 
         Args:
             transaction: The transaction.
+
+        Returns:
+            The one that is stored: this one or the earlier one.
         """
 
     async def open_transactions(self) -> int:

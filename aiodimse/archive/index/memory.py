@@ -222,13 +222,13 @@ class MemoryIndex:
         nodes = self._by_uid[Level.IMAGE].get(sop_instance_uid, ())
         return nodes[0].above(Level.STUDY).key[0] if nodes and nodes[0].parent is not None else None
 
-    async def put_transaction(self, transaction: Transaction) -> None:
+    async def put_transaction(self, transaction: Transaction) -> Transaction:
         """See `Index.put_transaction`.
 
         Args:
             transaction: The transaction.
         """
-        self._transactions[transaction.uid, transaction.calling_ae_title] = transaction
+        return self._transactions.setdefault((transaction.uid, transaction.calling_ae_title), transaction)
 
     async def open_transactions(self) -> int:
         """See `Index.open_transactions`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,16 @@ def file_of(url: URL) -> Path | None:
 def damage_mark(file: Path) -> Path:
     """Return the file beside an SQLite database that says that the database is damaged."""
     return file.with_name(f"{file.name}.damaged")
+
+
+def flush_log(file: Path) -> None:
+    """Flush the write-ahead log of an SQLite database to the disk. Blocks.
+
+    Raises:
+        OSError: The disk does not take it.
+    """
+    with suppress(FileNotFoundError), file.with_name(f"{file.name}-wal").open("rb") as log:
+        os.fsync(log.fileno())
 
 
 def open_engine(url: URL, *, connections: int) -> Engine:

@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 from time import monotonic
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select, func, inspect, select, text
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, inspect, select, text
 from sqlalchemy.engine import URL
 
 import aiodimse
@@ -24,7 +24,7 @@ from . import schema
 from .advisory import AdvisoryLocks
 from .ages import oldest_studies, stored_bytes
 from .direct import DirectIndex
-from .engines import ANSWER, READERS, begin_to_write, damage_mark, file_of, open_engine
+from .engines import ANSWER, READERS, begin_to_write, damage_mark, file_of, flush_log, open_engine
 from .prepared import Opened
 from .reading import Search, entries, lookup
 from .rows import dump_references, load_transaction
@@ -214,16 +214,21 @@ class SQLIndex:
         """See `Index.stored_bytes`."""
         return await self._read(lambda: stored_bytes(self._fetch))
 
-    async def put_transaction(self, transaction: Transaction) -> None:
-        """See `Index.put_transaction`."""
-        key = {"uid": transaction.uid, "calling_ae_title": transaction.calling_ae_title}
+    async def put_transaction(self, transaction: Transaction) -> Transaction:
+        """See `Index.put_transaction`. It is on the disk, although SQLite flushes no other transaction."""
 
-        def put(connection: Connection) -> None:
+        def put(connection: Connection) -> Transaction:
             table = schema.transaction
-            connection.execute(table.delete().where(*(table.c[name] == value for name, value in key.items())))
+            row = connection.execute(select(table).where(*_is(transaction))).first()
+            if row is not None:
+                return load_transaction(row)
             connection.execute(table.insert(), _transaction_row(transaction))
+            return transaction
 
-        await self._write(put)
+        stored = await self._write(put)
+        if (file := file_of(self._url)) is not None:
+            await self._read(lambda: flush_log(file))
+        return stored
 
     async def open_transactions(self) -> int:
         """See `Index.open_transactions`."""
@@ -237,9 +242,8 @@ class SQLIndex:
 
     async def drop_transaction(self, transaction: Transaction) -> None:
         """See `Index.drop_transaction`."""
-        table = schema.transaction
-        mine = (table.c.uid == transaction.uid, table.c.calling_ae_title == transaction.calling_ae_title)
-        await self._write(lambda connection: connection.execute(table.delete().where(*mine)).rowcount)
+        statement = schema.transaction.delete().where(*_is(transaction))
+        await self._write(lambda connection: connection.execute(statement).rowcount)
 
     async def is_complete(self) -> bool:
         """See `Index.is_complete`."""
@@ -347,6 +351,11 @@ def _step(found: Iterator[T | None]) -> tuple[list[T], bool]:
         if len(some) >= _MATCHES or monotonic() > until:
             return some, False
     return some, True
+
+
+def _is(transaction: Transaction) -> tuple[ColumnElement[bool], ...]:
+    columns = schema.transaction.c
+    return columns.uid == transaction.uid, columns.calling_ae_title == transaction.calling_ae_title
 
 
 def _transaction_row(transaction: Transaction) -> dict[str, Any]:
