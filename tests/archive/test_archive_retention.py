@@ -143,9 +143,11 @@ async def test_what_was_listed_and_is_swept_before_it_is_sent(
                 "127.0.0.1", there.port, ae_title="ME", called_ae_title="ARCHIVE", contexts=contexts
             ) as association,
         ):
-            retrieval: Any = association.c_get(identifier, GET)
-            if what == "move":
-                retrieval = association.c_move(identifier, MOVE, destination="ME", receiver=receiver)
+            retrieval: Any = (
+                association.c_move(identifier, MOVE, destination="ME", receiver=receiver)
+                if what == "move"
+                else association.c_get(identifier, GET)
+            )
             async with retrieval:
                 got = [str((await instance.dataset()).StudyInstanceUID) async for instance in retrieval]
             progress = retrieval.progress
