@@ -6,7 +6,10 @@ A deflated file may inflate to a thousand times its size, so only what is needed
 from __future__ import annotations
 
 import io
+import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from struct import unpack
 from typing import BinaryIO, Final, cast
@@ -28,6 +31,7 @@ _MOST_INFLATED: Final = 256 << 20
 _UNDEFINED: Final = 0xFFFFFFFF
 _PIXELS: Final = ((0x7FE0, 0x0010), (0x7FE0, 0x0008), (0x7FE0, 0x0009))
 """Pixel Data, Float Pixel Data, Double Float Pixel Data. An instance has one of them (PS3.3 C.7.6.3, C.7.6.24)."""
+_SIZES: Final = ("BitsAllocated", "Rows", "Columns", "SamplesPerPixel")
 _WORDS: Final = {"OW": 2, "OF": 4, "OD": 8}
 _MEDIA_TYPES: Final = {  # PS3.18 Table 8.7.3-5
     "1.2.840.10008.1.2.4.50": "image/jpeg",
@@ -56,12 +60,12 @@ def read_metadata(path: str | os.PathLike[str], *, max_inflated: int = _MOST_INF
         The attributes before Pixel Data, without values of more than a MiB, for `to_json`.
 
     Raises:
-        ValueError: The data set is deflated, and is corrupt, has a million elements, or exceeds `max_inflated` before
-            its Pixel Data.
+        ValueError: The file is damaged; or its data set is deflated, and has a million elements, or exceeds
+            `max_inflated` before its Pixel Data.
         OSError: The file cannot be read.
         InvalidDicomError: The file is not a DICOM file, according to pydicom.
     """
-    with Path(path).open("rb") as file:
+    with _telling_of_damage(), Path(path).open("rb") as file:
         _, dataset, _ = _before_pixels(file, max_inflated)
     # Deferred values were not read. A read sequence has no length any more; an undefined length is that of a sequence.
     for element in list(dataset.values()):
@@ -84,12 +88,12 @@ def read_frame(path: str | os.PathLike[str], number: int, *, max_inflated: int =
         application/octet-stream in little endian; a frame of single bits begins at the first bit.
 
     Raises:
-        ValueError: The instance has no such frame, or does not say where it is; or its data set is deflated, and is
-            corrupt, has a million elements, or exceeds `max_inflated`.
+        ValueError: The instance has no such frame, or does not say where it is; the file is damaged; or its data set is
+            deflated, and has a million elements, or exceeds `max_inflated`.
         OSError: The file cannot be read.
         InvalidDicomError: The file is not a DICOM file, according to pydicom.
     """
-    with Path(path).open("rb") as file:
+    with _telling_of_damage(), Path(path).open("rb") as file:
         content, dataset, syntax = _before_pixels(file, max_inflated)
         count = _number_of_frames(dataset)
         if not 0 < number <= count:
@@ -103,6 +107,17 @@ def read_frame(path: str | os.PathLike[str], number: int, *, max_inflated: int =
         word = 1 if syntax.is_little_endian else _word_size(vr, dataset)
         data = _native_frame(content, dataset, number, length=length, word=word)
         return f"application/octet-stream; transfer-syntax={ExplicitVRLittleEndian}", data
+
+
+@contextmanager
+def _telling_of_damage() -> Iterator[None]:
+    """Raise ValueError in place of the many kinds of errors that pydicom raises, whose texts may quote values."""
+    try:
+        yield
+    except (OSError, ValueError, InvalidDicomError):
+        raise
+    except Exception as error:
+        raise ValueError(f"the file is damaged ({type(error).__name__})") from error
 
 
 def _before_pixels(file: BinaryIO, max_inflated: int) -> tuple[BinaryIO, Dataset, UID]:
@@ -158,7 +173,7 @@ def _enter_pixels(file: BinaryIO, dataset: Dataset) -> tuple[str, int]:
 
 def _word_size(vr: str, dataset: Dataset) -> int:
     """The size in bytes of what has the byte order of the transfer syntax."""
-    return max(_WORDS.get(vr, 1), int(dataset.BitsAllocated) // 8)
+    return max(_WORDS.get(vr, 1), int(dataset.get("BitsAllocated") or 0) // 8)
 
 
 def _native_frame(pixels: BinaryIO, dataset: Dataset, number: int, *, length: int, word: int) -> bytes:
@@ -182,14 +197,16 @@ def _native_frame(pixels: BinaryIO, dataset: Dataset, number: int, *, length: in
 
 def _bits_of_a_frame(dataset: Dataset) -> int:
     try:
-        allocated = int(dataset.BitsAllocated)
-        size = int(dataset.Rows) * int(dataset.Columns) * int(dataset.SamplesPerPixel) * allocated
+        allocated, *sizes = (int(dataset[keyword].value) for keyword in _SIZES)
         subsampled = dataset.PhotometricInterpretation == "YBR_FULL_422"
-    except (AttributeError, TypeError):
+    except (AttributeError, KeyError, TypeError):
         raise ValueError("the instance does not say how large its frames are") from None
+    if min(allocated, *sizes) < 1:  # a VR that has a sign may stand in the file
+        raise ValueError("the frames of the instance have no size")
     if allocated != 1 and allocated % 8:
         raise ValueError(f"frames of {allocated} bits allocated are not read")
-    return size // 3 * 2 if subsampled else size
+    bits = math.prod(sizes) * allocated
+    return bits // 3 * 2 if subsampled else bits
 
 
 def _swapped(data: bytes, word: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -20,11 +21,14 @@ _RETURNED: Final = {  # PS3.18 Tables 10.6.3-3 to 10.6.3-5, those attributes tha
     "IMAGE": "SOPClassUID SOPInstanceUID InstanceNumber Rows Columns BitsAllocated NumberOfFrames",
 }
 _NO_KEYS: Final = frozenset({"limit", "offset", "fuzzymatching"})
+_SET_HERE: Final = frozenset({"QueryRetrieveLevel", "SpecificCharacterSet"})
+"""What an Identifier says of itself: a query neither sets it nor asks for it."""
 _PATH: Final = (
     ("studies", "StudyInstanceUID"),
     ("series", "SeriesInstanceUID"),
     ("instances", "SOPInstanceUID"),
 )
+_FILE_META: Final = 0x0002
 _SPECIFIC_CHARACTER_SET: Final = "00080005"
 _RETRIEVE_URL: Final = "00081190"
 
@@ -44,7 +48,8 @@ def query_identifier(
         The Identifier, with the attributes that PS3.18 requires at this level.
 
     Raises:
-        ValueError: A name is no attribute of PS3.6, or a value does not fit its VR.
+        ValueError: A name is no attribute of PS3.6, or one that cannot be searched for, such as Query/Retrieve Level;
+            or a value does not fit its VR.
 
     Examples:
         >>> dicomweb.query_identifier("STUDY", [("PatientID", "42"), ("includefield", "00081030")])
@@ -54,10 +59,12 @@ def query_identifier(
     for name, value in parameters:
         if name == "includefield":
             for each in value.split(","):
-                if each != "all":
-                    keys.setdefault(_keyword(each), None)
+                if each != "all" and _can_be_key(keyword := _keyword(each)):
+                    keys.setdefault(keyword, None)
         elif name not in _NO_KEYS:
             keyword = _keyword(name)
+            if not _can_be_key(keyword):
+                raise ValueError(f"{keyword} cannot be searched for")
             keys[keyword] = value.split(",") if dictionary_VR(keyword) == "UI" else value
     return aiodimse.identifier(level, **keys | dict(uids))
 
@@ -72,6 +79,11 @@ def _keyword(name: str) -> str:
         if not name:
             raise ValueError("a parameter is no attribute of PS3.6")
     return name
+
+
+def _can_be_key(keyword: str) -> bool:
+    """Return whether an attribute can be a key of the query. Those of groups 0000 and 0002 belong to no data set."""
+    return keyword not in _SET_HERE and (tag_for_keyword(keyword) or 0) >> 16 > _FILE_META
 
 
 def retrieve_url(dataset: Dataset, root: str) -> str:
@@ -96,12 +108,24 @@ def to_json(dataset: Dataset, root: str | None = None) -> str:
         root: As for `retrieve_url`; Retrieve URL (0008,1190) is then added. None: it is not added.
 
     Returns:
-        JSON. An element whose value does not fit its VR is left out. Specific Character Set is ISO_IR 192, since JSON
-        is UTF-8.
+        JSON. An element whose value does not fit its VR is left out, and so is a number that JSON does not have, such
+        as NaN, and a group length. Specific Character Set is ISO_IR 192, since JSON is UTF-8.
     """
     model = dataset.to_json_dict(suppress_invalid_tags=True)
+    _leave_out(model)
     if _SPECIFIC_CHARACTER_SET in model:
         model[_SPECIFIC_CHARACTER_SET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     if root is not None:
         model[_RETRIEVE_URL] = {"vr": "UR", "Value": [retrieve_url(dataset, root)]}
-    return json.dumps(model)
+    return json.dumps(model, allow_nan=False)
+
+
+def _leave_out(model: dict[str, Any]) -> None:
+    """Remove numbers that JSON does not have (RFC 8259 6), and group lengths (PS3.18 F.2.2)."""
+    for tag, element in list(model.items()):
+        values = element.get("Value", ())
+        if element["vr"] == "SQ":
+            for item in values:
+                _leave_out(item)
+        elif tag.endswith("0000") or any(isinstance(value, float) and not math.isfinite(value) for value in values):
+            del model[tag]

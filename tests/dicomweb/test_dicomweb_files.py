@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import struct
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pydicom
 import pytest
 from pydicom.dataelem import DataElement
 from pydicom.encaps import encapsulate, generate_frames
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -119,6 +123,56 @@ def test_what_has_no_such_frame_after_all(tmp_path: Path, changes: dict[str, obj
     path = without(tmp_path / "x", **changes)
     with pytest.raises(ValueError, match=r"Pixel Data|frame"):
         dicomweb.read_frame(path, 3 if changes.get("NumberOfFrames") == 3 else 1)
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "value"),
+    [
+        (0x00280010, "SS", b"\xff\xff"),
+        (0x00280010, "US", b"\0\0"),
+        (0x00280002, "SS", b"\xff\xff"),
+        (0x00280002, "XX", b"1 "),
+        (0x00280100, "US", b"\0\0"),
+        (0x00280100, "SS", b"\xf0\xff"),
+        (0x00280100, "US", b"\1\0\0"),
+    ],
+)
+def test_sizes_that_no_frame_has(tmp_path: Path, tag: int, vr: str, value: bytes) -> None:
+    """A negative size would be read as all that follows in the file."""
+    dataset = pydicom.dcmread(FILES / "CT_small.dcm")
+    head, behind = (FILES / "CT_small.dcm").read_bytes().split(encoded(dataset[tag].VR, tag, dataset[tag].value))
+    path = tmp_path / "x"
+    path.write_bytes(head + encoded(vr, tag, value) + behind)
+    with pytest.raises(ValueError, match=r"frame|damaged"):
+        dicomweb.read_frame(path, 1)
+
+
+def encoded(vr: str, tag: int, value: int | bytes) -> bytes:
+    data = value.to_bytes(2, "little") if isinstance(value, int) else value
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), len(data)) + data
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"])
+def test_pixels_of_no_size(tmp_path: Path, syntax: str) -> None:
+    path = saved(tmp_path / "x", np.zeros((1, 2, 2), np.uint8), "OW", 8, big_endian=syntax.endswith("2.2"))
+    dataset = pydicom.dcmread(path)
+    del dataset.BitsAllocated
+    dataset.save_as(path)
+    with pytest.raises(ValueError, match="frame"):
+        dicomweb.read_frame(path, 1)
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "JPEG2000.dcm", "SC_rgb_rle_2frame.dcm", "image_dfl.dcm"])
+def test_whatever_is_in_a_file_is_told_in_one_of_three_ways(tmp_path: Path, name: str) -> None:
+    data, chosen, path = (FILES / name).read_bytes(), random.Random(14), tmp_path / "x"
+    for number in range(60):
+        damaged = bytearray(data if number % 2 else data[: chosen.randrange(1, len(data))])
+        for _ in range(3):
+            damaged[chosen.randrange(min(len(damaged), 3000))] = chosen.randrange(256)
+        path.write_bytes(damaged)
+        for read in (lambda: dicomweb.read_frame(path, 1), lambda: dicomweb.to_json(dicomweb.read_metadata(path))):
+            with suppress(ValueError, OSError, InvalidDicomError):
+                read()
 
 
 def test_a_file_that_ends_in_its_pixels(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import json
 
 import pytest
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from aiodimse import dicomweb
 
@@ -52,6 +54,18 @@ def test_what_is_no_attribute_is_refused_without_repeating_it(name: str) -> None
     assert "Doe" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["QueryRetrieveLevel", "00080052", "SpecificCharacterSet", "CommandGroupLength", "00020010"]
+)
+def test_a_query_sets_nothing_that_the_identifier_says_of_itself(name: str) -> None:
+    """A search for studies would return instances, or text would be sent in a character set that it is not in."""
+    with pytest.raises(ValueError, match="cannot be searched for"):
+        dicomweb.query_identifier("STUDY", [(name, "IMAGE")])
+    found = dicomweb.query_identifier("STUDY", [("PatientName", "Müller*"), ("includefield", name)])
+    assert (found.QueryRetrieveLevel, found.SpecificCharacterSet) == ("STUDY", "ISO_IR 192")
+    assert min(found.keys()) >= 0x00080005
+
+
 def test_text_that_is_not_ascii_says_its_character_set() -> None:
     assert dicomweb.query_identifier("STUDY", [("PatientName", "Müller*")]).SpecificCharacterSet == "ISO_IR 192"
 
@@ -73,6 +87,29 @@ def test_json_without_a_root_has_no_url() -> None:
     match = Dataset()
     match.StudyInstanceUID = "1.2.3"
     assert json.loads(dicomweb.to_json(match)) == {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}}
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_json_has_no_numbers_that_json_has_not(number: str) -> None:
+    """One instance would make the answer for all of them unreadable."""
+    item, match = Dataset(), Dataset()
+    item.RealWorldValueSlope, item.RealWorldValueIntercept = float(number), 1.0
+    match.RealWorldValueMappingSequence = [item, item]
+    match.DopplerCorrectionAngle, match.PatientID = float(number), "42"
+    match.add_new(0x00189073, "FD", [2.0, float(number)])
+    match[0x00281052] = RawDataElement(Tag(0x00281052), "DS", 6, b"-1e999", 0, False, True)
+    model = json.loads(dicomweb.to_json(match), parse_constant=pytest.fail)
+    assert model.keys() == {"00100020", "00409096"}
+    assert model["00409096"]["Value"] == [{"00409224": {"vr": "FD", "Value": [1.0]}}] * 2
+
+
+def test_json_has_no_group_lengths() -> None:
+    """PS3.18 F.2.2."""
+    item, match = Dataset(), Dataset()
+    item.add_new(0x00400000, "UL", 10)
+    match.RealWorldValueMappingSequence = [item]
+    match.add_new(0x00100000, "UL", 10)
+    assert json.loads(dicomweb.to_json(match)) == {"00409096": {"vr": "SQ", "Value": [{}]}}
 
 
 def test_urls_of_each_level() -> None:
