@@ -10,6 +10,7 @@ import aiodimse
 from aiodimse.aio.files import read_off_loop
 from aiodimse.archive import Archive, Retention, ScanReport
 from aiodimse.cli.failures import USAGE, CommandError, system_words
+from aiodimse.cli.folders import ServedFolders
 from aiodimse.cli.output import Output
 from aiodimse.cli.sharing import Worker
 
@@ -31,6 +32,7 @@ class Archives:
         self._retentions: dict[Path | str, Retention] = {}
         self._titles: dict[str, Path | None] = {}
         self._to_scan: list[Path | str] = []
+        self._folders = ServedFolders(by_workers=False)
 
     async def open(self) -> Archive:
         """Open the archive of the location.
@@ -75,6 +77,7 @@ class Archives:
         """Close all archives."""
         for archive in self._open.values():
             await archive.close()
+        await self._folders.close()
 
     async def _opened(self, location: Path | str, index: str | None, *, is_first: bool = False) -> Archive:
         if location in self._open:
@@ -82,6 +85,8 @@ class Archives:
         if isinstance(location, Path) and not await read_off_loop(location.is_dir):
             raise CommandError(f"not a folder: {location}", USAGE)
         worker: Worker | None = self._options.worker
+        if worker is None and isinstance(location, Path) and not (index or "").startswith("postgresql"):
+            await self._folders.take(location)
         try:
             archive = await Archive.open(
                 location,
@@ -113,7 +118,14 @@ class Archives:
                 await archive.scan(seen)
         except OSError as error:
             raise CommandError(system_words(error), USAGE) from None
-        self._output.line(f"{location}: {archive.report}")
+        self._report(location)
+
+    def _report(self, location: Path | str) -> None:
+        """Print what the last scan found. A worker tells it its parent, which prints it."""
+        found = f"{location}: {self._open[location].report}"
+        self._output.line(found)
+        if self._options.worker is not None:
+            self._output.event({"event": "scan", "found": found})
 
     async def _scan(self, location: Path | str) -> None:
         archive = self._open[location]
@@ -121,7 +133,8 @@ class Archives:
         while True:
             try:
                 with archive.availability.asked(0xA700, OSError):
-                    self._output.line(f"{location}: {await archive.scan()}")
+                    await archive.scan()
+                self._report(location)
                 return
             except OSError as error:
                 words = system_words(error)

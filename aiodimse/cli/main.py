@@ -114,7 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 as_json=chosen.json,
                 events=chosen.command == "serve",
                 rows=getattr(chosen, "json_lines", False),
-                progress=not chosen.verbose,
+                # Only a worker prints JSON for its parent, and a progress bar for people.
+                progress=not chosen.verbose and (not chosen.json or getattr(chosen, "worker", None) is not None),
             ),
         )
         with _tracing(chosen), _logging(chosen), warnings.catch_warnings():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from aiodimse.aio.files import read_off_loop
@@ -48,8 +49,13 @@ class PrometheusMetrics:
         self._held = client.Gauge("archive_entities", "What the index of the archive holds", ["level"], **how)
         self._is_up = client.Gauge("archive_index_up", "Whether the index of the archive answers", **how)
 
-    async def page(self, archive: Archive) -> bytes:
+    async def page(self, archive: Archive | None) -> bytes:
         """Return the metrics in the text format of Prometheus. If the index does not answer, its counts are old."""
+        if archive is not None:
+            await self._count(archive)
+        return self._generate(self._registry)
+
+    async def _count(self, archive: Archive) -> None:
         try:
             async with asyncio.timeout(_SECONDS_OF_INDEX):
                 counts = await archive.index.counts()
@@ -59,7 +65,6 @@ class PrometheusMetrics:
             self._is_up.set(1)
             for level in ("patients", "studies", "series", "instances"):
                 self._held.labels(level).set(getattr(counts, level))
-        return self._generate(self._registry)
 
     # --- Metrics ------------------------------------------------------------------------------------------------------
 
@@ -132,17 +137,31 @@ class Pages:
 
     Args:
         figures: What /metrics shows.
-        archive: The archive. The service is ready while its storage is reachable and its index answers.
     """
 
-    def __init__(self, figures: PrometheusMetrics, archive: Archive) -> None:
-        self._figures, self._archive = figures, archive
-        self.is_draining = False
-        """Whether the service is ending. It is then still alive, but no longer ready."""
+    def __init__(self, figures: PrometheusMetrics) -> None:
+        self.figures: PrometheusMetrics = figures
+        self.port: int = 0
+        """The port that it listens on."""
+        self._archive: Archive | None = None
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
         """Listen until the returned server is closed. Raises OSError."""
-        return await asyncio.start_server(self._serve, host, port, limit=_MAX_HEAD)
+        server = await asyncio.start_server(self._serve, host, port, limit=_MAX_HEAD)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+    @contextmanager
+    def ready(self, archive: Archive) -> Iterator[None]:
+        """Be ready during the body, which serves the archive, while its storage is reachable and its index answers.
+
+        Before the body, for example during the first scan, and after it, while associations end, the service is alive.
+        """
+        self._archive = archive
+        try:
+            yield
+        finally:
+            self._archive = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request, and close the connection."""
@@ -165,22 +184,23 @@ class Pages:
         words = request.split(b" ")
         path = words[1].split(b"?")[0] if len(words) == 3 and words[0] == b"GET" else b""
         if path == b"/metrics":
-            return "200 OK", self._figures.content_type, await self._figures.page(self._archive)
+            return "200 OK", self.figures.content_type, await self.figures.page(self._archive)
         if path == b"/healthz":
             return "200 OK", "text/plain", b"alive\n"
         if path == b"/readyz":
-            is_ready = not self.is_draining and await self._is_ready()
+            is_ready = self._archive is not None and await _is_ready(self._archive)
             return (
                 ("200 OK", "text/plain", b"ready\n") if is_ready else ("503 Unavailable", "text/plain", b"not ready\n")
             )
         return "404 Not Found", "text/plain", b"/metrics, /healthz, /readyz\n"
 
-    async def _is_ready(self) -> bool:
-        try:
-            async with asyncio.timeout(_SECONDS_OF_INDEX):
-                await read_off_loop(self._archive.storage.check)
-                with self._archive.availability.asked(0xA700):
-                    await self._archive.index.is_complete()
-        except Exception:  # database drivers raise errors of their own; the index logs why it does not answer
-            return False
-        return True
+
+async def _is_ready(archive: Archive) -> bool:
+    try:
+        async with asyncio.timeout(_SECONDS_OF_INDEX):
+            await read_off_loop(archive.storage.check)
+            with archive.availability.asked(0xA700):
+                await archive.index.is_complete()
+    except Exception:  # database drivers raise errors of their own; the index logs why it does not answer
+        return False
+    return True

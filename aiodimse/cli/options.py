@@ -95,6 +95,11 @@ def count(text: str) -> int:
     return _number(text, "number", 1, 1 << 31)
 
 
+def workers(text: str) -> int:
+    """Read a number of processes. A slip of the finger must not start thousands."""
+    return _number(text, "number of processes", 1, 256)
+
+
 def _number(text: str, what: str, least: int, most: int) -> int:
     number = int(text) if text.isascii() and text.isdigit() else -1
     if not least <= number <= most:

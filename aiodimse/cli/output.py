@@ -39,7 +39,7 @@ class Output:
         """Prints what was done before an error, and returns it as part of a document."""
         self.goes_on = False
         """Whether the command continues when nobody reads stdout any more."""
-        self._progress = progress and not self.as_json
+        self._progress = progress and not rows
         if isinstance(sys.stdout, io.TextIOWrapper):
             # stderr has this error handler too. A name may be in any script, and stdout may not be able to encode it.
             sys.stdout.reconfigure(errors="backslashreplace")

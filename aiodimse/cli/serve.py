@@ -16,7 +16,7 @@ from aiodimse import tls
 from aiodimse.aio.threads import not_ended
 from aiodimse.aio.words import address_words
 from aiodimse.archive import provide
-from aiodimse.cli import encryption, operating, signals, workers
+from aiodimse.cli import beginning, encryption, operating, signals, workers
 from aiodimse.cli import listening as listening_on
 from aiodimse.cli import options as shared
 from aiodimse.cli.archives import Archives
@@ -65,7 +65,7 @@ def arguments(parser: ArgumentParser) -> None:
         help="when an instance is stored again: keep the first or the last (keep)",
     )  # fmt: skip
     parser.add_argument(
-        "--workers", type=shared.count, default=1, metavar="N",
+        "--workers", type=shared.workers, default=1, metavar="N",
         help="number of processes that serve the port (1); each process has limits of its own",
     )  # fmt: skip
     parser.add_argument(
@@ -150,14 +150,17 @@ async def run(options: Namespace, output: Output) -> int:
     Operations that run at that time may finish. A second signal aborts them. Work that waits for a disk or a database
     that does not answer is left behind and reported (exit status 1).
     """
-    if options.directory is None:
-        raise CommandError("give the LOCATION to serve: a folder, or s3://BUCKET/PREFIX", USAGE)
+    if options.worker is None:
+        await beginning.check(options)
     if options.workers > 1:
         return await workers.run(options, output)
+    async with _pages(options) as pages:
+        return await _serve(options, output, pages)
+
+
+async def _serve(options: Namespace, output: Output, pages: operating.Pages | None) -> int:
     context = encryption.listening(options)
-    if options.worker is None:
-        (await listening_on.bound(options)).close()  # fail before a scan that may take minutes
-    tally, figures, stop = Tally(), _figures(options), _Stop(options.ending, shared.timeouts(options))
+    tally, stop = Tally(), _Stop(options.ending, shared.timeouts(options))
     peers, archives = Peers(options), Archives(options, output)
     try:
         archive = await archives.open()
@@ -165,7 +168,7 @@ async def run(options: Namespace, output: Output) -> int:
         auditing = None if options.audit is None else Auditing(options, peers)
         hooks: list[aiodimse.Metrics] = [
             tally,
-            *([figures] if figures else []),
+            *([pages.figures] if pages else []),
             *([auditing.trail.metrics()] if auditing else []),
         ]
         server = _server(options, peers, operating.CombinedMetrics(hooks) if len(hooks) > 1 else tally, output)
@@ -195,10 +198,10 @@ async def run(options: Namespace, output: Output) -> int:
                 if options.config is not None:
                     archive.background(reloader.run(), "aiodimse serve configuration")
                     serving.enter_context(signals.handled(reloader.request, *signals.HANGUP))
-                _ready(options, output, listening.port)
+                if pages is not None:
+                    serving.enter_context(pages.ready(archive))
+                _ready(options, output, listening.port, pages)
                 archives.scan()
-                if figures is not None:
-                    await serving.enter_async_context(_pages(options, operating.Pages(figures, archive), output))
                 output.goes_on = True  # a service does not end because nobody reads its log any more
                 await stop.wait()
                 if listening.associations:
@@ -207,7 +210,7 @@ async def run(options: Namespace, output: Output) -> int:
             if not stop.is_aborting:
                 raise
             output.note(f"{options.prog}: aborted what was left")
-        report_totals(tally, output)
+        report_totals(tally.total, output)
     return await _exit_status(options, output, stop)
 
 
@@ -247,30 +250,23 @@ def _network(options: Namespace) -> SharedPort | None:
     return None if options.worker is None else SharedPort(options.worker)
 
 
-def _figures(options: Namespace) -> operating.PrometheusMetrics | None:
+@asynccontextmanager
+async def _pages(options: Namespace) -> AsyncIterator[operating.Pages | None]:
+    """Serve metrics and health over HTTP while the body runs, which includes a first scan; None without --metrics."""
     if options.metrics is None:
-        return None
+        yield None
+        return
     try:
         import prometheus_client
     except ModuleNotFoundError:
         raise CommandError('--metrics needs prometheus-client: pip install "aiodimse[metrics]"', USAGE) from None
-    return operating.PrometheusMetrics(prometheus_client)
-
-
-@asynccontextmanager
-async def _pages(options: Namespace, pages: operating.Pages, output: Output) -> AsyncIterator[None]:
-    """Serve metrics and health over HTTP while the body runs. After it the service is no longer ready."""
-    place = 0 if options.worker is None else options.worker.place
-    port = options.metrics + place if options.metrics else 0
-    try:
+    pages = operating.Pages(operating.PrometheusMetrics(prometheus_client))
+    port = beginning.metrics_port(options, 0 if options.worker is None else options.worker.place)
+    with beginning.errors_of_metrics(port):
         served = await pages.listen(options.host, port)
-    except OSError as error:
-        raise CommandError(f"--metrics: cannot listen on port {port}: {listening_on.why_not(error)}", FAILED) from None
-    output.event({"event": "metrics", "port": served.sockets[0].getsockname()[1]})
     try:
-        yield
+        yield pages
     finally:
-        pages.is_draining = True
         served.close()
 
 
@@ -288,7 +284,7 @@ def _lasting_objects() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _ready(options: Namespace, output: Output, port: int) -> None:
+def _ready(options: Namespace, output: Output, port: int, pages: operating.Pages | None) -> None:
     """Print that the server is ready. The line is flushed: a process that waits for it may connect now."""
     with_tls = options.tls_cert is not None
     how = " with TLS" if with_tls else ""
@@ -297,6 +293,8 @@ def _ready(options: Namespace, output: Output, port: int) -> None:
     )
     facts = {"ae_title": options.ae_title, "host": options.host, "port": port, "tls": with_tls}
     output.event({"event": "ready", **facts})
+    if pages is not None:
+        output.event({"event": "metrics", "port": pages.port})
 
 
 def _collected(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -61,6 +61,11 @@ class Counts:
         """Record that the worker in a place accepts no connections."""
         self._numbers[place] = _NOT_THERE
 
+    @property
+    def connections(self) -> int:
+        """The number of connections of all workers together."""
+        return sum(number for number in self._numbers if number != _NOT_THERE)
+
     def has_more_than_another(self, place: int) -> bool:
         """Return whether another worker has fewer connections than the one in this place."""
         return min(self._numbers) < self._numbers[place]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,6 +31,17 @@ class Tally:
         """Return what happened since the last call."""
         since, self.since = self.since, Counts()
         return since
+
+    def add(self, minute: Mapping[str, Any], open_now: int) -> None:
+        """Add what another process reported of a minute.
+
+        Args:
+            minute: The event that `reported_each_minute` printed there.
+            open_now: The number of associations of all processes that are open.
+        """
+        self.open = open_now
+        for counts in (self.total, self.since):
+            counts.add(minute["associations"]["new"], minute)
 
     # --- Metrics ------------------------------------------------------------------------------------------------------
 
@@ -85,6 +96,12 @@ class Counts:
         self.ends: Counter[str] = Counter()
         """Associations by how they ended, and connections that did not become one."""
 
+    def add(self, associations: int, document: Mapping[str, Any]) -> None:
+        """Add associations, and what `document` of other counts returned."""
+        self.associations += associations
+        for name, counter in (("operations", self.operations), ("failures", self.failures), ("ends", self.ends)):
+            counter.update(document.get(name, {}))
+
     @property
     def is_quiet(self) -> bool:
         """Whether nothing happened."""
@@ -137,8 +154,7 @@ def reported_each_minute(tally: Tally, output: Output, clock: Clock) -> Iterator
         timer.cancel()
 
 
-def report_totals(tally: Tally, output: Output) -> None:
+def report_totals(total: Counts, output: Output) -> None:
     """Print what happened since the start."""
-    total = tally.total
     output.line(f"ended; associations: {total.associations}; {total}")
     output.event({"event": "ended", "associations": total.associations, **total.operations, **total.document()})

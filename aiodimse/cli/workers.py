@@ -14,17 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import aiodimse
+from aiodimse.aio.clock import Clock
 from aiodimse.aio.files import read_off_loop
 from aiodimse.aio.listener import bound_copies
 from aiodimse.archive.index.opening import put_damaged_aside
-from aiodimse.cli import listening, reloading, signals
+from aiodimse.cli import beginning, listening, reloading, signals
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import FAILED, INTERRUPTED, TERMINATED, USAGE, CommandError, system_words
+from aiodimse.cli.folders import ServedFolders
 from aiodimse.cli.output import Output
 from aiodimse.cli.sharing import Inherited
+from aiodimse.cli.tally import Counts, Tally, report_totals, reported_each_minute
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
-"""Seconds before a worker that died is started again. The time doubles while the worker dies before it serves."""
+"""Seconds before a worker that died is started again. The time doubles while the worker dies before it has served."""
+_HAS_SERVED = 1.0
+"""Seconds that a worker has to live from the moment that it is ready. One that dies earlier cannot serve at all."""
 _ENDED = (0, TERMINATED, -signal.SIGTERM)
 """Exit statuses of a worker that ended when it was asked to, before or after it served."""
 _MORE = 5.0
@@ -37,11 +42,22 @@ async def run(options: Namespace, output: Output) -> int:
         raise CommandError("--workers needs an index that processes share: not memory:", USAGE)
     if sys.platform == "win32":
         raise CommandError("--workers needs sockets that processes inherit, which Windows does not have", USAGE)
-    await read_off_loop(_put_damaged_aside, options)
+    async with ServedFolders(by_workers=True) as folders:
+        for folder in beginning.folders(options):
+            await folders.take(folder)
+        await read_off_loop(_put_damaged_aside, options)
+        return await _run(options, output)
+
+
+async def _run(options: Namespace, output: Output) -> int:
     with Inherited(bound_copies(await listening.bound(options)), options.workers) as inherited:
         parent = _Parent(options, inherited, output)
         hangup = signals.HANGUP if options.config is not None else ()
-        with signals.handled(parent.stop, signal.SIGTERM, signal.SIGINT), signals.handled(parent.reload, *hangup):
+        with (
+            signals.handled(parent.stop, signal.SIGTERM, signal.SIGINT),
+            signals.handled(parent.reload, *hangup),
+            reported_each_minute(parent.tally, output, Clock()),
+        ):
             try:
                 await parent.run()
             except ExceptionGroup as group:
@@ -49,8 +65,7 @@ async def run(options: Namespace, output: Output) -> int:
                 if errors is None or others is not None:
                     raise
                 raise errors.exceptions[0] from None
-    output.event({"event": "ended", **parent.numbers})
-    output.line(f"ended; associations: {parent.numbers.get('associations', 0)}")
+    report_totals(parent.ended, output)
     if parent.has_failed:
         return FAILED
     return INTERRUPTED if parent.number == signal.SIGINT else 0
@@ -91,8 +106,10 @@ class _Parent:
         """The signal that ended the service."""
         self.has_failed = False
         """Whether a worker ended otherwise than it was told to."""
-        self.numbers: dict[str, Any] = {}
-        """The counts that the workers report at their end, added up."""
+        self.tally: Tally = Tally()
+        """What the workers reported of each minute, added up."""
+        self.ended: Counts = Counts()
+        """What the workers reported at their ends, added up."""
 
     def stop(self, number: int) -> None:
         """Pass a signal on to the workers. A second signal is passed on too, and aborts what still runs."""
@@ -153,21 +170,22 @@ class _Parent:
 
     async def _keep(self, place: int, ready: asyncio.Event) -> None:
         """Run one worker, and start it again when it dies, until stopped."""
-        wait = _FIRST_WAIT
+        wait = _FIRST_WAIT / 2
         try:
             while not self._stopping.is_set():
-                came_to_serve, what = False, "died"
+                has_served = False
                 try:
                     process = await self._started(place)
                 except OSError as error:  # the system has no memory or no process to spare
                     what = f"cannot be started: {listening.why_not(error)}"
                 else:
-                    came_to_serve = await self._one(place, process, ready)
+                    has_served, how = await self._one(place, process, ready)
+                    what = f"died ({how})" if ready.is_set() else f"ended before it served ({how})"
                 if self._stopping.is_set():
                     return
-                if not ready.is_set():
-                    raise CommandError(f"a worker {'ended before it served' if what == 'died' else what}", FAILED)
-                wait = _FIRST_WAIT if came_to_serve else min(2 * wait, _LONGEST_WAIT)
+                if place == 0 and not ready.is_set():  # the others would not begin either
+                    raise CommandError(f"a worker {what}", FAILED)
+                wait = _FIRST_WAIT if has_served else min(2 * wait, _LONGEST_WAIT)
                 self._output.note(f"{self._options.prog}: worker {place} {what}; it is started again in {wait:g} s")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), wait)
@@ -184,10 +202,11 @@ class _Parent:
             start_new_session=True,  # Ctrl-C reaches only the parent, which passes it on
         )  # fmt: skip
 
-    async def _one(self, place: int, process: asyncio.subprocess.Process, ready: asyncio.Event) -> bool:
-        """Follow one worker from its start to its end. Return whether it came to serve."""
+    async def _one(self, place: int, process: asyncio.subprocess.Process, ready: asyncio.Event) -> tuple[bool, str]:
+        """Follow one worker from its start to its end. Return whether it has served, and how it ended."""
+        loop = asyncio.get_running_loop()
         self._processes[place] = process
-        came_to_serve, version = False, self._version
+        ready_at, version = float("inf"), self._version
         try:
             if self._stopping.is_set():  # while the worker was being started
                 self._end_worker(process)
@@ -196,16 +215,14 @@ class _Parent:
                 with suppress(ValueError):
                     event = json.loads(line)
                     if event.get("event") == "ready":
-                        came_to_serve = True
+                        ready_at = loop.time()
                         self._serving.add(place)
                         if version != self._version:  # the worker may have read the configuration before it changed
                             self._pass_on(place)
                         self._tell_ready(event, place, is_again=ready.is_set())
                         ready.set()
-                    elif event.get("event") == "configuration":
-                        self._confirmed(place)
-                    elif event.get("event") == "ended":
-                        _add(self.numbers, {name: value for name, value in event.items() if name != "event"})
+                    else:
+                        self._told(event, place)
             await process.wait()
             self.has_failed |= self._stopping.is_set() and process.returncode not in _ENDED
         finally:
@@ -216,7 +233,19 @@ class _Parent:
             del self._processes[place]
             self._serving.discard(place)
             self._confirmed(place)
-        return came_to_serve
+        return loop.time() >= ready_at + _HAS_SERVED, _how(process.returncode)
+
+    def _told(self, event: Mapping[str, Any], place: int) -> None:
+        """Take what a worker reports while it serves, and at its end."""
+        match event.get("event"):
+            case "configuration":
+                self._confirmed(place)
+            case "scan":
+                self._output.line(event["found"])
+            case "minute":
+                self.tally.add(event, self._inherited.counts.connections)
+            case "ended":
+                self.ended.add(event["associations"], event)
 
     def _tell_ready(self, event: Mapping[str, Any], place: int, *, is_again: bool) -> None:
         if is_again:
@@ -261,10 +290,8 @@ def bound_to_parent(stop: Callable[[int], None]) -> Iterator[None]:
         loop.remove_reader(0)
 
 
-def _add(total: dict[str, Any], numbers: Mapping[str, Any]) -> None:
-    """Add numbers to a total, including the numbers in nested mappings."""
-    for name, value in numbers.items():
-        if isinstance(value, Mapping):
-            _add(total.setdefault(name, {}), value)
-        elif isinstance(value, (int, float)):
-            total[name] = total.get(name, 0) + value
+def _how(status: int | None) -> str:
+    """Say how a process ended, by its exit status as of asyncio."""
+    with suppress(ValueError):
+        return signal.Signals(-(status or 0)).name
+    return f"exit status {status}"

@@ -9,6 +9,7 @@ import shutil
 import signal
 import threading
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,24 @@ async def test_alive_and_ready(ports: tuple[int, int], folder: Path) -> None:  #
     assert await asked(pages, get("/readyz")) == (200, "ready\n")
 
 
+async def test_alive_but_not_ready_before_it_serves_and_while_it_ends(folder: Path) -> None:  # noqa: F811
+    """The first scan may take minutes. Who looks after it must not kill it meanwhile."""
+    pages = operating.Pages(operating.PrometheusMetrics(pytest.importorskip("prometheus_client")))
+    async with AsyncExitStack() as stack:
+        archive = await Archive.open(folder, index="memory:")
+        stack.push_async_callback(archive.close)
+        stack.callback((await pages.listen(HOST, 0)).close)
+
+        async def both() -> tuple[int, int]:
+            assert (await asked(pages.port, get("/metrics")))[0] == 200
+            return (await asked(pages.port, get("/healthz")))[0], (await asked(pages.port, get("/readyz")))[0]
+
+        assert await both() == (200, 503)
+        with pages.ready(archive):
+            assert await both() == (200, 200)
+        assert await both() == (200, 503)
+
+
 async def test_not_ready_while_the_database_is_away(folder: Path) -> None:  # noqa: F811
     if not (PROGRAMS / "postgres").exists():
         pytest.skip("PostgreSQL 15 is not here: apt-get install postgresql-15 (.ci/peers does it)")
@@ -124,13 +143,13 @@ async def test_what_is_not_asked_so(ports: tuple[int, int], request_: bytes, sta
 class Large(operating.PrometheusMetrics):
     """Metrics that fill every buffer on the way."""
 
-    async def page(self, archive: Archive) -> bytes:
+    async def page(self, archive: Archive | None) -> bytes:
         return b"#" * (32 << 20)
 
 
 async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operating, "_SECONDS", 0.2)
-    served = await operating.Pages(Large(prometheus_client), Archive("unused")).listen(HOST, 0)
+    served = await operating.Pages(Large(prometheus_client)).listen(HOST, 0)
     before = asyncio.all_tasks()
     reader, writer = await asyncio.open_connection(HOST, served.sockets[0].getsockname()[1])
     writer.write(get("/metrics"))
@@ -146,11 +165,12 @@ async def test_a_disk_that_hangs_is_not_ready(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(operating, "_SECONDS_OF_INDEX", 0.2)
     archive, go = Archive("unused"), threading.Event()
     monkeypatch.setattr(archive.storage, "check", lambda: go.wait(20))
-    served = await operating.Pages(operating.PrometheusMetrics(prometheus_client), archive).listen(HOST, 0)
+    pages = operating.Pages(operating.PrometheusMetrics(prometheus_client))
+    served = await pages.listen(HOST, 0)
     try:
-        port = served.sockets[0].getsockname()[1]
-        assert await asked(port, get("/readyz")) == (503, "not ready\n")
-        assert await asked(port, get("/healthz")) == (200, "alive\n")
+        with pages.ready(archive):
+            assert await asked(pages.port, get("/readyz")) == (503, "not ready\n")
+            assert await asked(pages.port, get("/healthz")) == (200, "alive\n")
     finally:
         go.set()
         served.close()

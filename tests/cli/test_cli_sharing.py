@@ -46,6 +46,15 @@ async def test_each_has_as_many_as_the_others(inherited: Inherited) -> None:
             await association.release()
 
 
+async def test_connections_are_counted_together(inherited: Inherited) -> None:
+    assert inherited.counts.connections == 0
+    async with listening(inherited, 0), listening(inherited, 1):
+        associations = [await connect(inherited) for _ in range(3)]
+        assert inherited.counts.connections == 3
+        for association in associations:
+            await association.release()
+
+
 async def test_those_that_have_ended_make_room(inherited: Inherited) -> None:
     async with listening(inherited, 0) as first:
         early = [await connect(inherited) for _ in range(2)]

@@ -77,7 +77,7 @@ async def test_a_line_a_minute_and_one_at_the_end(stage: Stage) -> None:
         (line,) = stage.printed
         assert line == f"last minute; associations: 0 now, 1 new, 2 in all; 1 C-FIND; failed: 1 C-FIND; {ends}"
     await stage.clock.elapse(600)
-    report_totals(stage.tally, Output())
+    report_totals(stage.tally.total, Output())
     assert stage.printed == [f"ended; associations: 2; 1 C-ECHO, 5 C-FIND; failed: 2 C-FIND; {ends}"]
 
 
@@ -97,11 +97,28 @@ async def test_for_programs(stage: Stage) -> None:
         async with testing.joined(stage.server, contexts=[FIND]) as association:
             await stage.ask(association, 0xA700)
         await stage.clock.elapse(60)
-    report_totals(stage.tally, Output(as_json=True))
+    report_totals(stage.tally.total, Output(as_json=True))
     minute, ended = map(json.loads, stage.printed)
     counts = {"operations": {"C-FIND": 1}, "failures": {"C-FIND": 1}, "ends": {"association released": 1}}
     assert minute == {"event": "minute", "associations": {"now": 0, "new": 1, "total": 1}, **counts}
     assert ended == {"event": "ended", "associations": 1, "C-FIND": 1, **counts}
+
+
+async def test_the_minutes_of_workers_are_added_up(stage: Stage) -> None:
+    together = Tally()
+    with reported_each_minute(together, Output(), stage.clock):
+        for number in (1, 2):
+            minute = {
+                "associations": {"now": 9, "new": number, "total": 9},
+                "operations": {"C-FIND": number, "C-ECHO": 1},
+                "failures": {"C-FIND": 1},
+                "ends": {"association released": 1},
+            }
+            together.add(minute, 4)
+        await stage.clock.elapse(60)
+        await stage.clock.elapse(60)
+    (line,) = stage.printed
+    assert line == "last minute; associations: 4 now, 3 new, 3 in all; 2 C-ECHO, 3 C-FIND; failed: 2 C-FIND"
 
 
 async def test_who_only_looks_whether_we_are_there_is_no_load(stage: Stage) -> None:

@@ -18,11 +18,13 @@ import pytest
 from cli.conftest import HOST, MR
 from cli.test_cli_processes import aiodimse_command, folder, serving, start  # noqa: F401
 from pydicom import dcmread
+from slowness import without_slowness
 
 import aiodimse
 from aiodimse import sop_class
 from aiodimse.cli import workers
 from aiodimse.cli.ending import Ending
+from aiodimse.cli.failures import CommandError
 from aiodimse.cli.output import Output
 from aiodimse.cli.sharing import Inherited
 from aiodimse.cli.workers import _Parent as Parent
@@ -57,6 +59,30 @@ async def test_what_all_workers_did_is_added_up(folder: Path) -> None:  # noqa: 
     assert process.returncode == 0
 
 
+async def test_what_workers_found_and_did_is_said_as_by_one_process(folder: Path) -> None:  # noqa: F811
+    process = await start(*aiodimse_command("serve", folder, "--port", "0", "--workers", "2"))
+    assert process.stdout is not None
+    found, ready = [(await process.stdout.readline()).decode() for _ in range(2)]
+    assert found == f"{folder}: 2 of 2 files indexed\n"
+    await echoes(int(ready.split(f"{HOST}:")[1].split()[0]), 3)
+    process.terminate()
+    said, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert said.decode() == "ended; associations: 3; 3 C-ECHO\n"
+
+
+async def test_a_port_of_metrics_that_is_taken(folder: Path) -> None:  # noqa: F811
+    """That of any worker ends the command before it serves."""
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        for number in ("1", "2"):
+            words = ("--port", "0", "--workers", number, "--metrics", port - int(number) + 1)
+            process = await start(*aiodimse_command("serve", folder, *words))
+            said, errors = await asyncio.wait_for(process.communicate(), 30)
+            assert (process.returncode, said) == (1, b"")
+            line = f"aiodimse serve: --metrics: cannot listen on port {port}: address already in use"
+            assert without_slowness(errors).splitlines() == [line]
+
+
 async def test_a_worker_that_dies_is_started_again(folder: Path) -> None:  # noqa: F811
     async with serving(folder, "--workers", "2") as (process, port):
         before = children(process.pid)
@@ -65,7 +91,7 @@ async def test_a_worker_that_dies_is_started_again(folder: Path) -> None:  # noq
         assert process.stderr is not None
         async with asyncio.timeout(30):
             async for line in process.stderr:  # the debug mode of asyncio may say something too
-                if b"died; it is started again" in line:
+                if b"died (SIGKILL); it is started again in 0.5 s" in line:
                     break
             else:
                 pytest.fail("nobody said that a worker died")
@@ -94,12 +120,12 @@ async def test_a_port_that_is_taken(folder: Path) -> None:  # noqa: F811
 
 
 async def test_a_worker_that_cannot_begin_ends_the_command_in_one_line(folder: Path) -> None:  # noqa: F811
-    words = ("serve", folder, "--port", "0", "--workers", "2", "--audit", folder / "no" / "audit.log")
+    words = ("serve", folder, "--port", "0", "--workers", "2", "--index", f"sqlite:///{folder}/no/index.db")
     process = await start(*aiodimse_command(*words))
     _, errors = await process.communicate()
     assert process.returncode == 1
-    assert b"audit.log: no such file or directory" in errors
-    assert b"aiodimse serve: a worker ended before it served" in errors
+    assert b"unable to open database file" in errors
+    assert b"aiodimse serve: a worker ended before it served (exit status 2)" in errors
     assert b"Traceback" not in errors
 
 
@@ -201,3 +227,37 @@ async def test_a_worker_that_cannot_be_started_again_costs_no_other(
     parent._options.ending.disarm()
     assert (number, parent.has_failed) == (5, False)
     assert "worker 1 cannot be started: resource temporarily unavailable" in capsys.readouterr().err
+
+
+async def test_a_first_worker_that_cannot_be_started_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def spawned(_: Spawned) -> asyncio.subprocess.Process:
+        raise PermissionError(errno.EACCES, "Permission denied", "python")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await parent_of(spawned, monkeypatch).run()
+    assert isinstance(raised.value.exceptions[0], CommandError)
+    assert str(raised.value.exceptions[0]) == "a worker cannot be started: permission denied"
+
+
+async def test_a_worker_that_cannot_serve_costs_no_other_and_is_tried_ever_more_seldom(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says that it is ready, and dies: in the first second after that, it has not served."""
+    number = 0
+
+    async def spawned(spawn: Spawned) -> asyncio.subprocess.Process:
+        nonlocal number
+        number += 1
+        process = await spawn()
+        if number == 7:
+            parent.stop(signal.SIGTERM)
+        elif number > 1:
+            process.kill()
+        return process
+
+    parent = parent_of(spawned, monkeypatch)
+    monkeypatch.setattr(workers, "_LONGEST_WAIT", 0.04)
+    await asyncio.wait_for(parent.run(), 20)
+    parent._options.ending.disarm()
+    said = [line for line in capsys.readouterr().err.splitlines() if "started again" in line]
+    assert [line.rpartition(" in ")[2] for line in said] == ["0.01 s", "0.02 s", "0.04 s", "0.04 s", "0.04 s"]
