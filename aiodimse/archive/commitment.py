@@ -2,7 +2,7 @@
 
 An N-ACTION is answered at once, and its transaction is stored in the index. The result is reported by N-EVENT-REPORT on
 the same association, or on one to the destination with the AE title of the peer. The report is repeated until the peer
-accepts it, even after a restart.
+accepts it, even after a restart, and also if an association ends before the response: the report may have been lost.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,42 @@ async def test_who_hangs_up_is_called_until_it_is_taken(
             await ask(listening.port, question((MR, "1.2.1.1.1")))
             event_type, _ = await asyncio.wait_for(told.get(), 10)
         assert event_type == 1
+    await archive.close()
+
+
+@pytest.mark.parametrize("calls", [False, True], ids=["on the same association", "on one of the archive"])
+async def test_a_report_whose_response_does_not_arrive_is_sent_again(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch, calls: bool
+) -> None:
+    """It may have been lost. One that has been accepted is not sent again (PS3.4 J.3.3.1.2)."""
+    monkeypatch.setattr(module.Commitment.__init__, "__defaults__", ((0.0,),))
+    a_file("1.dcm")
+    reports: list[str] = []
+    accepted = asyncio.Event()
+    modality = aiodimse.Server(ae_title="MODALITY")
+
+    @modality.on_n_event_report(COMMITMENT)
+    async def report(request: aiodimse.NormalizedRequest) -> int:
+        assert request.dataset is not None
+        reports.append(request.dataset.TransactionUID)
+        if len(reports) < 3:
+            request.association.abort()
+            return 0x0000  # which cannot be sent any more
+        accepted.set()
+        return 0x0000
+
+    archive = await Archive.open(tmp_path, index="memory:")
+    async with AsyncExitStack() as listening_to:
+        there = await listening_to.enter_async_context(modality.listen(HOST, 0))
+        served = serving(archive, {"MODALITY": (HOST, there.port)})
+        listening = await listening_to.enter_async_context(served.listen(HOST, 0))
+        with suppress(aiodimse.AssociationError):
+            await ask(listening.port, question((MR, "1.2.1.1.1")), None if calls else modality)
+        await asyncio.wait_for(accepted.wait(), 10)
+        reporting = [each for each in asyncio.all_tasks() if each.get_name() == "aiodimse storage commitment"]
+        await asyncio.wait_for(asyncio.gather(*reporting), 10)
+    assert reports == ["1.9.1"] * 3
+    assert await archive.index.transactions() == []
     await archive.close()
 
 
