@@ -233,8 +233,9 @@ async def test_a_first_worker_that_cannot_be_started_ends_the_command(monkeypatc
     async def spawned(_: Spawned) -> asyncio.subprocess.Process:
         raise PermissionError(errno.EACCES, "Permission denied", "python")
 
-    with pytest.raises(ExceptionGroup) as raised:
-        await parent_of(spawned, monkeypatch).run()
+    parent = parent_of(spawned, monkeypatch)
+    with parent._inherited, pytest.raises(ExceptionGroup) as raised:
+        await parent.run()
     assert isinstance(raised.value.exceptions[0], CommandError)
     assert str(raised.value.exceptions[0]) == "a worker cannot be started: permission denied"
 
