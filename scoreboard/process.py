@@ -8,6 +8,8 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+PATIENCE = 60.0
+"""Seconds for the process to print a line. Then TimeoutError is raised, and the block around it kills the process."""
 ROOM = 1 << 26
 """The largest line that a process may print, in bytes."""
 
@@ -22,12 +24,30 @@ class Scored:
         """Return memory and its peak in bytes, files, tasks, processor time in seconds, and the longest stall.
 
         The stall is the longest time, in seconds, for which the event loop did not turn since the last call.
+
+        Raises:
+            TimeoutError: The process has not answered for PATIENCE seconds.
+            EOFError: The process has ended.
         """
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.process.stdin.write(b"\n")
-        answer: dict[str, float] = json.loads(await self.process.stdout.readline())
+        answer: dict[str, float] = json.loads(await line(self.process))
         return answer
+
+
+async def line(process: asyncio.subprocess.Process) -> bytes:
+    """Return the next line that a process prints.
+
+    Raises:
+        TimeoutError: It has printed none for PATIENCE seconds.
+        EOFError: It has ended.
+    """
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        printed = await process.stdout.readline()
+    if not printed:
+        raise EOFError("the process has ended without an answer")
+    return printed
 
 
 @asynccontextmanager
@@ -43,8 +63,7 @@ async def provider(*options: str) -> AsyncIterator[Scored]:
         limit=ROOM,
     )
     try:
-        assert process.stdout is not None
-        yield Scored(process, int(await process.stdout.readline()))
+        yield Scored(process, int(await line(process)))
     finally:
         if process.returncode is None:
             process.kill()

@@ -10,6 +10,7 @@ from scripted import wire
 from scripted.peer import ScriptedPeer, ScriptedPeerError
 
 import scoreboard.budgets  # noqa: F401  # makes scripted importable
+from scoreboard.process import line
 from scoreboard.row import Row
 
 FILES = 256
@@ -29,7 +30,6 @@ async def out_of_descriptors(seconds: float) -> Row:
         stderr=asyncio.subprocess.PIPE,
         preexec_fn=_limit,
     )
-    assert process.stdout is not None
     assert process.stderr is not None
     lines = 0
 
@@ -41,7 +41,7 @@ async def out_of_descriptors(seconds: float) -> Row:
     counting = asyncio.create_task(count(process.stderr))
     idle: list[asyncio.StreamWriter] = []
     try:
-        port = int(await process.stdout.readline())
+        port = int(await line(process))
         async with await ScriptedPeer.connect("127.0.0.1", port) as good:
             await good.associate([(1, wire.VERIFICATION, [wire.IMPLICIT_LE])], called="SCORED")
             for _ in range(FILES + 100):

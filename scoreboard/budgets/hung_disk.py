@@ -20,7 +20,7 @@ import aiodimse
 import scoreboard.budgets  # noqa: F401  # makes scripted importable
 from aiodimse.aio.files import WORKERS
 from scoreboard.budgets.honest import echoing
-from scoreboard.process import provider
+from scoreboard.process import line, provider
 from scoreboard.row import Row
 
 OBJECT = 1 << 20
@@ -111,8 +111,7 @@ async def serve_ends(kind: str, workers: int, peers: int) -> Row:
             env=os.environ | {"PYTHONPATH": str(_HUNG), "HUNG": kind, "HUNG_WHEN": str(when)},
         )
         try:
-            assert process.stdout is not None
-            port = json.loads(await process.stdout.readline())["port"]
+            port = json.loads(await line(process))["port"]
             when.touch()
 
             def marks() -> int:
@@ -125,6 +124,7 @@ async def serve_ends(kind: str, workers: int, peers: int) -> Row:
             took = [await _store_and_abort(port, number, hung) for number in range(peers)]
             process.send_signal(signal.SIGTERM)
             started = time.perf_counter()
+            stderr = b""
             with contextlib.suppress(TimeoutError):
                 _, stderr = await asyncio.wait_for(process.communicate(), within + 30)
             seconds = time.perf_counter() - started
@@ -132,7 +132,7 @@ async def serve_ends(kind: str, workers: int, peers: int) -> Row:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-    words = [line for line in stderr.decode().splitlines() if "does not answer" in line]
+    words = [each for each in stderr.decode().splitlines() if "does not answer" in each]
     return Row(
         f"serve, {workers} worker{'s' * (workers > 1)}: {kind} hangs, {peers} peers store and abort, SIGTERM",
         f"ends within {within:g} s, exit status 1, and says what hangs",
