@@ -53,6 +53,8 @@ class Reloader:
                 await self._apply(options)
             except CommandError as error:
                 report_rejected(self._options, error, self._output)
+            except Exception as error:  # database drivers raise errors of their own; the next request is heard, too
+                report_rejected(self._options, CommandError(type(error).__name__), self._output)
             else:
                 report_applied(self._options, options, self._output)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +18,9 @@ from pydicom import Dataset, dcmread
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.cli import reloading
 from aiodimse.cli.options import caller, size
+from aiodimse.cli.output import Output
 from aiodimse.commitment import INSTANCE
 from aiodimse.commitment import SOP_CLASS as COMMITMENT
 
@@ -239,3 +241,54 @@ def test_a_size(text: str, meant: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ArgumentTypeError):
         size(text)
+
+
+# --- the reloader alone -----------------------------------------------------------------------------------------------
+
+
+async def test_whatever_goes_wrong_is_reported_and_the_next_configuration_is_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A database that is away raises what its driver raises. The signal is heard afterward, too."""
+    reads = 0
+
+    def read_again(options: Namespace) -> Namespace:
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            raise RecursionError("secret")
+        return options
+
+    class Archives:
+        def scan(self) -> None:
+            done.set()
+
+        async def take(self, options: Namespace) -> dict[str, object]:
+            if reads == 2:
+                raise ConnectionDoesNotExistError
+            return {}
+
+    class ConnectionDoesNotExistError(Exception):
+        """As of asyncpg."""
+
+    class Peers:
+        def take(self, options: Namespace, archives: dict[str, object]) -> None:
+            pass
+
+    monkeypatch.setattr(reloading, "read_again", read_again)
+    done, output = asyncio.Event(), Output(as_json=True, events=True)
+    reloader = reloading.Reloader(Namespace(prog="aiodimse serve"), Archives(), Peers(), None, output)  # type: ignore[arg-type]
+    running = asyncio.create_task(reloader.run())
+    for number in (1, 2, 3):
+        reloader.request(signal.SIGHUP)
+        async with asyncio.timeout(10):
+            while reads < number:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+    await asyncio.wait_for(done.wait(), 10)
+    running.cancel()
+    await asyncio.wait([running])
+    said, errors = capsys.readouterr()
+    assert [json.loads(line)["taken"] for line in said.splitlines()] == [False, False, True]
+    assert "stays as it was: RecursionError" in errors
+    assert "stays as it was: ConnectionDoesNotExistError" in errors
+    assert "secret" not in errors
