@@ -22,6 +22,15 @@ _AT_ONCE = 16
 """Connections that are taken in one turn of the event loop."""
 _PAUSE = 0.02
 """Seconds without taking a connection where there was no descriptor for one."""
+_OF_ONE = frozenset(
+    getattr(errno, name)
+    for name in (
+        "ECONNABORTED", "EPROTO", "EPERM", "ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENONET",
+        "ENOPROTOOPT", "EOPNOTSUPP", "ETIMEDOUT",
+    )
+    if hasattr(errno, name)
+)  # fmt: skip
+"""What accept(2) says about the connection that it would have returned: it has gone, or a firewall forbids it."""
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
@@ -69,6 +78,7 @@ class TCPListener:
         self._share = share
         self._open = self._opening = 0
         self._reserve: int | None = os.open(os.devnull, os.O_RDONLY)
+        """A descriptor that is given up to turn a newcomer away where there is no other."""
         self._tasks = Tasks()
         for each in self.sockets:
             each.setblocking(False)
@@ -130,13 +140,15 @@ class TCPListener:
                 taken, _ = listening.accept()
             except (BlockingIOError, InterruptedError):
                 return
-            except ConnectionAbortedError:  # It has gone while it waited.
-                continue
             except OSError as error:
+                if error.errno in _OF_ONE:
+                    continue
                 if error.errno not in _EXHAUSTED:
                     raise
                 self._make_room(listening, error)
                 return
+            if self._reserve is None:  # it was lost while another thread opened a file
+                self._keep_reserve()
             taken.setblocking(False)
             self._opening += 1
             self._publish()
@@ -159,10 +171,13 @@ class TCPListener:
             self._reserve = None
             with suppress(OSError):
                 listening.accept()[0].close()
-            with suppress(OSError):
-                self._reserve = os.open(os.devnull, os.O_RDONLY)
+            self._keep_reserve()
         self._loop.remove_reader(listening)
         self._loop.call_later(_PAUSE, self._begin, listening)
+
+    def _keep_reserve(self) -> None:
+        with suppress(OSError):
+            self._reserve = os.open(os.devnull, os.O_RDONLY)
 
 
 def bound_copies(server: asyncio.Server) -> list[socket.socket]:

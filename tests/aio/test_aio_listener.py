@@ -105,6 +105,56 @@ async def test_who_has_gone_while_it_waited_keeps_nobody_out():
             await until(lambda: len(those) == 2)
 
 
+@pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EPROTO, errno.EHOSTUNREACH, errno.EPERM])
+async def test_an_error_of_one_connection_keeps_nobody_out(code, caplog):
+    """Linux reports by accept() what has befallen a connection while it waited, and that a firewall forbids it."""
+
+    class Failing(socket.socket):
+        def accept(self):
+            if codes:
+                super().accept()[0].close()
+                raise OSError(codes.pop(), "befallen")
+            return super().accept()
+
+    codes, those = [code], []
+    listener = TCPListener([Failing(fileno=socket.create_server((HOST, 0)).detach())], lambda: Counted(those))
+    with connected(listener.sockets[0].getsockname()[1]), connected(listener.sockets[0].getsockname()[1]):
+        await until(lambda: those)
+    listener.close()
+    await turned()
+    assert (codes, caplog.records) == ([], [])
+
+
+async def test_the_spare_descriptor_is_made_again_once_there_is_room(few_files, monkeypatch):
+    """Another thread may open a file at the moment at which a newcomer is turned away."""
+    those: list[Counted] = []
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def is_turned_away(peer: socket.socket) -> bool:
+        peer.setblocking(False)
+        leave_files(0)
+        await loop.sock_connect(peer, (HOST, port))
+        try:
+            return await asyncio.wait_for(loop.sock_recv(peer, 1), 1) == b""
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, most)
+
+    def taken_by_another(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    loop = asyncio.get_running_loop()
+    async with listening(those) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
+            with monkeypatch.context() as another:
+                another.setattr("aiodimse.aio.listener.os.open", taken_by_another)
+                assert await is_turned_away(first)
+            second.setblocking(False)
+            await loop.sock_connect(second, (HOST, port))
+            await until(lambda: those)
+            assert await is_turned_away(third)
+
+
 async def test_a_protocol_that_cannot_be_made_costs_its_connection_only(caplog):
     those: list[Counted] = []
 
