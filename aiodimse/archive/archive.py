@@ -136,11 +136,17 @@ class Archive:
         """
         storage = storage_at(location, follow_links=follow_links)
         await storage.open()
-        rebuilt = None
+        opened, rebuilt = None, None
         if index is None or isinstance(index, str):
             directory = storage.directory if isinstance(storage, FolderStorage) else None
-            index, rebuilt = await open_index(index, directory, make=make_index, shared=shared)
-        archive = cls(storage, index=index, duplicates=duplicates, follow_links=follow_links, shared=shared)
+            opened, rebuilt = await open_index(index, directory, make=make_index, shared=shared)
+            index = opened
+        try:
+            archive = cls(storage, index=index, duplicates=duplicates, follow_links=follow_links, shared=shared)
+        except BaseException:
+            if opened is not None:
+                await opened.close()
+            raise
         archive.rebuilt = rebuilt
         try:
             if scan:
@@ -165,6 +171,7 @@ class Archive:
 
         Raises:
             NotADirectoryError: The folder does not exist.
+            OSError: The storage has gone away during the scan, or does not answer. No object is forgotten then.
 
         Cancellation: the scan stops after the files that are being read. What was indexed stays in the index.
         """

@@ -97,6 +97,9 @@ class Scan:
     async def run(self) -> ScanReport:
         """Scan all folders.
 
+        Raises:
+            OSError: The storage is gone. What was indexed stays in the index.
+
         Cancellation: the files that are being read are read to their end. What was indexed stays in the index.
         """
         visited = set()
@@ -228,6 +231,8 @@ class Scan:
                 before = await self._index.lookup(uids)
                 stamps = await in_thread(self._stamps, [file.location for file in some])
                 gone = {file.location for file in some if stamps[file.location] is None}
+                if gone:  # of a disk that is no longer mounted all are, and none is to be forgotten
+                    await in_thread(self._storage.check)
                 self._lost.update(
                     (uid, entry.study_instance_uid) for uid, entry in before.items() if entry.location in gone
                 )

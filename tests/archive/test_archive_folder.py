@@ -6,7 +6,7 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from struct import pack
 from typing import Any
@@ -30,6 +30,7 @@ from aiodimse.archive import (
 )
 from aiodimse.archive.models import STUDY_ROOT, Level
 from aiodimse.archive.queries import retrieve_query
+from aiodimse.archive.storage import Found
 
 
 async def path_of(archive: Archive, uid: str = "1.2.1.1.1") -> list[Path]:
@@ -177,6 +178,32 @@ async def test_a_second_scan_forgets_what_has_gone(tmp_path: Path, a_file: Calla
     assert await path_of(archive, "1.2.1.1.4") == [three]
     assert await archive.index.counts() == Counts(patients=1, studies=1, series=1, instances=2)
     assert (await archive.scan()).forgotten == 0
+
+
+@pytest.mark.parametrize("remounted", [False, True], ids=["gone", "empty"])
+async def test_a_disk_that_goes_away_during_a_scan_costs_no_object(
+    tmp_path: Path, a_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, remounted: bool
+) -> None:
+    """Nothing is in the folder any more, and the index forgets nothing, so that nothing is read again later."""
+    root = tmp_path / "disk"
+    for image in range(1, 4):
+        a_file(f"disk/{image}/x.dcm", image=str(image))
+    archive = await Archive.open(root, index="memory:")
+    walk = archive.storage.walk
+
+    def unmounted_in_the_middle() -> Iterator[Found]:
+        folders = walk()
+        yield next(folders)
+        yield next(folders)
+        root.rename(tmp_path / "unmounted")
+        if remounted:
+            root.mkdir()
+        yield from folders
+
+    monkeypatch.setattr(archive.storage, "walk", unmounted_in_the_middle)
+    with pytest.raises(OSError):  # noqa: PT011
+        await archive.scan()
+    assert (await archive.index.counts()).instances == 3
 
 
 async def test_a_second_scan_takes_the_other_file_of_an_object(tmp_path: Path, a_file: Callable[..., Path]) -> None:

@@ -11,7 +11,7 @@ from archive.databases import new_database
 
 from aiodimse.archive import Archive, Counts, ScanReport, models, one_level
 from aiodimse.archive.index import opening
-from aiodimse.archive.index.sql import schema
+from aiodimse.archive.index.sql import SQLIndex, schema
 from aiodimse.archive.storage import FolderStorage
 
 Files = Callable[..., Path]
@@ -118,3 +118,22 @@ async def test_a_database_that_is_not_there(tmp_path: Path) -> None:
     assert "refused" in str(caught.value)  # what to look at: the address, the password, the server
     with pytest.raises(OSError, match="unable to open database file"):
         await Archive.open(tmp_path, index=f"sqlite:///{tmp_path}/no/such/folder.db")
+
+
+async def test_what_was_opened_for_an_archive_that_cannot_be_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes on one bucket need an index that they share, too."""
+
+    closed: list[SQLIndex] = []
+
+    async def close(index: SQLIndex, timeout: float = 5.0) -> None:
+        closed.append(index)
+        await closing(index, timeout)
+
+    closing = SQLIndex.close
+    monkeypatch.setattr(SQLIndex, "close", close)
+    monkeypatch.setattr("aiodimse.archive.archive.FolderStorage", Path)  # what the storage is not
+    with pytest.raises(ValueError, match="an index in PostgreSQL"):
+        await Archive.open(FolderStorage(tmp_path), index=f"sqlite:///{tmp_path}/index.db", shared=True)
+    assert len(closed) == 1
