@@ -140,12 +140,128 @@ async def test_what_is_only_returned_is_not_matched_and_what_is_no_key_is_said(p
         assert found == [(0xFF01, "HEAD")]
 
 
-async def test_dates_and_times_are_combined(port: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "keyword", "stored", "asked_for"),
+    [
+        (
+            "implant-assembly-template",
+            "ProcedureTypeCodeSequence",
+            code("1"),
+            {"CodeValue": "1", "CodeMeaning": "Worte"},
+        ),
+        (
+            "protocol-approval",
+            "ApprovalSequence",
+            asked(AssertionUID="1.2", AssertionComments="a"),
+            {"AssertionUID": "1.3"},
+        ),
+        (
+            "defined-procedure-protocol",
+            "ModelSpecificationSequence",
+            asked(Manufacturer="M", DeviceSerialNumber="1"),
+            {"Manufacturer": "M", "DeviceSerialNumber": "2"},
+        ),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+async def test_what_is_only_returned_is_not_matched_in_items(
+    port: int, name: str, keyword: str, stored: Dataset, asked_for: dict[str, str]
+) -> None:
+    """Table HH.6-1 and others: a "-" as the type of matching."""
+    model = BY_NAME[name]
+    async with aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[*model.storage, model.find]) as peer:
+        await peer.c_store(an_object(model, 1, **{keyword: [stored]}))
+        (match,) = await peer.c_find(asked(**{keyword: [asked(**asked_for)]}), model.find).collect()
+        (item,) = match[keyword].value
+        assert {each.keyword: each.value for each in item} == {each: stored[each].value for each in asked_for}
+
+
+async def test_an_object_of_another_model_is_neither_found_nor_retrieved(port: int) -> None:
+    one, other = BY_NAME["hanging-protocol"], BY_NAME["color-palette"]
+    contexts = [*one.storage, other.find, other.get]
+    async with aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=contexts, storage=one.storage) as peer:
+        await peer.c_store(an_object(one, 1))
+        assert await peer.c_find(asked(SOPInstanceUID="1.2.3.1"), other.find).collect() == []
+        async with peer.c_get(asked(SOPInstanceUID="1.2.3.1"), other.get) as retrieval:
+            assert [each async for each in retrieval] == []
+        assert retrieval.status == 0x0000
+
+
+@pytest.mark.parametrize(
+    ("date", "time", "is_found"),
+    [
+        ("20240101-20240103", "10-11", True),
+        ("20240102-20240103", "0930-11", False),
+        ("20240101-20240102", "10-0830", False),
+        ("20240101-20240102", "10-0900", True),
+        ("20240102-", "0901-", False),
+        ("-20240102", "-0859", False),
+        ("20240102", "0900", True),
+        ("20240102", "10", False),
+        ("20240101-20240103", "", True),
+        ("", "10-11", False),
+    ],
+)
+async def test_dates_and_times_are_combined(port: int, date: str, time: str, is_found: bool) -> None:
+    """PS3.4 K.5: without being negotiated. Only two ranges are combined."""
     model = BY_NAME["protocol-approval"]
     async with aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[*model.storage, model.find]) as peer:
         await peer.c_store(an_object(model, 1, InstanceCreationDate="20240102", InstanceCreationTime="0900"))
-        identifier = asked(InstanceCreationDate="20240101-20240103", InstanceCreationTime="10-11")
-        assert len(await peer.c_find(identifier, model.find).collect()) == 1
+        identifier = asked(InstanceCreationDate=date, InstanceCreationTime=time)
+        assert len(await peer.c_find(identifier, model.find).collect()) == is_found
+
+
+@pytest.mark.parametrize(
+    ("character_set", "key"),
+    [
+        ("ISO_IR 192", "北京*"),
+        ("GB18030", "北京*"),
+        (["", "ISO 2022 IR 87"], "頭部"),
+        (["", "ISO 2022 IR 149"], "머리*"),
+        ("ISO_IR 100", "Schädel ?"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("asked_in", ["ISO_IR 192", None])
+async def test_names_in_every_character_set(
+    port: int, character_set: str | list[str], key: str, asked_in: str | None
+) -> None:
+    """Stored in one, asked in UTF-8 or in the same one, answered in that of the object."""
+    model = BY_NAME["hanging-protocol"]
+    name = {"北京*": "北京 1", "頭部": "頭部", "머리*": "머리 1", "Schädel ?": "Schädel 1"}[key]
+    async with aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[*model.storage, model.find]) as peer:
+        stored = an_object(model, 1, SpecificCharacterSet=character_set, HangingProtocolName=name)
+        assert (await peer.c_store(stored)).status == 0x0000
+        await peer.c_store(an_object(model, 2, HangingProtocolName="Other"))
+        identifier = asked(SpecificCharacterSet=asked_in or character_set, HangingProtocolName=key)
+        (match,) = await peer.c_find(identifier, model.find).collect()
+    assert match.HangingProtocolName == name
+    assert match.SpecificCharacterSet == character_set
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"SOPInstanceUID": ["1.2.3.3", "1.2.3.1", "9"]}, {"1", "3"}),
+        ({"SOPInstanceUID": "", "SOPClassUID": ""}, {"1", "2", "3"}),
+        ({"SOPClassUID": ["1.2", str(BY_NAME["defined-procedure-protocol"].storage[1])]}, {"1", "3"}),
+        ({"ProtocolName": ["A", "B"]}, {"1", "2"}),
+        ({"ProtocolName": "*"}, {"1", "2", "3"}),
+        ({"ProtocolName": "?"}, {"1", "2"}),
+        ({"EquipmentModality": "CT"}, {"2"}),
+        ({}, {"1", "2", "3"}),
+    ],
+)
+async def test_lists_and_universal_keys(port: int, keys: dict[str, object], expected: set[str]) -> None:
+    """An object without a value is found by universal keys alone, and "*" is one (PS3.4 C.2.2.2.4)."""
+    model = BY_NAME["defined-procedure-protocol"]
+    async with aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[*model.storage, model.find]) as peer:
+        for number, name in enumerate(("A", "B", ""), 1):
+            await peer.c_store(
+                an_object(model, number, ProtocolName=name, EquipmentModality="CT" if number == 2 else "")
+            )
+        matches = await peer.c_find(asked(**{"SOPInstanceUID": "", **keys}), model.find).collect()
+    assert {each.SOPInstanceUID.rpartition(".")[2] for each in matches} == expected
 
 
 async def test_an_object_of_no_study_is_not_found_in_one(port: int) -> None:
