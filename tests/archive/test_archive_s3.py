@@ -326,3 +326,51 @@ async def test_two_machines_on_one_bucket_and_one_database(storage: S3Storage, p
             assert sorted(statuses) == ([0x0000] * 2 if len(set(patients)) == 1 else [0x0000, 0xA900])
     for archive in archives:
         await archive.close()
+
+
+@pytest.mark.parametrize(("away", "times"), [("put_async", 2), ("head_async", 1)])
+async def test_a_store_while_the_bucket_is_away_may_be_sent_again(
+    port: int,
+    archive: Archive,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    away: str,
+    times: int,
+) -> None:
+    """Out of Resources, and one line for a minute of it, without the UID."""
+    one = sent()
+
+    async def fail(*_args: object, **_named: object) -> object:
+        raise GenericError(f"{one.SOPInstanceUID} is not told")
+
+    async with connect(port, one.SOPClassUID) as peer:
+        with monkeypatch.context() as changed:
+            changed.setattr(obstore, away, fail)
+            for _ in range(times):
+                assert (await peer.c_store(one)).status == 0xA700
+        assert (await peer.c_store(one)).status == 0x0000
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+    assert line == "a C-STORE is refused: the bucket does not answer (GenericError)"
+
+
+async def test_no_credentials_are_said_as_that(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_args: object, **_named: object) -> object:
+        raise GenericError("Error performing PUT http://169.254.169.254/latest/api/token in 1 ms\n\nDebug: ...")
+
+    monkeypatch.setattr(obstore, "list_with_delimiter_async", fail)
+    with pytest.raises(OSError, match=r"no credentials; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set$"):
+        await storage.open()
+
+
+async def test_a_bucket_that_is_not_there(endpoint: str) -> None:
+    gone = S3Storage("s3://nowhere", endpoint=endpoint, access_key_id="any", secret_access_key="any")
+    with pytest.raises(OSError, match=r"the bucket does not answer: .*nowhere"):
+        await gone.open()
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3:///prefix"])
+def test_what_names_no_bucket(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("serve", "check"):
+        assert main([command, url, "--index", "sqlite:///index.db"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == f"aiodimse {command}: not the URL of a bucket, s3://BUCKET/PREFIX: {url}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -20,6 +21,7 @@ from pydicom import Dataset
 
 import aiodimse
 
+from ..availability import Seldom
 from ..header import header_in
 from ..index import Entry, Header
 from ..threads import in_thread
@@ -29,9 +31,13 @@ from .interface import Arrived, Decide, Found, Keep, Stamp
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
 
+_log = logging.getLogger(__name__)
+
 _BEGINNING = 1 << 20
 """Bytes of an object that are read to find its header."""
 _SECONDS = "30s"
+_METADATA = "169.254.169.254"
+"""Where a machine in the cloud asks for credentials, if the environment has none."""
 
 
 class S3Storage:
@@ -46,7 +52,11 @@ class S3Storage:
 
     def __init__(self, url: str, **options: Any) -> None:
         client: ClientConfig = {"timeout": _SECONDS, "connect_timeout": _SECONDS, "allow_http": True}
-        self._store = S3Store.from_url(url, client_options=client, **options)
+        try:
+            self._store = S3Store.from_url(url, client_options=client, **options)
+        except BaseError:
+            raise ValueError(f"not the URL of a bucket, s3://BUCKET/PREFIX: {url}") from None
+        self._is_time_to_say_gone = Seldom()
 
     async def open(self) -> None:
         """See `Storage.open`: check that the bucket answers."""
@@ -54,6 +64,8 @@ class S3Storage:
             await obstore.list_with_delimiter_async(self._store)
         except BaseError as error:
             said = str(error).partition("\n")[0]
+            if _METADATA in said:
+                said = "no credentials; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set"
             raise OSError(errno.EIO, f"the bucket does not answer: {said}") from None
 
     def walk(self) -> Iterator[Found]:
@@ -103,7 +115,11 @@ class S3Storage:
     async def save(
         self, request: aiodimse.StoreRequest, location: str, decide: Decide, keep: Keep, *, durable: bool
     ) -> None:
-        """See `Storage.save`. An upload that ends with an exception is aborted."""
+        """See `Storage.save`. An upload that ends with an exception is aborted.
+
+        Raises:
+            aiodimse.DIMSEFailure: The bucket does not answer (A700); the sender may try again.
+        """
         beginning = bytearray()
 
         async def chunks() -> AsyncIterator[bytes]:
@@ -115,9 +131,13 @@ class S3Storage:
                 yield bytes(piece)
             await in_thread(decide, Arrived(bytes(beginning), request.transfer_syntax))
 
-        with _os_errors():
+        try:
             await obstore.put_async(self._store, location, chunks())
             stamp = _stamp(await obstore.head_async(self._store, location))
+        except BaseError as error:
+            if self._is_time_to_say_gone():
+                _log.error("a C-STORE is refused: the bucket does not answer (%s)", type(error).__name__)
+            raise aiodimse.DIMSEFailure(0xA700, "the storage does not answer") from None
         await in_thread(keep, stamp)
 
     def payload(self, entry: Entry) -> aiodimse.InstanceSource:
