@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
@@ -25,6 +26,8 @@ from .scan import Scan, ScanReport
 from .searches import Searches
 from .storage import FolderStorage, Storage, storage_at
 from .threads import in_thread
+
+_log = logging.getLogger(__name__)
 
 LOCKS = ".aiodimse-lock"
 """The file for locks in the folder of an archive that several processes share."""
@@ -241,7 +244,7 @@ class Archive:
             yield
 
     def background(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Run a coroutine until it ends or the archive is closed.
+        """Run a coroutine until it ends or the archive is closed. If it fails, the log says how.
 
         Args:
             work: The coroutine.
@@ -252,7 +255,13 @@ class Archive:
             return
         task = asyncio.create_task(work, name=name)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # asyncio would log the traceback, and the text of a driver quotes statements with their values.
+            _log.error("%s failed: %s", task.get_name(), type(error).__name__)
 
     async def close(self, timeout: float = 5.0) -> None:
         """Stop what runs in the background, and release what the index uses of the system.
