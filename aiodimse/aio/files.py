@@ -6,7 +6,13 @@ application must not block ours.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from aiodimse.aio.rounds import Rounds
 from aiodimse.aio.threads import Threads
+
+T = TypeVar("T")
 
 WORKERS = 8
 _threads = Threads(WORKERS, "aiodimse-files")
@@ -15,3 +21,8 @@ off_loop = _threads.run_to_end
 clean_up_off_loop = _threads.clean_up
 read_off_loop = _threads.run
 pieces_off_loop = _threads.pieces
+
+
+def rounds_off_loop(take: Callable[[Sequence[T]], None]) -> Rounds[T]:
+    """Return rounds of work on files; see `Rounds`."""
+    return Rounds(_threads, take)

@@ -102,7 +102,7 @@ class Threads:
             if work.cancel():
                 done.cancel()
             else:
-                await _end(done)
+                await wait_for_end(done)
             raise
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
@@ -120,6 +120,18 @@ class Threads:
         if self._is_closed:
             raise ThreadsClosed
         return self._pool.submit(function, what=function, may_be_refused=False)
+
+    def awaited(self) -> asyncio.Future[Any]:
+        """Make a future of the event loop for something that these threads do. `close` waits for it.
+
+        Raises:
+            OSError: `close` has been called.
+        """
+        if self._is_closed:
+            raise ThreadsClosed
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._expect(done)
+        return done
 
     async def close(self, timeout: float = 5.0, last: Callable[[], object] | None = None) -> None:
         """Take no more work, and wait for what there is. What has not ended in time is left behind, with a warning.
@@ -172,7 +184,7 @@ class Threads:
         try:
             await asyncio.shield(done)
         except asyncio.CancelledError:
-            await _end(done)
+            await wait_for_end(done)
             raise
 
     async def pieces(self, pieces: Iterator[T]) -> AsyncGenerator[T, None]:
@@ -228,9 +240,12 @@ class Threads:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         work = self._pool.submit(partial(_work, loop, done, call), what=call, may_be_refused=may_be_refused)
+        self._expect(done)
+        return work, done
+
+    def _expect(self, done: asyncio.Future[Any]) -> None:
         self._awaited.add(done)
         done.add_done_callback(self._awaited.discard)
-        return work, done
 
 
 _all: WeakSet[Threads] = WeakSet()
@@ -263,7 +278,7 @@ async def not_ended(seconds: float) -> str:
     return in_words()
 
 
-async def _end(future: asyncio.Future[Any]) -> None:
+async def wait_for_end(future: asyncio.Future[Any]) -> None:
     """Wait for the end of a future, even if the task is cancelled meanwhile. Its outcome is dropped."""
     task = asyncio.current_task()
     while not future.done() and task not in _left:

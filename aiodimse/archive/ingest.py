@@ -118,7 +118,7 @@ class Ingest:
         location = self._storage.location_for(uid) if before is None else before.location
         blocking, replaces = self._blocking, self._replaces
         arriving = _Arriving(self._storage, blocking, self._availability, request, location, before, replaces)
-        await self._storage.save(request, location, arriving.decide, arriving.keep, durable=durable)
+        await self._storage.save(request, location, arriving, durable=durable)
         if arriving.header is not None:
             await self._indexed(arriving.header, arriving.indexed)
             if arriving.header.is_partial:
@@ -221,3 +221,8 @@ class _Arriving:
             self.header = replace(self.header, size=stamp.size, modified=stamp.modified)
             if self._blocking is not None:
                 self.indexed = self._blocking.add(self.header)
+
+    def write(self) -> None:
+        """Write to the index what has been added for all objects that are saved together. It blocks."""
+        if self._blocking is not None:
+            self._blocking.write()

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -115,18 +115,27 @@ class Locks:
     @asynccontextmanager
     async def hold(self, names: Iterable[str]) -> AsyncIterator[None]:
         """Hold the locks with these names. All tasks take them in the same order."""
-        async with AsyncExitStack() as stack:
-            wanted = sorted(set(names))
-            for name in wanted:
-                entry = await stack.enter_async_context(self._used(name))
-                await stack.enter_async_context(entry.lock)
-            await stack.enter_async_context(self._held_between(wanted))
-            yield
+        held: list[tuple[str, _Lock]] = []
+        try:
+            for name in sorted(set(names)):
+                entry = self._use(name)
+                try:
+                    await entry.lock.acquire()
+                except BaseException:
+                    self._leave(name, entry)
+                    raise
+                held.append((name, entry))
+            async with self._held_between([name for name, _ in held]):
+                yield
+        finally:
+            for name, entry in reversed(held):
+                entry.lock.release()
+                self._leave(name, entry)
 
     @asynccontextmanager
     async def try_hold(self, name: str) -> AsyncIterator[bool]:
         """Hold a lock if nobody holds or shares it. Yields whether it is held."""
-        async with self._used(name) as entry:
+        with self._used(name) as entry:
             if entry.lock.locked() or entry.sharers:
                 yield False
                 return
@@ -160,20 +169,27 @@ class Locks:
         if self._between is not None:
             await self._between.close(timeout)
 
-    @asynccontextmanager
-    async def _used(self, name: str) -> AsyncIterator[_Lock]:
+    def _use(self, name: str) -> _Lock:
         entry = self._locks.setdefault(name, _Lock())
         entry.users += 1
+        return entry
+
+    def _leave(self, name: str, entry: _Lock) -> None:
+        entry.users -= 1
+        if not entry.users:
+            del self._locks[name]
+
+    @contextmanager
+    def _used(self, name: str) -> Iterator[_Lock]:
+        entry = self._use(name)
         try:
             yield entry
         finally:
-            entry.users -= 1
-            if not entry.users:
-                del self._locks[name]
+            self._leave(name, entry)
 
     @asynccontextmanager
     async def _shared(self, name: str) -> AsyncIterator[None]:
-        async with self._used(name) as entry:
+        with self._used(name) as entry:
             async with entry.lock:
                 if not entry.sharers:  # only the first task asks the other processes
                     await self._wait_between(_numbers([name]), is_shared=True)
@@ -187,13 +203,15 @@ class Locks:
 
     @asynccontextmanager
     async def _held_between(self, names: Collection[str]) -> AsyncIterator[None]:
+        if self._between is None:
+            yield
+            return
         numbers = _numbers(names)
         await self._wait_between(numbers)
         try:
             yield
         finally:
-            if self._between is not None:
-                await self._between.unlock(numbers)
+            await self._between.unlock(numbers)
 
     async def _wait_between(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
         """Ask the other processes until this one has the locks."""

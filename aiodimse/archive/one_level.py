@@ -1,7 +1,7 @@
 """Information models with one level, without patient and study: one row each.
 
 A key inside a sequence is matched and returned if the stored item has it. Keys of type "-" in the tables of PS3.4 are
-only returned and never matched, also in sequences: see `RETURNED_IN_ITEMS`.
+only returned and never matched.
 """
 
 from __future__ import annotations
@@ -33,12 +33,6 @@ class OneLevelModel:
     def keywords(self) -> tuple[str, ...]:
         """All attributes that are kept of an object."""
         return ("SOPClassUID", "SOPInstanceUID", *self.matched, *self.returned)
-
-
-RETURNED_IN_ITEMS: frozenset[str] = frozenset(
-    {"AssertionComments", "AssertionUID", "CodeMeaning", "CodingSchemeVersion", "DeviceSerialNumber"}
-)
-"""Keys in sequences that are only returned. A code is the same whatever the language of its meaning."""
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ beside its unique key, although the standard does not require it; those of a lev
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 
 from pydicom import Dataset
@@ -21,7 +21,7 @@ from .attributes import KeysRefused, decode_ascii, keys_of
 from .matching import BASELINE, RANGE_VRS, Key, Rules
 from .models import COMPOSITE_INSTANCE, LEVEL_OF, UNIQUE, Level, Model
 from .moments import parse_range
-from .one_level import RETURNED_IN_ITEMS, OneLevelModel
+from .one_level import OneLevelModel
 from .wildcards import has_wildcard
 
 Leniency = leniency.Leniency
@@ -204,16 +204,7 @@ def find_one_level(identifier: Dataset, model: OneLevelModel, rules: Rules = BAS
     uids = [value for key in keys if key.keyword == UNIQUE[Level.IMAGE] for value in _given(key)]
     unique = {Level.IMAGE: tuple(uids)} if uids else {}
     rules = replace(rules, date_time=True)
-    keys = tuple(replace(key, item=_matched_in_items(key.item)) for key in keys)
     return Query(COMPOSITE_INSTANCE, Level.IMAGE, keys, unique, unsupported, rules, one_level=model)
-
-
-def _matched_in_items(keys: Iterable[Key]) -> tuple[Key, ...]:
-    """Return the keys of an item, without the values of those that are only returned."""
-    return tuple(
-        replace(key, values=() if key.keyword in RETURNED_IN_ITEMS else key.values, item=_matched_in_items(key.item))
-        for key in keys
-    )
 
 
 def retrieve_one_level(identifier: Dataset, model: OneLevelModel) -> Query:

@@ -6,12 +6,11 @@ import argparse
 import asyncio
 import io
 import logging
-import os
 import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -95,21 +94,6 @@ def parser(file: Path | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command, as `_main` does. A process that has used obstore is ended without Python's finalization.
-
-    The threads of obstore may outlive it, and would abort the process, with another exit status.
-    """
-    code = _main(argv)
-    if argv is None and "obstore" in sys.modules:
-        logging.shutdown()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # nobody reads it any more
-                stream.flush()
-        os._exit(code)
-    return code
-
-
-def _main(argv: Sequence[str] | None) -> int:
     """Run one command, and return its exit status. Wrong arguments raise SystemExit, as in argparse.
 
     SIGTERM is ignored once the command has ended, since it could only change the exit status. A process of its own,

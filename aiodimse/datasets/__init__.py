@@ -26,7 +26,7 @@ from aiodimse.datasets.pixels.processes import processes
 from aiodimse.datasets.pixels.recompressing import Recompression
 from aiodimse.datasets.pixels.syntaxes import can_recompress, has_codecs
 from aiodimse.datasets.reading import tolerated_in
-from aiodimse.datasets.saving import PartTenWriter
+from aiodimse.datasets.saving import Finish, PartTenWriter, finish_together
 from aiodimse.datasets.sequences import dataset_of_sequences, items_in_turn
 from aiodimse.datasets.stored import file_identity
 from aiodimse.datasets.transcoding import check_transcoded, open_transcoded
@@ -39,6 +39,7 @@ __all__ = [
     "RE_ENCODED",
     "Beginning",
     "FileHead",
+    "Finish",
     "Head",
     "Identity",
     "PartTenReader",
@@ -57,6 +58,7 @@ __all__ = [
     "file_identity",
     "file_meta",
     "file_meta_dataset",
+    "finish_together",
     "first_uids",
     "has_codecs",
     "identifier",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -34,14 +35,14 @@ def file_meta(
     elements = b"".join(
         (
             _long_head.pack(2, 0x0001, b"OB", 2) + b"\0\1",
-            _meta_element(SOP_CLASS_UID, b"UI", sop_class_uid),
+            _known_element(SOP_CLASS_UID, b"UI", sop_class_uid),
             _meta_element(SOP_INSTANCE_UID, b"UI", sop_instance_uid),
-            _meta_element(TRANSFER_SYNTAX_UID, b"UI", transfer_syntax),
-            _meta_element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
-            _meta_element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
-            _meta_element(0x0016, b"AE", source_ae_title),
-            _meta_element(0x0017, b"AE", sending_ae_title),
-            _meta_element(0x0018, b"AE", receiving_ae_title),
+            _known_element(TRANSFER_SYNTAX_UID, b"UI", transfer_syntax),
+            _known_element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+            _known_element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+            _known_element(0x0016, b"AE", source_ae_title),
+            _known_element(0x0017, b"AE", sending_ae_title),
+            _known_element(0x0018, b"AE", receiving_ae_title),
         )
     )
     group_length = _short_head.pack(2, 0x0000, b"UL", 4) + len(elements).to_bytes(4, "little")
@@ -57,3 +58,7 @@ def _meta_element(element: int, vr: bytes, value: str | None) -> bytes:
     if len(data) > 0xFFFF:
         raise DatasetEncodeError(f"(0002,{element:04X}) of {len(data)} bytes")
     return _short_head.pack(2, element, vr, len(data)) + data
+
+
+_known_element = lru_cache(64)(_meta_element)
+"""Encodes an element that many files have in common."""

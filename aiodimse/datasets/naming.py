@@ -9,7 +9,8 @@ import re
 import stat
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import PurePath
 from time import monotonic, sleep
 from typing import Final, Self
@@ -21,6 +22,8 @@ if sys.platform != "win32":
     import fcntl
 
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+_PLAIN_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII)
+"""A relative path that needs no further check."""
 
 
 def safe_file_name(sop_instance_uid: str) -> str:
@@ -35,16 +38,21 @@ def safe_file_name(sop_instance_uid: str) -> str:
     return f"invalid-uid-{digest[:40]}.dcm"
 
 
-def relative_name(name: str | os.PathLike[str]) -> PurePath:
+def relative_name(name: str | os.PathLike[str]) -> tuple[str, ...]:
     """Check the name that a caller chose for a file in a folder. It may contain folders.
+
+    Returns:
+        Its parts: the folders and the file.
 
     Raises:
         ValueError: The name is empty, or leads out of the folder.
     """
+    if isinstance(name, str) and _PLAIN_NAME.fullmatch(name):
+        return tuple(name.split("/"))  # pathlib takes 20 us
     path = PurePath(name)
     if not path.name or path.anchor or ".." in path.parts or "\0" in str(path):
         raise ValueError(f"not the name of a file below a folder: {name!r}")
-    return path
+    return path.parts
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
@@ -57,7 +65,7 @@ _LOCKS: Final = tuple(threading.Lock() for _ in range(64))
 
 
 class Folder:
-    """An open folder, in which one process or thread at a time gives a file its name."""
+    """An open folder, in which one process or thread at a time looks for a name and gives it to a file."""
 
     def __init__(self, path: str) -> None:
         self._fd = -1
@@ -73,28 +81,22 @@ class Folder:
             fd, self._fd = self._fd, -1
             os.close(fd)
 
-    def lock(self) -> None:
-        """Wait until no one else names a file in this folder.
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep everybody else from naming a file in this folder meanwhile.
 
         Raises:
             OSError: Another process held the folder for too long.
         """
-        self._lock.acquire()
-        try:
+        with self._lock:
             if self._fd >= 0:
                 self._hold(self._fd)
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def unlock(self) -> None:
-        """Let the next process or thread name its file."""
-        try:
-            if self._fd >= 0:
-                with suppress(OSError):
-                    fcntl.flock(self._fd, fcntl.LOCK_UN)
-        finally:
-            self._lock.release()
+            try:
+                yield
+            finally:
+                if self._fd >= 0:
+                    with suppress(OSError):
+                        fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     @staticmethod
     def _hold(fd: int) -> None:
@@ -125,7 +127,7 @@ _made: Final[set[str]] = set()
 _MADE_AT_MOST: Final = 1 << 17
 
 
-def make_folders(root: str, below: PurePath, *, durable: bool) -> None:
+def make_folders(root: str, below: Sequence[str], *, durable: bool) -> None:
     """Make the folders in the name of a file. If `durable`, flush them to the disk, even if others made them.
 
     Raises:
@@ -133,16 +135,16 @@ def make_folders(root: str, below: PurePath, *, durable: bool) -> None:
     """
     if not durable:
         path = root
-        for part in below.parts:
+        for part in below:
             path = os.path.join(path, part)  # noqa: PTH118
             with suppress(FileExistsError):
                 os.mkdir(path)  # noqa: PTH102
         return
-    if os.path.join(root, below) in _made:  # noqa: PTH118 - without the lock, which is held while folders are flushed
+    if os.path.join(root, *below) in _made:  # noqa: PTH118 - without the lock, which is held while folders are flushed
         return
     with _making:
         path = root
-        for part in below.parts:
+        for part in below:
             parent, path = path, os.path.join(path, part)  # noqa: PTH118
             if path in _made:
                 continue
@@ -155,11 +157,11 @@ def make_folders(root: str, below: PurePath, *, durable: bool) -> None:
             _made.add(path)
 
 
-def forget_folders(root: str, below: PurePath) -> None:
+def forget_folders(root: str, below: Sequence[str]) -> None:
     """Forget folders that someone removed, so that the next make_folders makes them again."""
     with _making:
         path = root
-        for part in below.parts:
+        for part in below:
             path = os.path.join(path, part)  # noqa: PTH118
             _made.discard(path)
 
@@ -167,46 +169,52 @@ def forget_folders(root: str, below: PurePath) -> None:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
-def give_name(temporary: str, target: str, written: os.stat_result, *, durable: bool, may_replace: bool) -> None:
-    """Rename a complete file to its target in the same folder.
+class Naming:
+    """A complete file that gets its name: `give` renames it, and the folder is flushed by whoever opened it.
 
     Args:
-        temporary: The file. If `durable`, it has already been flushed to the disk.
-        target: The new path. An existing file is replaced only by the same instance, and only if the data set of the
-            new file is complete.
+        temporary: The file. If it has to be durable, it has already been flushed to the disk.
+        target: The new path, in the same folder. An existing file is replaced only by the same instance, and only if
+            the data set of the new file is complete.
         written: The status of the file.
-        durable: Whether to return only after the name has been flushed to the disk.
-        may_replace: Whether an existing file is replaced without these checks.
-
-    Raises:
-        InstanceConflict: The existing file is kept.
-        OSError: The existing file is kept; or the folder could not be flushed, and a new name was removed again. What
-            was replaced before that stays replaced.
+        may_replace: Whether an existing file is replaced without these checks. The caller then keeps others from
+            naming a file so, since the folder is not locked.
     """
-    is_new = False
-    try:
-        with Folder(os.path.dirname(target)) as folder:  # noqa: PTH120
-            is_checked = may_replace
-            while True:
-                folder.lock()
-                try:
-                    there = _status(target)
-                    is_new = there is None
-                    if is_new or is_checked or not _is_instance(there, target):
-                        if is_checked and not may_replace and _is_instance(there, target):
-                            _check_same(temporary, target)
-                        os.replace(temporary, target)  # noqa: PTH105
-                        break
-                finally:
-                    folder.unlock()
-                _check_whole(temporary)  # this may take long, so the folder is not locked
-                is_checked = True
-            if durable:
-                folder.sync()
-    except BaseException:
-        if is_new:
-            _unlink_own(target, written)
-        raise
+
+    def __init__(self, temporary: str, target: str, written: os.stat_result, *, may_replace: bool) -> None:
+        self._temporary, self._target, self._written, self._may_replace = temporary, target, written, may_replace
+        self._is_new = False
+
+    def give(self, folder: Folder) -> None:
+        """Rename the file.
+
+        Raises:
+            InstanceConflict: The existing file is kept.
+            OSError: The existing file is kept.
+        """
+        if self._may_replace:
+            self._replace(_status(self._target))
+            return
+        is_checked = False
+        while True:
+            with folder.locked():
+                there = _status(self._target)
+                if there is None or is_checked or not _is_instance(there, self._target):
+                    if is_checked and _is_instance(there, self._target):
+                        _check_same(self._temporary, self._target)
+                    self._replace(there)
+                    return
+            _check_whole(self._temporary)  # this may take long, so the folder is not locked
+            is_checked = True
+
+    def _replace(self, there: os.stat_result | None) -> None:
+        os.replace(self._temporary, self._target)  # noqa: PTH105
+        self._is_new = there is None
+
+    def take_back(self) -> None:
+        """Remove a new name, because the folder could not be flushed. What was replaced stays replaced."""
+        if self._is_new:
+            _unlink_own(self._target, self._written)
 
 
 def _status(path: str) -> os.stat_result | None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeAlias
 
 from aiodimse.datasets.beginning import Beginning
 from aiodimse.datasets.file_meta import file_meta
-from aiodimse.datasets.naming import forget_folders, give_name, make_folders, relative_name, safe_file_name
+from aiodimse.datasets.naming import Folder, Naming, forget_folders, make_folders, relative_name, safe_file_name
 from aiodimse.datasets.unfinished import lock_file, unfinished_name
 
+BeforeName: TypeAlias = Callable[[Path, bytes], object]
+"""Called with a complete file that does not have its name yet, and the beginning of its data set."""
 AfterName: TypeAlias = Callable[[Path, os.stat_result], object]
 """Called with a file that has its name, and its status."""
+AfterRound: TypeAlias = Callable[[], object]
+"""Called when all files that are finished together have their names."""
 KEPT_BEGINNING: Final = 1 << 16
 """The number of bytes at the beginning of a data set that a writer keeps for the hook that decides on its name."""
 
@@ -61,16 +67,9 @@ class PartTenWriter:
         self._durable = durable
         own_name = safe_file_name(sop_instance_uid)
         # These are strings: pathlib would take a fifth of a small save.
-        self._root = self._directory = os.fspath(directory)
-        self._below = None
-        if name is None:
-            name = own_name
-        else:
-            chosen = relative_name(name)
-            name = chosen.name
-            if len(chosen.parts) > 1:
-                self._below = chosen.parent
-                self._directory = os.path.join(self._root, self._below)  # noqa: PTH118
+        self._root = os.fspath(directory)
+        *self._below, name = (own_name,) if name is None else relative_name(name)
+        self._directory = os.path.join(self._root, *self._below)  # noqa: PTH118
         self._target = os.path.join(self._directory, name)  # noqa: PTH118
         self._temporary = os.path.join(self._directory, unfinished_name(own_name))  # noqa: PTH118
         self._start: bytes | None = file_meta(
@@ -86,12 +85,12 @@ class PartTenWriter:
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        if self._below is not None:
+        if self._below:
             make_folders(self._root, self._below, durable=self._durable)
         try:
             self._fd = os.open(self._temporary, flags, 0o666)
         except FileNotFoundError:
-            if self._below is None:
+            if not self._below:
                 raise
             forget_folders(self._root, self._below)  # The folders were removed after they were made.
             make_folders(self._root, self._below, durable=self._durable)
@@ -110,22 +109,25 @@ class PartTenWriter:
         if self._ended or self._complete:
             raise ValueError("write to a file that is complete, committed or rolled back")
         try:
-            if self._beginning is not None and not self._beginning.feed(pieces):
-                self._beginning = None
-            if self._kept is not None:
-                self._keep(self._kept, pieces)
-            if self._fd < 0:
-                self._open()
-            if self._start is not None:
-                start, self._start = self._start, None
-                pieces = (start, *pieces)
-            _write_all(self._fd, pieces)
+            self._write(pieces)
         except BaseException:
             self.rollback()
             raise
 
+    def _write(self, pieces: Sequence[bytes | memoryview]) -> None:
+        if self._beginning is not None and not self._beginning.feed(pieces):
+            self._beginning = None
+        if self._kept is not None:
+            self._keep(self._kept, pieces)
+        if self._fd < 0:
+            self._open()
+        if self._start is not None:
+            start, self._start = self._start, None
+            pieces = (start, *pieces)
+        _write_all(self._fd, pieces)
+
     @staticmethod
-    def _keep(kept: bytearray, pieces: tuple[bytes | memoryview, ...]) -> None:
+    def _keep(kept: bytearray, pieces: Sequence[bytes | memoryview]) -> None:
         for piece in pieces:
             if len(kept) >= KEPT_BEGINNING:
                 break
@@ -143,51 +145,51 @@ class PartTenWriter:
 
         If durable, the file has been flushed to the disk. Raises as write().
         """
-        self._write_last(*pieces)
-        self._flush()
-        return Path(self._temporary)
-
-    def _write_last(self, *pieces: bytes | memoryview) -> None:
-        self.write(*pieces)
-        if self._beginning is not None:
-            try:
-                self._beginning.end()
-            except BaseException:
-                self.rollback()
-                raise
-
-    def _flush(self) -> None:
         try:
-            if self._durable:
-                os.fsync(self._fd)
-            self._written = os.fstat(self._fd)
-            fd, self._fd = self._fd, -1
-            os.close(fd)  # On network file systems this may report an error of an earlier write.
-            self._complete = True
+            self._write_last(pieces)
+            self._flush()
         except BaseException:
             self.rollback()
             raise
+        return Path(self._temporary)
 
-    def commit(self, *, may_replace: bool = False, after_name: AfterName | None = None) -> Path:
+    def _write_last(self, pieces: Sequence[bytes | memoryview]) -> None:
+        self.write(*pieces)
+        if self._beginning is not None:
+            self._beginning.end()
+
+    def _flush(self) -> None:
+        if self._durable:
+            os.fsync(self._fd)
+        self._written = os.fstat(self._fd)
+        fd, self._fd = self._fd, -1
+        os.close(fd)  # On network file systems this may report an error of an earlier write.
+        self._complete = True
+
+    def _naming(self, *, may_replace: bool) -> Naming:
+        self._ended = True
+        assert self._written is not None
+        return Naming(self._temporary, self._target, self._written, may_replace=may_replace)
+
+    def commit(
+        self,
+        *,
+        may_replace: bool = False,
+        after_name: AfterName | None = None,
+        after_round: AfterRound | None = None,
+    ) -> Path:
         """Give the complete file its name. If durable, the name has been flushed to the disk.
 
         An existing file of that name is replaced only by a complete data set of the same instance, unless the caller
         has decided with may_replace. After InstanceConflict and OSError nothing is left of the new file. after_name is
-        then called with the file and its status. If it raises, the exception is passed on, and the file stays.
+        then called with the file and its status, and after_round after it. If one raises, the exception is passed on,
+        and the file stays.
         """
         if not self._complete:
             self.complete()
-        self._ended = True
-        try:
-            assert self._written is not None
-            give_name(self._temporary, self._target, self._written, durable=self._durable, may_replace=may_replace)
-        except BaseException:
-            self.rollback()
-            raise
-        path = self.path
-        if after_name is not None:
-            after_name(path, self._written)
-        return path
+        file = Finish(self, (), None, after_name, after_round, may_replace=may_replace)
+        _name([file])
+        return file.result()
 
     @property
     def has_begun(self) -> bool:
@@ -202,24 +204,14 @@ class PartTenWriter:
     def finish(
         self,
         *pieces: bytes | memoryview,
-        before_name: Callable[[Path, bytes], object] | None = None,
+        before_name: BeforeName | None = None,
         after_name: AfterName | None = None,
+        after_round: AfterRound | None = None,
     ) -> Path:
-        """Write the last pieces of the data set, and commit().
-
-        before_name is called with the complete file and the beginning of its data set before the file gets its name. If
-        it raises, nothing is left of the file. Otherwise the file may replace an existing one. It is flushed to the
-        disk after that: what is refused costs no fsync.
-        """
-        self._write_last(*pieces)
-        if before_name is not None:
-            try:
-                before_name(Path(self._temporary), self.beginning)
-            except BaseException:
-                self.rollback()
-                raise
-        self._flush()
-        return self.commit(may_replace=before_name is not None, after_name=after_name)
+        """Write the last pieces of the data set, and commit(). See `finish_together`."""
+        file = Finish(self, pieces, before_name, after_name, after_round, may_replace=before_name is not None)
+        finish_together([file])
+        return file.result()
 
     def rollback(self) -> None:
         """Remove what was written. After commit() or an earlier rollback() this does nothing."""
@@ -239,7 +231,106 @@ class PartTenWriter:
         self.rollback()
 
 
-def _write_all(fd: int, pieces: tuple[bytes | memoryview, ...]) -> None:
+# --- several files ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class Finish:
+    """A file that has to be finished: the rest of its data set, and who has a say in it.
+
+    before_name is called with the complete file and the beginning of its data set before the file gets its name. If it
+    raises, nothing is left of the file. It is flushed to the disk after that: what is refused costs no fsync. If
+    after_name or after_round raises, the file stays.
+    """
+
+    writer: PartTenWriter
+    pieces: Sequence[bytes | memoryview] = field(repr=False)
+    before_name: BeforeName | None = None
+    after_name: AfterName | None = None
+    after_round: AfterRound | None = None
+    may_replace: bool = False
+    """Whether an existing file is replaced without looking at it, since before_name has decided."""
+    error: BaseException | None = field(default=None, init=False)
+    """Why it was not finished."""
+
+    def result(self) -> Path:
+        """Return the path of the file, or raise what happened to it."""
+        if self.error is not None:
+            raise self.error
+        return self.writer.path
+
+    def step(self, step: Callable[[], object]) -> None:
+        """Take one step, unless an earlier one failed."""
+        if self.error is None:
+            try:
+                step()
+            except BaseException as error:
+                self.writer.rollback()
+                self.error = error
+
+    def decide(self) -> None:
+        """Write the rest of the data set, and call before_name."""
+        self.writer._write_last(self.pieces)
+        self.pieces = ()
+        if self.before_name is not None:
+            self.before_name(Path(self.writer._temporary), self.writer.beginning)
+
+
+def finish_together(files: Sequence[Finish]) -> None:
+    """Finish several files, each step for all of them: written, flushed, renamed, their folders flushed.
+
+    The flush of the first file or folder takes much of the work of the others with it, and one thread gives up its turn
+    far less often than one for each file. What goes wrong with one file concerns only that file.
+
+    Args:
+        files: The files. Afterwards `Finish.result` tells what became of each.
+    """
+    for file in files:
+        file.step(file.decide)
+    for file in files:
+        file.step(file.writer._flush)
+    _name(files)
+
+
+def _name(files: Sequence[Finish]) -> None:
+    """Give complete files their names, flush their folders, and call the hooks."""
+    folders: dict[str, tuple[Folder, list[tuple[Finish, Naming]]]] = {}
+
+    def give(file: Finish) -> None:
+        path = file.writer._directory
+        if path not in folders:
+            folders[path] = Folder(path), []
+        folder, named = folders[path]
+        naming = file.writer._naming(may_replace=file.may_replace)
+        naming.give(folder)
+        named.append((file, naming))
+
+    for file in files:
+        file.step(partial(give, file))
+    for folder, named in folders.values():
+        _flush_names(folder, named)
+    for file in files:
+        if file.after_name is not None and file.error is None:
+            assert file.writer._written is not None
+            file.step(partial(file.after_name, file.writer.path, file.writer._written))
+    for file in files:
+        if file.after_round is not None:
+            file.step(file.after_round)
+
+
+def _flush_names(folder: Folder, named: Sequence[tuple[Finish, Naming]]) -> None:
+    """Flush a folder if a new name in it has to be durable, and close it."""
+    try:
+        with folder:
+            if any(file.writer._durable for file, _ in named):
+                folder.sync()
+    except BaseException as error:
+        for file, naming in named:
+            naming.take_back()
+            file.error = error
+
+
+def _write_all(fd: int, pieces: Sequence[bytes | memoryview]) -> None:
     """Write all buffers. write(2) may take less than it is given, and writev(2) takes at most IOV_MAX buffers."""
     if not hasattr(os, "writev"):
         pieces = (b"".join(pieces),)

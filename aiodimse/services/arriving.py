@@ -14,7 +14,7 @@ from aiodimse.aio.inbox import Inbox
 from aiodimse.dimse.fragments import Buffer
 from aiodimse.errors import DatasetDecodeError, DatasetTooLarge, InstanceConflict
 from aiodimse.services.decoding import decoded
-from aiodimse.services.instance import AfterName, BeforeName, Instance
+from aiodimse.services.instance import AfterName, AfterRound, BeforeName, Instance
 
 
 class ArrivingInstance(Instance):
@@ -125,6 +125,7 @@ class ArrivingInstance(Instance):
         check_identity: bool = True,
         before_name: BeforeName | None = None,
         after_name: AfterName | None = None,
+        after_round: AfterRound | None = None,
     ) -> Path:
         """Write a DICOM file into a folder while the data set arrives. See `Instance.save`.
 
@@ -135,6 +136,7 @@ class ArrivingInstance(Instance):
             check_identity: Whether the data set must be the instance that the request names.
             before_name: Awaited or called with the temporary file before it gets its name.
             after_name: Called with the file and its status after it got its name, in the thread that wrote it.
+            after_round: Called after `after_name` of all files that are finished together.
 
         Returns:
             The path of the file.
@@ -159,6 +161,7 @@ class ArrivingInstance(Instance):
                 check_identity=check_identity,
                 before_name=before_name,
                 after_name=after_name,
+                after_round=after_round,
             )
         except OSError as error:
             self.save_error = error

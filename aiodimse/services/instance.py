@@ -17,11 +17,13 @@ from aiodimse.datasets import FileHead, Head
 from aiodimse.dimse.fragments import Buffer
 from aiodimse.errors import DatasetEncodeError, DatasetTooLarge
 from aiodimse.record import record
+from aiodimse.services.finishing import finish
 from aiodimse.services.streams import close, collect, expect_instance, read_beginning
 
 InstanceSource: TypeAlias = "str | os.PathLike[str] | ReferencedFile | Dataset | Instance"
 BeforeName: TypeAlias = Callable[[Path, bytes], Awaitable[None] | None]
 AfterName: TypeAlias = Callable[[Path, os.stat_result], object]
+AfterRound: TypeAlias = Callable[[], object]
 
 _SMALL = 1 << 18
 """The length in bytes up to which the whole file is read when it is opened."""
@@ -180,6 +182,7 @@ class Instance:
         check_identity: bool = True,
         before_name: BeforeName | None = None,
         after_name: AfterName | None = None,
+        after_round: AfterRound | None = None,
     ) -> Path:
         """Write a DICOM Part 10 file into a folder, with the data set as it is.
 
@@ -197,13 +200,17 @@ class Instance:
                 differs from that of the instance.
             before_name: Called once with the complete temporary file and the first encoded bytes of the data set (64
                 KiB at most), before the file gets its name. An async function is awaited; a plain function runs in the
-                thread that writes the file, may block, and saves two changes of thread. If it raises, the file is
-                removed, and the exception is passed on. With this hook an existing file is always replaced: the hook
+                thread that writes the file, may block, and saves two changes of thread; other files that are saved
+                to the folder at the same time may wait for it. If it raises, the file is removed, and the
+                exception is passed on. With this hook an existing file is always replaced: the hook
                 decides.
             after_name: Called once with the path of the file and its status, after the file got its name and, if
                 durable, is on the disk. It runs in the thread that wrote the file, and may block. If it raises, the
                 exception is passed on, and the file stays. An index can use it to learn of the file without another
                 change of thread.
+            after_round: Called once after `after_name` of all files that are saved at the same time and therefore
+                finished together, in the same thread. An index can write with it what `after_name` told, in one
+                transaction for several files. If it raises, the exception is passed on, and the file stays.
 
         Returns:
             The path of the file.
@@ -238,9 +245,12 @@ class Instance:
                     await off_loop(writer.write, *held)
                 held = batch
             if before_name is None or not iscoroutinefunction(before_name):
-                return await off_loop(writer.finish, *held, before_name=before_name, after_name=after_name)
+                may_replace = before_name is not None
+                rest = datasets.Finish(writer, held, before_name, after_name, after_round, may_replace=may_replace)
+                held = []
+                return await finish(folder, rest)
             await before_name(await off_loop(writer.complete, *held), writer.beginning)
-            return await off_loop(writer.commit, may_replace=True, after_name=after_name)
+            return await off_loop(writer.commit, may_replace=True, after_name=after_name, after_round=after_round)
         except BaseException:
             held = batch = []  # the exception must not keep the bytes
             if writer.has_begun:

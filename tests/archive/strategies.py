@@ -49,7 +49,7 @@ def headers(draw: st.DrawFn) -> Header:
 
 
 TEXTS = {
-    "PatientID": ["", "1", "DOM\\anna", "*", "D*", "a\0b", "a*", ["1", "2"]],
+    "PatientID": ["", "1", "DOM\\anna", "*", "D*", "a\0b", ["1", "2"]],
     "PatientName": [
         "",
         "doe*",

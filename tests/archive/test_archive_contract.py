@@ -14,78 +14,17 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 
 from aiodimse.archive import File, Finding, Header, Index, MemoryIndex, Query, retrieve_query
-from aiodimse.archive.index import Transaction
-from aiodimse.archive.matching import Rules, Value
+from aiodimse.archive.matching import Value
 from aiodimse.archive.models import STUDY_ROOT, UNIQUE, Level
-from aiodimse.archive.one_level import BY_NAME
-from aiodimse.archive.queries import find_one_level
 
 DATABASES = [kind for kind in KINDS if kind != "memory"]
 
 
-ONE_LEVEL = ("hanging-protocol", "protocol-approval")
-
-
-def texts(*values: str) -> st.SearchStrategy[tuple[str, ...]]:
-    return st.sampled_from([(), *((value,) for value in values)])
-
-
-@st.composite
-def headers_of_one_level(draw: st.DrawFn) -> Header:
-    """Of objects that belong to no study; some have the UID or the location of one that does."""
-    model = draw(st.sampled_from(ONE_LEVEL))
-    code = st.builds(lambda value: ({"CodeValue": value, "CodeMeaning": ("Head",)},), texts("1", "2"))
-    attributes: dict[str, Value] = {
-        "SOPInstanceUID": (draw(st.sampled_from(["1.1.1.1", "1.9.1", "1.9.2", "1.9.3"])),),
-        "SOPClassUID": (str(BY_NAME[model].storage[0]),),
-        "HangingProtocolName": draw(texts("CT Head", "ct head", "MR\0")),
-        "NumberOfScreens": draw(texts("1", "01", "2")),
-        "InstanceCreationDate": draw(texts("20240102", "2024.01.03", "never")),
-        "InstanceCreationTime": draw(texts("0900", "1800")),
-        "HangingProtocolUserIdentificationCodeSequence": draw(code),
-    }
-    location = draw(st.sampled_from(["a", "c/d", "h/1", "h/2"]))
-    return Header(location, {Level.IMAGE: attributes}, ("ISO_IR 100",), "1.2.840.10008.1.2", 10, 8, model)
-
-
-@st.composite
-def queries_of_one_level(draw: st.DrawFn) -> Query:
-    identifier = Dataset()
-    keys: dict[str, list[Any]] = {
-        "HangingProtocolName": ["", "CT Head", "CT*", "?? Head", ["CT Head", "ct head"]],
-        "NumberOfScreens": ["", "1"],
-        "InstanceCreationDate": ["", "20240102-", "-20240102", "20240102"],
-        "InstanceCreationTime": ["", "10-", "-10", "0900"],
-        "SOPInstanceUID": ["", "1.9.1", ["1.9.2", "1.1.1.1"]],
-    }
-    for keyword in draw(st.lists(st.sampled_from(sorted(keys)), max_size=3, unique=True)):
-        setattr(identifier, keyword, draw(st.sampled_from(keys[keyword])))
-    if draw(st.booleans()):
-        item = Dataset()
-        item.CodeValue = draw(st.sampled_from(["", "1"]))
-        identifier.HangingProtocolUserIdentificationCodeSequence = [item]
-    model = BY_NAME[draw(st.sampled_from(ONE_LEVEL))]
-    return find_one_level(identifier, model, Rules(fuzzy_names=draw(st.booleans())))
-
-
-OBJECTS = st.lists(st.one_of(headers(), headers(), headers_of_one_level()), max_size=4)
-TRANSACTIONS = st.builds(
-    Transaction,
-    st.sampled_from(["1.1", "1.2"]),
-    st.sampled_from(["ONE", "OTHER"]),
-    st.sampled_from([(), (("1.2", "1.3"),), (("1.2", "1.3"), ("", "1.4\0"))]),
-    st.integers(0, 1 << 40),
-)
-
 CHANGES = st.lists(
     st.one_of(
-        st.tuples(st.just("add"), OBJECTS),
-        st.tuples(st.just("store"), OBJECTS),
-        st.tuples(st.just("put_transaction"), TRANSACTIONS),
-        st.tuples(st.just("drop_transaction"), TRANSACTIONS),
-        st.tuples(
-            st.just("remove"), st.lists(st.sampled_from(["a", "b", "c/d", "h/1", "1/1/1", "nowhere"]), max_size=3)
-        ),
+        st.tuples(st.just("add"), st.lists(headers(), max_size=4)),
+        st.tuples(st.just("store"), st.lists(headers(), max_size=4)),
+        st.tuples(st.just("remove"), st.lists(st.sampled_from(["a", "b", "c/d", "1/1/1", "nowhere"]), max_size=3)),
         st.tuples(
             st.just("note"),
             st.lists(
@@ -107,7 +46,7 @@ CHANGES = st.lists(
 )
 
 
-async def change(index: Index, changes: list[tuple[str, Any]]) -> list[Any]:
+async def change(index: Index, changes: list[tuple[str, Any]]) -> list[int | None]:
     return [await store(index, what) if name == "store" else await getattr(index, name)(what) for name, what in changes]
 
 
@@ -118,7 +57,9 @@ async def store(index: Index, stored: list[Header]) -> None:
         if blocking is None:
             await index.add([header])
         else:
-            await asyncio.wrap_future(blocking.add(header))
+            done = blocking.add(header)
+            blocking.write()
+            await asyncio.wrap_future(done)
 
 
 async def answers(index: Index, query: Query) -> list[str]:
@@ -133,22 +74,12 @@ async def everything(index: Index) -> tuple[Any, ...]:
         {folder: its for folder, its in files.items() if its},
         await index.lookup(uids),
         sorted(await index.duplicates(["1.1.1.1", "1.2.1.1"]), key=lambda file: file.location),
-        (ages := await index.oldest_studies(2)),
-        await index.oldest_studies(9, ages[-1] if ages else None),
-        await index.stored_bytes(),
-        sorted(await index.transactions(), key=lambda each: (each.uid, each.calling_ae_title)),
-        await index.open_transactions(),
     )
 
 
-async def retrieved(index: Index, query: Query) -> list[str]:
-    """What a retrieval finds by the UIDs of a query."""
-    return sorted([str(entry) + entry.location async for entry in index.entries(query)])
-
-
 @pytest.mark.parametrize("kind", DATABASES)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(changes=CHANGES, asked=st.lists(st.one_of(queries(), queries(), queries_of_one_level()), min_size=1, max_size=8))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(changes=CHANGES, asked=st.lists(queries(), min_size=1, max_size=8))
 async def test_the_same_answers(kind: str, tmp_path: Path, changes: list[tuple[str, Any]], asked: list[Query]) -> None:
     memory, database = MemoryIndex(), await open_index(kind, tmp_path)
     try:
@@ -156,8 +87,6 @@ async def test_the_same_answers(kind: str, tmp_path: Path, changes: list[tuple[s
         assert await everything(memory) == await everything(database)
         for query in asked:
             assert await answers(memory, query) == await answers(database, query)
-            if query.unique:
-                assert await retrieved(memory, query) == await retrieved(database, query)
     finally:
         await database.close()
 

@@ -203,14 +203,18 @@ class StoreRequest:
         self.sop_class_uid = sop_class.MRImageStorage
         self.saved: dict[str, object] = {}
 
-    async def save(self, folder: Path, name: str, *, before_name: Any, after_name: Any, **how: object) -> Path:
+    async def save(
+        self, folder: str, name: str, *, before_name: Any, after_name: Any, after_round: Any, **how: object
+    ) -> Path:
         self.saved = {"folder": folder, "name": name, **how}
         head = aiodimse.read_head(self._file)
         self.transfer_syntax = head.transfer_syntax
         before_name(self._file, self._file.read_bytes()[head.data_offset :])
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        path = self._file.rename(folder / name)
+        path = Path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file.rename(path)
         after_name(path, path.stat())
+        after_round()
         return path
 
     def logger(self, logger: logging.Logger) -> logging.Logger:
@@ -223,7 +227,7 @@ async def test_what_is_stored_is_found_at_once(
     request = StoreRequest("1.2.7.1.1", a_file(".new.part", study="7"))
     assert await handlers.store(request) == 0x0000
     location = archive.storage.location_for("1.2.7.1.1")
-    assert request.saved == {"folder": archive.directory, "name": location, "durable": True}
+    assert request.saved == {"folder": str(archive.directory), "name": location, "durable": True}
     assert await handlers.run(GET, asked("STUDY", StudyInstanceUID="1.2.7")) == [
         1,
         sent(archive, location, "1.2.7.1.1"),

@@ -21,7 +21,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.archive import Archive, find_query, provide
-from aiodimse.archive.index import Header, Index, MemoryIndex
+from aiodimse.archive.index import BlockingIndex, Header, Index, MemoryIndex
 from aiodimse.archive.index.opening import FILE
 from aiodimse.archive.index.sql import SQLIndex
 from aiodimse.archive.index.sql.direct import DirectIndex
@@ -61,12 +61,20 @@ class Transactions:
             raise self.error
 
 
+def add(index: Together | BlockingIndex, *headers: Header) -> Future[None]:
+    """Add objects, and write them. Returns what the last one waits for."""
+    for each in headers:
+        done = index.add(each)
+    index.write()
+    return done
+
+
 def test_who_finds_nobody_at_it_does_it_himself() -> None:
     transactions, elsewhere = Transactions(), list[Callable[[], None]]()
     transactions.may_end.set()
     together = Together(transactions.take, elsewhere.append)
     for number in range(3):
-        assert together.add(header(number)).done()
+        assert add(together, header(number)).done()
     assert transactions.taken == [[header(0)], [header(1)], [header(2)]]
     assert set(transactions.threads) == {threading.current_thread().name}
     assert elsewhere == []
@@ -77,9 +85,9 @@ def test_what_comes_meanwhile_is_the_next_transaction(fails: bool) -> None:
     transactions, elsewhere = Transactions(), list[Callable[[], None]]()
     together = Together(transactions.take, elsewhere.append)
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(together.add, header(0))
+        first = pool.submit(add, together, header(0))
         assert transactions.began.wait(SECONDS)
-        others = [together.add(header(number)) for number in range(1, 4)]
+        others = [add(together, header(number)) for number in range(1, 4)]
         assert not any(other.done() for other in others)
         transactions.error = ConnectionError("gone") if fails else None
         transactions.may_end.set()
@@ -91,7 +99,27 @@ def test_what_comes_meanwhile_is_the_next_transaction(fails: bool) -> None:
     go_on()
     assert [other.exception() for other in others] == [None] * 3
     assert transactions.taken == [[header(0)], [header(1), header(2), header(3)]]
-    assert together.add(header(4)).done(), "whoever comes next finds nobody at it"
+    assert add(together, header(4)).done(), "whoever comes next finds nobody at it"
+
+
+def test_what_was_added_before_it_is_written_is_one_transaction() -> None:
+    transactions = Transactions()
+    transactions.may_end.set()
+    together = Together(transactions.take, lambda _: None)
+    assert add(together, *(header(number) for number in range(3))).done()
+    together.write()
+    assert transactions.taken == [[header(0), header(1), header(2)]], "and nothing is written twice"
+
+
+def test_a_transaction_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiodimse.archive.index.sql.together._MOST", 2)
+    transactions, elsewhere = Transactions(), list[Callable[[], None]]()
+    transactions.may_end.set()
+    together = Together(transactions.take, elsewhere.append)
+    assert not add(together, *(header(number) for number in range(3))).done()
+    elsewhere.pop()()
+    assert [len(each) for each in transactions.taken] == [2, 1]
+    assert elsewhere == []
 
 
 def test_one_that_fails_does_not_stop_the_next() -> None:
@@ -99,16 +127,16 @@ def test_one_that_fails_does_not_stop_the_next() -> None:
     transactions.may_end.set()
     transactions.error = ConnectionError("gone")
     together = Together(transactions.take, lambda _: None)
-    assert isinstance(together.add(header(0)).exception(), ConnectionError)
+    assert isinstance(add(together, header(0)).exception(), ConnectionError)
     transactions.error = None
-    assert together.add(header(1)).exception() is None
+    assert add(together, header(1)).exception() is None
 
 
 def test_nobody_cancels_it() -> None:
     transactions = Transactions()
     together = Together(transactions.take, lambda _: None)
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(together.add, header(0))
+        first = pool.submit(add, together, header(0))
         assert transactions.began.wait(SECONDS)
         assert not together.add(header(1)).cancel()
         transactions.may_end.set()
@@ -121,7 +149,7 @@ async def test_sqlite_has_what_many_threads_added(tmp_path: Path) -> None:
     assert blocking is not None
     assert blocking.lookup("1.2.3.7") is None
     with ThreadPoolExecutor(8) as pool:
-        added: list[Future[None]] = list(pool.map(lambda number: blocking.add(header(number)), range(200)))
+        added: list[Future[None]] = list(pool.map(lambda number: add(blocking, header(number)), range(200)))
     assert [each.exception(SECONDS) for each in added] == [None] * 200
     counts = await index.counts()
     assert (counts.studies, counts.series, counts.instances) == (1, 3, 200)
@@ -155,7 +183,7 @@ async def test_what_somebody_else_has_written_meanwhile_is_known(tmp_path: Path,
         + [("store", 15), ("add", 15), ("store", 15)]
     ):
         if step == "store":
-            assert blocking.add(header(number)).exception(SECONDS) is None
+            assert add(blocking, header(number)).exception(SECONDS) is None
             await memory.add([header(number)])
         elif step == "add":
             await writer.add([header(number)])
@@ -174,7 +202,7 @@ async def test_a_transaction_that_failed_leaves_nothing_known(tmp_path: Path, mo
     blocking = index.blocking()
     assert blocking is not None
     for number in (0, 3):
-        assert blocking.add(header(number)).exception(SECONDS) is None
+        assert add(blocking, header(number)).exception(SECONDS) is None
         await memory.add([header(number)])
 
     def fail(_writing: Writing) -> None:
@@ -182,9 +210,9 @@ async def test_a_transaction_that_failed_leaves_nothing_known(tmp_path: Path, mo
 
     with monkeypatch.context() as patched:
         patched.setattr(Writing, "_flush", fail)
-        assert isinstance(blocking.add(header(6)).exception(SECONDS), OSError)
+        assert isinstance(add(blocking, header(6)).exception(SECONDS), OSError)
     assert await everything(index) == await everything(memory)
-    assert blocking.add(header(9)).exception(SECONDS) is None
+    assert add(blocking, header(9)).exception(SECONDS) is None
     await memory.add([header(9)])
     assert await everything(index) == await everything(memory)
     await index.close()
@@ -200,7 +228,7 @@ async def test_what_is_known_has_a_bound(tmp_path: Path, monkeypatch: pytest.Mon
         many = replace(
             header(number), levels={**header(number).levels, Level.STUDY: {"StudyInstanceUID": (f"1.{number}",)}}
         )
-        assert direct.add(many).exception(SECONDS) is None
+        assert add(direct, many).exception(SECONDS) is None
         assert direct._writer is not None
         assert direct._writer.known <= 3 + 2
     assert (await index.counts()).studies == 20
@@ -212,7 +240,7 @@ async def test_a_look_up_does_not_wait_for_who_waits_to_write(tmp_path: Path) ->
     assert isinstance(index, SQLIndex)
     direct = index._direct
     assert direct is not None
-    assert direct.add(header(1)).exception(SECONDS) is None
+    assert add(direct, header(1)).exception(SECONDS) is None
     with direct._turn:
         assert direct.lookup("1.2.3.1") == header(1).entry
         assert direct.lookup("1.2.3.2") is None
@@ -224,11 +252,11 @@ async def test_who_locks_the_database_keeps_one_thread_of_the_files_busy(
 ) -> None:
     """Somebody has the index open in a tool: what is sent meanwhile waits, and files are read all the same."""
     handed_over: asyncio.Queue[Header] = asyncio.Queue()
-    loop, add = asyncio.get_running_loop(), DirectIndex.add
+    loop, real = asyncio.get_running_loop(), DirectIndex.add
 
     def told(direct: DirectIndex, header: Header) -> Future[None]:
         loop.call_soon_threadsafe(handed_over.put_nowait, header)
-        return add(direct, header)
+        return real(direct, header)
 
     monkeypatch.setattr(DirectIndex, "add", told)
     archive = await Archive.open(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +160,6 @@ async def test_a_symbolic_link_in_the_way_is_replaced_not_followed(tmp_path: Pat
 @pytest.mark.timeout(30)
 def test_a_folder_that_is_known_waits_for_nobody_who_makes_one(tmp_path: Path) -> None:
     """Whoever makes one flushes the folder above to the disk, and holds the lock meanwhile."""
-    naming.make_folders(str(tmp_path), PurePath("a/b"), durable=True)
+    naming.make_folders(str(tmp_path), ("a", "b"), durable=True)
     with naming._making, ThreadPoolExecutor(1) as pool:
-        pool.submit(naming.make_folders, str(tmp_path), PurePath("a/b"), durable=True).result(20)
+        pool.submit(naming.make_folders, str(tmp_path), ("a", "b"), durable=True).result(20)

@@ -202,7 +202,7 @@ class BlockingIndex(Protocol):
         """
 
     def add(self, header: Header) -> Future[None]:
-        """Add an object, as `Index.add` does, with what others add at the same time. May block.
+        """Add an object with the next `write`, as `Index.add` does.
 
         Args:
             header: What was read from the object.
@@ -210,6 +210,10 @@ class BlockingIndex(Protocol):
         Returns:
             Done when the index has it, with the exception that says why it has not. It cannot be cancelled.
         """
+
+    def write(self) -> None:
+        """Write what has been added, by whichever thread, in one transaction; or leave it to a thread that is writing.
+        May block."""
 
 
 class Index(Protocol):

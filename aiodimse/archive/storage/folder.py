@@ -16,7 +16,7 @@ from ..header import read_header
 from ..index import Entry, Header
 from ..threads import in_thread
 from .hashed import hashed_name
-from .interface import Arrived, Decide, Found, Keep, Stamp, StorageGone
+from .interface import Arrived, Arriving, Found, Stamp, StorageGone
 
 _KEPT = 1 << 16
 """Bytes of a data set that are kept while it is saved. A shorter beginning is the whole data set."""
@@ -72,19 +72,24 @@ class FolderStorage:
         """See `Storage.location_for`."""
         return hashed_name(sop_instance_uid)
 
-    async def save(
-        self, request: aiodimse.StoreRequest, location: str, decide: Decide, keep: Keep, *, durable: bool
-    ) -> None:
+    async def save(self, request: aiodimse.StoreRequest, location: str, arriving: Arriving, *, durable: bool) -> None:
         """See `Storage.save`. All of it is one trip to a thread, where the data set comes in one piece."""
 
         def before_name(file: Path, beginning: bytes) -> None:
             more = _behind(file) if len(beginning) >= _KEPT else None
-            decide(Arrived(beginning, request.transfer_syntax, more))
+            arriving.decide(Arrived(beginning, request.transfer_syntax, more))
 
         def after_name(_file: Path, status: os.stat_result) -> None:
-            keep(_stamp(status))
+            arriving.keep(_stamp(status))
 
-        await request.save(self.directory, location, durable=durable, before_name=before_name, after_name=after_name)
+        await request.save(
+            self._root,
+            location,
+            durable=durable,
+            before_name=before_name,
+            after_name=after_name,
+            after_round=arriving.write,
+        )
 
     def path(self, location: str) -> Path:
         """Return the path of a location."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 import aiodimse
 
@@ -48,11 +48,17 @@ class Arrived:
     """Returns bytes after the beginning. None: there are none, or they can no longer be read. Blocks."""
 
 
-Decide: TypeAlias = Callable[[Arrived], None]
-"""Called in a thread before an object gets its location. An exception refuses the object."""
+class Arriving(Protocol):
+    """Who is told of an object while it is saved. All methods are called in a thread, and may block."""
 
-Keep: TypeAlias = Callable[[Stamp], None]
-"""Called in a thread with the stamp of an object that has its location and, if it has to be durable, is on the disk."""
+    def decide(self, arrived: Arrived) -> None:
+        """Called before the object gets its location. An exception refuses the object."""
+
+    def keep(self, stamp: Stamp) -> None:
+        """Called when the object has its location and, if it has to be durable, is on the disk."""
+
+    def write(self) -> None:
+        """Called after `keep` of all objects that are saved together."""
 
 
 class Storage(Protocol):
@@ -97,13 +103,17 @@ class Storage(Protocol):
     def location_for(self, sop_instance_uid: str) -> str:
         """Return the location of a new instance."""
 
-    async def save(
-        self, request: aiodimse.StoreRequest, location: str, decide: Decide, keep: Keep, *, durable: bool
-    ) -> None:
-        """Save the object of a C-STORE. It gets its location after `decide` has returned, and then `keep` is called.
+    async def save(self, request: aiodimse.StoreRequest, location: str, arriving: Arriving, *, durable: bool) -> None:
+        """Save the object of a C-STORE.
+
+        Args:
+            request: The request.
+            location: Its location.
+            arriving: Who decides whether the object gets the location, and is told when it has it.
+            durable: Whether it has to be on the disk.
 
         Raises:
-            Exception: What `decide` raises. Nothing is saved then.
+            Exception: What `arriving.decide` raises. Nothing is saved then.
             OSError: It cannot be written.
         """
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -21,23 +20,18 @@ from pydicom import Dataset
 
 import aiodimse
 
-from ..availability import Seldom
 from ..header import header_in
 from ..index import Entry, Header
 from ..threads import in_thread
 from .hashed import hashed_name
-from .interface import Arrived, Decide, Found, Keep, Stamp
+from .interface import Arrived, Arriving, Found, Stamp
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
 
-_log = logging.getLogger(__name__)
-
 _BEGINNING = 1 << 20
 """Bytes of an object that are read to find its header."""
 _SECONDS = "30s"
-_METADATA = "169.254.169.254"
-"""Where a machine in the cloud asks for credentials, if the environment has none."""
 
 
 class S3Storage:
@@ -52,11 +46,7 @@ class S3Storage:
 
     def __init__(self, url: str, **options: Any) -> None:
         client: ClientConfig = {"timeout": _SECONDS, "connect_timeout": _SECONDS, "allow_http": True}
-        try:
-            self._store = S3Store.from_url(url, client_options=client, **options)
-        except BaseError:
-            raise ValueError(f"not the URL of a bucket, s3://BUCKET/PREFIX: {url}") from None
-        self._is_time_to_say_gone = Seldom()
+        self._store = S3Store.from_url(url, client_options=client, **options)
 
     async def open(self) -> None:
         """See `Storage.open`: check that the bucket answers."""
@@ -64,8 +54,6 @@ class S3Storage:
             await obstore.list_with_delimiter_async(self._store)
         except BaseError as error:
             said = str(error).partition("\n")[0]
-            if _METADATA in said:
-                said = "no credentials; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set"
             raise OSError(errno.EIO, f"the bucket does not answer: {said}") from None
 
     def walk(self) -> Iterator[Found]:
@@ -112,14 +100,8 @@ class S3Storage:
         """See `Storage.location_for`."""
         return hashed_name(sop_instance_uid)
 
-    async def save(
-        self, request: aiodimse.StoreRequest, location: str, decide: Decide, keep: Keep, *, durable: bool
-    ) -> None:
-        """See `Storage.save`. An upload that ends with an exception is aborted.
-
-        Raises:
-            aiodimse.DIMSEFailure: The bucket does not answer (A700); the sender may try again.
-        """
+    async def save(self, request: aiodimse.StoreRequest, location: str, arriving: Arriving, *, durable: bool) -> None:
+        """See `Storage.save`. An upload that ends with an exception is aborted."""
         beginning = bytearray()
 
         async def chunks() -> AsyncIterator[bytes]:
@@ -129,16 +111,12 @@ class S3Storage:
                 if len(beginning) < _BEGINNING:
                     beginning.extend(piece[: _BEGINNING - len(beginning)])
                 yield bytes(piece)
-            await in_thread(decide, Arrived(bytes(beginning), request.transfer_syntax))
+            await in_thread(arriving.decide, Arrived(bytes(beginning), request.transfer_syntax))
 
-        try:
+        with _os_errors():
             await obstore.put_async(self._store, location, chunks())
             stamp = _stamp(await obstore.head_async(self._store, location))
-        except BaseError as error:
-            if self._is_time_to_say_gone():
-                _log.error("a C-STORE is refused: the bucket does not answer (%s)", type(error).__name__)
-            raise aiodimse.DIMSEFailure(0xA700, "the storage does not answer") from None
-        await in_thread(keep, stamp)
+        await in_thread(_keep, arriving, stamp)
 
     def payload(self, entry: Entry) -> aiodimse.InstanceSource:
         """See `Storage.payload`."""
@@ -215,3 +193,8 @@ def _os_errors() -> Iterator[None]:
 def _stamp(meta: Any) -> Stamp:
     # Whole seconds: stores list objects with milliseconds, but answer a HEAD without them.
     return Stamp(meta["size"], int(meta["last_modified"].timestamp()) * 1_000_000_000)
+
+
+def _keep(arriving: Arriving, stamp: Stamp) -> None:
+    arriving.keep(stamp)
+    arriving.write()

@@ -62,6 +62,10 @@ class DirectIndex:
         """See `BlockingIndex.add`."""
         return self._together.add(header)
 
+    def write(self) -> None:
+        """See `BlockingIndex.write`."""
+        self._together.write()
+
     def close(self) -> None:
         """Give the connection back."""
         with self._turn:

@@ -48,9 +48,7 @@ def patient_condition(keys: Iterable[Key], rules: Rules) -> ColumnElement[bool] 
             prefixes = [_prefix(text) for text in values]
             if all(prefixes) and all(map(str.isprintable, prefixes)):
                 column = schema.patient.c.patient_id
-                return or_(
-                    schema.is_escaped(column), *(_between(column, prefix, prefix + _AFTER) for prefix in prefixes)
-                )
+                return or_(*(_between(column, prefix, prefix + _AFTER) for prefix in prefixes))
     return None
 
 

@@ -15,7 +15,6 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
-    ColumnElement,
     ForeignKey,
     Index,
     Integer,
@@ -25,9 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    and_,
     text,
-    type_coerce,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -79,12 +76,6 @@ class _KeyText(TypeDecorator[str]):
 def clean(text: str) -> str:
     """Replace the characters that no database accepts."""
     return text.replace("\0", "\ufffd").replace(_ESCAPE, "\ufffd").encode("utf-8", "replace").decode()
-
-
-def is_escaped(column: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return a condition: the text has a character that no database accepts, so it is not sorted by its beginning."""
-    raw = type_coerce(column, Text())
-    return and_(raw >= _ESCAPE, raw < chr(ord(_ESCAPE) + 1))
 
 
 _Number = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")  # SQLite numbers only rows of this type by itself

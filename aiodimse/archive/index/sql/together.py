@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final
@@ -13,11 +14,23 @@ _MOST: Final = 256
 """The most objects in one transaction."""
 
 
+class _Transaction:
+    """Objects that are added at once, or not at all."""
+
+    __slots__ = ("done", "headers")
+
+    def __init__(self) -> None:
+        self.headers: list[Header] = []
+        self.done: Future[None] = Future()
+        self.done.set_running_or_notify_cancel()  # From here on nobody can cancel it.
+
+
 class Together:
     """Adds what several threads bring.
 
-    Who finds nobody at it does it in his own thread, so that a store takes no other trip. What comes meanwhile waits
-    for the next transaction, which is left to the thread that writes: so nobody is kept by what comes behind him.
+    Who finds nobody at it writes in his own thread what has been added, so that a store takes no other trip. What comes
+    meanwhile waits for the next transaction, which is left to the thread that writes: so nobody is kept by what comes
+    behind him.
 
     Args:
         take: Runs one transaction, and blocks.
@@ -29,40 +42,44 @@ class Together:
     ) -> None:
         self._take, self._elsewhere = take, elsewhere
         self._lock = threading.Lock()
-        self._waiting: list[tuple[Header, Future[None]]] = []
+        self._waiting: deque[_Transaction] = deque()
         self._is_busy = False
 
     def add(self, header: Header) -> Future[None]:
-        """Add an object. Returns at once where somebody else is at it.
+        """Add an object to the next transaction.
 
         Args:
             header: What was read from the object.
 
         Returns:
-            Done when its transaction has ended, with the exception that it ended with.
+            Done when that transaction has ended, with the exception that it ended with.
         """
-        done: Future[None] = Future()
-        done.set_running_or_notify_cancel()  # From here on nobody can cancel it.
         with self._lock:
-            self._waiting.append((header, done))
-            if self._is_busy:
-                return done
+            if not self._waiting or len(self._waiting[-1].headers) >= _MOST:
+                self._waiting.append(_Transaction())
+            transaction = self._waiting[-1]
+            transaction.headers.append(header)
+            return transaction.done
+
+    def write(self) -> None:
+        """Write what has been added. Returns at once where somebody else is at it, or nothing waits."""
+        with self._lock:
+            if self._is_busy or not self._waiting:
+                return
             self._is_busy = True
         self._run()
-        return done
 
     def _run(self) -> None:
         """Run one transaction, and leave what came meanwhile to the thread that writes."""
         with self._lock:
-            batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+            transaction = self._waiting.popleft()
         error: BaseException | None = None
         try:
-            self._take([header for header, _ in batch])
+            self._take(transaction.headers)
         except BaseException as caught:
             error = caught
         with self._lock:
             more_came = self._is_busy = bool(self._waiting)
         if more_came:
             self._elsewhere(self._run)
-        for _, done in batch:
-            done.set_result(None) if error is None else done.set_exception(error)
+        transaction.done.set_result(None) if error is None else transaction.done.set_exception(error)

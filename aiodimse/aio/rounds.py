@@ -1,0 +1,166 @@
+"""Has a thread do together what comes at the same time.
+
+Threads of one process take turns at the interpreter, and a thread gives up its turn with every call of the system. Four
+threads that save a file each therefore wait for each other some forty times a file; one thread that saves four files
+does not. Flushes of the disk fall together, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from aiodimse.aio.thread_pool import MOST_WAITING, ThreadsBusy
+from aiodimse.aio.threads import Threads, wait_for_end
+
+T = TypeVar("T")
+
+_MOST: Final = 16
+"""The most pieces of work in a round."""
+_PATIENCE: Final = 0.005
+"""The seconds that work waits for the round before it. A round takes 1 to 4 ms on a local disk; if the storage is
+slower than that, for example over a network, rounds overlap."""
+_AT_ONCE: Final = 4
+"""The most rounds at the same time, half of the threads for files."""
+
+
+class _Waiting(NamedTuple, Generic[T]):
+    work: T
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[None]
+
+
+class Rounds(Generic[T]):
+    """Work of one kind, in rounds. While a round is under way, what comes waits for the next one.
+
+    Args:
+        threads: The threads that do it.
+        take: Does several pieces of work, and blocks. It keeps the outcome in each of them, and raises nothing.
+        patience: The seconds after which work no longer waits for a round that is under way.
+    """
+
+    def __init__(self, threads: Threads, take: Callable[[Sequence[T]], None], patience: float = _PATIENCE) -> None:
+        self._threads, self._take, self._patience = threads, take, patience
+        self._lock = threading.Lock()
+        self._waiting: list[_Waiting[T]] = []
+        self._under_way = 0
+        self._began = 0.0
+        """When the last round began."""
+
+    async def run_to_end(self, work: T) -> None:
+        """Have a thread do this, together with what others bring.
+
+        Args:
+            work: What is to be done.
+
+        Raises:
+            OSError: Too much work waits already, or the threads have been closed.
+
+        Cancellation: waits for the end of its round, however often it comes. Work that has not begun is never done.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(work, loop, self._threads.awaited())
+        timer = None
+        if not self._add(waiting):
+            timer = loop.call_later(self._patience, self._wait_no_longer)
+        del work
+        try:
+            await asyncio.shield(waiting.done)
+        except asyncio.CancelledError:
+            if self._withdraw(waiting):
+                waiting.done.cancel()
+            else:
+                await wait_for_end(waiting.done)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _add(self, waiting: _Waiting[T]) -> bool:
+        """Let it wait. Return whether a round begins with it."""
+        with self._lock:
+            if len(self._waiting) >= MOST_WAITING:
+                waiting.done.cancel()
+                raise ThreadsBusy
+            self._waiting.append(waiting)
+            is_late = monotonic() - self._began > self._patience
+            if self._under_way and not (self._under_way < _AT_ONCE and (is_late or len(self._waiting) > _MOST)):
+                return False
+            self._count_one()
+        try:
+            self._threads.submit(self._run)
+        except BaseException:
+            with self._lock:
+                self._under_way -= 1
+            self._withdraw(waiting)
+            waiting.done.cancel()
+            raise
+        return True
+
+    def _count_one(self) -> None:
+        self._under_way += 1
+        self._began = monotonic()
+
+    def _wait_no_longer(self) -> None:
+        """Begin another round beside those that are under way, which take long."""
+        with self._lock:
+            if not self._waiting or self._under_way >= _AT_ONCE:
+                return
+            self._count_one()
+        try:
+            self._threads.submit(self._run)
+        except OSError:  # They have been closed, and whoever waits is told.
+            with self._lock:
+                self._under_way -= 1
+
+    def _withdraw(self, waiting: _Waiting[T]) -> bool:
+        """Return whether it had not begun, and now never will."""
+        with self._lock:
+            for number, each in enumerate(self._waiting):
+                if each is waiting:
+                    del self._waiting[number]
+                    return True
+        return False
+
+    # --- in the thread ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """Do rounds until nothing waits."""
+        while batch := self._next():
+            error: BaseException | None = None
+            try:
+                self._take([waiting.work for waiting in batch])
+            except BaseException as caught:
+                error = caught
+            _settle(batch, error)
+            del batch, error  # An idle thread keeps nothing.
+
+    def _next(self) -> list[_Waiting[T]]:
+        with self._lock:
+            batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+            if batch:
+                self._began = monotonic()
+            else:
+                self._under_way -= 1
+            return batch
+
+
+def _settle(batch: Sequence[_Waiting[T]], error: BaseException | None) -> None:
+    """Wake those who wait: each event loop once."""
+    by_loop: defaultdict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = defaultdict(list)
+    for waiting in batch:
+        by_loop[waiting.loop].append(waiting.done)
+    for loop, futures in by_loop.items():
+        with suppress(RuntimeError):  # the loop was closed, so nobody waits
+            loop.call_soon_threadsafe(_settle_in_loop, futures, error)
+
+
+def _settle_in_loop(futures: Sequence[asyncio.Future[None]], error: BaseException | None) -> None:
+    for done in futures:
+        if not done.done():  # otherwise it was cancelled
+            done.set_result(None) if error is None else done.set_exception(error)

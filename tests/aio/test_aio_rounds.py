@@ -1,0 +1,229 @@
+"""Work that comes at the same time is done together, by one thread, and a round that hangs keeps only its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+import aiodimse
+from aiodimse.aio import rounds
+from aiodimse.aio.rounds import Rounds
+from aiodimse.testing.clock import settle
+
+SECONDS = 20.0
+
+
+class Work:
+    """A piece of work. It waits until it may end."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.begun, self.may_end = threading.Event(), threading.Event()
+
+
+class Taken:
+    """Takes rounds, and notes what was in each."""
+
+    def __init__(self) -> None:
+        self.rounds: list[str] = []
+        self.error: Exception | None = None
+
+    def __call__(self, works: Sequence[Work]) -> None:
+        self.rounds.append("".join(work.name for work in works))
+        for work in works:
+            work.begun.set()
+        for work in works:
+            assert work.may_end.wait(SECONDS)
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+async def threads() -> AsyncIterator[aiodimse.Threads]:
+    made = aiodimse.Threads(8, "rounds")
+    yield made
+    await made.close()
+
+
+def free(name: str) -> Work:
+    work = Work(name)
+    work.may_end.set()
+    return work
+
+
+async def under_way(made: Rounds[Work], *works: Work) -> list[asyncio.Task[None]]:
+    """Begin work, each in a round of its own."""
+    tasks = []
+    for work in works:
+        tasks.append(asyncio.create_task(made.run_to_end(work)))
+        assert await asyncio.to_thread(work.begun.wait, SECONDS)
+    return tasks
+
+
+async def test_what_comes_meanwhile_is_the_next_round(threads: aiodimse.Threads) -> None:
+    taken = Taken()
+    made = Rounds(threads, taken, patience=SECONDS)
+    first = Work("a")
+    tasks = await under_way(made, first)
+    tasks += [asyncio.create_task(made.run_to_end(free(name))) for name in "bcd"]
+    await settle()
+    assert taken.rounds == ["a"]
+    first.may_end.set()
+    await asyncio.wait_for(asyncio.gather(*tasks), SECONDS)
+    assert taken.rounds == ["a", "bcd"]
+
+
+async def test_a_round_that_takes_long_is_not_waited_for(threads: aiodimse.Threads) -> None:
+    taken = Taken()
+    made = Rounds(threads, taken, patience=0.01)
+    hung = Work("a")
+    (task,) = await under_way(made, hung)
+    await asyncio.wait_for(asyncio.gather(*(made.run_to_end(free(name)) for name in "bc")), SECONDS)
+    assert not task.done()
+    assert "".join(taken.rounds) == "abc"
+    hung.may_end.set()
+    await asyncio.wait_for(task, SECONDS)
+
+
+async def test_rounds_at_the_same_time_have_a_bound(threads: aiodimse.Threads) -> None:
+    taken = Taken()
+    made = Rounds(threads, taken, patience=0.0)
+    hung = [Work(name) for name in "abcd"]
+    tasks = await under_way(made, *hung)
+    last = asyncio.create_task(made.run_to_end(free("e")))
+    await settle()
+    assert taken.rounds == ["a", "b", "c", "d"]
+    hung[2].may_end.set()
+    await asyncio.wait_for(last, SECONDS)
+    assert taken.rounds == ["a", "b", "c", "d", "e"]
+    for work in hung:
+        work.may_end.set()
+    await asyncio.wait_for(asyncio.gather(*tasks), SECONDS)
+
+
+async def test_a_round_has_a_bound(threads: aiodimse.Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "_MOST", 3)
+    taken = Taken()
+    made = Rounds(threads, taken, patience=SECONDS)
+    first, second = Work("a"), Work("b")
+    tasks = await under_way(made, first)
+    tasks += [asyncio.create_task(made.run_to_end(work)) for work in (second, free("c"), free("d"))]
+    await settle()
+    assert taken.rounds == ["a"]
+    tasks.append(asyncio.create_task(made.run_to_end(free("e"))))  # One more than a round: another begins beside it.
+    assert await asyncio.to_thread(second.begun.wait, SECONDS)
+    assert taken.rounds == ["a", "bcd"]
+    second.may_end.set()
+    await asyncio.wait_for(asyncio.gather(*tasks[1:]), SECONDS)
+    assert taken.rounds == ["a", "bcd", "e"]
+    first.may_end.set()
+    await asyncio.wait_for(tasks[0], SECONDS)
+
+
+async def test_an_error_of_a_round_comes_to_all_who_wait_for_it(threads: aiodimse.Threads) -> None:
+    taken = Taken()
+    made = Rounds(threads, taken)
+    taken.error = ConnectionError("gone")
+    with pytest.raises(ConnectionError):
+        await made.run_to_end(free("a"))
+    taken.error = None
+    await made.run_to_end(free("b"))
+
+
+async def test_cancelled_work_that_has_not_begun_is_never_done(threads: aiodimse.Threads) -> None:
+    taken = Taken()
+    made = Rounds(threads, taken, patience=SECONDS)
+    first = Work("a")
+    (task,) = await under_way(made, first)
+    waiting = asyncio.create_task(made.run_to_end(free("b")))
+    await settle()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    first.may_end.set()
+    await asyncio.wait_for(task, SECONDS)
+    await made.run_to_end(free("c"))
+    assert taken.rounds == ["a", "c"]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_cancelled_work_that_has_begun_is_waited_for(threads: aiodimse.Threads, times: int) -> None:
+    made = Rounds(threads, Taken())
+    work = Work()
+    (task,) = await under_way(made, work)
+    for _ in range(times):
+        task.cancel()
+        await settle()
+    assert not task.done()
+    work.may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, SECONDS)
+
+
+async def test_so_much_may_wait(threads: aiodimse.Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "MOST_WAITING", 2)
+    taken = Taken()
+    made = Rounds(threads, taken, patience=SECONDS)
+    first = Work("a")
+    tasks = await under_way(made, first)
+    tasks += [asyncio.create_task(made.run_to_end(free(name))) for name in "bc"]
+    await settle()
+    with pytest.raises(OSError, match="too much work"):
+        await made.run_to_end(free("d"))
+    first.may_end.set()
+    await asyncio.wait_for(asyncio.gather(*tasks), SECONDS)
+    assert taken.rounds == ["a", "bc"]
+
+
+async def test_threads_that_are_closed(threads: aiodimse.Threads) -> None:
+    made = Rounds(threads, Taken(), patience=SECONDS)
+    first = Work()
+    tasks = await under_way(made, first)
+    tasks.append(asyncio.create_task(made.run_to_end(free("b"))))
+    await settle()
+    closing = asyncio.create_task(threads.close())
+    await settle()
+    with pytest.raises(OSError, match="closed"):
+        await made.run_to_end(free("c"))
+    assert not closing.done(), "it waits for what has begun, and for what was promised"
+    first.may_end.set()
+    await asyncio.wait_for(asyncio.gather(closing, *tasks), SECONDS)
+
+
+async def test_what_hangs_is_left_behind(threads: aiodimse.Threads, caplog: pytest.LogCaptureFixture) -> None:
+    made = Rounds(threads, Taken(), patience=SECONDS)
+    hung = Work()
+    tasks = await under_way(made, hung)
+    tasks.append(asyncio.create_task(made.run_to_end(free("b"))))
+    await settle()
+    await threads.close(0.01)
+    assert "left behind" in caplog.text
+    for task in tasks:
+        with pytest.raises(OSError, match="closed"):
+            await asyncio.wait_for(task, SECONDS)
+    hung.may_end.set()
+
+
+async def test_two_event_loops(threads: aiodimse.Threads) -> None:
+    taken = Taken()
+    made = Rounds(threads, taken, patience=SECONDS)
+    first = Work("a")
+    tasks = await under_way(made, first)
+    other = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(made.run_to_end(free("b")))))
+    first.may_end.set()
+    await asyncio.wait_for(asyncio.gather(*tasks, other), SECONDS)
+    assert taken.rounds == ["a", "b"]
+
+
+async def test_nothing_is_kept(threads: aiodimse.Threads) -> None:
+    made: Rounds[Work] = Rounds(threads, lambda _: None)
+    work = Work()
+    gone = threading.Event()
+    weakref.finalize(work, gone.set)
+    await made.run_to_end(work)
+    del work
+    assert await asyncio.to_thread(gone.wait, SECONDS)
