@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from time import time
+from dataclasses import astuple, dataclass
+from time import monotonic, time
+
+if sys.platform == "linux":
+    from time import CLOCK_BOOTTIME, clock_gettime
 
 from .archive import Archive, in_use_lock
 from .index import Entry, StudyAge
@@ -19,6 +23,13 @@ _log = logging.getLogger(__name__)
 _AT_ONCE = 256
 """The number of studies that are read from the index at a time, and of objects that are removed at a time."""
 _DAY = 24 * 3600
+_NO_CLOCK = 978_307_200 * 10**9
+"""2001-01-01 in nanoseconds. A machine that does not know the time is before it, and so is what it writes."""
+
+
+def _since_boot() -> float:
+    """Return seconds of a clock that nobody sets, and that goes on while the machine sleeps."""
+    return clock_gettime(CLOCK_BOOTTIME) if sys.platform == "linux" else monotonic()
 
 
 @dataclass(slots=True)
@@ -38,14 +49,21 @@ class Retention:
 
     A study is not removed while objects of it are being sent, or while a storage commitment for one of them has not
     been reported, in this process or in another. Objects that belong to no study, such as hanging protocols, are never
-    removed. Nothing is removed on its own: await `sweep` from time to time, or run `run`. The attributes keep_days and
+    removed.
+
+    A clock that is wrong must not remove everything. While the system's clock is more than a day ahead of where it was
+    when this was made, plus the time since then, no study is removed for its age; nor is one whose files are of a time
+    before 2001, which a machine wrote that did not know the time.
+
+    Nothing is removed on its own: await `sweep` from time to time, or run `run`. The attributes keep_days and
     max_bytes may be changed at any time.
 
     Args:
         archive: The archive.
         keep_days: Days after which a study is removed; None: no study is removed for its age.
         max_bytes: The largest size of all objects that belong to a study together; None: any size.
-        now: Returns the time in seconds of the system's clock.
+        now: Returns the time in seconds of the system's clock, which may be set.
+        elapsed: Returns the time in seconds of a clock that cannot be set.
 
     Example:
         ```python
@@ -61,8 +79,11 @@ class Retention:
         keep_days: float | None = None,
         max_bytes: int | None = None,
         now: Callable[[], float] = time,
+        elapsed: Callable[[], float] = _since_boot,
     ) -> None:
-        self._archive, self._now = archive, now
+        self._archive, self._now, self._elapsed = archive, now, elapsed
+        self._began = now() - elapsed()
+        self._was_set_forward = False
         self.keep_days: float | None = keep_days
         self.max_bytes: int | None = max_bytes
 
@@ -79,10 +100,7 @@ class Retention:
                 _log.error("old studies could not be removed: %s", type(error).__name__)
             else:
                 if removed.studies:  # a warning: who looks for a study later has to find that it was removed
-                    _log.warning(
-                        "removed %d studies with %d objects, %d bytes",
-                        removed.studies, removed.instances, removed.bytes,
-                    )  # fmt: skip
+                    _log.warning("studies removed: %d, with %d objects, %d bytes", *astuple(removed))
             await asyncio.sleep(period)
 
     async def sweep(self) -> Removed:
@@ -103,15 +121,35 @@ class Retention:
             too_much = 0
             if self.max_bytes is not None:
                 too_much = await self._archive.index.stored_bytes() - self.max_bytes
-            until = 0 if self.keep_days is None else int((self._now() - self.keep_days * _DAY) * 1e9)
+            until = self._until()
             after: StudyAge | None = None
             while studies := await self._archive.index.oldest_studies(_AT_ONCE, after):
                 for study in studies:
-                    if study.modified >= until and removed.bytes >= too_much:
-                        return removed
+                    if removed.bytes >= too_much:
+                        if study.modified >= until:
+                            return removed
+                        if study.modified < _NO_CLOCK:
+                            continue
                     await self._remove(study, removed)
                 after = studies[-1]
         return removed
+
+    def _until(self) -> int:
+        """Return the time before which a study is too old, in nanoseconds; 0: none is."""
+        if self.keep_days is None:
+            return 0
+        now = self._now()
+        ahead = now - self._elapsed() - self._began
+        was_set_forward, self._was_set_forward = self._was_set_forward, ahead > _DAY
+        if self._was_set_forward:
+            if not was_set_forward:
+                _log.error(
+                    "the clock of the system was set forward by %d days: no study is removed for its age until it is"
+                    " set back, or the program is started again",
+                    ahead / _DAY,
+                )
+            return 0
+        return int((now - self.keep_days * _DAY) * 1e9)
 
     async def _remove(self, study: StudyAge, removed: Removed) -> None:
         archive, uid = self._archive, study.study_instance_uid

@@ -23,7 +23,7 @@ from aiodimse.archive.queries import Query
 from aiodimse.archive.storage import FolderStorage
 
 DAY = 24 * 3600
-NOW = 1000 * DAY
+NOW = 20_000 * DAY
 MR = sop_class.MRImageStorage
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
 MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
@@ -71,6 +71,44 @@ async def test_days(archive: Archive) -> None:
     assert (removed.studies, removed.instances) == (3, 6)
     assert await studies(archive) == ["1.2.2", "1.2.1"]
     assert (await archive.scan()).indexed == 4  # the file that was there twice does not bring it back
+
+
+async def test_a_clock_that_jumps_removes_nothing(archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
+    """It is said once, and size still counts."""
+    wall, steady = NOW, 0.0
+    retention = Retention(archive, keep_days=4.5, now=lambda: wall, elapsed=lambda: steady)
+    wall += 3650 * DAY
+    steady += 600
+    for _ in range(2):
+        assert (await retention.sweep()).studies == 0
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert line.startswith("the clock of the system was set forward by 3649 days: no study is removed for its age")
+    retention.max_bytes = await archive.index.stored_bytes() - 1
+    assert (await retention.sweep()).studies == 1
+    retention.max_bytes = None
+    wall = NOW + DAY  # it is right again
+    steady = float(DAY)
+    assert (await retention.sweep()).studies == 1
+    assert await studies(archive) == ["1.2.3", "1.2.2", "1.2.1"]
+
+
+async def test_a_machine_that_sleeps_does_not_stop_retention(archive: Archive) -> None:
+    wall, steady = NOW, 0.0
+    retention = Retention(archive, keep_days=9, now=lambda: wall, elapsed=lambda: steady)
+    wall, steady = NOW + 5 * DAY, float(5 * DAY)
+    assert (await retention.sweep()).studies == 2
+
+
+async def test_what_was_written_without_a_clock_has_no_age(archive: Archive) -> None:
+    """A machine without a battery begins in 1970. What it stores then is not the oldest when it knows the time."""
+    for path in (Path(archive.directory or "") / "3").iterdir():
+        os.utime(path, (3600, 3600))
+    await archive.scan()
+    retention = Retention(archive, keep_days=3, now=lambda: NOW)
+    assert (await retention.sweep()).studies == 2
+    assert await studies(archive) == ["1.2.3", "1.2.2", "1.2.1"]
+    retention.max_bytes = await archive.index.stored_bytes() - 1
+    assert (await retention.sweep()).studies == 1
 
 
 async def test_bytes(archive: Archive) -> None:
@@ -202,7 +240,7 @@ async def test_again_and_again_whatever_fails(
             await asyncio.sleep(0)
     assert not (tmp_path / "1.dcm").exists()
     assert caplog.text.count("old studies could not be removed: ConnectionError") == 2
-    assert "removed 1 studies with 1 objects" in caplog.text  # at the default level
+    assert "studies removed: 1, with 1 objects" in caplog.text  # at the default level
     assert "secret" not in caplog.text
     await archive.close()
 
