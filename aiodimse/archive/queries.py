@@ -75,6 +75,8 @@ class Query:
     """Attributes that a match has in addition to the keys. A response does not return them."""
     one_level: OneLevelModel | None = None
     """The model, if it has only one level."""
+    begin: str = field(default="", repr=False)
+    """A Study Instance UID: an index may leave out what precedes this study in its order; "" leaves out nothing."""
 
     @property
     def tests(self) -> tuple[Key, ...]:

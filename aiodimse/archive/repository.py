@@ -15,6 +15,8 @@ from .models import STUDY_ROOT, UNIQUE, Level
 from .queries import IdentifierError, Query, find_query
 
 _PRIOR_RECORD_KEY, _MAXIMUM = 0x0008041C, 0x00080429
+_DIGEST, _UID = 32, 64
+"""Bytes of a digest, and of a UID at most."""
 _OWN = frozenset({"RecordKey", "PriorRecordKey", "MaximumNumberOfRecords"})
 
 
@@ -37,15 +39,18 @@ class RepositoryQuery:
         return self.query.tolerated
 
     def record_key(self, match: Match) -> bytes:
-        """Return the Record Key of an entity: a digest of its Unique Key and of those above it.
+        """Return the Record Key of an entity: a digest of its Unique Key and of those above it, and its study.
 
-        It is valid while the entity is in the index. Records have the order of the index.
+        It is valid while the entity is in the index. Records have the order of the index, which begins at the study.
 
         Args:
             match: The entity.
         """
-        path = (match.attributes.get(keyword, ()) for keyword in self.query.extra)
-        return sha256("\\".join(str(value[0]) if value else "" for value in path).encode("utf-8", "replace")).digest()
+        found = {keyword: match.attributes.get(keyword, ()) for keyword in self.query.extra}
+        path = "\\".join(str(value[0]) if value else "" for value in found.values())
+        study = str(found[UNIQUE[Level.STUDY]][0]).encode("utf-8", "replace")
+        is_short = len(study) <= _UID and study.isascii() and b"\0" not in study  # a peer may have sent anything
+        return sha256(path.encode("utf-8", "replace")).digest() + (study if is_short else b"")
 
 
 def repository_query(identifier: Dataset, rules: Rules = BASELINE, *, strict: bool = False) -> RepositoryQuery:
@@ -65,10 +70,12 @@ def repository_query(identifier: Dataset, rules: Rules = BASELINE, *, strict: bo
     query = find_query(identifier, STUDY_ROOT, rules, strict=strict)
     path = (Level.PATIENT, *STUDY_ROOT.above(query.level), query.level)
     unsupported = tuple(keyword for keyword in query.unsupported if keyword not in _OWN)
+    after = _prior_record_key(identifier)
+    begin = "" if after is None else after[_DIGEST:].decode("ascii")
     return RepositoryQuery(
-        replace(query, unsupported=unsupported, extra=tuple(UNIQUE[level] for level in path)),
+        replace(query, unsupported=unsupported, extra=tuple(UNIQUE[level] for level in path), begin=begin),
         "RecordKey" in identifier,
-        _prior_record_key(identifier),
+        after,
         _most(identifier),
     )
 
@@ -80,9 +87,9 @@ def _prior_record_key(identifier: Dataset) -> bytes | None:
     key = getattr(value, "value", None)
     if not key:
         return None
-    if not isinstance(key, bytes) or len(key) != 32:
+    if not isinstance(key, bytes) or not _DIGEST <= len(key) <= _DIGEST + _UID or not key[_DIGEST:].isascii():
         raise IdentifierError("not a Record Key of this archive", _PRIOR_RECORD_KEY, status=0xA710)
-    return key
+    return key[:_DIGEST] + key[_DIGEST:].rstrip(b"\0")  # a value of VR OB is padded
 
 
 def _most(identifier: Dataset) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -155,6 +156,29 @@ async def test_an_object_of_no_study_is_not_found_in_one(port: int) -> None:
         await peer.c_store(an_object(model, 1))
         for uid in ("1.2.3.1", ""):
             assert await peer.c_find(asked(QueryRetrieveLevel="IMAGE", SOPInstanceUID=uid), root).collect() == []
+
+
+def _operations(model: OneLevelModel) -> tuple[str, str, str]:
+    return model.find, model.get, model.move
+
+
+async def test_the_classes_of_the_seeds_and_ten_more_are_accepted(port: int) -> None:
+    with (Path(__file__).parent.parent / "data" / "standard" / "qr_sop_classes.csv").open(encoding="utf-8") as file:
+        seeds = [row["uid"] for row in csv.DictReader(file) if row["named_in_seeds"] == "yes"]
+    more = [str(uid) for name in ("color-palette", "protocol-approval") for uid in _operations(BY_NAME[name])] + [
+        str(uid)
+        for uid in (
+            sop_class.RepositoryQuery,
+            sop_class.StorageCommitmentPushModel,
+            sop_class.Verification,
+            sop_class.InventoryStorage,
+        )
+    ]
+    assert (len(seeds), len(set(more) - set(seeds))) == (30, 10)
+    contexts = [aiodimse.PresentationContext(uid) for uid in (*seeds, *more)]
+    async with aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=contexts, storage=[]) as peer:
+        accepted = {context.abstract_syntax for context in peer.negotiated.contexts.values()}
+    assert accepted == {*seeds, *more}
 
 
 async def test_all_models_are_accepted(port: int) -> None:

@@ -13,6 +13,9 @@ from pydicom import DataElement, Dataset
 import aiodimse
 from aiodimse import sop_class
 from aiodimse.archive import Archive, provide
+from aiodimse.archive.header import header_of
+from aiodimse.archive.models import Level
+from aiodimse.archive.repository import repository_query
 
 HOST = "127.0.0.1"
 QUERY = sop_class.RepositoryQuery
@@ -84,6 +87,67 @@ async def test_page_after_page(peer: aiodimse.Association, level: str, most: int
         prior = {"PriorRecordKey": records[-1].RecordKey}
     assert len(found) == total
     assert found == everything
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "memory"])
+async def test_a_page_does_not_read_those_before_it(
+    kind: str, tmp_path: Path, an_object: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand pages of a million studies would otherwise read half a billion."""
+    index = await open_index(kind, tmp_path)
+    await index.add([header_of(an_object(f"P{number}", str(number)), str(number)) for number in range(600)])
+    rules = aiodimse.ExtendedQuery()
+    everything = repository_query(asked(), rules)
+    records = [everything.record_key(match) async for match in index.find(everything.query)]
+    fetched: list[int] = []
+    fetch = index._fetch  # type: ignore[attr-defined]
+
+    def counted(query: Any) -> Any:
+        rows = fetch(query)
+        fetched.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(index, "_fetch", counted)
+    for place, most in ((0, 2000), (299, 1000), (598, 10)):
+        fetched.clear()
+        later = repository_query(asked(PriorRecordKey=records[place]), rules)
+        assert [later.record_key(match) async for match in index.find(later.query)] == records[place:]
+        assert sum(fetched) <= most
+    await index.close()
+
+
+async def test_records_come_once_each_while_studies_come_and_go(
+    peer: aiodimse.Association, archive: Archive, an_object: Callable[..., Dataset]
+) -> None:
+    """What is there all the time is found once; what came meanwhile comes behind what was found, or not at all."""
+    found: list[str] = []
+    prior: dict[str, Any] = {}
+    number, status = 100, 0xB001
+    while status == 0xB001:
+        records, status = await page(peer, asked(MaximumNumberOfRecords=2, **prior))
+        found += [record.StudyInstanceUID for record in records]
+        prior = {"PriorRecordKey": records[-1].RecordKey}
+        before = [uid for uid in found[:-1] if uid in STUDIES]
+        if before and status == 0xB001:
+            gone = before[0].rpartition(".")[2]
+            await archive.index.remove([f"{gone}-1.dcm", f"{gone}-2.dcm"])
+        if number < 103:
+            number += 1
+            await archive.index.add([header_of(an_object(f"P{number}", str(number)), f"new-{number}")])
+    assert len(found) == len(set(found))
+    assert set(STUDIES) <= set(found)
+
+
+@pytest.mark.parametrize("uid", ["1.2.3", "1.2.34", "9" * 64, "9" * 65, "1.2.ä", "1\0"])
+async def test_a_record_key_of_any_study(
+    peer: aiodimse.Association, archive: Archive, an_object: Callable[..., Dataset], uid: str
+) -> None:
+    header = header_of(an_object("PX", "77"), "x")
+    header.levels[Level.STUDY]["StudyInstanceUID"] = (uid,)
+    await archive.index.add([header])
+    one, status = await page(peer, asked(PatientID="PX", MaximumNumberOfRecords=1))
+    assert (len(one), status) == (1, 0x0000)
+    assert await page(peer, asked(PatientID="PX", PriorRecordKey=one[0].RecordKey)) == ([], 0x0000)
 
 
 async def test_matching_goes_on_as_everywhere(peer: aiodimse.Association) -> None:

@@ -252,7 +252,8 @@ class Index(Protocol):
     def find(self, query: Query, turn: Turn = FREELY) -> AsyncGenerator[Match, None]:
         """Yield the entities at the level of the query that match it.
 
-        The attributes of `models.COMPUTED` are counted. An object that is added or removed during the search may or may
+        The order stays the same while nothing is added or removed. `Query.begin` may leave out the beginning of it. The
+        attributes of `models.COMPUTED` are counted. An object that is added or removed during the search may or may
         not be counted and found.
 
         Args:

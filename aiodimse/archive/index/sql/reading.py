@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, Select, Table, select
+from sqlalchemy import ColumnElement, Row, Select, Table, func, select
 
 from ...matching import Value, matcher
 from ...models import COMPUTED, LEVEL_OF, Level
@@ -106,6 +106,9 @@ class Walk:
         where = list(self._conditions)
         if self._of_patient is not None:
             where.append(table.c.patient_pk.in_(select(schema.patient.c.pk).where(self._of_patient)))
+        if self._query.begin:
+            first = select(func.min(table.c.pk)).where(table.c.uid == self._query.begin)
+            where.append(table.c.pk >= first.scalar_subquery())  # of none where there is no such study
         for rows in self._pages(table, where):
             paths: list[Path] = [{Level.STUDY: row} for row in rows]
             self._up(paths, Level.PATIENT)
