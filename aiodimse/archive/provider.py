@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
+from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
 from pydicom import Dataset
@@ -49,6 +50,8 @@ MOVE: Mapping[str, Model] = {
 ONE_LEVEL_FIND: Mapping[str, OneLevelModel] = {model.find: model for model in MODELS}
 ONE_LEVEL_GET: Mapping[str, OneLevelModel] = {model.get: model for model in MODELS}
 ONE_LEVEL_MOVE: Mapping[str, OneLevelModel] = {model.move: model for model in MODELS}
+_ONE_LEVEL_RETRIEVE: Mapping[str, OneLevelModel] = {**ONE_LEVEL_GET, **ONE_LEVEL_MOVE}
+_RETRIEVE: Mapping[str, Model] = {**GET, **MOVE}
 
 # What the archive supports beyond the baseline, if a peer asks for it (PS3.4 C.5).
 QUERIES = aiodimse.ExtendedQuery(
@@ -235,20 +238,7 @@ def provide(
             async for each in responses:
                 yield each
 
-    @server.on_c_get(*GET, extended=RETRIEVALS)
-    async def get(request: aiodimse.GetRequest) -> AsyncIterator[aiodimse.handler_types.Retrieved]:
-        found = await _retrieved(served, request, GET)
-        async with aclosing(served.sent(request, found)) as sent:
-            async for each in sent:
-                yield each
-
-    @server.on_c_move(*MOVE, extended=RETRIEVALS)
-    async def move(request: aiodimse.MoveRequest) -> AsyncIterator[aiodimse.handler_types.Moved]:
-        found = await _retrieved(served, request, MOVE)
-        yield served.destinations.get(request.move_destination.strip())
-        async with aclosing(served.sent(request, found)) as sent:
-            async for each in sent:
-                yield each
+    _provide_retrievals(server, served, GET, MOVE, partial(_retrieved, served), extended=RETRIEVALS)
 
 
 def _provide_one_level(server: aiodimse.Server, served: ServedArchives) -> None:
@@ -263,20 +253,33 @@ def _provide_one_level(server: aiodimse.Server, served: ServedArchives) -> None:
             async for each in responses:
                 yield each
 
-    @server.on_c_get(*ONE_LEVEL_GET)
+    async def found(request: aiodimse.GetRequest | aiodimse.MoveRequest) -> list[Found]:
+        model = _ONE_LEVEL_RETRIEVE[request.sop_class_uid]
+        return await _found(served, request, _checked(request, lambda _: retrieve_one_level(request.identifier, model)))
+
+    _provide_retrievals(server, served, ONE_LEVEL_GET, ONE_LEVEL_MOVE, found)
+
+
+def _provide_retrievals(
+    server: aiodimse.Server,
+    served: ServedArchives,
+    gets: Iterable[str],
+    moves: Iterable[str],
+    find: Callable[[aiodimse.GetRequest | aiodimse.MoveRequest], Awaitable[list[Found]]],
+    *,
+    extended: aiodimse.ExtendedRetrieve | None = None,
+) -> None:
+    """Register handlers for C-GET and C-MOVE, which send what `find` returns for a request."""
+
+    @server.on_c_get(*gets, extended=extended)
     async def get(request: aiodimse.GetRequest) -> AsyncIterator[aiodimse.handler_types.Retrieved]:
-        model = ONE_LEVEL_GET[request.sop_class_uid]
-        query = _checked(request, lambda _: retrieve_one_level(request.identifier, model))
-        found = await _found(served, request, query)
-        async with aclosing(served.sent(request, found)) as sent:
+        async with aclosing(served.sent(request, await find(request))) as sent:
             async for each in sent:
                 yield each
 
-    @server.on_c_move(*ONE_LEVEL_MOVE)
+    @server.on_c_move(*moves, extended=extended)
     async def move(request: aiodimse.MoveRequest) -> AsyncIterator[aiodimse.handler_types.Moved]:
-        model = ONE_LEVEL_MOVE[request.sop_class_uid]
-        query = _checked(request, lambda _: retrieve_one_level(request.identifier, model))
-        found = await _found(served, request, query)
+        found = await find(request)
         yield served.destinations.get(request.move_destination.strip())
         async with aclosing(served.sent(request, found)) as sent:
             async for each in sent:
@@ -327,15 +330,11 @@ async def _records(
         raise aiodimse.DIMSEFailure(0xA710, "the entity of this Record Key is gone")
 
 
-async def _retrieved(
-    served: ServedArchives,
-    request: aiodimse.GetRequest | aiodimse.MoveRequest,
-    models: Mapping[str, Model],
-) -> list[Found]:
+async def _retrieved(served: ServedArchives, request: aiodimse.GetRequest | aiodimse.MoveRequest) -> list[Found]:
     if request.sop_class_uid in FRAME_LEVEL and is_frame_level(request.identifier):
         return [(None, each) for each in await extracted(served.archive_for(request), request.identifier)]
     relational = request.extended is not None and request.extended.relational
-    model = models[request.sop_class_uid]
+    model = _RETRIEVE[request.sop_class_uid]
     query = _checked(
         request, lambda strict: retrieve_query(request.identifier, model, relational=relational, strict=strict)
     )
