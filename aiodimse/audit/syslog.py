@@ -68,13 +68,17 @@ class FileSink:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
         self._threads = aiodimse.Threads(1, "aiodimse-audit")
-        self._is_in_line = False  # The disk was full in the middle of a message.
+        self._is_in_line: bool | None = None
+        """Whether the file ends in the middle of a message: the disk was full, or a process was killed. None before the
+        first write."""
 
     async def write(self, messages: Sequence[bytes]) -> None:
         """Append the messages, in a thread. If the last write ended in the middle of a line, a new line begins."""
         await self._threads.run(self._append, b"".join(message + b"\n" for message in messages))
 
     def _append(self, data: bytes) -> None:
+        if self._is_in_line is None:
+            self._is_in_line = self._ends_in_line()
         if self._is_in_line:
             data = b"\n" + data
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -85,6 +89,16 @@ class FileSink:
                 data = data[written:]
         finally:
             os.close(file)
+
+    def _ends_in_line(self) -> bool:
+        if not self._path.is_file():  # a pipe, for example, cannot be looked into
+            return False
+        try:
+            with self._path.open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                return file.read() != b"\n"
+        except OSError:  # it is empty, or may only be written
+            return False
 
     async def close(self) -> None:
         """Let the thread end. The file is not kept open."""

@@ -52,6 +52,9 @@ class AuditTrail:
         drain: Seconds that leaving waits for messages that have not been written.
         retry: Seconds to wait after the first, second, ... failure in a row. After further failures the last one is
             used.
+
+    Raises:
+        ValueError: `retry` is empty, or has a negative time.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class AuditTrail:
         drain: float = 5.0,
         retry: Sequence[float] = (1.0, 2.0, 5.0, 10.0, 30.0),
     ) -> None:
+        if not retry or min(retry) < 0:
+            raise ValueError("retry needs at least one time, and no negative ones")
         self._source_id, self._sink, self._site_id, self._app_name = source_id, sink, site_id, app_name
         self._titles = tuple(ae_titles)
         self._capacity, self._capacity_bytes = capacity, capacity_bytes

@@ -262,6 +262,27 @@ async def test_half_a_line_does_not_spoil_the_next(tmp_path: Path, monkeypatch: 
     assert path.read_bytes().splitlines() == [b"first", b"first message", b"second", b"third"]
 
 
+@pytest.mark.parametrize(("before", "lines"), [(b"", 1), (b"whole\n", 2), (b"whole\nhal", 3)])
+async def test_what_another_process_left_of_a_line_does_not_spoil_the_next(
+    tmp_path: Path, before: bytes, lines: int
+) -> None:
+    """It was killed, or met a full disk, in the middle of a message."""
+    path = tmp_path / "audit.log"
+    path.write_bytes(before)
+    sink = audit.FileSink(path)
+    await sink.write([b"first"])
+    await sink.write([b"second"])
+    assert path.read_bytes().splitlines()[lines - 1 :] == [b"first", b"second"]
+    assert path.read_bytes().startswith(before)
+
+
+@pytest.mark.parametrize("retry", [(), (1.0, -1.0)])
+def test_waits_that_are_none_are_refused(retry: tuple[float, ...]) -> None:
+    """They would end the task that writes at the first failure."""
+    with pytest.raises(ValueError, match="retry"):
+        audit.AuditTrail("A", Kept(), retry=retry)
+
+
 async def test_to_a_file(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     async with audit.AuditTrail("A", audit.FileSink(path)) as trail:
