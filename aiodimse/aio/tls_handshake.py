@@ -142,13 +142,13 @@ async def start_tls(
             raise ConnectionResetError
         secured = TLSTransport(transport, context, server_hostname)
         await secured.shake_hands(first)
+        secured.hand_over(make_connection())
     except OSError as error:  # ssl.SSLError is one
         transport.abort()
         raise TLSError(explain(error)) from error
     except BaseException:
         transport.abort()
         raise
-    secured.hand_over(make_connection())
 
 
 def too_slow(timeout: float | None) -> AssociationTimeout:

@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from aiodimse.aio.clock import Clock, TimerHandle
@@ -109,15 +110,19 @@ class TransportConnection(asyncio.Protocol):
         self.can_write = True
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in _KEEPALIVE:
-                if (option := getattr(socket, name, None)) is not None:  # macOS has no TCP_KEEPIDLE
-                    sock.setsockopt(socket.IPPROTO_TCP, option, value)
-            if self._quick_ack and _TCP_QUICKACK is not None:
-                self._socket = sock
-                sock.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
+            with suppress(OSError):  # The peer has reset the connection, and the loop has not told us yet.
+                self._set_options(sock)
         self._owner.transport_connected()
+
+    def _set_options(self, sock: Any) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE:
+            if (option := getattr(socket, name, None)) is not None:  # macOS has no TCP_KEEPIDLE
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        if self._quick_ack and _TCP_QUICKACK is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
+            self._socket = sock
 
     def data_received(self, data: bytes) -> None:
         """Hand the bytes up. If no answer was written to them, acknowledge them at once.

@@ -135,12 +135,15 @@ class MessageWriter:
             if (error := self._end.error) is not None:
                 raise error
         except BaseException:
-            self._send_waiting()
-            self._lock.release()
+            self._leave()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """Send what has waited, and let the next task write."""
         try:
             self._send_waiting()
         finally:

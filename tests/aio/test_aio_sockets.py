@@ -140,6 +140,24 @@ async def test_quick_acknowledgments(quick_ack: bool) -> None:
     wire.connection_lost(None)
 
 
+async def test_a_socket_that_takes_no_options_any_more() -> None:
+    """macOS refuses options of a connection that the peer has reset; the loop has not told us yet."""
+
+    class Told(Owner):
+        is_connected = False
+
+        def transport_connected(self) -> None:
+            self.is_connected = True
+
+    owner, sock = Told(), FakeSocket()
+    sock.broken = True
+    wire = owner.connection = TransportConnection(owner, testing.ManualClock(), write_stall=None, min_rate=0)
+    wire.connection_made(FakeTransport({"socket": sock}))
+    assert owner.is_connected
+    wire.data_received(b"half")
+    wire.connection_lost(ConnectionResetError())
+
+
 async def _open(port: int) -> aiodimse.Association:
     return await aiodimse.connect(HOST, port, contexts=[CT])
 
