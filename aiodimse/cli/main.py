@@ -145,13 +145,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
-    """Parse the command line, together with the file that --config names. A location on the command line wins."""
+    """Parse the command line, together with the file of serve that --config names. What the command line has wins."""
     chosen: argparse.Namespace = parser().parse_args(words)
-    if getattr(chosen, "config", None) is not None:
-        of_file = configuration.words(chosen.config, location=chosen.directory is None)
-        parser(chosen.config).parse_args([words[0], *of_file])  # reports what is wrong in the file
+    configured, file = None, getattr(chosen, "config", None)
+    if file is not None:
+        configured = parser(file).parse_args(["serve", *configuration.words(file)])  # reports what is wrong in the file
+    if file is not None and chosen.command == "serve":
+        of_file = configuration.words(file, location=chosen.directory is None)
         chosen = parser().parse_args([words[0], *of_file, *words[1:]])
-    chosen.argv = words
+    chosen.argv, chosen.configured = words, configured
     return chosen
 
 

@@ -17,7 +17,7 @@ RELOADED = (
     "tls_ca", "tls_cert", "tls_key", "tls_no_hostname",
 )  # fmt: skip
 """The options that take effect at once. The others need a restart."""
-_NOT_OPTIONS = ("argv", "read_again", "module", "prog", "tracing", "worker")
+_NOT_OPTIONS = ("argv", "configured", "read_again", "module", "prog", "tracing", "worker")
 """Attributes of the parsed options that are no options of the user."""
 
 

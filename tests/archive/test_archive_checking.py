@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -100,3 +101,43 @@ def test_the_command(folder: Path, a_file: Files, capsys: pytest.CaptureFixture[
     a_file("archive/new.dcm", image="9")
     assert main(["check", str(folder), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["not_indexed"] == ["new.dcm"]
+
+
+def test_all_archives_of_a_configuration(
+    folder: Path, tmp_path: Path, a_file: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That of the location and those of called titles. One that cannot be checked does not keep the others from it."""
+    other, new, file = tmp_path / "other", tmp_path / "new", tmp_path / "archive.toml"
+    shutil.copytree(folder, other)
+    new.mkdir()
+    called = f'[called]\nOTHER = "{other}"\nALIAS = true\n'
+    file.write_text(f'location = "{folder}"\nport = 104\nmetrics = 9090\n{called}')
+    assert main(["check", "--config", str(file)]) == 0
+    assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == [str(folder), str(other)]
+    a_file("other/new.dcm", image="9")
+    assert main(["check", "--config", str(file), "--json"]) == 1
+    first, second = json.loads(capsys.readouterr().out)["archives"]
+    assert (first["location"], first["not_indexed"]) == (str(folder), [])
+    assert (second["location"], second["not_indexed"]) == (str(other), ["new.dcm"])
+    assert main(["check", str(folder), "--config", str(file)]) == 0  # only the one that the command line names
+    file.write_text(f'location = "{new}"\n{called}')
+    capsys.readouterr()
+    assert main(["check", "--config", str(file)]) == 2
+    told = capsys.readouterr()
+    assert "there is no index; serve makes it" in told.err
+    assert told.out.startswith(f"{other}: 6 files")
+    assert not list(new.iterdir())
+
+
+def test_the_index_of_a_configuration(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "archive.toml"
+    (folder / ".aiodimse-index.db").rename(tmp_path / "index.db")
+    file.write_text(f'location = "{folder}"\nindex = "sqlite:///{tmp_path}/index.db"\n')
+    assert main(["check", "--config", str(file)]) == 0
+    assert main(["check", "--config", str(file), "--index", f"sqlite:///{tmp_path}/none.db"]) == 2
+    file.write_text("locaton = 'x'\n")
+    with pytest.raises(SystemExit):
+        main(["check", "--config", str(file)])
+    assert f"{file}: no option locaton" in capsys.readouterr().err
+    assert main(["check"]) == 2
+    assert "give the LOCATION to check" in capsys.readouterr().err
