@@ -123,18 +123,34 @@ class Scan:
         self.report.files += found.unreadable
         known = await self._index.files(found.folder)
         await self._forget(file for location, file in known.items() if location not in found.files)
-        changed = {}
-        for location, stamp in found.files.items():
-            file = known.get(location)
-            if file is None or stamp != (file.size, file.modified):
-                changed[location] = stamp
-            else:
-                self.report.files += 1
-                self.report.count(file.finding)
+        unchanged = {
+            location: file
+            for location, stamp in found.files.items()
+            if (file := known.get(location)) is not None and stamp == (file.size, file.modified)
+        }
+        for location in await self._without_object(unchanged.values()):
+            del unchanged[location]
+        for file in unchanged.values():
+            self.report.files += 1
+            self.report.count(file.finding)
+        changed = {location: stamp for location, stamp in found.files.items() if location not in unchanged}
         async for read in self._read(changed):
             self.report.files += len(read)
             await self._index_read(read, known)
             self._report_progress()
+
+    async def _without_object(self, files: Iterable[File]) -> list[str]:
+        """Return the locations of duplicates of objects that the index does not have.
+
+        A scan that was interrupted had forgotten the object, and had not read its duplicate yet.
+        """
+        duplicates = [file for file in files if file.finding == Finding.DUPLICATE]
+        found = list[str]()
+        for start in range(0, len(duplicates), _UIDS_AT_ONCE):
+            some = duplicates[start : start + _UIDS_AT_ONCE]
+            there = await self._index.lookup([file.sop_instance_uid for file in some])
+            found += [file.location for file in some if file.sop_instance_uid not in there]
+        return found
 
     async def _read(self, files: Mapping[str, Stamp]) -> AsyncIterator[list[_Read]]:
         """Read files in a thread, for a tenth of a second at a time."""
