@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -14,6 +15,8 @@ from pydicom import dcmread
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.archive import Entry
+from aiodimse.cli.auditing import MOST_STUDIES, Auditing
 from aiodimse.cli.main import main
 from aiodimse.cli.options import Where, audit
 
@@ -123,3 +126,32 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_served(
     words = ["serve", str(tmp_path / "served"), "--port", "0", "--index", "memory:"]
     assert main([*words, "--audit", str(tmp_path / "no" / "audit.log")]) == 2
     assert f"--audit: {tmp_path}/no/audit.log: no such file or directory" in capsys.readouterr().err
+
+
+class Reported:
+    """A trail that keeps the transfers that it is told of."""
+
+    def __init__(self) -> None:
+        self.studies: list[str] = []
+
+    def instances_transferred(self, peer: str, address: str | None, studies: Any, *, received: bool) -> None:
+        self.studies += [f"{peer} {address} {each.study_instance_uid} {received}" for each in studies]
+
+
+async def test_an_association_that_lasts_is_reported_while_it_lasts(tmp_path: Path) -> None:
+    """A migration of years: it is neither kept in memory to its end, nor more than the trail takes then."""
+    association: Any = Namespace(calling_ae_title="CT1", peer_address=("192.0.2.7", 104), state=Namespace())
+    request: Any = Namespace(association=association)
+    auditing = Auditing(
+        Namespace(audit=tmp_path / "audit.log", ae_title="A"),
+        Namespace(destinations={}),  # type: ignore[arg-type]
+    )
+    auditing.trail = trail = Reported()  # type: ignore[assignment]
+    for number in range(MOST_STUDIES + 1):
+        for _ in range(2):
+            auditing.stored(request, Entry(f"1.{number}", CT_STORAGE, f"2.{number}", "3", "P", "4", "x"))
+    assert len(trail.studies) == MOST_STUDIES
+    await auditing.association_ended(association, None)
+    assert trail.studies == [f"CT1 192.0.2.7 2.{number} True" for number in range(MOST_STUDIES + 1)]
+    await auditing.association_ended(association, None)
+    assert len(trail.studies) == MOST_STUDIES + 1
