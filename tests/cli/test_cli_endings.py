@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -23,6 +24,9 @@ import aiodimse
 from aiodimse import sop_class
 
 STUDY = ("-k", "StudyInstanceUID=1.2")
+MATCH = b"first"
+ONE_COMPLETED = struct.pack("<HHLH", 0x0000, 0x1021, 2, 1)
+"""Number of Completed Sub-operations (0000,1021) of a response."""
 
 
 @pytest.fixture
@@ -34,14 +38,27 @@ def stuck() -> asyncio.Event:
 @asynccontextmanager
 async def half_a_provider(stuck: asyncio.Event, *, lost: bool) -> AsyncIterator[tuple[object, ...]]:
     """It gives one of two objects, or one match, and then aborts, or nothing."""
-    server = aiodimse.Server(ae_title="HALF")
+    is_said = asyncio.Event()
+
+    def trace(role: str) -> Any:
+        def tap(way: str, data: bytes | memoryview) -> None:
+            if way == "<" and any(each in bytes(data) for each in (MATCH, ONE_COMPLETED)):
+                is_said.set()
+
+        return tap
+
+    server = aiodimse.Server(ae_title="HALF", trace=trace)
 
     async def no_more(request: Any) -> None:
-        await asyncio.to_thread(threading.Event().wait, 0.2)  # what was sent is read
+        await is_said.wait()
+        is_said.clear()
+        if not lost:
+            await asyncio.to_thread(threading.Event().wait, 0.2)  # another process reads it, and tells nobody
         stuck.set()
         if lost:
             request.association.abort()
-        await asyncio.Event().wait()
+        else:
+            await asyncio.Event().wait()
 
     @server.on_c_find(sop_class.StudyRootQueryRetrieveInformationModelFind)
     async def find(request: Any) -> Any:
