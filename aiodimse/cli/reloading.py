@@ -19,6 +19,8 @@ RELOADED = (
 """The options that take effect at once. The others need a restart."""
 _NOT_OPTIONS = ("argv", "configured", "read_again", "module", "prog", "tracing", "worker")
 """Attributes of the parsed options that are no options of the user."""
+_NAMES = {"directory": "location", "tls_titles": "--tls-title", "transcode": "--no-transcode"}
+"""Options that the user knows by another name than that of their attribute."""
 
 
 class Reloader:
@@ -85,7 +87,7 @@ def read_again(options: Namespace) -> Namespace:
 def report_applied(before: Namespace, now: Namespace, output: Output) -> None:
     """Report that the configuration was applied, and which of its changes need a restart."""
     changed = [name for name in vars(now) if name not in _NOT_OPTIONS and getattr(before, name) != getattr(now, name)]
-    waiting = ["--" + name.replace("_", "-") for name in changed if name not in RELOADED]
+    waiting = [_NAMES.get(name, "--" + name.replace("_", "-")) for name in changed if name not in RELOADED]
     output.line(f"configuration read again{'; these need a restart: ' if waiting else ''}{', '.join(waiting)}")
     output.event({"event": "configuration", "taken": True})
 

@@ -19,8 +19,10 @@ from pydicom import Dataset, dcmread
 import aiodimse
 from aiodimse import sop_class
 from aiodimse.cli import reloading
+from aiodimse.cli.main import parser
 from aiodimse.cli.options import caller, size
 from aiodimse.cli.output import Output
+from aiodimse.cli.reloading import report_applied
 from aiodimse.commitment import INSTANCE
 from aiodimse.commitment import SOP_CLASS as COMMITMENT
 
@@ -215,6 +217,15 @@ async def test_what_needs_a_restart_is_said(folder: Path) -> None:  # noqa: F811
     process.terminate()
     await process.communicate()
     assert line == b"configuration read again; these need a restart: --duplicates, --strict\n"
+
+
+def test_every_option_that_needs_a_restart_is_said_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the name that a file or the command line has for it."""
+    before = parser().parse_args(["serve", "one"])
+    now = parser().parse_args(["serve", "two", "--no-transcode", "--tls-title", "cn:CT=CT1", "--max-associations", "9"])
+    report_applied(before, now, Output())
+    _, _, said = capsys.readouterr().out.partition("; these need a restart: ")
+    assert said == "location, --max-associations, --no-transcode, --tls-title\n"
 
 
 ALL = frozenset(SERVICES)
