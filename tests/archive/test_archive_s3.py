@@ -18,13 +18,17 @@ from uuid import uuid4
 
 import pytest
 from archive.databases import new_database, open_index
+from archive.test_archive_frames import frame, multi_frame
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 
 import aiodimse
 from aiodimse import sop_class
 from aiodimse.archive import Archive, File, Finding, check, provide
+from aiodimse.archive.commitment import Commitment
+from aiodimse.archive.index import Transaction
 from aiodimse.cli.main import main
+from aiodimse.commitment import NO_SUCH_INSTANCE
 
 obstore = pytest.importorskip("obstore", reason="the extra s3 is not installed")
 pytest.importorskip("moto", reason="moto, of the extra test, is not installed")
@@ -182,6 +186,106 @@ async def test_a_bucket_that_goes_away_during_a_scan_loses_no_object(
     assert (report.files, report.indexed, report.damaged) == (2, 2, 0)
     assert await archive.index.lookup(uids) == before
     assert await archive.index.lookup([gone.SOPInstanceUID]) == {}
+
+
+async def test_a_large_object_goes_up_and_down_in_parts(port: int, archive: Archive, storage: S3Storage) -> None:
+    """An object of several parts is whole, and none of it goes to a file of ours."""
+    one = sent(Rows=2048, Columns=3072, SOPInstanceUID="1.2.3.4")
+    one.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    one.PixelData = bytes(range(256)) * (2048 * 3072 * 2 // 256)
+    async with connect(port, MR) as peer:
+        assert (await peer.c_store(one)).status == 0x0000
+    meta = obstore.head(storage._store, storage.location_for("1.2.3.4"))
+    assert meta["size"] > len(one.PixelData)
+    assert str(meta["e_tag"]).strip('"').partition("-")[2] > "1", "the number of its parts"
+    connecting = aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[GET], storage=[MR])
+    async with connecting as peer, peer.c_get(asked(one), GET) as retrieval:
+        (got,) = [await instance.dataset() async for instance in retrieval]
+    assert got.PixelData == one.PixelData
+
+
+async def test_a_sender_that_goes_away_leaves_no_object(
+    port: int, archive: Archive, storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither an object nor a row, and the next one is stored."""
+    one = sent()
+    begun, failed = asyncio.Event(), asyncio.Event()
+    save = storage.save
+
+    async def saved(*words: Any, **named: Any) -> None:
+        begun.set()
+        try:
+            await save(*words, **named)
+        finally:
+            failed.set()
+
+    monkeypatch.setattr(storage, "save", saved)
+
+    async def cut(data: bytes) -> AsyncIterator[bytes]:
+        yield data[:2000]
+        await asyncio.Event().wait()
+
+    file = BytesIO()
+    one.save_as(file, enforce_file_format=True)
+    async with connect(port, MR) as peer:
+        instance = await aiodimse.Instance.from_part10(cut(file.getvalue()))
+        sending = asyncio.ensure_future(peer.c_store(instance))
+        await asyncio.wait_for(begun.wait(), 10)
+        peer.abort()
+        with pytest.raises(aiodimse.AiodimseError):
+            await sending
+    await asyncio.wait_for(failed.wait(), 10)
+    assert [found.files for found in storage.walk()] == [{}]
+    assert await archive.index.lookup([one.SOPInstanceUID]) == {}
+    async with connect(port, MR) as peer:
+        assert (await peer.c_store(one)).status == 0x0000
+
+
+async def test_frames_of_an_object_in_a_bucket(port: int, archive: Archive, storage: S3Storage) -> None:
+    source = multi_frame(FrameTime=100)
+    file = BytesIO()
+    source.save_as(file, enforce_file_format=True)
+    obstore.put(storage._store, "a/1.dcm", file.getvalue())
+    await archive.scan()
+    get = sop_class.CompositeInstanceRootRetrieveGet
+    wanted = aiodimse.identifier(SOPInstanceUID=source.SOPInstanceUID)
+    wanted.QueryRetrieveLevel, wanted.SimpleFrameList = "FRAME", [2, 5]
+    async with (
+        aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[get], storage=[source.SOPClassUID]) as peer,
+        peer.c_get(wanted, get) as retrieval,
+    ):
+        (got,) = [await instance.dataset() async for instance in retrieval]
+    assert (got.NumberOfFrames, got.PixelData) == (2, frame(2) + frame(5))
+    bulk = sop_class.CompositeInstanceRetrieveWithoutBulkDataGet
+    wanted = aiodimse.identifier("IMAGE", SOPInstanceUID=source.SOPInstanceUID)
+    async with (
+        aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[bulk], storage=[source.SOPClassUID]) as peer,
+        peer.c_get(wanted, bulk) as retrieval,
+    ):
+        (got,) = [await instance.dataset() async for instance in retrieval]
+    assert "PixelData" not in got
+    assert got.SOPInstanceUID == source.SOPInstanceUID
+
+
+async def test_a_commitment_of_objects_in_a_bucket(
+    archive: Archive, storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has gone is not committed; while the bucket is away, nothing is said of anything."""
+    one, gone = put(storage, "a/1.dcm", SOPInstanceUID="1.2.1"), put(storage, "a/2.dcm", SOPInstanceUID="1.2.2")
+    await archive.scan()
+    obstore.delete(storage._store, "a/2.dcm")
+    references = tuple((str(MR), str(each.SOPInstanceUID)) for each in (one, gone))
+    transaction = Transaction("1.9", "MODALITY", references, 0)
+    commitment = Commitment(archive, {}, "ARCHIVE")
+    report = await commitment._outcome(transaction)
+    assert [each.failure_reason for each in report.references] == [0, NO_SUCH_INSTANCE]
+
+    def fail(*_words: object) -> object:
+        raise GenericError("away")
+
+    monkeypatch.setattr(obstore, "head", fail)
+    with pytest.raises(OSError, match="does not answer"):
+        await commitment._outcome(transaction)
 
 
 async def test_what_is_retrieved_from_a_bucket_that_is_away_costs_itself(
