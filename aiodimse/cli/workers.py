@@ -28,6 +28,8 @@ from aiodimse.cli.tally import Counts, Tally, report_totals, reported_each_minut
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 """Seconds before a worker that died is started again. The time doubles while the worker dies before it has served."""
+_LONGEST_WAIT_OF_READY = 5.0
+"""The same for a worker that came to serve: what ended it may have come from outside."""
 _HAS_SERVED = 1.0
 """Seconds that a worker has to live from the moment that it is ready. One that dies earlier cannot serve at all."""
 _ENDED = (0, TERMINATED, -signal.SIGTERM)
@@ -173,19 +175,20 @@ class _Parent:
         wait = _FIRST_WAIT / 2
         try:
             while not self._stopping.is_set():
-                has_served = False
+                served: float | None = None
                 try:
                     process = await self._started(place)
                 except OSError as error:  # the system has no memory or no process to spare
                     what = f"cannot be started: {listening.why_not(error)}"
                 else:
-                    has_served, how = await self._one(place, process, ready)
+                    served, how = await self._one(place, process, ready)
                     what = f"died ({how})" if ready.is_set() else f"ended before it served ({how})"
                 if self._stopping.is_set():
                     return
                 if place == 0 and not ready.is_set():  # the others would not begin either
                     raise CommandError(f"a worker {what}", FAILED)
-                wait = _FIRST_WAIT if has_served else min(2 * wait, _LONGEST_WAIT)
+                longest = _LONGEST_WAIT if served is None else _LONGEST_WAIT_OF_READY
+                wait = _FIRST_WAIT if served is not None and served >= _HAS_SERVED else min(2 * wait, longest)
                 self._output.note(f"{self._options.prog}: worker {place} {what}; it is started again in {wait:g} s")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), wait)
@@ -202,11 +205,14 @@ class _Parent:
             start_new_session=True,  # Ctrl-C reaches only the parent, which passes it on
         )  # fmt: skip
 
-    async def _one(self, place: int, process: asyncio.subprocess.Process, ready: asyncio.Event) -> tuple[bool, str]:
-        """Follow one worker from its start to its end. Return whether it has served, and how it ended."""
+    async def _one(
+        self, place: int, process: asyncio.subprocess.Process, ready: asyncio.Event
+    ) -> tuple[float | None, str]:
+        """Follow one worker from its start to its end. Return for how many seconds it served, and how it ended."""
         loop = asyncio.get_running_loop()
         self._processes[place] = process
-        ready_at, version = float("inf"), self._version
+        ready_at: float | None = None
+        version = self._version
         try:
             if self._stopping.is_set():  # while the worker was being started
                 self._end_worker(process)
@@ -233,7 +239,7 @@ class _Parent:
             del self._processes[place]
             self._serving.discard(place)
             self._confirmed(place)
-        return loop.time() >= ready_at + _HAS_SERVED, _how(process.returncode)
+        return None if ready_at is None else loop.time() - ready_at, _how(process.returncode)
 
     def _told(self, event: Mapping[str, Any], place: int) -> None:
         """Take what a worker reports while it serves, and at its end."""

@@ -243,7 +243,7 @@ async def test_a_first_worker_that_cannot_be_started_ends_the_command(monkeypatc
 async def test_a_worker_that_cannot_serve_costs_no_other_and_is_tried_ever_more_seldom(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It says that it is ready, and dies: in the first second after that, it has not served."""
+    """It dies before it says that it is ready, or in the first second after that."""
     number = 0
 
     async def spawned(spawn: Spawned) -> asyncio.subprocess.Process:
@@ -258,6 +258,7 @@ async def test_a_worker_that_cannot_serve_costs_no_other_and_is_tried_ever_more_
 
     parent = parent_of(spawned, monkeypatch)
     monkeypatch.setattr(workers, "_LONGEST_WAIT", 0.04)
+    monkeypatch.setattr(workers, "_LONGEST_WAIT_OF_READY", 0.04)
     await asyncio.wait_for(parent.run(), 20)
     parent._options.ending.disarm()
     said = [line for line in capsys.readouterr().err.splitlines() if "started again" in line]
