@@ -22,9 +22,11 @@ T = TypeVar("T")
 
 _MOST: Final = 16
 """The most pieces of work in a round."""
+_SIDE_BY_SIDE: Final = 2
+"""Rounds at the same time, one of which writes while the other waits for the disk."""
 _PATIENCE: Final = 0.005
-"""The seconds that work waits for the round before it. A round takes 1 to 4 ms on a local disk; if the storage is
-slower than that, for example over a network, rounds overlap."""
+"""The seconds that work waits for both of them. A round takes 1 to 4 ms on a local disk; if the storage is slower than
+that, for example over a network, more of them overlap."""
 _AT_ONCE: Final = 4
 """The most rounds at the same time, half of the threads for files."""
 
@@ -36,7 +38,7 @@ class _Waiting(NamedTuple, Generic[T]):
 
 
 class Rounds(Generic[T]):
-    """Work of one kind, in rounds. While a round is under way, what comes waits for the next one.
+    """Work of one kind, in rounds. While two rounds are under way, what comes waits for the next one.
 
     Args:
         threads: The threads that do it.
@@ -88,8 +90,8 @@ class Rounds(Generic[T]):
                 waiting.done.cancel()
                 raise ThreadsBusy
             self._waiting.append(waiting)
-            is_late = monotonic() - self._began > self._patience
-            if self._under_way and not (self._under_way < _AT_ONCE and (is_late or len(self._waiting) > _MOST)):
+            is_urgent = len(self._waiting) > _MOST or monotonic() - self._began > self._patience
+            if self._under_way >= (_AT_ONCE if is_urgent else _SIDE_BY_SIDE):
                 return False
             self._count_one()
         try:

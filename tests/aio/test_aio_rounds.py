@@ -49,6 +49,11 @@ async def threads() -> AsyncIterator[aiodimse.Threads]:
     await made.close()
 
 
+@pytest.fixture
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "_SIDE_BY_SIDE", 1)
+
+
 def free(name: str) -> Work:
     work = Work(name)
     work.may_end.set()
@@ -64,19 +69,22 @@ async def under_way(made: Rounds[Work], *works: Work) -> list[asyncio.Task[None]
     return tasks
 
 
-async def test_what_comes_meanwhile_is_the_next_round(threads: aiodimse.Threads) -> None:
+async def test_what_comes_while_two_rounds_are_under_way_is_the_next(threads: aiodimse.Threads) -> None:
     taken = Taken()
     made = Rounds(threads, taken, patience=SECONDS)
-    first = Work("a")
-    tasks = await under_way(made, first)
-    tasks += [asyncio.create_task(made.run_to_end(free(name))) for name in "bcd"]
+    first, second = Work("a"), Work("b")
+    tasks = await under_way(made, first, second)
+    tasks += [asyncio.create_task(made.run_to_end(free(name))) for name in "cde"]
     await settle()
-    assert taken.rounds == ["a"]
+    assert taken.rounds == ["a", "b"]
+    second.may_end.set()
+    await asyncio.wait_for(asyncio.gather(*tasks[1:]), SECONDS)
+    assert taken.rounds == ["a", "b", "cde"]
     first.may_end.set()
-    await asyncio.wait_for(asyncio.gather(*tasks), SECONDS)
-    assert taken.rounds == ["a", "bcd"]
+    await asyncio.wait_for(tasks[0], SECONDS)
 
 
+@pytest.mark.usefixtures("one_at_a_time")
 async def test_a_round_that_takes_long_is_not_waited_for(threads: aiodimse.Threads) -> None:
     taken = Taken()
     made = Rounds(threads, taken, patience=0.01)
@@ -105,6 +113,7 @@ async def test_rounds_at_the_same_time_have_a_bound(threads: aiodimse.Threads) -
     await asyncio.wait_for(asyncio.gather(*tasks), SECONDS)
 
 
+@pytest.mark.usefixtures("one_at_a_time")
 async def test_a_round_has_a_bound(threads: aiodimse.Threads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "_MOST", 3)
     taken = Taken()
@@ -134,6 +143,7 @@ async def test_an_error_of_a_round_comes_to_all_who_wait_for_it(threads: aiodims
     await made.run_to_end(free("b"))
 
 
+@pytest.mark.usefixtures("one_at_a_time")
 async def test_cancelled_work_that_has_not_begun_is_never_done(threads: aiodimse.Threads) -> None:
     taken = Taken()
     made = Rounds(threads, taken, patience=SECONDS)
@@ -164,6 +174,7 @@ async def test_cancelled_work_that_has_begun_is_waited_for(threads: aiodimse.Thr
         await asyncio.wait_for(task, SECONDS)
 
 
+@pytest.mark.usefixtures("one_at_a_time")
 async def test_so_much_may_wait(threads: aiodimse.Threads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "MOST_WAITING", 2)
     taken = Taken()
@@ -179,6 +190,7 @@ async def test_so_much_may_wait(threads: aiodimse.Threads, monkeypatch: pytest.M
     assert taken.rounds == ["a", "bc"]
 
 
+@pytest.mark.usefixtures("one_at_a_time")
 async def test_threads_that_are_closed(threads: aiodimse.Threads) -> None:
     made = Rounds(threads, Taken(), patience=SECONDS)
     first = Work()
@@ -194,6 +206,7 @@ async def test_threads_that_are_closed(threads: aiodimse.Threads) -> None:
     await asyncio.wait_for(asyncio.gather(closing, *tasks), SECONDS)
 
 
+@pytest.mark.usefixtures("one_at_a_time")
 async def test_what_hangs_is_left_behind(threads: aiodimse.Threads, caplog: pytest.LogCaptureFixture) -> None:
     made = Rounds(threads, Taken(), patience=SECONDS)
     hung = Work()
@@ -208,6 +221,7 @@ async def test_what_hangs_is_left_behind(threads: aiodimse.Threads, caplog: pyte
     hung.may_end.set()
 
 
+@pytest.mark.usefixtures("one_at_a_time")
 async def test_two_event_loops(threads: aiodimse.Threads) -> None:
     taken = Taken()
     made = Rounds(threads, taken, patience=SECONDS)

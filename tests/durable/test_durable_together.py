@@ -14,8 +14,7 @@ from durable.material import STORAGE
 from scripted import wire
 
 import aiodimse
-from aiodimse import testing
-from aiodimse.aio.rounds import Rounds
+from aiodimse.aio import rounds
 from aiodimse.datasets import Finish, PartTenWriter, finish_together, naming
 from aiodimse.errors import InstanceConflict
 from aiodimse.services import finishing
@@ -179,14 +178,19 @@ async def test_saves_at_the_same_time_are_finished_together(
         finish_together(files)
 
     monkeypatch.setattr(finishing, "finish_together", noted)
-    monkeypatch.setattr(Rounds.__init__, "__defaults__", (SECONDS,))
+    monkeypatch.setattr(rounds, "_SIDE_BY_SIDE", 1)
+    monkeypatch.setattr(rounds.Rounds.__init__, "__defaults__", (SECONDS,))
     folder, hook = tmp_path / "in", Hook()
     folder.mkdir()
     first = asyncio.create_task(saved(folder, sources[0], hook))
     assert await asyncio.to_thread(hook.begun.wait, SECONDS)
+    waits: asyncio.Queue[bool] = asyncio.Queue()
+    add = rounds.Rounds._add
+    monkeypatch.setattr(rounds.Rounds, "_add", lambda *given: (waits.put_nowait(True), add(*given))[1])
     instances = [await aiodimse.Instance.open(source) for source in sources[1:]]
     others = [asyncio.create_task(instance.save(folder)) for instance in instances]
-    await testing.settle()
+    for _ in others:
+        await asyncio.wait_for(waits.get(), SECONDS)
     hook.may_end.set()
     await asyncio.wait_for(asyncio.gather(first, *others), SECONDS)
     assert sizes == [1, 4]
