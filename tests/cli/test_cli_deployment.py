@@ -108,6 +108,24 @@ def test_all_speak_of_the_same_ports() -> None:
     assert re.findall(r"server-template archive (\d+)", balancer) == [str(replicas)]
 
 
+async def _store_as(connect: Any, port: int, patient: str) -> int:
+    """Store an instance with the same UID for each patient."""
+    dataset = dcmread(MR)
+    dataset.PatientID, dataset.SOPInstanceUID, dataset.StudyInstanceUID = patient, "1.2.3.4", "1.2.3"
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    async with connect(port, "CT1", MR_STORAGE) as association:
+        return int((await association.c_store(dataset)).status)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Wait for a process that was told to end. One that was not, because the test has failed, is killed."""
+    try:
+        await asyncio.wait_for(process.communicate(), 20)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
 @pytest.mark.skipif(not (PROGRAMS / "postgres").exists(), reason="PostgreSQL 15 is not here: .ci/peers installs it")
 async def test_two_archives_as_compose_starts_them(tmp_path: Path) -> None:
     """What is stored by one is found by the other, which goes on when the first is killed."""
@@ -129,7 +147,7 @@ async def test_two_archives_as_compose_starts_them(tmp_path: Path) -> None:
             here = ("--host", HOST, "--port", "0", "--metrics", "0", "--json")
             process = await start(*aiodimse_command(*words, *here), env=environment, cwd=ROOT)
             processes.append(process)
-            stack.push_async_callback(process.communicate)
+            stack.push_async_callback(_ended, process)
             assert process.stdout is not None
             ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
             ports.append(ready["port"])
@@ -139,6 +157,8 @@ async def test_two_archives_as_compose_starts_them(tmp_path: Path) -> None:
 
         async with connect(ports[0], "CT1", MR_STORAGE) as modality:
             assert (await modality.c_store(MR)).status == 0x0000
+        statuses = await asyncio.gather(*(_store_as(connect, ports[each % 2], f"P{each}") for each in range(6)))
+        assert sorted(statuses) == [0x0000] + [0xA900] * 5  # however they share the UID, one patient has it
         processes[0].kill()
         wanted = aiodimse.identifier("STUDY", StudyInstanceUID=dcmread(MR).StudyInstanceUID)
         async with connect(ports[1], "VIEWER", FIND) as viewer:

@@ -90,9 +90,13 @@ async def test_serve_says_when_it_is_ready_and_what_it_did(folder: Path) -> None
     assert without_slowness(err) == ""
 
 
-async def test_serve_drains_on_ctrl_c(folder: Path) -> None:
+WORKERS = pytest.mark.parametrize("words", [(), ("--workers", "2")], ids=["one", "workers"])
+
+
+@WORKERS
+async def test_serve_drains_on_ctrl_c(folder: Path, words: tuple[str, ...]) -> None:
     """A C-STORE under way may end; the exit status is that of an interrupted program."""
-    async with serving(folder) as (process, port):
+    async with serving(folder, *words) as (process, port):
         assert process.stdout is not None
         contexts = [sop_class.CTImageStorage]
         async with aiodimse.connect(HOST, port, called_ae_title="AIODIMSE", contexts=contexts) as association:
@@ -143,8 +147,9 @@ async def refused(port: int) -> None:
         writer.close()
 
 
-async def test_a_second_signal_aborts(folder: Path) -> None:
-    async with serving(folder) as (process, port):
+@WORKERS
+async def test_a_second_signal_aborts(folder: Path, words: tuple[str, ...]) -> None:
+    async with serving(folder, *words) as (process, port):
         association = await aiodimse.connect(
             HOST, port, called_ae_title="AIODIMSE", contexts=[sop_class.CTImageStorage]
         )
