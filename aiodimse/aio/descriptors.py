@@ -1,4 +1,4 @@
-"""Whether this process is about to run out of file descriptors, at the price of one system call now and then."""
+"""Tells whether this process is about to run out of file descriptors, by one system call from time to time."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if sys.platform != "win32":
     import resource
 
 _SPARE = 10
-"""The last so many-th part of the descriptors is for connections, and for who wants to look what is wrong."""
+"""The last tenth of the descriptors is kept for connections, and for whoever looks for what is wrong."""
 _LOOK_AGAIN = 0.02
-"""Seconds for which an answer holds."""
+"""Seconds for which an answer is used again."""
 
 
 class Descriptors:
-    """The file descriptors of this process, of which RLIMIT_NOFILE says how many there can be."""
+    """The file descriptors of this process, whose number RLIMIT_NOFILE limits."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        """Look at nothing yet.
+        """Make it without asking the system yet.
 
         Args:
             now: Tells the time in seconds.
@@ -29,9 +29,9 @@ class Descriptors:
         self._are_short, self._looked_at = False, -_LOOK_AGAIN
 
     def are_short(self) -> bool:
-        """Say whether nine tenths are open: whoever would open more should be refused.
+        """Return whether nine tenths of them are open, so that requests that would open more should be refused.
 
-        A new descriptor gets the lowest number that is free, so that all below it are taken. On Windows it is False.
+        A new descriptor gets the lowest free number, so all numbers below it are in use. It is False on Windows.
         """
         now = self._now()
         if now - self._looked_at >= _LOOK_AGAIN:

@@ -1,4 +1,4 @@
-"""Which TLS handshakes of a server go on: a number at a time, in the order in which the peers began."""
+"""Limits the TLS handshakes of a server that go on at a time."""
 
 from __future__ import annotations
 
@@ -13,25 +13,33 @@ from aiodimse.aio.tls_handshake import PendingHandshake
 _log = AssociationLogger(logging.getLogger("aiodimse.acceptor"), None)
 
 PATIENCE = 1.0
-"""Seconds that a handshake goes on undisturbed while others wait; an honest one takes milliseconds and two trips."""
+"""Seconds before a handshake is closed in favor of one that waits. An honest handshake takes two round trips."""
 
 
 class Handshakes:
     """The handshakes of all listenings of a server.
 
     Args:
-        most: How many go on at a time (`Limits.tls_handshakes`).
-        clock: Says how long each has gone on.
+        most: The largest number at a time (`Limits.tls_handshakes`).
+        clock: Tells how long each has gone on.
     """
 
     def __init__(self, most: int, clock: Clock) -> None:
         self._most, self._clock = most, clock
         self._going: dict[PendingHandshake, float] = {}
-        """Each that goes on, the oldest first, and when it began."""
+        """The handshakes that go on, the oldest first, and when they began."""
         self._room = Signal()
 
     async def enter(self, handshake: PendingHandshake) -> None:
-        """Wait for a place. The oldest handshake makes place once it has had `PATIENCE`."""
+        """Wait until the handshake may go on. The oldest one is closed for it after `PATIENCE`.
+
+        The caller sets the deadline, and calls `leave` afterward.
+
+        Args:
+            handshake: The handshake.
+
+        Cancellation: The handshake does not count.
+        """
         while len(self._going) >= self._most:
             oldest, began = next(iter(self._going.items()))
             if self._clock.now() >= began + PATIENCE:
@@ -45,6 +53,10 @@ class Handshakes:
         self._going[handshake] = self._clock.now()
 
     def leave(self, handshake: PendingHandshake) -> None:
-        """The handshake is over, or given up."""
+        """Count a handshake no more, because it has ended or was given up.
+
+        Args:
+            handshake: The handshake.
+        """
         if self._going.pop(handshake, None) is not None:
             self._room.wake()

@@ -17,11 +17,11 @@ from typing import Protocol
 from aiodimse.aio.tasks import Tasks
 
 BACKLOG = 4096
-"""Connections that the kernel may queue; Linux has net.core.somaxconn at most, 4096 by default."""
+"""The number of connections that the kernel may queue. Linux allows net.core.somaxconn, 4096 by default."""
 _AT_ONCE = 16
-"""Connections that are taken in one turn of the event loop."""
+"""The number of connections that are accepted in one turn of the event loop."""
 _PAUSE = 0.02
-"""Seconds without taking a connection where there was no descriptor for one."""
+"""Seconds without accepting a connection, after there was no descriptor for one."""
 _OF_ONE = frozenset(
     getattr(errno, name)
     for name in (
@@ -35,7 +35,7 @@ _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Share(Protocol):
-    """Deals the connections of sockets that several processes listen on."""
+    """Distributes the connections of sockets on which several processes listen."""
 
     def publish(self, connections: int) -> None:
         """Tell the other processes how many connections this one has.
@@ -45,18 +45,18 @@ class Share(Protocol):
         """
 
     def wait(self) -> float:
-        """Say how long to leave a connection that has come to the other processes.
+        """Return how long to leave a connection that waits to the other processes.
 
         Returns:
-            Seconds, after which it is taken if nobody else has; 0: it is taken now.
+            Seconds, after which it is accepted if no other process did; 0: it is accepted now.
         """
 
     def leave(self) -> None:
-        """Tell the other processes that this one takes no connections any more."""
+        """Tell the other processes that this one accepts no more connections."""
 
 
 class TCPListener:
-    """Takes connections on sockets that are bound, from the moment it is made until `close`."""
+    """Accepts connections on bound sockets, from its creation until `close`."""
 
     def __init__(
         self, sockets: Sequence[socket.socket], factory: Callable[[], asyncio.Protocol], share: Share | None = None
@@ -66,12 +66,12 @@ class TCPListener:
         Args:
             sockets: Bound sockets, which are closed by `close`.
             factory: Makes a protocol for each connection.
-            share: Where other processes listen on the same sockets: connections are then taken one in each turn of the
-                event loop.
+            share: Given if other processes listen on the same sockets. One connection is then accepted in each turn of
+                the event loop.
         """
         self.sockets: tuple[socket.socket, ...] = tuple(sockets)
         self.on_exhausted: Callable[[OSError], bool] | None = None
-        """Called where a connection waits and there is no descriptor for it; True where it closes another one."""
+        """Called when a connection waits without a descriptor for it. It returns whether it closes another one."""
         self._factory = factory
         self._loop = asyncio.get_running_loop()
         self._is_closed = False
@@ -87,7 +87,7 @@ class TCPListener:
         self._publish()
 
     def close(self) -> None:
-        """Take no connection any more, and close the sockets. What has been taken is opened to its end."""
+        """Accept no more connections, and close the sockets. Connections that were accepted are still opened."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -101,7 +101,7 @@ class TCPListener:
             self._reserve = None
 
     def count(self, connections: int) -> None:
-        """Be told how many of the connections that were taken are open.
+        """Set how many of the accepted connections are open, for the other processes.
 
         Args:
             connections: The number.
@@ -118,7 +118,7 @@ class TCPListener:
             self._loop.add_reader(listening, self._accept, listening)
 
     def _accept(self, listening: socket.socket) -> None:
-        """Take what waits, a few connections in each turn of the event loop."""
+        """Accept a few of the connections that wait, or leave them to the other processes for a moment."""
         if self._share is None:
             self._take(listening, _AT_ONCE)
         elif wait := self._share.wait():
@@ -128,7 +128,7 @@ class TCPListener:
             self._take(listening, 1)
 
     def _take_late(self, listening: socket.socket) -> None:
-        """Take the connection that was left to others, if it still waits."""
+        """Accept the connection that was left to the others, if it still waits."""
         self._begin(listening)  # first, since where there are no descriptors it is ended again
         self._take(listening, 1)
 
@@ -165,7 +165,7 @@ class TCPListener:
             self._publish()
 
     def _make_room(self, listening: socket.socket, error: OSError) -> None:
-        """Have the oldest connection closed that is of no use; where there is none, turn the newcomer away."""
+        """Have the oldest connection closed that has no association. If there is none, close the one that waits."""
         if (self.on_exhausted is None or not self.on_exhausted(error)) and self._reserve is not None:
             os.close(self._reserve)
             self._reserve = None

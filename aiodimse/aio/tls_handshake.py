@@ -1,4 +1,4 @@
-"""The TLS handshake on a transport connection, in either role and by our own clock; and why one failed, in words."""
+"""The TLS handshake on a transport connection, in either role; and the words for why a handshake failed."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _MEANINGS = {
     "TLSV1_ALERT_DECRYPT_ERROR": "the peer could not verify our signature",
     "TLSV1_ALERT_INSUFFICIENT_SECURITY": "the peer finds our keys or cipher suites too weak",
 }
-"""What OpenSSL calls it -> what it means to who reads the log."""
+"""The meaning of the reasons that OpenSSL gives, for the reader of the log."""
 
 
 def explain(error: BaseException) -> str:
-    """Why TLS failed; OpenSSL's own name for it stands in brackets, to be searched for."""
+    """Return in words why TLS failed, with OpenSSL's own name for it in brackets, so that it can be searched for."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the peer's certificate is not accepted: {error.verify_message.rstrip('.')}"
     if isinstance(error, ssl.SSLError):
@@ -50,10 +50,10 @@ def explain(error: BaseException) -> str:
 
 
 def late_refusal(error: Exception | None) -> str:
-    """Why a connection ended between the handshake and the answer to our A-ASSOCIATE-RQ.
+    """Return in words why a connection ended between the handshake and the answer to our A-ASSOCIATE-RQ.
 
-    In TLS 1.3 the requestor's handshake is done before the acceptor has seen its certificate (RFC 8446 2), so that a
-    refusal comes as an alert afterwards, and from some as no more than the end.
+    In TLS 1.3 the requestor's handshake ends before the acceptor has seen its certificate (RFC 8446 2). A refusal
+    therefore comes afterward as an alert, and some peers only close the connection.
     """
     if isinstance(error, ssl.SSLError):
         return explain(error)
@@ -61,50 +61,54 @@ def late_refusal(error: Exception | None) -> str:
 
 
 class PendingHandshake(asyncio.Protocol):
-    """An open socket until its handshake begins, and the handle to end it by.
+    """The protocol of an open transport connection until its TLS handshake begins.
 
     Args:
-        opened: Called when the connection is open; to begin the handshake.
+        opened: Called with this object when the connection is open, to begin the handshake.
     """
 
     def __init__(self, opened: Callable[[PendingHandshake], object] | None = None) -> None:
         self._opened = opened
         self.transport: asyncio.Transport | None = None
         self.first: bytes = b""
-        """What the peer has sent already; then reading stops until the handshake goes on."""
+        """The first bytes that the peer has sent. Reading is then paused until the handshake begins."""
         self._said = Signal()
         self._is_ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is open."""
+        """Keep the transport, and call `opened`."""
         # uvloop's transports are no subclass of asyncio.Transport.
         self.transport = cast(asyncio.Transport, transport)
         if self._opened is not None:
             self._opened(self)
 
     def data_received(self, data: bytes) -> None:
-        """The peer begins."""
+        """Keep the first bytes, and pause reading."""
         self.first += data
         if self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
         self._said.wake()
 
     def eof_received(self) -> bool:
-        """The peer says nothing any more."""
+        """Take note that the peer has closed its side."""
         self._is_ended = True
         self._said.wake()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The peer has gone."""
+        """Take note that the connection is gone."""
         self._is_ended = True
         self._said.wake()
 
     async def spoken_to(self) -> None:
-        """Wait until the peer has begun its handshake: one that is silent costs no more than its socket.
+        """Wait for the first bytes of the peer, so that a silent peer takes no more than its socket.
+
+        The caller sets the deadline.
 
         Raises:
-            TLSError: It has gone.
+            TLSError: The connection was closed.
+
+        Cancellation: Nothing changes.
         """
         while not self.first and not self._is_ended:
             await self._said.wait()
@@ -112,7 +116,7 @@ class PendingHandshake(asyncio.Protocol):
             raise TLSError(explain(ConnectionResetError())) from ConnectionResetError()
 
     def drop(self) -> None:
-        """Close now."""
+        """Close the connection now."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -125,17 +129,19 @@ async def start_tls(
     first: bytes = b"",
     server_hostname: str | None = None,
 ) -> None:
-    """Do the handshake on an open transport. Then the connection takes over.
+    """Do the TLS handshake on an open transport, and then connect a protocol to it. The caller sets the deadline.
 
     Args:
-        transport: The transport; a call that fails or is cancelled closes it.
-        make_connection: Makes the protocol that takes over.
-        context: Certificates and versions.
-        first: What the peer has sent already.
-        server_hostname: Whose certificate is expected; None for the side that accepts.
+        transport: The transport.
+        make_connection: Makes the protocol, once the handshake has succeeded.
+        context: The certificates and the versions of TLS.
+        first: The bytes that the peer has sent before.
+        server_hostname: The name that the certificate of the peer must have; None for the side that accepts.
 
     Raises:
-        TLSError: The peers do not agree, or the connection has gone.
+        TLSError: The peers do not agree, or the connection was closed. The transport is closed.
+
+    Cancellation: The transport is closed.
     """
     try:
         if transport.is_closing():  # dropped already
@@ -152,5 +158,5 @@ async def start_tls(
 
 
 def too_slow(timeout: float | None) -> AssociationTimeout:
-    """Return what a handshake ends with that takes longer than so many seconds."""
+    """Return the error of a handshake that takes longer than this number of seconds."""
     return AssociationTimeout("connect", f"the TLS handshake took longer than {timeout} s")

@@ -1,8 +1,9 @@
-"""A transport that encrypts what is written to it onto another one: TLS by ssl.MemoryBIO, in either role.
+"""A transport that does TLS over another transport by ssl.MemoryBIO, in either role.
 
-asyncio's own keeps a buffer of 256 KiB for each connection as long as it lives, closes without the alert that tells the
-peer why, and knows no clock but its own. Here OpenSSL's buffers hold one record, what it has to say goes out before the
-end, and the end is as without TLS: close_notify and FIN close our direction, while the other one is read to its end.
+asyncio's own TLS transport keeps a buffer of 256 KiB for each connection, closes without the alert that tells the peer
+why, and uses no other clock than that of the loop. Here the buffers of OpenSSL hold one record, an alert is written
+before the transport is closed, and a close is as without TLS: close_notify and FIN close our direction, while the other
+direction is read to its end.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from typing import Any
 from aiodimse.aio.signals import fail
 
 _RECORD = 1 << 14
-"""Bytes of plaintext in a record at most (RFC 8446 5.1); what goes through OpenSSL's buffers at a time."""
+"""The largest number of bytes of plaintext in a record (RFC 8446 5.1), and in the buffers of OpenSSL at a time."""
 
 
 class TLSTransport(asyncio.Transport, asyncio.Protocol):
-    """The transport above, and the protocol of the transport below.
+    """The transport of a protocol that knows nothing of TLS, and the protocol of the transport that carries TLS.
 
     Args:
-        carrier: The open transport below. It is paused, or has not read anything yet.
-        context: Certificates and versions.
-        server_hostname: Whose certificate is expected; None for the side that accepts.
+        carrier: The open transport that carries the records. It is paused, or has not read anything yet.
+        context: The certificates and the versions of TLS.
+        server_hostname: The name that the certificate of the peer must have; None for the side that accepts.
     """
 
     def __init__(self, carrier: asyncio.Transport, context: ssl.SSLContext, server_hostname: str | None) -> None:
@@ -41,7 +42,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         self._early: list[bytes] = []
         """Plaintext that came before there was a protocol."""
         self._late: deque[memoryview] = deque()
-        """Plaintext that OpenSSL does not take before the peer has said something (renegotiation in TLS 1.2)."""
+        """Plaintext that OpenSSL does not accept before the peer has sent something (renegotiation in TLS 1.2)."""
         self._is_secure = self._is_ended = self._is_lost = self._is_closing = False
         self._is_said = False
         """Our direction is closed: no byte may follow."""
@@ -49,14 +50,16 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         carrier.set_protocol(self)
 
     async def shake_hands(self, first: bytes = b"") -> None:
-        """Do the handshake.
+        """Do the handshake. The caller sets the deadline.
 
         Args:
-            first: What the peer has sent already.
+            first: The bytes that the peer has sent before.
 
         Raises:
             ssl.SSLError: The peers do not agree. The alert that says so has been written.
             ConnectionError: The connection was closed.
+
+        Cancellation: The handshake does not go on. The caller closes the transport below.
         """
         self._step()
         if first:
@@ -66,7 +69,11 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         await self._handshake
 
     def hand_over(self, protocol: asyncio.Protocol) -> None:
-        """Give a protocol all that has come, and all that comes."""
+        """Connect a protocol, and give it what has been received since the handshake.
+
+        Args:
+            protocol: The protocol.
+        """
         self._protocol = protocol
         protocol.connection_made(self)
         for piece in self._early:
@@ -80,7 +87,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
     # --- from the transport below -------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Decrypt, one record at a time: OpenSSL's buffers stay as large as they ever were."""
+        """Decrypt what was received, a record at a time, because the buffers of OpenSSL never shrink."""
         plain: list[bytes] = []
         pieces: Sequence[bytes | memoryview] = [data] if len(data) <= _RECORD else _cut(data)
         try:
@@ -104,7 +111,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             self._end()
 
     def eof_received(self) -> bool:
-        """The peer has closed its side, with close_notify or without: the end is the same to DICOM (Evt17)."""
+        """Take note that the peer has closed its side. With or without close_notify it is Evt17 to DICOM."""
         self._is_ended = True
         if not self._is_secure:
             fail(self._handshake, ConnectionResetError())
@@ -114,7 +121,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         return bool(self._protocol.eof_received())
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The transport below is gone."""
+        """Take note that the transport below is gone."""
         self._is_lost = self._is_closing = True
         self._error = self._error or (error and error.with_traceback(None))
         if not self._is_secure:
@@ -123,19 +130,19 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             self._protocol.connection_lost(self._error)
 
     def pause_writing(self) -> None:
-        """The transport below has enough."""
+        """Pass on that the transport below wants no more bytes."""
         if self._protocol is not None:
             self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        """The transport below has room."""
+        """Pass on that the transport below wants bytes again."""
         if self._protocol is not None:
             self._protocol.resume_writing()
 
     # --- between ------------------------------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        """Go on with the handshake as far as what has come allows."""
+        """Go on with the handshake as far as the received bytes allow."""
         if self._handshake.done():  # it has failed, or nobody waits for it any more
             return
         try:
@@ -174,7 +181,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             self._protocol.data_received(data)
 
     def _end(self) -> None:
-        """The peer will not say more."""
+        """Tell the protocol that the peer has closed its side, and close if the protocol does not object."""
         if self._protocol is not None and not self._is_lost and not self._protocol.eof_received():
             self.close()
 
@@ -202,7 +209,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
                 self._carrier.write(records)
 
     def _fail(self, error: ssl.SSLError) -> None:
-        """The peer has broken TLS; the alert is out where it can go at once."""
+        """Close because the peer has violated TLS. The alert is sent if the socket takes it at once."""
         self._error = self._error or (error and error.with_traceback(None))
         self._flush()
         self.abort()
@@ -217,43 +224,43 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
     # --- asyncio.Transport --------------------------------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        """Encrypt and send."""
+        """Encrypt and send bytes."""
         if not self._is_closing and not self._is_said:
             self._encrypt(memoryview(data))
 
     def writelines(self, list_of_data: Any) -> None:
-        """Encrypt and send as one: a record for a header of six bytes would carry 22 more."""
+        """Encrypt and send buffers as one, because a record of its own for a header of 6 bytes takes 22 more."""
         self.write(b"".join(list_of_data))
 
     def can_write_eof(self) -> bool:
-        """Whether our direction can be closed alone."""
+        """Return whether our direction can be closed alone."""
         return self._carrier.can_write_eof()
 
     def write_eof(self) -> None:
-        """Close our direction; what the peer still sends is read."""
+        """Close our direction. What the peer still sends is read."""
         if not self._is_said:
             self._notify_close()
             self._is_said = True
         self._carrier.write_eof()
 
     def close(self) -> None:
-        """Close when all is written."""
+        """Close when everything is written."""
         if not self._is_closing and not self._is_said:
             self._notify_close()
         self._is_closing = self._is_said = True
         self._carrier.close()
 
     def abort(self) -> None:
-        """Close now; what is not written yet is lost."""
+        """Close now. What is not written yet is lost."""
         self._is_closing = True
         self._carrier.abort()
 
     def is_closing(self) -> bool:
-        """Whether it is closed, or about to be."""
+        """Return whether it is closed, or about to be."""
         return self._is_closing or self._carrier.is_closing()
 
     def pause_reading(self) -> None:
-        """Stop reading; TCP tells the peer."""
+        """Stop reading. TCP tells the peer."""
         self._carrier.pause_reading()
 
     def resume_reading(self) -> None:
@@ -261,24 +268,24 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         self._carrier.resume_reading()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set when the protocol is told to pause, in bytes that are encrypted."""
+        """Set the numbers of encrypted bytes at which the protocol is told to pause and to go on."""
         self._carrier.set_write_buffer_limits(high, low)
 
     def get_write_buffer_size(self) -> int:
-        """Bytes that wait to be sent."""
+        """Return the number of bytes that wait to be sent."""
         return self._carrier.get_write_buffer_size() + sum(map(len, self._late))
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Tell another protocol from now on."""
+        """Replace the protocol."""
         self._protocol = protocol  # type: ignore[assignment]
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return who is told."""
+        """Return the protocol."""
         assert self._protocol is not None
         return self._protocol
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return "peercert" and "ssl_object" of TLS, and the rest as the transport below says it."""
+        """Return "peercert" and "ssl_object" of TLS, and anything else of the transport below."""
         if name == "peercert":
             return self._tls.getpeercert()
         if name == "ssl_object":
