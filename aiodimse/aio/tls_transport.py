@@ -11,14 +11,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from aiodimse.aio.signals import fail
-
-_RECORD = 1 << 14
-"""The largest number of bytes of plaintext in a record (RFC 8446 5.1), and in the buffers of OpenSSL at a time."""
+from aiodimse.aio.tls_records import RECORD, Records
 
 
 class TLSTransport(asyncio.Transport, asyncio.Protocol):
@@ -47,6 +44,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         self._is_said = False
         """Our direction is closed: no byte may follow."""
         self._error: Exception | None = None
+        self._records = Records()
         carrier.set_protocol(self)
 
     async def shake_hands(self, first: bytes = b"") -> None:
@@ -87,16 +85,18 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
     # --- from the transport below -------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Decrypt what was received, a record at a time, because the buffers of OpenSSL never shrink."""
+        """Decrypt what was received, a few records at a time, because the buffers of OpenSSL never shrink."""
         plain: list[bytes] = []
-        pieces: Sequence[bytes | memoryview] = [data] if len(data) <= _RECORD else _cut(data)
         try:
-            for piece in pieces:
+            for piece, ended in self._records.cut(data):
                 self._incoming.write(piece)
-                if not self._is_secure:
+                was_secure, before = self._is_secure, len(plain)
+                if not was_secure:
                     self._step()
                 if self._is_secure:
-                    self._decrypt(plain)
+                    self._decrypt(plain)  # OpenSSL gives the data of at most one record at a time
+                if was_secure and self._records.are_too_empty(ended, len(plain) - before):
+                    raise ssl.SSLError("the peer sends TLS records without data")
         except ssl.SSLError as error:
             self._deliver(plain)
             self._fail(error)
@@ -161,7 +161,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         read = self._tls.read
         try:
             while not self._is_ended:
-                piece = read(_RECORD)
+                piece = read(RECORD)
                 if piece:
                     plain.append(piece)
                 else:  # close_notify
@@ -192,7 +192,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         records: list[bytes] = []
         try:
             while data:
-                data = data[self._tls.write(data[:_RECORD]) :]
+                data = data[self._tls.write(data[:RECORD]) :]
                 records.append(self._outgoing.read())  # at once, so that the buffer holds one record
         except ssl.SSLWantReadError:
             records.append(self._outgoing.read())
@@ -291,8 +291,3 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         if name == "ssl_object":
             return self._tls
         return self._carrier.get_extra_info(name, default)
-
-
-def _cut(data: bytes) -> list[memoryview]:
-    view = memoryview(data)
-    return [view[start : start + _RECORD] for start in range(0, len(view), _RECORD)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from dataclasses import dataclass
 
@@ -42,13 +43,18 @@ class Beside:
         return f"{words}, longest turn {self.stall * 1e3:.0f} ms"
 
 
-async def echoing(port: int, seconds: float) -> Beside:
-    """Echo on one association for a time; wait for an echo that has begun."""
+async def echoing(port: int, seconds: float, context: ssl.SSLContext | None = None) -> Beside:
+    """Echo on one association for a time; wait for an echo that has begun. context: for TLS."""
     beside = Beside([])
     timeouts = aiodimse.Timeouts(connect=PATIENCE, response=PATIENCE, release=1)
     try:
         async with aiodimse.connect(
-            "127.0.0.1", port, called_ae_title="SCORED", contexts=[sop_class.Verification], timeouts=timeouts
+            "127.0.0.1",
+            port,
+            called_ae_title="SCORED",
+            contexts=[sop_class.Verification],
+            timeouts=timeouts,
+            ssl=context,
         ) as association:
             until = time.perf_counter() + seconds
             while time.perf_counter() < until:
