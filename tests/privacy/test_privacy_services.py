@@ -68,8 +68,8 @@ def does(what: Any) -> Any:
     return what
 
 
-def serving(what: Any, *, first: tuple[Any, ...] = (), **options: Any) -> aiodimse.Server:
-    """A server whose handlers all do that, generators after what comes first."""
+def serving(what: Any, *, first: tuple[Any, ...] = (), moves: Any = None, **options: Any) -> aiodimse.Server:
+    """A server whose handlers all do that, generators after what comes first; for C-MOVE it may have another one."""
     server = aiodimse.Server(ae_title="ARCHIVE", **options)
 
     async def answers(request: Any) -> Any:
@@ -84,8 +84,9 @@ def serving(what: Any, *, first: tuple[Any, ...] = (), **options: Any) -> aiodim
 
     for register in (server.on_c_echo, server.on_c_store, server.on_n_create, server.on_n_set):
         register(answers)
-    for register in (server.on_c_find, server.on_c_get, server.on_c_move):
+    for register in (server.on_c_find, server.on_c_get):
         register(yields)
+    server.on_c_move(moves or yields)
     return server
 
 
@@ -112,9 +113,11 @@ async def test_handlers(name: str, log: Log) -> None:
 async def test_retrievals_half_way(name: str, log: Log) -> None:
     async with viewer() as (network, port):
         server = serving(
-            FAILING[name], first=(3, (0xFF00, instance(7))), environment=aiodimse.Environment(network=network)
+            FAILING[name],
+            first=(3, (0xFF00, instance(7))),
+            moves=_after(FAILING[name], ("viewer", port), 3, instance(8)),
+            environment=aiodimse.Environment(network=network),
         )
-        server.on_c_move(_after(FAILING[name], ("viewer", port), 3, instance(8)))
         await ask_for_all(server, network=network)
     assert log.lines("association ended")
 
@@ -196,8 +199,8 @@ async def test_each_line_has_its_association_and_message(log: Log) -> None:
 async def test_the_store_association_of_a_c_move_says_whose_it_is(log: Log) -> None:
     network = testing.MemoryNetwork()
     peers = await testing.ScriptedPeer.listen(network, 104)
-    server = serving(None, environment=aiodimse.Environment(network=network))
-    server.on_c_move(_after(instance(), ("viewer", 104), 1))
+    moves = _after(instance(), ("viewer", 104), 1)
+    server = serving(None, moves=moves, environment=aiodimse.Environment(network=network))
 
     async def move(association: aiodimse.Association) -> aiodimse.Response:
         return await association.c_move(patient(), MOVE, destination="VIEWER")
