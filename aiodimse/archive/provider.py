@@ -304,10 +304,15 @@ async def _responses(
 async def _records(
     served: ServedArchives, request: aiodimse.FindRequest, asked: RepositoryQuery
 ) -> AsyncGenerator[aiodimse.handler_types.Match, None]:
-    """Yield the Pending responses to a Repository Query, and B001 if there are more than requested (PS3.4 C.6.4.5)."""
+    """Yield the Pending responses to a Repository Query, and B001 if there are more than requested (PS3.4 C.6.4.5).
+
+    Our own limit ends it with B001 too, since the peer can ask for the rest.
+    """
     status = 0xFF01 if asked.query.unsupported else 0xFF00
     archive, ae_title = served.archive_for(request), served.title_for(request)
     is_behind, sent = asked.after is None, 0
+    limit = served.server.limits.search_responses
+    most = limit if asked.most is None else min(asked.most, limit)
     async with (
         archive.searches.search(request, served.server) as search,
         aclosing(archive.availability.stream(archive.index.find(asked.query, search.slice), 0xA700)) as matches,
@@ -317,7 +322,7 @@ async def _records(
             if not is_behind:
                 is_behind = key == asked.after
                 continue
-            if sent == asked.most:
+            if sent == most:
                 yield 0xB001
                 return
             search.found()

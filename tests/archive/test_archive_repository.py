@@ -158,6 +158,26 @@ async def test_matching_goes_on_as_everywhere(peer: aiodimse.Association) -> Non
     assert records[0].PatientID == "P1"
 
 
+@pytest.mark.parametrize(("most", "expected"), [(None, 3), (0, 3), (5, 3), (2, 2)])
+async def test_our_own_limit_is_no_failure(archive: Archive, most: int | None, expected: int) -> None:
+    """C.6.4.5: the peer goes on after the last record. Of other queries it would have to ask for less."""
+    server = aiodimse.Server(ae_title="ARCHIVE", limits=aiodimse.Limits(search_responses=3))
+    provide(server, archive)
+    async with (
+        server.listen(HOST, 0) as listening,
+        aiodimse.connect(HOST, listening.port, called_ae_title="ARCHIVE", contexts=[QUERY]) as peer,
+    ):
+        found: list[str] = []
+        prior: dict[str, Any] = {}
+        status = 0xB001
+        while status == 0xB001:
+            records, status = await page(peer, asked(MaximumNumberOfRecords=most, **prior))
+            assert status == 0x0000 or len(records) == expected
+            found += [record.StudyInstanceUID for record in records]
+            prior = {"PriorRecordKey": records[-1].RecordKey}
+    assert (sorted(found), status) == (STUDIES, 0x0000)
+
+
 @pytest.mark.parametrize("most", [None, 0])
 async def test_without_a_record_key_and_a_maximum(peer: aiodimse.Association, most: int | None) -> None:
     identifier = asked(MaximumNumberOfRecords=most)
