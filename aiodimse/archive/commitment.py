@@ -78,15 +78,20 @@ class Commitment:
                     raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN} transactions are open")
                 if self._references + len(transaction.references) > MAX_OPEN_REFERENCES:
                     raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN_REFERENCES} instances wait for a report")
-                # The lock is taken first: otherwise another process may see the transaction and report on it.
-                is_ours = await held.enter_async_context(archive.locks.try_hold(_name(transaction)))
-                stored = await archive.index.put_transaction(transaction)
+                while True:
+                    # The lock is taken first: otherwise another process may see the transaction and report on it.
+                    is_ours = await held.enter_async_context(archive.locks.try_hold(_name(transaction)))
+                    stored = await archive.index.put_transaction(transaction)
+                    report = self._reports.get(_name(transaction))
+                    if is_ours or report is None or not report.is_taken:
+                        break
+                    await report.ended.wait()  # it still holds the lock of a transaction that is over
             if stored.references != transaction.references:
                 raise aiodimse.DIMSEFailure(0x0115, "this Transaction UID is in use for other instances")
             if is_ours:
                 reporting = self._report_on(stored, held.pop_all(), request.association)
                 archive.background(reporting, "aiodimse storage commitment")
-            elif (report := self._reports.get(_name(transaction))) is not None:
+            elif report is not None:
                 report.ask_again(request.association)
         return 0x0000
 
@@ -136,7 +141,9 @@ class Commitment:
             async with held:
                 await self._report(transaction, report)
         finally:
-            del self._reports[_name(transaction)]
+            if self._reports[_name(transaction)] is report:  # no other one has begun, now that the lock is free
+                del self._reports[_name(transaction)]
+            report.ended.set()
             self._references -= len(transaction.references)
 
     async def _report(self, transaction: Transaction, asked: _Report) -> None:
@@ -155,6 +162,7 @@ class Commitment:
             attempt += 1
         else:
             _log.warning("a storage commitment is given up: nobody took it")
+        asked.is_taken = True
         with suppress(aiodimse.DIMSEFailure), self._archive.availability.asked(0x0213):
             # If this fails, the transaction is reported once more after a restart.
             await self._archive.index.drop_transaction(transaction)
@@ -221,6 +229,10 @@ class _Report:
     def __init__(self, association: aiodimse.ProviderAssociation | None) -> None:
         self._association = association
         self._is_asked_again = asyncio.Event()
+        self.is_taken = False
+        """Whether it was accepted or given up, and only the transaction is still to be forgotten."""
+        self.ended = asyncio.Event()
+        """Set when the lock of the transaction is released."""
 
     def take_association(self) -> aiodimse.ProviderAssociation | None:
         """Return the association on which the peer asked last. None: it was tried."""

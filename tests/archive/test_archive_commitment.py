@@ -316,7 +316,7 @@ async def test_a_request_is_on_the_disk_when_it_is_answered(
     engines.flush_log(tmp_path / "no such file")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_a_transaction_uid_that_is_in_use(tmp_path: Path, a_file: Files, kind: str) -> None:
     """For other instances: who asks could not tell the two reports apart, and one of them would not come."""
     a_file("files/1.dcm", image="1")
@@ -351,6 +351,36 @@ async def test_who_asks_again_is_told_on_the_new_association(tmp_path: Path, a_f
         while await archive.index.transactions():  # noqa: ASYNC110
             await asyncio.sleep(0)
     assert told.empty()
+    await archive.close()
+
+
+async def test_who_asks_while_the_last_report_ends_is_told(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transaction is forgotten, and its lock is not released yet."""
+    a_file("1.dcm")
+    told: Told = asyncio.Queue()
+    index = MemoryIndex()
+    archive = await Archive.open(tmp_path, index=index)
+    dropped, may_end = asyncio.Event(), asyncio.Event()
+    drop = index.drop_transaction
+
+    async def slowly(transaction: Transaction) -> None:
+        await drop(transaction)
+        dropped.set()
+        await may_end.wait()
+
+    monkeypatch.setattr(index, "drop_transaction", slowly)
+    async with serving(archive).listen(HOST, 0) as listening:
+        assert await ask(listening.port, question((MR, "1.2.1.1.1")), modality(told), told) == 0x0000
+        assert told.get_nowait()[0] == 1
+        await asyncio.wait_for(dropped.wait(), 10)
+        asking = asyncio.ensure_future(ask(listening.port, question((MR, "9.9")), modality(told), told))
+        while not await index.transactions():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        may_end.set()
+        assert await asking == 0x0000
+        assert told.get_nowait()[0] == 2
     await archive.close()
 
 
