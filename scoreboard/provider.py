@@ -10,7 +10,10 @@ It prints its port. For every line on standard input it prints its state as JSON
     --no-collector                                   without Python's garbage collector
     --save FOLDER                                    C-STORE saves, with the default limits of a Server
     --hang                                           fsync never returns
-    --move-to PORT                                   the port to which C-MOVE sends one small instance
+    --move-to PORT ...                               the ports to which C-MOVE sends small instances: the first, or
+                                                     that of the number at which the Move Destination ends
+    --moved NUMBER                                   how many it sends; 1 if not given
+    --response SECONDS                               how long it waits for a response
 """
 
 from __future__ import annotations
@@ -103,8 +106,9 @@ def image(number: int) -> Dataset:
     return made
 
 
-def with_handlers(server: aiodimse.Server, move_to: int | None, folder: Path | None, given: Path | None) -> None:
+def with_handlers(server: aiodimse.Server, chosen: argparse.Namespace) -> None:
     """Register handlers that need nothing, or a folder, or a file."""
+    folder, given, move_to = chosen.save, chosen.give, chosen.move_to
     instances: list[Dataset | Path] = [image(number) for number in range(INSTANCES)] if given is None else [given]
 
     @server.on_c_store
@@ -124,9 +128,11 @@ def with_handlers(server: aiodimse.Server, move_to: int | None, folder: Path | N
 
     @server.on_c_move
     async def move(request: aiodimse.MoveRequest) -> AsyncIterator[Any]:
-        yield None if move_to is None else ("127.0.0.1", move_to)
-        yield 1
-        yield instances[0]
+        last = request.move_destination[-1:]
+        yield None if not move_to else ("127.0.0.1", move_to[int(last) if last.isdigit() else 0])
+        yield chosen.moved
+        for instance in instances[: chosen.moved]:
+            yield instance
 
 
 def options() -> argparse.Namespace:
@@ -134,7 +140,9 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scoreboard.provider")
     parser.add_argument("--archive", type=Path)
     parser.add_argument("--sql", action="store_true")
-    parser.add_argument("--move-to", type=int)
+    parser.add_argument("--move-to", type=int, nargs="+")
+    parser.add_argument("--moved", type=int, default=1)
+    parser.add_argument("--response", type=float)
     parser.add_argument("--give", type=Path)
     parser.add_argument("--no-collector", action="store_true")
     parser.add_argument("--save", type=Path)
@@ -167,11 +175,12 @@ async def main() -> None:
     limits = aiodimse.Limits(max_associations=2000, max_pending_connections=2000)
     if chosen.save is not None:
         limits = aiodimse.Limits()
-    server = aiodimse.Server(ae_title="SCORED", limits=limits)
+    timeouts = aiodimse.Timeouts() if chosen.response is None else aiodimse.Timeouts(response=chosen.response)
+    server = aiodimse.Server(ae_title="SCORED", limits=limits, timeouts=timeouts)
     if chosen.archive is not None:
         provide(server, await Archive.open(chosen.archive, index=None if chosen.sql else MemoryIndex()))
     else:
-        with_handlers(server, chosen.move_to, chosen.save, chosen.give)
+        with_handlers(server, chosen)
     ssl = None if chosen.tls is None else tls.server_context(chosen.tls / "server.pem", verify_client=False)
     heart, reader = Heart(), asyncio.StreamReader()
     loop = asyncio.get_running_loop()

@@ -10,7 +10,7 @@ import sys
 
 from scoreboard.row import Row
 
-KINDS = ("floods", "tls_floods", "retrievals", "searches", "idle", "descriptors", "hung_disk", "poison")
+KINDS = ("floods", "tls_floods", "retrievals", "silent", "searches", "idle", "descriptors", "hung_disk", "poison")
 
 
 def measure(kinds: tuple[str, ...] = KINDS, *, long: bool = False) -> list[Row]:
