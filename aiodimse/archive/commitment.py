@@ -141,7 +141,7 @@ class Commitment:
             async with held:
                 await self._report(transaction, report)
         finally:
-            if self._reports[_name(transaction)] is report:  # no other one has begun, now that the lock is free
+            if self._reports.get(_name(transaction)) is report:  # no other one has begun, now that the lock is free
                 del self._reports[_name(transaction)]
             report.ended.set()
             self._references -= len(transaction.references)
