@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final, Self, TypeAlias
 
@@ -196,7 +196,7 @@ class PartTenWriter:
         """Whether part of the file is on the disk."""
         return self._created
 
-    @property
+    @cached_property
     def path(self) -> Path:
         """The path of the file after commit()."""
         return Path(self._target)

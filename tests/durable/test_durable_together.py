@@ -186,7 +186,12 @@ async def test_saves_at_the_same_time_are_finished_together(
     assert await asyncio.to_thread(hook.begun.wait, SECONDS)
     waits: asyncio.Queue[bool] = asyncio.Queue()
     add = rounds.Rounds._add
-    monkeypatch.setattr(rounds.Rounds, "_add", lambda *given: (waits.put_nowait(True), add(*given))[1])
+
+    def noted_add(made: rounds.Rounds[Finish], waiting: Any) -> bool:
+        waits.put_nowait(True)
+        return add(made, waiting)
+
+    monkeypatch.setattr(rounds.Rounds, "_add", noted_add)
     instances = [await aiodimse.Instance.open(source) for source in sources[1:]]
     others = [asyncio.create_task(instance.save(folder)) for instance in instances]
     for _ in others:
