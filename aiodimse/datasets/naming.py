@@ -121,49 +121,54 @@ class Folder:
             os.fsync(self._fd)
 
 
-_making: Final = threading.Lock()
 _made: Final[set[str]] = set()
 """Folders whose names have been flushed to the disk."""
 _MADE_AT_MOST: Final = 1 << 17
 
 
-def make_folders(root: str, below: Sequence[str], *, durable: bool) -> None:
-    """Make the folders in the name of a file. If `durable`, flush them to the disk, even if others made them.
+def make_folders(root: str, below: Sequence[str]) -> None:
+    """Make the folders in the name of a file, unless they are known.
 
     Raises:
         OSError: They cannot be made; FileNotFoundError if the root is missing, for example a disk that is not mounted.
     """
-    if not durable:
-        path = root
-        for part in below:
-            path = os.path.join(path, part)  # noqa: PTH118
-            with suppress(FileExistsError):
-                os.mkdir(path)  # noqa: PTH102
+    if os.path.join(root, *below) in _made:  # noqa: PTH118
         return
-    if os.path.join(root, *below) in _made:  # noqa: PTH118 - without the lock, which is held while folders are flushed
+    path = root
+    for part in below:
+        path = os.path.join(path, part)  # noqa: PTH118
+        with suppress(FileExistsError):
+            os.mkdir(path)  # noqa: PTH102
+
+
+def flush_folders(root: str, below: Sequence[str]) -> None:
+    """Flush the names of the folders in the name of a file to the disk, even if others made them.
+
+    It comes after the flush of the last of them, which takes most of this work with it on file systems with a journal.
+
+    Raises:
+        OSError: They cannot be flushed.
+    """
+    if os.path.join(root, *below) in _made:  # noqa: PTH118
         return
-    with _making:
-        path = root
-        for part in below:
-            parent, path = path, os.path.join(path, part)  # noqa: PTH118
-            if path in _made:
-                continue
-            with suppress(FileExistsError):
-                os.mkdir(path)  # noqa: PTH102
-            with Folder(parent) as folder:
-                folder.sync()
-            if len(_made) >= _MADE_AT_MOST:
-                _made.clear()
-            _made.add(path)
+    path = root
+    for part in below:
+        parent, path = path, os.path.join(path, part)  # noqa: PTH118
+        if path in _made:
+            continue
+        with Folder(parent) as folder:
+            folder.sync()
+        if len(_made) >= _MADE_AT_MOST:
+            _made.clear()
+        _made.add(path)
 
 
 def forget_folders(root: str, below: Sequence[str]) -> None:
     """Forget folders that someone removed, so that the next make_folders makes them again."""
-    with _making:
-        path = root
-        for part in below:
-            path = os.path.join(path, part)  # noqa: PTH118
-            _made.discard(path)
+    path = root
+    for part in below:
+        path = os.path.join(path, part)  # noqa: PTH118
+        _made.discard(path)
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

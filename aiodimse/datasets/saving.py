@@ -12,7 +12,15 @@ from typing import Final, Self, TypeAlias
 
 from aiodimse.datasets.beginning import Beginning
 from aiodimse.datasets.file_meta import file_meta
-from aiodimse.datasets.naming import Folder, Naming, forget_folders, make_folders, relative_name, safe_file_name
+from aiodimse.datasets.naming import (
+    Folder,
+    Naming,
+    flush_folders,
+    forget_folders,
+    make_folders,
+    relative_name,
+    safe_file_name,
+)
 from aiodimse.datasets.unfinished import lock_file, unfinished_name
 
 BeforeName: TypeAlias = Callable[[Path, bytes], object]
@@ -86,14 +94,14 @@ class PartTenWriter:
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         if self._below:
-            make_folders(self._root, self._below, durable=self._durable)
+            make_folders(self._root, self._below)
         try:
             self._fd = os.open(self._temporary, flags, 0o666)
         except FileNotFoundError:
             if not self._below:
                 raise
             forget_folders(self._root, self._below)  # The folders were removed after they were made.
-            make_folders(self._root, self._below, durable=self._durable)
+            make_folders(self._root, self._below)
             self._fd = os.open(self._temporary, flags, 0o666)
         self._created = True
         lock_file(self._fd)
@@ -319,11 +327,14 @@ def _name(files: Sequence[Finish]) -> None:
 
 
 def _flush_names(folder: Folder, named: Sequence[tuple[Finish, Naming]]) -> None:
-    """Flush a folder if a new name in it has to be durable, and close it."""
+    """Flush a folder, and those above it that are new, if a new name in it has to be durable; and close it."""
     try:
         with folder:
-            if any(file.writer._durable for file, _ in named):
+            durable = [file.writer for file, _ in named if file.writer._durable]
+            if durable:
                 folder.sync()
+            for writer in durable:
+                flush_folders(writer._root, writer._below)
     except BaseException as error:
         for file, naming in named:
             naming.take_back()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from scripted.peer import ScriptedListener, ScriptedPeer
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.datasets import naming
 
 HOST = "127.0.0.1"
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
@@ -155,11 +153,3 @@ async def test_a_symbolic_link_in_the_way_is_replaced_not_followed(tmp_path: Pat
         await peer.release()
     assert outside.read_text(encoding="ascii") == "untouched"
     assert not (into / "1.2.3.dcm").is_symlink()
-
-
-@pytest.mark.timeout(30)
-def test_a_folder_that_is_known_waits_for_nobody_who_makes_one(tmp_path: Path) -> None:
-    """Whoever makes one flushes the folder above to the disk, and holds the lock meanwhile."""
-    naming.make_folders(str(tmp_path), ("a", "b"), durable=True)
-    with naming._making, ThreadPoolExecutor(1) as pool:
-        pool.submit(naming.make_folders, str(tmp_path), ("a", "b"), durable=True).result(20)

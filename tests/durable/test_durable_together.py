@@ -15,7 +15,7 @@ from scripted import wire
 
 import aiodimse
 from aiodimse.aio import rounds
-from aiodimse.datasets import Finish, PartTenWriter, finish_together, naming
+from aiodimse.datasets import Finish, PartTenWriter, finish_together
 from aiodimse.errors import InstanceConflict
 from aiodimse.services import finishing
 
@@ -50,12 +50,11 @@ def test_each_step_is_taken_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
         def call(*args: Any, **more: Any) -> Any:
             is_folder = name == "fsync" and opened(args[0]).is_dir()
-            steps.append("flush folder" if is_folder else name)
+            steps.append(f"flush {opened(args[0]).name}" if is_folder else name)
             return real(*args, **more)
 
         return call
 
-    (tmp_path / "f").mkdir()
     files = [
         file(
             tmp_path,
@@ -66,7 +65,6 @@ def test_each_step_is_taken_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         )
         for number in range(2)
     ]
-    naming.make_folders(str(tmp_path), ("f",), durable=True)
     for name in ("fsync", "replace"):
         monkeypatch.setattr(os, name, noted(name))
     finish_together(files)
@@ -74,11 +72,14 @@ def test_each_step_is_taken_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         *("before_name", "before_name"),
         *("fsync", "fsync"),
         *("replace", "replace"),
-        "flush folder",
+        *("flush f", f"flush {tmp_path.name}"),
         *("after_name", "after_name"),
         *("after_round", "after_round"),
     ]
     assert [each.result() for each in files] == [tmp_path / "f" / f"{number}.dcm" for number in range(2)]
+    steps.clear()
+    finish_together([file(tmp_path, "f/2")])
+    assert steps == ["fsync", "replace", "flush f"], "the folder above is flushed once"
 
 
 @pytest.mark.parametrize("bad", ["identity", "before_name", "after_name", "after_round", "a folder in the way"])
@@ -117,14 +118,33 @@ def test_a_disk_that_fails_for_one_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert names(tmp_path) == ["0.dcm", "2.dcm"]
 
 
+def test_a_new_folder_whose_name_cannot_be_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if opened(descriptor) == tmp_path / "a":
+            raise OSError(5, "broken")
+        real(descriptor)
+
+    files = [file(tmp_path, name) for name in ("a/b/0", "c/1")]
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fsync)
+        finish_together(files)
+    with pytest.raises(OSError, match="broken"):
+        files[0].result()
+    assert files[1].result().exists()
+    assert names(tmp_path) == ["c/1.dcm"]
+    again = file(tmp_path, "a/b/0")
+    finish_together([again])
+    assert again.result().exists()
+
+
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_folder_that_cannot_be_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool) -> None:
     """The new names in it are taken back, and what is in other folders stays."""
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
     files = [file(tmp_path, f"{folder}/{number}", durable=durable) for number, folder in enumerate("aba")]
-    naming.make_folders(str(tmp_path), ("a",), durable=True)
-    naming.make_folders(str(tmp_path), ("b",), durable=True)
     real = os.fsync
 
     def fsync(descriptor: int) -> None:
