@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from argparse import Namespace
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiodimse
@@ -74,10 +75,11 @@ class Archives:
         self._to_scan.clear()
 
     async def close(self) -> None:
-        """Close all archives."""
-        for archive in self._open.values():
-            await archive.close()
-        await self._folders.close()
+        """Close all archives, even if closing one of them fails."""
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self._folders.close)
+            for archive in self._open.values():
+                closing.push_async_callback(archive.close)
 
     async def _opened(self, location: Path | str, index: str | None, *, is_first: bool = False) -> Archive:
         if location in self._open:

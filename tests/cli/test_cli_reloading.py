@@ -19,6 +19,7 @@ from pydicom import Dataset, dcmread
 import aiodimse
 from aiodimse import sop_class
 from aiodimse.cli import reloading
+from aiodimse.cli.archives import Archives
 from aiodimse.cli.main import parser
 from aiodimse.cli.options import caller, size
 from aiodimse.cli.output import Output
@@ -303,3 +304,23 @@ async def test_whatever_goes_wrong_is_reported_and_the_next_configuration_is_rea
     assert "stays as it was: RecursionError" in errors
     assert "stays as it was: ConnectionDoesNotExistError" in errors
     assert "secret" not in errors
+
+
+async def test_every_archive_is_closed_though_closing_one_fails(tmp_path: Path) -> None:
+    """Its database is away, for example."""
+    closed: list[int] = []
+
+    class Closing:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        async def close(self) -> None:
+            closed.append(self.number)
+            if self.number == 2:
+                raise ConnectionError
+
+    archives = Archives(Namespace(), Output())
+    archives._open = {tmp_path / str(number): Closing(number) for number in (1, 2, 3)}  # type: ignore[misc]
+    with pytest.raises(ConnectionError):
+        await archives.close()
+    assert sorted(closed) == [1, 2, 3]
