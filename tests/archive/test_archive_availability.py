@@ -325,3 +325,19 @@ async def test_sqlite_that_the_threads_ask_which_save(
         assert (await peer.c_store(instance(1))).status == 0x0000  # though its file may have been there already
         assert len(await peer.c_find(STUDY, FIND).collect()) == 1
     await archive.close()
+
+
+async def test_a_folder_that_was_moved_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No folder for an object can be made in it, and the log says that once, without the UID."""
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    archive = await Archive.open(folder)
+    async with served(archive) as peer:
+        folder.rename(tmp_path / "elsewhere")
+        for number in (1, 2):
+            response = await peer.c_store(instance(number))
+            assert (response.status, response.error_comment) == (0xA700, "the storage is not there")
+    gone = "a C-STORE is refused: the folder of the archive is not the one that was opened"
+    (line,) = said(caplog)
+    assert line.endswith(gone)
+    await archive.close()

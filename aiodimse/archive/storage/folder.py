@@ -53,7 +53,13 @@ class FolderStorage:
 
     def check(self) -> None:
         """See `Storage.check`."""
-        if self._opened is not None and self._identity() != self._opened:
+        if self._opened is None:
+            return
+        try:
+            there = self._identity()
+        except (FileNotFoundError, NotADirectoryError):
+            there = None
+        if there != self._opened:
             raise StorageGone(errno.ENODEV, os.strerror(errno.ENODEV))
 
     def _identity(self) -> tuple[int, int]:
@@ -82,14 +88,18 @@ class FolderStorage:
         def after_name(_file: Path, status: os.stat_result) -> None:
             arriving.keep(_stamp(status))
 
-        await request.save(
-            self._root,
-            location,
-            durable=durable,
-            before_name=before_name,
-            after_name=after_name,
-            after_round=arriving.write,
-        )
+        try:
+            await request.save(
+                self._root,
+                location,
+                durable=durable,
+                before_name=before_name,
+                after_name=after_name,
+                after_round=arriving.write,
+            )
+        except FileNotFoundError:
+            await in_thread(self.check)  # Without the folder, no folder can be made in it.
+            raise
 
     def path(self, location: str) -> Path:
         """Return the path of a location."""
