@@ -168,7 +168,8 @@ class Association(NormalizedOperations):
             LocalProtocolError: Another C-GET runs on this association.
         """
         observer = self._observer
-        retrieval = Get(
+        observer.check_no_other()
+        return Get(
             self._endpoint,
             identifier,
             sop_class_uid,
@@ -177,8 +178,6 @@ class Association(NormalizedOperations):
             association=observer.association,
             on_start=observer.retrieve,
         )
-        observer.check_no_other(retrieval)
-        return retrieval
 
     @overload
     def c_move(

@@ -75,8 +75,8 @@ class RequestedAssociation:
             self._association = ProviderAssociation(self.endpoint)
         return self._association
 
-    def check_no_other(self, retrieval: Get) -> None:
-        """Raise LocalProtocolError if another C-GET is open."""
+    def check_no_other(self, retrieval: Get | None = None) -> None:
+        """Raise LocalProtocolError if a C-GET is open, other than this one."""
         other = self._retrieval
         if other is not None and other is not retrieval and (other.is_running or other.is_starting):
             raise LocalProtocolError("another C-GET runs on this association")
