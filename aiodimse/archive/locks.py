@@ -72,6 +72,9 @@ class FileLocks:
             except (BlockingIOError, PermissionError):  # POSIX allows EACCES for a held lock, too
                 await self.unlock(numbers[:place])
                 return False
+            except OSError:  # for example ENOLCK: the system has no more locks
+                await self.unlock(numbers[:place])
+                raise
         return True
 
     async def unlock(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:

@@ -20,6 +20,8 @@ from .threads import in_thread
 _AT_ONCE = 0.1
 """How long files are read before they are indexed, in seconds."""
 _UIDS_AT_ONCE = 256
+_NOT_KNOWN = Stamp(-1, -1)
+"""The stamp of a file of which the storage does not say whether it is there: it is neither indexed nor forgotten."""
 
 
 @dataclass(slots=True)
@@ -280,7 +282,13 @@ class Scan:
         self.report = counted
 
     def _stamps(self, locations: Iterable[str]) -> dict[str, Stamp | None]:
-        return {location: self._storage.stamp(location) for location in locations}
+        return {location: self._stamp(location) for location in locations}
+
+    def _stamp(self, location: str) -> Stamp | None:
+        try:
+            return self._storage.stamp(location)
+        except OSError:  # a disk with errors has not lost its objects
+            return _NOT_KNOWN
 
     def _report_progress(self) -> None:
         if self._progress is not None:

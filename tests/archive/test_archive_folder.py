@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import warnings
@@ -204,6 +205,26 @@ async def test_a_disk_that_goes_away_during_a_scan_costs_no_object(
     with pytest.raises(OSError):  # noqa: PT011
         await archive.scan()
     assert (await archive.index.counts()).instances == 3
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+async def test_a_disk_with_errors_has_not_lost_its_objects(
+    tmp_path: Path, a_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    a_file("sub/1.dcm")
+    archive = await Archive.open(tmp_path, index="memory:")
+    status = os.stat
+
+    def failing(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        if "sub" in os.fspath(path):
+            raise OSError(number, os.strerror(number))
+        return status(path, *args, **options)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("aiodimse.archive.storage.folder.os.stat", failing)
+        report = await archive.scan()
+    assert (report.forgotten, (await archive.index.counts()).instances) == (0, 1)
+    assert str(await archive.scan()) == "1 of 1 files indexed"
 
 
 async def test_a_second_scan_takes_the_other_file_of_an_object(tmp_path: Path, a_file: Callable[..., Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -172,3 +173,22 @@ async def test_a_wait_that_is_cancelled_leaves_nothing(tmp_path: Path, kind: str
     assert await is_free(other, "a")
     await one.close()
     await other.close()
+
+
+async def test_locks_that_fail_in_the_middle_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system has no locks to spare, for example."""
+    fcntl = pytest.importorskip("fcntl")
+    lockf, calls = fcntl.lockf, list[str]()
+
+    def failing(descriptor: int, kind: int, *args: int) -> None:
+        calls.append("unlock" if kind == fcntl.LOCK_UN else "lock")
+        if calls == ["lock", "lock"]:
+            raise OSError(errno.ENOLCK, "no locks")
+        lockf(descriptor, kind, *args)
+
+    monkeypatch.setattr(fcntl, "lockf", failing)
+    locks = FileLocks(tmp_path / "lock")
+    with pytest.raises(OSError, match="no locks"):
+        await locks.try_lock([1, 2])
+    assert calls == ["lock", "lock", "unlock"]
+    await locks.close()

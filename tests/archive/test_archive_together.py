@@ -25,6 +25,7 @@ from aiodimse.archive.index import BlockingIndex, Header, Index, MemoryIndex
 from aiodimse.archive.index.opening import FILE
 from aiodimse.archive.index.sql import SQLIndex
 from aiodimse.archive.index.sql.direct import DirectIndex
+from aiodimse.archive.index.sql.engines import url_of
 from aiodimse.archive.index.sql.together import Together
 from aiodimse.archive.index.sql.writing import Writing
 from aiodimse.archive.models import STUDY_ROOT, Level
@@ -296,4 +297,50 @@ async def test_only_sqlite_is_asked_in_the_threads_that_save(tmp_path: Path) -> 
     index = await open_index("postgresql", tmp_path)
     assert isinstance(index, SQLIndex)
     assert index.blocking() is None
+    await index.close()
+
+
+async def test_a_rollback_that_fails_is_not_the_end_of_storing(tmp_path: Path) -> None:
+    """The disk has an error: the connection would stay in its transaction, and refuse every later one."""
+
+    class Broken:
+        """A connection that neither commits nor rolls back."""
+
+        def __init__(self, connection: Any) -> None:
+            self._connection = connection
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._connection, name)
+
+        def cursor(self) -> Any:
+            return BrokenCursor(self._connection.cursor())
+
+        def rollback(self) -> None:
+            raise sqlite3.OperationalError("disk I/O error")
+
+    class BrokenCursor:
+        def __init__(self, cursor: Any) -> None:
+            self._cursor = cursor
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._cursor, name)
+
+        def execute(self, statement: str, *values: Any) -> Any:
+            if statement == "COMMIT":
+                raise sqlite3.OperationalError("disk I/O error")
+            return self._cursor.execute(statement, *values)
+
+    index = await SQLIndex.open(url_of(tmp_path / "index.db"))
+    blocking: Any = index.blocking()
+
+    def error_of(number: int) -> BaseException | None:
+        done = blocking.add(header(number))
+        blocking.write()
+        return done.exception(SECONDS)
+
+    assert error_of(1) is None
+    blocking._connection = Broken(blocking._connection)
+    assert isinstance(error_of(2), sqlite3.OperationalError)
+    assert error_of(2) is None
+    assert len(await index.lookup([header(1).unique(Level.IMAGE), header(2).unique(Level.IMAGE)])) == 2
     await index.close()

@@ -118,7 +118,7 @@ class FolderStorage:
         """See `Storage.stamp`."""
         try:
             return _stamp(os.stat(os.path.join(self._root, location)))  # noqa: PTH116, PTH118
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def payload(self, entry: Entry) -> aiodimse.InstanceSource:

@@ -81,7 +81,11 @@ class Storage(Protocol):
         """Read the header of one object. Raises what `header.read_header` raises. Blocks."""
 
     def stamp(self, location: str) -> Stamp | None:
-        """Return the present stamp of a location; None: it holds nothing. Blocks."""
+        """Return the present stamp of a location; None: it holds nothing. Blocks.
+
+        Raises:
+            OSError: The storage does not say whether it holds something.
+        """
 
     def check(self) -> None:
         """Check that this is still the storage that was opened. Blocks.

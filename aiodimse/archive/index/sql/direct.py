@@ -99,6 +99,14 @@ class DirectIndex:
             cursor.execute("COMMIT")
         except BaseException:
             self._writer = None
-            if self._connection is not None:
-                self._connection.rollback()
+            self._roll_back()
             raise
+
+    def _roll_back(self) -> None:
+        """Undo the transaction. A connection on which that fails would stay inside it, so it is not used any more."""
+        if self._connection is not None:
+            try:
+                self._connection.rollback()
+            except Exception:
+                connection, self._connection = self._connection, None
+                connection.invalidate()
