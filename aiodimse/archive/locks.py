@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from random import random
+from time import monotonic
 from typing import Any, Protocol
 
 fcntl: Any
@@ -23,6 +24,8 @@ except ImportError:  # not on Windows, which has no workers either
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.001, 0.1
 """Seconds before another process that holds a lock is asked again."""
+_PATIENCE = 60.0
+"""Seconds after which it is not asked any more."""
 
 
 class ProcessLocks(Protocol):
@@ -217,9 +220,15 @@ class Locks:
             await self._between.unlock(numbers)
 
     async def _wait_between(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
-        """Ask the other processes until this one has the locks."""
-        wait = _FIRST_WAIT
+        """Ask the other processes until this one has the locks.
+
+        Raises:
+            TimeoutError: Another process has had one of them for too long: it has been stopped, or its disk hangs.
+        """
+        wait, until = _FIRST_WAIT, monotonic() + _PATIENCE
         while self._between is not None and not await self._between.try_lock(numbers, is_shared=is_shared):
+            if monotonic() >= until:
+                raise TimeoutError("another process holds a lock")
             # The wait is random, so that two processes that want each other's locks do not collide again.
             await asyncio.sleep(wait * (0.5 + random()))
             wait = min(2 * wait, _LONGEST_WAIT)

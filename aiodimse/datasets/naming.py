@@ -58,10 +58,19 @@ def relative_name(name: str | os.PathLike[str]) -> tuple[str, ...]:
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 _LOCKED_AT_MOST: Final = 10.0
-"""The number of seconds to wait for another process that names a file in the same folder."""
+"""The number of seconds to wait for whoever names a file in the same folder, in this process or another."""
 
-_LOCKS: Final = tuple(threading.Lock() for _ in range(64))
+_LOCKS: Final = [threading.Lock() for _ in range(64)]
 """Locks for the threads of this process. Each folder uses one of them."""
+
+
+def _renew_locks() -> None:
+    """Make the locks anew in a process that was forked, because a thread that held one stays in the parent."""
+    _LOCKS[:] = [threading.Lock() for _ in _LOCKS]
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 class Folder:
@@ -86,9 +95,11 @@ class Folder:
         """Keep everybody else from naming a file in this folder meanwhile.
 
         Raises:
-            OSError: Another process held the folder for too long.
+            OSError: Somebody else held the folder for too long.
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=_LOCKED_AT_MOST):
+            raise _stays_locked()
+        try:
             if self._fd >= 0:
                 self._hold(self._fd)
             try:
@@ -97,6 +108,8 @@ class Folder:
                 if self._fd >= 0:
                     with suppress(OSError):
                         fcntl.flock(self._fd, fcntl.LOCK_UN)
+        finally:
+            self._lock.release()
 
     @staticmethod
     def _hold(fd: int) -> None:
@@ -108,7 +121,7 @@ class Folder:
             except BlockingIOError:
                 until = until or monotonic() + _LOCKED_AT_MOST
                 if monotonic() >= until:
-                    raise OSError(errno.EAGAIN, "the folder stays locked by another process") from None
+                    raise _stays_locked() from None
                 sleep(0.001)
             except OSError:
                 return
@@ -119,6 +132,10 @@ class Folder:
         """Flush the names in the folder to the disk. It does nothing on systems that are not POSIX."""
         if self._fd >= 0:
             os.fsync(self._fd)
+
+
+def _stays_locked() -> OSError:
+    return OSError(errno.EAGAIN, "the folder stays locked by another save")
 
 
 _made: Final[set[str]] = set()

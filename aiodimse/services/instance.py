@@ -239,8 +239,9 @@ class Instance:
             keep_beginning=before_name is not None,
         )
         held: list[Buffer] = []
+        batches = self._batches()
         try:
-            async for batch in self._batches():
+            async for batch in batches:
                 if held:  # the last batch is written together with the end of the save
                     await off_loop(writer.write, *held)
                 held = batch
@@ -253,22 +254,29 @@ class Instance:
             return await off_loop(writer.commit, may_replace=True, after_name=after_name, after_round=after_round)
         except BaseException:
             held = batch = []  # the exception must not keep the bytes
-            if writer.has_begun:
-                await clean_up_off_loop(writer.rollback)
+            try:
+                await close(batches)
+            finally:
+                if writer.has_begun:
+                    await clean_up_off_loop(writer.rollback)
             raise
 
     async def _batches(self) -> AsyncIterator[list[Buffer]]:
         """Yield the data set in lists of pieces. Each list is large enough to be worth a change of thread."""
         batch: list[Buffer] = []
         size = 0
-        async for piece in self.stream():
-            batch.append(piece)
-            size += len(piece)
-            if size >= ONE_HOP:
+        stream = self.stream()
+        try:
+            async for piece in stream:
+                batch.append(piece)
+                size += len(piece)
+                if size >= ONE_HOP:
+                    yield batch
+                    batch, size = [], 0
+            if batch:
                 yield batch
-                batch, size = [], 0
-        if batch:
-            yield batch
+        finally:
+            await close(stream)
 
     def _source_ae_title(self) -> str | None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -192,3 +192,24 @@ async def test_locks_that_fail_in_the_middle_are_given_back(tmp_path: Path, monk
         await locks.try_lock([1, 2])
     assert calls == ["lock", "lock", "unlock"]
     await locks.close()
+
+
+async def test_a_process_that_keeps_a_lock_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has been stopped, for example, and its lock stays."""
+    monkeypatch.setattr("aiodimse.archive.locks._PATIENCE", 0.0)
+
+    class Kept:
+        async def try_lock(self, numbers: Sequence[int], *, is_shared: bool = False) -> bool:
+            return False
+
+        async def unlock(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
+            raise AssertionError("it has no lock")
+
+        async def close(self, timeout: float = 5.0) -> None: ...
+
+    locks = Locks(Kept())
+    for take in (locks.hold, locks.share):
+        with pytest.raises(TimeoutError):
+            async with take(["1.2.3"]):
+                raise AssertionError("it has the lock")
+    assert locks._locks == {}

@@ -133,6 +133,26 @@ def test_one_that_fails_does_not_stop_the_next() -> None:
     assert add(together, header(1)).exception() is None
 
 
+def test_a_system_without_threads_keeps_nobody() -> None:
+    """What came meanwhile and has no thread is written with what comes next."""
+    transactions = Transactions()
+
+    def elsewhere(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    together = Together(transactions.take, elsewhere)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(add, together, header(0))
+        assert transactions.began.wait(SECONDS)
+        second = add(together, header(1))
+        transactions.may_end.set()
+        with pytest.raises(RuntimeError):
+            first.result(SECONDS)
+    assert add(together, header(2)).done()
+    assert second.done()
+    assert transactions.taken == [[header(0)], [header(1), header(2)]]
+
+
 def test_nobody_cancels_it() -> None:
     transactions = Transactions()
     together = Together(transactions.take, lambda _: None)

@@ -15,7 +15,7 @@ from scripted import wire
 
 import aiodimse
 from aiodimse.aio import rounds
-from aiodimse.datasets import Finish, PartTenWriter, finish_together
+from aiodimse.datasets import Finish, PartTenWriter, finish_together, naming
 from aiodimse.errors import InstanceConflict
 from aiodimse.services import finishing
 
@@ -265,3 +265,50 @@ async def test_nothing_is_kept_of_a_folder(tmp_path: Path, sources: list[Path]) 
     await task
     assert await asyncio.to_thread(gone.wait, SECONDS)
     assert str(tmp_path) not in finishing._rounds
+
+
+async def test_what_an_instance_is_read_from_is_closed_though_it_cannot_be_saved(tmp_path: Path) -> None:
+    closed: list[bool] = []
+
+    class Source:
+        def __init__(self) -> None:
+            self.pieces = [*[bytes(1 << 20)] * 3, data_of("1.2.1")]
+
+        def __aiter__(self) -> Source:
+            return self
+
+        async def __anext__(self) -> bytes:
+            if not self.pieces:
+                raise StopAsyncIteration
+            return self.pieces.pop()
+
+        async def aclose(self) -> None:
+            closed.append(True)
+
+    one = file(tmp_path, "1")
+    finish_together([one])
+    instance = await aiodimse.Instance.open(one.result())
+    instance.stream = Source  # type: ignore[assignment,method-assign]
+    with pytest.raises(FileNotFoundError):
+        await instance.save(tmp_path / "missing")
+    assert closed == [True]
+
+
+def test_a_folder_that_somebody_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example because its disk hangs: 64 locks stand for all folders."""
+    monkeypatch.setattr(naming, "_LOCKED_AT_MOST", 0.01)
+    one = file(tmp_path, "1")
+    with naming.Folder(str(tmp_path)) as folder, folder.locked():
+        finish_together([one])
+    with pytest.raises(OSError, match="stays locked"):
+        one.result()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_lock_that_is_held_at_a_fork_is_free_in_the_child(tmp_path: Path) -> None:
+    with naming.Folder(str(tmp_path)) as folder, folder.locked():
+        child = os.fork()
+        if not child:
+            os._exit(sum(lock.locked() for lock in naming._LOCKS))
+        assert os.waitpid(child, 0)[1] == 0

@@ -80,6 +80,11 @@ class Together:
             error = caught
         with self._lock:
             more_came = self._is_busy = bool(self._waiting)
-        if more_came:
-            self._elsewhere(self._run)
         transaction.done.set_result(None) if error is None else transaction.done.set_exception(error)
+        if more_came:
+            try:
+                self._elsewhere(self._run)
+            except BaseException:
+                with self._lock:
+                    self._is_busy = False  # The next one who writes takes it along.
+                raise
