@@ -95,7 +95,7 @@ class Rounds(Generic[T]):
                 return False
             self._count_one()
         try:
-            self._threads.submit(self._run)
+            self._threads.submit(self._run, may_be_refused=True)
         except BaseException:
             with self._lock:
                 self._under_way -= 1
@@ -115,8 +115,8 @@ class Rounds(Generic[T]):
                 return
             self._count_one()
         try:
-            self._threads.submit(self._run)
-        except OSError:  # They have been closed, and whoever waits is told.
+            self._threads.submit(self._run, may_be_refused=True)
+        except OSError:  # They are busy, and it waits on; or they have been closed, and it is told.
             with self._lock:
                 self._under_way -= 1
 

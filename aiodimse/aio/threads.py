@@ -105,21 +105,22 @@ class Threads:
                 await wait_for_end(done)
             raise
 
-    def submit(self, function: Callable[[], T]) -> Future[T]:
+    def submit(self, function: Callable[[], T], *, may_be_refused: bool = False) -> Future[T]:
         """Have a thread call a blocking function, on behalf of another thread.
 
         Args:
             function: What is called.
+            may_be_refused: Whether it is refused if too much work waits already.
 
         Returns:
             What comes of it.
 
         Raises:
-            OSError: `close` has been called.
+            OSError: `close` has been called, or too much work waits already.
         """
         if self._is_closed:
             raise ThreadsClosed
-        return self._pool.submit(function, what=function, may_be_refused=False)
+        return self._pool.submit(function, what=function, may_be_refused=may_be_refused)
 
     def awaited(self) -> asyncio.Future[Any]:
         """Make a future of the event loop for something that these threads do. `close` waits for it.
