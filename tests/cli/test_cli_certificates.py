@@ -93,6 +93,13 @@ async def seen_by_all(service: Service, certificates: Certificates, wanted: str)
         assert await shown(service, certificates) == wanted
 
 
+async def renew(service: Service, files: Files, certificates: Certificates) -> None:
+    """Put another certificate into the files that the service names, and let it read them."""
+    files.put(certificates, "elsewhere")
+    assert await service.reload(files.text)
+    await seen_by_all(service, certificates, fingerprint(certificates.elsewhere))
+
+
 @WORKERS
 async def test_newcomers_see_the_new_certificate_and_old_associations_live(
     folder: Path,  # noqa: F811
@@ -102,9 +109,7 @@ async def test_newcomers_see_the_new_certificate_and_old_associations_live(
 ) -> None:
     async with serving(folder, files, *words) as service, connect(service, certificates) as old:
         await seen_by_all(service, certificates, fingerprint(certificates.server))
-        files.put(certificates, "elsewhere")
-        assert await service.reload(files.text)
-        await seen_by_all(service, certificates, fingerprint(certificates.elsewhere))
+        await renew(service, files, certificates)
         assert await echo(old) == 0x0000
         async with connect(service, certificates) as new:
             assert await echo(new) == 0x0000
@@ -129,9 +134,7 @@ async def test_a_wrong_certificate_changes_nothing(
         assert not await service.reload(files.text)
         await seen_by_all(service, certificates, fingerprint(certificates.server))
         assert await echo(old) == 0x0000
-        files.put(certificates, "elsewhere")
-        assert await service.reload(files.text)
-        await seen_by_all(service, certificates, fingerprint(certificates.elsewhere))
+        await renew(service, files, certificates)
 
 
 @WORKERS
