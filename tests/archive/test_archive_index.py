@@ -146,7 +146,9 @@ async def test_counted_attributes_can_be_matched(index: Index) -> None:
         (COMPOSITE_INSTANCE, asked("IMAGE", SOPInstanceUID=["1.2.3.1.1", "1.2.1.2.1"]), "3.1.1 1.2.1"),
     ],
 )  # fmt: skip
-async def test_entries(index: Index, model: Model, identifier: Dataset, expected: str) -> None:
+async def test_the_entries_of_a_retrieval_are_found(
+    index: Index, model: Model, identifier: Dataset, expected: str
+) -> None:
     assert [each.removeprefix("1.2.") for each in await locations(index, model, identifier)] == expected.split()
 
 

@@ -141,7 +141,7 @@ async def test_a_session_that_was_lost() -> None:
     await locks.close()
 
 
-async def test_all_or_none() -> None:
+async def test_several_locks_are_taken_all_or_none() -> None:
     url = url_of(new_database())
     one, other = AdvisoryLocks(url), AdvisoryLocks(url)
     assert await one.try_lock([2])

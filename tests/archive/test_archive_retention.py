@@ -66,7 +66,7 @@ async def test_pages_of_ages(archive: Archive) -> None:
     assert await archive.index.stored_bytes() == sum(each.size for each in paged)
 
 
-async def test_days(archive: Archive) -> None:
+async def test_studies_older_than_keep_days_are_removed(archive: Archive) -> None:
     removed = await Retention(archive, keep_days=3, now=lambda: NOW).sweep()
     assert (removed.studies, removed.instances) == (3, 6)
     assert await studies(archive) == ["1.2.2", "1.2.1"]
@@ -111,7 +111,7 @@ async def test_what_was_written_without_a_clock_has_no_age(archive: Archive) -> 
     assert (await retention.sweep()).studies == 1
 
 
-async def test_bytes(archive: Archive) -> None:
+async def test_the_oldest_studies_are_removed_above_a_number_of_bytes(archive: Archive) -> None:
     total = await archive.index.stored_bytes()
     retention = Retention(archive, max_bytes=total)
     assert (await retention.sweep()).studies == 0

@@ -29,7 +29,9 @@ def test_28_actions() -> None:
 
 
 @for_each_row(itertools.product(Event, State, ROLES), lambda cell: f"{cell[0].name} in {cell[1].name} as {cell[2]}")
-def test_cell(cell: tuple[Event, State, str], record_property: Callable[[str, int], None]) -> None:
+def test_a_cell_does_what_the_state_table_says(
+    cell: tuple[Event, State, str], record_property: Callable[[str, int], None]
+) -> None:
     event, state, role = cell
     machine = ps38.machine_in(state, role)
     deadline = machine.next_deadline()

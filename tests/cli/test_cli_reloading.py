@@ -240,12 +240,12 @@ ALL = frozenset(SERVICES)
         ("CT1=store,find", ("CT1", frozenset({"store", "find"}))),
     ],
 )
-def test_a_caller(text: str, meant: Any) -> None:
+def test_the_option_for_a_calling_ae_title_is_read(text: str, meant: Any) -> None:
     assert caller(text) == meant
 
 
 @pytest.mark.parametrize(("text", "meant"), [("0", 0), ("12k", 12 << 10), ("3G", 3 << 30), ("1T", 1 << 40)])
-def test_a_size(text: str, meant: int) -> None:
+def test_sizes_are_read_with_their_units(text: str, meant: int) -> None:
     assert size(text) == meant
 
 

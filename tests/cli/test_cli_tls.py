@@ -59,7 +59,9 @@ STUDY = ("-k", "StudyInstanceUID=1.2")
 # --- users ------------------------------------------------------------------------------------------------------------
 
 
-async def test_an_echo(certificates: Certificates, known: dict[str, str], command: Command) -> None:
+async def test_echo_over_tls_with_a_certificate_of_ours(
+    certificates: Certificates, known: dict[str, str], command: Command
+) -> None:
     async with provider(certificates) as port:
         ended = await command("echo", HOST, port, *filled(("--tls", "--tls-ca", "{ca}", *OURS), known))
     assert (ended.code, ended.err) == (0, "")
@@ -67,7 +69,9 @@ async def test_an_echo(certificates: Certificates, known: dict[str, str], comman
 
 
 @pytest.mark.parametrize("told", [False, True])
-async def test_another_host(certificates: Certificates, known: dict[str, str], command: Command, told: bool) -> None:
+async def test_a_certificate_of_another_host_is_refused_unless_told(
+    certificates: Certificates, known: dict[str, str], command: Command, told: bool
+) -> None:
     words = filled(("--tls", "--tls-ca", "{ca}", *OURS), known) + ["--tls-no-hostname"] * told
     async with provider(certificates, "elsewhere") as port:
         ended = await command("echo", HOST, port, *words)

@@ -17,7 +17,7 @@ MAY_BE_NOTHING = {"min_rate", "empty_fragments", "dataset_depth", "waiting_reque
 
 
 @pytest.mark.parametrize("name", TIMES)
-def test_a_deadline(name: str) -> None:
+def test_a_timeout_refuses_what_is_no_number_of_seconds(name: str) -> None:
     wrong: list[Any] = [-0.001, -1, math.nan, "30", True, [], b""]
     for value in [*wrong, *([None] if name in NOT_NONE else [])]:
         with pytest.raises(ValueError, match=rf"Timeouts\.{name} is float.* 0 or more: not "):
@@ -27,7 +27,7 @@ def test_a_deadline(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_a_limit(name: str) -> None:
+def test_a_limit_refuses_what_is_no_number_of_its_kind(name: str) -> None:
     wrong: list[Any] = [-1, 1.5, "100", True, [], math.nan]
     wrong += [] if name in MAY_BE_NOTHING else [0]
     wrong += [] if name == "max_associations_per_peer" else [None]

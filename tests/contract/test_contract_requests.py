@@ -415,7 +415,7 @@ STORES: dict[str, tuple[Any, bytes, int]] = {
 
 
 @pytest.mark.parametrize("case", STORES)
-async def test_a_store(case: str) -> None:
+async def test_a_c_store_is_answered_as_the_contract_says(case: str) -> None:
     handler, data, status = STORES[case]
     server = make_server()
     server.on_c_store(handler)

@@ -86,7 +86,7 @@ async def test_nothing_gives_no_body_at_all() -> None:
     assert await all_of(dicomweb.json_array(Source())) == b""
 
 
-async def test_arrays() -> None:
+async def test_a_json_array_has_its_elements() -> None:
     assert json.loads(await all_of(dicomweb.json_array(Source("1", '{"a": 2}')))) == [1, {"a": 2}]
 
 

@@ -207,7 +207,9 @@ def cut(pieces: list[bytes], max_pdu_length: int) -> tuple[list[tuple[bytes, boo
         ([b"ab", b"cdefghij"], 10, [(b"abcd", False), (b"efgh", False), (b"ij", True)]),
     ],
 )
-def test_cut(pieces: list[bytes], max_pdu_length: int, found: list[tuple[bytes, bool]]) -> None:
+def test_data_is_cut_to_the_maximum_length(
+    pieces: list[bytes], max_pdu_length: int, found: list[tuple[bytes, bool]]
+) -> None:
     assert cut(pieces, max_pdu_length)[0] == found
 
 

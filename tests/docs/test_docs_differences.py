@@ -259,7 +259,7 @@ CASES: dict[str, tuple[str, Yields, Exchange, list[Answer] | str, list[Answer] |
 
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("name", CASES)
-async def test_answers(serve: Serve, name: str, library: str) -> None:
+async def test_both_libraries_answer_as_the_page_says(serve: Serve, name: str, library: str) -> None:
     service, yields, exchange, theirs, ours = CASES[name]
     async with serve(library, service, yields) as port:
         assert await talk(port, exchange) == (theirs if library == "pynetdicom" else ours)

@@ -108,7 +108,7 @@ def least(case: Case) -> float:
 
 
 @pytest.mark.parametrize("case", NAMED, ids=lambda case: case.name)
-def test_case(case, outcome, record_property):
+def test_a_hostile_case_ends_as_expected(case, outcome, record_property):
     result = next(result for result in outcome.results if result.case == case)
     assert result.got == case.expect
     assert result.seconds >= least(case)

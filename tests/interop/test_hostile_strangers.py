@@ -13,7 +13,7 @@ ONLY = "A-RELEASE-RQ when"
 
 
 @pytest.mark.parametrize("name", ["storescp", "orthanc"])
-def test_a_stranger(name: str, request: pytest.FixtureRequest) -> None:
+def test_another_implementation_under_the_hostile_cases(name: str, request: pytest.FixtureRequest) -> None:
     stranger: Any = request.getfixturevalue(name)
     if name == "storescp":
         stranger = stranger("--fork")

@@ -129,7 +129,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("associated", [False, True])
-async def test_bytes(port: int, name: str, associated: bool, log: Log) -> None:
+async def test_bad_bytes_of_a_peer_stay_out_of_the_log(port: int, name: str, associated: bool, log: Log) -> None:
     async with await ScriptedPeer.connect(HOST, port) as peer:
         if associated:
             await peer.associate(CONTEXTS, called="ARCHIVE", calling="MR\t1")
