@@ -59,6 +59,8 @@ class Commitment:
         """Held while one request is read: each of its instances takes about 15 us of the processor."""
         self._looking = asyncio.Lock()
         """Held while the instances of one transaction are looked up, which takes a turn of the event loop."""
+        self._taking_over = asyncio.Lock()
+        """Held while the transactions are looked for on which no process reports."""
         self._references = 0
         """Instances of the transactions on which this process reports."""
         self._reports: dict[str, _Report] = {}
@@ -79,13 +81,17 @@ class Commitment:
                 if self._references + len(transaction.references) > MAX_OPEN_REFERENCES:
                     raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN_REFERENCES} instances wait for a report")
                 while True:
+                    before = self._reports.get(_name(transaction))
                     # The lock is taken first: otherwise another process may see the transaction and report on it.
                     is_ours = await held.enter_async_context(archive.locks.try_hold(_name(transaction)))
                     stored = await archive.index.put_transaction(transaction)
-                    report = self._reports.get(_name(transaction))
-                    if is_ours or report is None or not report.is_taken:
+                    report = self._reports.get(_name(transaction), before)
+                    if not is_ours and report is not None and report.is_taken:
+                        await report.ended.wait()  # it held the lock of a transaction that is over
+                    elif not is_ours and report is None and self._taking_over.locked():
+                        await self._taken_over()  # it held the lock to see whether there is such a transaction
+                    else:
                         break
-                    await report.ended.wait()  # it still holds the lock of a transaction that is over
             if stored.references != transaction.references:
                 raise aiodimse.DIMSEFailure(0x0115, "this Transaction UID is in use for other instances")
             if is_ours:
@@ -111,8 +117,16 @@ class Commitment:
                 return
             await asyncio.sleep(_LOOK_AGAIN)
 
+    async def _taken_over(self) -> None:
+        async with self._taking_over:
+            pass
+
     async def _take_over(self) -> None:
         """Report on every transaction on which no process reports."""
+        async with self._taking_over:
+            await self._take_those_without_a_report()
+
+    async def _take_those_without_a_report(self) -> None:
         held: dict[str, AsyncExitStack] = {}
         try:
             for transaction in await self._archive.index.transactions():

@@ -15,7 +15,7 @@ from pydicom import Dataset
 from pynetdicom import AE, evt
 
 import aiodimse
-from aiodimse import sop_class
+from aiodimse import sop_class, testing
 from aiodimse.archive import Archive, MemoryIndex, provide
 from aiodimse.archive import commitment as module
 from aiodimse.archive.index import Transaction
@@ -316,7 +316,7 @@ async def test_a_request_is_on_the_disk_when_it_is_answered(
     engines.flush_log(tmp_path / "no such file")
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgresql"])
 async def test_a_transaction_uid_that_is_in_use(tmp_path: Path, a_file: Files, kind: str) -> None:
     """For other instances: who asks could not tell the two reports apart, and one of them would not come."""
     a_file("files/1.dcm", image="1")
@@ -380,6 +380,39 @@ async def test_who_asks_while_the_last_report_ends_is_told(
             await asyncio.sleep(0)
         may_end.set()
         assert await asking == 0x0000
+        assert told.get_nowait()[0] == 2
+    await archive.close()
+
+
+async def test_who_asks_is_told_though_the_last_report_ends_meanwhile(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock was held when the request came, and nobody reports any more when the new transaction is stored."""
+    a_file("1.dcm")
+    told: Told = asyncio.Queue()
+    index = MemoryIndex()
+    archive = await Archive.open(tmp_path, index=index)
+    dropped, may_end = asyncio.Event(), asyncio.Event()
+    drop, put = index.drop_transaction, index.put_transaction
+
+    async def drop_slowly(transaction: Transaction) -> None:
+        await drop(transaction)
+        dropped.set()
+        await may_end.wait()
+
+    async def put_slowly(transaction: Transaction) -> Transaction:
+        stored = await put(transaction)
+        may_end.set()
+        await testing.settle()
+        return stored
+
+    monkeypatch.setattr(index, "drop_transaction", drop_slowly)
+    async with serving(archive).listen(HOST, 0) as listening:
+        assert await ask(listening.port, question((MR, "1.2.1.1.1")), modality(told), told) == 0x0000
+        assert told.get_nowait()[0] == 1
+        await asyncio.wait_for(dropped.wait(), 10)
+        monkeypatch.setattr(index, "put_transaction", put_slowly)
+        assert await ask(listening.port, question((MR, "9.9")), modality(told), told) == 0x0000
         assert told.get_nowait()[0] == 2
     await archive.close()
 
