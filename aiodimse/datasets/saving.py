@@ -262,9 +262,14 @@ class Finish:
     """Why it was not finished."""
 
     def result(self) -> Path:
-        """Return the path of the file, or raise what happened to it."""
-        if self.error is not None:
-            raise self.error
+        """Return the path of the file, or raise what happened to it, once: an error that is kept would keep itself, and
+        the bytes that its frames hold."""
+        error, self.error = self.error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
         return self.writer.path
 
     def step(self, step: Callable[[], object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import weakref
@@ -98,6 +99,29 @@ def test_what_goes_wrong_with_one_file(tmp_path: Path, bad: str) -> None:
         one.result()
     stays = bad.startswith("after")
     assert names(tmp_path) == ["0.dcm", *(["1.dcm"] if stays else []), "2.dcm"]
+
+
+def test_an_error_keeps_nothing(tmp_path: Path) -> None:
+    """Nor does it wait for the collector, which comes seldom while large data sets come often."""
+
+    class Refused(Exception):
+        pass
+
+    def refuse(*_: object) -> None:
+        raise Refused
+
+    one = file(tmp_path, "1", before_name=refuse)
+    gc.collect()
+    gc.disable()
+    try:
+        finish_together([one])
+        try:
+            one.result()
+        except Refused as error:
+            kept = weakref.ref(error)
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace", "open"])
