@@ -181,14 +181,13 @@ async def _run(chosen: argparse.Namespace, output: Output) -> int:
             task.cancel()
 
     try:
-        with signals.handled(terminate, signal.SIGTERM):
+        # Afterward the result is known, and SIGTERM changes nothing.
+        with signals.handled(terminate, signal.SIGTERM, afterward=signal.SIG_IGN):
             code: int = await chosen.module.run(chosen, output)
     except asyncio.CancelledError:
         if not is_terminated:
             raise
         raise failures.CommandError("terminated", failures.TERMINATED) from None
-    finally:
-        signals.ignore_sigterm()
     return code
 
 

@@ -14,12 +14,13 @@ HANGUP = tuple(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, 
 
 
 @contextmanager
-def handled(call: Callable[[int], None], *numbers: int) -> Iterator[None]:
+def handled(call: Callable[[int], None], *numbers: int, afterward: signal.Handlers | None = None) -> Iterator[None]:
     """Call `call` with the number of each of these signals that arrives while the body runs.
 
-    Afterward the previous handlers are restored. loop.add_signal_handler is not used: a loop that closes restores the
-    default of SIGTERM, which kills the process, and Windows does not have the method. Outside the main thread Python
-    allows no handlers, so nothing is handled there.
+    Afterward the previous handlers are restored, or `afterward` is set, without a moment between the two.
+    loop.add_signal_handler is not used: a loop that closes restores the default of SIGTERM, which kills the process,
+    and Windows does not have the method. Outside the main thread Python allows no handlers, so nothing is handled
+    there.
     """
     loop, before = asyncio.get_running_loop(), {}
 
@@ -34,13 +35,7 @@ def handled(call: Callable[[int], None], *numbers: int) -> Iterator[None]:
         yield
     finally:
         for number, each in before.items():
-            signal.signal(number, each)
-
-
-def ignore_sigterm() -> None:
-    """Ignore SIGTERM from now on, because the result of the command is known."""
-    with suppress(ValueError):  # not the main thread
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(number, each if afterward is None else afterward)
 
 
 def leave_on_ctrl_c(code: int) -> None:

@@ -22,6 +22,7 @@ from slowness import without_slowness
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.cli import signals
 
 STUDY = ("-k", "StudyInstanceUID=1.2")
 MATCH = b"first"
@@ -195,6 +196,24 @@ async def test_sigterm_after_the_end_changes_nothing(tmp_path: Path) -> None:
         assert b"ended" in await process.stdout.readline()
         await signaled(process, signal.SIGTERM)
         assert process.returncode == 0
+
+
+async def test_a_signal_is_never_without_a_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for the moment between the handler of the command and that it is ignored: it would kill the process."""
+    set_to: list[object] = []
+    real = signal.signal
+
+    def noted(number: int, handler: Any) -> Any:
+        set_to.append(handler)
+        return real(number, handler)
+
+    before = signal.getsignal(signal.SIGUSR1)
+    with monkeypatch.context() as patched:
+        patched.setattr(signal, "signal", noted)
+        with signals.handled(lambda _: None, signal.SIGUSR1, afterward=signal.SIG_IGN):
+            pass
+    assert set_to[1:] == [signal.SIG_IGN]
+    signal.signal(signal.SIGUSR1, before)
 
 
 async def test_serve_tells_what_it_does(tmp_path: Path) -> None:
