@@ -354,6 +354,20 @@ async def test_who_asks_again_is_told_on_the_new_association(tmp_path: Path, a_f
     await archive.close()
 
 
+def drops_slowly(index: MemoryIndex, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+    """Let a report that was taken hold its lock. Returns what is set when its transaction is forgotten, and what lets
+    it end."""
+    dropped, may_end, drop = asyncio.Event(), asyncio.Event(), index.drop_transaction
+
+    async def slowly(transaction: Transaction) -> None:
+        await drop(transaction)
+        dropped.set()
+        await may_end.wait()
+
+    monkeypatch.setattr(index, "drop_transaction", slowly)
+    return dropped, may_end
+
+
 async def test_who_asks_while_the_last_report_ends_is_told(
     tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,15 +376,7 @@ async def test_who_asks_while_the_last_report_ends_is_told(
     told: Told = asyncio.Queue()
     index = MemoryIndex()
     archive = await Archive.open(tmp_path, index=index)
-    dropped, may_end = asyncio.Event(), asyncio.Event()
-    drop = index.drop_transaction
-
-    async def slowly(transaction: Transaction) -> None:
-        await drop(transaction)
-        dropped.set()
-        await may_end.wait()
-
-    monkeypatch.setattr(index, "drop_transaction", slowly)
+    dropped, may_end = drops_slowly(index, monkeypatch)
     async with serving(archive).listen(HOST, 0) as listening:
         assert await ask(listening.port, question((MR, "1.2.1.1.1")), modality(told), told) == 0x0000
         assert told.get_nowait()[0] == 1
@@ -392,13 +398,8 @@ async def test_who_asks_is_told_though_the_last_report_ends_meanwhile(
     told: Told = asyncio.Queue()
     index = MemoryIndex()
     archive = await Archive.open(tmp_path, index=index)
-    dropped, may_end = asyncio.Event(), asyncio.Event()
-    drop, put = index.drop_transaction, index.put_transaction
-
-    async def drop_slowly(transaction: Transaction) -> None:
-        await drop(transaction)
-        dropped.set()
-        await may_end.wait()
+    dropped, may_end = drops_slowly(index, monkeypatch)
+    put = index.put_transaction
 
     async def put_slowly(transaction: Transaction) -> Transaction:
         stored = await put(transaction)
@@ -406,7 +407,6 @@ async def test_who_asks_is_told_though_the_last_report_ends_meanwhile(
         await testing.settle()
         return stored
 
-    monkeypatch.setattr(index, "drop_transaction", drop_slowly)
     async with serving(archive).listen(HOST, 0) as listening:
         assert await ask(listening.port, question((MR, "1.2.1.1.1")), modality(told), told) == 0x0000
         assert told.get_nowait()[0] == 1
