@@ -25,8 +25,8 @@ _MOST: Final = 16
 _SIDE_BY_SIDE: Final = 2
 """Rounds at the same time, one of which writes while the other waits for the disk."""
 _PATIENCE: Final = 0.005
-"""The seconds that work waits for both of them. A round takes 1 to 4 ms on a local disk; if the storage is slower than
-that, for example over a network, more of them overlap."""
+"""The seconds that work waits while so many rounds are under way. A round takes 1 to 4 ms on a local disk; if the
+storage is slower than that, for example over a network, more rounds overlap."""
 _AT_ONCE: Final = 4
 """The most rounds at the same time, half of the threads for files."""
 

@@ -28,9 +28,9 @@ class _Transaction:
 class Together:
     """Adds what several threads bring.
 
-    Who finds nobody at it writes in his own thread what has been added, so that a store takes no other trip. What comes
-    meanwhile waits for the next transaction, which is left to the thread that writes: so nobody is kept by what comes
-    behind him.
+    A thread that writes while no transaction is under way runs one itself, so that a store takes no other trip. What is
+    added meanwhile waits for the next transaction, which runs in the thread that writes for everybody: no thread is
+    kept by what others add after it.
 
     Args:
         take: Runs one transaction, and blocks.
