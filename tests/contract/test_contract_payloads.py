@@ -19,7 +19,7 @@ from aiodimse.aio.channel import Channel
 from aiodimse.aio.clock import Clock
 from aiodimse.services.instance import Instance
 from aiodimse.services.provider import suboperations
-from aiodimse.services.provider.budgets import NoRoom, Payloads
+from aiodimse.services.provider.budgets import NoRoom, Payloads, Share
 from aiodimse.services.recompression import Room
 
 SIZE = 60_000
@@ -88,6 +88,41 @@ async def test_who_is_cancelled_has_nothing(when: str) -> None:
         assert small.done()
     assert large.cancelled()
     payloads.give_back(20)
+    assert await payloads.take(100) == 100
+
+
+async def test_bytes_that_come_free_while_a_waiter_is_cancelled_go_to_the_next_one() -> None:
+    """The task has been cancelled and has not run since. Its future is done, so it must be passed over."""
+    payloads = Payloads(100)
+    await payloads.take(80)
+    large, small = asyncio.create_task(payloads.take(100)), asyncio.create_task(payloads.take(30))
+    await testing.settle()
+    large.cancel()
+    payloads.give_back(80)
+    await testing.settle()
+    assert large.cancelled()
+    assert small.result() == 30
+    payloads.give_back(30)
+    assert await payloads.take(100) == 100
+
+
+async def test_associations_that_end_together_leave_all_bytes_free() -> None:
+    """The one that has the bytes and the one that waits for them are cancelled in the same turn of the event loop."""
+    payloads = Payloads(100)
+
+    async def send(share: Share) -> None:
+        try:
+            await share.take(100, Clock(), None)
+            await asyncio.Event().wait()
+        finally:
+            share.give_back()
+
+    owners = [Owner() for _ in range(3)]
+    tasks = [asyncio.create_task(send(payloads.share(owner))) for owner in owners]
+    await testing.settle()
+    for task in tasks:
+        task.cancel()
+    assert [type(each) for each in await asyncio.gather(*tasks, return_exceptions=True)] == [asyncio.CancelledError] * 3
     assert await payloads.take(100) == 100
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -155,7 +156,8 @@ class Payloads:
             if turn.done() and not turn.cancelled():
                 self.give_back(size)
             else:
-                self._waiting.remove((size, turn))
+                with suppress(ValueError):  # give_back has passed it over already
+                    self._waiting.remove((size, turn))
                 self.give_back(0)  # the next one in the queue may need less
             raise
         return size
@@ -165,8 +167,9 @@ class Payloads:
         self._free += size
         while self._waiting and self._waiting[0][0] <= self._free:
             wanted, turn = self._waiting.popleft()
-            self._free -= wanted
-            turn.set_result(None)
+            if not turn.done():  # otherwise its task was cancelled, and has not run since
+                self._free -= wanted
+                turn.set_result(None)
 
 
 class Share:
