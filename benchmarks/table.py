@@ -71,10 +71,13 @@ def write(folder: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, A
 
 
 def write_again(folder: Path, figures: Sequence[Figure], about: Mapping[str, Any]) -> None:
-    """Put rows that were measured again into the last whole run, which says when and at which commit that was."""
+    """Put rows that were measured again into the last whole run, which says when and at which commit that was.
+
+    Rows that did not exist then follow the others.
+    """
     last = json.loads((folder / "table.json").read_text(encoding="utf-8"))
     new = {row["name"]: row for row in as_rows(figures)}
-    rows = [new.get(row["name"], row) for row in last["rows"]]
+    rows = list(({row["name"]: row for row in last["rows"]} | new).values())
     when = f"{about['date']} at {about['commit']}"
     whole = {**last["about"], "measured again": {**last["about"].get("measured again", {}), **dict.fromkeys(new, when)}}
     notes = [f"- {row['name']}: {row['problem']}" for row in rows if row["problem"]]

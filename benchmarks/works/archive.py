@@ -90,46 +90,63 @@ def _shares(folder: Path, senders: int) -> list[Path]:
     return shares
 
 
-OBJECTS = 100_000
 ORTHANC = Row(
     "archive-find-orthanc",
     "C-FIND at 100,000 objects (--objects): the least favorable median of five kinds",
     "Orthanc",
     1,
 )
+DCMQRSCP = Row(
+    "archive-find-dcmqrscp", "C-FIND at 3,000 objects: the least favorable median of five kinds", "dcmqrscp", 1
+)
 
 
 @work(ORTHANC)
 def find_beside_orthanc(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """Compare the same five kinds of query on the same objects, sent by one process in turn.
+    """Compare queries with Orthanc, whose stores take two minutes or more."""
+    count = bench.objects or bench.count(100_000, 3_000)
+    row = replace(ORTHANC, work=ORTHANC.work.replace("100,000 objects (--objects)", f"{count:,} objects"))
+    return [_find_beside(bench, row, bench.orthanc(SyncStorageArea=False), count, callers=8)]
 
-    Orthanc gets small objects by C-STORE, which takes two minutes or more; our archive indexes them without files.
+
+@work(DCMQRSCP)
+def find_beside_dcmqrscp(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
+    """Compare queries with dcmqrscp, at a number of objects with which it is filled in half a minute.
+
+    Its index is one file, which it locks and reads from the beginning for each store and each query. Stores of several
+    senders fail therefore, and 10,000 objects take five minutes.
     """
-    count, times = bench.objects or bench.count(OBJECTS, 3_000), 20
+    return [_find_beside(bench, DCMQRSCP, bench.dcmqrscp(), 3_000, callers=1)]
+
+
+def _find_beside(bench: Bench, row: Row, peer: Process, count: int, *, callers: int) -> Figure:
+    """Compare five kinds of query on the same objects, sent by one process in turn to our archive and to the peer.
+
+    The peer gets small objects by C-STORE from `callers` associations; our archive indexes them without files.
+    """
+    times = 20
     archive = bench.worker("ours_archive", folder=bench.new_folder("ours"))
-    orthanc = bench.orthanc(SyncStorageArea=False)
-    filled = bench.worker("replay").ask("fill", 3600.0, port=orthanc.port, called="ARCHIVE", count=count, callers=8)
+    filled = bench.worker("replay").ask("fill", 3600.0, port=peer.port, called="ARCHIVE", count=count, callers=callers)
     archive.ask("fill", 3600.0, count=count)
     user = bench.worker("ours_archive", "user", folder=bench.new_folder("user"))
-    ours, peer = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+    ours, theirs = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     problem = "" if filled["done"] == count else f"{filled['done']} of {count} objects were stored"
     for _ in range(bench.pairs):
-        for port, medians in ((archive.port, ours), (orthanc.port, peer)):
+        for port, medians in ((archive.port, ours), (peer.port, theirs)):
             answer = user.ask("find", port=port, count=count, times=times)
             if answer["found"] != times * len(answer["medians"]):
                 problem = f"{answer['found']} queries found something"
             for kind, took in answer["medians"].items():
                 medians[kind].append(took)
-    ratios = [statistics.median(b / a for a, b in zip(ours[kind], peer[kind], strict=True)) for kind in ours]
+    ratios = [statistics.median(b / a for a, b in zip(ours[kind], theirs[kind], strict=True)) for kind in ours]
 
     def in_words(medians: Mapping[str, Sequence[float]]) -> str:
         return ", ".join(f"{kind} {statistics.median(each):.1f}" for kind, each in medians.items()) + " ms"
 
-    row = replace(ORTHANC, work=ORTHANC.work.replace("100,000 objects (--objects)", f"{count:,} objects"))
     samples = {
-        f"{side} {kind}": each for side, those in (("ours", ours), ("peer", peer)) for kind, each in those.items()
+        f"{side} {kind}": each for side, those in (("ours", ours), ("peer", theirs)) for kind, each in those.items()
     }
-    return [Figure(row, min(ratios), in_words(ours), in_words(peer), problem, samples)]
+    return Figure(row, min(ratios), in_words(ours), in_words(theirs), problem, samples)
 
 
 MILLION = Row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -145,6 +146,19 @@ def test_a_peer_that_died_is_noticed(tmp_path: Path) -> None:
             process.wait_for_port(1)
     finally:
         process.stop()
+
+
+def test_rows_measured_again_replace_the_old_ones_and_new_ones_follow(tmp_path: Path) -> None:
+    def figure(name: str, value: float) -> Figure:
+        return Figure(Row(name, "work", "peer", 1.0), value)
+
+    table.write(tmp_path, table.as_rows([figure("a", 1.0), figure("b", 2.0)]), {"date": "then"}, "")
+    table.write_again(tmp_path, [figure("new", 4.0), figure("a", 3.0)], {"date": "now", "commit": "c"})
+    kept = json.loads((tmp_path / "table.json").read_text(encoding="utf-8"))
+    assert [(row["name"], row["value"]) for row in kept["rows"]] == [("a", 3.0), ("b", 2.0), ("new", 4.0)]
+    assert kept["about"]["date"] == "then"
+    assert kept["about"]["measured again"] == {"new": "now at c", "a": "now at c"}
+    assert " new " in (tmp_path / "table.txt").read_text(encoding="utf-8")
 
 
 def test_the_page_of_figures_has_the_last_full_run() -> None:
