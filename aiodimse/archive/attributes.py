@@ -82,14 +82,28 @@ def decode(
     """
     charset = charset_of(source) if charset is None else charset
     there: Any = source.values if isinstance(source, Elements) else source
+    order = "<" if isinstance(source, Elements) and source.little_endian else ">"
     found: dict[str, Value] = {}
-    for keyword in keywords:
-        tag, vr = _tag_and_vr(keyword)
-        if vr is not None and tag in there:
+    for keyword, tag, vr in _known(tuple(keywords)):
+        if tag not in there:
+            continue
+        encoded = there[tag] if there is not source else None
+        value: Value
+        if type(encoded) is bytes and len(encoded) <= _SHORT:
+            value, cost = _from_few_bytes(encoded, vr, charset, order)
+        else:
             value = _value(source, tag, vr, charset, 0)
-            if budget is None or budget.take(vr, value):
-                found[keyword] = value
+            cost = _cost(vr, value)
+        if budget is None or budget.take(cost):
+            found[keyword] = value
     return found
+
+
+@lru_cache(maxsize=64)
+def _known(keywords: tuple[str, ...]) -> tuple[tuple[str, int, str], ...]:
+    """Return keyword, tag and VR of those attributes that are in the dictionary."""
+    rows = ((keyword, *_tag_and_vr(keyword)) for keyword in keywords)
+    return tuple((keyword, tag, vr) for keyword, tag, vr in rows if vr is not None)
 
 
 @lru_cache(maxsize=1024)
@@ -110,9 +124,12 @@ class Budget:
         self.is_exceeded: bool = False
         """Whether an attribute was left out."""
 
-    def take(self, vr: str, value: Value) -> bool:
-        """Return whether an attribute is kept, and count it if so."""
-        cost = _cost(vr, value)
+    def take(self, cost: int | None) -> bool:
+        """Count an attribute, if there is room for it. Return whether it is kept.
+
+        Args:
+            cost: What it costs; None: it is too long to be kept.
+        """
         if cost is None or cost > self._left:
             self.is_exceeded = True
             return False
@@ -325,7 +342,7 @@ def _value_of(dataset: Dataset, tag: BaseTag, vr: str, charset: charsets.Charact
 
 def _from_bytes(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[str, ...]:
     if len(data) <= _SHORT:
-        return _from_few_bytes(data, vr, charset, order)
+        return _from_few_bytes(data, vr, charset, order)[0]
     return _from_any_bytes(data, vr, charset, order)
 
 
@@ -360,14 +377,17 @@ def _from_python(value: object, vr: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=8192)
-def _from_few_bytes(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[str, ...]:
-    """Do the same for a value that comes again and again, and return the same strings each time.
+def _from_few_bytes(
+    data: bytes, vr: str, charset: charsets.CharacterSet, order: str
+) -> tuple[tuple[str, ...], int | None]:
+    """Do the same for a value that comes again and again, and return the same strings each time, and their cost.
 
     A folder has "ORIGINAL", or the UID of one SOP class, a hundred thousand times, and the objects of a series have
     most of what is kept of them in common. sys.intern is not used, since Python 3.12.0 to 3.12.5 never frees interned
     strings, and peers send these texts.
     """
-    return _from_any_bytes(data, vr, charset, order)
+    value = _from_any_bytes(data, vr, charset, order)
+    return value, _cost(vr, value)
 
 
 def _split(text: str, vr: str) -> tuple[str, ...]:

@@ -6,13 +6,14 @@ empty items. This reader passes over what is not kept, and limits how much of it
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple, TypeAlias
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag
+
+from .plain_elements import SHORT_VRS, Place, PlainElements
 
 MAX_ELEMENTS = 32768
 """The most elements and items of sequences before the last one that is kept. Most headers have a hundred, an ECG with
@@ -27,12 +28,9 @@ _DEPTH = 64
 """The deepest nesting of sequences that are passed over."""
 
 _UNDEFINED = 0xFFFFFFFF
-_DELIMITERS = 0xFFFE0000
-"""The first tag of items and delimiters (PS3.5 7.5)."""
 _ITEM, _END_OF_ITEM, _END_OF_SEQUENCE = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
-# PS3.5 Tables 7.1-1 and 7.1-2: VRs with a length of two bytes, and with two reserved bytes and a length of four.
-_SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+# PS3.5 Table 7.1-1: VRs with two reserved bytes and a length of four.
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _OPEN = frozenset((b"", b"OB", b"OW", b"SQ", b"UN"))
 """VRs whose length may be undefined."""
@@ -56,6 +54,8 @@ class Encoding(NamedTuple):
     little_endian: bool
 
 
+_PLAIN = Encoding(implicit=False, little_endian=True)
+"""The encoding of `PlainElements`."""
 _IN_UNKNOWN = Encoding(implicit=True, little_endian=True)
 """The encoding of a sequence in a value of VR UN (PS3.5 6.2.2)."""
 
@@ -104,25 +104,30 @@ class Reading:
         self.disordered: set[int] = set()
         """Tags that came twice, or after a higher one (PS3.5 7.1)."""
 
-    def read(self, wanted: Collection[int], is_behind: Callable[[int], bool], stops: Sequence[int] = ()) -> None:
+    def read(
+        self, wanted: Collection[int], is_behind: Callable[[int], bool], plain: PlainElements | None = None
+    ) -> None:
         """Read the data set.
 
         Args:
             wanted: The tags of the elements to keep.
             is_behind: Whether no wanted tag follows this tag.
-            stops: In order, the wanted tags, and those from which on `is_behind` is true. With them, a plain data set
-                takes a third of the time.
+            plain: Reads the plain elements that have these tags, faster; None: they are read as all others.
 
         Raises:
             Unreadable: The data set cannot be read; `elements` has what came before.
             TooMuch: It has too many elements.
         """
         pos = 0
-        runs = bool(stops) and self._encoding == (False, True)
+        if self._encoding != _PLAIN:
+            plain = None
         while (at := self._at(pos, 8)) >= 0:
-            if runs and (passed := self._run(at, wanted, is_behind, stops)) > at:
-                pos += passed - at
-                continue
+            if plain is not None:
+                place = plain.read(self._data, Place(at, self.reached, self._left), self.elements.values)
+                if place.at > at:
+                    pos += place.at - at
+                    self.reached, self._left = place.reached, place.left
+                    continue
             tag, vr, length, start = self._element(pos, at, self._encoding)
             if is_behind(tag):
                 self.reached = max(self.reached, tag)
@@ -141,34 +146,6 @@ class Reading:
                 self.disordered.add(tag)
         if pos != self._base + len(self._data):
             raise Unreadable("an element is cut off")
-
-    def _run(self, at: int, wanted: Collection[int], is_behind: Callable[[int], bool], stops: Sequence[int]) -> int:
-        """Read plain elements, which are nearly all elements of most headers. A plain element is whole, in order, has a
-        length of two bytes, and is in Explicit VR Little Endian. Return the position in the data of the first element
-        that is not plain.
-
-        `read` handles all other elements, one at a time.
-        """
-        data, values, reached = self._data, self.elements.values, self.reached
-        size, number = len(data), bisect_right(stops, reached)
-        stop = stops[number] if number < len(stops) else _DELIMITERS
-        left = self._left
-        while left and at + 8 <= size:
-            group, element, vr, length = _PLAIN(data, at)
-            tag = group << 16 | element
-            end = at + 8 + length
-            if tag <= reached or end > size or vr not in _SHORT:
-                break
-            if tag >= stop:
-                if tag >= _DELIMITERS or is_behind(tag):
-                    break
-                if tag in wanted:
-                    values[tag] = data[at + 8 : end]
-                number = bisect_right(stops, tag, number)
-                stop = stops[number] if number < len(stops) else _DELIMITERS
-            reached, at, left = tag, end, left - 1
-        self.reached, self._left = reached, left
-        return at
 
     # --- bytes --------------------------------------------------------------------------------------------------------
 
@@ -212,7 +189,7 @@ class Reading:
         if encoding.implicit or group == 0xFFFE:
             return tag, b"", length, pos + 8
         vr = self._data[at + 4 : at + 6]
-        if vr in _SHORT:
+        if vr in SHORT_VRS:
             return tag, vr, short(self._data, at + 6)[0], pos + 8
         if vr not in _LONG:
             raise Unreadable("a VR that does not exist")
@@ -309,5 +286,3 @@ def _structs(order: str) -> tuple[Callable[[bytes, int], tuple[int, ...]], ...]:
 
 
 _LITTLE, _BIG = _structs("<"), _structs(">")
-_PLAIN = Struct("<HH2sH").unpack_from
-"""Reads tag, VR and length of an element of Explicit VR Little Endian."""

@@ -18,6 +18,7 @@ from .elements import Encoding, More, Reading, Unreadable
 from .index import Header
 from .models import ATTRIBUTES, UNIQUE, Level
 from .one_level import BY_STORAGE, MODELS
+from .plain_elements import PlainElements
 
 _CHARACTER_SET = 0x00080005
 _KEPT = (*ATTRIBUTES.values(), *(model.keywords for model in MODELS))
@@ -25,7 +26,6 @@ _TAGS = frozenset((_CHARACTER_SET, *(tag_for_keyword(keyword) or 0 for keywords 
 _LAST = max(_TAGS)
 _CONTENT, _CONTOURS, _BEHIND_CONTOURS = 0x0040A730, 0x30060010, 0x300A0000
 """Content Sequence of a report (PS3.3 C.17.3); the contours of a structure set, and what follows them."""
-_STOPS = tuple(sorted({*_TAGS, _CONTENT, _CONTOURS, _LAST + 1}))
 _IDENTIFYING = frozenset(tag_for_keyword(keyword) or 0 for keyword in UNIQUE.values())
 _SERIES_INSTANCE_UID = 0x0020000E
 
@@ -96,7 +96,7 @@ def header_in(data: bytes, transfer_syntax: str, location: str, *, more: More | 
     encoding = Encoding(transfer_syntax == ImplicitVRLittleEndian, transfer_syntax != ExplicitVRBigEndian)
     reading, is_whole = Reading(data, encoding, more), True
     try:
-        reading.read(_TAGS, _is_behind, _STOPS)
+        reading.read(_TAGS, _is_behind, _PLAIN)
     except Unreadable:
         is_whole = False
     # A header that ends before its series UID may contain only a part of a UID, which is another UID.
@@ -129,7 +129,7 @@ def _header_of(source: Source, location: str, transfer_syntax: str) -> Header:
     budget, charset = Budget(), charset_of(source)
     if model is None:
         # The unique keys precede all others, because without them nothing is found.
-        levels = {level: decode(source, [UNIQUE[level]], budget, charset) for level in Level}
+        levels = {level: decode(source, (UNIQUE[level],), budget, charset) for level in Level}
         for level, keywords in ATTRIBUTES.items():
             levels[level].update(decode(source, keywords[1:], budget, charset))
     else:
@@ -173,3 +173,7 @@ def _is_behind(tag: int) -> bool:
     """Return whether nothing that is kept has this tag or a later one. What follows is the content of a report, the
     contours of a structure set, or the frames of an enhanced object."""
     return tag > _LAST or tag == _CONTENT or _CONTOURS <= tag < _BEHIND_CONTOURS
+
+
+_PLAIN = PlainElements(_TAGS, _is_behind)
+"""Remembers the runs of plain elements of all objects."""

@@ -9,7 +9,7 @@ import pytest
 from pydicom import Dataset, config
 
 from aiodimse.archive import read_header
-from aiodimse.archive.attributes import MAX_KEPT, Budget
+from aiodimse.archive.attributes import MAX_KEPT, Budget, _cost
 from aiodimse.archive.models import ATTRIBUTES, Level
 
 
@@ -67,8 +67,11 @@ def test_an_honest_object_is_kept_in_full(a_file: Callable[..., Path]) -> None:
 
 
 def test_what_was_left_out_does_not_count() -> None:
+    def cost(characters: int) -> int | None:
+        return _cost("LO", ("A" * characters,))
+
     budget = Budget(100)
-    assert not budget.take("LO", ("A" * 300,))
-    assert budget.take("LO", ("A" * 90,))
-    assert not budget.take("LO", ("A" * 90,))
+    assert not budget.take(cost(300))
+    assert budget.take(cost(90))
+    assert not budget.take(cost(90))
     assert budget.is_exceeded

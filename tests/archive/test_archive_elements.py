@@ -17,10 +17,11 @@ from pydicom.filebase import DicomFileLike
 from pydicom.filewriter import write_dataset
 
 import aiodimse
-from aiodimse.archive import elements, header, header_of, read_header
+from aiodimse.archive import elements, header, header_of, plain_elements, read_header
 from aiodimse.archive.attributes import decode
 from aiodimse.archive.elements import Elements, Encoding, Reading, TooMuch, Unreadable
 from aiodimse.archive.header import DamagedHeader, header_in
+from aiodimse.archive.plain_elements import PlainElements
 
 EXPLICIT, IMPLICIT = Encoding(False, True), Encoding(True, True)
 STUDY_DESCRIPTION, PROCEDURE_CODES, SERIES_UID = 0x00081030, 0x00081032, 0x0020000E
@@ -238,26 +239,33 @@ IN_ORDER = st.builds(
 WANTED = {STUDY_DESCRIPTION, PROCEDURE_CODES, SERIES_UID}
 
 
-def outcome_of(data: bytes, wanted: set[int], stops: tuple[int, ...], first: int, most: int) -> object:
+LEARNED = PlainElements(WANTED, header._is_behind)
+"""Remembers the runs of all examples."""
+
+
+def outcome_of(data: bytes, plain: PlainElements | None, first: int, most: int) -> object:
     """All that a reading says, with so many bytes at hand at first; the rest is asked for."""
     reading = Reading(data[:first], EXPLICIT, lambda pos, size: data[pos : pos + size])
     reading._left = most
     error = ""
     try:
-        reading.read(wanted, header._is_behind, stops)
+        reading.read(WANTED, header._is_behind, plain)
     except (Unreadable, TooMuch) as caught:
         error = repr(caught)
     return decode(reading.elements, CODED), reading.reached, reading.disordered, reading._left, error
 
 
-def assert_a_run_changes_nothing(data: bytes, first: int, most: int = elements.MAX_ELEMENTS) -> None:
-    stops = tuple(sorted({*WANTED, *header._STOPS}))
-    assert outcome_of(data, WANTED, stops, first, most) == outcome_of(data, WANTED, (), first, most)
+def assert_runs_change_nothing(data: bytes, first: int, most: int = elements.MAX_ELEMENTS) -> None:
+    """Neither while they are read for the first time, nor when they are known, nor when others are."""
+    expected = outcome_of(data, None, first, most)
+    new = PlainElements(WANTED, header._is_behind)
+    for plain in (new, new, LEARNED):
+        assert outcome_of(data, plain, first, most) == expected
 
 
 @given(st.lists(A_SHORT | A_LONG | st.just(ITEM_HEAD), max_size=12), st.binary(max_size=9), st.integers(8, 60))
 def test_a_run_of_plain_elements_changes_nothing(parts: list[bytes], rest: bytes, first: int) -> None:
-    assert_a_run_changes_nothing(b"".join(parts) + rest, first)
+    assert_runs_change_nothing(b"".join(parts) + rest, first)
 
 
 @given(IN_ORDER, IN_ORDER, st.integers(0, 9), st.integers(8, 200), st.integers(0, 30))
@@ -265,7 +273,31 @@ def test_a_run_changes_nothing_in_order(
     parts: list[bytes], behind: list[bytes], cut: int, first: int, most: int
 ) -> None:
     data = b"".join((*parts, *behind))
-    assert_a_run_changes_nothing(data[: len(data) - cut], first, most)
+    assert_runs_change_nothing(data[: len(data) - cut], first, most)
+
+
+@given(st.lists(st.tuples(*(st.binary(max_size=4) for _ in range(6))), min_size=2, max_size=8))
+def test_what_differs_from_one_object_to_the_next_is_read_from_each(objects: list[tuple[bytes, ...]]) -> None:
+    tags = (0x00080005, STUDY_DESCRIPTION, 0x00091001, 0x0020000D, SERIES_UID, 0x00280010)
+    plain = PlainElements(WANTED, header._is_behind)
+    for values in objects:
+        reading = Reading(b"".join(short(tag, "LO", value) for tag, value in zip(tags, values, strict=True)), EXPLICIT)
+        reading.read(WANTED, header._is_behind, plain)
+        assert reading.elements.values == {STUDY_DESCRIPTION: values[1], SERIES_UID: values[4]}
+
+
+def test_a_peer_cannot_make_it_remember_more_and_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_elements, "_MOST", 16)
+    plain = PlainElements(WANTED, header._is_behind)
+    for number in range(100):
+        data = short(0x00090000 + 1 + number, "LO", b"") * 2 + UID
+        reading = Reading(data, EXPLICIT)
+        reading.read(WANTED, header._is_behind, plain)
+        assert reading.elements.values == {SERIES_UID: b"1.2.3\0"}
+        assert len(plain._runs) <= 16
+    many = b"".join(short(0x00090000 + 1 + number, "LO", b"") for number in range(1000))
+    Reading(many, EXPLICIT).read(WANTED, header._is_behind, plain)
+    assert max(len(run.headers) for run in plain._runs.values()) <= 64
 
 
 @pytest.mark.parametrize("file", ["CT_small.dcm", "rtplan.dcm", "test-SR.dcm", "waveform_ecg.dcm", "rtstruct.dcm"])
@@ -273,18 +305,18 @@ def test_a_run_changes_nothing_in_real_files(file: str) -> None:
     path = Path(str(get_testdata_file(file, download=False)))
     head = aiodimse.read_head(path)
     data = path.read_bytes()[head.data_offset :]
+    runs = PlainElements(header._TAGS, header._is_behind)
     for size in (len(data), 5000, 600):
-        reading, plain = Reading(data[:size], EXPLICIT), Reading(data[:size], EXPLICIT)
-        for each, stops in ((reading, header._STOPS), (plain, ())):
+        first, second, one_by_one = (Reading(data[:size], EXPLICIT) for _ in range(3))
+        for each, plain in ((first, runs), (second, runs), (one_by_one, None)):
             with suppress(Unreadable):
-                each.read(header._TAGS, header._is_behind, stops)
-        assert reading.reached == plain.reached
-        assert reading.disordered == plain.disordered
-        assert reading._left == plain._left
-        assert reading.elements.values.keys() == plain.elements.values.keys()
-        assert (
-            str(header._header_of(reading.elements, "x", head.transfer_syntax))
-            == str(header._header_of(plain.elements, "x", head.transfer_syntax))
-            if reading.reached > SERIES_UID
-            else True
-        )
+                each.read(header._TAGS, header._is_behind, plain)
+        for each in (first, second):
+            assert each.reached == one_by_one.reached
+            assert each.disordered == one_by_one.disordered
+            assert each._left == one_by_one._left
+            assert each.elements.values.keys() == one_by_one.elements.values.keys()
+            if each.reached > SERIES_UID:
+                assert str(header._header_of(each.elements, "x", head.transfer_syntax)) == str(
+                    header._header_of(one_by_one.elements, "x", head.transfer_syntax)
+                )

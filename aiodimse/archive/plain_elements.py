@@ -1,0 +1,127 @@
+"""Reads runs of plain elements: whole ones, in order, in Explicit VR Little Endian, with a length of two bytes.
+
+Nearly all elements of most headers are plain, and the objects of a series have the same ones, with values of the same
+lengths for the most part. So a run that was read an element at a time is remembered, and the next one like it is read
+and compared at once, which takes a tenth of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, MutableMapping, Sequence
+from struct import Struct
+from typing import Any, Final, NamedTuple
+
+# PS3.5 Table 7.1-2: VRs with a length of two bytes.
+SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+DELIMITERS: Final = 0xFFFE0000
+"""The first tag of items and delimiters (PS3.5 7.5)."""
+
+_HEADER: Final = Struct("<HH2sH").unpack_from
+"""Reads tag, VR and length."""
+_LONGEST: Final = 64
+"""The most elements of a run."""
+_MOST: Final = 512
+"""The most runs that are remembered, of some kilobytes each. A peer that sends others makes them forgotten, which costs
+time and nothing else."""
+
+
+class Place(NamedTuple):
+    """How far a data set has been read."""
+
+    at: int
+    """The position of the next element in the data."""
+    reached: int
+    """The tag of the last element."""
+    left: int
+    """How many more elements may be read."""
+
+
+class _Run:
+    """What is known of elements that were next to each other.
+
+    Args:
+        headers: Tag, VR and length of each element, encoded.
+        wanted: The tags of the elements that are kept.
+    """
+
+    __slots__ = ("first", "headers", "headers_in", "kept", "last", "size", "values_in")
+
+    def __init__(self, headers: Sequence[bytes], wanted: Collection[int]) -> None:
+        decoded = [_HEADER(header, 0) for header in headers]
+        elements = [(group << 16 | element, length) for group, element, _, length in decoded]
+        of_headers = Struct("".join(f"8s{length}x" for _, length in elements))
+        of_values = Struct("".join(f"8x{length}{'s' if tag in wanted else 'x'}" for tag, length in elements))
+        self.headers = tuple(headers)
+        self.headers_in, self.values_in = of_headers.unpack_from, of_values.unpack_from
+        self.kept = tuple(tag for tag, _ in elements if tag in wanted)
+        self.size = of_headers.size
+        self.first, self.last = elements[0][0], elements[-1][0]
+
+
+class PlainElements:
+    """Reads the plain elements that one kind of reader keeps, and remembers their runs. Threads may share it.
+
+    Args:
+        wanted: The tags of the elements that are kept.
+        is_behind: Whether no wanted tag follows this tag.
+    """
+
+    def __init__(self, wanted: Collection[int], is_behind: Callable[[int], bool]) -> None:
+        self.wanted: Collection[int] = wanted
+        self.is_behind: Callable[[int], bool] = is_behind
+        self._runs: dict[bytes, _Run] = {}
+        """By the header of the first element."""
+
+    def read(self, data: bytes, place: Place, values: MutableMapping[int, Any]) -> Place:
+        """Read to the first element that is not plain, not in order, or behind the last one that is kept.
+
+        Args:
+            data: The encoded elements.
+            place: Where to begin.
+            values: Gets the values that are kept.
+
+        Returns:
+            The place of that element.
+        """
+        while True:
+            at, reached, left = place
+            run = self._runs.get(data[at : at + 8])
+            if run is None or run.first <= reached or len(run.headers) > left or at + run.size > len(data):
+                place = self._read_one_by_one(data, place, values)
+                if place.at == at:
+                    return place
+                continue
+            headers = run.headers_in(data, at)
+            if headers == run.headers:
+                values.update(zip(run.kept, run.values_in(data, at), strict=True))
+                place = Place(at + run.size, run.last, left - len(headers))
+            else:  # Only what both have in common is one run; what follows differs from one object to the next.
+                same = next(
+                    number for number, pair in enumerate(zip(headers, run.headers, strict=True)) if pair[0] != pair[1]
+                )
+                self._remember(headers[:same])
+
+    def _read_one_by_one(self, data: bytes, place: Place, values: MutableMapping[int, Any]) -> Place:
+        """Read the elements of one run, to where a run begins that is known, and remember it."""
+        at, reached, left = place
+        headers: list[bytes] = []
+        while len(headers) < min(left, _LONGEST) and at + 8 <= len(data):
+            group, element, vr, length = _HEADER(data, at)
+            tag, end = group << 16 | element, at + 8 + length
+            if tag <= reached or end > len(data) or vr not in SHORT_VRS or tag >= DELIMITERS or self.is_behind(tag):
+                break
+            header = data[at : at + 8]
+            if headers and header in self._runs:
+                break
+            if tag in self.wanted:
+                values[tag] = data[at + 8 : end]
+            headers.append(header)
+            reached, at = tag, end
+        if headers:
+            self._remember(headers)
+        return Place(at, reached, left - len(headers))
+
+    def _remember(self, headers: Sequence[bytes]) -> None:
+        if len(self._runs) >= _MOST:
+            self._runs.clear()
+        self._runs[headers[0]] = _Run(headers, self.wanted)
