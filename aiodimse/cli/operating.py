@@ -19,6 +19,8 @@ _SECONDS_OF_INDEX = 3.0
 """The time limit in seconds for the index and the storage: a database may be stopped, and a disk may hang."""
 _MAX_HEAD = 8192
 """The maximum length of the head of a request in bytes."""
+_MAX_CONNECTIONS = 32
+"""The maximum number of connections at the same time. Prometheus and an orchestrator need one each, and briefly."""
 
 
 class PrometheusMetrics:
@@ -135,6 +137,10 @@ class CombinedMetrics:
 class Pages:
     """Answers GET /metrics, /healthz and /readyz.
 
+    Anybody who reaches the port may connect, so a connection has one request, whose head has a maximum length, and a
+    time limit. Where there are too many connections, the one that has waited longest without a request is closed for
+    the next one: clients that hold connections open cannot keep out Prometheus, which sends its request at once.
+
     Args:
         figures: What /metrics shows.
     """
@@ -144,6 +150,8 @@ class Pages:
         self.port: int = 0
         """The port that it listens on."""
         self._archive: Archive | None = None
+        self._connections: set[asyncio.StreamWriter] = set()
+        self._without_request: dict[asyncio.StreamWriter, None] = {}  # the oldest is the first
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
         """Listen until the returned server is closed. Raises OSError."""
@@ -165,20 +173,31 @@ class Pages:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request, and close the connection."""
+        if len(self._connections) >= _MAX_CONNECTIONS:
+            self._drop(next(iter(self._without_request), writer))
+            if writer.transport.is_closing():
+                return
+        self._connections.add(writer)
+        self._without_request[writer] = None
         try:
             async with asyncio.timeout(_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
+                self._without_request.pop(writer, None)
                 status, kind, body = await self._answer(head.split(b"\r\n", 1)[0])
                 lines = (f"HTTP/1.1 {status}", f"Content-Type: {kind}", f"Content-Length: {len(body)}")
                 writer.write("\r\n".join((*lines, "Connection: close", "", "")).encode() + body)
                 writer.close()
                 await writer.wait_closed()
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # a client that sends no valid head gets no answer
-        except (TimeoutError, OSError):
-            writer.transport.abort()  # nor does one that is too slow, or does not read its answer
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, OSError):
+            pass  # a client that sends no valid head, is too slow, or does not read its answer gets no more
         finally:
-            writer.close()
+            self._drop(writer)
+
+    def _drop(self, writer: asyncio.StreamWriter) -> None:
+        """Close a connection without sending what is left, unless it is closed already."""
+        self._connections.discard(writer)
+        self._without_request.pop(writer, None)
+        writer.transport.abort()
 
     async def _answer(self, request: bytes) -> tuple[str, str, bytes]:
         words = request.split(b" ")

@@ -161,6 +161,94 @@ async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyP
     served.close()
 
 
+@pytest.fixture
+async def pages() -> AsyncIterator[operating.Pages]:
+    """The pages without an archive."""
+    pages = operating.Pages(operating.PrometheusMetrics(prometheus_client))
+    async with await pages.listen(HOST, 0):
+        yield pages
+
+
+async def is_closed(reader: asyncio.StreamReader) -> bool:
+    """Whether the connection has ended; waits for it. False: what arrived was an answer."""
+    try:
+        return await asyncio.wait_for(reader.read(), 10) == b""
+    except ConnectionError:
+        return True
+
+
+async def test_connections_have_a_number_and_the_oldest_that_ask_nothing_make_way(pages: operating.Pages) -> None:
+    most, more = operating._MAX_CONNECTIONS, 40
+    async with AsyncExitStack() as stack:
+        idle = []
+        for number in range(most + more):
+            reader, writer = await asyncio.open_connection(HOST, pages.port)
+            stack.callback(writer.close)
+            writer.write(b"GET /healthz HTTP/1.1\r\n"[: number % 20])  # some have begun, none has asked
+            idle.append(reader)
+        assert all([await is_closed(reader) for reader in idle[:more]])
+        assert await asked(pages.port, get("/healthz")) == (200, "alive\n")
+        assert await is_closed(idle[more])
+        assert await asked(pages.port, get("/readyz")) == (503, "not ready\n")
+        assert not any(reader.at_eof() for reader in idle[more + 2 :])
+
+
+async def test_more_connections_than_there_may_be_while_all_are_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each request for /metrics asks the index, so that a thousand at once would be a thousand queries."""
+    monkeypatch.setattr(operating, "_MAX_CONNECTIONS", 3)
+    asking, go = asyncio.Semaphore(0), asyncio.Event()
+
+    class Slow(operating.PrometheusMetrics):
+        async def page(self, archive: Archive | None) -> bytes:
+            asking.release()
+            await go.wait()
+            return b"figures"
+
+    pages = operating.Pages(Slow(prometheus_client))
+    async with await pages.listen(HOST, 0), asyncio.TaskGroup() as group:
+        three = [group.create_task(asked(pages.port, get("/metrics"))) for _ in range(3)]
+        for _ in three:
+            await asking.acquire()
+        reader, writer = await asyncio.open_connection(HOST, pages.port)
+        assert await is_closed(reader)
+        writer.close()
+        go.set()
+        assert [await each for each in three] == [(200, "figures")] * 3
+        assert await asked(pages.port, get("/metrics")) == (200, "figures")
+
+
+@pytest.mark.parametrize("sent", [b"", b"G", b"GET /healthz HTTP/1.1\r\n"])
+async def test_a_request_that_does_not_come_is_given_up(
+    pages: operating.Pages, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(operating, "_SECONDS", 0.2)
+    reader, writer = await asyncio.open_connection(HOST, pages.port)
+    writer.write(sent)
+    assert await is_closed(reader)
+    writer.close()
+
+
+async def test_a_request_that_comes_byte_by_byte_is_given_up(
+    pages: operating.Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is that of the whole request: a byte does not begin it anew."""
+    monkeypatch.setattr(operating, "_SECONDS", 0.3)
+    reader, writer = await asyncio.open_connection(HOST, pages.port)
+    closed = asyncio.ensure_future(is_closed(reader))
+    while not (await asyncio.wait([closed], timeout=0.02))[0]:
+        writer.write(b"G")
+    assert closed.result()
+    writer.close()
+
+
+@pytest.mark.parametrize(("length", "status"), [(8000, 404), (8300, 0)])
+async def test_the_head_of_a_request_has_a_length(pages: operating.Pages, length: int, status: int) -> None:
+    path = "/" + "a" * (length - len(get("/")))
+    assert (await asked(pages.port, get(path)))[0] == status
+
+
 async def test_a_disk_that_hangs_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operating, "_SECONDS_OF_INDEX", 0.2)
     archive, go = Archive("unused"), threading.Event()
