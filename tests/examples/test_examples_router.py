@@ -344,7 +344,7 @@ async def test_a_destination_commits_what_it_has(tmp_path: Path) -> None:
 
 
 async def test_what_is_not_committed_is_sent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiodimse.outbox._LONGEST_PAUSE", 0)
+    monkeypatch.setattr("aiodimse.outbox.deliveries._LONGEST_PAUSE", 0)
     sink, asked = Sink("A"), asyncio.Queue[commitment.CommitmentRequest]()
 
     @sink.server.on_n_action(commitment.SOP_CLASS)

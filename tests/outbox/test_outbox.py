@@ -31,7 +31,7 @@ async def box(tmp_path: Path) -> AsyncIterator[Outbox]:
 def times(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The last of them is now."""
     times = [1000.0]
-    monkeypatch.setattr("aiodimse.outbox.time.time", lambda: times[-1])
+    monkeypatch.setattr("aiodimse.outbox.deliveries.time.time", lambda: times[-1])
     return times
 
 
@@ -313,7 +313,7 @@ async def test_opening_that_is_cancelled_closes_the_database(tmp_path: Path, mon
             super().close()
             closed.set()
 
-    monkeypatch.setattr("aiodimse.outbox.sqlite3.connect", partial(sqlite3.connect, factory=Database))
+    monkeypatch.setattr("aiodimse.outbox.database.sqlite3.connect", partial(sqlite3.connect, factory=Database))
     opening = asyncio.create_task(Outbox(tmp_path / "box").__aenter__())
     await asyncio.to_thread(opened.wait, 20)
     opening.cancel()
