@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -10,7 +11,7 @@ from typing import TypeAlias
 import aiodimse
 
 from .header import NotAnObject
-from .index import Entry, File, Finding, Header, Index
+from .index import LONGEST_LOCATION, Entry, File, Finding, Header, Index
 from .locks import Locks
 from .models import STUDY_ROOT, Level
 from .queries import Query
@@ -41,7 +42,7 @@ class ScanReport:
     damaged: int = 0
     """DICOM files whose header could not be read."""
     unreadable: int = 0
-    """Files and folders that the system did not let us read."""
+    """Files and folders that the system did not let us read, and files with too long a path: see `LONGEST_LOCATION`."""
     forgotten: int = 0
     """Objects of earlier scans whose files are gone, or now contain something else."""
 
@@ -121,13 +122,15 @@ class Scan:
         return self.report
 
     async def _folder(self, found: Found) -> None:
-        self.report.unreadable += found.unreadable
-        self.report.files += found.unreadable
+        files = {each: stamp for each, stamp in found.files.items() if len(os.fsencode(each)) <= LONGEST_LOCATION}
+        unreadable = found.unreadable + len(found.files) - len(files)
+        self.report.unreadable += unreadable
+        self.report.files += unreadable
         known = await self._index.files(found.folder)
-        await self._forget(file for location, file in known.items() if location not in found.files)
+        await self._forget(file for location, file in known.items() if location not in files)
         unchanged = {
             location: file
-            for location, stamp in found.files.items()
+            for location, stamp in files.items()
             if (file := known.get(location)) is not None and stamp == (file.size, file.modified)
         }
         for location in await self._without_object(unchanged.values()):
@@ -135,7 +138,7 @@ class Scan:
         for file in unchanged.values():
             self.report.files += 1
             self.report.count(file.finding)
-        changed = {location: stamp for location, stamp in found.files.items() if location not in unchanged}
+        changed = {location: stamp for location, stamp in files.items() if location not in unchanged}
         async for read in self._read(changed):
             self.report.files += len(read)
             await self._index_read(read, known)

@@ -45,7 +45,14 @@ def headers(draw: st.DrawFn) -> Header:
     levels[Level.SERIES]["SeriesInstanceUID"] = (f"1.{study}.{series}",)
     levels[Level.IMAGE]["SOPInstanceUID"] = (f"1.{study}.{series}.{image}",)
     location = draw(st.sampled_from(["a", "b", "c/d", "c/e", "c\udc80/\udc81", f"{study}/{series}/{image}"]))
-    return Header(location, levels, draw(CHARACTER_SETS), "1.2.840.10008.1.2.1", draw(st.integers(0, 1 << 40)), 7)
+    return Header(
+        location,
+        levels,
+        draw(CHARACTER_SETS),
+        "1.2.840.10008.1.2.1",
+        draw(st.integers(0, 1 << 40)),
+        draw(st.integers(7, 9)),
+    )
 
 
 TEXTS = {
@@ -104,3 +111,17 @@ def queries(draw: st.DrawFn) -> Query:
         for keyword, text in texts.items():
             setattr(identifier, keyword, text or None)
     return find_query(identifier, PATIENT_ROOT, draw(RULES))
+
+
+DATES = ("20200101", "2020.01.02", "19991231", "20200229")
+_CHARACTERS = "aA1 ^-.äÄßẞſıİKé\u0301\u0338王小東やﾔハﾞ\0\x01\x85\xa0\ue000\U00020000\U0010ffff\ud800"
+_TEXT = st.text(_CHARACTERS, max_size=5)
+NAMED = {
+    "PatientID": _TEXT.map(str.strip),
+    "PatientName": st.lists(_TEXT, min_size=1, max_size=3).map("=".join),
+    "PatientBirthDate": st.sampled_from(("", *DATES)),
+    "StudyDate": st.sampled_from(("", *DATES)),
+    "AccessionNumber": _TEXT,
+    "StudyID": _TEXT,
+}
+"""The attributes for which a database has conditions of its own, with the texts that it could treat unlike Python."""

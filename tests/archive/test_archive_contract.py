@@ -69,8 +69,12 @@ async def answers(index: Index, query: Query) -> list[str]:
 async def everything(index: Index) -> tuple[Any, ...]:
     files = {folder: await index.files(folder) for folder in await index.folders()}
     uids = [file.sop_instance_uid for its in files.values() for file in its.values()]
+    studies = await index.oldest_studies(100)
     return (
         await index.counts(),
+        studies,
+        [await index.oldest_studies(2, after=study) for study in studies],
+        await index.stored_bytes(),
         {folder: its for folder, its in files.items() if its},
         await index.lookup(uids),
         sorted(await index.duplicates(["1.1.1.1", "1.2.1.1"]), key=lambda file: file.location),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .interface import (
     FREELY,
+    LONGEST_LOCATION,
     BlockingIndex,
     CharacterSet,
     Counts,
@@ -21,6 +22,7 @@ from .memory import MemoryIndex
 
 __all__ = [
     "FREELY",
+    "LONGEST_LOCATION",
     "BlockingIndex",
     "CharacterSet",
     "Counts",

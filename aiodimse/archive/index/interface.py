@@ -23,6 +23,10 @@ Turn: TypeAlias = AbstractAsyncContextManager[None]
 FREELY: Final[Turn] = nullcontext()
 """Sets no limit."""
 
+LONGEST_LOCATION: Final = 1280
+"""The longest location in bytes of a file that is indexed: PostgreSQL cannot look up a text of more than 2,704 bytes,
+and a name that is not text in UTF-8 takes two for each of its own."""
+
 CharacterSet = tuple[str, ...]
 """The values of Specific Character Set (0008,0005); () is the default repertoire."""
 

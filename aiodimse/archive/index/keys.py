@@ -7,11 +7,18 @@ from collections.abc import Iterable, Iterator
 from ..models import Level
 from .interface import Header
 
+_ISSUER, _NAME = 64, 3 * 64
+"""The longest issuer, and the longest name in three component groups, in characters (PS3.5 6.2)."""
+
 
 def patient_key(header: Header) -> tuple[str, ...]:
-    """Return what identifies a patient: Patient ID and issuer, or without an ID the name."""
-    key = (header.unique(Level.PATIENT), header.text("IssuerOfPatientID"))
-    return key if key[0] else (*key, header.text("PatientName"))
+    """Return what identifies a patient: Patient ID and issuer, or without an ID the name.
+
+    Of an issuer or a name that is longer than the standard allows, the beginning counts: PostgreSQL cannot look up
+    longer texts.
+    """
+    key = (header.unique(Level.PATIENT), header.text("IssuerOfPatientID")[:_ISSUER])
+    return key if key[0] else (*key, header.text("PatientName")[:_NAME])
 
 
 def distinct_batches(headers: Iterable[Header]) -> Iterator[list[Header]]:

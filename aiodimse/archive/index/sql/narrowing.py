@@ -14,10 +14,10 @@ from ...matching import Key, Rules, name_groups
 from ...moments import parse_range
 from ...wildcards import has_wildcard
 from . import schema
-from .rows import TERMS, Kind
+from .rows import LONGEST_TERM, TERMS, Kind
 
-_AFTER = "\U0010ffff"
-"""Sorts after everything that may follow a prefix."""
+_MOST = 200
+"""The most values of one key that become conditions. SQLite refuses an expression of a thousand."""
 
 
 def conditions(keys: Iterable[Key], rules: Rules) -> list[ColumnElement[bool]]:
@@ -25,57 +25,74 @@ def conditions(keys: Iterable[Key], rules: Rules) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     for key in keys:
         kind = TERMS.get(key.keyword)
-        values = [text for text in key.values if text]
-        if kind is None or not values or (rules.empty_value_matching and values == ['""']):
+        if kind is None or (kind == Kind.NAME and rules.fuzzy_names):
             continue
-        if kind == Kind.NAME and rules.fuzzy_names:
-            continue
-        ranges = [_range(kind, text) for text in values]
-        if any(each is None for each in ranges):
-            continue  # this value of the key matches everything
-        column = schema.term.c.value
-        meets = or_(*(_between(column, *each) for each in ranges if each is not None))
-        having: Select[tuple[int]] = select(schema.term.c.study_pk).where(schema.term.c.kind == kind.value, meets)
-        found.append(schema.study.c.pk.in_(having))
+        meets = _any_of([_term_condition(kind, text) for text in _values(key, rules)])
+        if meets is not None:
+            having: Select[tuple[int]] = select(schema.term.c.study_pk).where(schema.term.c.kind == kind.value, meets)
+            found.append(schema.study.c.pk.in_(having))
     return found
 
 
 def patient_condition(keys: Iterable[Key], rules: Rules) -> ColumnElement[bool] | None:
     """Return the condition on the Patient ID, if the query has one with wild cards."""
     for key in keys:
-        values = [text for text in key.values if text]
-        if key.keyword == "PatientID" and values and not (rules.empty_value_matching and values == ['""']):
-            prefixes = [_prefix(text) for text in values]
-            if all(prefixes) and all(map(str.isprintable, prefixes)):
-                column = schema.patient.c.patient_id
-                return or_(*(_between(column, prefix, prefix + _AFTER) for prefix in prefixes))
+        if key.keyword == "PatientID":
+            return _any_of([_patient_id_condition(_prefix(text)) for text in _values(key, rules)])
     return None
 
 
-def _range(kind: Kind, text: str) -> tuple[str, str] | None:
-    """Return the first and last text that a value of a key may match; None: that cannot be said."""
-    text = schema.clean(text)
+def _values(key: Key, rules: Rules) -> list[str]:
+    """Return the values of a key that can narrow down; none if it matches everything or has too many."""
+    values = list(dict.fromkeys(text for text in key.values if text))
+    return [] if len(values) > _MOST or (rules.empty_value_matching and values == ['""']) else values
+
+
+def _any_of(conditions: list[ColumnElement[bool] | None]) -> ColumnElement[bool] | None:
+    """Combine the conditions for the values of a key. None: one of the values may match anything, or there is none."""
+    meets = [each for each in conditions if each is not None]
+    return or_(*meets) if meets and len(meets) == len(conditions) else None
+
+
+def _term_condition(kind: Kind, text: str) -> ColumnElement[bool] | None:
+    """Return what the term meets that one value of a key matches. None: it may match anything."""
+    column, text = schema.term.c.value, schema.clean(text)
     if kind in (Kind.BIRTH_DATE, Kind.STUDY_DATE):
         try:
             days = parse_range("DA", text)
         except ValueError:
             return None
-        return days.low or "", days.high or _AFTER
+        low, high = days.low or "00000000", days.high or "99999999"
+        return column == low if low == high else and_(column >= low, column <= high)
+    prefix = _prefix(text)
     if kind == Kind.NAME:
         # Each component group has to match its own. A condition on one of them narrows down well enough.
-        groups = [group for group in name_groups(text) if group.strip("*")]
-        text = groups[0] if groups else ""
+        text = next((group for group in name_groups(text) if group.strip("*")), "")
         prefix = _prefix(text).rstrip("^") if has_wildcard(text) else text
-    else:
-        prefix = _prefix(text)
     if not prefix:
         return None
-    return (prefix, prefix + _AFTER) if has_wildcard(text) else (prefix, prefix)
+    if has_wildcard(text) or len(text) > LONGEST_TERM:
+        return _begins(column, prefix[:LONGEST_TERM])
+    return column == prefix
+
+
+def _patient_id_condition(prefix: str) -> ColumnElement[bool] | None:
+    if not prefix or schema.clean(prefix) != prefix:
+        return None
+    column = schema.patient.c.patient_id
+    return or_(_begins(column, prefix), column < "\x02")  # an ID that no database accepts is stored in another form
 
 
 def _prefix(text: str) -> str:
+    """Return the text before the first wild card."""
     return text[: min((at for at in (text.find("*"), text.find("?")) if at >= 0), default=len(text))]
 
 
-def _between(column: ColumnElement[str], low: str, high: str) -> ColumnElement[bool]:
-    return column == low if low == high else and_(column >= low, column <= high)
+def _begins(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
+    """Return the condition that a text begins with a prefix. Databases compare texts by code points."""
+    head = prefix.rstrip("\U0010ffff")  # no character follows this one
+    if not head:
+        return column >= prefix
+    last = ord(head[-1])
+    following = "\ue000" if last == 0xD7FF else chr(last + 1)  # surrogates are not characters
+    return and_(column >= prefix, column < head[:-1] + following)

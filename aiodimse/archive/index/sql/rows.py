@@ -47,6 +47,9 @@ TERMS = {
     "ModalitiesInStudy": Kind.MODALITY,
 }
 """The attributes by which a study can be found, apart from its UID and the Patient ID."""
+LONGEST_TERM = 512
+"""The longest term in characters, of four bytes at most: PostgreSQL has no more than 2,704 bytes in a row of an index.
+Only the beginning of a longer text is a term."""
 
 
 def dump_attributes(sourced: SourcedAttributes) -> str:
@@ -113,8 +116,8 @@ def term_values(kind: Kind, text: str) -> list[str]:
     """Return the terms for one value of an attribute."""
     text = clean(text)
     if kind == Kind.NAME:
-        return name_groups(text)
+        return [group[:LONGEST_TERM] for group in name_groups(text)]
     if kind in (Kind.BIRTH_DATE, Kind.STUDY_DATE):
         day = normal_date(text)
         return [] if day is None else [day]
-    return [text]
+    return [text[:LONGEST_TERM]]
