@@ -94,8 +94,8 @@ class Scan:
     ) -> None:
         self.report: ScanReport = ScanReport()
         self._storage, self._index, self._locks, self._progress = storage, index, locks, progress
-        self._lost: dict[str, str] = {}
-        """The objects that were forgotten: SOP Instance UIDs, with their Study Instance UIDs."""
+        self._lost: set[str] = set()
+        """The SOP Instance UIDs of the objects that were forgotten."""
 
     async def run(self) -> ScanReport:
         """Scan all folders.
@@ -200,11 +200,7 @@ class Scan:
             objects, others = self._choose(still, before, stamps)
             # Objects whose location now contains something else are lost.
             taken = {each.location for each in objects.values()} | {each.location for each in others}
-            self._lost.update(
-                (uid, entry.study_instance_uid)
-                for uid, entry in before.items()
-                if uid not in objects and entry.location in taken
-            )
+            self._lost.update(uid for uid, entry in before.items() if uid not in objects and entry.location in taken)
             await self._index.note(others)
             await self._index.add(objects.values())
         for other in others:
@@ -254,9 +250,7 @@ class Scan:
                 gone = {file.location for file in some if stamps[file.location] is None}
                 if gone:  # of a disk that is no longer mounted all are, and none is to be forgotten
                     await in_thread(self._storage.check)
-                self._lost.update(
-                    (uid, entry.study_instance_uid) for uid, entry in before.items() if entry.location in gone
-                )
+                self._lost.update(uid for uid, entry in before.items() if entry.location in gone)
                 await self._index.remove(gone)
             for file in some:
                 if file.location not in gone:
@@ -264,25 +258,32 @@ class Scan:
                     self.report.count(file.finding)
 
     async def _reread(self) -> None:
-        """Read what may replace the forgotten objects: duplicates of them, and the rest of their studies."""
+        """Read what may replace the forgotten objects: duplicates of them, and the rest of their studies.
+
+        The index names these studies, also those of an earlier scan that was interrupted.
+        """
         lost = list(self._lost)
         for start in range(0, len(lost), _UIDS_AT_ONCE):
             duplicates = await self._index.duplicates(lost[start : start + _UIDS_AT_ONCE])
             await self._reread_files(file.location for file in duplicates)
-        for study in dict.fromkeys(self._lost.values()):
-            of_study = Query(STUDY_ROOT, Level.STUDY, unique={Level.STUDY: (study,)})
-            await self._reread_files([entry.location async for entry in self._index.entries(of_study)])
+        for study in await self._index.outdated_studies():
+            of_study = Query(STUDY_ROOT, Level.STUDY, unique={Level.STUDY: (study.study_instance_uid,)})
+            if await self._reread_files([entry.location async for entry in self._index.entries(of_study)]):
+                await self._index.set_current(study)
         found = set[str]()
         for start in range(0, len(lost), _UIDS_AT_ONCE):
             found.update(await self._index.lookup(lost[start : start + _UIDS_AT_ONCE]))
-        self.report.forgotten = len(self._lost.keys() - found)
+        self.report.forgotten = len(self._lost - found)
 
-    async def _reread_files(self, locations: Iterable[str]) -> None:
+    async def _reread_files(self, locations: Iterable[str]) -> bool:
+        """Read files that were counted already. Return whether the system let us read all of them."""
         counted = replace(self.report)
         stamps = await in_thread(self._stamps, list(locations))
         async for read in self._read({location: stamp for location, stamp in stamps.items() if stamp is not None}):
             await self._index_read(read, {})
+        are_readable = self.report.unreadable == counted.unreadable
         self.report = counted
+        return are_readable
 
     def _stamps(self, locations: Iterable[str]) -> dict[str, Stamp | None]:
         return {location: self._stamp(location) for location in locations}

@@ -78,14 +78,16 @@ def emptied() -> str:
     return new_database()
 
 
-async def open_index(kind: str, folder: Path) -> Index:
-    if kind == "memory":
-        return MemoryIndex()
+def empty_database(kind: str, folder: Path) -> str:
+    """The URL of a database without tables."""
     if kind == "sqlite":
-        return await SQLIndex.open(url_of(f"sqlite:///{folder}/{uuid4().hex}.db"))
-    url = url_of(emptied())
-    engine = open_engine(url, connections=1)
+        return f"sqlite:///{folder}/{uuid4().hex}.db"
+    engine = open_engine(url_of(emptied()), connections=1)
     with engine.begin() as connection:  # a new database takes a second
         schema.metadata.drop_all(connection)
     engine.dispose()
-    return await SQLIndex.open(url)
+    return emptied()
+
+
+async def open_index(kind: str, folder: Path) -> Index:
+    return MemoryIndex() if kind == "memory" else await SQLIndex.open(url_of(empty_database(kind, folder)))

@@ -93,6 +93,15 @@ RULES = st.builds(
 )
 
 
+def asked(level: str, **keys: object) -> Dataset:
+    """An Identifier."""
+    dataset = Dataset()
+    dataset.QueryRetrieveLevel = level
+    for keyword, value in keys.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
 @st.composite
 def queries(draw: st.DrawFn) -> Query:
     level = draw(st.sampled_from(Level))

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from archive.databases import KINDS, open_index
+from archive.strategies import asked as identifier
 from archive.strategies import headers, queries
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydicom import Dataset
 
 from aiodimse.archive import File, Finding, Header, Index, MemoryIndex, Query, retrieve_query
 from aiodimse.archive.matching import Value
@@ -24,6 +24,7 @@ CHANGES = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.lists(headers(), max_size=4)),
         st.tuples(st.just("store"), st.lists(headers(), max_size=4)),
+        st.tuples(st.just("set_current"), st.none()),
         st.tuples(st.just("remove"), st.lists(st.sampled_from(["a", "b", "c/d", "1/1/1", "nowhere"]), max_size=3)),
         st.tuples(
             st.just("note"),
@@ -46,8 +47,18 @@ CHANGES = st.lists(
 )
 
 
-async def change(index: Index, changes: list[tuple[str, Any]]) -> list[int | None]:
-    return [await store(index, what) if name == "store" else await getattr(index, name)(what) for name, what in changes]
+async def change(index: Index, changes: list[tuple[str, Any]]) -> list[Any]:
+    found: list[Any] = []
+    for name, what in changes:
+        if name == "store":
+            await store(index, what)
+        elif name == "set_current":
+            for study in await index.outdated_studies():
+                await index.set_current(study)
+        else:
+            found.append(await getattr(index, name)(what))
+        found.append(sorted(study.study_instance_uid for study in await index.outdated_studies()))
+    return found
 
 
 async def store(index: Index, stored: list[Header]) -> None:
@@ -110,14 +121,6 @@ async def test_a_database_is_as_it_was_when_it_is_opened_again(kind: str, tmp_pa
     await index.close()
     again = await SQLIndex.open(url)
     assert await everything(again) == before
-    query = retrieve_query(_asked("STUDY", StudyInstanceUID="1.2"), STUDY_ROOT)
+    query = retrieve_query(identifier("STUDY", StudyInstanceUID="1.2"), STUDY_ROOT)
     assert [entry.location async for entry in again.entries(query)] == ["a.dcm"]
     await again.close()
-
-
-def _asked(level: str, **keys: object) -> Dataset:
-    dataset = Dataset()
-    dataset.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
-        setattr(dataset, keyword, value)
-    return dataset

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from archive.databases import new_database, open_index
+from archive.databases import new_database
 
 from aiodimse.archive import Archive, Counts, ScanReport, models, one_level
 from aiodimse.archive.index import opening
@@ -37,89 +35,6 @@ async def test_a_second_opening_reads_nothing_again(
     assert read == []
     assert await again.index.counts() == Counts(1, 1, 1, 2)
     await again.close()
-
-
-async def test_an_interrupted_scan_goes_on_where_it_was(
-    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(20):
-        a_file(f"files/{number:02}/1.dcm", image=str(number))
-    read: list[str] = []
-    reading = FolderStorage.read
-
-    def count(self: FolderStorage, location: str) -> object:
-        if len(read) == 12:
-            read.append("")
-            raise KeyboardInterrupt
-        read.append(location)
-        return reading(self, location)
-
-    monkeypatch.setattr(FolderStorage, "read", count)
-    with pytest.raises(KeyboardInterrupt):
-        await Archive.open(tmp_path / "files")
-    archive = await Archive.open(tmp_path / "files")
-    assert (archive.report.indexed, len(read)) == (20, 21)
-    await archive.close()
-
-
-@pytest.mark.parametrize(
-    "method", ["lookup", "files", "folders", "remove", "add", "note", "duplicates", "set_complete"]
-)
-async def test_a_scan_that_is_interrupted_anywhere_goes_on(
-    tmp_path: Path, a_file: Files, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before and after each call of the index: the next scan ends as one that nobody interrupted.
-
-    One object has gone that another file has too, one comes, one is another one now, and a whole folder has gone.
-    """
-
-    def prepare(folder: str) -> Path:
-        a_file(f"{folder}/a/1.dcm", image="1")
-        a_file(f"{folder}/b/1.dcm", image="1")
-        a_file(f"{folder}/b/2.dcm", image="2")
-        a_file(f"{folder}/c/3.dcm", image="3", study="2")
-        return tmp_path / folder
-
-    def change(folder: Path) -> None:
-        shutil.rmtree(folder / "a")
-        a_file(f"{folder.name}/b/2.dcm", image="4", patient="OTHER")
-        a_file(f"{folder.name}/b/5.dcm", image="5")
-        shutil.rmtree(folder / "c")
-
-    place, is_over = 0, False
-    while not is_over:
-        place += 1
-        for when in ("before", "after"):
-            folder = prepare(f"{place}-{when}")
-            index = await open_index("sqlite", tmp_path)
-            archive = await Archive.open(folder, index=index)
-            change(folder)
-            calls, called = 0, getattr(index, method)
-
-            async def call(*words: Any, called: Any = called, when: str = when, place: int = place) -> Any:
-                nonlocal calls
-                calls += 1
-                if calls == place and when == "before":
-                    raise KeyboardInterrupt
-                result = await called(*words)
-                if calls == place:
-                    raise KeyboardInterrupt
-                return result
-
-            with monkeypatch.context() as changed:
-                changed.setattr(index, method, call)
-                try:
-                    await archive.scan()
-                    is_over = True
-                except KeyboardInterrupt:
-                    pass
-            report = await archive.scan()
-            found = await index.lookup([f"1.2.1.1.{image}" for image in range(9)] + ["1.2.2.1.3"])
-            where = {uid.rpartition(".")[2]: entry.location for uid, entry in found.items()}
-            assert where == {"1": "b/1.dcm", "4": "b/2.dcm", "5": "b/5.dcm"}, (place, when)
-            assert report.files == 3
-            await archive.close()
-    assert place > 1
 
 
 @pytest.mark.parametrize("damage", ["no database", "cut off", "other version"])

@@ -17,7 +17,7 @@ from sqlalchemy import text
 import aiodimse
 from aiodimse.archive import Archive, MemoryIndex, find_query
 from aiodimse.archive.index import Transaction, opening
-from aiodimse.archive.index.sql import schema, unusable
+from aiodimse.archive.index.sql import unusable
 from aiodimse.archive.index.sql.engines import APPLICATIONS, damage_mark, open_engine, url_of
 from aiodimse.archive.models import STUDY_ROOT
 from aiodimse.cli.main import main
@@ -220,54 +220,6 @@ async def test_tables_that_others_use_stay_where_they_are(folder: Path) -> None:
     archive = await Archive.open(folder, index=url)
     assert archive.rebuilt is not None
     await archive.close()
-
-
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-async def test_an_older_version_is_migrated(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All steps from the version of the tables on, and its rows stay."""
-    url = new_database() if kind == "postgresql" else f"sqlite:///{folder.parent}/index.db"
-    await put(folder, url, ASKED)
-    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 2)
-    steps = {
-        schema.VERSION - 2: ["ALTER TABLE file ADD COLUMN more INTEGER", "UPDATE file SET more = 1"],
-        schema.VERSION - 1: ["UPDATE file SET more = more + 1"],
-    }
-    monkeypatch.setattr(schema, "MIGRATIONS", steps)
-    archive = await Archive.open(folder, index=url, scan=False)
-    assert archive.rebuilt is None
-    assert len(await names(archive)) == 200
-    assert await archive.index.transactions() == [ASKED]
-    await archive.close()
-    with asking_any(url) as ask:
-        assert ask("SELECT min(more), max(more), count(*) FROM file").one() == (2, 2, 200)
-        assert ask("SELECT value FROM aiodimse_meta WHERE name = 'version'").scalar() == str(schema.VERSION)
-
-
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-async def test_a_migration_that_fails_changes_nothing(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = new_database() if kind == "postgresql" else f"sqlite:///{folder.parent}/index.db"
-    await put(folder, url)
-    version = schema.VERSION
-    with monkeypatch.context() as changed:
-        changed.setattr(schema, "VERSION", version + 1)
-        changed.setattr(
-            schema, "MIGRATIONS", {version: ["ALTER TABLE file ADD COLUMN more INTEGER", "UPDATE nothing SET x = 1"]}
-        )
-        with pytest.raises(OSError, match="cannot be opened"):
-            await Archive.open(folder, index=url)
-    with asking_any(url) as ask:
-        assert "more" not in list(ask("SELECT * FROM file").keys())
-    archive = await Archive.open(folder, index=url, scan=False)
-    assert (archive.rebuilt, len(await names(archive))) == (None, 200)
-    await archive.close()
-
-
-@contextmanager
-def asking_any(url: str) -> Iterator[Any]:
-    engine = open_engine(url_of(url), connections=1)
-    with engine.connect() as connection:
-        yield lambda statement: connection.execute(text(statement))
-    engine.dispose()
 
 
 def test_an_index_in_memory_is_never_damaged() -> None:

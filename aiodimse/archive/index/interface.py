@@ -178,6 +178,19 @@ class StudyAge:
 
 
 @dataclass(frozen=True, slots=True)
+class OutdatedStudy:
+    """A study with an attribute, or a series with one, that comes from an object that is gone or was replaced.
+
+    Other objects of the study may have another value of it, so all of them have to be read again.
+    """
+
+    study_instance_uid: str = field(repr=False)
+    """The UID of the study."""
+    mark: int
+    """Another number each time that the study becomes outdated."""
+
+
+@dataclass(frozen=True, slots=True)
 class Transaction:
     """A storage commitment that was requested and not yet reported (PS3.4 J)."""
 
@@ -310,6 +323,20 @@ class Index(Protocol):
 
     async def stored_bytes(self) -> int:
         """Return the size in bytes of the files of all objects that belong to a study."""
+
+    async def outdated_studies(self) -> list[OutdatedStudy]:
+        """Return the studies whose objects have to be read again, in no particular order.
+
+        A study becomes outdated in the same transaction in which an object is removed or replaced, if the study or one
+        of its series has an attribute from it, and that attribute does not come back in that transaction.
+        """
+
+    async def set_current(self, study: OutdatedStudy) -> None:
+        """Record that the objects of a study were read again, unless it has become outdated again meanwhile.
+
+        Args:
+            study: The study, as `outdated_studies` returned it before its objects were read.
+        """
 
     async def put_transaction(self, transaction: Transaction) -> Transaction:
         """Store a transaction on the disk, unless one of the same peer has the same UID.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import aclosing
+from itertools import count
 from time import monotonic
 from typing import TypeVar
 
@@ -14,7 +15,20 @@ from ..one_level import OneLevelModel
 from ..queries import Query
 from .ages import oldest, study_ages
 from .counters import StudyCounters, patient_counts
-from .interface import FREELY, Counts, Entry, File, Finding, Header, Match, StudyAge, Transaction, Turn, folder_of
+from .interface import (
+    FREELY,
+    Counts,
+    Entry,
+    File,
+    Finding,
+    Header,
+    Match,
+    OutdatedStudy,
+    StudyAge,
+    Transaction,
+    Turn,
+    folder_of,
+)
 from .keys import distinct_batches, patient_key
 from .sourced import SourcedAttributes, persons
 from .tree import Node, Siblings
@@ -50,6 +64,9 @@ class MemoryIndex:
         """Locations of duplicates, by SOP Instance UID."""
         self._shrunk: list[Siblings] = []
         """Where nodes were removed by the change under way."""
+        self._forgotten: list[tuple[Node, SourcedAttributes, set[str]]] = []
+        """Studies and series, and the attributes that lost their source by the change under way."""
+        self._marks = count(1)
         self._transactions: dict[tuple[str, str], Transaction] = {}
         self._is_complete = False
         self._slices = asyncio.Lock()
@@ -66,7 +83,7 @@ class MemoryIndex:
                 self._replace(header)
             for header in batch:
                 self._add(header)
-        self._compact()
+            self._end_change()
 
     def add_now(self, header: Header) -> None:
         """Add one object without waiting.
@@ -76,7 +93,7 @@ class MemoryIndex:
         """
         self._replace(header)
         self._add(header)
-        self._compact()
+        self._end_change()
 
     def _replace(self, header: Header) -> None:
         """Remove what has the UID or the location of an object."""
@@ -122,7 +139,7 @@ class MemoryIndex:
         for file in files:
             self._forget(file.location)
             self._note(file)
-        self._compact()
+        self._end_change()
 
     async def remove(self, locations: Iterable[str]) -> int:
         """See `Index.remove`.
@@ -131,7 +148,7 @@ class MemoryIndex:
             locations: Where the storage had the files.
         """
         removed = sum(self._forget(location) for location in locations)
-        self._compact()
+        self._end_change()
         return removed
 
     async def find(self, query: Query, turn: Turn = FREELY) -> AsyncGenerator[Match, None]:
@@ -221,6 +238,21 @@ class MemoryIndex:
         """Return the UID of the study of an object; None: the object belongs to none."""
         nodes = self._by_uid[Level.IMAGE].get(sop_instance_uid, ())
         return nodes[0].above(Level.STUDY).key[0] if nodes and nodes[0].parent is not None else None
+
+    async def outdated_studies(self) -> list[OutdatedStudy]:
+        """See `Index.outdated_studies`."""
+        studies = (study for nodes in self._by_uid[Level.STUDY].values() for study in nodes)
+        return [OutdatedStudy(study.key[0], study.outdated) for study in studies if study.outdated is not None]
+
+    async def set_current(self, study: OutdatedStudy) -> None:
+        """See `Index.set_current`.
+
+        Args:
+            study: The study.
+        """
+        for node in self._by_uid[Level.STUDY].get(study.study_instance_uid, ()):
+            if node.outdated == study.mark:
+                node.outdated = None
 
     async def put_transaction(self, transaction: Transaction) -> Transaction:
         """See `Index.put_transaction`.
@@ -388,7 +420,7 @@ class MemoryIndex:
             node: Node | None = image
             while node is not None:
                 if node.children:
-                    node.attributes.forget(sop_instance_uid)
+                    self._forgotten.append((node, node.attributes, node.attributes.forget(sop_instance_uid)))
                 else:
                     self._drop(node)
                 node = node.parent
@@ -404,8 +436,12 @@ class MemoryIndex:
         else:
             by_uid.pop(uid, None)
 
-    def _compact(self) -> None:
-        """End a change: what was removed and did not come back is given up."""
+    def _end_change(self) -> None:
+        """Give up what was removed and did not come back, and mark the studies that are outdated by it."""
+        for node, attributes, forgotten in self._forgotten:
+            if node.attributes is attributes and forgotten - attributes.sources.keys():  # it was not removed meanwhile
+                node.above(Level.STUDY).outdated = next(self._marks)
+        self._forgotten.clear()
         for siblings in self._shrunk:
             siblings.compact()
         self._shrunk.clear()

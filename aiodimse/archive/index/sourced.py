@@ -42,15 +42,16 @@ class SourcedAttributes:
             self.character_sets = tuple(dict.fromkeys(its for _, its in self.sources.values()))
         return bool(forgotten) or len(self.sources) != before or not before
 
-    def forget(self, uid: str) -> bool:
+    def forget(self, uid: str) -> set[str]:
         """Remove an object as a source. The next object that has its attributes replaces their values.
 
         Returns:
-            Whether it was the source of any attribute.
+            The keywords of the attributes of which it was the source.
         """
-        before = len(self.sources)
-        self.sources = {keyword: source for keyword, source in self.sources.items() if source[0] != uid}
-        return len(self.sources) != before
+        forgotten = {keyword for keyword, source in self.sources.items() if source[0] == uid}
+        if forgotten:
+            self.sources = {keyword: source for keyword, source in self.sources.items() if keyword not in forgotten}
+        return forgotten
 
 
 @dataclass(slots=True, eq=False, repr=False)

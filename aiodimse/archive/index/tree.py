@@ -55,7 +55,7 @@ class Siblings:
         """Remove a node, which keeps nothing but its place."""
         self._removed += 1
         node.is_present = False
-        node.attributes, node.counters, node.entry = SourcedAttributes(), None, None
+        node.attributes, node.counters, node.entry, node.outdated = SourcedAttributes(), None, None, None
 
     def compact(self) -> None:
         """Give up the places of removed nodes if they are the most. A search that goes on keeps the old list."""
@@ -82,6 +82,8 @@ class Node:
     """The counts of a study; None at other levels."""
     entry: Entry | None = None
     """The entry of an image; None at other levels."""
+    outdated: int | None = None
+    """The mark of an outdated study; None: it is current."""
     is_present: bool = True
     """False: the node was removed."""
 

@@ -13,22 +13,37 @@ from contextlib import aclosing, suppress
 from time import monotonic
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, inspect, select, text
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 from sqlalchemy.engine import URL
 
 import aiodimse
 
 from ...queries import Query
-from ..interface import FREELY, BlockingIndex, Counts, Entry, File, Finding, Header, Match, StudyAge, Transaction, Turn
+from ..interface import (
+    FREELY,
+    BlockingIndex,
+    Counts,
+    Entry,
+    File,
+    Finding,
+    Header,
+    Match,
+    OutdatedStudy,
+    StudyAge,
+    Transaction,
+    Turn,
+)
 from . import schema
 from .advisory import AdvisoryLocks
 from .ages import oldest_studies, stored_bytes
 from .direct import DirectIndex
 from .engines import ANSWER, READERS, begin_to_write, damage_mark, file_of, flush_log, open_engine
+from .form import prepare, require
+from .outdated import MARKED, unmark
 from .prepared import Opened
 from .reading import Search, entries, lookup
-from .rows import dump_references, load_transaction
-from .unusable import DAMAGED, IndexUnusable, check_file, is_damage, set_tables_aside
+from .rows import load_transaction, transaction_row
+from .unusable import DAMAGED, IndexUnusable, is_damage
 from .writing import Writing, add, chunks
 
 T = TypeVar("T")
@@ -77,7 +92,9 @@ class SQLIndex:
         index = cls(url)
         try:
             if make:
-                await index._writer.run(index._transaction, lambda connection: index._prepare(connection, left))
+                index.rebuilt = await index._writer.run(
+                    index._transaction, lambda connection: prepare(connection, file_of(url), left)
+                )
             else:
                 await index._read(index._require)
         except BaseException as error:
@@ -87,52 +104,9 @@ class SQLIndex:
             raise
         return index
 
-    def _prepare(self, connection: Connection, left: Sequence[Transaction]) -> None:
-        if not inspect(connection).has_table(schema.meta.name):
-            schema.metadata.create_all(connection)
-            if left:
-                connection.execute(schema.transaction.insert(), [_transaction_row(each) for each in left])
-        else:
-            if (file := file_of(self._url)) is not None:
-                check_file(connection, file)
-            try:
-                self._check_form(connection)
-                return
-            except IndexUnusable as error:
-                if file is not None:
-                    raise
-                set_tables_aside(connection, str(error))
-                self.rebuilt = str(error)
-        rows = {"version": str(schema.VERSION), "kept": schema.digest_of_kept()}
-        connection.execute(schema.meta.insert(), [{"name": name, "value": value} for name, value in rows.items()])
-
-    @staticmethod
-    def _check_form(connection: Connection) -> None:
-        """Migrate the tables of an older version."""
-        found = {row.name: row.value for row in connection.execute(select(schema.meta))}
-        version = found.get("version") or ""
-        SQLIndex._migrate(connection, int(version) if version.isascii() and version.isdigit() else 0)
-        if found.get("kept") != schema.digest_of_kept():
-            raise IndexUnusable("the index keeps other attributes than this program")
-
     def _require(self) -> None:
-        """Check that the tables of this version are there."""
         with self._engine.connect() as connection:
-            if not inspect(connection).has_table(schema.meta.name):
-                raise IndexUnusable("the database holds no index")
-            version = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "version")).scalar()
-        if int(version or 0) != schema.VERSION:
-            raise IndexUnusable(f"the index is of version {version}, and this program's is {schema.VERSION}")
-
-    @staticmethod
-    def _migrate(connection: Connection, version: int) -> None:
-        while version != schema.VERSION:
-            if version not in schema.MIGRATIONS:
-                raise IndexUnusable(f"the index is of version {version}, and this program's is {schema.VERSION}")
-            for statement in schema.MIGRATIONS[version]:
-                connection.execute(text(statement))
-            version += 1
-            connection.execute(schema.meta.update().where(schema.meta.c.name == "version").values(value=str(version)))
+            require(connection)
 
     # --- changing -----------------------------------------------------------------------------------------------------
 
@@ -214,6 +188,15 @@ class SQLIndex:
         """See `Index.stored_bytes`."""
         return await self._read(lambda: stored_bytes(self._fetch))
 
+    async def outdated_studies(self) -> list[OutdatedStudy]:
+        """See `Index.outdated_studies`."""
+        rows = await self._read(lambda: self._fetch(MARKED))
+        return [OutdatedStudy(row.uid, row.mark) for row in rows]
+
+    async def set_current(self, study: OutdatedStudy) -> None:
+        """See `Index.set_current`."""
+        await self._write(lambda connection: connection.execute(unmark(study)).rowcount)
+
     async def put_transaction(self, transaction: Transaction) -> Transaction:
         """See `Index.put_transaction`. It is on the disk, although SQLite flushes no other transaction."""
 
@@ -222,7 +205,7 @@ class SQLIndex:
             row = connection.execute(select(table).where(*_is(transaction))).first()
             if row is not None:
                 return load_transaction(row)
-            connection.execute(table.insert(), _transaction_row(transaction))
+            connection.execute(table.insert(), transaction_row(transaction))
             return transaction
 
         stored = await self._write(put)
@@ -356,15 +339,6 @@ def _step(found: Iterator[T | None]) -> tuple[list[T], bool]:
 def _is(transaction: Transaction) -> tuple[ColumnElement[bool], ...]:
     columns = schema.transaction.c
     return columns.uid == transaction.uid, columns.calling_ae_title == transaction.calling_ae_title
-
-
-def _transaction_row(transaction: Transaction) -> dict[str, Any]:
-    return {
-        "uid": transaction.uid,
-        "calling_ae_title": transaction.calling_ae_title,
-        "created": transaction.created,
-        "refs": dump_references(transaction),
-    }
 
 
 def _file(row: Any) -> File:

@@ -92,9 +92,14 @@ def load_counters(text: str) -> StudyCounters:
     return StudyCounters(*json.loads(text))
 
 
-def dump_references(transaction: Transaction) -> str:
-    """Encode the references of a transaction."""
-    return _encode(transaction.references)
+def transaction_row(transaction: Transaction) -> dict[str, Any]:
+    """Encode a transaction."""
+    return {
+        "uid": transaction.uid,
+        "calling_ae_title": transaction.calling_ae_title,
+        "created": transaction.created,
+        "refs": _encode(transaction.references),
+    }
 
 
 def load_transaction(row: Any) -> Transaction:

@@ -31,11 +31,18 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ...models import ATTRIBUTES
 from ...one_level import MODELS
 
-VERSION = 2
+VERSION = 3
 """The version of the tables. An older index is migrated if `MIGRATIONS` has the statements, otherwise it is rebuilt."""
 
-MIGRATIONS: Mapping[int, Sequence[str]] = {}
-"""For a version, the statements that turn its tables into those of the next version."""
+MIGRATIONS: Mapping[int, Sequence[str]] = {
+    2: [
+        """CREATE TABLE outdated (
+            study_pk BIGINT NOT NULL, mark BIGINT NOT NULL, PRIMARY KEY (study_pk),
+            FOREIGN KEY(study_pk) REFERENCES study (pk) ON DELETE CASCADE
+        )"""
+    ],
+}
+"""For a version, the statements that turn its tables into those of the next version, in SQLite and in PostgreSQL."""
 
 
 def digest_of_kept() -> str:
@@ -136,6 +143,13 @@ instance: Table = Table(
     Column("location", _Key, nullable=False),
     Column("told", Text, nullable=False),
     Index("instance_model", "model", "pk", postgresql_where=text("model <> ''"), sqlite_where=text("model <> ''")),
+)
+
+outdated: Table = Table(
+    "outdated",
+    metadata,
+    Column("study_pk", BigInteger, ForeignKey("study.pk", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("mark", BigInteger, nullable=False),
 )
 
 term: Table = Table(

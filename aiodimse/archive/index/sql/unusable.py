@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from pathlib import Path
+from time import monotonic
 
 from sqlalchemy import Connection, insert, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,6 +27,9 @@ DAMAGED = "the index is damaged"
 _CHECKED = 64 << 20
 """The size in bytes up to which an SQLite database is checked when it is opened, which takes about a tenth of a second.
 Damage in a larger one is seen when what is damaged is read."""
+
+_ENDING = 2.0
+"""How long sessions of PostgreSQL may take to end after their process, in seconds."""
 
 
 class IndexUnusable(Exception):
@@ -70,6 +74,29 @@ def transactions_in(file: Path) -> list[Transaction]:
     return found
 
 
+def refuse_other_versions(connection: Connection, why: str) -> None:
+    """Check that no process of another version uses an index in PostgreSQL, before its tables are changed.
+
+    PostgreSQL takes a moment to end the sessions of a process that has just ended, so they are waited for.
+
+    Args:
+        connection: A connection in a transaction that keeps other writers out.
+        why: Why the tables have to be changed.
+
+    Raises:
+        IndexUnusable: There are such processes.
+    """
+    others = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name LIKE :every AND application_name <> current_setting('application_name')"
+    )
+    until = monotonic() + _ENDING
+    while connection.execute(others, {"every": APPLICATIONS + "%"}).scalar():
+        if monotonic() > until:
+            raise IndexUnusable(f"{why}, and processes of another version use it: end them first")
+        connection.execute(text("SELECT pg_sleep(0.05), pg_stat_clear_snapshot()"))
+
+
 def set_tables_aside(connection: Connection, why: str) -> None:
     """Move the tables of an index in PostgreSQL into a schema of their own, and make new ones.
 
@@ -78,15 +105,8 @@ def set_tables_aside(connection: Connection, why: str) -> None:
         why: Why they cannot be used.
 
     Raises:
-        IndexUnusable: Processes of another version still use them.
         sqlalchemy.exc.SQLAlchemyError: The user of the database may not do it.
     """
-    others = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND application_name LIKE :every AND application_name <> current_setting('application_name')"
-    )
-    if connection.execute(text(others), {"every": APPLICATIONS + "%"}).scalar():
-        raise IndexUnusable(f"{why}, and processes of another version use it: end them first")
     known, number = inspect(connection).get_schema_names(), 1
     while (aside := f"aiodimse_unusable_{number}") in known:
         number += 1

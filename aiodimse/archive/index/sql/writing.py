@@ -14,6 +14,7 @@ from ..interface import File, Finding, Header, folder_of
 from ..keys import distinct_batches, patient_key
 from ..sourced import SourcedAttributes
 from . import schema
+from .outdated import mark
 from .prepared import Opened, Prepared, PreparedList
 from .rows import dump_attributes, dump_counters, dump_object, load_attributes, load_counters, terms
 
@@ -134,6 +135,8 @@ class Writing:
         """Row numbers by table and key."""
         self._instances: list[dict[str, Any]] = []
         self._files: list[dict[str, Any]] = []
+        self._forgotten: list[tuple[_Study, _Study | _Series, set[str]]] = []
+        """Studies and series of a study, and the attributes that lost their source."""
 
     @property
     def known(self) -> int:
@@ -302,20 +305,35 @@ class Writing:
         series.instances -= 1
         study.are_counters_changed = series.is_counter_changed = True
         if series.instances:
-            series.are_attributes_changed |= series.attributes.forget(uid)
+            self._forget_source(study, series, uid)
         else:
             study.counters.count_series(series.attributes.attributes.get("Modality", ()), -1)
             study.are_attributes_changed = True
             self._drop(schema.series, series.pk)
             del self._series[series.pk]
         if study.counters.instances:
-            study.are_attributes_changed |= study.attributes.forget(uid)
+            self._forget_source(study, study, uid)
         else:
             _DROP_TERMS.run(self._connection, [{"of": study.pk}])
             self._drop(schema.study, study.pk)
             del self._studies[study.pk]
             if not _HAS_STUDIES.rows(self._connection, {"of": study.patient_pk}):
                 self._drop(schema.patient, study.patient_pk)
+
+    def _forget_source(self, study: _Study, entity: _Study | _Series, uid: str) -> None:
+        """Forget that the attributes of a study, or of one of its series, come from an object."""
+        if forgotten := entity.attributes.forget(uid):
+            entity.are_attributes_changed = True
+            self._forgotten.append((study, entity, forgotten))
+
+    def _outdated(self) -> set[int]:
+        """Return the studies with an attribute that lost its source and has no other one now."""
+        there = {id(entity) for entities in (self._studies, self._series) for entity in entities.values()}
+        return {
+            study.pk
+            for study, entity, forgotten in self._forgotten
+            if id(entity) in there and forgotten - entity.attributes.sources.keys()
+        }
 
     def _drop(self, table: Table, pk: int) -> None:
         _DROP[table.name].run(self._connection, [{"of": pk}])
@@ -342,6 +360,9 @@ class Writing:
         _INSERT["instance"].run(self._connection, self._instances)
         _INSERT["file"].run(self._connection, self._files)
         self._instances, self._files = [], []
+        if self._forgotten:
+            mark(self._connection, self._outdated())
+            self._forgotten = []
 
     def _write_terms(self, study: _Study) -> None:
         _DROP_TERMS.run(self._connection, [{"of": study.pk}])
