@@ -16,6 +16,8 @@ from contextlib import suppress
 from typing import TypeVar
 
 from aiodimse.aio.clock import Clock, TimerHandle
+from aiodimse.aio.interrupt import Interrupt
+from aiodimse.aio.signals import Signal
 from aiodimse.aio.tasks import Tasks
 from aiodimse.association import PresentationContext
 from aiodimse.client import Association
@@ -103,12 +105,15 @@ class Members:
         self._draining: set[Member] = set()
         self._places = 0
         self._opening = 0
+        self._attempts: set[Interrupt] = set()
+        """The attempts to open an association that go on, each of which `close` can end."""
         self._waiters: deque[_Waiter] = deque()
         self._tasks = Tasks()
         self._pause = 0.0
         self._retry_timer: TimerHandle | None = None
         self._last_failure: Exception | None = None
-        self._all_returned: asyncio.Event = asyncio.Event()
+        self._fewer = Signal()
+        """Woken when an association was given back, or an attempt to open one has ended."""
         self.closed: bool = False
 
     # --- what there is ------------------------------------------------------------------------------------------------
@@ -178,8 +183,7 @@ class Members:
 
     async def _next(self, wanted: Sequence[PresentationContext], shared: bool) -> Member | None:
         """Return a member that is now lent to the caller, or None: the caller has a place, in which it opens one."""
-        if self.closed:
-            raise AssociationClosed("the pool is closed")
+        self._check_not_closed()
         if not self._waiters:
             while (member := self._pop_idle(wanted)) is not None:
                 if member.association.is_open:
@@ -251,8 +255,16 @@ class Members:
 
     def _unclaim_place(self) -> None:
         """Give back a place in which nothing was opened."""
-        self._opening -= 1
+        self._stop_opening()
         self._leave_place()
+
+    def _stop_opening(self) -> None:
+        self._opening -= 1
+        self._fewer.wake()
+
+    def _check_not_closed(self) -> None:
+        if self.closed:
+            raise _closed()
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
@@ -262,25 +274,31 @@ class Members:
         Returns:
             The member; None if the peer cannot be reached at present.
         """
+        attempt = Interrupt()
+        self._attempts.add(attempt)
         try:
-            association = await self._open_association(wanted)
+            self._check_not_closed()
+            with attempt:
+                association = await self._open_association(wanted)
         except (AssociationError, OSError) as error:
             if not _may_pass(error):
                 self._unclaim_place()
                 raise
             self._last_failure = error
-            self._opening -= 1
+            self._stop_opening()
             self._places -= 1
             self._wait_before_next()
             return None
         except BaseException:
             self._unclaim_place()
             raise
-        self._opening -= 1
+        finally:
+            self._attempts.discard(attempt)
+        self._stop_opening()
         self._pause, self._last_failure = 0.0, None
         if self.closed:
             self._retire(Member(association))
-            raise AssociationClosed("the pool is closed")
+            raise _closed()
         member = self._lend(Member(association), shared)
         self._share(member)
         self._serve()
@@ -322,8 +340,7 @@ class Members:
             self._retire(member)
         else:
             self._hand_on(member)
-        if not self._lent:
-            self._all_returned.set()
+        self._fewer.wake()
         self._report_numbers()
 
     def _share(self, member: Member) -> None:
@@ -395,28 +412,32 @@ class Members:
     async def close(self, grace: float | None) -> None:
         """Release all associations. Those in use have `grace` seconds to be given back; then they are aborted.
 
-        Tasks that wait for one get AssociationClosed. Cancellation: aborts what is left at once.
+        Tasks that wait for one, or are opening one, get AssociationClosed at once.
+
+        Cancellation: aborts what is left at once.
         """
         self.closed = True
         if self._retry_timer is not None:
             self._retry_timer.cancel()
             self._retry_timer = None
         while self._waiters:
-            waiter = self._waiters.popleft()
-            waiter.given.set_exception(AssociationClosed("the pool is closed"))
+            self._waiters.popleft().given.set_exception(_closed())
+        for attempt in tuple(self._attempts):
+            attempt.fire(_closed())
         while self._idle:
             self._retire(self._idle.pop())
         try:
             with suppress(_Late):
                 async with self._clock.deadline(self._clock.after(grace), _Late):
                     while self._lent:
-                        self._all_returned.clear()
-                        await self._all_returned.wait()
+                        await self._fewer.wait()
             if self._lent:
                 _log.warning("%d associations were in use when their pool was closed: aborting them", len(self._lent))
             for member in self._lent:
                 member.association.abort()
                 self._tasks.spawn(member.association.wait_closed(), "aiodimse pool end")
+            while self._opening:  # the tasks that were told so above
+                await self._fewer.wait()
             await self._tasks.wait()
         except BaseException:
             self.abort()
@@ -431,6 +452,10 @@ class Members:
 
 class _Late(Exception):
     """Pool.acquire_timeout has passed. It has a class of its own, since a TimeoutError may have another cause."""
+
+
+def _closed() -> AssociationClosed:
+    return AssociationClosed("the pool is closed")
 
 
 def _may_pass(error: Exception) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pool.conftest import CT, FIND, PORT, Stage, identifier, image
 
 import aiodimse
 from aiodimse import sop_class, testing
+from aiodimse.pdu import AssociateRQ
 
 
 async def lend(pool: aiodimse.Pool, done: asyncio.Event) -> aiodimse.Association:
@@ -210,6 +212,53 @@ async def test_close_waits_for_what_is_in_use_and_then_aborts(stage: Stage) -> N
     assert (pool.size, stage.network.open) == (0, [])
     with pytest.raises(aiodimse.AssociationClosed):
         await pool.c_echo()
+
+
+@pytest.mark.parametrize("how", ["close", "leave", "an exception"])
+async def test_the_end_of_a_pool_waits_for_no_peer_that_is_slow_to_accept(stage: Stage, how: str) -> None:
+    """An association that is being opened is given up, and its caller is told at once."""
+    stage.network.silent_ports.add(PORT)
+    pool, left = stage.pool(), asyncio.Event()
+
+    async def use() -> None:
+        if how == "close":
+            await left.wait()
+            await pool.close()
+            return
+        with suppress(KeyError):
+            async with pool:
+                await left.wait()
+                if how == "an exception":
+                    raise KeyError
+
+    using, caller = asyncio.create_task(use()), asyncio.create_task(pool.c_echo())
+    await testing.settle()
+    assert pool.size == 1
+    left.set()
+    await testing.settle()
+    assert using.done()
+    assert pool.size == 0
+    with pytest.raises(aiodimse.AssociationClosed, match="the pool is closed"):
+        await caller
+
+
+async def test_nothing_is_opened_for_a_pool_that_was_closed_meanwhile(stage: Stage) -> None:
+    """The peer takes its time to answer the A-ASSOCIATE-RQ: when close() returns, no connection to it is open."""
+    await stage.kill()
+    peers = await testing.ScriptedPeer.listen(stage.network, PORT)
+    pool = stage.pool()
+    caller = asyncio.create_task(pool.c_echo())
+    peer = await peers.get()
+    await peer.expect(AssociateRQ)
+    closing = asyncio.create_task(pool.close())
+    await testing.settle()
+    assert closing.done()
+    with pytest.raises(aiodimse.AssociationClosed, match="the pool is closed"):
+        await caller
+    await peer.closed()
+    assert pool.size == 0
+    stage.network.forget(PORT)
+    assert stage.network.open == []
 
 
 async def test_leaving_by_an_exception_does_not_wait(stage: Stage) -> None:
