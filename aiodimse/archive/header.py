@@ -72,7 +72,7 @@ def read_header(path: str | os.PathLike[str], location: str | None = None) -> He
 
         where = str(path) if location is None else location
         header = header_in(more(0, _BEGINNING), head.transfer_syntax, where, more=more)
-    return replace(header, size=status.st_size, modified=status.st_mtime_ns)
+    return header.stamped(status.st_size, status.st_mtime_ns)
 
 
 def header_in(data: bytes, transfer_syntax: str, location: str, *, more: More | None = None) -> Header:

@@ -7,7 +7,6 @@ import errno
 import logging
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from pydicom import Dataset
@@ -218,7 +217,7 @@ class _Arriving:
     def keep(self, stamp: Stamp) -> None:
         """Add the object to the index, since its file has its name. It blocks."""
         if self.header is not None:
-            self.header = replace(self.header, size=stamp.size, modified=stamp.modified)
+            self.header = self.header.stamped(stamp.size, stamp.modified)
             if self._blocking is not None:
                 self.indexed = self._blocking.add(self.header)
 

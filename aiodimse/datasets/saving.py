@@ -77,9 +77,9 @@ class PartTenWriter:
         # These are strings: pathlib would take a fifth of a small save.
         self._root = os.fspath(directory)
         *self._below, name = (own_name,) if name is None else relative_name(name)
-        self._directory = os.path.join(self._root, *self._below)  # noqa: PTH118
-        self._target = os.path.join(self._directory, name)  # noqa: PTH118
-        self._temporary = os.path.join(self._directory, unfinished_name(own_name))  # noqa: PTH118
+        within = os.path.join(self._root, *self._below, "")  # noqa: PTH118
+        self._directory = within or os.curdir
+        self._target, self._temporary = within + name, within + unfinished_name(own_name)
         self._start: bytes | None = file_meta(
             sop_class_uid, sop_instance_uid, transfer_syntax, source_ae_title=source_ae_title
         )

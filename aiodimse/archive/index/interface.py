@@ -69,6 +69,24 @@ class Header:
         """
         return self.text(UNIQUE[level])
 
+    def stamped(self, size: int, modified: int) -> Header:
+        """Return the same header with what is known of the file, which has been written.
+
+        Args:
+            size: The size of the file in bytes.
+            modified: When it was last written, in nanoseconds.
+        """
+        return Header(
+            self.location,
+            self.levels,
+            self.character_set,
+            self.transfer_syntax,
+            size,
+            modified,
+            self.model,
+            self.is_partial,
+        )
+
     @property
     def entry(self) -> Entry:
         """The entry that an index will have for this object."""

@@ -118,13 +118,13 @@ class MemoryIndex:
         study = self._child(patient, Level.STUDY, (header.unique(Level.STUDY),))
         series = self._child(study, Level.SERIES, (header.unique(Level.SERIES),))
         image = self._child(series, Level.IMAGE, (uid,))
-        own = (*header.levels[Level.PATIENT].items(), *header.levels[Level.STUDY].items())
+        own = {**header.levels[Level.PATIENT], **header.levels[Level.STUDY]}
         study.attributes.take(own, uid, header.character_set)
         counters = study.counters = study.counters or StudyCounters()
         if len(series.children) == 1:
             counters.count_series((), 1)
         before = series.attributes.attributes.get("Modality", ())
-        series.attributes.take(header.levels[Level.SERIES].items(), uid, header.character_set)
+        series.attributes.take(header.levels[Level.SERIES], uid, header.character_set)
         counters.count_modality(before, -1)
         counters.count_modality(series.attributes.attributes.get("Modality", ()), 1)
         counters.count_instance(header.text("SOPClassUID"), 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..matching import Value, name_groups
@@ -23,7 +23,7 @@ class SourcedAttributes:
     sources: dict[str, tuple[str, CharacterSet]] = field(default_factory=dict)
     """For each attribute, the SOP Instance UID and the character set of the object that it comes from."""
 
-    def take(self, attributes: Iterable[tuple[str, Value]], uid: str, character_set: CharacterSet) -> bool:
+    def take(self, attributes: Mapping[str, Value], uid: str, character_set: CharacterSet) -> bool:
         """Take from an object the attributes that have no source yet.
 
         Returns:
@@ -31,13 +31,16 @@ class SourcedAttributes:
         """
         if not self.character_sets:
             self.character_sets = (character_set,)
-        forgotten = self.attributes.keys() - self.sources.keys()
-        for keyword in forgotten:
-            del self.attributes[keyword]
+        forgotten: Collection[str] = ()
+        if len(self.attributes) != len(self.sources):
+            forgotten = self.attributes.keys() - self.sources.keys()
+            for keyword in forgotten:
+                del self.attributes[keyword]
         before, source = len(self.sources), (uid, character_set)
-        for keyword, value in attributes:
-            if value and keyword not in self.attributes:
-                self.attributes[keyword], self.sources[keyword] = value, source
+        if attributes.keys() - self.attributes.keys():  # Nearly always there is nothing new.
+            for keyword, value in attributes.items():
+                if value and keyword not in self.attributes:
+                    self.attributes[keyword], self.sources[keyword] = value, source
         if len(self.sources) != before:
             self.character_sets = tuple(dict.fromkeys(its for _, its in self.sources.values()))
         return bool(forgotten) or len(self.sources) != before or not before

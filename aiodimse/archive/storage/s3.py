@@ -10,7 +10,6 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import obstore
@@ -175,7 +174,7 @@ async def _header_of(data: bytes, location: str, stamp: Stamp) -> Header:
     except (aiodimse.AiodimseError, OSError):
         pass  # only the beginning was read, so the data set is cut off
     header = header_in(bytes(beginning), instance.transfer_syntax, location)
-    return replace(header, size=stamp.size, modified=stamp.modified)
+    return header.stamped(stamp.size, stamp.modified)
 
 
 @contextmanager

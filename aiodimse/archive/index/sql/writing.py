@@ -193,13 +193,13 @@ class Writing:
         self._read_series(header)
         study = self._study_of(header)
         series, is_new = self._series_of(study, header)
-        own = (*header.levels[Level.PATIENT].items(), *header.levels[Level.STUDY].items())
+        own = {**header.levels[Level.PATIENT], **header.levels[Level.STUDY]}
         if study.attributes.take(own, uid, header.character_set):
             study.are_attributes_changed = True
         if is_new:
             study.counters.count_series((), 1)
         before = series.attributes.attributes.get("Modality", ())
-        if series.attributes.take(header.levels[Level.SERIES].items(), uid, header.character_set):
+        if series.attributes.take(header.levels[Level.SERIES], uid, header.character_set):
             series.are_attributes_changed = True
             study.counters.count_modality(before, -1)
             study.counters.count_modality(series.attributes.attributes.get("Modality", ()), 1)
