@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Container, Iterable
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from pydicom import DataElement, Dataset, config
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
@@ -37,6 +37,10 @@ in a key."""
 
 _SHORT = 64
 """The longest value in bytes that is remembered: a UID (PS3.5 9.1)."""
+_REMEMBERED = 1024
+"""The bytes of all attributes of a level that are remembered together."""
+_PLAIN = frozenset((bytes, type(None)))
+"""What has no items."""
 
 MAX_KEPT = 16384
 """The number of characters that are kept of one object."""
@@ -81,29 +85,61 @@ def decode(
         The values by keyword. An attribute without a value is ().
     """
     charset = charset_of(source) if charset is None else charset
-    there: Any = source.values if isinstance(source, Elements) else source
-    order = "<" if isinstance(source, Elements) and source.little_endian else ">"
-    found: dict[str, Value] = {}
-    for keyword, tag, vr in _known(tuple(keywords)):
-        if tag not in there:
-            continue
-        encoded = there[tag] if there is not source else None
-        value: Value
-        if type(encoded) is bytes and len(encoded) <= _SHORT:
-            value, cost = _from_few_bytes(encoded, vr, charset, order)
-        else:
-            value = _value(source, tag, vr, charset, 0)
-            cost = _cost(vr, value)
-        if budget is None or budget.take(cost):
-            found[keyword] = value
-    return found
+    known = _known(tuple(keywords))
+    if isinstance(source, Elements):
+        encoded = tuple(map(source.values.get, known.tags))
+        if _are_short(encoded):
+            found, cost = _decode_short(known, encoded, charset, "<" if source.little_endian else ">")
+            if budget is None or budget.take(cost):
+                return found.copy()
+    return _decode_one_by_one(source, known, budget, charset)
+
+
+class _Known(NamedTuple):
+    """Attributes that are in the dictionary."""
+
+    keywords: tuple[str, ...]
+    tags: tuple[int, ...]
+    vrs: tuple[str, ...]
 
 
 @lru_cache(maxsize=64)
-def _known(keywords: tuple[str, ...]) -> tuple[tuple[str, int, str], ...]:
-    """Return keyword, tag and VR of those attributes that are in the dictionary."""
-    rows = ((keyword, *_tag_and_vr(keyword)) for keyword in keywords)
-    return tuple((keyword, tag, vr) for keyword, tag, vr in rows if vr is not None)
+def _known(keywords: tuple[str, ...]) -> _Known:
+    there = [keyword for keyword in keywords if _tag_and_vr(keyword)[1] is not None]
+    tags, vrs = zip(*map(_tag_and_vr, there), strict=True) if there else ((), ())
+    return _Known(tuple(there), tags, vrs)
+
+
+def _are_short(encoded: tuple[Any, ...]) -> bool:
+    """Return whether these values have no items, and are not too many bytes to be remembered."""
+    return _PLAIN.issuperset(map(type, encoded)) and sum(map(len, filter(None, encoded))) <= _REMEMBERED
+
+
+@lru_cache(maxsize=512)
+def _decode_short(
+    known: _Known, encoded: tuple[bytes | None, ...], charset: charsets.CharacterSet, order: str
+) -> tuple[dict[str, Value], int | None]:
+    """Decode values without items, and tell what they cost. The objects of a series have the same of most levels."""
+    found: dict[str, Value] = {}
+    total: int | None = 0
+    for keyword, vr, data in zip(known.keywords, known.vrs, encoded, strict=True):
+        if data is not None:
+            found[keyword], cost = _with_cost(data, vr, charset, order)
+            total = None if cost is None or total is None else total + cost
+    return found, total
+
+
+def _decode_one_by_one(
+    source: Source, known: _Known, budget: Budget | None, charset: charsets.CharacterSet
+) -> dict[str, Value]:
+    there: Any = source.values if isinstance(source, Elements) else source
+    found: dict[str, Value] = {}
+    for keyword, tag, vr in zip(*known, strict=True):
+        if tag in there:
+            value = _value(source, tag, vr, charset, 0)
+            if budget is None or budget.take(_cost(vr, value)):
+                found[keyword] = value
+    return found
 
 
 @lru_cache(maxsize=1024)
@@ -341,9 +377,15 @@ def _value_of(dataset: Dataset, tag: BaseTag, vr: str, charset: charsets.Charact
 
 
 def _from_bytes(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[str, ...]:
+    return _with_cost(data, vr, charset, order)[0]
+
+
+def _with_cost(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[tuple[str, ...], int | None]:
+    """Return the text of a value, and what it costs."""
     if len(data) <= _SHORT:
-        return _from_few_bytes(data, vr, charset, order)[0]
-    return _from_any_bytes(data, vr, charset, order)
+        return _remembered(data, vr, charset, order)
+    value = _from_any_bytes(data, vr, charset, order)
+    return value, _cost(vr, value)
 
 
 def _from_any_bytes(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[str, ...]:
@@ -377,10 +419,8 @@ def _from_python(value: object, vr: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=8192)
-def _from_few_bytes(
-    data: bytes, vr: str, charset: charsets.CharacterSet, order: str
-) -> tuple[tuple[str, ...], int | None]:
-    """Do the same for a value that comes again and again, and return the same strings each time, and their cost.
+def _remembered(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[tuple[str, ...], int | None]:
+    """Do the same for a value that comes again and again, and return the same strings each time.
 
     A folder has "ORIGINAL", or the UID of one SOP class, a hundred thousand times, and the objects of a series have
     most of what is kept of them in common. sys.intern is not used, since Python 3.12.0 to 3.12.5 never frees interned

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 
-from .plain_elements import SHORT_VRS, Place, PlainElements
+from .plain_elements import LONG_VRS, SHORT_VRS, Place, PlainElements
 
 MAX_ELEMENTS = 32768
 """The most elements and items of sequences before the last one that is kept. Most headers have a hundred, an ECG with
@@ -30,8 +30,6 @@ _DEPTH = 64
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _END_OF_ITEM, _END_OF_SEQUENCE = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
-# PS3.5 Table 7.1-1: VRs with two reserved bytes and a length of four.
-_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _OPEN = frozenset((b"", b"OB", b"OW", b"SQ", b"UN"))
 """VRs whose length may be undefined."""
 
@@ -191,7 +189,7 @@ class Reading:
         vr = self._data[at + 4 : at + 6]
         if vr in SHORT_VRS:
             return tag, vr, short(self._data, at + 6)[0], pos + 8
-        if vr not in _LONG:
+        if vr not in LONG_VRS:
             raise Unreadable("a VR that does not exist")
         return tag, vr, long(self._bytes(pos + 8, 4), 0)[0], pos + 12
 

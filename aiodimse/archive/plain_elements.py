@@ -1,4 +1,4 @@
-"""Reads runs of plain elements: whole ones, in order, in Explicit VR Little Endian, with a length of two bytes.
+"""Reads runs of plain elements: whole ones, in order, in Explicit VR Little Endian, of defined length.
 
 Nearly all elements of most headers are plain, and the objects of a series have the same ones, with values of the same
 lengths for the most part. So a run that was read an element at a time is remembered, and the next one like it is read
@@ -11,13 +11,16 @@ from collections.abc import Callable, Collection, MutableMapping, Sequence
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
-# PS3.5 Table 7.1-2: VRs with a length of two bytes.
+# PS3.5 Tables 7.1-1 and 7.1-2: VRs with a length of two bytes, and with two reserved bytes and a length of four.
 SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 DELIMITERS: Final = 0xFFFE0000
 """The first tag of items and delimiters (PS3.5 7.5)."""
 
 _HEADER: Final = Struct("<HH2sH").unpack_from
-"""Reads tag, VR and length."""
+"""Reads tag, VR and a length of two bytes."""
+_LONG_LENGTH: Final = Struct("<8xL").unpack_from
+"""Reads a length of four bytes."""
 _LONGEST: Final = 64
 """The most elements of a run."""
 _MOST: Final = 512
@@ -47,15 +50,19 @@ class _Run:
     __slots__ = ("first", "headers", "headers_in", "kept", "last", "size", "values_in")
 
     def __init__(self, headers: Sequence[bytes], wanted: Collection[int]) -> None:
-        decoded = [_HEADER(header, 0) for header in headers]
-        elements = [(group << 16 | element, length) for group, element, _, length in decoded]
-        of_headers = Struct("".join(f"8s{length}x" for _, length in elements))
-        of_values = Struct("".join(f"8x{length}{'s' if tag in wanted else 'x'}" for tag, length in elements))
+        elements = [(*_tag_and_length(header), len(header)) for header in headers]
+        of_headers = Struct("".join(f"{size}s{length}x" for _, length, size in elements))
+        of_values = Struct("".join(f"{size}x{length}{'s' if tag in wanted else 'x'}" for tag, length, size in elements))
         self.headers = tuple(headers)
         self.headers_in, self.values_in = of_headers.unpack_from, of_values.unpack_from
-        self.kept = tuple(tag for tag, _ in elements if tag in wanted)
+        self.kept = tuple(tag for tag, _, _ in elements if tag in wanted)
         self.size = of_headers.size
         self.first, self.last = elements[0][0], elements[-1][0]
+
+
+def _tag_and_length(header: bytes) -> tuple[int, int]:
+    group, element, _, length = _HEADER(header, 0)
+    return group << 16 | element, length if len(header) == 8 else _LONG_LENGTH(header, 0)[0]
 
 
 class PlainElements:
@@ -70,7 +77,7 @@ class PlainElements:
         self.wanted: Collection[int] = wanted
         self.is_behind: Callable[[int], bool] = is_behind
         self._runs: dict[bytes, _Run] = {}
-        """By the header of the first element."""
+        """By the first eight bytes."""
 
     def read(self, data: bytes, place: Place, values: MutableMapping[int, Any]) -> Place:
         """Read to the first element that is not plain, not in order, or behind the last one that is kept.
@@ -105,16 +112,21 @@ class PlainElements:
         """Read the elements of one run, to where a run begins that is known, and remember it."""
         at, reached, left = place
         headers: list[bytes] = []
-        while len(headers) < min(left, _LONGEST) and at + 8 <= len(data):
+        while len(headers) < min(left, _LONGEST) and at + 12 <= len(data):
             group, element, vr, length = _HEADER(data, at)
-            tag, end = group << 16 | element, at + 8 + length
-            if tag <= reached or end > len(data) or vr not in SHORT_VRS or tag >= DELIMITERS or self.is_behind(tag):
+            tag, start = group << 16 | element, at + 8
+            if vr in LONG_VRS and tag not in self.wanted:
+                (length,), start = _LONG_LENGTH(data, at), at + 12
+            elif vr not in SHORT_VRS:
                 break
-            header = data[at : at + 8]
-            if headers and header in self._runs:
+            end = start + length
+            if tag <= reached or end > len(data) or tag >= DELIMITERS or self.is_behind(tag):
+                break
+            header = data[at:start]
+            if headers and header[:8] in self._runs:
                 break
             if tag in self.wanted:
-                values[tag] = data[at + 8 : end]
+                values[tag] = data[start:end]
             headers.append(header)
             reached, at = tag, end
         if headers:
@@ -124,4 +136,4 @@ class PlainElements:
     def _remember(self, headers: Sequence[bytes]) -> None:
         if len(self._runs) >= _MOST:
             self._runs.clear()
-        self._runs[headers[0]] = _Run(headers, self.wanted)
+        self._runs[headers[0][:8]] = _Run(headers, self.wanted)

@@ -37,7 +37,7 @@ class SourcedAttributes:
             for keyword in forgotten:
                 del self.attributes[keyword]
         before, source = len(self.sources), (uid, character_set)
-        if attributes.keys() - self.attributes.keys():  # Nearly always there is nothing new.
+        if any(attributes[keyword] for keyword in attributes.keys() - self.attributes.keys()):  # seldom
             for keyword, value in attributes.items():
                 if value and keyword not in self.attributes:
                     self.attributes[keyword], self.sources[keyword] = value, source
