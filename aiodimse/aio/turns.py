@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 from weakref import WeakKeyDictionary
+
+T = TypeVar("T")
 
 SHARE = 0.002
 """Seconds of one turn that one connection may take."""
@@ -102,3 +105,31 @@ def turns_of(loop: asyncio.AbstractEventLoop) -> Turns:
     if turns is None:
         turns = _of_loops[loop] = Turns()
     return turns
+
+
+async def in_shares(items: Iterable[T]) -> list[T]:
+    """Take all items of an iterable whose items take some microseconds each, one share after the other.
+
+    Threads would be no help to the others: a thread that computes keeps the interpreter for 5 ms, and the event loop
+    waits for it after each call of the system, of which a turn has one for each connection that is read.
+
+    Args:
+        items: What is taken; a few items are taken at once.
+
+    Returns:
+        The items.
+
+    Raises:
+        Exception: What the iterable raises.
+
+    Cancellation: what was taken is dropped.
+    """
+    turns = turns_of(asyncio.get_running_loop())
+    found: list[T] = []
+    end = turns.now() + SHARE
+    for number, item in enumerate(items, 1):
+        found.append(item)
+        if number % SLICE == 0 and turns.now() >= end:
+            await turns.next_share()
+            end = turns.now() + SHARE
+    return found

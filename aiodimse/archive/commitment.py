@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from time import time
 
@@ -26,6 +26,8 @@ MAX_OPEN = 1000
 """The largest number of transactions that are not yet reported. A further one is refused (0213)."""
 MAX_OPEN_REFERENCES = 1_000_000
 """The largest number of instances in transactions that are not yet reported, which take about 300 MB."""
+_AT_ONCE = 500
+"""Instances of which the outcome is told in one turn of the event loop, in about 1 ms."""
 KEEP = 7 * 24 * 3600
 """Seconds after which a transaction is dropped if the peer accepts no report."""
 
@@ -56,7 +58,7 @@ class Commitment:
     ) -> None:
         self._archive, self._destinations, self._ae_title, self._waits = archive, destinations, ae_title, waits
         self._reading = asyncio.Lock()
-        """Held while one request is read: each of its instances takes about 15 us of the processor."""
+        """Held while one request is read, so that those which are half read have a bound together."""
         self._looking = asyncio.Lock()
         """Held while the instances of one transaction are looked up, which takes a turn of the event loop."""
         self._taking_over = asyncio.Lock()
@@ -72,7 +74,7 @@ class Commitment:
         A peer that asks again before it was told is told once, on its new association.
         """
         async with self._reading:
-            transaction = await in_thread(_transaction, request)
+            transaction = await _transaction(request)
         archive = self._archive
         async with AsyncExitStack() as held:
             with archive.availability.asked(0x0213):
@@ -211,24 +213,32 @@ class Commitment:
         # `Retention` removes no study that is in use, and reads the transactions after it has locked a study.
         async with archive.in_use((await archive.index.lookup(uids)).values()):
             entries = await archive.index.lookup(uids)
-        return await in_thread(self._report_of, transaction, entries)
-
-    def _report_of(self, transaction: Transaction, entries: Mapping[str, Entry]) -> commitment.CommitmentReport:
-        """Say of each instance whether it is there, in a thread."""
-        stamp, references = self._archive.storage.stamp, []
-        for sop_class_uid, uid in transaction.references:
-            entry, reason = entries.get(uid), 0
-            if entry is None or stamp(entry.location) is None:
-                reason = commitment.NO_SUCH_INSTANCE
-            elif entry.sop_class_uid != sop_class_uid:
-                reason = commitment.CLASS_CONFLICT
-            references.append(commitment.Reference(sop_class_uid, uid, reason))
+        kept = await in_thread(_those_there, self._archive.storage.stamp, entries)
+        references: list[commitment.Reference] = []
+        for start in range(0, len(uids), _AT_ONCE):
+            some = transaction.references[start : start + _AT_ONCE]
+            references += [_reference(*each, kept) for each in some]
+            await asyncio.sleep(0)  # others have their turn
         return commitment.CommitmentReport(transaction.uid, tuple(references), self._ae_title)
 
 
-def _transaction(request: aiodimse.NormalizedRequest) -> Transaction:
-    """Read an N-ACTION, in a thread."""
-    asked = commitment.CommitmentRequest.read(request)
+def _those_there(stamp: Callable[[str], object], entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Return the entries whose instances are in the storage; called in a thread."""
+    return {uid: entry for uid, entry in entries.items() if stamp(entry.location) is not None}
+
+
+def _reference(sop_class_uid: str, uid: str, kept: Mapping[str, Entry]) -> commitment.Reference:
+    entry, reason = kept.get(uid), 0
+    if entry is None:
+        reason = commitment.NO_SUCH_INSTANCE
+    elif entry.sop_class_uid != sop_class_uid:
+        reason = commitment.CLASS_CONFLICT
+    return commitment.Reference(sop_class_uid, uid, reason)
+
+
+async def _transaction(request: aiodimse.NormalizedRequest) -> Transaction:
+    """Read an N-ACTION."""
+    asked = await commitment.CommitmentRequest.read_in_shares(request)
     references = tuple((each.sop_class_uid, each.sop_instance_uid) for each in asked.references)
     return Transaction(asked.transaction_uid, request.association.calling_ae_title, references, int(time()))
 

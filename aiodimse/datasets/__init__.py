@@ -27,7 +27,7 @@ from aiodimse.datasets.pixels.recompressing import Recompression
 from aiodimse.datasets.pixels.syntaxes import can_recompress, has_codecs
 from aiodimse.datasets.reading import tolerated_in
 from aiodimse.datasets.saving import Finish, PartTenWriter, finish_together
-from aiodimse.datasets.sequences import dataset_of_sequences, items_in_turn
+from aiodimse.datasets.sequences import dataset_of_sequences, encoded_item, items_in_turn
 from aiodimse.datasets.stored import file_identity
 from aiodimse.datasets.transcoding import check_transcoded, open_transcoded
 from aiodimse.datasets.unfinished import remove_unfinished
@@ -55,6 +55,7 @@ __all__ = [
     "encode_dataset",
     "encode_response",
     "encode_stored",
+    "encoded_item",
     "file_identity",
     "file_meta",
     "file_meta_dataset",

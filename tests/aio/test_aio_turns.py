@@ -10,7 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from aiodimse import AssociationAborted, PresentationContext, sop_class, testing
-from aiodimse.aio.turns import SHARE, SLICE, TURN, Turns, turns_of
+from aiodimse.aio.turns import SHARE, SLICE, TURN, Turns, in_shares, turns_of
 from aiodimse.association import propose
 from aiodimse.config import Limits
 from aiodimse.dimse import command
@@ -100,6 +100,28 @@ async def test_a_task_that_is_cancelled_in_line_leaves_it(turns):
     task.cancel()
     await asyncio.wait_for(turns.next_share(), 1)
     assert task.cancelled()
+
+
+async def test_what_is_taken_in_shares_leaves_turns_to_others(turns):
+    """A look at the clock stands for a millisecond, in which a slice is taken."""
+    others, taking = 0, asyncio.ensure_future(in_shares(iter(range(20 * SLICE))))
+    while not taking.done():
+        await asyncio.sleep(0)
+        others += 1
+    assert taking.result() == list(range(20 * SLICE))
+    assert others >= 10
+
+
+async def test_a_few_items_are_taken_at_once(turns):
+    taking = in_shares("a few")
+    with pytest.raises(StopIteration) as ended:
+        taking.send(None)
+    assert ended.value.value == list("a few")
+
+
+async def test_what_the_items_raise_is_raised(turns):
+    with pytest.raises(ZeroDivisionError):
+        await in_shares(1 // (100 - number) for number in range(200))
 
 
 async def test_each_event_loop_has_a_line_of_its_own():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -16,6 +16,7 @@ from pynetdicom import AE, evt
 
 import aiodimse
 from aiodimse import sop_class, testing
+from aiodimse.aio.turns import SHARE, SLICE, turns_of
 from aiodimse.archive import Archive, MemoryIndex, provide
 from aiodimse.archive import commitment as module
 from aiodimse.archive.index import Transaction
@@ -109,25 +110,29 @@ async def test_what_is_not_kept_is_named_with_its_reason(tmp_path: Path, a_file:
     await archive.close()
 
 
-async def test_requests_are_read_off_the_event_loop(
+async def test_others_have_their_turns_while_many_instances_are_read_and_reported(
     tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading one of 10,000 instances takes half a second."""
+    """Reading a request of 10,000 instances takes 0.2 s, and so does making its report."""
     a_file("1.dcm")
-    read, threads = module.commitment.CommitmentRequest.read, []
+    turns = turns_of(asyncio.get_running_loop())
+    now, waited, next_share = itertools.count(step=SHARE), [0], turns.next_share
 
-    def noted(request: aiodimse.NormalizedRequest) -> Any:
-        threads.append(threading.current_thread())
-        return read(request)
+    async def counted() -> None:
+        waited[0] += 1
+        await next_share()
 
-    monkeypatch.setattr(module.commitment.CommitmentRequest, "read", noted)
+    monkeypatch.setattr(turns, "now", lambda: next(now))  # whatever is done between two looks takes a share
+    monkeypatch.setattr(turns, "next_share", counted)
     told: Told = asyncio.Queue()
     archive = await Archive.open(tmp_path, index="memory:")
+    asked = question((MR, "1.2.1.1.1"), *((MR, f"9.{number}") for number in range(20 * SLICE)))
     async with serving(archive).listen(HOST, 0) as listening:
-        assert await ask(listening.port, question((MR, "1.2.1.1.1")), modality(told), told) == 0x0000
+        assert await ask(listening.port, asked, modality(told), told) == 0x0000
+    _, report = told.get_nowait()
+    assert len(report.FailedSOPSequence) == 20 * SLICE
+    assert waited[0] >= 40  # 20 for the request, and 20 for the report
     await archive.close()
-    assert len(threads) == 1
-    assert threading.main_thread() not in threads
 
 
 async def test_so_many_instances_wait_for_a_report(

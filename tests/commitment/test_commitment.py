@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,13 +17,25 @@ CT = aiodimse.sop_class.CTImageStorage
 REFERENCES = (Reference(str(CT), "1.2.3"), Reference(str(CT), "1.2.4"))
 
 
+async def read_both_ways(kind: type[Any], request: aiodimse.NormalizedRequest) -> Any:
+    """Read at once and in shares; what is found, or raised, is the same."""
+    try:
+        found = kind.read(request)
+    except aiodimse.DIMSEFailure as error:
+        with pytest.raises(aiodimse.DIMSEFailure, match=f"^{re.escape(str(error))}$"):
+            await kind.read_in_shares(request)
+        raise
+    assert await kind.read_in_shares(request) == found
+    return found
+
+
 async def asked(dataset: Dataset | CommitmentRequest | None, action: int = 1) -> tuple[int, CommitmentRequest | None]:
     """The status of an N-ACTION, and what its handler read."""
     server, found = aiodimse.Server(), []
 
     @server.on_n_action(commitment.SOP_CLASS)
     async def keep(request: aiodimse.NormalizedRequest) -> int:
-        found.append(CommitmentRequest.read(request))
+        found.append(await read_both_ways(CommitmentRequest, request))
         return 0x0000
 
     async with testing.joined(server, contexts=[commitment.SOP_CLASS]) as association:
@@ -39,7 +52,7 @@ async def told(dataset: Dataset | CommitmentReport, event: int = 1) -> tuple[int
 
     @server.on_n_event_report(commitment.SOP_CLASS)
     async def hear(request: aiodimse.NormalizedRequest) -> int:
-        found.append(CommitmentReport.read(request))
+        found.append(await read_both_ways(CommitmentReport, request))
         return 0x0000
 
     context = aiodimse.PresentationContext(commitment.SOP_CLASS, scu=False, scp=True)

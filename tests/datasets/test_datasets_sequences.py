@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
 
 from aiodimse import datasets
 from aiodimse.standard import transfer_syntax
@@ -15,7 +16,7 @@ from aiodimse.standard import transfer_syntax
 ITEMS = 200
 FEW = 4
 """Data sets that may exist at once: the current item, the last one, and the data set around them."""
-REFERENCED = 0x00081199
+REFERENCED = BaseTag(0x00081199)
 SYNTAXES = [
     transfer_syntax.ImplicitVRLittleEndian, transfer_syntax.ExplicitVRLittleEndian, transfer_syntax.ExplicitVRBigEndian
 ]  # fmt: skip
@@ -41,7 +42,7 @@ def living_datasets() -> int:
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_encoded_sequences_are_written_as_those_of_pydicom(syntax: str) -> None:
-    dataset = datasets.dataset_of_sequences({REFERENCED: items()})
+    dataset = datasets.dataset_of_sequences({REFERENCED: map(datasets.encoded_item, items())})
     assert datasets.encode_dataset(dataset, syntax) == datasets.encode_dataset(in_full(), syntax)
     assert dataset == in_full()
 
@@ -56,7 +57,7 @@ def test_each_item_is_dropped_when_it_has_been_encoded() -> None:
                 most = max(most, living_datasets() - before)
             yield item
 
-    kept = datasets.dataset_of_sequences({REFERENCED: counted()})
+    kept = datasets.dataset_of_sequences({REFERENCED: map(datasets.encoded_item, counted())})
     assert most <= FEW
     assert living_datasets() - before == 1
     assert kept is not None
@@ -76,7 +77,7 @@ def test_items_are_read_in_turn_and_remain_encoded(syntax: str) -> None:
 
 
 def test_encoding_does_not_keep_the_items_of_another_encoding() -> None:
-    dataset = datasets.dataset_of_sequences({REFERENCED: items()})
+    dataset = datasets.dataset_of_sequences({REFERENCED: map(datasets.encoded_item, items())})
     before = living_datasets()
     datasets.encode_dataset(dataset, transfer_syntax.ImplicitVRLittleEndian)
     assert living_datasets() == before
