@@ -13,6 +13,7 @@ if sys.platform == "linux":
     from time import CLOCK_BOOTTIME, clock_gettime
 
 from .archive import Archive, in_use_lock
+from .clock_record import DAY, ClockRecord
 from .index import Entry, StudyAge
 from .models import STUDY_ROOT, Level
 from .queries import Query
@@ -22,7 +23,8 @@ _log = logging.getLogger(__name__)
 
 _AT_ONCE = 256
 """The number of studies that are read from the index at a time, and of objects that are removed at a time."""
-_DAY = 24 * 3600
+_PAUSE = 7 * DAY
+"""The longest time out of use, in seconds, after which the clock is believed at once."""
 _NO_CLOCK = 978_307_200 * 10**9
 """2001-01-01 in nanoseconds. A machine that does not know the time is before it, and so is what it writes."""
 
@@ -51,9 +53,12 @@ class Retention:
     been reported, in this process or in another. Objects that belong to no study, such as hanging protocols, are never
     removed.
 
-    A clock that is wrong must not remove everything. While the system's clock is more than a day ahead of where it was
-    when this was made, plus the time since then, no study is removed for its age; nor is one whose files are of a time
-    before 2001, which a machine wrote that did not know the time.
+    A clock that is wrong must not remove everything. The index records how far the system's clock has come. If the
+    clock is a week ahead of that when the archive is used again, or more than half of keep_days, or a day ahead while
+    the archive is in use, the time that it skipped does not count for the age of a study, until the clock is set back.
+    An archive that was not in use for longer than that thus keeps its studies for as much longer. An index without such
+    a record, because it is new, has the time of its newest file instead. Files of a time before 2001 have no age: a
+    machine wrote them that did not know the time.
 
     Nothing is removed on its own: await `sweep` from time to time, or run `run`. The attributes keep_days and
     max_bytes may be changed at any time.
@@ -82,8 +87,9 @@ class Retention:
         elapsed: Callable[[], float] = _since_boot,
     ) -> None:
         self._archive, self._now, self._elapsed = archive, now, elapsed
-        self._began = now() - elapsed()
-        self._was_set_forward = False
+        self._read_at: tuple[float, float] = now(), elapsed()
+        """When both clocks were last read."""
+        self._is_first = True
         self.keep_days: float | None = keep_days
         self.max_bytes: int | None = max_bytes
 
@@ -114,14 +120,14 @@ class Retention:
 
         Cancellation: a study may have been removed in part.
         """
-        removed = Removed()
+        removed, before, self._read_at = Removed(), self._read_at, (self._now(), self._elapsed())
         async with self._archive.locks.try_hold("retention") as is_mine:
             if not is_mine or (self.keep_days is None and self.max_bytes is None):
                 return removed
             too_much = 0
             if self.max_bytes is not None:
                 too_much = await self._archive.index.stored_bytes() - self.max_bytes
-            until = self._until()
+            until = await self._until(before)
             after: StudyAge | None = None
             while studies := await self._archive.index.oldest_studies(_AT_ONCE, after):
                 for study in studies:
@@ -134,22 +140,34 @@ class Retention:
                 after = studies[-1]
         return removed
 
-    def _until(self) -> int:
-        """Return the time before which a study is too old, in nanoseconds; 0: none is."""
-        if self.keep_days is None:
+    async def _until(self, before: tuple[float, float]) -> int:
+        """Return the time before which a study is too old, in nanoseconds; 0: none is.
+
+        Args:
+            before: When both clocks were read for the last sweep.
+        """
+        index, (now, elapsed) = self._archive.index, self._read_at
+        if self.keep_days is None or now * 1e9 < _NO_CLOCK:
             return 0
-        now = self._now()
-        ahead = now - self._elapsed() - self._began
-        was_set_forward, self._was_set_forward = self._was_set_forward, ahead > _DAY
-        if self._was_set_forward:
-            if not was_set_forward:
-                _log.error(
-                    "the clock of the system was set forward by %d days: no study is removed for its age until it is"
-                    " set back, or the program is started again",
-                    ahead / _DAY,
-                )
-            return 0
-        return int((now - self.keep_days * _DAY) * 1e9)
+        keep = self.keep_days * DAY
+        text = await index.clock_record()
+        if text is None:
+            newest = await index.newest_modified() / 1e9
+            record = ClockRecord(min(newest or now, now))
+        else:
+            record = ClockRecord.load(text)
+        skipped = record.skipped
+        if self._is_first:
+            record, self._is_first = record.read(before[0], min(_PAUSE, keep / 2)), False
+        record = record.read(now, elapsed - before[1] + DAY)
+        await index.put_clock_record(record.dump())
+        for start, end in set(record.skipped) - set(skipped):
+            _log.warning(
+                "the clock of the system is %d days ahead of when this archive was last in use: they do not count for"
+                " the age of studies, unless the clock is wrong and is set back",
+                (end - start) / DAY,
+            )
+        return int(record.before(now, keep) * 1e9)
 
     async def _remove(self, study: StudyAge, removed: Removed) -> None:
         archive, uid = self._archive, study.study_instance_uid

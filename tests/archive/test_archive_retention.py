@@ -17,6 +17,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.archive import Archive, Retention, provide
+from aiodimse.archive.clock_record import ClockRecord
 from aiodimse.archive.index import Entry, Transaction
 from aiodimse.archive.index.interface import FREELY, Turn
 from aiodimse.archive.queries import Query
@@ -64,6 +65,7 @@ async def test_pages_of_ages(archive: Archive) -> None:
     assert [each.study_instance_uid for each in paged] == ["1.2.5", "1.2.4", "1.2.3", "1.2.2", "1.2.1"]
     assert [round((NOW - each.modified / 1e9) / DAY, 1) for each in paged] == [5.1, 4.1, 3.1, 2.1, 1.1]
     assert await archive.index.stored_bytes() == sum(each.size for each in paged)
+    assert await archive.index.newest_modified() == max(each.modified for each in paged)
 
 
 async def test_studies_older_than_keep_days_are_removed(archive: Archive) -> None:
@@ -73,23 +75,109 @@ async def test_studies_older_than_keep_days_are_removed(archive: Archive) -> Non
     assert (await archive.scan()).indexed == 4  # the file that was there twice does not bring it back
 
 
-async def test_a_clock_that_jumps_removes_nothing(archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("when", ["before it is opened", "while it runs"])
+async def test_a_clock_that_jumps_removes_nothing(
+    archive: Archive, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is said once, and size still counts."""
     wall, steady = NOW, 0.0
-    retention = Retention(archive, keep_days=4.5, now=lambda: wall, elapsed=lambda: steady)
+
+    def opened() -> Retention:
+        return Retention(archive, keep_days=5.5, now=lambda: wall, elapsed=lambda: steady)
+
+    retention = opened()
+    assert (await retention.sweep()).studies == 0
     wall += 3650 * DAY
     steady += 600
+    if when == "before it is opened":
+        retention = opened()
     for _ in range(2):
         assert (await retention.sweep()).studies == 0
-    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert line.startswith("the clock of the system was set forward by 3649 days: no study is removed for its age")
+    retention = opened()  # nothing is forgotten by a restart
+    assert (await retention.sweep()).studies == 0
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith("the clock of the system is 3650 days ahead of when this archive was last in use")
     retention.max_bytes = await archive.index.stored_bytes() - 1
     assert (await retention.sweep()).studies == 1
     retention.max_bytes = None
-    wall = NOW + DAY  # it is right again
-    steady = float(DAY)
+    wall = NOW + 2 * DAY  # it is right again
+    steady = float(2 * DAY)
     assert (await retention.sweep()).studies == 1
     assert await studies(archive) == ["1.2.3", "1.2.2", "1.2.1"]
+
+
+@pytest.mark.parametrize("ahead", [3650.0, 40.0])
+async def test_a_clock_that_is_wrong_in_the_first_run_removes_nothing(archive: Archive, ahead: float) -> None:
+    """The index has no record of the clock yet. What was old when the newest file was written is old."""
+    for keep, left in ((5, 5), (3.5, 4), (0.1, 1)):
+        retention = Retention(archive, keep_days=keep, now=lambda: NOW + ahead * DAY)
+        await archive.index.put_clock_record(ClockRecord(NOW - 1.1 * DAY).dump()) if keep == 0.1 else None
+        await retention.sweep()
+        assert len(await studies(archive)) == left
+
+
+async def test_weeks_without_power_only_put_off_what_is_removed(archive: Archive) -> None:
+    """What came before is kept for as long as it would be if the pause had not been; what comes after, as usual."""
+    wall = float(NOW)
+
+    async def swept(days: float) -> list[str]:
+        nonlocal wall
+        wall += days * DAY
+        await Retention(archive, keep_days=20, now=lambda: wall).sweep()
+        return [uid[-1] for uid in await studies(archive)]
+
+    assert await swept(0) == ["5", "4", "3", "2", "1"]
+    assert await swept(6) == await swept(6) == ["5", "4", "3", "2", "1"]  # short pauses count
+    assert await swept(4.5) == ["3", "2", "1"]
+    assert await swept(45) == ["3", "2", "1"]
+    assert await swept(0.3) == ["3", "2", "1"]
+    assert await swept(1) == ["2", "1"]
+    path = Path(archive.directory or "") / "1" / "1.dcm"
+    os.utime(path, (wall, wall))
+    await archive.scan()
+    assert await swept(5) == await swept(6) == await swept(6) == ["1"]
+    assert await swept(3.5) == []
+
+
+@pytest.mark.parametrize(
+    ("read", "skipped", "newest"),
+    [
+        ([100.0, 100.5, 106.0], [], 106.0),
+        ([100.0, 4000.0], [(100.0, 4000.0)], 4000.0),
+        ([100.0, 4000.0, 4001.0], [(100.0, 4000.0)], 4001.0),
+        ([100.0, 4000.0, 102.0], [], 102.0),  # it was wrong, and has been set back
+        ([100.0, 4000.0, 102.0, 4000.0], [(102.0, 4000.0)], 4000.0),  # two machines, one of them is wrong
+        ([100.0, 4000.0, 130.0], [(100.0, 130.0)], 130.0),  # it was wrong, and there was a pause as well
+        ([100.0, 130.0, 150.0], [(100.0, 150.0)], 150.0),
+        ([100.0, 130.0, 132.0, 150.0], [(100.0, 130.0), (132.0, 150.0)], 150.0),
+        ([100.0, 130.0, 10.0, 131.0], [(100.0, 130.0)], 131.0),  # no battery: the machine began with an old time
+    ],
+)
+def test_the_record_of_a_clock(read: list[float], skipped: list[tuple[float, float]], newest: float) -> None:
+    """In days; a week is plausible."""
+    record = ClockRecord(read[0] * DAY)
+    for now in read[1:]:
+        record = ClockRecord.load(record.read(now * DAY, 7 * DAY).dump())
+    assert record == ClockRecord(newest * DAY, tuple((start * DAY, end * DAY) for start, end in skipped))
+
+
+@pytest.mark.parametrize(
+    ("now", "days", "before"),
+    [
+        (31, 5, 26),
+        (40, 5, 25),
+        (45, 4, 41),
+        (45, 5, 40),
+        (45, 6, 29),
+        (45, 15, 20),
+        (45, 16, 9),
+        (35, 2, 33),
+        (5, 2, 3),
+    ],
+)
+def test_days_that_were_skipped_are_not_counted(now: float, days: float, before: float) -> None:
+    record = ClockRecord(45 * DAY, ((10 * DAY, 20 * DAY), (30 * DAY, 40 * DAY)))
+    assert record.before(now * DAY, days * DAY) == before * DAY
 
 
 async def test_a_machine_that_sleeps_does_not_stop_retention(archive: Archive) -> None:

@@ -342,6 +342,19 @@ class Index(Protocol):
     async def stored_bytes(self) -> int:
         """Return the size in bytes of the files of all objects that belong to a study."""
 
+    async def newest_modified(self) -> int:
+        """Return when the newest file of an object was written, in nanoseconds; 0: there is no object."""
+
+    async def clock_record(self) -> str | None:
+        """Return the text that was stored last with `put_clock_record`; None: there is none."""
+
+    async def put_clock_record(self, text: str) -> None:
+        """Store what `Retention` has seen of the clock.
+
+        Args:
+            text: The text.
+        """
+
     async def outdated_studies(self) -> list[OutdatedStudy]:
         """Return the studies whose objects have to be read again, in no particular order.
 

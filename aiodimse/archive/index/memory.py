@@ -68,6 +68,7 @@ class MemoryIndex:
         """Studies and series, and the attributes that lost their source by the change under way."""
         self._marks = count(1)
         self._transactions: dict[tuple[str, str], Transaction] = {}
+        self._clock_record: str | None = None
         self._is_complete = False
         self._slices = asyncio.Lock()
         """Held during one slice of a search, so that many searches together take no longer than one of each turn."""
@@ -230,6 +231,23 @@ class MemoryIndex:
     async def stored_bytes(self) -> int:
         """See `Index.stored_bytes`."""
         return sum(each.size for each in self._ages())
+
+    async def newest_modified(self) -> int:
+        """See `Index.newest_modified`."""
+        files = (file for of_folder in self._files.values() for file in of_folder.values())
+        return max((file.modified for file in files if file.finding == Finding.OBJECT), default=0)
+
+    async def clock_record(self) -> str | None:
+        """See `Index.clock_record`."""
+        return self._clock_record
+
+    async def put_clock_record(self, text: str) -> None:
+        """See `Index.put_clock_record`.
+
+        Args:
+            text: The text.
+        """
+        self._clock_record = text
 
     def _ages(self) -> list[StudyAge]:
         return study_ages(self._study_of, (file for files in self._files.values() for file in files.values()))

@@ -36,6 +36,12 @@ def oldest_studies(fetch: Fetch, limit: int, after: StudyAge | None) -> list[Stu
     return [StudyAge(row[0], int(row[1]), int(row[2])) for row in rows]
 
 
+def newest_modified(fetch: Fetch) -> int:
+    """See `Index.newest_modified`."""
+    query = select(func.coalesce(_MODIFIED, 0)).where(schema.file.c.finding == Finding.OBJECT.value)
+    return int(fetch(query)[0][0])
+
+
 def stored_bytes(fetch: Fetch) -> int:
     """See `Index.stored_bytes`."""
     return int(fetch(select(func.coalesce(_SIZE, 0)).select_from(_files_of_studies()))[0][0])

@@ -35,7 +35,7 @@ from ..interface import (
 )
 from . import schema
 from .advisory import AdvisoryLocks
-from .ages import oldest_studies, stored_bytes
+from .ages import newest_modified, oldest_studies, stored_bytes
 from .direct import DirectIndex
 from .engines import ANSWER, READERS, begin_to_write, damage_mark, file_of, flush_log, open_engine
 from .form import prepare, require
@@ -188,6 +188,18 @@ class SQLIndex:
         """See `Index.stored_bytes`."""
         return await self._read(lambda: stored_bytes(self._fetch))
 
+    async def newest_modified(self) -> int:
+        """See `Index.newest_modified`."""
+        return await self._read(lambda: newest_modified(self._fetch))
+
+    async def clock_record(self) -> str | None:
+        """See `Index.clock_record`."""
+        return await self._meta("clock")
+
+    async def put_clock_record(self, text: str) -> None:
+        """See `Index.put_clock_record`."""
+        await self._put_meta("clock", text)
+
     async def outdated_studies(self) -> list[OutdatedStudy]:
         """See `Index.outdated_studies`."""
         rows = await self._read(lambda: self._fetch(MARKED))
@@ -230,14 +242,24 @@ class SQLIndex:
 
     async def is_complete(self) -> bool:
         """See `Index.is_complete`."""
-        query = select(schema.meta.c.value).where(schema.meta.c.name == "complete")
-        return bool(await self._read(lambda: self._fetch(query)))
+        return await self._meta("complete") is not None
 
     async def set_complete(self) -> None:
         """See `Index.set_complete`."""
         if not await self.is_complete():
-            row = {"name": "complete", "value": "1"}
-            await self._write(lambda connection: connection.execute(schema.meta.insert(), row).rowcount)
+            await self._put_meta("complete", "1")
+
+    async def _meta(self, name: str) -> str | None:
+        query = select(schema.meta.c.value).where(schema.meta.c.name == name)
+        rows = await self._read(lambda: self._fetch(query))
+        return rows[0].value if rows else None
+
+    async def _put_meta(self, name: str, value: str) -> None:
+        def put(connection: Connection) -> None:
+            connection.execute(schema.meta.delete().where(schema.meta.c.name == name))
+            connection.execute(schema.meta.insert(), {"name": name, "value": value})
+
+        await self._write(put)
 
     def blocking(self) -> BlockingIndex | None:
         """See `Index.blocking`: SQLite is on a disk of ours. A server that does not answer keeps its own threads."""
