@@ -45,7 +45,7 @@ class Metrics(Protocol):
 
         Args:
             association: The association.
-            how: released, aborted_by_peer, aborted_by_us, lost or timeout.
+            how: "released", "aborted_by_peer", "aborted_by_us", "lost" or "timeout".
             seconds: The time since the transport connection was opened.
         """
 
@@ -54,7 +54,7 @@ class Metrics(Protocol):
 
         Args:
             association: What is known of the association.
-            how: rejected, or a value of association_ended.
+            how: "rejected"; "tls" if the peers did not agree in the TLS handshake; or a value of association_ended.
         """
 
     def operation_ended(

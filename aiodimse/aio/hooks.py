@@ -14,7 +14,7 @@ from typing import Any, cast
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.log import Adapter
 from aiodimse.aio.words import frames
-from aiodimse.errors import AssociationAborted, AssociationClosed, AssociationRejected, AssociationTimeout
+from aiodimse.errors import AssociationAborted, AssociationClosed, AssociationRejected, AssociationTimeout, TLSError
 from aiodimse.metrics import DetailedMetrics, MeasuredAssociation, Metrics
 
 
@@ -122,7 +122,7 @@ class AssociationMetrics:
 
 
 def how(error: BaseException) -> str:
-    """Say in one word how an association ended."""
+    """Return the word by which metrics are told how an association, or the attempt at one, ended."""
     match error:
         case AssociationRejected():
             return "rejected"
@@ -130,6 +130,8 @@ def how(error: BaseException) -> str:
             return "released"
         case AssociationTimeout():
             return "timeout"
+        case TLSError():
+            return "lost" if isinstance(error.__cause__, ConnectionError) else "tls"
         case AssociationAborted(source=None):
             return "lost"
         case AssociationAborted():

@@ -1,16 +1,16 @@
-"""Opening an association: DNS, TCP, TLS and ACSE under one deadline. Used by connect() and by C-MOVE."""
+"""Opens an association: DNS, TCP, TLS and ACSE within one deadline. connect() and C-MOVE use it."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl as ssl_module
+from dataclasses import replace
 from functools import partial
 from typing import NoReturn, Protocol
 
 from aiodimse.aio import tls_handshake
-from aiodimse.aio.clock import Clock
 from aiodimse.aio.endpoint import Endpoint
-from aiodimse.aio.network import Network
+from aiodimse.aio.hooks import how
 from aiodimse.aio.observer import Observer
 from aiodimse.aio.settings import Settings
 from aiodimse.aio.transport import TransportConnection
@@ -33,13 +33,26 @@ async def open_association(
     settings: Settings,
     ssl: ssl_module.SSLContext | None = None,
 ) -> Endpoint:
-    """Connect, propose, and wait for the peer's answer.
+    """Connect, propose, and wait for the peer's answer. A call that fails leaves no socket behind.
 
-    Raises AssociationRejected, AssociationAborted, AssociationTimeout with phase connect or negotiation, TLSError where
-    either side refuses the other's TLS, and OSError where the address does not resolve or the connection is refused. A
-    cancelled or failed call leaves no socket.
+    Args:
+        host: The name or the IP address of the peer.
+        port: Its port.
+        rq: The A-ASSOCIATE-RQ.
+        observer: What is told of the association.
+        settings: The settings of the association.
+        ssl: The certificates and versions of TLS; None: without TLS.
+
+    Raises:
+        AssociationRejected: The peer rejects the association.
+        AssociationAborted: The peer aborts or closes instead of answering, or its answer breaks the protocol.
+        AssociationTimeout: With the phase "connect" or "negotiation": Timeouts.connect or Timeouts.tls_handshake.
+        TLSError: One of the peers refuses the TLS of the other.
+        OSError: The host does not resolve, or the connection is refused.
+
+    Cancellation: The connection is closed.
     """
-    clock, timeouts, network = settings.clock, settings.timeouts, settings.network
+    clock, timeouts = settings.clock, settings.timeouts
     endpoint = observer.endpoint = Endpoint("requestor", observer, settings)
     endpoint.engine.associate(rq, clock.now())
     phase, handshake = "connect", tls_handshake.PendingHandshake()
@@ -54,11 +67,9 @@ async def open_association(
     try:
         async with clock.deadline(clock.after(timeouts.connect), late):
             if ssl is None:
-                await network.connect(lambda: endpoint.connection, host, port)
+                await settings.network.connect(lambda: endpoint.connection, host, port)
             else:
-                await _connect_tls(
-                    network, handshake, endpoint.connection, host, port, ssl, clock, timeouts.tls_handshake
-                )
+                await _connect_tls(settings, handshake, endpoint.connection, host, port, ssl)
             phase = "negotiation"
             await asyncio.shield(endpoint.established)
     except AssociationRejected as error:
@@ -68,14 +79,25 @@ async def open_association(
         raise AssociationRejected(error.result, error.source, error.reason, meaning) from error
     except AssociationAborted as error:
         if error.source is not None:
-            await endpoint.close()  # The A-ABORT is sent, or the peer's has come: ARTIM bounds this wait.
+            await endpoint.close()  # The A-ABORT was sent or received: ARTIM bounds this wait.
         _explain(error, f"{host}:{port}", endpoint.connection.error, over_tls=ssl is not None)
-    except BaseException:
-        if phase == "negotiation":  # before, the transport is still the event loop's, which has closed it
+    except BaseException as error:
+        if phase == "negotiation":  # Before that, the event loop has closed the transport.
             endpoint.abort()
-        endpoint.connection.drop()  # the loop may end before such a peer closes: the socket must not outlive the call
+        elif handshake.transport is not None and isinstance(error, (TLSError, AssociationTimeout)):
+            _report_failure(endpoint, handshake, error)
+        endpoint.connection.drop()  # The event loop may end before the peer closes: leave no socket to it.
         raise
     return endpoint
+
+
+def _report_failure(
+    endpoint: Endpoint, handshake: tls_handshake.PendingHandshake, error: TLSError | AssociationTimeout
+) -> None:
+    """Tell the metrics of a TLS handshake that failed."""
+    if endpoint.metrics is not None:
+        measured = replace(endpoint.measured, peer_address=handshake.peer_address)
+        endpoint.metrics.association_failed(measured, how(error))
 
 
 def _explain(aborted: AssociationAborted, where: str, lost: Exception | None, *, over_tls: bool) -> NoReturn:
@@ -102,17 +124,17 @@ def _explain(aborted: AssociationAborted, where: str, lost: Exception | None, *,
 
 
 async def _connect_tls(
-    network: Network,
+    settings: Settings,
     handshake: tls_handshake.PendingHandshake,
     connection: TransportConnection,
     host: str,
     port: int,
     context: ssl_module.SSLContext,
-    clock: Clock,
-    timeout: float | None,
 ) -> None:
-    await network.connect(lambda: handshake, host, port)
+    """Connect, and do the TLS handshake within Timeouts.tls_handshake."""
+    await settings.network.connect(lambda: handshake, host, port)
     assert handshake.transport is not None
+    clock, timeout = settings.clock, settings.timeouts.tls_handshake
     try:
         async with clock.deadline(clock.after(timeout), partial(tls_handshake.too_slow, timeout)):
             await tls_handshake.start_tls(handshake.transport, lambda: connection, context, server_hostname=host)

@@ -9,6 +9,7 @@ from typing import cast
 
 from aiodimse.aio.signals import Signal
 from aiodimse.aio.tls_transport import TLSTransport
+from aiodimse.aio.transport import peer_address
 from aiodimse.errors import AssociationTimeout, TLSError
 
 _MEANINGS = {
@@ -70,6 +71,7 @@ class PendingHandshake(asyncio.Protocol):
     def __init__(self, opened: Callable[[PendingHandshake], object] | None = None) -> None:
         self._opened = opened
         self.transport: asyncio.Transport | None = None
+        self.peer_address: tuple[str, int] | None = None
         self.first: bytes = b""
         """The first bytes that the peer has sent. Reading is then paused until the handshake begins."""
         self._said = Signal()
@@ -79,6 +81,7 @@ class PendingHandshake(asyncio.Protocol):
         """Keep the transport, and call `opened`."""
         # uvloop's transports are no subclass of asyncio.Transport.
         self.transport = cast(asyncio.Transport, transport)
+        self.peer_address = peer_address(transport)
         if self._opened is not None:
             self._opened(self)
 

@@ -35,6 +35,12 @@ Trace = Callable[[str], Tap]
 """Makes the Tap of each new connection. It is called with our role, "requestor" or "acceptor"."""
 
 
+def peer_address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
+    """Return the IP address and port of the peer of a transport; None if it has none."""
+    name = transport.get_extra_info("peername")
+    return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) >= 2 else None
+
+
 class TransportUser(Protocol):
     """What a TransportConnection tells of its connection."""
 
@@ -210,8 +216,7 @@ class TransportConnection(asyncio.Protocol):
     @property
     def peer_address(self) -> tuple[str, int] | None:
         """The IP address and port of the peer; None if the transport has none."""
-        name = self.transport.get_extra_info("peername") if self.transport is not None else None
-        return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) >= 2 else None
+        return None if self.transport is None else peer_address(self.transport)
 
     @property
     def backlog(self) -> int:

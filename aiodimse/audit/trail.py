@@ -206,7 +206,9 @@ class AuditTrail:
         )
 
     def metrics(self, also: aiodimse.Metrics | None = None) -> aiodimse.Metrics:
-        """Return hooks for `Server(metrics=...)` or `connect(metrics=...)` that report rejections as security alerts.
+        """Return hooks for `Server(metrics=...)` or `connect(metrics=...)` that report security alerts.
+
+        They report associations that were rejected, and TLS handshakes in which the peers did not agree.
 
         Args:
             also: Hooks that get every event too.
@@ -292,7 +294,7 @@ class _Alerts:
             self._also.association_ended(association, how, seconds)
 
     def association_failed(self, association: aiodimse.MeasuredAssociation, how: str) -> None:
-        if how in ("rejected", "TLSError"):
+        if how in ("rejected", "tls"):
             who = "we rejected an association" if association.role == "acceptor" else "our association was rejected"
             address = association.peer_address[0] if association.peer_address else None
             peer = association.calling_ae_title if association.role == "acceptor" else association.called_ae_title

@@ -165,6 +165,17 @@ async def test_a_rejection_is_an_alert() -> None:
         valid(each)
 
 
+async def test_a_failed_tls_handshake_is_an_alert() -> None:
+    sink = Kept()
+    async with audit.AuditTrail("A", sink) as trail:
+        hooks = trail.metrics()
+        for how in ("tls", "lost", "timeout", "aborted_by_us"):
+            hooks.association_failed(aiodimse.MeasuredAssociation("acceptor", "", "", ("192.0.2.7", 51234)), how)
+    assert sink.kinds() == ["Application Activity", "Security Alert", "Application Activity"]
+    (node,) = sink.messages()[1].findall("ParticipantObjectIdentification")
+    assert node.attrib["ParticipantObjectID"] == "192.0.2.7"
+
+
 @pytest.mark.parametrize("title", ["A\x00\x01B", '<&">', "\ud800", "\ufffe"])
 async def test_what_a_peer_calls_itself_stays_xml(title: str) -> None:
     sink = Kept()

@@ -429,6 +429,54 @@ async def test_the_deadline_of_our_own_handshake(good) -> None:
         writer.close()
 
 
+class Failures:
+    """Metrics that keep what failed."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, str, str]] = []
+
+    def association_failed(self, association: aiodimse.MeasuredAssociation, how: str) -> None:
+        assert association.peer_address is not None
+        calling, called = association.calling_ae_title, association.called_ae_title
+        self.told.append((association.role, how, calling, called))
+
+
+async def test_metrics_are_told_of_a_failed_handshake(certificates) -> None:
+    theirs: Any = Failures()
+    ours: Any = Failures()
+    stranger = tls.client_context(certificates.ca, **certificates.pair("stranger"))
+    stranger.maximum_version = ssl.TLSVersion.TLSv1_2  # in 1.3 the alert would come after our handshake
+    async with serving(certificates, aiodimse.Server(ae_title="ARCHIVE", metrics=theirs)) as listening:
+        with pytest.raises(aiodimse.TLSError):
+            await echo(listening.port, stranger, metrics=ours)
+        await until(lambda: theirs.told)
+    assert theirs.told == [("acceptor", "tls", "", "")]
+    assert ours.told == [("requestor", "tls", "AIODIMSE", "ARCHIVE")]
+
+
+async def test_metrics_are_told_of_a_handshake_that_does_not_end(certificates, good) -> None:
+    theirs: Any = Failures()
+    ours: Any = Failures()
+    timeouts = aiodimse.Timeouts(tls_handshake=0.05)
+    async with serving(certificates, aiodimse.Server(ae_title="A", metrics=theirs, timeouts=timeouts)) as listening:
+        _, gone = await asyncio.open_connection(HOST, listening.port)
+        gone.close()
+        await until(lambda: theirs.told)
+        reader, silent = await asyncio.open_connection(HOST, listening.port)
+        await ended(reader)
+        silent.close()
+    assert [how for _, how, _, _ in theirs.told] == ["lost", "timeout"]
+    held: list[asyncio.StreamWriter] = []
+    silent_peer = await asyncio.start_server(lambda _, writer: held.append(writer), HOST, 0)
+    for each in (timeouts, aiodimse.Timeouts(connect=0.05)):
+        with pytest.raises(aiodimse.AssociationTimeout):
+            await echo(silent_peer.sockets[0].getsockname()[1], good, timeouts=each, metrics=ours)
+    silent_peer.close()
+    for writer in held:
+        writer.close()
+    assert ours.told == [("requestor", "timeout", "AIODIMSE", "ARCHIVE")] * 2
+
+
 async def test_a_cancelled_connect_leaves_nothing(good) -> None:
     arrived, gone = asyncio.Event(), asyncio.Event()
 
