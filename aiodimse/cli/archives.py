@@ -98,8 +98,7 @@ class Archives:
                 scan=False,
             )
         except (OSError, ValueError, ModuleNotFoundError) as error:
-            words = system_words(error) if isinstance(error, OSError) and error.filename else _words(error)
-            raise CommandError(words, USAGE) from None
+            raise CommandError(system_words(error) if isinstance(error, OSError) else str(error), USAGE) from None
         self._open[location] = archive
         self._retentions[location] = Retention(archive)
         if is_first and not await archive.index.is_complete():
@@ -146,7 +145,3 @@ class Archives:
             except aiodimse.DIMSEFailure:  # the index does not answer, which the log says
                 pass
             await asyncio.sleep(_SCAN_AGAIN)
-
-
-def _words(error: Exception) -> str:
-    return str(error.strerror if isinstance(error, OSError) and error.strerror else error)

@@ -59,7 +59,9 @@ def with_keywords(text: str) -> str:
 
 def system_words(error: OSError) -> str:
     """Return the text of the operating system, without its number."""
-    text = (error.strerror or str(error) or type(error).__name__).lower()
+    text = error.strerror or str(error) or type(error).__name__
+    if text[1:2].islower():  # the system's texts begin with a capital; a driver's have names in them
+        text = text[0].lower() + text[1:]
     return f"{error.filename}: {text}" if error.filename else text
 
 

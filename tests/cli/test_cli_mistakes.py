@@ -7,6 +7,8 @@ import errno
 import logging
 import os
 import shutil
+import subprocess
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import aiodimse.testing
 from aiodimse.archive import Archive, MemoryIndex
 from aiodimse.archive.availability import Seldom
 from aiodimse.cli import archives
+from aiodimse.cli.failures import system_words
 from aiodimse.cli.main import parser
 
 
@@ -78,7 +81,55 @@ def test_a_worker_is_no_option_of_a_user(tmp_path: Path) -> None:
 async def test_an_index_that_cannot_be_opened_says_where_it_is(tmp_path: Path, command: Command) -> None:
     file = tmp_path / "missing" / "index.db"
     ended = await command("serve", tmp_path, "--port", "0", "--index", f"sqlite:///{file}")
-    ended.failed(2, f"{file}: the database of the index cannot be opened")
+    ended.failed(2, f"{file}: the database of the index cannot be opened: there is no such folder")
+
+
+async def test_a_folder_that_cannot_be_written_to(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / ".aiodimse-index.db"
+    file.mkdir()  # SQLite cannot open it, as in a folder of somebody else
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    ended = await command("serve", tmp_path, "--port", "0")
+    ended.failed(2, f"{file}: the database of the index cannot be opened: its folder cannot be written to; ")
+
+
+@pytest.mark.parametrize("words", [("serve",), ("check",)])
+async def test_a_bucket_without_a_name(words: tuple[str, ...], command: Command) -> None:
+    pytest.importorskip("obstore")
+    (await command(*words, "s3://", "--index", "sqlite:///x.db")).failed(
+        2, f"aiodimse {words[0]}: the bucket cannot be used: "
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("serve",), ("check",)])
+def test_a_bucket_that_is_not_there(words: tuple[str, ...], dead_port: int, tmp_path: Path) -> None:
+    """Several processes, because every second one was aborted while it ended."""
+    pytest.importorskip("obstore")
+    keys = {"AWS_ENDPOINT": f"http://127.0.0.1:{dead_port}", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    command = [sys.executable, "-m", "aiodimse", *words, "s3://BUCKET", "--index", f"sqlite:///{tmp_path}/x.db"]
+    all_of_them = [
+        subprocess.Popen(command, env={**os.environ, **keys}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    ended = [(each.communicate(timeout=60), each.returncode) for each in all_of_them]
+    assert [code for _, code in ended] == [2] * 6
+    for (out, said), _ in ended:
+        assert (out, said.count("\n")) == ("", 1)
+        assert said.startswith(f"aiodimse {words[0]}: the bucket does not answer: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/A/B"), "/A/B: no space left on device"),
+        (OSError(errno.EIO, "the bucket BUCKET does not answer"), "the bucket BUCKET does not answer"),
+        (OSError(errno.EINVAL, "XML of the Store"), "XML of the Store"),
+    ],
+)
+def test_names_keep_their_capitals(error: OSError, words: str) -> None:
+    assert system_words(error) == words
 
 
 class Output:

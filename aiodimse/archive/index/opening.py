@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,7 +74,8 @@ async def open_index(
             await in_thread(put_aside, file, str(error))
             return await SQLIndex.open(url, left=await in_thread(_transactions_aside, file)), str(error)
     except SQLAlchemyError as error:
-        why = f"the database of the index cannot be opened: {_words(error, url.password)}"
+        said = _words(error, url.password) if file is None else await in_thread(_words_of_file, error, file)
+        why = f"the database of the index cannot be opened: {said}"
         raise OSError(errno.EIO, why, None if file is None else str(file)) from None
 
 
@@ -119,6 +121,15 @@ def _words(error: SQLAlchemyError, password: str | None) -> str:
     """Say what the driver says, in its first line, unless it repeats the password of the URL."""
     said = str(getattr(error, "orig", None) or "").partition("\n")[0].strip()
     return said if said and not (password and password in said) else type(error).__name__
+
+
+def _words_of_file(error: SQLAlchemyError, file: Path) -> str:
+    """Say what SQLite says, and why where it only says that it cannot. Blocks."""
+    if not file.parent.is_dir():
+        return "there is no such folder"
+    if not os.access(file.parent, os.W_OK):
+        return 'its folder cannot be written to; "memory:" as the index needs no file'
+    return _words(error, None)
 
 
 def put_aside(file: Path, why: str) -> Path:

@@ -19,6 +19,7 @@ def storage_at(location: str | os.PathLike[str] | Storage, *, follow_links: bool
 
     Raises:
         ModuleNotFoundError: obstore, of the extra `s3`, is not installed.
+        ValueError: The URL of a bucket is wrong.
     """
     if isinstance(location, str) and location.startswith("s3://"):
         try:

@@ -41,19 +41,26 @@ class S3Storage:
     Args:
         url: s3://BUCKET or s3://BUCKET/PREFIX.
         options: Options for obstore's S3Store that replace those of the environment, for example endpoint.
+
+    Raises:
+        ValueError: The URL or an option is wrong.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
         client: ClientConfig = {"timeout": _SECONDS, "connect_timeout": _SECONDS, "allow_http": True}
-        self._store = S3Store.from_url(url, client_options=client, **options)
+        try:
+            self._store = S3Store.from_url(url, client_options=client, **options)
+        except BaseError as error:
+            raise ValueError(f"the bucket cannot be used: {_first_line(error)}") from None
 
     async def open(self) -> None:
         """See `Storage.open`: check that the bucket answers."""
         try:
-            await obstore.list_with_delimiter_async(self._store)
+            # Not the async function: its thread still has to wake the event loop when a program that ends now has no
+            # interpreter left, and the process is aborted.
+            await in_thread(obstore.list_with_delimiter, self._store)
         except BaseError as error:
-            said = str(error).partition("\n")[0]
-            raise OSError(errno.EIO, f"the bucket does not answer: {said}") from None
+            raise OSError(errno.EIO, f"the bucket does not answer: {_first_line(error)}") from None
 
     def walk(self) -> Iterator[Found]:
         """See `Storage.walk`. Each folder is listed by itself, so that a million keys are never in memory together."""
@@ -187,6 +194,10 @@ def _os_errors() -> Iterator[None]:
         yield
     except BaseError as error:
         raise OSError(errno.EIO, f"the bucket does not answer ({type(error).__name__})") from None
+
+
+def _first_line(error: BaseError) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _stamp(meta: Any) -> Stamp:
