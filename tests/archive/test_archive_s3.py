@@ -383,7 +383,7 @@ def test_check_of_a_bucket(
 
         monkeypatch.setattr(obstore, "list_with_delimiter", fail)
         assert main(["check", url, "--index", index]) == 1
-        assert capsys.readouterr().err.strip().endswith("the bucket does not answer (genericerror)")
+        assert capsys.readouterr().err.strip().endswith("the bucket does not answer (GenericError)")
         return
     assert main(["check", url, "--index", index, "--json"]) == 1
     said = json.loads(capsys.readouterr().out)

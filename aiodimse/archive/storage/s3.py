@@ -56,9 +56,9 @@ class S3Storage:
     async def open(self) -> None:
         """See `Storage.open`: check that the bucket answers."""
         try:
-            # Not the async function: its thread still has to wake the event loop when a program that ends now has no
-            # interpreter left, and the process is aborted.
-            await in_thread(obstore.list_with_delimiter, self._store)
+            # In a thread of ours: that of an async function still has to wake the event loop afterward. If the program
+            # ends meanwhile, it has no interpreter left, and the process is aborted.
+            await in_thread(next, obstore.list(self._store, chunk_size=1), None)
         except BaseError as error:
             raise OSError(errno.EIO, f"the bucket does not answer: {_first_line(error)}") from None
 
