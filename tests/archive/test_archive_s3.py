@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from threading import Thread
@@ -188,11 +188,23 @@ async def test_a_bucket_that_goes_away_during_a_scan_loses_no_object(
     assert await archive.index.lookup([gone.SOPInstanceUID]) == {}
 
 
-async def test_a_large_object_goes_up_and_down_in_parts(port: int, archive: Archive, storage: S3Storage) -> None:
-    """An object of several parts is whole, and none of it goes to a file of ours."""
-    one = sent(Rows=2048, Columns=3072, SOPInstanceUID="1.2.3.4")
+def large(**attributes: object) -> Dataset:
+    """An instance of 12 MiB, which goes up in parts of 5 MiB."""
+    one = sent(Rows=2048, Columns=3072, SOPInstanceUID="1.2.3.4", **attributes)
     one.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
     one.PixelData = bytes(range(256)) * (2048 * 3072 * 2 // 256)
+    return one
+
+
+def open_uploads(storage: S3Storage, endpoint: str) -> int:
+    """How many uploads have begun, and are neither completed nor aborted."""
+    with urlopen(f"{endpoint}/{storage._store.config['bucket']}?uploads") as answer:
+        return int(answer.read().count(b"<UploadId>"))
+
+
+async def test_a_large_object_goes_up_and_down_in_parts(port: int, archive: Archive, storage: S3Storage) -> None:
+    """An object of several parts is whole, and none of it goes to a file of ours."""
+    one = large()
     async with connect(port, MR) as peer:
         assert (await peer.c_store(one)).status == 0x0000
     meta = obstore.head(storage._store, storage.location_for("1.2.3.4"))
@@ -204,11 +216,17 @@ async def test_a_large_object_goes_up_and_down_in_parts(port: int, archive: Arch
     assert got.PixelData == one.PixelData
 
 
+@pytest.mark.parametrize("make", [sent, large], ids=["before a part is full", "between parts"])
 async def test_a_sender_that_goes_away_leaves_no_object(
-    port: int, archive: Archive, storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+    port: int,
+    archive: Archive,
+    storage: S3Storage,
+    endpoint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[], Dataset],
 ) -> None:
     """Neither an object nor a row, and the next one is stored."""
-    one = sent()
+    one = make()
     begun, failed = asyncio.Event(), asyncio.Event()
     save = storage.save
 
@@ -220,25 +238,125 @@ async def test_a_sender_that_goes_away_leaves_no_object(
             failed.set()
 
     monkeypatch.setattr(storage, "save", saved)
-
-    async def cut(data: bytes) -> AsyncIterator[bytes]:
-        yield data[:2000]
-        await asyncio.Event().wait()
-
     file = BytesIO()
     one.save_as(file, enforce_file_format=True)
+    data = file.getvalue()
+
+    async def cut() -> AsyncIterator[bytes]:
+        yield data[: min(len(data) // 2, 2000)]
+        if make is large:  # two parts are full by then
+            for start in range(2000, 11 << 20, 1 << 16):
+                yield data[start : min(start + (1 << 16), 11 << 20)]
+        await asyncio.Event().wait()
+
     async with connect(port, MR) as peer:
-        instance = await aiodimse.Instance.from_part10(cut(file.getvalue()))
+        instance = await aiodimse.Instance.from_part10(cut())
         sending = asyncio.ensure_future(peer.c_store(instance))
         await asyncio.wait_for(begun.wait(), 10)
+        if make is large:
+            async with asyncio.timeout(20):
+                while not await asyncio.to_thread(open_uploads, storage, endpoint):
+                    pass
         peer.abort()
         with pytest.raises(aiodimse.AiodimseError):
             await sending
     await asyncio.wait_for(failed.wait(), 10)
     assert [found.files for found in storage.walk()] == [{}]
     assert await archive.index.lookup([one.SOPInstanceUID]) == {}
+    assert open_uploads(storage, endpoint) == 0
     async with connect(port, MR) as peer:
         assert (await peer.c_store(one)).status == 0x0000
+
+
+class Halting:
+    """A C-STORE whose data set comes to a halt; its association lives."""
+
+    transfer_syntax = "1.2.840.10008.1.2.1"
+
+    def __init__(self) -> None:
+        self.halted = asyncio.Event()
+
+    async def part10(self) -> AsyncIterator[bytes]:
+        for _ in range(11):
+            yield bytes(1 << 20)
+        self.halted.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_cancelled_save_leaves_no_parts(storage: S3Storage, endpoint: str) -> None:
+    request: Any = Halting()
+    saving = asyncio.ensure_future(storage.save(request, "a/1.dcm", request, durable=True))
+    await asyncio.wait_for(request.halted.wait(), 20)
+    assert open_uploads(storage, endpoint) == 1
+    saving.cancel()
+    await asyncio.wait([saving], timeout=20)
+    assert saving.cancelled()
+    assert open_uploads(storage, endpoint) == 0
+    assert [found.files for found in storage.walk()] == [{}]
+
+
+async def test_a_save_that_is_cancelled_between_two_pieces_reads_no_more(
+    storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploading, go_on, raised = asyncio.Event(), asyncio.Event(), []
+
+    async def put(_store: object, _location: str, chunks: AsyncIterator[bytes]) -> None:
+        async def piece() -> bytes:
+            return await anext(chunks)
+
+        await asyncio.create_task(piece())  # obstore, too, has a task for each
+        uploading.set()
+        await go_on.wait()
+        try:
+            await asyncio.create_task(piece())
+        except OSError as error:
+            raised.append(error)
+            raise
+
+    monkeypatch.setattr(obstore, "put_async", put)
+    request: Any = Halting()
+    saving = asyncio.ensure_future(storage.save(request, "a/1.dcm", request, durable=True))
+    await uploading.wait()
+    saving.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.wait([saving], timeout=20)
+    assert saving.cancelled()
+    assert [str(error) for error in raised] == ["the upload is given up"]
+
+
+async def test_a_cancelled_save_does_not_wait_long_for_a_bucket_that_hangs(
+    storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue()
+
+    async def put(*_words: object) -> None:
+        uploads.put_nowait(asyncio.current_task())
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(obstore, "put_async", put)
+    monkeypatch.setattr("aiodimse.archive.storage.s3._SECONDS_TO_ABORT", 0.05)
+    request: Any = Halting()
+    saving = asyncio.ensure_future(storage.save(request, "a/1.dcm", request, durable=True))
+    upload = await uploads.get()
+    assert upload is not None
+    saving.cancel()
+    await asyncio.wait([saving], timeout=20)
+    assert saving.cancelled()
+    await asyncio.wait([upload], timeout=20)
+    assert upload.cancelled()
+
+
+async def test_a_large_instance_that_is_refused_leaves_no_parts(
+    port: int, archive: Archive, storage: S3Storage, endpoint: str
+) -> None:
+    """That it is another one than the first is known when its parts have been uploaded."""
+    async with connect(port, MR) as peer:
+        assert (await peer.c_store(large())).status == 0x0000
+        before = [found.files for found in archive.storage.walk()]
+        assert (await peer.c_store(large(PatientID="OTHER"))).status == 0xA900
+    assert [found.files for found in archive.storage.walk()] == before
+    assert open_uploads(storage, endpoint) == 0
 
 
 async def test_frames_of_an_object_in_a_bucket(port: int, archive: Archive, storage: S3Storage) -> None:

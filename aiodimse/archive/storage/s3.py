@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _BEGINNING = 1 << 20
 """Bytes of an object that are read to find its header."""
 _SECONDS = "30s"
+_SECONDS_TO_ABORT = 5.0
+"""How long a C-STORE that is cancelled waits until its upload is aborted."""
 
 
 class S3Storage:
@@ -107,20 +109,14 @@ class S3Storage:
         return hashed_name(sop_instance_uid)
 
     async def save(self, request: aiodimse.StoreRequest, location: str, arriving: Arriving, *, durable: bool) -> None:
-        """See `Storage.save`. An upload that ends with an exception is aborted."""
-        beginning = bytearray()
+        """See `Storage.save`. An upload that ends with an exception is aborted, so that none of its parts remain.
 
-        async def chunks() -> AsyncIterator[bytes]:
-            file = request.part10()
-            yield bytes(await anext(file))  # the preamble and the file meta information
-            async for piece in file:
-                if len(beginning) < _BEGINNING:
-                    beginning.extend(piece[: _BEGINNING - len(beginning)])
-                yield bytes(piece)
-            await in_thread(arriving.decide, Arrived(bytes(beginning), request.transfer_syntax))
-
+        Cancellation: waits up to 5 seconds for the store to abort the upload. The rules of the store remove the parts
+        of one that was not aborted.
+        """
+        upload = _Upload(request, arriving)
         with _os_errors():
-            await obstore.put_async(self._store, location, chunks())
+            await upload.put(self._store, location)
             stamp = _stamp(await obstore.head_async(self._store, location))
         await in_thread(_keep, arriving, stamp)
 
@@ -131,6 +127,53 @@ class S3Storage:
     def is_named_after(self, location: str, sop_instance_uid: str) -> bool:
         """See `Storage.is_named_after`."""
         return location == hashed_name(sop_instance_uid)
+
+
+class _Upload:
+    """An upload of the Part 10 file of a C-STORE while it arrives.
+
+    Args:
+        request: The request.
+        arriving: Who decides whether the upload is completed.
+    """
+
+    def __init__(self, request: aiodimse.StoreRequest, arriving: Arriving) -> None:
+        self._request, self._arriving = request, arriving
+        self._reading: asyncio.Task[Any] | None = None
+        self._is_given_up = False
+
+    async def put(self, store: S3Store, location: str) -> None:
+        """Upload it. If this is cancelled, obstore is told by an error of what it reads: only then it aborts."""
+        putting = asyncio.ensure_future(obstore.put_async(store, location, self._chunks()))
+        try:
+            await asyncio.shield(putting)
+        except asyncio.CancelledError:
+            self._is_given_up = True
+            if self._reading is not None:
+                self._reading.cancel()
+            await asyncio.wait([putting], timeout=_SECONDS_TO_ABORT)
+            if not putting.cancel() and not putting.cancelled():
+                putting.exception()  # retrieved, so that asyncio does not log it
+            raise
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        self._go_on()
+        beginning = bytearray()
+        file = self._request.part10()
+        yield bytes(await anext(file))  # the preamble and the file meta information
+        self._go_on()
+        async for piece in file:
+            if len(beginning) < _BEGINNING:
+                beginning.extend(piece[: _BEGINNING - len(beginning)])
+            yield bytes(piece)
+            self._go_on()
+        await in_thread(self._arriving.decide, Arrived(bytes(beginning), self._request.transfer_syntax))
+
+    def _go_on(self) -> None:
+        """Note the task in which obstore asks for the next piece; it has a new one for each."""
+        self._reading = asyncio.current_task()
+        if self._is_given_up:
+            raise InterruptedError("the upload is given up")
 
 
 class _StoredInstance(aiodimse.Instance):
