@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 import aiodimse
 from aiodimse.association import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, MAX_CONTEXTS, propose, settle
 from aiodimse.errors import LocalProtocolError
-from aiodimse.pdu import AssociateAC
+from aiodimse.pdu import APPLICATION_CONTEXT, AssociateAC
 from aiodimse.server import Server
 from aiodimse.standard import sop_class, status, transfer_syntax
 from aiodimse.standard.uid import SOPClass
@@ -174,7 +174,7 @@ def _parts(server: Server, found: list[AcceptedClass], name: str, calling: str) 
     yield "Data sets are stored and sent as they come, in any Specific Character Set (0008,0005) of PS3.3 C.12.1.1.2."
     yield "## 5 Security"
     yield (
-        "TLS 1.2 and 1.3 after the BCP 195 profile (PS3.15 B.9) where the application configures it; user identity "
+        "TLS 1.2 and 1.3 after the BCP 195 profile (PS3.15 B.12) where the application configures it; user identity "
         "negotiation (PS3.7 D.3.3.7) where it has a hook for it. Patient data are in no log of the library."
     )
 
@@ -183,7 +183,7 @@ def _facts(server: Server, negotiated: aiodimse.Negotiated) -> Iterator[tuple[st
     limits = server.limits
     performed, invoked = (number or "no limit" for number in (negotiated.invoked_window, negotiated.performed_window))
     yield "AE title", f"`{server.ae_title}`"
-    yield "Application context", "`1.2.840.10008.3.1.1.1`"
+    yield "Application context", f"`{APPLICATION_CONTEXT}`"
     yield "Implementation class UID", f"`{IMPLEMENTATION_CLASS_UID}`"
     yield "Implementation version name", f"`{IMPLEMENTATION_VERSION_NAME}`"
     yield "Maximum PDU length", f"{limits.max_pdu_length or 'no limit'}"

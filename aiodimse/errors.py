@@ -90,7 +90,7 @@ class AssociationTimeout(AssociationError, TimeoutError):
     """A deadline passed.
 
     Args:
-        phase: connect, negotiation, response, release, read, write, consumer or idle.
+        phase: connect, negotiation, response, release, read, write, consumer, idle, or acquire for a pool.
         message: The text of the error; by default it names the phase.
     """
 

@@ -87,8 +87,9 @@ class Server(HandlerDecorators):
             limits: Bounds on what peers can make us hold. Those on connections and associations count over all
                 listenings of the server.
             timeouts: Every deadline.
-            operations_window: How many operations a peer may have open at once where it asks for more than one
-                (PS3.7 D.3.3.3): (performed, invoked), or one number for both.
+            operations_window: The most operations that may be open at once, if the peer asks for more than one
+                (PS3.7 D.3.3.3): as in connect() the number for those that we invoke and the number for those that we
+                perform, or one number for both.
             any_storage: Store SOP classes that are not known with the C-STORE handler that is registered for all.
             metrics: Its methods are called when associations and operations end.
             trace: Sees the bytes of every association, as in connect().

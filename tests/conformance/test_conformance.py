@@ -30,7 +30,7 @@ async def archive_server(tmp_path: Path) -> aiodimse.Server:
 
 @pytest.fixture
 def small_server() -> aiodimse.Server:
-    server = aiodimse.Server(ae_title="SMALL", operations_window=3)
+    server = aiodimse.Server(ae_title="SMALL", operations_window=(2, 5))
 
     @server.on_c_find(FIND, transfer_syntaxes=["1.2.840.10008.1.2"])
     async def find(request):
@@ -90,7 +90,7 @@ def test_the_statement_has_its_parts(small_server: aiodimse.Server) -> None:
         "## 5 Security",
     ]
     assert f"| {FIND.keyword} | `{FIND}` | B | SCP |" in text
-    assert "| Operations at once, where the requestor negotiates them | 3 performed, 3 invoked |" in text
+    assert "| Operations at once, where the requestor negotiates them | 5 performed, 2 invoked |" in text
     assert "| C-FIND | `0xC311` | Failure |" in text
     assert "C-STORE" not in text
 

@@ -53,7 +53,6 @@ class NormalizedOperations:
 
         Raises:
             NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
-            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
             DatasetDecodeError: The data set of the response does not decode.
             AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
 
@@ -159,7 +158,6 @@ class NormalizedOperations:
 
         Raises:
             NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
-            DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
             DatasetDecodeError: The data set of the response does not decode.
             AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
 
