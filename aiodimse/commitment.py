@@ -17,6 +17,7 @@ from aiodimse.record import record
 from aiodimse.services.request import NormalizedRequest
 from aiodimse.services.response import Response
 from aiodimse.standard import sop_class
+from aiodimse.standard.values import UID_LENGTH
 
 SOP_CLASS: Final = sop_class.StorageCommitmentPushModel
 INSTANCE: Final = "1.2.840.10008.1.20.1.1"
@@ -36,7 +37,6 @@ _REFERENCED_SOP_INSTANCE_UID: Final = BaseTag(0x00081155)
 _FAILURE_REASON: Final = BaseTag(0x00081197)
 _FAILED_SOP_SEQUENCE: Final = BaseTag(0x00081198)
 _REFERENCED_SOP_SEQUENCE: Final = BaseTag(0x00081199)
-_UID_LENGTH: Final = 64
 _REQUEST_COMMITMENT: Final = 1
 _ALL_COMMITTED, _SOME_FAILED = 1, 2
 
@@ -260,7 +260,7 @@ def _items(references: Iterable[Reference]) -> Iterator[Dataset]:
 
 def _transaction_uid(dataset: Dataset | None) -> str:
     transaction_uid = str(dataset.get("TransactionUID") or "") if dataset is not None else ""
-    if not transaction_uid or len(transaction_uid) > _UID_LENGTH:
+    if not transaction_uid or len(transaction_uid) > UID_LENGTH:
         raise DIMSEFailure(0x0120, "no Transaction UID", offending_elements=[0x00081195])
     return transaction_uid
 

@@ -17,10 +17,10 @@ from aiodimse.audit import message as m
 from aiodimse.audit.syslog import Sink, frame
 from aiodimse.datasets import encode_dataset
 from aiodimse.record import record
+from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian
 
 _log = logging.getLogger("aiodimse.audit")
 
-_EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _BATCH = 100
 
 
@@ -126,8 +126,8 @@ class AuditTrail:
             m.SOP_CLASS_UID,
             type_code=2,
             role=3,
-            query=encode_dataset(request.identifier, _EXPLICIT_LITTLE_ENDIAN),
-            details={"TransferSyntax": _EXPLICIT_LITTLE_ENDIAN.encode("ascii")},
+            query=encode_dataset(request.identifier, ExplicitVRLittleEndian),
+            details={"TransferSyntax": ExplicitVRLittleEndian.encode("ascii")},
         )
         peer = _peer(association.calling_ae_title, association.peer_address, m.SOURCE, is_requestor=True)
         self._report(m.QUERY, "E", outcome, (peer, self._process(m.DESTINATION)), objects=(concerned,))

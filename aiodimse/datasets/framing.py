@@ -10,13 +10,16 @@ from __future__ import annotations
 import zlib
 from typing import BinaryIO, Final, Literal, TypeAlias
 
-from aiodimse.datasets.element_headers import LONG_VRS, SHORT_VRS, UNDEFINED_LENGTH
+from aiodimse.datasets.element_headers import (
+    ITEM,
+    ITEM_DELIMITATION,
+    LONG_VRS,
+    SEQUENCE_DELIMITATION,
+    SHORT_VRS,
+    UNDEFINED_LENGTH,
+)
 from aiodimse.datasets.walk import known_syntax
 from aiodimse.errors import DatasetDecodeError
-
-_ITEM: Final = 0xFFFEE000
-_ITEM_DELIMITATION: Final = 0xFFFEE00D
-_SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
 
 _WINDOW: Final = 1 << 16
 _MAX_STEPS: Final = 1 << 20
@@ -99,11 +102,11 @@ class _Hops:
             if not inside and self._is_padding(pos):
                 return
             tag = self._number(pos, 2) << 16 | self._number(pos + 2, 2)
-            if inside and tag == (_SEQUENCE_DELIMITATION if inside[-1][0] else _ITEM_DELIMITATION):
+            if inside and tag == (SEQUENCE_DELIMITATION if inside[-1][0] else ITEM_DELIMITATION):
                 _, implicit, self._order = inside.pop()
                 pos += 8
             elif inside and inside[-1][0]:
-                if tag != _ITEM:
+                if tag != ITEM:
                     raise DatasetDecodeError("no item where one must be", offset=pos)
                 pos, is_open = self._behind(pos + 8, self._number(pos + 4, 4))
                 if is_open:

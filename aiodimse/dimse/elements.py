@@ -42,7 +42,6 @@ ELEMENTS = (
 )
 # fmt: on
 
-BY_TAG = {element.tag: element for element in ELEMENTS}
 BY_FIELD = {element.field: element for element in ELEMENTS if element.field}
 
 NO_DATA_SET = 0x0101

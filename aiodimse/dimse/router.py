@@ -13,6 +13,7 @@ from aiodimse.config import Limits
 from aiodimse.dimse.fragments import Command, Data, append_piece
 from aiodimse.dimse.messages import (
     MESSAGES,
+    RESPONSE_BIT,
     CCancelRQ,
     CFindRQ,
     CGetRQ,
@@ -278,7 +279,7 @@ class Router:
                 self._events.append(Tolerated(leniency.RESPONSE_AFTER_FINAL, str(response)))
                 return
             raise RemoteProtocolError(f"a {response.name} to message {message_id}, which is not open", reason=2)
-        if response.command_field != operation.request.command_field | 0x8000:
+        if response.command_field != operation.request.command_field | RESPONSE_BIT:
             raise RemoteProtocolError(f"a {response.name} to a {operation.request.name}", reason=2)
         if response.has_data_set:
             self._expect_data(response, operation)
@@ -292,7 +293,10 @@ class Router:
             del self.invoked[operation.message_id]
             if operation.cancel_sent:
                 self._remember(operation, response, None)
-            elif response.status == 0xB001 and operation.request.sop_class_uid == sop_class.RepositoryQuery:
+            elif (
+                response.status == answers.RESPONSE_LIMIT_REACHED
+                and operation.request.sop_class_uid == sop_class.RepositoryQuery
+            ):
                 self._remember(operation, response, answers.SUCCESS)
         size = self._command_size + (len(data) if data else 0)
         self._events.append(ResponseReceived(operation, response, data, is_final, size))

@@ -132,8 +132,7 @@ FOREIGN_ELEMENT = Leniency(
     "PS3.7 6.3, PS3.10 7.1",
 )
 
-# --- Identifiers of requests to an archive
-# -----------------------------------------------------------------------------
+# --- Identifiers of requests to an archive ----------------------------------------------------------------------------
 
 MISSING_UNIQUE_KEY = Leniency(
     "missing-unique-key",

@@ -10,6 +10,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
+from aiodimse.standard import answers
 from aiodimse.standard import service_class as s
 from aiodimse.standard.service_class import ServiceClass
 
@@ -320,9 +321,9 @@ def category(code: int, service_class: ServiceClass | None = None, command: str 
     """Return the category of a code: that of its row, or else that of its range in PS3.7 C, or else Failure."""
     if row := find(code, service_class, command):
         return row.category
-    if code in (0xFF00, 0xFF01):
+    if code in answers.STILL_PENDING:
         return Category.PENDING
-    if code == 0xFE00:
+    if code == answers.CANCEL:
         return Category.CANCEL
     return Category.WARNING if code >> 12 == 0xB else Category.FAILURE
 
