@@ -8,16 +8,19 @@ accepts it, even after a restart, and also if an association ends before the res
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from time import time
+from weakref import WeakValueDictionary
 
 import aiodimse
 from aiodimse import commitment
 
 from .archive import Archive
-from .index import Entry, Transaction
+from .availability import Seldom
+from .index import Entry, Transaction, TransactionName
 from .threads import in_thread
 
 _log = logging.getLogger(__name__)
@@ -31,8 +34,12 @@ _AT_ONCE = 500
 KEEP = 7 * 24 * 3600
 """Seconds after which a transaction is dropped if the peer accepts no report."""
 
-_WAITS = (1.0, 5.0, 30.0, 60.0, 300.0)
-"""Seconds before each further attempt. The last value is used for all later ones."""
+_WAITS = (1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 1800.0)
+"""Seconds before each further attempt. The last value is used for all later ones, some 340 in seven days."""
+_LAST_BEFORE_WARNING = 4
+"""The number of the attempt, counted from 0, at which the log says as a warning that a report is not taken."""
+_CALLS_TO_A_PEER = 4
+"""Associations to one peer at a time. With 1000 open transactions a peer that comes back would get as many at once."""
 _LOOK_AGAIN = 30.0
 """Seconds between two searches for transactions of processes that died."""
 _AFTER_RESPONSE = 0.1
@@ -65,8 +72,11 @@ class Commitment:
         """Held while the transactions are looked for on which no process reports."""
         self._references = 0
         """Instances of the transactions on which this process reports."""
-        self._reports: dict[str, _Report] = {}
-        """The reports of this process, by the name of their lock."""
+        self._calls: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        """The associations that may be opened to a peer, by its AE title, while reports wait for one."""
+        self._is_time_to_warn = Seldom()
+        self._reports: dict[TransactionName, _Report] = {}
+        """The reports of this process."""
 
     async def accept(self, request: aiodimse.NormalizedRequest) -> int:
         """Handle an N-ACTION request: store the transaction, and begin to report on it.
@@ -83,11 +93,11 @@ class Commitment:
                 if self._references + len(transaction.references) > MAX_OPEN_REFERENCES:
                     raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN_REFERENCES} instances wait for a report")
                 while True:
-                    before = self._reports.get(_name(transaction))
+                    before = self._reports.get(transaction.name)
                     # The lock is taken first: otherwise another process may see the transaction and report on it.
-                    is_ours = await held.enter_async_context(archive.locks.try_hold(_name(transaction)))
+                    is_ours = await held.enter_async_context(archive.locks.try_hold(_lock(transaction.name)))
                     stored = await archive.index.put_transaction(transaction)
-                    report = self._reports.get(_name(transaction), before)
+                    report = self._reports.get(transaction.name, before)
                     if not is_ours and report is not None and report.is_taken:
                         await report.ended.wait()  # it held the lock of a transaction that is over
                     elif not is_ours and report is None and self._taking_over.locked():
@@ -126,86 +136,87 @@ class Commitment:
     async def _take_over(self) -> None:
         """Report on every transaction on which no process reports."""
         async with self._taking_over:
-            await self._take_those_without_a_report()
-
-    async def _take_those_without_a_report(self) -> None:
-        held: dict[str, AsyncExitStack] = {}
-        try:
-            for transaction in await self._archive.index.transactions():
-                stack = AsyncExitStack()
-                if await stack.enter_async_context(self._archive.locks.try_hold(_name(transaction))):
-                    held[_name(transaction)] = stack
-                else:
-                    await stack.aclose()
-            if not held:
-                return
-            # The process that held a lock until now may have dropped the transaction, so they are read again.
-            for transaction in await self._archive.index.transactions():
-                if (mine := held.pop(_name(transaction), None)) is not None:
-                    self._archive.background(self._report_on(transaction, mine), "aiodimse storage commitment")
-        finally:
-            for stack in held.values():
-                await stack.aclose()
+            for name in await self._archive.index.transactions():
+                async with AsyncExitStack() as held:
+                    if not await held.enter_async_context(self._archive.locks.try_hold(_lock(name))):
+                        continue
+                    transaction = await self._archive.index.transaction(name)
+                    if transaction is not None:  # the process that held the lock before has not dropped it
+                        reporting = self._report_on(transaction, held.pop_all())
+                        self._archive.background(reporting, "aiodimse storage commitment")
 
     async def _report_on(
         self, transaction: Transaction, held: AsyncExitStack, association: aiodimse.ProviderAssociation | None = None
     ) -> None:
         """Report a transaction until the report is accepted, and release its lock."""
         self._references += len(transaction.references)
-        report = self._reports[_name(transaction)] = _Report(association)
+        report = self._reports[transaction.name] = _Report(association)
         try:
             async with held:
                 await self._report(transaction, report)
         finally:
-            if self._reports.get(_name(transaction)) is report:  # no other one has begun, now that the lock is free
-                del self._reports[_name(transaction)]
+            if self._reports.get(transaction.name) is report:  # no other one has begun, now that the lock is free
+                del self._reports[transaction.name]
             report.ended.set()
             self._references -= len(transaction.references)
 
     async def _report(self, transaction: Transaction, asked: _Report) -> None:
-        attempt = 0
-        while time() < transaction.created + KEEP:
-            try:
-                with self._archive.availability.asked(0x0213):
-                    async with self._looking:
-                        report = await self._outcome(transaction)
-                response = await self._send(transaction, asked.take_association(), report)
-                if response is not None and response.status.category is not aiodimse.Category.FAILURE:
-                    break
-            except (aiodimse.AiodimseError, OSError) as error:
-                _log.info("a storage commitment was not taken: %s", type(error).__name__)
-            await asked.wait(self._waits[min(attempt, len(self._waits) - 1)])
-            attempt += 1
-        else:
-            _log.warning("a storage commitment is given up: nobody took it")
+        for attempt in itertools.count():
+            if time() >= transaction.created + KEEP:
+                _log.warning("a storage commitment is given up: %r took no report", transaction.calling_ae_title)
+                break
+            why = await self._attempt(transaction, asked)
+            if not why:
+                break
+            _log.info("a report of a storage commitment was not taken: %s", why)
+            if attempt == _LAST_BEFORE_WARNING and self._is_time_to_warn():
+                _log.warning(
+                    "%r takes no report of a storage commitment (%s): it is repeated for seven days",
+                    transaction.calling_ae_title,
+                    why,
+                )
+            await asked.until_asked_again(asyncio.sleep(self._waits[min(attempt, len(self._waits) - 1)]))
         asked.is_taken = True
         with suppress(aiodimse.DIMSEFailure), self._archive.availability.asked(0x0213):
             # If this fails, the transaction is reported once more after a restart.
             await self._archive.index.drop_transaction(transaction)
 
-    async def _send(
-        self,
-        transaction: Transaction,
-        association: aiodimse.ProviderAssociation | None,
-        report: commitment.CommitmentReport,
-    ) -> aiodimse.Response | None:
-        """Make one attempt. Return None if there is no address to connect to."""
-        if association is not None:
-            await asyncio.sleep(_AFTER_RESPONSE)
-            return await report.send(association)
-        where = self._destinations.get(transaction.calling_ae_title)
-        if where is None:
-            return None
+    async def _attempt(self, transaction: Transaction, asked: _Report) -> str:
+        """Try once to report. Return why the report was not taken; "": it was."""
+        title = transaction.calling_ae_title
+        calls = self._calls.setdefault(title, asyncio.Semaphore(_CALLS_TO_A_PEER))
+        try:
+            async with AsyncExitStack() as used:
+                if not asked.has_association:
+                    if title not in self._destinations:
+                        return "no address is known"
+                    if await asked.until_asked_again(calls.acquire()):
+                        used.callback(calls.release)
+                with self._archive.availability.asked(0x0213):
+                    async with self._looking:
+                        report = await self._outcome(transaction)
+                if (association := asked.take_association()) is not None:
+                    await asyncio.sleep(_AFTER_RESPONSE)
+                    response = await report.send(association)
+                else:
+                    response = await report.send(await used.enter_async_context(self._called(title)))
+        except (aiodimse.AiodimseError, OSError) as error:
+            return type(error).__name__
+        is_failure = response.status.category is aiodimse.Category.FAILURE
+        return f"status {response.status:04X}" if is_failure else ""
+
+    def _called(self, title: str) -> AbstractAsyncContextManager[aiodimse.Association]:
+        """Return an association to a peer that is about to be opened."""
+        where = self._destinations[title]
         destination = where if isinstance(where, aiodimse.Destination) else aiodimse.Destination(*where)
-        async with aiodimse.connect(
+        return aiodimse.connect(
             destination.host,
             destination.port,
             ae_title=self._ae_title,
-            called_ae_title=transaction.calling_ae_title,
+            called_ae_title=title,
             contexts=[aiodimse.PresentationContext(commitment.SOP_CLASS, scu=False, scp=True)],
             ssl=destination.ssl,
-        ) as called:
-            return await report.send(called)
+        )
 
     async def _outcome(self, transaction: Transaction) -> commitment.CommitmentReport:
         """Return what the report says at this time."""
@@ -252,30 +263,46 @@ class _Report:
 
     def __init__(self, association: aiodimse.ProviderAssociation | None) -> None:
         self._association = association
-        self._is_asked_again = asyncio.Event()
+        self._is_asked_again = False
+        self._waiting: asyncio.Timeout | None = None
         self.is_taken = False
         """Whether it was accepted or given up, and only the transaction is still to be forgotten."""
         self.ended = asyncio.Event()
         """Set when the lock of the transaction is released."""
 
+    @property
+    def has_association(self) -> bool:
+        """Whether the peer asked on an association that was not tried yet."""
+        return self._association is not None
+
     def take_association(self) -> aiodimse.ProviderAssociation | None:
         """Return the association on which the peer asked last. None: it was tried."""
         association, self._association = self._association, None
+        self._is_asked_again = False
         return association
 
     def ask_again(self, association: aiodimse.ProviderAssociation) -> None:
         """Note that the peer has asked again, on an association on which it can be told."""
         self._association = association
-        self._is_asked_again.set()
+        self._is_asked_again = True
+        if self._waiting is not None:
+            self._waiting.reschedule(0.0)
 
-    async def wait(self, seconds: float) -> None:
-        """Wait until it is time for another attempt, or the peer has asked again."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._is_asked_again.wait()
-        self._is_asked_again.clear()
+    async def until_asked_again(self, work: Awaitable[object]) -> bool:
+        """Await something until the peer asks again. Return whether it was done.
+
+        Cancellation: what is awaited is cancelled, too.
+        """
+        try:
+            async with asyncio.timeout(0.0 if self._is_asked_again else None) as self._waiting:
+                await work
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting = None
+        return True
 
 
-def _name(transaction: Transaction) -> str:
+def _lock(name: TransactionName) -> str:
     """Return the name of the lock of a transaction."""
-    return f"commitment {transaction.calling_ae_title} {transaction.uid}"
+    return f"commitment {name.calling_ae_title} {name.uid}"

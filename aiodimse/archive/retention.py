@@ -14,7 +14,7 @@ if sys.platform == "linux":
 
 from .archive import Archive, in_use_lock
 from .clock_record import DAY, ClockRecord
-from .index import Entry, StudyAge
+from .index import Entry, Index, StudyAge, TransactionName
 from .models import STUDY_ROOT, Level
 from .queries import Query
 from .threads import in_thread
@@ -128,6 +128,7 @@ class Retention:
             if self.max_bytes is not None:
                 too_much = await self._archive.index.stored_bytes() - self.max_bytes
             until = await self._until(before)
+            committed = _Committed(self._archive.index)
             after: StudyAge | None = None
             while studies := await self._archive.index.oldest_studies(_AT_ONCE, after):
                 for study in studies:
@@ -136,7 +137,7 @@ class Retention:
                             return removed
                         if study.modified < _NO_CLOCK:
                             continue
-                    await self._remove(study, removed)
+                    await self._remove(study, committed, removed)
                 after = studies[-1]
         return removed
 
@@ -169,14 +170,14 @@ class Retention:
             )
         return int(record.before(now, keep) * 1e9)
 
-    async def _remove(self, study: StudyAge, removed: Removed) -> None:
+    async def _remove(self, study: StudyAge, committed: _Committed, removed: Removed) -> None:
         archive, uid = self._archive, study.study_instance_uid
         async with archive.locks.try_hold(in_use_lock(uid)) as is_free:
             if not is_free:
                 return
             of_study = Query(STUDY_ROOT, Level.STUDY, unique={Level.STUDY: (uid,)})
             entries = [entry async for entry in archive.index.entries(of_study)]
-            if {entry.sop_instance_uid for entry in entries} & await self._committed():
+            if await committed.includes({entry.sop_instance_uid for entry in entries}):
                 return
             for start in range(0, len(entries), _AT_ONCE):
                 await self._remove_objects(entries[start : start + _AT_ONCE], removed)
@@ -199,6 +200,25 @@ class Retention:
         for location in locations:
             self._archive.storage.remove(location)
 
-    async def _committed(self) -> set[str]:
-        """Return the instances for which a commitment is still to be reported."""
-        return {uid for each in await self._archive.index.transactions() for _, uid in each.references}
+
+class _Committed:
+    """The instances for which a commitment is still to be reported. Each transaction is read once in a sweep.
+
+    Args:
+        index: The index that has the transactions.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._instances: dict[TransactionName, frozenset[str]] = {}
+
+    async def includes(self, sop_instance_uids: set[str]) -> bool:
+        """Return whether any of these instances is among them now."""
+        for name in await self._index.transactions():
+            if name not in self._instances:
+                transaction = await self._index.transaction(name)
+                references = transaction.references if transaction is not None else ()
+                self._instances[name] = frozenset(uid for _, uid in references)
+            if not self._instances[name].isdisjoint(sop_instance_uids):
+                return True
+        return False

@@ -22,7 +22,7 @@ import aiodimse
 from aiodimse import sop_class
 from aiodimse.archive import Archive, Entry, MemoryIndex, provide
 from aiodimse.archive.availability import Availability
-from aiodimse.archive.index.interface import FREELY, Match, Transaction, Turn
+from aiodimse.archive.index.interface import FREELY, Match, TransactionName, Turn
 from aiodimse.archive.index.sql import advisory
 from aiodimse.archive.index.sql import index as sql_index
 from aiodimse.archive.queries import Query
@@ -82,7 +82,7 @@ class Lost(MemoryIndex):
         self._check()
         return await super().open_transactions()
 
-    async def transactions(self) -> list[Transaction]:
+    async def transactions(self) -> list[TransactionName]:
         self._check()
         return await super().transactions()
 

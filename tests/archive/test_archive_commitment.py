@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
@@ -164,6 +165,75 @@ async def test_who_hangs_up_is_called_until_it_is_taken(
     await archive.close()
 
 
+async def test_a_peer_that_takes_no_report_is_called_less_and_less(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For seven days, 340 times. The operator is told after two minutes, and at the end."""
+    a_file("1.dcm")
+    now, waits = 1_700_000_000.0, list[float]()
+    archive = await Archive.open(tmp_path, index="memory:")
+    reporting = module.Commitment(archive, {}, "ARCHIVE")
+
+    async def wait(seconds: float) -> None:
+        nonlocal now
+        waits.append(seconds)
+        now += seconds
+
+    monkeypatch.setattr(module, "time", lambda: now)
+    monkeypatch.setattr(module.asyncio, "sleep", wait)
+    transaction = Transaction("1.9.1", "MODALITY", ((MR, "1.2.1.1.1"),), int(now))
+    await archive.index.put_transaction(transaction)
+    await reporting._take_over()
+    (task,) = [each for each in asyncio.all_tasks() if each.get_name() == "aiodimse storage commitment"]
+    await task
+    assert waits[:8] == [1, 5, 30, 60, 300, 900, 1800, 1800]
+    assert 330 < len(waits) < 350
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "'MODALITY' takes no report of a storage commitment (no address is known): it is repeated for seven days",
+        "a storage commitment is given up: 'MODALITY' took no report",
+    ]
+    assert await archive.index.transactions() == []
+    await archive.close()
+
+
+async def test_a_peer_gets_so_many_associations_at_a_time(tmp_path: Path, a_file: Files) -> None:
+    """Ten reports are due after a restart; who asks again meanwhile is told at once, on its own association."""
+    a_file("files/1.dcm")
+    archive = await Archive.open(tmp_path / "files", index="memory:")
+    for number in range(10):
+        await archive.index.put_transaction(Transaction(f"1.9.{number}", "MODALITY", ((MR, "1.2.1.1.1"),), int(time())))
+    open_now, most, may_end, are_open = 0, 0, asyncio.Event(), asyncio.Event()
+    reported: list[str] = []
+    peer = aiodimse.Server(ae_title="MODALITY")
+
+    @peer.on_n_event_report(COMMITMENT)
+    async def report(request: aiodimse.NormalizedRequest) -> int:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        if open_now == 4:
+            are_open.set()
+        await may_end.wait()
+        open_now -= 1
+        assert request.dataset is not None
+        reported.append(request.dataset.TransactionUID)
+        return 0x0000
+
+    told: Told = asyncio.Queue()
+    async with (
+        peer.listen(HOST, 0) as there,
+        serving(archive, {"MODALITY": (HOST, there.port)}).listen(HOST, 0) as listening,
+    ):
+        await asyncio.wait_for(are_open.wait(), 10)
+        last = question((MR, "1.2.1.1.1"), uid="1.9.9")
+        assert await ask(listening.port, last, modality(told), told) == 0x0000
+        may_end.set()
+        while await archive.index.transactions():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert (most, sorted(reported)) == (4, [f"1.9.{number}" for number in range(9)])
+    await archive.close()
+
+
 @pytest.mark.parametrize("calls", [False, True], ids=["on the same association", "on one of the archive"])
 async def test_a_report_whose_response_does_not_arrive_is_sent_again(
     tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch, calls: bool
@@ -208,7 +278,9 @@ async def test_a_restart_goes_on(tmp_path: Path, a_file: Files, kind: str) -> No
     archive = await Archive.open(tmp_path / "files", index=index)
     async with serving(archive).listen(HOST, 0) as listening:
         await ask(listening.port, question((MR, "1.2.1.1.1")))
-        (kept,) = await index.transactions()
+        (name,) = await index.transactions()
+        kept = await index.transaction(name)
+        assert kept is not None
     # As when its process dies; who lives goes on to report by itself.
     reporting = [task for task in asyncio.all_tasks() if task.get_name().startswith("aiodimse storage commitment")]
     for task in reporting:
@@ -332,7 +404,10 @@ async def test_a_transaction_uid_that_is_in_use(tmp_path: Path, a_file: Files, k
     async with serving(archive).listen(HOST, 0) as listening:
         assert await ask(listening.port, first) == 0x0000
         assert await ask(listening.port, second, modality(told)) == 0x0115
-        assert [each.references for each in await archive.index.transactions()] == [((MR, "1.2.1.1.1"),)]
+        (name,) = await archive.index.transactions()
+        kept = await archive.index.transaction(name)
+        assert kept is not None
+        assert kept.references == ((MR, "1.2.1.1.1"),)
         assert told.empty()
         assert await ask(listening.port, first, modality(told), told) == 0x0000
         report = told.get_nowait()[1]

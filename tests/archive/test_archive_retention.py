@@ -18,7 +18,7 @@ import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.archive import Archive, Retention, provide
 from aiodimse.archive.clock_record import ClockRecord
-from aiodimse.archive.index import Entry, Transaction
+from aiodimse.archive.index import Entry, Transaction, TransactionName
 from aiodimse.archive.index.interface import FREELY, Turn
 from aiodimse.archive.queries import Query
 from aiodimse.archive.storage import FolderStorage
@@ -216,12 +216,21 @@ async def test_nothing_is_asked_for(archive: Archive) -> None:
     assert len(await studies(archive)) == 5
 
 
-async def test_what_is_being_committed_stays(archive: Archive) -> None:
+async def test_what_is_being_committed_stays(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction may name a million instances: it is read once, whatever the number of studies."""
     transaction = Transaction("1.9", "CT1", ((MR, "1.2.4.1.2"),), 0)
     await archive.index.put_transaction(transaction)
+    read, read_one = list[TransactionName](), archive.index.transaction
+
+    async def counted(name: TransactionName) -> Transaction | None:
+        read.append(name)
+        return await read_one(name)
+
+    monkeypatch.setattr(archive.index, "transaction", counted)
     retention = Retention(archive, max_bytes=0)
     assert (await retention.sweep()).studies == 4
     assert await studies(archive) == ["1.2.4"]
+    assert read == [transaction.name]
     await archive.index.drop_transaction(transaction)
     assert (await retention.sweep()).studies == 1
 

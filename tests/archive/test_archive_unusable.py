@@ -74,10 +74,10 @@ async def test_damage_anywhere_in_a_database_is_seen_when_it_is_opened(folder: P
     archive = await Archive.open(folder)
     assert archive.rebuilt == unusable.DAMAGED
     assert archive.report.indexed == len(await names(archive)) == 200
-    assert await archive.index.transactions() == [ASKED]
+    assert await archive.index.transactions() == [ASKED.name]
     await archive.close()
     archive = await Archive.open(folder)
-    assert (archive.rebuilt, await archive.index.transactions()) == (None, [ASKED])
+    assert (archive.rebuilt, await archive.index.transactions()) == (None, [ASKED.name])
     await archive.close()
 
 
@@ -131,7 +131,7 @@ async def test_what_nobody_was_told_yet_is_carried_over(folder: Path, form: str)
         connection.execute(OTHER_FORMS[form])
     archive = await Archive.open(folder)
     assert archive.rebuilt is not None
-    assert await archive.index.transactions() == [ASKED]
+    assert await archive.index.transaction(ASKED.name) == ASKED
     await archive.index.drop_transaction(ASKED)
     await archive.close()
     archive = await Archive.open(folder)
@@ -143,7 +143,7 @@ async def test_what_nobody_was_told_yet_survives_a_kill_of_who_makes_the_index_a
     await put(folder, None, ASKED)
     opening.put_aside(folder / opening.FILE, "for a test")  # and the process is killed here
     archive = await Archive.open(folder)
-    assert await archive.index.transactions() == [ASKED]
+    assert await archive.index.transactions() == [ASKED.name]
     await archive.close()
 
 
@@ -200,7 +200,7 @@ async def test_tables_of_another_form_are_moved_aside_in_postgresql(
             assert archive.rebuilt is not None
             assert f"moved into the schema aiodimse_unusable_{number}, and all files are read again" in caplog.text
             assert archive.report.indexed == len(await names(archive)) == 200
-            assert await archive.index.transactions() == [ASKED]
+            assert await archive.index.transactions() == [ASKED.name]
             await archive.close()
             assert ask(f"SELECT count(*) FROM aiodimse_unusable_{number}.instance").scalar() == 200
     archive = await Archive.open(folder, index=url)

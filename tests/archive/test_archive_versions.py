@@ -99,7 +99,8 @@ async def test_an_index_of_an_older_version_is_migrated(tmp_path: Path, version:
     assert form(url) == form(other)
     assert index.rebuilt is None
     assert await names(index) == NAMES
-    assert await index.transactions() == [ASKED]
+    assert await index.transactions() == [ASKED.name]
+    assert await index.transaction(ASKED.name) == ASKED
     assert len(await index.files("")) == 3
     assert await index.is_complete()
     await index.note([File("0.dcm", 1, 1, Finding.NOT_DICOM)])

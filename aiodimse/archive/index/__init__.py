@@ -17,6 +17,7 @@ from .interface import (
     OutdatedStudy,
     StudyAge,
     Transaction,
+    TransactionName,
     Turn,
 )
 from .memory import MemoryIndex
@@ -37,5 +38,6 @@ __all__ = [
     "OutdatedStudy",
     "StudyAge",
     "Transaction",
+    "TransactionName",
     "Turn",
 ]

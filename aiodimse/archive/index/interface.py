@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from ..locks import ProcessLocks
 from ..matching import Attributes, Value
@@ -208,6 +208,15 @@ class OutdatedStudy:
     """Another number each time that the study becomes outdated."""
 
 
+class TransactionName(NamedTuple):
+    """What tells the transactions of all peers apart."""
+
+    calling_ae_title: str
+    """The AE title of the peer."""
+    uid: str
+    """Transaction UID (0008,1195), which the peer chose."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """A storage commitment that was requested and not yet reported (PS3.4 J)."""
@@ -219,6 +228,11 @@ class Transaction:
     """SOP Class UID and SOP Instance UID of each instance."""
     created: int
     """When it was requested, in seconds of the system's clock."""
+
+    @property
+    def name(self) -> TransactionName:
+        """What tells it apart from all others."""
+        return TransactionName(self.calling_ae_title, self.uid)
 
 
 def folder_of(location: str) -> str:
@@ -382,8 +396,15 @@ class Index(Protocol):
     async def open_transactions(self) -> int:
         """Return the number of stored transactions."""
 
-    async def transactions(self) -> list[Transaction]:
-        """Return the stored transactions, the oldest first."""
+    async def transactions(self) -> list[TransactionName]:
+        """Return the names of the stored transactions, the oldest first."""
+
+    async def transaction(self, name: TransactionName) -> Transaction | None:
+        """Return a stored transaction; None: it is not stored.
+
+        Args:
+            name: Its name.
+        """
 
     async def drop_transaction(self, transaction: Transaction) -> None:
         """Forget a transaction.

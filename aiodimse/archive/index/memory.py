@@ -26,6 +26,7 @@ from .interface import (
     OutdatedStudy,
     StudyAge,
     Transaction,
+    TransactionName,
     Turn,
     folder_of,
 )
@@ -67,7 +68,7 @@ class MemoryIndex:
         self._forgotten: list[tuple[Node, SourcedAttributes, set[str]]] = []
         """Studies and series, and the attributes that lost their source by the change under way."""
         self._marks = count(1)
-        self._transactions: dict[tuple[str, str], Transaction] = {}
+        self._transactions: dict[TransactionName, Transaction] = {}
         self._clock_record: str | None = None
         self._is_complete = False
         self._slices = asyncio.Lock()
@@ -278,15 +279,23 @@ class MemoryIndex:
         Args:
             transaction: The transaction.
         """
-        return self._transactions.setdefault((transaction.uid, transaction.calling_ae_title), transaction)
+        return self._transactions.setdefault(transaction.name, transaction)
 
     async def open_transactions(self) -> int:
         """See `Index.open_transactions`."""
         return len(self._transactions)
 
-    async def transactions(self) -> list[Transaction]:
+    async def transactions(self) -> list[TransactionName]:
         """See `Index.transactions`."""
-        return sorted(self._transactions.values(), key=lambda each: each.created)
+        return [each.name for each in sorted(self._transactions.values(), key=lambda each: each.created)]
+
+    async def transaction(self, name: TransactionName) -> Transaction | None:
+        """See `Index.transaction`.
+
+        Args:
+            name: Its name.
+        """
+        return self._transactions.get(name)
 
     async def drop_transaction(self, transaction: Transaction) -> None:
         """See `Index.drop_transaction`.
@@ -294,7 +303,7 @@ class MemoryIndex:
         Args:
             transaction: The transaction.
         """
-        self._transactions.pop((transaction.uid, transaction.calling_ae_title), None)
+        self._transactions.pop(transaction.name, None)
 
     async def is_complete(self) -> bool:
         """See `Index.is_complete`."""

@@ -31,6 +31,7 @@ from ..interface import (
     OutdatedStudy,
     StudyAge,
     Transaction,
+    TransactionName,
     Turn,
 )
 from . import schema
@@ -214,7 +215,7 @@ class SQLIndex:
 
         def put(connection: Connection) -> Transaction:
             table = schema.transaction
-            row = connection.execute(select(table).where(*_is(transaction))).first()
+            row = connection.execute(select(table).where(*_is(transaction.name))).first()
             if row is not None:
                 return load_transaction(row)
             connection.execute(table.insert(), transaction_row(transaction))
@@ -230,14 +231,21 @@ class SQLIndex:
         query = select(func.count()).select_from(schema.transaction)
         return int((await self._read(lambda: self._fetch(query)))[0][0])
 
-    async def transactions(self) -> list[Transaction]:
+    async def transactions(self) -> list[TransactionName]:
         """See `Index.transactions`."""
-        query = select(schema.transaction).order_by(schema.transaction.c.created)
-        return await self._read(lambda: [load_transaction(row) for row in self._fetch(query)])
+        columns = schema.transaction.c
+        query = select(columns.calling_ae_title, columns.uid).order_by(columns.created)
+        return [TransactionName(row.calling_ae_title, row.uid) for row in await self._read(lambda: self._fetch(query))]
+
+    async def transaction(self, name: TransactionName) -> Transaction | None:
+        """See `Index.transaction`."""
+        query = select(schema.transaction).where(*_is(name))
+        found = await self._read(lambda: [load_transaction(row) for row in self._fetch(query)])
+        return found[0] if found else None
 
     async def drop_transaction(self, transaction: Transaction) -> None:
         """See `Index.drop_transaction`."""
-        statement = schema.transaction.delete().where(*_is(transaction))
+        statement = schema.transaction.delete().where(*_is(transaction.name))
         await self._write(lambda connection: connection.execute(statement).rowcount)
 
     async def is_complete(self) -> bool:
@@ -358,9 +366,9 @@ def _step(found: Iterator[T | None]) -> tuple[list[T], bool]:
     return some, True
 
 
-def _is(transaction: Transaction) -> tuple[ColumnElement[bool], ...]:
+def _is(name: TransactionName) -> tuple[ColumnElement[bool], ...]:
     columns = schema.transaction.c
-    return columns.uid == transaction.uid, columns.calling_ae_title == transaction.calling_ae_title
+    return columns.uid == name.uid, columns.calling_ae_title == name.calling_ae_title
 
 
 def _file(row: Any) -> File:
