@@ -1,7 +1,7 @@
 """Information models with one level, without patient and study: one row each.
 
-A key inside a sequence is matched and returned if the stored item has it. Keys of type "-" in the tables of PS3.4 are
-only returned and never matched.
+Keys of type "-" in the tables of PS3.4 are only returned and never matched. Any other key inside a sequence is matched
+and returned if the stored item has it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiodimse import sop_class as s
+
+_OF_CODES = ("CodeMeaning", "CodingSchemeVersion")
+"""What no code is found by: its value and its scheme identify it (PS3.4 Table U.6-1 and the others)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,9 @@ class OneLevelModel:
     matched: tuple[str, ...]
     """Keys that are matched and returned, apart from SOP Class UID and SOP Instance UID."""
     returned: tuple[str, ...] = ()
-    """Keys that are only returned."""
+    """Keys that are only returned, with everything in them."""
+    returned_inside: tuple[str, ...] = _OF_CODES
+    """Keys inside sequences that are only returned."""
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -86,6 +91,7 @@ MODELS: tuple[OneLevelModel, ...] = (
                " EquipmentModality ModelSpecificationSequence AnatomicRegionSequence"
                " PrimaryAnatomicStructureSequence"),
         _words("PotentialReasonsForProcedure PotentialDiagnosticTasks"),
+        (*_OF_CODES, "DeviceSerialNumber"),
     ),
     OneLevelModel(
         "color-palette", "PS3.4 Table X.6-1",
@@ -99,6 +105,7 @@ MODELS: tuple[OneLevelModel, ...] = (
         s.ProtocolApprovalInformationModelFind, s.ProtocolApprovalInformationModelMove,
         s.ProtocolApprovalInformationModelGet, (s.ProtocolApprovalStorage,),
         _words("InstanceCreationDate InstanceCreationTime ApprovalSubjectSequence ApprovalSequence"),
+        returned_inside=(*_OF_CODES, "AssertionUID", "AssertionComments"),
     ),
     OneLevelModel(
         "inventory", "PS3.4 JJ.2",

@@ -82,8 +82,6 @@ class Query:
     def tests(self) -> tuple[Key, ...]:
         """The keys that remain to be matched, because `unique` does not determine them."""
         settled = {UNIQUE[level] for level in self.unique}
-        if self.one_level is not None:
-            settled.update(self.one_level.returned)
         return tuple(key for key in self.keys if key.keyword not in settled)
 
 
@@ -206,6 +204,7 @@ def find_one_level(identifier: Dataset, model: OneLevelModel, rules: Rules = BAS
     uids = [value for key in keys if key.keyword == UNIQUE[Level.IMAGE] for value in _given(key)]
     unique = {Level.IMAGE: tuple(uids)} if uids else {}
     rules = replace(rules, date_time=True)
+    keys = tuple(_matched(key, model.returned, model.returned_inside) for key in keys)
     return Query(COMPOSITE_INSTANCE, Level.IMAGE, keys, unique, unsupported, rules, one_level=model)
 
 
@@ -274,6 +273,18 @@ def _keys(identifier: Dataset, wanted: Container[str], too_much: int) -> list[Ke
 
 def _given(key: Key | None) -> tuple[str, ...]:
     return () if key is None else tuple(value for value in key.values if value)
+
+
+def _matched(key: Key, returned: Container[str], inside: Container[str]) -> Key:
+    """Return a key without the values that are not matched: those of `returned`, and in its sequences of `inside`."""
+    if key.keyword in returned:
+        return _universal(key)
+    return replace(key, item=tuple(_matched(each, inside, inside) for each in key.item))
+
+
+def _universal(key: Key) -> Key:
+    """Return a key that asks for the same attributes and matches everything."""
+    return replace(key, values=(), item=tuple(map(_universal, key.item)))
 
 
 def _whole_ids(keys: list[Key]) -> list[Key]:

@@ -141,6 +141,57 @@ async def test_what_is_only_returned_is_not_matched_and_what_is_no_key_is_said(p
         assert found == [(0xFF01, "HEAD")]
 
 
+async def test_the_items_of_what_is_only_returned_are_all_returned(port: int) -> None:
+    model = BY_NAME["color-palette"]
+    german = asked(ContentDescription="rot", LanguageCodeSequence=[code("de")])
+    french = asked(ContentDescription="rouge", LanguageCodeSequence=[code("fr")])
+    async with aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[*model.storage, model.find]) as peer:
+        await peer.c_store(an_object(model, 1, AlternateContentDescriptionSequence=[german, french]))
+        wanted = asked(ContentDescription="", LanguageCodeSequence=[asked(CodeValue="it")])
+        (match,) = await peer.c_find(asked(AlternateContentDescriptionSequence=[wanted]), model.find).collect()
+        assert [
+            (each.ContentDescription, each.LanguageCodeSequence[0].CodeValue)
+            for each in match.AlternateContentDescriptionSequence
+        ] == [("rot", "de"), ("rouge", "fr")]
+
+
+RETURNED_INSIDE = {
+    "the meaning of a code": (
+        "hanging-protocol",
+        "HangingProtocolUserIdentificationCodeSequence",
+        ({"CodeValue": "A", "CodeMeaning": "Chest"}, {"CodeValue": "A", "CodeMeaning": "Thorax"}),
+    ),
+    "a version in a code": (
+        "defined-procedure-protocol",
+        "AnatomicRegionSequence",
+        ({"CodeValue": "A", "CodingSchemeVersion": "1"}, {"CodeValue": "A", "CodingSchemeVersion": "2"}),
+    ),
+    "a serial number": (
+        "defined-procedure-protocol",
+        "ModelSpecificationSequence",
+        ({"Manufacturer": "A", "DeviceSerialNumber": "1"}, {"Manufacturer": "A", "DeviceSerialNumber": "2"}),
+    ),
+    "a comment": (
+        "protocol-approval",
+        "ApprovalSequence",
+        ({"AssertionDateTime": "2024", "AssertionComments": "1"}, {"AssertionDateTime": "2024", "AssertionUID": "2"}),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", RETURNED_INSIDE)
+async def test_what_is_only_returned_inside_a_sequence_is_not_matched(port: int, what: str) -> None:
+    name, keyword, (stored, wanted) = RETURNED_INSIDE[what]
+    model = BY_NAME[name]
+    async with aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[*model.storage, model.find]) as peer:
+        await peer.c_store(an_object(model, 1, **{keyword: [asked(**stored)]}))
+        (match,) = await peer.c_find(asked(**{keyword: [asked(**wanted)]}), model.find).collect()
+        (item,) = match[keyword].value
+        assert {name: str(item[name].value or "") for name in wanted} == {name: stored.get(name, "") for name in wanted}
+        other = asked(**{keyword: [asked(**dict.fromkeys(list(wanted)[:1], "1999"))]})
+        assert await peer.c_find(other, model.find).collect() == []
+
+
 async def test_dates_and_times_are_combined(port: int) -> None:
     model = BY_NAME["protocol-approval"]
     async with aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[*model.storage, model.find]) as peer:
