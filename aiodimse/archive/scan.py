@@ -117,6 +117,7 @@ class Scan:
                 known = await self._index.files(folder)
                 await self._forget(known.values())
         await self._reread()
+        await in_thread(self._storage.check)  # if it went away, what was not read is missing
         await self._index.set_complete()
         self._report_progress()
         return self.report
@@ -276,14 +277,15 @@ class Scan:
         self.report.forgotten = len(self._lost - found)
 
     async def _reread_files(self, locations: Iterable[str]) -> bool:
-        """Read files that were counted already. Return whether the system let us read all of them."""
+        """Read files that were counted already. Return whether all of them could be read."""
         counted = replace(self.report)
         stamps = await in_thread(self._stamps, list(locations))
-        async for read in self._read({location: stamp for location, stamp in stamps.items() if stamp is not None}):
+        there = {location: stamp for location, stamp in stamps.items() if stamp is not None}
+        async for read in self._read(there):
             await self._index_read(read, {})
-        are_readable = self.report.unreadable == counted.unreadable
+        are_read = len(there) == len(stamps) and self.report.unreadable == counted.unreadable
         self.report = counted
-        return are_readable
+        return are_read
 
     def _stamps(self, locations: Iterable[str]) -> dict[str, Stamp | None]:
         return {location: self._stamp(location) for location in locations}

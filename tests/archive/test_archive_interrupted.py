@@ -16,7 +16,7 @@ from aiodimse.archive import Archive, Index, MemoryIndex, ScanReport, find_query
 from aiodimse.archive.index.sql import SQLIndex
 from aiodimse.archive.index.sql.engines import url_of
 from aiodimse.archive.models import PATIENT_ROOT
-from aiodimse.archive.storage import FolderStorage
+from aiodimse.archive.storage import FolderStorage, StorageGone
 
 Files = Callable[..., Path]
 
@@ -153,3 +153,38 @@ async def test_a_scan_that_is_killed_anywhere_is_finished_by_the_next(tmp_path: 
         pytest.fail("a scan makes more calls")
     assert killed_before >= {"files", "remove", "add", "note", "duplicates", "outdated_studies", "set_current"}
     await index.close()
+
+
+@pytest.mark.parametrize("when", ["folders", "outdated_studies"])
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_a_disk_that_goes_away_during_a_scan(
+    tmp_path: Path, a_file: Files, when: str, is_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scan fails, and the index does not count as complete. The next one ends as if nothing had happened."""
+    folder, index = tmp_path / "files", MemoryIndex()
+    a_file("files/a/1.dcm", image="1", StudyDescription="WRONG")
+    a_file("files/b/2.dcm", image="2", StudyDescription="RIGHT")
+    archive = Archive(folder, index=index)
+    if not is_first:
+        await archive.scan()
+        shutil.rmtree(folder / "a")
+    index._is_complete = False
+    call = getattr(index, when)
+
+    async def unmounted() -> Any:
+        folder.rename(tmp_path / "disk")
+        folder.mkdir()  # where the disk was mounted
+        return await call()
+
+    with monkeypatch.context() as changed:
+        changed.setattr(index, when, unmounted)
+        with pytest.raises(StorageGone):
+            await archive.scan()
+    assert not await index.is_complete()
+    folder.rmdir()
+    (tmp_path / "disk").rename(folder)
+    await archive.scan()
+    assert await index.is_complete()
+    assert ("RIGHT" in str(await told(index))) is not is_first
+    assert await index.outdated_studies() == []
+    await archive.close()
