@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import lru_cache
 from itertools import zip_longest
 from typing import TypeAlias
@@ -34,6 +35,9 @@ WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", 
 RANGE_VRS = frozenset({"DA", "TM", "DT"})  # C.2.2.2.5
 NUMBER_VRS = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
 MULTIPLE_VALUE_VRS = frozenset({"AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC"})  # C.2.2.2.8
+
+_NAMES_AT_HAND = 64
+"""The last names that were taken apart. A key of thousands of names is compared with each name of a patient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +167,10 @@ def _name_group_test(wanted: str) -> Callable[[str], bool] | None:
     return test
 
 
-def name_groups(name: str) -> list[str]:
+@lru_cache(maxsize=_NAMES_AT_HAND)
+def name_groups(name: str) -> tuple[str, ...]:
     """Return the component groups of a name as they are compared: case-folded, without trailing empty components."""
-    return [group.strip().rstrip("^") for group in canonical_name(name).split("=")]
+    return tuple(group.strip().rstrip("^") for group in canonical_name(name).split("="))
 
 
 def canonical_name(name: str) -> str:
@@ -188,31 +193,37 @@ def _fuzzy_name_test(wanted: str) -> Callable[[str], bool]:
         return _name_test(wanted)
 
     def test(name: str) -> bool:
-        words = sorted(_words(name))
+        words = _words(name)
         return all(_begins_one_of(words, part) for part in parts)
 
     return test
 
 
-def _begins_one_of(words: list[str], part: str) -> bool:
+def _begins_one_of(words: Sequence[str], part: str) -> bool:
     at = bisect_left(words, part)
     return at < len(words) and words[at].startswith(part)
 
 
-def _words(name: str) -> list[str]:
+@lru_cache(maxsize=_NAMES_AT_HAND)
+def _words(name: str) -> tuple[str, ...]:
+    """Return the words of a name in alphabetical order, without case and accents."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
-    return re.findall(r"[^\W_]+", plain.casefold())
+    return tuple(sorted(re.findall(r"[^\W_]+", plain.casefold())))
 
 
 # --- numbers, dates and times -----------------------------------------------------------------------------------------
 
 
-def _number(text: str) -> float | None:
-    """Return a number for comparison, so that an Instance Number of "1" also finds " 1", "01" and "+1"."""
-    try:
-        return float(text) if len(text) <= 32 else None
-    except ValueError:
-        return None
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([Ee][+-]?\d+)?", re.ASCII)
+
+
+def _number(text: str) -> Decimal | None:
+    """Return a number for comparison, so that an Instance Number of "1" also finds " 1", "01" and "+1".
+
+    It is exact: two integers of 64 bits may be the same number of VR FD.
+    """
+    text = text.strip(" ")
+    return Decimal(text) if len(text) <= 32 and _NUMBER.fullmatch(text) else None
 
 
 def _combined(keys: Mapping[str, Key]) -> Iterable[tuple[str, str, Range, Range]]:

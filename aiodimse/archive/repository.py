@@ -100,4 +100,6 @@ def _most(identifier: Dataset) -> int | None:
         most = None if value is None or value == "" else int(value)
     except Exception:  # pydicom raises many kinds of errors for a bad value
         raise IdentifierError("MaximumNumberOfRecords is not a number", _MAXIMUM) from None
+    if most is not None and most < 0:  # the peer says of what VR it is
+        raise IdentifierError("MaximumNumberOfRecords is less than 0", _MAXIMUM)
     return most or None

@@ -286,6 +286,33 @@ def test_a_number_as_long_as_no_number_is_compared_as_text() -> None:
     assert hit("DS", "0" * 32 + "1", "0" * 32 + "1")
 
 
+@pytest.mark.parametrize(
+    ("vr", "key", "value", "expected"),
+    [
+        ("IS", "1_0", "10", False),
+        ("IS", "\uff11", "1", False),
+        ("IS", "+07", "7", True),
+        ("DS", "1e3", "1000.", True),
+        ("DS", ".5", "0.50", True),
+        ("DS", "inf", "1e999", False),
+        ("FD", "nan", "nan", True),
+        ("UV", "18446744073709551615", "18446744073709551614", False),
+        ("SV", "9007199254740993", "9007199254740992", False),
+        ("SV", "9007199254740993", "9007199254740993", True),
+    ],
+)
+def test_numbers_are_those_of_the_standard_and_exact(vr: str, key: str, value: str, expected: bool) -> None:
+    assert hit(vr, key, value) is expected
+
+
+@pytest.mark.parametrize("rules", [Rules(fuzzy_names=True), BASELINE])
+def test_each_name_of_a_patient_is_taken_apart_once_for_a_key_of_thousands(rules: Rules) -> None:
+    """A key of 16 KiB took 42 s for one patient with a hundred names."""
+    key = Key("OtherPatientNames", "PN", tuple(f"x{number}" for number in range(500)))
+    names = tuple(f"ä{number} " * 200 for number in range(20))
+    assert lines_run(lambda: matches([key], {key.keyword: names}, rules)) < 500_000
+
+
 def test_multiple_values_must_all_be_there_when_negotiated() -> None:
     asked = Rules(multiple_value_matching=True)
     assert hit("CS", "CT\\PT", "PT\\CT\\SR", asked)

@@ -210,9 +210,10 @@ async def test_keys_that_are_not_kept_are_told(peer: aiodimse.Association) -> No
         assert {int(matches.response.status) async for _ in matches if matches.response} <= {0xFF01}
 
 
-async def test_a_maximum_that_is_no_number(peer: aiodimse.Association) -> None:
+@pytest.mark.parametrize(("vr", "text"), [("LO", "many"), ("IS", "-5"), ("DS", "-1.5")])
+async def test_a_maximum_that_is_no_number(peer: aiodimse.Association, vr: str, text: str) -> None:
     identifier = asked()
-    identifier.add(DataElement(0x00080429, "LO", "many"))
+    identifier.add(DataElement(0x00080429, vr, text))
     with pytest.raises(aiodimse.DIMSEFailure) as caught:
         await page(peer, identifier)
     assert caught.value.status == 0xA900

@@ -110,7 +110,7 @@ def _contradict(keys: list[tuple[tuple[str, ...], str]]) -> bool:
 
 def _name(attributes: Mapping[str, Value]) -> tuple[str, ...]:
     """Return the component groups of a name, case-folded and without trailing empty components (PS3.5 6.2.1)."""
-    return tuple(name_groups(_text(attributes, "PatientName")))
+    return name_groups(_text(attributes, "PatientName"))
 
 
 def _birth_date(attributes: Mapping[str, Value]) -> str:
