@@ -6,13 +6,12 @@ and its warnings quote them, so a patient's name or birth date could end up in a
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Container, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from pydicom import DataElement, Dataset, config
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
@@ -20,35 +19,22 @@ from pydicom.tag import BaseTag
 
 from aiodimse import charsets
 
-from .elements import Elements, keyword_and_vr
+from .budget import Budget, cost_of
+from .dictionary import keyword_and_vr, tag_and_vr, vr_of
+from .elements import Elements
 from .matching import BASELINE, Attributes, Key, Rules, Value, matching_items
+from .texts import ASCII, BINARY, TEXT, split, text_and_cost, text_of
 
 Source: TypeAlias = Dataset | Elements
 """A data set, or the elements that were read from an encoded one."""
 
-_TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # encoded in the Specific Character Set, PS3.5 6.1.2.3
-_UNSPLIT = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is part of the text
-_ASCII = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
-_BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
-_DEPTH = 8  # of nested sequences that are read into text
-_LONGEST = 65534
-"""The longest value that is read, in bytes. A longer one does not fit its VR (PS3.5 6.2), unless it is a list of UIDs
-in a key."""
+_DEPTH = 8
+"""The deepest nesting of sequences that are read into text."""
 
-_SHORT = 64
-"""The longest value in bytes that is remembered: a UID (PS3.5 9.1)."""
 _REMEMBERED = 1024
 """The bytes of all attributes of a level that are remembered together."""
 _PLAIN = frozenset((bytes, type(None)))
 """What has no items."""
-
-MAX_KEPT = 16384
-"""The number of characters that are kept of one object."""
-_MOST_VALUES = 256
-_LONGEST_KEPT = 256
-"""The longest value that is kept, in characters, of VRs that allow fewer. Many descriptions are longer than allowed."""
-_LENGTHS = {"LT": 10240, "PN": 768, "ST": 4096, "UC": 1024, "UR": 1024, "UT": 10240}
-"""The longest value that is kept, in characters, of VRs that allow more (PS3.5 6.2)."""
 
 MAX_BYTES = 16384
 """The largest size of the keys of an Identifier in bytes, without lists of UIDs. An honest Identifier has some hundred
@@ -105,8 +91,8 @@ class _Known(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _known(keywords: tuple[str, ...]) -> _Known:
-    there = [keyword for keyword in keywords if _tag_and_vr(keyword)[1] is not None]
-    tags, vrs = zip(*map(_tag_and_vr, there), strict=True) if there else ((), ())
+    there = [keyword for keyword in keywords if tag_and_vr(keyword)[1] is not None]
+    tags, vrs = zip(*map(tag_and_vr, there), strict=True) if there else ((), ())
     return _Known(tuple(there), tags, vrs)
 
 
@@ -124,7 +110,7 @@ def _decode_short(
     total: int | None = 0
     for keyword, vr, data in zip(known.keywords, known.vrs, encoded, strict=True):
         if data is not None:
-            found[keyword], cost = _with_cost(data, vr, charset, order)
+            found[keyword], cost = text_and_cost(data, vr, charset, order)
             total = None if cost is None or total is None else total + cost
     return found, total
 
@@ -137,64 +123,9 @@ def _decode_one_by_one(
     for keyword, tag, vr in zip(*known, strict=True):
         if tag in there:
             value = _value(source, tag, vr, charset, 0)
-            if budget is None or budget.take(_cost(vr, value)):
+            if budget is None or budget.take(cost_of(vr, value)):
                 found[keyword] = value
     return found
-
-
-@lru_cache(maxsize=1024)
-def _tag_and_vr(keyword: str) -> tuple[int, str | None]:
-    tag = tag_for_keyword(keyword) or 0
-    return tag, _vr(tag) if tag else None
-
-
-class Budget:
-    """Limits how much is kept of one object, since it stays in memory and is sent in each response.
-
-    Args:
-        characters: The largest number of characters of all values together.
-    """
-
-    def __init__(self, characters: int = MAX_KEPT) -> None:
-        self._left = characters
-        self.is_exceeded: bool = False
-        """Whether an attribute was left out."""
-
-    def take(self, cost: int | None) -> bool:
-        """Count an attribute, if there is room for it. Return whether it is kept.
-
-        Args:
-            cost: What it costs; None: it is too long to be kept.
-        """
-        if cost is None or cost > self._left:
-            self.is_exceeded = True
-            return False
-        self._left -= cost
-        return True
-
-
-def _cost(vr: str, value: Value) -> int | None:
-    """Return the cost of a value: its characters, and a constant for each part of it.
-
-    Returns:
-        The cost; None if the value is longer than any honest one.
-    """
-    if len(value) > _MOST_VALUES:
-        return None
-    cost, longest = 0, _LENGTHS.get(vr, _LONGEST_KEPT)
-    for each in value:
-        if isinstance(each, str):
-            if len(each) > longest:
-                return None
-            cost += len(each) + 8
-            continue
-        for keyword, inner in each.items():
-            inner_cost = _cost(_tag_and_vr(keyword)[1] or "UN", inner)
-            if inner_cost is None:
-                return None
-            cost += inner_cost + 16
-        cost += 32
-    return cost
 
 
 def keys_of(identifier: Dataset, wanted: Container[str] | None = None) -> list[Key]:
@@ -230,7 +161,7 @@ def decode_ascii(dataset: Source, tag: int) -> tuple[str, ...]:
         encoded = dataset.values.get(tag)
         if not isinstance(encoded, bytes) or len(encoded) > 512:
             return ()
-        return _from_bytes(encoded, "CS", charsets.DEFAULT, "<")
+        return text_of(encoded, "CS", charsets.DEFAULT, "<")
     element = dataset.get_item(BaseTag(tag), keep_deferred=True)
     if element is None or (isinstance(element.value, bytes) and len(element.value) > 512):
         return ()
@@ -250,7 +181,7 @@ def element(key: Key, value: Value, rules: Rules = BASELINE) -> DataElement:
         items = [_item(key, each, rules) for each in value if not isinstance(each, str)]
         return DataElement(tag, "SQ", items)
     texts = [each for each in value if isinstance(each, str)]
-    number = float if key.vr in ("FL", "FD") else int if key.vr in _BINARY else str
+    number = float if key.vr in ("FL", "FD") else int if key.vr in BINARY else str
     converted = [number(text) for text in texts if text or len(texts) > 1]
     content = converted[0] if len(converted) == 1 else converted or None
     try:
@@ -261,7 +192,7 @@ def element(key: Key, value: Value, rules: Rules = BASELINE) -> DataElement:
 
 
 def _item(key: Key, attributes: Attributes, rules: Rules) -> Dataset:
-    asked = key.item or tuple(Key(keyword, _vr(tag_for_keyword(keyword) or 0) or "UN") for keyword in attributes)
+    asked = key.item or tuple(Key(keyword, vr_of(tag_for_keyword(keyword) or 0) or "UN") for keyword in attributes)
     item = Dataset()
     for each in asked:
         if tag_for_keyword(each.keyword) is not None:
@@ -288,7 +219,7 @@ class _Keys:
         keyword = keyword_for_tag(tag) if dictionary_has_tag(tag) else ""
         if not keyword or (depth == 0 and self._wanted is not None and keyword not in self._wanted):
             return Key(keyword or f"({tag >> 16:04X},{tag & 0xFFFF:04X})", "UN")
-        vr = _vr(tag) or "UN"
+        vr = vr_of(tag) or "UN"
         self._count(dataset.get_item(tag, keep_deferred=True), tag, vr)
         if vr == "SQ":
             if depth == _DEPTH:
@@ -314,18 +245,6 @@ class _Keys:
             raise KeysRefused(f"more than {MAX_BYTES} bytes of keys", tag, is_too_much=True)
 
 
-def _vr(tag: int) -> str | None:
-    """Return the VR of the dictionary; None for a private attribute.
-
-    The VR that a peer claims is not used, since it could turn matching off.
-    """
-    try:
-        vr = dictionary_VR(tag)
-    except KeyError:
-        return None
-    return vr if len(vr) == 2 else vr.partition(" ")[0]  # "US or SS"
-
-
 def _items(dataset: Dataset, tag: BaseTag) -> Sequence | None:
     """Return the items of a sequence; None if the value is not a sequence."""
     try:
@@ -344,7 +263,7 @@ def _value(source: Source, tag: int, vr: str, charset: charsets.CharacterSet, de
 def _encoded_value(source: Elements, tag: int, vr: str, charset: charsets.CharacterSet) -> Value:
     encoded = source.values[tag]
     if isinstance(encoded, bytes):
-        return () if vr == "SQ" else _from_bytes(encoded, vr, charset, "<" if source.little_endian else ">")
+        return () if vr == "SQ" else text_of(encoded, vr, charset, "<" if source.little_endian else ">")
     found: list[dict[str, Value]] = []
     for item in encoded:
         inner, texts = charset_of(item, charset), {}
@@ -364,76 +283,24 @@ def _value_of(dataset: Dataset, tag: BaseTag, vr: str, charset: charsets.Charact
         for item in _items(dataset, tag) or ():
             inner, texts = charset_of(item, charset), {}
             for each in item.keys():  # noqa: SIM118 - iterating a Dataset would convert its elements
-                each_vr, keyword = _vr(each), keyword_for_tag(each)
+                each_vr, keyword = vr_of(each), keyword_for_tag(each)
                 if each_vr is not None and keyword and each.element != 0:
                     texts[keyword] = _value_of(item, each, each_vr, inner, depth + 1)
             found.append(texts)
         return tuple(found)
     raw: object = dataset.get_item(tag, keep_deferred=True)  # otherwise pydicom converts an empty element
     if isinstance(raw, RawDataElement):
-        return _from_bytes(raw.value or b"", vr, charset, "<" if raw.is_little_endian else ">")
+        return text_of(raw.value or b"", vr, charset, "<" if raw.is_little_endian else ">")
     value = getattr(raw, "value", None)
-    return _from_bytes(value, vr, charset, "<") if isinstance(value, bytes) else _from_python(value, vr)
-
-
-def _from_bytes(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[str, ...]:
-    return _with_cost(data, vr, charset, order)[0]
-
-
-def _with_cost(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[tuple[str, ...], int | None]:
-    """Return the text of a value, and what it costs."""
-    if len(data) <= _SHORT:
-        return _remembered(data, vr, charset, order)
-    value = _from_any_bytes(data, vr, charset, order)
-    return value, _cost(vr, value)
-
-
-def _from_any_bytes(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[str, ...]:
-    if len(data) > _LONGEST and vr != "UI":
-        return ()
-    if vr in _TEXT:
-        text = charset.decode(data, vr)
-    elif vr in _ASCII:
-        text = data.decode("latin_1")
-    elif vr in _BINARY:
-        size = struct.calcsize(_BINARY[vr])
-        numbers = struct.unpack(f"{order}{len(data) // size}{_BINARY[vr]}", data[: len(data) // size * size])
-        return tuple(str(number) for number in numbers)
-    elif vr == "AT":
-        halves = struct.unpack(f"{order}{len(data) // 4 * 2}H", data[: len(data) // 4 * 4])
-        return tuple(f"{a:04X}{b:04X}" for a, b in zip(halves[::2], halves[1::2], strict=True))
-    else:
-        return ()
-    return _split(text, vr)
+    return text_of(value, vr, charset, "<") if isinstance(value, bytes) else _from_python(value, vr)
 
 
 def _from_python(value: object, vr: str) -> tuple[str, ...]:
-    if value is None or vr not in _TEXT | _ASCII | _BINARY.keys() | {"AT"}:
+    if value is None or vr not in TEXT | ASCII | BINARY.keys() | {"AT"}:
         return ()
     if isinstance(value, MultiValue | list | tuple):
         return tuple(text for each in value for text in (_from_python(each, vr) or ("",)))
     if vr == "AT" and isinstance(value, int):
         return (f"{value:08X}",)
     # DS and IS keep the text that they were made from. PersonName also has an original_string, but it is bytes.
-    return _split(str(getattr(value, "original_string", value) if vr in ("DS", "IS") else value), vr)
-
-
-@lru_cache(maxsize=8192)
-def _remembered(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[tuple[str, ...], int | None]:
-    """Do the same for a value that comes again and again, and return the same strings each time.
-
-    A folder has "ORIGINAL", or the UID of one SOP class, a hundred thousand times, and the objects of a series have
-    most of what is kept of them in common. sys.intern is not used, since Python 3.12.0 to 3.12.5 never frees interned
-    strings, and peers send these texts.
-    """
-    value = _from_any_bytes(data, vr, charset, order)
-    return value, _cost(vr, value)
-
-
-def _split(text: str, vr: str) -> tuple[str, ...]:
-    """Split a text into its values, and remove padding and insignificant spaces (PS3.5 6.2)."""
-    if vr in _UNSPLIT:
-        text = text.rstrip("\0 ")
-        return (text,) if text else ()
-    values = tuple(value.strip("\0 ") for value in text.split("\\"))
-    return values if any(values) else ()
+    return split(str(getattr(value, "original_string", value) if vr in ("DS", "IS") else value), vr)

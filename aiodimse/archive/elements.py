@@ -7,12 +7,10 @@ empty items. This reader passes over what is not kept, and limits how much of it
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple, TypeAlias
 
-from pydicom.datadict import dictionary_VR, keyword_for_tag
-
+from .dictionary import keyword_and_vr
 from .plain_elements import LONG_VRS, SHORT_VRS, Place, PlainElements
 
 MAX_ELEMENTS = 32768
@@ -70,16 +68,6 @@ class Elements:
     def __init__(self, little_endian: bool) -> None:
         self.little_endian: bool = little_endian
         self.values: dict[int, bytes | tuple[Elements, ...]] = {}
-
-
-@lru_cache(maxsize=8192)
-def keyword_and_vr(tag: int) -> tuple[str, str] | None:
-    """Return keyword and VR of an attribute from the dictionary; None if it is private, unknown or a group length.
-
-    The VR in the object only determines the length of the value, so that an object cannot prevent matching.
-    """
-    keyword = keyword_for_tag(tag) if tag & 0xFFFF else ""
-    return (keyword, dictionary_VR(tag).partition(" ")[0]) if keyword else None  # "US or SS"
 
 
 class Reading:

@@ -13,7 +13,8 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 import aiodimse
 
-from .attributes import Budget, Source, character_set_of, charset_of, decode, decode_ascii
+from .attributes import Source, character_set_of, charset_of, decode, decode_ascii
+from .budget import Budget
 from .elements import Encoding, More, Reading, Unreadable
 from .index import Header
 from .models import ATTRIBUTES, UNIQUE, Level

@@ -9,7 +9,7 @@ import pytest
 from pydicom import Dataset, config
 
 from aiodimse.archive import read_header
-from aiodimse.archive.attributes import MAX_KEPT, Budget, _cost
+from aiodimse.archive.budget import MAX_KEPT, Budget, cost_of
 from aiodimse.archive.models import ATTRIBUTES, Level
 
 
@@ -68,7 +68,7 @@ def test_an_honest_object_is_kept_in_full(a_file: Callable[..., Path]) -> None:
 
 def test_what_was_left_out_does_not_count() -> None:
     def cost(characters: int) -> int | None:
-        return _cost("LO", ("A" * characters,))
+        return cost_of("LO", ("A" * characters,))
 
     budget = Budget(100)
     assert not budget.take(cost(300))

@@ -16,12 +16,13 @@ from pydicom import Dataset
 
 import aiodimse
 from aiodimse import charsets, sop_class, testing
-from aiodimse.archive import Archive, attributes, provide
+from aiodimse.archive import Archive, provide
 from aiodimse.archive.header import read_header
 from aiodimse.archive.index import MemoryIndex
 from aiodimse.archive.models import STUDY_ROOT
 from aiodimse.archive.queries import find_query
 from aiodimse.archive.responses import response
+from aiodimse.archive.texts import text_of
 from aiodimse.datasets import decode_dataset, encode_dataset, encode_response
 from aiodimse.datasets.saving import PartTenWriter
 from aiodimse.standard.character_set import EXTENSIONS
@@ -182,10 +183,10 @@ async def test_a_query_in_iso_ir_13_matches_no_strangers(tmp_path: Path) -> None
 def test_a_value_that_came_before_is_read_in_its_own_character_set_and_order(length: int) -> None:
     """Short values are remembered, by their bytes and all that they mean something in."""
     data = b"\xc4" * length
-    read = [attributes._from_bytes(data, "LO", charsets.lookup((name,)), "<") for name in ("ISO_IR 100", "ISO_IR 144")]
+    read = [text_of(data, "LO", charsets.lookup((name,)), "<") for name in ("ISO_IR 100", "ISO_IR 144")]
     assert read == [("Ä" * length,), ("Ф" * length,)]
-    assert attributes._from_bytes(data, "UI", charsets.DEFAULT, "<") == ("\xc4" * length,)
-    numbers = [attributes._from_bytes(b"\1\0" * length, "US", charsets.DEFAULT, order) for order in "<>"]
+    assert text_of(data, "UI", charsets.DEFAULT, "<") == ("\xc4" * length,)
+    numbers = [text_of(b"\1\0" * length, "US", charsets.DEFAULT, order) for order in "<>"]
     assert numbers == [("1",) * length, ("256",) * length]
-    assert attributes._from_bytes(b"A\\B" + b" " * length, "LT", charsets.DEFAULT, "<") == ("A\\B",)
-    assert attributes._from_bytes(b"A\\B" + b" " * length, "LO", charsets.DEFAULT, "<") == ("A", "B")
+    assert text_of(b"A\\B" + b" " * length, "LT", charsets.DEFAULT, "<") == ("A\\B",)
+    assert text_of(b"A\\B" + b" " * length, "LO", charsets.DEFAULT, "<") == ("A", "B")
