@@ -169,8 +169,7 @@ class SQLIndex:
         """See `Index.duplicates`."""
         columns = schema.file.c
         queries = [
-            select(schema.file).where(columns.uid.in_(some), columns.finding == Finding.DUPLICATE.value)
-            for some in chunks(sop_instance_uids)
+            select(schema.file).where(columns.uid.in_(some), schema.IS_DUPLICATE) for some in chunks(sop_instance_uids)
         ]
         return await self._read(lambda: [_file(row) for query in queries for row in self._fetch(query)])
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TextClause,
     TypeDecorator,
     UniqueConstraint,
     text,
@@ -30,6 +31,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ...models import ATTRIBUTES
 from ...one_level import MODELS
+from ..interface import Finding
 
 VERSION = 3
 """The version of the tables. An older index is migrated if `MIGRATIONS` has the statements, otherwise it is rebuilt."""
@@ -39,7 +41,9 @@ MIGRATIONS: Mapping[int, Sequence[str]] = {
         """CREATE TABLE outdated (
             study_pk BIGINT NOT NULL, mark BIGINT NOT NULL, PRIMARY KEY (study_pk),
             FOREIGN KEY(study_pk) REFERENCES study (pk) ON DELETE CASCADE
-        )"""
+        )""",
+        "DROP INDEX ix_file_uid",
+        "CREATE INDEX file_duplicate ON file (uid) WHERE finding = 'duplicate'",
     ],
 }
 """For a version, the statements that turn its tables into those of the next version, in SQLite and in PostgreSQL."""
@@ -161,6 +165,9 @@ term: Table = Table(
     Index("term_value", "kind", "value", "study_pk"),
 )
 
+IS_DUPLICATE: TextClause = text(f"finding = '{Finding.DUPLICATE.value}'")
+"""Whether a file is a duplicate, in the words of the index on them: databases do not use it for a bound value."""
+
 file: Table = Table(
     "file",
     metadata,
@@ -169,7 +176,8 @@ file: Table = Table(
     Column("size", BigInteger, nullable=False),
     Column("modified", BigInteger, nullable=False),
     Column("finding", String(16), nullable=False),
-    Column("uid", _Key, nullable=False, index=True),
+    Column("uid", _Key, nullable=False),
+    Index("file_duplicate", "uid", postgresql_where=IS_DUPLICATE, sqlite_where=IS_DUPLICATE),
 )
 
 transaction: Table = Table(
