@@ -11,10 +11,10 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from time import monotonic
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from aiodimse.aio.outcome import Outcome
 from aiodimse.aio.thread_pool import MOST_WAITING, ThreadsBusy
 from aiodimse.aio.threads import Threads, wait_for_end
 
@@ -33,8 +33,7 @@ _AT_ONCE: Final = 4
 
 class _Waiting(NamedTuple, Generic[T]):
     work: T
-    loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[None]
+    outcome: Outcome[None]
 
 
 class Rounds(Generic[T]):
@@ -65,19 +64,19 @@ class Rounds(Generic[T]):
 
         Cancellation: waits for the end of its round, however often it comes. Work that has not begun is never done.
         """
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(work, loop, self._threads.awaited())
+        outcome: Outcome[None] = self._threads.awaited()
+        waiting = _Waiting(work, outcome)
         timer = None
         if not self._add(waiting):
-            timer = loop.call_later(self._patience, self._wait_no_longer)
+            timer = outcome.loop.call_later(self._patience, self._wait_no_longer)
         del work
         try:
-            await asyncio.shield(waiting.done)
+            await outcome.get()
         except asyncio.CancelledError:
             if self._withdraw(waiting):
-                waiting.done.cancel()
+                outcome.drop()
             else:
-                await wait_for_end(waiting.done)
+                await wait_for_end(outcome)
             raise
         finally:
             if timer is not None:
@@ -87,7 +86,7 @@ class Rounds(Generic[T]):
         """Let it wait. Return whether a round begins with it."""
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:
-                waiting.done.cancel()
+                waiting.outcome.drop()
                 raise ThreadsBusy
             self._waiting.append(waiting)
             is_urgent = len(self._waiting) > _MOST or monotonic() - self._began > self._patience
@@ -100,7 +99,7 @@ class Rounds(Generic[T]):
             with self._lock:
                 self._under_way -= 1
             self._withdraw(waiting)
-            waiting.done.cancel()
+            waiting.outcome.drop()
             raise
         return True
 
@@ -154,15 +153,17 @@ class Rounds(Generic[T]):
 
 def _settle(batch: Sequence[_Waiting[T]], error: BaseException | None) -> None:
     """Wake those who wait: each event loop once."""
-    by_loop: defaultdict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = defaultdict(list)
+    by_loop: defaultdict[asyncio.AbstractEventLoop, list[Outcome[None]]] = defaultdict(list)
     for waiting in batch:
-        by_loop[waiting.loop].append(waiting.done)
-    for loop, futures in by_loop.items():
-        with suppress(RuntimeError):  # the loop was closed, so nobody waits
-            loop.call_soon_threadsafe(_settle_in_loop, futures, error)
+        by_loop[waiting.outcome.loop].append(waiting.outcome)
+    for loop, outcomes in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle_in_loop, outcomes, error)
+        except RuntimeError:  # the loop was closed, so nobody waits
+            for outcome in outcomes:
+                outcome.drop()
 
 
-def _settle_in_loop(futures: Sequence[asyncio.Future[None]], error: BaseException | None) -> None:
-    for done in futures:
-        if not done.done():  # otherwise it was cancelled
-            done.set_result(None) if error is None else done.set_exception(error)
+def _settle_in_loop(outcomes: Sequence[Outcome[None]], error: BaseException | None) -> None:
+    for outcome in outcomes:
+        outcome.settle(None, error)

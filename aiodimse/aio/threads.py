@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakSet
 
-from aiodimse.aio.signals import fail
+from aiodimse.aio.outcome import Outcome
 from aiodimse.aio.thread_pool import ThreadPool, ThreadsClosed, all_under_way, in_words
 
 P = ParamSpec("P")
@@ -46,7 +46,7 @@ class Threads:
         self._workers, self._name = workers, name
         self._pool = ThreadPool(workers, name)
         self._is_closed = False
-        self._awaited: set[asyncio.Future[Any]] = set()
+        self._awaited: set[Outcome[Any]] = set()
         _all.add(self)
 
     def forget(self) -> None:
@@ -70,11 +70,12 @@ class Threads:
 
         Cancellation: raises at once and leaves the function to its thread. A function that has not begun is never run.
         """
-        work, done = self._submit(partial(function, *args, **kwargs), may_be_refused=True)
+        work, outcome = self._submit(partial(function, *args, **kwargs), may_be_refused=True)
         try:
-            return await done
+            return await outcome.get()
         except asyncio.CancelledError:
             work.cancel()
+            outcome.drop()
             raise
 
     async def run_to_end(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -95,14 +96,14 @@ class Threads:
         Cancellation: waits for the function to end, however often it comes, so that what it was doing is known: a
         second thread must not close the file that the first is writing to. One that has not begun never will.
         """
-        work, done = self._submit(partial(function, *args, **kwargs), may_be_refused=True)
+        work, outcome = self._submit(partial(function, *args, **kwargs), may_be_refused=True)
         try:
-            return await asyncio.shield(done)
+            return await outcome.get()
         except asyncio.CancelledError:
             if work.cancel():
-                done.cancel()
+                outcome.drop()
             else:
-                await wait_for_end(done)
+                await wait_for_end(outcome)
             raise
 
     def submit(self, function: Callable[[], T], *, may_be_refused: bool = False) -> Future[T]:
@@ -122,17 +123,15 @@ class Threads:
             raise ThreadsClosed
         return self._pool.submit(function, what=function, may_be_refused=may_be_refused)
 
-    def awaited(self) -> asyncio.Future[Any]:
-        """Make a future of the event loop for something that these threads do. `close` waits for it.
+    def awaited(self) -> Outcome[Any]:
+        """Make an outcome of something that these threads do. `close` waits for it.
 
         Raises:
             OSError: `close` has been called.
         """
         if self._is_closed:
             raise ThreadsClosed
-        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._expect(done)
-        return done
+        return Outcome(self._awaited)
 
     async def close(self, timeout: float = 5.0, last: Callable[[], object] | None = None) -> None:
         """Take no more work, and wait for what there is. What has not ended in time is left behind, with a warning.
@@ -149,19 +148,19 @@ class Threads:
         try:
             async with asyncio.timeout(timeout):
                 loop = asyncio.get_running_loop()
-                if mine := [done for done in self._awaited.copy() if done.get_loop() is loop]:
-                    await asyncio.wait(mine)
+                for outcome in self._awaited.copy():
+                    if outcome.loop is loop:
+                        await outcome.wait()
                 if begun := self._pool.under_way():  # and nobody waits for
                     await asyncio.wait([asyncio.wrap_future(work) for work in begun])
                 if last is not None:
-                    await self._submitted(last, may_be_refused=False)[1]
+                    await self._submitted(last, may_be_refused=False)[1].get()
         except TimeoutError:
             _log.warning("%s: left behind after %g s: %s", self._name, timeout, in_words())
         finally:
             self._pool.close()
-            for done in self._awaited.copy():
-                with suppress(RuntimeError):  # its loop was closed, so nobody waits
-                    done.get_loop().call_soon_threadsafe(fail, done, ThreadsClosed())
+            for outcome in self._awaited.copy():
+                outcome.settle_from_thread(None, ThreadsClosed())
 
     async def clean_up(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call what takes back what was begun: it is never refused for the work that waits.
@@ -181,11 +180,11 @@ class Threads:
         """
         if asyncio.current_task() in _left:
             return
-        _, done = self._submit(partial(function, *args, **kwargs), may_be_refused=False)
+        _, outcome = self._submit(partial(function, *args, **kwargs), may_be_refused=False)
         try:
-            await asyncio.shield(done)
+            await outcome.get()
         except asyncio.CancelledError:
-            await wait_for_end(done)
+            await wait_for_end(outcome)
             raise
 
     async def pieces(self, pieces: Iterator[T]) -> AsyncGenerator[T, None]:
@@ -210,16 +209,15 @@ class Threads:
         read: Callable[[], T | None] = partial(next, pieces, None)
         work, ahead = self._submit(read, may_be_refused=True)
         try:
-            if piece := await ahead:
+            if piece := await ahead.get():
                 yield piece
                 work, ahead = self._submit(read, may_be_refused=False)
-                while piece := await ahead:
+                while piece := await ahead.get():
                     work, ahead = self._submit(read, may_be_refused=False)
                     yield piece
         finally:
-            if not ahead.cancel() and not ahead.cancelled():
-                ahead.exception()  # retrieved, so that asyncio does not log it: nobody asks for this piece
             work.cancel()
+            ahead.drop()
             if (close := getattr(pieces, "close", None)) is not None:
                 work.add_done_callback(lambda _: self._close(close))
 
@@ -227,26 +225,22 @@ class Threads:
         with suppress(ThreadsClosed):  # then its last reference closes it
             self._pool.submit(close, what=close, may_be_refused=False)
 
-    def _submit(self, call: Callable[[], T], *, may_be_refused: bool) -> tuple[Future[None], asyncio.Future[T]]:
-        """Submit work to the pool. Return the work, and a future of the event loop for its outcome.
+    def _submit(self, call: Callable[[], T], *, may_be_refused: bool) -> tuple[Future[None], Outcome[T]]:
+        """Submit work to the pool. Return the work, and what comes of it for a task of the event loop.
 
-        The thread sets that future itself. run_in_executor has a second future in between, which costs a fifth of the
-        time of a call.
+        run_in_executor has a second future in between, which costs a fifth of the time of a call.
         """
         if self._is_closed:
             raise ThreadsClosed
         return self._submitted(call, may_be_refused=may_be_refused)
 
-    def _submitted(self, call: Callable[[], T], *, may_be_refused: bool) -> tuple[Future[None], asyncio.Future[T]]:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-        work = self._pool.submit(partial(_work, loop, done, call), what=call, may_be_refused=may_be_refused)
-        self._expect(done)
-        return work, done
-
-    def _expect(self, done: asyncio.Future[Any]) -> None:
-        self._awaited.add(done)
-        done.add_done_callback(self._awaited.discard)
+    def _submitted(self, call: Callable[[], T], *, may_be_refused: bool) -> tuple[Future[None], Outcome[T]]:
+        outcome = Outcome[T](self._awaited)
+        try:
+            return self._pool.submit(partial(_work, outcome, call), what=call, may_be_refused=may_be_refused), outcome
+        except BaseException:
+            outcome.drop()
+            raise
 
 
 _all: WeakSet[Threads] = WeakSet()
@@ -279,26 +273,24 @@ async def not_ended(seconds: float) -> str:
     return in_words()
 
 
-async def wait_for_end(future: asyncio.Future[Any]) -> None:
-    """Wait for the end of a future, even if the task is cancelled meanwhile. Its outcome is dropped."""
+async def wait_for_end(outcome: Outcome[Any]) -> None:
+    """Wait for the end of work in a thread, even if the task is cancelled meanwhile. Its outcome is dropped."""
     task = asyncio.current_task()
-    while not future.done() and task not in _left:
+    while not outcome.is_known and task not in _left:
         with suppress(asyncio.CancelledError):
-            await asyncio.wait([future])
-    if future.done() and not future.cancelled():
-        future.exception()  # retrieved, so that asyncio does not log it: the caller raises its cancellation
+            await outcome.wait()
 
 
-def _work(loop: asyncio.AbstractEventLoop, done: asyncio.Future[T], call: Callable[[], T]) -> None:
-    """Run a call in a thread of the pool, and set the future of the event loop to its outcome."""
+def _work(outcome: Outcome[T], call: Callable[[], T]) -> None:
+    """Run a call in a thread of the pool, and settle its outcome."""
     try:
         result = call()
-    except StopIteration as error:  # which no future takes: the task would wait forever
-        _settle_in_loop(loop, done, done.set_exception, _no_iteration(error))
+    except StopIteration as error:  # which a coroutine cannot raise
+        outcome.settle_from_thread(None, _no_iteration(error))
     except BaseException as error:
-        _settle_in_loop(loop, done, done.set_exception, error)
+        outcome.settle_from_thread(None, error)
     else:
-        _settle_in_loop(loop, done, done.set_result, result)
+        outcome.settle_from_thread(result)
 
 
 def _no_iteration(error: StopIteration) -> RuntimeError:
@@ -306,14 +298,3 @@ def _no_iteration(error: StopIteration) -> RuntimeError:
     instead = RuntimeError("the function raised StopIteration")
     instead.__cause__ = error
     return instead
-
-
-def _settle_in_loop(
-    loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any], settle: Callable[[Any], None], outcome: object
-) -> None:
-    def settle_if_awaited() -> None:
-        if not done.done():  # otherwise it was cancelled
-            settle(outcome)
-
-    with suppress(RuntimeError):  # the loop was closed, so nobody waits
-        loop.call_soon_threadsafe(settle_if_awaited)
