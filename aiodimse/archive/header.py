@@ -129,10 +129,13 @@ def _header_of(source: Source, location: str, transfer_syntax: str) -> Header:
     model = BY_STORAGE.get(sop_class_uid)
     budget, charset = Budget(), charset_of(source)
     if model is None:
-        # The unique keys precede all others, because without them nothing is found.
-        levels = {level: decode(source, (UNIQUE[level],), budget, charset) for level in Level}
-        for level, keywords in ATTRIBUTES.items():
-            levels[level].update(decode(source, keywords[1:], budget, charset))
+        levels = {level: decode(source, keywords, budget, charset) for level, keywords in ATTRIBUTES.items()}
+        if budget.is_exceeded:
+            # The unique keys precede all others, because without them nothing is found.
+            budget = Budget()
+            levels = {level: decode(source, (UNIQUE[level],), budget, charset) for level in Level}
+            for level, keywords in ATTRIBUTES.items():
+                levels[level].update(decode(source, keywords[1:], budget, charset))
     else:
         levels = {Level.IMAGE: decode(source, model.keywords, budget, charset)}
     if (patient_id := levels.get(Level.PATIENT, {}).get("PatientID")) and len(patient_id) > 1:

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 from concurrent.futures import Future
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from typing import Literal, TypeAlias
 
 from pydicom import Dataset
@@ -90,9 +90,7 @@ class Ingest:
         log = request.logger(_log)
         if not await self.room.is_enough():
             raise aiodimse.DIMSEFailure(0xA700, "not enough room on the disk")
-        async with AsyncExitStack() as held:
-            with self._availability.locking(0xA700):
-                await held.enter_async_context(self._locks.hold([request.sop_instance_uid]))
+        async with self._locks.hold([request.sop_instance_uid], self._availability.locking(0xA700)):
             try:
                 return await self._store(request, durable=durable)
             except _AlreadyStored as stored:

@@ -8,7 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +33,8 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.001, 0.1
 """Seconds before another process that holds a lock is asked again."""
 _PATIENCE = 60.0
 """Seconds after which it is not asked any more."""
+_TAKING = nullcontext()
+"""Does nothing where locks are taken."""
 
 
 class ProcessLocks(Protocol):
@@ -118,9 +127,16 @@ class Locks:
         """Whether other processes may hold the locks."""
         return self._between is not None
 
-    def hold(self, names: Iterable[str]) -> AbstractAsyncContextManager[None]:
-        """Hold the locks with these names. All tasks take them in the same order."""
-        return _Holding(self, sorted(set(names)))
+    def hold(
+        self, names: Iterable[str], taking: AbstractContextManager[None] = _TAKING
+    ) -> AbstractAsyncContextManager[None]:
+        """Hold the locks with these names. All tasks take them in the same order.
+
+        Args:
+            names: The names.
+            taking: Entered while they are taken.
+        """
+        return _Holding(self, sorted(set(names)), taking)
 
     @asynccontextmanager
     async def try_hold(self, name: str) -> AsyncIterator[bool]:
@@ -237,22 +253,24 @@ class _Holding:
     Args:
         locks: All locks.
         names: The names of those to hold, in order.
+        taking: Entered while they are taken.
     """
 
-    __slots__ = ("_held", "_locks", "_names")
+    __slots__ = ("_held", "_locks", "_names", "_taking")
 
-    def __init__(self, locks: Locks, names: Sequence[str]) -> None:
-        self._locks, self._names = locks, names
+    def __init__(self, locks: Locks, names: Sequence[str], taking: AbstractContextManager[None]) -> None:
+        self._locks, self._names, self._taking = locks, names, taking
         self._held: list[tuple[str, _Lock]] = []
 
     async def __aenter__(self) -> None:
-        try:
-            for name in self._names:
-                self._held.append((name, await self._locks.acquire(name)))
-            await self._locks.acquire_between(self._names)
-        except BaseException:
-            self._release()
-            raise
+        with self._taking:
+            try:
+                for name in self._names:
+                    self._held.append((name, await self._locks.acquire(name)))
+                await self._locks.acquire_between(self._names)
+            except BaseException:
+                self._release()
+                raise
 
     async def __aexit__(self, *_: object) -> None:
         try:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Final, Self, TypeAlias
 
@@ -77,7 +77,7 @@ class PartTenWriter:
         # These are strings: pathlib would take a fifth of a small save.
         self._root = os.fspath(directory)
         *self._below, name = (own_name,) if name is None else relative_name(name)
-        within = os.path.join(self._root, *self._below, "")  # noqa: PTH118
+        within = _within(self._root, *self._below)
         self._directory = within or os.curdir
         self._target, self._temporary = within + name, within + unfinished_name(own_name)
         self._start: bytes | None = file_meta(
@@ -344,6 +344,12 @@ def _flush_names(folder: Folder, named: Sequence[tuple[Finish, Naming]]) -> None
         for file, naming in named:
             naming.take_back()
             file.error = error
+
+
+@lru_cache(maxsize=1024)
+def _within(*parts: str) -> str:
+    """Return the path of a folder, with a separator behind it; "" for the current folder."""
+    return os.path.join(*parts, "")  # noqa: PTH118
 
 
 def _write_all(fd: int, pieces: Sequence[bytes | memoryview]) -> None:
