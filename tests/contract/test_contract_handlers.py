@@ -56,6 +56,7 @@ RETURNS: dict[str, tuple[Any, int, bool]] = {
     "a bool": (True, 0x0110, False),
     "raises": (Raise(ValueError(NAME)), 0x0110, False),
     "raises CancelledError": (Raise(asyncio.CancelledError()), 0x0110, False),
+    "raises StopAsyncIteration": (Raise(StopAsyncIteration()), 0x0110, False),  # as anext() in a handler does
     "raises DIMSEFailure": (Raise(aiodimse.DIMSEFailure(0xA700, "later")), 0xA700, False),
 }
 N_RETURNS: dict[str, tuple[Any, int, bool]] = {
@@ -84,6 +85,7 @@ async def test_a_c_echo_handler(case: str, caplog: pytest.LogCaptureFixture) -> 
         (response,) = await stage.peer.responses(await stage.peer.request(ECHO, wire.echo_rq(5)))
     assert response.status == status
     assert NAME not in caplog.text
+    assert "in the library itself" not in caplog.text
 
 
 @pytest.mark.parametrize("case", {**RETURNS, **N_RETURNS})
@@ -97,6 +99,7 @@ async def test_an_n_set_handler(case: str, caplog: pytest.LogCaptureFixture) -> 
         assert response.data == (DATA if data else None)
         await stage.nothing_more()
     assert NAME not in caplog.text
+    assert "in the library itself" not in caplog.text
 
 
 async def ask(stage: Any, field: int, data: bytes | None) -> Any:

@@ -299,12 +299,17 @@ def _cancelled(request: Any) -> bool:
     raise asyncio.CancelledError
 
 
+def _stops(request: Any) -> bool:
+    raise StopAsyncIteration
+
+
 HOOKS: dict[str, tuple[Any, int | None, str | None]] = {
     "says no": (_denies, 0x0124, None),
     "says nothing": (_nothing, 0x0124, None),
     "says yes": (_allows, None, None),
     "raises": (_raises, 0x0124, None),
     "raises CancelledError": (_cancelled, 0x0124, None),
+    "raises StopAsyncIteration": (_stops, 0x0124, None),
     "raises DIMSEFailure": (_says, 0xA700, "come back later"),
 }
 

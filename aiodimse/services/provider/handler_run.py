@@ -177,9 +177,6 @@ class HandlerRun:
                 raise  # By C-CANCEL, as `interrupt` will say, or because the loop is closing.
             self._check_interrupted(error)
             raise HandlerRaised("a CancelledError that nobody asked for") from error
-        except StopAsyncIteration:
-            self._check_interrupted()
-            raise HandlerEnded from None
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:
@@ -259,7 +256,12 @@ class HandlerRun:
                 raise Cancelled
         if self._has_ended:  # _inside is too late: Python 3.13 warns of an __anext__ that is called and never awaited.
             raise Ended
-        return await self._inside(self._iterator.__anext__())
+        try:
+            return await self._inside(self._iterator.__anext__())
+        except HandlerRaised as error:
+            if isinstance(error.__cause__, StopAsyncIteration):
+                raise HandlerEnded from None
+            raise
 
     async def close(self) -> None:
         """Let the `finally` of the handler run without interruption. What it raises is logged."""
