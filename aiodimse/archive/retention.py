@@ -57,8 +57,8 @@ class Retention:
     clock is a week ahead of that when the archive is used again, or more than half of keep_days, or a day ahead while
     the archive is in use, the time that it skipped does not count for the age of a study, until the clock is set back.
     An archive that was not in use for longer than that thus keeps its studies for as much longer. An index without such
-    a record, because it is new, has the time of its newest file instead. Files of a time before 2001 have no age: a
-    machine wrote them that did not know the time.
+    a record, because it is new, has the time of its newest file instead, once the first scan has ended. Files of a time
+    before 2001 have no age: a machine wrote them that did not know the time.
 
     Nothing is removed on its own: await `sweep` from time to time, or run `run`. The attributes keep_days and
     max_bytes may be changed at any time.
@@ -153,6 +153,8 @@ class Retention:
         keep = self.keep_days * DAY
         text = await index.clock_record()
         if text is None:
+            if not await index.is_complete():  # the newest file may not be read yet
+                return 0
             newest = await index.newest_modified() / 1e9
             record = ClockRecord(min(newest or now, now))
         else:

@@ -294,7 +294,7 @@ async def test_a_search_gives_the_loop_its_turn_by_the_clock(
         nonlocal turns
         turns += 1
 
-    monkeypatch.setattr("aiodimse.archive.index.memory.monotonic", lambda: next(seconds))
+    monkeypatch.setattr("aiodimse.archive.index.slices.monotonic", lambda: next(seconds))
     monkeypatch.setattr("aiodimse.archive.index.memory.asyncio", SimpleNamespace(sleep=turn))
     assert len(await found(index, STUDY_ROOT, "StudyID", asked("STUDY", StudyID=""))) == 3
     assert turns == 3
@@ -308,13 +308,13 @@ async def test_many_searches_take_no_more_of_a_turn_than_one(
     for study in range(8):
         index.add_now(header(an_object(study=str(study))))
     slices: list[int] = []
-    real = memory._slice
+    real = memory.work
 
     def slice_of(*args: Any) -> Any:
         slices.append(turn)
         return real(*args)
 
-    monkeypatch.setattr(memory, "_slice", slice_of)
+    monkeypatch.setattr(memory, "work", slice_of)
     monkeypatch.setattr(memory, "_AT_ONCE", -1.0)
     searches = [asyncio.create_task(found(index, STUDY_ROOT, "StudyID", asked("STUDY", StudyID=""))) for _ in range(16)]
     turn = 0

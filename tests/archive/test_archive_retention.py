@@ -16,7 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 import aiodimse
 from aiodimse import sop_class, testing
-from aiodimse.archive import Archive, Retention, provide
+from aiodimse.archive import Archive, MemoryIndex, Retention, provide
 from aiodimse.archive.clock_record import ClockRecord
 from aiodimse.archive.index import Entry, Transaction, TransactionName
 from aiodimse.archive.index.interface import FREELY, Turn
@@ -114,6 +114,20 @@ async def test_a_clock_that_is_wrong_in_the_first_run_removes_nothing(archive: A
         await archive.index.put_clock_record(ClockRecord(NOW - 1.1 * DAY).dump()) if keep == 0.1 else None
         await retention.sweep()
         assert len(await studies(archive)) == left
+
+
+async def test_no_age_counts_before_the_first_scan_has_ended(tmp_path: Path, a_file: Files) -> None:
+    """What it has read so far may be the oldest of all: the clock would seem to be ahead of it."""
+    archive = Archive(tmp_path, index=MemoryIndex())
+    for days in (500, 300, 1):
+        age(a_file(f"{days}.dcm", study=str(days)), days)
+    await archive.add(tmp_path / "500.dcm")
+    await archive.add(tmp_path / "300.dcm")
+    retention = Retention(archive, keep_days=100, now=lambda: NOW)
+    assert (await retention.sweep()).studies == 0
+    await archive.scan()
+    assert (await retention.sweep()).studies == 2
+    await archive.close()
 
 
 async def test_weeks_without_power_only_put_off_what_is_removed(archive: Archive) -> None:

@@ -16,8 +16,7 @@ from pydicom import Dataset
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.archive import Archive, MemoryIndex, find_query, provide, retrieve_query
-from aiodimse.archive.index import memory
-from aiodimse.archive.index.sql import index as sql
+from aiodimse.archive.index import slices
 from aiodimse.archive.models import STUDY_ROOT
 from aiodimse.archive.searches import Searches, Turns
 
@@ -126,8 +125,7 @@ async def archive(
 ) -> AsyncIterator[Archive]:
     """Five images of one study; a slice of a search looks at one of them."""
     pytest.importorskip("sqlalchemy")
-    monkeypatch.setattr(memory, "_MATCHES", 1)
-    monkeypatch.setattr(sql, "_MATCHES", 1)
+    monkeypatch.setattr(slices, "_MATCHES", 1)
     for number in range(IMAGES):
         a_file(f"{number}.dcm", SOPInstanceUID=f"1.2.3.{number}", StudyInstanceUID="1.2", SeriesInstanceUID="1.2.1")
     opened = await Archive.open(tmp_path, index=MemoryIndex() if request.param == "memory" else None)

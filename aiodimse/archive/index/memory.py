@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from itertools import count
-from time import monotonic
 from typing import TypeVar
 
 from ..matching import Value, matcher
@@ -31,6 +30,7 @@ from .interface import (
     folder_of,
 )
 from .keys import distinct_batches, patient_key
+from .slices import work
 from .sourced import SourcedAttributes, persons
 from .tree import Node, Siblings
 from .views import EntityView, PersonView, View, keywords_of, of_patient
@@ -39,8 +39,6 @@ T = TypeVar("T")
 
 _AT_ONCE = 0.005
 """The time in seconds that searches may take before the event loop has its turn."""
-_MATCHES = 64
-"""The largest number of matches that a search returns at a time."""
 
 
 class MemoryIndex:
@@ -341,7 +339,7 @@ class MemoryIndex:
         """Advance an iterator in slices of time, and yield what it finds."""
         while True:
             async with turn, self._slices:
-                some, is_over = _slice(found)
+                some, is_over = work(found, _AT_ONCE)
                 if not is_over:
                     await asyncio.sleep(0)  # other tasks of the event loop run before the next search
             for each in some:
@@ -472,17 +470,6 @@ class MemoryIndex:
         for siblings in self._shrunk:
             siblings.compact()
         self._shrunk.clear()
-
-
-def _slice(candidates: Iterator[T | None]) -> tuple[list[T], bool]:
-    """Search for a slice of time. Return what was found, and whether the search is complete."""
-    until, found = monotonic() + _AT_ONCE, list[T]()
-    for each in candidates:
-        if each is not None:
-            found.append(each)
-        if monotonic() > until or len(found) >= _MATCHES:
-            return found, False
-    return found, True
 
 
 def _persons(patient: Node) -> list[tuple[PersonView, list[Node]]]:

@@ -10,7 +10,6 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
-from time import monotonic
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
@@ -34,6 +33,7 @@ from ..interface import (
     TransactionName,
     Turn,
 )
+from ..slices import work
 from . import schema
 from .advisory import AdvisoryLocks
 from .ages import newest_modified, oldest_studies, stored_bytes
@@ -51,8 +51,6 @@ T = TypeVar("T")
 
 _STEP = 0.02
 """The time in seconds that a search takes in its thread before other searches have their turn."""
-_MATCHES = 64
-"""The largest number of matches that a search returns at a time."""
 
 
 class SQLIndex:
@@ -342,7 +340,7 @@ class SQLIndex:
         """Advance an iterator in threads, and yield what it finds."""
         while True:
             async with turn:
-                some, is_over = await self._read(lambda: _step(found))
+                some, is_over = await self._read(lambda: work(found, _STEP))
             for each in some:
                 yield each
             if is_over:
@@ -353,16 +351,6 @@ def _retrieved(done: asyncio.Future[Any]) -> None:
     """Keep asyncio from reporting an error for which nobody waits any more."""
     if not done.cancelled():
         done.exception()
-
-
-def _step(found: Iterator[T | None]) -> tuple[list[T], bool]:
-    until, some = monotonic() + _STEP, list[T]()
-    for each in found:
-        if each is not None:
-            some.append(each)
-        if len(some) >= _MATCHES or monotonic() > until:
-            return some, False
-    return some, True
 
 
 def _is(name: TransactionName) -> tuple[ColumnElement[bool], ...]:
