@@ -40,9 +40,9 @@ def aiodimse_command(*words: object) -> tuple[object, ...]:
 
 
 @asynccontextmanager
-async def serving(folder: Path, *words: object) -> AsyncIterator[tuple[Process, int]]:
+async def serving(folder: Path, *words: object, **more: object) -> AsyncIterator[tuple[Process, int]]:
     """serve as a process, and its port, once it has said that it is ready."""
-    process = await start(*aiodimse_command("serve", folder, "--port", "0", "--json", *words))
+    process = await start(*aiodimse_command("serve", folder, "--port", "0", "--json", *words), **more)
     try:
         assert process.stdout is not None
         ready = json.loads(await process.stdout.readline())
@@ -95,8 +95,9 @@ WORKERS = pytest.mark.parametrize("words", [(), ("--workers", "2")], ids=["one",
 
 @WORKERS
 async def test_serve_drains_on_ctrl_c(folder: Path, words: tuple[str, ...]) -> None:
-    """A C-STORE under way may end; the exit status is that of an interrupted program."""
-    async with serving(folder, *words) as (process, port):
+    """A C-STORE under way may end; the exit status is that of an interrupted program. A terminal sends SIGINT to all
+    processes of its foreground, and each of them is to end only once."""
+    async with serving(folder, *words, start_new_session=True) as (process, port):
         assert process.stdout is not None
         contexts = [sop_class.CTImageStorage]
         async with aiodimse.connect(HOST, port, called_ae_title="AIODIMSE", contexts=contexts) as association:
@@ -119,7 +120,7 @@ async def test_serve_drains_on_ctrl_c(folder: Path, words: tuple[str, ...]) -> N
             store = asyncio.create_task(association.c_store(Slow(contexts[0], CT_UID, "1.2.840.10008.1.2.1")))
             await sent.wait()
             assert (await association_is_known(port)) == 0
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)
             await refused(port)
             go_on.set()
             assert (await store).status in (0x0000, 0xB007)

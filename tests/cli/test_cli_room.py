@@ -49,11 +49,17 @@ async def test_the_oldest_study_is_removed(folder: Path, words: tuple[str, ...])
 
 @pytest.mark.parametrize("words", [(), ("--workers", "2")], ids=["one", "workers"])
 async def test_no_room(folder: Path, words: tuple[str, ...]) -> None:  # noqa: F811
-    """SIGHUP changes what is enough."""
-    async with configured(folder, f'min-free = "1000T"\n{OPEN}', *words) as service, service.connect() as association:
-        assert await status_of("store", association) == 0xA700
-        assert await status_of("find", association) == 0x0000
+    """SIGHUP changes what is enough. Of two associations at once, each worker has one."""
+    async with (
+        configured(folder, f'min-free = "1000T"\n{OPEN}', *words) as service,
+        service.connect() as first,
+        service.connect() as second,
+    ):
+        for association in (first, second):
+            assert await status_of("store", association) == 0xA700
+            assert await status_of("find", association) == 0x0000
         assert await service.reload(f'min-free = "1K"\n{OPEN}')
         async with asyncio.timeout(30):
-            while await status_of("store", association) != 0x0000:  # the system is asked once a second
-                pass
+            for association in (first, second):
+                while await status_of("store", association) != 0x0000:  # the system is asked once a second
+                    pass
