@@ -241,9 +241,9 @@ def _take_pixels(dataset: Dataset, number: int, chosen: list[int], syntax: UID) 
             raise FramesRefused(0xAA02, "its frames cannot be separated")
         dataset[keyword].value = encapsulate([whole[frame] for frame in chosen])
         return
-    size, rest = divmod(get_expected_length(dataset, "bytes"), number)
+    size = get_expected_length(dataset, "bytes") // number
     is_split = dataset.get("BitsAllocated") == 1 and dataset.Rows * dataset.Columns * dataset.SamplesPerPixel % 8
-    if not size or rest or is_split or len(pixels) < size * number:
+    if not size or is_split or len(pixels) < size * number:
         raise FramesRefused(0xAA02, "its frames cannot be separated")
     view = memoryview(pixels)
     taken = b"".join(view[frame * size : (frame + 1) * size] for frame in chosen)

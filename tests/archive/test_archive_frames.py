@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,8 @@ def test_what_numbers_the_frames_of_the_source_is_left_out() -> None:
         ({"SimpleFrameList": [0, 1]}, 0xAA04),
         ({"SimpleFrameList": [1, 1]}, 0xAA04),
         ({"SimpleFrameList": [2, 1]}, 0xAA04),
+        ({"SimpleFrameList": [1, 2.5]}, 0xAA04),
+        ({"CalculatedFrameList": [1, 2.5, 1]}, 0xAA04),
         ({"CalculatedFrameList": [1, 2]}, 0xAA04),
         ({"CalculatedFrameList": [1, 2, 0]}, 0xAA04),
         ({"CalculatedFrameList": [2, 1, 1]}, 0xAA04),
@@ -170,6 +173,7 @@ def test_what_numbers_the_frames_of_the_source_is_left_out() -> None:
         ({"TimeRange": [1.0, 0.5]}, 0xAA04),
         ({"TimeRange": [float("nan"), 0.5]}, 0xAA04),
         ({"TimeRange": 1.0}, 0xAA04),
+        ({"TimeRange": [0.0, 1.0, 2.0]}, 0xAA04),
         ({"SOPInstanceUID": [UID, "1.2.3.2"], "SimpleFrameList": 1}, 0xAA04),
         ({"SOPInstanceUID": "", "SimpleFrameList": 1}, 0xAA04),
         ({"SimpleFrameList": [7, 8]}, 0xAA00),
@@ -185,32 +189,44 @@ def test_what_cannot_be_asked_for(keys: dict[str, Any], status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "status"),
+    ("change", "status", "why"),
     [
-        (lambda it: setattr(it.file_meta, "MediaStorageSOPClassUID", sop_class.CTImageStorage), 0xAA01),
-        (lambda it: setattr(it.file_meta, "MediaStorageSOPClassUID", sop_class.NuclearMedicineImageStorage), 0xAA01),
-        (lambda it: setattr(it, "DimensionOrganizationType", "TILED_FULL"), 0xAA01),
-        (lambda it: delattr(it, "PixelData"), 0xAA01),
-        (lambda it: setattr(it.file_meta, "TransferSyntaxUID", MPEG2MPML), 0xAA02),
-        (lambda it: setattr(it, "NumberOfFrames", 7), 0xAA02),
-        (lambda it: setattr(it, "NumberOfFrames", 2_000_000_000), 0xAA02),
-        (lambda it: setattr(it, "Rows", 0), 0xAA02),
-        (lambda it: setattr(it, "PixelData", it.PixelData[:-2]), 0xAA02),
-        (lambda it: setattr(it, "FrameLabelVector", ["A", "B"]), 0xAA02),
-        (lambda it: setattr(it.file_meta, "TransferSyntaxUID", RLELossless), 0xAA02),
+        (lambda it: setattr(it.file_meta, "MediaStorageSOPClassUID", sop_class.CTImageStorage), 0xAA01, "SOP class"),
+        (
+            lambda it: setattr(it.file_meta, "MediaStorageSOPClassUID", sop_class.NuclearMedicineImageStorage),
+            0xAA01,
+            "SOP class",
+        ),
+        (lambda it: setattr(it, "DimensionOrganizationType", "TILED_FULL"), 0xAA01, "SOP class"),
+        (lambda it: delattr(it, "PixelData"), 0xAA01, "no frames"),
+        (lambda it: setattr(it.file_meta, "TransferSyntaxUID", MPEG2MPML), 0xAA02, "video"),
+        (lambda it: setattr(it, "NumberOfFrames", 7), 0xAA02, "separated"),
+        (lambda it: setattr(it, "NumberOfFrames", 2_000_000_000), 0xAA02, "more than 262144 frames"),
+        (lambda it: setattr(it, "Rows", 0), 0xAA02, "separated"),
+        (lambda it: setattr(it, "PixelData", it.PixelData[:-2]), 0xAA02, "separated"),
+        (lambda it: setattr(it, "FrameLabelVector", ["A", "B"]), 0xAA02, "FrameLabelVector"),
+        (lambda it: setattr(it.file_meta, "TransferSyntaxUID", RLELossless), 0xAA02, "taken out"),
     ],
-)  # fmt: skip
-def test_what_no_frames_can_be_taken_out_of(change: Callable[[Dataset], None], status: int) -> None:
+)
+def test_what_no_frames_can_be_taken_out_of(change: Callable[[Dataset], None], status: int, why: str) -> None:
     dataset = multi_frame()
     change(dataset)
-    with pytest.raises(FramesRefused) as caught:
+    with pytest.raises(FramesRefused, match=why) as caught:
         taken(dataset, SimpleFrameList=1)
     assert caught.value.status == status
 
 
-@pytest.mark.parametrize(("rows", "is_split"), [(4, False), (3, True)])
-def test_frames_of_single_bits(rows: int, is_split: bool) -> None:
-    dataset = multi_frame(sop_class.MultiFrameSingleBitSecondaryCaptureImageStorage, Rows=rows, BitsAllocated=1)
+def test_more_encapsulated_frames_than_it_has() -> None:
+    with pytest.raises(FramesRefused, match="separated") as caught:
+        taken(multi_frame(syntax=RLELossless, NumberOfFrames=NUMBER - 1), SimpleFrameList=1)
+    assert caught.value.status == 0xAA02
+
+
+@pytest.mark.parametrize(("rows", "columns", "is_split"), [(4, 4, False), (3, 4, True), (3, 5, True)])
+def test_frames_of_single_bits(rows: int, columns: int, is_split: bool) -> None:
+    """Six frames of 15 bits are two bytes each on the average, but the second begins at the last bit of a byte."""
+    kind = sop_class.MultiFrameSingleBitSecondaryCaptureImageStorage
+    dataset = multi_frame(kind, Rows=rows, Columns=columns, BitsAllocated=1)
     dataset.PixelData = bytes(range(12))
     if is_split:
         with pytest.raises(FramesRefused):
@@ -288,10 +304,40 @@ async def test_what_is_answered_where_there_is_none(
         assert await status_of(retrieval) == status
 
 
-async def test_an_instance_that_cannot_be_read_any_more(port: int, tmp_path: Path) -> None:
-    (tmp_path / "one.dcm").unlink()
+def _replaced(path: Path) -> None:
+    other = multi_frame(SOPInstanceUID="1.2.3.2")
+    other.file_meta.MediaStorageSOPInstanceUID = "1.2.3.2"
+    other.save_as(path, enforce_file_format=True)
+
+
+@pytest.mark.parametrize(
+    "happened",
+    [
+        Path.unlink,
+        lambda path: path.write_bytes(path.read_bytes()[:-50]),
+        lambda path: path.write_bytes(b"no DICOM" * 100),
+        _replaced,
+    ],
+    ids=["gone", "cut off", "another file", "another instance"],
+)
+async def test_an_instance_that_cannot_be_read_any_more(
+    port: int, tmp_path: Path, happened: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    happened(tmp_path / "one.dcm")
     async with connect(port) as peer:
         assert await status_of(peer.c_get(asked(SimpleFrameList=1), GET)) == 0xAA02
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_an_instance_that_is_too_large(port: int, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    def payload(_entry: object) -> object:
+        raise aiodimse.DatasetTooLarge("more than a gibibyte")
+
+    monkeypatch.setattr(archive.storage, "payload", payload)
+    async with connect(port) as peer:
+        with pytest.raises(aiodimse.DIMSEFailure, match="too large") as caught:
+            (await peer.c_get(asked(SimpleFrameList=1), GET)).raise_for_status()
+        assert caught.value.status == 0xAA02
 
 
 async def test_frames_are_no_level_of_other_models(port: int) -> None:
