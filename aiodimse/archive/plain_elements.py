@@ -65,6 +65,12 @@ def _tag_and_length(header: bytes) -> tuple[int, int]:
     return group << 16 | element, length if len(header) == 8 else _LONG_LENGTH(header, 0)[0]
 
 
+def _common(headers: Sequence[bytes], others: Sequence[bytes]) -> Sequence[bytes]:
+    """Return what two runs begin with. What follows differs from one object to the next."""
+    differ = (number for number, (one, other) in enumerate(zip(headers, others, strict=True)) if one != other)
+    return headers[: next(differ)]
+
+
 class PlainElements:
     """Reads the plain elements that one kind of reader keeps, and remembers their runs. Threads may share it.
 
@@ -93,20 +99,18 @@ class PlainElements:
         while True:
             at, reached, left = place
             run = self._runs.get(data[at : at + 8])
-            if run is None or run.first <= reached or len(run.headers) > left or at + run.size > len(data):
+            headers: tuple[bytes, ...] = ()
+            if run is not None and run.first > reached and len(run.headers) <= left and at + run.size <= len(data):
+                headers = run.headers_in(data, at)
+            if run is None or headers[:1] != run.headers[:1]:  # The length may be in the four bytes behind the eight.
                 place = self._read_one_by_one(data, place, values)
                 if place.at == at:
                     return place
-                continue
-            headers = run.headers_in(data, at)
-            if headers == run.headers:
+            elif headers == run.headers:
                 values.update(zip(run.kept, run.values_in(data, at), strict=True))
                 place = Place(at + run.size, run.last, left - len(headers))
-            else:  # Only what both have in common is one run; what follows differs from one object to the next.
-                same = next(
-                    number for number, pair in enumerate(zip(headers, run.headers, strict=True)) if pair[0] != pair[1]
-                )
-                self._remember(headers[:same])
+            else:
+                self._remember(_common(headers, run.headers))
 
     def _read_one_by_one(self, data: bytes, place: Place, values: MutableMapping[int, Any]) -> Place:
         """Read the elements of one run, to where a run begins that is known, and remember it."""

@@ -276,14 +276,26 @@ def test_a_run_changes_nothing_in_order(
     assert_runs_change_nothing(data[: len(data) - cut], first, most)
 
 
-@given(st.lists(st.tuples(*(st.binary(max_size=4) for _ in range(6))), min_size=2, max_size=8))
+@given(st.lists(st.tuples(*(st.binary(max_size=4) for _ in range(7))), min_size=2, max_size=8))
 def test_what_differs_from_one_object_to_the_next_is_read_from_each(objects: list[tuple[bytes, ...]]) -> None:
-    tags = (0x00080005, STUDY_DESCRIPTION, 0x00091001, 0x0020000D, SERIES_UID, 0x00280010)
+    tags = (0x00080005, STUDY_DESCRIPTION, 0x00091001, 0x00091002, 0x0020000D, SERIES_UID, 0x00280010)
     plain = PlainElements(WANTED, header._is_behind)
     for values in objects:
-        reading = Reading(b"".join(short(tag, "LO", value) for tag, value in zip(tags, values, strict=True)), EXPLICIT)
+        encoded = [
+            (long if tag >> 16 == 9 else short)(tag, "OB" if tag >> 16 == 9 else "LO", value)
+            for tag, value in zip(tags, values, strict=True)
+        ]
+        reading = Reading(b"".join(encoded), EXPLICIT)
         reading.read(WANTED, header._is_behind, plain)
-        assert reading.elements.values == {STUDY_DESCRIPTION: values[1], SERIES_UID: values[4]}
+        assert reading.elements.values == {STUDY_DESCRIPTION: values[1], SERIES_UID: values[5]}
+
+
+def test_a_run_may_begin_with_a_long_element_of_another_length() -> None:
+    plain = PlainElements(WANTED, header._is_behind)
+    for length in (2, 4, 4, 6):
+        reading = Reading(long(0x00090010, "OB", bytes(length)) + UID, EXPLICIT)
+        reading.read(WANTED, header._is_behind, plain)
+        assert reading.elements.values == {SERIES_UID: b"1.2.3\0"}
 
 
 def test_a_peer_cannot_make_it_remember_more_and_more(monkeypatch: pytest.MonkeyPatch) -> None:
