@@ -22,6 +22,7 @@ from .index.opening import open_index
 from .ingest import Duplicates, Ingest
 from .locks import FileLocks, Locks, ProcessLocks
 from .models import Level
+from .presence import require_objects
 from .scan import Scan, ScanReport
 from .searches import Searches
 from .storage import FolderStorage, Storage, storage_at
@@ -131,7 +132,8 @@ class Archive:
 
         Raises:
             NotADirectoryError: There is no such folder.
-            OSError: The folder may not be read, or the database cannot be opened.
+            OSError: The folder may not be read, or the database cannot be opened; or the folder is empty, and an index
+                elsewhere has objects of it, as when a disk is not mounted.
             ValueError: There is no such kind of index.
             ModuleNotFoundError: SQLAlchemy, of the extras `cli` and `archive`, is not installed.
 
@@ -139,7 +141,7 @@ class Archive:
         """
         storage = storage_at(location, follow_links=follow_links)
         await storage.open()
-        opened, rebuilt = None, None
+        opened, rebuilt, is_elsewhere = None, None, index is not None
         if index is None or isinstance(index, str):
             directory = storage.directory if isinstance(storage, FolderStorage) else None
             opened, rebuilt = await open_index(index, directory, make=make_index, shared=shared)
@@ -152,6 +154,8 @@ class Archive:
             raise
         archive.rebuilt = rebuilt
         try:
+            if make_index and is_elsewhere:
+                await require_objects(storage, index)
             if scan:
                 await archive.scan(progress)
         except BaseException:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from time import time
 from weakref import WeakValueDictionary
@@ -21,6 +21,7 @@ from aiodimse import commitment
 from .archive import Archive
 from .availability import Seldom
 from .index import Entry, Transaction, TransactionName
+from .storage import Storage
 from .threads import in_thread
 
 _log = logging.getLogger(__name__)
@@ -224,7 +225,7 @@ class Commitment:
         # `Retention` removes no study that is in use, and reads the transactions after it has locked a study.
         async with archive.in_use((await archive.index.lookup(uids)).values()):
             entries = await archive.index.lookup(uids)
-        kept = await in_thread(_those_there, self._archive.storage.stamp, entries)
+        kept = await in_thread(_those_there, self._archive.storage, entries)
         references: list[commitment.Reference] = []
         for start in range(0, len(uids), _AT_ONCE):
             some = transaction.references[start : start + _AT_ONCE]
@@ -233,9 +234,16 @@ class Commitment:
         return commitment.CommitmentReport(transaction.uid, tuple(references), self._ae_title)
 
 
-def _those_there(stamp: Callable[[str], object], entries: Mapping[str, Entry]) -> dict[str, Entry]:
-    """Return the entries whose instances are in the storage; called in a thread."""
-    return {uid: entry for uid, entry in entries.items() if stamp(entry.location) is not None}
+def _those_there(storage: Storage, entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Return the entries whose instances are in the storage; called in a thread.
+
+    Raises:
+        OSError: The storage is gone, for example a disk that is no longer mounted. Nothing can be said then.
+    """
+    kept = {uid: entry for uid, entry in entries.items() if storage.stamp(entry.location) is not None}
+    if len(kept) < len(entries):
+        storage.check()
+    return kept
 
 
 def _reference(sop_class_uid: str, uid: str, kept: Mapping[str, Entry]) -> commitment.Reference:

@@ -116,7 +116,8 @@ class Retention:
             What was removed; nothing if another process is sweeping.
 
         Raises:
-            OSError: An object could not be removed. The index has forgotten it, so the next scan will find it again.
+            OSError: The storage is gone, and nothing was removed; or an object could not be removed. The index has
+                forgotten that object, so the next scan will find it again.
 
         Cancellation: a study may have been removed in part.
         """
@@ -124,6 +125,7 @@ class Retention:
         async with self._archive.locks.try_hold("retention") as is_mine:
             if not is_mine or (self.keep_days is None and self.max_bytes is None):
                 return removed
+            await in_thread(self._archive.storage.check)
             too_much = 0
             if self.max_bytes is not None:
                 too_much = await self._archive.index.stored_bytes() - self.max_bytes

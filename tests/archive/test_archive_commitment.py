@@ -22,6 +22,7 @@ from aiodimse.archive import Archive, MemoryIndex, provide
 from aiodimse.archive import commitment as module
 from aiodimse.archive.index import Transaction
 from aiodimse.archive.index.sql import engines
+from aiodimse.archive.storage import StorageGone
 from aiodimse.commitment import INSTANCE
 from aiodimse.commitment import SOP_CLASS as COMMITMENT
 
@@ -162,6 +163,24 @@ async def test_who_hangs_up_is_called_until_it_is_taken(
             await ask(listening.port, question((MR, "1.2.1.1.1")))
             event_type, _ = await asyncio.wait_for(told.get(), 10)
         assert event_type == 1
+    await archive.close()
+
+
+async def test_nothing_is_said_while_the_disk_is_not_mounted(tmp_path: Path, a_file: Files) -> None:
+    """That the instances are missing would not be true. The report comes when the disk is back."""
+    a_file("files/1.dcm")
+    folder = tmp_path / "files"
+    archive = await Archive.open(folder, index="memory:")
+    reporting = module.Commitment(archive, {}, "ARCHIVE")
+    transaction = Transaction("1.9.1", "MODALITY", ((MR, "1.2.1.1.1"), (MR, "9.9")), int(time()))
+    folder.rename(tmp_path / "disk")
+    folder.mkdir()
+    with pytest.raises(StorageGone):
+        await reporting._outcome(transaction)
+    folder.rmdir()
+    (tmp_path / "disk").rename(folder)
+    report = await reporting._outcome(transaction)
+    assert [each.failure_reason for each in report.references] == [0, 0x0112]
     await archive.close()
 
 

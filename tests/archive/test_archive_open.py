@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -114,3 +115,45 @@ async def test_what_was_opened_for_an_archive_that_cannot_be_is_closed(
     with pytest.raises(ValueError, match="an index in PostgreSQL"):
         await Archive.open(FolderStorage(tmp_path), index=f"sqlite:///{tmp_path}/index.db", shared=True)
     assert len(closed) == 1
+
+
+@pytest.mark.parametrize("scan", [True, False])
+@pytest.mark.parametrize("below", ["", "a/"])
+async def test_a_disk_that_is_not_mounted_when_its_archive_is_opened(
+    tmp_path: Path, a_file: Files, below: str, scan: bool
+) -> None:
+    """The index is elsewhere: it would forget every object, and take new ones that the disk would hide."""
+    index, folder = f"sqlite:///{tmp_path}/index.db", tmp_path / "files"
+    a_file(f"files/{below}1.dcm")
+    await (await Archive.open(folder, index=index)).close()
+    folder.rename(tmp_path / "disk")
+    (folder / "lost+found").mkdir(parents=True)
+    with pytest.raises(OSError, match="no object of the index is there: is its disk mounted"):
+        await Archive.open(folder, index=index, scan=scan)
+    archive = await Archive.open(folder, index=index, scan=False, make_index=False)  # as check does
+    assert (await archive.index.counts()).instances == 1
+    await archive.close()
+    shutil.rmtree(folder)
+    (tmp_path / "disk").rename(folder)
+    await (await Archive.open(folder, index=index, scan=scan)).close()
+
+
+async def test_all_files_of_a_folder_that_has_its_index_may_go(tmp_path: Path, a_file: Files) -> None:
+    """Its disk is mounted, since the index is on it."""
+    path = a_file("1.dcm")
+    await (await Archive.open(tmp_path)).close()
+    path.unlink()
+    archive = await Archive.open(tmp_path)
+    assert archive.report.forgotten == 1
+    await archive.close()
+
+
+async def test_a_folder_without_files_may_have_objects_elsewhere(tmp_path: Path, a_file: Files) -> None:
+    index, folder = f"sqlite:///{tmp_path}/index.db", tmp_path / "files"
+    folder.mkdir()
+    archive = await Archive.open(folder, index=index)
+    await archive.add(a_file("elsewhere.dcm"))
+    await archive.close()
+    archive = await Archive.open(folder, index=index)
+    assert (await archive.index.counts()).instances == 1
+    await archive.close()

@@ -21,7 +21,7 @@ from aiodimse.archive.clock_record import ClockRecord
 from aiodimse.archive.index import Entry, Transaction, TransactionName
 from aiodimse.archive.index.interface import FREELY, Turn
 from aiodimse.archive.queries import Query
-from aiodimse.archive.storage import FolderStorage
+from aiodimse.archive.storage import FolderStorage, StorageGone
 
 DAY = 24 * 3600
 NOW = 20_000 * DAY
@@ -323,6 +323,20 @@ async def test_a_file_that_is_taken_away_while_it_is_sent(archive: Archive) -> N
         assert progress is not None
     assert (len(got), len(set(got)) + progress.failed) == (progress.completed, 10)
     assert progress.failed >= 8
+
+
+async def test_nothing_is_removed_while_the_disk_is_not_mounted(archive: Archive) -> None:
+    """The index would forget objects that are there when the disk is back."""
+    folder = Path(archive.directory or "")
+    folder.rename(folder.with_name("disk"))
+    folder.mkdir()
+    retention = Retention(archive, max_bytes=0, keep_days=1)
+    with pytest.raises(StorageGone):
+        await retention.sweep()
+    folder.rmdir()
+    folder.with_name("disk").rename(folder)
+    assert len(await studies(archive)) == 5
+    assert (await retention.sweep()).studies == 5
 
 
 async def test_one_process_sweeps(archive: Archive) -> None:
