@@ -7,7 +7,7 @@ import gc
 import signal
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,7 @@ def location(text: str) -> Path | str:
 
 
 async def run(options: Namespace, output: Output) -> int:
-    """Serve until SIGTERM (exit status 0) or Ctrl-C (130).
+    """Serve until SIGTERM (exit status 0) or Ctrl-C (130); without --config SIGHUP does the same as SIGTERM.
 
     Operations that run at that time may finish. A second signal aborts them. Work that waits for a disk or a database
     that does not answer is left behind and reported (exit status 1).
@@ -155,13 +155,17 @@ async def run(options: Namespace, output: Output) -> int:
     if options.workers > 1:
         return await workers.run(options, output)
     async with _pages(options) as pages:
-        return await _serve(options, output, pages)
+        with ExitStack() as handling:
+            return await _serve(options, output, pages, handling)
 
 
-async def _serve(options: Namespace, output: Output, pages: operating.Pages | None) -> int:
+async def _serve(options: Namespace, output: Output, pages: operating.Pages | None, handling: ExitStack) -> int:
     context = encryption.listening(options)
     tally, stop = Tally(), _Stop(options.ending, shared.timeouts(options))
     peers, archives = Peers(options), Archives(options, output)
+    reloader = Reloader(options, archives, peers, context, output)
+    if options.config is not None:  # what is requested during the first scan is done after it
+        handling.enter_context(signals.handled(reloader.request, *signals.HANGUP))
     try:
         archive = await archives.open()
         peers.take(options, await archives.take(options))
@@ -179,7 +183,7 @@ async def _serve(options: Namespace, output: Output, pages: operating.Pages | No
         await archives.close()
         raise
     with (
-        signals.handled(stop.received, signal.SIGTERM, signal.SIGINT),
+        signals.handled(stop.received, *signals.stopping(options)),
         reported_each_minute(tally, output, server.environment.clock),
     ):
         try:
@@ -194,10 +198,8 @@ async def _serve(options: Namespace, output: Output, pages: operating.Pages | No
                         server.listen(options.host, options.port, ssl=context, network=_network(options))
                     )
                 serving.enter_context(_lasting_objects())
-                reloader = Reloader(options, archives, peers, context, output)
                 if options.config is not None:
                     archive.background(reloader.run(), "aiodimse serve configuration")
-                    serving.enter_context(signals.handled(reloader.request, *signals.HANGUP))
                 if pages is not None:
                     serving.enter_context(pages.ready(archive))
                 _ready(options, output, listening.port, pages)
@@ -329,7 +331,7 @@ class _Stop:
             self.number = number
             self._ending.within(within, FAILED)
             self._received.set()
-        elif not self.is_aborting and self._task is not None:
+        elif number not in signals.HANGUP and not self.is_aborting and self._task is not None:
             self.is_aborting = True
             self._ending.within(within - self._timeouts.server_drain, FAILED)
             self._task.cancel()

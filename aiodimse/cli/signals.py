@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 HANGUP = tuple(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))
-"""SIGHUP, on systems that have it. It tells a service to read its configuration again."""
+"""SIGHUP, on systems that have it. It tells a service to read its configuration again, or that its terminal was closed,
+which a shell and the system may both tell."""
+
+
+def stopping(options: Namespace) -> tuple[signal.Signals, ...]:
+    """Return the signals that end serve: also SIGHUP, if there is no configuration to read again."""
+    return (signal.SIGTERM, signal.SIGINT, *(HANGUP if options.config is None else ()))
 
 
 @contextmanager

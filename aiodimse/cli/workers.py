@@ -56,7 +56,7 @@ async def _run(options: Namespace, output: Output) -> int:
         parent = _Parent(options, inherited, output)
         hangup = signals.HANGUP if options.config is not None else ()
         with (
-            signals.handled(parent.stop, signal.SIGTERM, signal.SIGINT),
+            signals.handled(parent.stop, *signals.stopping(options)),
             signals.handled(parent.reload, *hangup),
             reported_each_minute(parent.tally, output, Clock()),
         ):
@@ -114,7 +114,9 @@ class _Parent:
         """What the workers reported at their ends, added up."""
 
     def stop(self, number: int) -> None:
-        """Pass a signal on to the workers. A second signal is passed on too, and aborts what still runs."""
+        """Pass a signal on to the workers. A second signal, unless it is SIGHUP, aborts what still runs."""
+        if self.number is not None and number in signals.HANGUP:
+            return
         if self.number is None:
             self.number = number
             self._stopping.set()

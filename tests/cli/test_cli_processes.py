@@ -94,9 +94,16 @@ WORKERS = pytest.mark.parametrize("words", [(), ("--workers", "2")], ids=["one",
 
 
 @WORKERS
-async def test_serve_drains_on_ctrl_c(folder: Path, words: tuple[str, ...]) -> None:
-    """A C-STORE under way may end; the exit status is that of an interrupted program. A terminal sends SIGINT to all
-    processes of its foreground, and each of them is to end only once."""
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [((signal.SIGINT,), 130), ((getattr(signal, "SIGHUP", signal.SIGTERM),) * 2, 0)],
+    ids=["Ctrl-C", "a terminal that is closed"],
+)
+async def test_serve_drains_on_ctrl_c(
+    folder: Path, words: tuple[str, ...], numbers: tuple[signal.Signals, ...], code: int
+) -> None:
+    """A C-STORE under way may end; the exit status is that of an interrupted program. A terminal sends the signal to
+    all processes of its foreground, and each of them is to end only once."""
     async with serving(folder, *words, start_new_session=True) as (process, port):
         assert process.stdout is not None
         contexts = [sop_class.CTImageStorage]
@@ -120,12 +127,13 @@ async def test_serve_drains_on_ctrl_c(folder: Path, words: tuple[str, ...]) -> N
             store = asyncio.create_task(association.c_store(Slow(contexts[0], CT_UID, "1.2.840.10008.1.2.1")))
             await sent.wait()
             assert (await association_is_known(port)) == 0
-            os.killpg(process.pid, signal.SIGINT)
-            await refused(port)
+            for number in numbers:
+                os.killpg(process.pid, number)
+                await refused(port)
             go_on.set()
             assert (await store).status in (0x0000, 0xB007)
             await association.wait_closed()
-        assert await process.wait() == 130
+        assert await process.wait() == code
         ended = json.loads(await process.stdout.readline())
         assert (ended["event"], ended["C-STORE"]) == ("ended", 1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -218,6 +219,36 @@ async def test_what_needs_a_restart_is_said(folder: Path) -> None:  # noqa: F811
     process.terminate()
     await process.communicate()
     assert line == b"configuration read again; these need a restart: --duplicates, --strict\n"
+
+
+_HANGS_UP = """
+import os, signal
+from aiodimse.cli import archives
+from aiodimse.cli.main import main
+
+opened = archives.Archives.open
+
+async def open_and_hang_up(self):
+    os.kill(os.getpid(), signal.SIGHUP)
+    return await opened(self)
+
+archives.Archives.open = open_and_hang_up
+raise SystemExit(main())
+"""
+
+
+async def test_what_is_requested_during_the_first_scan_is_done_after_it(folder: Path) -> None:  # noqa: F811
+    """It ended the process."""
+    file = folder.with_name("archive.toml")
+    file.write_text(f'location = "{folder}"\nport = 0\n')
+    process = await start(sys.executable, "-c", _HANGS_UP, "serve", "--config", file)
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        lines = [await process.stdout.readline() for _ in range(3)]
+    assert b"serves" in lines[1]
+    assert lines[2] == b"configuration read again\n"
+    process.terminate()
+    await process.communicate()
 
 
 def test_every_option_that_needs_a_restart_is_said_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
