@@ -7,15 +7,26 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from pydicom import dcmread
+from pydicom import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import ExplicitVRLittleEndian
+
+from aiodimse import dicomweb
+
+MOST_SAMPLES = 1 << 26
+"""The largest number of samples of a frame that is rendered, such as 8,192 x 8,192 of gray. Each takes up to 16 bytes
+meanwhile, and a compressed frame of a few bytes may have any number."""
 
 
 def rendered(path: Path, number: int, media_type: str, window: str | None) -> bytes:
-    """Return one frame as image/png or image/jpeg; window: "center,width" instead of its own (PS3.18 8.3.5.1.4)."""
-    dataset = dcmread(path, stop_before_pixels=True)
-    pixels = pixel_array(path, index=number - 1)
+    """Return one frame as image/png or image/jpeg; window: "center,width" instead of its own (PS3.18 8.3.5.1.4).
+
+    Only this frame is read, and a deflated file is inflated no further than to its end, and up to 256 MiB.
+    """
+    dataset = one_frame(path, number)
+    pixels = pixel_array(dataset)
     if dataset.SamplesPerPixel == 1:
         if window is not None:
             dataset.WindowCenter, dataset.WindowWidth = window.split(",")[:2]
@@ -27,3 +38,26 @@ def rendered(path: Path, number: int, media_type: str, window: str | None) -> by
     out = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(out, "PNG" if media_type == "image/png" else "JPEG", quality=90)
     return out.getvalue()
+
+
+def one_frame(path: Path, number: int) -> Dataset:
+    """Read an instance as if it had only this frame. Raises ValueError if there is none, or it is too large."""
+    dataset = dicomweb.read_metadata(path)
+    _, frame = dicomweb.read_frame(path, number)
+    if dataset.Rows * dataset.Columns * dataset.SamplesPerPixel > MOST_SAMPLES:
+        raise ValueError("the frame is too large to be rendered")
+    dataset.NumberOfFrames = 1
+    is_encapsulated = dataset.file_meta.TransferSyntaxUID.is_encapsulated
+    if is_encapsulated:
+        frame = encapsulate([frame])
+    else:
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        frame += b"\0" * (len(frame) % 2)
+    if "PixelRepresentation" in dataset or dataset.BitsAllocated < 32:  # integers (PS3.3 C.7.6.3, C.7.6.24)
+        dataset.add_new("PixelData", "OB" if is_encapsulated or dataset.BitsAllocated <= 8 else "OW", frame)
+        dataset["PixelData"].is_undefined_length = is_encapsulated
+    elif dataset.BitsAllocated == 32:
+        dataset.FloatPixelData = frame
+    else:
+        dataset.DoubleFloatPixelData = frame
+    return dataset

@@ -40,7 +40,15 @@ def deflated(path: Path, *before: bytes, rows: int = 16, pixels: Iterable[bytes]
     head = path.read_bytes()[: aiodimse.read_head(path).data_offset]
     image = b"".join(
         struct.pack("<HH2sHH", 0x0028, element, b"US", 2, value)
-        for element, value in ((0x0002, 1), (0x0010, rows), (0x0011, 16), (0x0100, 8))
+        for element, value in (
+            (0x0002, 1),
+            (0x0010, rows),
+            (0x0011, 16),
+            (0x0100, 8),
+            (0x0101, 8),
+            (0x0102, 7),
+            (0x0103, 0),
+        )
     )
     photometric = struct.pack("<HH2sH", 0x0028, 0x0004, b"CS", 12) + b"MONOCHROME2 "
     image = image[:10] + photometric + image[10:]

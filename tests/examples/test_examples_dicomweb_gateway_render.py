@@ -1,0 +1,92 @@
+"""examples/dicomweb_gateway: rendered frames are those that pydicom decodes, and cost no more than one frame does."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicomweb.test_dicomweb_deflated import MIB, deflated, long_value, zeros
+from dicomweb_gateway import render
+from PIL import Image
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
+from pydicom.dataset import FileMetaDataset
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import ExplicitVRLittleEndian
+
+from aiodimse import sop_class
+
+FILES = [
+    ("CT_small.dcm", 1),  # 16 bits, signed
+    ("ExplVR_BigEnd.dcm", 1),  # 16 bits
+    ("SC_rgb_small_odd_big_endian.dcm", 1),
+    ("rtdose.dcm", 15),  # 32 bits
+    ("liver_1frame.dcm", 1),  # single bits
+    ("image_dfl.dcm", 1),  # deflated
+    ("JPEG2000.dcm", 1),
+    ("MR_small_RLE.dcm", 1),
+    ("SC_rgb_rle_2frame.dcm", 2),
+    ("examples_ybr_color.dcm", 30),
+    ("SC_ybr_full_422_uncompressed.dcm", 1),
+]
+
+
+def picture(path: Path, number: int, media_type: str = "image/png", window: str | None = None) -> Image.Image:
+    return Image.open(io.BytesIO(render.rendered(path, number, media_type, window)))
+
+
+@pytest.mark.parametrize(("name", "number"), FILES)
+def test_the_frame_is_the_one_that_pydicom_decodes(name: str, number: int) -> None:
+    path = Path(str(get_testdata_file(name, download=False)))
+    whole = dcmread(path)
+    expected = pixel_array(whole, index=number - 1)
+    found = pixel_array(render.one_frame(path, number))
+    assert np.array_equal(found, expected)
+    image = picture(path, number)
+    assert (image.height, image.width) == expected.shape[:2]
+
+
+@pytest.mark.parametrize(("bits", "keyword"), [(32, "FloatPixelData"), (64, "DoubleFloatPixelData")])
+def test_floating_point_pixels(bits: int, keyword: str, tmp_path: Path) -> None:
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class.ParametricMapStorage, "1.2.3"
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 2, 2, 1
+    dataset.BitsAllocated, dataset.PhotometricInterpretation, dataset.NumberOfFrames = bits, "MONOCHROME2", 2
+    values = np.array([[9, 9, 9, 9], [0, 1, 2, 4]], dtype=f"<f{bits // 8}")
+    setattr(dataset, keyword, values.tobytes())
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.save_as(tmp_path / "x", enforce_file_format=True)
+    assert np.asarray(picture(tmp_path / "x", 2)).ravel().tolist() == [0, 63, 127, 255]
+
+
+def test_a_window_of_the_request() -> None:
+    path = Path(str(get_testdata_file("CT_small.dcm")))
+    whole, narrow = (np.asarray(picture(path, 1, window=window)) for window in (None, "1000,10"))
+    assert len(np.unique(narrow)) < len(np.unique(whole)) / 3
+
+
+def test_no_more_of_a_deflated_file_is_inflated_than_the_frame_needs(tmp_path: Path) -> None:
+    path = deflated(tmp_path / "x", pixels=[bytes(range(256)), *zeros(512 * MIB)])
+    tracemalloc.start()
+    picture(path, 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32 * MIB
+
+
+def test_a_deflated_file_that_inflates_to_too_much_is_refused(tmp_path: Path) -> None:
+    path = deflated(tmp_path / "x", *long_value(512 * MIB))
+    with pytest.raises(ValueError, match="inflates to more than 268435456 bytes"):
+        render.rendered(path, 1, "image/png", None)
+
+
+def test_a_compressed_frame_that_is_too_large_is_not_decoded(tmp_path: Path) -> None:
+    dataset = dcmread(str(get_testdata_file("MR_small_RLE.dcm")))
+    dataset.Rows = dataset.Columns = 0xFFFF
+    dataset.save_as(tmp_path / "x")
+    with pytest.raises(ValueError, match="too large"):
+        render.rendered(tmp_path / "x", 1, "image/png", None)
