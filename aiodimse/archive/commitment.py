@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from time import time
 from weakref import WeakValueDictionary
@@ -30,6 +31,8 @@ MAX_OPEN = 1000
 """The largest number of transactions that are not yet reported. A further one is refused (0213)."""
 MAX_OPEN_REFERENCES = 1_000_000
 """The largest number of instances in transactions that are not yet reported, which take about 300 MB."""
+_SHARE = 0.5
+"""The part of both that one peer may have: one that takes no report must not keep all others from asking."""
 _AT_ONCE = 500
 """Instances of which the outcome is told in one turn of the event loop, in about 1 ms."""
 KEEP = 7 * 24 * 3600
@@ -71,8 +74,8 @@ class Commitment:
         """Held while the instances of one transaction are looked up, which takes a turn of the event loop."""
         self._taking_over = asyncio.Lock()
         """Held while the transactions are looked for on which no process reports."""
-        self._references = 0
-        """Instances of the transactions on which this process reports."""
+        self._references: Counter[str] = Counter()
+        """Instances of the transactions on which this process reports, by the AE titles of the peers."""
         self._calls: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         """The associations that may be opened to a peer, by its AE title, while reports wait for one."""
         self._is_time_to_warn = Seldom()
@@ -89,10 +92,7 @@ class Commitment:
         archive = self._archive
         async with AsyncExitStack() as held:
             with archive.availability.asked(0x0213):
-                if await archive.index.open_transactions() >= MAX_OPEN:
-                    raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN} transactions are open")
-                if self._references + len(transaction.references) > MAX_OPEN_REFERENCES:
-                    raise aiodimse.DIMSEFailure(0x0213, f"more than {MAX_OPEN_REFERENCES} instances wait for a report")
+                self._require_room(transaction, await archive.index.transactions())
                 while True:
                     before = self._reports.get(transaction.name)
                     # The lock is taken first: otherwise another process may see the transaction and report on it.
@@ -113,6 +113,19 @@ class Commitment:
             elif report is not None:
                 report.ask_again(request.association)
         return 0x0000
+
+    def _require_room(self, transaction: Transaction, open_ones: Sequence[TransactionName]) -> None:
+        """Check that a transaction is stored already, or may be. Raises DIMSEFailure."""
+        if transaction.name in open_ones:
+            return
+        title = transaction.calling_ae_title
+        of_peer = sum(name.calling_ae_title == title for name in open_ones)
+        if len(open_ones) >= MAX_OPEN or of_peer >= MAX_OPEN * _SHARE:
+            raise aiodimse.DIMSEFailure(0x0213, f"{of_peer} transactions of this peer are open")
+        references = self._references.total() + len(transaction.references)
+        of_peer = self._references[title] + len(transaction.references)
+        if references > MAX_OPEN_REFERENCES or of_peer > MAX_OPEN_REFERENCES * _SHARE:
+            raise aiodimse.DIMSEFailure(0x0213, "too many instances wait for a report")
 
     async def resume(self) -> None:
         """Report on transactions that were stored before a restart, or that another process left when it died.
@@ -150,7 +163,7 @@ class Commitment:
         self, transaction: Transaction, held: AsyncExitStack, association: aiodimse.ProviderAssociation | None = None
     ) -> None:
         """Report a transaction until the report is accepted, and release its lock."""
-        self._references += len(transaction.references)
+        self._references[transaction.calling_ae_title] += len(transaction.references)
         report = self._reports[transaction.name] = _Report(association)
         try:
             async with held:
@@ -159,7 +172,8 @@ class Commitment:
             if self._reports.get(transaction.name) is report:  # no other one has begun, now that the lock is free
                 del self._reports[transaction.name]
             report.ended.set()
-            self._references -= len(transaction.references)
+            self._references[transaction.calling_ae_title] -= len(transaction.references)
+            self._references += Counter()  # forgets the titles with none
 
     async def _report(self, transaction: Transaction, asked: _Report) -> None:
         for attempt in itertools.count():

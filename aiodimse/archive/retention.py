@@ -201,8 +201,15 @@ class Retention:
             await in_thread(self._remove_files, locations)
 
     def _remove_files(self, locations: list[str]) -> None:
+        """Remove all files that can be removed. Blocks."""
+        failed: OSError | None = None
         for location in locations:
-            self._archive.storage.remove(location)
+            try:
+                self._archive.storage.remove(location)
+            except OSError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
 
 class _Committed:

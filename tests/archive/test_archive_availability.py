@@ -78,10 +78,6 @@ class Lost(MemoryIndex):
             async for each in found:
                 yield each
 
-    async def open_transactions(self) -> int:
-        self._check()
-        return await super().open_transactions()
-
     async def transactions(self) -> list[TransactionName]:
         self._check()
         return await super().transactions()

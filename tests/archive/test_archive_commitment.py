@@ -20,7 +20,7 @@ from aiodimse import sop_class, testing
 from aiodimse.aio.turns import SHARE, SLICE, turns_of
 from aiodimse.archive import Archive, MemoryIndex, provide
 from aiodimse.archive import commitment as module
-from aiodimse.archive.index import Transaction
+from aiodimse.archive.index import Transaction, TransactionName
 from aiodimse.archive.index.sql import engines
 from aiodimse.archive.storage import StorageGone
 from aiodimse.commitment import INSTANCE
@@ -140,7 +140,7 @@ async def test_others_have_their_turns_while_many_instances_are_read_and_reporte
 async def test_so_many_instances_wait_for_a_report(
     tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_OPEN_REFERENCES", 2)
+    monkeypatch.setattr(module, "MAX_OPEN_REFERENCES", 4)
     a_file("files/1.dcm")
     told: Told = asyncio.Queue()
     archive = await Archive.open(tmp_path / "files", index="memory:")
@@ -163,6 +163,35 @@ async def test_who_hangs_up_is_called_until_it_is_taken(
             await ask(listening.port, question((MR, "1.2.1.1.1")))
             event_type, _ = await asyncio.wait_for(told.get(), 10)
         assert event_type == 1
+    await archive.close()
+
+
+async def test_a_peer_that_takes_no_report_leaves_room_for_others(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have half of what may be open, in transactions and in instances. What it asks again is no further one."""
+    monkeypatch.setattr(module, "MAX_OPEN", 4)
+    monkeypatch.setattr(module, "MAX_OPEN_REFERENCES", 10)
+    archive = await Archive.open(tmp_path, index="memory:")
+    reporting = module.Commitment(archive, {}, "ARCHIVE")
+
+    def asks(title: str, uid: str, instances: int = 1) -> bool:
+        references = tuple((MR, f"1.2.{number}") for number in range(instances))
+        try:
+            reporting._require_room(Transaction(uid, title, references, int(time())), stored)
+        except aiodimse.DIMSEFailure as failure:
+            return failure.status != 0x0213
+        return True
+
+    stored = [TransactionName("DEAF", "1.9.1"), TransactionName("DEAF", "1.9.2")]
+    assert [asks("DEAF", uid) for uid in ("1.9.1", "1.9.3")] == [True, False]
+    assert asks("CT1", "1.9.1")
+    stored += [TransactionName("CT1", "1.9.1"), TransactionName("CT2", "1.9.1")]
+    assert not asks("CT3", "1.9.1")
+    stored.clear()
+    reporting._references["DEAF"] = 4
+    assert [asks("DEAF", "1.9.1", instances) for instances in (1, 2)] == [True, False]
+    assert asks("CT1", "1.9.1", 5)
     await archive.close()
 
 

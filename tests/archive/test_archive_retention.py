@@ -339,6 +339,21 @@ async def test_nothing_is_removed_while_the_disk_is_not_mounted(archive: Archive
     assert (await retention.sweep()).studies == 5
 
 
+async def test_a_file_that_cannot_be_removed_keeps_no_other(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    remove = FolderStorage.remove
+
+    def fail(storage: FolderStorage, location: str) -> None:
+        if location == "5/1.dcm":
+            raise PermissionError
+        remove(storage, location)
+
+    monkeypatch.setattr(FolderStorage, "remove", fail)
+    with pytest.raises(PermissionError):
+        await Retention(archive, keep_days=4.5, now=lambda: NOW).sweep()
+    left = [path.name for name in "5z" for path in (Path(archive.directory or "") / name).iterdir()]
+    assert left == ["1.dcm"]
+
+
 async def test_one_process_sweeps(archive: Archive) -> None:
     async with archive.locks.hold(["retention"]):
         assert (await Retention(archive, max_bytes=0).sweep()).studies == 0

@@ -393,9 +393,6 @@ class Index(Protocol):
             The one that is stored: this one or the earlier one.
         """
 
-    async def open_transactions(self) -> int:
-        """Return the number of stored transactions."""
-
     async def transactions(self) -> list[TransactionName]:
         """Return the names of the stored transactions, the oldest first."""
 

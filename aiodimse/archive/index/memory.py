@@ -279,10 +279,6 @@ class MemoryIndex:
         """
         return self._transactions.setdefault(transaction.name, transaction)
 
-    async def open_transactions(self) -> int:
-        """See `Index.open_transactions`."""
-        return len(self._transactions)
-
     async def transactions(self) -> list[TransactionName]:
         """See `Index.transactions`."""
         return [each.name for each in sorted(self._transactions.values(), key=lambda each: each.created)]

@@ -223,11 +223,6 @@ class SQLIndex:
             await self._read(lambda: flush_log(file))
         return stored
 
-    async def open_transactions(self) -> int:
-        """See `Index.open_transactions`."""
-        query = select(func.count()).select_from(schema.transaction)
-        return int((await self._read(lambda: self._fetch(query)))[0][0])
-
     async def transactions(self) -> list[TransactionName]:
         """See `Index.transactions`."""
         columns = schema.transaction.c
