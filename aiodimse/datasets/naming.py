@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import PurePath
 from time import monotonic, sleep
 from typing import Final, Self
@@ -53,6 +54,12 @@ def relative_name(name: str | os.PathLike[str]) -> tuple[str, ...]:
     if not path.name or path.anchor or ".." in path.parts or "\0" in str(path):
         raise ValueError(f"not the name of a file below a folder: {name!r}")
     return path.parts
+
+
+@lru_cache(maxsize=1024)
+def within(*parts: str) -> str:
+    """Return the path of a folder, with a separator behind it; "" for the current folder."""
+    return os.path.join(*parts, "")  # noqa: PTH118
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
@@ -149,13 +156,11 @@ def make_folders(root: str, below: Sequence[str]) -> None:
     Raises:
         OSError: They cannot be made; FileNotFoundError if the root is missing, for example a disk that is not mounted.
     """
-    if os.path.join(root, *below) in _made:  # noqa: PTH118
+    if within(root, *below) in _made:
         return
-    path = root
-    for part in below:
-        path = os.path.join(path, part)  # noqa: PTH118
+    for number in range(len(below)):
         with suppress(FileExistsError):
-            os.mkdir(path)  # noqa: PTH102
+            os.mkdir(within(root, *below[: number + 1]))  # noqa: PTH102
 
 
 def flush_folders(root: str, below: Sequence[str]) -> None:
@@ -166,14 +171,13 @@ def flush_folders(root: str, below: Sequence[str]) -> None:
     Raises:
         OSError: They cannot be flushed.
     """
-    if os.path.join(root, *below) in _made:  # noqa: PTH118
+    if within(root, *below) in _made:
         return
-    path = root
-    for part in below:
-        parent, path = path, os.path.join(path, part)  # noqa: PTH118
+    for number in range(len(below)):
+        path = within(root, *below[: number + 1])
         if path in _made:
             continue
-        with Folder(parent) as folder:
+        with Folder(within(root, *below[:number]) or os.curdir) as folder:
             folder.sync()
         if len(_made) >= _MADE_AT_MOST:
             _made.clear()
@@ -182,10 +186,8 @@ def flush_folders(root: str, below: Sequence[str]) -> None:
 
 def forget_folders(root: str, below: Sequence[str]) -> None:
     """Forget folders that someone removed, so that the next make_folders makes them again."""
-    path = root
-    for part in below:
-        path = os.path.join(path, part)  # noqa: PTH118
-        _made.discard(path)
+    for number in range(len(below)):
+        _made.discard(within(root, *below[: number + 1]))
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

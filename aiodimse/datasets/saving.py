@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final, Self, TypeAlias
 
@@ -20,6 +20,7 @@ from aiodimse.datasets.naming import (
     make_folders,
     relative_name,
     safe_file_name,
+    within,
 )
 from aiodimse.datasets.unfinished import lock_file, unfinished_name
 
@@ -77,9 +78,9 @@ class PartTenWriter:
         # These are strings: pathlib would take a fifth of a small save.
         self._root = os.fspath(directory)
         *self._below, name = (own_name,) if name is None else relative_name(name)
-        within = _within(self._root, *self._below)
-        self._directory = within or os.curdir
-        self._target, self._temporary = within + name, within + unfinished_name(own_name)
+        prefix = within(self._root, *self._below)
+        self._directory = prefix or os.curdir
+        self._target, self._temporary = prefix + name, prefix + unfinished_name(own_name)
         self._start: bytes | None = file_meta(
             sop_class_uid, sop_instance_uid, transfer_syntax, source_ae_title=source_ae_title
         )
@@ -344,12 +345,6 @@ def _flush_names(folder: Folder, named: Sequence[tuple[Finish, Naming]]) -> None
         for file, naming in named:
             naming.take_back()
             file.error = error
-
-
-@lru_cache(maxsize=1024)
-def _within(*parts: str) -> str:
-    """Return the path of a folder, with a separator behind it; "" for the current folder."""
-    return os.path.join(*parts, "")  # noqa: PTH118
 
 
 def _write_all(fd: int, pieces: Sequence[bytes | memoryview]) -> None:

@@ -190,8 +190,9 @@ class Writing:
 
     def _series_pk_of(self, header: Header, uid: str) -> int:
         """Return the series of a new image, with the attributes and counters updated."""
-        self._read_series(header)
-        study = self._study_of(header)
+        patient = _patient_of(header)
+        self._read_series(header, patient)
+        study = self._study_of(header, patient)
         series, is_new = self._series_of(study, header)
         own = {**header.levels[Level.PATIENT], **header.levels[Level.STUDY]}
         if study.attributes.take(own, uid, header.character_set):
@@ -209,9 +210,8 @@ class Writing:
         study.are_counters_changed = series.is_counter_changed = True
         return series.pk
 
-    def _read_series(self, header: Header) -> None:
+    def _read_series(self, header: Header, patient: dict[str, str]) -> None:
         """Read the rows of the series, study and patient of an object in one query, if all of them exist."""
-        patient = _patient_of(header)
         name = (schema.patient.name, *patient.values())
         if name in self._pks:
             return
@@ -230,8 +230,7 @@ class Writing:
             attributes = load_attributes(row.series_told)
             self._series[row.series_pk] = _Series(row.series_pk, row.study_pk, attributes, row.series_instances)
 
-    def _study_of(self, header: Header) -> _Study:
-        patient = _patient_of(header)
+    def _study_of(self, header: Header, patient: dict[str, str]) -> _Study:
         patient_pk, _ = self._entity(schema.patient, patient)
         key = {"patient_pk": patient_pk, "uid": header.unique(Level.STUDY)}
         pk, row = self._entity(schema.study, key, {"told": "", "counters": ""})
