@@ -13,6 +13,8 @@ from aiodimse.cli.identifier import Key
 from aiodimse.standard.uid import SOPClass
 
 LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE")
+FRAME = "FRAME"
+"""The level below, which only Composite Instance Root Retrieve has (PS3.4 Y.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ _ROWS = (
           s.PatientStudyOnlyQueryRetrieveInformationModelMove, LEVELS[:2]),
     Model("repository", find=s.RepositoryQuery, levels=LEVELS[1:]),
     Model("composite-instance", get=s.CompositeInstanceRootRetrieveGet,
-          move=s.CompositeInstanceRootRetrieveMove, levels=LEVELS[3:]),
+          move=s.CompositeInstanceRootRetrieveMove, levels=(*LEVELS[3:], FRAME)),
     Model("without-bulk-data", get=s.CompositeInstanceRetrieveWithoutBulkDataGet, levels=LEVELS[3:]),
     Model("worklist", find=s.ModalityWorklistInformationModelFind,
           columns=("ScheduledProcedureStepStartDate", "ScheduledProcedureStepStartTime", "Modality",

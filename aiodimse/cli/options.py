@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 from aiodimse.association.negotiation import check_ae_title
 from aiodimse.cli import failures
 from aiodimse.cli.identifier import Key, key, near
-from aiodimse.cli.models import LEVELS, MODELS
+from aiodimse.cli.models import FRAME, LEVELS, MODELS
 from aiodimse.config import Timeouts
 from aiodimse.errors import LocalProtocolError
 
@@ -223,8 +223,9 @@ def most(text: str) -> int:
 
 def level(text: str) -> str:
     """Read a Query/Retrieve Level."""
-    if text.upper() not in LEVELS:
-        raise argparse.ArgumentTypeError(f"not a level ({', '.join(LEVELS)}): {text!r}{near(text, LEVELS)}")
+    known = (*LEVELS, FRAME)
+    if text.upper() not in known:
+        raise argparse.ArgumentTypeError(f"not a level ({', '.join(known)}): {text!r}{near(text, known)}")
     return text.upper()
 
 
@@ -275,14 +276,15 @@ def query(parser: argparse.ArgumentParser, service: Literal["find", "get", "move
     group = parser.add_argument_group("query")
     names = [name for name, model in MODELS.items() if getattr(model, service) is not None]
     without = [name for name in names if not MODELS[name].levels]
+    frames = "".join(f"; {FRAME} of {name}" for name in names if FRAME in MODELS[name].levels)
     group.add_argument(
         "--model", choices=names, default="study", metavar="MODEL",
         help=f"information model (study): {', '.join(names)}",
     )  # fmt: skip
     group.add_argument(
         "--level", type=level,
-        help=f"{', '.join(LEVELS[:-1])} or IMAGE (STUDY, or the highest that the model has); {without[0]} and the"
-        " models after it have none",
+        help=f"{', '.join(LEVELS[:-1])} or IMAGE (STUDY, or the highest that the model has){frames}; {without[0]} and"
+        " the models after it have none",
     )  # fmt: skip
     group.add_argument(
         "-k", "--key", dest="keys", type=key, action=Once, default=[], metavar="KEYWORD[=VALUE]",

@@ -7,11 +7,13 @@ import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from archive.test_archive_frames import multi_frame
 from cli.conftest import HOST, Ended, Peer
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
 import aiodimse
 from aiodimse import sop_class
@@ -173,3 +175,34 @@ async def test_lines_and_a_failure(command: Command) -> None:
 
 async def test_lines_and_no_association(command: Command, dead_port: int) -> None:
     (await command("find", HOST, dead_port, "--json-lines")).failed(1, "refused")
+
+
+async def test_frames_of_an_object(command: Command, peer: Peer, tmp_path: Path) -> None:
+    """The new object has those frames; what cannot be made is answered with its status."""
+    dataset = multi_frame()
+    async with aiodimse.connect(
+        HOST, peer.port, called_ae_title="ARCHIVE", contexts=[dataset.SOPClassUID]
+    ) as association:
+        assert (await association.c_store(dataset)).status == 0x0000
+    words = (
+        *peer.where,
+        "--model",
+        "composite-instance",
+        "--level",
+        "frame",
+        "-k",
+        f"SOPInstanceUID={dataset.SOPInstanceUID}",
+    )
+    output = ("--output", tmp_path / "out")
+    assert (await command("get", *words, "-k", "SimpleFrameList=1\\3", *output)).code == 0
+    (file,) = (tmp_path / "out").iterdir()
+    assert dcmread(file).NumberOfFrames == 2
+    ended = await command("get", *words, "-k", "SimpleFrameList=1000", *output)
+    assert (ended.code, "answers 0xAA00" in ended.err) == (1, True)
+    ended = await command("move", *words, "-k", "CalculatedFrameList=1\\2\\1", "--destination", "VIEWER")
+    assert (ended.code, len(peer.viewer)) == (0, 1)
+
+
+async def test_only_one_model_has_frames(command: Command, peer: Peer, tmp_path: Path) -> None:
+    ended = await command("get", *peer.where, "--level", "FRAME", "-k", "SOPInstanceUID=1.2", "--output", tmp_path)
+    ended.failed(2, "the model study has no FRAME level, but STUDY, SERIES, IMAGE")
