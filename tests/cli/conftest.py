@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import shutil
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pydicom
 import pytest
+from pydicom import Dataset
 
 import aiodimse
 from aiodimse.archive import Archive, provide
@@ -20,6 +22,43 @@ from aiodimse.cli.main import main
 HOST = "127.0.0.1"
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 CT, MR, JPEG_2000 = (TEST_FILES / name for name in ("CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm"))
+
+
+def of_patient(patient: str, size: int = 0) -> Dataset:
+    """An instance with the same UID for each patient; its pixels have `size` bytes if that is more than it has."""
+    dataset = pydicom.dcmread(MR)
+    dataset.PatientID, dataset.SOPInstanceUID, dataset.StudyInstanceUID = patient, "1.2.3.4", "1.2.3"
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    dataset.PixelData = dataset.PixelData.ljust(size, b"\0")
+    return dataset
+
+
+async def store_while_another_stores(
+    first: aiodimse.Association, second: aiodimse.Association, has_begun: Callable[[], Awaitable[bool]]
+) -> tuple[int, int]:
+    """Store the same UID for two patients, over associations to two processes, and return both statuses.
+
+    The second begins when the first has sent a part, and is not answered before the first has sent the rest.
+    """
+    go_on, file = asyncio.Event(), io.BytesIO()
+    of_patient("P1", 4 << 20).save_as(file, enforce_file_format=True)
+    data = file.getvalue()
+
+    async def halting() -> AsyncIterator[bytes]:
+        yield data[: 2 << 20]
+        await go_on.wait()
+        yield data[2 << 20 :]
+
+    storing = asyncio.ensure_future(first.c_store(await aiodimse.Instance.from_part10(halting())))
+    async with asyncio.timeout(30):
+        while not await has_begun():
+            pass
+    waiting = asyncio.ensure_future(second.c_store(of_patient("P2")))
+    for _ in range(50):  # time enough to answer it
+        assert await has_begun()
+    assert not waiting.done()
+    go_on.set()
+    return (await storing).status, (await waiting).status
 
 
 @dataclass(frozen=True)

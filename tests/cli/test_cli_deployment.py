@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 from archive.databases import PROGRAMS
-from cli.conftest import HOST, MR
+from cli.conftest import HOST, MR, of_patient, store_while_another_stores
 from cli.test_cli_processes import ROOT, aiodimse_command, start
 from durable.archive_kills import Postgres, Store
 from pydicom import dcmread
+from sqlalchemy import text
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.archive.index.sql.engines import open_engine, url_of
 from aiodimse.cli import configuration
 from aiodimse.cli.main import parser
 
@@ -110,11 +112,19 @@ def test_all_speak_of_the_same_ports() -> None:
 
 async def _store_as(connect: Any, port: int, patient: str) -> int:
     """Store an instance with the same UID for each patient."""
-    dataset = dcmread(MR)
-    dataset.PatientID, dataset.SOPInstanceUID, dataset.StudyInstanceUID = patient, "1.2.3.4", "1.2.3"
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
     async with connect(port, "CT1", MR_STORAGE) as association:
-        return int((await association.c_store(dataset)).status)
+        return int((await association.c_store(of_patient(patient))).status)
+
+
+def _locks(url: str) -> int:
+    """How many advisory locks are held in a database."""
+    engine = open_engine(url_of(url), connections=1)
+    try:
+        with engine.connect() as connection:
+            query = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted")
+            return int(connection.execute(query).scalar_one())
+    finally:
+        engine.dispose()
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:
@@ -157,8 +167,15 @@ async def test_two_archives_as_compose_starts_them(tmp_path: Path) -> None:
 
         async with connect(ports[0], "CT1", MR_STORAGE) as modality:
             assert (await modality.c_store(MR)).status == 0x0000
+        before = await asyncio.to_thread(_locks, database.url)
+
+        async def has_begun() -> bool:
+            return await asyncio.to_thread(_locks, database.url) > before
+
+        async with connect(ports[0], "CT1", MR_STORAGE) as one, connect(ports[1], "CT1", MR_STORAGE) as other:
+            assert await store_while_another_stores(one, other, has_begun) == (0x0000, 0xA900)
         statuses = await asyncio.gather(*(_store_as(connect, ports[each % 2], f"P{each}") for each in range(6)))
-        assert sorted(statuses) == [0x0000] + [0xA900] * 5  # however they share the UID, one patient has it
+        assert sorted(statuses) == [0x0000] + [0xA900] * 5  # P1 has it
         processes[0].kill()
         wanted = aiodimse.identifier("STUDY", StudyInstanceUID=dcmread(MR).StudyInstanceUID)
         async with connect(ports[1], "VIEWER", FIND) as viewer:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.conftest import HOST, MR
+from cli.conftest import HOST, of_patient, store_while_another_stores
 from cli.test_cli_processes import aiodimse_command, folder, serving, start  # noqa: F401
 from pydicom import dcmread
 from slowness import without_slowness
@@ -141,15 +141,29 @@ async def test_two_workers_and_one_uid(folder: Path) -> None:  # noqa: F811
     async with serving(folder, "--workers", "2") as (_, port):
 
         async def send(patient: str) -> int:
-            dataset = dcmread(MR)
-            dataset.PatientID, dataset.SOPInstanceUID = patient, "1.2.3.4"
-            dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
             async with connect(port) as association:
-                return (await association.c_store(dataset)).status
+                return (await association.c_store(of_patient(patient))).status
 
         statuses = await asyncio.gather(*(send(f"P{number}") for number in range(8)))
     assert sorted(statuses) == [0x0000] + [0xA900] * 7
     assert len(list(folder.glob("*/*/1.2.3.4.dcm"))) == 1
+
+
+async def test_a_worker_waits_for_another_that_stores_the_same_uid(folder: Path) -> None:  # noqa: F811
+    """Of two associations at once, each worker has one."""
+    async with (
+        serving(folder, "--workers", "2") as (_, port),
+        connect(port) as first,
+        connect(port) as second,
+        connect(port) as third,
+    ):
+
+        async def has_begun() -> bool:
+            assert (await third.c_echo()).status == 0x0000
+            return any(folder.rglob(".*.part"))
+
+        assert await store_while_another_stores(first, second, has_begun) == (0x0000, 0xA900)
+    assert dcmread(next(folder.glob("*/*/1.2.3.4.dcm"))).PatientID == "P1"
 
 
 @pytest.mark.parametrize("words", [("--index", "memory:")])
