@@ -1,4 +1,4 @@
-"""Who is in: connections and associations of one server, over all its listenings, and what its limits allow."""
+"""Counts the connections and associations of one server, over all its listenings, and enforces its limits."""
 
 from __future__ import annotations
 
@@ -27,28 +27,33 @@ _SELDOM = 60.0
 Newcomer: TypeAlias = "Endpoint | tls_handshake.PendingHandshake"
 
 _HANDSHAKE = 48 << 10
-"""Bytes of OpenSSL, which a handshake counts for; measured at 20 to 60 KiB, by the length of the certificates."""
+"""The bytes of memory that one handshake counts for. OpenSSL takes 20 to 60 KiB, by the length of the certificates."""
 
 
 class Admission:
-    """Counted by every Acceptor of the server."""
+    """The connections and associations of every Acceptor of a server."""
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self._limits = limits
         self._handshakes = Handshakes(limits.tls_handshakes, clock)
         self.pending: dict[Newcomer, Callable[[], None]] = {}
-        """What has not associated yet, the oldest first, and how to close it."""
+        """Connections that have no association yet, the oldest first, and what closes them."""
         self._lingering: dict[Endpoint, None] = {}
-        """What has been told the end and has not closed, the oldest first."""
+        """Connections whose association has ended and whose peer has not closed them yet, the oldest first."""
         self._held: dict[Newcomer, int] = {}
-        """Bytes of PDUs that are not whole, of both, and of TLS handshakes."""
+        """The bytes that both hold: of PDUs that are not complete, and of TLS handshakes."""
         self._held_in_total = 0
         self._associated: dict[Endpoint, str] = {}
         self._per_peer: Counter[str] = Counter()
-        self._said_at = -_SELDOM  # by the time of the event loop: that there are no file descriptors
+        self._logged_at = -_SELDOM  # the time of the last line about file descriptors, by the event loop
 
     def wait_for_request(self, newcomer: Newcomer, drop: Callable[[], None]) -> None:
-        """A connection is open; over Limits.max_pending_connections the oldest makes place."""
+        """Count a connection that was opened. Above Limits.max_pending_connections the oldest one is closed.
+
+        Args:
+            newcomer: The connection, or its TLS handshake.
+            drop: Closes it.
+        """
         self.pending[newcomer] = drop
         if isinstance(newcomer, Endpoint):
             newcomer.on_buffered = partial(self._hold, newcomer)
@@ -57,7 +62,7 @@ class Admission:
     def _make_place(self) -> None:
         if len(self.pending) + len(self._lingering) <= self._limits.max_pending_connections:
             return
-        if self._lingering:  # it has heard all that we have to say
+        if self._lingering:  # We have nothing more to send to its peer.
             self._drop(next(iter(self._lingering)))
             return
         oldest = next(iter(self.pending))
@@ -65,18 +70,18 @@ class Admission:
         self._drop(oldest)
 
     def make_room(self, error: OSError) -> bool:
-        """Close the oldest connection that has no association: there is no file descriptor for one that waits.
+        """Close the oldest connection without an association, because there is no file descriptor for a new one.
 
         Args:
-            error: What the system says, such as EMFILE.
+            error: The error of the system, such as EMFILE.
 
         Returns:
             Whether there was such a connection.
         """
         oldest = next(iter(self._lingering or self.pending), None)
         now = asyncio.get_running_loop().time()
-        if now - self._said_at >= _SELDOM:
-            self._said_at = now
+        if now - self._logged_at >= _SELDOM:
+            self._logged_at = now
             _log.warning(
                 "a connection waits, and there is no file descriptor for it (%s): closing %s; %d associations are open",
                 errno.errorcode.get(error.errno or 0, "error"),
@@ -90,7 +95,12 @@ class Admission:
 
     @asynccontextmanager
     async def handshake(self, handshake: tls_handshake.PendingHandshake) -> AsyncIterator[None]:
-        """Wait for a place among `Limits.tls_handshakes`, and hold it while the block runs."""
+        """Wait for a place among `Limits.tls_handshakes`, and hold it while the block runs.
+
+        The caller sets the deadline.
+
+        Cancellation: The place is given up.
+        """
         self._hold(handshake, len(handshake.first))
         await self._handshakes.enter(handshake)
         try:
@@ -100,10 +110,10 @@ class Admission:
             self._handshakes.leave(handshake)
 
     def _hold(self, newcomer: Newcomer, size: int) -> None:
-        """So many bytes wait for the rest of a PDU, or in a handshake; over Limits.pending_bytes who has the most goes.
+        """Note how many bytes a connection holds. Above Limits.pending_bytes the one that holds the most is closed.
 
-        That is nobody who has no more than an equal share: while 1,000 connections hold what they can, an honest
-        request, which is under 32 KiB, is not in danger.
+        A connection that holds no more than an equal share is never the one: an honest request has less than 32 KiB,
+        and is safe even if 1,000 other connections hold as much as they can.
         """
         self._held_in_total += size - self._held.pop(newcomer, 0)
         if size:
@@ -125,7 +135,7 @@ class Admission:
             newcomer.connection.drop()
 
     def admit(self, endpoint: Endpoint, peer: str) -> bool:
-        """Count an association in; False where a limit does not allow it."""
+        """Count an association. Return False if a limit does not allow it."""
         most, most_per_peer = self._limits.max_associations, self._limits.max_associations_per_peer
         self.forget(endpoint)
         if len(self._associated) >= most or (most_per_peer is not None and self._per_peer[peer] >= most_per_peer):
@@ -135,9 +145,9 @@ class Admission:
         return True
 
     def leave(self, endpoint: Endpoint) -> None:
-        """The association has ended, or there will be none; the connection may linger.
+        """Take note that the association has ended or was refused. Its connection may still be open.
 
-        Its place is free when its tasks have ended: what a handler still holds or waits for counts.
+        Its place is free when its tasks have ended, because its handlers may still hold something.
         """
         self.forget(endpoint)
         if len(endpoint.tasks):
@@ -149,7 +159,7 @@ class Admission:
         self._make_place()
 
     def forget(self, newcomer: Newcomer) -> None:
-        """It waits no more, or has gone."""
+        """Stop counting a connection: it has an association now, or is closed."""
         self.pending.pop(newcomer, None)
         self._held_in_total -= self._held.pop(newcomer, 0)
         if isinstance(newcomer, Endpoint):
@@ -157,7 +167,7 @@ class Admission:
             newcomer.on_buffered = None
 
     def _free(self, endpoint: Endpoint) -> None:
-        """The place of an association is another one's."""
+        """Give the place of an association free."""
         endpoint.tasks.on_empty = None
         if (peer := self._associated.pop(endpoint, None)) is not None:
             self._per_peer[peer] -= 1

@@ -1,4 +1,4 @@
-"""What belongs to one event loop is used on that one only: asyncio has no locks against anything else."""
+"""Refuses the use of an object on another event loop than its own, because asyncio has no locks against that."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiodimse.errors import LocalProtocolError
 
 
 class OneLoop:
-    """The event loop and the thread that something was made on."""
+    """The event loop and the thread in which an object was made."""
 
     __slots__ = ("_loop", "_thread", "_what")
 
@@ -17,22 +17,22 @@ class OneLoop:
         """Remember the running event loop.
 
         Args:
-            what: What belongs to it, for the words of the error.
+            what: What was made, for the text of the error.
         """
         self._what = what
         self._loop = asyncio.get_running_loop()
         self._thread = threading.current_thread()
 
     def check(self) -> None:
-        """Look whether the caller is on the same event loop; nothing is awaited, and it costs 0.1 us.
+        """Check that the caller runs on the same event loop. This takes 0.1 us.
 
         Raises:
-            LocalProtocolError: It is not. Nothing was changed.
+            LocalProtocolError: It runs on another one, or in another thread.
         """
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            if threading.current_thread() is self._thread:  # The loop stands still: nobody is disturbed.
+            if threading.current_thread() is self._thread:  # The loop does not run at present.
                 return
         else:
             if loop is self._loop:

@@ -1,7 +1,8 @@
-"""The machine that walks PS3.8 Table 9-10: PDUs, local primitives and time in; bytes and indications out. Sans-IO.
+"""Executes PS3.8 Table 9-10, without a socket and without a clock.
 
-It is told the time (`now`, seconds, monotonic) and says when it wants to be called (`next_deadline`). What comes from
-the peer never raises. A local primitive that the state does not allow raises LocalProtocolError and changes nothing.
+PDUs, local primitives and times go in; bytes and indications come out. The caller passes the time (`now`, in seconds of
+a monotonic clock), and calls `handle_timeout` at `next_deadline`. Nothing that a peer sends raises an exception. A
+local primitive that the state does not allow raises LocalProtocolError and changes nothing.
 """
 
 from __future__ import annotations
@@ -74,32 +75,37 @@ _AWAITING_RELEASE_RP = (State.STA7, State.STA9, State.STA10, State.STA11)
 
 
 class Machine:
-    """One association as PS3.8 9.2 sees it."""
+    """The state of one association (PS3.8 9.2).
+
+    Args:
+        role: Our side.
+        timeouts: Timeouts.artim, .close, .close_after_abort and .release.
+    """
 
     # fmt: off
     def __init__(self, role: Role, *, timeouts: Timeouts) -> None:
         self.role: Role = role
         self.state: State = State.STA1
         self.can_send_data: bool = False
-        """Whether P-DATA may be sent now (Evt9 has an answer: Sta6, or Sta8 by AR-7)."""
+        """Whether we may send P-DATA now (Evt9): in Sta6, and by AR-7 in Sta8."""
         self.is_ready: bool = False
-        """Whether the association is established, and neither side has asked for its release (Evt11 has an answer)."""
+        """Whether the association is established, and neither side has asked for its release (Evt11): in Sta6."""
         self.data_allowed_in: bool = False
-        """Whether P-DATA that comes now goes up to the user (DT-2 in Sta6, AR-6 in Sta7)."""
+        """Whether P-DATA of the peer is passed on: in Sta6 by DT-2, in Sta7 by AR-6."""
         self._timeouts = timeouts
         self._artim_running = False
-        self._artim_deadline: float | None = None     # None while running: wait for ever
+        self._artim_deadline: float | None = None     # None while ARTIM runs: no limit
         self._release_deadline: float | None = None
         self._rq = b""
         self._out: list[bytes] = []
         self._events: deque[MachineEvent] = deque()
     # fmt: on
 
-    # --- what the peer and the transport do ---------------------------------------------------------------------------
+    # --- from the peer and the transport ------------------------------------------------------------------------------
 
     def receive(self, item: Received, now: float) -> None:
-        """Take a PDU from the reader, or the header of a P-DATA-TF, or what was wrong with the bytes. Never raises."""
-        # The path of every P-DATA-TF: DT-2 and AR-6 change nothing here, their pieces go up past the machine.
+        """Take a PDU, the header of a P-DATA-TF, or the error of what does not decode. This raises nothing."""
+        # Every P-DATA-TF comes here. DT-2 and AR-6 change nothing: the data do not pass through the machine.
         if type(item) is DataHeader and self.data_allowed_in:
             return
         if isinstance(item, PDUDecodeError):
@@ -111,23 +117,32 @@ class Machine:
             self._step(_EVENT_OF[type(item)], now, pdu, reason=_UNEXPECTED_PDU)
 
     def provider_abort(self, reason: int, now: float) -> None:
-        """The peer broke a rule that is kept above the PDU floor (an undecodable command set, a PDU not finished in
-        time): as Evt19, answered by A-ABORT with source 2 and this reason. Never raises."""
+        """Abort, because the peer broke a rule that the PDU floor does not check. This raises nothing.
+
+        A command set that does not decode, or a PDU that is not complete in time, is treated as Evt19: we send an
+        A-ABORT with source 2.
+
+        Args:
+            reason: The reason in the A-ABORT (PS3.8 Table 9-26).
+            now: The time.
+        """
         self._step(Event.EVT19, now, reason=reason)
 
     def transport_connected(self, now: float) -> None:
-        """The transport connection is open: Evt2 for a requestor, which sends its A-ASSOCIATE-RQ; Evt5 for an acceptor,
-        which starts ARTIM."""
+        """Take note that the transport connection is open.
+
+        A requestor sends its A-ASSOCIATE-RQ (Evt2), an acceptor starts ARTIM (Evt5).
+        """
         self._step(Event.EVT2 if self.role == "requestor" else Event.EVT5, now)
 
     def transport_closed(self, now: float) -> None:
-        """The peer closed the transport connection, or it broke, or it never came about (Evt17). Never raises."""
+        """Take note that the transport connection is closed, lost, or was never opened (Evt17). This raises nothing."""
         self._step(Event.EVT17, now)
 
     # --- local primitives ---------------------------------------------------------------------------------------------
 
     def associate(self, rq: AssociateRQ, now: float) -> None:
-        """A-ASSOCIATE request (Evt1). The caller opens the transport connection and says transport_connected."""
+        """Request the association (Evt1). The caller opens the transport connection and calls `transport_connected`."""
         if self.role != "requestor":
             raise LocalProtocolError("an association acceptor does not request the association")
         self._check(Event.EVT1)
@@ -135,71 +150,82 @@ class Machine:
         self._step(Event.EVT1, now)
 
     def accept(self, ac: AssociateAC, now: float) -> None:
-        """A-ASSOCIATE response, accepted (Evt7)."""
+        """Accept the association (Evt7)."""
         self._step(Event.EVT7, now, ac)
 
     def reject(self, rj: AssociateRJ, now: float) -> None:
-        """A-ASSOCIATE response, rejected (Evt8)."""
+        """Reject the association (Evt8)."""
         self._step(Event.EVT8, now, rj)
 
     def release(self, now: float) -> None:
-        """A-RELEASE request (Evt11). ReleaseTimedOut follows if the peer does not answer."""
+        """Request the release (Evt11). ReleaseTimedOut is reported if the peer does not answer."""
         self._step(Event.EVT11, now)
 
     def respond_release(self, now: float) -> None:
-        """A-RELEASE response (Evt14)."""
+        """Answer the peer's request for the release (Evt14)."""
         self._step(Event.EVT14, now)
 
     def abort(self, now: float, source: int = 0, reason: int = 0) -> None:
-        """A-ABORT request (Evt15)."""
+        """Abort the association (Evt15)."""
         self._step(Event.EVT15, now, Abort(source, reason))
 
     @property
     def can_abort(self) -> bool:
-        """Whether abort would not raise: there is an association, or one in the making."""
+        """Whether `abort` is allowed: there is an association, or one is being established."""
         return self.state in CAN_ABORT
 
     # --- what comes out -----------------------------------------------------------------------------------------------
 
     def take_output(self) -> list[bytes]:
-        """The PDUs to be sent, in order; they are then forgotten here."""
+        """Return the PDUs that are to be sent, in order, and forget them."""
         out, self._out = self._out, []
         return out
 
     def next_event(self) -> MachineEvent | None:
-        """The next indication, in order; None when there is no more."""
+        """Return the next indication, in order; None if there is none."""
         return self._events.popleft() if self._events else None
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
     @property
     def artim_running(self) -> bool:
-        """Whether ARTIM runs, with a deadline or without: only in Sta2 and Sta13."""
+        """Whether ARTIM runs, with or without a deadline. It runs only in Sta2 and Sta13."""
         return self._artim_running
 
     def next_deadline(self) -> float | None:
-        """When handle_timeout wants to be called; None: not at all. ARTIM and the release deadline never both run."""
+        """Return the time at which to call `handle_timeout`; None: never. ARTIM and the release never wait together."""
         return self._release_deadline if self._artim_deadline is None else self._artim_deadline
 
     def handle_timeout(self, now: float) -> None:
-        """Act on a deadline that has passed; a call too early does nothing."""
+        """Act on a deadline that has passed. A call before it does nothing."""
         if self._artim_deadline is not None and now >= self._artim_deadline:
             self._step(Event.EVT18, now)
         if self._release_deadline is not None and now >= self._release_deadline:
             self._release_deadline = None
             self._events.append(ReleaseTimedOut())
 
-    # --- the gate -----------------------------------------------------------------------------------------------------
+    # --- the table ----------------------------------------------------------------------------------------------------
 
     def _check(self, event: Event) -> Action | None:
-        """The cell of Table 9-10 for this event; an empty one is None, or raises for a local primitive."""
+        """Return the action of Table 9-10 for an event in the present state; None if the cell is empty.
+
+        Raises:
+            LocalProtocolError: The cell is empty, and the event is a local primitive.
+        """
         action = TABLE[event][self.state]
         if action is None and event in LOCAL_EVENTS:
             raise LocalProtocolError(f"PS3.8 Table 9-10 has no {event.name.title()} in {self.state.name.title()}")
         return action
 
     def _step(self, event: Event, now: float, pdu: PDU | None = None, *, reason: int = 0) -> None:
-        """All events go through here. pdu is what came, or what is to be sent; reason is for an A-ABORT of ours."""
+        """Perform the action for an event.
+
+        Args:
+            event: The event.
+            now: The time.
+            pdu: The PDU that was received, or is to be sent.
+            reason: The reason in the A-ABORT, if the action sends one.
+        """
         action = self._check(event)
         if action is None:
             return
@@ -212,7 +238,7 @@ class Machine:
         if action.tell is not None:
             self._tell(action.tell, pdu if sent is None else sent, by_peer=sent is None)
         self._enter(action.acceptor_state if action.acceptor_state and self.role == "acceptor" else action.next_state)
-        self._time(action, sent, now)
+        self._set_deadlines(action, sent, now)
         if action.transport is Transport.FINISH:
             self._events.append(CloseTransport(self._artim_deadline))
         elif action.transport is Transport.DROP:
@@ -233,16 +259,22 @@ class Machine:
             case Send.A_RELEASE_RP:
                 return ReleaseRP()
             case Send.A_ABORT_USER:
-                # AA-1 also answers what comes instead of an A-ASSOCIATE-RQ: then the source is the user by the table.
+                # AA-1 also answers what a peer sends instead of an A-ASSOCIATE-RQ. By the table the source is the user.
                 return pdu if type(pdu) is Abort else Abort(0, 0)
             case Send.A_ABORT_PROVIDER:
                 return Abort(2, reason)
-            case _:  # what the primitive brought
+            case _:  # the PDU of the primitive
                 assert pdu is not None
                 return pdu
 
     def _tell(self, tell: Tell, pdu: bytes | PDU | None, *, by_peer: bool) -> None:
-        """Report a primitive. `pdu` is what came, or the A-ABORT of ours if we abort because of the peer."""
+        """Report an indication or a confirmation.
+
+        Args:
+            tell: Which one.
+            pdu: The PDU that was received, or our A-ABORT if we abort because of the peer.
+            by_peer: Whether the peer has sent the PDU.
+        """
         match tell, pdu:
             case Tell.A_ASSOCIATE_INDICATION, AssociateRQ():
                 self._events.append(RequestedIndication(pdu))
@@ -260,15 +292,15 @@ class Machine:
                 )
             case Tell.TRANSPORT_CLOSED, _:
                 self._events.append(TransportClosedIndication())
-            case _:  # P_DATA_INDICATION: the pieces themselves go up
+            case _:  # P_DATA_INDICATION: the data do not pass through the machine
                 pass
 
-    def _time(self, action: Action, sent: bytes | PDU | None, now: float) -> None:
+    def _set_deadlines(self, action: Action, sent: bytes | PDU | None, now: float) -> None:
         if action.artim is not None:
             self._artim_running = action.artim is Artim.START
             self._artim_deadline = None
         if action.artim is Artim.START:
-            # Two waits under one name: for the A-ASSOCIATE-RQ (PS3.8 9.1.5), and for the peer's close.
+            # ARTIM limits two waits: for the A-ASSOCIATE-RQ (PS3.8 9.1.5), and for the peer to close.
             times = self._timeouts
             wait = times.artim if action.transport is None else times.close
             if isinstance(sent, Abort):
@@ -281,7 +313,7 @@ class Machine:
 
 
 def _invalid(item: Received) -> int | None:
-    """The A-ABORT reason for a PDU that is well formed and yet not valid, so Evt19; None where it is valid."""
+    """Return the reason in the A-ABORT for a PDU that decodes and yet is invalid (Evt19); None if it is valid."""
     match item:
         case AssociateRQ() if invalid_context_ids(item):
             return _INVALID_PARAMETER

@@ -1,6 +1,7 @@
-"""Negotiation from the requestor's side, and what comes of it on both: propose, settle. Pure functions.
+"""Proposes presentation contexts, and reads what was agreed on (PS3.8 7.1 and Annex D, PS3.7 Annex D).
 
-PS3.8 7.1 and Annex D, PS3.7 Annex D. The acceptor's answer is answering.py.
+`propose` makes the A-ASSOCIATE-RQ of a requestor. `settle` tells either side what the A-ASSOCIATE-AC means. The answer
+of an acceptor is made in answering.py.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ MAX_CONTEXTS = 128
 """Presentation context IDs are the odd numbers of one byte (PS3.8 9.3.2.2)."""
 
 DEFAULT_MAXIMUM_LENGTH = 16384
-"""What a peer takes that does not say it (docs/topics/flow.md). PS3.8 D.1 demands the sub-item; some leave it out."""
+"""The longest PDU for a peer that announces none (docs/topics/flow.md). PS3.8 D.1 requires it to; some do not."""
 
 
 # --- propose ----------------------------------------------------------------------------------------------------------
@@ -62,19 +63,20 @@ class PresentationContext:
     """A presentation context to be proposed."""
 
     uid: str
-    """SOP class UID: the abstract syntax."""
+    """The SOP class UID: the abstract syntax."""
     transfer_syntaxes: Sequence[str] | None = None
-    """In order of preference; None: Explicit, then Implicit VR Little Endian."""
+    """The transfer syntaxes in order of preference; None: Explicit, then Implicit VR Little Endian."""
     scu: bool = True
-    """We want to be service class user in it."""
+    """Whether we want to be the service class user."""
     scp: bool = False
-    """We want to be service class provider in it: by a role item (PS3.7 D.3.3.4), as C-GET needs for storage."""
+    """Whether we want to be the service class provider, as C-GET needs it for storage. A role item (PS3.7 D.3.3.4) asks
+    for it."""
     extended: Extended | None = None
     """Extended negotiation: ExtendedQuery, ExtendedRetrieve, or bytes for other service classes."""
 
 
 def as_context(context: str | PresentationContext) -> PresentationContext:
-    """A bare UID with the defaults."""
+    """Return the presentation context; for a SOP class UID one with the defaults."""
     if isinstance(context, PresentationContext):
         return context
     if not isinstance(context, str):
@@ -83,14 +85,18 @@ def as_context(context: str | PresentationContext) -> PresentationContext:
 
 
 def several(values: Iterable[T], name: str) -> list[T]:
-    """These values; raises TypeError for one alone: a str would be taken for as many as it has characters."""
+    """Return the values as a list.
+
+    Raises:
+        TypeError: It is one value. A str would count as one value for each of its characters.
+    """
     if isinstance(values, (str, bytes, PathLike, PresentationContext)) or not isinstance(values, Iterable):
         raise TypeError(f"{name} wants several, in a list for instance, not one alone: {values!r}")
     return list(values)
 
 
 def check_uid(uid: str) -> None:
-    """Raise LocalProtocolError where this is no UID, as `is_uid` has it."""
+    """Raise LocalProtocolError if this is not a UID (`is_uid`)."""
     if not is_uid(uid):
         known = isinstance(uid, str) and uid.isidentifier() and hasattr(sop_class, uid)
         hint = f"; aiodimse.sop_class.{uid} is one" if known else ""
@@ -113,10 +119,14 @@ def check_ae_title(title: str) -> None:
 def fill_with_storage(
     contexts: Iterable[str | PresentationContext], storage: Iterable[str | PresentationContext] | None = None
 ) -> list[PresentationContext]:
-    """With a C-GET SOP class among the contexts, the storage contexts that its sub-operations come by (PS3.4 C.5.3),
-    role SCP: storage, or as many of the ranked list as there is place for. Without one, the contexts as they are.
+    """Add the storage contexts that the sub-operations of C-GET need (PS3.4 C.5.3), in which we are the SCP.
 
-    A storage class that is there already as a bare UID gets both roles; as a PresentationContext it stays as it is.
+    Nothing is added if no context has a C-GET SOP class. A storage class among the contexts gets both roles if it is
+    given as a UID, and stays as it is if it is given as a PresentationContext.
+
+    Args:
+        contexts: The contexts.
+        storage: The storage classes; None: as many of sop_class.GET_STORAGE_RANKED as there is room for.
     """
     given = several(contexts, "contexts")
     storage = None if storage is None else several(storage, "storage")
@@ -151,11 +161,22 @@ def propose(
     user_identity: UserIdentityRequest | None = None,
     common_extended: Sequence[CommonExtendedNegotiation] = (),
 ) -> AssociateRQ:
-    """The A-ASSOCIATE-RQ for these contexts, with IDs 1, 3, 5 ...
+    """Return the A-ASSOCIATE-RQ that proposes contexts, with the IDs 1, 3, 5 and so on.
 
-    operations_window: what we may invoke and what we perform at once, 0 is any number; proposed only when it is not
-    (1, 1), since some peers drop the connection over it. Raises LocalProtocolError for no context, more than 128, or a
-    context that cannot be.
+    Args:
+        contexts: The contexts.
+        ae_title: Our AE title.
+        called_ae_title: The AE title of the peer.
+        limits: The limits, of which the longest PDU that we accept is announced.
+        operations_window: How many operations we may invoke and how many we perform at once; 0 means no limit. (1, 1)
+            is not sent, because some peers drop the connection when they see the item.
+        user_identity: The user identity, if we send one.
+        common_extended: SOP class common extended negotiation.
+
+    Raises:
+        LocalProtocolError: There is no context, or more than 128, or one has no valid UID, no transfer syntax or no
+            role.
+        TypeError: A context is of a wrong type.
     """
     wanted = [as_context(context) for context in several(contexts, "contexts")]
     if not 0 < len(wanted) <= MAX_CONTEXTS:
@@ -173,12 +194,12 @@ def propose(
             what = "role" if syntaxes else "transfer syntax"
             raise LocalProtocolError(f"the presentation context for {context.uid} has no {what}")
         proposed.append(ProposedContext(2 * number + 1, context.uid, syntaxes))
-        # Roles and extended negotiation are of the SOP class, not of the context: one item for all its contexts.
+        # Roles and extended negotiation belong to the SOP class: one item for all its contexts.
         role = roles.get(context.uid, RoleSelection(context.uid, scu=False, scp=False))
         roles[context.uid] = RoleSelection(context.uid, role.scu or context.scu, role.scp or context.scp)
         if context.extended is not None:
             extended.setdefault(context.uid, ExtendedNegotiation(context.uid, encoded(context.uid, context.extended)))
-    # In ascending order of item type, which old peers may want (PS3.8 9.3.2.3).
+    # The items are in ascending order of type, which old peers may expect (PS3.8 9.3.2.3).
     items: list[UserSubItem] = [MaximumLength(limits.max_pdu_length), ImplementationClassUID(IMPLEMENTATION_CLASS_UID)]
     if operations_window != (1, 1):
         items.append(OperationsWindow(*operations_window))
@@ -196,23 +217,23 @@ def propose(
 
 @record(frozen=True)
 class Negotiated:
-    """What an A-ASSOCIATE-RQ and its -AC agreed on, as one of the two sides sees it."""
+    """What an A-ASSOCIATE-RQ and its A-ASSOCIATE-AC agree on, from our side."""
 
     role: Literal["requestor", "acceptor"]
     contexts: dict[int, AcceptedContext]
-    """By presentation context ID."""
+    """The accepted contexts, by presentation context ID."""
     refused: dict[int, tuple[str, int]]
-    """By presentation context ID: abstract syntax and result, as in ContextResult."""
+    """The abstract syntax and the result of each refused context, by presentation context ID."""
     peer_max_length: int
-    """The longest P-DATA-TF variable field that the peer takes; 0 is no limit."""
+    """The longest P-DATA-TF variable field that the peer accepts; 0 means no limit."""
     invoked_window: int
-    """How many operations we may have open at once; 0 is no limit."""
+    """How many operations we may have open at once; 0 means no limit."""
     performed_window: int
-    """The same for the peer's."""
+    """How many operations the peer may have open at once; 0 means no limit."""
     roles: dict[str, RoleSelection]
-    """Roles that were proposed and answered, by SOP class UID; those of the association requestor."""
+    """The roles of the association requestor that were proposed and answered, by SOP class UID."""
     extended: dict[str, Extended]
-    """Extended negotiation that was offered and answered, by SOP class UID: what both sides support."""
+    """What both sides support by extended negotiation, by SOP class UID."""
     called_ae_title: str
     calling_ae_title: str
     peer_implementation_class_uid: str | None
@@ -222,20 +243,20 @@ class Negotiated:
     ac: AssociateAC = field(repr=False)
 
     def answers(self) -> dict[str, str]:
-        """The peer's (or our) answer to each refused abstract syntax, in words."""
+        """Return the answer to each refused abstract syntax in words."""
         return {uid: context_result_meaning(result) for uid, result in self.refused.values()}
 
 
 def settle(
     rq: AssociateRQ, ac: AssociateAC, role: Literal["requestor", "acceptor"], *, strict: bool = False
 ) -> Negotiated:
-    """What both sides now know. Never raises: an answer that is not one to what was proposed counts as a refusal.
+    """Return what was agreed on. An answer that does not fit what was proposed counts as a refusal.
 
     Args:
         rq: What was proposed.
         ac: The answer to it.
         role: Our side of the association.
-        strict: Assume no role that the peer has sent no item for.
+        strict: Whether to assume no role for which the peer has sent no item.
     """
     ours_is_rq = role == "requestor"
     proposed, answered = rq.user_information, ac.user_information
@@ -250,14 +271,14 @@ def settle(
     for context in rq.contexts:
         context_id, uid = context.context_id, context.abstract_syntax
         answer = results.get(context_id)
-        if answer is None:  # some peers leave out what they refuse
+        if answer is None:  # Some peers leave out what they refuse.
             refused[context_id] = uid, NO_REASON
         elif answer.result != ACCEPTANCE:
             refused[context_id] = uid, answer.result
         elif answer.transfer_syntax not in context.transfer_syntaxes:
             refused[context_id] = uid, TRANSFER_SYNTAXES_NOT_SUPPORTED
         else:
-            # Without a role item in both, the requestor is SCU and nothing else (PS3.7 D.3.3.4).
+            # Without a role item from both sides, the requestor is only SCU (PS3.7 D.3.3.4).
             item = roles.get(uid)
             scu, scp = (item.scu, item.scp) if item else (True, False)
             if not ours_is_rq:
@@ -285,7 +306,7 @@ def settle(
 
 
 def _roles(proposed: UserInformation, answered: UserInformation) -> dict[str, RoleSelection]:
-    """An acceptor cannot give a role that was not proposed."""
+    """Return the roles that were proposed and accepted. An acceptor cannot give a role that was not proposed."""
     asked = proposed.roles
     return {
         uid: RoleSelection(uid, given.scu and asked[uid].scu, given.scp and asked[uid].scp)
@@ -295,7 +316,7 @@ def _roles(proposed: UserInformation, answered: UserInformation) -> dict[str, Ro
 
 
 def _windows(proposed: UserInformation, answered: UserInformation) -> tuple[int, int]:
-    """What the requestor may invoke, and what it performs; without an item in both it is one and one."""
+    """Return how many operations the requestor may invoke and perform: one each, unless both sides sent the item."""
     asked, given = proposed.operations_window, answered.operations_window
     if asked is None or given is None:
         return 1, 1

@@ -59,17 +59,16 @@ class HandlerDecorators:
         Without a handler, C-ECHO is answered with Success.
 
         Args:
-            *uids: SOP classes with a C-ECHO; none, Verification.
+            *uids: SOP classes with a C-ECHO; none: Verification.
             transfer_syntaxes: UIDs that are accepted; Implicit, Explicit and Deflated Little Endian if not given.
-            extended: The extended negotiation that is supported; None, none.
+            extended: The extended negotiation that is supported; None: none.
 
         Returns:
             The handler itself. It returns a status, or None for Success.
 
         Raises:
             TypeError: It cannot be a handler of this service: a plain `def`, another number of parameters, a generator.
-            LocalProtocolError: What is no UID, a SOP class without a C-ECHO, or one that has a handler
-                for it already.
+            LocalProtocolError: A UID is invalid, or a SOP class has no C-ECHO, or has a handler for it already.
         """
         return self._decorate("C-ECHO", uids, transfer_syntaxes, extended)
 
@@ -88,17 +87,16 @@ class HandlerDecorators:
         it once: `await request.save(folder)`, `await request.dataset()`, or `async for piece in request.stream()`.
 
         Args:
-            *uids: Storage SOP classes; none, all that are known, and with Server(any_storage=True) those that are not.
+            *uids: Storage SOP classes; none: all that are known, and with Server(any_storage=True) those that are not.
             transfer_syntaxes: UIDs that are accepted; every one that a presentation context can have if not given.
-            extended: The extended negotiation that is supported; None, none.
+            extended: The extended negotiation that is supported; None: none.
 
         Returns:
             The handler itself. It returns a status (PS3.4 B.2.3): 0x0000, a warning Bxxx, a failure.
 
         Raises:
-            TypeError: As on_c_echo.
-            LocalProtocolError: What is no UID, a SOP class without a C-STORE, or one that has a handler
-                for it already.
+            TypeError: As for on_c_echo.
+            LocalProtocolError: A UID is invalid, or a SOP class has no C-STORE, or has a handler for it already.
 
         Examples:
             >>> @server.on_c_store
@@ -123,9 +121,9 @@ class HandlerDecorators:
         (docs/topics/cancellation.md).
 
         Args:
-            *uids: SOP classes with a C-FIND; none, those of Query/Retrieve.
+            *uids: SOP classes with a C-FIND; none: those of Query/Retrieve.
             transfer_syntaxes: UIDs that are accepted; Implicit, Explicit and Deflated Little Endian if not given.
-            extended: The extended negotiation that is supported, such as ExtendedQuery; None, none.
+            extended: The extended negotiation that is supported, such as ExtendedQuery; None: none.
 
         Returns:
             The handler itself. It yields a Dataset or EncodedDataset (Pending), a pair (status, data set), or the final
@@ -133,8 +131,7 @@ class HandlerDecorators:
 
         Raises:
             TypeError: As for on_c_echo, but the handler may be a generator.
-            LocalProtocolError: What is no UID, a SOP class without a C-FIND, or one that has a handler
-                for it already.
+            LocalProtocolError: A UID is invalid, or a SOP class has no C-FIND, or has a handler for it already.
 
         Examples:
             >>> @server.on_c_find
@@ -159,9 +156,9 @@ class HandlerDecorators:
         performs the sub-operations, and sends the counters and responses. C-CANCEL acts as for on_c_find.
 
         Args:
-            *uids: SOP classes with a C-GET; none, those of Query/Retrieve.
+            *uids: SOP classes with a C-GET; none: those of Query/Retrieve.
             transfer_syntaxes: UIDs that are accepted; Implicit, Explicit and Deflated Little Endian if not given.
-            extended: The extended negotiation that is supported, such as ExtendedRetrieve; None, none.
+            extended: The extended negotiation that is supported, such as ExtendedRetrieve; None: none.
 
         Returns:
             The handler itself. It yields the number of instances as an int, and then each instance: a path, a Dataset,
@@ -170,8 +167,7 @@ class HandlerDecorators:
 
         Raises:
             TypeError: As on_c_find.
-            LocalProtocolError: What is no UID, a SOP class without a C-GET, or one that has a handler
-                for it already.
+            LocalProtocolError: A UID is invalid, or a SOP class has no C-GET, or has a handler for it already.
         """
         return self._decorate("C-GET", uids, transfer_syntaxes, extended)
 
@@ -189,9 +185,9 @@ class HandlerDecorators:
         It is like on_c_get, but the instances are sent on an association of their own to the destination.
 
         Args:
-            *uids: SOP classes with a C-MOVE; none, those of Query/Retrieve.
+            *uids: SOP classes with a C-MOVE; none: those of Query/Retrieve.
             transfer_syntaxes: UIDs that are accepted; Implicit, Explicit and Deflated Little Endian if not given.
-            extended: The extended negotiation that is supported, such as ExtendedRetrieve; None, none.
+            extended: The extended negotiation that is supported, such as ExtendedRetrieve; None: none.
 
         Returns:
             The handler itself. It yields a Destination or (host, port), or None if `request.move_destination` is not
@@ -199,8 +195,7 @@ class HandlerDecorators:
 
         Raises:
             TypeError: As on_c_find.
-            LocalProtocolError: What is no UID, a SOP class without a C-MOVE, or one that has a handler
-                for it already.
+            LocalProtocolError: A UID is invalid, or a SOP class has no C-MOVE, or has a handler for it already.
 
         Examples:
             >>> @server.on_c_move
@@ -230,18 +225,17 @@ class HandlerDecorators:
         With one, the association requestor may be the SCP that reports.
 
         Args:
-            *uids: SOP classes with an N-EVENT-REPORT; none, all that are known.
+            *uids: SOP classes with an N-EVENT-REPORT; none: all that are known.
             transfer_syntaxes: UIDs that are accepted; Implicit, Explicit and Deflated Little Endian if not given.
-            extended: The extended negotiation that is supported; None, none.
+            extended: The extended negotiation that is supported; None: none.
 
         Returns:
             The handler itself. It returns a status, a Dataset (Success), or a (status, Dataset) pair; the data set is
             the Event Reply.
 
         Raises:
-            TypeError: As on_c_echo.
-            LocalProtocolError: What is no UID, a SOP class without an N-EVENT-REPORT, or one that has a handler
-                for it already.
+            TypeError: As for on_c_echo.
+            LocalProtocolError: A UID is invalid, or a SOP class has no N-EVENT-REPORT, or has a handler for it already.
         """
         return self._decorate("N-EVENT-REPORT", uids, transfer_syntaxes, extended)
 
@@ -259,18 +253,17 @@ class HandlerDecorators:
         The handler gets request.sop_instance_uid and request.attribute_identifier_list.
 
         Args:
-            *uids: SOP classes with an N-GET; none, all that are known.
+            *uids: SOP classes with an N-GET; none: all that are known.
             transfer_syntaxes: UIDs that are accepted; Implicit, Explicit and Deflated Little Endian if not given.
-            extended: The extended negotiation that is supported; None, none.
+            extended: The extended negotiation that is supported; None: none.
 
         Returns:
             The handler itself. It returns a status, a Dataset (Success), or a (status, Dataset) pair; the data set is
             the Attribute List.
 
         Raises:
-            TypeError: As on_c_echo.
-            LocalProtocolError: What is no UID, a SOP class without an N-GET, or one that has a handler
-                for it already.
+            TypeError: As for on_c_echo.
+            LocalProtocolError: A UID is invalid, or a SOP class has no N-GET, or has a handler for it already.
         """
         return self._decorate("N-GET", uids, transfer_syntaxes, extended)
 
@@ -288,18 +281,17 @@ class HandlerDecorators:
         The handler gets request.sop_instance_uid and request.dataset, the Modification List.
 
         Args:
-            *uids: SOP classes with an N-SET; none, all that are known.
+            *uids: SOP classes with an N-SET; none: all that are known.
             transfer_syntaxes: UIDs that are accepted; Implicit, Explicit and Deflated Little Endian if not given.
-            extended: The extended negotiation that is supported; None, none.
+            extended: The extended negotiation that is supported; None: none.
 
         Returns:
             The handler itself. It returns a status, a Dataset (Success), or a (status, Dataset) pair; the data set is
             the Attribute List as it is now.
 
         Raises:
-            TypeError: As on_c_echo.
-            LocalProtocolError: What is no UID, a SOP class without an N-SET, or one that has a handler
-                for it already.
+            TypeError: As for on_c_echo.
+            LocalProtocolError: A UID is invalid, or a SOP class has no N-SET, or has a handler for it already.
         """
         return self._decorate("N-SET", uids, transfer_syntaxes, extended)
 
@@ -317,18 +309,17 @@ class HandlerDecorators:
         The handler gets request.action_type_id and request.dataset, the Action Information.
 
         Args:
-            *uids: SOP classes with an N-ACTION; none, all that are known.
+            *uids: SOP classes with an N-ACTION; none: all that are known.
             transfer_syntaxes: UIDs that are accepted; Implicit, Explicit and Deflated Little Endian if not given.
-            extended: The extended negotiation that is supported; None, none.
+            extended: The extended negotiation that is supported; None: none.
 
         Returns:
             The handler itself. It returns a status, a Dataset (Success), or a (status, Dataset) pair; the data set is
             the Action Reply.
 
         Raises:
-            TypeError: As on_c_echo.
-            LocalProtocolError: What is no UID, a SOP class without an N-ACTION, or one that has a handler
-                for it already.
+            TypeError: As for on_c_echo.
+            LocalProtocolError: A UID is invalid, or a SOP class has no N-ACTION, or has a handler for it already.
         """
         return self._decorate("N-ACTION", uids, transfer_syntaxes, extended)
 
@@ -346,18 +337,17 @@ class HandlerDecorators:
         The handler gets request.sop_instance_uid, which may be "", and request.dataset, the Attribute List.
 
         Args:
-            *uids: SOP classes with an N-CREATE; none, all that are known.
+            *uids: SOP classes with an N-CREATE; none: all that are known.
             transfer_syntaxes: UIDs that are accepted; Implicit, Explicit and Deflated Little Endian if not given.
-            extended: The extended negotiation that is supported; None, none.
+            extended: The extended negotiation that is supported; None: none.
 
         Returns:
             The handler itself. It returns a status, a Dataset (Success), or a (status, Dataset) pair; the data set is
             the Attribute List as created.
 
         Raises:
-            TypeError: As on_c_echo.
-            LocalProtocolError: What is no UID, a SOP class without an N-CREATE, or one that has a handler
-                for it already.
+            TypeError: As for on_c_echo.
+            LocalProtocolError: A UID is invalid, or a SOP class has no N-CREATE, or has a handler for it already.
         """
         return self._decorate("N-CREATE", uids, transfer_syntaxes, extended)
 
@@ -375,16 +365,15 @@ class HandlerDecorators:
         The handler gets request.sop_instance_uid.
 
         Args:
-            *uids: SOP classes with an N-DELETE; none, all that are known.
+            *uids: SOP classes with an N-DELETE; none: all that are known.
             transfer_syntaxes: UIDs that are accepted; Implicit, Explicit and Deflated Little Endian if not given.
-            extended: The extended negotiation that is supported; None, none.
+            extended: The extended negotiation that is supported; None: none.
 
         Returns:
             The handler itself. It returns a status.
 
         Raises:
-            TypeError: As on_c_echo.
-            LocalProtocolError: What is no UID, a SOP class without an N-DELETE, or one that has a handler
-                for it already.
+            TypeError: As for on_c_echo.
+            LocalProtocolError: A UID is invalid, or a SOP class has no N-DELETE, or has a handler for it already.
         """
         return self._decorate("N-DELETE", uids, transfer_syntaxes, extended)
