@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -269,15 +270,22 @@ class _Cleans(Script):
             self.cleaned.set()
 
 
-@every
-@pytest.mark.parametrize("cancels", [1, 2, 50])
-async def test_the_final_response_follows_the_finally(service: str, cancels: int) -> None:
-    """However often the peer cancels, a `finally` is not interrupted."""
-    handler, server = script(service, PAUSE, kind=_Cleans), make_server()
+@asynccontextmanager
+async def cleaning(service: str, step: Any) -> AsyncIterator[tuple[_Cleans, Stage]]:
+    """Ask a handler that takes this step, and cleans up when it is closed."""
+    handler, server = script(service, step, kind=_Cleans), make_server()
     assert isinstance(handler, _Cleans)
     register(server, service, handler)
     async with open_stage(server) as stage:
         await stage.ask(service)
+        yield handler, stage
+
+
+@every
+@pytest.mark.parametrize("cancels", [1, 2, 50])
+async def test_the_final_response_follows_the_finally(service: str, cancels: int) -> None:
+    """However often the peer cancels, a `finally` is not interrupted."""
+    async with cleaning(service, PAUSE) as (handler, stage):
         await handler.waiting.wait()
         for _ in range(cancels):
             await cancel(stage, service)
@@ -294,11 +302,7 @@ async def test_the_final_response_follows_the_finally(service: str, cancels: int
 @every
 async def test_while_a_handler_is_closed_that_has_said_its_last_status(service: str) -> None:
     """Too late: that status stands."""
-    handler, server = script(service, (0xA900, None), kind=_Cleans), make_server()
-    assert isinstance(handler, _Cleans)
-    register(server, service, handler)
-    async with open_stage(server) as stage:
-        await stage.ask(service)
+    async with cleaning(service, (0xA900, None)) as (handler, stage):
         await handler.cleaning.wait()
         await cancel(stage, service)
         await stage.nothing_more()
@@ -311,11 +315,7 @@ async def test_while_a_handler_is_closed_that_has_said_its_last_status(service: 
 @every
 @pytest.mark.parametrize("how", ["A-ABORT", "A-RELEASE-RQ"])
 async def test_the_finally_is_not_interrupted_by_the_end_of_the_association(service: str, how: str) -> None:
-    handler, server = script(service, PAUSE, kind=_Cleans), make_server()
-    assert isinstance(handler, _Cleans)
-    register(server, service, handler)
-    async with open_stage(server) as stage:
-        await stage.ask(service)
+    async with cleaning(service, PAUSE) as (handler, stage):
         await handler.waiting.wait()
         await cancel(stage, service)
         await handler.cleaning.wait()

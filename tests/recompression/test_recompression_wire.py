@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -386,12 +387,21 @@ class HeldCodec:
         return self._convert(*args, **options)
 
 
-async def test_a_cancelled_store_leaves_the_association(monkeypatch: pytest.MonkeyPatch) -> None:
+@asynccontextmanager
+async def storing_held(
+    monkeypatch: pytest.MonkeyPatch, taking: Taking
+) -> AsyncIterator[tuple[HeldCodec, aiodimse.Association, asyncio.Task[aiodimse.Response]]]:
+    """A C-STORE whose frame is being converted."""
     codec = HeldCodec(monkeypatch)
-    taking = Taking()
     async with testing.joined(taking.server, contexts=aiodimse.contexts_for([RLE])) as association:
         storing = asyncio.create_task(association.c_store(RLE))
         await codec.begun.wait()
+        yield codec, association, storing
+
+
+async def test_a_cancelled_store_leaves_the_association(monkeypatch: pytest.MonkeyPatch) -> None:
+    taking = Taking()
+    async with storing_held(monkeypatch, taking) as (codec, association, storing):
         storing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await storing
@@ -403,11 +413,7 @@ async def test_a_cancelled_store_leaves_the_association(monkeypatch: pytest.Monk
 
 
 async def test_an_association_that_ends_meanwhile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    codec = HeldCodec(monkeypatch)
-    taking = Taking()
-    async with testing.joined(taking.server, contexts=aiodimse.contexts_for([RLE])) as association:
-        storing = asyncio.create_task(association.c_store(RLE))
-        await codec.begun.wait()
+    async with storing_held(monkeypatch, Taking()) as (codec, association, storing):
         association.abort()
         with pytest.raises(aiodimse.AssociationAborted):
             await storing
