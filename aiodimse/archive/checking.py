@@ -28,10 +28,13 @@ class CheckReport:
     other: list[str] = field(default_factory=list)
     """Files that contain another instance than the index says, or cannot be read."""
 
+    outdated: int = 0
+    """Studies with an attribute of an object that is gone. A scan takes it from another object; see `OutdatedStudy`."""
+
     @property
     def is_sound(self) -> bool:
         """Whether storage and index agree."""
-        return not (self.not_indexed or self.changed or self.missing or self.other)
+        return not (self.not_indexed or self.changed or self.missing or self.other or self.outdated)
 
     def __str__(self) -> str:
         amiss = (
@@ -40,7 +43,9 @@ class CheckReport:
             (self.missing, "in the index and gone"),
             (self.other, "not what the index says"),
         )
-        words = ", ".join(f"{len(locations)} {what}" for locations, what in amiss if locations)
+        told = [f"{len(locations)} {what}" for locations, what in amiss if locations]
+        told += [f"studies to be read again: {self.outdated}"] if self.outdated else []
+        words = ", ".join(told)
         return f"{self.files} files, {self.objects} objects; {words or 'storage and index agree'}"
 
 
@@ -81,6 +86,7 @@ async def check(
             locations = list(await archive.index.files(folder))
             report.missing += await in_thread(_gone, archive.storage, locations)
     report.objects -= len(report.other)
+    report.outdated = len(await archive.index.outdated_studies())
     return report
 
 

@@ -95,4 +95,10 @@ async def _checked(location: Path | str, index: str | None, options: Namespace, 
 
 def _document(location: Path | str, report: CheckReport) -> dict[str, Any]:
     lists = {name: getattr(report, name) for name in ("not_indexed", "changed", "missing", "other")}
-    return {"location": str(location), "files": report.files, "objects": report.objects, **lists}
+    return {
+        "location": str(location),
+        "files": report.files,
+        "objects": report.objects,
+        "outdated": report.outdated,
+        **lists,
+    }

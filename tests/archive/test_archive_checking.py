@@ -60,6 +60,21 @@ async def test_what_is_amiss_is_told_and_not_mended(folder: Path, a_file: Files)
     assert (await checked(folder)).other == []
 
 
+async def test_studies_that_have_to_be_read_again_are_counted(folder: Path) -> None:
+    """A scan was killed that had forgotten an object of a study."""
+    archive = await Archive.open(folder)
+    await archive.index.remove(["0/0.dcm"])
+    await archive.close()
+    (folder / "0" / "0.dcm").unlink()
+    archive = await Archive.open(folder, scan=False, make_index=False)
+    report = await check(archive)
+    assert (report.outdated, report.is_sound) == (1, False)
+    assert str(report).endswith("; studies to be read again: 1")
+    await archive.scan()
+    assert (await check(archive)).is_sound
+    await archive.close()
+
+
 def test_a_folder_without_an_index_is_left_as_it_is(
     tmp_path: Path, a_file: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ from aiodimse.archive import Archive, Index, find_query
 from aiodimse.archive.index import File, Finding, Transaction
 from aiodimse.archive.index.sql import SQLIndex, schema
 from aiodimse.archive.index.sql.engines import APPLICATIONS, open_engine, url_of
+from aiodimse.archive.index.sql.unusable import IndexUnusable
 from aiodimse.archive.models import STUDY_ROOT
 
 Files = Callable[..., Path]
@@ -94,6 +95,9 @@ async def test_an_index_of_an_older_version_is_migrated(tmp_path: Path, version:
     """It has the form of a new one then, with the rows of the old one, and can be changed."""
     url, other = empty(kind, tmp_path), empty(kind, tmp_path) + ("" if kind == "postgresql" else ".new")
     load(url, version, schema.digest_of_kept())
+    with pytest.raises(IndexUnusable, match=f"of version {version}") as caught:
+        await SQLIndex.open(url_of(url), make=False)  # as check does
+    assert caught.value.remedy == "migrates it"
     index = await SQLIndex.open(url_of(url))
     await (await SQLIndex.open(url_of(other))).close()
     assert form(url) == form(other)

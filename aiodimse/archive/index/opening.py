@@ -70,7 +70,7 @@ async def open_index(
             if file is None:
                 raise OSError(errno.EINVAL, str(error)) from None
             if not make:
-                raise OSError(errno.EINVAL, f"{error}; serve makes a new one from the files", str(file)) from None
+                raise OSError(errno.EINVAL, f"{error}; serve {error.remedy}", str(file)) from None
             await in_thread(put_aside, file, str(error))
             return await SQLIndex.open(url, left=await in_thread(_transactions_aside, file)), str(error)
     except SQLAlchemyError as error:

@@ -40,12 +40,12 @@ def prepare(connection: Connection, file: Path | None, left: Sequence[Transactio
     if (version, kept) == (schema.VERSION, schema.digest_of_kept()):
         return None
     why = ""
-    if not set(range(version, schema.VERSION)) <= schema.MIGRATIONS.keys() or version > schema.VERSION:
-        why = f"the index is of version {version}, and this program's is {schema.VERSION}"
+    if version != schema.VERSION and not _can_be_migrated(version):
+        why = _other_version(version)
     elif kept != schema.digest_of_kept():
         why = "the index keeps other attributes than this program"
     if file is None:
-        refuse_other_versions(connection, why or f"the index is of version {version}, and has to be migrated")
+        refuse_other_versions(connection, why or _other_version(version))
     elif why:
         raise IndexUnusable(why)
     if not why:
@@ -65,8 +65,19 @@ def require(connection: Connection) -> None:
     if not inspect(connection).has_table(schema.meta.name):
         raise IndexUnusable("the database holds no index")
     version, _ = _form(connection)
+    if _can_be_migrated(version):
+        raise IndexUnusable(_other_version(version), "migrates it")
     if version != schema.VERSION:
-        raise IndexUnusable(f"the index is of version {version}, and this program's is {schema.VERSION}")
+        raise IndexUnusable(_other_version(version))
+
+
+def _other_version(version: int) -> str:
+    return f"the index is of version {version}, and this program's is {schema.VERSION}"
+
+
+def _can_be_migrated(version: int) -> bool:
+    """Return whether there are migrations from an older version to this one."""
+    return version < schema.VERSION and all(step in schema.MIGRATIONS for step in range(version, schema.VERSION))
 
 
 def _form(connection: Connection) -> tuple[int, str | None]:

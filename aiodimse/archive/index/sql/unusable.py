@@ -33,7 +33,16 @@ _ENDING = 2.0
 
 
 class IndexUnusable(Exception):
-    """The database holds an index of another form, or it is damaged."""
+    """The database holds an index of another form, or it is damaged.
+
+    Args:
+        why: What is wrong.
+        remedy: What opening it does if it may change it.
+    """
+
+    def __init__(self, why: str, remedy: str = "makes a new one from the files") -> None:
+        super().__init__(why)
+        self.remedy = remedy
 
 
 def is_damage(error: BaseException) -> bool:
