@@ -15,7 +15,7 @@ class Outcome(Generic[T]):
     waits must be in the event loop that it was made in.
 
     Args:
-        unknown: It is in this set until it is known, or dropped.
+        unknown: It is in this set until it is known, dropped or forgotten.
     """
 
     __slots__ = ("_error", "_result", "_unknown", "_waiters", "is_known", "loop")
@@ -61,7 +61,11 @@ class Outcome(Generic[T]):
         return result  # type: ignore[return-value]
 
     def drop(self) -> None:
-        """Forget it, since the work was never begun, or nobody will ask what comes of it."""
+        """End all waits, since the work was never begun, or nobody asks what comes of it."""
+        self.settle(None)
+
+    def forget(self) -> None:
+        """Let it never become known, since its event loop was closed. Any thread may call this."""
         self._unknown.discard(self)
 
     def settle(self, result: T | None, error: BaseException | None = None) -> None:
@@ -83,4 +87,4 @@ class Outcome(Generic[T]):
         try:
             self.loop.call_soon_threadsafe(self.settle, result, error)
         except RuntimeError:  # the loop was closed, so nobody waits
-            self.drop()
+            self.forget()

@@ -161,7 +161,7 @@ def _settle(batch: Sequence[_Waiting[T]], error: BaseException | None) -> None:
             loop.call_soon_threadsafe(_settle_in_loop, outcomes, error)
         except RuntimeError:  # the loop was closed, so nobody waits
             for outcome in outcomes:
-                outcome.drop()
+                outcome.forget()
 
 
 def _settle_in_loop(outcomes: Sequence[Outcome[None]], error: BaseException | None) -> None:

@@ -33,10 +33,14 @@ async def test_only_the_first_settling_counts() -> None:
 
 async def test_it_is_among_the_unknown_until_it_is_known_or_dropped() -> None:
     unknown = set[Outcome[Any]]()
-    known, dropped = Outcome[int](unknown), Outcome[int](unknown)
+    known, dropped, forgotten = (Outcome[int](unknown) for _ in range(3))
+    waiting = asyncio.create_task(dropped.wait())
+    await settle()
     known.settle(1)
     dropped.drop()
+    forgotten.forget()
     assert unknown == set()
+    await waiting
 
 
 async def test_an_error_keeps_nothing_when_it_has_been_raised() -> None:

@@ -115,6 +115,24 @@ async def test_a_cancelled_change_that_has_not_begun_is_not_waited_for(hung: Hun
     assert (await task, calls) == ("done", [])
 
 
+@pytest.mark.parametrize("how", ["run", "run_to_end"])
+async def test_closing_does_not_wait_for_work_that_is_cancelled_meanwhile(
+    hung: Hung, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    threads = aiodimse.Threads(1, "tested")
+    task = await begun(threads, hung, "run")
+    waiting = asyncio.create_task(getattr(threads, how)(int))
+    await settle()
+    closing = asyncio.create_task(threads.close(SOON / 10))
+    await settle()
+    waiting.cancel()
+    await settle()
+    hung.go.set()
+    await closing
+    assert await task == "done"
+    assert caplog.records == []  # otherwise: left behind
+
+
 async def test_closing_tells_the_tasks_of_other_event_loops(hung: Hung) -> None:
     """Their work is dropped, or left behind like that of the loop that closes; nobody waits for it forever."""
     threads, told = aiodimse.Threads(1, "tested"), []
