@@ -103,6 +103,7 @@ async def test_not_ready_while_the_database_is_away(folder: Path) -> None:  # no
             assert process.stdout is not None
             pages = json.loads(await process.stdout.readline())["port"]
             assert await asked(pages, get("/readyz")) == (200, "ready\n")
+            assert "aiodimse_archive_index_up 1.0" in (await asked(pages, get("/metrics")))[1]
             async with aiodimse.connect(HOST, port, called_ae_title="AIODIMSE", contexts=[FIND]) as association:
                 database.signal_all(signal.SIGKILL)
                 assert (await association.c_find(study, FIND)).status == 0xA700

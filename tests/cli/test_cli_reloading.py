@@ -260,6 +260,17 @@ def test_every_option_that_needs_a_restart_is_said_by_its_name(capsys: pytest.Ca
     assert said == "location, --max-associations, --no-transcode, --tls-title\n"
 
 
+def test_no_option_that_takes_effect_at_once_is_said_to_need_a_restart(capsys: pytest.CaptureFixture[str]) -> None:
+    before = parser().parse_args(["serve", "one"])
+    at_once = (
+        "any_called", "called", "calling", "destinations", "keep_days", "max_bytes", "min_free",
+        "tls_ca", "tls_cert", "tls_key", "tls_no_hostname",
+    )  # fmt: skip
+    now = Namespace(**{**vars(before), **dict.fromkeys(at_once, "changed")})
+    report_applied(before, now, Output())
+    assert capsys.readouterr().out == "configuration read again\n"
+
+
 ALL = frozenset(SERVICES)
 
 
