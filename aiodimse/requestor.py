@@ -15,7 +15,7 @@ from aiodimse.aio.environment import Environment
 from aiodimse.aio.settings import Settings
 from aiodimse.aio.transport import Trace
 from aiodimse.association import MAX_CONTEXTS, PresentationContext, fill_with_storage, propose
-from aiodimse.association.negotiation import check_ae_title, several
+from aiodimse.association.negotiation import check_ae_title, operations_window_of, several
 from aiodimse.client import Association
 from aiodimse.config import Limits, Timeouts
 from aiodimse.errors import LocalProtocolError
@@ -128,8 +128,8 @@ def connect(
         An object that gives the Association when it is entered or awaited.
 
     Raises:
-        LocalProtocolError: There are more than 128 contexts, or a UID or an AE title is not valid. This is raised at
-            once; the following are raised when the object is entered or awaited.
+        LocalProtocolError: There are more than 128 contexts, or a UID, an AE title or the operations window is not
+            valid. This is raised at once; the following are raised when the object is entered or awaited.
         AssociationRejected: The peer rejected the association.
         AssociationAborted: The peer aborted the association, or the connection was lost.
         AssociationTimeout: `Timeouts.connect` seconds passed; its phase is "connect" or "negotiation".
@@ -155,7 +155,6 @@ def connect(
     )
     if max_pdu_length is not None:
         settings.limits = limits = replace(limits, max_pdu_length=max_pdu_length)
-    window = (operations_window, operations_window) if isinstance(operations_window, int) else operations_window
     wanted = fill_with_storage(contexts, storage)
     if len(wanted) > MAX_CONTEXTS:
         raise LocalProtocolError(f"{len(wanted)} presentation contexts; an association has at most {MAX_CONTEXTS}")
@@ -166,7 +165,7 @@ def connect(
         ae_title=ae_title,
         called_ae_title=called_ae_title,
         limits=limits,
-        operations_window=window,
+        operations_window=operations_window_of(operations_window),
         user_identity=user_identity,
         common_extended=common_extended,
     )
@@ -186,8 +185,8 @@ def contexts_for(paths: Iterable[str | os.PathLike[str]]) -> list[PresentationCo
         One context for each SOP class and stored transfer syntax, and Explicit and Implicit Little Endian beside.
 
     Raises:
-        NotDICOM: One is no DICOM file.
-        OSError: One cannot be read.
+        NotDICOM: A file is not a DICOM file.
+        OSError: A file cannot be read.
     """
     heads = (datasets.read_head(path) for path in several(paths, "paths"))
     return contexts_for_instances(dict.fromkeys((head.sop_class_uid, head.transfer_syntax) for head in heads))

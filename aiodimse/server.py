@@ -19,7 +19,7 @@ from aiodimse.aio.network import Network
 from aiodimse.aio.settings import EndIdle, Settings
 from aiodimse.aio.transport import Trace
 from aiodimse.association import TitlePolicy
-from aiodimse.association.negotiation import check_ae_title
+from aiodimse.association.negotiation import check_ae_title, operations_window_of
 from aiodimse.config import Limits, Timeouts
 from aiodimse.errors import LocalProtocolError
 from aiodimse.metrics import Metrics
@@ -101,7 +101,7 @@ class Server(HandlerDecorators):
                 losslessly recompressed (extra `codecs`); False, its sub-operation fails.
 
         Raises:
-            LocalProtocolError: The AE title is not valid.
+            LocalProtocolError: The AE title or the operations window is not valid.
         """
         check_ae_title(ae_title)
         self._ae_title = ae_title
@@ -118,14 +118,13 @@ class Server(HandlerDecorators):
         registry = HandlerRegistry()
         registry.any_storage = any_storage
         super().__init__(registry)
-        window = operations_window
         self._policy = AcceptancePolicy(
             registry,
             self._settings.limits,
             ae_title=ae_title,
             accept_called=accept_called,
             accept_calling=accept_calling,
-            operations_window=(window, window) if isinstance(window, int) else window,
+            operations_window=operations_window_of(operations_window),
             strict=strict,
         )
         self._admission: WeakKeyDictionary[asyncio.AbstractEventLoop, Admission] = WeakKeyDictionary()

@@ -116,6 +116,26 @@ def check_ae_title(title: str) -> None:
         raise LocalProtocolError(f"not an AE title (1 to 16 printable characters, no backslash): {title!r}")
 
 
+def operations_window_of(value: int | tuple[int, int]) -> tuple[int, int]:
+    """Return how many operations we may invoke and how many we perform at once (PS3.7 D.3.3.3).
+
+    Args:
+        value: Both numbers, or one for both; 0 means no limit.
+
+    Raises:
+        LocalProtocolError: It is something else, or a number does not fit in 16 bits.
+    """
+    window = (value, value) if isinstance(value, int) else value
+    if (
+        not isinstance(window, (tuple, list))
+        or len(window) != 2
+        or not all(isinstance(number, int) and 0 <= number <= 0xFFFF for number in window)
+    ):
+        raise LocalProtocolError(f"not an operations window (one number or two, from 0 to 65535): {value!r}")
+    invoked, performed = window
+    return invoked, performed
+
+
 def fill_with_storage(
     contexts: Iterable[str | PresentationContext], storage: Iterable[str | PresentationContext] | None = None
 ) -> list[PresentationContext]:

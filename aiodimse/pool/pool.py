@@ -18,7 +18,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 
 from aiodimse.aio.environment import Environment
 from aiodimse.association import MAX_CONTEXTS, PresentationContext
-from aiodimse.association.negotiation import as_context
+from aiodimse.association.negotiation import as_context, operations_window_of
 from aiodimse.client import Association
 from aiodimse.config import Timeouts
 from aiodimse.errors import AssociationError
@@ -365,8 +365,7 @@ class Pool:
                         raise
             return await self._store(source, options, shared=True)
 
-        window = self._options.get("operations_window", 1)
-        invoked = window if isinstance(window, int) else window[0]
+        invoked, _ = operations_window_of(self._options.get("operations_window", 1))
         side_by_side = self.max_size * (invoked or WINDOW_AT_MOST)
         many = StoreMany(store, sources, side_by_side)
         self._many.add(many)

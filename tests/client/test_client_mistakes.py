@@ -51,6 +51,15 @@ def test_a_server_that_nobody_could_call(title: str) -> None:
         aiodimse.Server(ae_title=title)
 
 
+@pytest.mark.parametrize("window", [-1, 65536, (4, -1), (1, 2, 3), "4", 1.5, None], ids=repr)
+def test_an_operations_window_that_is_none(window: Any) -> None:
+    """Otherwise a server would reject every peer that asks for a window."""
+    with pytest.raises(aiodimse.LocalProtocolError, match="not an operations window"):
+        aiodimse.Server(operations_window=window)
+    with pytest.raises(aiodimse.LocalProtocolError, match="not an operations window"):
+        aiodimse.connect("pacs.example", 104, contexts=[ECHO], operations_window=window)
+
+
 async def test_a_server_that_was_never_entered() -> None:
     listening = aiodimse.Server().listen("127.0.0.1", 0)
     with pytest.raises(aiodimse.LocalProtocolError, match=r"async with server\.listen"):
