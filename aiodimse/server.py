@@ -77,28 +77,28 @@ class Server(HandlerDecorators):
         end_idle: EndIdle = "abort",
         transcode: bool = True,
     ) -> None:
-        """Make a server without handlers; nothing is opened.
+        """Make a server without handlers. Nothing is opened.
 
         Args:
-            ae_title: Who we are. Another called AE title is rejected with 1/1/7, unless accept_called allows it.
-            accept_called: Called AE titles that are let in beside ours: True, one, several, or a function. A function
-                that raises rejects with 1/1/1.
-            accept_calling: Calling AE titles that are let in, all if not given; others are rejected with 1/1/3.
+            ae_title: Our AE title. Other called AE titles are rejected with 1/1/7, unless accept_called allows them.
+            accept_called: Called AE titles that are accepted beside ours: True for all, one, several, or a function. If
+                the function raises, the association is rejected with 1/1/1.
+            accept_calling: Calling AE titles that are accepted; None: all. Others are rejected with 1/1/3.
             limits: Bounds on what peers can make us hold. Those on connections and associations count over all
-                listenings of the server.
-            timeouts: Every deadline.
+                listenings of the server. None: `Limits()`.
+            timeouts: Every deadline. None: `Timeouts()`.
             operations_window: The most operations that may be open at once, if the peer asks for more than one
                 (PS3.7 D.3.3.3): as in connect() the number for those that we invoke and the number for those that we
                 perform, or one number for both.
-            any_storage: Store SOP classes that are not known with the C-STORE handler that is registered for all.
-            metrics: Its methods are called when associations and operations end.
+            any_storage: Whether the C-STORE handler for all SOP classes also gets those that are not known.
+            metrics: Its methods are called when associations and operations end. None: nothing is counted.
             trace: Sees the bytes of every association, as in connect().
             environment: The clock and the network, for tests; and how TCP acknowledges.
-            strict: Use none of the leniencies of docs/reference/leniencies.md.
+            strict: Whether to use none of the leniencies of docs/reference/leniencies.md.
             end_idle: How an association ends that was idle for `Timeouts.idle`, or for `Timeouts.drain_idle` while the
                 server is being left: by A-ABORT, or by A-RELEASE-RQ, which some peers do not expect from an acceptor.
-            transcode: In C-GET and C-MOVE send an instance whose compression the peer does not take decompressed or
-                losslessly recompressed (extra `codecs`); False, its sub-operation fails.
+            transcode: Whether C-GET and C-MOVE decompress or losslessly recompress an instance whose compression the
+                peer does not accept (extra `codecs`). Otherwise its sub-operation fails.
 
         Raises:
             LocalProtocolError: The AE title or the operations window is not valid.
@@ -136,32 +136,32 @@ class Server(HandlerDecorators):
 
     @property
     def open_moves(self) -> OpenMoves:
-        """The C-MOVEs of ours whose instances come to this server, for `c_move(receiver=)`."""
+        """Our C-MOVEs whose instances are sent to this server, for `c_move(receiver=)`."""
         return self._policy.open_moves
 
     @property
     def environment(self) -> Environment:
-        """The clock and the network on which its associations run."""
+        """The clock and the network of its associations."""
         return self._settings.environment
 
     @property
     def limits(self) -> Limits:
-        """The bounds on what peers can make it hold."""
+        """The bounds on what peers can make us hold."""
         return self._settings.limits
 
     @property
     def timeouts(self) -> Timeouts:
-        """Its deadlines, in seconds."""
+        """The deadlines, in seconds."""
         return self._settings.timeouts
 
     @property
     def end_idle(self) -> EndIdle:
-        """How an association ends that was idle: by A-ABORT or by A-RELEASE-RQ."""
+        """How an idle association is ended: "abort" or "release"."""
         return self._settings.end_idle
 
     @property
     def is_strict(self) -> bool:
-        """Whether it uses none of the leniencies of docs/reference/leniencies.md."""
+        """Whether the server uses none of the leniencies of docs/reference/leniencies.md."""
         return self._settings.strict
 
     # --- hooks --------------------------------------------------------------------------------------------------------
@@ -169,17 +169,17 @@ class Server(HandlerDecorators):
     def authorize(self, hook: Authorize) -> Authorize:
         """Decorate the hook that decides whether a request may be performed: `async def authorize(request) -> bool`.
 
-        It is asked before the handler of every request, whose data set is decoded then.
+        It is called before the handler of every request. Its data set is decoded by then, except that of a C-STORE.
 
         Args:
             hook: The function.
 
         Returns:
-            The hook itself. A false answer is answered with 0124, Not authorized; so is an exception, but that
-            DIMSEFailure carries its own status.
+            The hook itself. If it returns something false or raises, the response is 0124, Not authorized. If it raises
+            DIMSEFailure, the response has the status of that.
 
         Raises:
-            TypeError: It is no `async def` with one parameter.
+            TypeError: It is not an `async def` with one parameter.
         """
         check_hook("authorize", hook, ("request",))
         self._policy.authorize = hook
@@ -188,17 +188,18 @@ class Server(HandlerDecorators):
     def authenticate(self, hook: Authenticate) -> Authenticate:
         """Decorate the hook for user identity negotiation (PS3.7 D.3.3.7): `async def authenticate(identity, request)`.
 
-        identity is None where the peer sent none. Secrets are not logged.
+        identity is None if the peer sent none. Secrets are not logged.
 
         Args:
             hook: The function.
 
         Returns:
-            The hook itself. Any false answer rejects with 1/2/1; a true one accepts; bytes accept and are the server
-            response (Kerberos, SAML, JWT) where the peer asked for one. An exception rejects as with on_associate.
+            The hook itself. If it returns something false, the association is rejected with 1/2/1. Bytes are the server
+            response (Kerberos, SAML, JWT), which is sent if the peer asked for one. An exception rejects as for
+            on_associate.
 
         Raises:
-            TypeError: It is no `async def` with two parameters.
+            TypeError: It is not an `async def` with two parameters.
         """
         check_hook("authenticate", hook, ("identity", "request"))
         self._policy.authenticate = hook
@@ -211,13 +212,13 @@ class Server(HandlerDecorators):
             hook: The function.
 
         Returns:
-            The hook itself. None accepts; a collection of SOP class UIDs or presentation context IDs accepts no more
-            than those. To reject, it raises AssociationRejected(result, source, reason). Anything else that it raises,
-            and numbers that PS3.8 9.3.4 does not have, are answered with 1/1/1; taking longer than
-            Timeouts.authenticate seconds with 2/1/1.
+            The hook itself. If it returns None, the association is accepted; if it returns SOP class UIDs or
+            presentation context IDs, only with these. To reject, it raises AssociationRejected(result, source, reason).
+            Any other exception, and numbers that PS3.8 9.3.4 does not have, reject with 1/1/1; a hook that takes longer
+            than Timeouts.authenticate rejects with 2/1/1.
 
         Raises:
-            TypeError: It is no `async def` with one parameter.
+            TypeError: It is not an `async def` with one parameter.
         """
         check_hook("on_associate", hook, ("request",))
         self._policy.on_associate = hook
@@ -226,9 +227,8 @@ class Server(HandlerDecorators):
     def on_association_end(self, hook: OnAssociationEnd) -> OnAssociationEnd:
         """Decorate `async def ended(association, error)`, which is called once for each association that was accepted.
 
-        association is the object that handlers have had as request.association, with its state; error is None after a
-        release, else what ended the association: AssociationAborted or AssociationTimeout. What the hook raises is
-        logged.
+        association is the object that handlers have as request.association. error is None after a release; otherwise it
+        says what ended the association: AssociationAborted or AssociationTimeout. What the hook raises is logged.
 
         Args:
             hook: The function.
@@ -237,16 +237,16 @@ class Server(HandlerDecorators):
             The hook itself.
 
         Raises:
-            TypeError: It is no `async def` with two parameters.
+            TypeError: It is not an `async def` with two parameters.
         """
         check_hook("on_association_end", hook, ("association", "error"))
         self._policy.on_association_end = hook
         return hook
 
-    # --- what the rest of the library asks for ------------------------------------------------------------------------
+    # --- for the rest of the library ----------------------------------------------------------------------------------
 
     def answer_at_once(self, rq: AssociateRQ) -> AssociateAC | AssociateRJ:
-        """Return the answer to an A-ASSOCIATE-RQ that no hook would change.
+        """Return the answer to an A-ASSOCIATE-RQ without asking a hook.
 
         Args:
             rq: The request.
@@ -254,7 +254,7 @@ class Server(HandlerDecorators):
         return self._policy.answer_at_once(rq)
 
     def provider(self, association: ProviderAssociation) -> Provider:
-        """Make what performs the requests of one association.
+        """Make the object that performs the requests of one association.
 
         Args:
             association: The association, as the handlers see it.
@@ -273,15 +273,15 @@ class Server(HandlerDecorators):
         reuse_port: bool = False,
         network: Network | None = None,
     ) -> Listening:
-        """Listen on a socket: `async with server.listen("127.0.0.1", 0) as listening`. Nothing is opened before.
+        """Listen on a socket: `async with server.listen("127.0.0.1", 0) as listening`. The block opens it.
 
         Args:
-            host: An address or a host name; None, every address of this machine.
-            port: 104 or 11112 as a rule; 0, any that is free (`listening.port`).
-            ssl: From tls.server_context(), for DICOM over TLS.
+            host: An address or a host name; None: every address of this machine.
+            port: 104 or 11112 as a rule; 0: any that is free (`listening.port`).
+            ssl: A context from tls.server_context(), for DICOM over TLS; None: no TLS.
             sock: A bound socket, instead of host and port.
-            reuse_port: Let several processes listen on one port, where the system can (SO_REUSEPORT).
-            network: Another than that of the server's environment, for tests.
+            reuse_port: Whether other processes may listen on the same port, if the system allows it (SO_REUSEPORT).
+            network: The network, for tests; None: that of the server's environment.
         """
         settings = self._settings
         if network is not None:
@@ -289,15 +289,14 @@ class Server(HandlerDecorators):
         return Listening(partial(self._acceptor, settings), host, port, ssl=ssl, sock=sock, reuse_port=reuse_port)
 
     def _acceptor(self, settings: Settings) -> Acceptor:
-        """Make what accepts the connections of one listening. Its limits count over all listenings on this event
-        loop."""
+        """Make the acceptor of one listening. The limits count over all listenings on this event loop."""
         admission = self._admission.setdefault(asyncio.get_running_loop(), Admission(settings.limits, settings.clock))
         return Acceptor(partial(AcceptedAssociation, self._policy), settings, admission)
 
 
 class Listening:
-    """A Server on a socket. When its block is left it drains, as `close` does; an exception, or a second cancellation,
-    aborts."""
+    """A Server on a socket. Leaving its block closes it as `close` does; an exception or a second cancellation aborts
+    the associations."""
 
     def __init__(
         self,

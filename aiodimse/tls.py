@@ -1,5 +1,5 @@
-"""TLS contexts for DICOM after BCP 195 (RFC 8996, RFC 9325), as PS3.15 B.12 asks; and which AE titles a certificate may
-use.
+"""Makes TLS contexts for DICOM by BCP 195 (RFC 8996, RFC 9325), as PS3.15 B.12 requires, and checks which AE titles a
+certificate may use.
 
 context = tls.server_context("archive.pem", "archive.key", ca="hospital-ca.pem")
 async with server.listen("0.0.0.0", 2762, ssl=context): ...
@@ -23,14 +23,14 @@ _log = logging.getLogger("aiodimse.tls")
 
 FilePath: TypeAlias = "str | os.PathLike[str]"
 Certificate: TypeAlias = Mapping[str, Any]
-"""As ssl.SSLSocket.getpeercert() gives it, and request.association.certificate has it."""
+"""A certificate as ssl.SSLSocket.getpeercert() returns it, and request.association.certificate has it."""
 
 PORT = 2762
 """dicom-tls, the registered port (PS3.15 B.12)."""
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!PSK:@SECLEVEL=2"
-"""TLS 1.2 suites: forward secrecy with AEAD only (RFC 9325 4.2); those of TLS 1.3 are all of that kind. Security level
-2 asks for keys worth 112 bits: RSA 2048, no SHA-1 in signatures (RFC 9325 4.5)."""
+"""The suites of TLS 1.2: only those with forward secrecy and AEAD (RFC 9325 4.2), as all of TLS 1.3 are. Security level
+2 requires keys with a strength of 112 bits, as RSA 2048, and no SHA-1 in signatures (RFC 9325 4.5)."""
 
 
 # --- contexts ---------------------------------------------------------------------------------------------------------
@@ -44,14 +44,14 @@ def server_context(
     password: str | None = None,
     verify_client: bool = True,
 ) -> ssl.SSLContext:
-    """Make a context for `Server.listen`: TLS 1.2 and up, and clients must show a certificate.
+    """Make a context for `Server.listen`: TLS 1.2 and later, and clients must show a certificate.
 
     Args:
         certificate: A PEM file with our certificate and those between it and its authority.
-        key: A PEM file with its private key, where that is not in the same file.
-        ca: A PEM file with the certificates that vouch for clients.
-        password: Of the key, where it is encrypted.
-        verify_client: False is the one switch that lets clients in without a certificate.
+        key: A PEM file with its private key; None: it is in the same file.
+        ca: A PEM file with the authorities that verify clients.
+        password: The password of the key, if it is encrypted.
+        verify_client: Whether clients need a certificate. Only False lets them in without one.
 
     Returns:
         The context (PS3.15 B.12).
@@ -59,10 +59,12 @@ def server_context(
     Raises:
         ValueError: Clients are to be verified and `ca` is missing, or the key is encrypted and there is no password.
         OSError: A file cannot be read.
-        ssl.SSLError: A file is not what it has to be; the words name it.
+        ssl.SSLError: A file has other contents than it must have; the text names it.
     """
     if verify_client and ca is None:
-        raise ValueError("ca= names the PEM file that vouches for clients; verify_client=False does without")
+        raise ValueError(
+            "ca= is missing, the PEM file with the authorities that verify clients; verify_client=False needs none"
+        )
     context = _context(ssl.PROTOCOL_TLS_SERVER)
     _load_chain(context, certificate, key, password)
     if verify_client and ca is not None:
@@ -79,22 +81,22 @@ def client_context(
     password: str | None = None,
     check_hostname: bool = True,
 ) -> ssl.SSLContext:
-    """Make a context for `connect`: TLS 1.2 and up; the server's certificate and host name are verified.
+    """Make a context for `connect`: TLS 1.2 and later; the certificate of the server and its host name are verified.
 
     Args:
-        ca: A PEM file with the certificates that vouch for servers; those of the system where it is not given.
-        certificate: A PEM file with our certificate, where the server wants one.
-        key: A PEM file with its private key, where that is not in the same file.
-        password: Of the key, where it is encrypted.
-        check_hostname: False is the one switch to relax: the certificate is still verified, but not for whom it is.
+        ca: A PEM file with the authorities that verify servers; None: those of the system.
+        certificate: A PEM file with our certificate, if the server wants one.
+        key: A PEM file with its private key; None: it is in the same file.
+        password: The password of the key, if it is encrypted.
+        check_hostname: Whether the certificate must be for this host. It is verified in any case.
 
     Returns:
         The context (PS3.15 B.12).
 
     Raises:
-        ValueError: A key without a certificate, or an encrypted one without a password.
+        ValueError: There is a key and no certificate, or the key is encrypted and there is no password.
         OSError: A file cannot be read.
-        ssl.SSLError: A file is not what it has to be; the words name it.
+        ssl.SSLError: A file has other contents than it must have; the text names it.
     """
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
     if ca is not None:
@@ -113,7 +115,7 @@ def _context(protocol: Any) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
-    context.options |= ssl.OP_NO_RENEGOTIATION  # RFC 9325 3.5: TLS 1.3 has none, and nothing here needs it
+    context.options |= ssl.OP_NO_RENEGOTIATION  # RFC 9325 3.5
     return context
 
 
@@ -126,7 +128,7 @@ def _load_authorities(context: ssl.SSLContext, ca: FilePath) -> None:
 
 
 def _load_chain(context: ssl.SSLContext, certificate: FilePath, key: FilePath | None, password: str | None) -> None:
-    def no_password() -> NoReturn:  # without this, OpenSSL asks at the terminal
+    def no_password() -> NoReturn:  # Otherwise OpenSSL asks at the terminal.
         raise ValueError(f"{os.fspath(key or certificate)}: the key is encrypted, password= opens it")
 
     files = [certificate] if key is None else [certificate, key]
@@ -144,7 +146,7 @@ def _reason(error: ssl.SSLError) -> str:
 
 
 def _look(path: FilePath) -> None:
-    """Raise OSError that names the path; the ssl module's does not."""
+    """Raise OSError if a file cannot be read. That of the ssl module would not name it."""
     with Path(path).open("rb"):
         pass
 
@@ -153,7 +155,7 @@ def _look(path: FilePath) -> None:
 
 
 class Asking(Protocol):
-    """The part of an AssociationRequest that the checks of certificates look at."""
+    """The part of an AssociationRequest that these checks need."""
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -165,7 +167,7 @@ class Asking(Protocol):
 
     @property
     def tls_certificate(self) -> Certificate | None:
-        """The certificate of the peer; None where it sent none."""
+        """The certificate of the peer; None if it sent none."""
 
     def logger(self, logger: logging.Logger) -> Any:
         """Return a logger for lines about this association.
@@ -176,15 +178,14 @@ class Asking(Protocol):
 
 
 def certificate_names(certificate: Certificate | None) -> frozenset[str]:
-    """Return whom a certificate is for.
+    """Return the names for which a certificate is.
 
     Args:
-        certificate: The certificate; None or {} is what a peer without a verified one has.
+        certificate: The certificate; None or {} for a peer without a verified one.
 
     Returns:
-        Names with their kind before them, in small letters: "dns:" and "ip:" of its subjectAltName. A certificate
-        without one has the common name of its subject, as "cn:". Beside a subjectAltName the common name counts for
-        nothing (RFC 6125 6.4.4).
+        The names of its subjectAltName in small letters, with their kind: "dns:" or "ip:". If it has none, the common
+        name of its subject, with "cn:". Beside a subjectAltName the common name does not count (RFC 6125 6.4.4).
     """
     if not certificate:
         return frozenset()
@@ -201,9 +202,10 @@ _KINDS = {"DNS": "dns", "IP Address": "ip"}
 
 
 def _normalized(name: str) -> str:
-    """The name with its kind, spelled in one way. A name without a kind is that of a host, or its address.
+    """Return a name with its kind, in one spelling. A name without a kind is a host name or an IP address.
 
-    Raises ValueError where the address is none.
+    Raises:
+        ValueError: The address is not valid.
     """
     kind, colon, value = name.partition(":")
     kind = kind.strip().lower()
@@ -224,21 +226,21 @@ def _kind_of(name: str) -> str:
 def titles_from_certificate(
     titles: Mapping[str, str | Collection[str]],
 ) -> Callable[[Asking], Awaitable[None]]:
-    """Make an on_associate hook that says which calling AE titles each certificate may use.
+    """Make an on_associate hook that allows each certificate its calling AE titles.
 
-    A certificate with more names than one may use the titles of all; one without a name here, or no certificate at all,
-    may use none. Any other title is rejected with 1/1/3, calling-AE-title-not-recognized (PS3.8 9.3.4).
+    A certificate may use the titles of all its names. A peer without a certificate, or with none of these names, may
+    use none. Other titles are rejected with 1/1/3, calling-AE-title-not-recognized (PS3.8 9.3.4).
 
     Args:
-        titles: A name of the certificate (see `certificate_names`) -> an AE title, or several. The name says its kind:
-            "dns:ct-1.hospital.example", "ip:10.0.0.7", "cn:CT One". Without a kind it is an IP address or a DNS name,
-            never a common name.
+        titles: One AE title or several for each name of a certificate (see `certificate_names`), as
+            "dns:ct-1.hospital.example", "ip:10.0.0.7" or "cn:CT One". A name without a kind is an IP address or a DNS
+            name, never a common name.
 
     Returns:
         The hook.
 
     Raises:
-        ValueError: A name is empty, or an "ip:" is no address.
+        ValueError: A name is empty, or an "ip:" is not an address.
 
     Examples:
         >>> titles = {"dns:ct-1.hospital.example": "CT1", "ip:10.0.0.7": ["MR1", "MR2"]}
