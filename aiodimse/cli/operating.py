@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,6 +51,7 @@ class PrometheusMetrics:
         )  # fmt: skip
         self._held = client.Gauge("archive_entities", "What the index of the archive holds", ["level"], **how)
         self._is_up = client.Gauge("archive_index_up", "Whether the index of the archive answers", **how)
+        self._is_up.set(math.nan)  # nobody knows before the archive is served, and no alert is to be raised
 
     async def page(self, archive: Archive | None) -> bytes:
         """Return the metrics in the text format of Prometheus. If the index does not answer, its counts are old."""

@@ -83,7 +83,8 @@ async def test_alive_but_not_ready_before_it_serves_and_while_it_ends(folder: Pa
         stack.callback((await pages.listen(HOST, 0)).close)
 
         async def both() -> tuple[int, int]:
-            assert (await asked(pages.port, get("/metrics")))[0] == 200
+            status, page = await asked(pages.port, get("/metrics"))
+            assert (status, "aiodimse_archive_index_up 0.0" in page) == (200, False)
             return (await asked(pages.port, get("/healthz")))[0], (await asked(pages.port, get("/readyz")))[0]
 
         assert await both() == (200, 503)
