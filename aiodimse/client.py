@@ -154,8 +154,8 @@ class Association(NormalizedOperations):
         Only one C-GET runs at a time, because its C-STORE sub-operations do not name their C-GET.
 
         Args:
-            identifier: As c_find.
-            sop_class_uid: As c_find.
+            identifier: As for c_find.
+            sop_class_uid: As for c_find.
             priority: 0 medium, 1 high, 2 low.
             allow_incomplete: Do not raise IncompleteRetrieval when the iteration ends; progress and
                 failed_sop_instance_uids of the operation have the failures.
@@ -220,7 +220,7 @@ class Association(NormalizedOperations):
             sop_class_uid: The SOP class of the model, as c_find.
             destination: The AE title of the destination; the peer has to know its address.
             priority: 0 medium, 1 high, 2 low.
-            allow_incomplete: As c_get.
+            allow_incomplete: As for c_get.
             receiver: A Server of ours that listens under that AE title, in this event loop. The operation then yields
                 the instances, as c_get does. The server accepts every storage SOP class meanwhile.
 
@@ -254,7 +254,7 @@ class Association(NormalizedOperations):
         asyncio.to_thread(association.can_store, path)`.
 
         Args:
-            instance: As c_store.
+            instance: As for c_store.
 
         Raises:
             NotDICOM: The file is not a DICOM file.

@@ -29,23 +29,23 @@ class AcceptedClass:
     """A SOP class that a server accepts."""
 
     sop_class: SOPClass
-    """Its row."""
+    """The SOP class."""
     scp: bool
-    """The server is service class provider: the requestor may invoke its services."""
+    """Whether the server is its service class provider: the requestor may invoke its services."""
     scu: bool
-    """The server is service class user in this association, as for the C-STORE of a C-GET (PS3.7 D.3.3.4)."""
+    """Whether the server is its service class user, as for the C-STORE of a C-GET (PS3.7 D.3.3.4)."""
     transfer_syntaxes: tuple[str, ...]
-    """UIDs of those that are accepted, each proposed alone."""
+    """The UIDs of the transfer syntaxes that are accepted if they are proposed alone."""
     extended: str
-    """What is supported of the extended negotiation (PS3.7 D.3.3.5), in words; empty where it is not answered."""
+    """What is supported of the extended negotiation (PS3.7 D.3.3.5), in words; "" if it is not answered."""
 
 
 def accepted(server: Server, *, calling_ae_title: str = "AIODIMSE") -> list[AcceptedClass]:
-    """What a server accepts, of all SOP classes that are known.
+    """Return which of all known SOP classes a server accepts.
 
     Args:
-        server: With its handlers.
-        calling_ae_title: A title that the server lets call it. Hooks are not asked.
+        server: The server with its handlers.
+        calling_ae_title: An AE title that may call the server. Hooks are not asked.
 
     Returns:
         The SOP classes, in the order of `sop_class.known()`.
@@ -84,7 +84,7 @@ def _context(uid: str, syntaxes: Sequence[str]) -> aiodimse.PresentationContext:
 def _answers(
     server: Server, contexts: Sequence[aiodimse.PresentationContext], calling: str
 ) -> Iterator[tuple[aiodimse.AcceptedContext, str]]:
-    """The contexts that are accepted, with the roles of the requestor, and extended negotiation in words."""
+    """Yield each context that is accepted, with the roles of the requestor, and its extended negotiation in words."""
     for start in range(0, len(contexts), MAX_CONTEXTS):
         some = contexts[start : start + MAX_CONTEXTS]
         negotiated = _negotiate(server, some, calling)
@@ -97,7 +97,7 @@ def _answers(
 def _negotiate(
     server: Server, contexts: Sequence[aiodimse.PresentationContext | str], calling: str
 ) -> aiodimse.Negotiated:
-    """What an association with these contexts would have; any number of operations is proposed."""
+    """Return what would be agreed on with these contexts, if any number of operations is proposed."""
     rq = propose(
         contexts, ae_title=calling, called_ae_title=server.ae_title, limits=aiodimse.Limits(), operations_window=(0, 0)
     )
@@ -120,16 +120,16 @@ def _words(options: object | None) -> str:
 def statement(
     server: Server, *, name: str = "This application", version: str = "", calling_ae_title: str = "AIODIMSE"
 ) -> str:
-    """The conformance statement of a server, in the form of PS3.2, as Markdown.
+    """Return the conformance statement of a server in the form of PS3.2, as Markdown.
 
     Args:
-        server: With its handlers.
-        name: What the application is called.
+        server: The server with its handlers.
+        name: The name of the application.
         version: Its version.
-        calling_ae_title: A title that the server lets call it.
+        calling_ae_title: An AE title that may call the server.
 
     Returns:
-        The text. What the library cannot know, such as what a handler keeps, is for its author to add.
+        The text. It lacks what the library cannot know, such as what a handler stores.
 
     Raises:
         LocalProtocolError: The server rejects an association from this title, called by its own.

@@ -1,6 +1,6 @@
-"""Functions of the application that are told of something: a trace, and metrics.
+"""Calls traces and metrics of the application.
 
-What they raise is logged and goes no further, since it would stop the association in the middle of something.
+What they raise is logged and goes no further, because it could stop an association in the middle of a step.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class HookCall:
     __slots__ = ("_log", "_what")
 
     def __init__(self, log: Adapter, what: str) -> None:
-        """Remember who is told, for the log.
+        """Remember what is called, for the log.
 
         Args:
             log: Where a failure is logged.
@@ -59,7 +59,7 @@ class _MetricsThatNeverRaise:
         return tell
 
     def span(self, name: str, attributes: Mapping[str, str]) -> AbstractContextManager[object]:
-        """That of the application; one that does nothing where it has none."""
+        """Return the span of the application; if it makes none, one that does nothing."""
         method = getattr(self._metrics, "span", None)
         return nullcontext() if method is None else _SpanThatNeverRaises(self._log, partial(method, name, attributes))
 
@@ -84,14 +84,14 @@ class _SpanThatNeverRaises:
 
 
 def never_raising(metrics: Metrics | None, log: Adapter) -> DetailedMetrics | None:
-    """Wrap metrics so that no method raises, and none is missing."""
+    """Wrap metrics so that no method raises and no method is missing."""
     return None if metrics is None else cast(DetailedMetrics, _MetricsThatNeverRaise(metrics, log))
 
 
 def spanning(
     metrics: DetailedMetrics | None, name: str, attributes: Mapping[str, str]
 ) -> AbstractContextManager[object]:
-    """A span of these metrics; one that does nothing where there are none."""
+    """Return a span of the metrics; if there are none, one that does nothing."""
     return nullcontext() if metrics is None else metrics.span(name, attributes)
 
 
@@ -99,7 +99,13 @@ class AssociationMetrics:
     """Tells the metrics of the application, if there are any, how one association began and ended."""
 
     def __init__(self, metrics: Metrics | None, clock: Clock, measured: Callable[[], MeasuredAssociation]) -> None:
-        """measured: says whose association it is."""
+        """Begin to measure.
+
+        Args:
+            metrics: The metrics of the application, if there are any.
+            clock: The clock.
+            measured: Returns the association as metrics are told of it.
+        """
         self._metrics, self._clock, self._measured = metrics, clock, measured
         self._began = clock.now()
         self._is_open = False
@@ -111,13 +117,14 @@ class AssociationMetrics:
             self._metrics.association_opened(self._measured())
 
     def ended(self, error: BaseException) -> None:
-        """Report that the association is over, or was never established."""
+        """Report that the association has ended, or was not established."""
         if self._metrics is None:
             return
         if self._is_open:
             self._metrics.association_ended(self._measured(), how(error), self._clock.now() - self._began)
         else:
-            ended = "rejected" if isinstance(error, AssociationClosed) else how(error)  # It was aborted by us.
+            # AssociationClosed: we have rejected it.
+            ended = "rejected" if isinstance(error, AssociationClosed) else how(error)
             self._metrics.association_failed(self._measured(), ended)
 
 

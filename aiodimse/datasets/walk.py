@@ -1,10 +1,10 @@
-"""A walk over the tags, VRs and lengths of a data set (PS3.5 7), without recursion and without reading values.
+"""Walks over the tags, VRs and lengths of a data set (PS3.5 7), without recursion and without reading values.
 
-pydicom alone silently accepts truncated values, and follows nesting as deep as its stack goes. Data of a peer is
-therefore walked first: every length has to end where it says, and every item and sequence has to be closed, or the walk
-raises DatasetDecodeError. Each step takes eight bytes or closes something, so the time is linear in the length.
-Elements and items are counted, because in Python each takes thirty times its eight bytes, and ten times the time of the
-walk.
+pydicom silently accepts truncated values, and follows nesting as deep as its stack allows. The data of a peer is
+therefore walked first. If a value does not end inside what encloses it, or an item or a sequence is not closed, the
+walk raises DatasetDecodeError. Each step takes at least eight bytes or closes something, so that the time is linear in
+the length. Elements and items are counted, because decoding one takes ten times as long as the walk, and thirty times
+the memory of its eight bytes.
 """
 
 from collections.abc import Iterator
@@ -29,21 +29,22 @@ from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
 from aiodimse.standard import transfer_syntax
 
 UNCOUNTED: Final = 1 << 62
-"""More elements than any data set has."""
+"""As a limit: more elements than any data set has."""
 
-# Groups with no place in a data set, at any depth: command elements (PS3.7 6.3), file meta elements (PS3.10 7.1), stray
-# delimiters. A second file meta there is how one object comes to mean two things to two readers.
+# Groups that a data set must not have, at any depth: of command elements (PS3.7 6.3), file meta elements (PS3.10 7.1)
+# and delimiters. With file meta elements inside the data set, two readers may take one object for two.
 FOREIGN_GROUPS: Final = frozenset((0x0000, 0x0002, 0xFFFE))
 DROPPED_GROUPS: Final = frozenset((0x0000, 0x0002))
-"""The groups whose elements some writers leave in a data set. The walk accepts them; readers and writers drop them."""
+"""The groups whose elements some programs leave in a data set. The walk accepts them; our readers and writers drop
+them."""
 _BEHIND_DROPPED: Final = 0x00030000
-"""The first tag behind those of DROPPED_GROUPS."""
+"""The first tag after those of DROPPED_GROUPS."""
 
-_new_tuple: Final = tuple.__new__  # The constructor of TopElement takes twice the time.
+_new_tuple: Final = tuple.__new__  # The constructor of TopElement takes twice as long.
 
 
 class TopElement(NamedTuple):
-    """An element of the top level, as the walk found it. Offsets are those of the data."""
+    """An element of the top level. Offsets count from the start of the data."""
 
     tag: int
     vr: str | None
@@ -51,9 +52,9 @@ class TopElement(NamedTuple):
     length: int
     """The length as encoded: UNDEFINED_LENGTH, or stop - start."""
     start: int
-    """Where the value begins."""
+    """The offset of the value."""
     stop: int
-    """Where it ends; for an undefined length, before the Sequence Delimitation Item."""
+    """The offset after the value; for an undefined length, that of the Sequence Delimitation Item."""
     is_writable: bool = True
     """Whether its items may be written as they are: no value in them has an odd length, and no element has one of
     DROPPED_GROUPS."""
@@ -62,10 +63,17 @@ class TopElement(NamedTuple):
 def walk(
     data: bytes | memoryview, transfer_syntax_uid: str, *, max_depth: int = 64, max_elements: int = UNCOUNTED
 ) -> None:
-    """Raise DatasetDecodeError unless data is one whole, sound data set.
+    """Check that data is one complete data set. NULs after the last element are padding.
 
-    max_depth, max_elements: as top_elements. Of a deflated data set this takes the inflated bytes. NULs behind the last
-    element are padding; elements of group 0000 and 0002 are sound where they are.
+    Args:
+        data: The encoded data set; of a deflated one the inflated bytes.
+        transfer_syntax_uid: Its transfer syntax.
+        max_depth: See `top_elements`.
+        max_elements: See `top_elements`.
+
+    Raises:
+        DatasetDecodeError: It is damaged, or the transfer syntax is not known.
+        DatasetTooLarge: It has more elements.
     """
     row = known_syntax(transfer_syntax_uid)
     for _ in top_elements(data, row.implicit, row.little_endian, max_depth=max_depth, max_elements=max_elements):
@@ -73,7 +81,11 @@ def walk(
 
 
 def known_syntax(uid: str) -> transfer_syntax.TransferSyntax:
-    """The row of a transfer syntax; of a private one nothing is known, so that nothing can be read in it."""
+    """Return the row of a transfer syntax.
+
+    Raises:
+        DatasetDecodeError: It is private: nothing is known of its encoding.
+    """
     row = transfer_syntax.lookup(uid)
     if row is None:
         raise DatasetDecodeError("the transfer syntax is not one of the standard's")
@@ -90,18 +102,18 @@ def top_elements(
     pos: int = 0,
     open_item: bool = False,
 ) -> Iterator[TopElement]:
-    """Walk data, from the element at pos on, and yield the elements of the top level, each when it is complete.
+    """Walk over data, from the element at pos on, and yield each element of the top level that is complete.
 
     Args:
-        data: The encoded data set, deflated ones inflated.
+        data: The encoded data set; of a deflated one the inflated bytes.
         implicit: Whether it is encoded in Implicit VR.
         little_endian: Its byte order.
         max_depth: How deep sequences may nest.
         max_elements: How many elements, items and fragments there may be from pos on, at any depth. Delimiters are not
             counted.
         pos: Where to begin.
-        open_item: Whether an item of undefined length begins at pos instead of a data set. Its delimiter is then the
-            last that is yielded, and the walk ends behind it.
+        open_item: Whether an item of undefined length begins at pos instead of a data set. Its delimiter is then
+            yielded as the last element.
 
     Yields:
         The elements, also those of DROPPED_GROUPS. A caller that stops early has checked only what was yielded.
@@ -112,12 +124,12 @@ def top_elements(
     """
     encoding = ENCODINGS[implicit, little_endian]
     read_header, bound, left = encoding.read_header, len(data), max_elements
-    padding = -1  # where the NULs at the end of data begin, once it was looked for
+    padding = -1  # the offset of the NULs at the end of data; -1: it was not looked for yet
     while pos != bound:
         if bound - pos < SHORTEST:
             if open_item or any(data[pos:]):
                 raise _truncated(pos)
-            return  # of a data set that was padded to an even length, or to a block of a disk
+            return  # The data set was padded to an even length, or to a block of a disk.
         header = read_header(data, pos, bound)
         tag, vr, length, start, kind = header
         if tag == 0 and not open_item:
@@ -155,19 +167,19 @@ def top_elements(
 
 
 _Frame: TypeAlias = tuple[bool, int, bool, Encoding]
-"""A sequence or an item that the walk is inside of: whether it is a sequence; the offset that nothing in it may go past
-(its own end, or that of what encloses it); whether its length is undefined, so that a delimitation item ends it; its
-encoding. A named tuple would take twice the time."""
+"""A sequence or an item in which the walk is: whether it is a sequence; the offset where it must have ended (its own
+end, or that of what encloses it); whether its length is undefined, so that a delimitation item ends it; its encoding. A
+named tuple would take twice as long."""
 
 
 class _Nested:
     """The part of a walk that is inside a sequence of the top level.
 
     Args:
-        data: As top_elements.
-        max_depth: As top_elements.
-        max_elements: As top_elements; named in errors.
-        left: How many of them may still come.
+        data: See `top_elements`.
+        max_depth: See `top_elements`.
+        max_elements: The limit that errors name.
+        left: How many elements, items and fragments may still follow.
     """
 
     __slots__ = ("_data", "_frames", "_max_depth", "_max_elements", "is_writable", "left")
@@ -177,10 +189,10 @@ class _Nested:
         self._frames: list[_Frame] = []
         self.left: int = left
         self.is_writable: bool = True
-        """As in TopElement."""
+        """See TopElement."""
 
     def pass_sequence(self, header: Header, pos: int, bound: int, encoding: Encoding) -> int:
-        """Walk over a sequence, whose header is at pos, and return the offset behind it."""
+        """Walk over a sequence, whose header is at pos, and return the offset after it."""
         frames = self._frames
         pos = self._enter_sequence(header, pos, bound, encoding)
         while frames:
@@ -191,7 +203,7 @@ class _Nested:
                 pos = self._pass_elements(pos, bound, is_open, encoding)
         return pos
 
-    # Each step returns the offset where the next one begins, inside another frame: it went into one, or left its own.
+    # Each step enters a frame or leaves its own, and returns the offset at which the next step begins.
 
     def _enter_sequence(self, header: Header, pos: int, bound: int, encoding: Encoding) -> int:
         if len(self._frames) >= 2 * self._max_depth:  # A sequence and its item are two frames.
@@ -273,8 +285,12 @@ class _Nested:
 def _end_of_fragments(
     data: bytes | memoryview, pos: int, bound: int, read_header: ReadItemHeader, most: int
 ) -> tuple[int, int]:
-    """The offset of the Sequence Delimitation Item after the fragments of encapsulated pixel data (PS3.5 A.4), and how
-    many there are; where they are more than `most`, at least one more."""
+    """Walk over the fragments of encapsulated pixel data (PS3.5 A.4).
+
+    Returns:
+        The offset of the Sequence Delimitation Item after them, and their number. If there are more than `most`, the
+        walk stops after one more.
+    """
     fragments = 0
     while fragments <= most:
         if bound - pos < SHORTEST:
@@ -291,7 +307,11 @@ def _end_of_fragments(
 
 
 def _end(start: int, length: int, bound: int, tag: int, pos: int) -> int:
-    """The offset after a value of this length, which must lie inside what encloses it."""
+    """Return the offset after a value.
+
+    Raises:
+        DatasetDecodeError: It does not end inside what encloses it.
+    """
     if length > bound - start:
         raise _too_long(tag, pos)
     return start + length
