@@ -6,10 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom import Dataset, config
+from pydicom.datadict import tag_for_keyword
 
-from aiodimse.archive import read_header
+from aiodimse import charsets
+from aiodimse.archive import attributes, read_header
 from aiodimse.archive.budget import MAX_KEPT, Budget, cost_of
+from aiodimse.archive.elements import Elements
 from aiodimse.archive.models import ATTRIBUTES, Level
 
 
@@ -75,3 +80,25 @@ def test_what_was_left_out_does_not_count() -> None:
     assert budget.take(cost(90))
     assert not budget.take(cost(90))
     assert budget.is_exceeded
+
+
+STUDY_TAGS = [tag_for_keyword(keyword) or 0 for keyword in ATTRIBUTES[Level.STUDY]]
+ENCODED = st.dictionaries(st.sampled_from(STUDY_TAGS), st.binary(max_size=70) | st.just(b"A" * 300), max_size=12)
+
+
+@given(ENCODED, st.sampled_from([(), ("ISO_IR 100",), ("ISO_IR 192",), ("", "ISO 2022 IR 87")]), st.integers(0, 500))
+def test_what_is_decoded_together_is_what_is_decoded_one_by_one(
+    values: dict[int, bytes], terms: tuple[str, ...], room: int
+) -> None:
+    """Whether it fits into the budget or not, and also the second time, when it is remembered."""
+    source = Elements(little_endian=True)
+    source.values.update(values)
+    charset = charsets.lookup(terms)
+    known = attributes._known(ATTRIBUTES[Level.STUDY])
+    expected_budget = Budget(room)
+    expected = attributes._decode_one_by_one(source, known, expected_budget, charset)
+    for _ in range(2):
+        budget = Budget(room)
+        found = attributes.decode(source, ATTRIBUTES[Level.STUDY], budget, charset)
+        assert (found, budget.is_exceeded) == (expected, expected_budget.is_exceeded)
+        found.clear()  # what the caller does with it is its own
