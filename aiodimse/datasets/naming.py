@@ -150,17 +150,22 @@ _made: Final[set[str]] = set()
 _MADE_AT_MOST: Final = 1 << 17
 
 
-def make_folders(root: str, below: Sequence[str]) -> None:
+def make_folders(root: str, below: Sequence[str]) -> list[str]:
     """Make the folders in the name of a file, unless they are known.
+
+    Returns:
+        The paths of those that were not there.
 
     Raises:
         OSError: They cannot be made; FileNotFoundError if the root is missing, for example a disk that is not mounted.
     """
-    if within(root, *below) in _made:
-        return
-    for number in range(len(below)):
-        with suppress(FileExistsError):
-            os.mkdir(within(root, *below[: number + 1]))  # noqa: PTH102
+    made = list[str]()
+    if within(root, *below) not in _made:
+        for number in range(len(below)):
+            with suppress(FileExistsError):
+                os.mkdir(path := within(root, *below[: number + 1]))  # noqa: PTH102
+                made.append(path)
+    return made
 
 
 def flush_folders(root: str, below: Sequence[str]) -> None:

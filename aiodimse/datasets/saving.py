@@ -89,20 +89,21 @@ class PartTenWriter:
         self._kept = bytearray() if keep_beginning else None
         self._written: os.stat_result | None = None
         self._created = self._ended = self._complete = False
+        self._made_folders: list[str] = []
 
     # --- the data set -------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        if self._below:
-            make_folders(self._root, self._below)
         try:
+            if self._below:
+                self._made_folders = make_folders(self._root, self._below)
             self._fd = os.open(self._temporary, flags, 0o666)
         except FileNotFoundError:
             if not self._below:
                 raise
-            forget_folders(self._root, self._below)  # The folders were removed after they were made.
-            make_folders(self._root, self._below)
+            forget_folders(self._root, self._below)  # The folders were removed while or after they were made.
+            self._made_folders = make_folders(self._root, self._below)
             self._fd = os.open(self._temporary, flags, 0o666)
         self._created = True
         lock_file(self._fd)
@@ -232,6 +233,10 @@ class PartTenWriter:
         if self._created:
             with suppress(OSError):
                 os.unlink(self._temporary)  # noqa: PTH108
+        # Where a disk is not mounted any more, each refused object would leave folders. Those in use are not empty.
+        while self._made_folders:
+            with suppress(OSError):
+                os.rmdir(self._made_folders.pop())  # noqa: PTH106
 
     def __enter__(self) -> Self:
         return self

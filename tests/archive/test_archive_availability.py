@@ -337,3 +337,18 @@ async def test_a_folder_that_was_moved_away(tmp_path: Path, caplog: pytest.LogCa
     (line,) = said(caplog)
     assert line.endswith(gone)
     await archive.close()
+
+
+async def test_a_disk_that_is_not_mounted_any_more(tmp_path: Path) -> None:
+    """Nothing is left where it was mounted, not even an empty folder."""
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    archive = await Archive.open(folder, index="memory:")
+    async with served(archive) as peer:
+        folder.rename(tmp_path / "elsewhere")
+        folder.mkdir()
+        for number in (1, 2):
+            response = await peer.c_store(instance(number))
+            assert (response.status, response.error_comment) == (0xA700, "the storage is not there")
+    assert list(folder.iterdir()) == []
+    await archive.close()
