@@ -1,4 +1,4 @@
-"""Storage Commitment Push Model (PS3.4 J): what its N-ACTION asks, and its N-EVENT-REPORT tells."""
+"""Reads and sends the requests and reports of the Storage Commitment Push Model (PS3.4 J): N-ACTION, N-EVENT-REPORT."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final, Protocol, Self
 
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag
 
 from aiodimse import datasets
@@ -23,7 +24,7 @@ SOP_CLASS: Final = sop_class.StorageCommitmentPushModel
 INSTANCE: Final = "1.2.840.10008.1.20.1.1"
 """The well-known SOP Instance UID (PS3.4 J.3.5)."""
 MAX_REFERENCES: Final = 65535
-"""Instances in one request, at most."""
+"""The most instances in one request."""
 
 NO_SUCH_INSTANCE: Final = 0x0112
 """A Failure Reason (PS3.4 J.3.3.1.1): the instance is not held."""
@@ -175,7 +176,7 @@ class CommitmentReport:
             request: The request.
 
         Returns:
-            What it tells. An instance without a failure reason among the failed ones has PROCESSING_FAILURE.
+            What it tells. A failed instance without a valid failure reason has PROCESSING_FAILURE.
 
         Raises:
             DIMSEFailure: With the status that answers it: 0113 for another event, 0120 for a Transaction UID that is
@@ -214,10 +215,10 @@ class CommitmentReport:
         return cls(transaction_uid, tuple(references), str(title) if title else None)
 
     async def send(self, association: Reporter) -> Response:
-        """Report to who has asked.
+        """Report to the peer that has asked.
 
         Args:
-            association: The one of the request, which is open still, or one of our own with the role SCP.
+            association: That of the request if it is still open, or one of our own with the role SCP.
 
         Returns:
             The response.
@@ -280,8 +281,16 @@ def _reference(item: Dataset, *, has_failed: bool) -> Reference:
     sop_class_uid, sop_instance_uid = _uid(item, _REFERENCED_SOP_CLASS_UID), _uid(item, _REFERENCED_SOP_INSTANCE_UID)
     if not (sop_class_uid and sop_instance_uid):
         raise DIMSEFailure(0x0120, "an instance without its UIDs", offending_elements=[_REFERENCED_SOP_SEQUENCE])
-    reason = int(item.get("FailureReason") or PROCESSING_FAILURE) if has_failed else 0
-    return Reference(sop_class_uid, sop_instance_uid, reason)
+    return Reference(sop_class_uid, sop_instance_uid, _failure_reason(item) if has_failed else 0)
+
+
+def _failure_reason(item: Dataset) -> int:
+    """Return the reason for a failure. One that is missing or is not a number of 16 bits counts as any other."""
+    try:
+        reason = item.get("FailureReason")
+    except BytesLengthException:
+        return PROCESSING_FAILURE
+    return int(reason) if isinstance(reason, int) and 0 < reason <= 0xFFFF else PROCESSING_FAILURE
 
 
 def _uid(item: Dataset, tag: BaseTag) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
 
 import aiodimse
 from aiodimse import commitment, testing
@@ -156,6 +158,25 @@ async def test_a_failure_without_a_reason_is_a_failure() -> None:
     _, report = await told(dataset_of(FailedSOPSequence=[ONE]), event=2)
     assert report is not None
     assert [each.failure_reason for each in report.references] == [commitment.PROCESSING_FAILURE]
+
+
+@pytest.mark.parametrize(
+    ("vr", "value"), [("LO", "abc"), ("US", [1, 2]), ("OB", b"\x01\x02"), ("IS", "-5"), ("UL", 65536)]
+)
+async def test_a_failure_whose_reason_is_no_number_is_a_failure(vr: str, value: object) -> None:
+    """The other instances of the report count all the same."""
+    dataset = dataset_of(ReferencedSOPSequence=[ONE], FailedSOPSequence=[ONE])
+    dataset.FailedSOPSequence[0].add(DataElement(0x00081197, vr, value))
+    status, report = await told(dataset, event=2)
+    assert status == 0x0000
+    assert report is not None
+    assert [each.failure_reason for each in report.references] == [0, commitment.PROCESSING_FAILURE]
+
+
+async def test_a_failure_whose_reason_has_a_wrong_length_is_a_failure() -> None:
+    item = Dataset()
+    item[0x00081197] = RawDataElement(BaseTag(0x00081197), "US", 3, b"\x01\x02\x03", 0, False, True)
+    assert commitment._failure_reason(item) == commitment.PROCESSING_FAILURE
 
 
 def test_uids_of_instances_stay_out_of_what_is_logged() -> None:
