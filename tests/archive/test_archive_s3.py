@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from threading import Thread
@@ -24,7 +25,7 @@ from pydicom.data import get_testdata_file
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.archive import Archive, File, Finding, check, provide
+from aiodimse.archive import Archive, File, Finding, Retention, check, provide
 from aiodimse.archive.commitment import Commitment
 from aiodimse.archive.index import Transaction
 from aiodimse.cli.main import main
@@ -35,10 +36,12 @@ pytest.importorskip("moto", reason="moto, of the extra test, is not installed")
 
 from obstore.exceptions import GenericError  # noqa: E402
 
+from aiodimse.archive.storage import s3  # noqa: E402
 from aiodimse.archive.storage.s3 import S3Storage  # noqa: E402
 
 MR = sop_class.MRImageStorage
 HOST = "127.0.0.1"
+SECOND = timedelta(seconds=1)
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
 
@@ -385,6 +388,25 @@ async def test_frames_of_an_object_in_a_bucket(port: int, archive: Archive, stor
     assert got.SOPInstanceUID == source.SOPInstanceUID
 
 
+async def test_frames_are_not_those_of_another_instance_in_its_place(
+    port: int, archive: Archive, storage: S3Storage
+) -> None:
+    for uid in ("1.2.3.1", "1.2.3.2"):
+        file, source = BytesIO(), multi_frame(SOPInstanceUID=uid)
+        source.file_meta.MediaStorageSOPInstanceUID = uid
+        source.save_as(file, enforce_file_format=True)
+        obstore.put(storage._store, "a/1.dcm", file.getvalue())
+        if uid == "1.2.3.1":
+            await archive.scan()
+    get = sop_class.CompositeInstanceRootRetrieveGet
+    wanted = aiodimse.identifier(SOPInstanceUID="1.2.3.1")
+    wanted.QueryRetrieveLevel, wanted.SimpleFrameList = "FRAME", [2, 5]
+    async with aiodimse.connect(
+        HOST, port, called_ae_title="ARCHIVE", contexts=[get], storage=[source.SOPClassUID]
+    ) as peer:
+        assert (await peer.c_get(wanted, get)).status == 0xAA02
+
+
 async def test_a_commitment_of_objects_in_a_bucket(
     archive: Archive, storage: S3Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,6 +446,46 @@ async def test_what_is_retrieved_from_a_bucket_that_is_away_costs_itself(
         response = await peer.c_get(asked(one), GET)
         assert (response.status, response.failed_sop_instance_uids) == (0xA702, (one.SOPInstanceUID,))
     assert "its file: input/output error" in caplog.text
+
+
+async def test_another_instance_in_the_place_of_one_is_not_sent(
+    port: int, storage: S3Storage, archive: Archive
+) -> None:
+    """What is sent for a UID is that instance, although somebody has put another one under its key."""
+    one = put(storage, "a/1.dcm")
+    await archive.scan()
+    put(storage, "a/1.dcm", SOPInstanceUID="1.2.9", PatientID="OTHER")
+    async with aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[GET], storage=[MR]) as peer:
+        response = await peer.c_get(asked(one), GET)
+        assert (response.status, response.failed_sop_instance_uids) == (0xA702, (one.SOPInstanceUID,))
+
+
+async def test_a_scan_reads_only_what_has_changed(
+    port: int, storage: S3Storage, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object that was stored is known with its size and time, and one of the same size may be another."""
+    one, read, read_by = sent(), storage.read, list[str]()
+    async with connect(port, one.SOPClassUID) as peer:
+        await peer.c_store(one)
+
+    def noted(location: str) -> Any:
+        read_by.append(location)
+        return read(location)
+
+    monkeypatch.setattr(storage, "read", noted)
+    assert (await archive.scan()).indexed == 1
+    assert read_by == []
+    stamp = s3._stamp
+    monkeypatch.setattr(s3, "_stamp", lambda meta: stamp({**meta, "last_modified": meta["last_modified"] + SECOND}))
+    assert (await archive.scan()).indexed == 1
+    assert read_by == [storage.location_for(one.SOPInstanceUID)]
+
+
+async def test_what_retention_removes_is_gone_from_the_bucket(storage: S3Storage, archive: Archive) -> None:
+    put(storage, "a/1.dcm")
+    await archive.scan()
+    assert (await Retention(archive, max_bytes=1).sweep()).instances == 1
+    assert [found.files for found in storage.walk()] == [{}]
 
 
 async def test_folders_are_listed_one_after_the_other(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
