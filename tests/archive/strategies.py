@@ -8,6 +8,8 @@ from pydicom import Dataset, config
 from aiodimse.archive import Header, Query, find_query
 from aiodimse.archive.matching import Rules, Value
 from aiodimse.archive.models import ATTRIBUTES, COMPUTED, PATIENT_ROOT, Level
+from aiodimse.archive.one_level import BY_NAME
+from aiodimse.archive.queries import find_one_level
 
 
 def values(*texts: str) -> st.SearchStrategy[tuple[str, ...]]:
@@ -120,6 +122,38 @@ def queries(draw: st.DrawFn) -> Query:
         for keyword, text in texts.items():
             setattr(identifier, keyword, text or None)
     return find_query(identifier, PATIENT_ROOT, draw(RULES))
+
+
+PROTOCOL = BY_NAME["hanging-protocol"]
+_IN_AN_ITEM: tuple[Value, ...] = (
+    (),
+    ({},),
+    ({"Modality": ("CT",)}, {}),
+    ({"AnatomicRegionSequence": ({"CodeValue": ("王",)},)},),
+)
+
+
+@st.composite
+def protocols(draw: st.DrawFn) -> Header:
+    """Objects that belong to no study, with the UIDs and locations of those that do."""
+    uid = draw(st.sampled_from(["1.1.1.1", "1.2.1.1", "9"]))
+    attributes: dict[str, Value] = {"SOPInstanceUID": (uid,), "SOPClassUID": PROTOCOL.storage}
+    attributes["HangingProtocolName"] = draw(values("CT Head", "Schädel\0"))
+    attributes["HangingProtocolDefinitionSequence"] = draw(st.sampled_from(_IN_AN_ITEM))
+    location = draw(st.sampled_from(["a", "c/d", "p"]))
+    return Header(location, {Level.IMAGE: attributes}, draw(CHARACTER_SETS), model=PROTOCOL.name, size=5)
+
+
+@st.composite
+def protocol_queries(draw: st.DrawFn) -> Query:
+    identifier = Dataset()
+    identifier.SOPInstanceUID = draw(st.sampled_from([None, "9", ["9", "1.1.1.1", "1.2", "9"]]))
+    identifier.HangingProtocolName = draw(st.sampled_from([None, "CT*", "*", "ct head"]))
+    if draw(st.booleans()):
+        inside = Dataset()
+        inside.Modality = "CT"
+        identifier.HangingProtocolDefinitionSequence = draw(st.sampled_from([[], [inside], [Dataset()]]))
+    return find_one_level(identifier, PROTOCOL)
 
 
 DATES = ("20200101", "2020.01.02", "19991231", "20200229")

@@ -9,21 +9,22 @@ from typing import Any
 import pytest
 from archive.databases import KINDS, open_index
 from archive.strategies import asked as identifier
-from archive.strategies import headers, queries
+from archive.strategies import headers, protocol_queries, protocols, queries
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiodimse.archive import File, Finding, Header, Index, MemoryIndex, Query, retrieve_query
+from aiodimse.archive import Entry, File, Finding, Header, Index, MemoryIndex, Query, retrieve_query
 from aiodimse.archive.matching import Value
 from aiodimse.archive.models import STUDY_ROOT, UNIQUE, Level
 
 DATABASES = [kind for kind in KINDS if kind != "memory"]
 
 
+OBJECTS = st.lists(st.one_of(headers(), headers(), headers(), protocols()), max_size=4)
 CHANGES = st.lists(
     st.one_of(
-        st.tuples(st.just("add"), st.lists(headers(), max_size=4)),
-        st.tuples(st.just("store"), st.lists(headers(), max_size=4)),
+        st.tuples(st.just("add"), OBJECTS),
+        st.tuples(st.just("store"), OBJECTS),
         st.tuples(st.just("set_current"), st.none()),
         st.tuples(st.just("remove"), st.lists(st.sampled_from(["a", "b", "c/d", "1/1/1", "nowhere"]), max_size=3)),
         st.tuples(
@@ -77,6 +78,12 @@ async def answers(index: Index, query: Query) -> list[str]:
     return sorted([f"{match.attributes} {sorted(match.character_sets)}" async for match in index.find(query)])
 
 
+async def retrieved(index: Index, query: Query) -> list[Entry]:
+    """The objects at and below what the unique keys of a query name."""
+    retrieval = Query(query.model, query.level, unique=query.unique, one_level=query.one_level)
+    return sorted([entry async for entry in index.entries(retrieval)], key=lambda entry: entry.location)
+
+
 async def everything(index: Index) -> tuple[Any, ...]:
     files = {folder: await index.files(folder) for folder in await index.folders()}
     uids = [file.sop_instance_uid for its in files.values() for file in its.values()]
@@ -94,7 +101,7 @@ async def everything(index: Index) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("kind", DATABASES)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(changes=CHANGES, asked=st.lists(queries(), min_size=1, max_size=8))
+@given(changes=CHANGES, asked=st.lists(st.one_of(queries(), queries(), protocol_queries()), min_size=1, max_size=8))
 async def test_the_same_answers(kind: str, tmp_path: Path, changes: list[tuple[str, Any]], asked: list[Query]) -> None:
     memory, database = MemoryIndex(), await open_index(kind, tmp_path)
     try:
@@ -102,6 +109,7 @@ async def test_the_same_answers(kind: str, tmp_path: Path, changes: list[tuple[s
         assert await everything(memory) == await everything(database)
         for query in asked:
             assert await answers(memory, query) == await answers(database, query)
+            assert await retrieved(memory, query) == await retrieved(database, query)
     finally:
         await database.close()
 
