@@ -140,6 +140,23 @@ async def test_long_names_with_the_same_beginning_are_two_patients(kind: str, tm
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("order", [(1, 2), (2, 1), (1, 2, 1)])
+async def test_a_patient_has_the_same_attributes_whichever_study_came_first(
+    kind: str, order: tuple[int, ...], tmp_path: Path
+) -> None:
+    """Names that differ in nothing that counts belong to one patient; the first study replaces itself at last."""
+    names = {1: "Doe^John", 2: "DOE^JOHN^^"}
+    headers = [header(number, PatientID="1", PatientName=names[number]) for number in order]
+    index = await open_index(kind, tmp_path)
+    try:
+        await index.add([replace(each, location=str(place)) for place, each in enumerate(headers)])
+        (match,) = [match async for match in index.find(query("PATIENT", {"PatientName": ""}))]
+        assert match.attributes["PatientName"] == ("Doe^John",)
+    finally:
+        await index.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_file_with_a_path_that_cannot_be_looked_up_is_counted_as_unreadable(kind: str, tmp_path: Path) -> None:
     source = Path(str(get_testdata_file("CT_small.dcm")))
     deep = tmp_path / "archive"

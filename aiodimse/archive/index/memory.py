@@ -470,7 +470,7 @@ class MemoryIndex:
 
 def _persons(patient: Node) -> list[tuple[PersonView, list[Node]]]:
     """Return the patients of one Patient ID, each with its studies."""
-    studies, found = list(patient.children), []
+    studies, found = sorted(patient.children, key=lambda study: study.key), []
     for person in persons(
         (of_patient(study.attributes.attributes), study.attributes.character_sets) for study in studies
     ):

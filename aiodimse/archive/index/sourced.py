@@ -75,7 +75,8 @@ def persons(studies: Iterable[tuple[Mapping[str, Value], tuple[CharacterSet, ...
     Otherwise there is one patient for each name and birth date, so that no response mixes the attributes of two.
 
     Args:
-        studies: The patient attributes of each study of the Patient ID, and the character sets of their text.
+        studies: The patient attributes of each study of the Patient ID, and the character sets of their text. They
+            are in the order of their UIDs, so that the answers do not depend on which study came first.
     """
     listed = list(studies)
     keys = [(_name(attributes), _birth_date(attributes)) for attributes, _ in listed]

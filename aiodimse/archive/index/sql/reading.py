@@ -190,7 +190,7 @@ class Search:
     def _persons(self, patient_pk: int) -> list[tuple[PersonView, list[int]]]:
         """Return the patients of one Patient ID, each with the keys of its studies."""
         table = schema.study
-        rows = self._fetch(select(table).where(table.c.patient_pk == patient_pk).order_by(table.c.pk))
+        rows = sorted(self._fetch(select(table).where(table.c.patient_pk == patient_pk)), key=lambda row: str(row.uid))
         studies = [load_attributes(row.told) for row in rows]
         found = []
         for person in persons((of_patient(each.attributes), each.character_sets) for each in studies):
