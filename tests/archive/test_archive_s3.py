@@ -448,6 +448,38 @@ async def test_what_is_retrieved_from_a_bucket_that_is_away_costs_itself(
     assert "its file: input/output error" in caplog.text
 
 
+async def test_a_bucket_that_goes_away_in_the_middle_of_an_object_tells_no_key(
+    port: int,
+    storage: S3Storage,
+    archive: Archive,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A message that has begun cannot end otherwise than with the association; errors of obstore quote the key."""
+    async with connect(port, MR) as peer:
+        assert (await peer.c_store(large())).status == 0x0000
+    get = obstore.get_async
+
+    class Response:
+        def __init__(self, whole: Any) -> None:
+            self._whole = whole
+
+        async def stream(self, min_chunk_size: int) -> AsyncIterator[bytes]:
+            async for piece in self._whole.stream(min_chunk_size=min_chunk_size):
+                yield piece
+                raise GenericError("the key of patient 4711")
+
+    async def cut(*words: Any) -> Response:
+        return Response(await get(*words))
+
+    monkeypatch.setattr(obstore, "get_async", cut)
+    async with aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[GET], storage=[MR]) as peer:
+        with pytest.raises(aiodimse.AssociationAborted):
+            await peer.c_get(asked(large()), GET)
+    assert "input/output error" in caplog.text
+    assert "4711" not in caplog.text
+
+
 async def test_another_instance_in_the_place_of_one_is_not_sent(
     port: int, storage: S3Storage, archive: Archive
 ) -> None:
