@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.sequence import Sequence
 
 from aiodimse.config import Limits
@@ -36,11 +38,12 @@ def pixel_format(dataset: Dataset, limits: Limits) -> PixelFormat:
     """
 
     def number(keyword: str, otherwise: int | None = None) -> int:
-        value = dataset.get(keyword)
-        if value is None and otherwise is not None:
-            return otherwise
-        if isinstance(value, int) and 0 <= value <= 0xFFFF:
-            return value
+        with suppress(BytesLengthException):
+            value = dataset.get(keyword)
+            if value is None and otherwise is not None:
+                return otherwise
+            if isinstance(value, int) and 0 <= value <= 0xFFFF:
+                return value
         raise DatasetEncodeError(f"{keyword} is missing, or is not a number")
 
     samples = number("SamplesPerPixel", 1)
@@ -73,10 +76,14 @@ def pixel_format(dataset: Dataset, limits: Limits) -> PixelFormat:
 
 
 def number_of_frames(dataset: Dataset) -> int:
-    """Return Number of Frames (0028,0008); 1 if it is missing. Raises DatasetEncodeError."""
+    """Return Number of Frames (0028,0008); 1 if it is missing.
+
+    Raises:
+        DatasetEncodeError: It is not a positive number.
+    """
     try:
         number = int(dataset.get("NumberOfFrames") or 1)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, BytesLengthException):
         number = 0
     if number < 1:
         raise DatasetEncodeError("NumberOfFrames is not a positive number")
