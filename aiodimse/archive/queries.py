@@ -26,13 +26,15 @@ from .wildcards import has_wildcard
 
 Leniency = leniency.Leniency
 
-# ANSWERED: keys whose values come from no object. _NO_KEYS: attributes that are not keys (PS3.4 C.4.1.1.3.1).
 ANSWERED = frozenset({"RetrieveAETitle", "InstanceAvailability"})
+"""Keys whose values come from the archive, not from an object."""
 _NO_KEYS = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel", "QueryRetrieveView", "TimezoneOffsetFromUTC"})
+"""Attributes of an Identifier that are not keys (PS3.4 C.4.1.1.3.1)."""
 
 _SUPPORTED = {
     level: frozenset({keyword for keyword, its in LEVEL_OF.items() if its <= level} | ANSWERED) for level in Level
 }
+"""The keywords of the keys that a query at each level may have."""
 
 _LEVEL_TAG = 0x00080052
 
@@ -116,7 +118,7 @@ def find_query(identifier: Dataset, model: Model, rules: Rules = BASELINE, *, st
     for each in (*model.above(level), level):
         values = _given(by_keyword.get(UNIQUE[each]))
         if each != level and not rules.relational:
-            checked.single(each, values)
+            checked.check_single(each, values)
         if _is_exact(each, values, rules):
             unique[each] = values
     return Query(model, level, tuple(keys), unique, tuple(unsupported), rules, tuple(checked.tolerated))
@@ -154,7 +156,7 @@ def retrieve_query(identifier: Dataset, model: Model, *, relational: bool = Fals
             if each == Level.PATIENT and len(values) > 1:
                 raise _not_single(each)
         elif not relational:
-            checked.single(each, values)
+            checked.check_single(each, values)
         if values:
             unique[each] = values
     return Query(model, level, unique=unique, tolerated=tuple(checked.tolerated))
@@ -229,7 +231,7 @@ def retrieve_one_level(identifier: Dataset, model: OneLevelModel) -> Query:
 
 
 class _Checked:
-    """One Identifier, and what was tolerated in it."""
+    """The level of one Identifier, the checks of its unique keys, and what was tolerated in it."""
 
     def __init__(self, identifier: Dataset, model: Model, *, is_strict: bool) -> None:
         self._is_strict = is_strict
@@ -237,20 +239,21 @@ class _Checked:
         self.level = self._level(identifier, model)
 
     def _level(self, identifier: Dataset, model: Model) -> Level:
-        text = [value for value in decode_ascii(identifier, _LEVEL_TAG) if value]
-        if len(text) != 1:
+        values = [value for value in decode_ascii(identifier, _LEVEL_TAG) if value]
+        if len(values) != 1:
             raise IdentifierError("one Query/Retrieve Level is needed", _LEVEL_TAG)
         unknown = IdentifierError("not a Query/Retrieve Level that is served", _LEVEL_TAG)
-        if text[0].upper() not in Level.__members__:
+        (name,) = values
+        if name.upper() not in Level.__members__:
             raise unknown
-        if not text[0].isupper():
+        if not name.isupper():
             self._tolerate(leniency.LOWER_CASE_LEVEL, unknown)
-        level = Level[text[0].upper()]
+        level = Level[name.upper()]
         if level not in model.levels:
             raise IdentifierError(f"no {level.name} level in the {model.name} model", _LEVEL_TAG)
         return level
 
-    def single(self, unique: Level, values: tuple[str, ...]) -> None:
+    def check_single(self, unique: Level, values: tuple[str, ...]) -> None:
         """Check that the unique key of a level above has one value."""
         if not values:
             self._tolerate(leniency.MISSING_UNIQUE_KEY, _needed(unique, self.level))
