@@ -182,7 +182,10 @@ def element(key: Key, value: Value, rules: Rules = BASELINE) -> DataElement:
         return DataElement(tag, "SQ", items)
     texts = [each for each in value if isinstance(each, str)]
     number = float if key.vr in ("FL", "FD") else int if key.vr in BINARY else str
-    converted = [number(text) for text in texts if text or len(texts) > 1]
+    try:
+        converted = [number(text) for text in texts if text or len(texts) > 1]
+    except ValueError:  # The answer of a program: no binary VR can hold this text.
+        converted = []
     content = converted[0] if len(converted) == 1 else converted or None
     try:
         return DataElement(tag, key.vr, content, validation_mode=config.IGNORE)
@@ -296,7 +299,7 @@ def _value_of(dataset: Dataset, tag: BaseTag, vr: str, charset: charsets.Charact
 
 
 def _from_python(value: object, vr: str) -> tuple[str, ...]:
-    if value is None or vr not in TEXT | ASCII | BINARY.keys() | {"AT"}:
+    if value is None or isinstance(value, Sequence) or vr not in TEXT | ASCII | BINARY.keys() | {"AT"}:
         return ()
     if isinstance(value, MultiValue | list | tuple):
         return tuple(text for each in value for text in (_from_python(each, vr) or ("",)))

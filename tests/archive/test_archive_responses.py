@@ -9,7 +9,7 @@ from struct import pack
 from typing import Any
 
 import pytest
-from pydicom import Dataset, dcmread
+from pydicom import DataElement, Dataset, dcmread
 from pydicom.data import get_charset_files, get_testdata_file
 from pydicom.datadict import DicomDictionary
 from pydicom.filebase import DicomBytesIO
@@ -17,9 +17,10 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from aiodimse.archive.attributes import decode
+from aiodimse.archive.attributes import decode, element
 from aiodimse.archive.header import read_header
 from aiodimse.archive.index import Header, MemoryIndex
+from aiodimse.archive.matching import Key
 from aiodimse.archive.models import ATTRIBUTES, STUDY_ROOT
 from aiodimse.archive.queries import find_query
 from aiodimse.archive.responses import choose_character_set, response
@@ -170,6 +171,28 @@ async def test_values_that_do_not_fit_their_vr_go_back_as_they_came(a_file: Call
     path.write_bytes(path.read_bytes().replace(b"77777", b"1.5x7"))
     (found,) = await answers([path], asked("SERIES", StudyInstanceUID="1.2.1", SeriesNumber=""))
     assert found.get_item("SeriesNumber").value.strip() == b"1.5x7"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "texts", "expected"),
+    [
+        ("Rows", "US", ("abc",), None),
+        ("Rows", "US", ("1", ""), None),
+        ("Rows", "US", ("1", "2"), [1, 2]),
+        ("RecommendedDisplayFrameRateInFloat", "FL", ("fast",), None),
+        ("StudyDescription", "LO", ("HEAD", "NECK"), ["HEAD", "NECK"]),
+    ],
+)
+def test_no_text_of_a_program_is_an_error(keyword: str, vr: str, texts: tuple[str, ...], expected: object) -> None:
+    """A binary value is empty where its text is no number."""
+    assert element(Key(keyword, vr), texts).value == expected
+
+
+def test_a_name_that_is_a_sequence_is_no_name() -> None:
+    """A peer chooses the VR of its element."""
+    dataset = Dataset()
+    dataset.add(DataElement(0x00100010, "SQ", [Dataset()]))
+    assert decode(dataset, ["PatientName"]) == {"PatientName": ()}
 
 
 async def test_matching_items_with_the_attributes_asked_for(a_file: Callable[..., Path]) -> None:
