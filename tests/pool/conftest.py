@@ -12,6 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 import aiodimse
 from aiodimse import sop_class, testing
+from aiodimse.aio.threads import not_ended
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 CT = sop_class.CTImageStorage
@@ -78,10 +79,11 @@ class Stage:
             await testing.settle()
 
     async def until_done(self, *tasks: asyncio.Task[Any]) -> None:
-        """Move the clock a little at a time; data sets are encoded in threads, which get a turn in between."""
+        """Move the clock a little at a time, but not while data sets are encoded in threads, which take real time."""
         while not all(task.done() for task in tasks):
             await self.clock.elapse(0.01)
             await asyncio.to_thread(int)
+            await not_ended(20.0)
 
     def pool(self, **options: Any) -> aiodimse.Pool:
         options = {"contexts": [sop_class.Verification, FIND, CT], **options}
