@@ -188,7 +188,8 @@ async def main() -> None:
     beating = asyncio.create_task(heart.beat())
     async with server.listen("127.0.0.1", 0, ssl=ssl) as listening:
         gc.collect()
-        gc.freeze()  # as `aiodimse serve` does
+        gc.freeze()  # as `aiodimse serve` does, and this:
+        sys.setswitchinterval(0.001)
         print(listening.port, flush=True)
         while await reader.readline():
             print(json.dumps(held(heart)), flush=True)

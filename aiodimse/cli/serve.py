@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
@@ -198,6 +199,7 @@ async def _serve(options: Namespace, output: Output, pages: operating.Pages | No
                         server.listen(options.host, options.port, ssl=context, network=_network(options))
                     )
                 serving.enter_context(_lasting_objects())
+                serving.enter_context(_short_turns())
                 if options.config is not None:
                     archive.background(reloader.run(), "aiodimse serve configuration")
                 if pages is not None:
@@ -284,6 +286,21 @@ def _lasting_objects() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Let a thread that computes keep the interpreter for 1 ms, not for 5, while the body runs.
+
+    The event loop waits for its turn after each call of the system. While 20 peers sent requests of 10,000 instances,
+    which threads decode, it was kept for 75 to 132 ms at a time, and is for 41 to 49.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.001)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _ready(options: Namespace, output: Output, port: int, pages: operating.Pages | None) -> None:

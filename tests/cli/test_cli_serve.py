@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pydicom import Dataset
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.cli import serve
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 
@@ -85,3 +87,11 @@ async def test_strict(folder: Path, options: tuple[str, ...], refused: bool) -> 
                 await association.c_find(identifier, FIND).collect()
         else:
             assert len(await association.c_find(identifier, FIND).collect()) == 2
+
+
+def test_threads_have_short_turns_only_while_it_serves() -> None:
+    before = sys.getswitchinterval()
+    with serve._short_turns():
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+        assert sys.getswitchinterval() < before
+    assert sys.getswitchinterval() == before
