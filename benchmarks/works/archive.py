@@ -158,7 +158,7 @@ MEMORY = Row("archive-memory-million", "resident memory of that `serve` by then"
 
 @work(MILLION, START, MEMORY)
 def million(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """Measure queries of an SQLite index whose objects have empty files. Filling it takes about seven minutes.
+    """Measure queries of an SQLite index whose objects have empty files. Filling it takes one to two minutes.
 
     The C-FINDs are by UID, Patient ID, accession number, a year and a name, and the prefix of a name; each finds one
     or two studies. Their user runs in the process of the provider.
