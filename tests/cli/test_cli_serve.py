@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -92,6 +93,26 @@ async def test_strict(folder: Path, options: tuple[str, ...], refused: bool) -> 
 def test_threads_have_short_turns_only_while_it_serves() -> None:
     before = sys.getswitchinterval()
     with serve._short_turns():
-        assert sys.getswitchinterval() == pytest.approx(0.001)
         assert sys.getswitchinterval() < before
     assert sys.getswitchinterval() == before
+
+
+SAYS_ITS_TURNS = """
+import os, sys
+from aiodimse.cli import serve
+from aiodimse.cli.main import main
+
+def ready(*_):
+    print(sys.getswitchinterval(), flush=True)
+    os._exit(0)
+
+serve._ready = ready
+main(["serve", sys.argv[1], "--port", "0"])
+"""
+
+
+def test_they_have_them_when_it_is_ready(folder: Path) -> None:  # noqa: F811
+    said = subprocess.run(
+        [sys.executable, "-c", SAYS_ITS_TURNS, str(folder)], capture_output=True, text=True, timeout=60
+    )
+    assert said.stdout.split()[-1:] == ["0.001"], said.stderr
