@@ -18,7 +18,7 @@ from __future__ import annotations
 from .archive import Archive
 from .checking import CheckReport, check
 from .header import NotAnObject, header_of, read_header
-from .index import Counts, Entry, File, Finding, Header, Index, Match, MemoryIndex, StudyAge
+from .index import Counts, Entry, File, Finding, Header, Index, Match, MemoryIndex, ObjectRefused, StudyAge
 from .key_attributes import KeyAttributes
 from .matching import Key, Rules, matches
 from .models import Level, Model
@@ -45,6 +45,7 @@ __all__ = [
     "MemoryIndex",
     "Model",
     "NotAnObject",
+    "ObjectRefused",
     "Observer",
     "Query",
     "Removed",

@@ -3,23 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Generic, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+Kinds: TypeAlias = type[Exception] | tuple[type[Exception], ...]
+"""Kinds of exceptions, as `except` takes them."""
+
+
+async def in_pieces(
+    take: Callable[[Sequence[T]], Awaitable[R]], things: Sequence[T], refusal: Kinds
+) -> AsyncGenerator[tuple[Sequence[T], R | Exception], None]:
+    """Process things together. Where they are refused, process each half alone, so that one of them costs only itself.
+
+    Args:
+        take: Processes all that it is given, or nothing of it.
+        things: The things.
+        refusal: What `take` raises if it would not take the same things another time either. Any other exception ends
+            this, since the next piece would meet it too.
+
+    Yields:
+        The pieces in order, each with its result. A thing that is refused is a piece of its own, with the exception.
+    """
+    waiting = [things]
+    while waiting:
+        piece = waiting.pop()
+        result: R | Exception
+        try:
+            result = await take(piece)
+        except refusal as error:
+            if len(piece) > 1:
+                middle = len(piece) // 2
+                waiting += [piece[middle:], piece[:middle]]
+                continue
+            result = error
+        yield piece, result
 
 
 class Batches(Generic[T, R]):
     """Passes items on in batches. While one batch is processed, new items wait for the next one.
 
     Args:
-        take: Processes a batch, and returns its result.
+        take: Processes a batch, or nothing of it, and returns its result.
+        refusal: What `take` raises because of an item of the batch, which then fails alone; by default nothing.
         most: The largest number of items in a batch.
     """
 
-    def __init__(self, take: Callable[[Sequence[T]], Awaitable[R]], most: int = 256) -> None:
-        self._take, self._most = take, most
+    def __init__(self, take: Callable[[Sequence[T]], Awaitable[R]], refusal: Kinds = (), most: int = 256) -> None:
+        self._take, self._refusal, self._most = take, refusal, most
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -27,7 +60,7 @@ class Batches(Generic[T, R]):
         """Add one item, and wait until its batch has been processed.
 
         Returns:
-            The result of the whole batch.
+            The result of the whole batch, or of the part of it that was processed together with this item.
 
         Raises:
             Exception: What `take` raised.
@@ -44,21 +77,28 @@ class Batches(Generic[T, R]):
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-                try:
-                    result = await self._take([thing for thing, _ in batch])
-                except BaseException as error:
-                    for done in _waited_for(batch):
-                        done.set_exception(error) if isinstance(error, Exception) else done.cancel()
-                    if not isinstance(error, Exception):
-                        raise
-                else:
-                    for done in _waited_for(batch):
-                        done.set_result(result)
+                await self._process(batch)
         finally:
             self._task = None
             for _, done in self._waiting:
                 done.cancel()
 
+    async def _process(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+        things, waiting = [thing for thing, _ in batch], [done for _, done in batch]
+        try:
+            async with aclosing(in_pieces(self._take, things, self._refusal)) as pieces:
+                async for piece, result in pieces:
+                    own, waiting = waiting[: len(piece)], waiting[len(piece) :]
+                    _tell(own, result)
+        except Exception as error:
+            _tell(waiting, error)
+        except BaseException:
+            for done in waiting:
+                done.cancel()
+            raise
 
-def _waited_for(batch: Sequence[tuple[object, asyncio.Future[R]]]) -> Iterator[asyncio.Future[R]]:
-    return (done for _, done in batch if not done.done())
+
+def _tell(waiting: Sequence[asyncio.Future[R]], result: R | Exception) -> None:
+    for done in waiting:
+        if not done.done():
+            done.set_exception(result) if isinstance(result, Exception) else done.set_result(result)

@@ -16,7 +16,7 @@ import aiodimse
 from .availability import Availability, Seldom
 from .batches import Batches
 from .header import NotAnObject, header_in
-from .index import BlockingIndex, Entry, Header, Index
+from .index import BlockingIndex, Entry, Header, Index, ObjectRefused
 from .locks import Locks
 from .one_level import BY_STORAGE
 from .room import Room
@@ -68,7 +68,7 @@ class Ingest:
         self._blocking = None if self._replaces else index.blocking()
         self._availability = availability
         self._is_time_to_say_gone, self._is_time_to_say_full = Seldom(), Seldom()
-        self._batches = Batches(availability.watched(index.add, 0xA700))
+        self._batches = Batches(index.add, ObjectRefused)
         self._lookups = Batches(availability.watched(index.lookup, 0xA700))
 
     async def store(self, request: aiodimse.StoreRequest, *, durable: bool = True) -> int | Dataset:
@@ -93,11 +93,11 @@ class Ingest:
         async with self._locks.hold([request.sop_instance_uid], self._availability.locking(0xA700)):
             try:
                 return await self._store(request, durable=durable)
-            except _AlreadyStored as stored:
-                if stored.unknown is not None:
-                    # The process or the index died before the index had the object, so no query would find it.
-                    await self._batches.add(stored.unknown)
-                return 0x0000
+            except ObjectRefused as error:
+                log.warning("a stored object cannot be found: %s", type(error).__name__)
+                if request.sop_class_uid in BY_STORAGE:  # PS3.4 GG.4.2 has no Warning
+                    raise aiodimse.DIMSEFailure(0xC000, "the index does not take it") from None
+                return _cannot_be_found("stored, but the index does not take it")
             except StorageGone:
                 if self._is_time_to_say_gone():
                     log.error("a C-STORE is refused: the folder of the archive is not the one that was opened")
@@ -115,28 +115,41 @@ class Ingest:
         location = self._storage.location_for(uid) if before is None else before.location
         blocking, replaces = self._blocking, self._replaces
         arriving = _Arriving(self._storage, blocking, self._availability, request, location, before, replaces)
-        await self._storage.save(request, location, arriving, durable=durable)
-        if arriving.header is not None:
-            await self._indexed(arriving.header, arriving.indexed)
-            if arriving.header.is_partial:
+        try:
+            await self._storage.save(request, location, arriving, durable=durable)
+            header, indexed = arriving.header, arriving.indexed
+        except _AlreadyStored as stored:
+            if stored.unknown is None:
+                return 0x0000
+            # The process or the index died before the index had the object, so no query would find it.
+            header, indexed = stored.unknown, None
+        if header is not None:
+            await self._indexed(header, indexed)
+            if header.is_partial:
                 request.logger(_log).warning("a stored object is not indexed in full: its header is large or damaged")
             return 0x0000
         request.logger(_log).warning("a stored object cannot be found: %s", arriving.why)
-        status = Dataset()
-        status.Status = 0xB007  # Data Set does not match SOP Class, PS3.4 B.2.3
-        status.ErrorComment = arriving.comment[:64]
-        return status
+        return _cannot_be_found(arriving.comment)
 
     async def _indexed(self, header: Header, done: Future[None] | None) -> None:
         """Return when the index has the object."""
         if done is None:
-            await self._batches.add(header)
+            with self._availability.asked(0xA700, ObjectRefused):
+                await self._batches.add(header)
             return
         with self._availability.asked(0xA700):
             if done.done():
                 done.result()
             else:
                 await asyncio.wrap_future(done)
+
+
+def _cannot_be_found(comment: str) -> Dataset:
+    """Return the response for an instance that is stored and not in the index."""
+    status = Dataset()
+    status.Status = 0xB007  # Data Set does not match SOP Class, PS3.4 B.2.3
+    status.ErrorComment = comment[:64]
+    return status
 
 
 class _Arriving:

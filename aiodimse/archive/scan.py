@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TypeAlias
 
 import aiodimse
 
+from .batches import in_pieces
 from .header import NotAnObject
-from .index import LONGEST_LOCATION, Entry, File, Finding, Header, Index
+from .index import LONGEST_LOCATION, Entry, File, Finding, Header, Index, ObjectRefused
 from .locks import Locks
 from .models import STUDY_ROOT, Level
 from .queries import Query
@@ -40,7 +42,7 @@ class ScanReport:
     not_objects: int = 0
     """DICOM files without the UIDs of an object, of its series or of its study."""
     damaged: int = 0
-    """DICOM files whose header could not be read."""
+    """DICOM files whose header could not be read, or is such that the index cannot have it."""
     unreadable: int = 0
     """Files and folders that the system did not let us read, and files with too long a path: see `LONGEST_LOCATION`."""
     forgotten: int = 0
@@ -203,10 +205,22 @@ class Scan:
             taken = {each.location for each in objects.values()} | {each.location for each in others}
             self._lost.update(uid for uid, entry in before.items() if uid not in objects and entry.location in taken)
             await self._index.note(others)
-            await self._index.add(objects.values())
+            refused = await self._add(list(objects.values()))
+            self._lost.update(before.keys() & {each.unique(Level.IMAGE) for each in refused})
         for other in others:
             self.report.count(other.finding)
-        self.report.indexed += len(objects)
+        self.report.damaged += len(refused)
+        self.report.indexed += len(objects) - len(refused)
+
+    async def _add(self, objects: Sequence[Header]) -> list[Header]:
+        """Add objects. Return those that the index refuses; it has their files now, so they are not read again."""
+        refused = list[Header]()
+        async with aclosing(in_pieces(self._index.add, objects, ObjectRefused)) as pieces:
+            async for piece, result in pieces:
+                if isinstance(result, ObjectRefused):
+                    refused += piece
+        await self._index.note(File(each.location, each.size, each.modified, Finding.DAMAGED) for each in refused)
+        return refused
 
     def _choose(
         self, read: Iterable[Header | File], before: Mapping[str, Entry], stamps: Mapping[str, Stamp | None]

@@ -240,6 +240,10 @@ def folder_of(location: str) -> str:
     return location.rpartition("/")[0]
 
 
+class ObjectRefused(Exception):
+    """An index does not take an object, and would not take it another time either."""
+
+
 class BlockingIndex(Protocol):
     """What the threads that save objects ask and tell an index, each without a trip to another thread and back."""
 
@@ -277,6 +281,9 @@ class Index(Protocol):
 
         Args:
             headers: What was read from the objects.
+
+        Raises:
+            ObjectRefused: One of them, or more, is such that the index cannot have it.
 
         Cancellation: all of the objects have been added, or none.
         """

@@ -27,6 +27,7 @@ from ..interface import (
     Finding,
     Header,
     Match,
+    ObjectRefused,
     OutdatedStudy,
     StudyAge,
     Transaction,
@@ -44,7 +45,7 @@ from .outdated import MARKED, unmark
 from .prepared import Opened
 from .reading import Search, entries, lookup
 from .rows import load_transaction, transaction_row
-from .unusable import DAMAGED, IndexUnusable, is_damage
+from .unusable import DAMAGED, IndexUnusable, is_damage, is_refusal
 from .writing import Writing, add, chunks
 
 T = TypeVar("T")
@@ -112,8 +113,14 @@ class SQLIndex:
     async def add(self, headers: Iterable[Header]) -> None:
         """See `Index.add`."""
         added = list(headers)
-        if added:
+        if not added:
+            return
+        try:
             await self._write(lambda connection: add(Opened.by_sqlalchemy(connection), added))
+        except Exception as error:
+            if is_refusal(error, self._engine.dialect):
+                raise ObjectRefused from error
+            raise
 
     async def note(self, files: Iterable[File]) -> None:
         """See `Index.note`."""

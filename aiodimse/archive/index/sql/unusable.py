@@ -1,4 +1,4 @@
-"""An index that cannot be used: how that is seen, and what of it is carried over into the new one.
+"""An index that cannot be used, or does not take a value: how that is seen, and what is carried over into a new one.
 
 Everything in an index can be read again from the objects, except for the storage commitments on which nobody has
 reported yet.
@@ -11,7 +11,7 @@ import sqlite3
 from pathlib import Path
 from time import monotonic
 
-from sqlalchemy import Connection, insert, inspect, select, text
+from sqlalchemy import Connection, Dialect, insert, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
@@ -53,6 +53,21 @@ def is_damage(error: BaseException) -> bool:
     """
     code = getattr(getattr(error, "orig", None) or error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_refusal(error: BaseException, dialect: Dialect) -> bool:
+    """Return whether an error says that a value cannot be in the database, whenever it is tried.
+
+    Args:
+        error: What SQLAlchemy or the driver raised.
+        dialect: How SQLAlchemy speaks to the database.
+    """
+    error = getattr(error, "orig", None) or error
+    driver = dialect.loaded_dbapi
+    # SQLSTATE 54: program limit exceeded, such as a key that is too long for an index of PostgreSQL.
+    return isinstance(error, (OverflowError, UnicodeError, driver.DataError, driver.IntegrityError)) or (
+        str(getattr(error, "sqlstate", None)).startswith("54")
+    )
 
 
 def check_file(connection: Connection, file: Path) -> None:
