@@ -156,6 +156,6 @@ class _Asked:
 
 def _kind(error: Exception) -> str:
     """Name an error. The text of a driver quotes statements with their values, so it is left out."""
-    original = getattr(error, "orig", None)  # of SQLAlchemy: the error of the driver
+    original = getattr(error, "orig", None) or error  # of SQLAlchemy: the error of the driver
     code = getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None)
     return type(error).__name__ + (f" {code}" if code else "")

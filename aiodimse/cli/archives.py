@@ -10,7 +10,7 @@ from pathlib import Path
 import aiodimse
 from aiodimse.aio.files import read_off_loop
 from aiodimse.archive import Archive, Retention, ScanReport
-from aiodimse.cli.failures import USAGE, CommandError, system_words
+from aiodimse.cli.failures import FAILED, USAGE, CommandError, system_words
 from aiodimse.cli.folders import ServedFolders
 from aiodimse.cli.output import Output
 from aiodimse.cli.sharing import Worker
@@ -97,8 +97,10 @@ class Archives:
                 shared=worker is not None,
                 scan=False,
             )
-        except (OSError, ValueError, ModuleNotFoundError) as error:
-            raise CommandError(system_words(error) if isinstance(error, OSError) else str(error), USAGE) from None
+        except OSError as error:  # a disk, a database or a bucket is not there, and may be there later
+            raise CommandError(_with_location(location, error), FAILED) from None
+        except (ValueError, ModuleNotFoundError) as error:
+            raise CommandError(str(error), USAGE) from None
         self._open[location] = archive
         self._retentions[location] = Retention(archive)
         if is_first and not await archive.index.is_complete():
@@ -118,7 +120,7 @@ class Archives:
 
                 await archive.scan(seen)
         except OSError as error:
-            raise CommandError(system_words(error), USAGE) from None
+            raise CommandError(_with_location(location, error), FAILED) from None
         self._report(location)
 
     def _report(self, location: Path | str) -> None:
@@ -145,3 +147,8 @@ class Archives:
             except aiodimse.DIMSEFailure:  # the index does not answer, which the log says
                 pass
             await asyncio.sleep(_SCAN_AGAIN)
+
+
+def _with_location(location: Path | str, error: OSError) -> str:
+    """Describe an error. One that names no file is of a whole archive, of which there may be several."""
+    return system_words(error) if error.filename else f"{location}: {system_words(error)}"

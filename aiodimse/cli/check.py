@@ -26,7 +26,9 @@ def arguments(parser: ArgumentParser) -> None:
         "--config", metavar="FILE", type=shared.path,
         help="the file of serve --config: checks its location and the folders of its called titles",
     )  # fmt: skip
-    parser.add_argument("--index", metavar="URL", help="as of serve (an SQLite database in the folder)")
+    parser.add_argument(
+        "--index", type=shared.index, metavar="URL", help="as of serve (an SQLite database in the folder)"
+    )
     parser.add_argument(
         "--read", action="store_true", help="read each object too, and check that it is what the index says"
     )

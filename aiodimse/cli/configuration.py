@@ -66,7 +66,7 @@ def _option(file: str, name: str, value: Any) -> Iterator[str]:
             yield option
     elif isinstance(value, Mapping):
         for key, each in value.items():
-            yield f"{option}={_pair(key, each)}"
+            yield f"{option}={_pair(file, name, key, each)}"
     elif isinstance(value, list):
         for each in value:
             yield f"{option}={each}"
@@ -76,8 +76,10 @@ def _option(file: str, name: str, value: Any) -> Iterator[str]:
         raise CommandError(f"--config: {file}: {name} is neither text, number, switch, list nor table", USAGE)
 
 
-def _pair(key: str, value: Any) -> str:
+def _pair(file: str, name: str, key: str, value: Any) -> str:
     """Format one row of a table. true stands for the key alone, a list for its values with commas between them."""
     if value is True:
         return key
+    if value is False:
+        raise CommandError(f"--config: {file}: {name}: {key} = false means nothing; remove the line", USAGE)
     return f"{key}={','.join(map(str, value)) if isinstance(value, list) else value}"

@@ -13,6 +13,7 @@ from types import MappingProxyType
 import aiodimse
 from aiodimse import sop_class
 from aiodimse.aio.words import address_words
+from aiodimse.standard import transfer_syntax
 
 FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
@@ -21,7 +22,8 @@ _HINTS = {
     (1, 3): "--ae-title gives our title, {ae_title}",
     (1, 7): "--called gives the title of the peer, {called}",
 }
-_UID = re.compile(r"\b1\.2(?:\.\d+)+")
+_UID = re.compile(r"(?:\b(\w+) \()?\b(1\.2(?:\.\d+)+)(?(1)\))")
+"""A UID, which may be in parentheses behind its keyword."""
 
 
 class CommandError(Exception):
@@ -47,12 +49,13 @@ def in_words(error: BaseException, options: Mapping[str, object] = MappingProxyT
 
 
 def with_keywords(text: str) -> str:
-    """Replace SOP Class UIDs by their keywords, which people can read."""
+    """Replace the UIDs of SOP classes and transfer syntaxes by their keywords, which people can read."""
 
     def keyword(match: re.Match[str]) -> str:
-        row = sop_class.lookup(match[0])
-        # In "CTImageStorage (1.2...)" the keyword is there already.
-        return row.keyword if row is not None and text[match.start() - 1 : match.start()] != "(" else match[0]
+        row = sop_class.lookup(match[2]) or transfer_syntax.lookup(match[2])
+        if row is None:
+            return match[0]
+        return row.keyword if match[1] in (None, row.keyword) else f"{match[1]} ({row.keyword})"
 
     return _UID.sub(keyword, text)
 

@@ -15,6 +15,7 @@ from pydicom.valuerep import validate_value
 _INTEGERS = frozenset({"US", "SS", "UL", "SL", "UV", "SV"})
 _REALS = frozenset({"FL", "FD"})
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_EXAMPLES = {"DA": " (20240131, 20240101-20240131)", "TM": " (1530, 080000-120000)"}
 _TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
 
 
@@ -88,7 +89,8 @@ def _check_value(name: str, value: str, vr: str) -> None:
                 try:
                     validate_value(vr, each, config.RAISE)
                 except ValueError:
-                    raise argparse.ArgumentTypeError(f"{name}: not a value of VR {vr}: {value!r}") from None
+                    what = f"{name}: not a value of VR {vr}{_EXAMPLES.get(vr, '')}: {value!r}"
+                    raise argparse.ArgumentTypeError(what) from None
 
 
 def _vr(tag: int) -> str:

@@ -45,7 +45,9 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             each = self.parsers.get(getattr(chosen, "command", ""), self)
             word = unknown[0].partition("=")[0]
-            known = (option for action in each._actions for option in action.option_strings)
+            known = [option for action in each._actions for option in action.option_strings]
+            if self._file is not None:
+                known.append("--location")
             what = (
                 f"no option {word}{near(word, known)}" if word.startswith("-") else f"one argument too many: {word!r}"
             )
@@ -93,6 +95,16 @@ def listening_port(text: str) -> int:
 def count(text: str) -> int:
     """Read a positive number."""
     return _number(text, "number", 1, 1 << 31)
+
+
+_DATABASE = re.compile(r"(sqlite|postgresql)(\+\w+)?://")
+
+
+def index(text: str) -> str:
+    """Read where an index is: memory:, or the URL of a database, which may have a password and is not printed."""
+    if text != "memory:" and not _DATABASE.match(text):
+        raise argparse.ArgumentTypeError("neither sqlite:///FILE, postgresql://USER@HOST/DATABASE nor memory:")
+    return text
 
 
 def workers(text: str) -> int:

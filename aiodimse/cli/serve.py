@@ -57,7 +57,7 @@ def arguments(parser: ArgumentParser) -> None:
         " SIGHUP reads it again",
     )  # fmt: skip
     parser.add_argument(
-        "--index", metavar="URL",
+        "--index", type=shared.index, metavar="URL",
         help="where to keep the index: sqlite:///FILE, postgresql://USER@HOST/DATABASE, or memory:, which reads all"
         " files at each start (an SQLite database in the folder)",
     )  # fmt: skip

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -160,6 +161,18 @@ async def test_a_request_is_refused_and_the_next_one_served(
         assert (await call(peer)).status != refused
         assert (await peer.c_store(instance())).status == 0x0000
         assert said(caplog)[1:2] == [AGAIN]
+    await archive.close()
+
+
+async def test_the_error_of_sqlite_is_named_by_its_code(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The statements that run without SQLAlchemy raise it as it is. Its text may have values, and is left out."""
+    index = Lost()
+    archive = await Archive.open(tmp_path, index=index)
+    index.error = sqlite3.OperationalError("database or disk is full: Doe^Jane")
+    index.error.sqlite_errorname = "SQLITE_FULL"  # as Python sets it from 3.11 on
+    async with served(archive) as peer:
+        assert (await peer.c_store(instance())).status == 0xA700
+    assert said(caplog)[-1:] == [DOES_NOT_ANSWER.format("OperationalError SQLITE_FULL")]
     await archive.close()
 
 

@@ -134,7 +134,14 @@ async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None
         (("find", HOST, "104", "-k", "CommandField=1"), "CommandField: an Identifier has no command elements"),
         (("find", HOST, "104", "-k", "0002,0010"), "no file meta information"),
         (("find", HOST, "104", "-k", "QueryRetrieveLevel=STUDY"), "use --level"),
-        (("find", HOST, "104", "-k", "StudyDate=yesterday"), "StudyDate: not a value of VR DA: 'yesterday'"),
+        (
+            ("find", HOST, "104", "-k", "StudyDate=yesterday"),
+            "StudyDate: not a value of VR DA (20240131, 20240101-20240131): 'yesterday'",
+        ),
+        (
+            ("find", HOST, "104", "-k", "StudyTime=3 pm"),
+            "StudyTime: not a value of VR TM (1530, 080000-120000): '3 pm'",
+        ),
         (("find", HOST, "104", "-k", "StudyInstanceUID=1.2.x"), "not a value of VR UI"),
         (("find", HOST, "104", "-k", "PatientID=1", "-k", "0010,0020=2"), "-k/--key: PatientID is given twice"),
         (("find", "host:104"), "HOST and PORT are two arguments: host 104"),

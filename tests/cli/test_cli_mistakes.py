@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.conftest import CT, Command
+from cli.conftest import CT, HOST, Command
 
 import aiodimse
 import aiodimse.testing
 from aiodimse.archive import Archive, MemoryIndex
 from aiodimse.archive.availability import Seldom
 from aiodimse.cli import archives
-from aiodimse.cli.failures import system_words
+from aiodimse.cli.failures import system_words, with_keywords
 from aiodimse.cli.main import parser
 
 
@@ -39,6 +39,7 @@ from aiodimse.cli.main import parser
         ("strict = 'yes'", "strict: takes no value; in a file it is true or false"),
         ("host = ''", "host: the address is empty; 0.0.0.0 means every address"),
         ("[calling]\nCT1 = ['stor']", "calling: not a service (store, find, get, move, commit): 'stor'"),
+        ("index = 'postgres://h/d'", "index: neither sqlite:///FILE, postgresql://USER@HOST/DATABASE nor memory:"),
     ],
 )
 async def test_an_option_that_is_mistyped(tmp_path: Path, text: str, said: str, command: Command) -> None:
@@ -47,6 +48,13 @@ async def test_an_option_that_is_mistyped(tmp_path: Path, text: str, said: str, 
     file.write_text(f'location = "{tmp_path}"\n{text}\n')
     ended = await command("serve", "--config", file)
     ended.failed(2, f"aiodimse serve: {file}: {said}")
+
+
+@pytest.mark.parametrize("table", ["calling", "called", "destination"])
+async def test_a_row_that_is_false(tmp_path: Path, table: str, command: Command) -> None:
+    file = tmp_path / "archive.toml"
+    file.write_text(f'location = "{tmp_path}"\n[{table}]\nCT1 = false\n')
+    (await command("serve", "--config", file)).failed(2, f"{file}: {table}: CT1 = false means nothing; remove the line")
 
 
 @pytest.mark.parametrize("name", ["config", "help", "inherited", '""'])
@@ -81,7 +89,7 @@ def test_a_worker_is_no_option_of_a_user(tmp_path: Path) -> None:
 async def test_an_index_that_cannot_be_opened_says_where_it_is(tmp_path: Path, command: Command) -> None:
     file = tmp_path / "missing" / "index.db"
     ended = await command("serve", tmp_path, "--port", "0", "--index", f"sqlite:///{file}")
-    ended.failed(2, f"{file}: the database of the index cannot be opened: there is no such folder")
+    ended.failed(1, f"{file}: the database of the index cannot be opened: there is no such folder")
 
 
 async def test_a_folder_that_cannot_be_written_to(
@@ -91,7 +99,56 @@ async def test_a_folder_that_cannot_be_written_to(
     file.mkdir()  # SQLite cannot open it, as in a folder of somebody else
     monkeypatch.setattr(os, "access", lambda *_: False)
     ended = await command("serve", tmp_path, "--port", "0")
-    ended.failed(2, f"{file}: the database of the index cannot be opened: its folder cannot be written to; ")
+    ended.failed(1, f"{file}: the database of the index cannot be opened: its folder cannot be written to; ")
+
+
+async def test_a_database_that_does_not_answer_is_no_wrong_argument(
+    tmp_path: Path, dead_port: int, command: Command
+) -> None:
+    """serve names the archive, and may be started again; check cannot compare anything."""
+    pytest.importorskip("psycopg")
+    index = f"postgresql://user:SECRET@{HOST}:{dead_port}/archive"
+    (await command("serve", tmp_path, "--port", "0", "--index", index)).failed(
+        1, f"aiodimse serve: {tmp_path}: the database of the index cannot be opened: connection failed: "
+    )
+    (await command("check", tmp_path, "--index", index)).failed(2, "the database of the index cannot be opened: ")
+
+
+async def test_a_disk_that_is_not_mounted_is_named(tmp_path: Path, command: Command) -> None:
+    index, folder = f"sqlite:///{tmp_path}/index.db", tmp_path / "files"
+    folder.mkdir()
+    shutil.copy(CT, folder)
+    await (await Archive.open(folder, index=index)).close()
+    (folder / CT.name).unlink()
+    (await command("serve", folder, "--port", "0", "--index", index)).failed(
+        1, f"aiodimse serve: {folder}: no object of the index is there: is its disk mounted?"
+    )
+
+
+@pytest.mark.parametrize("words", [("serve",), ("check",)])
+async def test_a_driver_that_is_not_installed(
+    words: tuple[str, ...], tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    (await command(*words, tmp_path, "--index", "postgresql://user@host/archive")).failed(
+        2, 'an index in PostgreSQL needs psycopg: pip install "aiodimse[archive]"'
+    )
+
+
+@pytest.mark.parametrize("index", ["", "x.db", "postgres://user:SECRET@host/archive", "sqlite:x.db", "memory"])
+@pytest.mark.parametrize("words", [("serve",), ("check",)])
+async def test_an_index_of_no_kind(words: tuple[str, ...], index: str, tmp_path: Path, command: Command) -> None:
+    """The URL is not repeated, since it may have a password."""
+    ended = await command(*words, tmp_path, "--index", index)
+    ended.failed(2, "--index: neither sqlite:///FILE, postgresql://USER@HOST/DATABASE nor memory:")
+    assert "SECRET" not in ended.err
+
+
+@pytest.mark.parametrize("text", ["locaton = '.'", "[locations]\nA = '.'"])
+async def test_a_location_that_is_mistyped(tmp_path: Path, text: str, command: Command) -> None:
+    file = tmp_path / "archive.toml"
+    file.write_text(f"{text}\n")
+    (await command("serve", "--config", file)).failed(2, "did you mean location?")
 
 
 @pytest.mark.parametrize("words", [("serve",), ("check",)])
@@ -114,10 +171,10 @@ def test_a_bucket_that_is_not_there(words: tuple[str, ...], dead_port: int, tmp_
         for _ in range(6)
     ]
     ended = [(each.communicate(timeout=60), each.returncode) for each in all_of_them]
-    assert [code for _, code in ended] == [2] * 6
+    assert [code for _, code in ended] == [1 if words == ("serve",) else 2] * 6
     for (out, said), _ in ended:
         assert (out, said.count("\n")) == ("", 1)
-        assert said.startswith(f"aiodimse {words[0]}: the bucket does not answer: ")
+        assert f"the bucket does not answer: http://127.0.0.1:{dead_port}/BUCKET: " in said
 
 
 @pytest.mark.parametrize(
@@ -251,3 +308,19 @@ def test_seldom() -> None:
     assert not is_time()
     now = 60.0
     assert [is_time(), is_time()] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "for CTImageStorage (1.2.840.10008.5.1.4.1.1.2) in transfer syntax 1.2.840.10008.1.2.2",
+            "for CTImageStorage in transfer syntax ExplicitVRBigEndian",
+        ),
+        ("1.2.840.10008.5.1.4.1.1.2: not supported", "CTImageStorage: not supported"),
+        ("another (1.2.840.10008.1.2.5)", "another (RLELossless)"),
+        ("an object (1.2.3.4) in 1.2.3.4.5", "an object (1.2.3.4) in 1.2.3.4.5"),
+    ],
+)
+def test_uids_of_the_standard_have_names(text: str, words: str) -> None:
+    assert with_keywords(text) == words

@@ -41,7 +41,7 @@ async def open_index(
     Raises:
         OSError: The database cannot be opened.
         ValueError: There is no such kind of index.
-        ModuleNotFoundError: SQLAlchemy is not installed.
+        ModuleNotFoundError: SQLAlchemy, or the driver of the database, is not installed.
     """
     if name == "memory:":
         return MemoryIndex(), None
@@ -73,6 +73,8 @@ async def open_index(
                 raise OSError(errno.EINVAL, f"{error}; serve {error.remedy}", str(file)) from None
             await in_thread(put_aside, file, str(error))
             return await SQLIndex.open(url, left=await in_thread(_transactions_aside, file)), str(error)
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
     except SQLAlchemyError as error:
         said = _words(error, url.password) if file is None else await in_thread(_words_of_file, error, file)
         why = f"the database of the index cannot be opened: {said}"
@@ -102,6 +104,9 @@ def put_damaged_aside(name: str | None, directory: Path | None) -> None:
 
 
 def _missing(error: ModuleNotFoundError) -> ModuleNotFoundError:
+    if error.name == "psycopg":
+        needed = 'an index in PostgreSQL needs psycopg: pip install "aiodimse[archive]"'
+        return ModuleNotFoundError(needed, name=error.name)
     needed = (
         'the index needs SQLAlchemy: pip install "aiodimse[cli]" or "aiodimse[archive]"; "memory:" as the index'
         " needs nothing, and reads all files at each start"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _BEGINNING = 1 << 20
 """Bytes of an object that are read to find its header."""
 _SECONDS = "30s"
+_ADDRESS = re.compile(r"\b[A-Z]+ (https?://[^\s?]+).* - (?:HTTP error: |Server returned non-2xx status code: )?(.+)")
+"""An error of obstore: the method, the address, how often it tried for how long, and what went wrong."""
 _SECONDS_TO_ABORT = 5.0
 """How long a C-STORE that is cancelled waits until its upload is aborted."""
 
@@ -62,7 +65,7 @@ class S3Storage:
             # ends meanwhile, it has no interpreter left, and the process is aborted.
             await in_thread(next, obstore.list(self._store, chunk_size=1), None)
         except BaseError as error:
-            raise OSError(errno.EIO, f"the bucket does not answer: {_first_line(error)}") from None
+            raise OSError(errno.EIO, f"the bucket does not answer: {_why(error)}") from None
 
     def walk(self) -> Iterator[Found]:
         """See `Storage.walk`. Each folder is listed by itself, so that a million keys are never in memory together."""
@@ -241,6 +244,13 @@ def _os_errors() -> Iterator[None]:
 
 def _first_line(error: BaseError) -> str:
     return str(error).partition("\n")[0]
+
+
+def _why(error: BaseError) -> str:
+    """Return the address and what went wrong, without what obstore says of its tries, and the XML of the store."""
+    line = _first_line(error).partition(": <")[0]
+    found = _ADDRESS.search(line)
+    return f"{found[1]}: {found[2]}" if found else line
 
 
 def _stamp(meta: Any) -> Stamp:
