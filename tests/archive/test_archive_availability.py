@@ -31,6 +31,7 @@ from aiodimse.commitment import INSTANCE
 from aiodimse.commitment import SOP_CLASS as COMMITMENT
 
 HOST = "127.0.0.1"
+Record = Callable[[str, int], None]
 MR = sop_class.MRImageStorage
 FIND, GET, MOVE = (
     getattr(sop_class, f"StudyRootQueryRetrieveInformationModel{what}") for what in ("Find", "Get", "Move")
@@ -266,7 +267,7 @@ def database() -> Iterator[Postgres]:
 
 
 async def test_postgresql_is_killed_and_started_again(
-    tmp_path: Path, database: Postgres, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, database: Postgres, caplog: pytest.LogCaptureFixture, record_property: Record
 ) -> None:
     archive = await Archive.open(tmp_path, index=database.url)
     async with served(archive) as peer:
@@ -282,11 +283,16 @@ async def test_postgresql_is_killed_and_started_again(
         assert (await peer.c_store(instance(2))).status == 0x0000
         assert len(await peer.c_find(STUDY, FIND).collect()) == 1
         assert said(caplog)[-1] == AGAIN
+    record_property("outages of PostgreSQL", 1)
     await archive.close()
 
 
 async def test_postgresql_is_stopped_and_goes_on(
-    tmp_path: Path, database: Postgres, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    database: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    record_property: Record,
 ) -> None:
     """A database that neither answers nor closes its connections."""
     archive = await Archive.open(tmp_path, index=database.url)
@@ -304,6 +310,7 @@ async def test_postgresql_is_stopped_and_goes_on(
         monkeypatch.undo()
         assert (await peer.c_store(instance(2))).status == 0x0000
     assert said(caplog)[0] == DOES_NOT_ANSWER.format("TimeoutError")
+    record_property("outages of PostgreSQL", 1)
     await archive.close()
 
 

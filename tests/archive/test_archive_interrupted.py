@@ -98,7 +98,9 @@ CALLS_OF_A_SCAN = 60
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_scan_that_is_killed_anywhere_is_finished_by_the_next(tmp_path: Path, a_file: Files, kind: str) -> None:
+async def test_a_scan_that_is_killed_anywhere_is_finished_by_the_next(
+    tmp_path: Path, a_file: Files, kind: str, record_property: Callable[[str, int], None]
+) -> None:
     """Before each call of the index. What has happened in between:
 
     One object has gone that another file has too, one comes, one is another one now, and a whole folder has gone. The
@@ -152,6 +154,7 @@ async def test_a_scan_that_is_killed_anywhere_is_finished_by_the_next(tmp_path: 
     else:
         pytest.fail("a scan makes more calls")
     assert killed_before >= {"files", "remove", "add", "note", "duplicates", "outdated_studies", "set_current"}
+    record_property("calls before which a scan ended", calls)
     await index.close()
 
 
