@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 import aiodimse
 
 from .attributes import Source, character_set_of, charset_of, decode, decode_ascii
-from .budget import Budget
+from .budget import Budget, cost_of
 from .elements import Encoding, More, Reading, Unreadable
 from .index import Header
 from .models import ATTRIBUTES, UNIQUE, Level
@@ -140,7 +140,11 @@ def _header_of(source: Source, location: str, transfer_syntax: str) -> Header:
         levels = {Level.IMAGE: decode(source, model.keywords, budget, charset)}
     if (patient_id := levels.get(Level.PATIENT, {}).get("PatientID")) and len(patient_id) > 1:
         # Patient ID has one value (PS3.6): the backslash of "DOMAIN\\name" is not a delimiter, or patients would merge.
-        levels[Level.PATIENT]["PatientID"] = ("\\".join(map(str, patient_id)),)
+        whole = ("\\".join(map(str, patient_id)),)
+        if budget.take(cost_of("LO", whole)):
+            levels[Level.PATIENT]["PatientID"] = whole
+        else:  # as one that is as long without a backslash
+            del levels[Level.PATIENT]["PatientID"]
     header = Header(
         location,
         levels,

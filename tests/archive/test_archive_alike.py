@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -209,3 +209,34 @@ def _part_of(draw: st.DrawFn, texts: list[str]) -> str:
         text = draw(st.sampled_from([text, text[:at] + "*", "*" + text[at:], text[:at] + "?" + text[at + 1 :]]))
         text = draw(st.sampled_from([text, text.upper(), text.swapcase(), text + "^", text + " "]))
     return text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("modified", [(1 << 63) + 5, (1 << 63) - 1, -5], ids=["2262", "the last", "1969"])
+async def test_files_of_the_far_future_and_of_the_past(
+    kind: str, modified: int, tmp_path: Path, a_file: Callable[..., Path]
+) -> None:
+    path = a_file("files/a.dcm")
+    a_file("files/b.dcm", image="2")
+    os.utime(path, ns=(modified, modified))
+    archive = await Archive.open(path.parent, index=await open_index(kind, tmp_path))
+    for _ in range(2):
+        report = await archive.scan()
+        assert (report.files, report.indexed) == (2, 2)
+    (study,) = await archive.index.oldest_studies(9)
+    assert await archive.index.oldest_studies(9, after=study) == []
+    await archive.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_long_patient_id_of_many_values(kind: str, tmp_path: Path, a_file: Callable[..., Path]) -> None:
+    """It is one value with backslashes, and no index keeps a value that long, with or without them."""
+    letters = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=15000))
+    for name, separator in (("a.dcm", "\\"), ("b.dcm", "")):
+        patient = separator.join(letters[start : start + 200] for start in range(0, len(letters), 200))
+        path = a_file(f"files/{name}", patient=patient, study=name[0].replace("a", "1").replace("b", "2"))
+    archive = await Archive.open(path.parent, index=await open_index(kind, tmp_path))
+    assert (archive.report.indexed, archive.report.damaged) == (2, 0)
+    entries = await archive.index.lookup(["1.2.1.1.1", "1.2.2.1.1"])
+    assert [entry.patient_id for entry in entries.values()] == ["", ""]
+    await archive.close()
