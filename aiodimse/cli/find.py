@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ HELP = "query a peer"
 
 _KEYS_NOT_SUPPORTED = 0xFF01
 """Matches are continuing, one or more optional keys were not supported (PS3.4 C.4.1.1.4)."""
+_RECORD_KEY = (0x0008041B,)
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -48,6 +50,7 @@ class _Matches:
     found: list[Dataset] = field(default_factory=list)
     """The matches, if they are printed together at the end."""
     count: int = 0
+    last: Dataset | None = None
     ignored: bool = False
     """Whether the peer does not support some of the keys."""
     is_cut: bool = False
@@ -87,11 +90,18 @@ async def run(options: Namespace, output: Output) -> int:
     )
     if matches.ignored:
         output.note(f"{peer_words(options)} does not support some of the keys: it has not matched or not returned them")
-    if response is not None and response.status != 0x0000:
-        output.note(f"{options.prog}: {peer_words(options)} answers {values.outcome(response)}")
-        return FAILED
-    output.line(f"{matches.count} match{'' if matches.count == 1 else 'es'}{'; --limit' if matches.is_cut else ''}")
-    return 0
+    if response is None or response.status.category in (aiodimse.Category.SUCCESS, aiodimse.Category.WARNING):
+        output.line(f"{matches.count} match{'' if matches.count == 1 else 'es'}{'; --limit' if matches.is_cut else ''}")
+    if response is None or response.status == 0x0000:
+        return 0
+    output.note(f"{options.prog}: {peer_words(options)} answers {values.outcome(response)}{_next_page(matches.last)}")
+    return FAILED
+
+
+def _next_page(last: Dataset | None) -> str:
+    """Return how to go on after the last match, where it has a Record Key (PS3.4 C.6.4)."""
+    key = values.cell(last, _RECORD_KEY) if last is not None else ""
+    return f"; -k PriorRecordKey={key} continues" if re.fullmatch("[0-9a-f]+", key) else ""
 
 
 def _identifier(model: Model, level: str | None, given: Sequence[Key]) -> tuple[Dataset, list[Key]]:
@@ -109,8 +119,10 @@ def _identifier(model: Model, level: str | None, given: Sequence[Key]) -> tuple[
         for column in map(model.completed, map(identifier.key, model.asked_for(level))):
             keys.setdefault(column.name, column)
     asked = list(keys.values())
+    always = [keyword for keyword in model.always if keyword not in keys]
     # A UID that was asked for is the same in every match. It would take half of a line and say nothing new.
-    return identifier.identifier(level, asked), [key for key in asked if not identifier.is_single_uid(key)] or asked
+    shown = [key for key in asked if not identifier.is_same_in_all(key)] or asked
+    return identifier.identifier(level, asked, always), shown
 
 
 def _titles(keys: Sequence[Key]) -> list[str]:
@@ -125,6 +137,7 @@ async def _collect(operation: aiodimse.Find, matches: _Matches, limit: int | Non
         async with operation:
             async for match in operation:
                 matches.count += 1
+                matches.last = match
                 matches.ignored = matches.ignored or operation.last_status == _KEYS_NOT_SUPPORTED
                 if output.has_rows:
                     output.row(values.dicom_json(match))

@@ -15,6 +15,11 @@ from pydicom.valuerep import validate_value
 _INTEGERS = frozenset({"US", "SS", "UL", "SL", "UV", "SV"})
 _REALS = frozenset({"FL", "FD"})
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_PRIOR_RECORD_KEY, _MAXIMUM_NUMBER_OF_RECORDS = 0x0008041C, 0x00080429
+_HEXADECIMAL = frozenset({_PRIOR_RECORD_KEY})
+"""The attributes of a binary VR that take a value in a query."""
+_ONLY_IN_REQUESTS = frozenset({_PRIOR_RECORD_KEY, _MAXIMUM_NUMBER_OF_RECORDS})
+"""The attributes that say which page of a Repository Query is wanted (PS3.4 C.6.4.3)."""
 _EXAMPLES = {"DA": " (20240131, 20240101-20240131)", "TM": " (1530, 080000-120000)"}
 _TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
 
@@ -29,7 +34,10 @@ class Key:
 
 
 def key(text: str) -> Key:
-    """Read the argument of -k: Keyword, Keyword=value, (gggg,eeee)=value, Sequence.Keyword=value."""
+    """Read the argument of -k: Keyword, Keyword=value, (gggg,eeee)=value, Sequence.Keyword=value.
+
+    A Prior Record Key is written in hexadecimal.
+    """
     name, equals, value = text.partition("=")
     path = tuple(_tag(part) for part in name.split("."))
     if 0x00080052 in path:
@@ -38,21 +46,25 @@ def key(text: str) -> Key:
     for sequence, part in zip(path[:-1], name.split("."), strict=False):
         if _vr(sequence) != "SQ":
             raise argparse.ArgumentTypeError(f"{part} is not a sequence")
-    if value and (vr == "SQ" or vr in _BINARY):
+    if value and path[-1] in _HEXADECIMAL:
+        _bytes(name, value)
+    elif value and (vr == "SQ" or vr in _BINARY):
         raise argparse.ArgumentTypeError(f"{name}: an attribute of VR {vr} takes no value here")
     if value and vr in _INTEGERS | _REALS:
         try:
             _converted(value, vr)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{name}: not a number: {value!r}") from None
-    if value:
+    if value and vr not in _BINARY:
         _check_value(name, value, vr)
     names = ".".join(keyword_for_tag(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in path)
     return Key(names, path, value if equals and value else None)
 
 
-def is_single_uid(key: Key) -> bool:
-    """Return whether every match must have the value of this key."""
+def is_same_in_all(key: Key) -> bool:
+    """Return whether every match has the same value of this key: one UID, or nothing."""
+    if key.path[-1] in _ONLY_IN_REQUESTS:
+        return True
     return key.value is not None and _vr(key.path[-1]) == "UI" and "\\" not in key.value
 
 
@@ -93,6 +105,13 @@ def _check_value(name: str, value: str, vr: str) -> None:
                     raise argparse.ArgumentTypeError(what) from None
 
 
+def _bytes(name: str, value: str) -> bytes:
+    try:
+        return bytes.fromhex(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{name}: not hexadecimal: {value!r}") from None
+
+
 def _vr(tag: int) -> str:
     try:
         return dictionary_VR(tag).partition(" ")[0]  # "US or SS"
@@ -101,6 +120,8 @@ def _vr(tag: int) -> str:
 
 
 def _converted(text: str, vr: str) -> object:
+    if vr in _BINARY:
+        return bytes.fromhex(text)
     values = text.split("\\")
     if vr in _INTEGERS or vr in _REALS:
         numbers: list[int | float] = [int(v) if vr in _INTEGERS else float(v) for v in values]

@@ -29,6 +29,8 @@ class Model:
     """Its Query/Retrieve Levels, from the top. Empty: its Identifier has no level."""
     columns: tuple[str, ...] = ("SOPClassUID", "SOPInstanceUID")
     """The attributes that find asks for by default. A model with levels uses LEVEL_COLUMNS instead."""
+    always: tuple[str, ...] = ()
+    """The attributes that find asks for whatever the user names. They are not shown unless the user names them."""
     inside: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """The attributes that -k may name without their sequence, and that sequence."""
 
@@ -91,7 +93,7 @@ _ROWS = (
     Model("patient-study",
           s.PatientStudyOnlyQueryRetrieveInformationModelFind, s.PatientStudyOnlyQueryRetrieveInformationModelGet,
           s.PatientStudyOnlyQueryRetrieveInformationModelMove, LEVELS[:2]),
-    Model("repository", find=s.RepositoryQuery, levels=LEVELS[1:]),
+    Model("repository", find=s.RepositoryQuery, levels=LEVELS[1:], always=("RecordKey",)),
     Model("composite-instance", get=s.CompositeInstanceRootRetrieveGet,
           move=s.CompositeInstanceRootRetrieveMove, levels=(*LEVELS[3:], FRAME)),
     Model("without-bulk-data", get=s.CompositeInstanceRetrieveWithoutBulkDataGet, levels=LEVELS[3:]),

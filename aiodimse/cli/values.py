@@ -13,6 +13,9 @@ from pydicom.multival import MultiValue
 
 import aiodimse
 
+_SHORT = 128
+"""The most bytes that a cell has in hexadecimal: a Record Key."""
+
 
 def printable(text: str) -> str:
     """Replace control characters, which could rewrite the screen."""
@@ -37,7 +40,7 @@ def _text(value: Any) -> str:
             return f"{len(value)} item{'s' if len(value) > 1 else ''}"
         return "\\".join(_text(each) for each in value)
     if isinstance(value, bytes):
-        return f"{len(value)} bytes"
+        return value.hex() if len(value) <= _SHORT else f"{len(value)} bytes"
     return printable(str(value))
 
 

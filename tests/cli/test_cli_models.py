@@ -206,3 +206,80 @@ async def test_frames_of_an_object(command: Command, peer: Peer, tmp_path: Path)
 async def test_only_one_model_has_frames(command: Command, peer: Peer, tmp_path: Path) -> None:
     ended = await command("get", *peer.where, "--level", "FRAME", "-k", "SOPInstanceUID=1.2", "--output", tmp_path)
     ended.failed(2, "the model study has no FRAME level, but STUDY, SERIES, IMAGE")
+
+
+# --- Repository Query -------------------------------------------------------------------------------------------------
+
+PAGE = ("--model", "repository", "-k", "PatientID", "-k", "MaximumNumberOfRecords=2")
+
+
+async def test_a_repository_query_is_continued_by_what_the_last_line_says(command: Command, peer: Peer) -> None:
+    """Each study is found once, whatever the pages, and the key of a page is not shown in the table."""
+    everything = (await command("find", *peer.where, "-k", "PatientID")).out.splitlines()[2:-1]
+    found, more, pages = [], [], 0
+    while True:
+        ended = await command("find", *peer.where, *PAGE, *more)
+        header, _, *rows, count = ended.out.splitlines()
+        assert header.split() == ["PatientID"]
+        assert count == f"{len(rows)} match{'es' if len(rows) > 1 else ''}"
+        found += rows
+        pages += 1
+        if ended.code == 0:
+            break
+        assert (ended.code, "0xB001" in ended.err) == (1, True)
+        more = ended.err.rpartition("; ")[2].removesuffix(" continues\n").split(" ")
+    assert (sorted(found), pages > 1) == (sorted(everything), True)
+
+
+async def test_a_record_key_for_programs(command: Command, peer: Peer) -> None:
+    """It is in the document in the form that -k takes, and a table shows it where it is named."""
+    ended = await command("find", *peer.where, *PAGE, "--json")
+    *_, last = json.loads(ended.out)["matches"]
+    assert f"-k PriorRecordKey={last['RecordKey']} continues" in ended.err
+    ended = await command("find", *peer.where, *PAGE, "-k", "RecordKey")
+    assert last["RecordKey"] in ended.out
+
+
+async def test_a_record_key_is_asked_for_in_a_repository_query_only(command: Command) -> None:
+    for model, is_asked in (("repository", True), ("study", False)):
+        asked: list[Dataset] = []
+        async with finder(models.MODELS[model].find or "", asked) as where:
+            await command("find", *where, "--model", model)
+            await command("find", *where, "--model", model, "-k", "PatientID")
+        assert ["RecordKey" in each for each in asked] == [is_asked] * 2
+
+
+async def test_a_record_key_of_another_archive(command: Command, peer: Peer) -> None:
+    ended = await command("find", *peer.where, *PAGE, "-k", f"PriorRecordKey={'00' * 32}")
+    ended.failed(1, "0xA710")
+    assert (ended.out, " continues" in ended.err) == ("", False)
+
+
+@pytest.mark.parametrize("key", ["Doe^Jane; reboot", b"\1" * 129, b""])
+async def test_a_record_key_that_is_none_is_not_proposed(command: Command, key: str | bytes) -> None:
+    """A peer may send anything, and the line is to be copied."""
+    match = aiodimse.identifier("STUDY", PatientID="1")
+    match.add_new("RecordKey", "LO" if isinstance(key, str) else "OB", key)
+    server = aiodimse.Server(ae_title="FINDER")
+
+    @server.on_c_find(sop_class.RepositoryQuery)
+    async def find(request: aiodimse.FindRequest) -> AsyncIterator[Any]:
+        yield match
+        yield 0xB001
+
+    async with server.listen(HOST, 0) as listening:
+        ended = await command("find", HOST, listening.port, "--called", "FINDER", "--model", "repository")
+    assert (ended.code, "0xB001" in ended.err, " continues" in ended.err) == (1, True, False)
+    assert ended.out.splitlines()[-1] == "1 match"
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("PriorRecordKey=xyz", "PriorRecordKey: not hexadecimal: 'xyz'"),
+        ("0008,041C=abc", "not hexadecimal: 'abc'"),
+        ("PixelData=00", "PixelData: an attribute of VR OB takes no value here"),
+    ],
+)
+async def test_a_value_in_hexadecimal(command: Command, key: str, said: str) -> None:
+    (await command("find", HOST, "104", "--model", "repository", "-k", key)).failed(2, said)
