@@ -31,11 +31,23 @@ class Progress:
 class EncodedDataset:
     """A data set that is encoded already. A handler may yield it instead of a Dataset.
 
-    transfer_syntax: the UID of its encoding, which must be that of the presentation context in which it is sent.
+    Raises:
+        TypeError: The data are not bytes, or the transfer syntax is not a str.
     """
 
     data: bytes = field(repr=False)
+    """The bytes. A bytearray or memoryview is copied."""
     transfer_syntax: str
+    """The UID of their encoding, which must be that of the presentation context in which they are sent."""
+
+    def __post_init__(self) -> None:
+        """Check the types here, where the mistake is made: a message that has begun could only end with A-ABORT."""
+        if type(self.data) is not bytes:
+            if not isinstance(self.data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"an encoded data set is bytes, not {type(self.data).__name__}")
+            object.__setattr__(self, "data", bytes(self.data))
+        if not isinstance(self.transfer_syntax, str):
+            raise TypeError(f"a transfer syntax is a str, not {type(self.transfer_syntax).__name__}")
 
 
 Identifier: TypeAlias = Dataset | EncodedDataset

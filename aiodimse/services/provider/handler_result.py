@@ -10,6 +10,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from aiodimse.aio.words import kind
 from aiodimse.dimse import messages
 from aiodimse.errors import AiodimseError
 from aiodimse.record import record
@@ -29,6 +30,8 @@ _STATUS_ELEMENTS = (
     ("AttributeIdentifierList", "attributes", "attribute_identifier_list"),
 )
 _TAGS = frozenset(("offending_element", "attribute_identifier_list"))
+_MOST_TAGS = 8192
+"""The most tags in an element of a response: 32 KiB, half of the largest command set that we accept ourselves."""
 
 
 class InvalidResult(AiodimseError):
@@ -60,7 +63,7 @@ def as_int(value: object) -> int | None:
         return None
     try:
         return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
+    except Exception:  # usually TypeError, but the value is the handler's own
         return None
 
 
@@ -73,27 +76,38 @@ def read_status(value: object) -> HandlerResult:
     """Read a status: an int, Status, Reply, or Dataset with (0000,0900).
 
     Raises:
-        InvalidResult: It is none of these. The status is C001 or C002.
+        InvalidResult: It is none of these, or raises when it is read. The status is C001 or C002.
     """
     fields: dict[str, Any] = {}
     if isinstance(value, Dataset):
-        if not has_status(value):
-            raise InvalidResult(answers.NO_STATUS, "a status Dataset without Status (0000,0900)")
-        code = as_int(value[0x0000, 0x0900].value)
-        for keyword, _, name in _STATUS_ELEMENTS:
-            if (element := value.get(keyword)) is not None:
-                fields[name] = _checked(name, element, f"a status Dataset whose {keyword}")
+        code = _read_dataset(value, fields)
     elif isinstance(value, Reply):
         code = as_int(value.status)
         for _, attribute, name in _STATUS_ELEMENTS:
             if (given := getattr(value, attribute)) not in (None, ()):
-                fields[name] = _checked(name, given, f"a Reply whose {attribute}")
+                fields[name] = checked_field(name, given, f"a Reply whose {attribute}")
     else:
         code = as_int(value)
     if code is None or not 0 <= code <= 0xFFFF:
         words = f"a status that is no int or Dataset: {type(value).__name__}{_hint(value)}"
         raise InvalidResult(answers.INVALID_STATUS, words)
     return HandlerResult(code, value.dataset if isinstance(value, Reply) else None, fields)
+
+
+def _read_dataset(dataset: Dataset, fields: dict[str, Any]) -> int | None:
+    """Read the further fields of a status Dataset, and return its status."""
+    try:
+        if not has_status(dataset):
+            raise InvalidResult(answers.NO_STATUS, "a status Dataset without Status (0000,0900)")
+        code = as_int(dataset[0x0000, 0x0900].value)
+        for keyword, _, name in _STATUS_ELEMENTS:
+            if (element := dataset.get(keyword)) is not None:
+                fields[name] = checked_field(name, element, f"a status Dataset whose {keyword}")
+    except InvalidResult:
+        raise
+    except Exception as error:  # pydicom converts a value when it is read, and raises many kinds of exceptions
+        raise InvalidResult(answers.INVALID_STATUS, f"a status Dataset that cannot be read: {kind(error)}") from None
+    return code
 
 
 def _hint(value: object) -> str:
@@ -105,10 +119,20 @@ def _hint(value: object) -> str:
     return "; a handler yields its answers one by one" if isinstance(value, list) else ""
 
 
-def _checked(name: str, value: Any, whose: str) -> Any:
+def checked_field(name: str, value: Any, whose: str) -> Any:
+    """Return a value as the field of a response has it.
+
+    Args:
+        name: The field.
+        value: What a handler gave for it.
+        whose: Whose value it is, for the log.
+
+    Raises:
+        InvalidResult: The field cannot have that value. The status is C002.
+    """
     try:
         return _field(name, value)
-    except (TypeError, ValueError):
+    except Exception:  # most often TypeError or ValueError, but the value is the handler's own
         raise InvalidResult(answers.INVALID_STATUS, f"{whose} cannot be sent") from None
 
 
@@ -119,12 +143,19 @@ def _field(name: str, value: Any) -> Any:
         return str(value)
     if name in _TAGS:
         tags = value if isinstance(value, (list, tuple)) or hasattr(value, "append") else (value,)
-        return tuple(int(tag) for tag in tags)
+        if len(tags) > _MOST_TAGS:
+            raise ValueError("too many tags")
+        return tuple(_number(tag, 0xFFFFFFFF) for tag in tags)
     if name == "error_comment":
         return str(value)
-    if not 0 <= int(value) <= 0xFFFF:
-        raise ValueError("not a US")
-    return int(value)
+    return _number(value, 0xFFFF)
+
+
+def _number(value: Any, largest: int) -> int:
+    number = int(value)
+    if not 0 <= number <= largest:
+        raise ValueError("out of range")
+    return number
 
 
 def read_yield(value: object) -> HandlerResult:

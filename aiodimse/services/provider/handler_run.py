@@ -19,7 +19,7 @@ from aiodimse.aio.interrupt import Interrupt, cancellations
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.aio.words import kind
 from aiodimse.errors import AiodimseError, DIMSEFailure
-from aiodimse.services.provider.handler_result import HandlerResult, as_int
+from aiodimse.services.provider.handler_result import HandlerResult, InvalidResult, as_int, checked_field
 from aiodimse.services.request import Request
 from aiodimse.standard import answers
 
@@ -71,16 +71,18 @@ def failure_of(
     if not isinstance(cause, DIMSEFailure):
         log.error("the %s of %s raised %s", who, message, error)
         return HandlerResult(status)
-    own = as_int(cause.status)
+    own = as_int(getattr(cause, "status", None))  # a subclass may not have called DIMSEFailure.__init__
     if own is None or not 0 <= own <= 0xFFFF or own in answers.STILL_PENDING:
         log.error("the %s of %s raised DIMSEFailure with what is no final status", who, message)
         return HandlerResult(status)
     log.info("the %s of %s raised DIMSEFailure: 0x%04X", who, message, own)
     fields: dict[str, Any] = {}
-    if cause.comment is not None:
-        fields["error_comment"] = cause.comment
-    if cause.offending_elements:
-        fields["offending_element"] = tuple(cause.offending_elements)
+    for attribute, name in (("comment", "error_comment"), ("offending_elements", "offending_element")):
+        try:
+            if (value := getattr(cause, attribute, None)) not in (None, ()):
+                fields[name] = checked_field(name, value, f"a DIMSEFailure whose {attribute}")
+        except InvalidResult as invalid:  # the status is sent without it
+            log.error("the %s of %s raised %s", who, message, invalid)
     return HandlerResult(own, None, fields)
 
 

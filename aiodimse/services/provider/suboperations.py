@@ -196,7 +196,7 @@ class SubOperations:
         uid = _uid_of(payload)
         try:
             instance = await self._instance(payload)
-            uid = instance.sop_instance_uid
+            uid = _uid_of(instance) or uid
             under_way = await self._start(instance)
         except Cancelled:
             raise
@@ -409,8 +409,9 @@ def _why(error: Exception) -> str:
 
 def _uid_of(payload: Any) -> str:
     """Return the SOP Instance UID of what a handler yielded, if it is known without opening it."""
+    uid: object = ""
     if isinstance(payload, (Instance, ReferencedFile)):
-        return payload.sop_instance_uid
-    if isinstance(payload, Dataset):
-        return str(payload.get("SOPInstanceUID", "") or "")
-    return ""
+        uid = getattr(payload, "sop_instance_uid", "")  # a subclass may not have called Instance.__init__
+    elif isinstance(payload, Dataset):
+        uid = str(payload.get("SOPInstanceUID", "") or "")
+    return uid if isinstance(uid, str) else ""
