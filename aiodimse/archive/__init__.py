@@ -23,7 +23,7 @@ from .key_attributes import KeyAttributes
 from .matching import Key, Rules, matches
 from .models import Level, Model
 from .provider import Observer, provide
-from .queries import IdentifierError, Query, find_query, retrieve_query
+from .queries import IdentifierError, Query, check_nothing_found, find_query, retrieve_query
 from .responses import response
 from .retention import Removed, Retention
 from .scan import ScanReport
@@ -54,6 +54,7 @@ __all__ = [
     "ScanReport",
     "StudyAge",
     "check",
+    "check_nothing_found",
     "find_query",
     "header_of",
     "matches",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -22,7 +22,15 @@ from .index import Entry
 from .matching import BASELINE
 from .models import COMPOSITE_INSTANCE, PATIENT_ROOT, PATIENT_STUDY_ONLY, STUDY_ROOT, Model
 from .one_level import MODELS, OneLevelModel
-from .queries import IdentifierError, Query, find_one_level, find_query, retrieve_one_level, retrieve_query
+from .queries import (
+    IdentifierError,
+    Query,
+    check_nothing_found,
+    find_one_level,
+    find_query,
+    retrieve_one_level,
+    retrieve_query,
+)
 from .repository import RepositoryQuery, repository_query
 from .responses import response
 
@@ -359,6 +367,9 @@ async def _found(
             found.append((entry, archive.storage.payload(entry)))
             if len(found) > MAX_SUBOPERATIONS:
                 raise aiodimse.DIMSEFailure(0xA701, f"more than {MAX_SUBOPERATIONS} instances: ask for less at once")
+    if not found:
+        with _refusing():
+            check_nothing_found(query)
     return found
 
 
@@ -373,11 +384,18 @@ async def _gone(archive: Archive, entries: Sequence[Entry]) -> set[str]:
     return uids.difference(await archive.index.lookup(uids))
 
 
-def _checked(request: aiodimse.Request, check: Callable[[bool], Checked]) -> Checked:
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Refuse the request if its Identifier is not as it has to be."""
     try:
-        query = check(request.is_strict)
+        yield
     except IdentifierError as error:
         raise aiodimse.DIMSEFailure(error.status, error.comment, offending_elements=error.offending_elements) from None
+
+
+def _checked(request: aiodimse.Request, check: Callable[[bool], Checked]) -> Checked:
+    with _refusing():
+        query = check(request.is_strict)
     for row in query.tolerated:
         request.tolerate(row)
     return query

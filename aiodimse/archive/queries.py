@@ -128,7 +128,8 @@ def retrieve_query(identifier: Dataset, model: Model, *, relational: bool = Fals
     """Check the Identifier of a C-GET or C-MOVE request (PS3.4 C.4.2.2.1, C.4.3.2.1).
 
     Only unique keys count; other attributes are ignored. The unique key of the requested level is required. It may have
-    several values, but Patient ID only one.
+    several values, but Patient ID only one. A backslash or a wild card in a Patient ID is a part of the text here,
+    since there are patients with such an ID; call `check_nothing_found` where nothing is found.
 
     Args:
         identifier: The Identifier, as it was decoded.
@@ -148,18 +149,33 @@ def retrieve_query(identifier: Dataset, model: Model, *, relational: bool = Fals
     unique = {}
     for each in (*model.above(level), level):
         values = _given(by_keyword.get(UNIQUE[each]))
-        if each == Level.PATIENT and any(map(has_wildcard, values)):
-            raise _not_single(each)
         if each == level:
             if not values:
                 raise _needed(each, level)
-            if each == Level.PATIENT and len(values) > 1:
-                raise _not_single(each)
+            if each == Level.PATIENT:
+                values = values[-1:]  # the whole text: see _whole_ids
         elif not relational:
             checked.check_single(each, values)
         if values:
             unique[each] = values
     return Query(model, level, unique=unique, tolerated=tuple(checked.tolerated))
+
+
+def check_nothing_found(query: Query) -> None:
+    """Check a retrieval for which no object was found: whether its Patient ID is a single value.
+
+    A list or a pattern of Patient IDs has to be refused (PS3.4 C.4.2.1.4.1, C.4.3.1.3.1). It cannot be told from the ID
+    that a damaged sender has given to a patient, until no patient has it.
+
+    Args:
+        query: The retrieval.
+
+    Raises:
+        IdentifierError: The request has to be refused.
+    """
+    for value in query.unique.get(Level.PATIENT, ()):
+        if has_wildcard(value) or (query.level == Level.PATIENT and "\\" in value):
+            raise _not_single(Level.PATIENT)
 
 
 def supported_keys(identifier: Dataset, supported: Container[str]) -> tuple[tuple[Key, ...], tuple[str, ...]]:

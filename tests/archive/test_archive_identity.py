@@ -6,14 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from archive.databases import KINDS, open_index
+from archive.test_archive_provider import Handlers
 from pydicom import Dataset
 
-from aiodimse.archive import Archive, Match, find_query, retrieve_query
+import aiodimse
+from aiodimse import sop_class
+from aiodimse.archive import Archive, Match, find_query, provide, retrieve_query
 from aiodimse.archive.models import PATIENT_ROOT, STUDY_ROOT, Model
 
 A = {"PatientName": "Adams^Anna", "PatientBirthDate": "19500101"}
 B = {"PatientName": "Brown^Bob", "PatientBirthDate": "19900909"}
 NAMED = ("PatientName", "PatientBirthDate")
+PATIENT_GET = sop_class.PatientRootQueryRetrieveInformationModelGet
+PATIENT_MOVE = sop_class.PatientRootQueryRetrieveInformationModelMove
 Files = Callable[..., Path]
 
 
@@ -89,6 +95,47 @@ async def test_a_patient_id_is_looked_for_as_a_whole(tmp_path: Path, a_file: Fil
         assert await rows(archive, STUDY_ROOT, identifier, "PatientName") == [("Brown^Bob",)]
     identifier = asked("PATIENT", PatientID=["DOM", "bob"], PatientName="")
     assert await rows(archive, PATIENT_ROOT, identifier, "PatientName") == [("Brown^Bob",)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bad", ["DOM\\bob", "bob\\", "\\bob", "DOM\\X\\bob", "b*b", "b?b", "*"])
+async def test_what_is_found_with_a_patient_id_is_retrieved_with_it(
+    kind: str, bad: str, tmp_path: Path, a_file: Files
+) -> None:
+    """A damaged sender has given such an ID to a patient; others have the parts of it, or fit it as a pattern."""
+    for number, patient in enumerate([bad, "DOM", "bob", "b2b"]):
+        path = a_file(f"files/{number}.dcm", patient=patient, study=str(number))
+    archive = await Archive.open(path.parent, index=await open_index(kind, tmp_path))
+    handlers = Handlers()
+    provide(handlers, archive, destinations={"VIEWER": ("192.0.2.7", 11112)})  # type: ignore[arg-type]
+    for level, of_study in (("PATIENT", {}), ("STUDY", {"StudyInstanceUID": "1.2.0"})):
+        identifier = asked(level, PatientID=bad.split("\\"), **of_study)
+        assert (bad,) in await rows(archive, PATIENT_ROOT, identifier, "PatientID")
+        for uid in (PATIENT_GET, PATIENT_MOVE):
+            sent = [
+                step[1].sop_instance_uid
+                for step in await handlers.run(uid, identifier, move_destination="VIEWER")
+                if isinstance(step, tuple) and step[0] == 0xFF00
+            ]
+            assert sent == ["1.2.0.1.1"], (level, uid)
+    await archive.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("listed", [["bob", "DOM"], "b*", "*"])
+async def test_no_list_and_no_pattern_of_patients_is_retrieved(
+    kind: str, listed: str | list[str], tmp_path: Path, a_file: Files
+) -> None:
+    for number, patient in enumerate(["DOM", "bob"]):
+        path = a_file(f"files/{number}.dcm", patient=patient, study=str(number))
+    archive = await Archive.open(path.parent, index=await open_index(kind, tmp_path))
+    handlers = Handlers()
+    provide(handlers, archive, destinations={"VIEWER": ("192.0.2.7", 11112)})  # type: ignore[arg-type]
+    for uid in (PATIENT_GET, PATIENT_MOVE):
+        with pytest.raises(aiodimse.DIMSEFailure) as caught:
+            await handlers.run(uid, asked("PATIENT", PatientID=listed), move_destination="VIEWER")
+        assert (caught.value.status, caught.value.offending_elements) == (0xA900, (0x00100020,))
+    await archive.close()
 
 
 async def test_a_file_has_one_uid(tmp_path: Path, a_file: Files) -> None:

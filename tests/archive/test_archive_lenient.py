@@ -55,12 +55,13 @@ def test_tolerated(model: Model, asked: Dataset, unique: dict[Level, tuple[str, 
         assert caught.value.status == 0xA900
 
 
-def test_a_wild_card_above_the_level_is_matched_and_retrieves_nothing() -> None:
+def test_a_wild_card_above_the_level_is_matched_and_retrieves_no_pattern() -> None:
     asked = identifier("STUDY", PatientID="1*", StudyInstanceUID="1.2")
     assert find_query(asked, PATIENT_ROOT).unique == {Level.STUDY: ("1.2",)}
     assert [key.keyword for key in find_query(asked, PATIENT_ROOT).tests] == ["PatientID"]
-    with pytest.raises(IdentifierError):
-        retrieve_query(asked, PATIENT_ROOT)
+    query = retrieve_query(asked, PATIENT_ROOT)
+    assert query.unique == {Level.PATIENT: ("1*",), Level.STUDY: ("1.2",)}
+    assert query.tolerated == (LISTED,)
 
 
 def test_what_was_negotiated_is_no_leniency() -> None:

@@ -19,7 +19,7 @@ from aiodimse.archive.models import (
     Level,
     Model,
 )
-from aiodimse.archive.queries import IdentifierError, find_query, retrieve_query
+from aiodimse.archive.queries import IdentifierError, check_nothing_found, find_query, retrieve_query
 
 LEVEL, PATIENT, STUDY, SERIES, IMAGE = 0x00080052, 0x00100020, 0x0020000D, 0x0020000E, 0x00080018
 
@@ -91,8 +91,6 @@ def test_what_is_refused_in_any_request(model: Model, asked: Dataset, tag: int) 
         (STUDY_ROOT, identifier("STUDY"), STUDY),
         (STUDY_ROOT, identifier("STUDY", StudyInstanceUID=""), STUDY),
         (PATIENT_ROOT, identifier("PATIENT"), PATIENT),
-        (PATIENT_ROOT, identifier("PATIENT", PatientID=["1", "2"]), PATIENT),
-        (PATIENT_ROOT, identifier("PATIENT", PatientID="*"), PATIENT),
         (COMPOSITE_INSTANCE, identifier("IMAGE"), IMAGE),
         (COMPOSITE_INSTANCE, identifier("STUDY", StudyInstanceUID="1.2"), LEVEL),
     ],
@@ -101,6 +99,36 @@ def test_what_is_refused_in_a_retrieval(model: Model, asked: Dataset, tag: int) 
     with pytest.raises(IdentifierError) as caught:
         retrieve_query(asked, model)
     assert caught.value.offending_elements == (tag,)
+
+
+@pytest.mark.parametrize(
+    ("asked", "unique"),
+    [
+        (identifier("PATIENT", PatientID=["1", "2"]), "1\\2"),
+        (identifier("PATIENT", PatientID=["1", ""]), "1\\"),
+        (identifier("PATIENT", PatientID="*"), "*"),
+        (identifier("STUDY", PatientID="1?", StudyInstanceUID="1.2"), "1?"),
+    ],
+)
+def test_what_is_refused_in_a_retrieval_that_finds_nothing(asked: Dataset, unique: str) -> None:
+    query = retrieve_query(asked, PATIENT_ROOT)
+    assert query.unique[Level.PATIENT] == (unique,)
+    with pytest.raises(IdentifierError) as caught:
+        check_nothing_found(query)
+    assert caught.value.offending_elements == (PATIENT,)
+    assert caught.value.status == 0xA900
+
+
+@pytest.mark.parametrize(
+    ("model", "asked"),
+    [
+        (PATIENT_ROOT, identifier("PATIENT", PatientID="1")),
+        (PATIENT_ROOT, identifier("STUDY", PatientID=["1", "2"], StudyInstanceUID="1.2")),
+        (STUDY_ROOT, identifier("STUDY", PatientID="1*", StudyInstanceUID="1.2")),
+    ],
+)
+def test_a_retrieval_that_finds_nothing(model: Model, asked: Dataset) -> None:
+    check_nothing_found(retrieve_query(asked, model))
 
 
 @pytest.mark.parametrize(
