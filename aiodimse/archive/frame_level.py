@@ -13,7 +13,7 @@ from .frames import FramesRefused, asked_frames, extract
 from .threads import in_thread
 
 
-async def extracted(archive: Archive, identifier: Dataset) -> list[Dataset]:
+async def extracted(archive: Archive, identifier: Dataset) -> Dataset:
     """Make the instance that an Identifier asks for. It is sent and not stored.
 
     Args:
@@ -21,10 +21,12 @@ async def extracted(archive: Archive, identifier: Dataset) -> list[Dataset]:
         identifier: The Identifier of a C-GET or C-MOVE request, at the FRAME level.
 
     Returns:
-        The new instance; nothing if the archive does not have the source.
+        The new instance.
 
     Raises:
         aiodimse.DIMSEFailure: The instance cannot be made; the status is one of AA00 to AA04.
+                AA00 if the archive does not have the source: PS3.4 Y.4.1.3 says that an instance is made, so none is
+                no Success, while at the IMAGE level there may be no entities.
 
     Cancellation: nothing is sent. A thread that copies pixels continues to its end.
     """
@@ -33,9 +35,9 @@ async def extracted(archive: Archive, identifier: Dataset) -> list[Dataset]:
         with archive.availability.asked(0xA701):
             entry = (await archive.index.lookup([frames.sop_instance_uid])).get(frames.sop_instance_uid)
         if entry is None:
-            return []
+            raise FramesRefused(0xAA00, "no instance has this SOP Instance UID")
         source = await _dataset(archive.storage.payload(entry))
-        return [await in_thread(extract, source, frames)]
+        return await in_thread(extract, source, frames)
     except FramesRefused as error:
         raise aiodimse.DIMSEFailure(error.status, error.comment) from None
     except aiodimse.DatasetTooLarge:

@@ -345,7 +345,7 @@ async def _records(
 
 async def _retrieved(served: ServedArchives, request: aiodimse.GetRequest | aiodimse.MoveRequest) -> list[Found]:
     if request.sop_class_uid in FRAME_LEVEL and is_frame_level(request.identifier):
-        return [(None, each) for each in await extracted(served.archive_for(request), request.identifier)]
+        return [(None, await extracted(served.archive_for(request), request.identifier))]
     relational = request.extended is not None and request.extended.relational
     model = _RETRIEVE[request.sop_class_uid]
     query = _checked(

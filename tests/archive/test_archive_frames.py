@@ -291,7 +291,10 @@ async def status_of(retrieval: Any) -> int:
         ({"SimpleFrameList": [9]}, 0xAA00),
         ({"SimpleFrameList": [2, 1]}, 0xAA04),
         ({}, 0xAA04),
-        ({"SOPInstanceUID": "1.2.3.9", "SimpleFrameList": 1}, 0x0000),
+        ({"SOPInstanceUID": "1.2.3.9", "SimpleFrameList": 1}, 0xAA00),
+        ({"SOPInstanceUID": "1.2.3.9", "TimeRange": [0.0, 1.0]}, 0xAA00),
+        ({"QueryRetrieveLevel": "IMAGE", "SOPInstanceUID": "1.2.3.9"}, 0x0000),  # as in all other models: no entity
+        ({"QueryRetrieveLevel": "IMAGE", "SOPInstanceUID": ["1.2.3.9", "1.2.3.10"]}, 0x0000),
     ],
 )
 async def test_what_is_answered_where_there_is_none(
@@ -302,6 +305,14 @@ async def test_what_is_answered_where_there_is_none(
         is_get = operation == "get"
         retrieval: Any = peer.c_get(wanted, GET) if is_get else peer.c_move(wanted, MOVE, destination="ARCHIVE")
         assert await status_of(retrieval) == status
+
+
+async def test_known_and_unknown_instances(port: int) -> None:
+    async with connect(port) as peer:
+        wanted = asked(QueryRetrieveLevel="IMAGE", SOPInstanceUID=["1.2.3.9", UID])
+        async with peer.c_get(wanted, GET) as retrieval:
+            assert [(await instance.dataset()).SOPInstanceUID async for instance in retrieval] == [UID]
+        assert retrieval.status == 0x0000
 
 
 def _replaced(path: Path) -> None:
