@@ -278,10 +278,12 @@ class Association(NormalizedOperations):
     async def release(self) -> None:
         """Release the association (A-RELEASE, PS3.8 7.2), and wait for the connection to close.
 
-        It first waits for operations that were left. It does nothing if the association has ended.
+        It first waits for operations that were left: until Timeouts.cancel_drain seconds after each was left, and for
+        Timeouts.release seconds at most. It does nothing if the association has ended.
 
         Raises:
-            AssociationTimeout: The answer did not come within Timeouts.release seconds; the association was aborted.
+            AssociationTimeout: An operation that was left did not end in time, or the answer did not come within
+                Timeouts.release seconds; the association was aborted.
             AssociationAborted: The peer aborted, or the connection was lost.
             LocalProtocolError: The association belongs to another event loop, as with every operation.
 

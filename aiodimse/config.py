@@ -42,11 +42,13 @@ class Timeouts:
     search: float | None = 60.0
     """Archive: how long one search may work. The time that it waits for its turn or for the peer does not count."""
     release: float | None = 10.0
-    """From our A-RELEASE-RQ to the peer's A-RELEASE-RP."""
+    """From our A-RELEASE-RQ to the peer's A-RELEASE-RP. Also how long a release waits at most, before its A-RELEASE-RQ,
+    for the final responses to operations that were left."""
     idle: float | None = 60.0
     """Acceptor: an association with no operation open and no bytes arriving is ended after this time."""
     cancel_drain: float | None = 10.0
-    """From our C-CANCEL-RQ to the final response. After it the association is aborted."""
+    """From the leaving of an operation, or our C-CANCEL-RQ, to its final response. After it the association is
+    aborted."""
     handler_close: float = 5.0
     """How long a cancelled handler may take to end. After it the final response is sent without the handler."""
     server_drain: float = 30.0

@@ -97,7 +97,8 @@ def connect(
     """Open an association: `async with aiodimse.connect(...) as association`, or await it.
 
     At the end of the block the association is released. It is aborted if the block was cancelled, or raised while an
-    operation was open. An exception of the block goes on to the caller even if the release fails.
+    operation was open; an operation that was left and cancelled by C-CANCEL is waited for. An exception of the block
+    goes on to the caller even if the release fails.
 
     Args:
         host: The host name or address of the peer.

@@ -34,8 +34,11 @@ class Invoker(Part):
 
     @property
     def has_open_operations(self) -> bool:
-        """Whether operations are open that somebody still awaits."""
-        return any(not invoked.is_left for invoked in self._open.values())
+        """Whether an operation is open that somebody still awaits, or that the peer was not asked to end.
+
+        Only C-FIND, C-GET and C-MOVE can be cancelled (PS3.7 9.3.2.3).
+        """
+        return any(not (invoked.is_left and invoked.operation.cancel_sent) for invoked in self._open.values())
 
     async def invoke(
         self, context_id: int, request: Request, data: Payload, *, timeout: float | None
@@ -197,16 +200,29 @@ class Invoker(Part):
     async def settled(self) -> None:
         """Before a release: take no new operation, leave the open ones, and wait for their final responses.
 
-        A task that awaits an operation, or a place for one, gets AssociationClosed.
+        A task that awaits an operation, or a place for one, gets AssociationClosed. Nothing happens if the association
+        has ended.
+
+        Raises:
+            AssociationTimeout: They did not come within Timeouts.release, or Timeouts.cancel_drain after the leaving.
+            AssociationAborted: The association was aborted or lost meanwhile.
         """
+        channel = self.channel
+        if channel.error is not None:
+            return
         self._releasing = True
         self._fail_waiting(_being_released())
         for invoked in list(self._open.values()):
             if not invoked.is_left:
                 invoked.leave()
                 invoked.fail(_being_released())
-        while self._open and self.channel.error is None:
-            await self._ended.wait()
+        clock, seconds = channel.clock, channel.timeouts.release
+        late = f"no final response to {len(self._open)} operation(s) within {seconds} s before the release"
+        async with clock.deadline(clock.after(seconds), lambda: AssociationTimeout("release", late)):
+            while self._open:  # the end of the association ends them all
+                await self._ended.wait()
+        if (error := channel.ending.error) is not None and not isinstance(error, AssociationClosed):
+            raise error
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

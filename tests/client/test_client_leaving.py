@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 from typing import Any
@@ -13,8 +14,9 @@ from pydicom.dataset import Dataset
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.association import Offer, answer_request
+from aiodimse.dimse.messages import CCancelRQ, CEchoRSP, CFindRSP
 from aiodimse.errors import LocalProtocolError
-from aiodimse.pdu import Abort, AssociateRQ, ReleaseRQ
+from aiodimse.pdu import Abort, AssociateRQ, ReleaseRP, ReleaseRQ
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 VERIFY = [sop_class.Verification]
@@ -155,3 +157,112 @@ async def test_a_body_that_raises_with_an_operation_open_aborts() -> None:
     with pytest.raises(Wanted):
         await user
     peer.abort_transport()
+
+
+# --- a response that nobody awaits any more ---------------------------------------------------------------------------
+
+COMMITMENT = sop_class.StorageCommitmentPushModel
+CALLS = {
+    "c_echo": lambda association: association.c_echo(),
+    "n_get": lambda association: association.n_get(COMMITMENT, "1.2.3"),
+    "c_find": lambda association: anext(association.c_find(Dataset(), FIND)),
+}
+"""The last one is ended by C-CANCEL."""
+
+
+class Leaver:
+    """A user that gives an operation up, and a peer that does not answer it."""
+
+    def __init__(self, **timeouts: float | None) -> None:
+        self.network, self.clock = testing.MemoryNetwork(), testing.ManualClock()
+        self._timeouts = aiodimse.Timeouts(**timeouts)  # type: ignore[arg-type]
+        self._is_given_up = asyncio.Event()
+
+    async def _use(self, call: str, *, raises: bool) -> None:
+        environment = aiodimse.Environment(self.clock, self.network)
+        contexts = [*VERIFY, COMMITMENT, FIND]
+        connecting = aiodimse.connect(
+            "memory", 104, contexts=contexts, environment=environment, timeouts=self._timeouts
+        )
+        async with connecting as association:
+            waiting = asyncio.ensure_future(CALLS[call](association))
+            await self._is_given_up.wait()
+            waiting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await waiting
+            if raises:
+                raise Wanted
+
+    async def leave(self, call: str, *, raises: bool = False) -> tuple[testing.ScriptedPeer, asyncio.Task[None]]:
+        """Return the peer, which has read the request, and the task of the user, which has given the request up."""
+        peers = await testing.ScriptedPeer.listen(self.network, 104)
+        user = asyncio.create_task(self._use(call, raises=raises))
+        peer = await peers.get()
+        await peer.accept()
+        await peer.read_message()
+        self._is_given_up.set()
+        await testing.settle()
+        return peer, user
+
+
+@pytest.mark.parametrize("call", ["c_echo", "n_get"])
+async def test_a_block_that_raises_behind_what_nobody_can_cancel_aborts_at_once(call: str) -> None:
+    """Its user has waited long enough: asyncio.timeout() around the call."""
+    peer, user = await Leaver().leave(call, raises=True)
+    assert await peer.expect(Abort) == Abort(0, 0)
+    peer.abort_transport()
+    with pytest.raises(Wanted):
+        await user
+
+
+async def test_a_block_that_raises_behind_what_is_cancelled_releases() -> None:
+    peer, user = await Leaver().leave("c_find", raises=True)
+    context_id, cancel, _ = await peer.read_message()
+    assert isinstance(cancel, CCancelRQ)
+    peer.send_message(context_id, CFindRSP(message_id_being_responded_to=1, status=0xFE00, affected_sop_class_uid=FIND))
+    await peer.expect(ReleaseRQ)
+    peer.send(ReleaseRP())
+    peer.abort_transport()
+    with pytest.raises(Wanted):
+        await user
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("timeouts", "seconds", "phase"),
+    [
+        ({"cancel_drain": 4.0}, 4.0, "response"),
+        ({"cancel_drain": 4.0, "release": None}, 4.0, "response"),
+        ({"cancel_drain": 4.0, "release": 3.0}, 3.0, "release"),
+        ({"cancel_drain": None, "release": 3.0}, 3.0, "release"),
+    ],
+    ids=str,
+)
+async def test_how_long_a_release_waits_for_what_was_left(
+    call: str, timeouts: dict[str, float | None], seconds: float, phase: str
+) -> None:
+    leaver = Leaver(**timeouts)
+    peer, user = await leaver.leave(call)
+    if call == "c_find":
+        await peer.read_message()  # C-CANCEL-RQ
+    await leaver.clock.elapse(seconds - 0.1)
+    assert not peer.has_pdu
+    assert not user.done()
+    await leaver.clock.elapse(0.2)
+    assert await peer.expect(Abort) == Abort(0, 0)
+    peer.abort_transport()
+    with pytest.raises(aiodimse.AssociationTimeout) as caught:
+        await user
+    assert caught.value.phase == phase
+
+
+async def test_a_release_goes_on_when_what_was_left_is_answered() -> None:
+    leaver = Leaver(release=3.0)
+    peer, user = await leaver.leave("c_echo")
+    await leaver.clock.elapse(2.9)
+    peer.send_message(1, CEchoRSP(message_id_being_responded_to=1, status=0, affected_sop_class_uid=VERIFY[0]))
+    await peer.expect(ReleaseRQ)
+    await leaver.clock.elapse(2.9)  # its answer has as long again
+    peer.send(ReleaseRP())
+    peer.abort_transport()
+    await user

@@ -57,8 +57,10 @@ class AssociationPlan:
 async def release(endpoint: Endpoint) -> None:
     """Wait for operations that were left, release the association, and wait until its connection is closed.
 
+    The operations are waited for until Timeouts.cancel_drain after they were left, and at most for Timeouts.release.
+
     Raises:
-        AssociationError: The peer did not answer, or the association was aborted.
+        AssociationError: The peer did not answer in time, or the association was aborted.
         LocalProtocolError: The association belongs to another event loop.
 
     Cancellation: the association is aborted.
@@ -76,7 +78,8 @@ async def release(endpoint: Endpoint) -> None:
 async def leave(endpoint: Endpoint, error: BaseException | None) -> None:
     """End an association after its block, which may have raised `error`.
 
-    It is released. It is aborted on cancellation, or if the block raised while an operation was open.
+    It is released. It is aborted on cancellation, or if the block raised while an operation was open, unless that was
+    left and the peer was asked to end it (C-CANCEL).
 
     Raises:
         AssociationError: The release failed, and the block had not raised.
