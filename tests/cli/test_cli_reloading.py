@@ -8,7 +8,7 @@ import signal
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,16 @@ class Service:
         raise AssertionError("it has ended")
 
 
-@asynccontextmanager
-async def configured(folder: Path, text: str, *words: object) -> AsyncIterator[Service]:  # noqa: F811
+def configured(folder: Path, text: str, *words: object) -> AbstractAsyncContextManager[Service]:  # noqa: F811
     file, head = folder.with_name("archive.toml"), f'location = "{folder}"\nport = 0\n'
     file.write_text(head + text)
-    process = await start(*aiodimse_command("serve", "--config", file, "--json", *words))
+    return started(folder, "serve", "--config", file, *words)
+
+
+@asynccontextmanager
+async def started(folder: Path, *words: object) -> AsyncIterator[Service]:  # noqa: F811
+    file, head = folder.with_name("archive.toml"), f'location = "{folder}"\nport = 0\n'
+    process = await start(*aiodimse_command(*words, "--json"))
     try:
         assert process.stdout is not None
         ready = json.loads(await process.stdout.readline())
@@ -114,12 +119,15 @@ async def test_rights(folder: Path, allowed: tuple[str, ...]) -> None:  # noqa: 
             await service.connect("SOMEBODY")
 
 
-async def test_rights_on_the_command_line(folder: Path) -> None:  # noqa: F811
-    async with configured(folder, "", "--calling", "CT1=find,get", "--calling", "MR1") as service:  # noqa: SIM117
-        async with service.connect() as limited, service.connect("MR1") as unlimited:
-            assert await status_of("store", limited) == NOT_AUTHORIZED
-            assert await status_of("find", limited) == 0x0000
-            assert await status_of("store", unlimited) == 0x0000
+@pytest.mark.parametrize("has_file", [True, False])
+async def test_rights_on_the_command_line(folder: Path, has_file: bool) -> None:  # noqa: F811
+    """A file may limit callers later, and then each request is checked anyway."""
+    words = ("--calling", "CT1=find,get", "--calling", "MR1")
+    opening = configured(folder, "", *words) if has_file else started(folder, "serve", folder, "--port", "0", *words)
+    async with opening as service, service.connect() as limited, service.connect("MR1") as unlimited:
+        assert await status_of("store", limited) == NOT_AUTHORIZED
+        assert await status_of("find", limited) == 0x0000
+        assert await status_of("store", unlimited) == 0x0000
 
 
 @pytest.mark.parametrize("words", [(), ("--workers", "2")], ids=["one", "workers"])

@@ -125,7 +125,7 @@ async def test_a_worker_that_cannot_begin_ends_the_command_in_one_line(folder: P
     _, errors = await process.communicate()
     assert process.returncode == 1
     assert b"there is no such folder" in errors
-    assert b"aiodimse serve: a worker ended before it served (exit status 2)" in errors
+    assert b"aiodimse serve: a worker ended before it served (exit status 1)" in errors
     assert b"Traceback" not in errors
 
 
