@@ -6,18 +6,26 @@ import asyncio
 import os
 import shutil
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from cli.conftest import MR
+from cli.conftest import HOST, MR
 from cli.test_cli_processes import aiodimse_command, folder, serving, start  # noqa: F401
 from slowness import without_slowness
 
+import aiodimse
+from aiodimse import sop_class
+from aiodimse.archive.index.opening import FILE
+from aiodimse.archive.index.sql import schema
+
+MR_STORAGE = sop_class.MRImageStorage
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no record locks")
 
 
-async def refusal(*words: object) -> tuple[int | None, str]:
-    process = await start(*aiodimse_command("serve", *words, "--port", "0"))
+async def refusal(*words: object, **more: object) -> tuple[int | None, str]:
+    process = await start(*aiodimse_command("serve", *words, "--port", "0"), **more)
     said, errors = await asyncio.wait_for(process.communicate(), 30)
     assert said == b""
     return process.returncode, without_slowness(errors)
@@ -40,6 +48,50 @@ async def test_workers_and_one_process_exclude_each_other(folder: Path) -> None:
         async with serving(folder, "--workers", "3") as (process, _):
             process.terminate()
             assert await process.wait() == 0
+
+
+@pytest.fixture
+def other_version(tmp_path: Path) -> dict[str, str]:
+    """The environment of processes of the next version, which has one more step of migration."""
+    patch = tmp_path / "next" / "sitecustomize.py"
+    patch.parent.mkdir()
+    patch.write_text(
+        "from aiodimse.archive.index.sql import schema\n"
+        "schema.MIGRATIONS = {**schema.MIGRATIONS, schema.VERSION: ['CREATE TABLE next (pk INTEGER)']}\n"
+        "schema.VERSION += 1\n"
+    )
+    return {**os.environ, "PYTHONPATH": str(patch.parent)}
+
+
+def version(folder: Path) -> int:  # noqa: F811
+    with closing(sqlite3.connect(folder / FILE)) as connection:
+        (found,) = connection.execute("SELECT value FROM aiodimse_meta WHERE name = 'version'").fetchone()
+    return int(found)
+
+
+async def test_workers_of_another_version_wait_for_the_end_of_those_that_run(
+    folder: Path,  # noqa: F811
+    other_version: dict[str, str],
+) -> None:
+    """Both kinds share the folder, and only those that are alone migrate its index."""
+    workers, theirs = ("--workers", "2"), f"the index is of version {schema.VERSION}, and this program's is"
+    ours = f"the index is of version {schema.VERSION + 1}, and this program's is {schema.VERSION}"
+    async with serving(folder, *workers) as (process, port):
+        code, said = await refusal(folder, *workers, env=other_version)
+        assert code == 1
+        assert f"{theirs} {schema.VERSION + 1}, and others use it: end them first" in said
+        assert version(folder) == schema.VERSION
+        async with aiodimse.connect(HOST, port, called_ae_title="AIODIMSE", contexts=[MR_STORAGE]) as association:
+            assert (await association.c_store(MR)).status == 0x0000
+        process.terminate()
+        assert await process.wait() == 0
+    async with serving(folder, *workers, env=other_version):
+        assert version(folder) == schema.VERSION + 1
+        code, said = await refusal(folder, *workers)  # and back
+        assert code == 1
+        assert f"{ours}, and others use it: end them first" in said
+        assert version(folder) == schema.VERSION + 1
+    assert not list(folder.glob("*unusable*"))
 
 
 async def test_the_folder_of_a_called_title_is_served_by_one(folder: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -48,31 +48,15 @@ async def open_index(
     try:
         from sqlalchemy.exc import SQLAlchemyError
 
-        from .sql import SQLIndex
-        from .sql.engines import damage_mark, file_of
-        from .sql.unusable import DAMAGED, IndexUnusable
+        from .sql.engines import file_of
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     url = _url(name, directory)
     file = file_of(url)
-    left: Sequence[Transaction] = ()
-    if file is not None and not await in_thread(file.exists):
-        if not make:  # SQLite would make it
-            raise FileNotFoundError(errno.ENOENT, "there is no index; serve makes it", str(file))
-        left = await in_thread(_transactions_aside, file)
     try:
-        try:
-            if file is not None and not shared and await in_thread(damage_mark(file).exists):
-                raise IndexUnusable(DAMAGED)
-            index = await SQLIndex.open(url, make=make, left=left)
-            return index, index.rebuilt
-        except IndexUnusable as error:
-            if file is None:
-                raise OSError(errno.EINVAL, str(error)) from None
-            if not make:
-                raise OSError(errno.EINVAL, f"{error}; serve {error.remedy}", str(file)) from None
-            await in_thread(put_aside, file, str(error))
-            return await SQLIndex.open(url, left=await in_thread(_transactions_aside, file)), str(error)
+        if file is None:
+            return await _opened(url, make=make)
+        return await _opened_file(url, file, make=make, shared=shared)
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     except SQLAlchemyError as error:
@@ -81,8 +65,56 @@ async def open_index(
         raise OSError(errno.EIO, why, None if file is None else str(file)) from None
 
 
+async def _opened(url: URL, *, make: bool) -> tuple[Index, str | None]:
+    """Open an index in PostgreSQL."""
+    from .sql import SQLIndex
+    from .sql.unusable import IndexUnusable
+
+    try:
+        index = await SQLIndex.open(url, make=make)
+    except IndexUnusable as error:
+        raise OSError(errno.EINVAL, str(error)) from None
+    return index, index.rebuilt
+
+
+async def _opened_file(url: URL, file: Path, *, make: bool, shared: bool) -> tuple[Index, str | None]:
+    """Open an index in SQLite."""
+    from .sql import SQLIndex
+    from .sql.engines import damage_mark
+    from .sql.in_use import InUse
+    from .sql.unusable import DAMAGED, IndexUnusable
+
+    use: InUse | None = None
+    try:
+        if make:
+            use = await InUse.take(file)
+        left: Sequence[Transaction] = ()
+        if not await in_thread(file.exists):
+            if not make:  # SQLite would make it
+                raise FileNotFoundError(errno.ENOENT, "there is no index; serve makes it", str(file))
+            left = await in_thread(_transactions_aside, file)
+        try:
+            if not shared and await in_thread(damage_mark(file).exists):
+                raise IndexUnusable(DAMAGED)
+            return await SQLIndex.open(url, make=make, left=left, use=use), None
+        except IndexUnusable as error:
+            if use is None:
+                raise OSError(errno.EINVAL, f"{error}; serve {error.remedy}", str(file)) from None
+            if not use.is_alone:
+                raise OSError(errno.EBUSY, f"{error}, and others use it: end them first", str(file)) from None
+            await in_thread(put_aside, file, str(error))
+            left = await in_thread(_transactions_aside, file)
+            return await SQLIndex.open(url, left=left, use=use), str(error)
+    except BaseException:
+        if use is not None:
+            use.close()
+        raise
+
+
 def put_damaged_aside(name: str | None, directory: Path | None) -> None:
     """Rename an SQLite index that was found to be damaged, before the processes that share it open it. Blocks.
+
+    It stays where others have it open, until they have ended.
 
     Args:
         name: As of `open_index`.
@@ -95,12 +127,19 @@ def put_damaged_aside(name: str | None, directory: Path | None) -> None:
     """
     try:
         from .sql.engines import damage_mark, file_of
+        from .sql.in_use import InUse
         from .sql.unusable import DAMAGED
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     file = file_of(_url(name, directory))
-    if file is not None and damage_mark(file).exists() and file.exists():
-        put_aside(file, DAMAGED)
+    if file is None or not damage_mark(file).exists() or not file.exists():
+        return
+    use = InUse.try_alone(file)
+    if use is not None:
+        try:
+            put_aside(file, DAMAGED)
+        finally:
+            use.close()
 
 
 def _missing(error: ModuleNotFoundError) -> ModuleNotFoundError:

@@ -13,20 +13,22 @@ from .rows import transaction_row
 from .unusable import IndexUnusable, check_file, refuse_other_versions, set_tables_aside
 
 
-def prepare(connection: Connection, file: Path | None, left: Sequence[Transaction]) -> str | None:
+def prepare(
+    connection: Connection, file: Path | None, left: Sequence[Transaction], *, is_alone: bool = True
+) -> str | None:
     """Make the tables that are not there, and migrate those of an older version.
 
     Args:
         connection: A connection in a transaction that keeps other writers out.
         file: The file of an SQLite database; None: the database is in PostgreSQL.
         left: Storage commitments that new tables begin with.
+        is_alone: Whether nobody else has an SQLite database open. If somebody has, it is not checked, and not migrated.
 
     Returns:
         Why tables in PostgreSQL were set aside; None: they were not.
 
     Raises:
-        IndexUnusable: The tables of an SQLite database cannot be used, or processes of another version use those in
-            PostgreSQL.
+        IndexUnusable: The tables of an SQLite database cannot be used, or processes of another version use them.
     """
     if not inspect(connection).has_table(schema.meta.name):
         schema.metadata.create_all(connection)
@@ -34,7 +36,7 @@ def prepare(connection: Connection, file: Path | None, left: Sequence[Transactio
             connection.execute(schema.transaction.insert(), list(map(transaction_row, left)))
         _write_form(connection)
         return None
-    if file is not None:
+    if file is not None and is_alone:
         check_file(connection, file)
     version, kept = _form(connection)
     if (version, kept) == (schema.VERSION, schema.digest_of_kept()):
@@ -46,8 +48,8 @@ def prepare(connection: Connection, file: Path | None, left: Sequence[Transactio
         why = "the index keeps other attributes than this program"
     if file is None:
         refuse_other_versions(connection, why or _other_version(version))
-    elif why:
-        raise IndexUnusable(why)
+    elif why or not is_alone:
+        raise IndexUnusable(why or _other_version(version))
     if not why:
         _migrate(connection, version)
         return None

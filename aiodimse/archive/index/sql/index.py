@@ -41,6 +41,7 @@ from .ages import newest_modified, oldest_studies, stored_bytes
 from .direct import DirectIndex
 from .engines import ANSWER, READERS, begin_to_write, damage_mark, file_of, flush_log, open_engine
 from .form import prepare, require
+from .in_use import InUse
 from .outdated import MARKED, unmark
 from .prepared import Opened
 from .reading import Search, entries, lookup
@@ -72,10 +73,13 @@ class SQLIndex:
         """Held for one transaction: SQLite lets those wait by sleeping that find another one."""
         self.rebuilt: str | None = None
         """Why tables in PostgreSQL were set aside when this was opened; None if they were not."""
+        self._use: InUse | None = None
         self._direct = None if file_of(url) is None else DirectIndex(self._engine, self._writing, self._in_writer)
 
     @classmethod
-    async def open(cls, url: URL, *, make: bool = True, left: Sequence[Transaction] = ()) -> SQLIndex:
+    async def open(
+        cls, url: URL, *, make: bool = True, left: Sequence[Transaction] = (), use: InUse | None = None
+    ) -> SQLIndex:
         """Open a database, with the tables of this version.
 
         Args:
@@ -83,18 +87,25 @@ class SQLIndex:
             make: Make the tables that are not there, and migrate those of an older version. Without it, an index that
                 this version has not made is not used, and nothing is changed.
             left: Storage commitments that new tables begin with.
+            use: The lock of an SQLite database, which the index releases when it is closed. It is shared when the
+                tables have the form of this version, and it is still the caller's if this raises. Without it, nobody
+                else may have the database open.
 
         Raises:
-            IndexUnusable: The index has a form that cannot be migrated, or it is damaged. In PostgreSQL such tables are
-                set aside, and new ones are made, unless processes of another version use them.
+            IndexUnusable: The index has a form that cannot be migrated, it is damaged, or it has another form and
+                others use it. In PostgreSQL such tables are set aside, and new ones are made, unless processes of
+                another version use them.
+            OSError: Somebody else opens it at the same time.
             sqlalchemy.exc.SQLAlchemyError: The database cannot be reached.
         """
         index = cls(url)
         try:
             if make:
-                index.rebuilt = await index._writer.run(
-                    index._transaction, lambda connection: prepare(connection, file_of(url), left)
-                )
+                is_alone = use is None or use.is_alone
+                index.rebuilt = await index._prepared(left, is_alone=is_alone)
+                if use is not None and is_alone:
+                    use.share()
+                    await index._prepared(left, is_alone=False)  # nobody has changed it before it was shared
             else:
                 await index._read(index._require)
         except BaseException as error:
@@ -102,7 +113,14 @@ class SQLIndex:
             if is_damage(error):
                 raise IndexUnusable(DAMAGED) from None
             raise
+        index._use = use
         return index
+
+    async def _prepared(self, left: Sequence[Transaction], *, is_alone: bool) -> str | None:
+        def run(connection: Connection) -> str | None:
+            return prepare(connection, file_of(self._url), left, is_alone=is_alone)
+
+        return await self._writer.run(self._transaction, run)
 
     def _require(self) -> None:
         with self._engine.connect() as connection:
@@ -295,6 +313,8 @@ class SQLIndex:
         if self._direct is not None:
             self._direct.close()
         self._engine.dispose()
+        if self._use is not None:
+            self._use.close()
 
     # --- threads ------------------------------------------------------------------------------------------------------
 
