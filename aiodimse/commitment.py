@@ -243,7 +243,7 @@ async def _dataset(transaction_uid: str, sequences: Mapping[BaseTag, Iterable[Re
     """Make a data set, for which each reference takes about 20 us."""
     encoded = {tag: await in_shares(map(datasets.encoded_item, _items(found))) for tag, found in sequences.items()}
     dataset = datasets.dataset_of_sequences(encoded)
-    dataset.TransactionUID = transaction_uid
+    dataset.add(datasets.uid_element("TransactionUID", transaction_uid))
     return dataset
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from pydicom import DataElement, Dataset
+from pydicom import DataElement, Dataset, config
 from pydicom.datadict import tag_for_keyword
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.utils import get_expected_length
@@ -268,7 +268,9 @@ def _add_origin(dataset: Dataset, frames: Frames) -> None:
     """Add the Frame Extraction Module (PS3.3 C.12.3) and the contributing equipment (PS3.3 C.12.1.1.5)."""
     now = datetime.now(UTC)
     source = Dataset()
-    source.MultiFrameSourceSOPInstanceUID = frames.sop_instance_uid
+    # Not checked: pydicom would log a UID that is not valid.
+    uid = DataElement("MultiFrameSourceSOPInstanceUID", "UI", frames.sop_instance_uid, validation_mode=config.IGNORE)
+    source.add(uid)
     numbers = [number if frames.keyword == "TimeRange" else int(number) for number in frames.values]
     source.add(DataElement(tag_for_keyword(frames.keyword) or 0, _VRS[frames.keyword], numbers))
     _append(dataset, "FrameExtractionSequence", source)
@@ -281,8 +283,7 @@ def _add_origin(dataset: Dataset, frames: Frames) -> None:
     equipment.SoftwareVersions = aiodimse.__version__
     equipment.ContributionDateTime = f"{now:%Y%m%d%H%M%S}+0000"
     _append(dataset, "ContributingEquipmentSequence", equipment)
-    uid = generate_uid(prefix=None)
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid(prefix=None)
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = f"{now:%Y%m%d}", f"{now:%H%M%S}"
 
 

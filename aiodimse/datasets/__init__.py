@@ -31,6 +31,7 @@ from aiodimse.datasets.sequences import dataset_of_sequences, encoded_item, item
 from aiodimse.datasets.stored import file_identity
 from aiodimse.datasets.transcoding import check_transcoded, open_transcoded
 from aiodimse.datasets.unfinished import remove_unfinished
+from aiodimse.datasets.values import uid_element
 from aiodimse.datasets.weight import is_larger_than, size_of_values
 from aiodimse.datasets.whole import file_meta_dataset, read_file
 
@@ -76,5 +77,6 @@ __all__ = [
     "safe_file_name",
     "size_of_values",
     "tolerated_in",
+    "uid_element",
     "without_bulk_data",
 ]

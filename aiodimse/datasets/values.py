@@ -7,17 +7,31 @@ number that is not valid remains text.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from pydicom import config, valuerep
+from pydicom.dataelem import DataElement
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
 from pydicom.valuerep import IS, PersonName
 
 from aiodimse.datasets.charsets import CharacterSet
 from aiodimse.errors import DatasetEncodeError
+
+
+def uid_element(keyword: str, value: str | Sequence[str]) -> DataElement:
+    """Make an element of UIDs that may come from a peer.
+
+    `dataset.SOPInstanceUID = value` would warn of a UID that is not valid, quote it, and keep each text for ever, to
+    warn once of each.
+
+    Args:
+        keyword: The keyword of an element with the VR UI.
+        value: The UID or UIDs, which are not checked.
+    """
+    return DataElement(keyword, "UI", value, validation_mode=config.IGNORE)
 
 
 def wants_pydicom() -> bool:
@@ -53,9 +67,13 @@ def _name(charset: CharacterSet, text: str | PersonName) -> PersonName:
     return PersonName(text, charset.codecs, encoded, config.IGNORE)
 
 
+def _unchecked_uid(text: str) -> UID:
+    return UID(text, config.IGNORE)
+
+
 def _uids(data: bytes, _: CharacterSet) -> object:
-    values = [UID(each, config.IGNORE) for each in data.decode("latin_1").rstrip("\0 ").split("\\")]
-    return values[0] if len(values) == 1 else MultiValue(UID, values)
+    values = [_unchecked_uid(each) for each in data.decode("latin_1").rstrip("\0 ").split("\\")]
+    return values[0] if len(values) == 1 else MultiValue(_unchecked_uid, values)
 
 
 def _integers(data: bytes, _: CharacterSet) -> object:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID
 
 from aiodimse.association import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from aiodimse.config import Limits
 from aiodimse.datasets.dataset import decode_dataset
 from aiodimse.datasets.part10 import FileHead, reopen
+from aiodimse.datasets.values import uid_element
 
 
 def file_meta_dataset(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> FileMetaDataset:
     """Make group 0002 for an instance that was received, so that pydicom can save it (PS3.10 7.1)."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\0\1"
-    meta.MediaStorageSOPClassUID = UID(sop_class_uid)
-    meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
-    meta.TransferSyntaxUID = UID(transfer_syntax)
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.add(uid_element("MediaStorageSOPClassUID", sop_class_uid))
+    meta.add(uid_element("MediaStorageSOPInstanceUID", sop_instance_uid))
+    meta.add(uid_element("TransferSyntaxUID", transfer_syntax))
+    meta.add(uid_element("ImplementationClassUID", IMPLEMENTATION_CLASS_UID))
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     return meta
 

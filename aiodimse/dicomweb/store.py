@@ -7,12 +7,13 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset, config
 
 import aiodimse
 
 from .query import to_json
 
+_REFERENCED: Final = (("ReferencedSOPClassUID", "sop_class_uid"), ("ReferencedSOPInstanceUID", "sop_instance_uid"))
 _PART_BEGINS, _PART_ENDS = object(), object()
 
 # Failure Reason (PS3.18 Table I.2-2, PS3.4 Table B.2-1)
@@ -141,8 +142,9 @@ async def _outcome(
     item = Dataset()
     try:
         instance = await aiodimse.Instance.from_part10(part, study_instance_uid=study_instance_uid)
-        item.ReferencedSOPClassUID = instance.sop_class_uid
-        item.ReferencedSOPInstanceUID = instance.sop_instance_uid
+        for keyword, uid in _REFERENCED:
+            # Not checked: pydicom would log a UID that is not valid.
+            item.add(DataElement(keyword, "UI", getattr(instance, uid), validation_mode=config.IGNORE))
         status = (await store_instance(instance)).status
         if status.category is aiodimse.Category.FAILURE:
             item.FailureReason = int(status)

@@ -218,3 +218,14 @@ async def test_half_an_instance_is_not_stored() -> None:
     body = body_of(CT.read_bytes())[:20_000]
     status, answer, _ = await stored(body)
     assert (status, answer.FailedSOPSequence[0].FailureReason) == (409, 0x0110)
+
+
+async def test_nothing_is_logged_of_a_uid_that_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    async def store(instance: aiodimse.Instance) -> aiodimse.Response:
+        await instance.discard()
+        return aiodimse.Response(aiodimse.Status(0))
+
+    part = CT.read_bytes().replace(b"1.3.6.1.4", b"1.03.6.14")
+    answer = await dicomweb.store(pieces_of(body_of(part), 1000), TYPE, store, root="http://x/dicomweb")
+    assert (answer.status, answer.body.count("1.03.6.14")) == (200, 1)
+    assert not [record for record in caplog.records if record.name.startswith("pydicom")]

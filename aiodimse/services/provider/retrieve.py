@@ -12,6 +12,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from aiodimse import datasets
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.dimse.status import Status
 from aiodimse.services.encoding import encode_response
@@ -213,7 +214,7 @@ class _Retrieve:
         data = None
         if final.status != answers.SUCCESS and self._counters.failed_uids:
             identifier = Dataset()
-            identifier.FailedSOPInstanceUIDList = self._listed(self._counters.failed_uids)
+            identifier.add(datasets.uid_element("FailedSOPInstanceUIDList", self._listed(self._counters.failed_uids)))
             data = await encode_response(identifier, self._request.context.transfer_syntax)
         await self._performed.respond(message, data)
 
