@@ -10,7 +10,8 @@ from pydicom.dataset import Dataset
 
 from aiodimse.association import PresentationContext
 from aiodimse.client import Association
-from aiodimse.pool.members import Member, Members
+from aiodimse.pool.member import Member
+from aiodimse.pool.members import Members
 from aiodimse.services.response import Response
 from aiodimse.services.user.operation import Operation, WarnsIfUnused
 from aiodimse.services.user.query import Find

@@ -7,30 +7,21 @@ that comes later can take it.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from aiodimse.aio.clock import Clock, TimerHandle
-from aiodimse.aio.interrupt import Interrupt
+from aiodimse.aio.clock import Clock
 from aiodimse.aio.signals import Signal
 from aiodimse.aio.tasks import Tasks
 from aiodimse.association import PresentationContext
 from aiodimse.client import Association
-from aiodimse.errors import (
-    AssociationAborted,
-    AssociationClosed,
-    AssociationError,
-    AssociationRejected,
-    AssociationTimeout,
-    TLSError,
-)
+from aiodimse.errors import AssociationClosed, AssociationError, AssociationTimeout
+from aiodimse.pool.attempts import Attempts, may_pass
 from aiodimse.pool.measuring import PoolMeter
-from aiodimse.services.contexts import is_proposed
+from aiodimse.pool.member import Member
+from aiodimse.pool.waiting import Waiters
 
 _log = logging.getLogger("aiodimse.pool")
 
@@ -38,46 +29,6 @@ R = TypeVar("R")
 
 Open = Callable[[Sequence[PresentationContext]], Awaitable[Association]]
 """Opens an association that proposes these contexts in addition to those of the pool."""
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between two attempts to open an association while the peer cannot be reached. The pause doubles after each
-attempt, and is multiplied by a random number from 0.5 to 1.5, so that many pools do not try at the same moment."""
-_REJECTED_TRANSIENT = 2
-WINDOW_AT_MOST = 16
-"""How many operations may be open on one association if the peer allows any number."""
-
-
-class Member:
-    """An association of the pool."""
-
-    def __init__(self, association: Association) -> None:
-        self.association: Association = association
-        self.uses = 0
-        """How many times it has been handed out."""
-        self.users = 0
-        """How many tasks have it now."""
-        self.is_shared = False
-        """Whether each of these tasks needs only one place in its operations window."""
-        self.idle_timer: TimerHandle | None = None
-
-    @property
-    def has_room(self) -> bool:
-        """Whether its operations window has a place for another operation; 0 means no limit (PS3.7 D.3.3.3)."""
-        window = self.association.negotiated.invoked_window or WINDOW_AT_MOST
-        return self.is_shared and self.association.is_open and self.users < window
-
-    def offers(self, wanted: Sequence[PresentationContext]) -> bool:
-        """Whether all of these contexts were proposed to the peer, which has accepted them or said why not."""
-        return all(is_proposed(self.association.negotiated, context) for context in wanted)
-
-
-class _Waiter:
-    """A task that waits for an association that offers some contexts, or for a place in which to open one."""
-
-    def __init__(self, wanted: Sequence[PresentationContext], shared: bool) -> None:
-        self.wanted, self.shared = wanted, shared
-        self.given: asyncio.Future[Member | None] = asyncio.get_running_loop().create_future()
-        """Gets a member that is lent to the task; or None: a place, in which the task opens one."""
 
 
 class Members:
@@ -104,16 +55,11 @@ class Members:
         self._lent: set[Member] = set()
         self._draining: set[Member] = set()
         self._places = 0
-        self._opening = 0
-        self._attempts: set[Interrupt] = set()
-        """The attempts to open an association that go on, each of which `close` can end."""
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters = Waiters()
         self._tasks = Tasks()
-        self._pause = 0.0
-        self._retry_timer: TimerHandle | None = None
-        self._last_failure: Exception | None = None
         self._fewer = Signal()
         """Woken when an association was given back, or an attempt to open one has ended."""
+        self._attempts = Attempts(clock, self._serve, self._fewer)
         self.closed: bool = False
 
     # --- what there is ------------------------------------------------------------------------------------------------
@@ -176,7 +122,7 @@ class Members:
                     if member is not None:
                         return member
         except _Late as error:
-            raise AssociationTimeout("acquire", str(error)) from self._last_failure
+            raise AssociationTimeout("acquire", str(error)) from self._attempts.last_failure
 
     def _report_numbers(self) -> None:
         self._meter.changed(self._places, len(self._lent), len(self._waiters))
@@ -195,29 +141,19 @@ class Members:
                 for member in self._lent:
                     if member.has_room and member.offers(wanted):
                         return self._lend(member, shared)
-        waiter = _Waiter(wanted, shared)
-        self._waiters.append(waiter)
+        waiter = self._waiters.add(wanted, shared=shared)
         self._report_numbers()
-        try:
-            return await asyncio.shield(waiter.given)
-        except asyncio.CancelledError:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-            elif waiter.given.exception() is None:
-                given = waiter.given.result()
-                if given is None:
-                    self._unclaim_place()
-                else:
-                    self.give_back(given)
-            raise
+        return await self._waiters.wait(waiter, self._not_used)
+
+    def _not_used(self, given: Member | None) -> None:
+        """Take back what a waiting task was given when it was cancelled."""
+        if given is None:
+            self._unclaim_place()
+        else:
+            self.give_back(given)
 
     def _lend(self, member: Member, shared: bool) -> Member:
-        """Lend a member to one more task. The first task decides whether others may have it at the same time."""
-        self._stop_idle_timer(member)
-        if not member.users:
-            member.is_shared = shared
-        member.uses += 1
-        member.users += 1
+        member.lend(shared=shared)
         self._lent.add(member)
         return member
 
@@ -231,13 +167,13 @@ class Members:
 
     def _claim_place(self) -> bool:
         """Take a place in which an association is to be opened. Return False if there is none now."""
-        if self._retry_timer is not None or (self._opening and self._last_failure is not None):
+        if not self._attempts.may_begin:
             return False
         if self._places >= self._max_size:
             self._make_room()
             return False
         self._places += 1
-        self._opening += 1
+        self._attempts.claim()
         return True
 
     def _make_room(self) -> None:
@@ -255,12 +191,8 @@ class Members:
 
     def _unclaim_place(self) -> None:
         """Give back a place in which nothing was opened."""
-        self._stop_opening()
+        self._attempts.end()
         self._leave_place()
-
-    def _stop_opening(self) -> None:
-        self._opening -= 1
-        self._fewer.wake()
 
     def _check_not_closed(self) -> None:
         if self.closed:
@@ -274,28 +206,22 @@ class Members:
         Returns:
             The member; None if the peer cannot be reached at present.
         """
-        attempt = Interrupt()
-        self._attempts.add(attempt)
         try:
             self._check_not_closed()
-            with attempt:
-                association = await self._open_association(wanted)
+            association = await self._attempts.run(self._open_association(wanted))
         except (AssociationError, OSError) as error:
-            if not _may_pass(error):
+            if not may_pass(error):
                 self._unclaim_place()
                 raise
-            self._last_failure = error
-            self._stop_opening()
+            self._attempts.end()
             self._places -= 1
-            self._wait_before_next()
+            self._attempts.failed(error)
             return None
         except BaseException:
             self._unclaim_place()
             raise
-        finally:
-            self._attempts.discard(attempt)
-        self._stop_opening()
-        self._pause, self._last_failure = 0.0, None
+        self._attempts.end()
+        self._attempts.succeeded()
         if self.closed:
             self._retire(Member(association))
             raise _closed()
@@ -304,21 +230,10 @@ class Members:
         self._serve()
         return member
 
-    def _wait_before_next(self) -> None:
-        """Pause before the next attempt. A peer that is down gets one attempt after another, not many at once."""
-        self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
-        if self._retry_timer is None and not self.closed:
-            seconds = self._pause * random.uniform(0.5, 1.5)
-            self._retry_timer = self._clock.call_at(self._clock.now() + seconds, self._retry)
-
-    def _retry(self) -> None:
-        self._retry_timer = None
-        self._serve()
-
     def _too_late(self) -> BaseException:
         words = f"no association with {self._peer} within {self._acquire_timeout} s"
-        if self._last_failure is not None:
-            words += f": {self._last_failure}"
+        if self._attempts.last_failure is not None:
+            words += f": {self._attempts.last_failure}"
         elif self._places:
             words += f": all {self._places} of the pool are in use"
         return _Late(words)
@@ -345,20 +260,15 @@ class Members:
 
     def _share(self, member: Member) -> None:
         """Lend the free places of its operations window to waiting tasks that need only one place, in their order."""
-        while self._waiters and member.has_room:
-            waiter = self._waiters[0]
-            if not (waiter.shared and member.offers(waiter.wanted)):
-                return
-            self._waiters.popleft().given.set_result(self._lend(member, shared=True))
+        while (waiter := self._waiters.take_for_room(member)) is not None:
+            waiter.give(self._lend(member, shared=True))
 
     def _hand_on(self, member: Member) -> None:
         """Lend a member to the first waiting task that can use it, or keep it for a while."""
-        for waiter in self._waiters:
-            if member.offers(waiter.wanted):
-                self._waiters.remove(waiter)
-                waiter.given.set_result(self._lend(member, waiter.shared))
-                self._share(member)
-                return
+        if (waiter := self._waiters.take_for(member)) is not None:
+            waiter.give(self._lend(member, waiter.shared))
+            self._share(member)
+            return
         self._idle.append(member)
         if self._max_idle is not None:
             when = self._clock.now() + self._max_idle
@@ -371,15 +281,9 @@ class Members:
             self._idle.remove(member)
             self._retire(member)
 
-    @staticmethod
-    def _stop_idle_timer(member: Member) -> None:
-        if member.idle_timer is not None:
-            member.idle_timer.cancel()
-            member.idle_timer = None
-
     def _retire(self, member: Member) -> None:
         """Release a member after its open operations. Its place is free when the association has ended."""
-        self._stop_idle_timer(member)
+        member.stop_idle_timer()
         self._draining.add(member)
         self._tasks.spawn(self._release(member), "aiodimse pool release", member.association.abort)
         self._serve()
@@ -393,7 +297,7 @@ class Members:
             self._free_place(member)
 
     def _free_place(self, member: Member) -> None:
-        self._stop_idle_timer(member)
+        member.stop_idle_timer()
         self._draining.discard(member)
         self._leave_place()
 
@@ -405,7 +309,7 @@ class Members:
     def _serve(self) -> None:
         """Give places to waiting tasks; one at a time while the peer cannot be reached."""
         while self._waiters and self._claim_place():
-            self._waiters.popleft().given.set_result(None)
+            self._waiters.take().give(None)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -417,13 +321,9 @@ class Members:
         Cancellation: aborts what is left at once.
         """
         self.closed = True
-        if self._retry_timer is not None:
-            self._retry_timer.cancel()
-            self._retry_timer = None
         while self._waiters:
-            self._waiters.popleft().given.set_exception(_closed())
-        for attempt in tuple(self._attempts):
-            attempt.fire(_closed())
+            self._waiters.take().fail(_closed())
+        self._attempts.close(_closed())
         while self._idle:
             self._retire(self._idle.pop())
         try:
@@ -436,7 +336,7 @@ class Members:
             for member in self._lent:
                 member.association.abort()
                 self._tasks.spawn(member.association.wait_closed(), "aiodimse pool end")
-            while self._opening:  # the tasks that were told so above
+            while self._attempts:  # the tasks that were told so above
                 await self._fewer.wait()
             await self._tasks.wait()
         except BaseException:
@@ -446,7 +346,7 @@ class Members:
     def abort(self) -> None:
         """End every association now."""
         for member in (*self._idle, *self._lent, *self._draining):
-            self._stop_idle_timer(member)
+            member.stop_idle_timer()
             member.association.abort()
 
 
@@ -456,12 +356,3 @@ class _Late(Exception):
 
 def _closed() -> AssociationClosed:
     return AssociationClosed("the pool is closed")
-
-
-def _may_pass(error: Exception) -> bool:
-    """Return whether another attempt may succeed: the peer is down, or rejects us as transient (PS3.8 9.3.4)."""
-    if isinstance(error, AssociationRejected):
-        return error.result == _REJECTED_TRANSIENT
-    if isinstance(error, TLSError):
-        return False
-    return isinstance(error, (OSError, AssociationTimeout, AssociationAborted))

@@ -25,7 +25,8 @@ from aiodimse.errors import AssociationError
 from aiodimse.metrics import MeasuredPool
 from aiodimse.pool.lending import Lease, PooledFind, PooledOperation
 from aiodimse.pool.measuring import PoolMeter
-from aiodimse.pool.members import WINDOW_AT_MOST, Members
+from aiodimse.pool.member import WINDOW_AT_MOST
+from aiodimse.pool.members import Members
 from aiodimse.pool.store_many import StoreMany, StoreResult
 from aiodimse.requestor import ConnectOptions, connect
 from aiodimse.services.arriving import ArrivingInstance
