@@ -15,6 +15,7 @@ from pydicom import Dataset
 
 from aiodimse.archive.attributes import character_set_of, decode
 from aiodimse.archive.index import Counts, Header, Index, MemoryIndex, memory
+from aiodimse.archive.index.entities import Entities
 from aiodimse.archive.matching import Rules
 from aiodimse.archive.models import ATTRIBUTES, COMPOSITE_INSTANCE, PATIENT_ROOT, STUDY_ROOT, Level, Model
 from aiodimse.archive.queries import find_query, retrieve_query
@@ -230,13 +231,13 @@ async def test_the_index_may_change_while_a_query_runs(index: Index) -> None:
     assert ("1.2.3",) in uids
 
 
-async def test_unique_keys_do_not_scan_the_rest(an_object: Callable[..., Dataset]) -> None:
-    """One study of many is found without a look at the others: a scan would hand them to _candidates."""
-    index = MemoryIndex()
+def test_unique_keys_do_not_scan_the_rest(an_object: Callable[..., Dataset]) -> None:
+    """One study of many is found without a look at the others: a scan would compare all of them with the query."""
+    entities = Entities()
     for study in range(200):
-        await index.add([header(an_object(f"P{study}", str(study)))])
+        entities.add(header(an_object(f"P{study}", str(study))))
     one = find_query(asked("SERIES", StudyInstanceUID="1.2.7", Modality="MR"), STUDY_ROOT)
-    assert len(list(index._candidates(one))) == 1
+    assert len(list(entities.views(one))) == 1
 
 
 async def test_what_the_objects_tell_when_they_come_again_is_believed(
@@ -275,7 +276,7 @@ async def test_patients_without_an_id_cost_no_more_than_others(an_object: Callab
     index = MemoryIndex()
     for study in range(3):
         await index.add([header(an_object("", str(study), PatientName=f"Doe^{study}"))])
-    assert index._by_uid[Level.PATIENT] == {}
+    assert index._entities._by_uid[Level.PATIENT] == {}
     for study in range(3):
         assert await index.remove([f"1.2.{study}.1.1"])
     assert await index.counts() == Counts(0, 0, 0, 0)
