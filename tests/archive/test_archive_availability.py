@@ -23,7 +23,8 @@ import aiodimse
 from aiodimse import sop_class
 from aiodimse.archive import Archive, Entry, MemoryIndex, provide
 from aiodimse.archive.availability import Availability
-from aiodimse.archive.index.interface import FREELY, Match, TransactionName, Turn
+from aiodimse.archive.index.interface import FREELY, Turn
+from aiodimse.archive.index.records import Match, TransactionName
 from aiodimse.archive.index.sql import advisory
 from aiodimse.archive.index.sql import index as sql_index
 from aiodimse.archive.queries import Query

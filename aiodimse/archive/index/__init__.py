@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from .interface import (
-    FREELY,
+from .interface import FREELY, BlockingIndex, Index, ObjectRefused, Turn
+from .memory import MemoryIndex
+from .records import (
     LONGEST_LOCATION,
-    BlockingIndex,
     CharacterSet,
     Counts,
     Entry,
     File,
     Finding,
     Header,
-    Index,
     Match,
-    ObjectRefused,
     OutdatedStudy,
     StudyAge,
     Transaction,
     TransactionName,
-    Turn,
 )
-from .memory import MemoryIndex
 
 __all__ = [
     "FREELY",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from .interface import File, Finding, StudyAge
+from .records import File, Finding, StudyAge
 
 
 def study_ages(study_of: Callable[[str], str | None], files: Iterable[File]) -> list[StudyAge]:

@@ -10,8 +10,8 @@ from ..models import Level
 from ..one_level import OneLevelModel
 from ..queries import Query
 from .counters import StudyCounters, patient_counts
-from .interface import Counts, Entry, Header, OutdatedStudy
 from .keys import patient_key
+from .records import Counts, Entry, Header, OutdatedStudy
 from .sourced import SourcedAttributes, persons
 from .tree import Node, Siblings
 from .views import EntityView, PersonView, View, of_patient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .interface import File, Finding, folder_of
+from .records import File, Finding, folder_of
 
 
 class FileRecords:

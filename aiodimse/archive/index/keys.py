@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..models import Level
-from .interface import Header
+from .records import Header
 
 _ISSUER, _NAME = 64, 3 * 64
 """The longest issuer, and the longest name in three component groups, in characters (PS3.5 6.2)."""

@@ -13,21 +13,9 @@ from ..queries import Query
 from .ages import oldest, study_ages
 from .entities import Entities
 from .file_records import FileRecords
-from .interface import (
-    FREELY,
-    Counts,
-    Entry,
-    File,
-    Finding,
-    Header,
-    Match,
-    OutdatedStudy,
-    StudyAge,
-    Transaction,
-    TransactionName,
-    Turn,
-)
+from .interface import FREELY, Turn
 from .keys import distinct_batches
+from .records import Counts, Entry, File, Finding, Header, Match, OutdatedStudy, StudyAge, Transaction, TransactionName
 from .slices import work
 from .views import keywords_of
 

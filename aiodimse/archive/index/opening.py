@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..threads import in_thread
-from .interface import Index, Transaction
+from .interface import Index
 from .memory import MemoryIndex
+from .records import Transaction
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..matching import Value, name_groups
 from ..moments import normal_date
-from .interface import CharacterSet
+from .records import CharacterSet
 
 
 @dataclass(slots=True, eq=False, repr=False)

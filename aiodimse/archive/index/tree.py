@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..models import Level
 from .counters import StudyCounters
-from .interface import Entry
+from .records import Entry
 from .sourced import SourcedAttributes
 
 

@@ -8,7 +8,7 @@ from ..matching import Attributes, Value
 from ..models import COMPUTED, LEVEL_OF, Level
 from ..queries import Query
 from .counters import StudyCounters
-from .interface import CharacterSet, Match
+from .records import CharacterSet, Match
 from .sourced import SourcedAttributes
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import FromClause, Select, and_, func, or_, select
 
-from ..interface import Finding, StudyAge
+from ..records import Finding, StudyAge
 from . import schema
 from .reading import Fetch
 

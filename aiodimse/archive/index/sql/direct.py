@@ -13,8 +13,8 @@ from typing import Final
 
 from sqlalchemy import Engine, PoolProxiedConnection
 
-from ..interface import Entry, Header
 from ..keys import distinct_batches
+from ..records import Entry, Header
 from .prepared import Opened
 from .reading import lookup
 from .together import Together

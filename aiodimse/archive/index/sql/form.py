@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, select, text
 
-from ..interface import Transaction
+from ..records import Transaction
 from . import schema
 from .rows import transaction_row
 from .unusable import IndexUnusable, check_file, refuse_other_versions, set_tables_aside

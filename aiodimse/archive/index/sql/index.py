@@ -18,22 +18,8 @@ from sqlalchemy.engine import URL
 import aiodimse
 
 from ...queries import Query
-from ..interface import (
-    FREELY,
-    BlockingIndex,
-    Counts,
-    Entry,
-    File,
-    Finding,
-    Header,
-    Match,
-    ObjectRefused,
-    OutdatedStudy,
-    StudyAge,
-    Transaction,
-    TransactionName,
-    Turn,
-)
+from ..interface import FREELY, BlockingIndex, ObjectRefused, Turn
+from ..records import Counts, Entry, File, Finding, Header, Match, OutdatedStudy, StudyAge, Transaction, TransactionName
 from ..slices import work
 from . import schema
 from .advisory import AdvisoryLocks

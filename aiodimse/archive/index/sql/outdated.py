@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Delete, Select, bindparam, delete, select
 
-from ..interface import OutdatedStudy
+from ..records import OutdatedStudy
 from . import schema
 from .prepared import Opened, Prepared
 

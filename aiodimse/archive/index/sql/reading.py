@@ -17,7 +17,7 @@ from ...models import COMPUTED, LEVEL_OF, Level
 from ...one_level import OneLevelModel
 from ...queries import Query
 from ..counters import StudyCounters, patient_counts
-from ..interface import Entry, Match
+from ..records import Entry, Match
 from ..sourced import SourcedAttributes, persons
 from ..views import EntityView, PersonView, keywords_of, of_patient
 from . import schema

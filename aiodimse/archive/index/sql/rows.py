@@ -10,7 +10,7 @@ from typing import Any
 from ...matching import Value, name_groups
 from ...moments import normal_date
 from ..counters import StudyCounters
-from ..interface import CharacterSet, Transaction
+from ..records import CharacterSet, Transaction
 from ..sourced import SourcedAttributes
 from .schema import clean
 

@@ -31,7 +31,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ...models import ATTRIBUTES
 from ...one_level import MODELS
-from ..interface import Finding
+from ..records import Finding
 
 VERSION = 3
 """The version of the tables. An older index is migrated if `MIGRATIONS` has the statements, otherwise it is rebuilt."""

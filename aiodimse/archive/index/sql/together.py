@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final
 
-from ..interface import Header
+from ..records import Header
 
 _MOST: Final = 256
 """The most objects in one transaction."""

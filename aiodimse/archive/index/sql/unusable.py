@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Dialect, insert, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
-from ..interface import Transaction
+from ..records import Transaction
 from . import schema
 from .engines import APPLICATIONS, open_engine, url_of
 from .rows import load_transaction

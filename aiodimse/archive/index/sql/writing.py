@@ -10,8 +10,8 @@ from sqlalchemy import Table, bindparam, delete, exists, literal_column, select,
 
 from ...models import Level
 from ..counters import StudyCounters
-from ..interface import File, Finding, Header, folder_of
 from ..keys import distinct_batches, patient_key
+from ..records import File, Finding, Header, folder_of
 from ..sourced import SourcedAttributes
 from . import schema
 from .outdated import mark
