@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from archive.databases import PROGRAMS
@@ -23,6 +24,7 @@ import aiodimse
 from aiodimse import sop_class
 from aiodimse.archive import Archive
 from aiodimse.cli import operating
+from aiodimse.cli.tally import Tally
 
 prometheus_client = pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
 
@@ -264,3 +266,16 @@ async def test_a_disk_that_hangs_is_not_ready(monkeypatch: pytest.MonkeyPatch) -
     finally:
         go.set()
         served.close()
+
+
+async def test_a_transcoded_instance_is_counted_by_its_syntaxes_and_its_error() -> None:
+    """And it reaches the hooks that want to know, past one that has no such method."""
+    association: Any = None
+    figures = operating.PrometheusMetrics(prometheus_client)
+    hooks = operating.CombinedMetrics([Tally(), figures])
+    for error in (None, None, "DatasetEncodeError"):
+        hooks.instance_transcoded(association, "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5", 1, error, 0.5)
+    page = (await figures.page(None)).decode()
+    for error, count in (("none", 2), ("DatasetEncodeError", 1)):
+        labels = f'error="{error}",source="ExplicitVRLittleEndian",target="RLELossless"'
+        assert f"aiodimse_transcoded_seconds_count{{{labels}}} {count}.0" in page
