@@ -79,8 +79,10 @@ def _put_damaged_aside(options: Namespace) -> None:
     for index, place in places:
         try:
             put_damaged_aside(index, place if isinstance(place, Path) else None)
-        except (OSError, ValueError, ModuleNotFoundError) as error:
-            raise CommandError(system_words(error) if isinstance(error, OSError) else str(error), USAGE) from None
+        except OSError as error:
+            raise CommandError(system_words(error), FAILED) from None
+        except (ValueError, ModuleNotFoundError) as error:
+            raise CommandError(str(error), USAGE) from None
 
 
 class _Parent:

@@ -268,6 +268,13 @@ async def test_a_disk_that_hangs_is_not_ready(monkeypatch: pytest.MonkeyPatch) -
         served.close()
 
 
+def test_the_page_about_metrics_has_each_of_them() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "metrics.md").read_text(encoding="utf-8")
+    of_page = set(re.findall(r"^\| `(aiodimse_\w+)` ", page, re.M))
+    figures = operating.PrometheusMetrics(prometheus_client)
+    assert of_page == {metric.name for metric in figures._registry.collect()}
+
+
 async def test_a_transcoded_instance_is_counted_by_its_syntaxes_and_its_error() -> None:
     """And it reaches the hooks that want to know, past one that has no such method."""
     association: Any = None

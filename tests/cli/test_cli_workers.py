@@ -25,6 +25,7 @@ from aiodimse import sop_class
 from aiodimse.cli import workers
 from aiodimse.cli.ending import Ending
 from aiodimse.cli.failures import CommandError
+from aiodimse.cli.main import parser
 from aiodimse.cli.output import Output
 from aiodimse.cli.sharing import Inherited
 from aiodimse.cli.workers import _Parent as Parent
@@ -195,6 +196,81 @@ def parent_of(spawned: Callable[[Spawned], Awaitable[asyncio.subprocess.Process]
     )  # fmt: skip
     inherited = Inherited([socket.create_server((HOST, 0))], 2)
     return Parent(options, inherited, Output())
+
+
+class Told:
+    """A worker that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.signals: list[int] = []
+
+    def send_signal(self, number: int) -> None:
+        self.signals.append(number)
+
+
+HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP on this system")
+@pytest.mark.parametrize(
+    ("numbers", "times"),
+    [
+        ((signal.SIGTERM,), 1),
+        ((signal.SIGTERM, signal.SIGTERM), 2),
+        ((HANGUP,), 1),
+        ((HANGUP, HANGUP), 1),
+        ((signal.SIGINT, HANGUP), 1),
+        ((HANGUP, signal.SIGINT), 2),
+    ],
+    ids=str,
+)
+async def test_a_closed_terminal_ends_workers_and_aborts_nothing(
+    numbers: tuple[int, ...], times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def spawned(spawn: Spawned) -> asyncio.subprocess.Process:
+        return await spawn()
+
+    parent, worker = parent_of(spawned, monkeypatch), Told()
+    parent._processes[0] = worker  # type: ignore[assignment]
+    with parent._inherited:
+        for number in numbers:
+            parent.stop(number)
+    parent._options.ending.disarm()
+    assert (worker.signals, parent.number) == ([signal.SIGTERM] * times, numbers[0])
+
+
+def test_damaged_indexes_of_called_titles_are_put_aside_too(tmp_path: Path) -> None:
+    """A title without a folder has no index of its own."""
+    for name in ("location", "research"):
+        (tmp_path / name).mkdir()
+        for suffix in ("", ".damaged"):
+            (tmp_path / name / f".aiodimse-index.db{suffix}").touch()
+    words = ["serve", str(tmp_path / "location"), "--called", "X", "--called", f"R={tmp_path / 'research'}"]
+    workers._put_damaged_aside(parser().parse_args(words))
+    for name in ("location", "research"):
+        left = {each.name for each in (tmp_path / name).iterdir()} - {".aiodimse-index.db.lock"}
+        assert left == {".aiodimse-index.db.unusable-1"}
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "code"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "F"), "F: permission denied", 1),
+        (ValueError("No index"), "No index", 2),
+        (ModuleNotFoundError("the index needs it"), "the index needs it", 2),
+    ],
+    ids=repr,
+)
+def test_an_index_that_cannot_be_put_aside(
+    error: Exception, words: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put_aside(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(workers, "put_damaged_aside", put_aside)
+    with pytest.raises(CommandError) as raised:
+        workers._put_damaged_aside(parser().parse_args(["serve", "."]))
+    assert (str(raised.value), raised.value.code) == (words, code)
 
 
 @pytest.mark.parametrize("last", [1, 2])
