@@ -97,7 +97,7 @@ async def test_a_storage_commitment() -> None:
         return 0x0000
 
     async with testing.joined(server, contexts=[COMMITMENT]) as association:
-        references = [Reference(CT, INVALID)]
+        references = (Reference(CT, INVALID),)
         await CommitmentRequest(INVALID, references).send(association)
     assert [(each.transaction_uid, each.references[0].sop_instance_uid) for each in asked] == [(INVALID, INVALID)]
 
