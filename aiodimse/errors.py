@@ -10,6 +10,27 @@ from typing import Self
 class AiodimseError(Exception):
     """The base of every exception that this library raises on purpose. Each pickles and copies with its fields."""
 
+    peer: str | None = None
+    """The peer of the operation that the error ended, `PACS@192.0.2.8:104`; None if it ended no operation."""
+    operation: str | None = None
+    """The operation that the error ended: the request and its Message ID, `C-FIND-RQ 7`; None if it ended none."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if self.operation is None else f"{text} ({self.operation} to {self.peer})"
+
+    def during(self, operation: str, peer: str) -> Self:
+        """Return a copy of this error that names the operation it ended.
+
+        Args:
+            operation: The request and its Message ID.
+            peer: The peer.
+        """
+        error = copy.copy(self)
+        error.operation, error.peer = operation, peer
+        error.__cause__ = self.__cause__
+        return error
+
     def __reduce__(self) -> tuple[object, ...]:
         return _restored, (type(self), self.args), self.__dict__
 

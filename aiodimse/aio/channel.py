@@ -56,6 +56,8 @@ class Channel:
         """Whoever enters from outside asks it first."""
         self.name: str = next_name()
         """Its name in the log."""
+        self.peer: str = ""
+        """The peer in words, `PACS@192.0.2.8:104`, once the association is established."""
         self.role: Role = role
         """Our role in the association, "requestor" or "acceptor"."""
         self.metrics: DetailedMetrics | None = never_raising(settings.metrics, self.logger(_log))

@@ -13,6 +13,7 @@ from aiodimse.aio.channel import Channel
 from aiodimse.aio.clock import TimerHandle
 from aiodimse.aio.hooks import AssociationMetrics
 from aiodimse.aio.invoker import Invoker
+from aiodimse.aio.log import peer_words
 from aiodimse.aio.observer import Observer
 from aiodimse.aio.part import Part
 from aiodimse.aio.performer import Performer
@@ -131,6 +132,7 @@ class _Lifetime(Part):
         """Begin the association, which either side has accepted."""
         endpoint, negotiated = self._endpoint, self._endpoint.engine.negotiated
         assert negotiated is not None
+        endpoint.peer = peer_words(endpoint)
         endpoint.performer.run = self._observer.association_established(negotiated)
         self._metrics.opened()
         if not self.established.done():

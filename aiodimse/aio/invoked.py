@@ -12,7 +12,7 @@ from aiodimse.aio.clock import TimerHandle
 from aiodimse.aio.signals import Signal
 from aiodimse.dimse.messages import Response
 from aiodimse.dimse.operations import Invoked
-from aiodimse.errors import AssociationTimeout
+from aiodimse.errors import AssociationError, AssociationTimeout
 from aiodimse.standard import answers
 
 
@@ -100,18 +100,25 @@ class InvokedOperation:
         clock = self._channel.clock
         while not self._responses and not or_until():
             if self._error is not None:
-                raise self._error
+                raise self._named(self._error)
             # While our reading is paused the peer cannot be late. When it goes on, renew() wakes this task.
             deadline = None if self._channel.is_paused else self._deadline
             if deadline is not None and clock.now() >= deadline:
-                request = self.operation.request
-                raise AssociationTimeout("response", f"no response to the {request.name} within {self._timeout} s")
+                name = self.operation.request.name
+                late = AssociationTimeout("response", f"no response to the {name} within {self._timeout} s")
+                raise self._named(late)
             timer = clock.call_at(deadline, self.wake) if deadline is not None else None
             try:
                 await self._changed.wait()
             finally:
                 if timer is not None:
                     timer.cancel()
+
+    def _named(self, error: BaseException) -> BaseException:
+        """Return an error that names this operation. That of the association, which has many, stays as it is."""
+        if not isinstance(error, AssociationError):
+            return error
+        return error.during(f"{self.operation.request.name} {self.operation.message_id}", self._channel.peer)
 
     def cancel(self) -> None:
         """Send C-CANCEL, once, when no other message is being written. The final response still comes."""

@@ -69,7 +69,8 @@ class Invoker(Part):
         except AssociationError as error:
             # The association keeps what ended it, and with a traceback what the frames of this call hold: the data set.
             error.__traceback__ = None
-            raise error.unsent() from error.__cause__
+            operation = f"{request.name} {request.message_id}".removesuffix(" 0")  # 0: it got none yet
+            raise error.unsent().during(operation, self.channel.peer) from error.__cause__
         finally:
             del data
 

@@ -55,6 +55,15 @@ class Subject(Protocol):
         """The A-ASSOCIATE-RQ, sent or received."""
 
 
+def peer_words(subject: Subject) -> str:
+    """Return the AE title and the address of the peer, as far as they are known: `PACS@192.0.2.8:104`."""
+    where = None if (address := subject.peer_address) is None else address_words(address)
+    title = None
+    if (rq := subject.rq) is not None:
+        title = escaped(rq.calling_ae_title if subject.role == "acceptor" else rq.called_ae_title)
+    return "@".join(word for word in (title, where) if word)
+
+
 class AssociationLogger(Adapter):
     """A logger whose lines begin with the name of the association, and whose records have it in fields.
 
@@ -77,9 +86,8 @@ class AssociationLogger(Adapter):
             calling = called = None
             if (rq := subject.rq) is not None:
                 calling, called = escaped(rq.calling_ae_title), escaped(rq.called_ae_title)
-            peer = calling if subject.role == "acceptor" else called
             parent = subject.parent
-            words = (subject.name, "@".join(word for word in (peer, where) if word), parent and f"for {parent}")
+            words = (subject.name, peer_words(subject), parent and f"for {parent}")
             msg, args = f"[%s] {msg}", (" ".join(word for word in words if word), *args)
             values = (subject.name, where, calling, called, self._message_id, parent)
             fields = dict(zip(FIELDS, values, strict=True))

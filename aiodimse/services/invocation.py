@@ -81,4 +81,4 @@ async def ask(endpoint: Endpoint, request: messages.Request, dataset: Identifier
     decoded = None
     if data is not None:
         decoded = await decoded_identifier(data, context.transfer_syntax, endpoint)
-    return response_of(request, message, dataset=decoded)
+    return response_of(request, message, peer=endpoint.peer, dataset=decoded)

@@ -88,7 +88,8 @@ class Reply:
 class Response:
     """The final response to an operation.
 
-    Responses are equal, and have the same hash, if everything except `message` is equal. The hash leaves data sets out.
+    Responses are equal, and have the same hash, if everything except `message` and `peer` is equal. The hash leaves
+    data sets out.
     """
 
     status: Status
@@ -107,6 +108,8 @@ class Response:
     """The data set of the response (of N-GET, N-ACTION and so on); None if it has none."""
     message: messages.Response | None = field(default=None, repr=False, compare=False)
     """The command set."""
+    peer: str | None = field(default=None, repr=False, compare=False)
+    """The peer that sent it, `PACS@192.0.2.8:104`."""
 
     def __hash__(self) -> int:
         return hash((self.status, self.error_comment, self.offending_elements, self.error_id, self.progress))
@@ -128,17 +131,23 @@ class Response:
             DIMSEFailure: The status is a Failure.
             IncompleteRetrieval: A C-GET or C-MOVE ended with sub-operations that failed.
         """
+        error: DIMSEFailure | IncompleteRetrieval
         if self.status.category is Category.FAILURE:
-            raise DIMSEFailure(
+            error = DIMSEFailure(
                 self.status,
                 self.error_comment,
                 offending_elements=self.offending_elements,
                 progress=self.progress,
                 failed_sop_instance_uids=self.failed_sop_instance_uids,
             )
-        if self.is_incomplete and self.status.category is not Category.CANCEL:
-            raise IncompleteRetrieval(self.status, self.progress, self.failed_sop_instance_uids)
-        return self
+        elif self.is_incomplete and self.status.category is not Category.CANCEL:
+            error = IncompleteRetrieval(self.status, self.progress, self.failed_sop_instance_uids)
+        else:
+            return self
+        if self.message is not None and self.peer is not None:
+            request = self.message.name.replace("RSP", "RQ")
+            error = error.during(f"{request} {self.message.message_id_being_responded_to}", self.peer)
+        raise error
 
     @property
     def is_incomplete(self) -> bool:
@@ -173,6 +182,7 @@ def response_of(
     request: messages.Request,
     message: messages.Response,
     *,
+    peer: str,
     dataset: Dataset | None = None,
     failed_sop_instance_uids: Sequence[str] = (),
 ) -> Response:
@@ -186,4 +196,5 @@ def response_of(
         failed_sop_instance_uids=tuple(failed_sop_instance_uids),
         dataset=dataset,
         message=message,
+        peer=peer,
     )

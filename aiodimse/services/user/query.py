@@ -48,7 +48,7 @@ class Find(Operation[Dataset]):
 
     async def _final(self, response: messages.Response, data: bytes | None) -> Response:
         assert self._invoked is not None
-        return response_of(self._invoked.operation.request, response)
+        return response_of(self._invoked.operation.request, response, peer=self._endpoint.peer)
 
     async def collect(self, limit: int | None = None) -> list[Dataset]:
         """Collect the matches.

@@ -64,7 +64,10 @@ class Retrieval(Operation[T]):
                 log = self._endpoint.logger(_log, response.message_id_being_responded_to)
                 log.warning("the data set of a final %s does not decode: %s", response.name, error)
         return response_of(
-            self._invoked.operation.request, response, failed_sop_instance_uids=self.failed_sop_instance_uids
+            self._invoked.operation.request,
+            response,
+            peer=self._endpoint.peer,
+            failed_sop_instance_uids=self.failed_sop_instance_uids,
         )
 
 

@@ -53,4 +53,4 @@ async def c_store(
     finally:
         del data  # These must not be kept while the response is awaited, nor by an exception.
     message, _ = await single_response(invoked)
-    return response_of(request, message)
+    return response_of(request, message, peer=endpoint.peer)
