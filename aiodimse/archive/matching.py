@@ -214,7 +214,8 @@ def _words(name: str) -> tuple[str, ...]:
 # --- numbers, dates and times -----------------------------------------------------------------------------------------
 
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([Ee][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([Ee][+-]?\d{1,9})?", re.ASCII)
+"""No number of a VR has a longer exponent, and Decimal refuses one of 19 digits."""
 
 
 def _number(text: str) -> Decimal | None:

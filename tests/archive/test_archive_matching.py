@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steps import lines_run
 
-from aiodimse.archive.matching import BASELINE, Key, Rules, matches, matching_items
+from aiodimse.archive.matching import BASELINE, NUMBER_VRS, RANGE_VRS, WILDCARD_VRS, Key, Rules, matches, matching_items
 from aiodimse.archive.wildcards import wildcard
 
 YAMADA = "Yamada^Tarou=山田^太郎=やまだ^たろう"
@@ -37,6 +37,10 @@ def hit(vr: str, key: str, value: str, rules: Rules = BASELINE) -> bool:
         ("IS", "1", "01", True),
         ("IS", "1", "10", False),
         ("DS", "1.50", "1.5", True),
+        ("IS", "1", "1E9999999999999999999", False),  # an exponent that Decimal refuses
+        ("DS", "1E9999999999999999999", "1", False),
+        ("DS", "1E-99999999999999999999", "1E-99999999999999999999", True),
+        ("DS", "1E999999999", "10E999999998", True),
         ("US", "512", "512", True),
         ("AT", "00100010", "00100010", True),
         # C.2.2.2.2 list of UID
@@ -341,6 +345,31 @@ def test_fuzzy_names(key: str, expected: bool) -> None:
 
 
 # --- the wild card search itself --------------------------------------------------------------------------------------
+
+
+_DIGITS = st.text("0123456789", max_size=14)
+_TAILS = ("", "-", "+0100", "-9999", ".5", "E9", "E-99999999999999999999", "^", "=", "*")
+_TEXTS = st.one_of(
+    st.tuples(_DIGITS, st.sampled_from(_TAILS), st.sampled_from(("", *_TAILS, "20200101"))).map("".join),
+    st.text('019+-.:eE*?^=\\ "aZß王\u0301ıİ\0\x1b\ud800–١', max_size=20),
+)
+
+
+@given(
+    st.sampled_from(sorted(RANGE_VRS | NUMBER_VRS | WILDCARD_VRS | {"AS", "AT", "UI"})),
+    st.lists(_TEXTS, max_size=3),
+    st.lists(_TEXTS, max_size=2),
+    st.tuples(_TEXTS, _TEXTS),
+    st.booleans(),
+)
+def test_no_text_makes_matching_fail(
+    vr: str, key: list[str], value: list[str], times: tuple[str, str], has_rules: bool
+) -> None:
+    """What one object has would otherwise fail all queries that come upon it."""
+    rules = Rules(date_time=True, fuzzy_names=True, empty_value_matching=True, multiple_value_matching=True)
+    keys = [Key("StudyDate", vr, tuple(key)), Key("StudyTime", "TM", times[:1])]
+    attributes = {"StudyDate": tuple(value), "StudyTime": times[1:]}
+    assert matches(keys, attributes, rules if has_rules else BASELINE) in (True, False)
 
 
 @given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))
