@@ -37,6 +37,8 @@ _OF_THE_STANDARD = "1.2.840.10008."
 _BEGINNING = 1 << 16
 """The first bytes of a data set, which contain nearly every header."""
 _MAX_INFLATED = 1 << 24
+_LAST_TIME = (1 << 63) - 1
+"""2262-04-11 in nanoseconds since 1970, the last time that a database has. Files may be of the year 2300."""
 
 
 class NotAnObject(ValueError):
@@ -73,7 +75,16 @@ def read_header(path: str | os.PathLike[str], location: str | None = None) -> He
 
         where = str(path) if location is None else location
         header = header_in(more(0, _BEGINNING), head.transfer_syntax, where, more=more)
-    return header.stamped(status.st_size, status.st_mtime_ns)
+    return header.stamped(status.st_size, modified_of(status))
+
+
+def modified_of(status: os.stat_result) -> int:
+    """Return when a file was last written, in nanoseconds, as an index has it.
+
+    Args:
+        status: What the system says of the file.
+    """
+    return min(status.st_mtime_ns, _LAST_TIME)
 
 
 def header_in(data: bytes, transfer_syntax: str, location: str, *, more: More | None = None) -> Header:

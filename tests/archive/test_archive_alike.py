@@ -16,8 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, config
 from pydicom.data import get_testdata_file
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
-from aiodimse.archive import Archive, Header, Index, MemoryIndex, Query, find_query
+from aiodimse.archive import Archive, Header, Index, MemoryIndex, Query, check, find_query
 from aiodimse.archive.matching import Rules, Value
 from aiodimse.archive.models import LEVEL_OF, PATIENT_ROOT, UNIQUE, Level
 
@@ -223,6 +225,7 @@ async def test_files_of_the_far_future_and_of_the_past(
     for _ in range(2):
         report = await archive.scan()
         assert (report.files, report.indexed) == (2, 2)
+    assert (await check(archive)).is_sound
     (study,) = await archive.index.oldest_studies(9)
     assert await archive.index.oldest_studies(9, after=study) == []
     await archive.close()
@@ -240,3 +243,16 @@ async def test_a_long_patient_id_of_many_values(kind: str, tmp_path: Path, a_fil
     entries = await archive.index.lookup(["1.2.1.1.1", "1.2.2.1.1"])
     assert [entry.patient_id for entry in entries.values()] == ["", ""]
     await archive.close()
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+async def test_a_number_that_is_none_costs_only_itself(kind: str, tmp_path: Path) -> None:
+    texts = ("1", "1E9999999999999999999", "+01")
+    headers = [header(number, InstanceNumber=text) for number, text in enumerate(texts)]
+    with config.disable_value_validation():
+        asked = [Dataset() for _ in range(2)]
+        for each, text in zip(asked, texts, strict=False):
+            each.QueryRetrieveLevel = "IMAGE"
+            each[0x00200013] = RawDataElement(Tag(0x00200013), "IS", len(text), text.encode(), 0, False, True)
+    queries = [find_query(each, PATIENT_ROOT, RELATIONAL) for each in asked]
+    assert await numbers(kind, tmp_path, headers, *queries) == [2, 1]

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiodimse
 
 from ..elements import More
-from ..header import read_header
+from ..header import modified_of, read_header
 from ..index import Entry, Header
 from ..threads import in_thread
 from .hashed import hashed_name
@@ -182,7 +182,7 @@ def _behind(file: Path) -> More:
 
 
 def _stamp(status: os.stat_result) -> Stamp:
-    return Stamp(status.st_size, status.st_mtime_ns)
+    return Stamp(status.st_size, modified_of(status))
 
 
 def _is_within(path: str, root: str) -> bool:

@@ -89,18 +89,6 @@ def clean(text: str) -> str:
     return text.replace("\0", "\ufffd").replace(_ESCAPE, "\ufffd").encode("utf-8", "replace").decode()
 
 
-class _FileTime(TypeDecorator[int]):
-    """A time in nanoseconds. Files may be of the year 2300, which no database has; they are read at every scan."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: int | None, dialect: Any) -> int | None:
-        return value if value is None else max(-_LAST_TIME, min(value, _LAST_TIME))
-
-
-_LAST_TIME = (1 << 63) - 1
-"""2262-04-11, in nanoseconds since 1970."""
 _Number = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")  # SQLite numbers only rows of this type by itself
 _Key = _KeyText()
 
@@ -186,7 +174,7 @@ file: Table = Table(
     Column("location", _Key, primary_key=True),
     Column("folder", _Key, nullable=False, index=True),
     Column("size", BigInteger, nullable=False),
-    Column("modified", _FileTime, nullable=False),
+    Column("modified", BigInteger, nullable=False),
     Column("finding", String(16), nullable=False),
     Column("uid", _Key, nullable=False),
     Index("file_duplicate", "uid", postgresql_where=IS_DUPLICATE, sqlite_where=IS_DUPLICATE),
