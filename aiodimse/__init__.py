@@ -10,7 +10,16 @@ from aiodimse.association import ExtendedQuery, ExtendedRetrieve, Negotiated, Pr
 from aiodimse.client import Association
 from aiodimse.completeness import Completeness
 from aiodimse.config import Limits, Timeouts
-from aiodimse.datasets import FileHead, Identity, charsets, file_identity, identifier, read_head, read_identity
+from aiodimse.datasets import (
+    FileHead,
+    Identity,
+    charsets,
+    check_frame,
+    file_identity,
+    identifier,
+    read_head,
+    read_identity,
+)
 from aiodimse.dimse.status import Status
 from aiodimse.errors import (
     AiodimseError,
@@ -143,6 +152,7 @@ __all__ = [
     "Trace",
     "UserIdentityRequest",
     "charsets",
+    "check_frame",
     "commitment",
     "connect",
     "contexts_for",

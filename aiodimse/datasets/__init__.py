@@ -22,6 +22,7 @@ from aiodimse.datasets.identifiers import identifier
 from aiodimse.datasets.identity import MAX_BEGINNING, Identity, read_identity
 from aiodimse.datasets.naming import safe_file_name
 from aiodimse.datasets.part10 import FileHead, PartTenReader, open_pieces, read_head
+from aiodimse.datasets.pixels.code_stream import check_frame
 from aiodimse.datasets.pixels.processes import processes
 from aiodimse.datasets.pixels.recompressing import Recompression
 from aiodimse.datasets.pixels.syntaxes import can_recompress, has_codecs
@@ -48,6 +49,7 @@ __all__ = [
     "Recompression",
     "can_recompress",
     "can_transcode",
+    "check_frame",
     "check_transcoded",
     "dataset_of_sequences",
     "dataset_uids",

@@ -13,11 +13,12 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRLittleEndian
 
+import aiodimse
 from aiodimse import dicomweb
 
 MOST_SAMPLES = 1 << 26
 """The largest number of samples of a frame that is rendered, such as 8,192 x 8,192 of gray. Each takes up to 16 bytes
-meanwhile, and a compressed frame of a few bytes may have any number."""
+meanwhile, and a compressed frame of a few bytes may have any number. Its own header must say the same."""
 
 
 def rendered(path: Path, number: int, media_type: str, window: str | None) -> bytes:
@@ -41,11 +42,15 @@ def rendered(path: Path, number: int, media_type: str, window: str | None) -> by
 
 
 def one_frame(path: Path, number: int) -> Dataset:
-    """Read an instance as if it had only this frame. Raises ValueError if there is none, or it is too large."""
+    """Read an instance as if it had only this frame.
+
+    Raises ValueError if there is none, if it is too large, or if its code stream says another size than the instance.
+    """
     dataset = dicomweb.read_metadata(path)
     _, frame = dicomweb.read_frame(path, number)
     if dataset.Rows * dataset.Columns * dataset.SamplesPerPixel > MOST_SAMPLES:
         raise ValueError("the frame is too large to be rendered")
+    aiodimse.check_frame(dataset, frame)
     dataset.NumberOfFrames = 1
     is_encapsulated = dataset.file_meta.TransferSyntaxUID.is_encapsulated
     if is_encapsulated:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tracemalloc
 from pathlib import Path
+from struct import pack_into
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -90,3 +92,31 @@ def test_a_compressed_frame_that_is_too_large_is_not_decoded(tmp_path: Path) -> 
     dataset.save_as(tmp_path / "x")
     with pytest.raises(ValueError, match="too large"):
         render.rendered(tmp_path / "x", 1, "image/png", None)
+
+
+def hostile(path: Path, name: str, rows: int, columns: int) -> Path:
+    """Write a file whose frame says that it has this size; its data set says what it said before."""
+    dataset = dcmread(str(get_testdata_file(name, download=False)))
+    frame = bytearray(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    if frame.startswith(b"\xff\x4f"):
+        pack_into(">LL", frame, 8, columns, rows)  # Xsiz and Ysiz (ISO 15444-1 A.5.1)
+    else:
+        at = frame.index(b"\xff\xf7" if frame.find(b"\xff\xf7") > 0 else b"\xff\xc0")
+        pack_into(">HH", frame, at + 5, rows, columns)
+    dataset.PixelData = encapsulate([bytes(frame)])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["JPEG2000.dcm", "SC_rgb_jpeg_dcmtk.dcm", "MR_small_jpeg_ls_lossless.dcm"])
+@pytest.mark.parametrize("more", [60_000, 1, -1])
+def test_a_frame_that_says_another_size_is_not_decoded(
+    name: str, more: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 60,000 rows and columns a decoder would take gigabytes, whatever the data set says."""
+    true = dcmread(str(get_testdata_file(name, download=False)), stop_before_pixels=True)
+    path = hostile(tmp_path / "x", name, true.Rows + more, true.Columns + max(more, 0))
+    monkeypatch.setattr(render, "pixel_array", None)
+    with pytest.raises(ValueError, match="another size"):
+        render.rendered(path, 1, "image/png", None)

@@ -19,6 +19,7 @@ from pydicom.pixels.decoders.base import Decoder, DecodeRunner, get_decoder
 from pydicom.pixels.utils import get_j2k_parameters
 from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, RLELossless
 
+from aiodimse.datasets.pixels.code_stream import read_code_stream
 from aiodimse.datasets.pixels.jobs import Frame, FrameJob, PixelFormat
 from aiodimse.datasets.pixels.syntaxes import DECODED, ENCODED
 from aiodimse.errors import DatasetEncodeError
@@ -82,6 +83,7 @@ def _by_pixel(pixels: Pixels, form: PixelFormat, planar: int) -> Pixels:
 
 def _decoded(source: str, data: bytes, form: PixelFormat) -> tuple[Pixels, str]:
     """Decode a frame. Return its pixels and their photometric interpretation."""
+    _check_size(source, data, form)
     options: dict[str, Any] = {
         "rows": form.rows,
         "columns": form.columns,
@@ -107,6 +109,16 @@ def _decoded(source: str, data: bytes, form: PixelFormat) -> tuple[Pixels, str]:
     if pixels.dtype.itemsize * 8 < form.bits_allocated:
         pixels = pixels.astype(_kind(form))  # the code stream has fewer bits than Bits Allocated, which stays
     return pixels, str(properties["photometric_interpretation"])
+
+
+def _check_size(source: str, data: bytes, form: PixelFormat) -> None:
+    """Raise DatasetEncodeError if the code stream would be decoded to another size, and perhaps to gigabytes."""
+    try:
+        found = read_code_stream(source, data)
+    except ValueError as error:
+        raise DatasetEncodeError(str(error)) from None
+    if found is not None and found.values != form.rows * form.columns * form.samples_per_pixel:
+        raise DatasetEncodeError("a code stream of other dimensions than the image has")
 
 
 def _bits_stored(pixels: Pixels, stored: int, source: str, data: bytes) -> int:
