@@ -11,6 +11,7 @@ from typing import Any, Self, TypeAlias
 
 from aiodimse.config import Limits
 from aiodimse.dimse.fragments import Command, Data, append_piece
+from aiodimse.dimse.mandatory import MANDATORY
 from aiodimse.dimse.messages import (
     MESSAGES,
     RESPONSE_BIT,
@@ -20,8 +21,6 @@ from aiodimse.dimse.messages import (
     CMoveRQ,
     CStoreRQ,
     Message,
-    NActionRQ,
-    NEventReportRQ,
     NSetRQ,
     PrioritizedRequest,
     Priority,
@@ -54,14 +53,6 @@ _MANY_RESPONSES = (CFindRQ, CGetRQ, CMoveRQ)
 """Requests with Pending responses, which C-CANCEL can end (PS3.7 9.3.2.3)."""
 _WITH_DATA_SET = frozenset((*_MANY_RESPONSES, CStoreRQ, NSetRQ))
 _PRIORITIES = frozenset(Priority)
-_MANDATORY: dict[type[Request], tuple[str, int, int, str]] = {
-    CStoreRQ: ("affected_sop_instance_uid", 0x00001000, answers.INVALID_SOP_INSTANCE, "a SOP Instance UID is required"),
-    CMoveRQ: ("move_destination", 0x00000600, answers.MISTYPED_ARGUMENT, "a move destination is required"),
-    NActionRQ: ("action_type_id", 0x00001008, answers.MISTYPED_ARGUMENT, "an action type ID is required"),
-    NEventReportRQ: ("event_type_id", 0x00001002, answers.MISTYPED_ARGUMENT, "an event type ID is required"),
-}
-"""The element that a request needs to be acted on: its field and tag, and the status and comment of the response if it
-is missing."""
 _COMMAND_DATA_SET_TYPE, _PRIORITY = 0x00000800, 0x00000700
 
 
@@ -108,8 +99,7 @@ class _Rules:
             return answers.SOP_CLASS_NOT_SUPPORTED, None, "the roles negotiated for this SOP class do not allow it"
         if type(request) in _WITH_DATA_SET and not request.has_data_set:
             return answers.MISTYPED_ARGUMENT, _COMMAND_DATA_SET_TYPE, "a data set is required"
-        if (mandatory := _MANDATORY.get(type(request))) is not None:
-            field, tag, status, comment = mandatory
+        for field, tag, status, comment in MANDATORY.get(type(request), ()):
             if getattr(request, field) in (None, ""):
                 return status, tag, comment
         if strict and isinstance(request, PrioritizedRequest) and request.priority not in _PRIORITIES:

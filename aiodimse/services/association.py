@@ -11,7 +11,7 @@ from aiodimse.aio.endpoint import Endpoint
 from aiodimse.association import Negotiated
 from aiodimse.dimse import messages
 from aiodimse.pdu import AcceptedContext, UserIdentityRequest
-from aiodimse.services.invocation import ask, negotiated_on
+from aiodimse.services.invocation import ask, negotiated_on, required_instance
 from aiodimse.services.response import Identifier, Response
 
 
@@ -127,11 +127,15 @@ async def event_report(
     event_type_id: int,
     dataset: Identifier | None,
 ) -> Response:
-    """Send an N-EVENT-REPORT, whichever side requested the association."""
+    """Send an N-EVENT-REPORT, whichever side requested the association.
+
+    Raises:
+        LocalProtocolError: The SOP Instance UID is empty.
+    """
     request = messages.NEventReportRQ(
         message_id=0,
         affected_sop_class_uid=sop_class_uid,
-        affected_sop_instance_uid=sop_instance_uid,
+        affected_sop_instance_uid=required_instance(sop_instance_uid),
         event_type_id=event_type_id,
     )
     return await ask(endpoint, request, dataset)

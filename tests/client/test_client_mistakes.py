@@ -192,3 +192,30 @@ async def test_matches_in_a_list(caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(aiodimse.DIMSEFailure, match="0xC002"):
             await association.c_find(KEYS, FIND).collect()
     assert "a handler yields its answers one by one" in caplog.text
+
+
+async def test_an_operation_on_no_instance() -> None:
+    server = aiodimse.Server(accept_called=True)
+    step = sop_class.ModalityPerformedProcedureStep
+    errors: list[Exception] = []
+
+    @server.on_n_create(step)
+    async def create(request: aiodimse.NormalizedRequest) -> int:
+        try:
+            await request.association.n_event_report(step, "", 1)
+        except aiodimse.LocalProtocolError as error:
+            errors.append(error)
+        return 0x0000
+
+    async with testing.joined(server, contexts=[step]) as association:
+        for mistake in (
+            association.n_event_report(step, "", 1),
+            association.n_get(step, ""),
+            association.n_set(step, "", KEYS),
+            association.n_action(step, "", 1),
+            association.n_delete(step, ""),
+        ):
+            with pytest.raises(aiodimse.LocalProtocolError, match="the SOP Instance UID is empty"):
+                await mistake
+        assert (await association.n_create(step)).status == 0x0000
+    assert len(errors) == 1

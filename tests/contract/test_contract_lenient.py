@@ -18,7 +18,7 @@ import aiodimse
 from aiodimse import sop_class
 
 COMMITMENT = str(sop_class.StorageCommitmentPushModel)
-N_EVENT_REPORT, N_SET, N_ACTION = 0x0100, 0x0120, 0x0130
+N_EVENT_REPORT, N_GET, N_SET, N_ACTION, N_DELETE = 0x0100, 0x0110, 0x0120, 0x0130, 0x0150
 
 
 def tolerated(caplog: Any) -> list[str]:
@@ -288,6 +288,43 @@ async def test_a_normalized_request_that_cannot_be_acted_on(case: str) -> None:
         (response,) = await stage.peer.responses(5)
         assert (response.status, response.offending) == (0x0212, [offending])
         assert not called
+
+
+STEP, PRINTED = str(sop_class.ModalityPerformedProcedureStep), str(sop_class.BasicGrayscaleImageBox)
+OF_AN_INSTANCE: dict[str, tuple[str, int, bytes | None]] = {
+    "on_n_set": (STEP, N_SET, IDENTIFIER),
+    "on_n_get": (str(sop_class.ModalityPerformedProcedureStepRetrieve), N_GET, None),
+    "on_n_action": (COMMITMENT, N_ACTION, IDENTIFIER),
+    "on_n_delete": (str(sop_class.BasicFilmBox), N_DELETE, None),
+    "on_n_event_report": (COMMITMENT, N_EVENT_REPORT, IDENTIFIER),
+}
+
+
+@pytest.mark.parametrize("uid", [None, "", "\0\0"])
+@pytest.mark.parametrize("decorator", OF_AN_INSTANCE)
+async def test_a_normalized_request_for_no_instance(decorator: str, uid: str | None) -> None:
+    """The SOP Instance UID is mandatory (PS3.7 10.1), except for N-CREATE."""
+    sop, field, data = OF_AN_INSTANCE[decorator]
+    server, called = make_server(), []
+
+    async def handler(request: Any) -> int:
+        called.append(request.sop_instance_uid)
+        return 0x0000
+
+    getattr(server, decorator)(sop)(handler)
+    of_class, of_instance = wire.REQUESTED_SOP_CLASS, wire.REQUESTED_INSTANCE
+    if field == N_EVENT_REPORT:
+        of_class, of_instance = wire.SOP_CLASS, wire.INSTANCE
+    types = {wire.ACTION_TYPE: 1} if field == N_ACTION else {wire.EVENT_TYPE: 1} if field == N_EVENT_REPORT else {}
+    async with open_stage(server, [(1, sop, [wire.EXPLICIT_LE])], roles={}) as stage:
+        elements: dict[Any, Any] = {wire.COMMAND_FIELD: field, wire.MESSAGE_ID: 5, of_class: sop, **types}
+        await stage.peer.request(1, elements if uid is None else {**elements, of_instance: uid}, data)
+        (response,) = await stage.peer.responses(5)
+        assert (response.status, response.offending) == (0x0117, [of_instance])
+        assert called == []
+        await stage.peer.request(1, {**elements, of_instance: "1.02.made.by.the.peer"}, data)
+        await stage.peer.responses(5)
+        assert called == ["1.02.made.by.the.peer"]
 
 
 async def test_a_normalized_data_set_is_larger_than_an_identifier() -> None:
