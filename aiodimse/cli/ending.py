@@ -1,13 +1,17 @@
-"""The last resort when a process does not end: it is ended by force, whatever hangs in it."""
+"""How serve ends: the signals that it counts, and the last resort, which ends a process whatever hangs in it."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
 from time import monotonic
 
+import aiodimse
 from aiodimse.aio.thread_pool import in_words
+from aiodimse.cli import signals
+from aiodimse.cli.failures import FAILED
 
 _TO_SAY = 1.0
 """Seconds that the last line may take, because nobody may be reading it."""
@@ -58,3 +62,46 @@ class Ending:
             file=sys.stderr,
             flush=True,
         )
+
+
+def longest_end(timeouts: aiodimse.Timeouts) -> float:
+    """Return the seconds that a worker, or serve without workers, may take to end.
+
+    Behind the associations, handlers, the archive's background, its locks and its index may each take as long as one
+    handler.
+    """
+    return timeouts.server_drain + 4 * timeouts.handler_close
+
+
+class Stop:
+    """Counts signals: the first one ends serving, the second one cancels the command, which aborts what still runs.
+
+    Args:
+        ending: Ends the process where that takes longer than it may.
+        timeouts: How long it may.
+    """
+
+    def __init__(self, ending: Ending, timeouts: aiodimse.Timeouts) -> None:
+        self._ending, self._timeouts = ending, timeouts
+        self._task = asyncio.current_task()
+        self._received = asyncio.Event()
+        self.number: int | None = None
+        """The first signal."""
+        self.is_aborting = False
+        """Whether there was a second signal."""
+
+    def received(self, number: int) -> None:
+        """Count a signal. SIGHUP is no second one: a shell and the system may both tell that a terminal was closed."""
+        within = longest_end(self._timeouts)
+        if self.number is None:
+            self.number = number
+            self._ending.within(within, FAILED)
+            self._received.set()
+        elif number not in signals.HANGUP and not self.is_aborting and self._task is not None:
+            self.is_aborting = True
+            self._ending.within(within - self._timeouts.server_drain, FAILED)
+            self._task.cancel()
+
+    async def wait(self) -> None:
+        """Wait for the first signal."""
+        await self._received.wait()

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
-import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiodimse
 from aiodimse import tls
 from aiodimse.aio.threads import not_ended
 from aiodimse.aio.words import address_words
 from aiodimse.archive import provide
-from aiodimse.cli import beginning, encryption, operating, signals, workers
+from aiodimse.cli import beginning, encryption, operating, process_settings, signals, workers
 from aiodimse.cli import listening as listening_on
 from aiodimse.cli import options as shared
 from aiodimse.cli.archives import Archives
 from aiodimse.cli.auditing import Auditing
-from aiodimse.cli.ending import Ending
+from aiodimse.cli.ending import Stop
 from aiodimse.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError
 from aiodimse.cli.output import Output
 from aiodimse.cli.peers import Peers
@@ -30,17 +27,9 @@ from aiodimse.cli.reloading import Reloader
 from aiodimse.cli.sharing import SharedPort, Worker
 from aiodimse.cli.tally import Tally, report_totals, reported_each_minute
 
-resource: Any
-try:
-    import resource
-except ImportError:  # not on Windows
-    resource = None
-
 HELP = "serve a folder of DICOM files"
 
 _MIN_FREE = 256 << 20
-_OWN_FILES = 64  # file descriptors of Python, the connection pool of the index, and the log
-_FILES_EACH = 3  # file descriptors of an association: its socket, a file, and the store association of a C-MOVE
 _HANGS = 1.0
 """How long a thread may still work when everything else has ended, in seconds. Longer, and it hangs."""
 
@@ -162,7 +151,7 @@ async def run(options: Namespace, output: Output) -> int:
 
 async def _serve(options: Namespace, output: Output, pages: operating.Pages | None, handling: ExitStack) -> int:
     context = encryption.listening(options)
-    tally, stop = Tally(), _Stop(options.ending, shared.timeouts(options))
+    tally, stop = Tally(), Stop(options.ending, shared.timeouts(options))
     peers, archives = Peers(options), Archives(options, output)
     reloader = Reloader(options, archives, peers, context, output)
     if options.config is not None:  # what is requested during the first scan is done after it
@@ -198,8 +187,8 @@ async def _serve(options: Namespace, output: Output, pages: operating.Pages | No
                     listening = await serving.enter_async_context(
                         server.listen(options.host, options.port, ssl=context, network=_network(options))
                     )
-                serving.enter_context(_lasting_objects())
-                serving.enter_context(_short_turns())
+                serving.enter_context(process_settings.lasting_objects())
+                serving.enter_context(process_settings.short_turns())
                 if options.config is not None:
                     archive.background(reloader.run(), "aiodimse serve configuration")
                 if pages is not None:
@@ -218,7 +207,7 @@ async def _serve(options: Namespace, output: Output, pages: operating.Pages | No
     return await _exit_status(options, output, stop)
 
 
-async def _exit_status(options: Namespace, output: Output, stop: _Stop) -> int:
+async def _exit_status(options: Namespace, output: Output, stop: Stop) -> int:
     """Return the exit status once everything has ended but what hangs, which is reported."""
     if left := await not_ended(_HANGS):
         output.note(f"{options.prog}: a disk or a database does not answer; left behind: {left}")
@@ -229,7 +218,7 @@ async def _exit_status(options: Namespace, output: Output, stop: _Stop) -> int:
 def _server(options: Namespace, peers: Peers, metrics: aiodimse.Metrics, output: Output) -> aiodimse.Server:
     """Make the server that the options ask for, without handlers."""
     limits = aiodimse.Limits(max_associations=options.max_associations)
-    if warning := too_few_files(limits):
+    if warning := process_settings.too_few_files(limits):
         output.note(f"{options.prog}: warning: {warning}")
     server = aiodimse.Server(
         ae_title=options.ae_title,
@@ -274,35 +263,6 @@ async def _pages(options: Namespace) -> AsyncIterator[operating.Pages | None]:
         served.close()
 
 
-@contextmanager
-def _lasting_objects() -> Iterator[None]:
-    """Keep Python's garbage collector from going through all that exists now, again and again, while the body runs.
-
-    Modules and tables are some 70,000 objects, for which it would stop every thread for 20 ms each time.
-    """
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-@contextmanager
-def _short_turns() -> Iterator[None]:
-    """Let a thread that computes keep the interpreter for 1 ms, not for 5, while the body runs.
-
-    The event loop waits for its turn after each call of the system. While 20 peers sent requests of 10,000 instances,
-    which threads decode, it was kept for 75 to 132 ms at a time, and is for 41 to 49.
-    """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(0.001)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
-
-
 def _ready(options: Namespace, output: Output, port: int, pages: operating.Pages | None) -> None:
     """Print that the server is ready. The line is flushed: a process that waits for it may connect now."""
     with_tls = options.tls_cert is not None
@@ -321,62 +281,3 @@ def _collected(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     for name, title in pairs:
         titles.setdefault(name, []).append(title)
     return titles
-
-
-# --- the system -------------------------------------------------------------------------------------------------------
-
-
-class _Stop:
-    """Counts signals: the first one ends serving, the second one cancels the command, which aborts what still runs.
-
-    Args:
-        ending: Ends the process where that takes longer than it may.
-        timeouts: How long it may.
-    """
-
-    def __init__(self, ending: Ending, timeouts: aiodimse.Timeouts) -> None:
-        self._ending, self._timeouts = ending, timeouts
-        self._task = asyncio.current_task()
-        self._received = asyncio.Event()
-        self.number: int | None = None
-        """The first signal."""
-        self.is_aborting = False
-
-    def received(self, number: int) -> None:
-        within = workers.longest_end(self._timeouts)
-        if self.number is None:
-            self.number = number
-            self._ending.within(within, FAILED)
-            self._received.set()
-        elif number not in signals.HANGUP and not self.is_aborting and self._task is not None:
-            self.is_aborting = True
-            self._ending.within(within - self._timeouts.server_drain, FAILED)
-            self._task.cancel()
-
-    async def wait(self) -> None:
-        await self._received.wait()
-
-
-def too_few_files(limits: aiodimse.Limits) -> str | None:
-    """Raise the soft limit on open files to what `limits` needs.
-
-    Returns:
-        A warning if the hard limit is lower than that; None: there are enough.
-    """
-    if resource is None:
-        return None
-    needed = limits.max_pending_connections + limits.max_associations * _FILES_EACH + _OWN_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return None
-    most = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-    except (OSError, ValueError):
-        most = soft
-    if most >= needed:
-        return None
-    return (
-        f"ulimit -n is {max(soft, most)}, and {limits.max_associations} associations with"
-        f" {limits.max_pending_connections} connections that wait may need {needed} files"
-    )

@@ -13,13 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import aiodimse
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.files import read_off_loop
 from aiodimse.aio.listener import bound_copies
 from aiodimse.archive.index.opening import put_damaged_aside
 from aiodimse.cli import beginning, listening, reloading, signals
 from aiodimse.cli import options as shared
+from aiodimse.cli.ending import longest_end
 from aiodimse.cli.failures import FAILED, INTERRUPTED, TERMINATED, USAGE, CommandError, system_words
 from aiodimse.cli.folders import ServedFolders
 from aiodimse.cli.output import Output
@@ -269,15 +269,6 @@ class _Parent:
             self._output.line(f"{options.ae_title} serves {options.directory} on {where} (Ctrl-C ends it)")
             self._output.event({**event, "workers": self._ready})
             self._output.goes_on = True
-
-
-def longest_end(timeouts: aiodimse.Timeouts) -> float:
-    """Return the seconds that a worker, or serve without workers, may take to end.
-
-    Behind the associations, handlers, the archive's background, its locks and its index may each take as long as one
-    handler.
-    """
-    return timeouts.server_drain + 4 * timeouts.handler_close
 
 
 @contextmanager

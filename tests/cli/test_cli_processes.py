@@ -22,7 +22,7 @@ from slowness import without_slowness
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.cli import serve
+from aiodimse.cli import process_settings
 
 CT_UID = str(dcmread(CT).SOPInstanceUID)
 ROOT = Path(__file__).parents[2]
@@ -240,10 +240,10 @@ async def test_nobody_reads_that_serve_is_ready(folder: Path) -> None:
 def test_the_soft_limit_on_files_is_raised(hard: int, left: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """To what is needed, or to the hard limit; in silence where that is enough."""
     raised: list[tuple[int, int]] = []
-    monkeypatch.setattr(serve.resource, "getrlimit", lambda kind: (150, hard))
-    monkeypatch.setattr(serve.resource, "setrlimit", lambda kind, limits: raised.append(limits))
+    monkeypatch.setattr(process_settings.resource, "getrlimit", lambda kind: (150, hard))
+    monkeypatch.setattr(process_settings.resource, "setrlimit", lambda kind, limits: raised.append(limits))
     limits = aiodimse.Limits(max_associations=100, max_pending_connections=50)
-    warning, needed = serve.too_few_files(limits), 50 + 3 * 100 + 64
+    warning, needed = process_settings.too_few_files(limits), 50 + 3 * 100 + 64
     assert raised == [(left or needed, hard)]
     assert (warning is None) == (left is None)
     assert warning is None or f"ulimit -n is {left}" in warning

@@ -13,7 +13,7 @@ from pydicom import Dataset
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.cli import serve
+from aiodimse.cli import process_settings
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 
@@ -92,7 +92,7 @@ async def test_strict(folder: Path, options: tuple[str, ...], refused: bool) -> 
 
 def test_threads_have_short_turns_only_while_it_serves() -> None:
     before = sys.getswitchinterval()
-    with serve._short_turns():
+    with process_settings.short_turns():
         assert sys.getswitchinterval() < before
     assert sys.getswitchinterval() == before
 
