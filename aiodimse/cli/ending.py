@@ -85,6 +85,7 @@ class Stop:
         self._ending, self._timeouts = ending, timeouts
         self._task = asyncio.current_task()
         self._received = asyncio.Event()
+        self._is_over = False
         self.number: int | None = None
         """The first signal."""
         self.is_aborting = False
@@ -92,6 +93,8 @@ class Stop:
 
     def received(self, number: int) -> None:
         """Count a signal. SIGHUP is no second one: a shell and the system may both tell that a terminal was closed."""
+        if self._is_over:
+            return
         within = longest_end(self._timeouts)
         if self.number is None:
             self.number = number
@@ -101,6 +104,10 @@ class Stop:
             self.is_aborting = True
             self._ending.within(within - self._timeouts.server_drain, FAILED)
             self._task.cancel()
+
+    def end(self) -> None:
+        """Ignore signals from now on. Everything has ended, so that they could only change the exit status."""
+        self._is_over = True
 
     async def wait(self) -> None:
         """Wait for the first signal."""

@@ -203,8 +203,9 @@ async def _serve(options: Namespace, output: Output, pages: operating.Pages | No
             if not stop.is_aborting:
                 raise
             output.note(f"{options.prog}: aborted what was left")
+        stop.end()
         report_totals(tally.total, output)
-    return await _exit_status(options, output, stop)
+        return await _exit_status(options, output, stop)
 
 
 async def _exit_status(options: Namespace, output: Output, stop: Stop) -> int:

@@ -189,6 +189,28 @@ async def test_serve_ends_while_it_scans(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_after_all_has_ended_changes_nothing(tmp_path: Path, number: int) -> None:
+    """Threads of a disk that hangs are waited for then, and the status of the first signal is known."""
+    code = f"""if True:
+        import asyncio, os
+        from aiodimse.cli import serve
+        async def not_ended(seconds):
+            os.kill(os.getpid(), {int(number)})
+            for _ in range(10):
+                await asyncio.sleep(0)
+            return ""
+        serve.not_ended = not_ended"""
+    process = await start(*altered(code, "serve", tmp_path, "--port", 0))
+    assert process.stdout is not None
+    while b" serves " not in (line := await process.stdout.readline()):
+        assert line
+    process.terminate()
+    out, err = await process.communicate()
+    assert (process.returncode, without_slowness(err)) == (0, "")
+    assert out.startswith(b"ended")
+
+
 async def test_sigterm_after_the_end_changes_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path) as (process, _):
         assert process.stdout is not None
