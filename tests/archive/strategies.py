@@ -95,10 +95,11 @@ RULES = st.builds(
 )
 
 
-def asked(level: str, **keys: object) -> Dataset:
-    """An Identifier."""
+def asked(level: str | None = None, /, **keys: object) -> Dataset:
+    """An Identifier. aiodimse.identifier refuses what these tests ask."""
     dataset = Dataset()
-    dataset.QueryRetrieveLevel = level
+    if level is not None:
+        dataset.QueryRetrieveLevel = level
     for keyword, value in keys.items():
         setattr(dataset, keyword, value)
     return dataset

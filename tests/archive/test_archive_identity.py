@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from archive.databases import KINDS, open_index
+from archive.strategies import asked
 from archive.test_archive_provider import Handlers
 from pydicom import Dataset
 
@@ -21,14 +22,6 @@ NAMED = ("PatientName", "PatientBirthDate")
 PATIENT_GET = sop_class.PatientRootQueryRetrieveInformationModelGet
 PATIENT_MOVE = sop_class.PatientRootQueryRetrieveInformationModelMove
 Files = Callable[..., Path]
-
-
-def asked(level: str, **keys: object) -> Dataset:
-    dataset = Dataset()
-    dataset.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
-        setattr(dataset, keyword, value)
-    return dataset
 
 
 async def rows(archive: Archive, model: Model, identifier: Dataset, *keywords: str) -> list[tuple[str, ...]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from archive.databases import KINDS, open_index
+from archive.strategies import asked
 from pydicom import Dataset
 
 from aiodimse.archive.attributes import character_set_of, decode
@@ -54,14 +55,6 @@ async def index(empty: Index, an_object: Callable[..., Dataset]) -> Index:
     for patient, study, series, image, rest in OBJECTS:
         await empty.add([header(an_object(patient, study, series, image, **rest))])
     return empty
-
-
-def asked(level: str, **keys: object) -> Dataset:
-    dataset = Dataset()
-    dataset.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
-        setattr(dataset, keyword, value)
-    return dataset
 
 
 async def found(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from archive.strategies import asked as identifier
 from pydicom import Dataset
 
 from aiodimse import leniency
@@ -11,14 +12,6 @@ from aiodimse.archive.matching import Rules
 from aiodimse.archive.models import PATIENT_ROOT, PATIENT_STUDY_ONLY, STUDY_ROOT, Level, Model
 
 MISSING, LISTED, LOWER = leniency.MISSING_UNIQUE_KEY, leniency.LISTED_UNIQUE_KEY, leniency.LOWER_CASE_LEVEL
-
-
-def identifier(level: str, **keys: object) -> Dataset:
-    dataset = Dataset()
-    dataset.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
-        setattr(dataset, keyword, value)
-    return dataset
 
 
 @pytest.mark.parametrize(

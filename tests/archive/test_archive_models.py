@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from archive.strategies import asked as identifier
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
@@ -22,15 +23,6 @@ from aiodimse.archive.models import (
 from aiodimse.archive.queries import IdentifierError, check_nothing_found, find_query, retrieve_query
 
 LEVEL, PATIENT, STUDY, SERIES, IMAGE = 0x00080052, 0x00100020, 0x0020000D, 0x0020000E, 0x00080018
-
-
-def identifier(level: str | None = None, /, **keys: object) -> Dataset:
-    dataset = Dataset()
-    if level is not None:
-        dataset.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
-        setattr(dataset, keyword, value)
-    return dataset
 
 
 def test_every_keyword_is_in_the_dictionary_and_at_one_level() -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from archive.strategies import asked
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
 
@@ -64,14 +65,6 @@ class Handlers:
         asked = asking(uid, identifier, **request)
         steps: AsyncIterator[Any] = self.by_sop_class[uid](asked)
         return [step async for step in steps]
-
-
-def asked(level: str, **keys: object) -> Dataset:
-    dataset = Dataset()
-    dataset.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
-        setattr(dataset, keyword, value)
-    return dataset
 
 
 ALL = asked("STUDY", StudyInstanceUID="1.2.1")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from archive import strategies
 from archive.databases import KINDS, open_index
 from pydicom import DataElement, Dataset
 
@@ -46,12 +47,7 @@ async def peer(archive: Archive) -> AsyncIterator[aiodimse.Association]:
 
 
 def asked(level: str = "STUDY", **keys: Any) -> Dataset:
-    dataset = Dataset()
-    dataset.QueryRetrieveLevel = level
-    dataset.StudyInstanceUID = dataset.RecordKey = None
-    for keyword, value in keys.items():
-        setattr(dataset, keyword, value)
-    return dataset
+    return strategies.asked(level, **{"StudyInstanceUID": None, "RecordKey": None, **keys})
 
 
 async def page(peer: aiodimse.Association, identifier: Dataset) -> tuple[list[Dataset], int]:

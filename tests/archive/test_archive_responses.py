@@ -9,6 +9,7 @@ from struct import pack
 from typing import Any
 
 import pytest
+from archive import strategies
 from pydicom import DataElement, Dataset, dcmread
 from pydicom.data import get_charset_files, get_testdata_file
 from pydicom.datadict import DicomDictionary
@@ -36,12 +37,7 @@ def over_the_wire(dataset: Dataset) -> Dataset:
 
 
 def asked(level: str = "STUDY", **keys: object) -> Dataset:
-    dataset = Dataset()
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
-        setattr(dataset, keyword, value)
-    return over_the_wire(dataset)
+    return over_the_wire(strategies.asked(level, SpecificCharacterSet="ISO_IR 192", **keys))
 
 
 async def answers(paths: list[Path], identifier: Dataset) -> list[Dataset]:

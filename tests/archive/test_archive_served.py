@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from archive import strategies
 from pydicom import Dataset, dcmread
 from pydicom.data import get_charset_files, get_testdata_file
 
@@ -22,13 +24,7 @@ FILES = ("CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "JPEG2000.dcm", "image_df
 HOST = "127.0.0.1"
 
 
-def asked(level: str, **keys: object) -> Dataset:
-    dataset = Dataset()
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
-        setattr(dataset, keyword, value)
-    return dataset
+asked = partial(strategies.asked, SpecificCharacterSet="ISO_IR 192")
 
 
 def study(file: str) -> str:
