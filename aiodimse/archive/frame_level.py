@@ -31,7 +31,7 @@ async def extracted(archive: Archive, identifier: Dataset) -> Dataset:
     Cancellation: nothing is sent. A thread that copies pixels continues to its end.
     """
     try:
-        frames = asked_frames(identifier)
+        frames = await in_thread(asked_frames, identifier)  # it may name 260,000 frames, which takes 60 ms
         with archive.availability.asked(0xA701):
             entry = (await archive.index.lookup([frames.sop_instance_uid])).get(frames.sop_instance_uid)
         if entry is None:
