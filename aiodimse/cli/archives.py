@@ -78,7 +78,7 @@ class Archives:
         """Close all archives, even if closing one of them fails."""
         async with AsyncExitStack() as closing:
             closing.push_async_callback(self._folders.close)
-            for archive in self._open.values():
+            for archive in dict.fromkeys(self._open.values()):  # one may have several names
                 closing.push_async_callback(archive.close)
 
     async def _opened(self, location: Path | str, index: str | None, *, is_first: bool = False) -> Archive:
@@ -86,6 +86,9 @@ class Archives:
             return self._open[location]
         if isinstance(location, Path) and not await read_off_loop(location.is_dir):
             raise CommandError(f"not a folder: {location}", USAGE)
+        if isinstance(location, Path) and (same := await read_off_loop(self._same_folder, location)) is not None:
+            self._open[location], self._retentions[location] = self._open[same], self._retentions[same]
+            return self._open[location]
         worker: Worker | None = self._options.worker
         if worker is None and isinstance(location, Path) and not (index or "").startswith("postgresql"):
             await self._folders.take(location)
@@ -109,6 +112,10 @@ class Archives:
             self._to_scan.append(location)
         archive.background(self._retentions[location].run(), "aiodimse serve retention")
         return archive
+
+    def _same_folder(self, folder: Path) -> Path | None:
+        """Return the name by which a folder is open already. Two archives would each have locks of their own."""
+        return next((each for each in self._open if isinstance(each, Path) and _is_same(each, folder)), None)
 
     async def _read_all(self, archive: Archive, location: Path | str) -> None:
         """Read all files before the first association, with a progress bar. Later scans run beside the service."""
@@ -152,3 +159,10 @@ class Archives:
 def _with_location(location: Path | str, error: OSError) -> str:
     """Describe an error. One that names no file is of a whole archive, of which there may be several."""
     return system_words(error) if error.filename else f"{location}: {system_words(error)}"
+
+
+def _is_same(folder: Path, other: Path) -> bool:
+    try:
+        return folder.samefile(other)
+    except OSError:  # the disk of one of them is gone
+        return False

@@ -103,6 +103,26 @@ async def test_the_folder_of_a_called_title_is_served_by_one(folder: Path, tmp_p
     assert (code, said) == (1, f"aiodimse serve: another aiodimse serve has this folder open: {other}\n")
 
 
+async def test_a_folder_by_three_names_is_one_archive(folder: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Each archive would have locks of its own, and one UID could be stored twice."""
+    link, other = tmp_path / "link", folder / ".." / folder.name
+    link.symlink_to(folder)
+    words = ("--called", f"A={link}", "--called", f"B={other}", "--port", "0")
+    process = await start(*aiodimse_command("serve", folder, *words))
+    assert process.stdout is not None
+    said = [(await process.stdout.readline()).decode() for _ in range(2)]
+    assert said[0] == f"{folder}: 2 of 2 files indexed\n"
+    port = int(said[1].split(f"{HOST}:")[1].split()[0])
+    for title in ("AIODIMSE", "A", "B"):
+        connecting = aiodimse.connect(HOST, port, called_ae_title=title, contexts=[MR_STORAGE])
+        async with connecting as association:
+            assert (await association.c_store(MR)).status == 0x0000
+    process.terminate()
+    rest, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, rest.decode()) == (0, "ended; associations: 3; 3 C-STORE\n"), "it was read once"
+    assert without_slowness(errors) == ""
+
+
 async def test_a_folder_that_is_not_there_is_said_before_anything_is_read(folder: Path) -> None:  # noqa: F811
     gone = folder / "gone"
     log = gone / "audit.log"
