@@ -95,9 +95,10 @@ class StoreMany:
         try:
             while True:
                 async with self._reading:
-                    source = await anext(self._sources, None)
-                if source is None:
-                    break
+                    try:
+                        source = await anext(self._sources)
+                    except StopAsyncIteration:
+                        break
                 await self._results.put(await self._one(source))
         finally:
             self._running -= 1

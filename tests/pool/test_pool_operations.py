@@ -80,6 +80,17 @@ async def test_many_instances_go_side_by_side_each_with_its_result(stage: Stage,
         next(result for result in results if result.error is failed["missing.dcm"]).raise_for_status()
 
 
+@pytest.mark.parametrize("max_size", [1, 4])
+@pytest.mark.parametrize("where", [0, 1, 2])
+async def test_a_source_that_is_none_is_not_the_end_of_the_sources(stage: Stage, max_size: int, where: int) -> None:
+    sources: list[Any] = [image(), image()]
+    sources.insert(where, None)
+    async with stage.pool(max_size=max_size) as pool:
+        results = [result async for result in pool.c_store_many(sources)]
+    assert [type(result.error) for result in results if result.source is None] == [TypeError]
+    assert [result.response.status for result in results if result.response is not None] == [0x0000, 0x0000]
+
+
 class SourceGone(Exception):
     """What a library for HTTP raises: no OSError."""
 
