@@ -1,4 +1,7 @@
-"""The elements that a request needs to be acted on (PS3.7 9.1, 10.1), and its response if one of them is missing."""
+"""The elements that a request needs to be acted on (PS3.7 9.1, 10.1), and its response if one of them is missing.
+
+A request of ours without them is not sent.
+"""
 
 from collections.abc import Mapping
 from typing import Final, TypeAlias

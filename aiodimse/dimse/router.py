@@ -175,11 +175,19 @@ class Router:
         return len(self.invoked) < self.invoked_window
 
     def invoke(self, context_id: int, request: Request) -> Invoked:
-        """Open an operation. Its request gets the next message ID that no open operation has (PS3.7 9.1)."""
+        """Open an operation. Its request gets the next message ID that no open operation has (PS3.7 9.1).
+
+        Raises:
+            LocalProtocolError: The window is full, or the request is not one that a peer could act on.
+        """
         if not self.has_room:
             raise LocalProtocolError(f"the operations window of {self.invoked_window} is full")
         if isinstance(request, PrioritizedRequest) and request.priority not in _PRIORITIES:
             raise LocalProtocolError(f"a priority is 0 (MEDIUM), 1 (HIGH) or 2 (LOW), not {request.priority!r}")
+        for field, _, _, comment in MANDATORY.get(type(request), ()):
+            value = getattr(request, field)
+            if value is None or value == "" or (type(value) is str and not value.strip(" ")):
+                raise LocalProtocolError(f"{request.name}: {comment}")
         message_id = request.message_id
         if not message_id or message_id in self.invoked:  # else the caller has chosen a free one
             message_id = self._last_id

@@ -11,7 +11,7 @@ from aiodimse.aio.endpoint import Endpoint
 from aiodimse.association import Negotiated
 from aiodimse.dimse import messages
 from aiodimse.pdu import AcceptedContext, UserIdentityRequest
-from aiodimse.services.invocation import ask, negotiated_on, required_instance
+from aiodimse.services.invocation import ask, negotiated_on
 from aiodimse.services.response import Identifier, Response
 
 
@@ -130,12 +130,12 @@ async def event_report(
     """Send an N-EVENT-REPORT, whichever side requested the association.
 
     Raises:
-        LocalProtocolError: The SOP Instance UID is empty.
+        LocalProtocolError: The SOP Instance UID is empty, or a value cannot be encoded.
     """
     request = messages.NEventReportRQ(
         message_id=0,
         affected_sop_class_uid=sop_class_uid,
-        affected_sop_instance_uid=required_instance(sop_instance_uid),
+        affected_sop_instance_uid=sop_instance_uid,
         event_type_id=event_type_id,
     )
     return await ask(endpoint, request, dataset)

@@ -9,7 +9,6 @@ from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.aio.payload import Payload
 from aiodimse.association import Negotiated
 from aiodimse.dimse import messages
-from aiodimse.errors import LocalProtocolError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.services.contexts import context_for
 from aiodimse.services.decoding import decoded_identifier
@@ -65,19 +64,6 @@ async def single_response(invoked: InvokedOperation) -> tuple[messages.Response,
     except BaseException:
         invoked.leave()
         raise
-
-
-def required_instance(sop_instance_uid: str) -> str:
-    """Return the SOP Instance UID of a DIMSE-N request, which must have one (PS3.7 10.1).
-
-    It need not be valid, since it may be one that the peer made.
-
-    Raises:
-        LocalProtocolError: It is empty.
-    """
-    if not sop_instance_uid:
-        raise LocalProtocolError("the SOP Instance UID is empty")
-    return sop_instance_uid
 
 
 async def ask(endpoint: Endpoint, request: messages.Request, dataset: Identifier | None = None) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -196,26 +196,87 @@ async def test_matches_in_a_list(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_an_operation_on_no_instance() -> None:
     server = aiodimse.Server(accept_called=True)
-    step = sop_class.ModalityPerformedProcedureStep
+    step, retrieved = sop_class.ModalityPerformedProcedureStep, sop_class.ModalityPerformedProcedureStepRetrieve
+    film, commitment = sop_class.BasicFilmBox, sop_class.StorageCommitmentPushModel
     errors: list[Exception] = []
 
     @server.on_n_create(step)
-    async def create(request: aiodimse.NormalizedRequest) -> int:
+    @server.on_n_set(step)
+    @server.on_n_get(retrieved)
+    @server.on_n_delete(film)
+    @server.on_n_action(commitment)
+    @server.on_n_event_report(commitment)
+    async def normalized(request: aiodimse.NormalizedRequest) -> int:
         try:
             await request.association.n_event_report(step, "", 1)
         except aiodimse.LocalProtocolError as error:
             errors.append(error)
         return 0x0000
 
-    async with testing.joined(server, contexts=[step]) as association:
+    contexts: list[str | aiodimse.PresentationContext] = [
+        step,
+        retrieved,
+        film,
+        aiodimse.PresentationContext(commitment, scu=True, scp=True),
+    ]
+    async with testing.joined(server, contexts=contexts) as association:
         for mistake in (
-            association.n_event_report(step, "", 1),
-            association.n_get(step, ""),
+            association.n_event_report(commitment, "", 1),
+            association.n_get(retrieved, ""),
             association.n_set(step, "", KEYS),
-            association.n_action(step, "", 1),
-            association.n_delete(step, ""),
+            association.n_action(commitment, "", 1),
+            association.n_delete(film, ""),
         ):
-            with pytest.raises(aiodimse.LocalProtocolError, match="the SOP Instance UID is empty"):
+            with pytest.raises(aiodimse.LocalProtocolError, match="a SOP Instance UID is required"):
                 await mistake
+        assert errors == []
         assert (await association.n_create(step)).status == 0x0000
     assert len(errors) == 1
+
+
+@pytest.mark.parametrize("destination", ["", "   "])
+async def test_a_move_to_nobody(destination: str) -> None:
+    move = sop_class.StudyRootQueryRetrieveInformationModelMove
+    server = aiodimse.Server(accept_called=True)
+
+    @server.on_c_move(move)
+    async def moved(request: aiodimse.MoveRequest) -> AsyncIterator[Any]:
+        yield None
+
+    async with testing.joined(server, contexts=[move]) as association:
+        with pytest.raises(aiodimse.LocalProtocolError, match="a move destination is required"):
+            await association.c_move(KEYS, move, destination=destination)
+        assert (await association.c_move(KEYS, move, destination="X")).status == 0xA801
+
+
+@pytest.mark.parametrize("identifier", [None, {}, "1.2"], ids=repr)
+async def test_an_identifier_that_is_none(identifier: Any) -> None:
+    server = aiodimse.Server(accept_called=True)
+
+    @server.on_c_find(FIND)
+    async def find(request: aiodimse.FindRequest) -> AsyncIterator[Any]:
+        yield 0xA700
+
+    async with testing.joined(server, contexts=[FIND]) as association:
+        with pytest.raises((aiodimse.DatasetEncodeError, TypeError), match=r"[Ii]dentifier"):
+            await association.c_find(identifier, FIND)
+        assert (await association.c_find(KEYS, FIND)).status == 0xA700
+
+
+@pytest.mark.parametrize("type_id", [None, -1, 65536, "1"])
+async def test_an_action_or_event_of_no_type(type_id: Any) -> None:
+    server = aiodimse.Server(accept_called=True)
+    commitment = sop_class.StorageCommitmentPushModel
+
+    @server.on_n_action(commitment)
+    @server.on_n_event_report(commitment)
+    async def act(request: aiodimse.NormalizedRequest) -> int:
+        return 0x0000
+
+    context = aiodimse.PresentationContext(commitment, scu=True, scp=True)
+    async with testing.joined(server, contexts=[context]) as association:
+        with pytest.raises(aiodimse.LocalProtocolError):
+            await association.n_action(commitment, "1.2.3", type_id)
+        assert (await association.n_action(commitment, "1.2.3", 1)).status == 0x0000
+        with pytest.raises(aiodimse.LocalProtocolError):
+            await association.n_event_report(commitment, "1.2.3", type_id)

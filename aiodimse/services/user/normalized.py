@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from aiodimse.aio.endpoint import Endpoint
 from aiodimse.dimse import messages
 from aiodimse.services.association import event_report
-from aiodimse.services.invocation import ask, required_instance
+from aiodimse.services.invocation import ask
 from aiodimse.services.response import Identifier, Response
 
 
@@ -31,7 +31,7 @@ class NormalizedOperations:
             The response, whatever its status.
 
         Raises:
-            LocalProtocolError: The SOP Instance UID is empty. Nothing was sent.
+            LocalProtocolError: The SOP Instance UID is empty, or a value cannot be encoded. Nothing was sent.
             NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
             DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
             DatasetDecodeError: The data set of the response does not decode.
@@ -53,7 +53,7 @@ class NormalizedOperations:
             The response, whatever its status; the attributes are its dataset.
 
         Raises:
-            LocalProtocolError: The SOP Instance UID is empty. Nothing was sent.
+            LocalProtocolError: The SOP Instance UID is empty, or a value cannot be encoded. Nothing was sent.
             NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
             DatasetDecodeError: The data set of the response does not decode.
             AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
@@ -63,7 +63,7 @@ class NormalizedOperations:
         request = messages.NGetRQ(
             message_id=0,
             requested_sop_class_uid=sop_class_uid,
-            requested_sop_instance_uid=required_instance(sop_instance_uid),
+            requested_sop_instance_uid=sop_instance_uid,
             attribute_identifier_list=tuple(map(int, attributes)) or None,
         )
         return await ask(self._endpoint, request)
@@ -80,7 +80,7 @@ class NormalizedOperations:
             The response, whatever its status.
 
         Raises:
-            LocalProtocolError: The SOP Instance UID is empty. Nothing was sent.
+            LocalProtocolError: The SOP Instance UID is empty, or a value cannot be encoded. Nothing was sent.
             NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
             DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
             DatasetDecodeError: The data set of the response does not decode.
@@ -91,7 +91,7 @@ class NormalizedOperations:
         request = messages.NSetRQ(
             message_id=0,
             requested_sop_class_uid=sop_class_uid,
-            requested_sop_instance_uid=required_instance(sop_instance_uid),
+            requested_sop_instance_uid=sop_instance_uid,
         )
         return await ask(self._endpoint, request, dataset)
 
@@ -110,7 +110,7 @@ class NormalizedOperations:
             The response, whatever its status.
 
         Raises:
-            LocalProtocolError: The SOP Instance UID is empty. Nothing was sent.
+            LocalProtocolError: The SOP Instance UID is empty, or a value cannot be encoded. Nothing was sent.
             NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
             DatasetEncodeError: The data set cannot be encoded. Nothing was sent.
             DatasetDecodeError: The data set of the response does not decode.
@@ -121,7 +121,7 @@ class NormalizedOperations:
         request = messages.NActionRQ(
             message_id=0,
             requested_sop_class_uid=sop_class_uid,
-            requested_sop_instance_uid=required_instance(sop_instance_uid),
+            requested_sop_instance_uid=sop_instance_uid,
             action_type_id=action_type_id,
         )
         return await ask(self._endpoint, request, dataset)
@@ -163,7 +163,7 @@ class NormalizedOperations:
             The response, whatever its status.
 
         Raises:
-            LocalProtocolError: The SOP Instance UID is empty. Nothing was sent.
+            LocalProtocolError: The SOP Instance UID is empty, or a value cannot be encoded. Nothing was sent.
             NoAcceptedContext: No accepted context has the SOP class, or lets us ask for it. Nothing was sent.
             DatasetDecodeError: The data set of the response does not decode.
             AssociationError: The association ended, or the response did not come within Timeouts.response seconds.
@@ -173,6 +173,6 @@ class NormalizedOperations:
         request = messages.NDeleteRQ(
             message_id=0,
             requested_sop_class_uid=sop_class_uid,
-            requested_sop_instance_uid=required_instance(sop_instance_uid),
+            requested_sop_instance_uid=sop_instance_uid,
         )
         return await ask(self._endpoint, request)

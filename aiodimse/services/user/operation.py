@@ -12,7 +12,7 @@ from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.dimse import messages
 from aiodimse.dimse.status import Status
-from aiodimse.errors import LocalProtocolError
+from aiodimse.errors import DatasetEncodeError, LocalProtocolError
 from aiodimse.pdu import AcceptedContext
 from aiodimse.services.contexts import only_sop_class
 from aiodimse.services.invocation import invoke_with_dataset, negotiated_on
@@ -104,6 +104,8 @@ class Operation(WarnsIfUnused, Generic[T]):
     async def _send(self) -> InvokedOperation:
         if self._asked_uid is None:
             self._uid = only_sop_class(negotiated_on(self._endpoint), self._service)
+        if self._identifier is None:  # a request without one could only be refused
+            raise DatasetEncodeError("an identifier is a Dataset or EncodedDataset, not NoneType")
         self._context, invoked = await invoke_with_dataset(self._endpoint, self._make(), self._identifier)
         return invoked
 
