@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from cli.conftest import HOST
-from cli.test_cli_processes import folder, serving  # noqa: F401
+from cli.test_cli_processes import aiodimse_command, folder, serving, start  # noqa: F401
 from pydicom import Dataset
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.cli import process_settings
+from aiodimse.cli import process_settings, serve
+from aiodimse.cli.main import parser
+from aiodimse.cli.output import Output
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 
@@ -116,3 +120,34 @@ def test_they_have_them_when_it_is_ready(folder: Path) -> None:  # noqa: F811
         [sys.executable, "-c", SAYS_ITS_TURNS, str(folder)], capture_output=True, text=True, timeout=60
     )
     assert said.stdout.split()[-1:] == ["0.001"], said.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "AIODIMSE serves F on 127.0.0.1:104 (Ctrl-C ends it)"),
+        (("--tls-cert", "pem", "--ae-title", "A"), "A serves F on 127.0.0.1:104 with TLS (Ctrl-C ends it)"),
+        (("--host", "::1"), "AIODIMSE serves F on [::1]:104 (Ctrl-C ends it)"),
+    ],
+    ids=str,
+)
+def test_what_is_served_where_is_said(words: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    serve._ready(parser().parse_args(["serve", "F", *words]), Output(), 104, None)
+    assert capsys.readouterr().out == f"{line}\n"
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_the_associations_that_the_end_waits_for_are_said(folder: Path, is_open: bool) -> None:  # noqa: F811
+    process = await start(*aiodimse_command("serve", folder, "--port", "0"))
+    assert process.stdout is not None
+    while (ready := re.search(rb" serves .*:(\d+) ", await process.stdout.readline())) is None:
+        pass
+    async with AsyncExitStack() as stack:
+        if is_open:
+            connecting = aiodimse.connect(HOST, int(ready[1]), called_ae_title="AIODIMSE", contexts=[FIND])
+            await stack.enter_async_context(connecting)
+        process.terminate()
+        said = await process.stdout.readline()
+        assert said.startswith(b"ending; associations that may finish what they do: 1" if is_open else b"ended; ")
+    await process.communicate()
+    assert process.returncode == 0

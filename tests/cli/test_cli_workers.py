@@ -11,6 +11,7 @@ import socket
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,20 @@ async def test_a_port_of_metrics_that_is_taken(folder: Path) -> None:  # noqa: F
             assert (process.returncode, said) == (1, b"")
             line = f"aiodimse serve: --metrics: cannot listen on port {port}: address already in use"
             assert without_slowness(errors).splitlines() == [line]
+
+
+async def test_each_worker_has_a_port_of_metrics(folder: Path) -> None:  # noqa: F811
+    while True:
+        with socket.create_server((HOST, 0)) as first, suppress(OSError, OverflowError):
+            port = first.getsockname()[1]
+            with socket.create_server((HOST, port + 1)):
+                break
+    async with asyncio.timeout(60), serving(folder, "--workers", "2", "--metrics", port):
+        for place in (0, 1):
+            reader, writer = await asyncio.open_connection(HOST, port + place)
+            writer.write(b"GET /healthz HTTP/1.1\r\n\r\n")
+            assert (await reader.read()).endswith(b"alive\n")
+            writer.close()
 
 
 async def test_a_worker_that_dies_is_started_again(folder: Path) -> None:  # noqa: F811
