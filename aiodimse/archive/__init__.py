@@ -3,11 +3,11 @@
     import aiodimse
     from aiodimse.archive import Archive, provide
 
-    archive = await Archive.open("/data/dicom", progress=print)
-    server = aiodimse.Server(ae_title="ARCHIVE")
-    provide(server, archive, destinations={"VIEWER": ("192.0.2.7", 11112)})
-    async with server.listen("0.0.0.0", 11112) as listening:
-        await listening.serve_forever()
+    async with await Archive.open("/data/dicom", progress=print) as archive:
+        server = aiodimse.Server(ae_title="ARCHIVE")
+        provide(server, archive, destinations={"VIEWER": ("192.0.2.7", 11112)})
+        async with server.listen("0.0.0.0", 11112) as listening:
+            await listening.serve_forever()
 
 For a provider of your own, for example over a database, there are `matching` (PS3.4 C.2.2.2 as pure functions),
 `models` (the information models as rows) and the `Index` interface. A worklist needs only `KeyAttributes`.

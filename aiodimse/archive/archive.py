@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydicom import Dataset
 
@@ -53,13 +53,15 @@ class Archive:
         shared: Whether other processes of this machine store into the folder, too. With an index in PostgreSQL,
             processes on any machine share its locks, and this is not needed.
 
+    It is closed by `close`, or at the end of an `async with`.
+
     Example:
         ```python
-        archive = await Archive.open("/data/dicom")
-        server = aiodimse.Server(ae_title="ARCHIVE")
-        provide(server, archive, destinations={"VIEWER": ("192.0.2.7", 11112)})
-        async with server.listen("0.0.0.0", 11112) as listening:
-            await listening.serve_forever()
+        async with await Archive.open("/data/dicom") as archive:
+            server = aiodimse.Server(ae_title="ARCHIVE")
+            provide(server, archive, destinations={"VIEWER": ("192.0.2.7", 11112)})
+            async with server.listen("0.0.0.0", 11112) as listening:
+                await listening.serve_forever()
         ```
     """
 
@@ -266,6 +268,12 @@ class Archive:
         if not task.cancelled() and (error := task.exception()) is not None:
             # asyncio would log the traceback, and the text of a driver quotes statements with their values.
             _log.error("%s failed: %s", task.get_name(), type(error).__name__)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def close(self, timeout: float = 5.0) -> None:
         """Stop what runs in the background, and release what the index uses of the system.

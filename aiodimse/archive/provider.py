@@ -209,8 +209,8 @@ def provide(
 
     Example:
         ```python
-        archive = await Archive.open("/data/dicom")
-        provide(server, archive, destinations={"VIEWER": ("192.0.2.7", 11112)})
+        async with await Archive.open("/data/dicom") as archive:
+            provide(server, archive, destinations={"VIEWER": ("192.0.2.7", 11112)})
         ```
     """
     known = {} if destinations is None else destinations

@@ -28,10 +28,11 @@ def arguments(parser: ArgumentParser) -> None:
 async def server_of_serve(
     ae_title: str = "AIODIMSE", *, limits: aiodimse.Limits | None = None, strict: bool = False
 ) -> aiodimse.Server:
-    """Make a server with the handlers of `serve`. Its archive is empty, and must not be used."""
+    """Make a server with the handlers of `serve`. Its archive is empty and closed, and must not be used."""
     server = aiodimse.Server(ae_title=ae_title, limits=limits, strict=strict)
     with tempfile.TemporaryDirectory() as folder:
-        provide(server, await Archive.open(folder))
+        async with await Archive.open(folder) as archive:
+            provide(server, archive)
     return server
 
 

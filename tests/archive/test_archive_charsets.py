@@ -149,16 +149,16 @@ async def test_real_mistakes_are_answered_over_the_wire(tmp_path: Path, case: st
     terms, name, text, sent = CASES[case]
     with PartTenWriter(tmp_path, str(sop_class.MRImageStorage), "1.2.3", EXPLICIT) as writer:
         writer.finish(an_object(terms, name))
-    archive = await Archive.open(tmp_path)
-    server = aiodimse.Server(ae_title="ARCHIVE")
-    provide(server, archive)
-    for wanted in ("", text):
-        async with testing.joined(server, contexts=[FIND]) as association:
-            (match,) = await association.c_find(identifier("ISO_IR 192", wanted), FIND).collect()
-        assert match.PatientName == text
-        if sent is not None and not wanted:
-            reread = encode_dataset(match, EXPLICIT)
-            assert raw(0x00100010, "PN", sent) in reread
+    async with await Archive.open(tmp_path) as archive:
+        server = aiodimse.Server(ae_title="ARCHIVE")
+        provide(server, archive)
+        for wanted in ("", text):
+            async with testing.joined(server, contexts=[FIND]) as association:
+                (match,) = await association.c_find(identifier("ISO_IR 192", wanted), FIND).collect()
+            assert match.PatientName == text
+            if sent is not None and not wanted:
+                reread = encode_dataset(match, EXPLICIT)
+                assert raw(0x00100010, "PN", sent) in reread
 
 
 async def test_a_query_in_iso_ir_13_matches_no_strangers(tmp_path: Path) -> None:
@@ -168,14 +168,14 @@ async def test_a_query_in_iso_ir_13_matches_no_strangers(tmp_path: Path) -> None
                 raw(0x00080018, "UI", b"1.2.3"), raw(0x00080018, "UI", b"1.2.3.%d" % number)
             )
             writer.finish(data.replace(raw(0x0020000D, "UI", b"1.2.1"), raw(0x0020000D, "UI", b"1.2.1.%d" % number)))
-    archive = await Archive.open(tmp_path)
-    server = aiodimse.Server(ae_title="ARCHIVE")
-    provide(server, archive)
     asked = Dataset()
     asked.SpecificCharacterSet = "ISO_IR 13"
     asked.QueryRetrieveLevel, asked.StudyInstanceUID, asked.PatientName = "STUDY", "", "CT ﾌﾞ"
-    async with testing.joined(server, contexts=[FIND]) as association:
-        found = await association.c_find(asked, FIND).collect()
+    async with await Archive.open(tmp_path) as archive:
+        server = aiodimse.Server(ae_title="ARCHIVE")
+        provide(server, archive)
+        async with testing.joined(server, contexts=[FIND]) as association:
+            found = await association.c_find(asked, FIND).collect()
     assert [match.StudyInstanceUID for match in found] == ["1.2.1.1"]
 
 

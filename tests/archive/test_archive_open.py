@@ -38,6 +38,15 @@ async def test_a_second_opening_reads_nothing_again(
     await again.close()
 
 
+async def test_the_end_of_a_block_closes_it(tmp_path: Path, a_file: Files) -> None:
+    a_file("1.dcm")
+    with pytest.raises(ZeroDivisionError):
+        async with await Archive.open(tmp_path) as archive:
+            raise ZeroDivisionError
+    with pytest.raises(OSError, match="closed"):
+        await archive.index.counts()
+
+
 @pytest.mark.parametrize("damage", ["no database", "cut off", "other version"])
 async def test_an_index_that_cannot_be_used_is_made_anew(
     tmp_path: Path, a_file: Files, damage: str, caplog: pytest.LogCaptureFixture
