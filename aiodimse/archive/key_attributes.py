@@ -81,7 +81,8 @@ class KeyAttributes:
         name = outer + key.keyword
         if name in self._supported or not key.item:
             return key
-        known = {each.removeprefix(name + ".").partition(".")[0] for each in self._supported if name + "." in each}
+        within = name + "."
+        known = {each[len(within) :].partition(".")[0] for each in self._supported if each.startswith(within)}
         unsupported += (f"{name}.{each.keyword}" for each in key.item if each.keyword not in known)
         kept = tuple(self._within(each, name + ".", unsupported) for each in key.item if each.keyword in known)
         return replace(key, item=kept)

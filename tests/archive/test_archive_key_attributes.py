@@ -99,3 +99,14 @@ def test_an_identifier_that_is_not_answered() -> None:
     with pytest.raises(IdentifierError) as caught:
         KeyAttributes(asked({"ScheduledProcedureStepStartDate": "soon"}), SUPPORTED)
     assert (caught.value.status, caught.value.offending_elements) == (0xA900, (0x00400100,))
+
+
+def test_the_name_of_one_sequence_may_end_that_of_another() -> None:
+    """ProcedureCodeSequence has no RequestedProcedureCodeSequence in it."""
+    code, inner = "ProcedureCodeSequence", "RequestedProcedureCodeSequence"
+    keys = KeyAttributes(
+        asked(**{code: [asked(CodeValue="1", **{inner: []})]}), (f"{code}.CodeValue", f"{inner}.CodeValue")
+    )
+    assert keys.unsupported == (f"{code}.{inner}",)
+    (key,) = keys.keys
+    assert [each.keyword for each in key.item] == ["CodeValue"]
