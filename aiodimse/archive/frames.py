@@ -214,6 +214,8 @@ def extract(dataset: Dataset, frames: Frames) -> Dataset:
         number = int(dataset.get("NumberOfFrames") or 1)
         if number > MAX_FRAMES:
             raise FramesRefused(0xAA02, f"more than {MAX_FRAMES} frames")
+        if number < 1:
+            raise FramesRefused(0xAA02, "its number of frames is not valid")
         chosen = frames.choose(dataset, number)
         _take_pixels(dataset, number, chosen, UID(str(meta.TransferSyntaxUID)))
         _take_values(dataset, number, chosen)

@@ -202,6 +202,7 @@ def test_what_cannot_be_asked_for(keys: dict[str, Any], status: int) -> None:
         (lambda it: setattr(it.file_meta, "TransferSyntaxUID", MPEG2MPML), 0xAA02, "video"),
         (lambda it: setattr(it, "NumberOfFrames", 7), 0xAA02, "separated"),
         (lambda it: setattr(it, "NumberOfFrames", 2_000_000_000), 0xAA02, "more than 262144 frames"),
+        (lambda it: setattr(it, "NumberOfFrames", -6), 0xAA02, "not valid"),
         (lambda it: setattr(it, "Rows", 0), 0xAA02, "separated"),
         (lambda it: setattr(it, "PixelData", it.PixelData[:-2]), 0xAA02, "separated"),
         (lambda it: setattr(it, "FrameLabelVector", ["A", "B"]), 0xAA02, "FrameLabelVector"),
@@ -214,6 +215,15 @@ def test_what_no_frames_can_be_taken_out_of(change: Callable[[Dataset], None], s
     with pytest.raises(FramesRefused, match=why) as caught:
         taken(dataset, SimpleFrameList=1)
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize(
+    "keys", [{"SimpleFrameList": 1}, {"CalculatedFrameList": [1, 1, 1]}, {"TimeRange": [0.0, 1.0]}]
+)
+def test_fewer_frames_than_none(keys: dict[str, Any]) -> None:
+    """By the times there is always a first frame, and it was nearly all of the pixels."""
+    with pytest.raises(FramesRefused, match="not valid"):
+        taken(multi_frame(FrameTime=100, NumberOfFrames=-NUMBER), **keys)
 
 
 def test_more_encapsulated_frames_than_it_has() -> None:
