@@ -213,16 +213,19 @@ class Commitment:
                 if (association := asked.take_association()) is not None:
                     await asyncio.sleep(_AFTER_RESPONSE)
                     response = await report.send(association)
+                elif (where := self._destinations.get(title)) is None:  # it was there before
+                    return "no address is known"
                 else:
-                    response = await report.send(await used.enter_async_context(self._called(title)))
+                    response = await report.send(await used.enter_async_context(self._called(title, where)))
         except (aiodimse.AiodimseError, OSError) as error:
             return type(error).__name__
         is_failure = response.status.category is aiodimse.Category.FAILURE
         return f"status {response.status:04X}" if is_failure else ""
 
-    def _called(self, title: str) -> AbstractAsyncContextManager[aiodimse.Association]:
+    def _called(
+        self, title: str, where: aiodimse.Destination | tuple[str, int]
+    ) -> AbstractAsyncContextManager[aiodimse.Association]:
         """Return an association to a peer that is about to be opened."""
-        where = self._destinations[title]
         destination = where if isinstance(where, aiodimse.Destination) else aiodimse.Destination(*where)
         return aiodimse.connect(
             destination.host,

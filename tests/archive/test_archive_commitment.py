@@ -613,3 +613,41 @@ async def test_what_is_refused(tmp_path: Path, asked: Dataset, status: int) -> N
         assert await ask(listening.port, asked) == status
     assert await archive.index.transactions() == []
     await archive.close()
+
+
+class Leaving(dict[str, tuple[str, int]]):
+    """Addresses that are looked for at each attempt; they are there again at the second one."""
+
+    attempts = 0
+
+    def __contains__(self, title: object) -> bool:
+        self.attempts += 1
+        if self.attempts == 2:
+            self.update(MODALITY=self.address)
+        return super().__contains__(title)
+
+    def leave(self) -> None:
+        self.address = self.pop("MODALITY")
+
+
+async def test_an_address_that_goes_while_a_report_is_made(tmp_path: Path, a_file: Files) -> None:
+    """The configuration is read again. The report is not given up, and goes to the address that comes back."""
+    a_file("1.dcm")
+    told: Told = asyncio.Queue()
+    archive = await Archive.open(tmp_path, index="memory:")
+    async with modality(told).listen(HOST, 0) as listening:
+        destinations = Leaving(MODALITY=(HOST, listening.port))
+        commitment = module.Commitment(archive, destinations, "ARCHIVE", waits=(0.0,))
+        outcome = commitment._outcome
+
+        async def slow(transaction: Transaction) -> Any:
+            if destinations.attempts == 1:
+                destinations.leave()
+            return await outcome(transaction)
+
+        commitment._outcome = slow  # type: ignore[method-assign]
+        await archive.index.put_transaction(Transaction("1.9.1", "MODALITY", ((MR, "1.2.1.1.1"),), int(time())))
+        await commitment.resume()
+        event_type, _ = await asyncio.wait_for(told.get(), 10)
+    assert event_type == 1
+    await archive.close()
