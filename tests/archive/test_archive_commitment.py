@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from time import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,6 +94,47 @@ async def test_all_is_kept_and_told_on_the_same_association(tmp_path: Path, a_fi
     assert [item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence] == ["1.2.1.1.1"]
     await archive.close()
     assert await archive.index.transactions() == []
+
+
+async def test_a_report_on_the_same_association_waits_until_the_response_was_read(
+    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peer that reads both at once may take the report for the response."""
+    monkeypatch.undo()  # the pause of a service
+    told: Told = asyncio.Queue()
+    sleep, has_begun, is_over = asyncio.sleep, asyncio.Event(), asyncio.Event()
+    after = module._AFTER_RESPONSE
+    assert after >= 0.1
+
+    async def pause(seconds: float) -> None:
+        if seconds != after:
+            await sleep(seconds)
+            return
+        has_begun.set()
+        await is_over.wait()
+
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": pause}))
+    a_file("1.dcm")
+    archive = await Archive.open(tmp_path, index="memory:")
+    async with (
+        serving(archive).listen(HOST, 0) as listening,
+        aiodimse.connect(
+            HOST,
+            listening.port,
+            ae_title="MODALITY",
+            called_ae_title="ARCHIVE",
+            contexts=[COMMITMENT],
+            handlers=modality(told),
+        ) as association,
+    ):
+        response = await association.n_action(COMMITMENT, INSTANCE, 1, question((MR, "1.2.1.1.1")))
+        assert response.status == 0x0000
+        await asyncio.wait_for(has_begun.wait(), 10)
+        await testing.settle()
+        assert told.empty()
+        is_over.set()
+        await asyncio.wait_for(told.get(), 10)
+    await archive.close()
 
 
 async def test_what_is_not_kept_is_named_with_its_reason(tmp_path: Path, a_file: Files) -> None:
