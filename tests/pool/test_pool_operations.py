@@ -12,7 +12,7 @@ from pool.conftest import FIND, Stage, identifier, image
 from pydicom.data import get_testdata_file
 
 import aiodimse
-from aiodimse import testing
+from aiodimse import sop_class, testing
 from aiodimse.services.instance import InstanceSource
 
 
@@ -225,3 +225,31 @@ async def test_attempts_repeat_what_ended_with_its_association(stage: Stage) -> 
         await stage.start()
         await stage.until_done(sending)
         assert [result.error for result in await sending] == [None, None]
+
+
+async def test_a_free_place_of_the_window_is_of_no_use_without_the_context(stage: Stage) -> None:
+    """An instance of another SOP class waits for an association that proposes it, and is stored over that one."""
+    stage.hold = asyncio.Event()
+    mr = image()
+    mr.SOPClassUID = sop_class.MRImageStorage
+    is_stored = asyncio.Event()
+
+    async def sources() -> AsyncIterator[InstanceSource]:
+        yield image()
+        await is_stored.wait()  # then nobody waits, and two places are free
+        yield mr
+        yield image()
+
+    async with stage.pool(max_size=1, operations_window=3) as pool:
+        storing = asyncio.create_task(_all(pool.c_store_many(sources())))
+        await stage.until(lambda: stage.at_once == 1)
+        is_stored.set()
+        await testing.settle()
+        stage.hold.set()
+        await stage.until_done(storing)
+        assert [result.error for result in storing.result()] == [None] * 3
+        assert stage.opened == 2
+
+
+async def _all(results: AsyncIterator[aiodimse.StoreResult]) -> list[aiodimse.StoreResult]:
+    return [result async for result in results]
