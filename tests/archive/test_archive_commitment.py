@@ -102,13 +102,13 @@ async def test_a_report_on_the_same_association_waits_until_the_response_was_rea
     """A peer that reads both at once may take the report for the response."""
     monkeypatch.undo()  # the pause of a service
     told: Told = asyncio.Queue()
-    sleep, has_begun, is_over = asyncio.sleep, asyncio.Event(), asyncio.Event()
+    has_begun, is_over = asyncio.Event(), asyncio.Event()
     after = module._AFTER_RESPONSE
     assert after >= 0.1
 
     async def pause(seconds: float) -> None:
-        if seconds != after:
-            await sleep(seconds)
+        if seconds != after:  # others have their turn
+            await asyncio.sleep(0)
             return
         has_begun.set()
         await is_over.wait()

@@ -25,7 +25,7 @@ from durable.material import STORAGE, instance, pattern
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.archive import Archive, check
+from aiodimse.archive import Archive, check, provide
 
 HOST = "127.0.0.1"
 KILLS = int(os.environ.get("AIODIMSE_KILLS", "3"))
@@ -241,6 +241,29 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root can mount a small file system here")
     yield mounted
     subprocess.run(["umount", str(mounted)], check=True)
+
+
+async def test_a_disk_that_becomes_read_only(small_disk: Path, tmp_path: Path, record_property: Record) -> None:
+    """As Linux remounts one with errors. Nothing on it may be open for writing here, neither an index nor a lock."""
+    archive = await Archive.open(small_disk, index=f"sqlite:///{tmp_path / 'index.db'}")
+    server = aiodimse.Server()
+    provide(server, archive)
+    async with server.listen(HOST, 0) as listening, peer(listening.port) as association:
+        assert (await association.c_store(sent(1))).status == 0x0000
+        _remount(small_disk, "ro")
+        for number in (2, 1):
+            assert (await association.c_store(sent(number))).status == 0xA700
+        assert await found(association) == {"1.2.1"}
+        _remount(small_disk, "rw")
+        for number in (2, 1):
+            assert (await association.c_store(sent(number))).status == 0x0000
+        assert await found(association) == {"1.2.1", "1.2.2"}
+    await archive.close()
+    record_property("disks that became read-only", 1)
+
+
+def _remount(disk: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
 
 
 @pytest.mark.parametrize("size", [1000, 60_000, 700_000])
