@@ -23,6 +23,9 @@ class ArrivingInstance(Instance):
     It can be read once, by one of save(), dataset(), stream() and discard(), since its bytes are not kept. A second
     read raises RuntimeError, except that dataset() may be called again, and discard() at any time. To have the instance
     in a file and examine it, save() it and read the file.
+
+    It belongs to the event loop of its association: on another one, or in another thread, each of them raises
+    LocalProtocolError. Only a data set that has been decoded may go anywhere.
     """
 
     reads_once = True
@@ -60,6 +63,7 @@ class ArrivingInstance(Instance):
         return self._inbox.consumed and not self._in_use
 
     def _begin(self) -> Inbox:
+        self._channel.one_loop.check()
         if self._inbox.touched:
             raise RuntimeError(
                 "the data set has been read, and its bytes are not kept: "
@@ -176,7 +180,12 @@ class ArrivingInstance(Instance):
         return path
 
     async def discard(self) -> None:
-        """Read no more of the data set. The rest is received and dropped."""
+        """Read no more of the data set. The rest is received and dropped.
+
+        Raises:
+            LocalProtocolError: Its association belongs to another event loop.
+        """
+        self._channel.one_loop.check()
         self._inbox.touched = self._inbox.consumed = True
         self._in_use = False
         self._inbox.drop()

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydicom.data import get_testdata_file
 
-from aiodimse import LocalProtocolError, sop_class, testing
+from aiodimse import LocalProtocolError, Server, StoreRequest, sop_class, testing
 from aiodimse.aio.one_loop import OneLoop
 from aiodimse.dimse.messages import CEchoRQ, CEchoRSP, CFindRSP
 
@@ -60,6 +61,49 @@ async def test_matches_that_are_read_on_another_loop(world):
         assert [match async for match in matches] == []
     association.abort()
     peer.abort_transport()
+
+
+@pytest.mark.parametrize("name", ["cancel", "__aexit__"])
+async def test_matches_that_are_left_on_another_loop(world, name):
+    """No C-CANCEL is sent from there."""
+    association, peer = await world.calling()
+    async with association.c_find(world.query(), FIND) as matches:
+        await peer.read_message()
+        arguments = (None, None, None) if name == "__aexit__" else ()
+        with pytest.raises(LocalProtocolError, match=WORDS):
+            await elsewhere(lambda: getattr(matches, name)(*arguments))
+        peer.send_message(3, CFindRSP(message_id_being_responded_to=1, affected_sop_class_uid=FIND, status=0))
+        assert [match async for match in matches] == []
+    await testing.settle()
+    assert not peer.has_pdu
+    association.abort()
+    peer.abort_transport()
+
+
+@pytest.mark.parametrize("name", ["save", "dataset", "discard", "stream", "part10"])
+async def test_an_instance_that_arrives(name, tmp_path):
+    """Given to a thread, it is not touched, and can then be read where it belongs."""
+    server = Server(accept_called=True)
+    found: list[int] = []
+
+    @server.on_c_store
+    async def store(request: StoreRequest) -> int:
+        async def there() -> None:
+            if name in ("stream", "part10"):
+                async for _ in getattr(request, name)():
+                    pass
+            else:
+                await getattr(request, name)(*((tmp_path,) if name == "save" else ()))
+
+        with pytest.raises(LocalProtocolError, match=WORDS):
+            await elsewhere(there)
+        found.append(len(await request.dataset()))
+        return 0x0000
+
+    async with testing.joined(server, contexts=[sop_class.CTImageStorage]) as association:
+        assert (await association.c_store(str(get_testdata_file("CT_small.dcm")))).status == 0x0000
+    assert found[0] > 10
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("use", ["abort", "wait_closed", "n_event_report"])

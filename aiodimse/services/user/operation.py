@@ -117,6 +117,7 @@ class Operation(WarnsIfUnused, Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Leave the operation. If it has not ended, C-CANCEL is sent, and the rest is received in the background."""
+        self._endpoint.one_loop.check()
         self._leave()
 
     def _leave(self) -> None:
@@ -178,7 +179,12 @@ class Operation(WarnsIfUnused, Generic[T]):
 
         It ends with the final response, usually FE00. This does not wait, except to send a request that has not been
         sent.
+
+        Raises:
+            LocalProtocolError: The association belongs to another event loop.
+            AssociationError: As for every operation of Association, if the request has not been sent.
         """
+        self._endpoint.one_loop.check()
         await self.start()
         assert self._invoked is not None
         self._invoked.cancel()
