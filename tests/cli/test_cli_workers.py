@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from slowness import without_slowness
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.cli import workers
+from aiodimse.cli import reloading, workers
 from aiodimse.cli.ending import Ending
 from aiodimse.cli.failures import CommandError
 from aiodimse.cli.main import parser
@@ -368,3 +368,96 @@ async def test_a_worker_that_cannot_serve_costs_no_other_and_is_tried_ever_more_
     parent._options.ending.disarm()
     said = [line for line in capsys.readouterr().err.splitlines() if "started again" in line]
     assert [line.rpartition(" in ")[2] for line in said] == ["0.01 s", "0.02 s", "0.04 s", "0.04 s", "0.04 s"]
+
+
+IS_READY = 'print(\'{"event": "ready"}\', flush=True)'
+
+
+@pytest.mark.parametrize(
+    ("dies", "served", "waits"),
+    [
+        ("", 1.0, ["0.01", "0.02", "0.04", "0.08"]),
+        (IS_READY, 1.0, ["0.01", "0.02", "0.03", "0.03"]),
+        (IS_READY, 0.0, ["0.01", "0.01", "0.01", "0.01"]),
+    ],
+    ids=["before it is ready", "soon after", "after it has served"],
+)
+async def test_how_long_a_worker_that_died_is_waited_for(
+    dies: str, served: float, waits: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = 0
+
+    async def spawned(spawn: Spawned) -> asyncio.subprocess.Process:
+        nonlocal number
+        number += 1
+        process = await spawn()
+        monkeypatch.setitem(globals(), "READY", dies)  # of all but the first
+        if number == 6:
+            parent.stop(signal.SIGTERM)
+        return process
+
+    parent = parent_of(spawned, monkeypatch)
+    for name, value in (("_LONGEST_WAIT", 0.08), ("_LONGEST_WAIT_OF_READY", 0.03), ("_HAS_SERVED", served)):
+        monkeypatch.setattr(workers, name, value)
+    await asyncio.wait_for(parent.run(), 20)
+    parent._options.ending.disarm()
+    said = [line for line in capsys.readouterr().err.splitlines() if "started again" in line]
+    assert [line.rpartition(" in ")[2] for line in said] == [f"{each} s" for each in waits]
+
+
+@pytest.fixture
+def parent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Parent]:
+    """A parent that has started no worker, and whose configuration is always right."""
+
+    async def spawned(spawn: Spawned) -> asyncio.subprocess.Process:
+        return await spawn()
+
+    monkeypatch.setattr(reloading, "read_again", lambda options: options)
+    parent = parent_of(spawned, monkeypatch)
+    with parent._inherited:
+        yield parent
+
+
+def test_a_configuration_is_applied_when_the_last_worker_has_read_it(
+    parent: Parent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or has died. A worker that does not serve yet is told when it does."""
+    told: Any = {place: Told() for place in range(3)}
+    parent._processes.update(told)
+    parent._serving.update((0, 1))
+    parent.reload(HANGUP)
+    assert [each.signals for each in told.values()] == [[HANGUP], [HANGUP], []]
+    parent._told({"event": "configuration"}, 0)
+    assert capsys.readouterr().out == ""
+    parent._confirmed(1)
+    assert capsys.readouterr().out == "configuration read again\n"
+    parent._confirmed(0)
+    assert capsys.readouterr().out == ""
+
+
+class Starting(Told):
+    """A worker that says that it is ready, and ends; something happens meanwhile."""
+
+    returncode = 0
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    @property
+    async def stdout(self) -> AsyncIterator[bytes]:
+        self._meanwhile()
+        yield b'{"event": "ready"}\n'
+
+    async def wait(self) -> int:
+        return self.returncode
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP on this system")
+@pytest.mark.parametrize("has_changed", [True, False])
+async def test_a_worker_that_started_with_an_older_configuration_reads_it_again(
+    parent: Parent, has_changed: bool
+) -> None:
+    worker: Any = Starting(lambda: parent.reload(HANGUP) if has_changed else None)
+    await parent._one(1, worker, asyncio.Event())
+    assert worker.signals == ([HANGUP] if has_changed else [])
