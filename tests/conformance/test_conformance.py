@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,11 @@ GET = sop_class.StudyRootQueryRetrieveInformationModelGet
 
 
 @pytest.fixture
-async def archive_server(tmp_path: Path) -> aiodimse.Server:
+async def archive_server(tmp_path: Path) -> AsyncIterator[aiodimse.Server]:
     server = aiodimse.Server(ae_title="ARCHIVE")
-    provide(server, await Archive.open(tmp_path))
-    return server
+    async with await Archive.open(tmp_path) as archive:
+        provide(server, archive)
+        yield server
 
 
 @pytest.fixture
