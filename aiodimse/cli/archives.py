@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from argparse import Namespace
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -58,9 +59,14 @@ class Archives:
         for title, folder in titles.items():
             if self._titles.get(title, folder) != folder:
                 raise CommandError(f"another folder for {title}, which is called already, needs a restart", USAGE)
-        for folder in titles.values():
-            if folder is not None:
-                await self._opened(folder, "memory:" if options.index == "memory:" else None)
+        before = set(self._open)
+        try:
+            for folder in titles.values():
+                if folder is not None:
+                    await self._opened(folder, "memory:" if options.index == "memory:" else None)
+        except BaseException:
+            await self._give_up(set(self._open) - before)
+            raise
         self._titles |= titles
         for location, archive in self._open.items():
             archive.min_free = options.min_free
@@ -80,6 +86,18 @@ class Archives:
             closing.push_async_callback(self._folders.close)
             for archive in dict.fromkeys(self._open.values()):  # one may have several names
                 closing.push_async_callback(archive.close)
+
+    async def _give_up(self, locations: Iterable[Path | str]) -> None:
+        """Close archives of a configuration that is not taken, so that none of their studies is removed for its age."""
+        for location in locations:
+            archive = self._open.pop(location)
+            del self._retentions[location]
+            if location in self._to_scan:
+                self._to_scan.remove(location)
+            if archive not in self._open.values():
+                await archive.close()
+            if isinstance(location, Path):
+                await self._folders.release(location)
 
     async def _opened(self, location: Path | str, index: str | None, *, is_first: bool = False) -> Archive:
         if location in self._open:

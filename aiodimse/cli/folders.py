@@ -49,6 +49,11 @@ class ServedFolders:
             raise CommandError(f"another aiodimse serve has this folder open: {folder}", FAILED)
         self._locks[folder] = lock
 
+    async def release(self, folder: Path) -> None:
+        """Let others serve a folder."""
+        if (lock := self._locks.pop(folder, None)) is not None:
+            await lock.close()
+
     async def close(self) -> None:
         """Release all folders."""
         for lock in self._locks.values():

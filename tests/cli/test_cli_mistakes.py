@@ -20,8 +20,10 @@ import aiodimse
 import aiodimse.testing
 from aiodimse.archive import Archive, MemoryIndex
 from aiodimse.archive.availability import Seldom
+from aiodimse.archive.index.opening import FILE
+from aiodimse.archive.index.sql.in_use import InUse
 from aiodimse.cli import archives
-from aiodimse.cli.failures import system_words, with_keywords
+from aiodimse.cli.failures import CommandError, system_words, with_keywords
 from aiodimse.cli.main import parser
 
 
@@ -324,3 +326,29 @@ def test_seldom() -> None:
 )
 def test_uids_of_the_standard_have_names(text: str, words: str) -> None:
     assert with_keywords(text) == words
+
+
+async def test_a_configuration_that_is_not_taken_opens_no_folder(tmp_path: Path) -> None:
+    """The next one may have another room, and would remove studies of a folder that it does not name."""
+    folders = {name: tmp_path / name for name in ("served", "right", "other")}
+    for folder in folders.values():
+        folder.mkdir()
+        shutil.copy(CT, folder)
+    await (await Archive.open(folders["served"])).close()
+    options: Namespace = parser().parse_args(["serve", str(folders["served"])])
+    output: Any = Output()
+    those = archives.Archives(options, output)
+    await those.open()
+    words = ["serve", str(folders["served"]), "--called", f"A={folders['right']}"]
+    with pytest.raises(CommandError, match="not a folder"):
+        await those.take(parser().parse_args([*words, "--called", f"B={tmp_path / 'wrong'}"]))
+    those.scan()
+    for retention in those._retentions.values():
+        assert retention._archive.directory == folders["served"]
+    assert set(those._folders._locks) == {folders["served"]}
+    alone = InUse.try_alone(folders["right"] / FILE)
+    assert alone is not None, "its index is closed"
+    alone.close()
+    assert set(await those.take(parser().parse_args([*words, "--keep-days", "1"]))) == {"A"}
+    assert {each.keep_days for each in those._retentions.values()} == {1}
+    await those.close()
