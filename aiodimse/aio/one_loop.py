@@ -20,7 +20,11 @@ class OneLoop:
             what: What was made, for the text of the error.
         """
         self._what = what
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:  # made where no loop runs, as a pool may be: it belongs to the loop of its first use
+            self._loop = None
         self._thread = threading.current_thread()
 
     def check(self) -> None:
@@ -36,6 +40,9 @@ class OneLoop:
                 return
         else:
             if loop is self._loop:
+                return
+            if self._loop is None:
+                self._loop, self._thread = loop, threading.current_thread()
                 return
         raise LocalProtocolError(
             f"{self._what} belongs to one event loop, of the thread {self._thread.name!r}, and was used on another:"

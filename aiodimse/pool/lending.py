@@ -35,9 +35,11 @@ class Lease:
                 and the cause is the error of the last attempt to connect.
             AssociationError: The peer rejects us permanently, TLS failed, or the pool is closed.
             NoAcceptedContext: The peer accepts none of the contexts.
+            LocalProtocolError: The pool belongs to another event loop.
 
         Cancellation: leaves nothing behind, and takes nothing from other tasks.
         """
+        self._members.one_loop.check()
         self._member = await self._members.take(self._wanted, shared=self._shared)
         return self._member.association
 
@@ -45,6 +47,7 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Give the association back. The pool closes it if it is broken, or if an operation is still open on it."""
+        self._members.one_loop.check()
         member, self._member = self._member, None
         assert member is not None
         self._members.give_back(member)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from aiodimse.aio.clock import Clock
+from aiodimse.aio.one_loop import OneLoop
 from aiodimse.aio.signals import Signal
 from aiodimse.aio.tasks import Tasks
 from aiodimse.association import PresentationContext
@@ -61,6 +62,8 @@ class Members:
         """Woken when an association was given back, or an attempt to open one has ended."""
         self._attempts = Attempts(clock, self._serve, self._fewer)
         self.closed: bool = False
+        self.one_loop: OneLoop = OneLoop("a pool")
+        """Whoever enters from outside asks it first."""
 
     # --- what there is ------------------------------------------------------------------------------------------------
 

@@ -159,11 +159,15 @@ class Pool:
         Tasks that wait for one get AssociationClosed. Associations in use have `Timeouts.release` seconds to be given
         back; then they are aborted.
 
+        Raises:
+            LocalProtocolError: The pool belongs to another event loop.
+
         Cancellation: aborts them at once, and leaves nothing behind.
         """
         await self._close(self._grace)
 
     async def _close(self, grace: float | None) -> None:
+        self._members.one_loop.check()
         for many in list(self._many):
             await many.aclose()
         await self._members.close(grace)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +253,31 @@ async def test_a_free_place_of_the_window_is_of_no_use_without_the_context(stage
 
 async def _all(results: AsyncIterator[aiodimse.StoreResult]) -> list[aiodimse.StoreResult]:
     return [result async for result in results]
+
+
+async def elsewhere(use: Callable[[], Awaitable[Any]]) -> Any:
+    """Use it on an event loop of another thread."""
+
+    async def there() -> Any:
+        return await use()
+
+    return await asyncio.to_thread(lambda: asyncio.run(there()))
+
+
+@pytest.mark.parametrize("made_outside", [False, True])
+async def test_a_pool_belongs_to_the_loop_of_its_first_use(stage: Stage, made_outside: bool) -> None:
+    pool = await asyncio.to_thread(stage.pool) if made_outside else stage.pool()
+    await pool.c_echo()
+    uses: list[Callable[[], Awaitable[Any]]] = [
+        pool.c_echo,
+        lambda: pool.acquire().__aenter__(),
+        lambda: pool.c_find(identifier(), FIND).collect(),
+        lambda: pool.c_store(image()),
+        pool.close,
+    ]
+    for use in uses:
+        with pytest.raises(aiodimse.LocalProtocolError, match="a pool belongs to one event loop"):
+            await elsewhere(use)
+    assert (pool.size, pool.idle) == (1, 1)
+    assert (await pool.c_echo()).status == 0x0000
+    await pool.close()
