@@ -79,9 +79,8 @@ async def answers(index: Index, query: Query) -> list[str]:
 
 
 async def retrieved(index: Index, query: Query) -> list[Entry]:
-    """The objects at and below what the unique keys of a query name."""
-    retrieval = Query(query.model, query.level, unique=query.unique, one_level=query.one_level)
-    return sorted([entry async for entry in index.entries(retrieval)], key=lambda entry: entry.location)
+    """The objects at and below what the unique keys of a query name, whatever other keys it has."""
+    return sorted([entry async for entry in index.entries(query)], key=lambda entry: entry.location)
 
 
 async def everything(index: Index) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Row, Select, Table, func, select
@@ -248,7 +249,7 @@ def entries(fetch: Fetch, query: Query) -> Iterator[Entry]:
     if query.one_level is not None:
         yield from map(_entry_alone, of_model(fetch, query, query.one_level))
         return
-    for path in Walk(fetch, query).paths(Level.IMAGE):
+    for path in Walk(fetch, replace(query, keys=(), begin="")).paths(Level.IMAGE):  # no other key counts
         yield entry(path)
 
 
