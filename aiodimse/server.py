@@ -16,6 +16,7 @@ from aiodimse.aio.acceptor import Acceptor
 from aiodimse.aio.admission import Admission
 from aiodimse.aio.environment import Environment
 from aiodimse.aio.network import Network
+from aiodimse.aio.one_loop import OneLoop
 from aiodimse.aio.settings import EndIdle, Settings
 from aiodimse.aio.transport import Trace
 from aiodimse.association import TitlePolicy
@@ -311,8 +312,10 @@ class Listening:
         self._make_acceptor, self._host, self._port = make_acceptor, host, port
         self._ssl, self._sock, self._reuse_port = ssl, sock, reuse_port
         self._acceptor: Acceptor | None = None
+        self._one_loop = OneLoop("a listening")
 
     async def __aenter__(self) -> Listening:
+        self._one_loop.check()
         self._acceptor = self._make_acceptor()
         await self._acceptor.listen(self._host, self._port, ssl=self._ssl, sock=self._sock, reuse_port=self._reuse_port)
         return self
@@ -363,16 +366,24 @@ class Listening:
         They go on, also with new requests, until they end or have had no operation for `Timeouts.drain_idle`, and at
         most for `Timeouts.server_drain`; then they are aborted. Nothing happens before the socket is open.
 
+        Raises:
+            LocalProtocolError: It listens on another event loop.
+
         Cancellation: aborts what is left.
         """
+        self._one_loop.check()
         if self._acceptor is not None:
             await self._acceptor.drain()
 
     async def wait_empty(self) -> None:
         """Wait until every connection is gone, and at most Timeouts.handler_close for tasks that handlers left.
 
+        Raises:
+            LocalProtocolError: It listens on another event loop.
+
         Cancellation: Nothing changes.
         """
+        self._one_loop.check()
         if self._acceptor is not None:
             await self._acceptor.wait_empty()
 

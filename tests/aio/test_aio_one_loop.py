@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydicom.data import get_testdata_file
 
-from aiodimse import LocalProtocolError, Server, StoreRequest, sop_class, testing
+from aiodimse import Environment, LocalProtocolError, Server, StoreRequest, sop_class, testing
 from aiodimse.aio.one_loop import OneLoop
 from aiodimse.dimse.messages import CEchoRQ, CEchoRSP, CFindRSP
 
@@ -130,6 +130,19 @@ async def test_as_provider(world, use):
         peer.send_message(1, CEchoRQ(message_id=1, affected_sop_class_uid=sop_class.Verification))
         assert (await peer.read_message())[1].status == 0
         await testing.settle()
+
+
+@pytest.mark.parametrize("name", ["close", "wait_empty"])
+async def test_a_listening(name):
+    network = testing.MemoryNetwork()
+    server = Server(accept_called=True, environment=Environment(network=network))
+    async with server.listen(port=104) as listening:
+        with pytest.raises(LocalProtocolError, match="a listening belongs to one event loop"):
+            await elsewhere(getattr(listening, name))
+        assert not listening.is_draining
+        peer = await testing.ScriptedPeer.call(network, 104)
+        await peer.associate([sop_class.Verification])
+        peer.abort_transport()
 
 
 def test_a_loop_that_stands_still_is_not_disturbed():
