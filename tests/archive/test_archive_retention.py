@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,14 @@ async def test_weeks_without_power_only_put_off_what_is_removed(archive: Archive
     await archive.scan()
     assert await swept(5) == await swept(6) == await swept(6) == ["1"]
     assert await swept(3.5) == []
+
+
+@pytest.mark.parametrize(("pause", "left"), [(7.1, 5), (6.9, 4)])
+async def test_a_week_out_of_use_is_believed(archive: Archive, pause: float, left: int) -> None:
+    """However many days are kept. The oldest study is 5.1 days old, and 18 of use or of short pauses follow."""
+    for days in (0.0, pause, pause + 6, pause + 11.1):
+        await Retention(archive, keep_days=23, now=partial(float, NOW + days * DAY)).sweep()
+    assert len(await studies(archive)) == left
 
 
 @pytest.mark.parametrize(
@@ -418,9 +427,16 @@ async def test_no_room_is_said_before_the_disk_is_full(
 async def test_the_system_is_asked_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(FolderStorage, "free_bytes", lambda self: asked.append(1) or 10**9)
-    monkeypatch.setattr("aiodimse.archive.room.monotonic", lambda: 5.0)
+    now = 5.0
+    monkeypatch.setattr("aiodimse.archive.room.monotonic", lambda: now)
     archive = await Archive.open(tmp_path, index="memory:")
     archive.min_free = 1
     assert [await stored(archive, image) for image in "123"] == [0, 0, 0]
     assert len(asked) == 1
+    now += 0.9
+    assert await stored(archive, "4") == 0
+    assert len(asked) == 1
+    now += 0.1
+    assert await stored(archive, "5") == 0
+    assert len(asked) == 2
     await archive.close()
