@@ -3,7 +3,7 @@ one final response."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -193,6 +193,24 @@ async def test_an_instance_without_a_uid_is_one_failed_sub_operation(
     response = await ask("C-GET", serve("C-GET", lambda: (0xFF00, instance())))
     assert (response.status, response.progress) == (0xA702, aiodimse.Progress(None, 0, 2, 0))
     assert response.failed_sop_instance_uids == ()
+    assert "in the library itself" not in caplog.text
+
+
+# --- destinations -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("timeouts", [5, "5", {}])
+async def test_a_destination_whose_timeouts_are_none(timeouts: Any, caplog: pytest.LogCaptureFixture) -> None:
+    move = sop_class.StudyRootQueryRetrieveInformationModelMove
+    server = aiodimse.Server(ae_title="ARCHIVE", accept_called=True)
+
+    @server.on_c_move(move)
+    async def moved(request: aiodimse.MoveRequest) -> AsyncIterator[Any]:
+        yield aiodimse.Destination("127.0.0.1", 1, timeouts=timeouts)
+        yield 0
+
+    async with testing.joined(server, contexts=[move]) as association:
+        assert (await association.c_move(Dataset(), move, destination="X")).status == 0xC515
     assert "in the library itself" not in caplog.text
 
 

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 
 from aiodimse import datasets
 from aiodimse.aio.performer import PerformedOperation
+from aiodimse.config import Timeouts
 from aiodimse.dimse.status import Status
 from aiodimse.services.encoding import encode_response
 from aiodimse.services.provider.budgets import Budgets
@@ -237,6 +238,8 @@ def read_destination(value: object) -> Destination:
     if value is None:
         raise InvalidResult(answers.UNKNOWN_DESTINATION, "no destination: it is not known")
     if isinstance(value, Destination):
+        if not isinstance(value.timeouts, Timeouts | None):
+            raise InvalidResult(answers.INVALID_DESTINATION, "a Destination whose timeouts are no aiodimse.Timeouts")
         pair: Any = value.host, value.port
     else:
         pair = value
