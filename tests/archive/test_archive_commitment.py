@@ -208,6 +208,30 @@ async def test_who_hangs_up_is_called_until_it_is_taken(
     await archive.close()
 
 
+@pytest.mark.parametrize(("failures", "warnings"), [(3, 0), (4, 1), (7, 1)])
+async def test_that_reports_are_not_taken_is_said_once_at_the_fifth(
+    tmp_path: Path,
+    a_file: Files,
+    failures: int,
+    warnings: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first is on the association that asked, which takes none here."""
+    monkeypatch.setattr(module.Commitment.__init__, "__defaults__", ((0.0,),))
+    a_file("1.dcm")
+    told: Told = asyncio.Queue()
+    archive = await Archive.open(tmp_path, index="memory:")
+    async with (
+        modality(told, failures=failures).listen(HOST, 0) as there,
+        serving(archive, {"MODALITY": (HOST, there.port)}).listen(HOST, 0) as listening,
+    ):
+        await ask(listening.port, question((MR, "1.2.1.1.1")))
+        await asyncio.wait_for(told.get(), 10)
+    assert caplog.text.count("takes no report of a storage commitment") == warnings
+    await archive.close()
+
+
 async def test_a_peer_that_takes_no_report_leaves_room_for_others(
     tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
