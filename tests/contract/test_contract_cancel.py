@@ -235,9 +235,24 @@ class _Answers(Script):
             raise aiodimse.DIMSEFailure(0xA700, "I was not done") from None
 
 
+class _Quits(Script):
+    """Takes the cancellation for done, and then raises one of its own."""
+
+    async def __call__(self, request: Any) -> AsyncIterator[Any]:
+        try:
+            async for step in super().__call__(request):
+                yield step
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+            raise
+
+
 @every
-async def test_a_handler_that_raises_when_it_is_cancelled(service: str) -> None:
-    handler, server, destination = script(service, 1, PAUSE, kind=_Answers), make_server(), Destination()
+@pytest.mark.parametrize("kind", [_Answers, _Quits])
+async def test_a_handler_that_raises_when_it_is_cancelled(service: str, kind: Callable[..., Script]) -> None:
+    handler, server, destination = script(service, 1, PAUSE, kind=kind), make_server(), Destination()
     register(server, service, handler)
     async with open_destination(destination) as handler.port, open_stage(server) as stage:
         await stage.ask(service)
