@@ -19,8 +19,8 @@ FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 # What to try next, by the source and reason of an A-ASSOCIATE-RJ (PS3.8 9.3.4).
 _HINTS = {
-    (1, 3): "--ae-title gives our title, {ae_title}",
-    (1, 7): "--called gives the title of the peer, {called}",
+    (1, 3): "--ae-title sets our title",
+    (1, 7): "--called sets the peer's title",
 }
 _UID = re.compile(r"(?:\b(\w+) \()?\b(1\.2(?:\.\d+)+)(?(1)\))")
 """A UID, which may be in parentheses behind its keyword."""
@@ -38,7 +38,7 @@ def in_words(error: BaseException, options: Mapping[str, object] = MappingProxyT
     """Describe an error of the library or the system in one line. `options` are those of the command."""
     if isinstance(error, aiodimse.AssociationRejected):
         hint = _HINTS.get((error.source, error.reason)) if error.result == 1 else None
-        return f"{error}; {hint.format_map(options)}" if hint and options else str(error)
+        return f"{error}; {hint}" if hint and options else str(error)
     if isinstance(error, aiodimse.TLSError) and re.search("issuer|self-signed", str(error)):
         return f"{error}; --tls-ca names the authorities to trust"
     if isinstance(error, aiodimse.AiodimseError):

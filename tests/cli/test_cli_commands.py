@@ -66,7 +66,7 @@ async def test_a_name_that_does_not_resolve(command: Command) -> None:
 
 async def test_a_rejection_says_why_and_what_to_try(command: Command, peer: Peer) -> None:
     (await command("echo", HOST, peer.port)).failed(
-        1, "1/1/7", "called AE title not recognized", "--called gives the title of the peer, ANY-SCP"
+        1, "1/1/7", "called AE title not recognized", "called 'ANY-SCP'", "--called sets the peer's title"
     )
 
 
