@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from pydicom import DataElement, Dataset, config
@@ -23,7 +24,7 @@ from .budget import Budget, cost_of
 from .dictionary import keyword_and_vr, tag_and_vr, vr_of
 from .elements import Elements
 from .matching import BASELINE, Attributes, Key, Rules, Value, matching_items
-from .texts import ASCII, BINARY, TEXT, split, text_and_cost, text_of
+from .texts import ASCII, BINARY, TEXT, split, text_of, texts_and_costs
 
 Source: TypeAlias = Dataset | Elements
 """A data set, or the elements that were read from an encoded one."""
@@ -33,8 +34,10 @@ _DEPTH = 8
 
 _REMEMBERED = 1024
 """The bytes of all attributes of a level that are remembered together."""
-_PLAIN = frozenset((bytes, type(None)))
-"""What has no items."""
+_WITHOUT_ITEMS = frozenset((bytes,))
+"""The type of an encoded value that is no sequence."""
+_TEXT, _COST = itemgetter(0), itemgetter(1)
+"""Take from what `texts_and_costs` returns for one value."""
 
 MAX_BYTES = 16384
 """The largest size of the keys of an Identifier in bytes, without lists of UIDs. An honest Identifier has some hundred
@@ -71,14 +74,15 @@ def decode(
         The values by keyword. An attribute without a value is ().
     """
     charset = charset_of(source) if charset is None else charset
-    known = _known(tuple(keywords))
+    wanted = tuple(keywords)
     if isinstance(source, Elements):
-        encoded = tuple(map(source.values.get, known.tags))
+        known = _known_in(tuple(source.values), wanted)
+        encoded = tuple(map(source.values.__getitem__, known.tags))
         if _are_short(encoded):
             found, cost = _decode_short(known, encoded, charset, "<" if source.little_endian else ">")
             if budget is None or budget.take(cost):
                 return found.copy()
-    return _decode_one_by_one(source, known, budget, charset)
+    return _decode_one_by_one(source, _known(wanted), budget, charset)
 
 
 class _Known(NamedTuple):
@@ -96,23 +100,27 @@ def _known(keywords: tuple[str, ...]) -> _Known:
     return _Known(tuple(there), tags, vrs)
 
 
+@lru_cache(maxsize=256)
+def _known_in(tags: tuple[int, ...], keywords: tuple[str, ...]) -> _Known:
+    """Return those of which a data set has the tags. The objects of a series have the same ones."""
+    known = _known(keywords)
+    there = [each for each in zip(*known, strict=True) if each[1] in tags]
+    return _Known(*zip(*there, strict=True)) if there else _known(())
+
+
 def _are_short(encoded: tuple[Any, ...]) -> bool:
     """Return whether these values have no items, and are not too many bytes to be remembered."""
-    return _PLAIN.issuperset(map(type, encoded)) and sum(map(len, filter(None, encoded))) <= _REMEMBERED
+    return _WITHOUT_ITEMS.issuperset(map(type, encoded)) and sum(map(len, encoded)) <= _REMEMBERED
 
 
 @lru_cache(maxsize=512)
 def _decode_short(
-    known: _Known, encoded: tuple[bytes | None, ...], charset: charsets.CharacterSet, order: str
-) -> tuple[dict[str, Value], int | None]:
+    known: _Known, encoded: tuple[bytes, ...], charset: charsets.CharacterSet, order: str
+) -> tuple[dict[str, Value], float]:
     """Decode values without items, and tell what they cost. The objects of a series have the same of most levels."""
-    found: dict[str, Value] = {}
-    total: int | None = 0
-    for keyword, vr, data in zip(known.keywords, known.vrs, encoded, strict=True):
-        if data is not None:
-            found[keyword], cost = text_and_cost(data, vr, charset, order)
-            total = None if cost is None or total is None else total + cost
-    return found, total
+    decoded = texts_and_costs(encoded, known.vrs, charset, order)
+    found: dict[str, Value] = dict(zip(known.keywords, map(_TEXT, decoded), strict=True))
+    return found, sum(map(_COST, decoded))
 
 
 def _decode_one_by_one(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 from .dictionary import tag_and_vr
 from .matching import Value
 
@@ -10,6 +13,8 @@ MAX_KEPT = 16384
 _MOST_VALUES = 256
 _LONGEST_KEPT = 256
 """The longest value that is kept, in characters, of VRs that allow fewer. Many descriptions are longer than allowed."""
+TOO_LONG: Final = math.inf
+"""The cost of a value that is longer than any honest one."""
 _LENGTHS = {"LT": 10240, "PN": 768, "ST": 4096, "UC": 1024, "UR": 1024, "UT": 10240}
 """The longest value that is kept, in characters, of VRs that allow more (PS3.5 6.2)."""
 
@@ -22,42 +27,36 @@ class Budget:
     """
 
     def __init__(self, characters: int = MAX_KEPT) -> None:
-        self._left = characters
+        self._left: float = characters
         self.is_exceeded: bool = False
         """Whether an attribute was left out."""
 
-    def take(self, cost: int | None) -> bool:
+    def take(self, cost: float) -> bool:
         """Count an attribute, if there is room for it. Return whether it is kept.
 
         Args:
-            cost: What it costs; None: it is too long to be kept.
+            cost: What it costs, as `cost_of` returns it.
         """
-        if cost is None or cost > self._left:
+        if cost > self._left:
             self.is_exceeded = True
             return False
         self._left -= cost
         return True
 
 
-def cost_of(vr: str, value: Value) -> int | None:
-    """Return the cost of a value: its characters, and a constant for each part of it.
-
-    Returns:
-        The cost; None if the value is longer than any honest one.
-    """
+def cost_of(vr: str, value: Value) -> float:
+    """Return the cost of a value: its characters, and a constant for each part of it; or `TOO_LONG`."""
     if len(value) > _MOST_VALUES:
-        return None
-    cost, longest = 0, _LENGTHS.get(vr, _LONGEST_KEPT)
+        return TOO_LONG
+    cost: float = 0
+    longest = _LENGTHS.get(vr, _LONGEST_KEPT)
     for each in value:
         if isinstance(each, str):
             if len(each) > longest:
-                return None
+                return TOO_LONG
             cost += len(each) + 8
             continue
         for keyword, inner in each.items():
-            inner_cost = cost_of(tag_and_vr(keyword)[1] or "UN", inner)
-            if inner_cost is None:
-                return None
-            cost += inner_cost + 16
+            cost += cost_of(tag_and_vr(keyword)[1] or "UN", inner) + 16
         cost += 32
     return cost

@@ -110,10 +110,10 @@ class Reading:
         while (at := self._at(pos, 8)) >= 0:
             if plain is not None:
                 place = plain.read(self._data, Place(at, self.reached, self._left), self.elements.values)
-                if place.at > at:
-                    pos += place.at - at
-                    self.reached, self._left = place.reached, place.left
-                    continue
+                pos += place.at - at
+                self.reached, self._left = place.reached, place.left
+                if (at := self._at(pos, 8)) < 0:
+                    break
             tag, vr, length, start = self._element(pos, at, self._encoding)
             if is_behind(tag):
                 self.reached = max(self.reached, tag)

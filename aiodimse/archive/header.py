@@ -12,8 +12,9 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 import aiodimse
+from aiodimse import charsets
 
-from .attributes import Source, character_set_of, charset_of, decode, decode_ascii
+from .attributes import Source, character_set_of, decode, decode_ascii
 from .budget import Budget, cost_of
 from .elements import Encoding, More, Reading, Unreadable
 from .index import Header
@@ -138,7 +139,8 @@ def header_of(dataset: Dataset, location: str, transfer_syntax: str = "") -> Hea
 def _header_of(source: Source, location: str, transfer_syntax: str) -> Header:
     (sop_class_uid,) = decode_ascii(source, 0x00080016)[:1] or ("",)
     model = BY_STORAGE.get(sop_class_uid)
-    budget, charset = Budget(), charset_of(source)
+    character_set = character_set_of(source)
+    budget, charset = Budget(), charsets.lookup(character_set)
     if model is None:
         levels = {level: decode(source, keywords, budget, charset) for level, keywords in ATTRIBUTES.items()}
         if budget.is_exceeded:
@@ -159,7 +161,7 @@ def _header_of(source: Source, location: str, transfer_syntax: str) -> Header:
     header = Header(
         location,
         levels,
-        character_set_of(source),
+        character_set,
         transfer_syntax,
         model="" if model is None else model.name,
         is_partial=budget.is_exceeded,

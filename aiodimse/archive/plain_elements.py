@@ -21,7 +21,7 @@ _HEADER: Final = Struct("<HH2sH").unpack_from
 """Reads tag, VR and a length of two bytes."""
 _LONG_LENGTH: Final = Struct("<8xL").unpack_from
 """Reads a length of four bytes."""
-_LONGEST: Final = 64
+_LONGEST: Final = 128
 """The most elements of a run."""
 _MOST: Final = 512
 """The most runs that are remembered, of some kilobytes each. A peer that sends others makes them forgotten, which costs
@@ -47,13 +47,13 @@ class _Run:
         wanted: The tags of the elements that are kept.
     """
 
-    __slots__ = ("first", "headers", "headers_in", "kept", "last", "size", "values_in")
+    __slots__ = ("count", "first", "headers", "headers_in", "kept", "last", "size", "values_in")
 
     def __init__(self, headers: Sequence[bytes], wanted: Collection[int]) -> None:
         elements = [(*_tag_and_length(header), len(header)) for header in headers]
         of_headers = Struct("".join(f"{size}s{length}x" for _, length, size in elements))
         of_values = Struct("".join(f"{size}x{length}{'s' if tag in wanted else 'x'}" for tag, length, size in elements))
-        self.headers = tuple(headers)
+        self.headers, self.count = tuple(headers), len(headers)
         self.headers_in, self.values_in = of_headers.unpack_from, of_values.unpack_from
         self.kept = tuple(tag for tag, _, _ in elements if tag in wanted)
         self.size = of_headers.size
@@ -96,21 +96,23 @@ class PlainElements:
         Returns:
             The place of that element.
         """
+        at, reached, left = place
         while True:
-            at, reached, left = place
             run = self._runs.get(data[at : at + 8])
             headers: tuple[bytes, ...] = ()
-            if run is not None and run.first > reached and len(run.headers) <= left and at + run.size <= len(data):
+            if run is not None and run.first > reached and run.count <= left and at + run.size <= len(data):
                 headers = run.headers_in(data, at)
-            if run is None or headers[:1] != run.headers[:1]:  # The length may be in the four bytes behind the eight.
-                place = self._read_one_by_one(data, place, values)
-                if place.at == at:
-                    return place
-            elif headers == run.headers:
-                values.update(zip(run.kept, run.values_in(data, at), strict=True))
-                place = Place(at + run.size, run.last, left - len(headers))
-            else:
+                if headers == run.headers:
+                    values.update(zip(run.kept, run.values_in(data, at), strict=True))
+                    at, reached, left = at + run.size, run.last, left - run.count
+                    continue
+            if run is not None and headers[:1] == run.headers[:1]:
                 self._remember(_common(headers, run.headers))
+                continue
+            # No such run is known. The length of its first element may also be in the four bytes behind the eight.
+            start, (at, reached, left) = at, self._read_one_by_one(data, Place(at, reached, left), values)
+            if at == start:
+                return Place(at, reached, left)
 
     def _read_one_by_one(self, data: bytes, place: Place, values: MutableMapping[int, Any]) -> Place:
         """Read the elements of one run, to where a run begins that is known, and remember it."""

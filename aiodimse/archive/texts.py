@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import repeat
 
 from aiodimse import charsets
 
@@ -37,17 +39,15 @@ def text_of(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) ->
     Returns:
         Its values, without padding; () if it is empty, longer than fits its VR, or of a VR that has no text.
     """
-    return text_and_cost(data, vr, charset, order)[0]
+    return _remembered(data, vr, charset, order)[0] if len(data) <= _SHORT else _decoded(data, vr, charset, order)
 
 
-def text_and_cost(
-    data: bytes, vr: str, charset: charsets.CharacterSet, order: str
-) -> tuple[tuple[str, ...], int | None]:
-    """Return the text of a value, and what it costs."""
-    if len(data) <= _SHORT:
-        return _remembered(data, vr, charset, order)
-    value = _decoded(data, vr, charset, order)
-    return value, cost_of(vr, value)
+def texts_and_costs(
+    encoded: Sequence[bytes], vrs: Iterable[str], charset: charsets.CharacterSet, order: str
+) -> list[tuple[tuple[str, ...], float]]:
+    """Return the text of each value, and what it costs. See `text_of`."""
+    decode = _remembered if max(map(len, encoded), default=0) <= _SHORT else _text_and_cost
+    return list(map(decode, encoded, vrs, repeat(charset), repeat(order)))
 
 
 def _decoded(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[str, ...]:
@@ -69,9 +69,18 @@ def _decoded(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -
     return split(text, vr)
 
 
+def _text_and_cost(
+    data: bytes, vr: str, charset: charsets.CharacterSet, order: str
+) -> tuple[tuple[str, ...], float]:
+    if len(data) <= _SHORT:
+        return _remembered(data, vr, charset, order)
+    value = _decoded(data, vr, charset, order)
+    return value, cost_of(vr, value)
+
+
 @lru_cache(maxsize=8192)
-def _remembered(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[tuple[str, ...], int | None]:
-    """Do the same for a value that comes again and again, and return the same strings each time.
+def _remembered(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[tuple[str, ...], float]:
+    """Return the text and the cost of a value that comes again and again, and the same strings each time.
 
     A folder has "ORIGINAL", or the UID of one SOP class, a hundred thousand times, and the objects of a series have
     most of what is kept of them in common. sys.intern is not used, since Python 3.12.0 to 3.12.5 never frees interned
