@@ -69,9 +69,7 @@ def _decoded(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -
     return split(text, vr)
 
 
-def _text_and_cost(
-    data: bytes, vr: str, charset: charsets.CharacterSet, order: str
-) -> tuple[tuple[str, ...], float]:
+def _text_and_cost(data: bytes, vr: str, charset: charsets.CharacterSet, order: str) -> tuple[tuple[str, ...], float]:
     if len(data) <= _SHORT:
         return _remembered(data, vr, charset, order)
     value = _decoded(data, vr, charset, order)
