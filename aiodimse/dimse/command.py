@@ -84,11 +84,14 @@ def _write_data_set_type(key: int, has_data_set: bool) -> bytes:
     return _NUMBER_ELEMENT.pack(key, 2, DATA_SET if has_data_set else NO_DATA_SET)
 
 
-def _write_uid(key: int, value: str) -> bytes:
-    # UIDs are not checked: a response repeats the UIDs of its request, whatever they are.
+def padded_uid(value: str) -> bytes:
+    """Encode a UID. It is not checked: a response repeats the UIDs of its request, whatever they are."""
     data = value.encode("latin-1")
-    if len(data) & 1:
-        data += b"\0"
+    return data + b"\0" if len(data) & 1 else data
+
+
+def _write_uid(key: int, value: str) -> bytes:
+    data = padded_uid(value)
     return _HEADER.pack(key, len(data)) + data
 
 
@@ -229,9 +232,7 @@ def decode_fields(
                     raise _bad_length(row, value)
                 fields[field] = tuple([group << 16 | element for group, element in _TAG.iter_unpack(value)])
             else:
-                # PS3.5 6.2 pads UI with NUL and other texts with spaces; peers confuse the two. Latin-1 decodes any
-                # byte.
-                text = str(value.strip(b"\0 "), "latin-1")
+                text = text_of(value)
                 if several_values and vr == "UI" and "\\" in text:
                     tolerated.append(Tolerated(leniency.MORE_VALUES, _name(row)))  # type: ignore[union-attr]
                     text = text.partition("\\")[0].rstrip("\0 ")
@@ -243,6 +244,14 @@ def decode_fields(
     if tolerated is not None and in_response is None:
         _tolerate_in_request(fields, tolerated)
     return message_class, fields
+
+
+def text_of(value: bytes) -> str:
+    """Decode a text, of which nothing is checked: Latin-1 decodes any byte.
+
+    PS3.5 6.2 pads UI with NUL and other texts with spaces; peers confuse the two.
+    """
+    return str(value.strip(b"\0 "), "latin-1")
 
 
 def _tolerate_in_request(fields: dict[str, Any], tolerated: MutableSequence[Any]) -> None:
