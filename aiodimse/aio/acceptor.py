@@ -112,7 +112,9 @@ class Acceptor:
             self._handshakes.add(handshake)
             self._wait_for_request(handshake, handshake.drop)
             self._handshake_tasks.spawn(
-                self._shake_hands(handshake, context), "aiodimse TLS handshake", partial(self._give_up, handshake)
+                self._shake_hands(handshake, context),
+                "aiodimse TLS handshake",
+                partial(self._drop_if_cancelled, handshake),
             )
 
         return tls_handshake.PendingHandshake(opened)
@@ -151,10 +153,11 @@ class Acceptor:
         self._handshakes.discard(handshake)
         self._check_empty()
 
-    def _give_up(self, handshake: tls_handshake.PendingHandshake) -> None:
+    def _drop_if_cancelled(self, handshake: tls_handshake.PendingHandshake, task: asyncio.Task[Any]) -> None:
         """Drop a handshake whose task was cancelled, perhaps before it began."""
-        handshake.drop()
-        self._end_handshake(handshake)
+        if task.cancelled():
+            handshake.drop()
+            self._end_handshake(handshake)
 
     def admit(self, endpoint: Endpoint, peer: str) -> AssociateRJ | None:
         """Count an association. Return the rejection if a limit does not allow it, or the server is being left."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from aiodimse.aio.back_pressure import ReadThrottle
@@ -153,9 +154,10 @@ class Channel:
         """The A-ASSOCIATE-RQ, sent or received."""
         return self.engine.rq
 
-    @property
+    @cached_property
     def measured(self) -> MeasuredAssociation:
-        """The association as metrics are told of it."""
+        """The association as metrics are told of it. They are told nothing before it is established or has failed, and
+        then it changes no more."""
         rq = self.rq
         calling, called = ("", "") if rq is None else (rq.calling_ae_title, rq.called_ae_title)
         return MeasuredAssociation(self.role, calling, called, self.peer_address)

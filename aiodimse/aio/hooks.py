@@ -49,13 +49,14 @@ class _MetricsThatNeverRaise:
         self._metrics, self._log = metrics, log
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        method = getattr(self._metrics, name, None)
+        method, call = getattr(self._metrics, name, None), HookCall(self._log, f"the metrics' {name}")
 
         def tell(*args: Any) -> None:
             if method is not None:
-                with HookCall(self._log, f"the metrics' {name}"):
+                with call:
                     method(*args)
 
+        setattr(self, name, tell)  # so that it is found without this method from now on
         return tell
 
     def span(self, name: str, attributes: Mapping[str, str]) -> AbstractContextManager[object]:

@@ -27,7 +27,7 @@ class Tasks:
     def __init__(self, logger: Callable[[logging.Logger], Adapter] | None = None) -> None:
         """logger: makes a logger whose lines are about the association."""
         self._logger = logger
-        self._tasks: dict[asyncio.Task[Any], Callable[[], None] | None] = {}
+        self._tasks: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], None] | None] = {}
         self.on_empty: Callable[[], None] | None = None
         """Called when the last task has ended."""
 
@@ -35,16 +35,22 @@ class Tasks:
         return len(self._tasks)
 
     def spawn(
-        self, coroutine: Coroutine[Any, Any, Any], name: str, on_cancelled: Callable[[], None] | None = None
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        name: str,
+        on_end: Callable[[asyncio.Task[Any]], None] | None = None,
     ) -> asyncio.Task[Any]:
         """Run a coroutine in a task. From Python 3.12 on it runs at once, up to its first suspension.
 
-        `on_cancelled` is called if the task ends cancelled. A program that ends cancels every task of its loop, these
-        too; and in a task that is cancelled before its first step not even a `finally` runs.
+        Args:
+            coroutine: The coroutine.
+            name: The name of the task, for the log.
+            on_end: Called with the task when it has ended, however it did. A program that ends cancels every task of
+                its loop, these too; and in a task that is cancelled before its first step not even a `finally` runs.
         """
         loop = asyncio.get_running_loop()
         task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, name=name, **_EAGER)
-        self._tasks[task] = on_cancelled
+        self._tasks[task] = on_end
         if task.done():
             self._done(task)
         else:
@@ -52,14 +58,12 @@ class Tasks:
         return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        on_cancelled = self._tasks.pop(task)
+        on_end = self._tasks.pop(task)
         if task.cancelled():
             # Once asked for, the CancelledError is no longer referenced by the task. Its traceback has frames that
             # reference the task: a cycle that would keep whole data sets.
             with suppress(asyncio.CancelledError):
                 task.exception()
-            if on_cancelled is not None:
-                on_cancelled()
         elif isinstance(error := task.exception(), AssociationError):
             # The association keeps this error, and its traceback would keep what the frames of the task reference:
             # whole data sets.
@@ -67,6 +71,8 @@ class Tasks:
         elif error is not None:
             log = AssociationLogger(_log, None) if self._logger is None else self._logger(_log)
             log.error("%s failed\n%s", task.get_name(), frames(error))
+        if on_end is not None:
+            on_end(task)
         if not self._tasks and self.on_empty is not None:
             self.on_empty()
 

@@ -7,10 +7,12 @@ that comes later can take it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from aiodimse.aio.clock import Clock
 from aiodimse.aio.one_loop import OneLoop
@@ -288,7 +290,7 @@ class Members:
         """Release a member after its open operations. Its place is free when the association has ended."""
         member.stop_idle_timer()
         self._draining.add(member)
-        self._tasks.spawn(self._release(member), "aiodimse pool release", member.association.abort)
+        self._tasks.spawn(self._release(member), "aiodimse pool release", partial(_abort_if_cancelled, member))
         self._serve()
 
     async def _release(self, member: Member) -> None:
@@ -355,6 +357,12 @@ class Members:
 
 class _Late(Exception):
     """Pool.acquire_timeout has passed. It has a class of its own, since a TimeoutError may have another cause."""
+
+
+def _abort_if_cancelled(member: Member, task: asyncio.Task[Any]) -> None:
+    """Abort an association whose release was cancelled, perhaps before its first step."""
+    if task.cancelled():
+        member.association.abort()
 
 
 def _closed() -> AssociationClosed:

@@ -76,8 +76,8 @@ class Provider:
             if move is not None:
                 move.offer(performed, self._association)
                 return
-        task = performed.channel.tasks.spawn(self._serve(performed), f"aiodimse {message.name} {message.message_id}")
-        task.add_done_callback(partial(_leave_nothing_open, performed))
+        name = f"aiodimse {message.name} {message.message_id}"
+        performed.channel.tasks.spawn(self._serve(performed), name, partial(_leave_nothing_open, performed))
 
     def _find(self, performed: PerformedOperation) -> Registration | None:
         """Return the handler for the SOP class of a request, or else for that of its context."""
