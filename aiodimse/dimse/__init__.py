@@ -5,7 +5,7 @@ associations.
 has a number with a meaning, and `router` keeps the open operations.
 """
 
-from aiodimse.dimse.fragments import Arrived, Command, Data, Fragmenter, Joiner
+from aiodimse.dimse.fragments import Arrived, Command, Fragmenter, Joiner
 from aiodimse.dimse.messages import (
     MESSAGES,
     CCancelRQ,
@@ -55,7 +55,6 @@ __all__ = [
     "CStoreRQ",
     "CStoreRSP",
     "Command",
-    "Data",
     "Fragmenter",
     "Joiner",
     "Message",

@@ -28,7 +28,7 @@ of."""
 
 @record
 class Command:
-    """A message whose command set is complete. If it has a data set, Data events follow until one has is_last."""
+    """A message whose command set is complete. If it has a data set, the pieces of it follow until one has is_last."""
 
     context_id: int
     message: Message
@@ -36,16 +36,8 @@ class Command:
     """The length of the command set in bytes."""
 
 
-@record
-class Data:
-    """A piece of the data set of the last Command. It is not frozen, since one is made for every PDV."""
-
-    context_id: int
-    data: Buffer = field(repr=False)
-    is_last: bool
-
-
-Arrived: TypeAlias = Command | Data
+Arrived: TypeAlias = Command | DataPiece
+"""A message, or a piece of the data set of the last one."""
 
 
 def append_piece(pieces: MutableSequence[Buffer], piece: Buffer) -> None:
@@ -74,7 +66,7 @@ class Joiner:
         """How many messages have ended."""
 
     def accept(self, piece: DataPiece) -> Arrived | None:
-        """Take a piece, and return what it completes: a command set, or itself as part of a data set; None if more has
+        """Take a piece, and return what it completes: a command set, or itself if it is of a data set; None if more has
         to come.
 
         Raises:
@@ -96,7 +88,7 @@ class Joiner:
         elif not piece.data:
             self._count_empty()
             return None
-        return Data(context_id, piece.data, piece.is_last)
+        return piece
 
     def _accept_command(self, context_id: int, piece: DataPiece) -> Command | None:
         data = piece.data

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, Self, TypeAlias
 
 from aiodimse.config import Limits
-from aiodimse.dimse.fragments import Command, Data, append_piece
+from aiodimse.dimse.fragments import Arrived, append_piece
 from aiodimse.dimse.mandatory import MANDATORY
 from aiodimse.dimse.messages import (
     MESSAGES,
@@ -39,7 +39,7 @@ from aiodimse.dimse.operations import (
     Runnable,
 )
 from aiodimse.errors import LocalProtocolError, RemoteProtocolError
-from aiodimse.pdu import AcceptedContext
+from aiodimse.pdu import AcceptedContext, DataPiece
 from aiodimse.pdu.overhead import REFUSAL, STRAY_CANCEL, Overhead
 from aiodimse.record import record
 from aiodimse.standard import answers, leniency, sop_class
@@ -240,16 +240,15 @@ class Router:
 
     # --- what the peer says -------------------------------------------------------------------------------------------
 
-    def receive(self, arrived: Command | Data) -> None:
+    def receive(self, arrived: Arrived) -> None:
         """Route a command set or a piece of a data set.
 
         Raises:
             RemoteProtocolError: It breaks a rule, and cannot be answered by a response.
         """
-        if type(arrived) is Data:
+        if isinstance(arrived, DataPiece):
             self._receive_data(arrived)
             return
-        assert isinstance(arrived, Command)
         message = arrived.message
         self._command_size = arrived.size
         if isinstance(message, Response):
@@ -370,10 +369,10 @@ class Router:
         operation = Performed(request.message_id, rules.context, request, waiting, size)
         self.performed[request.message_id] = operation
         self._held += size
-        if operation.waiting:
+        if waiting:
             self._queue.append(operation)
         if type(request) is CStoreRQ:
-            self._expect_data(request, operation)
+            self._target = operation  # the pieces of its data set are handed on as they come
             self._events.append(RequestReceived(operation, None))
         elif request.has_data_set:
             self._expect_data(request, operation)
@@ -400,11 +399,14 @@ class Router:
             if type(target) is Performed:
                 self._most = min(self._most, together - self._held)
 
-    def _receive_data(self, piece: Data) -> None:
+    def _receive_data(self, piece: DataPiece) -> None:
         target = self._target
         if type(target) is Performed and type(target.request) is CStoreRQ:
             self._events.append(DatasetReceived(target, piece.data, piece.is_last))
-        elif isinstance(target, (Performed, Invoked)):
+            if piece.is_last:
+                self._target = None
+            return
+        if isinstance(target, (Performed, Invoked)):
             self._joined += len(piece.data)
             if self._joined > self._most:
                 self._too_large(target)
@@ -436,7 +438,7 @@ class Router:
         elif isinstance(target, Invoked):
             assert isinstance(message, Response)
             self._response_complete(target, message, b"".join(pieces))
-        elif isinstance(target, Performed) and type(target.request) is not CStoreRQ:
+        elif isinstance(target, Performed):
             target.size += self._joined
             self._held += self._joined
             self._events.append(RequestReceived(target, b"".join(pieces)))

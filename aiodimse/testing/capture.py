@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
 from aiodimse.config import Limits, Timeouts
-from aiodimse.dimse.fragments import Data, Joiner
+from aiodimse.dimse.fragments import Joiner
 from aiodimse.dimse.messages import CCancelRQ, Message, Request, Response
 from aiodimse.dimse.operations import DatasetReceived, Performed, RequestReceived
 from aiodimse.engine import Engine, EngineEvent
@@ -158,7 +158,7 @@ class _Player:
             self._joiner, arrived = Joiner(Limits()), None
         if arrived is None:
             return
-        if isinstance(arrived, Data):
+        if isinstance(arrived, DataPiece):
             self._data.append(bytes(arrived.data))
             if arrived.is_last and self._message is not None:
                 self._send(*self._message, b"".join(self._data))

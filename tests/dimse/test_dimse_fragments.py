@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aiodimse.config import Limits
 from aiodimse.dimse import command
-from aiodimse.dimse.fragments import Buffer, Command, Data, Fragmenter, Joiner
+from aiodimse.dimse.fragments import Buffer, Command, Fragmenter, Joiner
 from aiodimse.dimse.messages import CEchoRQ, CFindRQ, CStoreRQ
 from aiodimse.errors import CommandDecodeError, LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu.reader import DataPiece
@@ -30,7 +30,7 @@ def dat(data: bytes, last: bool = True, context_id: int = 1) -> DataPiece:
     return DataPiece(context_id, False, last, data)
 
 
-def join(pieces: list[DataPiece], limits: Limits | None = None) -> list[Command | Data]:
+def join(pieces: list[DataPiece], limits: Limits | None = None) -> list[Command | DataPiece]:
     joiner = Joiner(limits or Limits())
     return [arrived for piece in pieces if (arrived := joiner.accept(piece)) is not None]
 
@@ -45,14 +45,19 @@ def join(pieces: list[DataPiece], limits: Limits | None = None) -> list[Command 
         ([cmd(ECHO_BYTES[:9], False), cmd(ECHO_BYTES[9:])], [Command(1, ECHO)]),
         ([cmd(b"", False), cmd(ECHO_BYTES, False), cmd(b"")], [Command(1, ECHO)]),
         ([cmd(ECHO_BYTES), cmd(ECHO_BYTES, context_id=3)], [Command(1, ECHO), Command(3, ECHO)]),
-        ([cmd(FIND_BYTES), dat(b"ab")], [Command(1, FIND), Data(1, b"ab", True)]),
+        ([cmd(FIND_BYTES), dat(b"ab")], [Command(1, FIND), DataPiece(1, False, True, b"ab")]),
         (
             [cmd(FIND_BYTES), dat(b"a", False), dat(b"", False), dat(b"b", False), dat(b"")],
-            [Command(1, FIND), Data(1, b"a", False), Data(1, b"b", False), Data(1, b"", True)],
+            [
+                Command(1, FIND),
+                DataPiece(1, False, False, b"a"),
+                DataPiece(1, False, False, b"b"),
+                DataPiece(1, False, True, b""),
+            ],
         ),
         (
             [cmd(FIND_BYTES, context_id=3), dat(b"ab", context_id=3), cmd(ECHO_BYTES)],
-            [Command(3, FIND), Data(3, b"ab", True), Command(1, ECHO)],
+            [Command(3, FIND), DataPiece(3, False, True, b"ab"), Command(1, ECHO)],
         ),
         ([cmd(FIND_BYTES)], [Command(1, FIND)]),
         ([cmd(ECHO_BYTES[:-1], False)], []),
@@ -69,7 +74,7 @@ def join(pieces: list[DataPiece], limits: Limits | None = None) -> list[Command 
         "not finished",
     ],
 )
-def test_join(pieces: list[DataPiece], arrived: list[Command | Data]) -> None:
+def test_join(pieces: list[DataPiece], arrived: list[Command | DataPiece]) -> None:
     assert join(pieces) == arrived
 
 
@@ -119,7 +124,7 @@ def test_data_is_handed_on_as_it_came() -> None:
     joiner = Joiner(Limits())
     joiner.accept(cmd(FIND_BYTES))
     data = joiner.accept(DataPiece(1, False, False, view))
-    assert isinstance(data, Data)
+    assert isinstance(data, DataPiece)
     assert data.data is view
 
 
@@ -160,7 +165,7 @@ def test_messages_of_the_captures(capture: Path) -> None:
         arrived = join(pieces)
         assert len(arrived) == len(pieces)
         announced = [each.message for each in arrived if isinstance(each, Command) and each.message.has_data_set]
-        ended = [each for each in arrived if isinstance(each, Data) and each.is_last]
+        ended = [each for each in arrived if isinstance(each, DataPiece) and each.is_last]
         assert len(announced) - len(ended) in (0, 1)  # an A-ABORT or a cut may leave the last without its end
 
 
@@ -249,7 +254,7 @@ def test_joining_undoes_cutting(message: CStoreRQ, pieces: list[bytes], max_pdu_
             found += [(False, each) for each in fragments(buffers)]
         arrived = [joiner.accept(DataPiece(3, is_command, last, data)) for is_command, (data, last) in found]
         commands = [each for each in arrived if isinstance(each, Command)]
-        data = [each for each in arrived if isinstance(each, Data)]
+        data = [each for each in arrived if isinstance(each, DataPiece)]
         assert commands == [Command(3, message)]
         assert b"".join(each.data for each in data) == (even(b"".join(pieces)) if message.has_data_set else b"")
         assert [each.is_last for each in data][-1:] == [True] * message.has_data_set

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiodimse.config import Limits
-from aiodimse.dimse.fragments import Command, Data
+from aiodimse.dimse.fragments import Command
 from aiodimse.dimse.messages import CCancelRQ, CEchoRQ, CFindRQ, CFindRSP, CMoveRQ, CStoreRQ
 from aiodimse.dimse.operations import CancelReceived, RequestReceived, RequestRefused, ResponseReceived, Runnable
 from aiodimse.dimse.router import Router
 from aiodimse.errors import LocalProtocolError, RemoteProtocolError
-from aiodimse.pdu import AcceptedContext
+from aiodimse.pdu import AcceptedContext, DataPiece
 from aiodimse.standard import sop_class
 
 VERIFICATION, FIND = str(sop_class.Verification), str(sop_class.StudyRootQueryRetrieveInformationModelFind)
@@ -51,7 +51,7 @@ def ask(router: Router, request: Any, context_id: int) -> None:
     """The peer's request, whole."""
     router.receive(Command(context_id, request))
     if request.has_data_set:
-        router.receive(Data(context_id, b"identifier", True))
+        router.receive(DataPiece(context_id, False, True, b"identifier"))
 
 
 def kinds(events: deque[Any]) -> list[type]:
@@ -148,9 +148,9 @@ def test_a_response_is_told_when_its_data_set_is_whole() -> None:
     response = find().response(0xFF00)
     response.message_id_being_responded_to, response.has_data_set = operation.message_id, True
     router.receive(Command(3, response))
-    router.receive(Data(3, b"one ", False))
+    router.receive(DataPiece(3, False, False, b"one "))
     assert not events
-    router.receive(Data(3, b"match", True))
+    router.receive(DataPiece(3, False, True, b"match"))
     (event,) = events
     assert isinstance(event, ResponseReceived)
     assert (event.data, event.is_final) == (b"one match", False)

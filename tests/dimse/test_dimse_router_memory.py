@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from aiodimse.config import Limits
-from aiodimse.dimse.fragments import Command, Data, append_piece
+from aiodimse.dimse.fragments import Command, append_piece
 from aiodimse.dimse.messages import CEchoRQ, CFindRQ, CFindRSP, CGetRQ, CMoveRQ, CStoreRQ, NSetRQ, Request
 from aiodimse.dimse.operations import RequestReceived, RequestRefused, ResponseReceived
 from aiodimse.dimse.router import Router
 from aiodimse.errors import RemoteProtocolError
-from aiodimse.pdu import AcceptedContext
+from aiodimse.pdu import AcceptedContext, DataPiece
 from aiodimse.standard import sop_class
 
 VERIFICATION, CT = sop_class.Verification, sop_class.CTImageStorage
@@ -46,8 +46,8 @@ class Peer:
         context_id = UIDS.index(request.sop_class_uid)
         self.router.receive(Command(context_id, request, command_size))
         if request.has_data_set:
-            self.router.receive(Data(context_id, bytes(size // 2), False))
-            self.router.receive(Data(context_id, bytes(size - size // 2), True))
+            self.router.receive(DataPiece(context_id, False, False, bytes(size // 2)))
+            self.router.receive(DataPiece(context_id, False, True, bytes(size - size // 2)))
         return self.events.pop()
 
 
@@ -95,7 +95,7 @@ def test_command_sets_count() -> None:
     store = CStoreRQ(message_id=5, affected_sop_class_uid=CT, has_data_set=True, **NAMED)
     peer.router.receive(Command(UIDS.index(CT), store, 20_001))
     assert not peer.events, "nobody is told while its data set comes"
-    peer.router.receive(Data(UIDS.index(CT), bytes(10), True))
+    peer.router.receive(DataPiece(UIDS.index(CT), False, True, bytes(10)))
     assert peer.events.pop().response.status == 0xA700
     last = CEchoRQ(message_id=6, affected_sop_class_uid=VERIFICATION)
     assert isinstance(peer.ask(last, command_size=20_000), RequestReceived)
@@ -108,8 +108,8 @@ def test_what_a_c_store_brings_does_not_count() -> None:
         store = CStoreRQ(message_id=number, affected_sop_class_uid=CT, has_data_set=True, **NAMED)
         peer.router.receive(Command(UIDS.index(CT), store, 100))
         for _ in range(10):
-            peer.router.receive(Data(UIDS.index(CT), bytes(10_000), False))
-        peer.router.receive(Data(UIDS.index(CT), b"", True))
+            peer.router.receive(DataPiece(UIDS.index(CT), False, False, bytes(10_000)))
+        peer.router.receive(DataPiece(UIDS.index(CT), False, True, b""))
         assert peer.router.performed[number].is_open
     assert isinstance(peer.ask(find(6), 2400), RequestReceived)
 
@@ -121,7 +121,7 @@ def test_a_response_says_how_large_it_is() -> None:
         response = CFindRSP(message_id_being_responded_to=operation.message_id, status=0, has_data_set=data is not None)
         peer.router.receive(Command(1, response, 80))
         if data is not None:
-            peer.router.receive(Data(1, data, True))
+            peer.router.receive(DataPiece(1, False, True, data))
         event = peer.events.pop()
         assert isinstance(event, ResponseReceived)
         assert event.size == 80 + len(data or b"")
@@ -133,13 +133,13 @@ def test_a_response_whose_data_set_is_too_large_ends_the_association() -> None:
         operation = peer.router.invoke(1, find(0))
         response = CFindRSP(message_id_being_responded_to=operation.message_id, status=0xFF00, has_data_set=True)
         peer.router.receive(Command(1, response, 80))
-        peer.router.receive(Data(1, bytes(600), False))
+        peer.router.receive(DataPiece(1, False, False, bytes(600)))
         if size == 1000:
-            peer.router.receive(Data(1, bytes(400), True))
+            peer.router.receive(DataPiece(1, False, True, bytes(400)))
             assert len(peer.events.pop().data) == 1000
             continue
         with pytest.raises(RemoteProtocolError, match="a data set over 1000 bytes in a response") as caught:
-            peer.router.receive(Data(1, bytes(401), True))
+            peer.router.receive(DataPiece(1, False, True, bytes(401)))
         assert caught.value.reason == 6
 
 
@@ -150,9 +150,9 @@ def test_an_identifier_in_tiny_fragments_costs_its_bytes(size: int) -> None:
     peer.router.receive(Command(1, find(1), 100))
     count = 100_000 // size
     for _ in range(count):
-        peer.router.receive(Data(1, bytes(size), False))
+        peer.router.receive(DataPiece(1, False, False, bytes(size)))
     assert len(peer.router._pieces) <= 100_000 // 1024 + 1
-    peer.router.receive(Data(1, b"", True))
+    peer.router.receive(DataPiece(1, False, True, b""))
     assert len(peer.events.pop().data) == count * size
 
 
