@@ -18,31 +18,33 @@ class Inbox:
     hard limit.
     """
 
+    is_complete = False
+    """Whether the last piece has arrived. It may still be unread."""
+    touched = False
+    """Whether somebody has begun to read."""
+    consumed = False
+    """Whether everything has been read to the end, or discarded on purpose."""
+    _held = 0  # The number of bytes in the pieces.
+    _enough = 0  # The task in gather() is woken when so many bytes are here, or the last.
+    _discarding = False
+    _error: BaseException | None = None
+    _lost = False
+    """Whether pieces were dropped unread. What is left must then not be taken for the whole data set."""
+
     def __init__(self, unread: Callable[[int], None]) -> None:
         self._unread = unread
         self._pieces: deque[bytes | memoryview] = deque()
         self._changed = Signal()
-        self._held = 0  # The number of bytes in the pieces.
-        self._enough = 0  # The task in gather() is woken when so many bytes are here, or the last.
-        self._discarding = False
-        self._error: BaseException | None = None
-        self._lost = False
-        """Whether pieces were dropped unread. What is left must then not be taken for the whole data set."""
-        self.is_complete: bool = False
-        """Whether the last piece has arrived. It may still be unread."""
-        self.touched: bool = False
-        """Whether somebody has begun to read."""
-        self.consumed: bool = False
-        """Whether everything has been read to the end, or discarded on purpose."""
 
     def put(self, piece: bytes | memoryview, *, is_last: bool) -> None:
         """Take a piece that has arrived."""
+        size = len(piece)
         if self._discarding:
-            self._lost = self._lost or len(piece) > 0
-        elif len(piece):
+            self._lost = self._lost or size > 0
+        elif size:
             append_piece(self._pieces, piece)
-            self._held += len(piece)
-            self._unread(len(piece))
+            self._held += size
+            self._unread(size)
         if is_last:
             self.is_complete = True
         if is_last or self._held >= self._enough:
@@ -86,9 +88,10 @@ class Inbox:
         """
         await self._wait_for(size)
         pieces = list(self._pieces)
-        if not pieces:
+        if pieces:
+            self._forget()
+        else:
             self.consumed = True
-        self._forget()
         return pieces
 
     def _forget(self) -> None:
@@ -98,13 +101,14 @@ class Inbox:
 
     async def _wait_for(self, size: int) -> None:
         self.touched = True
-        self._enough = size
-        try:
-            while not self.is_complete and (self._held < self._enough or not self._pieces):
-                self._check()
-                await self._changed.wait()
-        finally:
-            self._enough = 0
+        if not self.is_complete:
+            self._enough = size
+            try:
+                while not self.is_complete and (self._held < self._enough or not self._pieces):
+                    self._check()
+                    await self._changed.wait()
+            finally:
+                self._enough = 0
         if not self._pieces:
             self._check()
 

@@ -30,6 +30,16 @@ class ArrivingInstance(Instance):
 
     reads_once = True
 
+    save_error: OSError | None = None
+    """Why save() failed. The response is then "Out of resources"."""
+    conflict: InstanceConflict | None = None
+    """Why save() was refused. The response is then "Data Set does not match SOP Class"."""
+    decode_error: DatasetDecodeError | None = None
+    """Why dataset() failed."""
+    _decoded: Dataset | None = None
+    _in_use = False
+    """Whether a save() or dataset() has begun and has not yet succeeded."""
+
     def __init__(
         self,
         sop_class_uid: str,
@@ -44,15 +54,6 @@ class ArrivingInstance(Instance):
         self._inbox = inbox
         self._channel, self._limits = channel, channel.limits
         self._source = source_ae_title
-        self._decoded: Dataset | None = None
-        self._in_use = False
-        """Whether a save() or dataset() has begun and has not yet succeeded."""
-        self.save_error: OSError | None = None
-        """Why save() failed. The response is then "Out of resources"."""
-        self.conflict: InstanceConflict | None = None
-        """Why save() was refused. The response is then "Data Set does not match SOP Class"."""
-        self.decode_error: DatasetDecodeError | None = None
-        """Why dataset() failed."""
 
     def _source_ae_title(self) -> str | None:
         return self._source
@@ -77,8 +78,8 @@ class ArrivingInstance(Instance):
             yield piece
 
     async def _batches(self) -> AsyncIterator[list[Buffer]]:
-        inbox = self._begin()
-        while batch := await inbox.gather(self._limits.max_pdu_length):
+        # save() and dataset() have checked that they may begin.
+        while batch := await self._inbox.gather(self._limits.max_pdu_length):
             yield batch
 
     def stream(self) -> AsyncIterator[Buffer]:

@@ -96,6 +96,15 @@ class HandlerRun:
             cannot be cancelled.
     """
 
+    _end_all: Callable[[], None] | None = None
+    """Ends what the whole task awaits, when the association ends."""
+    _iterator: AsyncIterator[Any] | None = None
+    _is_in_handler = False
+    _has_ended = False
+    _is_closing = False
+    _timer: TimerHandle | None = None
+    _steps = 0
+
     def __init__(
         self,
         performed: PerformedOperation,
@@ -107,14 +116,6 @@ class HandlerRun:
         self._give_up = give_up
         self.interrupt: Interrupt = Interrupt()
         """The block in which C-CANCEL ends what the handler awaits. It raises Cancelled then."""
-        self._end_all: Callable[[], None] | None = None
-        """Ends what the whole task awaits, when the association ends."""
-        self._iterator: AsyncIterator[Any] | None = None
-        self._is_in_handler = False
-        self._has_ended = False
-        self._is_closing = False
-        self._timer: TimerHandle | None = None
-        self._steps = 0
 
     # --- from outside -------------------------------------------------------------------------------------------------
 
@@ -157,7 +158,8 @@ class HandlerRun:
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:
-            await self.close()
+            if self._iterator is not None:
+                await self.close()
         finally:
             if self._timer is not None:
                 self._timer.cancel()
