@@ -112,7 +112,7 @@ class Engine:
             The next event, in order; None when all that was received has been decoded, or `credit` is used up. Only in
             the first case does `deadline` take account of all that was received.
         """
-        events, reader, machine = self._events, self._reader, self.machine
+        events, machine = self._events, self.machine
         while not events:
             if (router := self._router) is not None and router.parked is not None and machine.data_allowed_in:
                 self.is_stopped = not router.unpark()
@@ -122,14 +122,15 @@ class Engine:
             if self.credit <= 0:
                 return None
             self.credit -= 1
-            item = reader.next(whole=machine.data_allowed_in)
-            if type(item) is DataPiece and machine.data_allowed_in:
-                self._receive_piece(item)
-            elif item is not None:
-                self._receive_item(item)
-            else:
+            takes_data = machine.data_allowed_in
+            item = self._reader.next(whole=takes_data)
+            if item is None:
                 self._look_at_span()
                 return None
+            if takes_data and type(item) is DataPiece:
+                self._receive_piece(item)
+            else:
+                self._receive_item(item)
         return events.popleft()
 
     def _receive_item(self, item: Received) -> None:

@@ -115,7 +115,7 @@ class PDUReader:
         # The header of the current PDU, if that is not a P-DATA-TF; empty between PDUs.
         self._header = b""
         self.in_pdu: bool = False
-        """Whether a PDU had begun and was not complete when next() returned None."""
+        """Whether a PDU had begun and was not complete when next() returned."""
         # In a P-DATA-TF: its PDU-length, the bytes of it after the current PDV, and the bytes still to come of that
         # PDV.
         self._pdu_length = self._pdu_left = self._pdv_left = 0
@@ -146,18 +146,17 @@ class PDUReader:
             self._chunk, self._at, self._end = b"", 0, 0  # An idle reader keeps no chunk in memory.
             self.in_pdu = bool(self._pdv_left or self._header or self._held)
             return None
-        if whole and (piece := self._whole_pdv()) is not None:
+        if whole and not self.in_pdu and (piece := self._whole_pdv()) is not None:
             return piece
         item = self._next()
-        if item is None:
-            self.in_pdu = bool(self._pdv_left or self._pdu_left or self._header or self._held)
+        self.in_pdu = bool(self._pdv_left or self._pdu_left or self._header or self._held)
         return item
 
     def _whole_pdv(self) -> DataPiece | None:
         """Return the PDV of a P-DATA-TF that is complete in the current chunk and has one PDV; None for anything
-        else."""
+        else. No PDU has begun."""
         chunk, start = self._chunk, self._at
-        if self._end - start <= _BOTH_HEADERS.size or self._pdv_left or self._pdu_left or self._header or self._held:
+        if self._end - start <= _BOTH_HEADERS.size:
             return None
         pdu_type, length, size, context_id, control = _BOTH_HEADERS.unpack_from(chunk, start)
         stop = start + HEADER_LENGTH + length

@@ -78,11 +78,12 @@ def read_status(value: object) -> HandlerResult:
     Raises:
         InvalidResult: It is none of these, or raises when it is read. The status is C001 or C002.
     """
+    payload: Any = None
     fields: dict[str, Any] = {}
     if isinstance(value, Dataset):
         code = _read_dataset(value, fields)
     elif isinstance(value, Reply):
-        code = as_int(value.status)
+        code, payload = as_int(value.status), value.dataset
         for _, attribute, name in _STATUS_ELEMENTS:
             if (given := getattr(value, attribute)) not in (None, ()):
                 fields[name] = checked_field(name, given, f"a Reply whose {attribute}")
@@ -91,7 +92,7 @@ def read_status(value: object) -> HandlerResult:
     if code is None or not 0 <= code <= 0xFFFF:
         words = f"a status that is no int or Dataset: {type(value).__name__}{_hint(value)}"
         raise InvalidResult(answers.INVALID_STATUS, words)
-    return HandlerResult(code, value.dataset if isinstance(value, Reply) else None, fields)
+    return HandlerResult(code, payload, fields)
 
 
 def _read_dataset(dataset: Dataset, fields: dict[str, Any]) -> int | None:

@@ -28,6 +28,11 @@ _NOT_CONSUMED = (
     "the handler of %s returned Success, and the data set is lost: it was not awaited to the end of save(), dataset()"
     " or stream(). If that is meant, await discard()"
 )
+_TYPE_IDS: dict[type[messages.Request], str] = {
+    messages.NActionRQ: "action_type_id",
+    messages.NEventReportRQ: "event_type_id",
+}
+"""What a response repeats of its request beside the UIDs (PS3.7 10.1.4, 10.1.1)."""
 _LOG_OF_OTHERS = logging.getLogger("aiodimse.normalized")
 
 
@@ -49,7 +54,8 @@ async def provide(performed: PerformedOperation, request: Request, handler: Call
         if result.status == answers.SUCCESS and performed.inbox is not None and not performed.inbox.consumed:
             performed.logger(log).warning(_NOT_CONSUMED, request.message)
         message = request.message.response(result.status)
-        _repeat_type(request.message, message)
+        if field := _TYPE_IDS.get(type(request.message)):
+            setattr(message, field, getattr(request.message, field))
         result.apply(message)
         await performed.respond(message, data)
 
@@ -132,10 +138,3 @@ def _invalid(request: Request, error: InvalidResult | DatasetEncodeError) -> int
     if isinstance(error, InvalidResult) and isinstance(request, StoreRequest):
         return error.status
     return answers.PROCESSING_FAILURE
-
-
-def _repeat_type(request: messages.Request, response: messages.Response) -> None:
-    """Repeat Action Type ID and Event Type ID in the response (PS3.7 10.1.4, 10.1.1)."""
-    for name in ("action_type_id", "event_type_id"):
-        if hasattr(response, name):
-            setattr(response, name, getattr(request, name, None))
