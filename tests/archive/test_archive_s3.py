@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import subprocess
-import sys
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import pytest
+from archive.buckets import HOST, new_bucket, object_store
 from archive.databases import new_database, open_index
 from archive.test_archive_frames import frame, multi_frame
 from pydicom import Dataset, dcmread
@@ -40,7 +36,6 @@ from aiodimse.archive.storage import s3  # noqa: E402
 from aiodimse.archive.storage.s3 import S3Storage  # noqa: E402
 
 MR = sop_class.MRImageStorage
-HOST = "127.0.0.1"
 SECOND = timedelta(seconds=1)
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
@@ -48,34 +43,13 @@ GET = sop_class.StudyRootQueryRetrieveInformationModelGet
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if b"Running on" in line:
-            break
-    # It writes a line for each request, and stops where nobody reads them.
-    reader = Thread(target=deque, args=(process.stderr, 0), daemon=True)
-    reader.start()
-    yield f"http://{HOST}:{port}"
-    process.kill()
-    process.wait()
-    reader.join()
-    process.stderr.close()
+    with object_store() as url:
+        yield url
 
 
 @pytest.fixture
 def storage(endpoint: str) -> S3Storage:
-    bucket = f"b{uuid4().hex}"
-    urlopen(Request(f"{endpoint}/{bucket}", method="PUT")).close()
-    how: dict[str, Any] = {"access_key_id": "any", "secret_access_key": "any", "region": "us-east-1"}
-    return S3Storage(f"s3://{bucket}/archive", endpoint=endpoint, **how)
+    return new_bucket(endpoint)
 
 
 @pytest.fixture
@@ -462,14 +436,16 @@ async def test_a_bucket_that_goes_away_in_the_middle_of_an_object_tells_no_key(
 
     class Response:
         def __init__(self, whole: Any) -> None:
-            self._whole = whole
+            self._whole, self.meta = whole, whole.meta
 
         async def stream(self, min_chunk_size: int) -> AsyncIterator[bytes]:
             async for piece in self._whole.stream(min_chunk_size=min_chunk_size):
                 yield piece
                 raise GenericError("the key of patient 4711")
 
-    async def cut(*words: Any) -> Response:
+    async def cut(*words: Any, options: object = None) -> Response:
+        if options:  # the rest of it
+            raise GenericError("the key of patient 4711")
         return Response(await get(*words))
 
     monkeypatch.setattr(obstore, "get_async", cut)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import obstore
@@ -27,11 +28,19 @@ from .hashed import hashed_name
 from .interface import Arrived, Arriving, Found, Stamp
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig
+    from obstore import GetOptions, GetResult
+    from obstore.store import ClientConfig, RetryConfig
 
 _BEGINNING = 1 << 20
 """Bytes of an object that are read to find its header."""
-_SECONDS = "30s"
+_SILENCE = timedelta(seconds=20)
+"""How long the store may send nothing. The whole of an object has no deadline: the peer decides how fast it is sent."""
+_RETRIES = timedelta(seconds=30)
+"""How long a request is repeated. With the last silence, an operation fails before Timeouts.response of the peer."""
+_UNLIMITED = timedelta(days=7)
+_PIECE = 1 << 18
+_SECONDS_FOR_PIECE = 50.0
+"""How long a piece of an object may take that the store sends slowly."""
 _ADDRESS = re.compile(r"\b[A-Z]+ (https?://[^\s?]+).* - (?:HTTP error: |Server returned non-2xx status code: )?(.+)")
 """An error of obstore: the method, the address, how often it tried for how long, and what went wrong."""
 _SECONDS_TO_ABORT = 5.0
@@ -52,9 +61,15 @@ class S3Storage:
     """
 
     def __init__(self, url: str, **options: Any) -> None:
-        client: ClientConfig = {"timeout": _SECONDS, "connect_timeout": _SECONDS, "allow_http": True}
+        client: ClientConfig = {
+            "timeout": _UNLIMITED,
+            "read_timeout": _SILENCE,
+            "connect_timeout": _SILENCE,
+            "allow_http": True,
+        }
+        retries: RetryConfig = {"retry_timeout": _RETRIES}
         try:
-            self._store = S3Store.from_url(url, client_options=client, **options)
+            self._store = S3Store.from_url(url, client_options=client, retry_config=retries, **options)
         except BaseError as error:
             raise ValueError(f"the bucket cannot be used: {_first_line(error)}") from None
 
@@ -190,13 +205,29 @@ class _StoredInstance(aiodimse.Instance):
         """Request the object. Raises aiodimse.InstanceConflict if it is another instance than was asked for."""
         with _os_errors():
             response = await obstore.get_async(self._store, self._location)
+        return await aiodimse.Instance.from_part10(self._pieces(response), sop_instance_uid=self.sop_instance_uid)
 
-        async def chunks() -> AsyncIterator[bytes]:
-            with _os_errors():
-                async for piece in response.stream(min_chunk_size=1 << 18):
-                    yield bytes(piece)
+    async def _pieces(self, response: GetResult) -> AsyncGenerator[bytes, None]:
+        """Yield the object, and ask again for the rest where the store is lost in the middle of it.
 
-        return await aiodimse.Instance.from_part10(chunks(), sop_instance_uid=self.sop_instance_uid)
+        obstore repeats a request, too, but only in the first seconds after it: too few for a peer that is slow. The
+        rest is that of the same object, as its ETag says. The store that sends no piece at all is not asked again.
+        """
+        at, size, e_tag = 0, response.meta["size"], response.meta["e_tag"]
+        with _os_errors():
+            while True:
+                began = at
+                pieces = aiter(response.stream(min_chunk_size=_PIECE))
+                try:
+                    while (piece := await _next(pieces)) is not None:
+                        at += len(piece)
+                        yield piece
+                    return
+                except (BaseError, TimeoutError):
+                    if at == began or at >= size or not e_tag:
+                        raise
+                rest: GetOptions = {"range": {"offset": at}, "if_match": e_tag}
+                response = await obstore.get_async(self._store, self._location, options=rest)
 
     async def _stream(self) -> AsyncIterator[bytes | memoryview]:
         async for piece in (await self._opened()).stream():
@@ -213,6 +244,17 @@ class _StoredInstance(aiodimse.Instance):
     async def encoded(self, transfer_syntax: str) -> Any:
         """Encode as Instance.encoded does. Opening here shows whether it can be sent before its message begins."""
         return await (await self._opened()).encoded(transfer_syntax)
+
+
+async def _next(pieces: AsyncIterator[Any]) -> bytes | None:
+    """Return the next piece; None: there are no more.
+
+    Raises:
+        TimeoutError: The store sends too few bytes for one, although it sends some.
+    """
+    async with asyncio.timeout(_SECONDS_FOR_PIECE):
+        piece = await anext(pieces, None)
+    return None if piece is None else bytes(piece)
 
 
 async def _header_of(data: bytes, location: str, stamp: Stamp) -> Header:
@@ -238,7 +280,7 @@ def _os_errors() -> Iterator[None]:
     """
     try:
         yield
-    except BaseError as error:
+    except (BaseError, TimeoutError) as error:
         raise OSError(errno.EIO, f"the bucket does not answer ({type(error).__name__})") from None
 
 
