@@ -15,6 +15,7 @@ from sqlalchemy import Engine, PoolProxiedConnection
 
 from ..keys import distinct_batches
 from ..records import Entry, Header
+from .known_series import KnownSeries
 from .prepared import Opened
 from .reading import lookup
 from .together import Together
@@ -22,8 +23,6 @@ from .writing import Writing
 
 _PATIENCE: Final = 0.05
 """Seconds that a look-up waits for its turn; a transaction takes far less."""
-_KNOWN: Final = 256
-"""Studies and series that are kept in memory from one transaction to the next."""
 
 
 class DirectIndex:
@@ -42,9 +41,7 @@ class DirectIndex:
         self._turn = threading.Lock()
         self._connection: PoolProxiedConnection | None = None
         self._together = Together(self._add, elsewhere)
-        self._writer: Writing | None = None
-        """What the last transaction knew: most objects are of a series that has just been written."""
-        self._version = 0
+        self._known = KnownSeries()
 
     def lookup(self, sop_instance_uid: str) -> Entry | None:
         """See `BlockingIndex.lookup`."""
@@ -69,38 +66,38 @@ class DirectIndex:
     def close(self) -> None:
         """Give the connection back."""
         with self._turn:
-            connection, self._connection, self._writer = self._connection, None, None
+            connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
 
     def _opened(self) -> Opened:
         if self._connection is None:
             self._connection = self._engine.raw_connection()
+            self._known.prepare(self._connection.cursor())
         return Opened(self._engine.dialect, self._connection.cursor)
 
     def _add(self, headers: Sequence[Header]) -> None:
         with self._writing, self._turn:
+            opened = self._opened()
             try:
-                self._transaction(headers, replaces=False)
-            except sqlite3.IntegrityError:  # Some of it is there already, which is rare.
-                self._transaction(headers, replaces=True)
+                if not self._known.add(opened.cursor(), headers):
+                    self._known.learn(headers, self._transaction(opened, headers, replaces=False))
+            except sqlite3.IntegrityError:  # Some of it is there already, or somebody changed a series; both are rare.
+                self._known.forget(headers)
+                self._transaction(opened, headers, replaces=True)
 
-    def _transaction(self, headers: Sequence[Header], *, replaces: bool) -> None:
-        opened = self._opened()
-        cursor = opened.cursor()
+    def _transaction(self, opened: Opened, headers: Sequence[Header], *, replaces: bool) -> Writing:
+        """Run a transaction, and return what it wrote."""
+        cursor, writing = opened.cursor(), Writing(opened)
         cursor.execute("BEGIN IMMEDIATE")
         try:
-            # It changes when another connection, of any process, has written since.
-            (version,) = cursor.execute("PRAGMA data_version").fetchone()
-            if self._writer is None or version != self._version or self._writer.known > _KNOWN:
-                self._writer, self._version = Writing(opened), version
             for batch in distinct_batches(headers):
-                self._writer.add(batch, replaces=replaces)
+                writing.add(batch, replaces=replaces)
             cursor.execute("COMMIT")
         except BaseException:
-            self._writer = None
             self._roll_back()
             raise
+        return writing
 
     def _roll_back(self) -> None:
         """Undo the transaction. A connection on which that fails would stay inside it, so it is not used any more."""

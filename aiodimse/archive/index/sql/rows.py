@@ -73,7 +73,7 @@ def load_attributes(text: str) -> SourcedAttributes:
 
 def dump_object(attributes: dict[str, Value], character_set: CharacterSet) -> str:
     """Encode the attributes of one object."""
-    return dump_attributes(SourcedAttributes(attributes, (character_set,)))
+    return _encode([attributes, (character_set,), (), {}])  # as `dump_attributes`; there are no sources
 
 
 def _value(values: list[Any]) -> Value:

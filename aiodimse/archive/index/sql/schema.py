@@ -74,7 +74,7 @@ class _KeyText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
-        if value is None or (value.isascii() and value.isprintable()) or clean(value) == value:
+        if value is None or is_plain(value) or clean(value) == value:
             return value
         return _ESCAPE + value.encode("utf-8", "surrogatepass").hex()
 
@@ -82,6 +82,11 @@ class _KeyText(TypeDecorator[str]):
         if value is None or not str(value).startswith(_ESCAPE):
             return None if value is None else str(value)
         return bytes.fromhex(value[1:]).decode("utf-8", "surrogatepass")
+
+
+def is_plain(text: str) -> bool:
+    """Return whether a text is written to a database as it is, which is seen at a glance: it is printable ASCII."""
+    return text.isascii() and text.isprintable()
 
 
 def clean(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Table, bindparam, delete, exists, literal_column, select, update
 
@@ -36,6 +36,8 @@ class _Study:
     patient_pk: int
     attributes: SourcedAttributes
     counters: StudyCounters
+    told: str = ""
+    """The attributes as the table has them."""
     are_counters_changed: bool = False
     """Whether the counters differ from those in the table."""
     are_attributes_changed: bool = False
@@ -48,9 +50,20 @@ class _Series:
     study_pk: int
     attributes: SourcedAttributes
     instances: int
+    told: str = ""
+    """The attributes as the table has them."""
     is_counter_changed: bool = False
     are_attributes_changed: bool = False
     """Whether the attributes differ from those in the table."""
+
+
+class RowsAbove(NamedTuple):
+    """The rows of the study and the series of an object."""
+
+    study_pk: int
+    study_told: str
+    series_pk: int
+    series_told: str
 
 
 _BY_KEY = {
@@ -120,9 +133,6 @@ _OBJECTS = PreparedList(
 class Writing:
     """The changes of a transaction. Each row is read once, and written once when all changes are known.
 
-    It may continue in the next transaction with the rows that it knows, if nobody else has written between the two, and
-    if each of them was committed.
-
     Args:
         connection: A connection in a transaction; nobody else writes while that is open.
     """
@@ -137,11 +147,6 @@ class Writing:
         self._files: list[dict[str, Any]] = []
         self._forgotten: list[tuple[_Study, _Study | _Series, set[str]]] = []
         """Studies and series of a study, and the attributes that lost their source."""
-
-    @property
-    def known(self) -> int:
-        """How many studies and series it has in memory."""
-        return len(self._studies) + len(self._series)
 
     # --- operations ---------------------------------------------------------------------------------------------------
 
@@ -171,6 +176,12 @@ class Writing:
         removed = self._remove(locations)
         self._flush()
         return removed
+
+    def rows_above(self, header: Header) -> RowsAbove:
+        """Return the study and the series of an object that was added in this transaction, as they are now."""
+        study = self._study_of(header, _patient_of(header))
+        series, _ = self._series_of(study, header)
+        return RowsAbove(study.pk, study.told, series.pk, series.told)
 
     # --- adding -------------------------------------------------------------------------------------------------------
 
@@ -225,10 +236,14 @@ class Writing:
         self._pks[schema.series.name, row.study_pk, uids["series"]] = row.series_pk
         if row.study_pk not in self._studies:
             attributes, counters = load_attributes(row.study_told), load_counters(row.study_counters)
-            self._studies[row.study_pk] = _Study(row.study_pk, row.study_patient_pk, attributes, counters)
+            self._studies[row.study_pk] = _Study(
+                row.study_pk, row.study_patient_pk, attributes, counters, row.study_told
+            )
         if row.series_pk not in self._series:
             attributes = load_attributes(row.series_told)
-            self._series[row.series_pk] = _Series(row.series_pk, row.study_pk, attributes, row.series_instances)
+            self._series[row.series_pk] = _Series(
+                row.series_pk, row.study_pk, attributes, row.series_instances, row.series_told
+            )
 
     def _study_of(self, header: Header, patient: dict[str, str]) -> _Study:
         patient_pk, _ = self._entity(schema.patient, patient)
@@ -344,7 +359,8 @@ class Writing:
         for study in self._studies.values():
             row = {"of": study.pk, "counters": dump_counters(study.counters)} if study.are_counters_changed else {}
             if study.are_attributes_changed:
-                _UPDATE_STUDY.run(self._connection, [{**row, "told": dump_attributes(study.attributes)}])
+                study.told = dump_attributes(study.attributes)
+                _UPDATE_STUDY.run(self._connection, [{**row, "told": study.told}])
                 self._write_terms(study)
             elif row:
                 _COUNT_STUDY.run(self._connection, [row])
@@ -352,7 +368,8 @@ class Writing:
         for series in self._series.values():
             row = {"of": series.pk, "instances": series.instances}
             if series.are_attributes_changed:
-                _UPDATE_SERIES.run(self._connection, [{**row, "told": dump_attributes(series.attributes)}])
+                series.told = dump_attributes(series.attributes)
+                _UPDATE_SERIES.run(self._connection, [{**row, "told": series.told}])
             elif series.is_counter_changed:
                 _COUNT_SERIES.run(self._connection, [row])
             series.is_counter_changed = series.are_attributes_changed = False
@@ -384,11 +401,11 @@ def _patient_of(header: Header) -> dict[str, str]:
 
 
 def _loaded_study(row: Any) -> _Study:
-    return _Study(row.pk, row.patient_pk, load_attributes(row.told), load_counters(row.counters))
+    return _Study(row.pk, row.patient_pk, load_attributes(row.told), load_counters(row.counters), row.told)
 
 
 def _loaded_series(row: Any) -> _Series:
-    return _Series(row.pk, row.study_pk, load_attributes(row.told), row.instances)
+    return _Series(row.pk, row.study_pk, load_attributes(row.told), row.instances, row.told)
 
 
 def _file_row(file: File) -> dict[str, Any]:
