@@ -18,9 +18,13 @@ CharacterSet = tuple[str, ...]
 """The values of Specific Character Set (0008,0005); () is the default repertoire."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Header:
-    """What an index keeps of one object."""
+    """What an index keeps of one object.
+
+    It is not changed, but not frozen either, since two are made for every object that is stored: a frozen one takes
+    four times as long to make.
+    """
 
     location: str = field(repr=False)
     """Where the storage has the object: for a folder, the path below the folder with slashes."""
@@ -130,9 +134,9 @@ class Finding(StrEnum):
     DAMAGED = "damaged"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class File:
-    """One file that was read. The next scan need not read it again."""
+    """One file that was read. The next scan need not read it again. It is not frozen for the reason of `Header`."""
 
     location: str = field(repr=False)
     """Where the storage has the file."""
