@@ -49,6 +49,9 @@ class Interrupt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._error is None:
+            self._task = None
+            return
         ended_by = self._leave(kind)
         if ended_by is not None:
             try:
@@ -60,8 +63,6 @@ class Interrupt:
         """Take the cancellation back, and return the error if it was ours that ended the block."""
         task, self._task = self._task, None
         error, self._error = self._error, None  # Kept, its traceback would keep what the frames of the task reference.
-        if error is None:
-            return None
         assert task is not None
         is_ours = task.uncancel() <= self._cancelling
         return error if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError) else None

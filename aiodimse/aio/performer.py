@@ -59,7 +59,7 @@ class PerformedOperation:
         """The whole data set; None if there is none, or if it arrives in the inbox."""
         self.inbox: Inbox | None = inbox
         self.started: bool = False
-        self.began: float = self.channel.clock.now() if self.channel.metrics is not None else 0.0
+        self.began: float = self.channel.last_heard
         self.on_cancel: Callable[[], None] | None = None
         """Called when the peer sends C-CANCEL."""
         self.on_end: Callable[[], None] | None = None

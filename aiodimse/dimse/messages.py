@@ -129,6 +129,9 @@ class CStoreRQ(PrioritizedRequest):
     move_originator_ae_title: str | None = None
     move_originator_message_id: int | None = None
 
+    if not TYPE_CHECKING:  # As above.
+        sop_instance_uid = property(attrgetter("affected_sop_instance_uid"))
+
 
 class CFindRQ(PrioritizedRequest):
     """PS3.7 9.3.2.1."""

@@ -77,10 +77,8 @@ class ArrivingInstance(Instance):
         while (piece := await inbox.get()) is not None:
             yield piece
 
-    async def _batches(self) -> AsyncIterator[list[Buffer]]:
-        # save() and dataset() have checked that they may begin.
-        while batch := await self._inbox.gather(self._limits.max_pdu_length):
-            yield batch
+    def _batches(self) -> AsyncIterator[list[Buffer]]:
+        return _Batches(self._inbox, self._limits.max_pdu_length)  # save() and dataset() have called _begin().
 
     def stream(self) -> AsyncIterator[Buffer]:
         """Yield the data set as it arrives. A slow reader makes the peer wait. A second call raises RuntimeError."""
@@ -190,3 +188,16 @@ class ArrivingInstance(Instance):
         self._inbox.touched = self._inbox.consumed = True
         self._in_use = False
         self._inbox.drop()
+
+
+class _Batches(AsyncIterator[list[Buffer]]):
+    """A data set as it arrives, in lists of pieces. It is no generator, since the event loop keeps a list of those."""
+
+    def __init__(self, inbox: Inbox, size: int) -> None:
+        """size: the least number of bytes of a list, except for the last one."""
+        self._inbox, self._size = inbox, size
+
+    async def __anext__(self) -> list[Buffer]:
+        if batch := await self._inbox.gather(self._size):
+            return batch
+        raise StopAsyncIteration
