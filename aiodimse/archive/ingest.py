@@ -205,7 +205,7 @@ class _Arriving:
         try:
             self.header = header_in(arrived.beginning, arrived.transfer_syntax, self._location, more=arrived.more)
         except NotAnObject as error:
-            self.why, self.comment = type(error).__name__, f"stored, but it cannot be found: {error}"
+            self.why, self.comment = str(error), f"stored, but it cannot be found: {error}"
         except Exception as error:
             # The text of an error about a damaged header may quote values, so only its type is given.
             self.why, self.comment = type(error).__name__, "stored, but its header cannot be read"

@@ -8,6 +8,7 @@ from time import monotonic
 from .storage import Storage
 from .threads import in_thread
 
+_UNITS = (" bytes", "K", "M", "G", "T")
 _log = logging.getLogger(__name__)
 
 _SECONDS = 1.0
@@ -42,5 +43,13 @@ class Room:
                 if is_enough:
                     _log.warning("there is room on the disk again: C-STORE is accepted")
                 else:
-                    _log.error("every C-STORE is refused: less than %d bytes are free", self.least)
+                    _log.error("every C-STORE is refused: less than %s of the disk is free", _size(self.least))
         return self._is_enough or not self.least
+
+
+def _size(number: int) -> str:
+    """Write a number of bytes as the options of serve do, in whole K, M, G or T of 1024 where it has them."""
+    unit = 0
+    while number and number % 1024 == 0 and unit < len(_UNITS) - 1:
+        number, unit = number // 1024, unit + 1
+    return f"{number}{_UNITS[unit]}"

@@ -23,7 +23,7 @@ def arguments(parser: ArgumentParser) -> None:
         help="as of serve: a folder, or s3://BUCKET/PREFIX",
     )  # fmt: skip
     parser.add_argument(
-        "--config", metavar="FILE", type=shared.path,
+        "--config", metavar="FILE", type=shared.file,
         help="the file of serve --config: checks its location and the folders of its called titles",
     )  # fmt: skip
     parser.add_argument(

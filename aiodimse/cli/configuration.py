@@ -30,6 +30,10 @@ from aiodimse.cli.failures import USAGE, CommandError, system_words
 _POSITIONAL = "location"
 _NOT_IN_A_FILE = ("config", "help", "inherited")
 """Options that have no meaning in a file."""
+REPEATABLE = ("called", "calling", "destination", "tls-title")
+"""Options that may be a table, or a list of its rows as on the command line."""
+_LIMITING = ("calling", "tls-title")
+"""Options that limit nobody if they have no row. An operator who removes the last row does not mean that."""
 
 
 def words(file: Path, *, location: bool = True) -> list[str]:
@@ -48,7 +52,9 @@ def words(file: Path, *, location: bool = True) -> list[str]:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise CommandError(f"--config: {system_words(error)}", USAGE) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise CommandError(f"--config: {file}: this is not text in UTF-8", USAGE) from None
+    except tomllib.TOMLDecodeError as error:
         raise CommandError(f"--config: {file}: {error}", USAGE) from None
     given = content.pop(_POSITIONAL, None)
     if not isinstance(given, str | None):
@@ -58,22 +64,34 @@ def words(file: Path, *, location: bool = True) -> list[str]:
 
 
 def _option(file: str, name: str, value: Any) -> Iterator[str]:
-    option = "--" + name.replace("_", "-")
+    named = name.replace("_", "-")
+    option = f"--{named}"
     if name in _NOT_IN_A_FILE or not name:
         raise CommandError(f"--config: {file}: no option {name or repr(name)} in a file", USAGE)
+    if named in _LIMITING and not value:
+        raise CommandError(f"--config: {file}: {name} is empty, which would let everybody in; remove it", USAGE)
     if isinstance(value, bool):
         if value:
             yield option
-    elif isinstance(value, Mapping):
-        for key, each in value.items():
-            yield f"{option}={_pair(file, name, key, each)}"
-    elif isinstance(value, list):
-        for each in value:
-            yield f"{option}={each}"
     elif isinstance(value, (str, int, float)):
         yield f"{option}={value}"
+    elif isinstance(value, (list, Mapping)):
+        yield from (f"{option}={row}" for row in _rows(file, named, value))
     else:
         raise CommandError(f"--config: {file}: {name} is neither text, number, switch, list nor table", USAGE)
+
+
+def _rows(file: str, name: str, value: list[Any] | Mapping[str, Any]) -> Iterator[str]:
+    """Format each row of a table or a list as the value of an option on the command line."""
+    if isinstance(value, list) and name not in REPEATABLE:
+        raise CommandError(f"--config: {file}: {name} takes one value, not a list", USAGE)
+    if isinstance(value, Mapping):
+        yield from (_pair(file, name, key, each) for key, each in value.items())
+        return
+    for each in value:
+        if not isinstance(each, str):
+            raise CommandError(f"--config: {file}: {name}: not text: {each}", USAGE)
+        yield each
 
 
 def _pair(file: str, name: str, key: str, value: Any) -> str:
@@ -82,4 +100,7 @@ def _pair(file: str, name: str, key: str, value: Any) -> str:
         return key
     if value is False:
         raise CommandError(f"--config: {file}: {name}: {key} = false means nothing; remove the line", USAGE)
-    return f"{key}={','.join(map(str, value)) if isinstance(value, list) else value}"
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(each, str) for each in values):
+        raise CommandError(f"--config: {file}: {name}: the value of {key} is not text", USAGE)
+    return f"{key}={','.join(values)}"

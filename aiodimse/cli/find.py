@@ -25,6 +25,7 @@ HELP = "query a peer"
 _KEYS_NOT_SUPPORTED = 0xFF01
 """Matches are continuing, one or more optional keys were not supported (PS3.4 C.4.1.1.4)."""
 _RECORD_KEY = (0x0008041B,)
+_MORE = "; --limit ended the search"
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -91,7 +92,7 @@ async def run(options: Namespace, output: Output) -> int:
     if matches.ignored:
         output.note(f"{peer_words(options)} does not support some of the keys: it has not matched or not returned them")
     if response is None or response.status.category in (aiodimse.Category.SUCCESS, aiodimse.Category.WARNING):
-        output.line(f"{matches.count} match{'' if matches.count == 1 else 'es'}{'; --limit' if matches.is_cut else ''}")
+        output.line(f"{matches.count} match{'' if matches.count == 1 else 'es'}{_MORE if matches.is_cut else ''}")
     if response is None or response.status == 0x0000:
         return 0
     output.note(f"{options.prog}: {peer_words(options)} answers {values.outcome(response)}{_next_page(matches.last)}")

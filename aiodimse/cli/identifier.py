@@ -12,7 +12,6 @@ from pydicom import DataElement, Dataset, config
 from pydicom.datadict import dictionary_VR, keyword_dict, keyword_for_tag, tag_for_keyword
 from pydicom.valuerep import validate_value
 
-_INTEGERS = frozenset({"US", "SS", "UL", "SL", "UV", "SV"})
 _REALS = frozenset({"FL", "FD"})
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _PRIOR_RECORD_KEY, _MAXIMUM_NUMBER_OF_RECORDS = 0x0008041C, 0x00080429
@@ -20,6 +19,12 @@ _HEXADECIMAL = frozenset({_PRIOR_RECORD_KEY})
 """The attributes of a binary VR that take a value in a query."""
 _ONLY_IN_REQUESTS = frozenset({_PRIOR_RECORD_KEY, _MAXIMUM_NUMBER_OF_RECORDS})
 """The attributes that say which page of a Repository Query is wanted (PS3.4 C.6.4.3)."""
+_SIGNED = {"SS": 16, "SL": 32, "SV": 64}
+_UNSIGNED = {"US": 16, "UL": 32, "UV": 64}
+"""The bits of the numbers of each VR (PS3.5 6.2)."""
+_INTEGERS = frozenset({*_SIGNED, *_UNSIGNED})
+_SHOWN = 64
+"""The most characters of a wrong value that a message repeats."""
 _EXAMPLES = {"DA": " (20240131, 20240101-20240131)", "TM": " (1530, 080000-120000)"}
 _TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
 
@@ -52,9 +57,9 @@ def key(text: str) -> Key:
         raise argparse.ArgumentTypeError(f"{name}: an attribute of VR {vr} takes no value here")
     if value and vr in _INTEGERS | _REALS:
         try:
-            _converted(value, vr)
+            _check_numbers(value, vr)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{name}: not a number: {value!r}") from None
+            raise argparse.ArgumentTypeError(f"{name}: not a number of VR {vr}: {_cut(value)}") from None
     if value and vr not in _BINARY:
         _check_value(name, value, vr)
     names = ".".join(keyword_for_tag(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in path)
@@ -101,8 +106,27 @@ def _check_value(name: str, value: str, vr: str) -> None:
                 try:
                     validate_value(vr, each, config.RAISE)
                 except ValueError:
-                    what = f"{name}: not a value of VR {vr}{_EXAMPLES.get(vr, '')}: {value!r}"
+                    what = f"{name}: not a value of VR {vr}{_EXAMPLES.get(vr, '')}: {_cut(value)}"
                     raise argparse.ArgumentTypeError(what) from None
+
+
+def _check_numbers(text: str, vr: str) -> None:
+    """Raise ValueError for a text that has no numbers, or numbers that the VR cannot have."""
+    for number in _numbers(text, vr):
+        if vr in _SIGNED and not -(1 << _SIGNED[vr] - 1) <= number < 1 << _SIGNED[vr] - 1:
+            raise ValueError(number)
+        if vr in _UNSIGNED and not 0 <= number < 1 << _UNSIGNED[vr]:
+            raise ValueError(number)
+
+
+def _numbers(text: str, vr: str) -> list[int] | list[float]:
+    parts = text.split("\\")
+    return list(map(int, parts)) if vr in _INTEGERS else list(map(float, parts))
+
+
+def _cut(value: str) -> str:
+    """Return a value as a message repeats it."""
+    return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}... ({len(value)} characters)"
 
 
 def _bytes(name: str, value: str) -> bytes:
@@ -122,10 +146,10 @@ def _vr(tag: int) -> str:
 def _converted(text: str, vr: str) -> object:
     if vr in _BINARY:
         return bytes.fromhex(text)
-    values = text.split("\\")
     if vr in _INTEGERS or vr in _REALS:
-        numbers: list[int | float] = [int(v) if vr in _INTEGERS else float(v) for v in values]
+        numbers = _numbers(text, vr)
         return numbers[0] if len(numbers) == 1 else numbers
+    values = text.split("\\")
     return text if len(values) == 1 else values
 
 

@@ -88,6 +88,8 @@ def parser(file: Path | None = None) -> argparse.ArgumentParser:
         module.arguments(each)
         if module not in (check, conformance, serve):
             encryption.user(each)
+        if module not in (check, conformance):
+            options.network(each)
         options.common(each)
         each.set_defaults(module=module, prog=each.prog)
     return top
@@ -138,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line, code = failures.in_words(error, given), failures.FAILED
     try:
         output.failed(line, code)
-    except BrokenPipeError:
+    except OSError:  # nobody reads stdout, or it is a file on a full disk; the line on stderr still says what failed
         output.discard()
     output.note(f"{prog}: {line}")
     return code

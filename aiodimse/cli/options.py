@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import re
 import sys
 from pathlib import Path
@@ -16,8 +17,10 @@ from aiodimse.config import Timeouts
 from aiodimse.errors import LocalProtocolError
 
 _NO_VALUE = re.compile(r"ignored explicit argument '.*'")
-_OPTION = re.compile(r"(^argument )?--(?=\w)")
-_CHOICE = re.compile(r"argument COMMAND: invalid choice: '(.*?)'")
+_OPTION = re.compile(r"(^argument (-\w/)?)?--(?=\w)")
+_LOCATION = re.compile(r"^argument LOCATION\b")
+_COMMAND = re.compile(r"argument COMMAND: invalid choice: '(.*?)'")
+_CHOICE = re.compile(r"(argument .*: )invalid choice: '(.*?)' \(choose from (.*)\)")
 
 
 class Parser(argparse.ArgumentParser):
@@ -56,13 +59,17 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error, and exit with status 2."""
-        if match := _CHOICE.match(message):
+        if match := _COMMAND.match(message):
             message = f"no command {match[1]!r}{near(match[1], self.commands)}"
+        elif match := _CHOICE.match(message):
+            choices = re.findall(r"[^', ]+", match[3])
+            message = f"{match[1]}not one of {', '.join(choices)}: {match[2]!r}{near(match[2], choices)}"
         message = _NO_VALUE.sub("takes no value; in a file it is true or false", message)
         if self._file is None:
             print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
         else:
-            words = _OPTION.sub("", message).replace("expected one argument", "needs a value")
+            words = _LOCATION.sub("location", _OPTION.sub("", message))
+            words = words.replace("expected one argument", "needs a value")
             print(f"{self.prog}: {self._file}: {words}", file=sys.stderr)
         raise SystemExit(failures.USAGE)
 
@@ -94,7 +101,7 @@ def listening_port(text: str) -> int:
 
 def count(text: str) -> int:
     """Read a positive number."""
-    return _number(text, "number", 1, 1 << 31)
+    return _number(text, "whole number", 1, 1 << 31)
 
 
 _DATABASE = re.compile(r"(sqlite|postgresql)(\+\w+)?://")
@@ -126,6 +133,13 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def file(text: str) -> Path:
+    """Read the path of a file. An empty one is refused."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
+
+
 def host(text: str) -> str:
     """Read a host name or an address. An IPv6 address may be in brackets."""
     name, colon, number = text.rpartition(":")
@@ -148,7 +162,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"not a number of seconds: {text!r}")
+        raise argparse.ArgumentTypeError(f"not a positive number of seconds: {text!r}")
     return value
 
 
@@ -173,7 +187,18 @@ class Where(NamedTuple):
 def listening_on(text: str) -> tuple[str, int]:
     """Read [HOST:]PORT to listen on. Without a host it means all addresses."""
     name, _, number = text.rpartition(":")
-    return host(name.strip("[]")) if name else "", port(number)
+    return (_host(name) if name else ""), port(number)
+
+
+def _host(text: str) -> str:
+    """Read the host of HOST:PORT. What has a colon is an IPv6 address, in brackets or not."""
+    bare = text.removeprefix("[").removesuffix("]")
+    if ":" in bare:
+        try:
+            ipaddress.IPv6Address(bare)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"not a host: {text!r}") from None
+    return bare
 
 
 def destination(text: str) -> tuple[str, Where]:
@@ -183,7 +208,7 @@ def destination(text: str) -> tuple[str, Where]:
     if not (equals and colon and host):
         raise argparse.ArgumentTypeError(f"not NAME=HOST:PORT: {text!r}")
     bare = host.removeprefix("tls:")
-    return ae_title(name), Where(bare.removeprefix("[").removesuffix("]"), port(number), bare != host)
+    return ae_title(name), Where(_host(bare), port(number), bare != host)
 
 
 SERVICES = ("store", "find", "get", "move", "commit")
@@ -193,7 +218,7 @@ SERVICES = ("store", "find", "get", "move", "commit")
 def caller(text: str) -> tuple[str, frozenset[str]]:
     """Read NAME, which may use every service, or NAME=SERVICE,... with the services that it may use."""
     name, equals, services = text.partition("=")
-    allowed = frozenset(services.split(",")) - {""} if equals else frozenset(SERVICES)
+    allowed = frozenset(services.split(",") if services else ()) if equals else frozenset(SERVICES)
     for each in sorted(allowed.difference(SERVICES)):
         raise argparse.ArgumentTypeError(f"not a service ({', '.join(SERVICES)}): {each!r}{near(each, SERVICES)}")
     return ae_title(name), allowed
@@ -205,24 +230,34 @@ def called(text: str) -> tuple[str, Path | None]:
     return ae_title(name), path(folder) if equals else None
 
 
+_COLLECTOR = re.compile(r"(\w+):(.*):\d+")
+
+
 def audit(text: str) -> Path | Where:
     """Read where the audit trail goes: a file, or tls:HOST:PORT of a collector."""
     name, colon, number = text.removeprefix("tls:").rpartition(":")
     if text.startswith("tls:"):
         if not (colon and name):
             raise argparse.ArgumentTypeError(f"not FILE or tls:HOST:PORT: {text!r}")
-        return Where(name.removeprefix("[").removesuffix("]"), port(number), True)
-    return path(text)
+        return Where(_host(name), port(number), True)
+    if match := _COLLECTOR.fullmatch(text):  # as in udp:HOST:514, which must not become a file of this name
+        raise argparse.ArgumentTypeError(f"not FILE or tls:HOST:PORT: {text!r} begins with {match[1]}:")
+    return file(text)
 
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def size(text: str) -> int:
-    """Read a number of bytes, with K, M, G or T for powers of 1024."""
+    """Read a number of bytes, with K, M, G or T for powers of 1024.
+
+    A small number without a unit is refused: who writes 500 means 500G, and has all studies but the last one removed.
+    """
     number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
     if not (number.isascii() and number.isdigit()) or unit not in _UNITS:
         raise argparse.ArgumentTypeError(f"not a number of bytes, for example 500G: {text!r}")
+    if not unit and 0 < int(number) < _UNITS["M"]:
+        raise argparse.ArgumentTypeError(f"{text} bytes is little; give a unit, for example {text}G")
     return int(number) * _UNITS[unit]
 
 
@@ -247,18 +282,24 @@ def level(text: str) -> str:
 def common(parser: argparse.ArgumentParser) -> None:
     """Add the options that every command has."""
     group = parser.add_argument_group("common")
+    group.add_argument("--json", action="store_true", help="for programs: JSON on standard output")
+    group.add_argument(
+        "-v", "--verbose", action="count", default=0, help="log to standard error, without patient data; -vv logs more"
+    )
+    parser.set_defaults(timeout=None, trace=None, trace_data=False)
+
+
+def network(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a command that has associations."""
+    group = parser.add_argument_group("network")
     each = Timeouts()
     group.add_argument(
         "--timeout", type=seconds, metavar="SECONDS",
         help=f"for a connection ({each.connect:g}), and for each response ({each.response:g}; of a C-MOVE: none)",
     )  # fmt: skip
-    group.add_argument("--json", action="store_true", help="for programs: JSON on standard output")
-    group.add_argument(
-        "-v", "--verbose", action="count", default=0, help="log to standard error, without patient data; -vv logs more"
-    )
     group.add_argument(
         "--trace",
-        type=path,
+        type=file,
         metavar="FILE",
         help="write the conversation as text, one PDU on each line, without data sets",
     )

@@ -82,7 +82,8 @@ class Output:
 
     def _print(self, text: str) -> None:
         try:
-            print(text, flush=True)
+            with _named_errors():
+                print(text, flush=True)
         except BrokenPipeError:
             if not self.goes_on:
                 raise
@@ -98,6 +99,11 @@ class Output:
         """
         if self.as_json or not rows:
             return
+        with _named_errors():
+            self._table(columns, rows, blocks)
+            sys.stdout.flush()
+
+    def _table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], blocks: bool) -> None:
         widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
         terminal = _is_terminal(sys.stdout)
         if blocks and terminal and sum(width + 3 for width in widths[:-1]) + _FOLDED > get_terminal_size().columns:
@@ -106,7 +112,6 @@ class Output:
             for row in (columns, ["-" * width for width in widths], *rows):
                 cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
                 print("  ".join(cells).rstrip())
-        sys.stdout.flush()
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator[Advance]:
@@ -120,6 +125,17 @@ class Output:
             with bar:
                 task = bar.add_task(label, total=total)
                 yield lambda done, of: bar.update(task, completed=done, total=of if of is not None else total)
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    """Name standard output in an error of writing to it. A pipe that nobody reads is no error of that kind."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from None
 
 
 # Characters that json.dumps does not escape: DEL and the C1 controls (a terminal takes 9B for the start of a control

@@ -12,8 +12,10 @@ from pydicom import Dataset
 
 import aiodimse
 from aiodimse.aio.files import read_off_loop
+from aiodimse.aio.words import address_words
 from aiodimse.cli import retrieving, values
 from aiodimse.cli.failures import FAILED, CommandError, system_words
+from aiodimse.cli.listening import why_not
 from aiodimse.cli.opening import association
 from aiodimse.cli.output import Output
 
@@ -47,7 +49,8 @@ async def moved_to_us(
         try:
             await stack.enter_async_context(receiver.listen(*where))
         except OSError as error:
-            raise CommandError(f"{option}: {system_words(error)}") from None
+            named = address_words(where) if where[0] else f"port {where[1]}"
+            raise CommandError(f"{option}: cannot listen on {named}: {why_not(error)}") from None
         peer = await stack.enter_async_context(association(options, [sop_class_uid]))
         yield peer.c_move(wanted, sop_class_uid, destination=destination, receiver=receiver, allow_incomplete=True)
 
@@ -88,6 +91,10 @@ async def save(
                 except (aiodimse.InstanceConflict, aiodimse.DatasetDecodeError) as error:  # the response: A900, C210
                     refused.append(instance.sop_instance_uid)
                     output.note(f"not saved {values.printable(instance.sop_instance_uid)}: {error}")
+                except OSError as error:
+                    if error.filename is None:  # as where the disk is full
+                        error.filename = str(folder)
+                    raise
                 progress = retrieval.progress
                 advance(len(files), retrieving.total(progress) if progress is not None else None)
     assert retrieval.response is not None

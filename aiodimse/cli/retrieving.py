@@ -12,6 +12,9 @@ from aiodimse.cli.models import MODELS
 from aiodimse.cli.opening import peer_words
 from aiodimse.cli.output import Output
 
+_UNKNOWN_DESTINATION = 0xA801
+_DESTINATION_HINT = "; the peer needs the address of this AE title in its configuration"
+
 
 def sop_class_and_level(service: Literal["get", "move"], options: Namespace) -> tuple[str, str | None]:
     """Return the SOP class and the level that the options ask for.
@@ -83,6 +86,7 @@ def report(
     for uid in failed:
         output.note(f"failed: {values.printable(uid)}")
     if response.status != 0x0000:
-        output.note(f"{options.prog}: {peer_words(options)} answers {values.outcome(response)}")
+        hint = _DESTINATION_HINT if response.status == _UNKNOWN_DESTINATION else ""
+        output.note(f"{options.prog}: {peer_words(options)} answers {values.outcome(response)}{hint}")
         return FAILED
     return 0

@@ -41,7 +41,7 @@ def arguments(parser: ArgumentParser) -> None:
         help="a folder, or s3://BUCKET/PREFIX with --index; C-STORE saves into it",
     )  # fmt: skip
     parser.add_argument(
-        "--config", metavar="FILE", type=shared.path,
+        "--config", metavar="FILE", type=shared.file,
         help="TOML file with any of these options by its long name, and the location; the command line wins;"
         " SIGHUP reads it again",
     )  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from aiodimse import pdu
 from aiodimse.aio.transport import Tap
+from aiodimse.cli.failures import system_words
 from aiodimse.errors import PDUDecodeError
 
 _HEADER, _FIXED = 6, 74
@@ -56,7 +57,7 @@ class TraceFile:
                 path = self._path.with_stem(f"{self._path.stem}-{self._count}")
                 file = _created(path)
         except OSError as error:
-            print(f"aiodimse: no trace of association {self._count}: {error}", file=sys.stderr)
+            print(f"aiodimse: no trace of association {self._count}: {system_words(error)}", file=sys.stderr)
         return Conversation(file, data=self._data)
 
     def close(self) -> None:
@@ -84,7 +85,7 @@ class Conversation:
         try:
             self._take(way, data)
         except OSError as error:
-            print(f"aiodimse: the trace ends here: {error}", file=sys.stderr)
+            print(f"aiodimse: the trace ends here: {system_words(error)}", file=sys.stderr)
             self._close()
 
     def _take(self, way: str, data: bytes | memoryview) -> None:

@@ -58,3 +58,39 @@ def test_every_file_that_a_map_names_is_there(page: Path) -> None:
     places += tuple(ROOT / "aiodimse" / name for name in ("pdu", "dimse", "association", "standard", "datasets"))
     missing = [name for name in (*named, *linked) if not any((place / name).exists() for place in places)]
     assert missing == []
+
+
+PROSE = sorted(page for page in (ROOT / "docs").rglob("*.md") if "reference/api" not in page.as_posix())
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PROSE], ids=lambda page: page.name)
+def test_a_paragraph_ends_where_a_sentence_does(page: Path) -> None:
+    """A line that was lost leaves half a sentence. Only a list or a block of code may follow one."""
+    text = re.sub(r"(?ms)^( *)```.*?^\1```", "- code", page.read_text(encoding="utf-8"))
+    paragraphs = [each.strip() for each in re.split(r"\n\s*\n", text)]
+    cut = [
+        each
+        for each, following in zip(paragraphs, [*paragraphs[1:], ""], strict=True)
+        if re.match(r"[^#|<!\-:]", each)
+        and not re.search(r"[.:?!)]$", each)
+        and not following.startswith(("- ", "|"))
+        and not each.startswith(("date ", "1. "))
+    ]
+    assert cut == []
+
+
+def test_the_first_pages_have_the_figures_of_the_table() -> None:
+    """A measurement that is made again changes the table of figures, and they are told on two more pages."""
+    table = (ROOT / "docs" / "topics" / "figures.md").read_text(encoding="utf-8")
+    rows = {
+        row[1].strip(): [cell.strip() for cell in row] for row in (r.split("|") for r in table.splitlines()) if row[1:]
+    }
+    find, many = (float(rows[name][6]) for name in ("find", "many-100-pynetdicom"))
+    figures = (f"{round(many, -2):,.0f} times", f"{find:.0f} times")
+    for page in (ROOT / "README.md", ROOT / "docs" / "index.md"):
+        text = page.read_text(encoding="utf-8")
+        assert [each for each in figures if each not in text] == [], page
+    ours, theirs = (rows["get"][column].split(",")[0] for column in (3, 5))
+    assert f"takes {ours}, and {theirs} with DCMTK's dcmqrscp" in " ".join(
+        (ROOT / "README.md").read_text("utf-8").split()
+    )

@@ -229,11 +229,12 @@ async def test_what_is_stored_is_found_at_once(
 
 
 async def test_what_is_stored_and_cannot_be_found_gets_a_warning(
-    handlers: Handlers, a_file: Callable[..., Path]
+    handlers: Handlers, a_file: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     file = a_file(".new.part", study="7", StudyInstanceUID="")
     status = await handlers.store(StoreRequest("1.2.7.1.1", file))
     assert (status.Status, status.ErrorComment) == (0xB007, "stored, but it cannot be found: no StudyInstanceUID")
+    assert "a stored object cannot be found: no StudyInstanceUID" in caplog.text
 
 
 async def test_a_damaged_header_is_logged_without_its_values(

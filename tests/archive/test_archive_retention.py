@@ -418,10 +418,24 @@ async def test_no_room_is_said_before_the_disk_is_full(
     assert await stored(archive, "1") == 0x0000
     archive.min_free = 1001
     assert [await stored(archive, "2"), await stored(archive, "3")] == [0xA700, 0xA700]
-    assert caplog.text.count("every C-STORE is refused") == 1
+    assert caplog.text.count("every C-STORE is refused: less than 1001 bytes of the disk is free") == 1
     free = 2000
     assert await stored(archive, "2") == 0x0000
     await archive.close()
+
+
+@pytest.mark.parametrize(
+    ("least", "words"), [(256 << 20, "256M"), (1 << 40, "1T"), (3 << 10, "3K"), (1025, "1025 bytes")]
+)
+async def test_the_room_is_said_as_it_is_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, least: int, words: str
+) -> None:
+    monkeypatch.setattr(FolderStorage, "free_bytes", lambda self: 1000)
+    archive = await Archive.open(tmp_path, index="memory:")
+    archive.min_free = least
+    assert await stored(archive, "1") == 0xA700
+    await archive.close()
+    assert f"less than {words} of the disk is free" in caplog.text
 
 
 async def test_the_system_is_asked_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

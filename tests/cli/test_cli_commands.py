@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -103,20 +106,27 @@ async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None
         (("echo", HOST, "99999"), "not a port"),
         (("echo", HOST, "ae"), "not a port"),
         (("echo", HOST, "104", "--ae-title", "A" * 17), "not an AE title"),
-        (("echo", HOST, "104", "--timeout", "soon"), "not a number of seconds"),
+        (("echo", HOST, "104", "--timeout", "soon"), "not a positive number of seconds"),
         (("echo", HOST, "104", "--timeout", "-1"), "--timeout"),
         (("find", HOST, "104", "-k", "PatientNam=x"), "no attribute 'PatientNam'; did you mean PatientName"),
         (("find", HOST, "104", "-k", "PatientID.Modality=x"), "PatientID is not a sequence"),
         (("find", HOST, "104", "-k", "PixelData=x"), "takes no value"),
         (("find", HOST, "104", "-k", "Rows=many"), "not a number"),
+        (("find", HOST, "104", "-k", "Rows=70000"), "Rows: not a number of VR US: '70000'"),
+        (("find", HOST, "104", "-k", "Rows=-1"), "Rows: not a number of VR US: '-1'"),
+        (("find", HOST, "104", "-k", "PixelIntensityRelationshipSign=40000"), "not a number of VR SS"),
+        (("find", HOST, "104", "-k", f"PatientID={'1' * 500}"), f"VR LO: '{'1' * 64}'... (500 characters)"),
         (("find", HOST, "104", "--level", "SERIE"), "did you mean SERIES"),
         (("find", HOST, "104", "--level", "PATIENT"), "--model patient"),
-        (("find", HOST, "104", "--model", "worklst"), "--model"),
+        (("find", HOST, "104", "--model", "worklst"), "'worklst'; did you mean worklist?"),
+        (("check", ".", "--trace", "x"), "no option --trace"),
+        (("check", ".", "--timeout", "5"), "no option --timeout"),
+        (("conformance", "--trace", "x"), "no option --trace"),
         (("get", HOST, "104", "--model", "worklist"), "--model"),
         (("find", HOST, "104", "--model", "composite-instance"), "--model"),
         (("find", HOST, "104", "--model", "worklist", "--level", "STUDY"), "the model worklist has no levels"),
         (("find", HOST, "104", "--model", "patient-study", "--level", "IMAGE"), "no IMAGE level, but PATIENT, STUDY"),
-        (("find", HOST, "104", "--limit", "0"), "not a number"),
+        (("find", HOST, "104", "--limit", "0"), "not a whole number"),
         (
             ("find", HOST, "104", "--model", "worklist", "-k", "Modality=CT", "-k", f"{STEP}.Modality=MR"),
             f"{STEP}.Modality is given twice",
@@ -295,7 +305,48 @@ async def test_get_via_move(command: Command, tmp_path: Path) -> None:
 async def test_get_via_move_on_a_port_that_is_taken(command: Command, peer: Peer, tmp_path: Path) -> None:
     words = ("get", *peer.where, "-k", "StudyInstanceUID=1.2", "--output", tmp_path / "out")
     ended = await command(*words, "--via-move", f"{HOST}:{peer.port}")
-    ended.failed(1, "--via-move", "in use")
+    ended.failed(1, f"--via-move: cannot listen on {HOST}:{peer.port}: address already in use")
+
+
+@pytest.mark.parametrize("words", [("move", "--destination", "NOBODY"), ("get", "--via-move")], ids=" ".join)
+async def test_a_destination_that_the_peer_does_not_know(
+    command: Command, peer: Peer, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    more = (ports.free_port(), "--output", tmp_path / "out") if words[0] == "get" else ()
+    ended = await command(words[0], *peer.where, "-k", "StudyInstanceUID=1.2", *words[1:], *more)
+    assert ended.code == 1
+    assert ended.err.endswith("; the peer needs the address of this AE title in its configuration\n"), ended.err
+
+
+async def test_a_full_disk_is_named(
+    command: Command, peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(instance: object, folder: Path) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(aiodimse.ArrivingInstance, "save", full)
+    words = ("get", *peer.where, "-k", f"StudyInstanceUID={dcmread(CT).StudyInstanceUID}")
+    ended = await command(*words, "--output", tmp_path / "out")
+    assert (ended.code, ended.err) == (1, f"aiodimse get: {tmp_path / 'out'}: no space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no disk that is always full")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("conformance",), "aiodimse conformance: standard output: no space left on device"),
+        (("conformance", "--json"), "aiodimse conformance: standard output: no space left on device"),
+        (("check", "/no/such/folder", "--json"), "aiodimse check: not a folder: /no/such/folder"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_standard_output_on_a_full_disk(words: tuple[str, ...], said: str) -> None:
+    """One line says so, also where an error should have been printed there."""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "aiodimse", *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert (ended.returncode, ended.stderr) == (2 if "check" in words else 1, f"{said}\n")
 
 
 async def test_get_removes_what_one_that_was_killed_left(command: Command, peer: Peer, tmp_path: Path) -> None:

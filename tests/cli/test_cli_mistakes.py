@@ -41,6 +41,14 @@ from aiodimse.cli.main import parser
         ("strict = 'yes'", "strict: takes no value; in a file it is true or false"),
         ("host = ''", "host: the address is empty; 0.0.0.0 means every address"),
         ("[calling]\nCT1 = ['stor']", "calling: not a service (store, find, get, move, commit): 'stor'"),
+        ("duplicates = 'kep'", "duplicates: not one of keep, replace: 'kep'; did you mean keep?"),
+        ("max-bytes = 500", "max-bytes: 500 bytes is little; give a unit, for example 500G"),
+        ("min-free = 20", "min-free: 20 bytes is little; give a unit, for example 20G"),
+        ("audit = 'udp:log.example:514'", "audit: not FILE or tls:HOST:PORT: 'udp:log.example:514' begins with udp:"),
+        ("[destination]\nV = 'tsl:h:104'", "destination: not a host: 'tsl:h'"),
+        ("[destination]\nV = 'h:104:105'", "destination: not a host: 'h:104'"),
+        ("[calling]\nCT1 = ['store', '']", "calling: not a service (store, find, get, move, commit): ''"),
+        ("verbose = 2", "verbose: takes no value; in a file it is true or false"),
         ("index = 'postgres://h/d'", "index: neither sqlite:///FILE, postgresql://USER@HOST/DATABASE nor memory:"),
     ],
 )
@@ -50,6 +58,43 @@ async def test_an_option_that_is_mistyped(tmp_path: Path, text: str, said: str, 
     file.write_text(f'location = "{tmp_path}"\n{text}\n')
     ended = await command("serve", "--config", file)
     ended.failed(2, f"aiodimse serve: {file}: {said}")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("port = [104, 105]", "port takes one value, not a list"),
+        ("ae-title = []", "ae-title takes one value, not a list"),
+        ("called = [5]", "called: not text: 5"),
+        ("[called]\nA = 5", "called: the value of A is not text"),
+        ("[destination]\nV = { host = 'h', port = 104 }", "destination: the value of V is not text"),
+        ("[destination]\nV = ['h', 104]", "destination: the value of V is not text"),
+    ],
+)
+async def test_a_value_of_another_type(tmp_path: Path, text: str, said: str, command: Command) -> None:
+    file = tmp_path / "archive.toml"
+    file.write_text(f'location = "{tmp_path}"\n{text}\n')
+    (await command("serve", "--config", file)).failed(2, f"aiodimse serve: --config: {file}: {said}")
+
+
+@pytest.mark.parametrize("text", ["[calling]", "calling = []", "calling = false", "[tls-title]", "tls_title = []"])
+async def test_a_table_that_lost_its_last_row_lets_nobody_in(tmp_path: Path, text: str, command: Command) -> None:
+    """Without the table everybody may call, or use any title. An empty one says that nobody may."""
+    file = tmp_path / "archive.toml"
+    file.write_text(f'location = "{tmp_path}"\n{text}\n')
+    (await command("serve", "--config", file)).failed(2, "is empty, which would let everybody in; remove it")
+
+
+async def test_a_location_that_is_empty(tmp_path: Path, command: Command) -> None:
+    file = tmp_path / "archive.toml"
+    file.write_text("location = ''\n")
+    (await command("serve", "--config", file)).failed(2, f"{file}: location: the name is empty; use . for this folder")
+
+
+async def test_a_configuration_that_is_no_text(tmp_path: Path, command: Command) -> None:
+    file = tmp_path / "archive.toml"
+    file.write_bytes("location = 'M\u00fcller'".encode("latin-1"))
+    (await command("serve", "--config", file)).failed(2, f"--config: {file}: this is not text in UTF-8")
 
 
 @pytest.mark.parametrize("table", ["calling", "called", "destination"])
@@ -73,7 +118,12 @@ async def test_an_option_that_is_none_of_a_file(tmp_path: Path, name: str, comma
     [
         (("--max-bytes", "0"), "argument --max-bytes: 0 would remove everything"),
         (("--max-bytes", "0G"), "argument --max-bytes: 0 would remove everything"),
+        (("--max-bytes", "2"), "argument --max-bytes: 2 bytes is little; give a unit, for example 2G"),
         (("--host", ""), "argument --host: the address is empty"),
+        (("--audit", "udp:h:514"), "argument --audit: not FILE or tls:HOST:PORT"),
+        (("--audit", ""), "argument --audit: the name is empty (see"),
+        (("--destination", "V=tls:tls:h:104"), "argument --destination: not a host: 'tls:h'"),
+        (("--calling", "CT1=store,,find"), "argument --calling: not a service"),
     ],
 )
 async def test_an_option_that_would_do_harm(

@@ -123,7 +123,7 @@ async def test_a_limit_cancels_the_search(command: Command) -> None:
         await cancelled.wait()
         found = json.loads((await command(*words, "--json")).out)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.splitlines()[2:] == ["0", "1", "2 matches; --limit"]
+    assert ended.out.splitlines()[2:] == ["0", "1", "2 matches; --limit ended the search"]
     assert (found["status"], found["limited"]) == (None, True)
     assert [match["PatientID"] for match in found["matches"]] == ["0", "1"]
 
