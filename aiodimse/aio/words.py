@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import socket
 import ssl
 import traceback
 from typing import Any
@@ -27,6 +29,19 @@ def kind(error: BaseException) -> str:
     if number is None or number not in errno.errorcode:
         return name
     return f"{name} {errno.errorcode[number]} ({os.strerror(number)})"
+
+
+def unreachable(error: OSError) -> str:
+    """Say why a connection could not be opened, without the address, which asyncio repeats in its texts."""
+    if isinstance(error, socket.gaierror):
+        return "the host name does not resolve"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or error}"
+    # A host with several addresses: asyncio joins the errors into one text.
+    numbers = [error.errno] if error.errno else [int(n) for n in re.findall(r"\[Errno (\d+)\]", str(error))]
+    if errno.ECONNREFUSED in numbers:
+        return "connection refused; nothing listens there"
+    return os.strerror(numbers[0]).lower() if numbers else str(error)
 
 
 def frames(error: BaseException) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-import socket
-import ssl
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.aio import words
 from aiodimse.aio.words import address_words
 from aiodimse.standard import transfer_syntax
 
@@ -70,13 +67,4 @@ def system_words(error: OSError) -> str:
 
 def unreachable(error: OSError, host: str, port: int) -> str:
     """Say why a connection could not be opened."""
-    where = address_words((host, port))
-    if isinstance(error, socket.gaierror):
-        return f"{where}: the host name does not resolve"
-    if isinstance(error, ssl.SSLError):
-        return f"{where}: TLS: {error.reason or error}"
-    # A host with several addresses: asyncio joins the errors into one text.
-    numbers = [error.errno] if error.errno else [int(n) for n in re.findall(r"\[Errno (\d+)\]", str(error))]
-    if errno.ECONNREFUSED in numbers:
-        return f"{where}: connection refused; nothing listens there"
-    return f"{where}: {os.strerror(numbers[0]).lower() if numbers else error}"
+    return f"{address_words((host, port))}: {words.unreachable(error)}"

@@ -18,6 +18,7 @@ from aiodimse.aio.clock import Clock
 from aiodimse.aio.one_loop import OneLoop
 from aiodimse.aio.signals import Signal
 from aiodimse.aio.tasks import Tasks
+from aiodimse.aio.words import unreachable
 from aiodimse.association import PresentationContext
 from aiodimse.client import Association
 from aiodimse.errors import AssociationClosed, AssociationError, AssociationTimeout
@@ -237,8 +238,8 @@ class Members:
 
     def _too_late(self) -> BaseException:
         words = f"no association with {self._peer} within {self._acquire_timeout} s"
-        if self._attempts.last_failure is not None:
-            words += f": {self._attempts.last_failure}"
+        if (failure := self._attempts.last_failure) is not None:
+            words += f": {unreachable(failure) if isinstance(failure, OSError) else failure}"
         elif self._places:
             words += f": all {self._places} of the pool are in use"
         return _Late(words)

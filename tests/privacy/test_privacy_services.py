@@ -26,6 +26,25 @@ CT = sop_class.CTImageStorage
 CONTEXTS = [sop_class.Verification, FIND, GET, MOVE, MPPS]
 
 
+class Unreadable(aiodimse.Instance):
+    """An instance of the handler's own, which says of whom it cannot be read."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(CT, "1.2.3.9", ExplicitVRLittleEndian)
+        self._error = error
+
+    def stream(self) -> Any:
+        raise self._error
+
+
+UNREADABLE = (
+    aiodimse.InstanceConflict(f"that of {NAME}"),
+    aiodimse.DatasetEncodeError(f"no room for {NAME}"),
+    aiodimse.DatasetDecodeError(f"no name but {NAME}"),
+    aiodimse.NoAcceptedContext(f"none for {NAME}"),
+)
+
+
 def failing() -> dict[str, Any]:
     """What a handler does wrong, with the patient in it: an exception is raised, anything else yielded or returned."""
     no_number = instance()
@@ -33,6 +52,8 @@ def failing() -> dict[str, Any]:
     return {
         "raises": ValueError(f"cannot do {NAME}"),
         "raises from": _chained(),
+        "is in conflict": aiodimse.InstanceConflict(f"not the series of {NAME}"),
+        "cannot decode": aiodimse.DatasetDecodeError(f"no name but {NAME}"),
         "fails": aiodimse.DIMSEFailure(0xA700, f"no room for {NAME}"),
         "fails with no status": aiodimse.DIMSEFailure(0xFF00, NAME),
         "cannot find": FileNotFoundError(2, "no such file"),
@@ -46,6 +67,7 @@ def failing() -> dict[str, Any]:
         "too much": (0xFF00, patient(), NAME),
         "nothing": None,
         "no file": Path("not-there.dcm"),
+        **{f"an instance with {type(error).__name__}": (0xFF00, Unreadable(error)) for error in UNREADABLE},
     }
 
 

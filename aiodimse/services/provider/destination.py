@@ -11,6 +11,7 @@ from aiodimse.aio.endpoint import Endpoint
 from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.opening import open_association
 from aiodimse.aio.performer import PerformedOperation
+from aiodimse.aio.words import unreachable
 from aiodimse.association import MAX_CONTEXTS, Negotiated, PresentationContext, propose
 from aiodimse.association.answering import TRANSFER_SYNTAXES_NOT_SUPPORTED
 from aiodimse.config import Timeouts
@@ -204,7 +205,8 @@ class StoreAssociations:
             self._place.leave()
             # ValueError: the host name is not valid.
             if isinstance(error, (AssociationError, ProtocolError, OSError, ValueError)):
-                raise DestinationLost(f"no association with {where}: {error}") from error
+                why = unreachable(error) if isinstance(error, OSError) else error
+                raise DestinationLost(f"no association with {where}: {why}") from error
             raise
         self._endpoint = endpoint
         assert endpoint.engine.negotiated is not None

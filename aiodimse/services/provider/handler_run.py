@@ -12,6 +12,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from types import TracebackType
 from typing import Any
 
 from aiodimse.aio.clock import TimerHandle
@@ -24,6 +25,8 @@ from aiodimse.services.request import Request
 from aiodimse.standard import answers
 
 _log = logging.getLogger("aiodimse.handler")
+
+_PACKAGE = __name__.partition(".")[0]
 
 _YIELD_EVERY = 32
 """After so many responses without a wait the event loop gets a turn, so that a C-CANCEL can be received."""
@@ -48,13 +51,28 @@ class HandlerRaised(AiodimseError):
 def describe(error: BaseException) -> str:
     """Describe an exception by its type and where it was raised. Its text is left out, since it may hold patient
     data."""
-    where = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
+    where = _raised_in(error)
     if where is None:
         return kind(error)
     code = where.tb_frame.f_code
     return f"{kind(error)} at {code.co_filename}:{where.tb_lineno} in {code.co_name}"
+
+
+def text_if_ours(error: BaseException) -> str:
+    """Return the text of an exception that the library has raised, which names no values; otherwise describe it.
+
+    A handler, or what it yields, may raise an exception of the same type with a text of its own.
+    """
+    where = _raised_in(error)
+    is_ours = where is not None and where.tb_frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE
+    return str(error) if is_ours else describe(error)
+
+
+def _raised_in(error: BaseException) -> TracebackType | None:
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    return where
 
 
 def failure_of(

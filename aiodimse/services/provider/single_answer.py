@@ -14,7 +14,7 @@ from aiodimse.dimse import messages
 from aiodimse.errors import DatasetEncodeError, InstanceConflict
 from aiodimse.services.encoding import encode_response
 from aiodimse.services.provider.handler_result import HandlerResult, InvalidResult, has_status, read_status
-from aiodimse.services.provider.handler_run import HandlerRaised, HandlerRun, failure_of
+from aiodimse.services.provider.handler_run import HandlerRaised, HandlerRun, failure_of, text_if_ours
 from aiodimse.services.request import Request, StoreRequest
 from aiodimse.services.response import EncodedDataset
 from aiodimse.standard import answers
@@ -122,7 +122,7 @@ def _raised(
     """Return the response for what a handler raised. For a C-STORE it depends on what the library raised in it."""
     cause = error.__cause__
     if isinstance(request, StoreRequest) and isinstance(cause, InstanceConflict):
-        performed.logger(log).warning("%s is refused: %s", request.message, cause)
+        performed.logger(log).warning("%s is refused: %s", request.message, text_if_ours(cause))
         return HandlerResult(answers.NOT_THE_INSTANCE, None, {"error_comment": str(cause)})
     result = failure_of(error, answers.RAISED.get(request.message.service, answers.PROCESSING_FAILURE), performed, log)
     if isinstance(request, StoreRequest) and cause is not None:

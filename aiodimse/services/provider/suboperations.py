@@ -38,7 +38,7 @@ from aiodimse.services.contexts import store_context
 from aiodimse.services.instance import Instance, ReferencedFile
 from aiodimse.services.provider.budgets import NoRoom, Payloads, Share
 from aiodimse.services.provider.destination import DestinationLost
-from aiodimse.services.provider.handler_run import Cancelled, describe
+from aiodimse.services.provider.handler_run import Cancelled, describe, text_if_ours
 from aiodimse.services.recompression import payload_of
 from aiodimse.services.request import GetRequest, MoveRequest
 from aiodimse.services.response import EncodedDataset
@@ -53,7 +53,7 @@ from aiodimse.standard.values import escaped, is_ae_title
 _log = logging.getLogger("aiodimse.retrieve")
 
 _NAME_NO_VALUE = (NoAcceptedContext, DatasetEncodeError, DatasetDecodeError, InstanceConflict, NoRoom)
-"""Exceptions whose texts name UIDs, tags and transfer syntaxes, but no values."""
+"""Exceptions whose texts, where the library raises them, name UIDs, tags and transfer syntaxes, but no values."""
 
 
 @record
@@ -399,7 +399,7 @@ def _ae_title(title: str) -> str | None:
 def _why(error: Exception) -> str:
     """Say for the log why an instance cannot be sent, without values, and without paths, which may name patients."""
     if isinstance(error, _NAME_NO_VALUE):
-        return str(error)
+        return text_if_ours(error)
     if isinstance(error, NotDICOM):
         return "its file is not DICOM"
     if isinstance(error, OSError) and error.errno is not None:
