@@ -344,7 +344,7 @@ class Pool:
 
         Args:
             sources: Paths, Datasets or Instances, from a plain or an async iterable. It is read as fast as they are
-                sent.
+                sent. A generator is closed when the sending ends, also early.
             attempts: How often to try an instance if the association ends while it is sent. A second C-STORE of the
                 same instance does no harm at a provider that follows the standard.
             **options: As for `Association.c_store`.

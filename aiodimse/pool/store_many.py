@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable
 from typing import Self
 
 from aiodimse.record import record
@@ -55,6 +55,7 @@ class StoreMany:
         self._workers: list[asyncio.Task[None]] = []
         self._running = 0
         self._is_over = False
+        self._close_error: Exception | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -102,8 +103,16 @@ class StoreMany:
                 await self._results.put(await self._one(source))
         finally:
             self._running -= 1
-            if not self._running and not self._is_over:
-                await self._results.put(None)
+            if not self._running:
+                await self._close_sources()
+                if not self._is_over:
+                    await self._results.put(None)
+
+    async def _close_sources(self) -> None:
+        try:
+            await self._sources.aclose()
+        except Exception as error:
+            self._close_error = error
 
     async def _one(self, source: InstanceSource) -> StoreResult:
         try:
@@ -112,7 +121,15 @@ class StoreMany:
             return StoreResult(source, None, error)
 
     async def aclose(self) -> None:
-        """Stop the sending. What was sent remains sent. Nothing runs any more when this returns."""
+        """Stop the sending, and close the sources if they are a generator. What was sent remains sent.
+
+        Nothing runs any more when this returns.
+
+        Raises:
+            Exception: What the generator of the sources raised when it was closed.
+
+        Cancellation: the sending stops all the same, but not before this raises.
+        """
         self._is_over = True
         workers, self._workers = self._workers, []
         for worker in workers:
@@ -120,15 +137,34 @@ class StoreMany:
         await asyncio.gather(*workers, return_exceptions=True)
         if self._results.empty():  # Another task may wait for a result.
             self._results.put_nowait(None)
+        if (error := self._close_error) is not None:
+            self._close_error = None
+            raise error
 
 
-async def _each(sources: Iterable[InstanceSource] | AsyncIterable[InstanceSource]) -> AsyncIterator[InstanceSource]:
+async def _each(
+    sources: Iterable[InstanceSource] | AsyncIterable[InstanceSource],
+) -> AsyncGenerator[InstanceSource, None]:
+    """Yield the sources. A generator is closed at the end, since nobody else may know that it is no longer read.
+
+    Other iterators are left as they are: a list iterator has nothing to close, and a file belongs to the caller.
+    """
     if isinstance(sources, AsyncIterable):
-        async for source in sources:
-            yield source
+        each = aiter(sources)
+        try:
+            async for source in each:
+                yield source
+        finally:
+            if isinstance(each, AsyncGenerator):
+                await each.aclose()
     else:
-        for source in sources:
-            yield source
+        plain = iter(sources)
+        try:
+            for source in plain:
+                yield source
+        finally:
+            if isinstance(plain, Generator):
+                plain.close()
 
 
 def _error_of(worker: asyncio.Task[None]) -> BaseException | None:

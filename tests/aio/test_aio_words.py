@@ -51,7 +51,10 @@ async def test_a_move_destination_that_is_down(caplog: pytest.LogCaptureFixture)
         yield 1
         yield aiodimse.identifier(None, SOPClassUID=sop_class.CTImageStorage, SOPInstanceUID="1.2.3")
 
-    async with server.listen(HOST, 0) as here, aiodimse.connect(HOST, here.port, contexts=[MOVE]) as association:
+    async with (
+        server.listen(HOST, 0) as here,
+        aiodimse.connect(HOST, here.port, called_ae_title="ARCHIVE", contexts=[MOVE]) as association,
+    ):
         response = await association.c_move(aiodimse.identifier("STUDY"), MOVE, destination="VIEWER")
     assert response.status == 0xA702
     (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]

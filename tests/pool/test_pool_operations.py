@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,75 @@ async def test_leaving_the_loop_stops_the_sending(stage: Stage) -> None:
         await testing.settle()
         assert len(stage.stored) < 20
         assert pool.idle == pool.size
+
+
+@pytest.mark.parametrize("kind", ["async", "plain", "iterable"])
+@pytest.mark.parametrize("how", ["left", "cancelled", "with the pool", "at the end"])
+async def test_a_generator_of_sources_is_closed(stage: Stage, kind: str, how: str) -> None:
+    """It may hold a cursor of a database, and nobody else knows that it is no longer read."""
+    closed: list[str] = []
+
+    def plain() -> Iterator[InstanceSource]:
+        try:
+            for _ in range(3 if how == "at the end" else 1000):
+                yield image()
+        finally:
+            closed.append(kind)
+
+    async def slow() -> AsyncIterator[InstanceSource]:
+        try:
+            for source in plain():
+                yield source
+        finally:
+            await asyncio.sleep(0)
+            closed.append(kind)
+
+    class Each:
+        def __iter__(self) -> Iterator[InstanceSource]:
+            return plain()
+
+    sources = {"async": slow(), "plain": plain(), "iterable": Each()}[kind]
+    async with stage.pool(max_size=2) as pool, aclosing(pool.c_store_many(sources)) as results:
+        assert (await anext(results)).error is None
+        if how == "at the end":
+            assert len([result async for result in results]) == 2
+        elif how == "cancelled":
+            stage.hold = asyncio.Event()
+            waiting = asyncio.create_task(_all(results))
+            await stage.until(lambda: stage.at_once == 2)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            stage.hold.set()
+        elif how == "with the pool":
+            await pool.close()
+        else:
+            await results.aclose()
+        assert kind in closed
+
+
+async def test_sources_that_are_no_generator_stay_open(stage: Stage, tmp_path: Path) -> None:
+    names = tmp_path / "names"
+    names.write_text("one\ntwo\nthree\n")
+    with names.open() as lines:
+        async with stage.pool(max_size=1) as pool, aclosing(pool.c_store_many(lines)) as results:
+            assert (await anext(results)).source == "one\n"
+        assert next(lines)
+
+
+async def test_what_the_sources_raise_when_they_are_closed(stage: Stage) -> None:
+    def sources() -> Iterator[InstanceSource]:
+        try:
+            while True:
+                yield image()
+        finally:
+            raise KeyError("not committed")
+
+    async with stage.pool(max_size=2) as pool:
+        results = pool.c_store_many(sources())
+        assert (await anext(results)).error is None
+        with pytest.raises(KeyError, match="not committed"):
+            await results.aclose()
+        assert await pool.c_echo()
 
 
 async def test_what_the_sources_raise_comes_after_what_they_gave(stage: Stage) -> None:
