@@ -18,6 +18,9 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 P = ParamSpec("P")
 
+_DISK_FULL = ("SQLITE_FULL", "53100")
+"""The codes of SQLite and PostgreSQL for a full disk."""
+
 _SELDOM = 60.0
 """The least time in seconds between two lines of the log about the same state."""
 
@@ -50,7 +53,7 @@ class Availability:
     """
 
     def __init__(self, now: Callable[[], float] = monotonic, index: Index | None = None) -> None:
-        self._is_time_to_say = Seldom(now)
+        self._is_time_to_say, self._is_time_to_say_full = Seldom(now), Seldom(now)
         self._index = index
         self._is_damaged = False
         self._has_to_say = False
@@ -101,7 +104,20 @@ class Availability:
                 yield each
         self._answered()
 
-    def _failed(self, error: Exception) -> None:
+    def disk_is_full(self, code: str) -> None:
+        """Log that a disk is full, whether the storage or the index met that first.
+
+        Args:
+            code: The error of the system or of the database.
+        """
+        if not self.is_closing and self._is_time_to_say_full():
+            _log.error("the disk is full (%s): C-STORE is refused until there is room", code)
+
+    def _failed(self, error: Exception) -> str:
+        """Log an error of the index once in a while, and return the comment for the peer."""
+        if (code := _code(error)) in _DISK_FULL:
+            self.disk_is_full(code)
+            return "disk full"
         self.is_up = False
         if not self._is_damaged and self._index is not None and self._index.is_damaged_by(error):
             self._is_damaged = True
@@ -110,6 +126,7 @@ class Availability:
         elif not self._is_damaged and not self.is_closing and self._is_time_to_say():
             self._has_to_say = True
             _log.error("the index does not answer (%s): requests are refused until it does", _kind(error))
+        return "the index does not answer"
 
     def _answered(self) -> None:
         if self._is_damaged:
@@ -127,7 +144,7 @@ class _Asked:
         status: What the request is answered with where the index does not answer.
         others: What the body raises that is no fault of the index.
         answered: Called where the body does not raise.
-        failed: Called with what the index raised.
+        failed: Called with what the index raised. It returns the comment for the peer.
     """
 
     __slots__ = ("_answered", "_failed", "_others", "_status")
@@ -137,7 +154,7 @@ class _Asked:
         status: int,
         others: tuple[type[Exception], ...],
         answered: Callable[[], None] | None,
-        failed: Callable[[Exception], None],
+        failed: Callable[[Exception], str],
     ) -> None:
         self._status, self._others, self._answered, self._failed = status, others, answered, failed
 
@@ -150,12 +167,16 @@ class _Asked:
                 self._answered()
         # An index raises what its driver raises; a search that found too much raises DIMSEFailure.
         elif isinstance(error, Exception) and not isinstance(error, (aiodimse.DIMSEFailure, *self._others)):
-            self._failed(error)
-            raise aiodimse.DIMSEFailure(self._status, "the index does not answer") from error
+            raise aiodimse.DIMSEFailure(self._status, self._failed(error)) from error
 
 
 def _kind(error: Exception) -> str:
     """Name an error. The text of a driver quotes statements with their values, so it is left out."""
-    original = getattr(error, "orig", None) or error  # of SQLAlchemy: the error of the driver
-    code = getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None)
+    code = _code(error)
     return type(error).__name__ + (f" {code}" if code else "")
+
+
+def _code(error: Exception) -> str:
+    """Return the code that the database gave an error; "": none."""
+    original = getattr(error, "orig", None) or error  # of SQLAlchemy: the error of the driver
+    return getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None) or ""

@@ -67,7 +67,7 @@ class Ingest:
         # If a data set may be replaced, its location has to be known before it is written.
         self._blocking = None if self._replaces else index.blocking()
         self._availability = availability
-        self._is_time_to_say_gone, self._is_time_to_say_full = Seldom(), Seldom()
+        self._is_time_to_say_gone = Seldom()
         self._batches = Batches(index.add, ObjectRefused)
         self._lookups = Batches(availability.watched(index.lookup, 0xA700))
 
@@ -105,8 +105,7 @@ class Ingest:
             except OSError as error:
                 if error.errno not in FULL:
                     raise
-                if self._is_time_to_say_full():
-                    log.error("a C-STORE is refused: the disk is full (%s)", errno.errorcode[error.errno])
+                self._availability.disk_is_full(errno.errorcode[error.errno])
                 raise aiodimse.DIMSEFailure(0xA700, "disk full") from None
 
     async def _store(self, request: aiodimse.StoreRequest, *, durable: bool) -> int | Dataset:

@@ -170,11 +170,11 @@ async def test_the_error_of_sqlite_is_named_by_its_code(tmp_path: Path, caplog: 
     """The statements that run without SQLAlchemy raise it as it is. Its text may have values, and is left out."""
     index = Lost()
     archive = await Archive.open(tmp_path, index=index)
-    index.error = sqlite3.OperationalError("database or disk is full: Doe^Jane")
-    index.error.sqlite_errorname = "SQLITE_FULL"  # as Python sets it from 3.11 on
+    index.error = sqlite3.OperationalError("disk I/O error: Doe^Jane")
+    index.error.sqlite_errorname = "SQLITE_IOERR"  # as Python sets it from 3.11 on
     async with served(archive) as peer:
         assert (await peer.c_store(instance())).status == 0xA700
-    assert said(caplog)[-1:] == [DOES_NOT_ANSWER.format("OperationalError SQLITE_FULL")]
+    assert said(caplog)[-1:] == [DOES_NOT_ANSWER.format("OperationalError SQLITE_IOERR")]
     await archive.close()
 
 
