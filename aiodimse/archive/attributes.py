@@ -7,9 +7,10 @@ and its warnings quote them, so a patient's name or birth date could end up in a
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from pydicom import DataElement, Dataset, config
 from pydicom.datadict import dictionary_has_tag, keyword_for_tag, tag_for_keyword
@@ -32,8 +33,8 @@ Source: TypeAlias = Dataset | Elements
 _DEPTH = 8
 """The deepest nesting of sequences that are read into text."""
 
-_REMEMBERED = 1024
-"""The bytes of all attributes of a level that are remembered together."""
+_REMEMBERED = 2048
+"""The bytes of all attributes that are remembered together."""
 _WITHOUT_ITEMS = frozenset((bytes,))
 """The type of an encoded value that is no sequence."""
 _TEXT, _COST = itemgetter(0), itemgetter(1)
@@ -73,39 +74,49 @@ def decode(
     Returns:
         The values by keyword. An attribute without a value is ().
     """
-    charset = charset_of(source) if charset is None else charset
-    wanted = tuple(keywords)
+    (found,) = decode_groups(source, (tuple(keywords),), budget, charset_of(source) if charset is None else charset)
+    return found
+
+
+def decode_groups(
+    source: Source, groups: tuple[tuple[str, ...], ...], budget: Budget | None, charset: charsets.CharacterSet
+) -> tuple[dict[str, Value], ...]:
+    """Return the attributes that a data set has of each group of keywords, as text. See `decode`."""
     if isinstance(source, Elements):
-        known = _known_in(tuple(source.values), wanted)
+        known = _known_in(tuple(source.values), groups)
         encoded = tuple(map(source.values.__getitem__, known.tags))
         if _are_short(encoded):
             found, cost = _decode_short(known, encoded, charset, "<" if source.little_endian else ">")
             if budget is None or budget.take(cost):
-                return found.copy()
-    return _decode_one_by_one(source, _known(wanted), budget, charset)
+                return tuple(map(dict.copy, found))
+    return tuple(_decode_one_by_one(source, keywords, budget, charset) for keywords in groups)
 
 
-class _Known(NamedTuple):
-    """Attributes that are in the dictionary."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Known:
+    """Groups of attributes that are in the dictionary, and what it says of all of them. It is compared by identity."""
 
-    keywords: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
     tags: tuple[int, ...]
     vrs: tuple[str, ...]
 
 
-@lru_cache(maxsize=64)
-def _known(keywords: tuple[str, ...]) -> _Known:
-    there = [keyword for keyword in keywords if tag_and_vr(keyword)[1] is not None]
-    tags, vrs = zip(*map(tag_and_vr, there), strict=True) if there else ((), ())
-    return _Known(tuple(there), tags, vrs)
-
-
 @lru_cache(maxsize=256)
-def _known_in(tags: tuple[int, ...], keywords: tuple[str, ...]) -> _Known:
-    """Return those of which a data set has the tags. The objects of a series have the same ones."""
-    known = _known(keywords)
-    there = [each for each in zip(*known, strict=True) if each[1] in tags]
-    return _Known(*zip(*there, strict=True)) if there else _known(())
+def _known_in(tags: tuple[int, ...], groups: tuple[tuple[str, ...], ...]) -> _Known:
+    """Return the attributes of which a data set has the tags. The objects of a series have the same ones."""
+    there = [[each for each in _known(keywords) if each[1] in tags] for keywords in groups]
+    return _Known(
+        tuple(tuple(keyword for keyword, _, _ in group) for group in there),
+        tuple(tag for group in there for _, tag, _ in group),
+        tuple(vr for group in there for _, _, vr in group),
+    )
+
+
+@lru_cache(maxsize=64)
+def _known(keywords: tuple[str, ...]) -> tuple[tuple[str, int, str], ...]:
+    """Return keyword, tag and VR of the attributes that are in the dictionary."""
+    there = ((keyword, *tag_and_vr(keyword)) for keyword in keywords)
+    return tuple((keyword, tag, vr) for keyword, tag, vr in there if vr is not None)
 
 
 def _are_short(encoded: tuple[Any, ...]) -> bool:
@@ -113,22 +124,22 @@ def _are_short(encoded: tuple[Any, ...]) -> bool:
     return _WITHOUT_ITEMS.issuperset(map(type, encoded)) and sum(map(len, encoded)) <= _REMEMBERED
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def _decode_short(
     known: _Known, encoded: tuple[bytes, ...], charset: charsets.CharacterSet, order: str
-) -> tuple[dict[str, Value], float]:
-    """Decode values without items, and tell what they cost. The objects of a series have the same of most levels."""
+) -> tuple[tuple[dict[str, Value], ...], float]:
+    """Decode values without items, and tell what they cost. The objects of a series have nearly all in common."""
     decoded = texts_and_costs(encoded, known.vrs, charset, order)
-    found: dict[str, Value] = dict(zip(known.keywords, map(_TEXT, decoded), strict=True))
-    return found, sum(map(_COST, decoded))
+    texts = map(_TEXT, decoded)
+    return tuple(dict(zip(keywords, texts, strict=False)) for keywords in known.groups), sum(map(_COST, decoded))
 
 
 def _decode_one_by_one(
-    source: Source, known: _Known, budget: Budget | None, charset: charsets.CharacterSet
+    source: Source, keywords: tuple[str, ...], budget: Budget | None, charset: charsets.CharacterSet
 ) -> dict[str, Value]:
     there: Any = source.values if isinstance(source, Elements) else source
     found: dict[str, Value] = {}
-    for keyword, tag, vr in zip(*known, strict=True):
+    for keyword, tag, vr in _known(keywords):
         if tag in there:
             value = _value(source, tag, vr, charset, 0)
             if budget is None or budget.take(cost_of(vr, value)):

@@ -63,7 +63,7 @@ class Availability:
         """Whether the archive is being closed: that the index does not answer then is not logged."""
 
     def asked(self, status: int, *others: type[Exception]) -> AbstractContextManager[None]:
-        """Turn whatever the index raises in the body into a failure status.
+        """Turn whatever the index raises in the body into a failure status. It may be entered any number of times.
 
         Args:
             status: What the request is answered with: the status Out of Resources of its service.
@@ -138,7 +138,7 @@ class Availability:
 
 
 class _Asked:
-    """A body that asks the index. It is a class, since a store enters three, and a generator takes three times as long.
+    """A body that asks the index. It is a class, so that a store need not make the three that it enters.
 
     Args:
         status: What the request is answered with where the index does not answer.

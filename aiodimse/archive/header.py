@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 import aiodimse
 from aiodimse import charsets
 
-from .attributes import Source, character_set_of, decode, decode_ascii
+from .attributes import Source, character_set_of, decode, decode_ascii, decode_groups
 from .budget import Budget, cost_of
 from .elements import Encoding, More, Reading, Unreadable
 from .index import Header
@@ -26,6 +26,9 @@ _CHARACTER_SET = 0x00080005
 _KEPT = (*ATTRIBUTES.values(), *(model.keywords for model in MODELS))
 _TAGS = frozenset((_CHARACTER_SET, *(tag_for_keyword(keyword) or 0 for keywords in _KEPT for keyword in keywords)))
 _LAST = max(_TAGS)
+_ABOVE = (Level.PATIENT, Level.STUDY, Level.SERIES)
+_KEPT_ABOVE = tuple(ATTRIBUTES[level] for level in _ABOVE)
+"""What is kept above the level of images. It is decoded at once, since all objects of a series have it in common."""
 _CONTENT, _CONTOURS, _BEHIND_CONTOURS = 0x0040A730, 0x30060010, 0x300A0000
 """Content Sequence of a report (PS3.3 C.17.3); the contours of a structure set, and what follows them."""
 _IDENTIFYING = frozenset(tag_for_keyword(keyword) or 0 for keyword in UNIQUE.values())
@@ -142,7 +145,8 @@ def _header_of(source: Source, location: str, transfer_syntax: str) -> Header:
     character_set = character_set_of(source)
     budget, charset = Budget(), charsets.lookup(character_set)
     if model is None:
-        levels = {level: decode(source, keywords, budget, charset) for level, keywords in ATTRIBUTES.items()}
+        levels = dict(zip(_ABOVE, decode_groups(source, _KEPT_ABOVE, budget, charset), strict=True))
+        levels[Level.IMAGE] = decode(source, ATTRIBUTES[Level.IMAGE], budget, charset)
         if budget.is_exceeded:
             # The unique keys precede all others, because without them nothing is found.
             budget = Budget()

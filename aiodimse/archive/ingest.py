@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Literal, TypeAlias
 
 from pydicom import Dataset
@@ -67,6 +67,8 @@ class Ingest:
         # If a data set may be replaced, its location has to be known before it is written.
         self._blocking = None if self._replaces else index.blocking()
         self._availability = availability
+        self._locking, self._asking = availability.locking(0xA700), availability.asked(0xA700)
+        self._adding = availability.asked(0xA700, ObjectRefused)
         self._is_time_to_say_gone = Seldom()
         self._batches = Batches(index.add, ObjectRefused)
         self._lookups = Batches(availability.watched(index.lookup, 0xA700))
@@ -90,7 +92,7 @@ class Ingest:
         log = request.logger(_log)
         if not await self.room.is_enough():
             raise aiodimse.DIMSEFailure(0xA700, "not enough room on the disk")
-        async with self._locks.hold([request.sop_instance_uid], self._availability.locking(0xA700)):
+        async with self._locks.hold([request.sop_instance_uid], self._locking):
             try:
                 return await self._store(request, durable=durable)
             except ObjectRefused as error:
@@ -113,7 +115,7 @@ class Ingest:
         before = None if self._blocking else (await self._lookups.add(uid)).get(uid)
         location = self._storage.location_for(uid) if before is None else before.location
         blocking, replaces = self._blocking, self._replaces
-        arriving = _Arriving(self._storage, blocking, self._availability, request, location, before, replaces)
+        arriving = _Arriving(self._storage, blocking, self._asking, request, location, before, replaces)
         try:
             await self._storage.save(request, location, arriving, durable=durable)
             header, indexed = arriving.header, arriving.indexed
@@ -133,10 +135,10 @@ class Ingest:
     async def _indexed(self, header: Header, done: Future[None] | None) -> None:
         """Return when the index has the object."""
         if done is None:
-            with self._availability.asked(0xA700, ObjectRefused):
+            with self._adding:
                 await self._batches.add(header)
             return
-        with self._availability.asked(0xA700):
+        with self._asking:
             if done.done():
                 done.result()
             else:
@@ -157,7 +159,7 @@ class _Arriving:
     Args:
         storage: The storage that saves it.
         blocking: The index, used in the thread that saves; None: the event loop uses the index, before and after.
-        availability: Records whether the index answers.
+        asking: Entered while it asks the index.
         request: The C-STORE request.
         location: Where it is saved.
         before: The entry of the index for its UID, if the event loop has looked it up.
@@ -168,14 +170,14 @@ class _Arriving:
         self,
         storage: Storage,
         blocking: BlockingIndex | None,
-        availability: Availability,
+        asking: AbstractContextManager[None],
         request: aiodimse.StoreRequest,
         location: str,
         before: Entry | None,
         replaces: bool,
     ) -> None:
         self._storage, self._blocking, self._request, self._location = storage, blocking, request, location
-        self._availability, self._before, self._replaces = availability, before, replaces
+        self._asking, self._before, self._replaces = asking, before, replaces
         self.header: Header | None = None
         self.why = self.comment = ""
         """Why it has no header, for the log and for the peer."""
@@ -188,7 +190,7 @@ class _Arriving:
         self._read(arrived)
         before = self._before
         if self._blocking is not None:
-            with self._availability.asked(0xA700):
+            with self._asking:
                 before = self._blocking.lookup(self._request.sop_instance_uid)
         where = self._location
         if before is not None and before.location != where:

@@ -93,5 +93,8 @@ def split(text: str, vr: str) -> tuple[str, ...]:
     if vr in _UNSPLIT:
         text = text.rstrip("\0 ")
         return (text,) if text else ()
+    if "\\" not in text:
+        text = text.strip("\0 ")
+        return (text,) if text else ()
     values = tuple(value.strip("\0 ") for value in text.split("\\"))
     return values if any(values) else ()

@@ -72,7 +72,7 @@ def test_an_honest_object_is_kept_in_full(a_file: Callable[..., Path]) -> None:
 
 
 def test_what_was_left_out_does_not_count() -> None:
-    def cost(characters: int) -> int | None:
+    def cost(characters: int) -> float:
         return cost_of("LO", ("A" * characters,))
 
     budget = Budget(100)
@@ -94,11 +94,13 @@ def test_what_is_decoded_together_is_what_is_decoded_one_by_one(
     source = Elements(little_endian=True)
     source.values.update(values)
     charset = charsets.lookup(terms)
-    known = attributes._known(ATTRIBUTES[Level.STUDY])
-    expected_budget = Budget(room)
-    expected = attributes._decode_one_by_one(source, known, expected_budget, charset)
-    for _ in range(2):
-        budget = Budget(room)
-        found = attributes.decode(source, ATTRIBUTES[Level.STUDY], budget, charset)
-        assert (found, budget.is_exceeded) == (expected, expected_budget.is_exceeded)
-        found.clear()  # what the caller does with it is its own
+    study, few = ATTRIBUTES[Level.STUDY], ("StudyDate", "StudyDescription", "NoSuchAttribute")
+    for groups in ((study,), (few, study), (study, (), few)):
+        expected_budget = Budget(room)
+        expected = [attributes._decode_one_by_one(source, each, expected_budget, charset) for each in groups]
+        for _ in range(2):
+            budget = Budget(room)
+            found = attributes.decode_groups(source, groups, budget, charset)
+            assert ([*found], budget.is_exceeded) == (expected, expected_budget.is_exceeded)
+            for each in found:
+                each.clear()  # what the caller does with it is its own

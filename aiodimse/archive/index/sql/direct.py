@@ -17,7 +17,7 @@ from ..keys import distinct_batches
 from ..records import Entry, Header
 from .known_series import KnownSeries
 from .prepared import Opened
-from .reading import lookup
+from .reading import lookup_one
 from .together import Together
 from .writing import Writing
 
@@ -47,13 +47,13 @@ class DirectIndex:
         """See `BlockingIndex.lookup`."""
         if self._turn.acquire(timeout=_PATIENCE):
             try:
-                return lookup(self._opened(), [sop_instance_uid]).get(sop_instance_uid)
+                return lookup_one(self._opened(), sop_instance_uid)
             finally:
                 self._turn.release()
         # Somebody outside keeps the database from being written, but not from being read. Else all the threads that
         # files are read and written in would wait here with the one that waits to write.
         with self._engine.connect() as connection:
-            return lookup(Opened.by_sqlalchemy(connection), [sop_instance_uid]).get(sop_instance_uid)
+            return lookup_one(Opened.by_sqlalchemy(connection), sop_instance_uid)
 
     def add(self, header: Header) -> Future[None]:
         """See `BlockingIndex.add`."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, Select, Table, func, select
+from sqlalchemy import ColumnElement, Row, Select, Table, bindparam, func, select
 
 from ...matching import Value, matcher
 from ...models import COMPUTED, LEVEL_OF, Level
@@ -23,7 +23,7 @@ from ..sourced import SourcedAttributes, persons
 from ..views import EntityView, PersonView, keywords_of, of_patient
 from . import schema
 from .narrowing import conditions, patient_condition
-from .prepared import Opened, PreparedList
+from .prepared import Opened, Prepared, PreparedList
 from .rows import load_attributes, load_counters
 from .writing import chunks
 
@@ -216,7 +216,7 @@ def of_model(fetch: Fetch, query: Query, model: OneLevelModel) -> Iterator[Any]:
         after = rows[-1].pk
 
 
-_BY_UID = PreparedList(
+_OBJECTS = (
     select(
         schema.instance.c.uid,
         schema.instance.c.sop_class_uid,
@@ -229,15 +229,26 @@ _BY_UID = PreparedList(
     .select_from(schema.instance)
     .outerjoin(schema.series)
     .outerjoin(schema.study)
-    .outerjoin(schema.patient),
-    schema.instance.c.uid,
+    .outerjoin(schema.patient)
 )
+_BY_UIDS = PreparedList(_OBJECTS, schema.instance.c.uid)
+_BY_UID = Prepared(_OBJECTS.where(schema.instance.c.uid == bindparam("uid")))
+
+
+def lookup_one(connection: Opened, uid: str) -> Entry | None:
+    """Return the object with this SOP Instance UID. See `lookup`."""
+    rows = _BY_UID.rows(connection, {"uid": uid})
+    return _entry_of(rows[0]) if rows else None
 
 
 def lookup(connection: Opened, uids: Iterable[str]) -> dict[str, Entry]:
     """Return the objects with these SOP Instance UIDs, including those that belong to no study."""
-    rows = (row for some in chunks(dict.fromkeys(uids)) for row in _BY_UID.rows(connection, some))
-    return {row.uid: Entry(*(value or "" for value in row)) for row in rows}
+    rows = (row for some in chunks(dict.fromkeys(uids)) for row in _BY_UIDS.rows(connection, some))
+    return {row.uid: _entry_of(row) for row in rows}
+
+
+def _entry_of(row: Any) -> Entry:
+    return Entry(*(value or "" for value in row))
 
 
 def _entry_alone(row: Any) -> Entry:
