@@ -57,8 +57,17 @@ class Tasks:
             task.add_done_callback(self._done)
         return task
 
+    def leave(self) -> None:
+        """Forget the running task, whose coroutine returns next: to be told of its end takes a turn of the event loop.
+
+        A task that is being cancelled may still end so, and is not forgotten yet; nor is one that began just now.
+        """
+        task = asyncio.current_task()
+        if task in self._tasks and not task.cancelling():
+            task.remove_done_callback(self._done)
+            self._forget(task)
+
     def _done(self, task: asyncio.Task[Any]) -> None:
-        on_end = self._tasks.pop(task)
         if task.cancelled():
             # Once asked for, the CancelledError is no longer referenced by the task. Its traceback has frames that
             # reference the task: a cycle that would keep whole data sets.
@@ -71,6 +80,10 @@ class Tasks:
         elif error is not None:
             log = AssociationLogger(_log, None) if self._logger is None else self._logger(_log)
             log.error("%s failed\n%s", task.get_name(), frames(error))
+        self._forget(task)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        on_end = self._tasks.pop(task)
         if on_end is not None:
             on_end(task)
         if not self._tasks and self.on_empty is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -102,6 +102,7 @@ class Provider:
             message = performed.operation.request
             performed.logger(_log).error("%s failed in the library itself\n%s", message, frames(error))
             await performed.respond(message.response(answers.RAISED.get(message.service, answers.PROCESSING_FAILURE)))
+        performed.channel.tasks.leave()
 
     async def _perform(self, performed: PerformedOperation) -> None:
         message = performed.operation.request
@@ -144,16 +145,21 @@ class Provider:
         within_share = not self._files or self._files + number <= budgets.files_per_association
         return within_share and not budgets.descriptors.are_short()
 
-    async def _provide(self, performed: PerformedOperation, request: Request, handler: Callable[[Any], Any]) -> None:
+    def _provide(
+        self, performed: PerformedOperation, request: Request, handler: Callable[[Any], Any]
+    ) -> Coroutine[Any, Any, None]:
+        """Return the coroutine that runs a handler to the final response, by the kind of the request."""
         match request:
+            case StoreRequest():  # It comes most often.
+                return single_answer.provide(performed, request, handler)
             case FindRequest():
-                await query.provide(performed, request, handler)
+                return query.provide(performed, request, handler)
             case GetRequest():
-                await retrieve.provide_get(performed, request, handler, self._budgets)
+                return retrieve.provide_get(performed, request, handler, self._budgets)
             case MoveRequest():
-                await retrieve.provide_move(performed, request, handler, self._budgets, ae_title=self._ae_title)
+                return retrieve.provide_move(performed, request, handler, self._budgets, ae_title=self._ae_title)
             case _:
-                await single_answer.provide(performed, request, handler)
+                return single_answer.provide(performed, request, handler)
 
     async def _request(self, performed: PerformedOperation) -> Request:
         message, association = performed.operation.request, self._association
