@@ -52,7 +52,8 @@ class PartTenReader:
             raise NotDICOM(f"{path}: not a regular file")
         self._file: BinaryIO = path.open("rb")
         try:
-            head, first = _read_head(path, self._file, os.fstat(self._file.fileno()).st_size)
+            self._stamp = self._size_and_time()
+            head, first = _read_head(path, self._file, self._stamp[0])
         except BaseException:
             self._file.close()
             raise
@@ -63,7 +64,8 @@ class PartTenReader:
         """Read at most `size` bytes; b"" at the end of the data set.
 
         Raises:
-            OSError: The file has become shorter.
+            OSError: The file has become shorter, or somebody has written to it since it was opened. The latter is known
+                before the last bytes are returned: they may be those of another instance than the first.
         """
         size = min(size, self._unread)
         if not size:
@@ -78,7 +80,13 @@ class PartTenReader:
                 raise _became_shorter(self.head.path)
             data = data + more if data else more
         self._unread -= size
+        if not self._unread and self._size_and_time() != self._stamp:
+            raise OSError(errno.EIO, "the file was written to while it was read", str(self.head.path))
         return data
+
+    def _size_and_time(self) -> tuple[int, int]:
+        status = os.fstat(self._file.fileno())
+        return status.st_size, status.st_mtime_ns
 
     def pieces(self, piece_size: int = PIECE_SIZE) -> Iterator[bytes]:
         """Yield the rest of the data set. The file is closed at the end, or when the iterator is closed."""
