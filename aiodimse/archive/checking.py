@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .archive import Archive
@@ -28,6 +28,8 @@ class CheckReport:
     other: list[str] = field(default_factory=list)
     """Files that contain another instance than the index says, or cannot be read."""
 
+    unreadable: int = 0
+    """Files and folders at which the storage cannot look, such as `lost+found` of a disk. They are no differences."""
     outdated: int = 0
     """Studies with an attribute of an object that is gone. A scan takes it from another object; see `OutdatedStudy`."""
 
@@ -41,12 +43,13 @@ class CheckReport:
             (self.not_indexed, "not in the index"),
             (self.changed, "changed since they were read"),
             (self.missing, "in the index and gone"),
-            (self.other, "not what the index says"),
+            (self.other, "unreadable or not what the index says"),
         )
         told = [f"{len(locations)} {what}" for locations, what in amiss if locations]
         told += [f"studies to be read again: {self.outdated}"] if self.outdated else []
-        words = ", ".join(told)
-        return f"{self.files} files, {self.objects} objects; {words or 'storage and index agree'}"
+        words = ", ".join(told) or "storage and index agree"
+        skipped = f"; skipped: {self.unreadable} unreadable" if self.unreadable else ""
+        return f"{self.files} files, {self.objects} objects; {words}{skipped}"
 
 
 async def check(
@@ -76,16 +79,22 @@ async def check(
         visited.add(found.folder)
         known = await archive.index.files(found.folder)
         _compare(report, found, known)
+        report.unreadable += found.unreadable
+        absent = known.keys() - found.files.keys()
+        if found.unreadable:
+            await in_thread(_look_for, report, archive.storage, absent)
+        else:
+            report.missing += absent
         if read:
             sound = [known[location] for location, stamp in found.files.items() if _is_known(known, location, stamp)]
-            report.other += await in_thread(_others, archive.storage, sound)
+            others = await in_thread(_others, archive.storage, sound)
+            report.other += others
+            report.objects -= len(others)
         if progress is not None:
             progress(report)
     for folder in await archive.index.folders():
         if folder not in visited:
-            locations = list(await archive.index.files(folder))
-            report.missing += await in_thread(_gone, archive.storage, locations)
-    report.objects -= len(report.other)
+            await in_thread(_look_for, report, archive.storage, await archive.index.files(folder))
     report.outdated = len(await archive.index.outdated_studies())
     return report
 
@@ -100,7 +109,6 @@ def _compare(report: CheckReport, found: Found, known: Mapping[str, File]) -> No
             report.changed.append(location)
         else:
             report.objects += file.finding == Finding.OBJECT
-    report.missing += known.keys() - found.files.keys()
 
 
 def _is_known(known: Mapping[str, File], location: str, stamp: Stamp) -> bool:
@@ -120,5 +128,11 @@ def _holds(storage: Storage, file: File) -> bool:
         return False
 
 
-def _gone(storage: Storage, locations: list[str]) -> list[str]:
-    return [location for location in locations if storage.stamp(location) is None]
+def _look_for(report: CheckReport, storage: Storage, locations: Iterable[str]) -> None:
+    """Report the files of the index that the walk has not met: they are gone, or we may not look. Blocks."""
+    for location in sorted(locations):
+        try:
+            if storage.stamp(location) is None:
+                report.missing.append(location)
+        except PermissionError:
+            report.other.append(location)

@@ -102,5 +102,6 @@ def _document(location: Path | str, report: CheckReport) -> dict[str, Any]:
         "files": report.files,
         "objects": report.objects,
         "outdated": report.outdated,
+        "unreadable": report.unreadable,
         **lists,
     }

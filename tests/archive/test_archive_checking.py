@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from aiodimse.archive import Archive, CheckReport, check
+from aiodimse.archive.storage.folder import FolderStorage
 from aiodimse.cli.main import main
 
 Files = Callable[..., Path]
@@ -58,6 +60,46 @@ async def test_what_is_amiss_is_told_and_not_mended(folder: Path, a_file: Files)
         assert report.other == ["3/3.dcm"]
         assert (report.files, report.objects) == (4, 0)
     assert (await checked(folder)).other == []
+
+
+async def test_what_cannot_be_looked_at_is_not_gone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder whose objects the index knows, as after a wrong chmod, and one of the system, as lost+found."""
+    (folder / "lost+found").mkdir()
+    (folder / "0" / "0.dcm").unlink()
+    listing, looking = os.scandir, FolderStorage.stamp
+
+    def scandir(path: Path) -> object:
+        if Path(path).name in ("2", "lost+found"):
+            raise PermissionError(errno.EACCES, "no", str(path))
+        return listing(path)
+
+    def stamp(self: FolderStorage, location: str) -> object:
+        if location.startswith("2/"):
+            raise PermissionError(errno.EACCES, "no", location)
+        return looking(self, location)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(FolderStorage, "stamp", stamp)
+    report = await checked(folder)
+    assert (report.missing, report.other, report.unreadable) == (["0/0.dcm"], ["2/2.dcm"], 2)
+    assert (report.files, report.objects, report.is_sound) == (3, 2, False)
+    assert str(report).endswith("1 unreadable or not what the index says; skipped: 2 unreadable")
+
+
+async def test_a_folder_of_the_system_is_no_difference(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "lost+found").mkdir()
+    listing = os.scandir
+
+    def scandir(path: Path) -> object:
+        if Path(path).name == "lost+found":
+            raise PermissionError(errno.EACCES, "no", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    report = await checked(folder)
+    assert (str(report), report.is_sound) == (
+        "5 files, 4 objects; storage and index agree; skipped: 1 unreadable", True,
+    )  # fmt: skip
 
 
 async def test_studies_that_have_to_be_read_again_are_counted(folder: Path) -> None:

@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from argparse import Namespace
@@ -152,6 +153,26 @@ async def test_a_folder_that_cannot_be_written_to(
     monkeypatch.setattr(os, "access", lambda *_: False)
     ended = await command("serve", tmp_path, "--port", "0")
     ended.failed(1, f"{file}: the database of the index cannot be opened: its folder cannot be written to; ")
+
+
+@pytest.mark.parametrize("words", [("serve", "--port", "0"), ("check",)], ids=" ".join)
+async def test_an_index_of_somebody_else(
+    tmp_path: Path, words: tuple[str, ...], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite only says that it is unable to open the file. Root may open each, so a test pretends."""
+    errors = pytest.importorskip("sqlalchemy.exc")
+
+    async def refused(*_: object, **__: object) -> None:
+        raise errors.OperationalError("", None, sqlite3.OperationalError("unable to open database file"))
+
+    await (await Archive.open(tmp_path)).close()
+    file, allowed = tmp_path / FILE, os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != file and allowed(path, mode))
+    monkeypatch.setattr("aiodimse.archive.index.opening._opened_file", refused)
+    ended = await command(words[0], tmp_path, *words[1:])
+    ended.failed(
+        1 if words[0] == "serve" else 2, f"{file}: the database of the index cannot be opened: permission denied"
+    )
 
 
 async def test_a_database_that_does_not_answer_is_no_wrong_argument(

@@ -174,6 +174,8 @@ def _words_of_file(error: SQLAlchemyError, file: Path) -> str:
         return "there is no such folder"
     if not os.access(file.parent, os.W_OK):
         return 'its folder cannot be written to; "memory:" as the index needs no file'
+    if file.is_file() and not os.access(file, os.R_OK | os.W_OK):
+        return "permission denied"
     return _words(error, None)
 
 
