@@ -23,6 +23,6 @@ read_off_loop = _threads.run
 pieces_off_loop = _threads.pieces
 
 
-def rounds_off_loop(take: Callable[[Sequence[T]], None]) -> Rounds[T]:
+def rounds_off_loop(take: Callable[[Sequence[T]], float]) -> Rounds[T]:
     """Return rounds of work on files; see `Rounds`."""
     return Rounds(_threads, take)

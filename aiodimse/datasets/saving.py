@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from time import monotonic
 from typing import Final, Self, TypeAlias
 
 from aiodimse.datasets.beginning import Beginning
@@ -314,7 +315,7 @@ class Finish:
             self.before_name(Path(self.writer._temporary), self.writer.beginning)
 
 
-def finish_together(files: Sequence[Finish]) -> None:
+def finish_together(files: Sequence[Finish]) -> float:
     """Finish several files, each step for all of them: written, flushed, renamed, their folders flushed.
 
     The flush of the first file or folder takes much of the work of the others with it, and one thread gives up its turn
@@ -322,16 +323,25 @@ def finish_together(files: Sequence[Finish]) -> None:
 
     Args:
         files: The files. Afterwards `Finish.result` tells what became of each.
+
+    Returns:
+        How many seconds it waited for the disk.
     """
     for file in files:
         file.step(file.decide)
+    began = monotonic()
     for file in files:
         file.step(file.writer._flush)
-    _name(files)
+    waited = monotonic() - began
+    return waited + _name(files)
 
 
-def _name(files: Sequence[Finish]) -> None:
-    """Give complete files their names, flush their folders, and call the hooks."""
+def _name(files: Sequence[Finish]) -> float:
+    """Give complete files their names, flush their folders, and call the hooks.
+
+    Returns:
+        How many seconds the folders took.
+    """
     folders: dict[str, tuple[Folder, list[tuple[Finish, Naming]]]] = {}
 
     def give(file: Finish) -> None:
@@ -345,8 +355,10 @@ def _name(files: Sequence[Finish]) -> None:
 
     for file in files:
         file.step(partial(give, file))
+    began = monotonic()
     for folder, named in folders.values():
         _flush_names(folder, named)
+    waited = monotonic() - began
     for file in files:
         if file.after_name is not None and file.error is None:
             assert file.writer._written is not None
@@ -354,6 +366,7 @@ def _name(files: Sequence[Finish]) -> None:
     for file in files:
         if file.after_round is not None:
             file.step(file.after_round)
+    return waited
 
 
 def _flush_names(folder: Folder, named: Sequence[tuple[Finish, Naming]]) -> None:

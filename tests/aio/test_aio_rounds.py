@@ -26,20 +26,23 @@ class Work:
 
 
 class Taken:
-    """Takes rounds, and notes what was in each."""
+    """Takes rounds of a second, and notes what was in each. It says for how long it waited for the disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, waited: float = 0.0) -> None:
         self.rounds: list[str] = []
+        self.waited, self.now = waited, 0.0
         self.error: Exception | None = None
 
-    def __call__(self, works: Sequence[Work]) -> None:
+    def __call__(self, works: Sequence[Work]) -> float:
         self.rounds.append("".join(work.name for work in works))
         for work in works:
             work.begun.set()
         for work in works:
             assert work.may_end.wait(SECONDS)
+        self.now += 1.0
         if self.error is not None:
             raise self.error
+        return self.waited
 
 
 @pytest.fixture
@@ -47,11 +50,6 @@ async def threads() -> AsyncIterator[aiodimse.Threads]:
     made = aiodimse.Threads(8, "rounds")
     yield made
     await made.close()
-
-
-@pytest.fixture
-def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "_SIDE_BY_SIDE", 1)
 
 
 def free(name: str) -> Work:
@@ -69,22 +67,83 @@ async def under_way(made: Rounds[Work], *works: Work) -> list[asyncio.Task[None]
     return tasks
 
 
-async def test_what_comes_while_two_rounds_are_under_way_is_the_next(threads: aiodimse.Threads) -> None:
+async def measured(made: Rounds[Work], taken: Taken, waited: float) -> None:
+    """Do so many rounds that only these count."""
+    taken.waited = waited
+    for _ in range(20):
+        await made.run_to_end(free("-"))
+    taken.rounds.clear()
+
+
+async def test_what_comes_while_a_round_is_under_way_is_the_next(threads: aiodimse.Threads) -> None:
     taken = Taken()
     made = Rounds(threads, taken, patience=SECONDS)
-    first, second = Work("a"), Work("b")
-    tasks = await under_way(made, first, second)
+    await assert_so_many_at_once(made, taken, 1)
+
+
+async def test_two_rounds_overlap_where_the_disk_is_slow(threads: aiodimse.Threads) -> None:
+    taken = Taken()
+    made = Rounds(threads, taken, patience=SECONDS)
+    await measured(made, taken, SECONDS)
+    await assert_so_many_at_once(made, taken, 2)
+
+
+async def test_rounds_overlap_no_longer_when_the_disk_is_fast_again(threads: aiodimse.Threads) -> None:
+    taken = Taken()
+    made = Rounds(threads, taken, patience=SECONDS)
+    await measured(made, taken, SECONDS)
+    await measured(made, taken, 0.0)
+    await assert_so_many_at_once(made, taken, 1)
+
+
+@pytest.mark.parametrize(("part", "alone", "side_by_side"), [(0.22, 1, 1), (0.35, 2, 1), (0.58, 2, 2)])
+async def test_how_much_waiting_for_the_disk_is_much(
+    threads: aiodimse.Threads, monkeypatch: pytest.MonkeyPatch, part: float, alone: int, side_by_side: int
+) -> None:
+    """Two rounds side by side wait for each other, too: what is slow for one is not for two."""
+    taken = Taken()
+    monkeypatch.setattr(rounds, "monotonic", lambda: taken.now)
+    for waited, number in ((0.0, alone), (SECONDS, side_by_side)):
+        made = Rounds(threads, taken, patience=1e9)
+        await measured(made, taken, waited)
+        await measured(made, taken, part)
+        await assert_so_many_at_once(made, taken, number)
+        taken.rounds.clear()
+
+
+async def test_a_second_round_ends_when_the_disk_is_fast_again(threads: aiodimse.Threads) -> None:
+    taken = Taken()
+    made = Rounds(threads, taken, patience=SECONDS)
+    await measured(made, taken, SECONDS)
+    hung, last = Work("a"), Work("b")
+    tasks = await under_way(made, hung, last)
+    taken.waited = -100 * SECONDS  # As if many fast rounds had been measured.
+    tasks.append(asyncio.create_task(made.run_to_end(free("c"))))
+    await settle()
+    last.may_end.set()
+    await asyncio.wait_for(tasks[1], SECONDS)
+    await settle()
+    assert taken.rounds == ["a", "b"], "what waits is left to the other thread"
+    hung.may_end.set()
+    await asyncio.wait_for(asyncio.gather(*tasks), SECONDS)
+    assert taken.rounds == ["a", "b", "c"]
+
+
+async def assert_so_many_at_once(made: Rounds[Work], taken: Taken, number: int) -> None:
+    """Assert that so many rounds are under way at the same time, and that all else waits for the next."""
+    works = [Work(name) for name in "ab"[:number]]
+    tasks = await under_way(made, *works)
     tasks += [asyncio.create_task(made.run_to_end(free(name))) for name in "cde"]
     await settle()
-    assert taken.rounds == ["a", "b"]
-    second.may_end.set()
-    await asyncio.wait_for(asyncio.gather(*tasks[1:]), SECONDS)
-    assert taken.rounds == ["a", "b", "cde"]
-    first.may_end.set()
+    names = [work.name for work in works]
+    assert taken.rounds == names
+    works[-1].may_end.set()
+    await asyncio.wait_for(asyncio.gather(*tasks[number - 1 :]), SECONDS)
+    assert taken.rounds == [*names, "cde"]
+    works[0].may_end.set()
     await asyncio.wait_for(tasks[0], SECONDS)
 
 
-@pytest.mark.usefixtures("one_at_a_time")
 async def test_a_round_that_takes_long_is_not_waited_for(threads: aiodimse.Threads) -> None:
     taken = Taken()
     made = Rounds(threads, taken, patience=0.01)
@@ -113,7 +172,6 @@ async def test_rounds_at_the_same_time_have_a_bound(threads: aiodimse.Threads) -
     await asyncio.wait_for(asyncio.gather(*tasks), SECONDS)
 
 
-@pytest.mark.usefixtures("one_at_a_time")
 async def test_a_round_has_a_bound(threads: aiodimse.Threads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "_MOST", 3)
     taken = Taken()
@@ -126,10 +184,24 @@ async def test_a_round_has_a_bound(threads: aiodimse.Threads, monkeypatch: pytes
     tasks.append(asyncio.create_task(made.run_to_end(free("e"))))  # One more than a round: another begins beside it.
     assert await asyncio.to_thread(second.begun.wait, SECONDS)
     assert taken.rounds == ["a", "bcd"]
-    second.may_end.set()
-    await asyncio.wait_for(asyncio.gather(*tasks[1:]), SECONDS)
-    assert taken.rounds == ["a", "bcd", "e"]
     first.may_end.set()
+    second.may_end.set()
+    await asyncio.wait_for(asyncio.gather(*tasks), SECONDS)
+    assert taken.rounds == ["a", "bcd", "e"]
+
+
+async def test_what_does_not_fit_into_an_urgent_round_waits_no_longer_either(
+    threads: aiodimse.Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one begins a round, in which there is no more room for it, while another one hangs."""
+    monkeypatch.setattr(rounds, "_MOST", 2)
+    made = Rounds(threads, Taken(), patience=0.05)
+    hung = Work("a")
+    tasks = await under_way(made, hung)
+    tasks += [asyncio.create_task(made.run_to_end(free(name))) for name in "bcd"]
+    await asyncio.wait_for(asyncio.gather(*tasks[1:]), SECONDS)
+    assert not tasks[0].done()
+    hung.may_end.set()
     await asyncio.wait_for(tasks[0], SECONDS)
 
 
@@ -143,7 +215,6 @@ async def test_an_error_of_a_round_comes_to_all_who_wait_for_it(threads: aiodims
     await made.run_to_end(free("b"))
 
 
-@pytest.mark.usefixtures("one_at_a_time")
 async def test_cancelled_work_that_has_not_begun_is_never_done(threads: aiodimse.Threads) -> None:
     taken = Taken()
     made = Rounds(threads, taken, patience=SECONDS)
@@ -174,7 +245,6 @@ async def test_cancelled_work_that_has_begun_is_waited_for(threads: aiodimse.Thr
         await asyncio.wait_for(task, SECONDS)
 
 
-@pytest.mark.usefixtures("one_at_a_time")
 async def test_so_much_may_wait(threads: aiodimse.Threads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "MOST_WAITING", 2)
     taken = Taken()
@@ -190,7 +260,6 @@ async def test_so_much_may_wait(threads: aiodimse.Threads, monkeypatch: pytest.M
     assert taken.rounds == ["a", "bc"]
 
 
-@pytest.mark.usefixtures("one_at_a_time")
 async def test_threads_that_are_closed(threads: aiodimse.Threads) -> None:
     made = Rounds(threads, Taken(), patience=SECONDS)
     first = Work()
@@ -206,7 +275,6 @@ async def test_threads_that_are_closed(threads: aiodimse.Threads) -> None:
     await asyncio.wait_for(asyncio.gather(closing, *tasks), SECONDS)
 
 
-@pytest.mark.usefixtures("one_at_a_time")
 async def test_what_hangs_is_left_behind(threads: aiodimse.Threads, caplog: pytest.LogCaptureFixture) -> None:
     made = Rounds(threads, Taken(), patience=SECONDS)
     hung = Work()
@@ -221,7 +289,6 @@ async def test_what_hangs_is_left_behind(threads: aiodimse.Threads, caplog: pyte
     hung.may_end.set()
 
 
-@pytest.mark.usefixtures("one_at_a_time")
 async def test_two_event_loops(threads: aiodimse.Threads) -> None:
     taken = Taken()
     made = Rounds(threads, taken, patience=SECONDS)
@@ -234,7 +301,7 @@ async def test_two_event_loops(threads: aiodimse.Threads) -> None:
 
 
 async def test_nothing_is_kept(threads: aiodimse.Threads) -> None:
-    made: Rounds[Work] = Rounds(threads, lambda _: None)
+    made: Rounds[Work] = Rounds(threads, lambda _: 0.0)
     work = Work()
     gone = threading.Event()
     weakref.finalize(work, gone.set)

@@ -16,7 +16,7 @@ from scripted import wire
 
 import aiodimse
 from aiodimse.aio import rounds
-from aiodimse.datasets import Finish, PartTenWriter, finish_together, naming
+from aiodimse.datasets import Finish, PartTenWriter, finish_together, naming, saving
 from aiodimse.errors import InstanceConflict
 from aiodimse.services import finishing
 
@@ -81,6 +81,26 @@ def test_each_step_is_taken_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     steps.clear()
     finish_together([file(tmp_path, "f/2")])
     assert steps == ["fsync", "replace", "flush f"], "the folder above is flushed once"
+
+
+@pytest.mark.parametrize(("durable", "waited"), [(True, 35.0), (False, 0.0)])
+def test_it_tells_for_how_long_it_waited_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool, waited: float
+) -> None:
+    """Each flush takes 5 s: three files, their two folders, and twice the one above. Nothing else counts."""
+    now = 1000.0
+
+    def pass_time(_: object) -> None:
+        nonlocal now
+        now += 5.0
+
+    monkeypatch.setattr(os, "fsync", pass_time)
+    monkeypatch.setattr(saving, "monotonic", lambda: now)
+    files = [
+        file(tmp_path, name, durable=durable, before_name=lambda path, _: pass_time(path))
+        for name in ("f/0", "f/1", "g/2")
+    ]
+    assert finish_together(files) == waited
 
 
 @pytest.mark.parametrize("bad", ["identity", "before_name", "after_name", "after_round", "a folder in the way"])
@@ -217,12 +237,11 @@ async def test_saves_at_the_same_time_are_finished_together(
 ) -> None:
     sizes: list[int] = []
 
-    def noted(files: list[Finish]) -> None:
+    def noted(files: list[Finish]) -> float:
         sizes.append(len(files))
-        finish_together(files)
+        return finish_together(files)
 
     monkeypatch.setattr(finishing, "finish_together", noted)
-    monkeypatch.setattr(rounds, "_SIDE_BY_SIDE", 1)
     monkeypatch.setattr(rounds.Rounds.__init__, "__defaults__", (SECONDS,))
     folder, hook = tmp_path / "in", Hook()
     folder.mkdir()
