@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
 
 import pytest
 
@@ -14,6 +16,7 @@ from aiodimse.aio import rounds
 from aiodimse.aio.rounds import Rounds
 from aiodimse.testing.clock import settle
 
+T = TypeVar("T")
 SECONDS = 20.0
 
 
@@ -45,9 +48,19 @@ class Taken:
         return self.waited
 
 
+class Counted(aiodimse.Threads):
+    """Threads that count the rounds that begin in them."""
+
+    begun = 0
+
+    def submit(self, function: Callable[[], T], *, may_be_refused: bool = False) -> Future[T]:
+        self.begun += 1
+        return super().submit(function, may_be_refused=may_be_refused)
+
+
 @pytest.fixture
-async def threads() -> AsyncIterator[aiodimse.Threads]:
-    made = aiodimse.Threads(8, "rounds")
+async def threads() -> AsyncIterator[Counted]:
+    made = Counted(8, "rounds")
     yield made
     await made.close()
 
@@ -75,30 +88,30 @@ async def measured(made: Rounds[Work], taken: Taken, waited: float) -> None:
     taken.rounds.clear()
 
 
-async def test_what_comes_while_a_round_is_under_way_is_the_next(threads: aiodimse.Threads) -> None:
+async def test_what_comes_while_a_round_is_under_way_is_the_next(threads: Counted) -> None:
     taken = Taken()
     made = Rounds(threads, taken, patience=SECONDS)
-    await assert_so_many_at_once(made, taken, 1)
+    await assert_so_many_at_once(threads, made, taken, 1)
 
 
-async def test_two_rounds_overlap_where_the_disk_is_slow(threads: aiodimse.Threads) -> None:
+async def test_two_rounds_overlap_where_the_disk_is_slow(threads: Counted) -> None:
     taken = Taken()
     made = Rounds(threads, taken, patience=SECONDS)
     await measured(made, taken, SECONDS)
-    await assert_so_many_at_once(made, taken, 2)
+    await assert_so_many_at_once(threads, made, taken, 2)
 
 
-async def test_rounds_overlap_no_longer_when_the_disk_is_fast_again(threads: aiodimse.Threads) -> None:
+async def test_rounds_overlap_no_longer_when_the_disk_is_fast_again(threads: Counted) -> None:
     taken = Taken()
     made = Rounds(threads, taken, patience=SECONDS)
     await measured(made, taken, SECONDS)
     await measured(made, taken, 0.0)
-    await assert_so_many_at_once(made, taken, 1)
+    await assert_so_many_at_once(threads, made, taken, 1)
 
 
 @pytest.mark.parametrize(("part", "alone", "side_by_side"), [(0.22, 1, 1), (0.35, 2, 1), (0.58, 2, 2)])
 async def test_how_much_waiting_for_the_disk_is_much(
-    threads: aiodimse.Threads, monkeypatch: pytest.MonkeyPatch, part: float, alone: int, side_by_side: int
+    threads: Counted, monkeypatch: pytest.MonkeyPatch, part: float, alone: int, side_by_side: int
 ) -> None:
     """Two rounds side by side wait for each other, too: what is slow for one is not for two."""
     taken = Taken()
@@ -107,7 +120,7 @@ async def test_how_much_waiting_for_the_disk_is_much(
         made = Rounds(threads, taken, patience=1e9)
         await measured(made, taken, waited)
         await measured(made, taken, part)
-        await assert_so_many_at_once(made, taken, number)
+        await assert_so_many_at_once(threads, made, taken, number)
         taken.rounds.clear()
 
 
@@ -129,13 +142,15 @@ async def test_a_second_round_ends_when_the_disk_is_fast_again(threads: aiodimse
     assert taken.rounds == ["a", "b", "c"]
 
 
-async def assert_so_many_at_once(made: Rounds[Work], taken: Taken, number: int) -> None:
+async def assert_so_many_at_once(threads: Counted, made: Rounds[Work], taken: Taken, number: int) -> None:
     """Assert that so many rounds are under way at the same time, and that all else waits for the next."""
     works = [Work(name) for name in "ab"[:number]]
+    before = threads.begun
     tasks = await under_way(made, *works)
     tasks += [asyncio.create_task(made.run_to_end(free(name))) for name in "cde"]
     await settle()
     names = [work.name for work in works]
+    assert threads.begun == before + number
     assert taken.rounds == names
     works[-1].may_end.set()
     await asyncio.wait_for(asyncio.gather(*tasks[number - 1 :]), SECONDS)
