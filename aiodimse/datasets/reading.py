@@ -176,8 +176,8 @@ def _read_plain(data: bytes, reading: _Reading) -> int:
                 break
             tag, vr = plain
             value = data[start:stop] if length else cast("bytes | None", empty_value_for_VR(vr, raw=True))
-            if value and head in _SPECIFIC_CHARACTER_SET_HEADS:
-                reading.charset = charsets.lookup(value)
+            if head in _SPECIFIC_CHARACTER_SET_HEADS:
+                reading.charset = charsets.lookup(value)  # An empty one in an item stands for the default repertoire.
             fields = (tag, vr, length, value, start, implicit, True, True, False)
             elements[tag] = _new_tuple(RawDataElement, fields)
             pos = stop
@@ -227,7 +227,7 @@ def _read_carefully(found: Iterator[TopElement], data: bytes | memoryview, readi
         elif not is_writable:
             elements[key] = _sequence(key, value, (implicit, little_endian), reading, is_open=False)
             continue
-        if tag == _SPECIFIC_CHARACTER_SET and value:
+        if tag == _SPECIFIC_CHARACTER_SET:
             reading.charset = charsets.lookup(value)
         elements[key] = RawDataElement(key, vr, length, value, start, implicit, little_endian)
     return stop

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import struct
 import subprocess
+from io import BytesIO
 from pathlib import Path
 
 import pydicom
@@ -16,11 +17,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.data import get_charset_files
+from pydicom.filereader import read_dataset
 
 from aiodimse.datasets import decode_dataset, encode_dataset, encode_response
 from aiodimse.datasets.charsets import DEFAULT, NotInCharacterSet, lookup
 from aiodimse.standard.character_set import EXTENSIONS
-from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from aiodimse.standard.transfer_syntax import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 FILES = [path for path in map(Path, get_charset_files("*.dcm")) if not path.name.startswith("chrSQ")]
 
@@ -315,3 +317,23 @@ def test_values_are_read_without_a_warning_and_written_as_they_were(terms, recwa
     assert encode_dataset(dataset, ExplicitVRLittleEndian) == data
     assert [str(each.message) for each in recwarn] == []
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("is_open", [False, True])
+def test_an_empty_one_in_an_item_is_the_default_repertoire(syntax, is_open):
+    """It replaces that of the data set (PS3.5 7.5.3), when it is read, when it is encoded again, and for pydicom."""
+    item = pydicom.Dataset()
+    item.SpecificCharacterSet, item.PatientID = "", "Ä"
+    item.is_undefined_length_sequence_item = is_open
+    dataset = pydicom.Dataset()
+    dataset.SpecificCharacterSet, dataset.PatientID = "ISO_IR 192", "Ä"
+    dataset.ReferencedStudySequence = [item]
+    data = encode_dataset(dataset, syntax)
+    over = encode_dataset(decode_dataset(data, syntax), ExplicitVRLittleEndian)
+    for again in (
+        decode_dataset(data, syntax),
+        decode_dataset(over, ExplicitVRLittleEndian),
+        read_dataset(BytesIO(over), is_implicit_VR=False, is_little_endian=True),
+    ):
+        assert again.PatientID == again.ReferencedStudySequence[0].PatientID == "Ä"
