@@ -89,20 +89,21 @@ class Ingest:
 
         Cancellation: an instance that is already saved stays; the next scan finds it at the latest.
         """
-        log = request.logger(_log)
         if not await self.room.is_enough():
             raise aiodimse.DIMSEFailure(0xA700, "not enough room on the disk")
         async with self._locks.hold([request.sop_instance_uid], self._locking):
             try:
                 return await self._store(request, durable=durable)
             except ObjectRefused as error:
-                log.warning("a stored object cannot be found: %s", type(error).__name__)
+                request.logger(_log).warning("a stored object cannot be found: %s", type(error).__name__)
                 if request.sop_class_uid in BY_STORAGE:  # PS3.4 GG.4.2 has no Warning
                     raise aiodimse.DIMSEFailure(0xC000, "the index does not take it") from None
                 return _cannot_be_found("stored, but the index does not take it")
             except StorageGone:
                 if self._is_time_to_say_gone():
-                    log.error("a C-STORE is refused: the folder of the archive is not the one that was opened")
+                    request.logger(_log).error(
+                        "a C-STORE is refused: the folder of the archive is not the one that was opened"
+                    )
                 raise aiodimse.DIMSEFailure(0xA700, "the storage is not there") from None
             except OSError as error:
                 if error.errno not in FULL:
