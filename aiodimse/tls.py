@@ -138,7 +138,8 @@ def _load_chain(context: ssl.SSLContext, certificate: FilePath, key: FilePath | 
         context.load_cert_chain(certificate, key, no_password if password is None else password)
     except ssl.SSLError as error:
         names = " with ".join(os.fspath(path) for path in files)
-        raise ssl.SSLError(f"{names}: no PEM certificate and key that belong together{_reason(error)}") from error
+        hint = "; the key may be a file of its own" if key is None else ""
+        raise ssl.SSLError(f"{names}: no PEM certificate and key that belong together{_reason(error)}{hint}") from error
 
 
 def _reason(error: ssl.SSLError) -> str:
@@ -205,7 +206,7 @@ def _normalized(name: str) -> str:
     """Return a name with its kind, in one spelling. A name without a kind is a host name or an IP address.
 
     Raises:
-        ValueError: The address is not valid.
+        ValueError: The address is not valid, or there is no such kind.
     """
     kind, colon, value = name.partition(":")
     kind = kind.strip().lower()
@@ -219,6 +220,8 @@ def _kind_of(name: str) -> str:
     try:
         ip_address(name.strip())
     except ValueError:
+        if ":" in name:  # no DNS name has one, so the kind is misspelled
+            raise ValueError(f"{name!r} begins with neither dns:, ip: nor cn:") from None
         return "dns"
     return "ip"
 
@@ -240,7 +243,7 @@ def titles_from_certificate(
         The hook.
 
     Raises:
-        ValueError: A name is empty, or an "ip:" is not an address.
+        ValueError: A name is empty or of no such kind, or an "ip:" is not an address.
 
     Examples:
         >>> titles = {"dns:ct-1.hospital.example": "CT1", "ip:10.0.0.7": ["MR1", "MR2"]}

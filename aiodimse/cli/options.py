@@ -134,9 +134,13 @@ def path(text: str) -> Path:
 
 
 def file(text: str) -> Path:
-    """Read the path of a file. An empty one is refused."""
+    """Read the path of a file. An empty one is refused, and a dash, which other programs take for their own streams."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")
+    if text == "-":
+        raise argparse.ArgumentTypeError(
+            "a dash is no file; /dev/stderr is standard error, and ./- a file of this name"
+        )
     return Path(text)
 
 

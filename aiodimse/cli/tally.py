@@ -79,6 +79,8 @@ class Tally:
 
 
 _REJECTED = "connection rejected"
+_HANDSHAKES = {"connection tls": "", "destination tls": " with a destination"}
+"""Connections that ended before there was TLS, and with whom."""
 _EXPECTED = ("association released",)
 _NOT_REPORTED = ("association released", "connection lost")
 """Ends that alone are no reason for a report. A port scan or a load balancer's check loses its connection."""
@@ -121,6 +123,8 @@ class Counts:
 
 
 def _end_words(how: str, number: int) -> str:
+    if how in _HANDSHAKES:
+        return f"{number} TLS handshake{'' if number == 1 else 's'}{_HANDSHAKES[how]} failed"
     what, _, rest = how.partition(" ")
     hint = " (-v says who and why)" if how == _REJECTED else ""
     return f"{number} {what}{'' if number == 1 else 's'} {rest}{hint}"

@@ -160,6 +160,8 @@ async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None
         (("find", HOST, "104", "PACS"), "aiodimse find: one argument too many: 'PACS'"),
         (("echo", HOST, "104", "--trace-data"), "--trace-data has no effect without --trace"),
         (("echo", HOST, "104", "--trace", ""), "the name is empty"),
+        (("echo", HOST, "104", "--trace", "-"), "--trace: a dash is no file; /dev/stderr is standard error"),
+        (("serve", ".", "--audit", "-"), "--audit: a dash is no file"),
         (
             ("get", HOST, "104", *("-k", "StudyInstanceUID=1"), "--output", ""),
             "the name is empty; use . for this folder",

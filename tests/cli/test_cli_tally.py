@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -90,6 +91,21 @@ async def test_two_of_one_kind_are_in_the_plural(stage: Stage) -> None:
             association.abort()
     said = str(stage.tally.total)
     assert said == "no request; 2 associations aborted by peer, 2 connections rejected (-v says who and why)"
+
+
+@pytest.mark.parametrize(
+    ("role", "number", "words"),
+    [
+        ("acceptor", 1, "1 TLS handshake failed"),
+        ("acceptor", 2, "2 TLS handshakes failed"),
+        ("requestor", 1, "1 TLS handshake with a destination failed"),
+    ],
+)
+def test_connections_without_tls(role: str, number: int, words: str) -> None:
+    tally = Tally()
+    for _ in range(number):
+        tally.association_failed(SimpleNamespace(role=role), "tls")  # type: ignore[arg-type]
+    assert str(tally.total) == f"no request; {words}"
 
 
 async def test_for_programs(stage: Stage) -> None:

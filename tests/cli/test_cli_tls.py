@@ -107,7 +107,7 @@ async def test_refused(
         (("--tls", "--tls-ca", "nowhere.pem"), "TLS: nowhere.pem: no such file or directory"),
         (("--tls", "--tls-ca", "{ct1_key}"), "ct1.key: no PEM file of certificates"),
         (("--tls", "--tls-cert", "{ct1}", "--tls-key", "{server_key}"), "that belong together"),
-        (("--tls", "--tls-cert", "{ct1}"), "that belong together"),
+        (("--tls", "--tls-cert", "{ct1}"), "that belong together; the key may be a file of its own"),
         (("--tls", "--tls-cert", "{empty}"), "empty.pem: no PEM certificate and key that belong together"),
     ],
 )
@@ -143,6 +143,7 @@ SERVE = ("--tls-cert", "{server}", "--tls-key", "{server_key}")
         ((*SERVE, "--tls-no-client-cert", "--tls-title", "a=A"), "--tls-title needs the certificate that"),
         ((*SERVE, "--tls-no-client-cert", "--tls-ca", "{ca}"), "--tls-ca checks the certificate that"),
         ((*SERVE, "--tls-title", "A"), "not NAME=AE: 'A'"),
+        ((*SERVE, "--tls-title", "ds:ct1.example=A"), "'ds:ct1.example' begins with neither dns:, ip: nor cn:"),
         ((*SERVE, "--tls-title", "ip:ct1=A"), "not NAME=AE: 'ip:ct1=A': 'ct1' does not appear to be an IPv4"),
         ((*SERVE, "--tls-ca", "nowhere.pem"), "TLS: nowhere.pem: no such file or directory"),
         (("--destination", "V=tls:h:104", "--tls-key", "{ct1_key}"), "--tls-key has no effect without --tls-cert"),

@@ -521,6 +521,17 @@ async def test_a_certificate_uses_the_titles_that_are_its_own(certificates, capl
     assert lines_of(caplog, "calls itself 'MR1', which is not for 'dns:ct1.hospital.example'")
 
 
+@pytest.mark.parametrize("name", ["dn:ct1.hospital.example", "CN=ct1:", "ct1.hospital.example:104", "ip4:10.0.0.7"])
+def test_a_name_of_no_kind_is_refused(name: str) -> None:
+    """It would be taken for a DNS name, and nobody could use the title."""
+    with pytest.raises(ValueError, match="begins with neither dns:, ip: nor cn:"):
+        tls.titles_from_certificate({name: "CT1"})
+
+
+def test_an_address_needs_no_kind() -> None:
+    assert tls.titles_from_certificate({"2001:db8::1": "CT1", "10.0.0.7": "CT2"})
+
+
 async def test_titles_ask_for_a_certificate() -> None:
     server = aiodimse.Server(ae_title="ARCHIVE")
     server.on_associate(tls.titles_from_certificate({"dns:ct1.hospital.example": "CT1"}))
