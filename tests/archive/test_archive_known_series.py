@@ -201,6 +201,22 @@ async def test_a_sqlite_without_json_does_it_the_other_way(tmp_path: Path, monke
         assert (await archive.index.counts()).instances == 3
 
 
+async def test_objects_of_a_series_may_say_different_things(tmp_path: Path) -> None:
+    """What the first one says counts. So it is enough that each attribute is there."""
+    async with opened(tmp_path / "one.db") as one, opened(tmp_path / "other.db") as other:
+        told = [{"StudyTime": "07"}, {"SeriesTime": "08"}, {}, {"SeriesTime": "09"}, {"StudyTime": "10"}]
+        taken = []
+        for number, each in enumerate(told + told):
+            one.add(header(number, **each))
+            taken.append(one.statements == 1)
+            await other.index.add([header(number, **each)])
+            assert one.tables() == other.tables()
+        assert taken == [False, False] + [True] * 8
+        one.add(replace(header(20), levels={**header(20).levels, Level.PATIENT: {"PatientID": ("Q",)}}))
+        assert one.statements > 1, "it is of another patient"
+        assert sorted(row[1] for row in one.tables()["patient"]) == ["P", "Q"]
+
+
 async def test_what_is_known_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aiodimse.archive.index.sql.known_series._MOST", 3)
     async with opened(tmp_path / "index.db") as archive:

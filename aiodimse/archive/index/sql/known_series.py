@@ -1,6 +1,6 @@
 """Adds objects to series that were written a moment ago, with one statement of SQLite.
 
-Most objects are of a series of which another one has just been added, and they say the same of patient, study and
+Most objects are of a series of which another one has just been added, and they say nothing new of patient, study and
 series. Such an object changes nothing above itself but numbers, and these the database counts, so that nothing has to
 be read first, and it does not matter what other processes have counted meanwhile. A trigger does all that belongs to
 one object: a thread gives up the interpreter several times in each call of the driver, and then waits for it.
@@ -9,12 +9,13 @@ one object: a thread gives up the interpreter several times in each call of the 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from ...matching import Value
 from ...models import Level
+from ..keys import patient_key
 from ..records import Finding, Header, folder_of
 from .rows import dump_object
 from .schema import is_plain
@@ -62,9 +63,24 @@ _ROW: Final = f"({', '.join('?' for _ in _COLUMNS)})"
 class _Series(NamedTuple):
     """A series as it was written."""
 
+    identity: tuple[str, ...]
     above: tuple[Mapping[str, Value] | None, ...]
-    """What its last object says of patient, study and series: the rows have it."""
+    """What an object says of patient, study and series that tells nothing new: most others say the same."""
+    keywords: Set[str]
+    """The attributes that the rows have."""
     rows: RowsAbove
+
+    def has(self, header: Header) -> bool:
+        """Return whether an object of the series has no attribute that the rows lack. Their values stay as they are;
+        see `SourcedAttributes`."""
+        told = (header.levels[level].items() for level in _ABOVE)
+        return self.identity == _identity(header) and all(
+            keyword in self.keywords for items in told for keyword, value in items if value
+        )
+
+
+def _identity(header: Header) -> tuple[str, ...]:
+    return (*patient_key(header), header.unique(Level.STUDY), header.unique(Level.SERIES))
 
 
 class KnownSeries:
@@ -98,8 +114,8 @@ class KnownSeries:
                 continue
             if len(self._series) >= _MOST:
                 self._series.clear()
-            above = tuple(map(header.levels.get, _ABOVE))
-            self._series[header.unique(Level.SERIES)] = _Series(above, written.rows_above(header))
+            above, (keywords, rows) = tuple(map(header.levels.get, _ABOVE)), written.above(header)
+            self._series[header.unique(Level.SERIES)] = _Series(_identity(header), above, keywords, rows)
 
     def forget(self, headers: Sequence[Header]) -> None:
         """Forget the series of some objects."""
@@ -134,7 +150,7 @@ class KnownSeries:
         """Return what is inserted for an object; None if more than numbers may change above it, or a text is odd."""
         levels = header.levels
         series = self._series.get(header.unique(Level.SERIES))
-        if series is None or series.above != tuple(map(levels.get, _ABOVE)):
+        if series is None or (series.above != tuple(map(levels.get, _ABOVE)) and not series.has(header)):
             return None
         uid, sop_class_uid, location = header.unique(Level.IMAGE), header.text("SOPClassUID"), header.location
         is_number = sop_class_uid.replace(".", "").isdigit()  # Only such a one may be in a path of JSON.

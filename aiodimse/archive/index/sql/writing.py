@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -177,11 +177,16 @@ class Writing:
         self._flush()
         return removed
 
-    def rows_above(self, header: Header) -> RowsAbove:
-        """Return the study and the series of an object that was added in this transaction, as they are now."""
+    def above(self, header: Header) -> tuple[Set[str], RowsAbove]:
+        """Return the study and the series of an object that was added in this transaction, as they are now.
+
+        Returns:
+            The attributes that they have, and their rows.
+        """
         study = self._study_of(header, _patient_of(header))
         series, _ = self._series_of(study, header)
-        return RowsAbove(study.pk, study.told, series.pk, series.told)
+        keywords = study.attributes.attributes.keys() | series.attributes.attributes.keys()
+        return keywords, RowsAbove(study.pk, study.told, series.pk, series.told)
 
     # --- adding -------------------------------------------------------------------------------------------------------
 
