@@ -11,6 +11,7 @@ from aiodimse.client import Association
 from aiodimse.completeness import Completeness
 from aiodimse.config import Limits, Timeouts
 from aiodimse.datasets import (
+    EncapsulatedFrames,
     FileHead,
     Identity,
     charsets,
@@ -98,6 +99,7 @@ __all__ = [
     "Destination",
     "DetailedMetrics",
     "EchoRequest",
+    "EncapsulatedFrames",
     "EncodedDataset",
     "Environment",
     "ExtendedQuery",

@@ -36,7 +36,8 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "instance": (
         "Instance",
         ("Instance", "ArrivingInstance", "InstanceSource", "ReferencedFile", "EncodedDataset", "Identity",
-         "read_identity", "file_identity", "FileHead", "read_head", "check_frame", "remove_unfinished"),
+         "read_identity", "file_identity", "FileHead", "read_head", "check_frame", "EncapsulatedFrames",
+         "remove_unfinished"),
     ),
     "negotiation": (
         "Negotiation",

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydicom import DataElement, Dataset, config
 from pydicom.datadict import tag_for_keyword
-from pydicom.encaps import encapsulate, generate_frames
+from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import UID, generate_uid
 
@@ -238,10 +238,11 @@ def _take_pixels(dataset: Dataset, number: int, chosen: list[int], syntax: UID) 
         raise FramesRefused(0xAA02, "frames are not taken out of a video")
     pixels = dataset[keyword].value
     if syntax.is_encapsulated:
-        whole = list(generate_frames(pixels, number_of_frames=number))
-        if len(whole) != number:
-            raise FramesRefused(0xAA02, "its frames cannot be separated")
-        dataset[keyword].value = encapsulate([whole[frame] for frame in chosen])
+        try:
+            whole = aiodimse.EncapsulatedFrames(pixels, number)
+            dataset[keyword].value = encapsulate([whole[frame] for frame in chosen])
+        except aiodimse.DatasetDecodeError:
+            raise FramesRefused(0xAA02, "its frames cannot be separated") from None
         return
     size = get_expected_length(dataset, "bytes") // number
     is_split = dataset.get("BitsAllocated") == 1 and dataset.Rows * dataset.Columns * dataset.SamplesPerPixel % 8

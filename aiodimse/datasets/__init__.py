@@ -23,6 +23,7 @@ from aiodimse.datasets.identity import MAX_BEGINNING, Identity, read_identity
 from aiodimse.datasets.naming import safe_file_name
 from aiodimse.datasets.part10 import FileHead, PartTenReader, open_pieces, read_head
 from aiodimse.datasets.pixels.code_stream import check_frame
+from aiodimse.datasets.pixels.encapsulated import EncapsulatedFrames
 from aiodimse.datasets.pixels.processes import processes
 from aiodimse.datasets.pixels.recompressing import Recompression
 from aiodimse.datasets.pixels.syntaxes import can_recompress, has_codecs
@@ -40,6 +41,7 @@ __all__ = [
     "MAX_BEGINNING",
     "RE_ENCODED",
     "Beginning",
+    "EncapsulatedFrames",
     "FileHead",
     "Finish",
     "Head",

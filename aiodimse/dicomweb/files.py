@@ -16,7 +16,6 @@ from typing import BinaryIO, Final, cast
 
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.encaps import get_frame
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset, read_file_meta_info
 from pydicom.tag import BaseTag
@@ -101,7 +100,7 @@ def read_frame(path: str | os.PathLike[str], number: int, *, max_inflated: int =
         vr, length = _enter_pixels(content, dataset)
         if syntax.is_encapsulated:
             media_type = _MEDIA_TYPES.get(syntax, "application/octet-stream")
-            return f"{media_type}; transfer-syntax={syntax}", get_frame(file, number - 1, number_of_frames=count)
+            return f"{media_type}; transfer-syntax={syntax}", aiodimse.EncapsulatedFrames(file, count)[number - 1]
         if content is file:
             length = min(length, os.fstat(file.fileno()).st_size - file.tell())
         word = 1 if syntax.is_little_endian else _word_size(vr, dataset)

@@ -218,3 +218,15 @@ def test_metadata_have_no_bulk_data(tmp_path: Path) -> None:
     assert "PixelData" not in found
     assert "EncapsulatedDocument" not in found
     assert dicomweb.to_json(found)
+
+
+@pytest.mark.parametrize("offsets", [[0, 0, 0], [0, 42, 20], [20, 42, 0], [0, 22, 44], [0, 20, 20], [0, 1 << 31, 1]])
+def test_a_damaged_offset_table_gives_no_other_frame(tmp_path: Path, offsets: list[int]) -> None:
+    """pydicom returned another frame, several as one, or none without an error."""
+    frames = [bytes([number]) * (10 + 2 * number) for number in (1, 2, 3)]
+    dataset = pydicom.dcmread(FILES / "MR_small_RLE.dcm")
+    dataset.NumberOfFrames = 3
+    table = struct.pack("<HHL3L", 0xFFFE, 0xE000, 12, *offsets)
+    dataset.PixelData = table + encapsulate(frames, has_bot=False)[8:]
+    dataset.save_as(tmp_path / "x")
+    assert [dicomweb.read_frame(tmp_path / "x", number)[1] for number in (1, 2, 3)] == frames

@@ -162,7 +162,9 @@ def of_three_by_four(transfer_syntax: str = syntaxes.JPEGBaseline8Bit) -> Datase
 
 def test_a_frame_of_the_size_of_its_instance() -> None:
     check_frame(of_three_by_four(), SOI + sof(0xC0, 3, 4, 1, 8))
-    check_frame(of_three_by_four(syntaxes.RLELossless), bytes(64))
+    check_frame(of_three_by_four(syntaxes.RLELossless), rle(b"\x0b" + bytes(12)))
+    check_frame(of_three_by_four(syntaxes.RLELossless), rle(b"\xf5\x07"))
+    check_frame(of_three_by_four(syntaxes.RLELossless), rle(b"\x00\x07" * 12 + b"\x80\x00"))
     dataset = of_three_by_four()
     dataset.BitsAllocated = 16
     check_frame(dataset, SOI + sof(0xC0, 3, 4, 1, 12))
@@ -172,6 +174,48 @@ def test_a_frame_of_the_size_of_its_instance() -> None:
 def test_a_frame_of_another_size(size: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match="another size"):
         check_frame(of_three_by_four(), SOI + sof(0xC0, *size))
+
+
+def rle(*segments: bytes, offsets: tuple[int, ...] = (), number: int | None = None) -> bytes:
+    starts = offsets or tuple(64 + sum(map(len, segments[:index])) for index in range(len(segments)))
+    starts += (0,) * (15 - len(starts))
+    return struct.pack("<16L", len(segments) if number is None else number, *starts) + b"".join(segments)
+
+
+RUN = b"\x81\x07"
+"""Two bytes that inflate to 128."""
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        bytes(64),
+        rle(RUN),
+        rle(b"\xf5\x07" * 3),
+        rle(b"\x80" * 30),
+        rle(RUN * (1 << 20)),
+        rle(b"\xf5\x07", b"\xf5\x07"),
+        rle(b"\xf5\x07", number=1 << 31),
+        rle(b"\xf5\x07", offsets=(66,)),
+        rle(b"\xf5\x07", offsets=(0xFFFFFFFF,)),
+        rle(b"\xf5\x07", number=0),
+    ],
+    ids=range(11),
+)
+def test_a_run_length_frame_of_another_size(frame: bytes) -> None:
+    """A frame of 2 MiB would inflate to 128; no byte of it is inflated to find that out."""
+    with pytest.raises(ValueError, match=r"another size|header"):
+        check_frame(of_three_by_four(syntaxes.RLELossless), frame)
+
+
+def test_segments_of_a_run_length_frame_that_run_backward() -> None:
+    dataset = of_three_by_four(syntaxes.RLELossless)
+    dataset.BitsAllocated = 16
+    check_frame(dataset, rle(b"\xf5\x07", b"\xf5\x07"))
+    for offsets in ((66, 64), (64, 64), (64, 67), (64, 68)):
+        with pytest.raises(ValueError, match=r"another size|header"):
+            check_frame(dataset, rle(b"\xf5\x07", b"\x80\x80" * 30, offsets=offsets))
 
 
 @pytest.mark.parametrize("keyword", ["Rows", "BitsAllocated"])

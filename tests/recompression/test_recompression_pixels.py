@@ -273,6 +273,18 @@ def test_the_size_in_memory_is_what_is_taken(
     assert size / 3 < peak < size + (1 << 20)
 
 
+@pytest.mark.parametrize("target", [ExplicitVRLittleEndian, JPEGLSLossless], ids=lambda x: x.keyword)
+def test_a_run_length_frame_that_inflates_to_much_is_refused(target: str) -> None:
+    """8 MiB of runs are 512 MiB of pixels; the decoder has room for twice those of the image."""
+    data, _ = compressed(ramp(1, 4, 4, "u1"), RLELossless)
+    dataset = datasets.decode_dataset(data, RLELossless)
+    bomb = pack("<16L", 1, 64, *[0] * 14) + b"\x81\x07" * (4 << 20)
+    dataset.PixelData = encapsulate([bomb])
+    dataset["PixelData"].is_undefined_length = True
+    with pytest.raises(DatasetEncodeError, match="inflates to more"):
+        sent(data_set(dataset, RLELossless), target, RLELossless)
+
+
 def test_a_lie_about_the_frames_takes_no_room() -> None:
     data, _ = compressed(ramp(1, 4, 4), RLELossless)
     lying = datasets.decode_dataset(data, RLELossless)

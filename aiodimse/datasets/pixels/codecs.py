@@ -113,12 +113,26 @@ def _decoded(source: str, data: bytes, form: PixelFormat) -> tuple[Pixels, str]:
 
 def _check_size(source: str, data: bytes, form: PixelFormat) -> None:
     """Raise DatasetEncodeError if the code stream would be decoded to another size, and perhaps to gigabytes."""
+    if source == RLELossless:
+        _check_run_lengths(data, form)
+        return
     try:
         found = read_code_stream(source, data)
     except ValueError as error:
         raise DatasetEncodeError(str(error)) from None
     if found is not None and found.values != form.rows * form.columns * form.samples_per_pixel:
         raise DatasetEncodeError("a code stream of other dimensions than the image has")
+
+
+def _check_run_lengths(data: bytes, form: PixelFormat) -> None:
+    """Decode an RLE frame into twice the memory that it should take. A frame of 8 MiB may inflate to 512."""
+    kind = np.dtype(f"<u{form.bits_allocated // 8}")
+    try:
+        imagecodecs.dicomrle_decode(data, kind, out=bytearray(2 * form.frame_size))
+    except Exception as error:
+        if "OUTPUT_TOO_SMALL" in str(error):
+            raise DatasetEncodeError("an RLE frame that inflates to more than the image has") from None
+        # Other decoders may read it, within the memory that is left to this process.
 
 
 def _bits_stored(pixels: Pixels, stored: int, source: str, data: bytes) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from struct import unpack
 from typing import Final, Protocol
 
@@ -165,23 +165,23 @@ def frames_of(source: Source, found: Fragments, number: int) -> list[Sequence[tu
         return [(item,) for item in items]
     if number == 1 and items:
         return [items]
-    frames = list(_by_offsets(found) if len(found.offsets) == number else _by_markers(source, items))
+    frames = _by_offsets(found, number) or list(_by_markers(source, items))
     if len(frames) != number or not all(frames):
         raise DatasetDecodeError(f"{len(items)} fragments, which are not {number} frames")
     return frames
 
 
-def _by_offsets(found: Fragments) -> Iterator[Sequence[tuple[int, int]]]:
+def _by_offsets(found: Fragments, number: int) -> list[Sequence[tuple[int, int]]] | None:
+    """Divide the fragments by the offset table. None: it is not theirs, and so their frames would not be whole."""
+    if len(found.offsets) != number or not found.items or found.offsets[0]:
+        return None
+    at = {item[0]: index for index, item in enumerate(found.items)}
     first = found.items[0][0]
-    starts = deque(first + offset for offset in found.offsets[1:])  # where the frames after the first one begin
-    frame: list[tuple[int, int]] = []
-    for item in found.items:
-        while starts and item[0] >= starts[0]:
-            yield frame
-            frame = []
-            starts.popleft()
-        frame.append(item)
-    yield frame
+    starts = [at.get(first + offset) for offset in found.offsets]
+    bounds = [start for start in starts if start is not None]
+    if len(bounds) < number or any(a >= b for a, b in pairwise(bounds)):
+        return None
+    return [found.items[a:b] for a, b in pairwise([*bounds, len(found.items)])]
 
 
 def _by_markers(source: Source, items: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
