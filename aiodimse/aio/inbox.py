@@ -18,17 +18,17 @@ class Inbox:
     hard limit.
     """
 
-    is_complete = False
+    is_complete: bool = False
     """Whether the last piece has arrived. It may still be unread."""
-    touched = False
+    touched: bool = False
     """Whether somebody has begun to read."""
-    consumed = False
+    consumed: bool = False
     """Whether everything has been read to the end, or discarded on purpose."""
-    _held = 0  # The number of bytes in the pieces.
-    _enough = 0  # The task in gather() is woken when so many bytes are here, or the last.
-    _discarding = False
+    _held: int = 0  # The number of bytes in the pieces.
+    _enough: int = 0  # The task in gather() is woken when so many bytes are here, or the last.
+    _discarding: bool = False
     _error: BaseException | None = None
-    _lost = False
+    _lost: bool = False
     """Whether pieces were dropped unread. What is left must then not be taken for the whole data set."""
 
     def __init__(self, unread: Callable[[int], None]) -> None:

@@ -37,7 +37,7 @@ class ArrivingInstance(Instance):
     decode_error: DatasetDecodeError | None = None
     """Why dataset() failed."""
     _decoded: Dataset | None = None
-    _in_use = False
+    _in_use: bool = False
     """Whether a save() or dataset() has begun and has not yet succeeded."""
 
     def __init__(

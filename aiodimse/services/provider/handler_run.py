@@ -117,11 +117,11 @@ class HandlerRun:
     _end_all: Callable[[], None] | None = None
     """Ends what the whole task awaits, when the association ends."""
     _iterator: AsyncIterator[Any] | None = None
-    _is_in_handler = False
-    _has_ended = False
-    _is_closing = False
+    _is_in_handler: bool = False
+    _has_ended: bool = False
+    _is_closing: bool = False
     _timer: TimerHandle | None = None
-    _steps = 0
+    _steps: int = 0
 
     def __init__(
         self,
