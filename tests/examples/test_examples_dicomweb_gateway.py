@@ -459,7 +459,7 @@ async def test_the_commands_of_the_readme(tmp_path: Path) -> None:
     dataset.PatientID = "4711"
     dataset.save_as(tmp_path / "my_images" / "1.dcm")
     instead = {"11112": archive_port, "8080": port, "dicomweb_gateway/gateway.toml": tmp_path / "gateway.toml"}
-    _, _, make, serve, store, gateway, ask = (changed(line, instead) for line in commands("dicomweb_gateway"))
+    _, _, _, make, serve, store, gateway, ask = (changed(line, instead) for line in commands("dicomweb_gateway"))
     assert (await ended(make, tmp_path))[0] == 0
     async with started(serve.removesuffix("&") + f" --port {archive_port}", tmp_path) as process:
         assert process.stdout is not None

@@ -370,7 +370,7 @@ async def test_the_commands_of_the_readme(tmp_path: Path) -> None:
     for number, image in enumerate(series(2)):
         image.save_as(tmp_path / "my_images" / f"{number}.dcm")
     instead = configured(tmp_path, free_port())
-    _, _, make, serve, run, ready, store, find = (changed(line, instead) for line in commands("inference"))
+    _, _, _, make, serve, run, ready, store, find = (changed(line, instead) for line in commands("inference"))
     assert (await ended(make, tmp_path))[0] == 0
     async with started(serve, tmp_path) as archive, started(run, tmp_path) as process:
         assert archive.stdout is not None

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,30 @@ def test_what_it_requires_is_installed_for_its_tests(name: str) -> None:
     extras = {each for extra in EXTRAS.values() for each in extra}
     assert {name_of(each) for each in required} - {"aiodimse"} <= set(map(name_of, extras))
     assert any("requirements.txt" in line for line in commands(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_can_be_installed_by_an_older_pip(name: str) -> None:
+    """The pip of Python 3.11 looks for aiodimse[...] on PyPI, also if the same command names a clone of it."""
+    clone, requirements = (line for line in commands(name) if line.startswith("pip "))
+    assert requirements == f"pip install -r examples/{name}/requirements.txt"
+    extras = set(re.search(r"\[(.*)\]", clone)[1].split(","))  # type: ignore[index]
+    required = (EXAMPLES / name / "requirements.txt").read_text(encoding="utf-8").split()
+    assert {extra for each in required for extra in re.findall(r"^aiodimse\[(.*)\]", each)} <= extras
+    image = EXAMPLES / name / "Dockerfile"
+    if image.exists():
+        assert not re.search(r"/src\S* -r", image.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_commands_can_be_pasted(name: str) -> None:
+    """A command that talks to a service waits until the service listens."""
+    text = (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
+    block = next(each for each in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S) if "&\n" in each)
+    lines = block.splitlines()
+    for line, following in pairwise(lines):
+        if line.endswith("&"):
+            assert following.endswith("&") or following.startswith(("sleep ", "export ")), following
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if (EXAMPLES / name / "Dockerfile").exists()])

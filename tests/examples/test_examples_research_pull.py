@@ -325,7 +325,7 @@ async def test_the_commands_of_the_readme(tmp_path: Path) -> None:
         images(number, 1)[0].save_as(tmp_path / "my_images" / f"{number}.dcm")
     path = configured(tmp_path, archive_port, "ARCHIVE", port)
     instead = {"11112": archive_port, "11113": port, "research_pull/pull.toml": path}
-    _, _, make, serve, store, write, pull = (changed(line, instead) for line in commands("research_pull"))
+    _, _, _, make, serve, store, write, pull = (changed(line, instead) for line in commands("research_pull"))
     assert (await ended(make, tmp_path))[0] == 0
     async with started(serve.removesuffix("&") + f" --port {archive_port}", tmp_path) as process:
         assert process.stdout is not None

@@ -578,7 +578,7 @@ async def test_the_commands_of_the_readme(tmp_path: Path) -> None:
     dataset.save_as(tmp_path / "my_images" / "1.dcm")
     instead = {**ports, "router/router.toml": tmp_path / "router.toml"}
     lines = [changed(line, instead) for line in commands("router")]
-    _, _, make, pacs, research, export, router, store, dead = lines
+    _, _, _, make, pacs, research, export, router, store, dead = lines
     assert (await ended(make, tmp_path))[0] == 0
     async with AsyncExitStack() as stack:
         for line in (pacs, research, f"env {export.removeprefix('export ')} {router}"):

@@ -295,7 +295,7 @@ async def test_the_commands_of_the_readme(tmp_path: Path) -> None:
         "worklist/step.json": EXAMPLES / "worklist" / "step.json",
         "11112": port,
     }
-    _, _, add, serve, find = (changed(line, instead) for line in commands("worklist"))
+    _, _, _, add, serve, find = (changed(line, instead) for line in commands("worklist"))
     assert await ended(add, tmp_path) == (0, "")
     async with started(serve, tmp_path) as process:
         assert process.stdout is not None
