@@ -130,7 +130,7 @@ def path(text: str) -> Path:
     """Read the path of a file or a folder. An empty path is refused: it often comes from a variable that is not set."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty; use . for this folder")
-    return Path(text)
+    return _expanded(text)
 
 
 def file(text: str) -> Path:
@@ -141,7 +141,15 @@ def file(text: str) -> Path:
         raise argparse.ArgumentTypeError(
             "a dash is no file; /dev/stderr is standard error, and ./- a file of this name"
         )
-    return Path(text)
+    return _expanded(text)
+
+
+def _expanded(text: str) -> Path:
+    """Return the path with ~ replaced, which a shell does on the command line, and nobody else in a configuration."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"there is no such home folder: {text!r}") from None
 
 
 def host(text: str) -> str:

@@ -73,6 +73,25 @@ def test_the_location_of_the_command_line_wins(tmp_path: Path) -> None:
     assert str(_parsed(["serve", "--config", str(file)]).directory) == "/data"
 
 
+def test_a_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell replaces ~ on the command line; in a file nobody else does."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "archive.toml"
+    file.write_text('location = "~/dicom"\naudit = "~/audit.log"\ntls-cert = "~/a.pem"\n[called]\nB = "~/b"\n')
+    options = _parsed(["serve", "--config", "~/archive.toml"])
+    assert options.directory == tmp_path / "dicom"
+    assert (options.audit, options.tls_cert) == (tmp_path / "audit.log", tmp_path / "a.pem")
+    assert options.called == [("B", tmp_path / "b")]
+
+
+def test_a_home_folder_of_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "archive.toml"
+    file.write_text('location = "~no-such-user/dicom"\n')
+    with pytest.raises(SystemExit):
+        main(["serve", "--config", str(file)])
+    assert "location: there is no such home folder: '~no-such-user/dicom'" in capsys.readouterr().err
+
+
 async def test_serve_by_a_file(folder: Path, tmp_path: Path) -> None:  # noqa: F811
     file = tmp_path / "archive.toml"
     file.write_text(f'location = "{folder}"\nport = 0\nae-title = "FILED"\ncalling = ["CT1"]\n')
