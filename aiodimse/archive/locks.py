@@ -222,15 +222,18 @@ class Locks:
         entry.lock.release()
         self._leave(name, entry)
 
-    async def acquire_between(self, names: Sequence[str]) -> None:
-        """Take locks between processes, if there are several."""
-        if self._between is not None:
-            await self._wait_between(_numbers(names))
+    async def acquire_between(self, names: Sequence[str]) -> Sequence[int]:
+        """Take locks between processes, if there are several. Return their numbers."""
+        if self._between is None:
+            return ()
+        numbers = _numbers(names)
+        await self._wait_between(numbers)
+        return numbers
 
-    async def release_between(self, names: Sequence[str]) -> None:
+    async def release_between(self, numbers: Sequence[int]) -> None:
         """Give back locks between processes."""
         if self._between is not None:
-            await self._between.unlock(_numbers(names))
+            await self._between.unlock(numbers)
 
     async def _wait_between(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
         """Ask the other processes until this one has the locks.
@@ -256,25 +259,26 @@ class _Holding:
         taking: Entered while they are taken.
     """
 
-    __slots__ = ("_held", "_locks", "_names", "_taking")
+    __slots__ = ("_held", "_locks", "_names", "_numbers", "_taking")
 
     def __init__(self, locks: Locks, names: Sequence[str], taking: AbstractContextManager[None]) -> None:
         self._locks, self._names, self._taking = locks, names, taking
         self._held: list[tuple[str, _Lock]] = []
+        self._numbers: Sequence[int] = ()
 
     async def __aenter__(self) -> None:
         with self._taking:
             try:
                 for name in self._names:
                     self._held.append((name, await self._locks.acquire(name)))
-                await self._locks.acquire_between(self._names)
+                self._numbers = await self._locks.acquire_between(self._names)
             except BaseException:
                 self._release()
                 raise
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            await self._locks.release_between(self._names)
+            await self._locks.release_between(self._numbers)
         finally:
             self._release()
 
