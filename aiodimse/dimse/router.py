@@ -251,20 +251,23 @@ class Router:
             return
         message = arrived.message
         self._command_size = arrived.size
-        if isinstance(message, Response):
-            self._receive_response(message)
-        elif type(message) is CCancelRQ:
-            operation = self.performed.get(message.message_id_being_responded_to)
-            # Only these can be cancelled (PS3.7 9.3.2.3). A C-CANCEL for another operation, or for none, is ignored.
-            if operation is not None and isinstance(operation.request, _MANY_RESPONSES) and not operation.is_cancelled:
-                operation.is_cancelled = True
-                self._events.append(CancelReceived(operation))
-            else:
-                self._overhead.spend(STRAY_CANCEL, "a C-CANCEL for nothing")
-            self._expect_data(message, None)
-        else:
-            assert isinstance(message, Request)
+        if isinstance(message, Request):
             self._receive_request(arrived.context_id, message)
+        elif isinstance(message, Response):
+            self._receive_response(message)
+        else:
+            assert isinstance(message, CCancelRQ)
+            self._receive_cancel(message)
+
+    def _receive_cancel(self, cancel: CCancelRQ) -> None:
+        operation = self.performed.get(cancel.message_id_being_responded_to)
+        # Only these can be cancelled (PS3.7 9.3.2.3). A C-CANCEL for another operation, or for none, is ignored.
+        if operation is not None and isinstance(operation.request, _MANY_RESPONSES) and not operation.is_cancelled:
+            operation.is_cancelled = True
+            self._events.append(CancelReceived(operation))
+        else:
+            self._overhead.spend(STRAY_CANCEL, "a C-CANCEL for nothing")
+        self._expect_data(cancel, None)
 
     def _receive_response(self, response: Response) -> None:
         message_id = response.message_id_being_responded_to
@@ -316,8 +319,10 @@ class Router:
         )
 
     def _receive_request(self, context_id: int, request: Request) -> None:
-        rules = self._rules[context_id]
-        if refusal := self._refusal(rules, request):
+        if request.message_id in self.performed:
+            comment = f"message ID {request.message_id} is in use"
+            self._refuse(context_id, request, answers.DUPLICATE_INVOCATION, None, comment)
+        elif refusal := self._rules[context_id].refusal(request, strict=self._strict):
             self._refuse(context_id, request, *refusal)
         elif not self._find_place(context_id, request):
             self.parked = context_id, request
@@ -378,12 +383,6 @@ class Router:
             self._expect_data(request, operation)
         else:
             self._events.append(RequestReceived(operation, None))
-
-    def _refusal(self, rules: _Rules, request: Request) -> _Refusal | None:
-        """Return the refusal of a request that no handler may see; None for others."""
-        if request.message_id in self.performed:
-            return answers.DUPLICATE_INVOCATION, None, f"message ID {request.message_id} is in use"
-        return rules.refusal(request, strict=self._strict)
 
     # --- data sets ----------------------------------------------------------------------------------------------------
 
