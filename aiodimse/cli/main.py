@@ -142,7 +142,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         output.failed(line, code)
     except OSError:  # nobody reads stdout, or it is a file on a full disk; the line on stderr still says what failed
         output.discard()
-    output.note(f"{prog}: {line}")
+    # A worker that its parent ends before it serves has nothing to tell: the parent says how the service ended.
+    if code != failures.TERMINATED or given.get("worker") is None:
+        output.note(f"{prog}: {line}")
     return code
 
 

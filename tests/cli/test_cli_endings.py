@@ -22,7 +22,8 @@ from slowness import without_slowness
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.cli import signals
+from aiodimse.cli import serve, signals
+from aiodimse.cli.failures import TERMINATED, CommandError
 
 STUDY = ("-k", "StudyInstanceUID=1.2")
 MATCH = b"first"
@@ -133,6 +134,20 @@ async def test_a_command_that_is_ended(
     assert (process.returncode, without_slowness(err)) == (code, f"aiodimse {name}: {word}\n")
     assert said in out.decode()
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(("words", "said"), [((), "aiodimse serve: terminated\n"), (("--inherited", "0,5,6"), "")])
+async def test_a_worker_that_has_not_begun_ends_in_silence(
+    words: tuple[str, ...], said: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parent, which a user has interrupted, says how the service ended."""
+
+    async def run(*_: object) -> int:
+        raise CommandError("terminated", TERMINATED)
+
+    monkeypatch.setattr(serve, "run", run)
+    ended = await command("serve", tmp_path, *words)
+    assert (ended.code, ended.out, ended.err) == (TERMINATED, "", said)
 
 
 async def test_an_error_for_programs(command: Command, dead_port: int, tmp_path: Path) -> None:
