@@ -81,7 +81,7 @@ Command = Callable[..., Awaitable[Ended]]
 
 @dataclass
 class Peer:
-    """A provider that runs: an archive of three files, which knows VIEWER."""
+    """A provider that runs: an archive of three files, which knows VIEWER, and AWAY, where nothing listens."""
 
     port: int
     folder: Path
@@ -129,7 +129,7 @@ async def peer(tmp_path: Path) -> AsyncIterator[Peer]:
         return 0x0000
 
     async with viewer.listen(HOST, 0) as there:
-        provide(server, archive, destinations={"VIEWER": (HOST, there.port)})
+        provide(server, archive, destinations={"VIEWER": (HOST, there.port), "AWAY": (HOST, 1)})
         async with server.listen(HOST, 0) as listening:
             yield Peer(listening.port, folder, arrived)
 

@@ -320,6 +320,14 @@ async def test_a_destination_that_the_peer_does_not_know(
     assert ended.err.endswith("; the peer needs the address of this AE title in its configuration\n"), ended.err
 
 
+async def test_a_destination_at_which_nothing_listens(command: Command, peer: Peer) -> None:
+    """A702 alone says that the archive is out of resources."""
+    study = f"StudyInstanceUID={dcmread(CT).StudyInstanceUID}"
+    ended = await command("move", *peer.where, "-k", study, "--destination", "AWAY")
+    assert ended.code == 1
+    assert "the peer says: the association with the move destination failed" in ended.err
+
+
 async def test_a_full_disk_is_named(
     command: Command, peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,10 +55,15 @@ def lost_after(done: int) -> tuple[int, tuple[int | None, int, int, int], list[s
     return (0xB000 if done else 0xA702), (None, done, NUMBER - done, 0), [f"1.2.3.{done + 1}"]
 
 
+def _said(status: int) -> str | None:
+    """Return the Error Comment; PS3.4 C.4.2.1.5 has none for B000."""
+    return "the association with the move destination failed" if status == 0xA702 else None
+
+
 def check_lost(played: Played, done: int, *, under_way: bool = False) -> None:
     """under_way: lost with a sub-operation under way, when the handler is one instance ahead of it."""
     status, counters, failed = lost_after(done)
-    check_retrieve(played, "C-MOVE", NUMBER, status, counters, failed)
+    check_retrieve(played, "C-MOVE", NUMBER, status, counters, failed, _said(status))
     asked_for = done + 1 + under_way
     assert played.script.closed == [GeneratorExit if asked_for <= NUMBER else None]
     assert played.script.yielded == 2 + min(asked_for, NUMBER), "no instance is asked for after the loss"
@@ -141,7 +146,7 @@ async def test_a_destination_that_goes_twice(how: Any, done: int) -> None:
     played = await play("C-MOVE", Script(DESTINATION, NUMBER, *images(NUMBER)), [0] * done + [how, how])
     lost = [f"1.2.3.{done + 1}", f"1.2.3.{done + 2}"]
     status = 0xB000 if done else 0xA702
-    check_retrieve(played, "C-MOVE", NUMBER, status, (None, done, NUMBER - done, 0), lost)
+    check_retrieve(played, "C-MOVE", NUMBER, status, (None, done, NUMBER - done, 0), lost, _said(status))
     assert len(played.destination.asked) == 2
 
 
@@ -161,7 +166,7 @@ async def test_a_destination_that_goes_and_takes_no_other_association(
     )
     lost = [f"1.2.3.{done + 1}", f"1.2.3.{done + 2}"]
     status = 0xB000 if done else 0xA702
-    check_retrieve(played, "C-MOVE", NUMBER, status, (None, done, NUMBER - done, 0), lost)
+    check_retrieve(played, "C-MOVE", NUMBER, status, (None, done, NUMBER - done, 0), lost, _said(status))
     assert played.destination.ended == ["aborted by destination", "rejected"]
     said = [r.getMessage() for r in caplog.records if r.name == "aiodimse.retrieve" and r.levelname == "WARNING"]
     assert len(said) == 2

@@ -27,6 +27,8 @@ from aiodimse.standard import answers
 
 _log = logging.getLogger("aiodimse.retrieve")
 
+_LOST = "the association with the move destination failed"
+"""The Error Comment where no instance reached the destination."""
 _HEAD = 12
 """The largest size of the header of an element, in bytes."""
 
@@ -142,7 +144,12 @@ class _Retrieve:
         if final is None or final.status != answers.CANCEL:
             # Sub-operations that were announced, but not yielded or not attempted, count as failed.
             self._counters.failed += self._counters.remaining
-        return final or HandlerResult(self._counters.outcome())
+        if final is not None:
+            return final
+        status = self._counters.outcome()
+        # A702 alone says Out of Resources, and who reads it looks at the wrong machine (PS3.4 C.4.2.1.5).
+        is_told = self._is_lost and status == answers.CANNOT_PERFORM_SUBOPERATIONS
+        return HandlerResult(status, fields={"error_comment": _LOST} if is_told else {})
 
     async def _sub_operations(self, run: HandlerRun) -> HandlerResult | None:
         """Perform what the handler yields, and return its final status; None: the counters decide."""
