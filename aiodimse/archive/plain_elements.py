@@ -82,8 +82,8 @@ class PlainElements:
     def __init__(self, wanted: Collection[int], is_behind: Callable[[int], bool]) -> None:
         self.wanted: Collection[int] = wanted
         self.is_behind: Callable[[int], bool] = is_behind
-        self._runs: dict[bytes, _Run] = {}
-        """By the first eight bytes."""
+        self._runs: dict[bytes, _Run | None] = {}
+        """By the first eight bytes; None: these begin an element that is not plain, or behind the last one."""
 
     def read(self, data: bytes, place: Place, values: MutableMapping[int, Any]) -> Place:
         """Read to the first element that is not plain, not in order, or behind the last one that is kept.
@@ -98,7 +98,10 @@ class PlainElements:
         """
         at, reached, left = place
         while True:
-            run = self._runs.get(data[at : at + 8])
+            first = data[at : at + 8]
+            run = self._runs.get(first)
+            if run is None and first in self._runs:
+                return Place(at, reached, left)
             headers: tuple[bytes, ...] = ()
             if run is not None and run.first > reached and run.count <= left and at + run.size <= len(data):
                 headers = run.headers_in(data, at)
@@ -107,7 +110,7 @@ class PlainElements:
                     at, reached, left = at + run.size, run.last, left - run.count
                     continue
             if run is not None and headers[:1] == run.headers[:1]:
-                self._remember(_common(headers, run.headers))
+                self._remember_run(_common(headers, run.headers))
                 continue
             # No such run is known. The length of its first element may also be in the four bytes behind the eight.
             start, (at, reached, left) = at, self._read_one_by_one(data, Place(at, reached, left), values)
@@ -121,12 +124,14 @@ class PlainElements:
         while len(headers) < min(left, _LONGEST) and at + 12 <= len(data):
             group, element, vr, length = _HEADER(data, at)
             tag, start = group << 16 | element, at + 8
-            if vr in LONG_VRS and tag not in self.wanted:
-                (length,), start = _LONG_LENGTH(data, at), at + 12
-            elif vr not in SHORT_VRS:
+            is_long = vr in LONG_VRS and tag not in self.wanted
+            if not (is_long or vr in SHORT_VRS) or tag >= DELIMITERS or self.is_behind(tag):
+                self._remember(data[at : at + 8], None)
                 break
+            if is_long:
+                (length,), start = _LONG_LENGTH(data, at), at + 12
             end = start + length
-            if tag <= reached or end > len(data) or tag >= DELIMITERS or self.is_behind(tag):
+            if tag <= reached or end > len(data):
                 break
             header = data[at:start]
             if headers and header[:8] in self._runs:
@@ -136,10 +141,13 @@ class PlainElements:
             headers.append(header)
             reached, at = tag, end
         if headers:
-            self._remember(headers)
+            self._remember_run(headers)
         return Place(at, reached, left - len(headers))
 
-    def _remember(self, headers: Sequence[bytes]) -> None:
+    def _remember_run(self, headers: Sequence[bytes]) -> None:
+        self._remember(headers[0][:8], _Run(headers, self.wanted))
+
+    def _remember(self, first: bytes, run: _Run | None) -> None:
         if len(self._runs) >= _MOST:
             self._runs.clear()
-        self._runs[headers[0][:8]] = _Run(headers, self.wanted)
+        self._runs[first] = run

@@ -21,7 +21,7 @@ from aiodimse.archive import elements, header, header_of, plain_elements, read_h
 from aiodimse.archive.attributes import decode
 from aiodimse.archive.elements import Elements, Encoding, Reading, TooMuch, Unreadable
 from aiodimse.archive.header import DamagedHeader, header_in
-from aiodimse.archive.plain_elements import PlainElements
+from aiodimse.archive.plain_elements import Place, PlainElements
 
 EXPLICIT, IMPLICIT = Encoding(False, True), Encoding(True, True)
 STUDY_DESCRIPTION, PROCEDURE_CODES, SERIES_UID = 0x00081030, 0x00081032, 0x0020000E
@@ -309,7 +309,7 @@ def test_a_peer_cannot_make_it_remember_more_and_more(monkeypatch: pytest.Monkey
         assert len(plain._runs) <= 16
     many = b"".join(short(0x00090000 + 1 + number, "LO", b"") for number in range(1000))
     Reading(many, EXPLICIT).read(WANTED, header._is_behind, plain)
-    assert max(len(run.headers) for run in plain._runs.values()) <= plain_elements._LONGEST
+    assert max(len(run.headers) for run in plain._runs.values() if run is not None) <= plain_elements._LONGEST
 
 
 @pytest.mark.parametrize("file", ["CT_small.dcm", "rtplan.dcm", "test-SR.dcm", "waveform_ecg.dcm", "rtstruct.dcm"])
@@ -332,3 +332,12 @@ def test_a_run_changes_nothing_in_real_files(file: str) -> None:
                 assert str(header._header_of(each.elements, "x", head.transfer_syntax)) == str(
                     header._header_of(one_by_one.elements, "x", head.transfer_syntax)
                 )
+
+
+@pytest.mark.parametrize("end", [long(0x7FE00010, "OW", b"\0\0"), long(PROCEDURE_CODES, "SQ", b""), ITEM_HEAD])
+def test_where_plain_elements_end_is_known_the_second_time(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = PlainElements(WANTED, header._is_behind)
+    data = short(0x00080005, "CS", b"ISO_IR 6") + end + bytes(12)
+    first = plain.read(data, Place(0, 0, 9), {})
+    monkeypatch.setattr(plain, "_read_one_by_one", None)
+    assert plain.read(data, Place(0, 0, 9), {}) == first == Place(16, 0x00080005, 8)
