@@ -13,11 +13,11 @@ from pydicom.tag import BaseTag
 
 from aiodimse import datasets
 from aiodimse.aio.turns import in_shares
-from aiodimse.errors import DIMSEFailure
+from aiodimse.errors import DatasetDecodeError, DIMSEFailure
 from aiodimse.record import record
 from aiodimse.services.request import NormalizedRequest
 from aiodimse.services.response import Response
-from aiodimse.standard import sop_class
+from aiodimse.standard import answers, sop_class
 from aiodimse.standard.values import UID_LENGTH
 
 SOP_CLASS: Final = sop_class.StorageCommitmentPushModel
@@ -270,11 +270,19 @@ def _references(dataset: Dataset | None) -> Iterator[Reference]:
     """Yield the instances in Referenced and in Failed SOP Sequence; the latter have a failure reason."""
     left = MAX_REFERENCES
     for tag in (_REFERENCED_SOP_SEQUENCE, _FAILED_SOP_SEQUENCE):
-        for item in datasets.items_in_turn(dataset or Dataset(), tag):
+        for item in _items_of(dataset or Dataset(), tag):
             left -= 1
             if left < 0:
                 raise DIMSEFailure(0x0213, f"more than {MAX_REFERENCES} instances")
             yield _reference(item, has_failed=tag == _FAILED_SOP_SEQUENCE)
+
+
+def _items_of(dataset: Dataset, tag: BaseTag) -> Iterator[Dataset]:
+    try:
+        yield from datasets.items_in_turn(dataset, tag)
+    except DatasetDecodeError:
+        words = "a sequence that does not decode"
+        raise DIMSEFailure(answers.MISTYPED_ARGUMENT, words, offending_elements=[tag]) from None
 
 
 def _reference(item: Dataset, *, has_failed: bool) -> Reference:

@@ -18,6 +18,7 @@ from aiodimse.datasets import charsets
 from aiodimse.datasets.element_headers import ITEM
 from aiodimse.datasets.reading import DecodedDataset, each_item, new_dataset, read_as
 from aiodimse.datasets.writing import write_dataset
+from aiodimse.errors import DatasetDecodeError
 
 
 def items_in_turn(dataset: Dataset, tag: int) -> Iterator[Dataset]:
@@ -28,7 +29,7 @@ def items_in_turn(dataset: Dataset, tag: int) -> Iterator[Dataset]:
         tag: The tag of the sequence.
 
     Raises:
-        DatasetDecodeError: The items are damaged.
+        DatasetDecodeError: The items are damaged, or the element has no items.
     """
     key = BaseTag(tag)
     element: Any = dataset.get_item(key)
@@ -36,7 +37,10 @@ def items_in_turn(dataset: Dataset, tag: int) -> Iterator[Dataset]:
         charset = read_as(dataset) or charsets.DEFAULT
         yield from each_item(element.value or b"", element.is_implicit_VR, element.is_little_endian, charset)
     elif element is not None:
-        yield from dataset[key].value or ()
+        read = dataset[key]
+        if read.VR != "SQ" and read.value:  # a UN whose bytes are no items
+            raise DatasetDecodeError("no item where an item must be", offset=0)
+        yield from read.value or ()
 
 
 def dataset_of_sequences(sequences: Mapping[BaseTag, Iterable[bytes]]) -> Dataset:

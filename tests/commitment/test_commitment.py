@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
+from struct import pack
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ import aiodimse
 from aiodimse import commitment, testing
 from aiodimse.commitment import CommitmentReport, CommitmentRequest, Reference
 
+EXPLICIT = "1.2.840.10008.1.2.1"
 CT = aiodimse.sop_class.CTImageStorage
 REFERENCES = (Reference(str(CT), "1.2.3"), Reference(str(CT), "1.2.4"))
 
@@ -31,7 +34,9 @@ async def read_both_ways(kind: type[Any], request: aiodimse.NormalizedRequest) -
     return found
 
 
-async def asked(dataset: Dataset | CommitmentRequest | None, action: int = 1) -> tuple[int, CommitmentRequest | None]:
+async def asked(
+    dataset: Dataset | aiodimse.EncodedDataset | CommitmentRequest | None, action: int = 1
+) -> tuple[int, CommitmentRequest | None]:
     """The status of an N-ACTION, and what its handler read."""
     server, found = aiodimse.Server(), []
 
@@ -48,7 +53,9 @@ async def asked(dataset: Dataset | CommitmentRequest | None, action: int = 1) ->
     return response.status, found[0] if found else None
 
 
-async def told(dataset: Dataset | CommitmentReport, event: int = 1) -> tuple[int, CommitmentReport | None]:
+async def told(
+    dataset: Dataset | aiodimse.EncodedDataset | CommitmentReport, event: int = 1
+) -> tuple[int, CommitmentReport | None]:
     """The status of an N-EVENT-REPORT, and what its handler read."""
     server, found = aiodimse.Server(), []
 
@@ -112,6 +119,31 @@ ONE = {"ReferencedSOPClassUID": CT, "ReferencedSOPInstanceUID": "1.2.3"}
 )
 async def test_a_request_that_lacks_something(dataset: Dataset | None, status: int) -> None:
     assert await asked(dataset) == (status, None)
+
+
+def explicit(tag: int, vr: bytes, value: bytes) -> bytes:
+    return pack("<HH2s2xL", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
+
+
+UIDS = explicit(0x00081150, b"UN", b"1.2.") + explicit(0x00081155, b"UN", b"1.3.")
+UID = b"\x08\x00\x95\x11UI\x04\x001.2\0"
+ITEM = pack("<HHL", 0xFFFE, 0xE000, len(UIDS)) + UIDS
+DAMAGED = {
+    "no items": explicit(0x00081199, b"UN", ITEM),  # they would have to be in Implicit VR
+    "no item": explicit(0x00081199, b"UN", b"1.2.3.4.5.6."),
+    "a text": b"\x08\x00\x99\x11LO\x08\x001.2.3.4.",
+    "an item that ends early": b"\x08\x00\x99\x11LO\x0a\x00" + ITEM[:10],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+async def test_a_sequence_that_does_not_decode_is_the_fault_of_the_peer(
+    damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = aiodimse.EncodedDataset(UID + DAMAGED[damage], EXPLICIT)
+    assert await asked(data) == (0x0212, None)
+    assert await told(data) == (0x0212, None)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_the_numbers_are_those_of_the_standard() -> None:
