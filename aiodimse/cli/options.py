@@ -336,6 +336,13 @@ def transcoding(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+_KEYS = {
+    "find": "an attribute, by keyword or tag: with a value it is matched, without one it is only returned",
+    "get": "an attribute, by keyword or tag, and its value: what to retrieve",
+    "move": "an attribute, by keyword or tag, and its value: what to retrieve",
+}
+
+
 def query(parser: argparse.ArgumentParser, service: Literal["find", "get", "move"]) -> None:
     """Add the options of a query. Only models that have `service` may be named."""
     group = parser.add_argument_group("query")
@@ -353,8 +360,7 @@ def query(parser: argparse.ArgumentParser, service: Literal["find", "get", "move
     )  # fmt: skip
     group.add_argument(
         "-k", "--key", dest="keys", type=key, action=Once, default=[], metavar="KEYWORD[=VALUE]",
-        help="an attribute, by keyword or tag: with a value it is matched, without one it is only returned;"
-        " repeatable; Sequence.Keyword names an attribute inside a sequence",
+        help=f"{_KEYS[service]}; repeatable; Sequence.Keyword names an attribute inside a sequence",
     )  # fmt: skip
 
 
