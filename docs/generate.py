@@ -224,7 +224,8 @@ def timeouts_and_limits() -> str:
                 assert field.value is not None
                 words = " ".join(ast.literal_eval(sentence.value).split())
                 rows.append((code(ast.unparse(field.target)), default(field.value), words))
-        parts += [f"## {node.name}", ast.get_docstring(node) or "", table(["Name", "Default", "Meaning"], rows)]
+        words, _, _ = (ast.get_docstring(node) or "").partition("\n\nRaises:")  # which is for the page of the API
+        parts += [f"## {node.name}", words, table(["Name", "Default", "Meaning"], rows)]
     return page("Timeouts and limits", "aiodimse/config.py", *parts)
 
 

@@ -79,6 +79,13 @@ def test_a_paragraph_ends_where_a_sentence_does(page: Path) -> None:
     assert cut == []
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_no_section_of_a_docstring_is_on_a_page(page: Path) -> None:
+    """mkdocstrings formats the sections of docstrings; a page that is written from one would show them as they are."""
+    sections = re.findall(r"(?m)^ *(?:Args|Returns|Yields|Raises|Examples?):$", page.read_text(encoding="utf-8"))
+    assert sections == []
+
+
 def _words(page: Path) -> str:
     return " ".join(page.read_text(encoding="utf-8").split())
 
