@@ -15,6 +15,7 @@ from aiodimse import sop_class, testing
 from aiodimse.aio.threads import not_ended
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+GET = sop_class.StudyRootQueryRetrieveInformationModelGet
 CT = sop_class.CTImageStorage
 PORT = 104
 
@@ -56,6 +57,13 @@ class Stage:
                 match = Dataset()
                 match.PatientID = str(number)
                 yield match
+                await self.may_go_on()
+
+        @server.on_c_get(GET)
+        async def get(request: aiodimse.GetRequest) -> AsyncIterator[aiodimse.handler_types.Retrieved]:
+            yield 3
+            for number in range(3):
+                yield 0xFF00, image(f"1.2.3.{number}")
                 await self.may_go_on()
 
         self.listening = await server.listen(port=PORT).__aenter__()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kth_await import cancelled_at, ended
-from pool.conftest import FIND, Stage, identifier, image
+from pool.conftest import CT as CT_IMAGE
+from pool.conftest import FIND, GET, Stage, identifier, image
 from pydicom.data import get_testdata_file
 
 import aiodimse
+from aiodimse.services.instance import InstanceSource
 
 CT = Path(str(get_testdata_file("CT_small.dcm")))
 
@@ -122,3 +125,112 @@ async def test_a_use_of_a_pool_that_lives(stage: Stage, scenario: Scenario, reco
             break
     assert done
     record_property("awaits cancelled", k - 1)
+
+
+async def get(pool: aiodimse.Pool) -> None:
+    found: list[str] = []
+    async for instance in pool.c_get(identifier(), GET):
+        await instance.discard()
+        found.append(instance.sop_instance_uid)
+    assert found == ["1.2.3.0", "1.2.3.1", "1.2.3.2"]
+
+
+async def get_read(pool: aiodimse.Pool) -> None:
+    async with pool.c_get(identifier(), GET) as retrieval:
+        async for instance in retrieval:
+            assert (await instance.dataset()).SOPInstanceUID == instance.sop_instance_uid
+
+
+async def get_left(pool: aiodimse.Pool) -> None:
+    async with pool.c_get(identifier(), GET) as retrieval:
+        await anext(retrieval)
+
+
+@pytest.mark.parametrize("scenario", [get, get_read, get_left], ids=lambda scenario: scenario.__name__)
+async def test_retrievals(stage: Stage, scenario: Scenario, record_property: Any) -> None:
+    """The next one gets all its instances, whatever was under way when this one was cancelled."""
+    stage.network.in_flight = 200
+    for k in range(1, 1000):
+        async with stage.pool(max_size=1, acquire_timeout=None, contexts=[GET], storage=[CT_IMAGE]) as pool:
+            task = asyncio.create_task(cancelled_at(k, scenario(pool)))
+            await stage.until_done(task)
+            done = await ended(task)
+            another = asyncio.create_task(get(pool))
+            await stage.until_done(another)
+            another.result()
+        await stage.until(lambda: not stage.network.open)
+        await stage.until(lambda: len(asyncio.all_tasks()) <= 1)
+        if done:
+            break
+    assert done
+    assert k > 3
+    record_property("awaits cancelled", k - 1)
+
+
+async def test_sources_are_closed(stage: Stage, record_property: Any) -> None:
+    """A generator of sources, wherever c_store_many is cancelled."""
+    stage.network.in_flight = 200
+    opened: list[str] = []
+
+    async def sources() -> AsyncIterator[InstanceSource]:
+        opened.append("open")
+        try:
+            for _ in range(4):
+                await asyncio.sleep(0)
+                yield image()
+        finally:
+            await asyncio.sleep(0)
+            opened.remove("open")
+
+    async def store(pool: aiodimse.Pool) -> None:
+        async with aclosing(pool.c_store_many(sources())) as results:
+            assert [result.error async for result in results] == [None] * 4
+
+    for k in range(1, 1000):
+        async with stage.pool(max_size=2, acquire_timeout=None) as pool:
+            task = asyncio.create_task(cancelled_at(k, store(pool)))
+            await stage.until_done(task)
+            done = await ended(task)
+            assert opened == [], f"at await {k}"
+        await stage.until(lambda: len(asyncio.all_tasks()) <= 1)
+        if done:
+            break
+    assert done
+    record_property("awaits cancelled", k - 1)
+
+
+async def _cancelled_after(turns: int, stage: Stage, task: asyncio.Task[Any]) -> None:
+    """Cancel a task after so many turns of the event loop, in whichever task or callback its work is by then."""
+    for turn in range(turns):
+        if task.done():
+            return
+        await asyncio.sleep(0)
+        if turn % 16 == 15:
+            await stage.clock.elapse(0.01)
+            await asyncio.to_thread(int)
+    task.cancel()
+
+
+@pytest.mark.parametrize("scenario", [*SCENARIOS, get, get_read, get_left], ids=lambda scenario: scenario.__name__)
+async def test_at_any_turn_of_the_loop(stage: Stage, scenario: Scenario, record_property: Any) -> None:
+    """The work of a pool is spread over tasks, so its awaits are more than those of the caller."""
+    stage.network.in_flight = 200
+    options: dict[str, Any] = {"max_size": 2, "acquire_timeout": None}
+    if scenario in (get, get_read, get_left):
+        options |= {"contexts": [GET], "storage": [CT_IMAGE]}
+    for turns in range(2000):
+        async with stage.pool(**options) as pool:
+            task = asyncio.create_task(scenario(pool))  # type: ignore[arg-type]
+            await _cancelled_after(turns, stage, task)
+            await stage.until_done(task)
+            done = await ended(task)
+            others = asyncio.create_task(get(pool) if "storage" in options else two_at_once(pool))
+            await stage.until_done(others)
+            others.result()
+            assert pool.size <= 2, f"at turn {turns}"
+        await stage.until(lambda: not stage.network.open)
+        await stage.until(lambda: len(asyncio.all_tasks()) <= 1)
+        if done:
+            break
+    assert done
+    record_property("turns", turns)
