@@ -19,6 +19,8 @@ _HINTS = {
     (1, 3): "--ae-title sets our title",
     (1, 7): "--called sets the peer's title",
 }
+_ANSWERS = 3
+"""The most answers to presentation contexts that a line repeats; `explain` prints all of them."""
 _UID = re.compile(r"(?:\b(\w+) \()?\b(1\.2(?:\.\d+)+)(?(1)\))")
 """A UID, which may be in parentheses behind its keyword."""
 
@@ -38,6 +40,10 @@ def in_words(error: BaseException, options: Mapping[str, object] = MappingProxyT
         return f"{error}; {hint}" if hint and options else str(error)
     if isinstance(error, aiodimse.TLSError) and re.search("issuer|self-signed", str(error)):
         return f"{error}; --tls-ca names the authorities to trust"
+    if isinstance(error, aiodimse.NoAcceptedContext) and len(error.answers) > _ANSWERS:
+        what, _, answers = str(error).partition(": ")
+        some = "; ".join(answers.split("; ")[:_ANSWERS])
+        return with_keywords(f"{what}: {some}; and {len(error.answers) - _ANSWERS} more")
     if isinstance(error, aiodimse.AiodimseError):
         return with_keywords(" ".join(str(error).split()))
     if isinstance(error, OSError):

@@ -12,6 +12,7 @@ from aiodimse import sop_class
 from aiodimse.association import MAX_CONTEXTS
 from aiodimse.cli import identifier, receiving, retrieving
 from aiodimse.cli import options as shared
+from aiodimse.cli.failures import CommandError, in_words
 from aiodimse.cli.models import MODELS
 from aiodimse.cli.opening import association
 from aiodimse.cli.output import Output
@@ -57,9 +58,14 @@ async def run(options: Namespace, output: Output) -> int:
             options, wanted, sop_class_uid, options.via_move, destination=options.ae_title, option="--via-move"
         ) as move:
             return await receiving.save(options, output, folder, move)
-    async with association(options, [sop_class_uid], storage=_storage_of(options)) as peer:
-        retrieval = peer.c_get(wanted, sop_class_uid, allow_incomplete=True)
-        code = await receiving.save(options, output, folder, retrieval)
+    try:
+        async with association(options, [sop_class_uid], storage=_storage_of(options)) as peer:
+            retrieval = peer.c_get(wanted, sop_class_uid, allow_incomplete=True)
+            code = await receiving.save(options, output, folder, retrieval)
+    except aiodimse.NoAcceptedContext as error:
+        output.so_far = None  # no file can have come
+        hint = "; --via-move PORT fetches by C-MOVE" if MODELS[options.model].move is not None else ""
+        raise CommandError(f"{in_words(error)}{hint}") from None
     if retrieval.response is not None and retrieval.response.failed_sop_instance_uids and not options.syntaxes:
         output.note("objects that the peer stores compressed need --transfer-syntax, for example JPEG2000Lossless")
     return code

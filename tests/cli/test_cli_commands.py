@@ -304,6 +304,26 @@ async def test_get_via_move(command: Command, tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
+@pytest.mark.parametrize("stores", [True, False])
+@pytest.mark.parametrize(
+    ("model", "hint"), [("study", "; --via-move PORT fetches by C-MOVE"), ("without-bulk-data", "")]
+)
+async def test_a_peer_without_c_get(command: Command, tmp_path: Path, model: str, hint: str, stores: bool) -> None:
+    """In one line, although 128 presentation contexts were proposed."""
+    server = aiodimse.Server(ae_title="PEER")
+
+    async def store(request: aiodimse.StoreRequest) -> int:
+        return 0x0000
+
+    if stores:  # it then accepts the storage classes, but not that it is their user
+        server.on_c_store(store)
+    async with server.listen(HOST, 0) as listening:
+        where = (HOST, listening.port, "--called", "PEER", "--model", model)
+        ended = await command("get", *where, "-k", "SOPInstanceUID=1.2", "--output", tmp_path)
+    ended.failed(1, "aiodimse get: ", "Get abstract syntax not supported")
+    assert (ended.err.endswith(f"{hint}\n"), len(ended.err) < 500) == (True, True), ended.err
+
+
 async def test_get_via_move_on_a_port_that_is_taken(command: Command, peer: Peer, tmp_path: Path) -> None:
     words = ("get", *peer.where, "-k", "StudyInstanceUID=1.2", "--output", tmp_path / "out")
     ended = await command(*words, "--via-move", f"{HOST}:{peer.port}")
