@@ -17,7 +17,7 @@ from aiodimse.dimse.messages import CEchoRQ
 from aiodimse.pdu import pdata_header
 from aiodimse.testing.transport import MemoryTransport
 
-CALLS, FILES, CHANGES_OF_FILE = 42, 12, 50
+CALLS, FILES, CHANGES_OF_FILE = 41, 12, 50
 
 
 class Journey:
