@@ -145,12 +145,12 @@ async def test_a_second_round_ends_when_the_disk_is_fast_again(threads: aiodimse
 async def assert_so_many_at_once(threads: Counted, made: Rounds[Work], taken: Taken, number: int) -> None:
     """Assert that so many rounds are under way at the same time, and that all else waits for the next."""
     works = [Work(name) for name in "ab"[:number]]
-    before = threads.begun
     tasks = await under_way(made, *works)
+    begun = threads.begun
     tasks += [asyncio.create_task(made.run_to_end(free(name))) for name in "cde"]
     await settle()
     names = [work.name for work in works]
-    assert threads.begun == before + number
+    assert threads.begun == begun
     assert taken.rounds == names
     works[-1].may_end.set()
     await asyncio.wait_for(asyncio.gather(*tasks[number - 1 :]), SECONDS)
