@@ -20,6 +20,8 @@ from aiodimse.archive import Archive, provide
 from aiodimse.cli.main import main
 
 HOST = "127.0.0.1"
+NO_DEBUG = {"PYTHONASYNCIODEBUG": "", "PYTHONDEVMODE": ""}
+"""Environment of a process whose standard error is compared: in debug mode asyncio tells there that it was slow."""
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 CT, MR, JPEG_2000 = (TEST_FILES / name for name in ("CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm"))
 

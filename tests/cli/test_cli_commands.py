@@ -15,7 +15,7 @@ from typing import Any
 
 import ports
 import pytest
-from cli.conftest import CT, HOST, JPEG_2000, MR, TEST_FILES, Ended, Peer
+from cli.conftest import CT, HOST, JPEG_2000, MR, NO_DEBUG, TEST_FILES, Ended, Peer
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -372,12 +372,10 @@ async def test_a_full_disk_is_named(
 )
 def test_standard_output_on_a_full_disk(words: tuple[str, ...], said: str) -> None:
     """One line says so, also where an error should have been printed there."""
-    # In its debug mode asyncio would tell on a busy machine that it was slow.
-    environment = {**os.environ, "PYTHONASYNCIODEBUG": "", "PYTHONDEVMODE": ""}
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
             [sys.executable, "-m", "aiodimse", *words],
-            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=environment,
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env={**os.environ, **NO_DEBUG},
         )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (2 if "check" in words else 1, f"{said}\n")
 

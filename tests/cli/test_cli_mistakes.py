@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.conftest import CT, HOST, Command
+from cli.conftest import CT, HOST, NO_DEBUG, Command
 
 import aiodimse
 import aiodimse.testing
@@ -240,7 +240,9 @@ def test_a_bucket_that_is_not_there(words: tuple[str, ...], dead_port: int, tmp_
     keys = {"AWS_ENDPOINT": f"http://127.0.0.1:{dead_port}", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     command = [sys.executable, "-m", "aiodimse", *words, "s3://BUCKET", "--index", f"sqlite:///{tmp_path}/x.db"]
     all_of_them = [
-        subprocess.Popen(command, env={**os.environ, **keys}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command, env={**os.environ, **NO_DEBUG, **keys}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for _ in range(6)
     ]
     ended = [(each.communicate(timeout=60), each.returncode) for each in all_of_them]
