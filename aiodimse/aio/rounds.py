@@ -24,8 +24,8 @@ _MOST: Final = 16
 """The most pieces of work in a round."""
 _SIDE_BY_SIDE: Final = 2
 """Rounds at the same time where the disk is slow: one uses the processor while the other waits for the disk. Where the
-disk is fast, there is one. A second one then waits for the interpreter instead, which costs a sixth more processor
-time, and 4 to 9 % of the rate (four senders to `serve`)."""
+disk is fast, there is one. A second one then waits for the interpreter instead, which costs 7 to 17 % more processor
+time and is no faster (four senders to `serve`)."""
 _SLOW: Final = 0.3
 """The part of the time of rounds, one at a time, that is spent waiting for a slow disk. It was 0.22 on a virtual disk,
 and 0.38 on the same disk beside two programs that flushed files."""

@@ -6,13 +6,13 @@ of a C-GET, or that to the destination of a C-MOVE.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from archive.conftest import make_object, write_object
+from archive.retrieved import pixels
 from pydicom import Dataset
 
 import aiodimse
@@ -92,7 +92,6 @@ async def retrieved(archive: Archive, how: str) -> tuple[dict[str, bytes], tuple
     server, receiver = aiodimse.Server(ae_title="ARCHIVE"), aiodimse.Server(ae_title="HERE")
     destinations: dict[str, aiodimse.Destination | tuple[str, int]] = {}
     provide(server, archive, destinations=destinations)
-    got: dict[str, bytes] = {}
     async with server.listen(HOST, 0) as listening, receiver.listen(HOST, 0) as here:
         destinations["HERE"] = (HOST, here.port)
         async with aiodimse.connect(
@@ -103,17 +102,8 @@ async def retrieved(archive: Archive, how: str) -> tuple[dict[str, bytes], tuple
                 retrieval = peer.c_get(STUDY, GET, allow_incomplete=True)
             else:
                 retrieval = peer.c_move(STUDY, MOVE, destination="HERE", receiver=receiver, allow_incomplete=True)
-            try:
-                async with asyncio.timeout(20), retrieval:
-                    async for instance in retrieval:
-                        try:
-                            dataset = await instance.dataset()
-                        except aiodimse.AssociationError:
-                            continue  # it was cut off
-                        got[dataset.SOPInstanceUID] = dataset[0x7FE00010].value
-            except aiodimse.AssociationAborted:
+            got, is_there = await pixels(retrieval)
+            if not is_there:
                 return got, None
-            except aiodimse.DIMSEFailure:
-                pass
             assert (await peer.c_echo()).status == 0x0000
             return got, (retrieval.status, retrieval.progress.completed, retrieval.progress.failed)

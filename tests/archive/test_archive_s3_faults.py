@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from archive.buckets import CREDENTIALS, HOST, Relay, new_bucket, object_store
+from archive.retrieved import pixels
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -79,7 +80,6 @@ class Peer:
     async def retrieve(self, how: str) -> tuple[dict[str, bytes], tuple[int, int, int] | None]:
         """The pixels by SOP Instance UID; status and numbers of completed and failed sub-operations, or None if the
         association was aborted."""
-        got: dict[str, bytes] = {}
         retrieval: Any
         if how == "get":
             retrieval = self.association.c_get(STUDY, GET, allow_incomplete=True)
@@ -87,18 +87,9 @@ class Peer:
             retrieval = self.association.c_move(
                 STUDY, MOVE, destination="HERE", receiver=self._receiver, allow_incomplete=True
             )
-        try:
-            async with asyncio.timeout(20), retrieval:
-                async for instance in retrieval:
-                    try:
-                        dataset = await instance.dataset()
-                    except aiodimse.AssociationError:
-                        continue  # it was cut off
-                    got[dataset.SOPInstanceUID] = dataset[0x7FE00010].value
-        except aiodimse.AssociationAborted:
+        got, is_there = await pixels(retrieval)
+        if not is_there:
             return got, None
-        except aiodimse.DIMSEFailure:
-            pass
         progress = retrieval.progress
         assert retrieval.status is not None
         assert progress is not None
