@@ -41,6 +41,7 @@ class PerformedOperation:
         "began",
         "channel",
         "data",
+        "has_ended",
         "inbox",
         "invoker",
         "on_cancel",
@@ -59,11 +60,13 @@ class PerformedOperation:
         """The whole data set; None if there is none, or if it arrives in the inbox."""
         self.inbox: Inbox | None = inbox
         self.started: bool = False
+        self.has_ended: bool = False
+        """Whether the association has ended, or is being released, before the final response."""
         self.began: float = self.channel.last_heard
         self.on_cancel: Callable[[], None] | None = None
         """Called when the peer sends C-CANCEL."""
         self.on_end: Callable[[], None] | None = None
-        """Called if the association ends, or is being released, before the final response."""
+        """Called when `has_ended` is set."""
 
     def logger(self, logger: logging.Logger) -> AssociationLogger:
         """Return a logger whose lines are about this request."""
@@ -225,6 +228,7 @@ class Performer(Part):
 
     def _end(self, performed: PerformedOperation, error: BaseException) -> None:
         del self._open[performed.operation.message_id]
+        performed.has_ended = True
         if performed.inbox is not None:
             performed.inbox.fail(error)
         if performed.on_end is not None:

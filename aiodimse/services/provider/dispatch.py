@@ -87,6 +87,8 @@ class Provider:
 
     async def _serve(self, performed: PerformedOperation) -> None:
         """Perform a request to its final response, in a task of its own. There is always exactly one final response."""
+        if performed.has_ended:  # since this task was made
+            return
         interrupt = Interrupt()
         performed.on_end = lambda: interrupt.fire(Ended())
         try:
