@@ -11,6 +11,7 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -97,7 +98,11 @@ class Rounds(Generic[T]):
                 timer.cancel()
 
     def _add(self, waiting: _Waiting[T]) -> bool:
-        """Let it wait. Return whether the round that begins now is its own."""
+        """Let it wait. Return whether the round that begins now is its own.
+
+        The lock is held until the threads have taken the round: otherwise work that is refused may be in the next round
+        of another thread by then, and what another event loop has added meanwhile would wait for no round at all.
+        """
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:
                 waiting.outcome.drop()
@@ -105,17 +110,18 @@ class Rounds(Generic[T]):
             self._waiting.append(waiting)
             if not self._may_begin():
                 return False
-            self._under_way += 1
-            is_in_it = len(self._waiting) <= _MOST
-        try:
-            self._threads.submit(self._run, may_be_refused=True)
-        except BaseException:
-            with self._lock:
-                self._under_way -= 1
-            self._withdraw(waiting)
-            waiting.outcome.drop()
-            raise
-        return is_in_it
+            try:
+                self._begin()
+            except BaseException:
+                self._waiting.pop()
+                waiting.outcome.drop()
+                raise
+            return len(self._waiting) <= _MOST
+
+    def _begin(self) -> None:
+        """Have a thread begin a round. The caller holds the lock."""
+        self._threads.submit(self._run, may_be_refused=True)
+        self._under_way += 1
 
     def _may_begin(self) -> bool:
         """Return whether a round begins now with what waits."""
@@ -127,14 +133,9 @@ class Rounds(Generic[T]):
     def _wait_no_longer(self) -> None:
         """Begin another round beside those that are under way, which take long."""
         with self._lock:
-            if not self._waiting or self._under_way >= _AT_ONCE:
-                return
-            self._under_way += 1
-        try:
-            self._threads.submit(self._run, may_be_refused=True)
-        except OSError:  # They are busy, and it waits on; or they have been closed, and it is told.
-            with self._lock:
-                self._under_way -= 1
+            if self._waiting and self._under_way < _AT_ONCE:
+                with suppress(OSError):  # They are busy, and it waits on; or they have been closed, and it is told.
+                    self._begin()
 
     def _withdraw(self, waiting: _Waiting[T]) -> bool:
         """Return whether it had not begun, and now never will."""

@@ -14,10 +14,12 @@ import pytest
 import aiodimse
 from aiodimse.aio import rounds
 from aiodimse.aio.rounds import Rounds
+from aiodimse.aio.thread_pool import ThreadsBusy
 from aiodimse.testing.clock import settle
 
 T = TypeVar("T")
 SECONDS = 20.0
+BRIEFLY = 0.2  # where nothing should happen
 
 
 class Work:
@@ -56,6 +58,19 @@ class Counted(aiodimse.Threads):
     def submit(self, function: Callable[[], T], *, may_be_refused: bool = False) -> Future[T]:
         self.begun += 1
         return super().submit(function, may_be_refused=may_be_refused)
+
+
+class Refusing(Counted):
+    """Threads that do something when they are asked for a round, and then refuse it."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def submit(self, function: Callable[[], T], *, may_be_refused: bool = False) -> Future[T]:
+        if self.meanwhile is None:
+            return super().submit(function, may_be_refused=may_be_refused)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        meanwhile()
+        raise ThreadsBusy
 
 
 @pytest.fixture
@@ -273,6 +288,44 @@ async def test_so_much_may_wait(threads: aiodimse.Threads, monkeypatch: pytest.M
     first.may_end.set()
     await asyncio.wait_for(asyncio.gather(*tasks), SECONDS)
     assert taken.rounds == ["a", "bc"]
+
+
+async def test_what_is_refused_is_not_done() -> None:
+    """A round ends while another one is refused, and would take the work with it, which its task takes back."""
+    threads, taken = Refusing(8, "rounds"), Taken()
+    made = Rounds(threads, taken, patience=SECONDS)
+    await measured(made, taken, SECONDS)  # so that another round begins beside the first
+    first, refused = Work("a"), free("b")
+    tasks = await under_way(made, first)
+
+    def meanwhile() -> None:
+        first.may_end.set()
+        refused.begun.wait(BRIEFLY)
+
+    threads.meanwhile = meanwhile
+    with pytest.raises(OSError, match="too much work"):
+        await made.run_to_end(refused)
+    await asyncio.wait_for(asyncio.gather(*tasks), SECONDS)
+    assert taken.rounds == ["a"]
+    await threads.close()
+
+
+async def test_work_of_another_loop_does_not_wait_for_a_round_that_is_refused() -> None:
+    threads, taken = Refusing(8, "rounds"), Taken()
+    made = Rounds(threads, taken, patience=SECONDS)
+    others = []
+
+    def meanwhile() -> None:
+        others.append(threading.Thread(target=lambda: asyncio.run(made.run_to_end(free("b")))))
+        others[0].start()
+        others[0].join(BRIEFLY)
+
+    threads.meanwhile = meanwhile
+    with pytest.raises(OSError, match="too much work"):
+        await made.run_to_end(free("a"))
+    await asyncio.to_thread(others[0].join, SECONDS / 2)
+    assert taken.rounds == ["b"]
+    await threads.close()
 
 
 async def test_threads_that_are_closed(threads: aiodimse.Threads) -> None:
