@@ -18,6 +18,7 @@ from aiodimse.datasets import (
     check_frame,
     file_identity,
     identifier,
+    is_whole_file,
     read_head,
     read_identity,
 )
@@ -161,6 +162,7 @@ __all__ = [
     "file_identity",
     "handler_types",
     "identifier",
+    "is_whole_file",
     "leniency",
     "read_head",
     "read_identity",

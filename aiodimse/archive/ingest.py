@@ -198,7 +198,7 @@ class _Arriving:
             # Another process, or an earlier version of this program, saved it elsewhere.
             where, before = (where, None) if self._storage.stamp(before.location) is None else (before.location, before)
         if self._storage.stamp(where) is not None:
-            self._refuse(where, before)
+            self._refuse(where, before, arrived)
         if self.header is None and self._request.sop_class_uid in BY_STORAGE:
             # PS3.4 GG.4.2 has no Warning for an object that is stored but cannot be found.
             raise aiodimse.DIMSEFailure(0xC000, "its header cannot be read")
@@ -212,7 +212,7 @@ class _Arriving:
             # The text of an error about a damaged header may quote values, so only its type is given.
             self.why, self.comment = type(error).__name__, "stored, but its header cannot be read"
 
-    def _refuse(self, where: str, before: Entry | None) -> None:
+    def _refuse(self, where: str, before: Entry | None, arrived: Arrived) -> None:
         """Raise unless it may replace the stored object."""
         if self.header is None:
             raise aiodimse.DIMSEFailure(0xA900, "its header cannot be read, and an instance has this UID")
@@ -224,8 +224,13 @@ class _Arriving:
                 before = unknown.entry
         if before is None or not self.header.entry.is_same_instance(before):
             raise aiodimse.DIMSEFailure(0xA900, "another instance has this SOP Instance UID")
-        if not self._replaces:
+        if self._replaces:
+            if not arrived.is_whole():
+                raise aiodimse.DIMSEFailure(0xA900, "its data set is cut off, and the instance is stored")
+        elif self._storage.is_whole(where) or not arrived.is_whole():
             raise _AlreadyStored(unknown)
+        elif where != self._storage.location_for(self._request.sop_instance_uid):
+            raise aiodimse.DIMSEFailure(0xA900, "a file of this instance that is not ours is cut off")
 
     def keep(self, stamp: Stamp) -> None:
         """Add the object to the index, since its file has its name. It blocks."""

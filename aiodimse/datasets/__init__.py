@@ -30,7 +30,7 @@ from aiodimse.datasets.pixels.syntaxes import can_recompress, has_codecs
 from aiodimse.datasets.reading import tolerated_in
 from aiodimse.datasets.saving import Finish, PartTenWriter, finish_together
 from aiodimse.datasets.sequences import dataset_of_sequences, encoded_item, items_in_turn
-from aiodimse.datasets.stored import file_identity
+from aiodimse.datasets.stored import file_identity, is_whole_file
 from aiodimse.datasets.transcoding import check_transcoded, open_transcoded
 from aiodimse.datasets.unfinished import remove_unfinished
 from aiodimse.datasets.values import uid_element
@@ -69,6 +69,7 @@ __all__ = [
     "has_codecs",
     "identifier",
     "is_larger_than",
+    "is_whole_file",
     "items_in_turn",
     "open_pieces",
     "open_transcoded",

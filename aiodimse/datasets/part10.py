@@ -140,6 +140,14 @@ def read_head(path: str | os.PathLike[str]) -> FileHead:
         return reader.head
 
 
+def head_of(file: BinaryIO) -> FileHead:
+    """Read the head of an open file, whose position is changed. Raises as `read_head` does; no text names the file."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head, _ = _read_head(Path("an open file"), file, size)
+    return head
+
+
 def reopen(head: FileHead) -> PartTenReader:
     """Open a file whose head was read before.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from aiodimse.datasets.framing import is_whole
 from aiodimse.datasets.identity import IDENTITY_KEYS, MAX_BEGINNING, Identity, Reach, first_values
-from aiodimse.datasets.part10 import PartTenReader
+from aiodimse.datasets.part10 import PartTenReader, head_of
 
 _FIRST_READ = 1 << 16
 
@@ -42,9 +43,33 @@ def file_identity(path: str | os.PathLike[str]) -> Identity | None:
             wanted = 16 * len(data)
 
 
-def is_whole_file(path: str | os.PathLike[str]) -> bool:
-    """Return whether the last element of a file ends exactly at the end of the file. Raises as `file_identity` does."""
-    with PartTenReader(path) as reader:
-        head = reader.head
-    with Path(path).open("rb", buffering=0) as file:
-        return is_whole(file, head.data_offset, head.size, head.transfer_syntax)
+def is_whole_file(file: str | os.PathLike[str] | BinaryIO) -> bool:
+    """Return whether the data set in a file is complete: its last element ends exactly at the end of the file.
+
+    The elements are passed over, not read: this takes a few reads even if the file is large. A deflated data set is
+    inflated for it.
+
+    Args:
+        file: The path of a DICOM file (PS3.10), or the open file, whose position is changed.
+
+    Returns:
+        True if it is complete; also True if only NULs follow its last element. False if it is cut off, has more than
+        about a million elements, or is in a private transfer syntax.
+
+    Raises:
+        NotDICOM: The file is not a DICOM file.
+        OSError: The file cannot be read.
+
+    Example:
+        ```python
+        if not aiodimse.is_whole_file(path):
+            print(f"{path} is cut off")
+        ```
+    """
+    if isinstance(file, (str, os.PathLike)):
+        with PartTenReader(file) as reader:
+            head = reader.head
+        with Path(file).open("rb", buffering=0) as opened:
+            return is_whole(opened, head.data_offset, head.size, head.transfer_syntax)
+    head = head_of(file)
+    return is_whole(file, head.data_offset, head.size, head.transfer_syntax)

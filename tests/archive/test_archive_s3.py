@@ -20,7 +20,7 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 
 import aiodimse
-from aiodimse import sop_class
+from aiodimse import sop_class, testing
 from aiodimse.archive import Archive, File, Finding, Retention, check, provide
 from aiodimse.archive.commitment import Commitment
 from aiodimse.archive.index import Transaction
@@ -111,6 +111,42 @@ async def test_another_instance_leaves_the_first(port: int, archive: Archive) ->
         assert (await peer.c_store(one)).status == 0x0000
         assert (await peer.c_store(sent(StudyInstanceUID=""))).status == 0xA900
     assert [found.files for found in archive.storage.walk()] == before
+
+
+@pytest.mark.parametrize("pixels", [100_000, 3 << 20])
+async def test_the_whole_object_replaces_one_that_is_cut_off(
+    port: int, archive: Archive, storage: S3Storage, pixels: int
+) -> None:
+    one = sent(PixelData=bytes(pixels))
+    async with connect(port, one.SOPClassUID) as peer:
+        assert (await peer.c_store(one)).status == 0x0000
+        location = storage.location_for(one.SOPInstanceUID)
+        whole = bytes(obstore.get(storage._store, location).bytes())
+        for stored in (whole[:-1000], b"no DICOM file"):
+            obstore.put(storage._store, location, stored)
+            assert (await peer.c_store(one)).status == 0x0000
+            assert bytes(obstore.get(storage._store, location).bytes()) == whole
+
+
+async def test_one_that_is_cut_off_replaces_nothing(storage: S3Storage, tmp_path: Path) -> None:
+    archive = await Archive.open(storage, index=await open_index("sqlite", tmp_path), duplicates="replace")
+    server = aiodimse.Server(ae_title="ARCHIVE")
+    provide(server, archive)
+    one = sent()
+
+    async def cut_off() -> AsyncIterator[bytes]:
+        yield (await archive_file())[:-1000]
+
+    async def archive_file() -> bytes:
+        return bytes((await obstore.get_async(storage._store, storage.location_for(one.SOPInstanceUID))).bytes())
+
+    async with testing.joined(server, contexts=[one.SOPClassUID]) as peer:
+        assert (await peer.c_store(one)).status == 0x0000
+        whole = await archive_file()
+        assert (await peer.c_store(await aiodimse.Instance.from_part10(cut_off()))).status == 0xA900
+        assert await archive_file() == whole
+        assert (await peer.c_store(one)).status == 0x0000
+    await archive.close()
 
 
 async def test_a_scan_finds_what_the_bucket_holds(port: int, archive: Archive, storage: S3Storage) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import aiodimse
@@ -83,7 +84,8 @@ class FolderStorage:
 
         def before_name(file: Path, beginning: bytes) -> None:
             more = _behind(file) if len(beginning) >= _KEPT else None
-            arriving.decide(Arrived(beginning, request.transfer_syntax, more))
+            is_whole = partial(aiodimse.is_whole_file, file)
+            arriving.decide(Arrived(beginning, request.transfer_syntax, more, is_whole))
 
         def after_name(_file: Path, status: os.stat_result) -> None:
             arriving.keep(_stamp(status))
@@ -113,6 +115,13 @@ class FolderStorage:
     def read(self, location: str) -> Header:
         """See `Storage.read`."""
         return read_header(self.path(location), location)
+
+    def is_whole(self, location: str) -> bool:
+        """See `Storage.is_whole`."""
+        try:
+            return aiodimse.is_whole_file(self.path(location))
+        except aiodimse.NotDICOM:
+            return False
 
     def stamp(self, location: str) -> Stamp | None:
         """See `Storage.stamp`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -46,6 +46,8 @@ class Arrived:
     transfer_syntax: str
     more: More | None = field(default=None, repr=False)
     """Returns bytes after the beginning. None: there are none, or they can no longer be read. Blocks."""
+    is_whole: Callable[[], bool] = field(default=lambda: True, repr=False)
+    """Returns whether the data set is complete to its end; also True if it cannot be read any more. Blocks."""
 
 
 class Arriving(Protocol):
@@ -79,6 +81,13 @@ class Storage(Protocol):
 
     def read(self, location: str) -> Header:
         """Read the header of one object. Raises what `header.read_header` raises. Blocks."""
+
+    def is_whole(self, location: str) -> bool:
+        """Return whether the data set of an object is complete to its end, as far as lengths tell. Blocks.
+
+        Raises:
+            OSError: The object cannot be read.
+        """
 
     def stamp(self, location: str) -> Stamp | None:
         """Return the present stamp of a location; None: it holds nothing. Blocks.

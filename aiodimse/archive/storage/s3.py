@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import obstore
 from obstore.exceptions import BaseError
@@ -28,7 +30,7 @@ from .hashed import hashed_name
 from .interface import Arrived, Arriving, Found, Stamp
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, GetResult
+    from obstore import GetOptions, GetResult, ReadableFile
     from obstore.store import ClientConfig, RetryConfig
 
 _BEGINNING = 1 << 20
@@ -39,6 +41,8 @@ _RETRIES = timedelta(seconds=30)
 """How long a request is repeated. With the last silence, an operation fails before Timeouts.response of the peer."""
 _UNLIMITED = timedelta(days=7)
 _PIECE = 1 << 18
+_READ_AHEAD = 1 << 16
+"""Bytes that are read at once where only the heads of elements are looked at."""
 _SECONDS_FOR_PIECE = 50.0
 """How long a piece of an object may take that the store sends slowly."""
 _ADDRESS = re.compile(r"\b[A-Z]+ (https?://[^\s?]+).* - (?:HTTP error: |Server returned non-2xx status code: )?(.+)")
@@ -103,6 +107,15 @@ class S3Storage:
             beginning = bytes(obstore.get_range(self._store, location, start=0, length=length)) if length else b""
         return asyncio.run(_header_of(beginning, location, _stamp(meta)))  # in a thread, which has no event loop
 
+    def is_whole(self, location: str) -> bool:
+        """See `Storage.is_whole`."""
+        with _os_errors():
+            file = obstore.open_reader(self._store, location, buffer_size=_READ_AHEAD)
+            try:
+                return aiodimse.is_whole_file(cast("BinaryIO", _OpenObject(file)))
+            except aiodimse.NotDICOM:
+                return False
+
     def stamp(self, location: str) -> Stamp | None:
         """See `Storage.stamp`."""
         try:
@@ -147,6 +160,27 @@ class S3Storage:
         return location == hashed_name(sop_instance_uid)
 
 
+class _OpenObject(io.RawIOBase):
+    """An object of the bucket as an open file.
+
+    Args:
+        file: What obstore has opened. Its pieces are no bytes of Python.
+    """
+
+    def __init__(self, file: ReadableFile) -> None:
+        self._file = file
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer (see io.RawIOBase)."""
+        data = bytes(self._file.read(len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to another position (see io.RawIOBase)."""
+        return self._file.seek(offset, whence)
+
+
 class _Upload:
     """An upload of the Part 10 file of a C-STORE while it arrives.
 
@@ -176,16 +210,20 @@ class _Upload:
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         self._go_on()
-        beginning = bytearray()
+        beginning, size = bytearray(), 0
         file = self._request.part10()
-        yield bytes(await anext(file))  # the preamble and the file meta information
+        yield (head := bytes(await anext(file)))  # the preamble and the file meta information
         self._go_on()
         async for piece in file:
+            size += len(piece)
             if len(beginning) < _BEGINNING:
                 beginning.extend(piece[: _BEGINNING - len(beginning)])
             yield bytes(piece)
             self._go_on()
-        await in_thread(self._arriving.decide, Arrived(bytes(beginning), self._request.transfer_syntax))
+        arrived = Arrived(bytes(beginning), self._request.transfer_syntax)
+        if size == len(beginning):
+            arrived = replace(arrived, is_whole=lambda: aiodimse.is_whole_file(io.BytesIO(head + beginning)))
+        await in_thread(self._arriving.decide, arrived)
 
     def _go_on(self) -> None:
         """Note the task in which obstore asks for the next piece; it has a new one for each."""
