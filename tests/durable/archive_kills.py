@@ -1,8 +1,9 @@
 """kill -9 of what an archive stands on, during four senders: python tests/durable/archive_kills.py [WHAT [KILLS]].
 
 WHAT is "workers" (of `serve --workers 2`), "database" (PostgreSQL) or "store" (an object store). Senders repeat what
-was not acknowledged, as modalities do. Then everything that was acknowledged has to be in the index and whole, and
-whatever is in the index has to be whole.
+was not acknowledged, as modalities do. They send objects of several kinds, some of them twice, and some of them at the
+same time as the others. Then everything that was acknowledged has to be in the index and whole, and whatever is in the
+index has to be whole.
 """
 
 from __future__ import annotations
@@ -28,12 +29,22 @@ if __name__ == "__main__":
 from durable.material import STORAGE, instance, pattern
 
 import aiodimse
+from aiodimse import sop_class
 from aiodimse.archive import Archive, check
 
 HOST = "127.0.0.1"
 SENDERS = 4
 SIZES = (500, 20_000, 300_000, 6_000_000)
 """In bytes: the last one makes an upload of two parts."""
+CLASSES = (
+    *(STORAGE,) * 5,
+    sop_class.GenericImplantTemplateStorage,
+    sop_class.HangingProtocolStorage,
+    sop_class.ColorPaletteStorage,
+)
+"""What is sent, one after the other: images, and what belongs to no study."""
+COMMON = 3
+"""Each instance with this remainder modulo 5 is sent by all senders, so that they meet at it."""
 TARGETS = ("workers", "database", "store")
 _S3 = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"}
 
@@ -47,23 +58,38 @@ class Tally:
     """SOP Instance UID -> size, of every store answered 0x0000."""
     refused: int = 0
     """Stores that were answered with a failure, and sent again."""
+    again: int = 0
+    """Instances that were sent again after they had been acknowledged."""
     broken: int = 0
     """Associations that ended."""
     lost: list[str] = field(default_factory=list)
     half: list[str] = field(default_factory=list)
+    check: str = ""
+    """What `aiodimse check` says at the end: what was stored and not acknowledged may be not in the index yet."""
 
     def __str__(self) -> str:
         return (
             f"{self.kills} kills, {len(self.acknowledged)} instances acknowledged: {len(self.lost)} lost,"
-            f" {len(self.half)} half done ({self.refused} stores refused, {self.broken} associations broken)"
+            f" {len(self.half)} half done ({self.refused} stores refused, {self.broken} associations broken,"
+            f" {self.again} sent again); {self.check}"
         )
 
 
+def next_of(sender: int, number: int) -> tuple[str, int]:
+    """The UID and the size of what a sender sends."""
+    uid = f"1.2.826.{SENDERS if number % 5 == COMMON else sender}.{number}"
+    return uid, random.Random(uid).choice(SIZES)
+
+
 def sent(uid: str, size: int) -> Any:
-    """A CT of a study of its sender."""
+    """An object of one of the classes; an image is of a study of its sender."""
     dataset = instance(uid, size)
-    dataset.StudyInstanceUID = uid.rpartition(".")[0]
-    dataset.SeriesInstanceUID = f"{dataset.StudyInstanceUID}.0"
+    study, _, number = uid.rpartition(".")
+    dataset.SOPClassUID = CLASSES[int(number) % len(CLASSES)]
+    if dataset.SOPClassUID == STORAGE:
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, f"{study}.0"
+    else:
+        del dataset.PatientID
     return dataset
 
 
@@ -215,19 +241,23 @@ class Run:
 
 async def _send(run: Run, sender: int, tally: Tally, acknowledged: asyncio.Event) -> None:
     """Store one instance after the other, again and again until each is acknowledged."""
-    dice, number = random.Random(sender), 0
+    dice, number, is_done = random.Random(sender), 0, True
     uid, size = "", 0
     while True:
         with suppress(aiodimse.AiodimseError, OSError):
-            connecting = aiodimse.connect(HOST, run.port, called_ae_title="AIODIMSE", contexts=[STORAGE])
+            connecting = aiodimse.connect(HOST, run.port, called_ae_title="AIODIMSE", contexts=sorted(set(CLASSES)))
             async with connecting as association:
                 while True:
-                    if not uid:
+                    if is_done and number and dice.random() < 0.2:
+                        tally.again += 1  # the last one
+                    elif is_done:
                         number += 1
-                        uid, size = f"1.2.826.{sender}.{number}", dice.choice(SIZES)
+                        uid, size = next_of(sender, number)
+                    is_done = False  # whatever happens
                     status = (await association.c_store(sent(uid, size))).status
-                    if status == 0x0000:
-                        tally.acknowledged[uid], uid = size, ""
+                    is_done = status == 0x0000
+                    if is_done:
+                        tally.acknowledged[uid] = size
                         acknowledged.set()
                     else:
                         tally.refused += 1
@@ -241,11 +271,13 @@ async def _look(run: Run, tally: Tally) -> None:
     archive = await Archive.open(run.location, index=run.index or None, scan=False)
     try:
         report = await check(archive, read=True)
+        tally.check = str(report)
         tally.half = [*report.missing, *report.other, *report.changed]
         known = await archive.index.lookup(list(tally.acknowledged))
         for uid, size in tally.acknowledged.items():
             if uid not in known or not await _is_whole(archive, known[uid], size):
                 tally.lost.append(uid)
+        assert report.objects >= len(tally.acknowledged) - len(tally.lost), "what is stored was not compared"
     finally:
         await archive.close()
 

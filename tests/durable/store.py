@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
         """An object, a part of it, or the list of objects."""
         key, query = self._asked()
         if query.get("list-type") == "2":
-            self._list(key.strip("/"), query.get("prefix", ""))
+            self._list(key.strip("/"), query.get("prefix", ""), query.get("delimiter", ""))
             return
         path = self.folder / "objects" / key
         if not path.is_file():
@@ -84,17 +84,22 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._answer(200, data, **how)
 
-    def _list(self, bucket: str, prefix: str) -> None:
-        root = self.folder / "objects" / bucket
+    def _list(self, bucket: str, prefix: str, delimiter: str) -> None:
+        root, folders = self.folder / "objects" / bucket, dict[str, None]()
         rows = ""
         for path in sorted(each for each in root.rglob("*") if each.is_file() and not each.name.endswith(".part")):
             name, status = path.relative_to(root).as_posix(), path.stat()
-            if name.startswith(prefix):
+            rest = name.removeprefix(prefix)
+            if name.startswith(prefix) and delimiter and delimiter in rest:
+                folders[f"{prefix}{rest.partition(delimiter)[0]}{delimiter}"] = None
+            elif name.startswith(prefix):
                 time = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(
                     timespec="milliseconds"
                 )  # finer than head
                 rows += f"<Contents><Key>{escape(name)}</Key><Size>{status.st_size}</Size><ETag>0</ETag>"
                 rows += f"<LastModified>{time[:-6]}Z</LastModified></Contents>"
+        for folder in folders:
+            rows += f"<CommonPrefixes><Prefix>{escape(folder)}</Prefix></CommonPrefixes>"
         self._answer(200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{rows}</ListBucketResult>")
 
     def _asked(self) -> tuple[str, dict[str, str]]:
