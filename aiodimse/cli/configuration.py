@@ -30,6 +30,12 @@ from aiodimse.cli.failures import USAGE, CommandError, system_words
 _POSITIONAL = "location"
 _NOT_IN_A_FILE = ("config", "help", "inherited")
 """Options that have no meaning in a file."""
+TEXTS = ("ae-title", "audit", "duplicates", "host", "index", "tls-ca", "tls-cert", "tls-key", "trace")
+"""Options whose value is text. A number there is a mistake, although it would do as a word of the command line."""
+SWITCHES = (
+    "any-called", "json", "no-transcode", "strict", "tls-no-client-cert", "tls-no-hostname", "trace-data", "verbose",
+)  # fmt: skip
+"""Options without a value. false leaves them out."""
 REPEATABLE = ("called", "calling", "destination", "tls-title")
 """Options that may be a table, or a list of its rows as on the command line."""
 _LIMITING = ("calling", "tls-title")
@@ -59,8 +65,18 @@ def words(file: Path, *, location: bool = True) -> list[str]:
     given = content.pop(_POSITIONAL, None)
     if not isinstance(given, str | None):
         raise CommandError(f"--config: {file}: {_POSITIONAL} is not text", USAGE)
+    _check_names(str(file), content)
     found = [word for name, value in content.items() for word in _option(str(file), name, value)]
     return [*([given] if location and given is not None else []), *found]
+
+
+def _check_names(file: str, content: Mapping[str, Any]) -> None:
+    """Refuse an option that is there twice, as tls_cert and tls-cert: the second one would win."""
+    before: dict[str, str] = {}
+    for name in content:
+        first = before.setdefault(name.replace("_", "-"), name)
+        if first != name:
+            raise CommandError(f"--config: {file}: {first} and {name} are the same option; remove one", USAGE)
 
 
 def _option(file: str, name: str, value: Any) -> Iterator[str]:
@@ -70,9 +86,14 @@ def _option(file: str, name: str, value: Any) -> Iterator[str]:
         raise CommandError(f"--config: {file}: no option {name or repr(name)} in a file", USAGE)
     if named in _LIMITING and not value:
         raise CommandError(f"--config: {file}: {name} is empty, which would let everybody in; remove it", USAGE)
-    if isinstance(value, bool):
-        if value:
-            yield option
+    if named in TEXTS + REPEATABLE and isinstance(value, (bool, int, float)):
+        raise CommandError(f"--config: {file}: {name} takes text, not {str(value).lower()}; use quotes", USAGE)
+    if value is True:
+        yield option
+    elif value is False and named in SWITCHES:
+        return
+    elif value is False:
+        yield f"{option}=false"  # which no other option takes, so that its type, or the lack of the option, is reported
     elif isinstance(value, (str, int, float)):
         yield f"{option}={value}"
     elif isinstance(value, (list, Mapping)):

@@ -11,9 +11,9 @@ from cli.test_cli_processes import aiodimse_command, folder, start  # noqa: F401
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.cli import configuration
+from aiodimse.cli import configuration, options
 from aiodimse.cli.failures import CommandError
-from aiodimse.cli.main import _parsed, main
+from aiodimse.cli.main import _parsed, main, parser
 
 
 def test_the_words_of_a_file(tmp_path: Path) -> None:
@@ -31,7 +31,16 @@ def test_the_words_of_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(None, "no such file"), ("port = ", "Invalid value"), ("day = 2024-01-01", "neither text")],
+    [
+        (None, "no such file"),
+        ("port = ", "Invalid value"),
+        ("day = 2024-01-01", "neither text"),
+        ("host = 5", "host takes text, not 5; use quotes"),
+        ("tls_cert = false", "tls_cert takes text, not false"),
+        ("calling = 4711", "calling takes text, not 4711"),
+        ('ae_title = "A"\nport = 104\nae-title = "B"', "ae_title and ae-title are the same option; remove one"),
+        ("keep-days = 1\nkeep_days = 1", "keep-days and keep_days are the same option"),
+    ],
 )
 def test_a_file_that_does_not_do(tmp_path: Path, text: str | None, said: str) -> None:
     file = tmp_path / "archive.toml"
@@ -53,6 +62,8 @@ def test_an_option_that_there_is_not(tmp_path: Path, capsys: pytest.CaptureFixtu
     ("text", "said"),
     [
         ("metrics = true", "metrics: needs a value"),
+        ("metrics = false", "metrics: not a port (0 to 65535): 'false'"),
+        ("any-caled = false", "no option any-caled; did you mean any-called"),
         ('strict = "no"', "strict: takes no value; in a file it is true or false"),
         ('audit = "tls:audit.example"', "audit: not FILE or tls:HOST:PORT: 'tls:audit.example'"),
     ],
@@ -63,6 +74,20 @@ def test_a_value_of_another_kind(tmp_path: Path, text: str, said: str, capsys: p
     with pytest.raises(SystemExit):
         main(["serve", "--config", str(file)])
     assert said in capsys.readouterr().err
+
+
+def test_the_options_whose_kind_the_reader_knows() -> None:
+    """They are those of serve: with text, with no value, and repeatable; all others take a number."""
+    actions = [each for each in parser().parsers["serve"]._actions if each.option_strings]
+    of_name = {each.option_strings[-1].removeprefix("--"): each for each in actions}
+    for name in ("help", "config", "inherited"):
+        del of_name[name]
+    switches = {name for name, each in of_name.items() if each.nargs == 0}
+    numbers = {options.port, options.listening_port, options.count, options.workers, options.seconds}
+    numbers |= {options.size, options.most}
+    texts = {name for name, each in of_name.items() if name not in switches and each.type not in numbers}
+    assert switches == set(configuration.SWITCHES)
+    assert texts == {*configuration.TEXTS, *configuration.REPEATABLE}
 
 
 def test_the_location_of_the_command_line_wins(tmp_path: Path) -> None:
