@@ -75,6 +75,7 @@ async def save(
         The exit status.
     """
     files: list[str] = []
+    saved: set[str] = set()
     refused: list[str] = []
     """SOP Instance UIDs of data sets that arrived under the UID of another instance, or that are no data sets."""
 
@@ -87,7 +88,10 @@ async def save(
         async with retrieval:
             async for instance in retrieval:
                 try:
-                    files.append(str(await instance.save(folder)))
+                    path = str(await instance.save(folder))
+                    if path not in saved:  # a peer may send an instance twice
+                        saved.add(path)
+                        files.append(path)
                 except (aiodimse.InstanceConflict, aiodimse.DatasetDecodeError) as error:  # the response: A900, C210
                     refused.append(instance.sop_instance_uid)
                     output.note(f"not saved {values.printable(instance.sop_instance_uid)}: {error}")
@@ -102,7 +106,8 @@ async def save(
     code = retrieving.report(
         options, output, retrieval.response, retrieval.progress, files=files, refused=refused, **more
     )
-    missing = retrieval.missing if isinstance(retrieval, aiodimse.ReceivedMove) else 0
-    if missing:
+    if (missing := retrieval.missing) and isinstance(retrieval, aiodimse.ReceivedMove):
         output.note(f"{missing} more went elsewhere: the peer may know another address for our AE title")
+    elif missing:
+        output.note(f"{missing} more did not arrive, although the peer counts them as completed")
     return FAILED if refused or missing else code

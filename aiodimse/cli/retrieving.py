@@ -89,4 +89,5 @@ def report(
         hint = _DESTINATION_HINT if response.status == _UNKNOWN_DESTINATION else ""
         output.note(f"{options.prog}: {peer_words(options)} answers {values.outcome(response)}{hint}")
         return FAILED
-    return 0
+    # Some providers end with Success whatever happened.
+    return FAILED if progress.failed or failed else 0

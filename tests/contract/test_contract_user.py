@@ -115,6 +115,28 @@ async def test_what_each_final_status_means(service: str, before: int, status: i
         await talk.usable()
 
 
+@pytest.mark.parametrize(("sent", "completed", "missing"), [(1, 5, 4), (2, 2, 0), (2, 1, 0), (0, 1, 1)])
+async def test_what_a_get_counts_and_does_not_send(sent: int, completed: int, missing: int, caplog: Any) -> None:
+    async with open_talk() as talk:
+        operation, items = talk.begin("C-GET"), []
+        serving = asyncio.create_task(serve(talk, sent, 0x0000, counters(None, completed, 0, 0)))
+        await consume(operation, items)
+        await serving
+        assert (len(items), operation.missing) == (sent, missing)
+        assert ("than have arrived" in caplog.text) is (missing > 0)
+
+
+async def test_a_get_that_is_awaited_misses_nothing(caplog: Any) -> None:
+    """A handler may have taken its instances."""
+    async with open_talk() as talk:
+        operation = talk.begin("C-GET")
+        serving = asyncio.create_task(serve(talk, 0, 0x0000, counters(None, 3, 0, 0)))
+        assert (await operation).status == 0x0000
+        await serving
+        assert operation.missing == 0
+        assert "than have arrived" not in caplog.text
+
+
 @every
 @pytest.mark.parametrize("status", [0x0000, 0xB000, 0xFE00, 0xA700])
 async def test_an_awaited_operation_never_raises_on_a_status(service: str, status: int) -> None:

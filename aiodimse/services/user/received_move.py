@@ -125,16 +125,8 @@ class ReceivedMove(ReceivingRetrieval):
 
     # --- for its user -------------------------------------------------------------------------------------------------
 
-    @property
-    def missing(self) -> int:
-        """The number of instances that the peer counts as stored and that have not arrived.
-
-        After an iteration without an error it should be 0. Otherwise the peer has sent instances elsewhere: it has
-        another address for our AE title, or another program received them.
-        """
-        progress = self.progress
-        counted = 0 if progress is None else (progress.completed or 0) + (progress.warning or 0)
-        return max(0, counted - len(self._came))
+    def _number_arrived(self, counted: int) -> int:
+        return len(self._came)
 
     async def _step(self) -> ArrivingInstance | None:
         """Wait for an instance or a response. The final response is held until its instances have arrived."""
@@ -148,6 +140,7 @@ class ReceivedMove(ReceivingRetrieval):
         if not self._arrivals and not await self._more_comes():
             self._response = self._finished
             self._report_end()
+            self._log_missing()
             return None
         return self._arrivals.next()
 

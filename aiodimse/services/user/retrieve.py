@@ -146,6 +146,27 @@ class ReceivingRetrieval(Retrieval[ArrivingInstance]):
             invoked.wake()
         return True
 
+    @property
+    def missing(self) -> int:
+        """The number of instances that the peer counts as stored and that have not arrived.
+
+        After an iteration without an error it should be 0. Otherwise the peer has sent instances elsewhere (it has
+        another address for our AE title, or another program received them), or counts some that it could not send. It
+        is 0 for a C-GET that is not iterated.
+        """
+        progress = self.progress
+        counted = 0 if progress is None else (progress.completed or 0) + (progress.warning or 0)
+        return max(0, counted - self._number_arrived(counted))
+
+    def _number_arrived(self, counted: int) -> int:
+        """Return how many of the instances that the peer counts have arrived."""
+        raise NotImplementedError
+
+    def _log_missing(self) -> None:
+        if self.missing and self._invoked is not None:
+            log = self._endpoint.logger(_log, self._invoked.operation.message_id)
+            log.warning("the peer counts %d more instances as stored than have arrived", self.missing)
+
     async def _step(self) -> ArrivingInstance | None:
         """Wait for an instance or a response."""
         await self._arrivals.answer_current()
@@ -191,6 +212,7 @@ class Get(ReceivingRetrieval):
         super().__init__(endpoint, identifier, sop_class_uid, priority, allow_incomplete=allow_incomplete)
         self._association, self._on_start = association, on_start
         self._arrivals = Arrivals()
+        self._came = 0
         self.is_iterated: bool = False
         """Whether the instances are iterated. If not, a C-STORE handler of the association may take them."""
 
@@ -224,10 +246,19 @@ class Get(ReceivingRetrieval):
         Args:
             performed: The C-STORE.
         """
-        self._receive(performed, self._association)
+        if self._receive(performed, self._association):
+            self._came += 1
 
     # --- for its user -------------------------------------------------------------------------------------------------
 
     async def __anext__(self) -> ArrivingInstance:
         self.is_iterated = True
         return await super().__anext__()
+
+    async def _final(self, response: messages.Response, data: bytes | None) -> Response:
+        final = await super()._final(response, data)
+        self._log_missing()
+        return final
+
+    def _number_arrived(self, counted: int) -> int:
+        return self._came if self.is_iterated else counted
