@@ -623,6 +623,17 @@ async def test_a_bucket_that_does_not_answer_is_an_error_of_one_line(endpoint: s
     assert "hidden" not in str(caught.value)
 
 
+@pytest.mark.parametrize("address", ["store.example:9000", "http//store.example", "https://store.example/a b"])
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "endpoint"])
+def test_an_address_of_a_store_that_is_none(name: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """obstore takes it, and panics at the first request."""
+    options = {"endpoint": address} if name == "endpoint" else {}
+    if not options:
+        monkeypatch.setenv(name, address)
+    with pytest.raises(ValueError, match=f"{name} is not an address like https://store.example: '{address}'"):
+        S3Storage("s3://bucket/archive", **options)
+
+
 async def test_a_bucket_needs_an_index(storage: S3Storage) -> None:
     with pytest.raises(ValueError, match="needs an index"):
         await Archive.open(storage)

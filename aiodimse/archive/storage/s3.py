@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import io
+import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
@@ -47,6 +48,7 @@ _SECONDS_FOR_PIECE = 50.0
 """How long a piece of an object may take that the store sends slowly."""
 _ADDRESS = re.compile(r"\b[A-Z]+ (https?://[^\s?]+).* - (?:HTTP error: |Server returned non-2xx status code: )?(.+)")
 """An error of obstore: the method, the address, how often it tried for how long, and what went wrong."""
+_ENDPOINT = re.compile(r"https?://[!-~]+")
 _SECONDS_TO_ABORT = 5.0
 """How long a C-STORE that is cancelled waits until its upload is aborted."""
 
@@ -72,6 +74,7 @@ class S3Storage:
             "allow_http": True,
         }
         retries: RetryConfig = {"retry_timeout": _RETRIES}
+        _check_endpoint(options.get("endpoint"))
         try:
             self._store = S3Store.from_url(url, client_options=client, retry_config=retries, **options)
         except BaseError as error:
@@ -320,6 +323,17 @@ def _os_errors() -> Iterator[None]:
         yield
     except (BaseError, TimeoutError) as error:
         raise OSError(errno.EIO, f"the bucket does not answer ({type(error).__name__})") from None
+
+
+def _check_endpoint(option: str | None) -> None:
+    """Refuse an address of the store that is none. obstore panics at the first request to one."""
+    names = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL")
+    given = {"endpoint": option} if option else {name: os.environ.get(name) for name in names}
+    for name, value in given.items():
+        if value and not _ENDPOINT.fullmatch(value):
+            raise ValueError(
+                f"the bucket cannot be used: {name} is not an address like https://store.example: {value!r}"
+            )
 
 
 def _first_line(error: BaseError) -> str:
