@@ -86,6 +86,7 @@ async def run(options: Namespace, output: Output) -> int:
             "status": values.status(response.status) if response is not None else None,
             "keys_not_supported": matches.ignored,
             "limited": matches.is_cut,
+            "undecodable": len(operation.undecodable),
             **report(),
         }
     )
@@ -93,8 +94,11 @@ async def run(options: Namespace, output: Output) -> int:
         output.note(f"{peer_words(options)} does not support some of the keys: it has not matched or not returned them")
     if response is None or response.status.category in (aiodimse.Category.SUCCESS, aiodimse.Category.WARNING):
         output.line(f"{matches.count} match{'' if matches.count == 1 else 'es'}{_MORE if matches.is_cut else ''}")
+    if undecodable := len(operation.undecodable):
+        are = "match that does not decode is" if undecodable == 1 else "matches that do not decode are"
+        output.note(f"{options.prog}: {undecodable} {are} left out")
     if response is None or response.status == 0x0000:
-        return 0
+        return FAILED if undecodable else 0
     output.note(f"{options.prog}: {peer_words(options)} answers {values.outcome(response)}{_next_page(matches.last)}")
     return FAILED
 

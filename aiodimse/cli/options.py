@@ -369,4 +369,5 @@ def timeouts(options: argparse.Namespace) -> Timeouts:
     if options.timeout is None:
         return Timeouts()
     each: float = options.timeout
-    return Timeouts(connect=each, response=each, move_response=each)
+    drain = Timeouts().cancel_drain or each  # a peer that does not answer does not answer a C-CANCEL either
+    return Timeouts(connect=each, response=each, move_response=each, cancel_drain=min(each, drain))
