@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -360,6 +362,74 @@ async def test_a_cancelled_save_does_not_wait_long_for_a_bucket_that_hangs(
     assert upload.cancelled()
 
 
+class Slow:
+    """A C-STORE that takes longer to arrive than the store may take, and who decides about it."""
+
+    transfer_syntax = "1.2.840.10008.1.2.1"
+
+    def __init__(self, seconds: float, hangs_at: str) -> None:
+        self._seconds, self._hangs_at = seconds, hangs_at
+        self.goes_on = threading.Event()
+        self.kept: list[object] = []
+
+    async def part10(self) -> AsyncIterator[bytes]:
+        for _ in range(3):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.Event().wait(), self._seconds)
+            yield bytes(100)
+
+    def decide(self, _arrived: object) -> None:
+        if self._hangs_at == "decide":
+            self.goes_on.wait(20)
+
+    def keep(self, stamp: object) -> None:
+        self.kept.append(stamp)
+
+    def write(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("hangs_at", ["begin", "piece", "decide", "complete", "head", "nowhere"])
+async def test_all_that_a_store_waits_for_has_one_limit(
+    storage: S3Storage, monkeypatch: pytest.MonkeyPatch, hangs_at: str
+) -> None:
+    """Each of these may be several requests that hang. What the peer takes does not count."""
+    real = obstore.put_async
+
+    async def put(store: Any, location: str, chunks: AsyncIterator[bytes]) -> Any:
+        pieces = []
+        if hangs_at == "begin":
+            await asyncio.Event().wait()
+        async for piece in chunks:
+            pieces.append(piece)
+            if hangs_at == "piece":
+                await asyncio.Event().wait()
+        if hangs_at == "complete":
+            await asyncio.Event().wait()
+        return await real(store, location, b"".join(pieces))
+
+    async def head(*_words: object) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(obstore, "put_async", put)
+    monkeypatch.setattr(s3, "_SECONDS_TO_GO_ON", 0.5)
+    monkeypatch.setattr(s3, "_SECONDS_TO_ABORT", 0.05)
+    if hangs_at == "head":
+        monkeypatch.setattr(obstore, "head_async", head)
+    request: Any = Slow(0.6, hangs_at)
+    saving = storage.save(request, "a/1.dcm", request, durable=True)
+    try:
+        async with asyncio.timeout(20):
+            if hangs_at == "nowhere":
+                await saving
+            else:
+                with pytest.raises(OSError, match="the bucket does not answer"):
+                    await saving
+    finally:
+        request.goes_on.set()
+    assert len(request.kept) == (hangs_at == "nowhere")
+
+
 async def test_a_large_instance_that_is_refused_leaves_no_parts(
     port: int, archive: Archive, storage: S3Storage, endpoint: str
 ) -> None:
@@ -455,7 +525,7 @@ async def test_what_is_retrieved_from_a_bucket_that_is_away_costs_itself(
     async with aiodimse.connect(HOST, port, called_ae_title="ARCHIVE", contexts=[GET], storage=[MR]) as peer:
         response = await peer.c_get(asked(one), GET)
         assert (response.status, response.failed_sop_instance_uids) == (0xA702, (one.SOPInstanceUID,))
-    assert "its file: input/output error" in caplog.text
+    assert "it cannot be read: input/output error" in caplog.text
 
 
 async def test_a_bucket_that_goes_away_in_the_middle_of_an_object_tells_no_key(

@@ -447,7 +447,7 @@ async def test_what_cannot_be_sent_fails_and_the_rest_goes_on(service: str, case
 
 # Why it was not sent, as the log has it: what it was about, and no value.
 WHY: dict[str, tuple[Any, str]] = {
-    "no such file": (Path("/nonexistent/x.dcm"), "for ? failed: its file: no such file or directory"),
+    "no such file": (Path("/nonexistent/x.dcm"), "for ? failed: it cannot be read: no such file or directory"),
     "a file that is none of DICOM": (Path(__file__), "for ? failed: its file is not DICOM"),
     "a SOP class without a context": (image(2, "1.2.3.4.5"), "for 1.2.3.2 failed: no accepted presentation context"),
     "an Instance that raises": (_Rude(), "for 1.2.3.2 failed: ValueError at "),

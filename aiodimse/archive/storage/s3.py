@@ -39,7 +39,7 @@ _BEGINNING = 1 << 20
 _SILENCE = timedelta(seconds=20)
 """How long the store may send nothing. The whole of an object has no deadline: the peer decides how fast it is sent."""
 _RETRIES = timedelta(seconds=30)
-"""How long a request is repeated. With the last silence, an operation fails before Timeouts.response of the peer."""
+"""How long a request is repeated. With the last silence, it fails before Timeouts.response of the peer."""
 _UNLIMITED = timedelta(days=7)
 _PIECE = 1 << 18
 _READ_AHEAD = 1 << 16
@@ -51,6 +51,9 @@ _ADDRESS = re.compile(r"\b[A-Z]+ (https?://[^\s?]+).* - (?:HTTP error: |Server r
 _ENDPOINT = re.compile(r"https?://[!-~]+")
 _SECONDS_TO_ABORT = 5.0
 """How long a C-STORE that is cancelled waits until its upload is aborted."""
+_SECONDS_TO_GO_ON = 45.0
+"""How long a C-STORE waits for the store before it needs more of the object, and how long for all that is left to do
+when it has the whole of it. Several requests may hang in that time, each until its own limit."""
 
 
 class S3Storage:
@@ -145,13 +148,15 @@ class S3Storage:
     async def save(self, request: aiodimse.StoreRequest, location: str, arriving: Arriving, *, durable: bool) -> None:
         """See `Storage.save`. An upload that ends with an exception is aborted, so that none of its parts remain.
 
+        The time that the peer takes to send is not limited here, but that which the store takes is.
+
         Cancellation: waits up to 5 seconds for the store to abort the upload. The rules of the store remove the parts
         of one that was not aborted.
         """
-        upload = _Upload(request, arriving)
         with _os_errors():
-            await upload.put(self._store, location)
-            stamp = _stamp(await obstore.head_async(self._store, location))
+            async with asyncio.timeout(_SECONDS_TO_GO_ON) as limit:
+                await _Upload(request, arriving, limit).put(self._store, location)
+                stamp = _stamp(await obstore.head_async(self._store, location))
         await in_thread(_keep, arriving, stamp)
 
     def payload(self, entry: Entry) -> aiodimse.InstanceSource:
@@ -190,10 +195,11 @@ class _Upload:
     Args:
         request: The request.
         arriving: Who decides whether the upload is completed.
+        limit: Ends the upload. It does not run while the peer is waited for.
     """
 
-    def __init__(self, request: aiodimse.StoreRequest, arriving: Arriving) -> None:
-        self._request, self._arriving = request, arriving
+    def __init__(self, request: aiodimse.StoreRequest, arriving: Arriving, limit: asyncio.Timeout) -> None:
+        self._request, self._arriving, self._limit = request, arriving, limit
         self._reading: asyncio.Task[Any] | None = None
         self._is_given_up = False
 
@@ -215,14 +221,18 @@ class _Upload:
         self._go_on()
         beginning, size = bytearray(), 0
         file = self._request.part10()
-        yield (head := bytes(await anext(file)))  # the preamble and the file meta information
+        head = bytes(await anext(file))  # the preamble and the file meta information
+        self._wait_for_store()
+        yield head
         self._go_on()
         async for piece in file:
             size += len(piece)
             if len(beginning) < _BEGINNING:
                 beginning.extend(piece[: _BEGINNING - len(beginning)])
+            self._wait_for_store()
             yield bytes(piece)
             self._go_on()
+        self._wait_for_store()
         arrived = Arrived(bytes(beginning), self._request.transfer_syntax)
         if size == len(beginning):
             arrived = replace(arrived, is_whole=lambda: aiodimse.is_whole_file(io.BytesIO(head + beginning)))
@@ -233,6 +243,10 @@ class _Upload:
         self._reading = asyncio.current_task()
         if self._is_given_up:
             raise InterruptedError("the upload is given up")
+        self._limit.reschedule(None)
+
+    def _wait_for_store(self) -> None:
+        self._limit.reschedule(asyncio.get_running_loop().time() + _SECONDS_TO_GO_ON)
 
 
 class _StoredInstance(aiodimse.Instance):

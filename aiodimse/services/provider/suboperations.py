@@ -403,7 +403,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, NotDICOM):
         return "its file is not DICOM"
     if isinstance(error, OSError) and error.errno is not None:
-        return f"its file: {os.strerror(error.errno).lower()}"
+        return f"it cannot be read: {os.strerror(error.errno).lower()}"
     return describe(error)
 
 
