@@ -48,7 +48,7 @@ class InvokedOperation:
         self.wake()
 
     def fail(self, error: BaseException) -> None:
-        """End the operation with an error: no more responses will come."""
+        """End the operation with an error: no more responses will come, and leaving it does not wait for them."""
         if self._error is None:
             self._error = error
         self.wake()
@@ -146,14 +146,14 @@ class InvokedOperation:
         unread = sum(size for _, _, size in self._responses)
         self._responses.clear()
         self._channel.throttle.count(-unread)
-        if self.operation.is_open:
+        if self.operation.is_open and self._error is None:
             self.cancel()
             self._watch_drain()
 
     def _watch_drain(self) -> None:
         channel = self._channel
         seconds = channel.timeouts.cancel_drain
-        if seconds is None or channel.error is not None:
+        if seconds is None:
             return
 
         def too_late() -> None:

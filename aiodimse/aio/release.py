@@ -102,6 +102,8 @@ class Release(Part):
         self._timer = channel.clock.call_at(
             channel.clock.now() + channel.timeouts.server_drain, self._handlers_too_late
         )
+        # A request that waited may have got the place of one that was ended.
+        asyncio.get_running_loop().call_soon(channel.pump)
 
     def _answer_when_done(self) -> None:
         if not self._performer:

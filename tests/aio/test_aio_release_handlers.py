@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 
 import aiodimse
 from aiodimse import Timeouts, sop_class, testing
@@ -22,6 +22,12 @@ MPPS = sop_class.ModalityPerformedProcedureStep
 EXPLICIT = "1.2.840.10008.1.2.1"
 CONTEXTS = [FIND, CT, MPPS]
 BOTH = [aiodimse.PresentationContext(uid, scu=True, scp=True) for uid in CONTEXTS]
+
+
+IMAGE = Dataset()
+IMAGE.SOPClassUID, IMAGE.SOPInstanceUID = CT, "1.2.3"
+IMAGE.file_meta = FileMetaDataset()
+IMAGE.file_meta.TransferSyntaxUID = EXPLICIT
 
 
 def said(context_id: int, message: Message, data: bytes | None = None, *, is_last: bool = True) -> bytes:
@@ -142,6 +148,30 @@ async def test_a_handler_that_does_not_end_is_cancelled(stage):
     assert await peer.read_to_end() == [ReleaseRP()]
     await testing.settle()
     assert (work.kept, work.cancelled) == ([], ["C-STORE"])
+
+
+@pytest.mark.parametrize("operation", ["C-ECHO", "C-STORE"])
+async def test_an_operation_of_ours_that_the_release_ends_aborts_nothing(world, operation):
+    """It is not waited for, as one is that its user has left: a handler may take longer."""
+    server = world.server()
+    work = Work(server)
+    association, peer = await world.calling(contexts=[*BOTH, sop_class.Verification], handlers=server)
+    peer.send(set_rq(1))
+    await testing.settle()
+    ours = association.c_echo() if operation == "C-ECHO" else association.c_store(aiodimse.Instance.from_dataset(IMAGE))
+    ended = asyncio.create_task(ours)
+    await testing.settle()
+    await peer.read_message()
+    peer.send(ReleaseRQ())
+    await testing.settle()
+    with pytest.raises(aiodimse.AssociationClosed):
+        await ended
+    await world.clock.elapse(11.0)  # longer than Timeouts.cancel_drain
+    assert association.is_open
+    work.go.set()
+    assert await answers(peer, 1) == [(1, 0x0000)]
+    assert await peer.read_to_end() == [ReleaseRP()]
+    peer.abort_transport()
 
 
 async def test_a_query_is_cancelled_and_what_waits_behind_it_is_kept(stage):

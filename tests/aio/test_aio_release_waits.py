@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -11,12 +12,13 @@ import pytest
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.datasets import encode_dataset
-from aiodimse.dimse.messages import CEchoRQ, CGetRQ, CStoreRQ
+from aiodimse.dimse.messages import CEchoRQ, CGetRQ, CStoreRQ, NSetRQ
 from aiodimse.errors import AssociationClosed, AssociationTimeout
 from aiodimse.pdu import Abort, ReleaseRP, ReleaseRQ
 
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
 CT = sop_class.CTImageStorage
+MPPS = sop_class.ModalityPerformedProcedureStep
 EXPLICIT = "1.2.840.10008.1.2.1"
 SIZE = 10 * 100_000
 
@@ -100,6 +102,55 @@ async def test_while_our_provider_stores(world, caplog):
         await whole_then_answer(peer)
         assert closed.is_set()
     assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+
+
+@pytest.mark.parametrize("role", ["provider", "user"])
+async def test_what_waits_behind_a_request_that_is_ended_is_performed(world, role):
+    """The release is acted on when our message has been written, and not when something comes."""
+    world.network.in_flight = 65536
+    server = world.server()
+
+    @server.on_c_get(GET)
+    async def get(request: Any) -> AsyncIterator[Any]:
+        yield 1
+        yield BIG
+
+    @server.on_c_echo
+    async def hang(request: Any) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    @server.on_n_set(MPPS)
+    async def change(request: Any) -> int:
+        return 0x0000
+
+    contexts = [
+        aiodimse.PresentationContext(uid, scu=True, scp=True) for uid in (sop_class.Verification, GET, CT, MPPS)
+    ]
+    async with AsyncExitStack() as stack, asyncio.timeout(10):
+        if role == "provider":
+            peer = await stack.enter_async_context(world.called(server, contexts))
+            peer.stop_reading()
+            request = CGetRQ(message_id=1, affected_sop_class_uid=GET, priority=0)
+            peer.send_message(3, request, encode_dataset(world.query(), EXPLICIT))
+        else:
+            association, peer = await world.calling(contexts=contexts, handlers=server)
+            peer.stop_reading()
+            storing = asyncio.create_task(association.c_store(BIG))
+            peer.send_message(1, CEchoRQ(message_id=1, affected_sop_class_uid=sop_class.Verification))
+        await testing.settle()
+        request = NSetRQ(message_id=2, requested_sop_class_uid=MPPS, requested_sop_instance_uid="1.2")
+        peer.send_message(7, request, encode_dataset(world.query(), EXPLICIT))
+        peer.send(ReleaseRQ())
+        await testing.settle()
+        peer.go_on_reading()
+        assert isinstance((await peer.read_message())[1], CStoreRQ)
+        _, response, _ = await peer.read_message()
+        assert (response.message_id_being_responded_to, response.status) == (2, 0x0000)
+        assert await peer.read_to_end() == [ReleaseRP()]
+        peer.abort_transport()
+        if role == "user":
+            with pytest.raises(AssociationClosed, match="the peer released"):
+                await storing
 
 
 async def storing(world: Any) -> tuple[Any, testing.ScriptedPeer, asyncio.Task[Any]]:
