@@ -88,7 +88,7 @@ class ReadThrottle:
                 self._pause()
         elif self.is_held:
             return
-        elif not self._passed_mark or (not self._waits_for_consumer and self.backlog <= self._most_queued // 2):
+        elif not self._passed_mark or (not self.waits_for_consumer and self.backlog <= self._most_queued // 2):
             self._passed_mark = False
             self.stop_timer()
             self._connection.resume_reading()
@@ -103,7 +103,8 @@ class ReadThrottle:
         self._arm()
 
     @property
-    def _waits_for_consumer(self) -> bool:
+    def waits_for_consumer(self) -> bool:
+        """Whether so much of data sets is unread that reading does not go on."""
         return self._unread > self._high // 2
 
     def _arm(self) -> None:
@@ -113,7 +114,7 @@ class ReadThrottle:
     def _look_at_consumer(self) -> None:
         assert self._consumer is not None
         self._timer, now = None, self._clock.now()
-        if not self._waits_for_consumer and (self.is_held or self._connection.backlog):
+        if not self.waits_for_consumer and (self.is_held or self._connection.backlog):
             self._consumed_at = now  # A handler, or the peer, is the cause, and not a consumer.
         if now < self._consumed_at + self._consumer:
             self._arm()

@@ -104,7 +104,9 @@ class Invoker(Part):
             if pieces is not None:
                 await pieces.aclose()
         invoked.renew()
-        if channel.engine.is_stopped:  # its responses come behind the request that waits to be read on
+        if (
+            not channel.connection.is_reading
+        ):  # its responses come behind requests that wait, and may have to be refused
             asyncio.get_running_loop().call_soon(channel.pump)
         return invoked
 

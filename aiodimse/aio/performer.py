@@ -24,7 +24,7 @@ from aiodimse.dimse.operations import (
     RequestRefused,
     Runnable,
 )
-from aiodimse.dimse.router import COMPOSITE
+from aiodimse.dimse.router import COMPOSITE, no_place
 
 _log = logging.getLogger("aiodimse.association")
 
@@ -194,6 +194,25 @@ class Performer(Part):
             if performed.operation.is_open and not performed.started:
                 performed.started = True
                 self.run(performed)
+        if self._open and not self.channel.connection.is_reading:
+            self._make_way()
+
+    def _make_way(self) -> None:
+        """Refuse requests beyond the window whose data sets have stopped our reading, while a C-GET awaits responses to
+        its sub-operations.
+
+        The responses come behind the data sets, which nobody reads before the C-GET has ended.
+        """
+        channel, requests = self.channel, list(self._open.values())
+        if not channel.engine.router.invoked or all(each.inbox is not None for each in requests if each.started):
+            return
+        for performed in reversed(requests):
+            if channel.throttle.is_held or not channel.throttle.waits_for_consumer:
+                break
+            if performed.operation.waiting and performed.inbox is not None and not performed.started:
+                performed.started = True
+                performed.inbox.drop()
+                performed.respond_later(no_place(performed.operation.request))
 
     # --- responses ----------------------------------------------------------------------------------------------------
 

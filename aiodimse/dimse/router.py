@@ -129,6 +129,13 @@ _NO_PLACE: dict[type[Request], int] = {
 _TOO_MANY = "too many operations at once, or too large ones"
 
 
+def no_place(request: Request) -> Response:
+    """Return the refusal of a request for want of a place."""
+    response = request.response(_NO_PLACE.get(type(request), answers.RESOURCE_LIMITATION))
+    response.error_comment = _TOO_MANY
+    return response
+
+
 class Router:
     """The open operations of one association."""
 
@@ -419,12 +426,10 @@ class Router:
         if isinstance(target, Invoked):
             raise RemoteProtocolError(f"a data set over {self._largest} bytes in a response", reason=6)
         request = target.request
-        status, comment = _NO_PLACE.get(type(request), answers.RESOURCE_LIMITATION), _TOO_MANY
+        response = no_place(request)
         if self._joined > self._largest:
-            status = answers.TOO_LARGE.get(request.service, answers.RESOURCE_LIMITATION)
-            comment = f"the data set is over {self._largest} bytes"
-        response = request.response(status)
-        response.error_comment = comment
+            response.status = answers.TOO_LARGE.get(request.service, answers.RESOURCE_LIMITATION)
+            response.error_comment = f"the data set is over {self._largest} bytes"
         self._pieces = []
         self._target = RequestRefused(target.context.context_id, response, self._command_size)
         self.respond(target, response)

@@ -412,6 +412,30 @@ async def test_leaving_answers_the_last_instance(how: str, tmp_path: Path) -> No
         await talk.usable()
 
 
+async def test_a_large_sub_operation_beyond_the_window_waits_for_a_slow_user() -> None:
+    """It fills our buffer and is not refused: the user makes room, whatever else the peer has to say."""
+    async with open_talk(limits=aiodimse.Limits(max_pdu_length=4096)) as talk, asyncio.timeout(10):
+        come = asyncio.Event()
+
+        async def user() -> None:
+            async with talk.begin("C-GET") as retrieval:
+                async for instance in retrieval:
+                    await come.wait()
+                    await instance.discard()
+
+        task = asyncio.create_task(user())
+        request = await talk.peer.read_message()
+        first = await talk.store(1)
+        sending = asyncio.create_task(talk.store(2, MATCH + bytes(100_000)))
+        await settle()
+        come.set()
+        second = await sending
+        messages = [await talk.peer.read_message() for _ in range(2)]
+        assert {message.responded_to: message.status for message in messages} == {first: 0x0000, second: 0x0000}
+        await talk.peer.respond(request, 0x0000, counters(None, 2, 0, 0))
+        await task
+
+
 async def test_leaving_answers_those_that_wait() -> None:
     """Two have come, as the window allows, and the loop ends with the first."""
     async with open_talk(operations_window=(2, 2), answer={"window": (2, 2)}) as talk:

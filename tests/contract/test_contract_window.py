@@ -197,6 +197,50 @@ async def test_sub_operations_go_on_when_their_requestor_asks_for_too_much() -> 
         assert [message.status for message in answers] == [0x0000] * (1 + WAITING)
 
 
+@pytest.mark.parametrize("is_sent_first", [True, False], ids=["sub-operation first", "data set first"])
+async def test_sub_operations_go_on_behind_a_data_set_beyond_the_window(is_sent_first: bool) -> None:
+    """It fills the buffer, and the response that the C-GET awaits comes behind it: it is refused, and dropped."""
+    go_on, stored = asyncio.Event(), list[str]()
+    server = make_server(limits=aiodimse.Limits(max_pdu_length=4096))
+
+    @server.on_c_get
+    async def get(request: Any) -> AsyncIterator[Any]:
+        yield 2
+        await go_on.wait()
+        for image in images(2):
+            yield image
+
+    @server.on_c_store
+    async def store(request: aiodimse.StoreRequest) -> int:
+        await request.discard()
+        stored.append(request.sop_instance_uid)
+        return 0x0000
+
+    async with open_stage(server, roles={CT_UID: (1, 1)}) as stage, asyncio.timeout(10):
+        if is_sent_first:
+            go_on.set()
+        await stage.ask("C-GET")
+        request = (await take(stage, 1))[0] if is_sent_first else None
+        small = await stage.peer.request(CT, wire.store_rq(CT_UID, "1.2.8", 100), IDENTIFIER)
+        large = wire.message(CT, wire.store_rq(CT_UID, "1.2.9", 101), IDENTIFIER + bytes(100_000), limit=4096)
+        sending = asyncio.create_task(stage.peer.send(large))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        go_on.set()
+        request = request or (await take(stage, 1))[0]
+        await sending
+        await stage.peer.respond(request, 0x0000)
+        answers = []
+        while len(answers) < 4:
+            message = await stage.peer.read_message()
+            if message.field == wire.C_STORE:
+                await stage.peer.respond(message, 0x0000)
+            else:
+                answers.append((message.responded_to, message.status))
+        assert sorted(answers) == [(7, 0x0000), (7, 0xFF00), (small, 0x0000), (101, 0xA700)]
+        assert stored == ["1.2.8"]
+
+
 async def test_a_place_comes_free_while_the_data_set_is_under_way() -> None:
     gate, server = Gate(), make_server()
     register(server, "C-FIND", gate)
