@@ -16,6 +16,7 @@ from aiodimse.datasets.dataset import (
     encode_stored,
     first_uids,
 )
+from aiodimse.datasets.deflating import most_inflated
 from aiodimse.datasets.file_meta import file_meta
 from aiodimse.datasets.head import Head, parse_head
 from aiodimse.datasets.identifiers import identifier
@@ -71,6 +72,7 @@ __all__ = [
     "is_larger_than",
     "is_whole_file",
     "items_in_turn",
+    "most_inflated",
     "open_pieces",
     "open_transcoded",
     "parse_head",

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 from struct import pack
 from typing import Final
 
+from aiodimse.config import Limits
 from aiodimse.errors import DatasetDecodeError, DatasetTooLarge
+from aiodimse.standard.transfer_syntax import lookup
 
 _PIECE: Final = 1 << 18
 _LONGEST_TRAILER: Final = 9
@@ -37,6 +39,20 @@ def inflate(data: bytes | memoryview, *, max_size: int, max_ratio: int) -> bytes
         raise _truncated()
     _check_trailer(inflater.unused_data, zlib.crc32(out), len(out))
     return out
+
+
+def most_inflated(size: int, transfer_syntax: str, limits: Limits) -> int:
+    """Return how many bytes a data set of this encoded size may have in memory, once it is inflated.
+
+    Args:
+        size: The encoded size in bytes.
+        transfer_syntax: The UID of its transfer syntax. Unless that is deflated, the result is the size.
+        limits: dataset_in_memory and deflate_ratio bound what is inflated.
+    """
+    row = lookup(transfer_syntax)
+    if row is None or not row.deflated:
+        return size
+    return max(size, min(limits.dataset_in_memory, size * limits.deflate_ratio))
 
 
 def deflate(data: bytes) -> bytes:

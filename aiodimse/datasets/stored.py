@@ -54,7 +54,8 @@ def is_whole_file(file: str | os.PathLike[str] | BinaryIO) -> bool:
 
     Returns:
         True if it is complete; also True if only NULs follow its last element. False if it is cut off, has more than
-        about a million elements, or is in a private transfer syntax.
+        about a million elements, inflates to more than 64 MiB and 32 times its size, or is in a private transfer
+        syntax.
 
     Raises:
         NotDICOM: The file is not a DICOM file.

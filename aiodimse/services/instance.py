@@ -347,7 +347,7 @@ class FileInstance(Instance):
         return pieces_off_loop(datasets.open_pieces(self.head, _PIECE))
 
     async def encoded(self, transfer_syntax: str) -> Buffer | AsyncIterator[Buffer]:
-        """See `Instance.encoded`. A small data set is in memory; a large one is re-encoded piece by piece.
+        """See `Instance.encoded`. A small data set is in memory; a large or deflated one is re-encoded piece by piece.
 
         The file of a large one is read twice: the first time to check that it can be re-encoded.
 
@@ -359,7 +359,7 @@ class FileInstance(Instance):
         other = transfer_syntax != self.transfer_syntax and datasets.can_transcode(
             self.transfer_syntax, transfer_syntax
         )
-        if not other or self.head.size <= _HELD:
+        if not other or not self._is_re_encoded_in_pieces:
             return await super().encoded(transfer_syntax)
         await read_off_loop(datasets.check_transcoded, self.head, transfer_syntax)
         return pieces_off_loop(datasets.open_transcoded(self.head, transfer_syntax))
@@ -370,11 +370,17 @@ class FileInstance(Instance):
         Args:
             transfer_syntax: As for `encoded`.
         """
-        return 0 if transfer_syntax == self.transfer_syntax or self.head.size > _HELD else self.held_to_decode()
+        is_streamed = transfer_syntax == self.transfer_syntax or self._is_re_encoded_in_pieces
+        return 0 if is_streamed else self.held_to_decode()
+
+    @property
+    def _is_re_encoded_in_pieces(self) -> bool:
+        # A deflated data set of a mebibyte may inflate to a gibibyte.
+        return datasets.most_inflated(self.head.size, self.transfer_syntax, self.limits) > _HELD
 
     def held_to_decode(self) -> int:
-        """See `Instance.held_to_decode`."""
-        return _DECODED * self.head.size
+        """See `Instance.held_to_decode`. Of a deflated data set it is the most that it may inflate to."""
+        return _DECODED * datasets.most_inflated(self.head.size, self.transfer_syntax, self.limits)
 
     def held_to_recompress(self) -> int:
         """See `Instance.held_to_recompress`."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pydicom
 import pytest
@@ -17,12 +19,13 @@ import aiodimse
 from aiodimse import datasets, testing
 from aiodimse.aio.channel import Channel
 from aiodimse.aio.clock import Clock
-from aiodimse.services.instance import Instance
+from aiodimse.services.instance import FileInstance, Instance
 from aiodimse.services.provider import suboperations
 from aiodimse.services.provider.budgets import NoRoom, Payloads, Share
 from aiodimse.services.recompression import Room
 
 SIZE = 60_000
+DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
 # --- the semaphore ----------------------------------------------------------------------------------------------------
@@ -267,6 +270,41 @@ def a_file(folder: Path, size: int) -> Path:
 async def test_of_a_file_what_is_not_streamed(tmp_path: Path, size: int, syntax: str, least: int, most: int) -> None:
     instance = await Instance.open(a_file(tmp_path, size))
     assert least <= instance.held_to_send(syntax) <= most
+
+
+def a_deflated_file(folder: Path, size: int) -> Path:
+    """A file whose pixels are zeros: it is a thousandth of what it inflates to."""
+    made = with_pixels(1)
+    made.PixelData = bytes(size)
+    path = folder / "deflated.dcm"
+    with datasets.PartTenWriter(folder, CT_UID, "1.2.3.1", DEFLATED, name=path.name, durable=False) as writer:
+        return writer.finish(datasets.encode_dataset(made, DEFLATED))
+
+
+async def test_a_deflated_file_is_re_encoded_in_pieces(tmp_path: Path) -> None:
+    """The example: one mebibyte took two gibibytes, and counted as three mebibytes."""
+    instance = await Instance.open(a_deflated_file(tmp_path, 16 << 20))
+    assert isinstance(instance, FileInstance)
+    assert instance.head.size < 64 << 10
+    assert instance.held_to_send(wire.IMPLICIT_LE) == 0
+    assert instance.held_to_decode() >= 3 * (16 << 20)
+    tracemalloc.start()
+    try:
+        encoded = await instance.encoded(wire.IMPLICIT_LE)
+        size = sum([len(piece) async for piece in cast("AsyncIterator[bytes]", encoded)])
+        assert size > 16 << 20
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("limits", [aiodimse.Limits(), aiodimse.Limits(dataset_in_memory=1 << 20)])
+async def test_what_a_deflated_file_may_inflate_to(tmp_path: Path, limits: aiodimse.Limits) -> None:
+    instance = await Instance.open(a_deflated_file(tmp_path, 4 << 20))
+    instance.limits = limits
+    assert isinstance(instance, FileInstance)
+    most = min(limits.dataset_in_memory, limits.deflate_ratio * instance.head.size)
+    assert instance.held_to_decode() == 3 * most
 
 
 @pytest.mark.parametrize("syntax", [wire.EXPLICIT_LE, wire.IMPLICIT_LE])

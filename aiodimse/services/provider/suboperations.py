@@ -368,7 +368,7 @@ class _EncodedInstance(Instance):
 
     def held_to_decode(self) -> int:
         """See `Instance.held_to_decode`. The bytes are in memory encoded and decoded."""
-        return 2 * len(self._data)
+        return 2 * datasets.most_inflated(len(self._data), self.transfer_syntax, self.limits)
 
     async def dataset(self) -> Dataset:
         """Decode the bytes."""
