@@ -6,7 +6,7 @@ service that is made of this and a `Pool`. Reading multipart bodies needs the ex
 
 from .bodies import json_array, multipart, whole_instances
 from .files import read_frame, read_metadata
-from .query import query_identifier, retrieve_url, to_json
+from .query import path_uids, query_identifier, retrieve_url, to_json
 from .store import StoreAnswer, parts, store
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "json_array",
     "multipart",
     "parts",
+    "path_uids",
     "query_identifier",
     "read_frame",
     "read_metadata",

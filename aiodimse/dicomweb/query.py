@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
+from struct import error as StructError
+from struct import pack
 from typing import Any, Final
 
 from pydicom import Dataset
@@ -28,6 +31,13 @@ _PATH: Final = (
     ("series", "SeriesInstanceUID"),
     ("instances", "SOPInstanceUID"),
 )
+_BINARY: Final = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "UN"))
+_NUMBERS: Final = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
+"""The VRs whose values are numbers, not text, and how struct packs them."""
+_TEXTS: Final = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
+"""The VRs that Specific Character Set applies to (PS3.5 6.1.2.2)."""
+_ONE_UID: Final = re.compile(r"[\w.+:-]{1,64}", re.ASCII)
+"""A UID of digits and dots (PS3.5 9.1), or what broken senders write in its place, but no list and no wild card."""
 _FILE_META: Final = 0x0002
 _SPECIFIC_CHARACTER_SET: Final = "00080005"
 _RETRIEVE_URL: Final = "00081190"
@@ -42,14 +52,14 @@ def query_identifier(
         level: STUDY, SERIES or IMAGE.
         parameters: Names and values of the query string, decoded. A name is a keyword or a tag of eight hexadecimal
             digits; includefield adds keys to be returned; limit, offset and fuzzymatching are left to the caller.
-        uids: The UIDs in the path of the URL, by their keywords.
+        uids: The UIDs in the path of the URL, by their keywords (see `path_uids`).
 
     Returns:
         The Identifier, with the attributes that PS3.18 requires at this level.
 
     Raises:
-        ValueError: A name is no attribute of PS3.6, or one that cannot be searched for, such as Query/Retrieve Level;
-            or a value does not fit its VR.
+        ValueError: A name is no attribute of PS3.6, or one that cannot be searched for, such as Query/Retrieve Level
+            or Pixel Data; or a value does not fit its VR; or the path has something else than a UID.
 
     Examples:
         >>> dicomweb.query_identifier("STUDY", [("PatientID", "42"), ("includefield", "00081030")])
@@ -65,8 +75,62 @@ def query_identifier(
             keyword = _keyword(name)
             if not _can_be_key(keyword):
                 raise ValueError(f"{keyword} cannot be searched for")
-            keys[keyword] = value.split(",") if dictionary_VR(keyword) == "UI" else value
-    return aiodimse.identifier(level, **keys | dict(uids))
+            keys[keyword] = _value(keyword, value)
+    return aiodimse.identifier(level, **keys | path_uids(uids))
+
+
+def path_uids(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Take the UIDs from the path of a URL, each of which names one study, series or instance (PS3.18 8.2).
+
+    Args:
+        parameters: The parts of the path by name, decoded. Those whose name ends in "UID" are UIDs.
+
+    Returns:
+        The UIDs by name.
+
+    Raises:
+        ValueError: One is not a single UID: it is empty or too long, or has a character that no UID has. A backslash
+            would make a list of it (PS3.5 6.4), and so name what the URL does not.
+
+    Example:
+        ```python
+        uids = dicomweb.path_uids({"StudyInstanceUID": "1.2.3", "frames": "1,2"})
+        assert uids == {"StudyInstanceUID": "1.2.3"}
+        ```
+    """
+    uids = {name: value for name, value in parameters.items() if name.endswith("UID")}
+    for name, value in uids.items():
+        if not _ONE_UID.fullmatch(value):
+            raise ValueError(f"{name} in the path is not a UID")
+    return uids
+
+
+def _value(keyword: str, text: str) -> Any:
+    """Return the value of a key for its text in the query.
+
+    Raises:
+        ValueError: Its VR cannot have this value.
+    """
+    vr = dictionary_VR(keyword).partition(" ")[0]  # "US or SS"
+    text.encode()  # raises a ValueError for half of a surrogate pair
+    if vr in _BINARY:
+        raise ValueError(f"{keyword} cannot be searched for")
+    if vr in _NUMBERS:
+        try:
+            number = _finite(text) if vr in ("FL", "FD") else int(text)
+            pack(f"<{_NUMBERS[vr]}", number)
+        except (ValueError, OverflowError, StructError):
+            raise ValueError(f"{keyword} cannot have this value") from None
+        return number
+    if vr not in _TEXTS and not text.isascii():
+        raise ValueError(f"{keyword} cannot have this value")
+    return text.split(",") if vr == "UI" else text
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError("not a number")
+    return number
 
 
 def _keyword(name: str) -> str:

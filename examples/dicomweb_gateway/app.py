@@ -42,7 +42,7 @@ def described(path: Path, root: str) -> str:
 
 def uids_of(request: Request) -> dict[str, str]:
     """Return the UIDs in the path, by their keywords."""
-    return {name: uid for name, uid in request.path_params.items() if name.endswith("UID")}
+    return dicomweb.path_uids(request.path_params)
 
 
 class Gateway:
@@ -101,6 +101,9 @@ class Gateway:
 
         async def parts() -> AsyncGenerator[tuple[str, bytes], None]:
             async with self._one(request) as path:
+                if len(numbers) > 1:  # so that one that is not there is an error before the answer begins
+                    for number in (min(numbers), max(numbers)):
+                        await asyncio.to_thread(dicomweb.read_frame, path, number)
                 for number in numbers:
                     yield await asyncio.to_thread(dicomweb.read_frame, path, number)
 

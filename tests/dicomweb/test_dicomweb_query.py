@@ -10,7 +10,9 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from aiodimse import dicomweb
+from aiodimse.datasets import decode_dataset, encode_dataset
 
+IMPLICIT = "1.2.840.10008.1.2"
 ROOT = "http://gateway.example/dicomweb"
 
 
@@ -64,6 +66,57 @@ def test_a_query_sets_nothing_that_the_identifier_says_of_itself(name: str) -> N
     found = dicomweb.query_identifier("STUDY", [("PatientName", "Müller*"), ("includefield", name)])
     assert (found.QueryRetrieveLevel, found.SpecificCharacterSet) == ("STUDY", "ISO_IR 192")
     assert min(found.keys()) >= 0x00080005
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text", "value"),
+    [("Rows", "512", 512), ("SelectorSLValue", "-5", -5), ("SelectorFDValue", "1.5", 1.5), ("InstanceNumber", "1", 1)],
+)
+def test_a_number_is_one_of_its_vr(keyword: str, text: str, value: float) -> None:
+    """The example: Rows, which every answer has, could not be searched for."""
+    found = dicomweb.query_identifier("IMAGE", [(keyword, text)])
+    assert found[keyword].value == value
+    assert decode_dataset(encode_dataset(found, IMPLICIT), IMPLICIT)[keyword].value == value
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text"),
+    [
+        ("Rows", "abc"),
+        ("Rows", "70000"),
+        ("Rows", "-1"),
+        ("Rows", "1.5"),
+        ("SelectorFLValue", "1e400"),
+        ("SelectorFLValue", "1e39"),
+        ("PixelData", "1"),
+        ("ReferencedStudySequence", "1"),
+        ("SelectorUNValue", "1"),
+        ("StudyInstanceUID", "1.2.é"),
+        ("Modality", "\ud800"),
+        ("PatientName", "\ud800"),
+    ],
+)
+def test_a_value_that_its_vr_cannot_have(keyword: str, text: str) -> None:
+    """The archive was blamed for it: 502."""
+    with pytest.raises(ValueError, match=r"cannot|surrogates"):
+        encode_dataset(dicomweb.query_identifier("IMAGE", [(keyword, text)]), IMPLICIT)
+
+
+@pytest.mark.parametrize(
+    "uid", ["1.2\\1.3", "\\1.3", "*", "1.?", "", " ", "1.2\0", "1.2 ", "1" * 65, "1.é", "\udcff", "a/b"]
+)
+def test_what_is_no_uid_in_a_path(uid: str) -> None:
+    """The example: the URL of a study with a backslash in it was answered with two studies."""
+    with pytest.raises(ValueError, match="StudyInstanceUID in the path is not a UID"):
+        dicomweb.path_uids({"StudyInstanceUID": uid})
+    with pytest.raises(ValueError, match="StudyInstanceUID in the path is not a UID"):
+        dicomweb.query_identifier("SERIES", [], {"StudyInstanceUID": uid})
+
+
+@pytest.mark.parametrize("uid", ["1.2.3", "9" * 64, "01.2", "broken-uid", "1.2.3."])
+def test_the_uids_of_a_path(uid: str) -> None:
+    parts = {"StudyInstanceUID": uid, "frames": "1,2", "SOPInstanceUID": "1.2"}
+    assert dicomweb.path_uids(parts) == {"StudyInstanceUID": uid, "SOPInstanceUID": "1.2"}
 
 
 def test_text_that_is_not_ascii_says_its_character_set() -> None:

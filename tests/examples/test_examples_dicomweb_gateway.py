@@ -189,6 +189,15 @@ async def test_what_is_not_there_and_what_is_no_question() -> None:
         assert (await get(port, "/dicomweb/studies?limit=x"))[0] == 400
         assert (await get(port, f"{one}/frames/x"))[0] == 400
         assert (await get(port, f"{one}/frames/2"))[0] == 400
+        assert (await get(port, f"{one}/frames/1,2"))[0] == 400  # not 200, and half an answer
+        assert (await get(port, f"{one}/frames/1,0"))[0] == 400
+        assert (await get(port, f"{one}/frames/1,1"))[0] == 200
+        assert (await get(port, "/dicomweb/instances?Rows=x"))[0] == 400
+        assert (await get(port, "/dicomweb/instances?Rows=1"))[0] == 200
+        assert (await get(port, "/dicomweb/studies?PixelData=1"))[0] == 400
+        two = f"{dataset.StudyInstanceUID}%5C{dataset.StudyInstanceUID}"
+        for path in (two, "%FF", "*", "1.2%00", f"{two}/metadata", f"{two}/series"):
+            assert (await get(port, f"/dicomweb/studies/{path}"))[0] == 400
         assert (await get(port, f"{one}/frames/2/rendered"))[0] == 406
         assert (await get(port, f"{one}/frames/1/rendered?window=40,400"))[0] == 200
         assert (await get(port, "/healthz"))[0] == 200
