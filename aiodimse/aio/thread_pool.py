@@ -22,12 +22,19 @@ T = TypeVar("T")
 MOST_WAITING: Final = 1024
 """Pieces of work that wait for a thread; one more is refused."""
 
+_NO_THREAD: Final = "no more threads: a limit of the system on processes or memory"
+"""RLIMIT_NPROC of the user, pids.max of the container, or the memory for the stack of the thread."""
+
 
 class ThreadsBusy(OSError):
-    """So much work waits already that no more is taken: a disk is too slow, or hangs."""
+    """No more work is taken: so much waits already, because a disk is too slow or hangs; or there is no thread for it.
 
-    def __init__(self) -> None:
-        super().__init__(errno.EAGAIN, "too much work waits already")
+    Args:
+        why: The reason, in at most the 64 characters of an Error Comment.
+    """
+
+    def __init__(self, why: str = "too much work waits already") -> None:
+        super().__init__(errno.EAGAIN, why)
 
 
 class ThreadsClosed(OSError):
@@ -108,7 +115,7 @@ class ThreadPool:
         except RuntimeError:  # the system has no more threads
             if not self._threads:
                 work.cancel()
-                raise ThreadsBusy from None
+                raise ThreadsBusy(_NO_THREAD) from None
         else:
             self._threads += 1
 

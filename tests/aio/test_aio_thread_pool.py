@@ -85,8 +85,9 @@ def test_a_system_that_has_no_more_threads(
     with monkeypatch.context() as patched:
         patched.setattr(thread_pool.threading.Thread, "start", start)
         if is_first:
-            with pytest.raises(ThreadsBusy):
+            with pytest.raises(ThreadsBusy, match="no more threads") as refused:
                 pool.submit(int, what=int, may_be_refused=False)
+            assert len(refused.value.strerror or "") <= 64, "it is an Error Comment too"
         else:
             waiting = pool.submit(int, what=int, may_be_refused=False)
             may_end.set()

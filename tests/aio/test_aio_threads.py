@@ -218,7 +218,7 @@ async def test_a_system_without_threads_refuses_work_and_gets_over_it(monkeypatc
     threads = aiodimse.Threads(2, "tested")
     with monkeypatch.context() as without:
         without.setattr(threading.Thread, "start", start)
-        with pytest.raises(OSError, match="too much work"):
+        with pytest.raises(OSError, match="no more threads"):
             await threads.run(int)
     assert await asyncio.wait_for(threads.run(int), SOON) == 0
     await threads.close()
