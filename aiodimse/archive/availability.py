@@ -54,6 +54,7 @@ class Availability:
 
     def __init__(self, now: Callable[[], float] = monotonic, index: Index | None = None) -> None:
         self._is_time_to_say, self._is_time_to_say_full = Seldom(now), Seldom(now)
+        self._is_time_to_say_read_only = Seldom(now)
         self._index = index
         self._is_damaged = False
         self._has_to_say = False
@@ -112,6 +113,15 @@ class Availability:
         """
         if not self.is_closing and self._is_time_to_say_full():
             _log.error("the disk is full (%s): C-STORE is refused until there is room", code)
+
+    def disk_is_read_only(self, code: str) -> None:
+        """Log that nothing can be written to the storage.
+
+        Args:
+            code: The error of the system.
+        """
+        if not self.is_closing and self._is_time_to_say_read_only():
+            _log.error("the storage cannot be written to (%s): C-STORE is refused until it can", code)
 
     def _failed(self, error: Exception) -> str:
         """Log an error of the index once in a while, and return the comment for the peer."""

@@ -28,6 +28,7 @@ Duplicates: TypeAlias = Literal["keep", "replace"]
 """Whether the first or the last data set is kept when the same instance comes again."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class _AlreadyStored(Exception):
@@ -106,10 +107,13 @@ class Ingest:
                     )
                 raise aiodimse.DIMSEFailure(0xA700, "the storage is not there") from None
             except OSError as error:
-                if error.errno not in FULL:
-                    raise
-                self._availability.disk_is_full(errno.errorcode[error.errno])
-                raise aiodimse.DIMSEFailure(0xA700, "disk full") from None
+                if error.errno in FULL:
+                    self._availability.disk_is_full(errno.errorcode[error.errno])
+                    raise aiodimse.DIMSEFailure(0xA700, "disk full") from None
+                if error.errno in READ_ONLY:
+                    self._availability.disk_is_read_only(errno.errorcode[error.errno])
+                    raise aiodimse.DIMSEFailure(0xA700, "the storage cannot be written to") from None
+                raise
 
     async def _store(self, request: aiodimse.StoreRequest, *, durable: bool) -> int | Dataset:
         uid = request.sop_instance_uid

@@ -12,13 +12,23 @@ import pydicom
 import pytest
 
 import aiodimse
+from aiodimse import testing
 from aiodimse.archive import Archive, MemoryIndex, provide
 
 HOST = "127.0.0.1"
 CT = Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm"
 
 
-@pytest.mark.parametrize(("number", "comment"), [("ENOSPC", "disk full"), ("EDQUOT", "disk full"), ("EIO", None)])
+@pytest.mark.parametrize(
+    ("number", "comment"),
+    [
+        ("ENOSPC", "disk full"),
+        ("EDQUOT", "disk full"),
+        ("EROFS", "the storage cannot be written to"),
+        ("EACCES", "the storage cannot be written to"),
+        ("EIO", None),
+    ],
+)
 @pytest.mark.parametrize("served", ["by an archive", "by a handler"])
 async def test_a_store_that_cannot_be_saved(
     served: str,
@@ -53,6 +63,23 @@ async def test_a_store_that_cannot_be_saved(
     (line,) = caplog.messages
     assert number in line
     assert "Doe" not in line
+
+
+async def test_a_storage_that_is_read_only_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The example: a line of the log for each C-STORE, as many as a peer likes."""
+
+    async def save(self: object, directory: object, name: object = None, **options: object) -> Path:
+        raise OSError(errno.EROFS, "no", "/Doe^Jane/1.2.dcm")
+
+    monkeypatch.setattr(aiodimse.StoreRequest, "save", save)
+    server = aiodimse.Server()
+    provide(server, await Archive.open(tmp_path, index="memory:"))
+    with caplog.at_level(logging.ERROR, "aiodimse"):
+        async with testing.joined(server, contexts=aiodimse.contexts_for([CT])) as peer:
+            assert [(await peer.c_store(CT)).status for _ in range(3)] == [0xA700] * 3
+    assert caplog.messages == ["the storage cannot be written to (EROFS): C-STORE is refused until it can"]
 
 
 class OfPostgreSQL(Exception):
