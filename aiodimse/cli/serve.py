@@ -182,7 +182,7 @@ async def _serve(options: Namespace, output: Output, pages: operating.Pages | No
                 if auditing is not None:
                     await serving.enter_async_context(auditing.trail)
                 if options.worker is not None:
-                    serving.enter_context(workers.bound_to_parent(stop.received))
+                    serving.enter_context(workers.bound_to_parent(stop.received, output))
                 with listening_on.errors(options):
                     listening = await serving.enter_async_context(
                         server.listen(options.host, options.port, ssl=context, network=_network(options))

@@ -34,6 +34,11 @@ _HAS_SERVED = 1.0
 """Seconds that a worker has to live from the moment that it is ready. One that dies earlier cannot serve at all."""
 _ENDED = (0, TERMINATED, -signal.SIGTERM)
 """Exit statuses of a worker that ended when it was asked to, before or after it served."""
+_SIGN = 10.0
+"""Seconds between two signs of life of a worker that serves."""
+_MISSED = 6
+"""How many of them may fail to come before a worker is killed: it was stopped, or its event loop hangs, and it may hold
+locks that the others wait for. They are counted, so that a pause of the whole machine is one of them."""
 _MORE = 5.0
 """Seconds after which a worker that does not end is killed, and after that the parent, if killing does not help."""
 
@@ -113,7 +118,9 @@ class _Parent:
         self.tally: Tally = Tally()
         """What the workers reported of each minute, added up."""
         self.ended: Counts = Counts()
-        """What the workers reported at their ends, added up."""
+        """What the workers reported at their ends, added up. Of one that was killed: what it reported each minute."""
+        self._minutes: dict[int, Counts] = {}
+        """By place of a worker, what it reported each minute."""
 
     def stop(self, number: int) -> None:
         """Pass a signal on to the workers. A second signal, unless it is SIGHUP, aborts what still runs."""
@@ -214,14 +221,13 @@ class _Parent:
     ) -> tuple[float | None, str]:
         """Follow one worker from its start to its end. Return for how many seconds it served, and how it ended."""
         loop = asyncio.get_running_loop()
-        self._processes[place] = process
+        self._processes[place], self._minutes[place] = process, Counts()
         ready_at: float | None = None
         version = self._version
         try:
             if self._stopping.is_set():  # while the worker was being started
                 self._end_worker(process)
-            assert process.stdout is not None
-            async for line in process.stdout:
+            while line := await self._next_line(place, process):
                 with suppress(ValueError):
                     event = json.loads(line)
                     if event.get("event") == "ready":
@@ -239,11 +245,32 @@ class _Parent:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-            self._inherited.counts.leave(place)
             del self._processes[place]
-            self._serving.discard(place)
-            self._confirmed(place)
+            self._left(place)
         return None if ready_at is None else loop.time() - ready_at, _how(process.returncode)
+
+    def _left(self, place: int) -> None:
+        """Note that there is no worker in this place any more."""
+        self._inherited.counts.leave(place)
+        minutes = self._minutes.pop(place)
+        self.ended.add(minutes.associations, minutes.document())
+        self._serving.discard(place)
+        self._confirmed(place)
+
+    async def _next_line(self, place: int, process: asyncio.subprocess.Process) -> bytes:
+        """Return the next line that a worker prints, b"" after the last. Kill one that serves without signs of life."""
+        assert process.stdout is not None
+        missed = 0
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SIGN):
+                    return await process.stdout.readline()
+            missed += 1
+            if missed == _MISSED and place in self._serving and not self._stopping.is_set():
+                silent = f"has given no sign of life for {missed * _SIGN:g} s, and is killed"
+                self._output.note(f"{self._options.prog}: worker {place} {silent}")
+                with suppress(ProcessLookupError):
+                    process.kill()
 
     def _told(self, event: Mapping[str, Any], place: int) -> None:
         """Take what a worker reports while it serves, and at its end."""
@@ -254,8 +281,10 @@ class _Parent:
                 self._output.line(event["found"])
             case "minute":
                 self.tally.add(event, self._inherited.counts.connections)
+                self._minutes[place].add(event["associations"]["new"], event)
             case "ended":
                 self.ended.add(event["associations"], event)
+                self._minutes[place] = Counts()  # which the event counts too
 
     def _tell_ready(self, event: Mapping[str, Any], place: int, *, is_again: bool) -> None:
         if is_again:
@@ -272,12 +301,18 @@ class _Parent:
 
 
 @contextmanager
-def bound_to_parent(stop: Callable[[int], None]) -> Iterator[None]:
-    """End a worker as SIGTERM does if its parent ends while the body runs.
+def bound_to_parent(stop: Callable[[int], None], output: Output) -> Iterator[None]:
+    """End a worker as SIGTERM does if its parent ends while the body runs, and give the parent signs of life.
 
     The parent holds the other end of the worker's standard input, which is closed when the parent ends.
     """
     loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle | None = None
+
+    def give_sign() -> None:
+        nonlocal timer
+        output.event({"event": "alive"})
+        timer = loop.call_later(_SIGN, give_sign)
 
     def readable() -> None:
         if not os.read(0, 4096):
@@ -285,9 +320,11 @@ def bound_to_parent(stop: Callable[[int], None]) -> Iterator[None]:
             stop(signal.SIGTERM)
 
     loop.add_reader(0, readable)
+    timer = loop.call_later(_SIGN, give_sign)
     try:
         yield
     finally:
+        timer.cancel()
         loop.remove_reader(0)
 
 

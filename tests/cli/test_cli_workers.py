@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from argparse import Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from aiodimse.cli.failures import CommandError
 from aiodimse.cli.main import parser
 from aiodimse.cli.output import Output
 from aiodimse.cli.sharing import Inherited
+from aiodimse.cli.tally import Counts
 from aiodimse.cli.workers import _Parent as Parent
 
 MR_STORAGE = sop_class.MRImageStorage
@@ -435,22 +436,38 @@ def test_a_configuration_is_applied_when_the_last_worker_has_read_it(
     assert capsys.readouterr().out == ""
 
 
-class Starting(Told):
-    """A worker that says that it is ready, and ends; something happens meanwhile."""
+class Printing(Told):
+    """A worker that prints lines, and None: nothing for as long as it is waited for. Then it ends."""
 
-    returncode = 0
-
-    def __init__(self, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, lines: list[bytes | None]) -> None:
         super().__init__()
-        self._meanwhile = meanwhile
+        self._lines = iter(lines)
+        self.stdout = self
+        self.kills = 0
+        self.returncode = 0
 
-    @property
-    async def stdout(self) -> AsyncIterator[bytes]:
-        self._meanwhile()
-        yield b'{"event": "ready"}\n'
+    async def readline(self) -> bytes:
+        line = next(self._lines, b"")
+        return line if line is not None else await asyncio.Future()
 
     async def wait(self) -> int:
         return self.returncode
+
+    def kill(self) -> None:
+        self.kills += 1
+
+
+class Starting(Printing):
+    """A worker that says that it is ready, and ends; something happens meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__([b'{"event": "ready"}\n'])
+        self._meanwhile = meanwhile
+
+    async def readline(self) -> bytes:
+        meanwhile, self._meanwhile = self._meanwhile, lambda: None
+        meanwhile()
+        return await super().readline()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP on this system")
@@ -461,3 +478,70 @@ async def test_a_worker_that_started_with_an_older_configuration_reads_it_again(
     worker: Any = Starting(lambda: parent.reload(HANGUP) if has_changed else None)
     await parent._one(1, worker, asyncio.Event())
     assert worker.signals == ([HANGUP] if has_changed else [])
+
+
+@pytest.mark.parametrize(
+    ("lines", "serves", "stops", "kills"),
+    [
+        ([None, None, b"a", None, None, b"b"], True, False, 0),
+        ([b"a", None, None, None, None, None], True, False, 1),
+        ([None, None, None, None, b"a"], False, False, 0),
+        ([None, None, None, None, b"a"], True, True, 0),
+    ],
+    ids=["late", "silent", "before it serves", "when all end"],
+)
+async def test_a_worker_that_serves_has_to_give_signs_of_life(
+    parent: Parent,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    lines: list[bytes | None],
+    serves: bool,
+    stops: bool,
+    kills: int,
+) -> None:
+    monkeypatch.setattr(workers, "_SIGN", 0.01)
+    monkeypatch.setattr(workers, "_MISSED", 3)
+    parent._serving.update([1] if serves else [])
+    if stops:
+        parent._stopping.set()
+    process: Any = Printing(lines)
+    for line in filter(None, lines):
+        assert await parent._next_line(1, process) == line
+    assert await parent._next_line(1, process) == b""
+    assert process.kills == kills
+    said = "aiodimse: worker 1 has given no sign of life for 0.03 s, and is killed\n"
+    assert capsys.readouterr().err == said * kills
+
+
+async def test_a_worker_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_SIGN", 0.01)
+    events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    output = Output(as_json=True)
+    monkeypatch.setattr(output, "event", events.put_nowait)
+    closed, end = os.pipe()
+    standard_input = os.dup(0)
+    os.dup2(closed, 0)
+    try:
+        with workers.bound_to_parent(lambda _: None, output):
+            async with asyncio.timeout(20):
+                assert [await events.get() for _ in range(3)] == [{"event": "alive"}] * 3
+    finally:
+        os.dup2(standard_input, 0)
+        for descriptor in (closed, end, standard_input):
+            os.close(descriptor)
+
+
+def test_what_a_worker_did_before_it_was_killed_is_counted(parent: Parent) -> None:
+    """As far as it reported it; what ends as it should reports all of it."""
+
+    def minute(echoes: int) -> dict[str, Any]:
+        return {"event": "minute", "associations": {"new": 1}, "operations": {"C-ECHO": echoes}}
+
+    for place in (0, 1):
+        parent._minutes[place] = Counts()
+        for echoes in (2, 3):
+            parent._told(minute(echoes), place)
+    parent._told({"event": "ended", "associations": 3, "operations": {"C-ECHO": 6}}, 0)
+    for place in (0, 1):
+        parent._left(place)
+    assert (parent.ended.associations, parent.ended.operations) == (5, {"C-ECHO": 11})
