@@ -150,6 +150,25 @@ async def test_a_handler_that_does_not_end_is_cancelled(stage):
     assert (work.kept, work.cancelled) == ([], ["C-STORE"])
 
 
+@pytest.mark.parametrize("rq", [store_rq, set_rq])
+async def test_a_handler_that_ends_after_we_have_asked_for_the_release_is_no_failure(world, rq, caplog):
+    """Its response can no longer be sent."""
+    server = world.server()
+    work = Work(server)
+    association, peer = await world.calling(contexts=BOTH, handlers=server)
+    peer.send(rq(1))
+    await testing.settle()
+    releasing = asyncio.create_task(association.release())
+    assert await peer.read() == ReleaseRQ()
+    work.go.set()
+    await testing.settle()
+    assert work.kept == [1]
+    peer.send(ReleaseRP())
+    await releasing
+    peer.abort_transport()
+    assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+
+
 @pytest.mark.parametrize("operation", ["C-ECHO", "C-STORE"])
 async def test_an_operation_of_ours_that_the_release_ends_aborts_nothing(world, operation):
     """It is not waited for, as one is that its user has left: a handler may take longer."""

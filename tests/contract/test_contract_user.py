@@ -412,6 +412,49 @@ async def test_leaving_answers_the_last_instance(how: str, tmp_path: Path) -> No
         await talk.usable()
 
 
+@pytest.mark.parametrize(("consumed", "status"), [(True, 0x0000), (False, 0xA700)])
+async def test_an_answer_that_is_cancelled_while_it_waits_is_given(consumed: bool, status: int) -> None:
+    """It waits for another message that is being written. The peer needs it, or would be aborted after
+    Timeouts.cancel_drain."""
+
+    class Big(aiodimse.Instance):
+        async def _stream(self) -> AsyncIterator[bytes]:
+            yield bytes(16_000_000)
+
+        def stream(self) -> AsyncIterator[bytes]:
+            return self._stream()
+
+    contexts = [*CONTEXTS, sop_class.MRImageStorage]
+    window: dict[str, Any] = {"operations_window": (2, 1), "answer": {"window": (2, 1)}}
+    async with open_talk(contexts, **window) as talk, asyncio.timeout(10):
+        retrieval = talk.begin("C-GET")
+        first = asyncio.ensure_future(anext(retrieval))
+        request = await talk.peer.read_message()
+        store = await talk.store()
+        instance = await first
+        if consumed:
+            await instance.discard()
+        big = Big(sop_class.MRImageStorage, "1.2.9", wire.EXPLICIT_LE)
+        storing = asyncio.create_task(talk.association.c_store(big))
+        await settle()
+        second = asyncio.ensure_future(anext(retrieval))
+        await settle()
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        other = await talk.peer.read_message()
+        assert len(other.data or b"") == 16_000_000
+        messages = [await talk.peer.read_message() for _ in range(2)]
+        assert sorted((message.field, message.responded_to, message.status) for message in messages) == [
+            (wire.C_CANCEL, request.message_id, None),
+            (0x8001, store, status),
+        ]
+        await talk.peer.respond(other, 0x0000)
+        await storing
+        await talk.peer.respond(request, 0xFE00, counters(0, 1, 0, 0))
+        await talk.usable()
+
+
 async def test_a_large_sub_operation_beyond_the_window_waits_for_a_slow_user() -> None:
     """It fills our buffer and is not refused: the user makes room, whatever else the peer has to say."""
     async with open_talk(limits=aiodimse.Limits(max_pdu_length=4096)) as talk, asyncio.timeout(10):

@@ -212,6 +212,8 @@ def _leave_nothing_open(performed: PerformedOperation, task: asyncio.Task[Any]) 
     if task.cancelled():
         channel.abort()
         return
+    if not channel.engine.can_send:  # We have asked for the release, and may send nothing more (PS3.8 9.2, Sta7).
+        return
     performed.logger(_log).error("the task of %s ended without a final response", message)
     performed.respond_later(message.response(answers.RAISED.get(message.service, answers.PROCESSING_FAILURE)))
 

@@ -42,20 +42,20 @@ class Arrivals:
     async def answer_current(self) -> None:
         """Answer the sub-operation whose instance was handed out, if there is one.
 
-        Cancellation: the sub-operation is not answered.
+        Cancellation: the sub-operation is not answered yet; `refuse_all` answers it.
         """
         if self._current is None:
             return
         performed, instance = self._current
-        self._current = None
         status = _status_of(instance, answers.PROCESSING_FAILURE)
-        if status != answers.SUCCESS:
-            log = performed.logger(_log)
-            log.warning("%s was not saved, read, or discarded: answered 0x%04X", instance.message, status)
+        log = performed.logger(_log)
         try:
             await performed.respond(performed.operation.request.response(status))
         except AssociationError as error:
-            performed.logger(_log).info("no answer to %s: %s", instance.message, error)
+            log.info("no answer to %s: %s", instance.message, error)
+        self._current = None
+        if status != answers.SUCCESS:
+            log.warning("%s was not saved, read, or discarded: answered 0x%04X", instance.message, status)
 
     def refuse_all(self) -> None:
         """Answer the sub-operation that was handed out by what was done with its instance, and refuse the others."""
