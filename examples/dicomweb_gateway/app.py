@@ -45,6 +45,13 @@ def uids_of(request: Request) -> dict[str, str]:
     return dicomweb.path_uids(request.path_params)
 
 
+def number_of(text: str) -> int:
+    """Read a number of a URL."""
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError("a number of the URL is not a whole number")
+    return int(text)
+
+
 class Gateway:
     """The endpoints of the gateway."""
 
@@ -59,7 +66,8 @@ class Gateway:
         async def endpoint(request: Request) -> Response:
             parameters = request.query_params
             identifier = dicomweb.query_identifier(level, parameters.multi_items(), uids_of(request))
-            offset, limit = int(parameters.get("offset", 0)), int(parameters.get("limit", sys.maxsize))
+            offset = number_of(parameters.get("offset", "0"))
+            limit = number_of(parameters.get("limit", str(sys.maxsize)))
 
             async def matches() -> AsyncGenerator[str, None]:
                 number = 0
@@ -97,7 +105,7 @@ class Gateway:
 
     async def frames(self, request: Request) -> Response:
         """Answer with frames of an instance, as they are stored, by their numbers."""
-        numbers = [int(number) for number in request.path_params["frames"].split(",")]
+        numbers = [number_of(number) for number in request.path_params["frames"].split(",")]
 
         async def parts() -> AsyncGenerator[tuple[str, bytes], None]:
             async with self._one(request) as path:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Clients:
-    """ASGI middleware that cancels a GET, and with it its C-FIND or C-GET, when its client disconnects."""
+    """ASGI middleware that ends the work for a client that disconnects: the C-FIND, C-GET or C-STORE of its request."""
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
         """Args: seconds: How long a client may take to send or to receive one piece."""
@@ -26,11 +27,13 @@ class Clients:
         async def send_in_time(message: Message) -> None:
             async with asyncio.timeout(self._seconds):
                 await send(message)
+            await asyncio.sleep(0)  # so that a lost connection is noticed before the next piece
 
         if scope.get("method") == "GET":
             await _until_gone(asyncio.ensure_future(self._app(scope, _never, send_in_time)), receive)
         else:
-            await self._app(scope, receive_in_time if scope["type"] == "http" else receive, send_in_time)
+            with suppress(ClientDisconnect):  # in the middle of a body: nobody waits for the answer
+                await self._app(scope, receive_in_time if scope["type"] == "http" else receive, send_in_time)
 
 
 async def _until_gone(work: asyncio.Future[None], receive: Receive) -> None:

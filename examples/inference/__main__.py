@@ -66,7 +66,12 @@ def observed() -> Iterator[None]:
 
 if __name__ == "__main__":  # not in a worker process
     logging.basicConfig(level=logging.INFO)
-    config = Config.load(sys.argv[1] if sys.argv[1:] else sys.exit(f"usage: python -m {__package__} FILE.toml"))
+    if not sys.argv[1:]:
+        sys.exit(f"usage: python -m {__package__} FILE.toml")
+    try:
+        config = Config.load(sys.argv[1])
+    except (OSError, TypeError, ValueError) as error:  # no such file, a key that is unknown or missing, a wrong value
+        sys.exit(f"{sys.argv[1]}: {error}")
     # On SIGTERM uvicorn shuts the application down, which drains the service.
     uvicorn.run(
         application(Service(config)), host=config.http_host, port=config.http_port, access_log=False, lifespan="on"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import highdicom as hd
 import numpy as np
 from highdicom import sr
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, config, dcmread
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
@@ -22,6 +22,8 @@ MANUFACTURER, MODEL, VERSION = "aiodimse", "mean attenuation", "1"
 def begin() -> None:
     """Begin a worker process. It ignores Ctrl-C, which the service handles, and ends if the service was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # pydicom would log invalid values in full, and they are patient data.
+    config.settings.reading_validation_mode = config.IGNORE
 
     def end_with_parent() -> None:
         parent = multiprocessing.parent_process()

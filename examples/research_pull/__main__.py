@@ -43,8 +43,13 @@ async def pull(config: Config, numbers: list[str], manifest: Manifest, progress:
 
 def main() -> int:
     """Run the pull. Return 0 if nothing is missing any more, else 1."""
-    config = Config.load(sys.argv[1] if sys.argv[1:] else sys.exit(f"usage: python -m {__package__} FILE.toml"))
-    numbers = accession_numbers(Path(config.accession_numbers))
+    if not sys.argv[1:]:
+        sys.exit(f"usage: python -m {__package__} FILE.toml")
+    try:
+        config = Config.load(sys.argv[1])
+        numbers = accession_numbers(Path(config.accession_numbers))
+    except (OSError, TypeError, ValueError) as error:  # no such file, a key that is unknown or missing, a wrong value
+        sys.exit(f"{sys.argv[1]}: {error}")
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(folder)
@@ -58,4 +63,9 @@ def main() -> int:
     return 0 if states.keys() <= {"complete"} else 1
 
 
-sys.exit(main())
+try:
+    sys.exit(main())
+except KeyboardInterrupt:  # the next start fetches the rest
+    sys.exit(130)
+except OSError as error:  # a port that is taken, a folder that cannot be made
+    sys.exit(f"{error}")

@@ -7,6 +7,8 @@ import logging
 import signal
 import sys
 
+import pydicom
+
 from aiodimse.outbox import Outbox
 
 from .config import Config
@@ -15,6 +17,8 @@ from .router import Router
 
 async def main(config: Config, words: list[str]) -> None:
     """Route until SIGTERM, or list the dead letters, or list them and send them again."""
+    if words not in ([], ["dead"], ["retry"]):
+        sys.exit(f"usage: python -m {__package__} FILE.toml [dead | retry]")
     if words:
         async with Outbox(config.folder) as outbox:
             for letter in await outbox.dead():
@@ -30,6 +34,15 @@ async def main(config: Config, words: list[str]) -> None:
         router.result()
 
 
+# pydicom would log invalid values in full, and they are patient data.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-config = Config.load(sys.argv[1] if sys.argv[1:] else sys.exit(f"usage: python -m {__package__} FILE.toml"))
+if not sys.argv[1:]:
+    sys.exit(f"usage: python -m {__package__} FILE.toml")
+try:
+    config = Config.load(sys.argv[1])
+    if not sys.argv[2:]:
+        config.check()
+except (OSError, TypeError, ValueError) as error:  # no such file, a key that is unknown or missing, a wrong value
+    sys.exit(f"{sys.argv[1]}: {error}")
 asyncio.run(main(config, sys.argv[2:]))

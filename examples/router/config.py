@@ -34,6 +34,7 @@ class Destination:
         """The function that changes data sets for this destination."""
         if self.change is None and not self.coerce:
             return None
+        aiodimse.identifier(None, **self.coerce)  # raises for a keyword that there is not
         module, _, name = (self.change or "").partition(":")
         change = getattr(importlib.import_module(module), name) if module else lambda dataset: dataset
 
@@ -81,10 +82,20 @@ class Config:
     quiet_after_end: float = 5.0
     remember_days: float = 30.0
 
+    def check(self) -> None:
+        """Import what changes data sets, not only with the first image. Raise ValueError for what is not there."""
+        for title, destination in self.destinations.items():
+            try:
+                _ = destination.function
+            except (AttributeError, ImportError, aiodimse.AiodimseError, ValueError) as error:
+                raise ValueError(f"destinations.{title}: {error}") from None
+
     @classmethod
     def load(cls, path: str) -> Config:
         """Read the file. Raise TypeError for an unknown or missing key, ValueError for an unknown destination."""
         values = tomllib.loads(Path(path).read_text("utf-8"))
+        if missing := {"folder", "destinations", "rules"} - values.keys():
+            raise TypeError(f"missing: {', '.join(sorted(missing))}")
         values["folder"] = Path(values["folder"])
         values["destinations"] = {title: Destination(**each) for title, each in values["destinations"].items()}
         values["senders"] = {title: aiodimse.Destination(**each) for title, each in values.get("senders", {}).items()}

@@ -2,12 +2,13 @@
 time."""
 
 import os
+import sys
 
 from dicognito.anonymizer import Anonymizer
 from pydicom import Dataset
 
 # An image that is sent again must get the same UIDs.
-_anonymizer = Anonymizer(seed=os.environ["ROUTER_SEED"])
+_anonymizer = Anonymizer(seed=os.environ.get("ROUTER_SEED") or sys.exit("ROUTER_SEED has to be set, see the README"))
 
 
 def deidentify(dataset: Dataset) -> Dataset:

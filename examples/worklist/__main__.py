@@ -8,6 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
+import pydicom
+
 from .config import Config
 from .service import server
 from .tables import Tables
@@ -25,7 +27,12 @@ async def serve(config: Config, tables: Tables) -> None:
 
 def main() -> None:
     """Serve, or add a step to the worklist."""
-    config = Config.load(sys.argv[1] if sys.argv[1:] else sys.exit(f"usage: python -m {__package__} FILE.toml"))
+    if not sys.argv[1:]:
+        sys.exit(f"usage: python -m {__package__} FILE.toml")
+    try:
+        config = Config.load(sys.argv[1])
+    except (OSError, TypeError, ValueError) as error:  # no such file, a key that is unknown or missing, a wrong value
+        sys.exit(f"{sys.argv[1]}: {error}")
     tables = Tables(config.database)
     try:
         if sys.argv[2:3] == ["add"]:
@@ -36,4 +43,6 @@ def main() -> None:
         tables.close()
 
 
+# pydicom would log invalid values in full, and they are patient data.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import io
+import logging
 import shutil
 import socket
 import subprocess
@@ -186,7 +187,11 @@ async def test_what_is_not_there_and_what_is_no_question() -> None:
         for path in ("", "/metadata", "/series/1.2/instances/1.3/frames/1", "/series/1.2/instances/1.3/rendered"):
             assert (await get(port, f"/dicomweb/studies/1.2.3{path}"))[0] == 404
         assert (await get(port, "/dicomweb/studies?NoSuchKeyword=1"))[0] == 400
-        assert (await get(port, "/dicomweb/studies?limit=x"))[0] == 400
+        for query in ("limit=x", "limit=-1", "offset=-5"):
+            assert await get(port, f"/dicomweb/studies?{query}") == (
+                400,
+                b"a number of the URL is not a whole number\n",
+            )
         assert (await get(port, f"{one}/frames/x"))[0] == 400
         assert (await get(port, f"{one}/frames/2"))[0] == 400
         assert (await get(port, f"{one}/frames/1,2"))[0] == 400  # not 200, and half an answer
@@ -201,6 +206,22 @@ async def test_what_is_not_there_and_what_is_no_question() -> None:
         assert (await get(port, f"{one}/frames/2/rendered"))[0] == 406
         assert (await get(port, f"{one}/frames/1/rendered?window=40,400"))[0] == 200
         assert (await get(port, "/healthz"))[0] == 200
+
+
+async def test_no_value_of_a_question_is_logged(tmp_path: Path) -> None:
+    """pydicom would log one that its VR does not allow."""
+    async with testing.FakeArchive() as archive:
+        text = (EXAMPLES / "dicomweb_gateway" / "gateway.toml").read_text(encoding="utf-8")
+        port = free_port()
+        text = changed(text, {"11112": archive.port, '"ARCHIVE"': '"FAKE"', "8080": port})
+        (tmp_path / "gateway.toml").write_text(text, encoding="utf-8")
+        async with started("python -m dicomweb_gateway gateway.toml", tmp_path) as process:
+            assert process.stdout is not None
+            while b"running on" not in await process.stdout.readline():
+                pass
+            await get(port, "/dicomweb/studies?PatientBirthDate=JANE_DOE")
+            process.terminate()
+            assert b"JANE_DOE" not in await process.stdout.read()
 
 
 async def test_no_file_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -328,7 +349,8 @@ async def test_a_client_that_takes_nothing_is_not_waited_for() -> None:
             await writer.wait_closed()
 
 
-async def test_an_upload_that_breaks_off_leaves_no_instance() -> None:
+async def test_an_upload_that_breaks_off_leaves_no_instance(caplog: pytest.LogCaptureFixture) -> None:
+    """And no traceback in the log: that a client goes away is no error of the gateway."""
     dataset = images(1)[0]
     stream = io.BytesIO()
     dataset.save_as(stream)
@@ -348,6 +370,7 @@ async def test_an_upload_that_breaks_off_leaves_no_instance() -> None:
             await asyncio.wait_for(begun.wait(), 20)
             writer.transport.abort()
         assert archive.stored == []
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 # --- a GiB ------------------------------------------------------------------------------------------------------------

@@ -95,6 +95,18 @@ async def test_without_its_file_an_example_says_how_it_is_started(name: str) -> 
     assert any(re.match(rf"python -m {name} \S+\.toml", line) for line in commands(name))
 
 
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_mistake_in_its_file_is_told_in_a_line(name: str, tmp_path: Path) -> None:
+    if name == "inference":
+        pytest.importorskip("highdicom", reason="has no wheels for this Python")
+    (tmp_path / "misspelled.toml").write_text("prt = 104\n")
+    (tmp_path / "unfinished.toml").write_text("port = \n")
+    for file in ("misspelled.toml", "unfinished.toml", "missing.toml"):
+        done = (await run(sys.executable, "-m", name, tmp_path / file, cwd=EXAMPLES)).check(1)
+        assert done.output.startswith(f"{tmp_path / file}: ")
+        assert done.output.count("\n") == 1
+
+
 async def test_the_types_hold_for_pyright_too() -> None:
     """mypy checks the folder with the library; see pyproject.toml."""
     pytest.importorskip("highdicom", reason="has no wheels for this Python")

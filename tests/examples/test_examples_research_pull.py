@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import shutil
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -269,23 +271,44 @@ def configured(folder: Path, archive_port: int, title: str, port: int) -> Path:
     return path
 
 
-async def test_killed_it_goes_on_where_it_was(tmp_path: Path) -> None:
+PULL = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('research_pull', run_name='__main__')"
+)
+"""python -m research_pull, which hears SIGINT also where the tests run in the background of a shell."""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+async def test_ended_it_goes_on_where_it_was(number: int, code: int, tmp_path: Path) -> None:
     study, port = images("1", 6), free_port()
     archive = Scripted(study, lambda: port)
     archive.after = 4
     (tmp_path / "accessions.csv").write_text("AccessionNumber\n1\n", encoding="utf-8")
     async with archive.server.listen(HOST, 0) as listening:
-        command = f"python -m research_pull {configured(tmp_path, listening.port, 'FAKE', port)}"
+        command = f'python -c "{PULL}" {configured(tmp_path, listening.port, "FAKE", port)}'
         async with started(command, tmp_path) as process:
             await archive.stuck.wait()
-            process.kill()
-            await process.wait()
+            process.send_signal(number)
+            out, _ = await process.communicate()
+        assert (process.returncode, b"Traceback" in out) == (code, False)
         there = {path.stem for path in tmp_path.glob("pulled/*/*.dcm")}
         archive.gate.set()
-        code, out = await ended(command, tmp_path)
-    assert (code, out.splitlines()[-1]) == (0, f"{6 - len(there)} images came; studies: 1 complete"), out
+        code, said = await ended(command, tmp_path)
+    assert (code, said.splitlines()[-1]) == (0, f"{6 - len(there)} images came; studies: 1 complete"), said
     assert len(there) >= 3
     assert archive.asked[1:] == [uids(study) - there]
+
+
+async def test_what_it_cannot_use_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "accessions.csv").write_text("AccessionNumber\n1\n", encoding="utf-8")
+    async with aiodimse.Server(ae_title="OTHER").listen(HOST, 0) as taken:
+        command = f"python -m research_pull {configured(tmp_path, 1, 'FAKE', taken.port)}"
+        code, said = await ended(command, tmp_path)
+        assert (code, said.splitlines()[-1].endswith("address already in use"), "Traceback" in said) == (1, True, False)
+    shutil.rmtree(tmp_path / "pulled")
+    (tmp_path / "pulled").touch()
+    code, said = await ended(command, tmp_path)
+    assert (code, "File exists" in said, said.count("\n")) == (1, True, 1)
 
 
 @pytest.fixture

@@ -599,3 +599,19 @@ def test_the_configuration(tmp_path: Path) -> None:
     path.write_text('folder = "x"\nrules = [{ to = ["NOBODY"] }]\n[destinations]\n', encoding="utf-8")
     with pytest.raises(ValueError, match="NOBODY"):
         Config.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('change = "no_such_module:change"', "destinations.PACS: No module named 'no_such_module'"),
+        ('change = "router.deidentify:no_such"', "destinations.PACS: .*no_such"),
+        ('coerce = { InstitutionNam = "" }', "destinations.PACS: .*InstitutionNam"),
+    ],
+)
+def test_a_change_that_cannot_be_made_is_told_at_the_start(line: str, said: str, tmp_path: Path) -> None:
+    """Not with the first image, which then nobody could ever send."""
+    path = tmp_path / "router.toml"
+    path.write_text(f'folder = "x"\nrules = []\n[destinations.PACS]\nhost = "x"\nport = 1\n{line}\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=said):
+        Config.load(str(path)).check()
