@@ -90,6 +90,7 @@ async def rude_associations(port: int, number: int, at_once: int = 50) -> None:
         writer.write(rq if kind != 3 else rq[:40])
         if kind != 3:
             header = await reader.readexactly(6)
+            assert header[0] == 2, f"no A-ASSOCIATE-AC: {header.hex()}"
             await reader.readexactly(struct.unpack(">2xI", header)[0])
         if kind == 0:
             writer.write(b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00")

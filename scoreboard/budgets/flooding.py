@@ -2,7 +2,8 @@
 
 Each peer associates, and writes the same bytes again and again, as fast as the provider takes them, until standard
 input ends. A peer whose association is ended connects again, as a rude peer would. The program prints "flooding" when
-every peer has associated once, and at the end how many associations were ended.
+as many associations were opened as there are peers, or as many of the A-ASSOCIATE-RQs that no provider accepts were
+sent, and at the end how many associations were ended.
 """
 
 from __future__ import annotations
@@ -119,25 +120,28 @@ FLOODS = {
 }  # fmt: skip
 
 
-async def _associate_again(port: int) -> None:
+async def _associate_again(port: int, there: Callable[[], None]) -> None:
     """Send A-ASSOCIATE-RQs of 1 MiB, over one connection after the other."""
     rq = _large_associate_rq()
     while True:
         with contextlib.suppress(ScriptedPeerError, OSError, TimeoutError):
             async with await ScriptedPeer.connect("127.0.0.1", port) as peer:
-                await peer.send(rq)
+                with contextlib.suppress(ConnectionError):  # it is ended before all of it is read
+                    await peer.send(rq)
+                there()
                 await peer.drain(5)
         await asyncio.sleep(_AGAIN)
 
 
-async def _abort_again(port: int) -> None:
+async def _abort_again(port: int, there: Callable[[], None]) -> None:
     """Associations that are open and aborted at once, one after the other."""
     rq = wire.associate_rq(CONTEXTS, called="SCORED", calling="RUDE")
     while True:
         with contextlib.suppress(ScriptedPeerError, OSError, TimeoutError):
             async with await ScriptedPeer.connect("127.0.0.1", port) as peer:
                 await peer.send(rq)
-                await peer.read_pdu(5)
+                await peer.expect(wire.A_ASSOCIATE_AC, 5)
+                there()
                 await peer.send(wire.abort())
 
 
@@ -197,8 +201,7 @@ async def main() -> None:
         ends += 1
 
     if name in AGAIN:
-        tasks = [asyncio.create_task(AGAIN[name][1](port)) for _ in range(peers)]
-        all_there.set()
+        tasks = [asyncio.create_task(AGAIN[name][1](port, there)) for _ in range(peers)]
     else:
         tasks = [asyncio.create_task(_flood(port, FLOODS[name], there, ended)) for _ in range(peers)]
     await all_there.wait()

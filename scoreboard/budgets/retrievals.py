@@ -7,8 +7,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from pydicom import dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 from scripted import wire
 from scripted.peer import ScriptedListener, ScriptedPeer, ScriptedPeerError
 
@@ -111,6 +112,14 @@ async def decompressed(peers: int, seconds: float) -> Row:
         return await converted(path, peers, seconds, f"{size >> 20} MiB, decompressed", 300)
 
 
+async def inflated(peers: int, size: int, seconds: float) -> Row:
+    """Measure a deflated file, which is a thousandth of what it inflates to."""
+    with tempfile.TemporaryDirectory() as name:
+        path = _deflated_file(Path(name), size)
+        words = f"{path.stat().st_size >> 10} KiB that inflate to {size >> 20} MiB, re-encoded"
+        return await converted(path, peers, seconds, words, 200)
+
+
 def _large_file(folder: Path, size: int) -> Path:
     """Write a file in Explicit VR Little Endian."""
     made = image(1)
@@ -121,6 +130,15 @@ def _large_file(folder: Path, size: int) -> Path:
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
     path = folder / "large.dcm"
+    made.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _deflated_file(folder: Path, size: int) -> Path:
+    """Write a file in Deflated Explicit VR Little Endian, whose pixels are zeros."""
+    made = dcmread(_large_file(folder, size))
+    made.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    path = folder / "deflated.dcm"
     made.save_as(path, enforce_file_format=True)
     return path
 
@@ -189,4 +207,5 @@ async def rows(long: bool) -> list[Row]:
         await moves(100),
         await re_encoded(16, 128 << 20, seconds),
         await decompressed(16, seconds),
+        await inflated(16, 64 << 20, seconds),
     ]

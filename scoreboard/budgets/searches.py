@@ -51,7 +51,9 @@ async def search(port: int, keys: bytes, times: int = 1) -> tuple[float, int]:
         started, found = time.perf_counter(), 0
         for number in range(1, times + 1):
             await peer.request(1, wire.find_rq(message_id=number), keys)
-            found += len(await peer.responses(number, timeout=_FINAL))
+            responses = await peer.responses(number, timeout=_FINAL)
+            assert responses[-1].status == 0x0000, f"a search ended with 0x{responses[-1].status:04X}"
+            found += len(responses)
         return time.perf_counter() - started, found
 
 
@@ -89,7 +91,8 @@ async def storm(images: int, peers: int, searches: int, *options: str) -> Row:
             storming = asyncio.gather(*(search(scored.port, keys, searches) for _ in range(peers)))
             beside = await echoing(scored.port, 5)
             beside.stall = (await scored.held())["stall"]
-            await storming
+            found = sum(responses for _, responses in await storming)
+            assert found == peers * searches, f"{found} responses"
     measured = f"p99 {beside.p99 * 1e3:.0f} ms, {beside}"
     return Row(
         f"honest echo beside {peers} x {searches} searches over {images:,} objects{' in SQLite' if options else ''}",
