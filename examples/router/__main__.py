@@ -45,4 +45,7 @@ try:
         config.check()
 except (OSError, TypeError, ValueError) as error:  # no such file, a key that is unknown or missing, a wrong value
     sys.exit(f"{sys.argv[1]}: {error}")
-asyncio.run(main(config, sys.argv[2:]))
+try:
+    asyncio.run(main(config, sys.argv[2:]))
+except OSError as error:  # a port that is taken, a folder that cannot be made
+    sys.exit(f"{error}")

@@ -6,9 +6,11 @@ import asyncio
 import json
 import signal
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pydicom
+from sqlalchemy.exc import SQLAlchemyError
 
 from .config import Config
 from .service import server
@@ -33,14 +35,17 @@ def main() -> None:
         config = Config.load(sys.argv[1])
     except (OSError, TypeError, ValueError) as error:  # no such file, a key that is unknown or missing, a wrong value
         sys.exit(f"{sys.argv[1]}: {error}")
-    tables = Tables(config.database)
+    command, files = sys.argv[2:3], sys.argv[3:]
+    if command not in ([], ["add"]) or bool(command) != bool(files):
+        sys.exit(f"usage: python -m {__package__} FILE.toml [add STEP.json ...]")
     try:
-        if sys.argv[2:3] == ["add"]:
-            tables.add(json.loads(Path(path).read_text("utf-8")) for path in sys.argv[3:])
-        else:
-            asyncio.run(serve(config, tables))
-    finally:
-        tables.close()
+        with closing(Tables(config.database)) as tables:
+            if command:
+                tables.add(json.loads(Path(path).read_text("utf-8")) for path in files)
+            else:
+                asyncio.run(serve(config, tables))
+    except (OSError, ValueError, SQLAlchemyError) as error:  # a file, a port or the database
+        sys.exit(f"{getattr(error, 'orig', None) or error}")
 
 
 # pydicom would log invalid values in full, and they are patient data.

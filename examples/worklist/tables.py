@@ -53,7 +53,7 @@ class Tables:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = create_engine(url)
+        self._engine = create_engine(url, hide_parameters=True)  # errors would have them, and they are patient data
         _metadata.create_all(self._engine)
 
     def steps(self) -> Iterator[dict[str, Any]]:

@@ -591,6 +591,15 @@ async def test_the_commands_of_the_readme(tmp_path: Path) -> None:
     assert len(list((tmp_path / "pacs").rglob("*.dcm"))) == 1
 
 
+async def test_what_it_cannot_use_is_told_in_a_line(tmp_path: Path) -> None:
+    async with aiodimse.Server(ae_title="OTHER").listen("127.0.0.1", 0) as taken:
+        text = f'folder = "outbox"\nport = {taken.port}\nrules = []\n[destinations]\n'
+        (tmp_path / "router.toml").write_text(text, encoding="utf-8")
+        for words, said in (("", "address already in use\n"), ("ded", "[dead | retry]\n")):
+            code, out = await ended(f"python -m router router.toml {words}", tmp_path)
+            assert (code, out.endswith(said), out.count("\n")) == (1, True, 1), out
+
+
 def test_the_configuration(tmp_path: Path) -> None:
     config = Config.load(str(EXAMPLES / "router" / "router.toml"))
     assert config.destinations["RESEARCH"].whole_studies

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -283,6 +284,27 @@ async def test_a_modality_of_others(tmp_path: Path) -> None:
             return [created.Status, ended.Status, late.Status, late.ErrorID]
 
         assert await asyncio.to_thread(modality) == [0x0000, 0x0000, 0x0110, 0xA710]
+
+
+async def test_mistakes_are_told_in_a_line(tmp_path: Path) -> None:
+    """And without what is in the steps."""
+    (tmp_path / "step.json").write_text(json.dumps(row(1)), encoding="utf-8")
+    async with aiodimse.Server(ae_title="OTHER").listen(HOST, 0) as taken:
+        text = (EXAMPLES / "worklist" / "worklist.toml").read_text(encoding="utf-8")
+        (tmp_path / "worklist.toml").write_text(changed(text, {"11112": taken.port}), encoding="utf-8")
+        command = "python -m worklist worklist.toml"
+        assert await ended(f"{command} add step.json", tmp_path) == (0, "")
+        usage = "usage: python -m worklist FILE.toml [add STEP.json ...]\n"
+        for words, said in (
+            ("add step.json", "UNIQUE constraint failed: "),
+            ("add missing.json", "No such file"),
+            ("add worklist.toml", "Expecting value"),
+            ("ad step.json", usage),
+            ("add", usage),
+            ("", "address already in use"),
+        ):
+            code, out = await ended(f"{command} {words}", tmp_path)
+            assert (code, said in out, out.count("\n"), "Doe" in out) == (1, True, 1, False), out
 
 
 async def test_the_commands_of_the_readme(tmp_path: Path) -> None:
