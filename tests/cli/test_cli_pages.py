@@ -159,6 +159,15 @@ async def test_users(key: tuple[str, str], archive_port: int, capsys: pytest.Cap
     assert USERS[key] in capsys.readouterr().out
 
 
+async def test_the_first_query_without_an_archive(free_port: int, here: Path) -> None:
+    """One line, and no traceback."""
+    (here / "first_find.py").write_text(PROGRAMS["README", "first_find.py"].code.replace("11112", str(free_port)))
+    process = await start(sys.executable, "first_find.py")
+    out, err = await process.communicate()
+    said = without_slowness(err)
+    assert (process.returncode, out, str(free_port) in said, said.count("\n")) == (1, b"", True, 1), said
+
+
 async def test_sending_what_is_not_there_or_not_dicom(
     archive_port: int, capsys: pytest.CaptureFixture[str], here: Path
 ) -> None:
