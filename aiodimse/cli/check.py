@@ -20,14 +20,14 @@ def arguments(parser: ArgumentParser) -> None:
     """Add the options of check."""
     parser.add_argument(
         "location", metavar="LOCATION", type=serve.location, nargs="?",
-        help="as of serve: a folder, or s3://BUCKET/PREFIX",
+        help="the location of serve: a folder, or s3://BUCKET/PREFIX",
     )  # fmt: skip
     parser.add_argument(
         "--config", metavar="FILE", type=shared.file,
         help="the file of serve --config: checks its location and the folders of its called titles",
     )  # fmt: skip
     parser.add_argument(
-        "--index", type=shared.index, metavar="URL", help="as of serve (an SQLite database in the folder)"
+        "--index", type=shared.index, metavar="URL", help="the index of serve (an SQLite database in the folder)"
     )
     parser.add_argument(
         "--read", action="store_true", help="read each object too, and check that it is what the index says"

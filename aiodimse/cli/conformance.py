@@ -17,12 +17,14 @@ HELP = "print the conformance statement of `serve`"
 
 def arguments(parser: ArgumentParser) -> None:
     """Add the options of conformance."""
-    parser.add_argument("--ae-title", type=shared.ae_title, default="AIODIMSE", metavar="AE", help="ours (AIODIMSE)")
+    parser.add_argument(
+        "--ae-title", type=shared.ae_title, default="AIODIMSE", metavar="AE", help="the AE title of serve (AIODIMSE)"
+    )
     parser.add_argument(
         "--max-associations", type=shared.count, default=aiodimse.Limits().max_associations, metavar="N",
-        help=f"as serve is told ({aiodimse.Limits().max_associations})",
+        help=f"that of serve ({aiodimse.Limits().max_associations})",
     )  # fmt: skip
-    parser.add_argument("--strict", action="store_true", help="as serve is told")
+    parser.add_argument("--strict", action="store_true", help="with --strict of serve")
 
 
 async def server_of_serve(

@@ -20,7 +20,9 @@ def user(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tls", action="store_true", help="encrypt; the port is often 2762")
     group.add_argument("--tls-ca", type=shared.file, metavar="PEM", help="authorities to trust (those of the system)")
     group.add_argument("--tls-cert", type=shared.file, metavar="PEM", help="our certificate, if the peer wants one")
-    group.add_argument("--tls-key", type=shared.file, metavar="PEM", help="its key, if it is not in the same file")
+    group.add_argument(
+        "--tls-key", type=shared.file, metavar="PEM", help="the key of our certificate, if it is not in the same file"
+    )
     group.add_argument(
         "--tls-no-hostname", action="store_true", help="accept a certificate of the peer that names another host"
     )
@@ -32,14 +34,17 @@ def provider(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tls-cert", type=shared.file, metavar="PEM", help="our certificate; with it, serve accepts TLS only"
     )
-    group.add_argument("--tls-key", type=shared.file, metavar="PEM", help="its key, if it is not in the same file")
+    group.add_argument(
+        "--tls-key", type=shared.file, metavar="PEM", help="the key of our certificate, if it is not in the same file"
+    )
     group.add_argument(
         "--tls-ca", type=shared.file, metavar="PEM", help="authorities to trust, for callers and for TLS destinations"
     )
     group.add_argument("--tls-no-client-cert", action="store_true", help="let callers in without a certificate")
     group.add_argument(
         "--tls-title", dest="tls_titles", type=title, action="append", default=[], metavar="NAME=AE",
-        help="the certificate for NAME (dns:, ip: or cn:) may use this AE title; others may then use none; repeatable",
+        help="the certificate for NAME (dns:, ip: or cn:) may use this AE title; callers that are not listed may then"
+        " use none; repeatable",
     )  # fmt: skip
     group.add_argument(
         "--tls-no-hostname", action="store_true", help="accept a certificate of a destination that names another host"

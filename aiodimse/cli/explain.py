@@ -79,7 +79,7 @@ def arguments(parser: ArgumentParser) -> None:
         action="append",
         type=abstract_syntax,
         metavar="KEYWORD",
-        help="a SOP class, by keyword or UID; repeatable",
+        help="propose this SOP class, by keyword or UID, instead of many; repeatable",
     )
     parser.add_argument(
         "--scp", action="store_true", help="propose the SCP role for storage, as a C-GET does, and not the SCU role"

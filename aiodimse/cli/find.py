@@ -36,11 +36,11 @@ def arguments(parser: ArgumentParser) -> None:
         "--limit",
         type=shared.count,
         metavar="N",
-        help="no more than N matches; then the search is cancelled (C-CANCEL)",
+        help="stop the search (C-CANCEL) after N matches",
     )
     parser.add_argument(
         "--json-lines", action="store_true",
-        help="for programs: each match on a line of its own as it comes, in the DICOM JSON Model (PS3.18 F)",
+        help="print each match when it arrives, one per line, in the DICOM JSON Model (PS3.18 F), for programs",
     )  # fmt: skip
 
 

@@ -25,7 +25,9 @@ def arguments(parser: ArgumentParser) -> None:
     """Add the options of get."""
     shared.peer(parser)
     shared.query(parser, "get")
-    parser.add_argument("--output", type=shared.path, default=Path(), metavar="DIR", help="where to save (this folder)")
+    parser.add_argument(
+        "--output", type=shared.path, default=Path(), metavar="DIR", help="where to save (the current folder)"
+    )
     parser.add_argument(
         "--transfer-syntax", dest="syntaxes", type=syntax, action="append", default=[], metavar="KEYWORD",
         help="take objects in this transfer syntax too, for example JPEG2000Lossless; without it, only uncompressed;"

@@ -57,6 +57,8 @@ _EPILOG = """\
 exit status: 0 if the final status is Success; 1 if it is not, or there was no association; 2 for wrong arguments;
 130 after Ctrl-C; 143 after SIGTERM, but 0 for serve
 
+In the help of a command, a value in parentheses is the default.
+
   aiodimse echo 192.0.2.7 11112 --called PACS
   aiodimse find 192.0.2.7 11112 --called PACS -k PatientName='DOE*' -k StudyDate=20240101-
   aiodimse serve ~/dicom --ae-title ARCHIVE"""

@@ -294,7 +294,7 @@ def level(text: str) -> str:
 def common(parser: argparse.ArgumentParser) -> None:
     """Add the options that every command has."""
     group = parser.add_argument_group("common")
-    group.add_argument("--json", action="store_true", help="for programs: JSON on standard output")
+    group.add_argument("--json", action="store_true", help="print JSON on standard output, for programs")
     group.add_argument(
         "-v", "--verbose", action="count", default=0, help="log to standard error, without patient data; -vv logs more"
     )
@@ -307,7 +307,8 @@ def network(parser: argparse.ArgumentParser) -> None:
     each = Timeouts()
     group.add_argument(
         "--timeout", type=seconds, metavar="SECONDS",
-        help=f"for a connection ({each.connect:g}), and for each response ({each.response:g}; of a C-MOVE: none)",
+        help=f"how long to wait for a connection ({each.connect:g}), and for each response ({each.response:g}; of a"
+        " C-MOVE: without limit)",
     )  # fmt: skip
     group.add_argument(
         "--trace",
@@ -315,7 +316,9 @@ def network(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the conversation as text, one PDU on each line, without data sets",
     )
-    group.add_argument("--trace-data", action="store_true", help="with the data sets, which hold patient data")
+    group.add_argument(
+        "--trace-data", action="store_true", help="let --trace write the data sets too, which hold patient data"
+    )
 
 
 def peer(parser: argparse.ArgumentParser) -> None:
@@ -323,8 +326,10 @@ def peer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("host", metavar="HOST", type=host, help="name or address of the peer")
     parser.add_argument("port", metavar="PORT", type=port, help="its port, often 104 or 11112")
     group = parser.add_argument_group("titles")
-    group.add_argument("--ae-title", type=ae_title, default="AIODIMSE", metavar="AE", help="ours (AIODIMSE)")
-    group.add_argument("--called", type=ae_title, default="ANY-SCP", metavar="AE", help="the peer's (ANY-SCP)")
+    group.add_argument("--ae-title", type=ae_title, default="AIODIMSE", metavar="AE", help="our AE title (AIODIMSE)")
+    group.add_argument(
+        "--called", type=ae_title, default="ANY-SCP", metavar="AE", help="the AE title of the peer (ANY-SCP)"
+    )
 
 
 def transcoding(parser: argparse.ArgumentParser) -> None:

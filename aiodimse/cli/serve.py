@@ -87,23 +87,25 @@ def _peers(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("peers")
     group.add_argument(
         "--host", type=shared.listening_host, default="127.0.0.1",
-        help="address to listen on (127.0.0.1; 0.0.0.0: every one)",
+        help="address to listen on (127.0.0.1); 0.0.0.0 means every address",
     )  # fmt: skip
-    group.add_argument("--port", type=shared.listening_port, default=11112, help="port (11112; 0: any that is free)")
+    group.add_argument(
+        "--port", type=shared.listening_port, default=11112, help="port to listen on (11112); 0 means any that is free"
+    )
     group.add_argument(
         "--ae-title", type=shared.ae_title, default="AIODIMSE", metavar="AE",
-        help="ours (AIODIMSE); an association with another called title is rejected, except for those of --called and"
-        " with --any-called",
+        help="our AE title (AIODIMSE); an association with another called title is rejected, except for those of"
+        " --called and with --any-called",
     )  # fmt: skip
     group.add_argument(
         "--called", type=shared.called, action=shared.Once, default=[], metavar="AE[=FOLDER]",
-        help="a further title that we may be called by, with an archive of its own in FOLDER; repeatable",
+        help="another title that callers may use for us, with an archive of its own if FOLDER is given; repeatable",
     )  # fmt: skip
     group.add_argument("--any-called", action="store_true", help="accept every called title")
     group.add_argument(
         "--calling", type=shared.caller, action=shared.Once, default=[], metavar="AE[=SERVICE,...]",
-        help=f"who may call, and for what ({', '.join(shared.SERVICES)}; all of them); repeatable;"
-        " without it everybody may",
+        help=f"who may call, and for which services ({', '.join(shared.SERVICES)}; all, if none is named); repeatable;"
+        " without it everybody may call",
     )  # fmt: skip
     group.add_argument(
         "--destination", dest="destinations", type=shared.destination, action=shared.Once, default=[],
@@ -115,17 +117,20 @@ def _room(parser: ArgumentParser) -> None:
     """Add the options that limit how much is kept."""
     group = parser.add_argument_group("room")
     group.add_argument(
-        "--keep-days", type=shared.count, metavar="N", help="remove studies that got nothing new for so long (never)"
+        "--keep-days",
+        type=shared.count,
+        metavar="N",
+        help="remove studies whose last file was written more than N days ago (never)",
     )
     group.add_argument(
         "--max-bytes",
         type=shared.most,
         metavar="SIZE",
-        help="remove the oldest studies while the archive is larger, for example than 500G (never)",
+        help="remove the oldest studies while the archive has more bytes than that, for example 500G (never)",
     )
     group.add_argument(
         "--min-free", type=shared.size, default=_MIN_FREE, metavar="SIZE",
-        help="refuse each C-STORE (A700) while the disk has less free (256M)",
+        help="refuse each C-STORE (A700) while the disk has fewer free bytes than that (256M)",
     )  # fmt: skip
 
 
