@@ -78,6 +78,8 @@ async def save(
     saved: set[str] = set()
     refused: list[str] = []
     """SOP Instance UIDs of data sets that arrived under the UID of another instance, or that are no data sets."""
+    lost: set[str] = set()
+    """SOP Instance UIDs of those whose association was lost before their end, and that did not come again."""
 
     def so_far() -> dict[str, Any]:
         output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
@@ -92,8 +94,15 @@ async def save(
                     if path not in saved:  # a peer may send an instance twice
                         saved.add(path)
                         files.append(path)
+                    lost.discard(instance.sop_instance_uid)
                 except (aiodimse.InstanceConflict, aiodimse.DatasetDecodeError) as error:  # the response: A900, C210
                     refused.append(instance.sop_instance_uid)
+                    output.note(f"not saved {values.printable(instance.sop_instance_uid)}: {error}")
+                except aiodimse.AssociationError as error:
+                    if not isinstance(retrieval, aiodimse.ReceivedMove):
+                        raise
+                    # Another association than ours was lost. The peer may send the instance again over a new one.
+                    lost.add(instance.sop_instance_uid)
                     output.note(f"not saved {values.printable(instance.sop_instance_uid)}: {error}")
                 except OSError as error:
                     if error.filename is None:  # as where the disk is full
@@ -104,10 +113,10 @@ async def save(
     assert retrieval.response is not None
     output.line(f"{len(files)} file{'' if len(files) == 1 else 's'} in {folder}")
     code = retrieving.report(
-        options, output, retrieval.response, retrieval.progress, files=files, refused=refused, **more
+        options, output, retrieval.response, retrieval.progress, files=files, refused=refused + sorted(lost), **more
     )
     if (missing := retrieval.missing) and isinstance(retrieval, aiodimse.ReceivedMove):
         output.note(f"{missing} more went elsewhere: the peer may know another address for our AE title")
     elif missing:
         output.note(f"{missing} more did not arrive, although the peer counts them as completed")
-    return FAILED if refused or missing else code
+    return FAILED if refused or lost or missing else code
