@@ -130,6 +130,10 @@ async def test_an_object_of_a_known_series_takes_one_statement(tmp_path: Path) -
         assert archive.statements > 5, "one of them is of a new series"
         archive.add(header(2, series=2), header(6))
         assert archive.statements == 1
+        connection = sqlite3.connect(archive.file)
+        left = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger')").fetchall()
+        connection.close()
+        assert left == [], "another version of this program opens the same file"
         assert (await archive.index.counts()).instances == 8 + 64 + 65
 
 
