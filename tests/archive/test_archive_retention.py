@@ -18,11 +18,14 @@ from pydicom.uid import ExplicitVRLittleEndian
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.archive import Archive, MemoryIndex, Retention, provide
+from aiodimse.archive.archive import in_use_lock
 from aiodimse.archive.clock_record import ClockRecord
+from aiodimse.archive.commitment import Commitment
 from aiodimse.archive.index import Entry, Transaction, TransactionName
 from aiodimse.archive.index.interface import FREELY, Turn
 from aiodimse.archive.queries import Query
 from aiodimse.archive.storage import FolderStorage, StorageGone
+from aiodimse.commitment import NO_SUCH_INSTANCE
 
 DAY = 24 * 3600
 NOW = 20_000 * DAY
@@ -258,6 +261,19 @@ async def test_what_is_being_committed_stays(archive: Archive, monkeypatch: pyte
     assert (await retention.sweep()).studies == 1
 
 
+async def test_what_is_being_removed_is_not_reported_as_kept(archive: Archive) -> None:
+    """A sweep has looked for transactions already, and has not removed the study yet."""
+    (kept,) = (await archive.index.lookup(["1.2.4.1.2"])).values()
+    transaction = Transaction("1.9", "CT1", ((MR, kept.sop_instance_uid),), 0)
+    async with archive.locks.try_hold(in_use_lock(kept.study_instance_uid)) as is_mine:
+        assert is_mine
+        outcome = asyncio.ensure_future(Commitment(archive, {}, "ARCHIVE")._outcome(transaction))
+        assert await asyncio.wait([outcome], timeout=0.1) == (set(), {outcome})
+        await archive.index.remove([kept.location])
+        archive.storage.remove(kept.location)
+    assert [each.failure_reason for each in (await outcome).references] == [NO_SUCH_INSTANCE]
+
+
 async def test_what_is_being_sent_stays(archive: Archive) -> None:
     server = aiodimse.Server(ae_title="ARCHIVE")
     provide(server, archive)
@@ -361,6 +377,8 @@ async def test_a_file_that_cannot_be_removed_keeps_no_other(archive: Archive, mo
         await Retention(archive, keep_days=4.5, now=lambda: NOW).sweep()
     left = [path.name for name in "5z" for path in (Path(archive.directory or "") / name).iterdir()]
     assert left == ["1.dcm"]
+    assert await archive.index.lookup(["1.2.5.1.1", "1.2.5.1.2"]) == {}, "a row without a file is an error"
+    assert (await archive.scan()).indexed == 9, "a file without a row is found again"
 
 
 async def test_one_process_sweeps(archive: Archive) -> None:
