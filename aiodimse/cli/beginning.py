@@ -43,11 +43,13 @@ def metrics_port(options: Namespace, place: int) -> int:
     """Return the port of --metrics of the worker in this place; 0: any.
 
     Raises:
-        CommandError: There is no such port.
+        CommandError: There is no such port, or callers use it.
     """
     port: int = options.metrics + place if options.metrics else 0
     if port > 65535:
         raise CommandError(f"--metrics: worker {place} would use port {port}, which does not exist", USAGE)
+    if port and port == options.port:
+        raise CommandError(f"--metrics: worker {place} would use port {port}, which is that of --port", USAGE)
     return port
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from cli.conftest import CT, HOST, NO_DEBUG, Command
+from ports import free_port
 
 import aiodimse
 import aiodimse.testing
@@ -222,6 +223,21 @@ async def test_a_location_that_is_mistyped(tmp_path: Path, text: str, command: C
     file = tmp_path / "archive.toml"
     file.write_text(f"{text}\n")
     (await command("serve", "--config", file)).failed(2, "did you mean location?")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "workers", "said"),
+    [
+        (65535, 2, "worker 1 would use port 65536, which does not exist"),
+        ("PORT", 1, "worker 0 would use port PORT, which is that of --port"),
+        ("BEFORE", 2, "worker 1 would use port PORT, which is that of --port"),
+    ],
+)
+async def test_ports_of_metrics(metrics: str | int, workers: int, said: str, tmp_path: Path, command: Command) -> None:
+    port = free_port()
+    metrics = {"PORT": port, "BEFORE": port - 1}.get(str(metrics), metrics)
+    words = ("--port", port, "--metrics", metrics, "--workers", workers)
+    (await command("serve", tmp_path, *words)).failed(2, f"--metrics: {said.replace('PORT', str(port))}")
 
 
 @pytest.mark.parametrize("words", [("serve",), ("check",)])
