@@ -65,7 +65,7 @@ def test_commands_are_ours(name: str) -> None:
     words = commands()[name]
     chosen = parser().parse_args(words)
     if "--config" in words:
-        parser().parse_args([words[0], *configuration.words(FILES / "archive.toml"), *words[1:]])
+        parser().parse_args([words[0], *configuration.words(FILES / "configuration" / "archive.toml"), *words[1:]])
     assert chosen.command == "serve"
 
 
@@ -74,7 +74,7 @@ def test_the_image_is_looked_after_whatever_its_titles_and_certificates() -> Non
     program, option, code = json.loads(health[health.index("[") :])
     compile(code, "HEALTHCHECK", "exec")
     assert (program, option) == ("python", "-c")
-    for words in (commands()["CMD"], ["serve", *configuration.words(FILES / "archive.toml")]):
+    for words in (commands()["CMD"], ["serve", *configuration.words(FILES / "configuration" / "archive.toml")]):
         assert f"http://127.0.0.1:{parser().parse_args(words).metrics}/healthz" in code
 
 
@@ -92,15 +92,16 @@ def test_files_that_are_mounted_are_there() -> None:
     for service in services.values():
         for volume in service.get("volumes", ()):
             source = volume.split(":")[0]
-            assert source in volumes or (FILES / source).is_file(), volume
+            assert source in volumes or (FILES / source).exists(), volume
         for needed in service.get("depends_on", ()):
             assert needed in services
+    assert services["archive"]["volumes"] == ["./configuration:/etc/archive:ro"]  # a file would stay the old one
     build = services["archive"]["build"]
     assert (FILES / build["context"] / build["dockerfile"]).resolve() == FILES / "Dockerfile"
 
 
 def test_all_speak_of_the_same_ports() -> None:
-    options = parser().parse_args(["serve", *configuration.words(FILES / "archive.toml")])
+    options = parser().parse_args(["serve", *configuration.words(FILES / "configuration" / "archive.toml")])
     balancer = (FILES / "haproxy.cfg").read_text(encoding="utf-8")
     assert re.findall(r"archive:(\d+) check port (\d+)", balancer) == [(str(options.port), str(options.metrics))]
     container = document("kubernetes.yaml")[0]["spec"]["template"]["spec"]["containers"][0]
@@ -142,7 +143,7 @@ async def test_two_archives_as_compose_starts_them(tmp_path: Path) -> None:
     pytest.importorskip("obstore", reason="the extra s3 is not installed")
     pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
     database, store = Postgres(), Store(tmp_path / "store")
-    words = [word.replace("/etc/archive.toml", str(FILES / "archive.toml")) for word in commands()["compose"]]
+    words = [word.replace("/etc/archive", str(FILES / "configuration")) for word in commands()["compose"]]
     words[words.index("--index") + 1] = database.url
     environment = document("compose.yaml")["services"]["archive"]["environment"]
     async with AsyncExitStack() as stack:
