@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ import pytest
 import trustme
 from cli.conftest import CT, HOST, JPEG_2000, MR, TEST_FILES, Ended
 from cli.test_cli_processes import hear_sigint, start
+from pydicom import dcmread
 from slowness import without_slowness
 
 import aiodimse
-from aiodimse import tls
+from aiodimse import testing, tls
 from aiodimse.archive import Archive, provide
+from aiodimse.cli import configuration
 from aiodimse.cli.main import parser
 from aiodimse.pdu.pdus import Abort, encode
 
@@ -101,6 +104,11 @@ PROVIDERS = {
     ("receive-files", "receive.py"): ("ROUTER", ""),
     ("run-as-a-service", "service.py"): ("SERVICE", ""),
 }
+WITH_ARGUMENTS = {
+    ("index", "print_studies.py"),
+    ("move-to-yourself", "move_to_yourself.py"),
+    ("pool", "share.py"),
+}
 OVER_TLS = {("tls", "serve_tls.py"), ("tls", "connect_tls.py"), ("tls", "titles.py")}
 _PRINTS = re.compile(r'^```python title="([^"]*)"\n(?:(?!^```).*\n)*?```\n\n```text title="prints"$', re.M)
 IN_DOCS = {(page.stem, title) for page in PAGES for title in _PRINTS.findall(page.read_text(encoding="utf-8"))}
@@ -110,7 +118,10 @@ FRAGMENTS = {key for key in PROGRAMS if not key[1]}
 
 
 def test_every_program_is_run() -> None:
-    assert PROGRAMS.keys() == USERS.keys() | ALONE.keys() | PROVIDERS.keys() | OVER_TLS | IN_DOCS | FRAGMENTS
+    assert (
+        PROGRAMS.keys()
+        == USERS.keys() | ALONE.keys() | PROVIDERS.keys() | WITH_ARGUMENTS | OVER_TLS | IN_DOCS | FRAGMENTS
+    )
 
 
 @pytest.fixture
@@ -219,6 +230,30 @@ async def test_a_backup_that_is_restored(tmp_path: Path) -> None:
     await archive.close()
 
 
+async def test_functions_that_are_called_with_an_archive(
+    here: Path, free_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = dcmread(MR)
+    async with testing.FakeArchive([image]) as archive:
+        archive.destinations["ME"] = (HOST, free_port)
+        instead = {'"ARCHIVE"': '"FAKE"', '"PACS"': '"FAKE"', "192.0.2.7": HOST, "11112": archive.port}
+        instead |= {"0.0.0.0": HOST, "11113": free_port}
+        programs = {key[1]: PROGRAMS[key].run(instead) for key in WITH_ARGUMENTS}
+        await programs["print_studies.py"]["print_studies"](image.PatientID)
+        await programs["move_to_yourself.py"]["main"](HOST, archive.port, image.StudyInstanceUID, here)
+        (here / "outgoing" / "text.dcm").write_text("no DICOM file")
+        await programs["share.py"]["main"](HOST, archive.port, here / "outgoing")
+        assert len(archive.stored) == 2
+    assert (here / f"{image.SOPInstanceUID}.dcm").exists()
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == [
+        f"{image.PatientID} {image.StudyDate}",
+        "0x0000 Success Progress(remaining=None, completed=1, failed=0, warning=0)",
+    ]
+    assert "text.dcm" in said[2]
+    assert said[3:] == ["3 studies"]  # that of the archive, and those that were sent
+
+
 SIGNALS = [(key, signal.SIGINT) for key in PROVIDERS] + [(("run-as-a-service", "service.py"), signal.SIGTERM)]
 
 
@@ -301,6 +336,37 @@ async def _listens(port: int, running: asyncio.Task[Any]) -> None:
             await writer.wait_closed()
         return
     await running
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_extras_that_are_installed(page: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    for extras in re.findall(r"""pip install "(?:aiodimse|\.)\[(.*?)\]\"""", page.read_text(encoding="utf-8")):
+        assert set(extras.split(",")) <= project["project"]["optional-dependencies"].keys()
+
+
+def test_the_configuration_of_the_page(here: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "archive.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r'^```toml title="archive.toml"\n(.*?)^```$', page, re.M | re.S)
+    (here / "archive.toml").write_text(text, encoding="utf-8")
+    options = parser(here / "archive.toml").parse_args(["serve", *configuration.words(here / "archive.toml")])
+    assert (str(options.directory), options.max_bytes, options.min_free) == ("/srv/dicom", 2 << 40, 20 << 30)
+    assert options.calling[0] == ("CT1", frozenset({"store", "commit"}))
+    assert options.calling[-1] == ("MONITOR", frozenset())
+    assert options.called == [("ARCHIVE2", None), ("RESEARCH", Path("/srv/research"))]
+
+
+def test_the_unit_of_the_page_is_a_part_of_that_of_the_examples() -> None:
+    page = (ROOT / "docs" / "how-to" / "run-as-a-service.md").read_text(encoding="utf-8")
+    (unit,) = re.findall(r'^```ini title=".*?"\n(.*?)^```$', page, re.M | re.S)
+    whole = (ROOT / "examples" / "deployment" / "dicom-archive.service").read_text(encoding="utf-8").splitlines()
+    assert [line for line in unit.splitlines() if line not in whole] == []
+
+
+def test_the_command_of_the_container() -> None:
+    page = (ROOT / "docs" / "how-to" / "run-as-a-service.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^docker run .* my-archive (serve .*)$", page, re.M)
+    assert str(parser().parse_args(shlex.split(line)).directory) == "/dicom"
 
 
 @pytest.mark.parametrize("line", COMMANDS)
