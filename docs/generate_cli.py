@@ -6,6 +6,7 @@ argparse writes its help in other words in other Pythons; this page is the same 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 
 from aiodimse.cli import main
@@ -53,6 +54,7 @@ def _default(action: argparse.Action) -> str:
 
 
 def _text(words: str) -> str:
+    words = re.sub(r"(?<![\w-])--?[a-z][a-z-]*", r"`\g<0>`", words)  # options are code
     for mark in ("|", "<", "*"):
         words = words.replace(mark, f"\\{mark}" if mark != "<" else "&lt;")
     return words

@@ -71,7 +71,7 @@ async def run(options: Namespace, output: Output) -> int:
 
     def report() -> dict[str, Any]:
         table = [[values.cell(match, key.path) for key in shown] for match in matches.found]
-        output.table(_titles(shown), table, blocks=True)
+        output.table(_titles(shown), table)
         return {"matches": list(map(values.document, matches.found))}
 
     output.so_far = report

@@ -89,24 +89,23 @@ class Output:
                 raise
             self.discard()
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, blocks: bool = False) -> None:
-        """Print a table for people on stdout. The last column folds.
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table for people on stdout. The last column folds; in a narrow terminal each row is a block of lines.
 
         Args:
             columns: The titles of the columns.
             rows: The cells, one for each column.
-            blocks: Whether to print each row as a block of lines if the terminal is too narrow for a table.
         """
         if self.as_json or not rows:
             return
         with _named_errors():
-            self._table(columns, rows, blocks)
+            self._table(columns, rows)
             sys.stdout.flush()
 
-    def _table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], blocks: bool) -> None:
+    def _table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
         terminal = _is_terminal(sys.stdout)
-        if blocks and terminal and sum(width + 3 for width in widths[:-1]) + _FOLDED > get_terminal_size().columns:
+        if terminal and sum(width + 3 for width in widths[:-1]) + _FOLDED > get_terminal_size().columns:
             _blocks(columns, rows)
         elif not (terminal and _rich_table(columns, rows)):
             for row in (columns, ["-" * width for width in widths], *rows):
