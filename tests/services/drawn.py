@@ -1,0 +1,121 @@
+"""Messages whose fragments, and peers whose turns, are drawn: what the tests of whole conversations are made of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+import aiodimse
+from aiodimse import sop_class, testing
+from aiodimse.aio import turns as shares
+from aiodimse.datasets import encode_dataset
+from aiodimse.dimse import command
+from aiodimse.dimse.messages import Message
+from aiodimse.pdu import PDV, PDataTF, encode
+
+EXPLICIT = "1.2.840.10008.1.2.1"
+ECHO, CT, MPPS = sop_class.Verification, sop_class.CTImageStorage, sop_class.ModalityPerformedProcedureStep
+FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
+GET = sop_class.StudyRootQueryRetrieveInformationModelGet
+MOVE = sop_class.StudyRootQueryRetrieveInformationModelMove
+STILL_PENDING = (0xFF00, 0xFF01)
+
+
+def dataset(**values: Any) -> Dataset:
+    made = Dataset()
+    for keyword, value in values.items():
+        setattr(made, keyword, value)
+    return made
+
+
+def encoded(**values: Any) -> bytes:
+    return encode_dataset(dataset(**values), EXPLICIT)
+
+
+def image(uid: str, size: int) -> Dataset:
+    made = dataset(SOPClassUID=CT, SOPInstanceUID=uid, PatientID="1")
+    made.PixelData, made["PixelData"].VR = (uid.encode() * (size // len(uid) + 1))[: size & ~1], "OB"
+    return made
+
+
+class Drawn:
+    """What is drawn in one conversation: sizes, cuts and turns."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        draw = self.random
+        self.limits = aiodimse.Limits(
+            max_pdu_length=draw.choice([256, 1024, 1 << 18]), waiting_requests=draw.choice([0, 1, 4])
+        )
+        splits: list[Callable[[int], int] | None] = [None, lambda most: draw.randint(1, most), lambda _: 7]
+        self.network = testing.MemoryNetwork(in_flight=draw.choice([300, 2000, 1 << 18]), split=draw.choice(splits))
+        self.environment = aiodimse.Environment(network=self.network)
+        self._jumped = 0.0
+
+    def begin(self) -> None:
+        """Let the processor seem to be taken away now and then, in this event loop."""
+        loop = asyncio.get_running_loop()
+        shares._of_loops[loop] = shares.Turns(self._now)
+
+    def _now(self) -> float:
+        if self.random.random() < 0.05:
+            self._jumped += 0.003
+        return self._jumped
+
+    async def turns(self) -> None:
+        """Let others have some turns of the event loop, or none."""
+        for _ in range(self.random.choice([0, 0, 0, 1, 1, 2, 5])):
+            await asyncio.sleep(0)
+
+    def message(self, context_id: int, message: Message, data: bytes | None = None) -> bytes:
+        """Cut a message into fragments, and these into PDUs."""
+        message.has_data_set = data is not None
+        pdvs = self._fragments(context_id, command.encode(message), is_command=True)
+        if data is not None:
+            pdvs += self._fragments(context_id, data, is_command=False)
+        pdus = b""
+        while pdvs:
+            number = self.random.choice([1, 1, 1, 2, 3])
+            pdus += encode(PDataTF(tuple(pdvs[:number])))
+            del pdvs[:number]
+        return pdus
+
+    def _fragments(self, context_id: int, data: bytes, *, is_command: bool) -> list[PDV]:
+        most = self.limits.max_pdu_length // 3 - 12  # three of them go into a PDU
+        parts = []
+        while len(data) > most or (data and self.random.random() < 0.3):
+            size = self.random.randint(1, most) if self.random.random() < 0.2 else min(most, len(data))
+            parts.append(data[:size])
+            data = data[size:]
+        parts.append(data)  # perhaps empty
+        return [PDV(context_id, is_command, part is parts[-1], part) for part in parts]
+
+    def cut(self, data: bytes) -> list[bytes]:
+        """Cut what is written at a time, or not."""
+        if len(data) < 2 or self.random.random() < 0.6:
+            return [data]
+        at = self.random.randint(1, len(data) - 1)
+        return [data[:at], data[at:]]
+
+
+class Errors(logging.Handler):
+    """What the library logs as errors."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+async def nothing_left(network: testing.MemoryNetwork) -> None:
+    """Check that no connection is open and no other task there, after what has ended has been cleaned up."""
+    async with asyncio.timeout(10):
+        while network.open or len(asyncio.all_tasks()) > 1:
+            await testing.settle()
