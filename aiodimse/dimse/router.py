@@ -14,7 +14,6 @@ from aiodimse.dimse.fragments import Arrived, append_piece
 from aiodimse.dimse.mandatory import MANDATORY
 from aiodimse.dimse.messages import (
     MESSAGES,
-    RESPONSE_BIT,
     CCancelRQ,
     CFindRQ,
     CGetRQ,
@@ -38,6 +37,7 @@ from aiodimse.dimse.operations import (
     ResponseReceived,
     Runnable,
 )
+from aiodimse.dimse.response_check import check_response
 from aiodimse.errors import LocalProtocolError, RemoteProtocolError
 from aiodimse.pdu import AcceptedContext, DataPiece
 from aiodimse.pdu.overhead import REFUSAL, STRAY_CANCEL, Overhead
@@ -261,7 +261,7 @@ class Router:
         if isinstance(message, Request):
             self._receive_request(arrived.context_id, message)
         elif isinstance(message, Response):
-            self._receive_response(message)
+            self._receive_response(arrived.context_id, message)
         else:
             assert isinstance(message, CCancelRQ)
             self._receive_cancel(message)
@@ -276,7 +276,7 @@ class Router:
             self._overhead.spend(STRAY_CANCEL, "a C-CANCEL for nothing")
         self._expect_data(cancel, None)
 
-    def _receive_response(self, response: Response) -> None:
+    def _receive_response(self, context_id: int, response: Response) -> None:
         message_id = response.message_id_being_responded_to
         operation = self.invoked.get(message_id)
         if operation is None:
@@ -286,8 +286,8 @@ class Router:
                 self._events.append(Tolerated(leniency.RESPONSE_AFTER_FINAL, str(response)))
                 return
             raise RemoteProtocolError(f"a {response.name} to message {message_id}, which is not open", reason=2)
-        if response.command_field != operation.request.command_field | RESPONSE_BIT:
-            raise RemoteProtocolError(f"a {response.name} to a {operation.request.name}", reason=2)
+        if (broken := check_response(response, context_id, operation, self.invoked, self._strict)) is not None:
+            self._events.append(broken)
         if response.has_data_set:
             self._expect_data(response, operation)
         else:

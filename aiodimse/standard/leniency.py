@@ -115,6 +115,21 @@ RESPONSE_AFTER_FINAL = Leniency(
     "PS3.7 9.3.2",
 )
 
+RESPONSE_CONTEXT = Leniency(
+    "response-context",
+    "a response came in another presentation context than its request",
+    "the message ID says to which request it belongs",
+    "",
+    "PS3.8 9.3.1",
+)
+RESPONSE_INSTANCE = Leniency(
+    "response-instance",
+    "a response named another SOP instance than its request",
+    "the message ID says to which request it belongs; not so if another open request has that instance",
+    "",
+    "PS3.7 9.1.1.1, 10.1",
+)
+
 # --- data sets that are decoded ---------------------------------------------------------------------------------------
 
 DATASET_PADDING = Leniency(

@@ -391,6 +391,60 @@ async def test_a_response_behind_one_that_was_not_cancelled_ends_the_association
         await task
 
 
+# --- responses that name something else -------------------------------------------------------------------------------
+
+
+async def stored(talk: Talk, more: dict[Any, Any], *, number: int = 1, context: int = 0) -> asyncio.Task[Any]:
+    """Have our user store an instance, and answer with Success, saying this of the instance, and in this context."""
+    storing = asyncio.create_task(talk.association.c_store(image(number)))
+    request = await talk.peer.read_message()
+    request.context_id += context
+    await talk.peer.respond(request, 0x0000, more)
+    return storing
+
+
+STORE = {"contexts": [aiodimse.PresentationContext(CT_UID), wire.VERIFICATION], "storage": None}
+OTHER_INSTANCE = {(0x0000, 0x1000): "9.9.9"}
+
+
+@pytest.mark.parametrize(
+    ("more", "context", "row"),
+    [
+        ({}, 0, []),
+        ({(0x0000, 0x1000): ""}, 0, []),
+        (OTHER_INSTANCE, 0, ["response-instance"]),
+        ({}, 2, ["response-context"]),
+    ],
+    ids=["nothing", "no instance", "another instance", "another context"],
+)
+@pytest.mark.parametrize("strict", [False, True])
+async def test_what_a_response_names(
+    more: dict[Any, Any], context: int, row: list[str], strict: bool, caplog: Any
+) -> None:
+    """Both were taken without a word."""
+    async with open_talk(strict=strict, **STORE) as talk:
+        storing = await stored(talk, more, context=context)
+        if strict and row:
+            with pytest.raises(aiodimse.AssociationAborted):
+                await storing
+            assert await talk.peer.expect_abort() == (2, 6)
+        else:
+            assert (await storing).status == 0x0000
+            await talk.usable()
+    assert tolerated(caplog) == ([] if strict else row)
+
+
+async def test_responses_that_are_mixed_up_acknowledge_nothing() -> None:
+    """Of two instances, one was stored and one was not, and nobody knows which."""
+    async with open_talk(operations_window=(2, 1), answer={"window": (2, 1)}, **STORE) as talk:
+        both = [asyncio.create_task(talk.association.c_store(image(number))) for number in (1, 2)]
+        first, second = await talk.peer.read_message(), await talk.peer.read_message()
+        await talk.peer.respond(first, 0x0000, {(0x0000, 0x1000): second.text((0x0000, 0x1000))})
+        assert await talk.peer.expect_abort() == (2, 6)
+        for each in await asyncio.gather(*both, return_exceptions=True):
+            assert isinstance(each, aiodimse.AssociationAborted)
+
+
 # --- strict -----------------------------------------------------------------------------------------------------------
 
 
