@@ -49,7 +49,12 @@ class CheckReport:
         told += [f"studies to be read again: {self.outdated}"] if self.outdated else []
         words = ", ".join(told) or "storage and index agree"
         skipped = f"; skipped: {self.unreadable} unreadable" if self.unreadable else ""
-        return f"{self.files} files, {self.objects} objects; {words}{skipped}"
+        files, objects = _number(self.files, "file"), _number(self.objects, "object")
+        return f"{files}, {objects}; {words}{skipped}"
+
+
+def _number(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 async def check(
