@@ -273,7 +273,11 @@ def pems(here: Path) -> None:
     """The certificates that the programs of the TLS page name: ours are for their hosts, and for this one."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(here / "hospital-ca.pem")
-    for name, hosts in (("archive", (HOST,)), ("router", ("router.hospital.example",))):
+    for name, hosts in (
+        ("archive", (HOST,)),
+        ("ct1", ("ct-1.hospital.example",)),
+        ("router", ("router.hospital.example",)),
+    ):
         issued = authority.issue_cert(*hosts)
         (here / f"{name}.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(here / f"{name}.key")
@@ -289,7 +293,7 @@ async def test_programs_over_tls(
     """The one connects to the other, and so does the command line."""
     provider, user = (PROGRAMS["tls", f"{name}_tls.py"] for name in ("serve", "connect"))
     async with _running(provider.run({"tls.PORT": free_port})["main"](), free_port):
-        await user.run({"tls.PORT": free_port, "archive.hospital.example": HOST})["main"]()
+        await user.run({"tls.PORT": free_port, "localhost": HOST})["main"]()
         assert capsys.readouterr().out == "0x0000\n"
         ended = await command("store", HOST, free_port, "--called", "ARCHIVE", *AS_ROUTER, CT)
     assert (ended.code, ended.err) == (0, "")
