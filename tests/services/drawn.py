@@ -93,7 +93,8 @@ class Drawn:
             parts.append(data[:size])
             data = data[size:]
         parts.append(data)  # perhaps empty
-        return [PDV(context_id, is_command, part is parts[-1], part) for part in parts]
+        last = len(parts) - 1
+        return [PDV(context_id, is_command, number == last, part) for number, part in enumerate(parts)]
 
     def cut(self, data: bytes) -> list[bytes]:
         """Cut what is written at a time, or not."""
