@@ -55,7 +55,7 @@ def words(file: Path, *, location: bool = True) -> list[str]:
         CommandError: The file cannot be read, or is not TOML of this form.
     """
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))  # editors of Windows write a byte order mark
     except OSError as error:
         raise CommandError(f"--config: {system_words(error)}", USAGE) from None
     except UnicodeDecodeError:

@@ -98,6 +98,13 @@ def test_the_location_of_the_command_line_wins(tmp_path: Path) -> None:
     assert str(_parsed(["serve", "--config", str(file)]).directory) == "/data"
 
 
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    """Editors of Windows write one."""
+    file = tmp_path / "archive.toml"
+    file.write_text('location = "/data/ä"\n', encoding="utf-8-sig")
+    assert configuration.words(file) == ["/data/ä"]
+
+
 def test_a_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shell replaces ~ on the command line; in a file nobody else does."""
     monkeypatch.setenv("HOME", str(tmp_path))
