@@ -111,6 +111,20 @@ def test_all_speak_of_the_same_ports() -> None:
     assert re.findall(r"server-template archive (\d+)", balancer) == [str(replicas)]
 
 
+def test_the_page_makes_what_kubernetes_mounts() -> None:
+    page = (ROOT / "docs" / "how-to" / "run-as-a-service.md").read_text(encoding="utf-8")
+    pod = document("kubernetes.yaml")[0]["spec"]["template"]["spec"]
+    (container,), (volume,) = pod["containers"], pod["volumes"]
+    ((secret, values),) = re.findall(r"^kubectl create secret generic (\w+) (.*)$", page, re.M)
+    assert container["envFrom"] == [{"secretRef": {"name": secret}}]
+    assert re.findall(r"--from-literal=(\w+)=", values) == ["PGPASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+    ((config_map, folder),) = re.findall(r"^kubectl create configmap (\w+) --from-file=(\S+)$", page, re.M)
+    assert volume["configMap"] == {"name": config_map}
+    (mount,) = container["volumeMounts"]
+    assert (mount["name"], container["args"][-1]) == (volume["name"], f"{mount['mountPath']}/archive.toml")
+    assert [path.name for path in (ROOT / folder).iterdir()] == ["archive.toml"]
+
+
 async def _store_as(connect: Any, port: int, patient: str) -> int:
     """Store an instance with the same UID for each patient."""
     async with connect(port, "CT1", MR_STORAGE) as association:
