@@ -111,6 +111,10 @@ class Limits:
     """How deep sequences may nest in a data set that we decode."""
     dataset_in_memory: int = 1 << 30
     """The largest data set that is read into memory: by request.dataset(), or to be sent in another encoding."""
+    # A mebibyte of zeros that was deflated inflates to a gibibyte, and decoding it takes twice that.
+    inflated_in_memory: int = 128 << 20
+    """The same as `dataset_in_memory`, for a deflated data set after inflating. To be sent or saved as it is, or
+    re-encoded from a file, a data set is not in memory."""
     payloads_in_memory: int = 128 << 20
     """Bytes of the data sets that a server has in memory to send, for all sub-operations of C-GET and C-MOVE: those
     that are re-encoded and are too small for that to be done in pieces, or are not files, and the frames of those whose

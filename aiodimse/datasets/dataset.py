@@ -40,11 +40,12 @@ def decode_dataset(
 
     Raises:
         DatasetDecodeError: The data set cannot be decoded. It is DatasetTooLarge if the data set has more elements than
-            limits.dataset_elements or max_elements, or exceeds limits.dataset_in_memory or limits.deflate_ratio when it
-            is inflated. No other exception is raised.
+            limits.dataset_elements or max_elements, or exceeds limits.dataset_in_memory, limits.inflated_in_memory or
+            limits.deflate_ratio when it is inflated. No other exception is raised.
     """
     most = limits.dataset_elements if max_elements is None else min(max_elements, limits.dataset_elements)
-    return _decode(data, transfer_syntax, limits, limits.dataset_in_memory, most)
+    size = min(limits.dataset_in_memory, limits.inflated_in_memory)
+    return _decode(data, transfer_syntax, limits, size, most)
 
 
 def decode_identifier(
@@ -59,6 +60,7 @@ def decode_identifier(
 
 
 def _decode(data: bytes | memoryview, transfer_syntax: str, limits: Limits, size: int, elements: int) -> Dataset:
+    """Decode a data set. `size` is the most bytes that a deflated one may inflate to."""
     row = known_syntax(transfer_syntax)
     if row.deflated:
         data = inflate(data, max_size=size, max_ratio=limits.deflate_ratio)

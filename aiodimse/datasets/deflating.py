@@ -47,12 +47,12 @@ def most_inflated(size: int, transfer_syntax: str, limits: Limits) -> int:
     Args:
         size: The encoded size in bytes.
         transfer_syntax: The UID of its transfer syntax. Unless that is deflated, the result is the size.
-        limits: dataset_in_memory and deflate_ratio bound what is inflated.
+        limits: dataset_in_memory, inflated_in_memory and deflate_ratio bound what is inflated.
     """
     row = lookup(transfer_syntax)
     if row is None or not row.deflated:
         return size
-    return max(size, min(limits.dataset_in_memory, size * limits.deflate_ratio))
+    return max(size, min(limits.dataset_in_memory, limits.inflated_in_memory, size * limits.deflate_ratio))
 
 
 def deflate(data: bytes) -> bytes:

@@ -298,12 +298,20 @@ async def test_a_deflated_file_is_re_encoded_in_pieces(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("limits", [aiodimse.Limits(), aiodimse.Limits(dataset_in_memory=1 << 20)])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        aiodimse.Limits(),
+        aiodimse.Limits(dataset_in_memory=1 << 20),
+        aiodimse.Limits(inflated_in_memory=1 << 20),
+        aiodimse.Limits(deflate_ratio=10),
+    ],
+)
 async def test_what_a_deflated_file_may_inflate_to(tmp_path: Path, limits: aiodimse.Limits) -> None:
     instance = await Instance.open(a_deflated_file(tmp_path, 4 << 20))
     instance.limits = limits
     assert isinstance(instance, FileInstance)
-    most = min(limits.dataset_in_memory, limits.deflate_ratio * instance.head.size)
+    most = min(limits.dataset_in_memory, limits.inflated_in_memory, limits.deflate_ratio * instance.head.size)
     assert instance.held_to_decode() == 3 * most
 
 

@@ -278,6 +278,8 @@ def test_a_deflate_bomb_is_refused_before_it_is_held():
         decode_dataset(bomb, DeflatedExplicitVRLittleEndian, limits=Limits(deflate_ratio=100))
     with pytest.raises(DatasetTooLarge, match="larger than 2000 bytes"):
         decode_dataset(bomb, DeflatedExplicitVRLittleEndian, limits=Limits(dataset_in_memory=2000))
+    with pytest.raises(DatasetTooLarge, match="larger than 3000 bytes"):
+        decode_dataset(bomb, DeflatedExplicitVRLittleEndian, limits=Limits(inflated_in_memory=3000))
     tracemalloc.start()
     try:
         with pytest.raises(DatasetDecodeError):
