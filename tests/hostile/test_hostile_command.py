@@ -34,6 +34,14 @@ async def test_against_our_own_serve(only: str, tmp_path: Path) -> None:
     assert " 0 not as they must be, 0 not offered" in out
 
 
+async def test_all_of_it_against_our_own_serve(tmp_path: Path) -> None:
+    """As the page on the command line says, without options."""
+    async with serving(tmp_path) as (_, port):
+        code, out, err = await hostile(HOST, port, "--called", "AIODIMSE")
+    refused = [line for line in out.splitlines() if line.startswith("NOT")]
+    assert (code, refused) == (0, []), err
+
+
 async def test_nobody_to_be_rude_to(tmp_path: Path) -> None:
     for host, port in ((HOST, 1), ("nobody.invalid", 104), ("a..b", 104)):
         code, out, err = await hostile(host, port)
