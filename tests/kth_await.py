@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import types
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 
@@ -40,3 +41,11 @@ async def ended(task: asyncio.Task[Any]) -> bool:
         return False
     task.result()
     return True
+
+
+async def at_each(once: Callable[[int], Awaitable[bool]], first: int = 1) -> int:
+    """Call with each number from the first on, until it returns that nothing was cancelled. Return how often it was."""
+    for number in range(first, 2000):
+        if await once(number):
+            return number - first
+    raise AssertionError("it is always cancelled")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from kth_await import cancelled_at, ended
+from kth_await import at_each, cancelled_at, ended
 from pydicom.data import get_testdata_file
 
 import aiodimse
@@ -237,40 +237,40 @@ async def test_a_whole_association(world, server, scenario, tmp_path, record_pro
         async with world.connect(contexts=CONTEXTS, storage=[CT]) as association:
             await scenario(world, association, tmp_path)
 
+    async def once(k: int) -> bool:
+        done = await ended(asyncio.create_task(cancelled_at(k, whole())))
+        await world.clock.elapse(1.1)  # Timeouts.close_after_abort
+        assert (len(listening.associations), world.network.open) == (0, []), f"at await {k}"
+        if tasks := asyncio.all_tasks() - {asyncio.current_task()}:  # a file is being read: it is waited for
+            _, tasks = await asyncio.wait(tasks, timeout=60)
+        assert not tasks, f"at await {k}"
+        assert not list(tmp_path.glob(".*")), f"a temporary file, at await {k}"
+        return done
+
     async with world.listen(server) as listening:
-        for k in range(1, 500):
-            done = await ended(asyncio.create_task(cancelled_at(k, whole())))
-            await world.clock.elapse(1.1)  # Timeouts.close_after_abort
-            assert (len(listening.associations), world.network.open) == (0, []), f"at await {k}"
-            if tasks := asyncio.all_tasks() - {asyncio.current_task()}:  # a file is being read: it is waited for
-                _, tasks = await asyncio.wait(tasks, timeout=60)
-            assert not tasks, f"at await {k}"
-            assert not list(tmp_path.glob(".*")), f"a temporary file, at await {k}"
-            if done:
-                break
-        assert done
-        assert k > 3
-    record_property("awaits cancelled", k - 1)
+        cancelled = await at_each(once)
+        assert cancelled > 2
+    record_property("awaits cancelled", cancelled)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 async def test_an_operation_on_an_association_that_lives(world, server, scenario, tmp_path, record_property):
     """The association is of use to others, or closed; its window is not used up."""
     world.network.in_flight = 2000
+
+    async def once(k: int) -> bool:
+        async with world.connect(contexts=CONTEXTS, storage=[CT]) as association:
+            done = await ended(asyncio.create_task(cancelled_at(k, scenario(world, association, tmp_path))))
+            if association.is_open:
+                again = asyncio.create_task(association.c_echo())
+                await ended(again)
+                assert again.result().status == 0, f"at await {k}"
+                assert len(association._endpoint.invoker) == 0
+        await world.clock.elapse(1.1)
+        return done
+
     async with world.listen(server):
-        for k in range(1, 500):
-            async with world.connect(contexts=CONTEXTS, storage=[CT]) as association:
-                done = await ended(asyncio.create_task(cancelled_at(k, scenario(world, association, tmp_path))))
-                if association.is_open:
-                    again = asyncio.create_task(association.c_echo())
-                    await ended(again)
-                    assert again.result().status == 0, f"at await {k}"
-                    assert len(association._endpoint.invoker) == 0
-            await world.clock.elapse(1.1)
-            if done:
-                break
-        assert done
-    record_property("awaits cancelled", k - 1)
+        record_property("awaits cancelled", await at_each(once))
 
 
 async def test_a_cancelled_task_group(world, server):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kth_await import cancelled_at, ended
+from kth_await import at_each, cancelled_at, ended
 from pool.conftest import CT as CT_IMAGE
 from pool.conftest import FIND, GET, Stage, identifier, image
 from pydicom.data import get_testdata_file
@@ -83,6 +83,11 @@ SCENARIOS: list[Scenario] = [
 ]
 
 
+async def nothing_left(stage: Stage) -> None:
+    await stage.until(lambda: not stage.network.open)
+    await stage.until(lambda: len(asyncio.all_tasks()) <= 1)
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 async def test_a_whole_pool(stage: Stage, scenario: Scenario, record_property: Any) -> None:
     """Cancelled anywhere from the first association to the end of close()."""
@@ -93,25 +98,25 @@ async def test_a_whole_pool(stage: Stage, scenario: Scenario, record_property: A
         async with stage.pool(max_size=2, acquire_timeout=None) as pool:
             await scenario(pool)
 
-    for k in range(1, 500):
+    async def once(k: int) -> bool:
         task = asyncio.create_task(cancelled_at(k, whole()))
         await stage.until_done(task)
         done = await ended(task)
         await stage.clock.elapse(1.1)  # Timeouts.close_after_abort
-        await stage.until(lambda: not stage.network.open)
-        await stage.until(lambda: len(asyncio.all_tasks()) <= 1)
-        if done:
-            break
-    assert done
-    assert k > 3
-    record_property("awaits cancelled", k - 1)
+        await nothing_left(stage)
+        return done
+
+    cancelled = await at_each(once)
+    assert cancelled > 2
+    record_property("awaits cancelled", cancelled)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 async def test_a_use_of_a_pool_that_lives(stage: Stage, scenario: Scenario, record_property: Any) -> None:
     """The pool is of use to others afterwards: no place of it is lost."""
     stage.network.in_flight = 200
-    for k in range(1, 500):
+
+    async def once(k: int) -> bool:
         async with stage.pool(max_size=2, acquire_timeout=None) as pool:
             task = asyncio.create_task(cancelled_at(k, scenario(pool)))
             await stage.until_done(task)
@@ -120,11 +125,10 @@ async def test_a_use_of_a_pool_that_lives(stage: Stage, scenario: Scenario, reco
             await stage.until_done(others)
             others.result()
             assert pool.size <= 2, f"at await {k}"
-        await stage.until(lambda: not stage.network.open)
-        if done:
-            break
-    assert done
-    record_property("awaits cancelled", k - 1)
+        await nothing_left(stage)
+        return done
+
+    record_property("awaits cancelled", await at_each(once))
 
 
 async def get(pool: aiodimse.Pool) -> None:
@@ -150,7 +154,8 @@ async def get_left(pool: aiodimse.Pool) -> None:
 async def test_retrievals(stage: Stage, scenario: Scenario, record_property: Any) -> None:
     """The next one gets all its instances, whatever was under way when this one was cancelled."""
     stage.network.in_flight = 200
-    for k in range(1, 1000):
+
+    async def once(k: int) -> bool:
         async with stage.pool(max_size=1, acquire_timeout=None, contexts=[GET], storage=[CT_IMAGE]) as pool:
             task = asyncio.create_task(cancelled_at(k, scenario(pool)))
             await stage.until_done(task)
@@ -158,13 +163,12 @@ async def test_retrievals(stage: Stage, scenario: Scenario, record_property: Any
             another = asyncio.create_task(get(pool))
             await stage.until_done(another)
             another.result()
-        await stage.until(lambda: not stage.network.open)
-        await stage.until(lambda: len(asyncio.all_tasks()) <= 1)
-        if done:
-            break
-    assert done
-    assert k > 3
-    record_property("awaits cancelled", k - 1)
+        await nothing_left(stage)
+        return done
+
+    cancelled = await at_each(once)
+    assert cancelled > 2
+    record_property("awaits cancelled", cancelled)
 
 
 async def test_sources_are_closed(stage: Stage, record_property: Any) -> None:
@@ -186,17 +190,16 @@ async def test_sources_are_closed(stage: Stage, record_property: Any) -> None:
         async with aclosing(pool.c_store_many(sources())) as results:
             assert [result.error async for result in results] == [None] * 4
 
-    for k in range(1, 1000):
+    async def once(k: int) -> bool:
         async with stage.pool(max_size=2, acquire_timeout=None) as pool:
             task = asyncio.create_task(cancelled_at(k, store(pool)))
             await stage.until_done(task)
             done = await ended(task)
             assert opened == [], f"at await {k}"
-        await stage.until(lambda: len(asyncio.all_tasks()) <= 1)
-        if done:
-            break
-    assert done
-    record_property("awaits cancelled", k - 1)
+        await nothing_left(stage)
+        return done
+
+    record_property("awaits cancelled", await at_each(once))
 
 
 async def _cancelled_after(turns: int, stage: Stage, task: asyncio.Task[Any]) -> None:
@@ -218,7 +221,8 @@ async def test_at_any_turn_of_the_loop(stage: Stage, scenario: Scenario, record_
     options: dict[str, Any] = {"max_size": 2, "acquire_timeout": None}
     if scenario in (get, get_read, get_left):
         options |= {"contexts": [GET], "storage": [CT_IMAGE]}
-    for turns in range(2000):
+
+    async def once(turns: int) -> bool:
         async with stage.pool(**options) as pool:
             task = asyncio.create_task(scenario(pool))  # type: ignore[arg-type]
             await _cancelled_after(turns, stage, task)
@@ -228,9 +232,7 @@ async def test_at_any_turn_of_the_loop(stage: Stage, scenario: Scenario, record_
             await stage.until_done(others)
             others.result()
             assert pool.size <= 2, f"at turn {turns}"
-        await stage.until(lambda: not stage.network.open)
-        await stage.until(lambda: len(asyncio.all_tasks()) <= 1)
-        if done:
-            break
-    assert done
-    record_property("turns", turns)
+        await nothing_left(stage)
+        return done
+
+    record_property("turns", await at_each(once, first=0))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kth_await import cancelled_at, ended
+from kth_await import at_each, cancelled_at, ended
 from services.test_services_received_move import Stage
 
 import aiodimse
@@ -60,7 +60,7 @@ async def test_cancelled_at_each_await(scenario: Scenario, tmp_path: Path, recor
             async with stage.connect() as association:
                 await scenario(stage.move(association), tmp_path)
 
-        for k in range(1, 1000):
+        async def once(k: int) -> bool:
             task = asyncio.create_task(cancelled_at(k, whole()))
             while not task.done():
                 await clock.elapse(0.002)
@@ -71,10 +71,10 @@ async def test_cancelled_at_each_await(scenario: Scenario, tmp_path: Path, recor
                 await asyncio.to_thread(int)
             assert not stage.receiver.open_moves, f"at await {k}"
             assert not list(tmp_path.glob(".*")), f"a temporary file, at await {k}"
-            if done:
-                break
-        assert done
-        assert k > 5
+            return done
+
+        cancelled = await at_each(once)
+        assert cancelled > 4
         async with stage.connect() as association:
             assert await stage.uids(association, "2") == stage.expected("2")
-    record_property("awaits cancelled", k - 1)
+    record_property("awaits cancelled", cancelled)
