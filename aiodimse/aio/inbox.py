@@ -18,16 +18,21 @@ class Inbox:
     hard limit.
     """
 
+    # What a new one has. It stands in the class, since one is made for each store, which changes few of these.
     is_complete: bool = False
     """Whether the last piece has arrived. It may still be unread."""
     touched: bool = False
     """Whether somebody has begun to read."""
     consumed: bool = False
     """Whether everything has been read to the end, or discarded on purpose."""
-    _held: int = 0  # The number of bytes in the pieces.
-    _enough: int = 0  # The task in gather() is woken when so many bytes are here, or the last.
+    _held: int = 0
+    """The number of bytes in the pieces."""
+    _enough: int = 0
+    """The task in gather() is woken when so many bytes are here, or the last."""
     _discarding: bool = False
+    """Whether pieces that still come are dropped."""
     _error: BaseException | None = None
+    """Why no more pieces come, though the last one has not."""
     _lost: bool = False
     """Whether pieces were dropped unread. What is left must then not be taken for the whole data set."""
 

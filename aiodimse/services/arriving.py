@@ -30,6 +30,7 @@ class ArrivingInstance(Instance):
 
     reads_once = True
 
+    # What a new one has. It stands in the class, since one is made for each store, which changes few of these.
     save_error: OSError | None = None
     """Why save() failed. The response is then "Out of resources"."""
     conflict: InstanceConflict | None = None
@@ -37,6 +38,7 @@ class ArrivingInstance(Instance):
     decode_error: DatasetDecodeError | None = None
     """Why dataset() failed."""
     _decoded: Dataset | None = None
+    """What dataset() has returned."""
     _in_use: bool = False
     """Whether a save() or dataset() has begun and has not yet succeeded."""
 

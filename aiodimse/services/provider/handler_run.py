@@ -114,14 +114,19 @@ class HandlerRun:
             cannot be cancelled.
     """
 
+    # What a new one has. It stands in the class, since one is made for each request, which changes few of these.
     _end_all: Callable[[], None] | None = None
     """Ends what the whole task awaits, when the association ends."""
     _iterator: AsyncIterator[Any] | None = None
+    """The handler, if it yields."""
     _is_in_handler: bool = False
     _has_ended: bool = False
+    """Whether the association has ended."""
     _is_closing: bool = False
     _timer: TimerHandle | None = None
+    """The deadline for the end of a handler that was cancelled."""
     _steps: int = 0
+    """How often it was asked for the next thing that it yields."""
 
     def __init__(
         self,
