@@ -12,8 +12,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pydicom import Dataset
 
-from aiodimse.archive import Archive, CheckReport, check
+import aiodimse
+from aiodimse import sop_class, testing
+from aiodimse.archive import Archive, CheckReport, check, provide
 from aiodimse.archive.storage.folder import FolderStorage
 from aiodimse.cli.main import main
 
@@ -41,6 +44,19 @@ async def test_an_archive_that_is_sound(folder: Path) -> None:
     report = await checked(folder, read=True)
     assert (report.files, report.objects, report.is_sound) == (5, 4, True)
     assert str(report) == "5 files, 4 objects; storage and index agree"
+
+
+async def test_what_was_stored_is_as_the_index_has_it(tmp_path: Path, an_object: Callable[..., Dataset]) -> None:
+    """With the size and the time of its file, by which the next scan knows that it need not read it."""
+    archive = await Archive.open(tmp_path)
+    server = aiodimse.Server()
+    provide(server, archive)
+    async with testing.joined(server, contexts=[sop_class.MRImageStorage]) as association:
+        for _ in range(2):
+            assert (await association.c_store(an_object())).status == 0x0000
+    report = await check(archive, read=True)
+    assert (report.files, report.objects, report.is_sound) == (1, 1, True)
+    await archive.close()
 
 
 async def test_what_is_amiss_is_told_and_not_mended(folder: Path, a_file: Files) -> None:

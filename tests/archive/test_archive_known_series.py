@@ -191,6 +191,19 @@ async def test_what_another_process_writes_is_seen(tmp_path: Path, what: str) ->
         assert [row[1] for row in found["patient"]] == (["Q", "P"] if what == "removes all" else ["P"])
 
 
+async def test_a_series_that_is_gone_is_not_counted(tmp_path: Path) -> None:
+    """Its study is there, and both are added to again."""
+    async with opened(tmp_path / "index.db") as archive:
+        archive.add(header(1), header(1, series=2, Modality="CT"))
+        await archive.index.remove([header(1, series=2).location])
+        for number in (2, 3):
+            archive.add(header(number))
+        sop_class_uid = header(1).text("SOPClassUID")
+        assert [row[-1] for row in archive.tables()["study"]] == [f'[1,3,{{"MR":1}},{{"{sop_class_uid}":3}}]']
+        archive.add(header(2, series=2, Modality="CT"))
+        assert [row[-1] for row in archive.tables()["study"]] == [f'[2,4,{{"MR":1,"CT":1}},{{"{sop_class_uid}":4}}]']
+
+
 async def test_a_sqlite_without_json_does_it_the_other_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Old:
         def execute(self, statement: str) -> None:
