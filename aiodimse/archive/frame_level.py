@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from copy import deepcopy
+from typing import Final
+from weakref import WeakKeyDictionary
 
 from pydicom import Dataset
 
@@ -11,6 +16,12 @@ import aiodimse
 from .archive import Archive
 from .frames import FramesRefused, asked_frames, extract
 from .threads import in_thread
+
+_AT_ONCE: Final = 1
+"""Instances of an archive that are in memory to take frames out of them. One of a gibibyte takes three of them."""
+_LONGEST_WAIT: Final = 60.0
+"""Seconds that a retrieval waits for its turn."""
+_places: Final[WeakKeyDictionary[Archive, asyncio.Semaphore]] = WeakKeyDictionary()
 
 
 async def extracted(archive: Archive, identifier: Dataset) -> Dataset:
@@ -36,14 +47,34 @@ async def extracted(archive: Archive, identifier: Dataset) -> Dataset:
             entry = (await archive.index.lookup([frames.sop_instance_uid])).get(frames.sop_instance_uid)
         if entry is None:
             raise FramesRefused(0xAA00, "no instance has this SOP Instance UID")
-        source = await _dataset(archive.storage.payload(entry))
-        return await in_thread(extract, source, frames)
+        async with _place(archive):
+            source = await _dataset(archive.storage.payload(entry))
+            return await in_thread(extract, source, frames)
     except FramesRefused as error:
         raise aiodimse.DIMSEFailure(error.status, error.comment) from None
     except aiodimse.DatasetTooLarge:
         raise aiodimse.DIMSEFailure(0xAA02, "the instance is too large to take frames out of it") from None
     except (aiodimse.DatasetDecodeError, aiodimse.InstanceConflict, aiodimse.NotDICOM, OSError):
         raise aiodimse.DIMSEFailure(0xAA02, "the instance cannot be read") from None
+
+
+@asynccontextmanager
+async def _place(archive: Archive) -> AsyncIterator[None]:
+    """Wait until an instance may be read into memory, and hold its place.
+
+    Raises:
+        aiodimse.DIMSEFailure: There was no place in time.
+    """
+    places = _places.setdefault(archive, asyncio.Semaphore(_AT_ONCE))
+    try:
+        async with asyncio.timeout(_LONGEST_WAIT):
+            await places.acquire()
+    except TimeoutError:
+        raise aiodimse.DIMSEFailure(0xA702, "frames are taken out of too many instances") from None
+    try:
+        yield
+    finally:
+        places.release()
 
 
 async def _dataset(payload: aiodimse.InstanceSource) -> Dataset:

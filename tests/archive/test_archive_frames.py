@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydicom.uid import UID as TransferSyntax
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.archive import Archive
+from aiodimse.archive import Archive, frame_level
 from aiodimse.archive.frames import CLASSES, Frames, FramesRefused, asked_frames, extract
 
 HOST = "127.0.0.1"
@@ -372,6 +373,67 @@ async def test_an_instance_that_is_too_large(port: int, archive: Archive, monkey
         with pytest.raises(aiodimse.DIMSEFailure, match="too large") as caught:
             (await peer.c_get(asked(SimpleFrameList=1), GET)).raise_for_status()
         assert caught.value.status == 0xAA02
+
+
+async def ended(retrieval: Any) -> int:
+    """The final status of one whose instances are dropped."""
+    try:
+        async with retrieval:
+            async for instance in retrieval:
+                await instance.discard()
+    except aiodimse.DIMSEFailure as error:
+        return error.status
+    return int(retrieval.status)
+
+
+async def test_one_instance_at_a_time_is_in_memory(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example: sixteen at once took 1.6 GiB."""
+    now = most = 0
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def read(_payload: object) -> Dataset:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        begun.set()
+        await go.wait()
+        now -= 1
+        return multi_frame()
+
+    monkeypatch.setattr(frame_level, "_dataset", read)
+
+    async def get() -> int:
+        async with connect(port) as peer:
+            return await ended(peer.c_get(asked(SimpleFrameList=1), GET))
+
+    getting = [asyncio.create_task(get()) for _ in range(4)]
+    await begun.wait()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    go.set()
+    assert await asyncio.gather(*getting) == [0x0000] * 4
+    assert most == 1
+
+
+async def test_an_instance_that_is_read_for_too_long(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk hangs: who waits for it is told, and who is cancelled leaves no place taken."""
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def read(_payload: object) -> Dataset:
+        begun.set()
+        await go.wait()
+        return multi_frame()
+
+    monkeypatch.setattr(frame_level, "_dataset", read)
+    monkeypatch.setattr(frame_level, "_LONGEST_WAIT", 0.01)
+    async with connect(port) as first, connect(port) as second:
+        waiting = asyncio.create_task(ended(first.c_get(asked(SimpleFrameList=1), GET)))
+        await begun.wait()
+        assert await ended(second.c_get(asked(SimpleFrameList=1), GET)) == 0xA702
+        first.abort()
+        await asyncio.gather(waiting, return_exceptions=True)
+        go.set()
+        assert await ended(second.c_get(asked(SimpleFrameList=1), GET)) == 0x0000
 
 
 async def test_frames_are_no_level_of_other_models(port: int) -> None:
