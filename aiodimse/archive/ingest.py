@@ -219,7 +219,7 @@ class _Arriving:
     def _refuse(self, where: str, before: Entry | None, arrived: Arrived) -> None:
         """Raise unless it may replace the stored object."""
         if self.header is None:
-            raise aiodimse.DIMSEFailure(0xA900, "its header cannot be read, and an instance has this UID")
+            raise aiodimse.DIMSEFailure(0xA900, "an instance has this UID; this one cannot be compared with it")
         unknown = None
         if before is None:
             # The index does not know a file of this name, so read the file.
