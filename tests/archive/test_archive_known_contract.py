@@ -177,7 +177,11 @@ def test_two_workers_that_know_a_series_answer_as_memory(
 
     monkeypatch.setattr(KnownSeries, "add", counted)
 
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=EXAMPLES if kind == "sqlite" else EXAMPLES // 3,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(steps=all_steps())
     def compared(steps: list[tuple[str, int, Any]]) -> None:
         asyncio.run(compare(kind, tmp_path, steps))
