@@ -35,9 +35,9 @@ async def extracted(archive: Archive, identifier: Dataset) -> Dataset:
         The new instance.
 
     Raises:
-        aiodimse.DIMSEFailure: The instance cannot be made; the status is one of AA00 to AA04.
-                AA00 if the archive does not have the source: PS3.4 Y.4.1.3 says that an instance is made, so none is
-                no Success, while at the IMAGE level there may be no entities.
+        aiodimse.DIMSEFailure: The instance cannot be made; the status is one of AA00 to AA04, or A702 if other
+            instances were read for too long. AA00 if the archive does not have the source: PS3.4 Y.4.1.3 says that an
+            instance is made, so none is no Success, while at the IMAGE level there may be no entities.
 
     Cancellation: nothing is sent. A thread that copies pixels continues to its end.
     """

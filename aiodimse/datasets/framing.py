@@ -22,7 +22,7 @@ from aiodimse.datasets.walk import known_syntax
 from aiodimse.errors import DatasetDecodeError
 
 _WINDOW: Final = 1 << 16
-_MAX_STEPS: Final = 1 << 20
+MAX_STEPS: Final = 1 << 20
 """The number of elements, items and fragments that are checked, which takes about a second. A file with more is not
 known to be complete."""
 _MAX_DEPTH: Final = 64
@@ -33,7 +33,19 @@ _INFLATED_RATIO: Final = 32
 deflate to a third; a mebibyte of a hostile peer inflates to a gibibyte."""
 
 
-def is_whole(file: BinaryIO, offset: int, size: int, transfer_syntax: str) -> bool:
+class _NotKnown(DatasetDecodeError):
+    """Finding out would take too much work."""
+
+
+def is_whole(
+    file: BinaryIO,
+    offset: int,
+    size: int,
+    transfer_syntax: str,
+    *,
+    max_steps: int = MAX_STEPS,
+    if_unknown: bool = False,
+) -> bool:
     """Return whether a data set is consistent to its end.
 
     Args:
@@ -41,10 +53,11 @@ def is_whole(file: BinaryIO, offset: int, size: int, transfer_syntax: str) -> bo
         offset: Where the data set begins.
         size: The size of the data set in bytes.
         transfer_syntax: The UID of its transfer syntax.
+        max_steps: How many elements, items and fragments may be checked.
+        if_unknown: What is returned if it would take more steps, or too much inflating, to find out.
 
     Returns:
-        True if the last element ends exactly at the end. False if it does not, if it would take more than about a
-        million steps or too much inflating to find out, and for a private transfer syntax.
+        True if the last element ends exactly at the end. False if it does not, and for a private transfer syntax.
 
     Raises:
         OSError: The file cannot be read.
@@ -53,7 +66,9 @@ def is_whole(file: BinaryIO, offset: int, size: int, transfer_syntax: str) -> bo
         row = known_syntax(transfer_syntax)
         if row.deflated:
             return _inflates(file, offset, size)
-        _Hops(file, offset, size, row.implicit, row.little_endian).to_the_end()
+        _Hops(file, offset, size, row.implicit, row.little_endian).to_the_end(max_steps)
+    except _NotKnown:
+        return if_unknown
     except DatasetDecodeError:
         return False
     return True
@@ -73,7 +88,7 @@ def _inflates(file: BinaryIO, offset: int, size: int) -> bool:
             while data and not inflater.eof:
                 total += len(inflater.decompress(data, 1 << 20))
                 if total > most:
-                    return False
+                    raise _NotKnown("it inflates to too much")
                 data = inflater.unconsumed_tail
     except zlib.error:
         return False
@@ -93,7 +108,7 @@ class _Hops:
         self._window, self._at = b"", 0
         """The bytes of the file that are in memory, and their offset in the data set."""
 
-    def to_the_end(self) -> None:
+    def to_the_end(self, max_steps: int) -> None:
         """Go from element to element to the end. Raise DatasetDecodeError if the lengths are not consistent."""
         pos, steps = 0, 0
         # What encloses the current element, if of undefined length: whether it is a sequence, whether what surrounds it
@@ -102,8 +117,8 @@ class _Hops:
         implicit = self._implicit
         while pos < self._size or inside:
             steps += 1
-            if steps > _MAX_STEPS or len(inside) > 2 * _MAX_DEPTH:
-                raise DatasetDecodeError("more elements than are looked at", offset=pos)
+            if steps > max_steps or len(inside) > 2 * _MAX_DEPTH:
+                raise _NotKnown("more elements than are looked at", offset=pos)
             if not inside and self._is_padding(pos):
                 return
             tag = self._number(pos, 2) << 16 | self._number(pos + 2, 2)

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from aiodimse.datasets.framing import is_whole
+from aiodimse.datasets.framing import MAX_STEPS, is_whole
 from aiodimse.datasets.identity import IDENTITY_KEYS, MAX_BEGINNING, Identity, Reach, first_values
-from aiodimse.datasets.part10 import PartTenReader, head_of
+from aiodimse.datasets.part10 import FileHead, PartTenReader, head_of
 
 _FIRST_READ = 1 << 16
 
@@ -43,7 +43,9 @@ def file_identity(path: str | os.PathLike[str]) -> Identity | None:
             wanted = 16 * len(data)
 
 
-def is_whole_file(file: str | os.PathLike[str] | BinaryIO) -> bool:
+def is_whole_file(
+    file: str | os.PathLike[str] | BinaryIO, *, max_steps: int = MAX_STEPS, if_unknown: bool = False
+) -> bool:
     """Return whether the data set in a file is complete: its last element ends exactly at the end of the file.
 
     The elements are passed over, not read: this takes a few reads even if the file is large. A deflated data set is
@@ -51,11 +53,12 @@ def is_whole_file(file: str | os.PathLike[str] | BinaryIO) -> bool:
 
     Args:
         file: The path of a DICOM file (PS3.10), or the open file, whose position is changed.
+        max_steps: How many elements, items and fragments may be passed over. A million take about a second.
+        if_unknown: What is returned if it has more than these, or inflates to more than 64 MiB and 32 times its size.
 
     Returns:
-        True if it is complete; also True if only NULs follow its last element. False if it is cut off, has more than
-        about a million elements, inflates to more than 64 MiB and 32 times its size, or is in a private transfer
-        syntax.
+        True if it is complete; also True if only NULs follow its last element. False if it is cut off, or in a private
+        transfer syntax.
 
     Raises:
         NotDICOM: The file is not a DICOM file.
@@ -71,6 +74,9 @@ def is_whole_file(file: str | os.PathLike[str] | BinaryIO) -> bool:
         with PartTenReader(file) as reader:
             head = reader.head
         with Path(file).open("rb", buffering=0) as opened:
-            return is_whole(opened, head.data_offset, head.size, head.transfer_syntax)
-    head = head_of(file)
-    return is_whole(file, head.data_offset, head.size, head.transfer_syntax)
+            return is_whole(opened, *_place(head), max_steps=max_steps, if_unknown=if_unknown)
+    return is_whole(file, *_place(head_of(file)), max_steps=max_steps, if_unknown=if_unknown)
+
+
+def _place(head: FileHead) -> tuple[int, int, str]:
+    return head.data_offset, head.size, head.transfer_syntax

@@ -17,7 +17,7 @@ from ..header import modified_of, read_header
 from ..index import Entry, Header
 from ..threads import in_thread
 from .hashed import hashed_name
-from .interface import Arrived, Arriving, Found, Stamp, StorageGone
+from .interface import Arrived, Arriving, Found, Stamp, StorageGone, is_whole
 
 _KEPT = 1 << 16
 """Bytes of a data set that are kept while it is saved. A shorter beginning is the whole data set."""
@@ -84,8 +84,7 @@ class FolderStorage:
 
         def before_name(file: Path, beginning: bytes) -> None:
             more = _behind(file) if len(beginning) >= _KEPT else None
-            is_whole = partial(aiodimse.is_whole_file, file)
-            arriving.decide(Arrived(beginning, request.transfer_syntax, more, is_whole))
+            arriving.decide(Arrived(beginning, request.transfer_syntax, more, partial(is_whole, file)))
 
         def after_name(_file: Path, status: os.stat_result) -> None:
             arriving.keep(_stamp(status))
@@ -118,10 +117,7 @@ class FolderStorage:
 
     def is_whole(self, location: str) -> bool:
         """See `Storage.is_whole`."""
-        try:
-            return aiodimse.is_whole_file(self.path(location))
-        except aiodimse.NotDICOM:
-            return False
+        return is_whole(self.path(location))
 
     def stamp(self, location: str) -> Stamp | None:
         """See `Storage.stamp`."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import aiodimse
 
-from ..elements import More
+from ..elements import MAX_ELEMENTS, More
 from ..index import Entry, Header
 
 
@@ -47,7 +48,7 @@ class Arrived:
     more: More | None = field(default=None, repr=False)
     """Returns bytes after the beginning. None: there are none, or they can no longer be read. Blocks."""
     is_whole: Callable[[], bool] = field(default=lambda: True, repr=False)
-    """Returns whether the data set is complete to its end; also True if it cannot be read any more. Blocks."""
+    """Returns False if the data set is known to be cut off (see `is_whole`). Blocks."""
 
 
 class Arriving(Protocol):
@@ -61,6 +62,25 @@ class Arriving(Protocol):
 
     def write(self) -> None:
         """Called after `keep` of all objects that are saved together."""
+
+
+def is_whole(file: str | os.PathLike[str] | BinaryIO) -> bool:
+    """Return whether a DICOM file is complete to its end, as far as lengths tell. Blocks.
+
+    Args:
+        file: Its path, or the open file.
+
+    Returns:
+        False if it is known to be cut off, or is no DICOM file. A file with more elements than a header may have counts
+        as whole: the threads that save objects would look at it for a second.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        return aiodimse.is_whole_file(file, max_steps=MAX_ELEMENTS, if_unknown=True)
+    except aiodimse.NotDICOM:
+        return False
 
 
 class Storage(Protocol):
@@ -83,7 +103,7 @@ class Storage(Protocol):
         """Read the header of one object. Raises what `header.read_header` raises. Blocks."""
 
     def is_whole(self, location: str) -> bool:
-        """Return whether the data set of an object is complete to its end, as far as lengths tell. Blocks.
+        """Return whether the data set of an object is complete to its end, unless it is known to be cut off. Blocks.
 
         Raises:
             OSError: The object cannot be read.

@@ -28,7 +28,7 @@ from ..header import header_in
 from ..index import Entry, Header
 from ..threads import in_thread
 from .hashed import hashed_name
-from .interface import Arrived, Arriving, Found, Stamp
+from .interface import Arrived, Arriving, Found, Stamp, is_whole
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ReadableFile
@@ -117,10 +117,7 @@ class S3Storage:
         """See `Storage.is_whole`."""
         with _os_errors():
             file = obstore.open_reader(self._store, location, buffer_size=_READ_AHEAD)
-            try:
-                return aiodimse.is_whole_file(cast("BinaryIO", _OpenObject(file)))
-            except aiodimse.NotDICOM:
-                return False
+            return is_whole(cast("BinaryIO", _OpenObject(file)))
 
     def stamp(self, location: str) -> Stamp | None:
         """See `Storage.stamp`."""
@@ -235,7 +232,7 @@ class _Upload:
         self._wait_for_store()
         arrived = Arrived(bytes(beginning), self._request.transfer_syntax)
         if size == len(beginning):
-            arrived = replace(arrived, is_whole=lambda: aiodimse.is_whole_file(io.BytesIO(head + beginning)))
+            arrived = replace(arrived, is_whole=lambda: is_whole(io.BytesIO(head + beginning)))
         await in_thread(self._arriving.decide, arrived)
 
     def _go_on(self) -> None:
