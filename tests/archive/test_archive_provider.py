@@ -237,6 +237,18 @@ async def test_what_is_stored_and_cannot_be_found_gets_a_warning(
     assert "a stored object cannot be found: no StudyInstanceUID" in caplog.text
 
 
+async def test_what_cannot_be_found_and_comes_again_cannot_be_compared(
+    handlers: Handlers, a_file: Callable[..., Path]
+) -> None:
+    def request() -> StoreRequest:
+        return StoreRequest("1.2.7.1.1", a_file(".new.part", study="7", StudyInstanceUID=""))
+
+    assert (await handlers.store(request())).Status == 0xB007
+    with pytest.raises(aiodimse.DIMSEFailure, match="this one cannot be compared with it") as refused:
+        await handlers.store(request())
+    assert refused.value.status == 0xA900
+
+
 async def test_a_damaged_header_is_logged_without_its_values(
     handlers: Handlers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
