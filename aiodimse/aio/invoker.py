@@ -104,9 +104,8 @@ class Invoker(Part):
             if pieces is not None:
                 await pieces.aclose()
         invoked.renew()
-        if (
-            not channel.connection.is_reading
-        ):  # its responses come behind requests that wait, and may have to be refused
+        if not channel.connection.is_reading:
+            # Its responses come behind requests that wait, and may have to be refused.
             asyncio.get_running_loop().call_soon(channel.pump)
         return invoked
 

@@ -95,6 +95,8 @@ class Archive:
         """Why the index was created anew; None if it was not."""
         self.searches: Searches = Searches()
         """The turns that searches take."""
+        self.extracting: asyncio.Lock = asyncio.Lock()
+        """Held while an instance is in memory to take frames out of it. One of a gibibyte takes three of them."""
         self._scanning = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
 

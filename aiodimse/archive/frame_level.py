@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from typing import Final
-from weakref import WeakKeyDictionary
 
 from pydicom import Dataset
 
@@ -17,11 +16,8 @@ from .archive import Archive
 from .frames import FramesRefused, asked_frames, extract
 from .threads import in_thread
 
-_AT_ONCE: Final = 1
-"""Instances of an archive that are in memory to take frames out of them. One of a gibibyte takes three of them."""
 _LONGEST_WAIT: Final = 60.0
 """Seconds that a retrieval waits for its turn."""
-_places: Final[WeakKeyDictionary[Archive, asyncio.Semaphore]] = WeakKeyDictionary()
 
 
 async def extracted(archive: Archive, identifier: Dataset) -> Dataset:
@@ -47,7 +43,7 @@ async def extracted(archive: Archive, identifier: Dataset) -> Dataset:
             entry = (await archive.index.lookup([frames.sop_instance_uid])).get(frames.sop_instance_uid)
         if entry is None:
             raise FramesRefused(0xAA00, "no instance has this SOP Instance UID")
-        async with _place(archive):
+        async with _turn(archive):
             source = await _dataset(archive.storage.payload(entry))
             return await in_thread(extract, source, frames)
     except FramesRefused as error:
@@ -59,22 +55,21 @@ async def extracted(archive: Archive, identifier: Dataset) -> Dataset:
 
 
 @asynccontextmanager
-async def _place(archive: Archive) -> AsyncIterator[None]:
-    """Wait until an instance may be read into memory, and hold its place.
+async def _turn(archive: Archive) -> AsyncIterator[None]:
+    """Wait until an instance may be read into memory, and keep others from it meanwhile.
 
     Raises:
-        aiodimse.DIMSEFailure: There was no place in time.
+        aiodimse.DIMSEFailure: Others took too long.
     """
-    places = _places.setdefault(archive, asyncio.Semaphore(_AT_ONCE))
     try:
         async with asyncio.timeout(_LONGEST_WAIT):
-            await places.acquire()
+            await archive.extracting.acquire()
     except TimeoutError:
         raise aiodimse.DIMSEFailure(0xA702, "frames are taken out of too many instances") from None
     try:
         yield
     finally:
-        places.release()
+        archive.extracting.release()
 
 
 async def _dataset(payload: aiodimse.InstanceSource) -> Dataset:
