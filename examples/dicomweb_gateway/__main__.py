@@ -2,7 +2,7 @@
 
 import sys
 
-import pydicom
+import pydicom.config
 import uvicorn
 
 from .app import create

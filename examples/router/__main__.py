@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 
-import pydicom
+import pydicom.config
 
 from aiodimse.outbox import Outbox
 

@@ -9,7 +9,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-import pydicom
+import pydicom.config
 from sqlalchemy.exc import SQLAlchemyError
 
 from .config import Config
