@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import select
 import selectors
 import shutil
 import socket
@@ -223,12 +224,17 @@ def run(
     process = subprocess.Popen(
         words, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, env=environment(env), cwd=cwd
     )
+    ends = os.pidfd_open(process.pid)  # A wait of `subprocess` with a timeout looks every 50 ms.
     try:
+        if not output and not select.select([ends], [], [], patience)[0]:
+            raise subprocess.TimeoutExpired(words, patience)
         printed, _ = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
         return Trial(0, patience, f"{Path(words[0]).name} took more than {patience:.0f} s"), ""
+    finally:
+        os.close(ends)
     seconds = time.perf_counter() - started
     problem = f"{Path(words[0]).name} ended with {process.returncode}" if process.returncode else ""
     return Trial(done, seconds, problem), (printed or b"").decode("utf-8", "replace")

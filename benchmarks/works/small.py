@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.bench import Bench, Pairing, commanded, compare, counting, work
-from benchmarks.measure import Contender, Figure, Row, Trial, interleaved, limit
+from benchmarks.measure import Figure, Row, limit
 from benchmarks.processes import ROOT, Process, free_port, need, run
 
 PAIRINGS = (
@@ -72,23 +70,19 @@ IMPORT = Row("import", "import aiodimse, beyond pydicom, asyncio and ssl", "", 6
 
 @work(IMPORT)
 def importing(bench: Bench, wanted: frozenset[str]) -> list[Figure]:
-    """Compare fresh interpreters: the difference of neighbors. Bytecode exists after the first."""
-
-    def interpreter(code: str) -> Contender:
-        def go() -> Trial:
-            trial, _ = run([sys.executable, "-c", code], done=1, cwd=ROOT)
-            return trial
-
-        return go
-
-    base = "import pydicom, asyncio, ssl"
-    contenders = {"ours": interpreter(f"{base}\nimport aiodimse"), "base": interpreter(base)}
-    trials = interleaved(contenders, 5 if bench.quick else 15)
-    more = [1000 * (a.seconds - b.seconds) for a, b in zip(trials["ours"], trials["base"], strict=True)]
-    problem = next((t.problem for side in trials.values() for t in side if t.problem), "")
-    return [limit(IMPORT, more, _milliseconds(trials["ours"], trials["base"]), problem)]
-
-
-def _milliseconds(ours: Sequence[Trial], base: Sequence[Trial]) -> str:
-    whole, without = (statistics.median(t.seconds for t in side) * 1000 for side in (ours, base))
-    return f"{whole:.0f} ms, {without:.0f} without"
+    """Have fresh interpreters time the import. Bytecode exists after the first."""
+    code = (
+        "import pydicom, asyncio, ssl, time\n"
+        "started = time.perf_counter()\n"
+        "import aiodimse\n"
+        "print(1000 * (time.perf_counter() - started))"
+    )
+    took, problem = list[float](), ""
+    for _ in range(5 if bench.quick else 15):
+        trial, printed = run([sys.executable, "-c", code], done=1, cwd=ROOT, output=True)
+        if trial.problem:
+            problem = trial.problem
+        else:
+            took.append(float(printed))
+    text = f"{min(took):.0f} to {max(took):.0f} ms" if took else ""
+    return [limit(IMPORT, took, text, problem)]
