@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 
@@ -104,7 +105,7 @@ class Drawn:
         return [data[:at], data[at:]]
 
 
-class Errors(logging.Handler):
+class _Errors(logging.Handler):
     """What the library logs as errors."""
 
     def __init__(self) -> None:
@@ -113,6 +114,18 @@ class Errors(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
+
+
+@contextmanager
+def no_errors_logged() -> Iterator[None]:
+    """Check that the library logs no error in the body."""
+    errors, log = _Errors(), logging.getLogger("aiodimse")
+    log.addHandler(errors)
+    try:
+        yield
+    finally:
+        log.removeHandler(errors)
+    assert errors.lines == []
 
 
 async def nothing_left(network: testing.MemoryNetwork) -> None:

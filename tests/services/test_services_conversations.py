@@ -7,7 +7,6 @@ and has ended when the association has. Nothing is left behind, and nothing is l
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -27,10 +26,10 @@ from services.drawn import (
     MPPS,
     STILL_PENDING,
     Drawn,
-    Errors,
     dataset,
     encoded,
     image,
+    no_errors_logged,
     nothing_left,
 )
 
@@ -294,10 +293,5 @@ def check(provider: Provider, peer: Peer, ending: str) -> None:
 @given(seed=st.integers(0, 1 << 32))
 @examples(20)
 def test_a_provider(ending: str, seed: int) -> None:
-    errors, log = Errors(), logging.getLogger("aiodimse")
-    log.addHandler(errors)
-    try:
+    with no_errors_logged():
         asyncio.run(converse(seed, ending))
-    finally:
-        log.removeHandler(errors)
-    assert errors.lines == []

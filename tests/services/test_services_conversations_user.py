@@ -7,14 +7,26 @@ sent. Operations that are left or cancelled leave nothing behind, and the associ
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import pytest
 from hypotheses import examples
 from hypothesis import given
 from hypothesis import strategies as st
-from services.drawn import CT, ECHO, EXPLICIT, FIND, GET, MPPS, Drawn, Errors, dataset, encoded, image, nothing_left
+from services.drawn import (
+    CT,
+    ECHO,
+    EXPLICIT,
+    FIND,
+    GET,
+    MPPS,
+    Drawn,
+    dataset,
+    encoded,
+    image,
+    no_errors_logged,
+    nothing_left,
+)
 
 import aiodimse
 from aiodimse import testing
@@ -315,10 +327,5 @@ def check(error: BaseException | None, ending: str) -> None:
 @given(seed=st.integers(0, 1 << 32))
 @examples(20)
 def test_a_user(ending: str, seed: int) -> None:
-    errors, log = Errors(), logging.getLogger("aiodimse")
-    log.addHandler(errors)
-    try:
+    with no_errors_logged():
         asyncio.run(converse(seed, ending))
-    finally:
-        log.removeHandler(errors)
-    assert errors.lines == []
