@@ -5,12 +5,16 @@ service that is made of this and a `Pool`. Reading multipart bodies needs the ex
 """
 
 from .bodies import json_array, multipart, whole_instances
-from .files import read_frame, read_metadata
+from .files import NoSuchFrame, read_frame, read_metadata
+from .media_types import choose_media_type
 from .query import path_uids, query_identifier, retrieve_url, to_json
-from .store import StoreAnswer, parts, store
+from .store import StoreAnswer, UnsupportedMediaType, parts, store
 
 __all__ = [
+    "NoSuchFrame",
     "StoreAnswer",
+    "UnsupportedMediaType",
+    "choose_media_type",
     "json_array",
     "multipart",
     "parts",

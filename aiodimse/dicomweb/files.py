@@ -48,6 +48,10 @@ _MEDIA_TYPES: Final = {  # PS3.18 Table 8.7.3-5
 }
 
 
+class NoSuchFrame(ValueError):
+    """The instance has no frame of this number, or no frames at all. The text names no value of the instance."""
+
+
 def read_metadata(path: str | os.PathLike[str], *, max_inflated: int = _MOST_INFLATED) -> Dataset:
     """Read what WADO-RS calls the metadata of an instance: its attributes without bulk data (PS3.18 10.4.1.1.2).
 
@@ -87,8 +91,9 @@ def read_frame(path: str | os.PathLike[str], number: int, *, max_inflated: int =
         application/octet-stream in little endian; a frame of single bits begins at the first bit.
 
     Raises:
-        ValueError: The instance has no such frame, or does not say where it is; the file is damaged; or its data set is
-            deflated, and has a million elements, or exceeds `max_inflated`.
+        NoSuchFrame: The instance has no such frame. It is a ValueError.
+        ValueError: The instance does not say where the frame is; the file is damaged; or its data set is deflated, and
+            has a million elements, or exceeds `max_inflated`.
         OSError: The file cannot be read.
         InvalidDicomError: The file is not a DICOM file, according to pydicom.
     """
@@ -96,7 +101,7 @@ def read_frame(path: str | os.PathLike[str], number: int, *, max_inflated: int =
         content, dataset, syntax = _before_pixels(file, max_inflated)
         count = _number_of_frames(dataset)
         if not 0 < number <= count:
-            raise ValueError(f"the instance has {count} frames")
+            raise NoSuchFrame(f"the instance has {count} frames")
         vr, length = _enter_pixels(content, dataset)
         if syntax.is_encapsulated:
             media_type = _MEDIA_TYPES.get(syntax, "application/octet-stream")
@@ -167,7 +172,7 @@ def _enter_pixels(file: BinaryIO, dataset: Dataset) -> tuple[str, int]:
         (length,) = unpack(f"{order}L", head[-4:])
         if (group, element) in _PIXELS:
             return "OW" if implicit else head[4:6].decode("latin_1"), length
-    raise ValueError("the instance has no Pixel Data, and no frames")
+    raise NoSuchFrame("the instance has no Pixel Data, and no frames")
 
 
 def _word_size(vr: str, dataset: Dataset) -> int:

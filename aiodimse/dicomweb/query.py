@@ -23,7 +23,7 @@ _RETURNED: Final = {  # PS3.18 Tables 10.6.3-3 to 10.6.3-5, those attributes tha
     " PerformedProcedureStepStartDate PerformedProcedureStepStartTime",
     "IMAGE": "SOPClassUID SOPInstanceUID InstanceNumber Rows Columns BitsAllocated NumberOfFrames",
 }
-_NO_KEYS: Final = frozenset({"limit", "offset", "fuzzymatching"})
+_NO_KEYS: Final = frozenset({"accept", "limit", "offset", "fuzzymatching"})
 _SET_HERE: Final = frozenset({"QueryRetrieveLevel", "SpecificCharacterSet"})
 """What an Identifier says of itself: a query neither sets it nor asks for it."""
 _PATH: Final = (
@@ -51,7 +51,8 @@ def query_identifier(
     Args:
         level: STUDY, SERIES or IMAGE.
         parameters: Names and values of the query string, decoded. A name is a keyword or a tag of eight hexadecimal
-            digits; includefield adds keys to be returned; limit, offset and fuzzymatching are left to the caller.
+            digits; includefield adds keys to be returned; limit, offset, fuzzymatching and accept are left to the
+            caller.
         uids: The UIDs in the path of the URL, by their keywords (see `path_uids`).
 
     Returns:

@@ -198,7 +198,8 @@ async def test_the_parts_of_a_body_have_a_bound(part: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "keyword", "status"), [(0xA700, "FailureReason", 409), (0xB000, "WarningReason", 200)]
+    ("code", "keyword", "status"),
+    [(0xC000, "FailureReason", 409), (0xA700, "FailureReason", 503), (0xB000, "WarningReason", 200)],
 )
 async def test_what_the_archive_says(code: int, keyword: str, status: int) -> None:
     found, answer, _ = await stored(body_of(CT.read_bytes()), status=code)
@@ -217,7 +218,49 @@ async def test_an_instance_of_another_study_is_not_sent() -> None:
 async def test_half_an_instance_is_not_stored() -> None:
     body = body_of(CT.read_bytes())[:20_000]
     status, answer, _ = await stored(body)
-    assert (status, answer.FailedSOPSequence[0].FailureReason) == (409, 0x0110)
+    assert (status, answer.FailedSOPSequence[0].FailureReason) == (400, 0x0110)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (aiodimse.AssociationTimeout("connect", "no answer"), 504),
+        (aiodimse.AssociationClosed("closed"), 502),
+        (ConnectionRefusedError(), 502),
+    ],
+)
+async def test_an_archive_that_cannot_be_asked(error: Exception, status: int) -> None:
+    async def store(instance: aiodimse.Instance) -> aiodimse.Response:
+        await instance.discard()
+        raise error
+
+    body = body_of(CT.read_bytes(), CT.read_bytes())
+    answer = await dicomweb.store(pieces_of(body, 1000), TYPE, store, root="http://x/dicomweb")
+    failed = pydicom.Dataset.from_json(answer.body).FailedSOPSequence
+    assert (answer.status, [item.FailureReason for item in failed]) == (status, [0x0110, 0x0110])
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), EOFError(), ConnectionResetError(), aiodimse.AiodimseError()])
+@pytest.mark.parametrize("after", [0, 20_000])
+async def test_an_error_of_the_body_is_raised(error: Exception, after: int) -> None:
+    """It is not taken for one of the archive, and the end of the body not for the whole of it."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield body_of(CT.read_bytes())[:after]
+        raise error
+
+    async def store(instance: aiodimse.Instance) -> aiodimse.Response:
+        await instance.discard()
+        return aiodimse.Response(aiodimse.Status(0))
+
+    with pytest.raises(type(error)):
+        await dicomweb.store(body(), TYPE, store, root="http://x/dicomweb")
+
+
+@pytest.mark.parametrize("content_type", ["application/dicom", 'multipart/related; type="image/png"; boundary=xyz'])
+async def test_a_store_of_something_else_is_refused(content_type: str) -> None:
+    with pytest.raises(dicomweb.UnsupportedMediaType):
+        await dicomweb.store(Source(b""), content_type, None, root="http://x/dicomweb")  # type: ignore[arg-type]
 
 
 async def test_nothing_is_logged_of_a_uid_that_is_none(caplog: pytest.LogCaptureFixture) -> None:
