@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,12 +21,13 @@ import aiodimse
 from aiodimse import dicomweb
 
 from .archive import Archive
-from .client import Clients, streamed
+from .client import Clients, begun, streamed
 from .config import Config
-from .render import rendered
+from .render import rendered, window_of
 from .viewer import Viewer
 
-JSON = "application/dicom+json"
+JSON = ("application/dicom+json", "application/json")
+FILES = 'multipart/related; type="application/dicom"'
 ROOT = "/dicomweb"
 
 
@@ -40,16 +41,35 @@ def described(path: Path, root: str) -> str:
     return dicomweb.to_json(dicomweb.read_metadata(path), root)
 
 
+@contextmanager
+def asked() -> Iterator[None]:
+    """Answer 400 or 415 if what the client sent raises ValueError. Elsewhere it is the archive's fault: 502."""
+    try:
+        yield
+    except ValueError as error:
+        raise HTTPException(415 if isinstance(error, dicomweb.UnsupportedMediaType) else 400, f"{error}\n") from error
+
+
 def uids_of(request: Request) -> dict[str, str]:
     """Return the UIDs in the path, by their keywords."""
-    return dicomweb.path_uids(request.path_params)
+    with asked():
+        return dicomweb.path_uids(request.path_params)
 
 
 def number_of(text: str) -> int:
     """Read a number of a URL."""
-    if not (text.isascii() and text.isdecimal()):
-        raise ValueError("a number of the URL is not a whole number")
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise HTTPException(400, "a number of the URL is not a whole number\n")
     return int(text)
+
+
+def media_type_for(request: Request, *offered: str) -> str:
+    """Choose the media type of the response, or answer 406. The query parameter precedes the header (PS3.18 8.7.5)."""
+    accept = request.query_params.get("accept") or ", ".join(request.headers.getlist("accept"))
+    chosen = dicomweb.choose_media_type(accept, offered)
+    if chosen is None:
+        raise HTTPException(406, f"this can be had as {' or '.join(offered)}\n")
+    return chosen
 
 
 class Gateway:
@@ -64,8 +84,9 @@ class Gateway:
         """Return the endpoint for searches on this level (QIDO-RS)."""
 
         async def endpoint(request: Request) -> Response:
-            parameters = request.query_params
-            identifier = dicomweb.query_identifier(level, parameters.multi_items(), uids_of(request))
+            media_type, parameters, uids = media_type_for(request, *JSON), request.query_params, uids_of(request)
+            with asked():
+                identifier = dicomweb.query_identifier(level, parameters.multi_items(), uids)
             offset = number_of(parameters.get("offset", "0"))
             limit = number_of(parameters.get("limit", str(sys.maxsize)))
 
@@ -79,66 +100,87 @@ class Gateway:
                         if number >= offset + limit:  # return cancels the rest
                             return
 
-            return await streamed(dicomweb.json_array(matches()), JSON, Response("[]", media_type=JSON))
+            return await streamed(dicomweb.json_array(matches()), media_type, Response(status_code=204))
 
         return endpoint
 
     async def retrieve(self, request: Request) -> Response:
         """Answer with the instances of a study, of a series, or with one instance, as DICOM files (WADO-RS)."""
-        instances = self._archive.retrieve(uids_of(request))
+        uids = uids_of(request)
+        kind = media_type_for(request, FILES, *(["application/dicom"] if len(uids) == 3 else []))
+        instances = self._archive.retrieve(uids)
+        if kind != FILES:
+            return await streamed(file_of(instances), kind)
         content_type, body = dicomweb.multipart("application/dicom", dicomweb.whole_instances(instances))
         return await streamed(body, content_type)
 
     async def metadata(self, request: Request) -> Response:
         """Answer with the attributes of the instances of a study, of a series, or of one instance."""
 
+        media_type, uids = media_type_for(request, *JSON), uids_of(request)
+
         async def objects() -> AsyncGenerator[str, None]:
-            async with aclosing(self._archive.retrieve(uids_of(request))) as instances:
+            async with aclosing(self._archive.retrieve(uids)) as instances:
                 async for instance in instances:
-                    path = await instance.save(self._folder, next(self._names), durable=False)
+                    path = await self._save(instance, next(self._names))
                     try:
                         yield await asyncio.to_thread(described, path, root_of(request))
                     finally:
                         await asyncio.to_thread(path.unlink)
 
-        return await streamed(dicomweb.json_array(objects()), JSON)
+        return await streamed(dicomweb.json_array(objects()), media_type)
 
     async def frames(self, request: Request) -> Response:
         """Answer with frames of an instance, as they are stored, by their numbers."""
-        numbers = [number_of(number) for number in request.path_params["frames"].split(",")]
+        numbers, uids = [number_of(number) for number in request.path_params["frames"].split(",")], uids_of(request)
 
         async def parts() -> AsyncGenerator[tuple[str, bytes], None]:
-            async with self._one(request) as path:
+            async with self._one(uids) as path:
                 if len(numbers) > 1:  # so that one that is not there is an error before the answer begins
                     for number in (min(numbers), max(numbers)):
                         await asyncio.to_thread(dicomweb.read_frame, path, number)
                 for number in numbers:
                     yield await asyncio.to_thread(dicomweb.read_frame, path, number)
 
-        content_type, body = dicomweb.multipart("application/octet-stream", parts())
-        return await streamed(body, content_type)
+        source = parts()
+        try:
+            (media_type, _), found = await begun(source)
+            name, _, parameters = media_type.partition("; ")
+            names = dict.fromkeys([name, "application/octet-stream"])
+            offered = {f'multipart/related; type="{each}"; {parameters}': each for each in names}
+            content_type, body = dicomweb.multipart(offered[media_type_for(request, *offered)], found)
+            return await streamed(body, content_type)
+        except BaseException:
+            await source.aclose()
+            raise
 
     async def rendered(self, request: Request) -> Response:
         """Answer with one frame of an instance as JPEG or PNG."""
-        media_type = "image/png" if "image/png" in request.headers.get("accept", "") else "image/jpeg"
-        number, window = int(request.path_params.get("frame", 1)), request.query_params.get("window")
-        async with self._one(request) as path, self._renderers:
+        media_type = media_type_for(request, "image/jpeg", "image/png")
+        number, uids = int(request.path_params.get("frame", 1)), uids_of(request)
+        with asked():
+            window = window_of(request.query_params.get("window"))
+        async with self._one(uids) as path, self._renderers:
             try:
                 picture = await asyncio.to_thread(rendered, path, number, media_type, window)
+            except dicomweb.NoSuchFrame:
+                raise
             except (AttributeError, NotImplementedError, RuntimeError, ValueError) as error:
-                raise HTTPException(406, "the instance cannot be rendered with these parameters") from error
+                raise HTTPException(406, "the instance cannot be rendered with these parameters\n") from error
         return Response(picture, media_type=media_type)
 
     async def store(self, request: Request) -> Response:
         """Send each part to the archive while it arrives (STOW-RS)."""
-        answer = await dicomweb.store(
-            request.stream(),
-            request.headers.get("content-type", ""),
-            self._archive.storing.c_store,
-            root=root_of(request),
-            study_instance_uid=uids_of(request).get("StudyInstanceUID"),
-        )
-        return Response(answer.body, answer.status, media_type=JSON)
+        media_type, uids = media_type_for(request, *JSON), uids_of(request)
+        with asked():
+            answer = await dicomweb.store(
+                request.stream(),
+                request.headers.get("content-type", ""),
+                self._archive.storing.c_store,
+                root=root_of(request),
+                study_instance_uid=uids.get("StudyInstanceUID"),
+            )
+        return Response(answer.body, answer.status, media_type=media_type)
 
     async def health(self, request: Request) -> Response:
         """Answer 200 if the archive answers a C-ECHO."""
@@ -146,18 +188,36 @@ class Gateway:
         return PlainTextResponse("the archive answers\n")
 
     @asynccontextmanager
-    async def _one(self, request: Request) -> AsyncIterator[Path]:
-        """Retrieve the instance of a path into a file, which exists while the block runs."""
+    async def _one(self, uids: dict[str, str]) -> AsyncIterator[Path]:
+        """Retrieve an instance into a file, which exists while the block runs."""
         path = self._folder / next(self._names)
         try:
-            async with aclosing(self._archive.retrieve(uids_of(request))) as instances:
+            async with aclosing(self._archive.retrieve(uids)) as instances:
                 async for instance in instances:
-                    await instance.save(self._folder, path.name, durable=False)
+                    await self._save(instance, path.name)
             if not await asyncio.to_thread(path.exists):
-                raise HTTPException(404, "the archive has no such instance")
+                raise HTTPException(404, "the archive has no such instance\n")
             yield path
         finally:
             await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _save(self, instance: aiodimse.Instance, name: str) -> Path:
+        """Save an instance in the folder. That this fails is not the fault of the archive."""
+        try:
+            return await instance.save(self._folder, name, durable=False)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise HTTPException(507, "the gateway cannot save the instance\n") from error
+
+
+async def file_of(instances: AsyncGenerator[aiodimse.Instance, None]) -> AsyncGenerator[bytes, None]:
+    """Yield the DICOM file of an instance. Of the second and later ones, which may not be there, nothing is sent."""
+    async with aclosing(instances):
+        async for instance in instances:
+            async for piece in instance.part10():
+                yield bytes(piece)
+            break
 
 
 def answer(status: int) -> Callable[[Request, Exception], Response]:
@@ -179,9 +239,11 @@ def create(config: Config) -> Starlette:
         lifespan=lifespan,
         middleware=[Middleware(Clients, seconds=config.client_timeout)],
         exception_handlers={
-            ValueError: answer(400),
+            dicomweb.NoSuchFrame: answer(404),
             aiodimse.AssociationTimeout: answer(504),
             aiodimse.AiodimseError: answer(502),
+            TimeoutError: answer(504),
+            ValueError: answer(502),  # what the archive sent cannot be read
             OSError: answer(502),
         },
     )

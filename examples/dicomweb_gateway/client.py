@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, TypeVar
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,18 +22,24 @@ class Clients:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def receive_in_time() -> Message:
-            async with asyncio.timeout(self._seconds):
-                return await receive()
+            try:
+                async with asyncio.timeout(self._seconds):
+                    return await receive()
+            except TimeoutError:
+                raise HTTPException(408, "the request is too slow\n", {"Connection": "close"}) from None
 
         async def send_in_time(message: Message) -> None:
-            async with asyncio.timeout(self._seconds):
-                await send(message)
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await send(message)
+            except TimeoutError:
+                raise ClientDisconnect from None
             await asyncio.sleep(0)  # so that a lost connection is noticed before the next piece
 
-        if scope.get("method") == "GET":
-            await _until_gone(asyncio.ensure_future(self._app(scope, _never, send_in_time)), receive)
-        else:
-            with suppress(ClientDisconnect):  # in the middle of a body: nobody waits for the answer
+        with suppress(ClientDisconnect):  # nobody waits for the answer
+            if scope.get("method") == "GET":
+                await _until_gone(asyncio.ensure_future(self._app(scope, _never, send_in_time)), receive)
+            else:
                 await self._app(scope, receive_in_time if scope["type"] == "http" else receive, send_in_time)
 
 
@@ -67,14 +74,24 @@ class _Streamed(StreamingResponse):
 
 async def streamed(pieces: AsyncGenerator[bytes, None], media_type: str, empty: Response | None = None) -> Response:
     """Return a streamed response once there is a first piece, so that an earlier failure can have its own status."""
-    first = await anext(pieces, None)
-    if first is None:
+    try:
+        _, all_pieces = await begun(pieces)
+    except StopAsyncIteration:
         return empty or PlainTextResponse("the archive has no such instance\n", 404)
+    return _Streamed(all_pieces, media_type=media_type)
 
-    async def all_pieces() -> AsyncGenerator[bytes, None]:
-        async with aclosing(pieces):
+
+T = TypeVar("T")
+
+
+async def begun(items: AsyncGenerator[T, None]) -> tuple[T, AsyncGenerator[T, None]]:
+    """Return the first item, and all items with it. Raise StopAsyncIteration if there is none."""
+    first = await anext(items)
+
+    async def all_items() -> AsyncGenerator[T, None]:
+        async with aclosing(items):
             yield first
-            async for piece in pieces:
-                yield piece
+            async for item in items:
+                yield item
 
-    return _Streamed(all_pieces(), media_type=media_type)
+    return first, all_items()

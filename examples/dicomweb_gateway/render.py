@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,29 @@ MOST_SAMPLES = 1 << 26
 meanwhile, and a compressed frame of a few bytes may have any number. Its own header must say the same."""
 
 
-def rendered(path: Path, number: int, media_type: str, window: str | None) -> bytes:
-    """Return one frame as image/png or image/jpeg; window: "center,width" instead of its own (PS3.18 8.3.5.1.4).
+FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
+
+
+def window_of(text: str | None) -> tuple[float, float, str] | None:
+    """Read the query parameter window (PS3.18 8.3.5.1.4): center, width and function, which may be left out.
+
+    Raises ValueError if it is none.
+    """
+    if text is None:
+        return None
+    try:
+        center, width, function = [*text.split(","), "linear"][: max(3, text.count(",") + 1)]
+        found = float(center), float(width), FUNCTIONS[function]
+    except (KeyError, ValueError):
+        raise ValueError("a window is center,width or center,width,function: linear, linear-exact or sigmoid") from None
+    least = 1 if function == "linear" else math.ulp(0)  # PS3.3 C.11.2.1.2 and C.11.2.1.3
+    if not (math.isfinite(found[0]) and least <= found[1] < math.inf):
+        raise ValueError("no window has this center and width")
+    return found
+
+
+def rendered(path: Path, number: int, media_type: str, window: tuple[float, float, str] | None) -> bytes:
+    """Return one frame as image/png or image/jpeg, with this window instead of its own.
 
     Only this frame is read, and a deflated file is inflated no further than to its end, and up to 256 MiB.
     """
@@ -30,8 +52,9 @@ def rendered(path: Path, number: int, media_type: str, window: str | None) -> by
     pixels = pixel_array(dataset)
     if dataset.SamplesPerPixel == 1:
         if window is not None:
-            dataset.WindowCenter, dataset.WindowWidth = window.split(",")[:2]
-        values = apply_voi_lut(apply_modality_lut(pixels, dataset), dataset).astype(np.float32)
+            dataset.WindowCenter, dataset.WindowWidth, dataset.VOILUTFunction = window
+        values = apply_voi_lut(apply_modality_lut(pixels, dataset), dataset, prefer_lut=window is None)
+        values = values.astype(np.float32)
         low, high = float(values.min()), float(values.max())
         pixels = (values - low) * (255 / (high - low or 1))
         if dataset.PhotometricInterpretation == "MONOCHROME1":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import http.client
 import io
 import logging
@@ -116,13 +117,21 @@ async def serving(port: int, **more: Any) -> AsyncIterator[int]:
 
 async def get(port: int, path: str, *, accept: str = "*/*") -> tuple[int, bytes]:
     """The status and the body of a GET."""
+    status, _, body = await request(port, "GET", path, {"Accept": accept})
+    return status, body
 
-    def ask() -> tuple[int, bytes]:
+
+async def request(
+    port: int, method: str, path: str, headers: dict[str, str], body: bytes | None = None
+) -> tuple[int, str, bytes]:
+    """The status, the media type and the body of an answer."""
+
+    def ask() -> tuple[int, str, bytes]:
         connection = http.client.HTTPConnection(HOST, port, timeout=60)
         try:
-            connection.request("GET", path, headers={"Accept": accept})
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
-            return response.status, response.read()
+            return response.status, response.getheader("Content-Type", ""), response.read()
         finally:
             connection.close()
 
@@ -181,31 +190,139 @@ async def test_what_is_not_there_and_what_is_no_question() -> None:
     (dataset,) = images(1)
     one = "/dicomweb/studies/{}/series/{}/instances/{}".format(*uids(dataset))
     async with testing.FakeArchive([dataset]) as archive, serving(archive.port) as port:
-        assert await get(port, "/dicomweb/studies?PatientID=nobody") == (200, b"[]")
-        assert await get(port, "/dicomweb/studies?limit=0") == (200, b"[]")
-        assert await get(port, "/dicomweb/studies?offset=1") == (200, b"[]")
+        assert await get(port, "/dicomweb/studies?PatientID=nobody") == (204, b"")
+        assert await get(port, "/dicomweb/studies?limit=0") == (204, b"")
+        assert await get(port, "/dicomweb/studies?offset=1") == (204, b"")
         for path in ("", "/metadata", "/series/1.2/instances/1.3/frames/1", "/series/1.2/instances/1.3/rendered"):
             assert (await get(port, f"/dicomweb/studies/1.2.3{path}"))[0] == 404
         assert (await get(port, "/dicomweb/studies?NoSuchKeyword=1"))[0] == 400
-        for query in ("limit=x", "limit=-1", "offset=-5"):
+        for query in ("limit=x", "limit=-1", "offset=-5", "limit=" + "9" * 5000):
             assert await get(port, f"/dicomweb/studies?{query}") == (
                 400,
                 b"a number of the URL is not a whole number\n",
             )
         assert (await get(port, f"{one}/frames/x"))[0] == 400
-        assert (await get(port, f"{one}/frames/2"))[0] == 400
-        assert (await get(port, f"{one}/frames/1,2"))[0] == 400  # not 200, and half an answer
-        assert (await get(port, f"{one}/frames/1,0"))[0] == 400
+        assert (await get(port, f"{one}/frames/2"))[0] == 404
+        assert (await get(port, f"{one}/frames/1,2"))[0] == 404  # not 200, and half an answer
+        assert (await get(port, f"{one}/frames/1,0"))[0] == 404
         assert (await get(port, f"{one}/frames/1,1"))[0] == 200
         assert (await get(port, "/dicomweb/instances?Rows=x"))[0] == 400
-        assert (await get(port, "/dicomweb/instances?Rows=1"))[0] == 200
+        assert (await get(port, "/dicomweb/instances?Rows=1"))[0] == 204
         assert (await get(port, "/dicomweb/studies?PixelData=1"))[0] == 400
         two = f"{dataset.StudyInstanceUID}%5C{dataset.StudyInstanceUID}"
         for path in (two, "%FF", "*", "1.2%00", f"{two}/metadata", f"{two}/series"):
             assert (await get(port, f"/dicomweb/studies/{path}"))[0] == 400
-        assert (await get(port, f"{one}/frames/2/rendered"))[0] == 406
-        assert (await get(port, f"{one}/frames/1/rendered?window=40,400"))[0] == 200
+        assert (await get(port, f"{one}/frames/2/rendered"))[0] == 404
+        for window, status in (("40,400", 200), ("40,400,sigmoid", 200), ("40", 400), ("40,0", 400), ("nan,1", 400)):
+            assert (await get(port, f"{one}/frames/1/rendered?window={window}"))[0] == status
         assert (await get(port, "/healthz"))[0] == 200
+
+
+JSON, FILES, OCTETS = (
+    "application/dicom+json",
+    'multipart/related; type="application/dicom"',
+    "application/octet-stream",
+)
+FRAMES = f'multipart/related; type="{OCTETS}"; transfer-syntax='
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "answered"),
+    [
+        ("/studies", "*/*", JSON),
+        ("/studies", f"{JSON};q=0.5, application/json", "application/json"),
+        ("/studies", "application/dicom+xml", None),
+        ("{study}/metadata", "application/json", "application/json"),
+        ("{study}/metadata", 'multipart/related; type="application/dicom+xml"', None),
+        ("{study}", "application/*", None),
+        ("{study}", "multipart/related; type=application/dicom; transfer-syntax=*", FILES),
+        ("{study}", f"{FILES}; q=0", None),
+        ("{study}", "application/dicom", None),
+        ("{one}", "application/dicom", "application/dicom"),
+        ("{one}", f"application/dicom;q=0.3, {FILES};q=0.4", FILES),
+        ("{one}/frames/1", f'multipart/related; type="{OCTETS}"', FRAMES[:50]),
+        ("{one}/frames/1", f"{FRAMES}1.2.840.10008.1.2.1", FRAMES[:50]),
+        ("{one}/frames/1", f"{FRAMES}1.2.840.10008.1.2.4.70", None),
+        ("{one}/frames/1", 'multipart/related; type="image/jpeg"', None),
+        ("{one}/rendered", "image/png;q=0.1, image/jpeg", "image/jpeg"),
+        ("{one}/rendered", "image/*", "image/jpeg"),
+        ("{one}/rendered", "image/gif", None),
+        ("{one}/rendered?accept=image/png", "*/*", "image/png"),
+        ("/studies?accept=application/json", "*/*", "application/json"),
+    ],
+)
+async def test_what_the_client_accepts(path: str, accept: str, answered: str | None) -> None:
+    (dataset,) = images(1)
+    one = "/studies/{}/series/{}/instances/{}".format(*uids(dataset))
+    path = path.format(one=one, study=one.partition("/series")[0])
+    async with testing.FakeArchive([dataset]) as archive, serving(archive.port) as port:
+        status, media_type, body = await request(port, "GET", f"/dicomweb{path}", {"Accept": accept})
+    assert (status, media_type.startswith(answered or "text/plain")) == (200 if answered else 406, True), media_type
+    if answered == "application/dicom":
+        assert dcmread(io.BytesIO(body)) == dataset
+
+
+def part_10() -> bytes:
+    return Path(CT).read_bytes()
+
+
+def multipart(*parts: bytes, end: bytes = b"\r\n--b--\r\n") -> bytes:
+    return b"".join(b"\r\n--b\r\nContent-Type: application/dicom\r\n\r\n" + part for part in parts) + end
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "accept", "status"),
+    [
+        (multipart(part_10()), 'multipart/related; type="application/dicom"; boundary=b', JSON, 200),
+        (multipart(part_10()), "multipart/related; boundary=b", "*/*", 200),
+        (multipart(part_10()), "multipart/related; boundary=b", "application/dicom+xml", 406),
+        (multipart(part_10()), f'multipart/related; type="{JSON}"; boundary=b', JSON, 415),
+        (part_10(), "application/dicom", JSON, 415),
+        (b"", "multipart/related; boundary=b", JSON, 400),
+        (b"nothing", "multipart/related; boundary=b", JSON, 400),
+        (multipart(part_10()[:9000], end=b""), "multipart/related; boundary=b", JSON, 400),
+        (multipart(b"nothing"), "multipart/related; boundary=b", JSON, 400),
+        (multipart(b"nothing", part_10()), "multipart/related; boundary=b", JSON, 202),
+    ],
+)
+async def test_what_is_answered_to_a_store(body: bytes, content_type: str, accept: str, status: int) -> None:
+    async with testing.FakeArchive() as archive, serving(archive.port) as port:
+        headers = {"Content-Type": content_type, "Accept": accept}
+        assert (await request(port, "POST", "/dicomweb/studies", headers, body))[0] == status
+
+
+@pytest.mark.parametrize("size", [0, 9000], ids=["before the first part", "in a part"])
+async def test_a_client_that_does_not_go_on_is_told(size: int) -> None:
+    body = multipart(part_10()[:size], end=b"") if size else b""
+    head = "POST /dicomweb/studies HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
+    head += "Content-Type: multipart/related; boundary=b\r\n\r\n"
+    async with testing.FakeArchive() as archive, serving(archive.port, client_timeout=0.2) as port:
+        reader, writer = await asyncio.open_connection(HOST, port)
+        writer.write(head.encode() + body)
+        assert (await reader.readline()).split()[1] == b"408"
+        await reader.read()  # to its end: the connection is closed
+        writer.close()
+        assert archive.stored == []
+
+
+async def test_what_the_archive_sent_is_not_the_fault_of_the_client() -> None:
+    """Pixel Data are shorter than they should be: no frame can be sent, and the request was right."""
+    (dataset,) = images(1)
+    dataset.PixelData = b"\0\0"
+    one = "/dicomweb/studies/{}/series/{}/instances/{}".format(*uids(dataset))
+    async with testing.FakeArchive([dataset]) as archive, serving(archive.port) as port:
+        assert (await get(port, f"{one}/frames/1"))[0] == 502
+
+
+async def test_a_disk_that_is_full_is_not_the_fault_of_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def save(*_: Any, **__: Any) -> Path:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr("aiodimse.Instance.save", save)
+    (dataset,) = images(1)
+    one = "/dicomweb/studies/{}/series/{}/instances/{}".format(*uids(dataset))
+    async with testing.FakeArchive([dataset]) as archive, serving(archive.port) as port:
+        assert [(await get(port, f"{one}/{path}"))[0] for path in ("frames/1", "metadata")] == [507, 507]
 
 
 async def test_no_value_of_a_question_is_logged(tmp_path: Path) -> None:

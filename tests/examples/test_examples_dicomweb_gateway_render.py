@@ -37,7 +37,7 @@ FILES = [
 
 
 def picture(path: Path, number: int, media_type: str = "image/png", window: str | None = None) -> Image.Image:
-    return Image.open(io.BytesIO(render.rendered(path, number, media_type, window)))
+    return Image.open(io.BytesIO(render.rendered(path, number, media_type, render.window_of(window))))
 
 
 @pytest.mark.parametrize(("name", "number"), FILES)
@@ -69,6 +69,22 @@ def test_a_window_of_the_request() -> None:
     path = Path(str(get_testdata_file("CT_small.dcm")))
     whole, narrow = (np.asarray(picture(path, 1, window=window)) for window in (None, "1000,10"))
     assert len(np.unique(narrow)) < len(np.unique(whole)) / 3
+
+
+def test_a_window_of_the_request_goes_before_the_lookup_table_of_the_instance(tmp_path: Path) -> None:
+    dataset, table = dcmread(str(get_testdata_file("CT_small.dcm"))), Dataset()
+    table.add_new("LUTDescriptor", "SS", [65536 // 2, -32768, 16])
+    table.LUTData = b"\0\0" * (65536 // 2)
+    dataset.VOILUTSequence = [table]
+    dataset.save_as(tmp_path / "x")
+    assert len(np.unique(np.asarray(picture(tmp_path / "x", 1)))) == 1
+    assert len(np.unique(np.asarray(picture(tmp_path / "x", 1, window="1000,2000,linear-exact")))) > 1
+
+
+@pytest.mark.parametrize("text", ["", "1", "1,2,3", "1,2,linear,4", "x,1", "1,0.5", "1,0,sigmoid", "nan,1", "1,inf"])
+def test_a_window_that_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="window"):
+        render.window_of(text)
 
 
 def test_no_more_of_a_deflated_file_is_inflated_than_the_frame_needs(tmp_path: Path) -> None:
