@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 
 import aiodimse
+
+_T = TypeVar("_T")
 
 
 def multipart(
@@ -68,6 +70,57 @@ async def whole_instances(
             yield f"application/dicom; transfer-syntax={instance.transfer_syntax}", instance.part10()
     finally:
         await _close(instances)
+
+
+async def whole_file(instances: AsyncIterable[aiodimse.Instance]) -> AsyncGenerator[bytes, None]:
+    """Yield the DICOM file of one instance, for a response of application/dicom.
+
+    Args:
+        instances: The instance, for example that of a C-GET. If there are more, nothing of them is sent. The iterator
+            is closed at the end.
+
+    Yields:
+        Pieces of the Part 10 file; nothing if there is no instance.
+
+    Cancellation: closes the instances, as closing the generator does.
+    """
+    try:
+        is_first = True
+        async for instance in instances:
+            if is_first:
+                async for piece in instance.part10():
+                    yield bytes(piece)
+            is_first = False
+    finally:
+        await _close(instances)
+
+
+async def begun(items: AsyncGenerator[_T, None]) -> tuple[_T, AsyncGenerator[_T, None]]:
+    """Wait for the first item of a response, so that a failure before it can have its own status.
+
+    Args:
+        items: The pieces or parts of the body.
+
+    Returns:
+        The first item, and a generator of all items with it, which closes `items` at its end.
+
+    Raises:
+        StopAsyncIteration: There is no item.
+        Exception: What `items` raises.
+
+    Cancellation: ends `items`, as a cancelled generator does.
+    """
+    first = await anext(items)
+
+    async def all_items() -> AsyncGenerator[_T, None]:
+        try:
+            yield first
+            async for item in items:
+                yield item
+        finally:
+            await items.aclose()
+
+    return first, all_items()
 
 
 async def json_array(texts: AsyncIterable[str]) -> AsyncGenerator[bytes, None]:

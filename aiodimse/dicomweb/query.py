@@ -80,6 +80,23 @@ def query_identifier(
     return aiodimse.identifier(level, **keys | path_uids(uids))
 
 
+def whole_number(text: str) -> int:
+    """Read a number of a URL, such as a limit, an offset or the number of a frame.
+
+    Args:
+        text: The number, decoded.
+
+    Returns:
+        The number, from 0 on.
+
+    Raises:
+        ValueError: It is not a whole number, or has more than 19 digits.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise ValueError("a number of the URL is not a whole number")
+    return int(text)
+
+
 def path_uids(parameters: Mapping[str, str]) -> dict[str, str]:
     """Take the UIDs from the path of a URL, each of which names one study, series or instance (PS3.18 8.2).
 

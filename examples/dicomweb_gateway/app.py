@@ -21,9 +21,9 @@ import aiodimse
 from aiodimse import dicomweb
 
 from .archive import Archive
-from .client import Clients, begun, streamed
+from .client import Clients, streamed
 from .config import Config
-from .render import rendered, window_of
+from .render import rendered
 from .viewer import Viewer
 
 JSON = ("application/dicom+json", "application/json")
@@ -56,18 +56,10 @@ def uids_of(request: Request) -> dict[str, str]:
         return dicomweb.path_uids(request.path_params)
 
 
-def number_of(text: str) -> int:
-    """Read a number of a URL."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 20):
-        raise HTTPException(400, "a number of the URL is not a whole number\n")
-    return int(text)
-
-
 def media_type_for(request: Request, *offered: str) -> str:
     """Choose the media type of the response, or answer 406. The query parameter precedes the header (PS3.18 8.7.5)."""
     accept = request.query_params.get("accept") or ", ".join(request.headers.getlist("accept"))
-    chosen = dicomweb.choose_media_type(accept, offered)
-    if chosen is None:
+    if (chosen := dicomweb.choose_media_type(accept, offered)) is None:
         raise HTTPException(406, f"this can be had as {' or '.join(offered)}\n")
     return chosen
 
@@ -87,8 +79,8 @@ class Gateway:
             media_type, parameters, uids = media_type_for(request, *JSON), request.query_params, uids_of(request)
             with asked():
                 identifier = dicomweb.query_identifier(level, parameters.multi_items(), uids)
-            offset = number_of(parameters.get("offset", "0"))
-            limit = number_of(parameters.get("limit", str(sys.maxsize)))
+                offset = dicomweb.whole_number(parameters.get("offset", "0"))
+                limit = dicomweb.whole_number(parameters.get("limit", str(sys.maxsize)))
 
             async def matches() -> AsyncGenerator[str, None]:
                 number = 0
@@ -110,7 +102,7 @@ class Gateway:
         kind = media_type_for(request, FILES, *(["application/dicom"] if len(uids) == 3 else []))
         instances = self._archive.retrieve(uids)
         if kind != FILES:
-            return await streamed(file_of(instances), kind)
+            return await streamed(dicomweb.whole_file(instances), kind)
         content_type, body = dicomweb.multipart("application/dicom", dicomweb.whole_instances(instances))
         return await streamed(body, content_type)
 
@@ -132,10 +124,11 @@ class Gateway:
 
     async def frames(self, request: Request) -> Response:
         """Answer with frames of an instance, as they are stored, by their numbers."""
-        numbers, uids = [number_of(number) for number in request.path_params["frames"].split(",")], uids_of(request)
+        with asked():
+            numbers = [dicomweb.whole_number(number) for number in request.path_params["frames"].split(",")]
 
         async def parts() -> AsyncGenerator[tuple[str, bytes], None]:
-            async with self._one(uids) as path:
+            async with self._one(uids_of(request)) as path:
                 if len(numbers) > 1:  # so that one that is not there is an error before the answer begins
                     for number in (min(numbers), max(numbers)):
                         await asyncio.to_thread(dicomweb.read_frame, path, number)
@@ -144,10 +137,10 @@ class Gateway:
 
         source = parts()
         try:
-            (media_type, _), found = await begun(source)
+            (media_type, _), found = await dicomweb.begun(source)
             name, _, parameters = media_type.partition("; ")
-            names = dict.fromkeys([name, "application/octet-stream"])
-            offered = {f'multipart/related; type="{each}"; {parameters}': each for each in names}
+            kinds = (name, "application/octet-stream")
+            offered = {f'multipart/related; type="{kind}"; {parameters}': kind for kind in kinds}
             content_type, body = dicomweb.multipart(offered[media_type_for(request, *offered)], found)
             return await streamed(body, content_type)
         except BaseException:
@@ -159,7 +152,7 @@ class Gateway:
         media_type = media_type_for(request, "image/jpeg", "image/png")
         number, uids = int(request.path_params.get("frame", 1)), uids_of(request)
         with asked():
-            window = window_of(request.query_params.get("window"))
+            window = dicomweb.window(text) if (text := request.query_params.get("window")) is not None else None
         async with self._one(uids) as path, self._renderers:
             try:
                 picture = await asyncio.to_thread(rendered, path, number, media_type, window)
@@ -209,15 +202,6 @@ class Gateway:
             raise
         except OSError as error:
             raise HTTPException(507, "the gateway cannot save the instance\n") from error
-
-
-async def file_of(instances: AsyncGenerator[aiodimse.Instance, None]) -> AsyncGenerator[bytes, None]:
-    """Yield the DICOM file of an instance. Of the second and later ones, which may not be there, nothing is sent."""
-    async with aclosing(instances):
-        async for instance in instances:
-            async for piece in instance.part10():
-                yield bytes(piece)
-            break
 
 
 def answer(status: int) -> Callable[[Request, Exception], Response]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from aiodimse import dicomweb
 
 
 class Clients:
@@ -75,23 +77,7 @@ class _Streamed(StreamingResponse):
 async def streamed(pieces: AsyncGenerator[bytes, None], media_type: str, empty: Response | None = None) -> Response:
     """Return a streamed response once there is a first piece, so that an earlier failure can have its own status."""
     try:
-        _, all_pieces = await begun(pieces)
+        _, all_pieces = await dicomweb.begun(pieces)
     except StopAsyncIteration:
         return empty or PlainTextResponse("the archive has no such instance\n", 404)
     return _Streamed(all_pieces, media_type=media_type)
-
-
-T = TypeVar("T")
-
-
-async def begun(items: AsyncGenerator[T, None]) -> tuple[T, AsyncGenerator[T, None]]:
-    """Return the first item, and all items with it. Raise StopAsyncIteration if there is none."""
-    first = await anext(items)
-
-    async def all_items() -> AsyncGenerator[T, None]:
-        async with aclosing(items):
-            yield first
-            async for item in items:
-                yield item
-
-    return first, all_items()

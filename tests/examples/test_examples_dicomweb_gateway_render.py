@@ -19,7 +19,7 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRLittleEndian
 
-from aiodimse import sop_class
+from aiodimse import dicomweb, sop_class
 
 FILES = [
     ("CT_small.dcm", 1),  # 16 bits, signed
@@ -37,7 +37,7 @@ FILES = [
 
 
 def picture(path: Path, number: int, media_type: str = "image/png", window: str | None = None) -> Image.Image:
-    return Image.open(io.BytesIO(render.rendered(path, number, media_type, render.window_of(window))))
+    return Image.open(io.BytesIO(render.rendered(path, number, media_type, window and dicomweb.window(window))))
 
 
 @pytest.mark.parametrize(("name", "number"), FILES)
@@ -45,7 +45,7 @@ def test_the_frame_is_the_one_that_pydicom_decodes(name: str, number: int) -> No
     path = Path(str(get_testdata_file(name, download=False)))
     whole = dcmread(path)
     expected = pixel_array(whole, index=number - 1)
-    found = pixel_array(render.one_frame(path, number))
+    found = pixel_array(dicomweb.read_one_frame(path, number))
     assert np.array_equal(found, expected)
     image = picture(path, number)
     assert (image.height, image.width) == expected.shape[:2]
@@ -84,7 +84,7 @@ def test_a_window_of_the_request_goes_before_the_lookup_table_of_the_instance(tm
 @pytest.mark.parametrize("text", ["", "1", "1,2,3", "1,2,linear,4", "x,1", "1,0.5", "1,0,sigmoid", "nan,1", "1,inf"])
 def test_a_window_that_is_none(text: str) -> None:
     with pytest.raises(ValueError, match="window"):
-        render.window_of(text)
+        dicomweb.window(text)
 
 
 def test_no_more_of_a_deflated_file_is_inflated_than_the_frame_needs(tmp_path: Path) -> None:
