@@ -81,12 +81,6 @@ def test_a_window_of_the_request_goes_before_the_lookup_table_of_the_instance(tm
     assert len(np.unique(np.asarray(picture(tmp_path / "x", 1, window="1000,2000,linear-exact")))) > 1
 
 
-@pytest.mark.parametrize("text", ["", "1", "1,2,3", "1,2,linear,4", "x,1", "1,0.5", "1,0,sigmoid", "nan,1", "1,inf"])
-def test_a_window_that_is_none(text: str) -> None:
-    with pytest.raises(ValueError, match="window"):
-        dicomweb.window(text)
-
-
 def test_no_more_of_a_deflated_file_is_inflated_than_the_frame_needs(tmp_path: Path) -> None:
     path = deflated(tmp_path / "x", pixels=[bytes(range(256)), *zeros(512 * MIB)])
     tracemalloc.start()
