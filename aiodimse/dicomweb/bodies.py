@@ -102,7 +102,7 @@ async def begun(items: AsyncGenerator[_T, None]) -> tuple[_T, AsyncGenerator[_T,
         items: The pieces or parts of the body.
 
     Returns:
-        The first item, and a generator of all items with it, which closes `items` at its end.
+        The first item, and a generator of all items with it, which closes `items` at its end or when it is closed.
 
     Raises:
         StopAsyncIteration: There is no item.
@@ -114,13 +114,16 @@ async def begun(items: AsyncGenerator[_T, None]) -> tuple[_T, AsyncGenerator[_T,
 
     async def all_items() -> AsyncGenerator[_T, None]:
         try:
+            yield first  # taken below: a generator that has not begun would close nothing
             yield first
             async for item in items:
                 yield item
         finally:
             await items.aclose()
 
-    return first, all_items()
+    found = all_items()
+    await anext(found)
+    return first, found
 
 
 async def json_array(texts: AsyncIterable[str]) -> AsyncGenerator[bytes, None]:

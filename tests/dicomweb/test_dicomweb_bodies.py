@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,48 @@ async def test_an_array_that_is_left_early_closes_its_source() -> None:
     async with aclosing(dicomweb.json_array(source)) as body:
         await anext(body)
     assert source.is_closed
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+async def test_the_file_of_one_instance(count: int) -> None:
+    instances = Source(*[await aiodimse.Instance.open(path) for path in (CT, MR)[:count]])
+    body = await all_of(dicomweb.whole_file(instances))
+    assert instances.is_closed
+    assert not body if count == 0 else pydicom.dcmread(io.BytesIO(body)) == pydicom.dcmread(CT)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3])
+async def test_a_response_that_has_begun_closes_its_items(taken: int) -> None:
+    """Also if it is closed before anything is taken of it, as when the client is gone by then."""
+    is_closed = False
+
+    async def items() -> AsyncGenerator[int, None]:
+        nonlocal is_closed
+        try:
+            for number in range(3):
+                yield number
+        finally:
+            is_closed = True
+
+    source = items()  # kept, so that it is not closed because nobody has it
+    first, all_items = await dicomweb.begun(source)
+    found = [await anext(all_items) for _ in range(taken)]
+    assert (first, found, is_closed) == (0, list(range(taken)), False)
+    await all_items.aclose()
+    assert is_closed
+
+
+async def test_a_failure_before_the_first_item_is_raised() -> None:
+    async def items(error: Exception | None) -> AsyncGenerator[int, None]:
+        if error is not None:
+            raise error
+        for number in range(0):
+            yield number
+
+    with pytest.raises(ConnectionResetError):
+        await dicomweb.begun(items(ConnectionResetError()))
+    with pytest.raises(StopAsyncIteration):
+        await dicomweb.begun(items(None))
 
 
 # --- in ---------------------------------------------------------------------------------------------------------------
