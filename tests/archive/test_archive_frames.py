@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from struct import pack
@@ -20,6 +21,7 @@ import aiodimse
 from aiodimse import sop_class
 from aiodimse.archive import Archive, frame_level
 from aiodimse.archive.frames import CLASSES, Frames, FramesRefused, asked_frames, extract
+from aiodimse.archive.threads import in_thread
 
 HOST = "127.0.0.1"
 GET, MOVE = sop_class.CompositeInstanceRootRetrieveGet, sop_class.CompositeInstanceRootRetrieveMove
@@ -433,6 +435,46 @@ async def test_an_instance_that_is_read_for_too_long(port: int, monkeypatch: pyt
         first.abort()
         await asyncio.gather(waiting, return_exceptions=True)
         go.set()
+        assert await ended(second.c_get(asked(SimpleFrameList=1), GET)) == 0x0000
+
+
+@pytest.mark.parametrize("at", ["read", "extract"])
+async def test_the_turn_of_one_that_is_aborted_lasts_until_its_thread_has_ended(
+    port: int, archive: Archive, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """The example: of retrievals that were aborted each, all had their instance in memory at the same time."""
+    loop, begun, go = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    is_first = True
+
+    def hold() -> None:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            loop.call_soon_threadsafe(begun.set)
+            assert go.wait(60)
+
+    async def read(_payload: object) -> Dataset:
+        if at == "read":
+            await in_thread(hold)
+        return multi_frame()
+
+    def extracting(source: Dataset, frames: Frames) -> Dataset:
+        if at == "extract":
+            hold()
+        return extract(source, frames)
+
+    monkeypatch.setattr(frame_level, "_dataset", read)
+    monkeypatch.setattr(frame_level, "extract", extracting)
+    async with connect(port) as first, connect(port) as second:
+        getting = asyncio.create_task(ended(first.c_get(asked(SimpleFrameList=1), GET)))
+        await begun.wait()
+        first.abort()
+        await asyncio.gather(getting, return_exceptions=True)
+        monkeypatch.setattr(frame_level, "_LONGEST_WAIT", 0.01)
+        assert await ended(second.c_get(asked(SimpleFrameList=1), GET)) == 0xA702
+        go.set()
+        await archive.extracting.acquire()
+        archive.extracting.release()
         assert await ended(second.c_get(asked(SimpleFrameList=1), GET)) == 0x0000
 
 
