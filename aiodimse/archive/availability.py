@@ -103,7 +103,6 @@ class Availability:
                     except StopAsyncIteration:
                         break
                 yield each
-        self._answered()
 
     def disk_is_full(self, code: str) -> None:
         """Log that a disk is full, whether the storage or the index met that first.
