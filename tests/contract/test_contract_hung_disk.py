@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[HungDisk]:
     monkeypatch.setattr(os, "fsync", hung.fsync)
     yield hung
     hung.go.set()
+    wait(thread_pool.all_under_way(), timeout=60)  # a thread that was left behind would flush on the next test's disk
 
 
 def saving(folder: Path, **options: object) -> aiodimse.Server:
