@@ -9,13 +9,14 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import aiodimse
 from aiodimse.cli import (
@@ -126,12 +127,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             # pydicom warns about values and quotes them. They are patient data.
             warnings.simplefilter("ignore")
             try:
-                return asyncio.run(_run(chosen, output))
+                return _run_until_complete(_run(chosen, output))
             finally:
                 if argv is not None:
                     chosen.ending.disarm()
     except KeyboardInterrupt:
-        signals.leave_on_ctrl_c(failures.INTERRUPTED)
         line, code = "interrupted", failures.INTERRUPTED
     except BrokenPipeError:  # for example of `aiodimse find ... | head`
         output.discard()
@@ -148,6 +148,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if code != failures.TERMINATED or given.get("worker") is None:
         output.note(f"{prog}: {line}")
     return code
+
+
+def _run_until_complete(command: Coroutine[Any, Any, int]) -> int:
+    """Run a command in an event loop of its own. A second Ctrl-C ends the process, also while the loop closes."""
+    with asyncio.Runner() as runner:
+        try:
+            return runner.run(command)
+        except KeyboardInterrupt:
+            signals.leave_on_ctrl_c(failures.INTERRUPTED)
+            raise
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:

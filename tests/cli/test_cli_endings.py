@@ -177,6 +177,34 @@ async def test_two_times_ctrl_c(stuck: asyncio.Event) -> None:
     assert process.returncode in (130, -signal.SIGINT)  # the latter where the interpreter was ending already
 
 
+_INTERRUPTED_WHILE_THE_LOOP_CLOSES = """
+import asyncio, os, signal, sys
+from aiodimse.cli import echo, main
+
+async def run(*_):
+    loop = asyncio.get_running_loop()
+    shut = loop.shutdown_default_executor
+
+    async def interrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+        await shut()
+
+    loop.shutdown_default_executor = interrupted
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.sleep(60)
+
+echo.run = run
+sys.exit(main.main(["echo", "127.0.0.1", "104"]))
+"""
+
+
+async def test_ctrl_c_while_the_event_loop_closes() -> None:
+    """It ends the process at once: asyncio would tell of what it had not closed yet."""
+    process = await start(sys.executable, "-c", _INTERRUPTED_WHILE_THE_LOOP_CLOSES, preexec_fn=hear_sigint)
+    _, err = await process.communicate()
+    assert (process.returncode, err) == (130, b"")
+
+
 # --- serve ------------------------------------------------------------------------------------------------------------
 
 
