@@ -9,7 +9,7 @@ from pydicom import DataElement, Dataset
 
 from .attributes import element
 from .matching import BASELINE, Attributes, Key, Rules, matcher
-from .queries import supported_keys
+from .queries import Leniency, supported_keys
 from .responses import all_text, choose_character_set
 
 
@@ -30,7 +30,9 @@ class KeyAttributes:
         ```
     """
 
-    def __init__(self, identifier: Dataset, supported: Collection[str], rules: Rules = BASELINE) -> None:
+    def __init__(
+        self, identifier: Dataset, supported: Collection[str], rules: Rules = BASELINE, *, strict: bool = False
+    ) -> None:
         """Read an Identifier.
 
         Args:
@@ -38,13 +40,16 @@ class KeyAttributes:
             supported: The keywords that the model has. An attribute in a sequence is "Sequence.Keyword"; a sequence
                 that is named alone is supported with everything in it.
             rules: What extended negotiation added.
+            strict: Refuse what is otherwise tolerated, and listed in `tolerated`.
 
         Raises:
             IdentifierError: The request has to be refused. Status and comment are for `aiodimse.DIMSEFailure`.
         """
         self._supported = frozenset(supported)
         outer = {name.partition(".")[0] for name in supported}
-        keys, unsupported = supported_keys(identifier, outer)
+        keys, unsupported, tolerated = supported_keys(identifier, outer, strict=strict)
+        self.tolerated: tuple[Leniency, ...] = tolerated
+        """What a strict provider would have refused. `request.tolerate` logs a row."""
         names = list(unsupported)
         self.keys: tuple[Key, ...] = tuple(self._within(key, "", names) for key in keys)
         """The supported keys, in the order of their tags."""

@@ -256,7 +256,7 @@ def _provide_one_level(server: aiodimse.Server, served: ServedArchives) -> None:
     async def find(request: aiodimse.FindRequest) -> AsyncIterator[tuple[int, Dataset]]:
         rules = request.extended or BASELINE
         model = ONE_LEVEL_FIND[request.sop_class_uid]
-        query = _checked(request, lambda _: find_one_level(request.identifier, model, rules))
+        query = _checked(request, lambda strict: find_one_level(request.identifier, model, rules, strict=strict))
         async with aclosing(_responses(served, request, query)) as responses:
             async for each in responses:
                 yield each

@@ -3,8 +3,9 @@
 The keys that can be used are those in the rows of `models`. By the hierarchical rules (PS3.4 C.4.1.3.1, C.4.2.2.1) the
 unique key of each level above must have a single value. Relational queries (C.4.1.3.2) and relational retrieve
 (C.4.2.2.2) remove this rule if they were negotiated. An archive that is not strict tolerates more: a missing or empty
-key matches everything, and a list matches any of its values. Attributes of a level above are also matched and returned
-beside its unique key, although the standard does not require it; those of a level below are not supported.
+key matches everything, as does a date of "*" or "-", and a list matches any of its values. Attributes of a level above
+are also matched and returned beside its unique key, although the standard does not require it; those of a level below
+are not supported.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ _SUPPORTED = {
 """The keywords of the keys that a query at each level may have."""
 
 _LEVEL_TAG = 0x00080052
+_ANY_TIME = frozenset({"*", "-"})
+"""What may only mean any date or time, although a date has no wild cards, and a range has a beginning or an end."""
 
 
 class IdentifierError(ValueError):
@@ -109,8 +112,7 @@ def find_query(identifier: Dataset, model: Model, rules: Rules = BASELINE, *, st
         if key.keyword in ANSWERED:
             keys.append(Key(key.keyword, key.vr))  # a value, as in a response that is sent as a query, is ignored
         elif key.keyword in _SUPPORTED[level]:
-            _check_key(key, key.keyword)
-            keys.append(key)
+            keys.append(_checked_key(key, key.keyword, checked.tolerance))
         elif key.keyword not in _NO_KEYS:
             unsupported.append(key.keyword)
     by_keyword = {key.keyword: key for key in keys}
@@ -121,7 +123,7 @@ def find_query(identifier: Dataset, model: Model, rules: Rules = BASELINE, *, st
             checked.check_single(each, values)
         if _is_exact(each, values, rules):
             unique[each] = values
-    return Query(model, level, tuple(keys), unique, tuple(unsupported), rules, tuple(checked.tolerated))
+    return Query(model, level, tuple(keys), unique, tuple(unsupported), rules, tuple(checked.tolerance.rows))
 
 
 def retrieve_query(identifier: Dataset, model: Model, *, relational: bool = False, strict: bool = False) -> Query:
@@ -158,7 +160,7 @@ def retrieve_query(identifier: Dataset, model: Model, *, relational: bool = Fals
             checked.check_single(each, values)
         if values:
             unique[each] = values
-    return Query(model, level, unique=unique, tolerated=tuple(checked.tolerated))
+    return Query(model, level, unique=unique, tolerated=tuple(checked.tolerance.rows))
 
 
 def check_nothing_found(query: Query) -> None:
@@ -178,30 +180,34 @@ def check_nothing_found(query: Query) -> None:
             raise _not_single(Level.PATIENT)
 
 
-def supported_keys(identifier: Dataset, supported: Container[str]) -> tuple[tuple[Key, ...], tuple[str, ...]]:
+def supported_keys(
+    identifier: Dataset, supported: Container[str], *, strict: bool = False
+) -> tuple[tuple[Key, ...], tuple[str, ...], tuple[Leniency, ...]]:
     """Read the Identifier of a C-FIND request in a one-level model.
 
     Args:
         identifier: The Identifier, as it was decoded.
         supported: The keywords that the model has, outside sequences.
+        strict: Refuse what is otherwise tolerated.
 
     Returns:
-        The supported keys in the order of their tags, and the names of the others.
+        The supported keys in the order of their tags, the names of the others, and what was tolerated.
 
     Raises:
         IdentifierError: The request has to be refused.
     """
-    keys, unsupported = [], []
+    keys, unsupported, tolerance = [], [], _Tolerance(is_strict=strict)
     for key in _keys(identifier, supported, 0xA700):
         if key.keyword in supported:
-            _check_key(key, key.keyword)
-            keys.append(key)
+            keys.append(_checked_key(key, key.keyword, tolerance))
         elif key.keyword not in _NO_KEYS:
             unsupported.append(key.keyword)
-    return tuple(keys), tuple(unsupported)
+    return tuple(keys), tuple(unsupported), tuple(tolerance.rows)
 
 
-def find_one_level(identifier: Dataset, model: OneLevelModel, rules: Rules = BASELINE) -> Query:
+def find_one_level(
+    identifier: Dataset, model: OneLevelModel, rules: Rules = BASELINE, *, strict: bool = False
+) -> Query:
     """Check the Identifier of a C-FIND request in a one-level model (PS3.4 K.4.1.1, K.4.1.3).
 
     There is no Query/Retrieve Level; if the request has one, it is ignored. Ranges of a date and a time are always
@@ -211,6 +217,7 @@ def find_one_level(identifier: Dataset, model: OneLevelModel, rules: Rules = BAS
         identifier: The Identifier, as it was decoded.
         model: The model that is asked.
         rules: What extended negotiation added.
+        strict: Refuse what is otherwise tolerated and listed in `Query.tolerated`.
 
     Returns:
         The query for an index.
@@ -218,12 +225,12 @@ def find_one_level(identifier: Dataset, model: OneLevelModel, rules: Rules = BAS
     Raises:
         IdentifierError: The request has to be refused.
     """
-    keys, unsupported = supported_keys(identifier, frozenset(model.keywords))
+    keys, unsupported, tolerated = supported_keys(identifier, frozenset(model.keywords), strict=strict)
     uids = [value for key in keys if key.keyword == UNIQUE[Level.IMAGE] for value in _given(key)]
     unique = {Level.IMAGE: tuple(uids)} if uids else {}
     rules = replace(rules, date_time=True)
     keys = tuple(_matched(key, model.returned, model.returned_inside) for key in keys)
-    return Query(COMPOSITE_INSTANCE, Level.IMAGE, keys, unique, unsupported, rules, one_level=model)
+    return Query(COMPOSITE_INSTANCE, Level.IMAGE, keys, unique, unsupported, rules, tolerated, one_level=model)
 
 
 def retrieve_one_level(identifier: Dataset, model: OneLevelModel) -> Query:
@@ -246,12 +253,26 @@ def retrieve_one_level(identifier: Dataset, model: OneLevelModel) -> Query:
     return Query(COMPOSITE_INSTANCE, Level.IMAGE, unique={Level.IMAGE: uids}, one_level=model)
 
 
+class _Tolerance:
+    """What was tolerated in one Identifier."""
+
+    def __init__(self, *, is_strict: bool) -> None:
+        self._is_strict = is_strict
+        self.rows: list[Leniency] = []
+
+    def tolerate(self, row: Leniency, error: IdentifierError) -> None:
+        """Note a row, once. Raises the error if nothing is tolerated."""
+        if self._is_strict:
+            raise error
+        if row not in self.rows:
+            self.rows.append(row)
+
+
 class _Checked:
     """The level of one Identifier, the checks of its unique keys, and what was tolerated in it."""
 
     def __init__(self, identifier: Dataset, model: Model, *, is_strict: bool) -> None:
-        self._is_strict = is_strict
-        self.tolerated: list[Leniency] = []
+        self.tolerance = _Tolerance(is_strict=is_strict)
         self.level = self._level(identifier, model)
 
     def _level(self, identifier: Dataset, model: Model) -> Level:
@@ -263,7 +284,7 @@ class _Checked:
         if name.upper() not in Level.__members__:
             raise unknown
         if not name.isupper():
-            self._tolerate(leniency.LOWER_CASE_LEVEL, unknown)
+            self.tolerance.tolerate(leniency.LOWER_CASE_LEVEL, unknown)
         level = Level[name.upper()]
         if level not in model.levels:
             raise IdentifierError(f"no {level.name} level in the {model.name} model", _LEVEL_TAG)
@@ -272,15 +293,9 @@ class _Checked:
     def check_single(self, unique: Level, values: tuple[str, ...]) -> None:
         """Check that the unique key of a level above has one value."""
         if not values:
-            self._tolerate(leniency.MISSING_UNIQUE_KEY, _needed(unique, self.level))
+            self.tolerance.tolerate(leniency.MISSING_UNIQUE_KEY, _needed(unique, self.level))
         elif len(values) > 1 or has_wildcard(values[0]):
-            self._tolerate(leniency.LISTED_UNIQUE_KEY, _not_single(unique))
-
-    def _tolerate(self, row: Leniency, error: IdentifierError) -> None:
-        if self._is_strict:
-            raise error
-        if row not in self.tolerated:
-            self.tolerated.append(row)
+            self.tolerance.tolerate(leniency.LISTED_UNIQUE_KEY, _not_single(unique))
 
 
 def _keys(identifier: Dataset, wanted: Container[str], too_much: int) -> list[Key]:
@@ -338,14 +353,20 @@ def _not_single(unique: Level) -> IdentifierError:
     return IdentifierError(f"{UNIQUE[unique]} must be a single value", tag_for_keyword(UNIQUE[unique]) or 0)
 
 
-def _check_key(key: Key, root: str) -> None:
-    """Refuse a key that can never match, instead of finding nothing. `root` is the key in the Identifier itself."""
+def _checked_key(key: Key, root: str, tolerance: _Tolerance) -> Key:
+    """Return the key, which matches everything if it is tolerated that it is no value of its VR.
+
+    A key that can never match is refused, instead of finding nothing. `root` is the key in the Identifier itself.
+    """
     if key.vr in RANGE_VRS:
         for value in _given(key):
             try:
                 if value != '""':
                     parse_range(key.vr, value)
             except ValueError as error:
-                raise IdentifierError(f"{key.keyword}: {error}"[:64], tag_for_keyword(root) or 0) from None
-    for each in key.item:
-        _check_key(each, root)
+                refused = IdentifierError(f"{key.keyword}: {error}"[:64], tag_for_keyword(root) or 0)
+                if value.strip() not in _ANY_TIME:
+                    raise refused from None
+                tolerance.tolerate(leniency.ANY_DATE, refused)
+                return _universal(key)
+    return replace(key, item=tuple(_checked_key(each, root, tolerance) for each in key.item)) if key.item else key

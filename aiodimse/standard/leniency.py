@@ -170,6 +170,13 @@ LOWER_CASE_LEVEL = Leniency(
     "",
     "PS3.4 C.4.1.1.3.1",
 )
+ANY_DATE = Leniency(
+    "any-date",
+    'a date or time of a query was "*" or "-"',
+    "it matches everything, as an empty key does",
+    "",
+    "PS3.4 C.2.2.2.4, C.2.2.2.5",
+)
 UNDECODABLE_MATCH = Leniency(
     "undecodable-match",
     "the data set of a Pending C-FIND response did not decode",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 from archive.strategies import asked as identifier
 from pydicom import Dataset
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from aiodimse import leniency
-from aiodimse.archive import IdentifierError, find_query, retrieve_query
-from aiodimse.archive.matching import Rules
+from aiodimse.archive import IdentifierError, KeyAttributes, find_query, retrieve_query
+from aiodimse.archive.matching import Key, Rules
 from aiodimse.archive.models import PATIENT_ROOT, PATIENT_STUDY_ONLY, STUDY_ROOT, Level, Model
+from aiodimse.archive.one_level import BY_NAME
+from aiodimse.archive.queries import find_one_level
 
 MISSING, LISTED, LOWER = leniency.MISSING_UNIQUE_KEY, leniency.LISTED_UNIQUE_KEY, leniency.LOWER_CASE_LEVEL
 
@@ -61,3 +64,37 @@ def test_what_was_negotiated_is_no_leniency() -> None:
     asked = identifier("IMAGE", SOPInstanceUID="1.4")
     assert find_query(asked, STUDY_ROOT, Rules(relational=True), strict=True).tolerated == ()
     assert retrieve_query(asked, STUDY_ROOT, relational=True, strict=True).tolerated == ()
+
+
+def dated(asked: Dataset, keyword: str, value: str) -> Dataset:
+    """The same Identifier with a date or time as a peer may send it."""
+    asked.add_new(keyword, dictionary_VR(keyword), "")
+    asked[keyword]._value = value
+    return asked
+
+
+@pytest.mark.parametrize("value", ["*", "-", " - ", "*\\-"])
+@pytest.mark.parametrize("keyword", ["StudyDate", "StudyTime", "PatientBirthDate"])
+def test_any_date_is_tolerated(keyword: str, value: str) -> None:
+    """DCMTK 3.6.7 and Orthanc 1.10.1 answer "-" so too."""
+    asked = dated(identifier("STUDY"), keyword, value)
+    query = find_query(asked, STUDY_ROOT)
+    assert query.keys == (Key(keyword, dictionary_VR(keyword)),)
+    assert query.tolerated == (leniency.ANY_DATE,)
+    with pytest.raises(IdentifierError) as caught:
+        find_query(asked, STUDY_ROOT, strict=True)
+    assert (caught.value.status, caught.value.offending_elements) == (0xA900, (tag_for_keyword(keyword),))
+
+
+def test_any_date_in_a_sequence_and_in_a_model_of_one_level() -> None:
+    item = dated(identifier(), "ScheduledProcedureStepStartDate", "*")
+    asked = identifier(ScheduledProcedureStepSequence=[item], PatientID="1")
+    keys = KeyAttributes(asked, ["PatientID", "ScheduledProcedureStepSequence"])
+    assert keys.tolerated == (leniency.ANY_DATE,)
+    assert keys.answer({"PatientID": ("1",)}) is not None
+    with pytest.raises(IdentifierError):
+        KeyAttributes(asked, ["PatientID", "ScheduledProcedureStepSequence"], strict=True)
+    asked, model = dated(identifier(), "InstanceCreationDate", "-"), BY_NAME["protocol-approval"]
+    assert find_one_level(asked, model).tolerated == (leniency.ANY_DATE,)
+    with pytest.raises(IdentifierError):
+        find_one_level(asked, model, strict=True)

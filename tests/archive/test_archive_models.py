@@ -125,7 +125,7 @@ def test_a_retrieval_that_finds_nothing(model: Model, asked: Dataset) -> None:
 
 @pytest.mark.parametrize(
     ("keyword", "value"),
-    [("StudyDate", "last week"), ("StudyDate", "2020*"), ("StudyTime", "2500x"), ("StudyDate", "-")],
+    [("StudyDate", "last week"), ("StudyDate", "2020*"), ("StudyTime", "2500x"), ("StudyDate", "20200101-*")],
 )
 def test_a_date_that_is_none_is_named_and_not_quoted(keyword: str, value: str) -> None:
     asked = identifier("STUDY")
