@@ -553,6 +553,19 @@ async def test_what_cannot_be_answered_is_aborted(case: str, running: bool) -> N
             assert handler.closed == [asyncio.CancelledError]
 
 
+@pytest.mark.parametrize("service", SERVICES)
+async def test_an_identifier_that_is_announced_and_never_comes_ends_the_association(service: str) -> None:
+    """pynetdicom 3.0.4 sends an empty data set so: the request says that one follows, and no fragment of it does."""
+    handler = Script(match())
+    server = make_server(timeouts=aiodimse.Timeouts(pdu=0.05))
+    register(server, service, handler)
+    async with open_stage(server) as stage:
+        context_id, elements = SERVICES[service]
+        await stage.peer.send(wire.p_data(command_pdv({**elements, wire.DATA_SET_TYPE: 1}, context_id)))
+        assert [pdu.kind async for pdu in _pdus(stage)] == [wire.A_ABORT]
+        assert handler.requests == []
+
+
 async def _pdus(stage: Stage) -> AsyncIterator[Any]:
     for pdu in await stage.peer.drain():
         yield pdu
