@@ -38,6 +38,7 @@ _TEXTS: Final = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 """The VRs that Specific Character Set applies to (PS3.5 6.1.2.2)."""
 _ONE_UID: Final = re.compile(r"[\w.+:-]{1,64}", re.ASCII)
 """A UID of digits and dots (PS3.5 9.1), or what broken senders write in its place, but no list and no wild card."""
+_TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _FILE_META: Final = 0x0002
 _SPECIFIC_CHARACTER_SET: Final = "00080005"
 _RETRIEVE_URL: Final = "00081190"
@@ -133,6 +134,10 @@ def _value(keyword: str, text: str) -> Any:
     text.encode()  # raises a ValueError for half of a surrogate pair
     if vr in _BINARY:
         raise ValueError(f"{keyword} cannot be searched for")
+    if not text:
+        return None  # a universal key (PS3.18 8.3.4.1)
+    if vr == "AT" and not _TAG.fullmatch(text):  # pydicom would also take a keyword or fewer digits, and quotes others
+        raise ValueError(f"{keyword} cannot have this value")
     if vr in _NUMBERS:
         try:
             number = _finite(text) if vr in ("FL", "FD") else int(text)

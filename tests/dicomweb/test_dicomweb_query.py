@@ -70,7 +70,13 @@ def test_a_query_sets_nothing_that_the_identifier_says_of_itself(name: str) -> N
 
 @pytest.mark.parametrize(
     ("keyword", "text", "value"),
-    [("Rows", "512", 512), ("SelectorSLValue", "-5", -5), ("SelectorFDValue", "1.5", 1.5), ("InstanceNumber", "1", 1)],
+    [
+        ("Rows", "512", 512),
+        ("SelectorSLValue", "-5", -5),
+        ("SelectorFDValue", "1.5", 1.5),
+        ("InstanceNumber", "1", 1),
+        ("FrameIncrementPointer", "0018106a", 0x0018106A),
+    ],
 )
 def test_a_number_is_one_of_its_vr(keyword: str, text: str, value: float) -> None:
     """The example: Rows, which every answer has, could not be searched for."""
@@ -91,6 +97,9 @@ def test_a_number_is_one_of_its_vr(keyword: str, text: str, value: float) -> Non
         ("PixelData", "1"),
         ("ReferencedStudySequence", "1"),
         ("SelectorUNValue", "1"),
+        ("FrameIncrementPointer", "PatientName"),
+        ("FrameIncrementPointer", "8002"),
+        ("FrameIncrementPointer", "0008,0020"),
         ("StudyInstanceUID", "1.2.é"),
         ("Modality", "\ud800"),
         ("PatientName", "\ud800"),
@@ -100,6 +109,12 @@ def test_a_value_that_its_vr_cannot_have(keyword: str, text: str) -> None:
     """The archive was blamed for it: 502."""
     with pytest.raises(ValueError, match=r"cannot|surrogates"):
         encode_dataset(dicomweb.query_identifier("IMAGE", [(keyword, text)]), IMPLICIT)
+
+
+@pytest.mark.parametrize("keyword", ["Rows", "SelectorFDValue", "FrameIncrementPointer", "StudyDate", "PatientName"])
+def test_an_empty_value_is_a_universal_key(keyword: str) -> None:
+    found = dicomweb.query_identifier("IMAGE", [(keyword, "")])
+    assert decode_dataset(encode_dataset(found, IMPLICIT), IMPLICIT)[keyword].is_empty
 
 
 @pytest.mark.parametrize(
