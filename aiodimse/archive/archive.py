@@ -23,6 +23,7 @@ from .ingest import Duplicates, Ingest
 from .locks import FileLocks, Locks, ProcessLocks
 from .models import Level
 from .presence import require_objects
+from .received import Received
 from .scan import Scan, ScanReport
 from .searches import Searches
 from .storage import FolderStorage, Storage, storage_at
@@ -88,7 +89,9 @@ class Archive:
         """The locks. That of a SOP Instance UID is held while its object is saved, read and indexed."""
         self.availability: Availability = Availability(index=self.index)
         """Whether the index answers."""
-        self._ingest = Ingest(self.storage, self.index, self.locks, self.availability, duplicates)
+        self.received: Received = Received(self.index)
+        """Notes that studies were received again."""
+        self._ingest = Ingest(self.storage, self.index, self.locks, self.availability, self.received, duplicates)
         self.report: ScanReport = ScanReport()
         """What the last scan found."""
         self.rebuilt: str | None = None

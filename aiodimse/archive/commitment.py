@@ -242,7 +242,9 @@ class Commitment:
         # `Retention` removes no study that is in use, and reads the transactions after it has locked a study.
         async with archive.in_use((await archive.index.lookup(uids)).values()):
             entries = await archive.index.lookup(uids)
-        kept = await in_thread(_those_there, self._archive.storage, entries)
+        kept, studies = await in_thread(_those_there, self._archive.storage, entries)
+        # While the transaction is open, `Retention` removes none of them.
+        await archive.received.again(studies.items())
         references: list[commitment.Reference] = []
         for start in range(0, len(uids), _AT_ONCE):
             some = transaction.references[start : start + _AT_ONCE]
@@ -251,16 +253,23 @@ class Commitment:
         return commitment.CommitmentReport(transaction.uid, tuple(references), self._ae_title)
 
 
-def _those_there(storage: Storage, entries: Mapping[str, Entry]) -> dict[str, Entry]:
-    """Return the entries whose instances are in the storage; called in a thread.
+def _those_there(storage: Storage, entries: Mapping[str, Entry]) -> tuple[dict[str, Entry], dict[str, int]]:
+    """Return the entries whose instances are in the storage, and when the newest file of each study was written.
+
+    It is called in a thread.
 
     Raises:
         OSError: The storage is gone, for example a disk that is no longer mounted. Nothing can be said then.
     """
-    kept = {uid: entry for uid, entry in entries.items() if storage.stamp(entry.location) is not None}
+    kept, studies = dict[str, Entry](), dict[str, int]()
+    for uid, entry in entries.items():
+        if (stamp := storage.stamp(entry.location)) is not None:
+            kept[uid] = entry
+            study = entry.study_instance_uid
+            studies[study] = max(stamp.modified, studies.get(study, 0))
     if len(kept) < len(entries):
         storage.check()
-    return kept
+    return kept, studies
 
 
 def _reference(sop_class_uid: str, uid: str, kept: Mapping[str, Entry]) -> commitment.Reference:

@@ -19,6 +19,7 @@ from .header import NotAnObject, header_in
 from .index import BlockingIndex, Entry, Header, Index, ObjectRefused
 from .locks import Locks
 from .one_level import BY_STORAGE
+from .received import Received
 from .room import Room
 from .storage import Arrived, Stamp, Storage, StorageGone
 
@@ -35,11 +36,12 @@ class _AlreadyStored(Exception):
     """The instance is already stored, and the new data set is not needed.
 
     Args:
+        study: The Study Instance UID of the stored object, and when its file was written, in nanoseconds.
         unknown: The header of the stored object, if the index does not know it.
     """
 
-    def __init__(self, unknown: Header | None = None) -> None:
-        self.unknown = unknown
+    def __init__(self, study: tuple[str, int], unknown: Header | None = None) -> None:
+        self.study, self.unknown = study, unknown
         super().__init__()
 
 
@@ -51,6 +53,7 @@ class Ingest:
         index: The index of the objects.
         locks: Locks by SOP Instance UID, from the first byte until the index has the object.
         availability: Records whether the index answers.
+        received: Notes that objects are acknowledged which are stored already.
         duplicates: "keep" keeps the first data set of an instance, "replace" the last whose header can be read.
     """
 
@@ -60,6 +63,7 @@ class Ingest:
         index: Index,
         locks: Locks,
         availability: Availability,
+        received: Received,
         duplicates: Duplicates = "keep",
     ) -> None:
         self.room: Room = Room(storage)
@@ -67,7 +71,7 @@ class Ingest:
         self._replaces = duplicates == "replace"
         # If a data set may be replaced, its location has to be known before it is written.
         self._blocking = None if self._replaces else index.blocking()
-        self._availability = availability
+        self._availability, self._received = availability, received
         self._locking, self._asking = availability.locking(0xA700), availability.asked(0xA700)
         self._adding = availability.asked(0xA700, ObjectRefused)
         self._is_time_to_say_gone = Seldom()
@@ -125,17 +129,23 @@ class Ingest:
             await self._storage.save(request, location, arriving, durable=durable)
             header, indexed = arriving.header, arriving.indexed
         except _AlreadyStored as stored:
-            if stored.unknown is None:
-                return 0x0000
-            # The process or the index died before the index had the object, so no query would find it.
-            header, indexed = stored.unknown, None
+            if stored.unknown is not None:
+                # The process or the index died before the index had the object, so no query would find it.
+                await self._found(request, stored.unknown, None)
+            with self._asking:
+                await self._received.again([stored.study])
+            return 0x0000
         if header is not None:
-            await self._indexed(header, indexed)
-            if header.is_partial:
-                request.logger(_log).warning("a stored object is not indexed in full: its header is large or damaged")
+            await self._found(request, header, indexed)
             return 0x0000
         request.logger(_log).warning("a stored object cannot be found: %s", arriving.why)
         return _cannot_be_found(arriving.comment)
+
+    async def _found(self, request: aiodimse.StoreRequest, header: Header, done: Future[None] | None) -> None:
+        """Return when queries find the object."""
+        await self._indexed(header, done)
+        if header.is_partial:
+            request.logger(_log).warning("a stored object is not indexed in full: its header is large or damaged")
 
     async def _indexed(self, header: Header, done: Future[None] | None) -> None:
         """Return when the index has the object."""
@@ -201,8 +211,8 @@ class _Arriving:
         if before is not None and before.location != where:
             # Another process, or an earlier version of this program, saved it elsewhere.
             where, before = (where, None) if self._storage.stamp(before.location) is None else (before.location, before)
-        if self._storage.stamp(where) is not None:
-            self._refuse(where, before, arrived)
+        if (stamp := self._storage.stamp(where)) is not None:
+            self._refuse(where, stamp, before, arrived)
         if self.header is None and self._request.sop_class_uid in BY_STORAGE:
             # PS3.4 GG.4.2 has no Warning for an object that is stored but cannot be found.
             raise aiodimse.DIMSEFailure(0xC000, "its header cannot be read")
@@ -216,7 +226,7 @@ class _Arriving:
             # The text of an error about a damaged header may quote values, so only its type is given.
             self.why, self.comment = type(error).__name__, "stored, but its header cannot be read"
 
-    def _refuse(self, where: str, before: Entry | None, arrived: Arrived) -> None:
+    def _refuse(self, where: str, stamp: Stamp, before: Entry | None, arrived: Arrived) -> None:
         """Raise unless it may replace the stored object."""
         if self.header is None:
             raise aiodimse.DIMSEFailure(0xA900, "an instance has this UID; this one cannot be compared with it")
@@ -232,7 +242,7 @@ class _Arriving:
             if not arrived.is_whole():
                 raise aiodimse.DIMSEFailure(0xA900, "its data set is cut off, and the instance is stored")
         elif self._storage.is_whole(where) or not arrived.is_whole():
-            raise _AlreadyStored(unknown)
+            raise _AlreadyStored((before.study_instance_uid, stamp.modified), unknown)
         elif where != self._storage.location_for(self._request.sop_instance_uid):
             raise aiodimse.DIMSEFailure(0xA900, "a file of this instance that is not ours is cut off")
 

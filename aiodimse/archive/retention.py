@@ -47,7 +47,8 @@ class Removed:
 
 
 class Retention:
-    """Keeps an archive below an age and a size. The age of a study is that of its newest file.
+    """Keeps an archive below an age and a size. The age of a study is that of its newest file, or the time since one of
+    its objects was received again, or a storage commitment for one was reported, if that is shorter.
 
     A study is not removed while objects of it are being sent, or while a storage commitment for one of them has not
     been reported, in this process or in another. Objects that belong to no study, such as hanging protocols, are never
@@ -130,18 +131,31 @@ class Retention:
             if self.max_bytes is not None:
                 too_much = await self._archive.index.stored_bytes() - self.max_bytes
             until = await self._until(before)
-            committed = _Committed(self._archive.index)
-            after: StudyAge | None = None
-            while studies := await self._archive.index.oldest_studies(_AT_ONCE, after):
-                for study in studies:
-                    if removed.bytes >= too_much:
-                        if study.modified >= until:
-                            return removed
-                        if study.modified < _NO_CLOCK:
-                            continue
-                    await self._remove(study, committed, removed)
-                after = studies[-1]
+            await self._remove_oldest(too_much, until, removed)
+            # Before the first scan has ended, a study that is there may not be in the index.
+            if removed.studies and await self._archive.index.is_complete():
+                await self._archive.index.forget_received()
         return removed
+
+    async def _remove_oldest(self, too_much: int, until: int, removed: Removed) -> None:
+        """Remove the oldest studies.
+
+        Args:
+            too_much: The size in bytes of what has to be removed.
+            until: The time before which a study is removed even if that much has been, in nanoseconds.
+            removed: What was removed.
+        """
+        committed = _Committed(self._archive.index)
+        after: StudyAge | None = None
+        while studies := await self._archive.index.oldest_studies(_AT_ONCE, after):
+            for study in studies:
+                if removed.bytes >= too_much:
+                    if study.modified >= until:
+                        return
+                    if study.modified < _NO_CLOCK:
+                        continue
+                await self._remove(study, committed, removed)
+            after = studies[-1]
 
     async def _until(self, before: tuple[float, float]) -> int:
         """Return the time before which a study is too old, in nanoseconds; 0: none is.
@@ -184,14 +198,21 @@ class Retention:
             if await committed.includes({entry.sop_instance_uid for entry in entries}):
                 return
             for start in range(0, len(entries), _AT_ONCE):
-                await self._remove_objects(entries[start : start + _AT_ONCE], removed)
+                if not await self._remove_objects(study, entries[start : start + _AT_ONCE], removed):
+                    return
         removed.studies += 1
         removed.bytes += study.size
 
-    async def _remove_objects(self, entries: list[Entry], removed: Removed) -> None:
+    async def _remove_objects(self, study: StudyAge, entries: list[Entry], removed: Removed) -> bool:
+        """Remove objects of a study. Return False, and remove nothing, if it is not as old as it was any more."""
         archive = self._archive
         uids = [entry.sop_instance_uid for entry in entries]
         async with archive.locks.hold(uids):
+            # Objects were acknowledged under these locks, perhaps since the study was chosen.
+            now = await archive.index.study_age(study.study_instance_uid)
+            if now is not None and now.modified > study.modified:
+                removed.bytes += max(0, study.size - now.size)
+                return False
             known = await archive.index.lookup(uids)
             duplicates = await archive.index.duplicates(uids)
             # A file with the same object would bring it back at the next scan.
@@ -199,6 +220,7 @@ class Retention:
             # Rows are removed first: an object without a row can be found again, a row without an object is an error.
             removed.instances += await archive.index.remove(locations)
             await in_thread(self._remove_files, locations)
+        return True
 
     def _remove_files(self, locations: list[str]) -> None:
         """Remove all files that can be removed. Blocks."""

@@ -26,6 +26,8 @@ CHANGES = st.lists(
         st.tuples(st.just("add"), OBJECTS),
         st.tuples(st.just("store"), OBJECTS),
         st.tuples(st.just("set_current"), st.none()),
+        st.tuples(st.just("receive"), st.lists(st.sampled_from(["1.1", "1.2", "1.9"]), max_size=2)),
+        st.tuples(st.just("forget_received"), st.none()),
         st.tuples(st.just("remove"), st.lists(st.sampled_from(["a", "b", "c/d", "1/1/1", "nowhere"]), max_size=3)),
         st.tuples(
             st.just("note"),
@@ -53,6 +55,10 @@ async def change(index: Index, changes: list[tuple[str, Any]]) -> list[Any]:
     for name, what in changes:
         if name == "store":
             await store(index, what)
+        elif name == "receive":
+            await index.set_received(what, 5 + len(found) % 3)
+        elif name == "forget_received":
+            await index.forget_received()
         elif name == "set_current":
             for study in await index.outdated_studies():
                 await index.set_current(study)
@@ -91,6 +97,7 @@ async def everything(index: Index) -> tuple[Any, ...]:
         await index.counts(),
         studies,
         [await index.oldest_studies(2, after=study) for study in studies],
+        [await index.study_age(uid) for uid in ("1.1", "1.2", "1.9")],
         await index.stored_bytes(),
         {folder: its for folder, its in files.items() if its},
         await index.lookup(uids),

@@ -170,7 +170,7 @@ async def test_somebody_who_prepares_it_for_ever_is_not_waited_for(
 async def test_who_cannot_open_it_does_not_keep_it(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     older(file)
     with monkeypatch.context() as changed:
-        changed.setattr(schema, "MIGRATIONS", {2: ["UPDATE nothing SET x = 1"]})
+        changed.setattr(schema, "MIGRATIONS", {**schema.MIGRATIONS, 2: ["UPDATE nothing SET x = 1"]})
         with pytest.raises(OSError, match="cannot be opened"):
             await Archive.open(tmp_path, scan=False)
     archive = await Archive.open(tmp_path, scan=False)

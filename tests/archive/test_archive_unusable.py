@@ -24,6 +24,8 @@ from aiodimse.cli.main import main
 
 Files = Callable[..., Path]
 ASKED = Transaction("1.9.1", "MODALITY", (("1.2.840.10008.5.1.4.1.1.4", "1.2.1.1.1"),), 1_700_000_000)
+AGAIN = 4 * 10**18
+"""A time of 2096, in nanoseconds."""
 OTHER_FORMS = {
     "newer": "UPDATE aiodimse_meta SET value = '99' WHERE name = 'version'",
     "older": "UPDATE aiodimse_meta SET value = '1' WHERE name = 'version'",
@@ -54,11 +56,19 @@ def damage(file: Path, table: str) -> None:
 
 
 async def put(folder: Path, index: str | None = None, *transactions: Transaction) -> None:
-    """Make an index of the folder, with transactions on which nobody has reported."""
+    """Make an index of the folder, with transactions on which nobody has reported, and a study that came again."""
     archive = await Archive.open(folder, index=index)
     for transaction in transactions:
         await archive.index.put_transaction(transaction)
+    await archive.index.set_received(["1.2.7"], AGAIN)
     await archive.close()
+
+
+async def came_again(archive: Archive) -> bool:
+    """Whether the index knows that the study came again."""
+    age = await archive.index.study_age("1.2.7")
+    assert age is not None
+    return age.modified == AGAIN
 
 
 async def names(archive: Archive) -> list[Any]:
@@ -77,6 +87,7 @@ async def test_damage_anywhere_in_a_database_is_seen_when_it_is_opened(
     assert archive.rebuilt == unusable.DAMAGED
     assert archive.report.indexed == len(await names(archive)) == 200
     assert await archive.index.transactions() == [ASKED.name]
+    assert await came_again(archive)
     await archive.close()
     archive = await Archive.open(folder)
     assert (archive.rebuilt, await archive.index.transactions()) == (None, [ASKED.name])
@@ -135,6 +146,7 @@ async def test_what_nobody_was_told_yet_is_carried_over(folder: Path, form: str)
     archive = await Archive.open(folder)
     assert archive.rebuilt is not None
     assert await archive.index.transaction(ASKED.name) == ASKED
+    assert await came_again(archive)
     await archive.index.drop_transaction(ASKED)
     await archive.close()
     archive = await Archive.open(folder)
@@ -147,6 +159,27 @@ async def test_what_nobody_was_told_yet_survives_a_kill_of_who_makes_the_index_a
     opening.put_aside(folder / opening.FILE, "for a test")  # and the process is killed here
     archive = await Archive.open(folder)
     assert await archive.index.transactions() == [ASKED.name]
+    assert await came_again(archive)
+    await archive.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_an_index_without_a_table_is_carried_over_without_a_word(
+    folder: Path, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Versions before 4 did not have that of the studies that came again."""
+    url = new_database() if kind == "postgresql" else f"sqlite:///{tmp_path}/index.db"
+    await put(folder, url, ASKED)
+    engine = open_engine(url_of(url), connections=1)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE received"))
+        connection.execute(text(OTHER_FORMS["older"]))
+    engine.dispose()
+    archive = await Archive.open(folder, index=url)
+    assert archive.rebuilt is not None
+    assert await archive.index.transactions() == [ASKED.name]
+    assert not await came_again(archive)
+    assert "cannot be read" not in caplog.text
     await archive.close()
 
 
@@ -158,6 +191,7 @@ async def test_transactions_that_cannot_be_read_do_not_keep_the_archive_from_ope
     archive = await Archive.open(folder)
     assert await archive.index.transactions() == []
     assert "not all storage commitments in .aiodimse-index.db.unusable-1 can be read" in caplog.text
+    assert "not all times at which studies were received again in .aiodimse-index.db.unusable-1" in caplog.text
     await archive.close()
 
 
@@ -204,6 +238,7 @@ async def test_tables_of_another_form_are_moved_aside_in_postgresql(
             assert f"moved into the schema aiodimse_unusable_{number}, and all files are read again" in caplog.text
             assert archive.report.indexed == len(await names(archive)) == 200
             assert await archive.index.transactions() == [ASKED.name]
+            assert await came_again(archive)
             await archive.close()
             assert ask(f"SELECT count(*) FROM aiodimse_unusable_{number}.instance").scalar() == 200
     archive = await Archive.open(folder, index=url)

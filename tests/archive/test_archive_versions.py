@@ -107,6 +107,8 @@ async def test_an_index_of_an_older_version_is_migrated(tmp_path: Path, version:
     assert await index.transaction(ASKED.name) == ASKED
     assert len(await index.files("")) == 3
     assert await index.is_complete()
+    await index.set_received(["1.2.1"], 2 * 10**18)
+    assert [each.study_instance_uid for each in await index.oldest_studies(9)] == ["1.2.2", "1.2.1"]
     await index.note([File("0.dcm", 1, 1, Finding.NOT_DICOM)])
     assert [study.study_instance_uid for study in await index.outdated_studies()] == ["1.2.1"]
     await index.close()
@@ -178,7 +180,7 @@ async def test_a_migration_that_fails_changes_nothing(
     load(url, 2, schema.digest_of_kept())
     before = form(url)
     with monkeypatch.context() as changed:
-        changed.setattr(schema, "MIGRATIONS", {2: [*schema.MIGRATIONS[2], "UPDATE nothing SET x = 1"]})
+        changed.setattr(schema, "MIGRATIONS", {**schema.MIGRATIONS, 3: ["UPDATE nothing SET x = 1"]})
         with pytest.raises(OSError, match="cannot be opened"):
             await Archive.open(tmp_path, index=url, scan=False)
     assert form(url) == before

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from .records import File, Finding, StudyAge
 
 
-def study_ages(study_of: Callable[[str], str | None], files: Iterable[File]) -> list[StudyAge]:
+def study_ages(
+    study_of: Callable[[str], str | None], files: Iterable[File], received: Mapping[str, int]
+) -> list[StudyAge]:
     """Return the ages of all studies.
 
     Args:
         study_of: Returns the study of a SOP Instance UID; None: the object belongs to no study.
         files: All files.
+        received: When studies were last received.
     """
     studies: dict[str, tuple[int, int]] = {}
     for file in files:
         study = study_of(file.sop_instance_uid) if file.finding == Finding.OBJECT else None
         if study is not None:
-            modified, size = studies.get(study, (0, 0))
+            modified, size = studies.get(study, (received.get(study, 0), 0))
             studies[study] = max(modified, file.modified), size + file.size
     return [StudyAge(uid, modified, size) for uid, (modified, size) in studies.items()]
 

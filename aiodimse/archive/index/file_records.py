@@ -25,6 +25,10 @@ class FileRecords:
         if file.finding == Finding.DUPLICATE:
             self._duplicates.setdefault(file.sop_instance_uid, set()).add(file.location)
 
+    def get(self, location: str) -> File | None:
+        """Return what is known of a file; None: nothing is."""
+        return self._by_folder.get(folder_of(location), {}).get(location)
+
     def pop(self, location: str) -> File | None:
         """Forget a file, and return what was known of it; None: nothing was."""
         file = self._by_folder.get(folder_of(location), {}).pop(location, None)

@@ -151,6 +151,26 @@ class Index(Protocol):
             after: The last study that was returned before. None: begin with the oldest one.
         """
 
+    async def study_age(self, study_instance_uid: str) -> StudyAge | None:
+        """Return how old and how large a study is; None: the index has no object of it.
+
+        Args:
+            study_instance_uid: The UID of the study.
+        """
+
+    async def set_received(self, study_instance_uids: Collection[str], at: int) -> None:
+        """Record that objects of studies were received which the index has already.
+
+        The age of a study counts from then, unless one of its files is newer.
+
+        Args:
+            study_instance_uids: The UIDs of the studies.
+            at: When they were received, in nanoseconds. An earlier time than is known changes nothing.
+        """
+
+    async def forget_received(self) -> None:
+        """Forget when studies were received that the index does not have any more."""
+
     async def stored_bytes(self) -> int:
         """Return the size in bytes of the files of all objects that belong to a study."""
 

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import TypeVar
 
 from ..matching import matcher
-from ..models import Level
+from ..models import STUDY_ROOT, Level
 from ..queries import Query
 from .ages import oldest, study_ages
 from .entities import Entities
@@ -35,6 +35,7 @@ class MemoryIndex:
         self._entities = Entities()
         self._files = FileRecords()
         self._transactions: dict[TransactionName, Transaction] = {}
+        self._received: dict[str, int] = {}
         self._clock_record: str | None = None
         self._is_complete = False
         self._slices = asyncio.Lock()
@@ -172,6 +173,33 @@ class MemoryIndex:
         """
         return oldest(self._ages(), limit, after)
 
+    async def study_age(self, study_instance_uid: str) -> StudyAge | None:
+        """See `Index.study_age`.
+
+        Args:
+            study_instance_uid: The UID of the study.
+        """
+        of_study = Query(STUDY_ROOT, Level.STUDY, unique={Level.STUDY: (study_instance_uid,)})
+        entries = (entry for entry in self._entities.entries(of_study) if entry is not None)
+        files = [file for entry in entries if (file := self._files.get(entry.location)) is not None]
+        ages = study_ages(lambda _: study_instance_uid, files, self._received)
+        return ages[0] if ages else None
+
+    async def set_received(self, study_instance_uids: Collection[str], at: int) -> None:
+        """See `Index.set_received`.
+
+        Args:
+            study_instance_uids: The UIDs of the studies.
+            at: When they were received, in nanoseconds.
+        """
+        for uid in study_instance_uids:
+            self._received[uid] = max(at, self._received.get(uid, at))
+
+    async def forget_received(self) -> None:
+        """See `Index.forget_received`."""
+        there = {each.study_instance_uid for each in self._ages()}
+        self._received = {uid: at for uid, at in self._received.items() if uid in there}
+
     async def stored_bytes(self) -> int:
         """See `Index.stored_bytes`."""
         return sum(each.size for each in self._ages())
@@ -193,7 +221,7 @@ class MemoryIndex:
         self._clock_record = text
 
     def _ages(self) -> list[StudyAge]:
-        return study_ages(self._entities.study_of, self._files)
+        return study_ages(self._entities.study_of, self._files, self._received)
 
     async def outdated_studies(self) -> list[OutdatedStudy]:
         """See `Index.outdated_studies`."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..threads import in_thread
 from .interface import Index
 from .memory import MemoryIndex
-from .records import Transaction
+from .records import CarriedOver
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -89,11 +88,11 @@ async def _opened_file(url: URL, file: Path, *, make: bool, shared: bool) -> tup
     try:
         if make:
             use = await InUse.take(file)
-        left: Sequence[Transaction] = ()
+        left = CarriedOver()
         if not await in_thread(file.exists):
             if not make:  # SQLite would make it
                 raise FileNotFoundError(errno.ENOENT, "there is no index; serve makes it", str(file))
-            left = await in_thread(_transactions_aside, file)
+            left = await in_thread(_carried_over, file)
         try:
             if not shared and await in_thread(damage_mark(file).exists):
                 raise IndexUnusable(DAMAGED)
@@ -104,7 +103,7 @@ async def _opened_file(url: URL, file: Path, *, make: bool, shared: bool) -> tup
             if not use.is_alone:
                 raise OSError(errno.EBUSY, f"{error}, and others use it: end them first", str(file)) from None
             await in_thread(put_aside, file, str(error))
-            left = await in_thread(_transactions_aside, file)
+            left = await in_thread(_carried_over, file)
             return await SQLIndex.open(url, left=left, use=use), str(error)
     except BaseException:
         if use is not None:
@@ -200,14 +199,14 @@ def _aside(file: Path, number: int) -> Path:
     return file.with_name(f"{file.name}.unusable-{number}")
 
 
-def _transactions_aside(file: Path) -> list[Transaction]:
-    """Return the storage commitments in the last database that was put aside; none if there is none. Blocks.
+def _carried_over(file: Path) -> CarriedOver:
+    """Return what a new database takes from the last one that was put aside, if there is one. Blocks.
 
     They are read whenever a new database is made, so it does not matter where a process is killed meanwhile.
     """
-    from .sql.unusable import transactions_in
+    from .sql.unusable import carried_over
 
     number = 1
     while _aside(file, number).exists():
         number += 1
-    return transactions_in(_aside(file, number - 1)) if number > 1 else []
+    return carried_over(_aside(file, number - 1)) if number > 1 else CarriedOver()

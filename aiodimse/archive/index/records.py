@@ -181,7 +181,7 @@ class StudyAge:
     study_instance_uid: str = field(repr=False)
     """The UID of the study."""
     modified: int
-    """When the newest of its files was written, in nanoseconds."""
+    """When the newest of its files was written, or the study was last received, in nanoseconds."""
     size: int
     """The size of its files in bytes."""
 
@@ -224,6 +224,16 @@ class Transaction:
     def name(self) -> TransactionName:
         """What tells it apart from all others."""
         return TransactionName(self.calling_ae_title, self.uid)
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedOver:
+    """What a new index takes from one that cannot be used, since it cannot be read from the objects again."""
+
+    transactions: tuple[Transaction, ...] = ()
+    """Storage commitments that were not yet reported."""
+    received: Mapping[str, int] = field(default_factory=dict, repr=False)
+    """When studies were received again, in nanoseconds, by Study Instance UID."""
 
 
 def folder_of(location: str) -> str:

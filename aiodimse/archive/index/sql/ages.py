@@ -1,11 +1,25 @@
-"""How old and how large studies are. The functions block, and run in a reading thread."""
+"""How old and how large studies are. The functions block."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import FromClause, Select, and_, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+)
 
 from ..records import Finding, StudyAge
 from . import schema
@@ -13,27 +27,66 @@ from .reading import Fetch
 
 _MODIFIED: Any = func.max(schema.file.c.modified)
 _SIZE: Any = func.sum(schema.file.c.size)
+_BY_UID = schema.file.c.uid == schema.instance.c.uid
+"""What joins files and objects where all files are read: by location, it takes SQLite 2.0 s for 1,000,000, not 1.2."""
+_BY_LOCATION = schema.file.c.location == schema.instance.c.location
+"""What joins them where the objects of one study are: the files have no index of the UIDs."""
+
+_RECEIVE = text(
+    "INSERT INTO received (study_uid, received_at) VALUES (:study_uid, :received_at)"
+    " ON CONFLICT (study_uid) DO UPDATE SET received_at = excluded.received_at"
+    " WHERE received.received_at < excluded.received_at"
+).bindparams(bindparam("study_uid", type_=schema.received.c.study_uid.type))
 
 
-def _files_of_studies() -> FromClause:
+def _files_of_studies(by: ColumnElement[bool]) -> FromClause:
     file, instance, series, study = schema.file, schema.instance, schema.series, schema.study
-    is_object = and_(instance.c.uid == file.c.uid, file.c.finding == Finding.OBJECT.value)
     return (
-        file.join(instance, is_object)
+        file.join(instance, and_(by, file.c.finding == Finding.OBJECT.value))
         .join(series, series.c.pk == instance.c.series_pk)
         .join(study, study.c.pk == series.c.study_pk)
     )
 
 
+def _ages(by: ColumnElement[bool], *of: ColumnElement[bool]) -> tuple[Select[Any], ColumnElement[Any], Any]:
+    """Return the query for the ages of studies, and its columns of ages and of UIDs."""
+    uid, received = schema.study.c.uid, schema.received
+    files = select(uid, _MODIFIED.label("modified"), _SIZE.label("size")).select_from(_files_of_studies(by))
+    found = files.where(*of).group_by(uid).subquery()
+    # They are joined when there is one row for each study: for each file, it takes half a second for 1,000,000.
+    joined = found.outerjoin(received, received.c.study_uid == found.c.uid)
+    age = case((received.c.received_at > found.c.modified, received.c.received_at), else_=found.c.modified)
+    return select(found.c.uid, age, found.c.size).select_from(joined), age, found.c.uid
+
+
+def _loaded(rows: Sequence[Any]) -> list[StudyAge]:
+    return [StudyAge(row[0], int(row[1]), int(row[2])) for row in rows]
+
+
 def oldest_studies(fetch: Fetch, limit: int, after: StudyAge | None) -> list[StudyAge]:
     """See `Index.oldest_studies`."""
-    uid = schema.study.c.uid
-    query: Select[Any] = select(uid, _MODIFIED, _SIZE).select_from(_files_of_studies()).group_by(uid)
+    query, age, uid = _ages(_BY_UID)
     if after is not None:
-        is_later = and_(after.modified == _MODIFIED, uid > after.study_instance_uid)
-        query = query.having(or_(after.modified < _MODIFIED, is_later))
-    rows: Sequence[Any] = fetch(query.order_by(_MODIFIED, uid).limit(limit))
-    return [StudyAge(row[0], int(row[1]), int(row[2])) for row in rows]
+        query = query.where(or_(age > after.modified, and_(age == after.modified, uid > after.study_instance_uid)))
+    return _loaded(fetch(query.order_by(age, uid).limit(limit)))
+
+
+def study_age(fetch: Fetch, study_instance_uid: str) -> StudyAge | None:
+    """See `Index.study_age`."""
+    query, _, _ = _ages(_BY_LOCATION, schema.study.c.uid == study_instance_uid)
+    found = _loaded(fetch(query))
+    return found[0] if found else None
+
+
+def set_received(connection: Connection, study_instance_uids: Collection[str], at: int) -> None:
+    """See `Index.set_received`."""
+    connection.execute(_RECEIVE, [{"study_uid": uid, "received_at": at} for uid in sorted(study_instance_uids)])
+
+
+def forget_received(connection: Connection) -> None:
+    """See `Index.forget_received`."""
+    is_there = exists().where(schema.study.c.uid == schema.received.c.study_uid)
+    connection.execute(delete(schema.received).where(~is_there))
 
 
 def newest_modified(fetch: Fetch) -> int:
@@ -44,4 +97,4 @@ def newest_modified(fetch: Fetch) -> int:
 
 def stored_bytes(fetch: Fetch) -> int:
     """See `Index.stored_bytes`."""
-    return int(fetch(select(func.coalesce(_SIZE, 0)).select_from(_files_of_studies()))[0][0])
+    return int(fetch(select(func.coalesce(_SIZE, 0)).select_from(_files_of_studies(_BY_UID)))[0][0])

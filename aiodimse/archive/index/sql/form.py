@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, select, text
 
-from ..records import Transaction
+from ..records import CarriedOver
 from . import schema
 from .rows import transaction_row
 from .unusable import IndexUnusable, check_file, refuse_other_versions, set_tables_aside
 
 
-def prepare(
-    connection: Connection, file: Path | None, left: Sequence[Transaction], *, is_alone: bool = True
-) -> str | None:
+def prepare(connection: Connection, file: Path | None, left: CarriedOver, *, is_alone: bool = True) -> str | None:
     """Make the tables that are not there, and migrate those of an older version.
 
     Args:
         connection: A connection in a transaction that keeps other writers out.
         file: The file of an SQLite database; None: the database is in PostgreSQL.
-        left: Storage commitments that new tables begin with.
+        left: What new tables begin with.
         is_alone: Whether nobody else has an SQLite database open. If somebody has, it is not checked, and not migrated.
 
     Returns:
@@ -32,8 +29,11 @@ def prepare(
     """
     if not inspect(connection).has_table(schema.meta.name):
         schema.metadata.create_all(connection)
-        if left:
-            connection.execute(schema.transaction.insert(), list(map(transaction_row, left)))
+        if left.transactions:
+            connection.execute(schema.transaction.insert(), list(map(transaction_row, left.transactions)))
+        if left.received:
+            rows = [{"study_uid": uid, "received_at": at} for uid, at in left.received.items()]
+            connection.execute(schema.received.insert(), rows)
         _write_form(connection)
         return None
     if file is not None and is_alone:
@@ -97,6 +97,6 @@ def _write_form(connection: Connection) -> None:
 def _migrate(connection: Connection, version: int) -> None:
     for step in range(version, schema.VERSION):
         for statement in schema.MIGRATIONS[step]:
-            connection.execute(text(statement))
+            connection.execute(text(statement.format(key=schema.KEY.compile(connection.dialect))))
     row = schema.meta.update().where(schema.meta.c.name == "version")
     connection.execute(row.values(value=str(schema.VERSION)))

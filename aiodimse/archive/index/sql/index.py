@@ -19,11 +19,23 @@ import aiodimse
 
 from ...queries import Query
 from ..interface import FREELY, BlockingIndex, ObjectRefused, Turn
-from ..records import Counts, Entry, File, Finding, Header, Match, OutdatedStudy, StudyAge, Transaction, TransactionName
+from ..records import (
+    CarriedOver,
+    Counts,
+    Entry,
+    File,
+    Finding,
+    Header,
+    Match,
+    OutdatedStudy,
+    StudyAge,
+    Transaction,
+    TransactionName,
+)
 from ..slices import work
 from . import schema
 from .advisory import AdvisoryLocks
-from .ages import newest_modified, oldest_studies, stored_bytes
+from .ages import forget_received, newest_modified, oldest_studies, set_received, stored_bytes, study_age
 from .direct import DirectIndex
 from .engines import ANSWER, READERS, begin_to_write, damage_mark, file_of, flush_log, open_engine
 from .form import prepare, require
@@ -37,6 +49,7 @@ from .writing import Writing, add, chunks
 
 T = TypeVar("T")
 
+_NOTHING = CarriedOver()
 _STEP = 0.02
 """The time in seconds that a search takes in its thread before other searches have their turn."""
 
@@ -64,7 +77,7 @@ class SQLIndex:
 
     @classmethod
     async def open(
-        cls, url: URL, *, make: bool = True, left: Sequence[Transaction] = (), use: InUse | None = None
+        cls, url: URL, *, make: bool = True, left: CarriedOver = _NOTHING, use: InUse | None = None
     ) -> SQLIndex:
         """Open a database, with the tables of this version.
 
@@ -72,7 +85,7 @@ class SQLIndex:
             url: The URL of the database.
             make: Make the tables that are not there, and migrate those of an older version. Without it, an index that
                 this version has not made is not used, and nothing is changed.
-            left: Storage commitments that new tables begin with.
+            left: What new tables begin with.
             use: The lock of an SQLite database, which the index releases when it is closed. It is shared when the
                 tables have the form of this version, and it is still the caller's if this raises. Without it, nobody
                 else may have the database open.
@@ -102,7 +115,7 @@ class SQLIndex:
         index._use = use
         return index
 
-    async def _prepared(self, left: Sequence[Transaction], *, is_alone: bool) -> str | None:
+    async def _prepared(self, left: CarriedOver, *, is_alone: bool) -> str | None:
         def run(connection: Connection) -> str | None:
             return prepare(connection, file_of(self._url), left, is_alone=is_alone)
 
@@ -192,6 +205,19 @@ class SQLIndex:
     async def oldest_studies(self, limit: int, after: StudyAge | None = None) -> list[StudyAge]:
         """See `Index.oldest_studies`."""
         return await self._read(lambda: oldest_studies(self._fetch, limit, after))
+
+    async def study_age(self, study_instance_uid: str) -> StudyAge | None:
+        """See `Index.study_age`."""
+        return await self._read(lambda: study_age(self._fetch, study_instance_uid))
+
+    async def set_received(self, study_instance_uids: Collection[str], at: int) -> None:
+        """See `Index.set_received`."""
+        if study_instance_uids:
+            await self._write(lambda connection: set_received(connection, study_instance_uids, at))
+
+    async def forget_received(self) -> None:
+        """See `Index.forget_received`."""
+        await self._write(forget_received)
 
     async def stored_bytes(self) -> int:
         """See `Index.stored_bytes`."""

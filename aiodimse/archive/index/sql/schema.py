@@ -33,7 +33,7 @@ from ...models import ATTRIBUTES
 from ...one_level import MODELS
 from ..records import Finding
 
-VERSION = 3
+VERSION = 4
 """The version of the tables. An older index is migrated if `MIGRATIONS` has the statements, otherwise it is rebuilt."""
 
 MIGRATIONS: Mapping[int, Sequence[str]] = {
@@ -45,8 +45,14 @@ MIGRATIONS: Mapping[int, Sequence[str]] = {
         "DROP INDEX ix_file_uid",
         "CREATE INDEX file_duplicate ON file (uid) WHERE finding = 'duplicate'",
     ],
+    3: [
+        """CREATE TABLE received (
+            study_uid {key} NOT NULL, received_at BIGINT NOT NULL, PRIMARY KEY (study_uid)
+        )""",
+    ],
 }
-"""For a version, the statements that turn its tables into those of the next version, in SQLite and in PostgreSQL."""
+"""For a version, the statements that turn its tables into those of the next version, in SQLite and in PostgreSQL.
+{key} is the type of text that is compared."""
 
 
 def digest_of_kept() -> str:
@@ -95,7 +101,8 @@ def clean(text: str) -> str:
 
 
 _Number = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")  # SQLite numbers only rows of this type by itself
-_Key = _KeyText()
+KEY: TypeDecorator[str] = _KeyText()
+"""The type of text that is compared."""
 
 
 def _number() -> Column[int]:
@@ -110,9 +117,9 @@ patient: Table = Table(
     "patient",
     metadata,
     _number(),
-    Column("patient_id", _Key, nullable=False),
-    Column("issuer", _Key, nullable=False),
-    Column("name", _Key, nullable=False),  # empty unless there is no Patient ID
+    Column("patient_id", KEY, nullable=False),
+    Column("issuer", KEY, nullable=False),
+    Column("name", KEY, nullable=False),  # empty unless there is no Patient ID
     UniqueConstraint("patient_id", "issuer", "name"),
 )
 
@@ -121,7 +128,7 @@ study: Table = Table(
     metadata,
     _number(),
     Column("patient_pk", _Number, ForeignKey("patient.pk"), nullable=False),
-    Column("uid", _Key, nullable=False),
+    Column("uid", KEY, nullable=False),
     Column("told", Text, nullable=False),
     Column("counters", Text, nullable=False),
     UniqueConstraint("patient_pk", "uid"),
@@ -133,7 +140,7 @@ series: Table = Table(
     metadata,
     _number(),
     Column("study_pk", _Number, ForeignKey("study.pk"), nullable=False),
-    Column("uid", _Key, nullable=False),
+    Column("uid", KEY, nullable=False),
     Column("told", Text, nullable=False),
     Column("instances", Integer, nullable=False),
     UniqueConstraint("study_pk", "uid"),
@@ -146,10 +153,10 @@ instance: Table = Table(
     _number(),
     Column("series_pk", _Number, ForeignKey("series.pk"), index=True),  # null: the object belongs to no study
     Column("model", String(32), nullable=False),
-    Column("uid", _Key, nullable=False, unique=True),
-    Column("sop_class_uid", _Key, nullable=False),
-    Column("transfer_syntax", _Key, nullable=False),
-    Column("location", _Key, nullable=False),
+    Column("uid", KEY, nullable=False, unique=True),
+    Column("sop_class_uid", KEY, nullable=False),
+    Column("transfer_syntax", KEY, nullable=False),
+    Column("location", KEY, nullable=False),
     Column("told", Text, nullable=False),
     Index("instance_model", "model", "pk", postgresql_where=text("model <> ''"), sqlite_where=text("model <> ''")),
 )
@@ -166,7 +173,7 @@ term: Table = Table(
     metadata,
     Column("study_pk", _Number, ForeignKey("study.pk", ondelete="CASCADE"), nullable=False, index=True),
     Column("kind", Integer, nullable=False),
-    Column("value", _Key, nullable=False),
+    Column("value", KEY, nullable=False),
     Index("term_value", "kind", "value", "study_pk"),
 )
 
@@ -176,20 +183,27 @@ IS_DUPLICATE: TextClause = text(f"finding = '{Finding.DUPLICATE.value}'")
 file: Table = Table(
     "file",
     metadata,
-    Column("location", _Key, primary_key=True),
-    Column("folder", _Key, nullable=False, index=True),
+    Column("location", KEY, primary_key=True),
+    Column("folder", KEY, nullable=False, index=True),
     Column("size", BigInteger, nullable=False),
     Column("modified", BigInteger, nullable=False),
     Column("finding", String(16), nullable=False),
-    Column("uid", _Key, nullable=False),
+    Column("uid", KEY, nullable=False),
     Index("file_duplicate", "uid", postgresql_where=IS_DUPLICATE, sqlite_where=IS_DUPLICATE),
+)
+
+received: Table = Table(
+    "received",
+    metadata,
+    Column("study_uid", KEY, primary_key=True),  # not its number: a study that is read again may get another one
+    Column("received_at", BigInteger, nullable=False),
 )
 
 transaction: Table = Table(
     "commitment",
     metadata,
-    Column("uid", _Key, primary_key=True),
-    Column("calling_ae_title", _Key, primary_key=True),
+    Column("uid", KEY, primary_key=True),
+    Column("calling_ae_title", KEY, primary_key=True),
     Column("created", BigInteger, nullable=False),
     Column("refs", Text, nullable=False),
 )

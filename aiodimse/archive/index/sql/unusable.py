@@ -1,21 +1,22 @@
 """An index that cannot be used, or does not take a value: how that is seen, and what is carried over into a new one.
 
 Everything in an index can be read again from the objects, except for the storage commitments on which nobody has
-reported yet.
+reported yet, and for when a study was received again.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
-from sqlalchemy import Connection, Dialect, insert, inspect, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Dialect, Table, insert, inspect, select, text
 from sqlalchemy.schema import CreateSchema
 
-from ..records import Transaction
+from ..records import CarriedOver, Transaction
 from . import schema
 from .engines import APPLICATIONS, open_engine, url_of
 from .rows import load_transaction
@@ -80,22 +81,39 @@ def check_file(connection: Connection, file: Path) -> None:
         raise IndexUnusable(DAMAGED)
 
 
-def transactions_in(file: Path) -> list[Transaction]:
-    """Return the storage commitments in an SQLite database that is otherwise not used, as far as it is sound. Blocks.
+def carried_over(file: Path) -> CarriedOver:
+    """Return what a new index takes from an SQLite database that is not used any more, as far as it is sound. Blocks.
 
     Args:
         file: The database.
     """
-    found: list[Transaction] = []
+    transactions, received = list[Transaction](), dict[str, int]()
     engine = open_engine(url_of(file), connections=1)
     try:
-        with engine.connect() as connection:
-            found.extend(map(load_transaction, connection.execute(select(schema.transaction))))
-    except Exception as error:  # of the driver, or of what it read instead of JSON
-        _log.warning("not all storage commitments in %s can be read: %s", file.name, type(error).__name__)
+        with _tolerating(schema.transaction, file.name), engine.connect() as connection:
+            transactions.extend(map(load_transaction, connection.execute(select(schema.transaction))))
+        with _tolerating(schema.received, file.name), engine.connect() as connection:
+            if inspect(connection).has_table(schema.received.name):  # those of version 3 and older have none
+                received.update((row.study_uid, row.received_at) for row in connection.execute(select(schema.received)))
     finally:
         engine.dispose()
-    return found
+    return CarriedOver(tuple(transactions), received)
+
+
+_CARRIED_OVER: Mapping[Table, str] = {
+    schema.transaction: "storage commitments",
+    schema.received: "times at which studies were received again",
+}
+"""The tables that are carried over, and what is in them."""
+
+
+@contextmanager
+def _tolerating(table: Table, where: str) -> Iterator[None]:
+    """Log that not all rows of a table can be read: the driver raises an error, or finds something else in them."""
+    try:
+        yield
+    except Exception as error:
+        _log.warning("not all %s in %s can be read: %s", _CARRIED_OVER[table], where, type(error).__name__)
 
 
 def refuse_other_versions(connection: Connection, why: str) -> None:
@@ -140,10 +158,9 @@ def set_tables_aside(connection: Connection, why: str) -> None:
             connection.execute(text(f"ALTER TABLE {table.name} SET SCHEMA {aside}"))
     schema.metadata.create_all(connection)
     _log.warning("%s: its tables were moved into the schema %s, and all files are read again", why, aside)
-    names = [column.name for column in schema.transaction.c]
-    left = schema.transaction.to_metadata(type(schema.metadata)(), schema=aside)
-    try:
-        with connection.begin_nested():
-            connection.execute(insert(schema.transaction).from_select(names, select(left)))
-    except SQLAlchemyError as error:
-        _log.warning("the storage commitments in %s cannot be read: %s", aside, type(error).__name__)
+    for table in _CARRIED_OVER:
+        if inspect(connection).has_table(table.name, schema=aside):
+            names = [column.name for column in table.c]
+            left = table.to_metadata(type(schema.metadata)(), schema=aside)
+            with _tolerating(table, aside), connection.begin_nested():
+                connection.execute(insert(table).from_select(names, select(left)))
