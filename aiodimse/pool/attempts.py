@@ -37,6 +37,8 @@ class Attempts:
         self._is_closed = False
         self.last_failure: Exception | None = None
         """Why the peer could not be reached; None once an association was opened."""
+        self.down_since: float | None = None
+        """When the first of the attempts that failed since then had begun."""
 
     def __len__(self) -> int:
         return self._claimed
@@ -67,11 +69,17 @@ class Attempts:
 
     def succeeded(self) -> None:
         """Forget the failures before."""
-        self._pause, self.last_failure = 0.0, None
+        self._pause, self.last_failure, self.down_since = 0.0, None, None
 
-    def failed(self, error: Exception) -> None:
-        """Pause before the next attempt."""
+    def failed(self, error: Exception, began: float) -> None:
+        """Pause before the next attempt.
+
+        Args:
+            error: Why the attempt failed.
+            began: When it began.
+        """
         self.last_failure = error
+        self.down_since = began if self.down_since is None else min(self.down_since, began)
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         if self._timer is None and not self._is_closed:
             seconds = self._pause * random.uniform(0.5, 1.5)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from pydicom.dataset import Dataset
 
-from aiodimse.association import PresentationContext
 from aiodimse.client import Association
 from aiodimse.pool.member import Member
 from aiodimse.pool.members import Members
+from aiodimse.pool.waiting import Need
 from aiodimse.services.response import Response
 from aiodimse.services.user.operation import Operation, WarnsIfUnused
 from aiodimse.services.user.query import Find
@@ -23,8 +23,8 @@ Op = TypeVar("Op", bound=Operation[Any])
 class Lease:
     """The result of `Pool.acquire`. Enter it to get an association: `async with pool.acquire() as association`."""
 
-    def __init__(self, members: Members, wanted: Sequence[PresentationContext], *, shared: bool = False) -> None:
-        self._members, self._wanted, self._shared = members, wanted, shared
+    def __init__(self, members: Members, need: Need) -> None:
+        self._members, self._need = members, need
         self._member: Member | None = None
 
     async def __aenter__(self) -> Association:
@@ -40,7 +40,7 @@ class Lease:
         Cancellation: leaves nothing behind, and takes nothing from other tasks.
         """
         self._members.one_loop.check()
-        self._member = await self._members.take(self._wanted, shared=self._shared)
+        self._member = await self._members.take(self._need)
         return self._member.association
 
     async def __aexit__(
@@ -81,7 +81,7 @@ class PooledOperation(WarnsIfUnused, Generic[Op, Item]):
         return operation
 
     async def _start(self) -> tuple[Lease, Op]:
-        lease = Lease(self._members, ())
+        lease = Lease(self._members, Need(()))
         association = await lease.__aenter__()
         try:
             operation = self._make(association)

@@ -8,6 +8,7 @@ that comes later can take it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -25,7 +26,7 @@ from aiodimse.errors import AssociationClosed, AssociationError, AssociationTime
 from aiodimse.pool.attempts import Attempts, may_pass
 from aiodimse.pool.measuring import PoolMeter
 from aiodimse.pool.member import Member
-from aiodimse.pool.waiting import Waiters
+from aiodimse.pool.waiting import Need, Waiters
 
 _log = logging.getLogger("aiodimse.pool")
 
@@ -59,7 +60,7 @@ class Members:
         self._lent: set[Member] = set()
         self._draining: set[Member] = set()
         self._places = 0
-        self._waiters = Waiters()
+        self._waiters, self._turns = Waiters(), itertools.count()
         self._tasks = Tasks()
         self._fewer = Signal()
         """Woken when an association was given back, or an attempt to open one has ended."""
@@ -80,15 +81,17 @@ class Members:
         """The number of associations that no task uses."""
         return len(self._idle)
 
+    def now(self) -> float:
+        """Return the time of the pool's clock."""
+        return self._clock.now()
+
     # --- taking -------------------------------------------------------------------------------------------------------
 
-    async def take(self, wanted: Sequence[PresentationContext], *, shared: bool) -> Member:
-        """Return an open association that offers these contexts. The caller must call `give_back`.
+    async def take(self, need: Need) -> Member:
+        """Return an open association that the task can use. The caller must call `give_back`.
 
         Args:
-            wanted: Contexts that it must have proposed.
-            shared: Whether a place in its operations window is enough, so that other tasks may use it at the same time.
-                Idle associations and free places are preferred.
+            need: What the task needs. Idle associations and free places are preferred to associations that are shared.
 
         Raises:
             AssociationTimeout: No association was available in time; the phase is "acquire".
@@ -99,7 +102,7 @@ class Members:
         began = self._meter.now()
         try:
             with self._meter.span():
-                member = await self._taken(wanted, shared)
+                member = await self._taken(need)
         except AssociationTimeout as error:
             self._meter.acquired("timeout" if error.phase == "acquire" else "failed", began)
             raise
@@ -120,34 +123,40 @@ class Members:
                 raise
         return await operation()
 
-    async def _taken(self, wanted: Sequence[PresentationContext], shared: bool) -> Member:
+    async def _taken(self, need: Need) -> Member:
+        until, turn = self._clock.after(self._acquire_timeout), next(self._turns)
         try:
-            async with self._clock.deadline(self._clock.after(self._acquire_timeout), self._too_late):
-                while True:
-                    member = await self._next(wanted, shared) or await self._open(wanted, shared)
-                    if member is not None:
-                        return member
-        except _Late as error:
-            raise AssociationTimeout("acquire", str(error)) from self._attempts.last_failure
+            while True:
+                async with self._clock.deadline(until, _Late):
+                    member = await self._next(need, turn)
+                if member is None:
+                    member = await self._open(need, until)
+                if member is not None:
+                    return member
+        except _Late:
+            error = self._too_late()
+            raise error from error.__cause__
 
     def _report_numbers(self) -> None:
         self._meter.changed(self._places, len(self._lent), len(self._waiters))
 
-    async def _next(self, wanted: Sequence[PresentationContext], shared: bool) -> Member | None:
+    async def _next(self, need: Need, turn: int) -> Member | None:
         """Return a member that is now lent to the caller, or None: the caller has a place, in which it opens one."""
         self._check_not_closed()
         if not self._waiters:
-            while (member := self._pop_idle(wanted)) is not None:
+            while (member := self._pop_idle(need.contexts)) is not None:
                 if member.association.is_open:
-                    return self._lend(member, shared)
+                    return self._lend(member, need)
                 self._free_place(member)
             if self._claim_place():
                 return None
-            if shared:
+            if need.is_shared:
                 for member in self._lent:
-                    if member.has_room and member.offers(wanted):
-                        return self._lend(member, shared)
-        waiter = self._waiters.add(wanted, shared=shared)
+                    if member.has_room and member.offers(need.contexts):
+                        return self._lend(member, need)
+        if not self._attempts and self._has_waited(need):
+            raise _Late
+        waiter = self._waiters.add(need, turn)
         self._report_numbers()
         return await self._waiters.wait(waiter, self._not_used)
 
@@ -158,8 +167,17 @@ class Members:
         else:
             self.give_back(given)
 
-    def _lend(self, member: Member, shared: bool) -> Member:
-        member.lend(shared=shared)
+    def _has_waited(self, need: Need) -> bool:
+        """Whether the peer is down, and the batch of a task has waited for it as long as a task alone would wait."""
+        since = self._attempts.down_since
+        if since is None or need.batch is None or self._acquire_timeout is None:
+            return False
+        if any(member.association.is_open for member in (*self._idle, *self._lent)):
+            return False  # The peer allows no more associations; those that there are will be free.
+        return self._clock.now() >= max(since, need.batch) + self._acquire_timeout
+
+    def _lend(self, member: Member, need: Need) -> Member:
+        member.lend(shared=need.is_shared)
         self._lent.add(member)
         return member
 
@@ -206,22 +224,30 @@ class Members:
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
-    async def _open(self, wanted: Sequence[PresentationContext], shared: bool) -> Member | None:
+    async def _open(self, need: Need, until: float | None) -> Member | None:
         """Open an association in the caller's place, and lend it to the caller.
+
+        Args:
+            need: What the caller needs.
+            until: When it gives up.
 
         Returns:
             The member; None if the peer cannot be reached at present.
         """
+        began = self._clock.now()
         try:
             self._check_not_closed()
-            association = await self._attempts.run(self._open_association(wanted))
+            async with self._clock.deadline(until, _no_answer):
+                association = await self._attempts.run(self._open_association(need.contexts))
         except (AssociationError, OSError) as error:
             if not may_pass(error):
                 self._unclaim_place()
                 raise
             self._attempts.end()
             self._places -= 1
-            self._attempts.failed(error)
+            self._attempts.failed(error, began)
+            if not self._attempts:
+                self._waiters.fail_those(self._has_waited, self._too_late)
             return None
         except BaseException:
             self._unclaim_place()
@@ -231,18 +257,22 @@ class Members:
         if self.closed:
             self._retire(Member(association))
             raise _closed()
-        member = self._lend(Member(association), shared)
+        member = self._lend(Member(association), need)
         self._share(member)
         self._serve()
         return member
 
-    def _too_late(self) -> BaseException:
+    def _too_late(self) -> AssociationTimeout:
         words = f"no association with {self._peer} within {self._acquire_timeout} s"
         if (failure := self._attempts.last_failure) is not None:
             words += f": {unreachable(failure) if isinstance(failure, OSError) else failure}"
+        elif self._attempts:
+            words += ": the peer has not answered yet"
         elif self._places:
             words += f": all {self._places} of the pool are in use"
-        return _Late(words)
+        error = AssociationTimeout("acquire", words)
+        error.__cause__ = failure
+        return error
 
     # --- giving back --------------------------------------------------------------------------------------------------
 
@@ -267,12 +297,12 @@ class Members:
     def _share(self, member: Member) -> None:
         """Lend the free places of its operations window to waiting tasks that need only one place, in their order."""
         while (waiter := self._waiters.take_for_room(member)) is not None:
-            waiter.give(self._lend(member, shared=True))
+            waiter.give(self._lend(member, waiter.need))
 
     def _hand_on(self, member: Member) -> None:
         """Lend a member to the first waiting task that can use it, or keep it for a while."""
         if (waiter := self._waiters.take_for(member)) is not None:
-            waiter.give(self._lend(member, waiter.shared))
+            waiter.give(self._lend(member, waiter.need))
             self._share(member)
             return
         self._idle.append(member)
@@ -364,6 +394,10 @@ def _abort_if_cancelled(member: Member, task: asyncio.Task[Any]) -> None:
     """Abort an association whose release was cancelled, perhaps before its first step."""
     if task.cancelled():
         member.association.abort()
+
+
+def _no_answer() -> AssociationTimeout:
+    return AssociationTimeout("connect", "the peer did not answer in time")
 
 
 def _closed() -> AssociationClosed:

@@ -28,6 +28,7 @@ from aiodimse.pool.measuring import PoolMeter
 from aiodimse.pool.member import WINDOW_AT_MOST
 from aiodimse.pool.members import Members
 from aiodimse.pool.store_many import StoreMany, StoreResult
+from aiodimse.pool.waiting import Need
 from aiodimse.requestor import ConnectOptions, connect
 from aiodimse.services.arriving import ArrivingInstance
 from aiodimse.services.contexts import contexts_to_send
@@ -184,16 +185,16 @@ class Pool:
         Returns:
             A context manager: entering it gets the association, leaving it gives the association back.
         """
-        return self._lease(contexts, shared=False)
+        return self._lease(contexts)
 
-    def _lease(self, contexts: Sequence[str | PresentationContext], *, shared: bool) -> Lease:
+    def _lease(self, contexts: Sequence[str | PresentationContext], batch: float | None = None) -> Lease:
         wanted = [as_context(item) for item in contexts]
         for context in wanted:
             self._wanted.pop(_key(context), None)
             self._wanted[_key(context)] = context
         while len(self._wanted) > MAX_CONTEXTS:  # keep the contexts that were wanted last
             del self._wanted[next(iter(self._wanted))]
-        return Lease(self._members, wanted, shared=shared)
+        return Lease(self._members, Need(wanted, batch))
 
     async def _open(self, wanted: Sequence[PresentationContext]) -> Association:
         """Open an association with the contexts of the pool and those that are wanted.
@@ -254,13 +255,13 @@ class Pool:
 
         Cancellation: as for `Association.c_store`.
         """
-        return await self._store(instance, options, shared=False)
+        return await self._store(instance, options)
 
-    async def _store(self, instance: InstanceSource, options: dict[str, Any], *, shared: bool) -> Response:
+    async def _store(self, instance: InstanceSource, options: dict[str, Any], batch: float | None = None) -> Response:
         source = await instance_of(instance)
 
         async def once() -> Response:
-            async with self._lease(self._contexts_of(source, options), shared=shared) as association:
+            async with self._lease(self._contexts_of(source, options), batch) as association:
                 return await association.c_store(source, **options)
 
         if isinstance(source, Instance) and source.reads_once:  # it cannot be sent a second time
@@ -351,7 +352,8 @@ class Pool:
 
         Yields:
             A StoreResult for each instance, in the order in which they are done. An error with one instance is in its
-            own result.
+            own result. They wait for a peer that is down together: when it has been down for `acquire_timeout` seconds,
+            each gets its AssociationTimeout without waiting, until an association can be opened again.
 
         Raises:
             ValueError: attempts is not a positive number.
@@ -360,15 +362,16 @@ class Pool:
         """
         if attempts < 1:
             raise ValueError(f"attempts is 1 or more, not {attempts}")
+        began = self._members.now()
 
         async def store(source: InstanceSource) -> Response:
             for _ in range(attempts - 1):
                 try:
-                    return await self._store(source, options, shared=True)
+                    return await self._store(source, options, began)
                 except AssociationError:
                     if isinstance(source, Instance) and source.reads_once:
                         raise
-            return await self._store(source, options, shared=True)
+            return await self._store(source, options, began)
 
         invoked, _ = operations_window_of(self._options.get("operations_window", 1))
         side_by_side = self.max_size * (invoked or WINDOW_AT_MOST)

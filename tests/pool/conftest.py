@@ -30,6 +30,8 @@ class Stage:
         self.at_once = self.most_at_once = 0
         self.hold: asyncio.Event | None = None
         """While it is not set, handlers wait in the middle of their work."""
+        self.held = 0
+        """How many handlers wait so now."""
         self.listening: aiodimse.Listening | None = None
 
     async def start(self, **options: Any) -> None:
@@ -70,7 +72,11 @@ class Stage:
 
     async def may_go_on(self) -> None:
         if self.hold is not None:
-            await self.hold.wait()
+            self.held += 1
+            try:
+                await self.hold.wait()
+            finally:
+                self.held -= 1
 
     async def kill(self) -> None:
         """The peer's process dies: its associations are aborted, and nobody listens."""

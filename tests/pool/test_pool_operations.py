@@ -37,8 +37,8 @@ async def test_a_request_that_did_not_go_out_is_repeated_once(stage: Stage, serv
         member = pool._members._idle[0]
         taken = pool._members.take
 
-        async def take(wanted: Any, *, shared: bool) -> object:
-            found = await taken(wanted, shared=shared)
+        async def take(need: Any) -> object:
+            found = await taken(need)
             if found is member:
                 member.association.abort()
             return found
