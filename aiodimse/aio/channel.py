@@ -42,6 +42,8 @@ _log = logging.getLogger("aiodimse.association")
 
 _LARGE_REQUEST = 32768
 """Bytes of an A-ASSOCIATE-RQ beyond which it waits for its share: 128 contexts of 57 transfer syntaxes take 3 ms."""
+_NAMED = 8
+"""How many operations an error names at most."""
 
 
 class Channel:
@@ -318,7 +320,10 @@ class Channel:
     def consumer_too_slow(self) -> None:
         """End the association because reading was paused for too long."""
         seconds = self.timeouts.consumer
-        self.abort(AssociationTimeout("consumer", f"reading is paused, and for {seconds} s nobody consumed any data"))
+        words = f"reading is paused, and for {seconds} s nobody consumed any data"
+        if unread := [each for part in self._parts for each in part.unread()]:
+            words += f": {', '.join(unread[:_NAMED])}"
+        self.abort(AssociationTimeout("consumer", words))
 
     # --- the association ends -----------------------------------------------------------------------------------------
 

@@ -41,6 +41,11 @@ class Inbox:
         self._pieces: deque[bytes | memoryview] = deque()
         self._changed = Signal()
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether pieces are here that nobody has read."""
+        return bool(self._pieces)
+
     def put(self, piece: bytes | memoryview, *, is_last: bool) -> None:
         """Take a piece that has arrived."""
         size = len(piece)

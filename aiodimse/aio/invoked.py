@@ -72,6 +72,11 @@ class InvokedOperation:
         return self.operation.is_open
 
     @property
+    def has_unread(self) -> bool:
+        """Whether responses are here that nobody has read."""
+        return bool(self._responses)
+
+    @property
     def has_pending(self) -> bool:
         """Whether a Pending response is here, so that next() returns at once."""
         return bool(self._responses) and self._responses[0][0].status in answers.STILL_PENDING

@@ -191,6 +191,15 @@ class Invoker(Part):
             service = invoked.operation.request.service
             channel.metrics.operation_ended(channel.measured, service, "user", status, seconds)
 
+    def unread(self) -> list[str]:
+        """Responses that nobody reads, and operations whose responses may come behind what nobody reads."""
+        return [
+            f"nobody reads the responses to our {each.operation.request.name} {each.operation.message_id}"
+            if each.has_unread
+            else f"our {each.operation.request.name} {each.operation.message_id} waits for a response that comes later"
+            for each in self._open.values()
+        ]
+
     def resumed(self) -> None:
         """Start the deadlines anew, since the peer could not be heard for a while."""
         for invoked in self._open.values():

@@ -25,6 +25,10 @@ class Part:
     def resumed(self) -> None:
         """Reading goes on. Deadlines of the peer start anew, since it could not be heard meanwhile."""
 
+    def unread(self) -> list[str]:
+        """Return what has arrived and is not read, and what may wait for messages behind it, in words."""
+        return []
+
     def ended(self, error: BaseException) -> None:
         """The association is over; `error` says how."""
 

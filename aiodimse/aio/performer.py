@@ -183,6 +183,11 @@ class Performer(Part):
             if performed.inbox is not None:
                 performed.inbox.let_go()
 
+    def unread(self) -> list[str]:
+        """Data sets of C-STORE requests whose handlers do not read them."""
+        unread = [each.operation for each in self._open.values() if each.inbox is not None and each.inbox.has_unread]
+        return [f"nobody reads the data set of the peer's {each.request.name} {each.message_id}" for each in unread]
+
     def _start(self) -> None:
         """Start the requests that may be performed.
 

@@ -83,7 +83,9 @@ class ProviderAssociation:
         """Report an event to the peer on this association (N-EVENT-REPORT, PS3.7 10.1.1).
 
         In a handler it is sent before the response to the handler's request. To report later, as Storage Commitment
-        requires (PS3.4 J.3.3), start a task for it.
+        requires (PS3.4 J.3.3), start a task for it. The handler of a C-STORE reads the data set first: the peer's
+        response comes behind it. A handler that awaits the response before it reads a large data set waits until
+        Timeouts.consumer is over, which aborts the association.
 
         Args:
             sop_class_uid: The SOP class that the event is about; we must be its SCP.

@@ -12,7 +12,7 @@ from aiodimse.dimse.messages import CCancelRQ, CEchoRQ, CFindRQ, CStoreRQ
 from aiodimse.pdu import Abort, pdata_header
 
 FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
-CT = sop_class.CTImageStorage
+CT, COMMITMENT = sop_class.CTImageStorage, sop_class.StorageCommitmentPushModel
 EXPLICIT = "1.2.840.10008.1.2.1"
 SMALL = Limits(max_pdu_length=16384)
 
@@ -270,3 +270,35 @@ def endless_instance():
             return self._stream()
 
     return Endless(CT, "1.2.3", EXPLICIT)
+
+
+async def test_a_handler_that_asks_before_it_reads_is_told_so(world):
+    """The response comes behind the data set that the handler does not read. The error says what waits for what."""
+    server = world.server(limits=SMALL)
+
+    @server.on_c_store
+    async def asks(request):
+        await request.association.n_event_report(COMMITMENT, "1.2.840.10008.1.20.1.1", 1)
+        await request.discard()
+        return 0x0000
+
+    server.on_n_action(COMMITMENT)(asks)
+    async with world.called(server, [CT, COMMITMENT]) as peer:
+        peer.send_message(1, *store_of(1_000_000))
+        assert (await peer.read_message())[1].name == "N-EVENT-REPORT-RQ"
+        await world.clock.elapse(301)
+        assert world.ours.error.phase == "consumer"
+        assert "nobody reads the data set of the peer's C-STORE-RQ 1" in str(world.ours.error)
+        assert "our N-EVENT-REPORT-RQ 1 waits for a response that comes later" in str(world.ours.error)
+
+
+async def test_responses_that_nobody_reads_are_named(world):
+    association, peer = await world.calling(limits=SMALL)
+    matches = await association.c_find(world.query(), FIND).__aenter__()
+    _, request, _ = await peer.read_message()
+    for _ in range(1000):
+        peer.send_message(3, request.response(0xFF00), encode_dataset(world.query(), EXPLICIT))
+    await world.clock.elapse(301)
+    assert "nobody reads the responses to our C-FIND-RQ 1" in str(association._endpoint.error)
+    await matches.__aexit__(None, None, None)
+    peer.abort_transport()
