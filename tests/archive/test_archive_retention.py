@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,12 +19,14 @@ from pydicom.uid import ExplicitVRLittleEndian
 import aiodimse
 from aiodimse import sop_class, testing
 from aiodimse.archive import Archive, MemoryIndex, Retention, provide
+from aiodimse.archive import retention as module
 from aiodimse.archive.archive import in_use_lock
 from aiodimse.archive.clock_record import ClockRecord
 from aiodimse.archive.commitment import Commitment
 from aiodimse.archive.index import Entry, Transaction, TransactionName
 from aiodimse.archive.index.interface import FREELY, Turn
 from aiodimse.archive.queries import Query
+from aiodimse.archive.retention import Removed
 from aiodimse.archive.storage import FolderStorage, StorageGone
 from aiodimse.commitment import NO_SUCH_INSTANCE
 
@@ -384,6 +387,33 @@ async def test_a_file_that_cannot_be_removed_keeps_no_other(archive: Archive, mo
 async def test_one_process_sweeps(archive: Archive) -> None:
     async with archive.locks.hold(["retention"]):
         assert (await Retention(archive, max_bytes=0).sweep()).studies == 0
+
+
+async def test_there_is_a_pause_after_each_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after one that failed."""
+    sweeps, paused = 0, list[tuple[float, int]]()
+
+    class EndedError(BaseException):
+        pass
+
+    async def sweep() -> Removed:
+        nonlocal sweeps
+        sweeps += 1
+        if sweeps == 2:
+            raise ConnectionError
+        if sweeps > 3:
+            raise EndedError
+        return Removed()
+
+    async def pause(seconds: float) -> None:
+        paused.append((seconds, sweeps))
+
+    retention = Retention(Archive(".", index=MemoryIndex()))
+    monkeypatch.setattr(retention, "sweep", sweep)
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=pause))
+    with pytest.raises(EndedError):
+        await retention.run(7.0)
+    assert paused == [(7.0, 1), (7.0, 2), (7.0, 3)]
 
 
 async def test_again_and_again_whatever_fails(
