@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic, time
 from typing import Final
 
+if sys.platform == "linux":
+    from time import CLOCK_BOOTTIME, clock_gettime
+
 DAY: Final = 24 * 3600
+
+
+def since_boot() -> float:
+    """Return seconds of a clock that nobody sets, and that goes on while the machine sleeps."""
+    return clock_gettime(CLOCK_BOOTTIME) if sys.platform == "linux" else monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +65,35 @@ class ClockRecord:
             if end <= now and now - end < seconds:
                 now, seconds = start, seconds - (now - end)
         return now - seconds
+
+
+class CheckedClock:
+    """The system's clock, which is compared with one that cannot be set.
+
+    Args:
+        now: Returns the time in seconds of the system's clock.
+        elapsed: Returns the time in seconds of a clock that cannot be set.
+    """
+
+    def __init__(self, now: Callable[[], float] = time, elapsed: Callable[[], float] = since_boot) -> None:
+        self._now, self._elapsed = now, elapsed
+        self._is_first = True
+        self.now, self.elapsed = now(), elapsed()
+        """Both times, as they were read last."""
+        self._before = self.now, self.elapsed
+
+    def read(self) -> None:
+        """Read both clocks."""
+        self._before = self.now, self.elapsed
+        self.now, self.elapsed = self._now(), self._elapsed()
+
+    def recorded(self, record: ClockRecord, pause: float) -> ClockRecord:
+        """Return a record after the clock was read.
+
+        Args:
+            record: The record.
+            pause: The longest time in seconds for which it may not have been read before this program began.
+        """
+        if self._is_first:
+            record, self._is_first = record.read(self._before[0], pause), False
+        return record.read(self.now, self.elapsed - self._before[1] + DAY)

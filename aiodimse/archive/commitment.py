@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from time import time
 from weakref import WeakValueDictionary
@@ -21,6 +21,7 @@ from aiodimse import commitment
 
 from .archive import Archive
 from .availability import Seldom
+from .clock_record import CheckedClock, ClockRecord, since_boot
 from .index import Entry, Transaction, TransactionName
 from .storage import Storage
 from .threads import in_thread
@@ -36,7 +37,10 @@ _SHARE = 0.5
 _AT_ONCE = 500
 """Instances of which the outcome is told in one turn of the event loop, in about 1 ms."""
 KEEP = 7 * 24 * 3600
-"""Seconds after which a transaction is dropped if the peer accepts no report."""
+"""Seconds after which a transaction is dropped if the peer accepts no report. Those that the clock skips do not count:
+otherwise a clock that is wrong drops all of them, and the peers keep their instances and wait."""
+_HOUR = 3600
+"""Seconds after which it is recorded again how far the clock has come."""
 
 _WAITS = (1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 1800.0)
 """Seconds before each further attempt. The last value is used for all later ones, some 340 in seven days."""
@@ -58,6 +62,8 @@ class Commitment:
         destinations: Addresses by AE title, read at each attempt.
         ae_title: The calling AE title for reports.
         waits: Seconds before each further attempt. The last value is used for all later ones.
+        now: Returns the time in seconds of the system's clock, which may be set.
+        elapsed: Returns the time in seconds of a clock that cannot be set.
     """
 
     def __init__(
@@ -66,6 +72,9 @@ class Commitment:
         destinations: Mapping[str, aiodimse.Destination | tuple[str, int]],
         ae_title: str,
         waits: tuple[float, ...] = _WAITS,
+        *,
+        now: Callable[[], float] = time,
+        elapsed: Callable[[], float] = since_boot,
     ) -> None:
         self._archive, self._destinations, self._ae_title, self._waits = archive, destinations, ae_title, waits
         self._reading = asyncio.Lock()
@@ -78,6 +87,9 @@ class Commitment:
         """Instances of the transactions on which this process reports, by the AE titles of the peers."""
         self._calls: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         """The associations that may be opened to a peer, by its AE title, while reports wait for one."""
+        self._now, self._elapsed, self._clock = now, elapsed, CheckedClock(now, elapsed)
+        self._reading_clock = asyncio.Lock()
+        """Held while the record of the clock is read and written."""
         self._is_time_to_warn = Seldom()
         self._reports: dict[TransactionName, _Report] = {}
         """The reports of this process."""
@@ -88,7 +100,7 @@ class Commitment:
         A peer that asks again before it was told is told once, on its new association.
         """
         async with self._reading:
-            transaction = await _transaction(request)
+            transaction = await _transaction(request, int(self._now()))
         archive = self._archive
         async with AsyncExitStack() as held:
             with archive.availability.asked(0x0213):
@@ -176,8 +188,9 @@ class Commitment:
             self._references += Counter()  # forgets the titles with none
 
     async def _report(self, transaction: Transaction, asked: _Report) -> None:
+        began = self._elapsed()
         for attempt in itertools.count():
-            if time() >= transaction.created + KEEP:
+            if await self._is_over(transaction, began):
                 _log.warning("a storage commitment is given up: %r took no report", transaction.calling_ae_title)
                 break
             why = await self._attempt(transaction, asked)
@@ -195,6 +208,28 @@ class Commitment:
         with suppress(aiodimse.DIMSEFailure), self._archive.availability.asked(0x0213):
             # If this fails, the transaction is reported once more after a restart.
             await self._archive.index.drop_transaction(transaction)
+
+    async def _is_over(self, transaction: Transaction, began: float) -> bool:
+        """Return whether it is time to give a transaction up, by a clock that may be wrong.
+
+        Args:
+            transaction: The transaction.
+            began: When this process began to report on it, by the clock that cannot be set.
+        """
+        if self._elapsed() - began >= KEEP:  # it was requested while the clock was ahead
+            return True
+        index = self._archive.index
+        with suppress(aiodimse.DIMSEFailure), self._archive.availability.asked(0x0213):
+            async with self._reading_clock:
+                self._clock.read()
+                text = await index.clock_record("commitment")
+                # Without a record, the clock is not known to have gone further.
+                before = ClockRecord(float(transaction.created)) if text is None else ClockRecord.load(text)
+                record = self._clock.recorded(before, KEEP / 2)
+                if text is None or record.skipped != before.skipped or record.newest >= before.newest + _HOUR:
+                    await index.put_clock_record("commitment", record.dump())
+            return transaction.created <= record.before(self._clock.now, KEEP)
+        return False
 
     async def _attempt(self, transaction: Transaction, asked: _Report) -> str:
         """Try once to report. Return why the report was not taken; "": it was."""
@@ -281,11 +316,11 @@ def _reference(sop_class_uid: str, uid: str, kept: Mapping[str, Entry]) -> commi
     return commitment.Reference(sop_class_uid, uid, reason)
 
 
-async def _transaction(request: aiodimse.NormalizedRequest) -> Transaction:
+async def _transaction(request: aiodimse.NormalizedRequest, now: int) -> Transaction:
     """Read an N-ACTION."""
     asked = await commitment.CommitmentRequest.read_in_shares(request)
     references = tuple((each.sop_class_uid, each.sop_instance_uid) for each in asked.references)
-    return Transaction(asked.transaction_uid, request.association.calling_ae_title, references, int(time()))
+    return Transaction(asked.transaction_uid, request.association.calling_ae_title, references, now)
 
 
 class _Report:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from time import monotonic, time
-
-if sys.platform == "linux":
-    from time import CLOCK_BOOTTIME, clock_gettime
+from time import time
 
 from .archive import Archive, in_use_lock
-from .clock_record import DAY, ClockRecord
+from .clock_record import DAY, CheckedClock, ClockRecord, since_boot
 from .index import Entry, Index, StudyAge, TransactionName
 from .models import STUDY_ROOT, Level
 from .queries import Query
@@ -27,11 +23,6 @@ _PAUSE = 7 * DAY
 """The longest time out of use, in seconds, after which the clock is believed at once."""
 _NO_CLOCK = 978_307_200 * 10**9
 """2001-01-01 in nanoseconds. A machine that does not know the time is before it, and so is what it writes."""
-
-
-def _since_boot() -> float:
-    """Return seconds of a clock that nobody sets, and that goes on while the machine sleeps."""
-    return clock_gettime(CLOCK_BOOTTIME) if sys.platform == "linux" else monotonic()
 
 
 @dataclass(slots=True)
@@ -85,12 +76,9 @@ class Retention:
         keep_days: float | None = None,
         max_bytes: int | None = None,
         now: Callable[[], float] = time,
-        elapsed: Callable[[], float] = _since_boot,
+        elapsed: Callable[[], float] = since_boot,
     ) -> None:
-        self._archive, self._now, self._elapsed = archive, now, elapsed
-        self._read_at: tuple[float, float] = now(), elapsed()
-        """When both clocks were last read."""
-        self._is_first = True
+        self._archive, self._clock = archive, CheckedClock(now, elapsed)
         self.keep_days: float | None = keep_days
         self.max_bytes: int | None = max_bytes
 
@@ -122,7 +110,8 @@ class Retention:
 
         Cancellation: a study may have been removed in part.
         """
-        removed, before, self._read_at = Removed(), self._read_at, (self._now(), self._elapsed())
+        removed = Removed()
+        self._clock.read()
         async with self._archive.locks.try_hold("retention") as is_mine:
             if not is_mine or (self.keep_days is None and self.max_bytes is None):
                 return removed
@@ -130,7 +119,7 @@ class Retention:
             too_much = 0
             if self.max_bytes is not None:
                 too_much = await self._archive.index.stored_bytes() - self.max_bytes
-            until = await self._until(before)
+            until = await self._until()
             await self._remove_oldest(too_much, until, removed)
             # Before the first scan has ended, a study that is there may not be in the index.
             if removed.studies and await self._archive.index.is_complete():
@@ -157,17 +146,13 @@ class Retention:
                 await self._remove(study, committed, removed)
             after = studies[-1]
 
-    async def _until(self, before: tuple[float, float]) -> int:
-        """Return the time before which a study is too old, in nanoseconds; 0: none is.
-
-        Args:
-            before: When both clocks were read for the last sweep.
-        """
-        index, (now, elapsed) = self._archive.index, self._read_at
+    async def _until(self) -> int:
+        """Return the time before which a study is too old, in nanoseconds; 0: none is."""
+        index, now = self._archive.index, self._clock.now
         if self.keep_days is None or now * 1e9 < _NO_CLOCK:
             return 0
         keep = self.keep_days * DAY
-        text = await index.clock_record()
+        text = await index.clock_record("retention")
         if text is None:
             if not await index.is_complete():  # the newest file may not be read yet
                 return 0
@@ -176,10 +161,8 @@ class Retention:
         else:
             record = ClockRecord.load(text)
         skipped = record.skipped
-        if self._is_first:
-            record, self._is_first = record.read(before[0], min(_PAUSE, keep / 2)), False
-        record = record.read(now, elapsed - before[1] + DAY)
-        await index.put_clock_record(record.dump())
+        record = self._clock.recorded(record, min(_PAUSE, keep / 2))
+        await index.put_clock_record("retention", record.dump())
         for start, end in set(record.skipped) - set(skipped):
             _log.warning(
                 "the clock of the system is %d days ahead of when this archive was last in use: they do not count for"

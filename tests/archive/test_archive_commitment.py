@@ -21,6 +21,7 @@ from aiodimse import sop_class, testing
 from aiodimse.aio.turns import SHARE, SLICE, turns_of
 from aiodimse.archive import Archive, MemoryIndex, provide
 from aiodimse.archive import commitment as module
+from aiodimse.archive.clock_record import ClockRecord
 from aiodimse.archive.index import Transaction, TransactionName
 from aiodimse.archive.index.sql import engines
 from aiodimse.archive.storage import StorageGone
@@ -279,21 +280,25 @@ async def test_nothing_is_said_while_the_disk_is_not_mounted(tmp_path: Path, a_f
     await archive.close()
 
 
+DAY = 24 * 3600
+
+
+@pytest.mark.parametrize("jump", [0, 3650 * DAY, -3650 * DAY])
 async def test_a_peer_that_takes_no_report_is_called_less_and_less(
-    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, a_file: Files, jump: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """For seven days, 340 times. The operator is told after two minutes, and at the end."""
+    """For seven days, 340 times, however the clock is set. The operator is told after two minutes, and at the end."""
     a_file("1.dcm")
-    now, waits = 1_700_000_000.0, list[float]()
+    now, elapsed, waits = 1_700_000_000.0, 0.0, list[float]()
     archive = await Archive.open(tmp_path, index="memory:")
-    reporting = module.Commitment(archive, {}, "ARCHIVE")
+    reporting = module.Commitment(archive, {}, "ARCHIVE", now=lambda: now, elapsed=lambda: elapsed)
 
     async def wait(seconds: float) -> None:
-        nonlocal now
+        nonlocal now, elapsed
         waits.append(seconds)
-        now += seconds
+        now += seconds + (jump if len(waits) == 9 else 0)
+        elapsed += seconds
 
-    monkeypatch.setattr(module, "time", lambda: now)
     monkeypatch.setattr(module.asyncio, "sleep", wait)
     transaction = Transaction("1.9.1", "MODALITY", ((MR, "1.2.1.1.1"),), int(now))
     await archive.index.put_transaction(transaction)
@@ -307,6 +312,37 @@ async def test_a_peer_that_takes_no_report_is_called_less_and_less(
         "a storage commitment is given up: 'MODALITY' took no report",
     ]
     assert await archive.index.transactions() == []
+    await archive.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("days", [3, 4, 3650])
+async def test_a_clock_that_is_wrong_after_a_restart_drops_no_transaction(
+    tmp_path: Path, kind: str, days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pause of up to half of the seven days is believed. What another user has seen of the clock does not count."""
+    now, elapsed, tried = 1_700_000_000.0, 0.0, 0
+    archive = Archive(tmp_path, index=await open_index(kind, tmp_path))
+    await archive.index.put_transaction(Transaction("1.9.1", "MODALITY", ((MR, "1.2.1.1.1"),), int(now) - 5 * DAY))
+    await archive.index.put_clock_record("retention", ClockRecord(now + 3650 * DAY).dump())
+
+    async def reported(until: int) -> None:
+        nonlocal now, elapsed, tried
+        reporting = module.Commitment(archive, {}, "ARCHIVE", now=lambda: now, elapsed=lambda: elapsed)
+        (name,) = await archive.index.transactions()
+        transaction = await archive.index.transaction(name)
+        assert transaction is not None
+        clock = reporting._elapsed()
+        while tried < until and not await reporting._is_over(transaction, clock):
+            now, elapsed, tried = now + DAY / 2, elapsed + DAY / 2, tried + 1
+
+    now -= 5 * DAY
+    await reported(2)
+    now += days * DAY
+    await reported(99)
+    # In halves of days. The half since the clock was last read does not count where it skips.
+    assert tried == (14 - 2 * days if days == 3 else 15)
+    assert await archive.index.clock_record("retention") == ClockRecord(1_700_000_000.0 + 3650 * DAY).dump()
     await archive.close()
 
 

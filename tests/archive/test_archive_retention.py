@@ -118,7 +118,7 @@ async def test_a_clock_that_is_wrong_in_the_first_run_removes_nothing(archive: A
     """The index has no record of the clock yet. What was old when the newest file was written is old."""
     for keep, left in ((5, 5), (3.5, 4), (0.1, 1)):
         retention = Retention(archive, keep_days=keep, now=lambda: NOW + ahead * DAY)
-        await archive.index.put_clock_record(ClockRecord(NOW - 1.1 * DAY).dump()) if keep == 0.1 else None
+        await archive.index.put_clock_record("retention", ClockRecord(NOW - 1.1 * DAY).dump()) if keep == 0.1 else None
         await retention.sweep()
         assert len(await studies(archive)) == left
 

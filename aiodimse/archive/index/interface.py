@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection, Iterable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from ..locks import ProcessLocks
 from ..queries import Query
@@ -27,6 +27,8 @@ from .records import (
 
 Turn: TypeAlias = AbstractAsyncContextManager[None]
 """Limits when an index works on a search. It is entered for each slice of the work."""
+ClockUser: TypeAlias = Literal["retention", "commitment"]
+"""Who has a record of the clock. Each believes other pauses, so each has its own."""
 FREELY: Final[Turn] = nullcontext()
 """Sets no limit."""
 
@@ -177,13 +179,18 @@ class Index(Protocol):
     async def newest_modified(self) -> int:
         """Return when the newest file of an object was written, in nanoseconds; 0: there is no object."""
 
-    async def clock_record(self) -> str | None:
-        """Return the text that was stored last with `put_clock_record`; None: there is none."""
-
-    async def put_clock_record(self, text: str) -> None:
-        """Store what `Retention` has seen of the clock.
+    async def clock_record(self, user: ClockUser) -> str | None:
+        """Return the text that was stored last with `put_clock_record`; None: there is none.
 
         Args:
+            user: Whose record it is.
+        """
+
+    async def put_clock_record(self, user: ClockUser, text: str) -> None:
+        """Store what was seen of the clock.
+
+        Args:
+            user: Who has seen it.
             text: The text.
         """
 

@@ -13,7 +13,7 @@ from ..queries import Query
 from .ages import oldest, study_ages
 from .entities import Entities
 from .file_records import FileRecords
-from .interface import FREELY, Turn
+from .interface import FREELY, ClockUser, Turn
 from .keys import distinct_batches
 from .records import Counts, Entry, File, Finding, Header, Match, OutdatedStudy, StudyAge, Transaction, TransactionName
 from .slices import work
@@ -36,7 +36,7 @@ class MemoryIndex:
         self._files = FileRecords()
         self._transactions: dict[TransactionName, Transaction] = {}
         self._received: dict[str, int] = {}
-        self._clock_record: str | None = None
+        self._clock_records: dict[ClockUser, str] = {}
         self._is_complete = False
         self._slices = asyncio.Lock()
         """Held during one slice of a search, so that many searches together take no longer than one of each turn."""
@@ -208,17 +208,22 @@ class MemoryIndex:
         """See `Index.newest_modified`."""
         return max((file.modified for file in self._files if file.finding == Finding.OBJECT), default=0)
 
-    async def clock_record(self) -> str | None:
-        """See `Index.clock_record`."""
-        return self._clock_record
+    async def clock_record(self, user: ClockUser) -> str | None:
+        """See `Index.clock_record`.
 
-    async def put_clock_record(self, text: str) -> None:
+        Args:
+            user: Whose record it is.
+        """
+        return self._clock_records.get(user)
+
+    async def put_clock_record(self, user: ClockUser, text: str) -> None:
         """See `Index.put_clock_record`.
 
         Args:
+            user: Who has seen it.
             text: The text.
         """
-        self._clock_record = text
+        self._clock_records[user] = text
 
     def _ages(self) -> list[StudyAge]:
         return study_ages(self._entities.study_of, self._files, self._received)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 import aiodimse
 
 from ...queries import Query
-from ..interface import FREELY, BlockingIndex, ObjectRefused, Turn
+from ..interface import FREELY, BlockingIndex, ClockUser, ObjectRefused, Turn
 from ..records import (
     CarriedOver,
     Counts,
@@ -50,6 +50,8 @@ from .writing import Writing, add, chunks
 T = TypeVar("T")
 
 _NOTHING = CarriedOver()
+_CLOCKS: Mapping[ClockUser, str] = {"retention": "clock", "commitment": "clock of commitments"}
+"""The rows with the records of the clock."""
 _STEP = 0.02
 """The time in seconds that a search takes in its thread before other searches have their turn."""
 
@@ -227,13 +229,13 @@ class SQLIndex:
         """See `Index.newest_modified`."""
         return await self._read(lambda: newest_modified(self._fetch))
 
-    async def clock_record(self) -> str | None:
+    async def clock_record(self, user: ClockUser) -> str | None:
         """See `Index.clock_record`."""
-        return await self._meta("clock")
+        return await self._meta(_CLOCKS[user])
 
-    async def put_clock_record(self, text: str) -> None:
+    async def put_clock_record(self, user: ClockUser, text: str) -> None:
         """See `Index.put_clock_record`."""
-        await self._put_meta("clock", text)
+        await self._put_meta(_CLOCKS[user], text)
 
     async def outdated_studies(self) -> list[OutdatedStudy]:
         """See `Index.outdated_studies`."""
