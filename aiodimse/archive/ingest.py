@@ -36,11 +36,12 @@ class _AlreadyStored(Exception):
     """The instance is already stored, and the new data set is not needed.
 
     Args:
-        study: The Study Instance UID of the stored object, and when its file was written, in nanoseconds.
+        study: The Study Instance UID of the stored object, and when its file was written, in nanoseconds. None: it
+            cannot be found, since its header cannot be read.
         unknown: The header of the stored object, if the index does not know it.
     """
 
-    def __init__(self, study: tuple[str, int], unknown: Header | None = None) -> None:
+    def __init__(self, study: tuple[str, int] | None, unknown: Header | None = None) -> None:
         self.study, self.unknown = study, unknown
         super().__init__()
 
@@ -127,16 +128,16 @@ class Ingest:
         arriving = _Arriving(self._storage, blocking, self._asking, request, location, before, replaces)
         try:
             await self._storage.save(request, location, arriving, durable=durable)
-            header, indexed = arriving.header, arriving.indexed
         except _AlreadyStored as stored:
             if stored.unknown is not None:
                 # The process or the index died before the index had the object, so no query would find it.
                 await self._found(request, stored.unknown, None)
-            with self._asking:
-                await self._received.again([stored.study])
-            return 0x0000
-        if header is not None:
-            await self._found(request, header, indexed)
+            if stored.study is not None:
+                with self._asking:
+                    await self._received.again([stored.study])
+                return 0x0000
+        if arriving.header is not None:
+            await self._found(request, arriving.header, arriving.indexed)
             return 0x0000
         request.logger(_log).warning("a stored object cannot be found: %s", arriving.why)
         return _cannot_be_found(arriving.comment)
@@ -201,6 +202,9 @@ class _Arriving:
         """Read its header, and raise unless the file may get its name. It blocks."""
         self._storage.check()
         self._read(arrived)
+        if self.header is None and self._request.sop_class_uid in BY_STORAGE:
+            # PS3.4 GG.4.2 has no Warning for an object that is stored but cannot be found.
+            raise aiodimse.DIMSEFailure(0xC000, "its header cannot be read")
         before = self._before
         if self._blocking is not None:
             with self._asking:
@@ -211,9 +215,6 @@ class _Arriving:
             where, before = (where, None) if self._storage.stamp(before.location) is None else (before.location, before)
         if (stamp := self._storage.stamp(where)) is not None:
             self._refuse(where, stamp, before, arrived)
-        if self.header is None and self._request.sop_class_uid in BY_STORAGE:
-            # PS3.4 GG.4.2 has no Warning for an object that is stored but cannot be found.
-            raise aiodimse.DIMSEFailure(0xC000, "its header cannot be read")
 
     def _read(self, arrived: Arrived) -> None:
         try:
@@ -227,7 +228,9 @@ class _Arriving:
     def _refuse(self, where: str, stamp: Stamp, before: Entry | None, arrived: Arrived) -> None:
         """Raise unless it may replace the stored object."""
         if self.header is None:
-            raise aiodimse.DIMSEFailure(0xA900, "an instance has this UID; this one cannot be compared with it")
+            if not arrived.is_at(where):
+                raise aiodimse.DIMSEFailure(0xA900, "an instance has this UID; this one cannot be compared with it")
+            raise _AlreadyStored(None if before is None else (before.study_instance_uid, stamp.modified))
         unknown = None
         if before is None:
             # The index does not know a file of this name, so read the file.

@@ -237,16 +237,39 @@ async def test_what_is_stored_and_cannot_be_found_gets_a_warning(
     assert "a stored object cannot be found: no StudyInstanceUID" in caplog.text
 
 
-async def test_what_cannot_be_found_and_comes_again_cannot_be_compared(
-    handlers: Handlers, a_file: Callable[..., Path]
+async def test_what_cannot_be_found_and_comes_again_is_answered_alike(
+    handlers: Handlers, archive: Archive, a_file: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    def request() -> StoreRequest:
-        return StoreRequest("1.2.7.1.1", a_file(".new.part", study="7", StudyInstanceUID=""))
+    """It is compared byte by byte: of another one nobody knows what it is."""
 
+    def request(**others: str) -> StoreRequest:
+        return StoreRequest("1.2.7.1.1", a_file(".new.part", study="7", StudyInstanceUID="", **others))
+
+    answers = [await handlers.store(request()) for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert answers[0].Status == 0xB007
+    assert caplog.text.count("a stored object cannot be found: no StudyInstanceUID") == 2
+    for others in ({"PatientName": "Doe"}, {"StudyID": "8"}):  # longer, and as long
+        with pytest.raises(aiodimse.DIMSEFailure, match="this one cannot be compared with it") as refused:
+            await handlers.store(request(**others))
+        assert refused.value.status == 0xA900
     assert (await handlers.store(request())).Status == 0xB007
-    with pytest.raises(aiodimse.DIMSEFailure, match="this one cannot be compared with it") as refused:
+    (archive.directory / archive.storage.location_for("1.2.7.1.1")).write_bytes(b"no DICOM file")
+    with pytest.raises(aiodimse.DIMSEFailure):
         await handlers.store(request())
-    assert refused.value.status == 0xA900
+
+
+async def test_what_the_index_has_and_this_program_cannot_read_is_stored_already(
+    handlers: Handlers, a_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version may have read it."""
+
+    def stumble(*_args: object, **_kwargs: object) -> None:
+        raise ValueError
+
+    assert await handlers.store(StoreRequest("1.2.7.1.1", a_file(".new.part", study="7"))) == 0x0000
+    monkeypatch.setattr("aiodimse.archive.header.Reading", stumble)
+    assert await handlers.store(StoreRequest("1.2.7.1.1", a_file(".new.part", study="7"))) == 0x0000
 
 
 async def test_a_damaged_header_is_logged_without_its_values(

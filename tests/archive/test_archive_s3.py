@@ -116,6 +116,23 @@ async def test_another_instance_leaves_the_first(port: int, archive: Archive) ->
 
 
 @pytest.mark.parametrize("pixels", [100_000, 3 << 20])
+async def test_what_cannot_be_found_and_comes_again_is_answered_alike(
+    port: int, archive: Archive, storage: S3Storage, pixels: int
+) -> None:
+    """It is compared byte by byte, or by its digest: of another one nobody knows what it is."""
+    one = sent(StudyInstanceUID="", PixelData=bytes(pixels))
+    async with connect(port, one.SOPClassUID) as peer:
+        assert [(await peer.c_store(one)).status for _ in range(2)] == [0xB007] * 2
+        before = [found.files for found in archive.storage.walk()]
+        other = sent(StudyInstanceUID="", PixelData=bytes(pixels - 2) + b"12")
+        assert (await peer.c_store(other)).status == 0xA900
+        assert (await peer.c_store(one)).status == 0xB007
+        assert [found.files for found in archive.storage.walk()] == before
+        obstore.put(storage._store, storage.location_for(one.SOPInstanceUID), b"no DICOM file")
+        assert (await peer.c_store(one)).status == 0xA900
+
+
+@pytest.mark.parametrize("pixels", [100_000, 3 << 20])
 async def test_the_whole_object_replaces_one_that_is_cut_off(
     port: int, archive: Archive, storage: S3Storage, pixels: int
 ) -> None:

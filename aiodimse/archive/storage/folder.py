@@ -22,6 +22,9 @@ from .interface import Arrived, Arriving, Found, Stamp, StorageGone, is_whole
 _KEPT = 1 << 16
 """Bytes of a data set that are kept while it is saved. A shorter beginning is the whole data set."""
 
+_PIECE = 1 << 20
+"""Bytes of a data set that are compared at a time."""
+
 
 class FolderStorage:
     """A folder and all folders below it. A location is a path relative to the folder, with slashes on every system.
@@ -84,7 +87,8 @@ class FolderStorage:
 
         def before_name(file: Path, beginning: bytes) -> None:
             more = _behind(file) if len(beginning) >= _KEPT else None
-            arriving.decide(Arrived(beginning, request.transfer_syntax, more, partial(is_whole, file)))
+            is_at = partial(self._is_at, file)
+            arriving.decide(Arrived(beginning, request.transfer_syntax, more, partial(is_whole, file), is_at))
 
         def after_name(_file: Path, status: os.stat_result) -> None:
             arriving.keep(_stamp(status))
@@ -101,6 +105,22 @@ class FolderStorage:
         except FileNotFoundError:
             await in_thread(self.check)  # Without the folder, no folder can be made in it.
             raise
+
+    def _is_at(self, file: Path, location: str) -> bool:
+        """Return whether a location has the data set of a file."""
+        try:
+            arrived, stored = aiodimse.read_head(file), aiodimse.read_head(self.path(location))
+        except aiodimse.NotDICOM:
+            return False
+        if (arrived.transfer_syntax, arrived.size) != (stored.transfer_syntax, stored.size):
+            return False
+        with file.open("rb") as one, stored.path.open("rb") as other:
+            one.seek(arrived.data_offset)
+            other.seek(stored.data_offset)
+            while data := one.read(_PIECE):
+                if data != other.read(_PIECE):
+                    return False
+        return True
 
     def path(self, location: str) -> Path:
         """Return the path of a location."""

@@ -49,6 +49,9 @@ class Arrived:
     """Returns bytes after the beginning. None: there are none, or they can no longer be read. Blocks."""
     is_whole: Callable[[], bool] = field(default=lambda: True, repr=False)
     """Returns False if the data set is known to be cut off (see `is_whole`). Blocks."""
+    is_at: Callable[[str], bool] = field(default=lambda _: False, repr=False)
+    """Returns whether a location has the same data set, byte for byte, in the same transfer syntax. It is asked only of
+    an object whose header cannot be read. Blocks."""
 
 
 class Arriving(Protocol):

@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import obstore
@@ -152,7 +154,7 @@ class S3Storage:
         """
         with _os_errors():
             async with asyncio.timeout(_SECONDS_TO_GO_ON) as limit:
-                await _Upload(request, arriving, limit).put(self._store, location)
+                await _Upload(self._store, request, arriving, limit).put(location)
                 stamp = _stamp(await obstore.head_async(self._store, location))
         await in_thread(_keep, arriving, stamp)
 
@@ -190,19 +192,23 @@ class _Upload:
     """An upload of the Part 10 file of a C-STORE while it arrives.
 
     Args:
+        store: The store.
         request: The request.
         arriving: Who decides whether the upload is completed.
         limit: Ends the upload. It does not run while the peer is waited for.
     """
 
-    def __init__(self, request: aiodimse.StoreRequest, arriving: Arriving, limit: asyncio.Timeout) -> None:
+    def __init__(
+        self, store: S3Store, request: aiodimse.StoreRequest, arriving: Arriving, limit: asyncio.Timeout
+    ) -> None:
+        self._store = store
         self._request, self._arriving, self._limit = request, arriving, limit
         self._reading: asyncio.Task[Any] | None = None
         self._is_given_up = False
 
-    async def put(self, store: S3Store, location: str) -> None:
+    async def put(self, location: str) -> None:
         """Upload it. If this is cancelled, obstore is told by an error of what it reads: only then it aborts."""
-        putting = asyncio.ensure_future(obstore.put_async(store, location, self._chunks()))
+        putting = asyncio.ensure_future(obstore.put_async(self._store, location, self._chunks()))
         try:
             await asyncio.shield(putting)
         except asyncio.CancelledError:
@@ -216,7 +222,9 @@ class _Upload:
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         self._go_on()
+        syntax = self._request.transfer_syntax
         beginning, size = bytearray(), 0
+        digest = None
         file = self._request.part10()
         head = bytes(await anext(file))  # the preamble and the file meta information
         self._wait_for_store()
@@ -224,13 +232,23 @@ class _Upload:
         self._go_on()
         async for piece in file:
             size += len(piece)
-            if len(beginning) < _BEGINNING:
-                beginning.extend(piece[: _BEGINNING - len(beginning)])
+            room = _BEGINNING - len(beginning)
+            beginning.extend(piece[:room])
+            if digest is not None:
+                digest.update(piece)
+            elif size - len(piece) <= _BEGINNING < size and not await in_thread(_has_header, bytes(beginning), syntax):
+                # It can be compared only by its digest, since nobody keeps the whole of it. No other object needs one.
+                digest = sha256(beginning)
+                digest.update(piece[room:])
             self._wait_for_store()
             yield bytes(piece)
             self._go_on()
         self._wait_for_store()
-        arrived = Arrived(bytes(beginning), self._request.transfer_syntax)
+        if size == len(beginning):
+            digest = sha256(beginning)
+        arrived = Arrived(bytes(beginning), syntax)
+        if digest is not None:
+            arrived = replace(arrived, is_at=partial(_is_at, self._store, syntax, digest.digest()))
         if size == len(beginning):
             arrived = replace(arrived, is_whole=lambda: is_whole(io.BytesIO(head + beginning)))
         await in_thread(self._arriving.decide, arrived)
@@ -307,6 +325,35 @@ async def _next(pieces: AsyncIterator[Any]) -> bytes | None:
     async with asyncio.timeout(_SECONDS_FOR_PIECE):
         piece = await anext(pieces, None)
     return None if piece is None else bytes(piece)
+
+
+def _has_header(beginning: bytes, transfer_syntax: str) -> bool:
+    """Return whether a data set has a header that can be read. Blocks."""
+    try:
+        header_in(beginning, transfer_syntax, "")
+    except Exception:  # as where the object is decided on
+        return False
+    return True
+
+
+def _is_at(store: S3Store, transfer_syntax: str, digest: bytes, location: str) -> bool:
+    """Return whether a location has a data set with a digest. Blocks."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in obstore.get(store, location).stream(min_chunk_size=_PIECE):
+            yield bytes(piece)
+
+    async def compared() -> bool:
+        stored, found = await aiodimse.Instance.from_part10(pieces()), sha256()
+        async for piece in stored.stream():
+            found.update(piece)
+        return stored.transfer_syntax == transfer_syntax and found.digest() == digest
+
+    try:
+        with _os_errors():
+            return asyncio.run(compared())  # in a thread, which has no event loop
+    except aiodimse.AiodimseError:
+        return False  # it is no DICOM file
 
 
 async def _header_of(data: bytes, location: str, stamp: Stamp) -> Header:
