@@ -60,22 +60,32 @@ class Reloader:
             else:
                 report_applied(self._options, options, self._output)
 
-    async def _apply(self, options: Namespace) -> None:
+    async def _apply(self, new: Namespace) -> None:
+        options = in_force(self._options, new)
         self._peers.take(options, await self._archives.take(options))
         self._archives.scan()
         if self._context is not None and options.tls_cert is not None:
             encryption.renew(self._context, options)
 
 
+def in_force(before: Namespace, new: Namespace) -> Namespace:
+    """Return the options of the start, with those of a new configuration that take effect at once.
+
+    The others stay as they were until a restart, so that no part of the service has one of them and another has not.
+    """
+    return Namespace(**{**vars(before), **{name: value for name, value in vars(new).items() if name in RELOADED}})
+
+
 def read_again(options: Namespace) -> Namespace:
-    """Read the configuration again and check it.
+    """Read the configuration again and check it, also together with what stays as it was until a restart.
 
     Raises:
         CommandError: The configuration is wrong, or changes what needs a restart.
     """
     new: Namespace = options.read_again()
-    encryption.listening(new)
-    encryption.to_destinations(new)
+    for each in (new, in_force(options, new)):
+        encryption.listening(each)
+        encryption.to_destinations(each)
     if (new.tls_cert is None) != (options.tls_cert is None):
         raise CommandError("turning TLS on or off needs a restart")
     for title, folder in new.called:

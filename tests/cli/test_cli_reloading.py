@@ -245,6 +245,24 @@ raise SystemExit(main())
 """
 
 
+async def test_our_title_stays_until_a_restart(folder: Path) -> None:  # noqa: F811
+    """Who called us by it was rejected, though a message said that the change needs a restart."""
+    async with configured(folder, "") as service:
+        assert await service.reload('ae-title = "OTHER"\n')
+        async with service.connect() as association:
+            assert await status_of("echo", association) == 0x0000
+        with pytest.raises(aiodimse.AssociationRejected):
+            await service.connect(called="OTHER")
+
+
+def test_only_what_takes_effect_at_once_is_in_force() -> None:
+    """--tls-no-client-cert let callers in without a certificate, though a message said that it needs a restart."""
+    before = parser().parse_args(["serve", "one"])
+    changed = Namespace(**dict.fromkeys(vars(before), "changed"))
+    now = reloading.in_force(before, changed)
+    assert {name for name, value in vars(now).items() if value == "changed"} == set(reloading.RELOADED)
+
+
 async def test_what_is_requested_during_the_first_scan_is_done_after_it(folder: Path) -> None:  # noqa: F811
     """It ended the process."""
     file = folder.with_name("archive.toml")
