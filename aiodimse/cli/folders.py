@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -30,6 +31,21 @@ class ServedFolders:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    async def take_all(self, folders: Iterable[Path]) -> None:
+        """Keep others from folders, or from none of those that are new.
+
+        Raises:
+            CommandError: Another process serves one.
+        """
+        before = set(self._locks)
+        try:
+            for folder in folders:
+                await self.take(folder)
+        except BaseException:
+            for folder in set(self._locks) - before:
+                await self.release(folder)
+            raise
 
     async def take(self, folder: Path) -> None:
         """Keep others from a folder until `close`. The system releases it when the process dies.

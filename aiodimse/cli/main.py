@@ -37,6 +37,8 @@ from aiodimse.cli import (
 )
 from aiodimse.cli.ending import Ending
 from aiodimse.cli.output import Output
+from aiodimse.cli.reloading import in_force
+from aiodimse.cli.sharing import Configuration, Worker
 from aiodimse.cli.trace import TraceFile
 
 COMMANDS: dict[str, ModuleType] = {
@@ -163,13 +165,25 @@ def _run_until_complete(command: Coroutine[Any, Any, int]) -> int:
 def _parsed(words: list[str]) -> argparse.Namespace:
     """Parse the command line, together with the file of serve that --config names. What the command line has wins."""
     chosen: argparse.Namespace = parser().parse_args(words)
+    if getattr(chosen, "worker", None) is not None:
+        return _of_parent(chosen.worker)
     configured, file = None, getattr(chosen, "config", None)
     if file is not None:
         configured = parser(file).parse_args(["serve", *configuration.words(file)])  # reports what is wrong in the file
     if file is not None and chosen.command == "serve":
         of_file = configuration.words(file, location=chosen.directory is None)
-        chosen = parser().parse_args([words[0], *of_file, *words[1:]])
-    chosen.argv, chosen.configured = words, configured
+        words = [words[0], *of_file, *words[1:]]
+        chosen = parser().parse_args(words)
+    chosen.words, chosen.configured = words, configured
+    return chosen
+
+
+def _of_parent(worker: Worker) -> argparse.Namespace:
+    """Return the options of a worker: those that are in force in its parent."""
+    version, started, read = Configuration(worker.configuration).read()
+    chosen = in_force(parser().parse_args(started), parser().parse_args(read))
+    chosen.version, chosen.configured = version, None
+    chosen.worker, chosen.workers, chosen.json = worker, 1, True
     return chosen
 
 

@@ -17,7 +17,7 @@ RELOADED = (
     "tls_ca", "tls_cert", "tls_key", "tls_no_hostname",
 )  # fmt: skip
 """The options that take effect at once. The others need a restart."""
-_NOT_OPTIONS = ("argv", "configured", "read_again", "module", "prog", "tracing", "worker")
+_NOT_OPTIONS = ("configured", "ending", "module", "prog", "read_again", "tracing", "version", "words", "worker")
 """Attributes of the parsed options that are no options of the user."""
 _NAMES = {"directory": "location", "tls_titles": "--tls-title", "transcode": "--no-transcode"}
 """Options that the user knows by another name than that of their attribute."""
@@ -25,6 +25,8 @@ _NAMES = {"directory": "location", "tls_titles": "--tls-title", "transcode": "--
 
 class Reloader:
     """Applies a changed configuration. If the new one is wrong, the old one stays in force.
+
+    That of a worker comes from its parent, which is told whether it was applied.
 
     Args:
         options: The options of serve, as they were at its start.
@@ -50,13 +52,14 @@ class Reloader:
         while True:
             await self._requested.wait()
             self._requested.clear()
+            options = self._options
             try:
                 options = read_again(self._options)
                 await self._apply(options)
             except CommandError as error:
-                report_rejected(self._options, error, self._output)
+                report_rejected(options, error, self._output)
             except Exception as error:  # database drivers raise errors of their own; the next request is heard, too
-                report_rejected(self._options, CommandError(type(error).__name__), self._output)
+                report_rejected(options, CommandError(type(error).__name__), self._output)
             else:
                 report_applied(self._options, options, self._output)
 
@@ -99,10 +102,15 @@ def report_applied(before: Namespace, now: Namespace, output: Output) -> None:
     changed = [name for name in vars(now) if name not in _NOT_OPTIONS and getattr(before, name) != getattr(now, name)]
     waiting = [_NAMES.get(name, "--" + name.replace("_", "-")) for name in changed if name not in RELOADED]
     output.line(f"configuration read again{'; these need a restart: ' if waiting else ''}{', '.join(waiting)}")
-    output.event({"event": "configuration", "taken": True})
+    output.event({"event": "configuration", "taken": True, **_version(now)})
 
 
 def report_rejected(options: Namespace, error: CommandError, output: Output) -> None:
     """Report that the new configuration is wrong."""
     output.note(f"{options.prog}: the configuration stays as it was: {error}")
-    output.event({"event": "configuration", "taken": False})
+    output.event({"event": "configuration", "taken": False, **_version(options)})
+
+
+def _version(options: Namespace) -> dict[str, int]:
+    """Return the part of an event that tells the parent of a worker which configuration it is about."""
+    return {} if getattr(options, "worker", None) is None else {"version": options.version}

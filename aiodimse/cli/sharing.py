@@ -8,11 +8,13 @@ connection would be lost with its worker.
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 from aiodimse.aio.listener import TCPListener
@@ -45,9 +47,7 @@ class Counts:
         Args:
             workers: How many places there are.
         """
-        with tempfile.TemporaryFile() as file:
-            file.truncate(_SIZE * workers)
-            counts = cls(os.dup(file.fileno()))
+        counts = cls(_file(bytes(_SIZE * workers)))
         for place in range(workers):
             counts.leave(place)
         return counts
@@ -76,20 +76,103 @@ class Counts:
         os.close(self.descriptor)
 
 
+class InForce(NamedTuple):
+    """The configuration that workers have to use, as words of the command line with those of its file."""
+
+    version: int
+    """How often the file was read again."""
+    started: tuple[str, ...]
+    """The words with which the service was started. The options that need a restart are these."""
+    read: tuple[str, ...]
+    """The words that were read last. The options that take effect at once are these."""
+
+
+class Configuration:
+    """The configuration in force, in a file that the workers and their parent share.
+
+    A worker that is started later, in place of one that died, must not have other options than the rest. So it does not
+    read the file of --config, which may have changed or may be wrong by then.
+
+    Args:
+        descriptor: The file. It is closed by `close`.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor: int = descriptor
+
+    def write(self, in_force: InForce) -> None:
+        """Replace the configuration.
+
+        Raises:
+            OSError: There is no room for it. The one before is still there.
+        """
+        data = json.dumps(in_force).encode()
+        with self._locked():
+            size = os.fstat(self.descriptor).st_size
+            os.pwrite(self.descriptor, b" " * (len(data) - size), size)
+            os.pwrite(self.descriptor, data.ljust(size), 0)
+
+    def read(self) -> InForce:
+        """Return the configuration."""
+        with self._locked():
+            data = os.pread(self.descriptor, os.fstat(self.descriptor).st_size, 0)
+        version, started, read = json.loads(data)
+        return InForce(version, tuple(started), tuple(read))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes from the file, whose position is always at its beginning."""
+        os.lockf(self.descriptor, os.F_LOCK, 0)
+        try:
+            yield
+        finally:
+            os.lockf(self.descriptor, os.F_ULOCK, 0)
+
+    def close(self) -> None:
+        """Release the file."""
+        os.close(self.descriptor)
+
+
+def _file(content: bytes) -> int:
+    """Make a file without a name, and return its descriptor. It is in memory where the system has such files.
+
+    Raises:
+        OSError: There is no room. What is mapped to memory has to be written before: without room, that is SIGBUS.
+    """
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("aiodimse")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    try:
+        os.pwrite(descriptor, content, 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 class Inherited:
-    """What workers get from their parent: bound sockets and the counts. Leaving the context closes them.
+    """What workers get from their parent: sockets, the counts and the configuration. Leaving the context closes them.
 
     Args:
         sockets: Sockets that are bound to one port.
         workers: The number of workers.
+        words: The words of the configuration with which the workers are started.
     """
 
-    def __init__(self, sockets: Sequence[socket.socket], workers: int) -> None:
+    def __init__(self, sockets: Sequence[socket.socket], workers: int, words: Sequence[str] = ()) -> None:
         self._sockets = tuple(sockets)
         self.counts: Counts = Counts.new(workers)
+        self.configuration: Configuration = Configuration(_file(b""))
+        self.configuration.write(InForce(0, tuple(words), tuple(words)))
         self.port: int = self._sockets[0].getsockname()[1]
         """The port of the sockets."""
-        self.descriptors: tuple[int, ...] = (self.counts.descriptor, *(each.fileno() for each in self._sockets))
+        self.descriptors: tuple[int, ...] = (
+            self.counts.descriptor,
+            self.configuration.descriptor,
+            *(each.fileno() for each in self._sockets),
+        )
         """The descriptors that a worker inherits."""
 
     def words(self, place: int) -> str:
@@ -107,6 +190,7 @@ class Inherited:
     def __exit__(self, *_: object) -> None:
         self.stop_listening()
         self.counts.close()
+        self.configuration.close()
 
 
 class Worker(NamedTuple):
@@ -116,14 +200,16 @@ class Worker(NamedTuple):
     """Its place among the workers, from 0."""
     counts: int
     """The descriptor of the counts."""
+    configuration: int
+    """The descriptor of the configuration in force."""
     sockets: tuple[int, ...]
     """The descriptors of the sockets."""
 
     @classmethod
     def read(cls, words: str) -> Worker:
         """Parse the result of `Inherited.words`."""
-        place, counts, *sockets = map(int, words.split(","))
-        return cls(place, counts, tuple(sockets))
+        place, counts, configuration, *sockets = map(int, words.split(","))
+        return cls(place, counts, configuration, tuple(sockets))
 
 
 class Place:
@@ -159,6 +245,7 @@ class SharedPort(Network):
 
     def __init__(self, worker: Worker) -> None:
         self._share, self._descriptors = Place(Counts(worker.counts), worker.place), worker.sockets
+        self._configuration = worker.configuration
 
     async def listen(
         self,
@@ -170,7 +257,7 @@ class SharedPort(Network):
         reuse_port: bool,
     ) -> TCPListener:
         """Accept connections on the inherited sockets and ignore the address arguments; see `Network.listen`."""
-        for descriptor in self._descriptors:
+        for descriptor in (*self._descriptors, self._configuration):
             os.set_inheritable(descriptor, False)  # processes that the worker starts do not inherit it
         sockets = [socket.socket(fileno=descriptor) for descriptor in self._descriptors]
         return TCPListener(sockets, factory, self._share)

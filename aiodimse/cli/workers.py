@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from aiodimse.cli.ending import longest_end
 from aiodimse.cli.failures import FAILED, INTERRUPTED, TERMINATED, USAGE, CommandError, system_words
 from aiodimse.cli.folders import ServedFolders
 from aiodimse.cli.output import Output
-from aiodimse.cli.sharing import Inherited
+from aiodimse.cli.sharing import InForce, Inherited
 from aiodimse.cli.tally import Counts, Tally, report_totals, reported_each_minute
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
@@ -53,16 +53,16 @@ async def run(options: Namespace, output: Output) -> int:
         for folder in beginning.folders(options):
             await folders.take(folder)
         await read_off_loop(_put_damaged_aside, options)
-        return await _run(options, output)
+        return await _run(options, output, folders)
 
 
-async def _run(options: Namespace, output: Output) -> int:
-    with Inherited(bound_copies(await listening.bound(options)), options.workers) as inherited:
-        parent = _Parent(options, inherited, output)
+async def _run(options: Namespace, output: Output, folders: ServedFolders) -> int:
+    with Inherited(bound_copies(await listening.bound(options)), options.workers, options.words) as inherited:
+        parent = _Parent(options, inherited, output, folders)
         hangup = signals.HANGUP if options.config is not None else ()
         with (
             signals.handled(parent.stop, *signals.stopping(options)),
-            signals.handled(parent.reload, *hangup),
+            signals.handled(parent.request, *hangup),
             reported_each_minute(parent.tally, output, Clock()),
         ):
             try:
@@ -95,12 +95,14 @@ class _Parent:
 
     Args:
         options: The options of serve.
-        inherited: The sockets that the workers listen on, and the counts of their connections.
+        inherited: What the workers inherit.
         output: Where starts, deaths and the end are reported.
+        folders: The folders that the workers serve.
     """
 
-    def __init__(self, options: Namespace, inherited: Inherited, output: Output) -> None:
-        self._options, self._inherited, self._output = options, inherited, output
+    def __init__(self, options: Namespace, inherited: Inherited, output: Output, folders: ServedFolders) -> None:
+        self._options, self._inherited, self._output, self._folders = options, inherited, output, folders
+        self._requested = asyncio.Event()
         self._stopping = asyncio.Event()
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._ready = 0
@@ -109,6 +111,10 @@ class _Parent:
         self._read: Namespace | None = None
         """The configuration that the workers of `_to_confirm` are still reading."""
         self._to_confirm: set[int] = set()
+        self._refused = False
+        """Whether one of them could not apply it."""
+        self._words: tuple[str, ...] = tuple(options.words)
+        """The words of the configuration that all workers have applied."""
         self._serving: set[int] = set()
         """Places of the workers that have reported that they serve. These handle signals."""
         self.number: int | None = None
@@ -146,26 +152,58 @@ class _Parent:
             with suppress(ProcessLookupError):
                 process.kill()
 
-    def reload(self, number: int) -> None:
-        """Read the configuration again. If it is right, have all workers read it."""
+    def request(self, number: int) -> None:
+        """Have run() read the configuration again. This is the handler of SIGHUP."""
+        self._requested.set()
+
+    async def _reload_at_requests(self) -> None:
+        """Read the configuration again at each request, until cancelled."""
+        while True:
+            await self._requested.wait()
+            self._requested.clear()
+            await self.reload()
+
+    async def reload(self) -> None:
+        """Read the configuration again. If it is right, have all workers apply it."""
         try:
             options = reloading.read_again(self._options)
+            await self._folders.take_all(beginning.folders(reloading.in_force(self._options, options)))
+            self._put_in_force(options.words)
         except CommandError as error:
             reloading.report_rejected(self._options, error, self._output)
-            return
-        self._version += 1
-        self._read, self._to_confirm = options, set(self._serving)
+        except OSError as error:
+            reloading.report_rejected(self._options, CommandError(system_words(error)), self._output)
+        else:
+            self._read, self._to_confirm, self._refused = options, set(self._serving), False
+            self._confirmed()
+
+    def _put_in_force(self, words: Sequence[str]) -> None:
+        """Have all workers apply a configuration, those that are started later too. Raises OSError."""
+        in_force = InForce(self._version + 1, tuple(self._options.words), tuple(words))
+        self._inherited.configuration.write(in_force)
+        self._version = in_force.version
         for place in self._serving:
             self._pass_on(place)
-        self._confirmed()
 
-    def _confirmed(self, *places: int) -> None:
-        """Note workers that have read the configuration again, or died. After the last of them, report it once."""
-        if self._read is not None:
-            self._to_confirm.difference_update(places)
-            if not self._to_confirm:
-                reloading.report_applied(self._options, self._read, self._output)
-                self._read = None
+    def _confirmed(self, *places: int, refused: bool = False) -> None:
+        """Note workers that have applied the configuration, or refused it, or died. After the last, report it once.
+
+        One that was refused by some workers is in force in none: those that applied it go back to the one before.
+        """
+        if self._read is None:
+            return
+        self._to_confirm.difference_update(places)
+        self._refused |= refused
+        if self._to_confirm:
+            return
+        read, self._read = self._read, None
+        if not self._refused:
+            self._words = tuple(read.words)
+            reloading.report_applied(self._options, read, self._output)
+            return
+        with suppress(OSError):  # it has room: that of the one before is kept
+            self._put_in_force(self._words)
+        self._output.event({"event": "configuration", "taken": False})  # the workers say why
 
     def _pass_on(self, place: int) -> None:
         with suppress(ProcessLookupError):
@@ -175,11 +213,15 @@ class _Parent:
         """Run until stopped and all workers have ended."""
         # The first worker reads the files of the folder, so the others find a complete index.
         first_ready = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep(0, first_ready))
-            await first_ready.wait()
-            for place in range(1, self._options.workers):
-                group.create_task(self._keep(place, asyncio.Event()))
+        rereading = asyncio.create_task(self._reload_at_requests())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep(0, first_ready))
+                await first_ready.wait()
+                for place in range(1, self._options.workers):
+                    group.create_task(self._keep(place, asyncio.Event()))
+        finally:
+            rereading.cancel()
 
     async def _keep(self, place: int, ready: asyncio.Event) -> None:
         """Run one worker, and start it again when it dies, until stopped."""
@@ -209,7 +251,7 @@ class _Parent:
     async def _started(self, place: int) -> asyncio.subprocess.Process:
         """Start the process of one worker. Raises OSError."""
         inherited = self._inherited
-        words = [*self._options.argv, "--workers", "1", "--inherited", inherited.words(place), "--json"]
+        words = ["serve", "--inherited", inherited.words(place)]
         return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "aiodimse", *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             pass_fds=inherited.descriptors,
@@ -275,8 +317,8 @@ class _Parent:
     def _told(self, event: Mapping[str, Any], place: int) -> None:
         """Take what a worker reports while it serves, and at its end."""
         match event.get("event"):
-            case "configuration":
-                self._confirmed(place)
+            case "configuration" if event["version"] == self._version:  # it may have applied an earlier one before
+                self._confirmed(place, refused=not event["taken"])
             case "scan":
                 self._output.line(event["found"])
             case "minute":

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import struct
 import sys
 import threading
@@ -24,6 +25,7 @@ import aiodimse
 from aiodimse import sop_class
 from aiodimse.cli import serve, signals
 from aiodimse.cli.failures import TERMINATED, CommandError
+from aiodimse.cli.sharing import Inherited
 
 STUDY = ("-k", "StudyInstanceUID=1.2")
 MATCH = b"first"
@@ -136,9 +138,9 @@ async def test_a_command_that_is_ended(
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize(("words", "said"), [((), "aiodimse serve: terminated\n"), (("--inherited", "0,5,6"), "")])
+@pytest.mark.parametrize("is_worker", [False, True])
 async def test_a_worker_that_has_not_begun_ends_in_silence(
-    words: tuple[str, ...], said: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    is_worker: bool, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its parent, which a user has interrupted, says how the service ended."""
 
@@ -146,8 +148,10 @@ async def test_a_worker_that_has_not_begun_ends_in_silence(
         raise CommandError("terminated", TERMINATED)
 
     monkeypatch.setattr(serve, "run", run)
-    ended = await command("serve", tmp_path, *words)
-    assert (ended.code, ended.out, ended.err) == (TERMINATED, "", said)
+    with Inherited([socket.create_server((HOST, 0))], 1, ["serve", str(tmp_path)]) as inherited:
+        ended = await command("serve", *(["--inherited", inherited.words(0)] if is_worker else [tmp_path]))
+    said = "" if is_worker else "aiodimse serve: terminated\n"
+    assert (ended.code, ended.err) == (TERMINATED, said)
 
 
 async def test_an_error_for_programs(command: Command, dead_port: int, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from argparse import ArgumentTypeError, Namespace
@@ -243,6 +244,55 @@ async def open_and_hang_up(self):
 archives.Archives.open = open_and_hang_up
 raise SystemExit(main())
 """
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the workers are found in /proc")
+@pytest.mark.parametrize("changed", ['ae-title = "OTHER"\n', "[calling\n"], ids=["needs a restart", "wrong"])
+async def test_a_worker_that_is_started_again_has_the_options_of_the_others(
+    folder: Path,  # noqa: F811
+    changed: str,
+) -> None:
+    """It read the file, so it had another title, or location; where the file was wrong, it never served again."""
+    async with configured(folder, "", "--workers", "2") as service:
+        pid = service.process.pid
+        first, second = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        await service.reload(changed)
+        os.kill(int(second), signal.SIGKILL)
+        assert service.process.stdout is not None
+        async with asyncio.timeout(60):
+            while json.loads(await service.process.stdout.readline())["event"] != "worker":
+                pass
+        os.kill(int(first), signal.SIGSTOP)
+        try:
+            async with service.connect() as association:
+                assert await status_of("find", association) == 0x0000
+        finally:
+            os.kill(int(first), signal.SIGCONT)
+
+
+@pytest.mark.parametrize("words", [(), ("--workers", "2")], ids=["one", "workers"])
+async def test_what_cannot_be_served_is_refused_by_all(folder: Path, words: tuple[str, ...]) -> None:  # noqa: F811
+    """With workers the last message said that the configuration was read again."""
+    research = folder.with_name("research")
+    (research / ".aiodimse-index.db").mkdir(parents=True)
+    async with configured(folder, OPEN, *words) as service, service.connect() as association:
+        assert not await service.reload(f'[called]\nRESEARCH = "{research}"\n[calling]\nMR1 = true\n')
+        assert await status_of("find", association) == 0x0000
+        with pytest.raises(aiodimse.AssociationRejected):
+            await service.connect("MR1")
+        assert await service.reload("[calling]\nCT1 = true\nMR1 = true\n")
+
+
+@pytest.mark.parametrize("words", [(), ("--workers", "2")], ids=["one", "workers"])
+async def test_a_folder_that_came_later_is_served_by_one(folder: Path, words: tuple[str, ...]) -> None:  # noqa: F811
+    research = folder.with_name("research")
+    research.mkdir()
+    async with configured(folder, "", *words) as service:
+        assert await service.reload(f'[called]\nRESEARCH = "{research}"\n')
+        other = await start(*aiodimse_command("serve", research, "--port", "0"))
+        _, said = await other.communicate()
+        assert other.returncode == 1
+        assert b"another aiodimse serve has this folder open" in said
 
 
 async def test_our_title_stays_until_a_restart(folder: Path) -> None:  # noqa: F811

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from aiodimse import sop_class
 from aiodimse.cli import reloading, workers
 from aiodimse.cli.ending import Ending
 from aiodimse.cli.failures import CommandError
+from aiodimse.cli.folders import ServedFolders
 from aiodimse.cli.main import parser
 from aiodimse.cli.output import Output
 from aiodimse.cli.sharing import Inherited
@@ -207,11 +208,11 @@ def parent_of(spawned: Callable[[Spawned], Awaitable[asyncio.subprocess.Process]
     patch.setattr(asyncio, "create_subprocess_exec", spawn)
     patch.setattr(workers, "_FIRST_WAIT", 0.01)
     options = Namespace(
-        argv=["serve"], workers=2, prog="aiodimse", host=HOST, ae_title="A", directory="D", timeout=None,
-        ending=Ending("aiodimse"),
+        words=["serve"], worker=None, workers=2, prog="aiodimse", host=HOST, ae_title="A", directory="D", called=[],
+        timeout=None, ending=Ending("aiodimse"),
     )  # fmt: skip
     inherited = Inherited([socket.create_server((HOST, 0))], 2)
-    return Parent(options, inherited, Output())
+    return Parent(options, inherited, Output(), ServedFolders(by_workers=True))
 
 
 class Told:
@@ -407,32 +408,75 @@ async def test_how_long_a_worker_that_died_is_waited_for(
 
 
 @pytest.fixture
-def parent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Parent]:
+async def parent(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Parent]:
     """A parent that has started no worker, and whose configuration is always right."""
 
     async def spawned(spawn: Spawned) -> asyncio.subprocess.Process:
         return await spawn()
 
-    monkeypatch.setattr(reloading, "read_again", lambda options: options)
     parent = parent_of(spawned, monkeypatch)
+    words: list[str] = []
+
+    def read_again(options: Namespace) -> Namespace:
+        words.append("again")
+        return Namespace(**{**vars(options), "words": ["serve", *words]})
+
+    monkeypatch.setattr(reloading, "read_again", read_again)
     with parent._inherited:
         yield parent
 
 
-def test_a_configuration_is_applied_when_the_last_worker_has_read_it(
+def told(parent: Parent, place: int, version: int, *, taken: bool = True) -> None:
+    parent._told({"event": "configuration", "taken": taken, "version": version}, place)
+
+
+async def test_a_configuration_is_applied_when_the_last_worker_has_applied_it(
     parent: Parent, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Or has died. A worker that does not serve yet is told when it does."""
-    told: Any = {place: Told() for place in range(3)}
-    parent._processes.update(told)
+    workers: Any = {place: Told() for place in range(3)}
+    parent._processes.update(workers)
     parent._serving.update((0, 1))
-    parent.reload(HANGUP)
-    assert [each.signals for each in told.values()] == [[HANGUP], [HANGUP], []]
-    parent._told({"event": "configuration"}, 0)
+    await parent.reload()
+    assert [each.signals for each in workers.values()] == [[HANGUP], [HANGUP], []]
+    told(parent, 0, 1)
     assert capsys.readouterr().out == ""
     parent._confirmed(1)
     assert capsys.readouterr().out == "configuration read again\n"
-    parent._confirmed(0)
+    told(parent, 0, 1)
+    assert capsys.readouterr().out == ""
+
+
+async def test_an_answer_to_an_earlier_configuration_is_none_to_the_last(
+    parent: Parent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent._processes[0] = Told()  # type: ignore[assignment]
+    parent._serving.add(0)
+    await parent.reload()
+    await parent.reload()
+    told(parent, 0, 1)
+    assert capsys.readouterr().out == ""
+    told(parent, 0, 2)
+    assert capsys.readouterr().out == "configuration read again\n"
+
+
+async def test_what_a_worker_refuses_is_in_force_in_none(parent: Parent, capsys: pytest.CaptureFixture[str]) -> None:
+    """The parent said that the configuration was read again."""
+    workers: Any = {place: Told() for place in range(2)}
+    parent._processes.update(workers)
+    parent._serving.update(workers)
+    await parent.reload()
+    told(parent, 0, 1)
+    told(parent, 1, 1)
+    assert capsys.readouterr().out == "configuration read again\n"
+    await parent.reload()
+    told(parent, 0, 2, taken=False)
+    told(parent, 1, 2)
+    in_force = parent._inherited.configuration.read()
+    assert in_force == (3, ("serve",), ("serve", "again"))
+    assert [each.signals for each in workers.values()] == [[HANGUP] * 3] * 2
+    told(parent, 0, 3)
+    told(parent, 1, 3)
     assert capsys.readouterr().out == ""
 
 
@@ -460,13 +504,14 @@ class Printing(Told):
 class Starting(Printing):
     """A worker that says that it is ready, and ends; something happens meanwhile."""
 
-    def __init__(self, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, meanwhile: Callable[[], Awaitable[None]] | None) -> None:
         super().__init__([b'{"event": "ready"}\n'])
         self._meanwhile = meanwhile
 
     async def readline(self) -> bytes:
-        meanwhile, self._meanwhile = self._meanwhile, lambda: None
-        meanwhile()
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
         return await super().readline()
 
 
@@ -475,7 +520,7 @@ class Starting(Printing):
 async def test_a_worker_that_started_with_an_older_configuration_reads_it_again(
     parent: Parent, has_changed: bool
 ) -> None:
-    worker: Any = Starting(lambda: parent.reload(HANGUP) if has_changed else None)
+    worker: Any = Starting(parent.reload if has_changed else None)
     await parent._one(1, worker, asyncio.Event())
     assert worker.signals == ([HANGUP] if has_changed else [])
 
