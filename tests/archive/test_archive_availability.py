@@ -24,6 +24,7 @@ from aiodimse import sop_class
 from aiodimse.archive import Archive, Entry, MemoryIndex, provide
 from aiodimse.archive.availability import Availability
 from aiodimse.archive.index.interface import FREELY, Turn
+from aiodimse.archive.index.opening import FILE
 from aiodimse.archive.index.records import Match, TransactionName
 from aiodimse.archive.index.sql import advisory
 from aiodimse.archive.index.sql import index as sql_index
@@ -342,6 +343,41 @@ async def test_sqlite_that_the_threads_ask_which_save(
         assert (await peer.c_store(instance(1))).status == 0x0000  # though its file may have been there already
         assert len(await peer.c_find(STUDY, FIND).collect()) == 1
     await archive.close()
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_file_of_the_index_that_was_moved_away(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLite does not notice: a storage commitment was accepted that nobody would have known of after a restart."""
+    archive = await Archive.open(tmp_path)
+    call, refused = CALLS[name]
+    file, elsewhere = tmp_path / FILE, tmp_path / "elsewhere"
+    async with served(archive) as peer:
+        assert (await peer.c_store(instance())).status == 0x0000
+        file.rename(elsewhere)
+        for there in (False, True):
+            if there:
+                file.write_bytes(b"another one")
+            assert (await call(peer)).status == refused
+        assert said(caplog) == [DOES_NOT_ANSWER.format("IndexFileReplaced")]
+        elsewhere.rename(file)
+        assert (await call(peer)).status != refused
+        assert said(caplog)[1:2] == [AGAIN]
+    await archive.close()
+
+
+async def test_a_file_of_the_index_that_was_removed(tmp_path: Path) -> None:
+    """All instances are found after the next start."""
+    async with await Archive.open(tmp_path) as archive, served(archive) as peer:
+        assert (await peer.c_store(instance(1))).status == 0x0000
+        for file in tmp_path.glob(f"{FILE}*"):
+            file.unlink()
+        assert (await peer.c_store(instance(2))).status == 0xA700
+        assert not (tmp_path / FILE).exists()
+    async with await Archive.open(tmp_path) as archive, served(archive) as peer:
+        assert len([match async for match in peer.c_find(STUDY, FIND)]) == 1
+        assert (await peer.c_store(instance(2))).status == 0x0000
 
 
 async def test_a_folder_that_was_moved_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, PoolProxiedConnection
 
 from ..keys import distinct_batches
 from ..records import Entry, Header
+from .engines import SameFile
 from .known_series import KnownSeries
 from .prepared import Opened
 from .reading import lookup_one
@@ -32,12 +33,17 @@ class DirectIndex:
         engine: The database.
         writing: Held by whoever writes in this process: SQLite lets those wait by sleeping that find another one.
         elsewhere: Calls a function in the thread that writes.
+        same: Checks the file of the database.
     """
 
     def __init__(
-        self, engine: Engine, writing: threading.Lock, elsewhere: Callable[[Callable[[], None]], object]
+        self,
+        engine: Engine,
+        writing: threading.Lock,
+        elsewhere: Callable[[Callable[[], None]], object],
+        same: SameFile,
     ) -> None:
-        self._engine, self._writing = engine, writing
+        self._engine, self._writing, self._same = engine, writing, same
         self._turn = threading.Lock()
         self._connection: PoolProxiedConnection | None = None
         self._together = Together(self._add, elsewhere)
@@ -74,6 +80,7 @@ class DirectIndex:
         if self._connection is None:
             self._connection = self._engine.raw_connection()
             self._known.prepare(self._connection.cursor())
+        self._same.check()
         return Opened(self._engine.dialect, self._connection.cursor)
 
     def _add(self, headers: Sequence[Header]) -> None:

@@ -68,6 +68,53 @@ def flush_log(file: Path) -> None:
         os.fsync(log.fileno())
 
 
+class IndexFileReplaced(Exception):
+    """The file of an SQLite database was removed, renamed or replaced while it is open.
+
+    SQLite does not notice: what it is told would be in a file that nobody finds after a restart, and another process
+    would make a new one.
+    """
+
+
+class SameFile:
+    """Checks that an SQLite database is still the file that was opened first.
+
+    Args:
+        file: The file.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = os.fspath(file)
+        self._opened: tuple[int, int] | None = None
+
+    def opened(self) -> None:
+        """Note the file, which exists now. It is that of the first connection."""
+        if self._opened is None:
+            self._opened = self._identity()
+
+    def check(self) -> None:
+        """Check the file, unless none was opened.
+
+        Raises:
+            IndexFileReplaced: It is another one, or none is there.
+        """
+        if self._opened is not None and self._identity() != self._opened:
+            raise IndexFileReplaced
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self._file)  # noqa: PTH116
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def watch(self, engine: Engine) -> None:
+        """Check it whenever a connection is taken out of the pool of an engine, or made."""
+        event.listen(engine, "do_connect", lambda *_: self.check())
+        event.listen(engine, "connect", lambda *_: self.opened())
+        event.listen(engine, "checkout", lambda *_: self.check())
+
+
 def open_engine(url: URL, *, connections: int) -> Engine:
     """Open a database for this number of threads."""
     if file_of(url) is None:

@@ -37,7 +37,7 @@ from . import schema
 from .advisory import AdvisoryLocks
 from .ages import forget_received, newest_modified, oldest_studies, set_received, stored_bytes, study_age
 from .direct import DirectIndex
-from .engines import ANSWER, READERS, begin_to_write, damage_mark, file_of, flush_log, open_engine
+from .engines import ANSWER, READERS, SameFile, begin_to_write, damage_mark, file_of, flush_log, open_engine
 from .form import prepare, require
 from .in_use import InUse
 from .outdated import MARKED, unmark
@@ -75,7 +75,11 @@ class SQLIndex:
         self.rebuilt: str | None = None
         """Why tables in PostgreSQL were set aside when this was opened; None if they were not."""
         self._use: InUse | None = None
-        self._direct = None if file_of(url) is None else DirectIndex(self._engine, self._writing, self._in_writer)
+        self._direct: DirectIndex | None = None
+        if (file := file_of(url)) is not None:
+            same = SameFile(file)
+            same.watch(self._engine)
+            self._direct = DirectIndex(self._engine, self._writing, self._in_writer, same)
 
     @classmethod
     async def open(
