@@ -107,7 +107,8 @@ class Association(NormalizedOperations):
             DatasetEncodeError: The data set cannot be encoded, or its pixels cannot be decoded. Nothing was sent.
             DatasetDecodeError: The data set is damaged, and would have to be encoded again. Nothing was sent.
             AssociationError: The association ended, or no response came within Timeouts.response seconds. The stream of
-                the instance is then closed; a disk that hangs holds only one thread of the library's pool.
+                the instance is then closed, unless nothing was read of it: the instance may then be sent on another
+                association. A disk that hangs holds only one thread of the library's pool.
 
         Cancellation: In the middle of the request, the association is aborted, because half a message cannot be taken
             back. After the request, the association waits for the response by itself.

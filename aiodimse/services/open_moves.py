@@ -16,8 +16,10 @@ class OpenMove(Protocol):
 
     originator: str
     """Our AE title on the association of the C-MOVE."""
-    message_id: int
-    """The Message ID of the C-MOVE."""
+
+    @property
+    def message_id(self) -> int:
+        """The Message ID of the C-MOVE."""
 
     @property
     def is_over(self) -> bool:

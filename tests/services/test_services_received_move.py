@@ -64,7 +64,7 @@ class Stage:
 
     def connect(self, **options: Any) -> Any:
         options = {"ae_title": "ME", "called_ae_title": "ARCHIVE", "environment": self.environment, **options}
-        return aiodimse.connect("memory", ARCHIVE, contexts=[MOVE], **options)
+        return aiodimse.connect("memory", ARCHIVE, **{"contexts": [MOVE], **options})
 
     def move(self, association: aiodimse.Association, patient: str = "1") -> aiodimse.ReceivedMove:
         return association.c_move(identifier(patient), MOVE, destination="ME", receiver=self.receiver)
@@ -116,6 +116,32 @@ async def test_many_times_at_once_no_message_id_is_taken_twice(stage: Stage, mon
         stage.gate.set()
         for move in moves:
             assert len([await instance.discard() async for instance in move]) == 5
+
+
+async def test_a_message_id_that_another_operation_has_taken_meanwhile(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The move waits for its place in the operations window, and the operation before it gets the Message ID."""
+    monkeypatch.setattr("random.randint", lambda low, high: 3)
+    gates = {1: asyncio.Event(), 2: asyncio.Event(), 3: asyncio.Event()}
+
+    @stage.archive.on_c_echo
+    async def echo(request: aiodimse.EchoRequest) -> int:
+        await gates[request.message_id].wait()
+        return 0x0000
+
+    echoes = [sop_class.Verification, MOVE]
+    async with stage.connect(contexts=echoes, operations_window=2) as association:
+        others = [asyncio.create_task(association.c_echo()) for _ in range(3)]
+        await testing.settle()
+        moving = asyncio.create_task(stage.uids(association, "1"))
+        await testing.settle()
+        for number in (1, 2):
+            gates[number].set()
+            await testing.settle()
+        assert await moving == stage.expected("1")
+        gates[3].set()
+        await asyncio.gather(*others)
 
 
 async def test_awaited_it_drops_what_comes_and_has_the_counters(stage: Stage) -> None:
@@ -177,8 +203,10 @@ async def test_a_peer_that_names_no_originator(stage: Stage, calling: str) -> No
         assert len([await instance.discard() async for instance in move]) == 4
 
 
-async def counted_before_it_came(stage: Stage, completed: int) -> tuple[asyncio.Task[list[str]], Any, Any]:
-    """A move of which the final response has come, with so many completed, and no instance yet."""
+async def counted_before_it_came(
+    stage: Stage, completed: int, *, most: int | None = None
+) -> tuple[asyncio.Task[list[str]], Any, Any]:
+    """A move of which the final response has come, with so many completed, and no instance yet. `most` are taken."""
     network = testing.MemoryNetwork()
     archives = await testing.ScriptedPeer.listen(network, ARCHIVE)
     environment = aiodimse.Environment(clock=stage.environment.clock, network=network)
@@ -187,7 +215,7 @@ async def counted_before_it_came(stage: Stage, completed: int) -> tuple[asyncio.
     await archive.accept()
     association = await opening
     move = stage.move(association)
-    taking = asyncio.create_task(_take_all(move))
+    taking = asyncio.create_task(_take_all(move, most))
     context_id, request, _ = await archive.read_message()
     counters = {
         "number_of_completed_suboperations": completed,
@@ -234,11 +262,36 @@ async def test_what_was_counted_and_does_not_come_is_not_waited_for_for_ever(sta
     association.abort()
 
 
-async def _take_all(move: aiodimse.ReceivedMove) -> list[str]:
-    found = []
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_a_move_that_is_iterated_no_more_is_open_until_it_would_have_settled(stage: Stage, is_lost: bool) -> None:
+    """Else it would take the instances that its peer sends on its own, and nobody would answer these."""
+    taking, move, association = await counted_before_it_came(stage, 2, most=1)
+    async with aiodimse.connect(
+        "memory", ME, contexts=[CT], called_ae_title="ME", ae_title="ARCHIVE", environment=stage.environment
+    ) as sender:
+        origin = {"move_originator_ae_title": "ME", "move_originator_message_id": move.message_id}
+        storing = asyncio.create_task(sender.c_store(images(1, "1")[0], **origin))
+        assert len(await taking) == 1
+        if is_lost:
+            association.abort()
+        assert len(stage.receiver.open_moves) == 1
+        clock = stage.environment.clock
+        assert isinstance(clock, testing.ManualClock)
+        await clock.elapse(5)  # Timeouts.move_settle
+        assert not stage.receiver.open_moves
+        sender.abort()
+        with pytest.raises(aiodimse.AssociationAborted):
+            await storing
+    association.abort()
+
+
+async def _take_all(move: aiodimse.ReceivedMove, most: int | None = None) -> list[str]:
+    found: list[str] = []
     async for instance in move:
         await instance.discard()
         found.append(instance.sop_instance_uid)
+        if len(found) == most:
+            break
     return found
 
 

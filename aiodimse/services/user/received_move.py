@@ -54,17 +54,25 @@ class ReceivedMove(ReceivingRetrieval):
         self._peer_title = negotiated.called_ae_title
         self.originator: str = negotiated.calling_ae_title
         """Our AE title, by which the peer names the originator of the move."""
-        self.message_id: int = 0
-        """The Message ID of the C-MOVE; 0 before its request is made."""
+        self._request: messages.CMoveRQ | None = None
+
+    @property
+    def message_id(self) -> int:
+        """The Message ID of the C-MOVE; 0 before its request is made.
+
+        Another operation may take it while the request waits for a place in the operations window. The request then
+        gets another one when it is sent.
+        """
+        return 0 if self._request is None else self._request.message_id
 
     def _make(self) -> messages.Request:
-        self.message_id = self._moves.new_message_id(self.originator, self._endpoint.engine.router.invoked)
-        return messages.CMoveRQ(
-            message_id=self.message_id,
+        self._request = messages.CMoveRQ(
+            message_id=self._moves.new_message_id(self.originator, self._endpoint.engine.router.invoked),
             affected_sop_class_uid=self._uid,
             move_destination=self._destination,
             priority=self._priority,
         )
+        return self._request
 
     async def _send(self) -> InvokedOperation:
         self._moves.add(self)  # the first instance may arrive before we know that the request was sent
@@ -95,9 +103,12 @@ class ReceivedMove(ReceivingRetrieval):
         """Whether no more instances of it are expected."""
         if self._response is not None:
             return True
-        if self._finished is None and not self._endpoint.is_open:
-            return True  # its final response will never be received
-        return self._invoked is not None and self._invoked.is_left and not self._invoked.is_open
+        if self._invoked is not None and self._invoked.is_left and not self._invoked.is_open:
+            return True
+        if self._finished is None:
+            return not self._endpoint.is_open  # then its final response will never be received
+        # Perhaps nobody iterates it any more.
+        return self._settle_by is not None and self._endpoint.clock.now() >= self._settle_by
 
     def asked(self, association: ProviderAssociation) -> bool:
         """Return whether the requestor of an association is the peer to which this C-MOVE was sent.
