@@ -270,16 +270,16 @@ class MemoryTransport(asyncio.Transport):
 
     def abort(self) -> None:
         """Close at once. What is not in flight is lost. If bytes of the other side are unread, it is reset."""
+        self._force_close(None)
+
+    def _force_close(self, error: Exception | None) -> None:
+        """Close at once, because TLS has failed if there is an error: asyncio's TLS calls this."""
         if self.is_gone:
             return
         self._out.cut()
         if self._into.size:
             self._out.reset = True
-        self.lose(None)
-
-    def _force_close(self, error: Exception | None) -> None:
-        """Close because TLS has failed: asyncio's TLS calls this."""
-        self._out.cut()
+        self._out.fin = True
         self.lose(error)
 
     def reset(self) -> None:

@@ -146,6 +146,18 @@ async def test_abort_with_bytes_unread_resets(join):
     assert other.log[-1] == "ConnectionResetError"
 
 
+async def test_the_end_that_the_tls_of_asyncio_makes_is_told_to_the_other(join):
+    """It makes one when TLS has failed, by data behind a close_notify for example. The error is that of its side."""
+    one, other = Recorder(), Recorder()
+    await join(one, other)
+    one.transport._force_close(OSError("TLS failed"))
+    async with asyncio.timeout(60):
+        await one.lost
+        await other.lost
+    assert one.log == ["made", "OSError"]
+    assert other.log == ["made", "eof", "lost"]
+
+
 async def test_split_cuts_what_is_delivered():
     pieces: list[int] = []
 
