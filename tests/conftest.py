@@ -21,9 +21,13 @@ from asyncio.base_subprocess import BaseSubprocessTransport
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tls.authority import Certificates
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -145,6 +149,14 @@ def pytest_runtest_teardown() -> Iterator[None]:
     _ASYNCIO.check()
     _PATIENTS.check()
     return result
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates of one hospital, and what another one and time make of them."""
+    from tls.authority import make
+
+    return make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

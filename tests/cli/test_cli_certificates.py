@@ -16,7 +16,7 @@ import pytest
 from cli.conftest import HOST
 from cli.test_cli_processes import folder  # noqa: F401
 from cli.test_cli_reloading import Service, configured
-from tls.authority import Certificates, make
+from tls.authority import Certificates
 
 import aiodimse
 from aiodimse import sop_class, tls
@@ -40,11 +40,6 @@ class Files:
     @property
     def text(self) -> str:
         return f'tls-cert = "{self.certificate}"\ntls-key = "{self.key}"\ntls-ca = "{self.ca}"\n'
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

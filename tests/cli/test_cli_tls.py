@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cli.conftest import CT, HOST, Command
 from cli.test_cli_processes import serving
-from tls.authority import Certificates, make
+from tls.authority import Certificates
 
 import aiodimse
 from aiodimse import tls
@@ -20,11 +20,6 @@ from aiodimse.cli import encryption
 from aiodimse.cli.failures import CommandError
 from aiodimse.cli.main import parser
 from aiodimse.cli.options import Where
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

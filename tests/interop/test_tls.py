@@ -13,15 +13,10 @@ import pytest
 from interop import dcmtk, samples
 from interop.dcmtk import StoreSCP
 from interop.ours import HOST, TITLE, HandlerArchive
-from tls.authority import Certificates, make
+from tls.authority import Certificates
 
 import aiodimse
 from aiodimse import sop_class, tls
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make(tmp_path_factory.mktemp("certificates"))
 
 
 def scu(certificates: Certificates, name: str = "ct1", ca: str = "ca") -> list[str]:

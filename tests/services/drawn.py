@@ -10,10 +10,13 @@ from random import Random
 from typing import Any
 
 from pydicom.dataset import Dataset
+from tls.authority import Certificates
+from tls.over import OverTLS
 
 import aiodimse
-from aiodimse import sop_class, testing
+from aiodimse import sop_class, testing, tls
 from aiodimse.aio import turns as shares
+from aiodimse.aio.network import Network
 from aiodimse.datasets import encode_dataset
 from aiodimse.dimse import command
 from aiodimse.dimse.messages import Message
@@ -47,15 +50,24 @@ def image(uid: str, size: int) -> Dataset:
 class Drawn:
     """What is drawn in one conversation: sizes, cuts and turns."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, certificates: Certificates | None = None) -> None:
+        """With certificates, everything is said over TLS."""
         self.random = Random(seed)
         draw = self.random
         self.limits = aiodimse.Limits(
             max_pdu_length=draw.choice([256, 1024, 1 << 18]), waiting_requests=draw.choice([0, 1, 4])
         )
-        splits: list[Callable[[int], int] | None] = [None, lambda most: draw.randint(1, most), lambda _: 7]
-        self.network = testing.MemoryNetwork(in_flight=draw.choice([300, 2000, 1 << 18]), split=draw.choice(splits))
+        few, little = (7, 300) if certificates is None else (70, 3000)  # TLS takes long in small pieces
+        splits: list[Callable[[int], int] | None] = [None, lambda most: draw.randint(1, most), lambda _: few]
+        self.network = testing.MemoryNetwork(in_flight=draw.choice([little, 2000, 1 << 18]), split=draw.choice(splits))
         self.environment = aiodimse.Environment(network=self.network)
+        self.peers: Network = self.network
+        """Where scripted peers connect and listen."""
+        self.server_context = self.client_context = None
+        if certificates is not None:
+            self.peers = OverTLS(self.network, certificates)
+            self.server_context = tls.server_context(**certificates.pair("server"), verify_client=False)
+            self.client_context = tls.client_context(certificates.ca)
         self._jumped = 0.0
 
     def begin(self) -> None:
@@ -103,6 +115,15 @@ class Drawn:
             return [data]
         at = self.random.randint(1, len(data) - 1)
         return [data[:at], data[at:]]
+
+
+def finish(peer: testing.ScriptedPeer) -> None:
+    """Let a peer say no more. TLS of asyncio cannot close one direction alone."""
+    assert peer.transport is not None
+    if peer.transport.can_write_eof():
+        peer.finish()
+    else:
+        peer.transport.close()
 
 
 class _Errors(logging.Handler):

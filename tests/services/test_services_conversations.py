@@ -28,10 +28,12 @@ from services.drawn import (
     Drawn,
     dataset,
     encoded,
+    finish,
     image,
     no_errors_logged,
     nothing_left,
 )
+from tls.authority import Certificates
 
 import aiodimse
 from aiodimse import testing
@@ -122,7 +124,10 @@ class Provider:
             number = draw.choice([0, 1, 3, 6])
             if isinstance(request, aiodimse.MoveRequest):
                 yield aiodimse.Destination(
-                    "memory", draw.choice([105, 105, 106]), operations_window=draw.choice([1, 3])
+                    "localhost",
+                    draw.choice([105, 105, 106]),
+                    ssl=self.drawn.client_context,
+                    operations_window=draw.choice([1, 3]),
                 )
             yield number
             for each in range(number):
@@ -237,14 +242,13 @@ class Peer:
 ENDINGS = ["release", "release at once", "abort", "reset", "close", "we abort", "we leave"]
 
 
-async def converse(seed: int, ending: str) -> None:
-    drawn = Drawn(seed)
+async def converse(drawn: Drawn, ending: str) -> None:
     drawn.begin()
     draw, provider = drawn.random, Provider(drawn, leaves=ending == "we leave")
     is_whole = ending in ("release", "release at once")
-    async with asyncio.timeout(30), provider.destination.listen("memory", 105):
-        async with provider.server.listen("memory", 104) as listening:
-            scripted = await testing.ScriptedPeer.call(drawn.network, 104)
+    async with asyncio.timeout(30), provider.destination.listen("memory", 105, ssl=drawn.server_context):
+        async with provider.server.listen("memory", 104, ssl=drawn.server_context) as listening:
+            scripted = await testing.ScriptedPeer.call(drawn.peers, 104)
             await scripted.associate(CONTEXTS, operations_window=(draw.choice([1, 1, 2, 5]), draw.choice([0, 1, 2])))
             peer = Peer(drawn, scripted)
             listening_peer = asyncio.create_task(peer.listen())
@@ -256,11 +260,11 @@ async def converse(seed: int, ending: str) -> None:
                 assert isinstance(scripted.received[-1], ReleaseRP)
             elif ending == "abort":
                 scripted.send(Abort(0, 0))
-                scripted.finish()
+                finish(scripted)
             elif ending == "reset":
                 scripted.abort_transport()
             elif ending == "close":
-                scripted.finish()
+                finish(scripted)
             elif ending == "we abort":
                 for association in listening.associations:
                     association.abort()
@@ -294,4 +298,12 @@ def check(provider: Provider, peer: Peer, ending: str) -> None:
 @examples(20)
 def test_a_provider(ending: str, seed: int) -> None:
     with no_errors_logged():
-        asyncio.run(converse(seed, ending), debug=False)  # ten times as many turns in a second
+        asyncio.run(converse(Drawn(seed), ending), debug=False)  # ten times as many turns in a second
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@given(seed=st.integers(0, 1 << 32))
+@examples(2)
+def test_a_provider_over_tls(ending: str, seed: int, certificates: Certificates) -> None:
+    with no_errors_logged():
+        asyncio.run(converse(Drawn(seed, certificates), ending), debug=False)

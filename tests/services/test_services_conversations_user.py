@@ -23,10 +23,12 @@ from services.drawn import (
     Drawn,
     dataset,
     encoded,
+    finish,
     image,
     no_errors_logged,
     nothing_left,
 )
+from tls.authority import Certificates
 
 import aiodimse
 from aiodimse import testing
@@ -179,7 +181,7 @@ class Peer:
                 return
             if self.ending == "abort":
                 self.peer.send(Abort(0, 0))
-            self.peer.finish()
+            finish(self.peer)
 
 
 class User:
@@ -262,8 +264,7 @@ class Made(aiodimse.Instance):
 ENDINGS = ["release", "abort", "reset", "close", "we abort", "we cancel"]
 
 
-async def converse(seed: int, ending: str) -> None:
-    drawn = Drawn(seed)
+async def converse(drawn: Drawn, ending: str) -> None:
     drawn.begin()
     draw = drawn.random
     handlers = aiodimse.Server()
@@ -273,9 +274,10 @@ async def converse(seed: int, ending: str) -> None:
         await drawn.turns()
         return 0x0000
 
-    peers = await testing.ScriptedPeer.listen(drawn.network, 104)
+    peers = await testing.ScriptedPeer.listen(drawn.peers, 104)
     options: dict[str, Any] = {"limits": drawn.limits, "environment": drawn.environment, "handlers": handlers}
     options["timeouts"] = aiodimse.Timeouts(cancel_drain=None)  # which would end what should end by itself
+    options["ssl"] = drawn.client_context
     options["operations_window"] = draw.choice([(1, 1), (1, 1), (3, 1), (3, 3)])
     connecting = asyncio.ensure_future(connected(contexts=CONTEXTS, **options))
     scripted = await peers.get()
@@ -311,7 +313,7 @@ async def converse(seed: int, ending: str) -> None:
 
 
 async def connected(**options: Any) -> aiodimse.Association:
-    return await aiodimse.connect("memory", 104, **options)
+    return await aiodimse.connect("localhost", 104, **options)
 
 
 def check(error: BaseException | None, ending: str) -> None:
@@ -328,4 +330,12 @@ def check(error: BaseException | None, ending: str) -> None:
 @examples(20)
 def test_a_user(ending: str, seed: int) -> None:
     with no_errors_logged():
-        asyncio.run(converse(seed, ending), debug=False)  # ten times as many turns in a second
+        asyncio.run(converse(Drawn(seed), ending), debug=False)  # ten times as many turns in a second
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@given(seed=st.integers(0, 1 << 32))
+@examples(2)
+def test_a_user_over_tls(ending: str, seed: int, certificates: Certificates) -> None:
+    with no_errors_logged():
+        asyncio.run(converse(Drawn(seed, certificates), ending), debug=False)

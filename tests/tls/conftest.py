@@ -5,12 +5,6 @@ from __future__ import annotations
 import ssl
 
 import pytest
-from tls.authority import Certificates, make
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
