@@ -102,7 +102,12 @@ class Invoker(Part):
             raise
         finally:
             if pieces is not None:
-                await pieces.aclose()
+                try:
+                    await pieces.aclose()
+                except BaseException:
+                    if invoked is not None:  # its request may have gone out whole
+                        invoked.leave()
+                    raise
         invoked.renew()
         if not channel.connection.is_reading:
             # Its responses come behind requests that wait, and may have to be refused.

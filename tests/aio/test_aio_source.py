@@ -246,6 +246,50 @@ async def test_who_is_cancelled_himself_is_cancelled(pieces: int) -> None:
         assert storing.cancelled()
 
 
+class ClosesBadly(Instance):
+    """Its closing, after all pieces were sent, raises or does not come to an end."""
+
+    def __init__(self, hangs: bool) -> None:
+        super().__init__(CT, "1.2.3", ExplicitVRLittleEndian)
+        self.hangs, self.left, self.closing = hangs, 2, asyncio.Event()
+
+    def stream(self) -> Any:
+        return self
+
+    def __aiter__(self) -> ClosesBadly:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise StopAsyncIteration
+        return PIECE
+
+    async def aclose(self) -> None:
+        self.closing.set()
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+        raise OSError("not closed")
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_a_store_whose_source_closes_badly_is_left(hangs: bool) -> None:
+    """The request has gone out. Nobody awaits its response, which must not count as unread for ever."""
+    async with standing() as stage:
+        source = ClosesBadly(hangs)
+        storing = asyncio.create_task(stage.association.c_store(source))
+        await source.closing.wait()
+        (invoked,) = stage.ours.invoker._open.values()
+        if hangs:
+            storing.cancel()
+        with pytest.raises(asyncio.CancelledError if hangs else OSError):
+            await storing
+        assert invoked.is_left
+        await testing.settle()
+        assert (stage.ours.throttle._unread, len(stage.ours.invoker)) == (0, 0)
+        assert stage.association.is_open
+
+
 # --- a disk that does not answer --------------------------------------------------------------------------------------
 
 
