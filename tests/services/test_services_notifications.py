@@ -13,7 +13,8 @@ from aiodimse import sop_class, testing
 from aiodimse.association import SOPClassSupport
 from aiodimse.services.provider.registry import HandlerRegistry
 
-COMMITMENT = sop_class.StorageCommitmentPushModel
+COMMITMENT, MPPS = sop_class.StorageCommitmentPushModel, sop_class.ModalityPerformedProcedureStep
+IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 INSTANCE = "1.2.840.10008.1.20.1.1"
 PUSH, PULL, EVENT = (
     sop_class.UnifiedProcedureStepPush,
@@ -119,3 +120,27 @@ def test_a_context_that_carries_others_is_offered_for_the_services_that_it_has()
     roles = {uid: (one.scp, one.scu) for uid, one in served.items() if isinstance(one, SOPClassSupport)}
     assert roles[sop_class.BasicGrayscalePrintManagementMeta] == (True, True)
     assert (roles[sop_class.Printer], roles[sop_class.BasicFilmSession]) == ((False, True), (True, False))
+
+
+@pytest.mark.parametrize("order", [("N-CREATE", "N-SET"), ("N-SET", "N-CREATE")])
+def test_a_class_of_several_services_is_offered_in_what_all_of_them_accept(order: tuple[str, ...]) -> None:
+    """Its context carries the messages of each."""
+    accepted = {"N-CREATE": [IMPLICIT], "N-SET": None}
+    registry = HandlerRegistry()
+
+    async def handle(request: Any) -> int:
+        return 0x0000
+
+    for service in order:
+        registry.register(service, [MPPS], handle, transfer_syntaxes=accepted[service])
+    assert registry.offer().served[MPPS].transfer_syntaxes == (IMPLICIT,)
+
+
+def test_verification_is_offered_in_what_its_handler_accepts() -> None:
+    registry = HandlerRegistry()
+
+    async def handle(request: Any) -> int:
+        return 0x0000
+
+    registry.register("C-ECHO", [], handle, transfer_syntaxes=[BIG_ENDIAN])
+    assert registry.offer().served[sop_class.Verification].transfer_syntaxes == (BIG_ENDIAN,)

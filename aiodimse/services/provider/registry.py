@@ -120,7 +120,9 @@ class HandlerRegistry:
         )
 
     def _make_offer(self) -> Offer:
-        served: dict[str, SOPClassSupport] = {str(sop_class.Verification): SOPClassSupport(IDENTIFIERS)}
+        served: dict[str, SOPClassSupport] = {}
+        if sop_class.Verification not in self._by_service.get("C-ECHO", {}):
+            served[str(sop_class.Verification)] = SOPClassSupport(IDENTIFIERS)
         for service, of_service in self._by_service.items():
             for uid, registration in of_service.items():
                 served[uid] = self._join(served.get(uid), service, registration)
@@ -141,7 +143,11 @@ class HandlerRegistry:
 
     @staticmethod
     def _join(before: SOPClassSupport | None, service: str, registration: Registration) -> SOPClassSupport:
-        """Add a handler to the support of a SOP class. It has the roles of all its handlers."""
+        """Add a handler to the support of a SOP class.
+
+        It has the roles of all its handlers, and the transfer syntaxes that all of them accept, since its context
+        carries the messages of each.
+        """
         notified = service in NOTIFICATIONS
         one = SOPClassSupport(
             registration.transfer_syntaxes, scp=not notified, scu=notified, extended=registration.extended
@@ -149,7 +155,12 @@ class HandlerRegistry:
         if before is None:
             return one
         extended = before.extended if one.extended is None else one.extended
-        return replace(one, scp=one.scp or before.scp, scu=one.scu or before.scu, extended=extended)
+        syntaxes = before.transfer_syntaxes
+        if syntaxes is None or one.transfer_syntaxes is None:
+            syntaxes = one.transfer_syntaxes if syntaxes is None else syntaxes
+        else:
+            syntaxes = tuple(syntax for syntax in syntaxes if syntax in one.transfer_syntaxes)
+        return SOPClassSupport(syntaxes, one.scp or before.scp, one.scu or before.scu, extended)
 
 
 def _taken(what: str, before: Registration, registration: Registration) -> LocalProtocolError:
