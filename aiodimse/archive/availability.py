@@ -4,10 +4,10 @@ once."""
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, aclosing
 from time import monotonic
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import aiodimse
 
@@ -16,7 +16,6 @@ from .index import Index
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-P = ParamSpec("P")
 
 _DISK_FULL = ("SQLITE_FULL", "53100")
 """The codes of SQLite and PostgreSQL for a full disk."""
@@ -78,15 +77,6 @@ class Availability:
     def locking(self, status: int, *others: type[Exception]) -> AbstractContextManager[None]:
         """Do the same where a lock is taken, which is in the database of the index or elsewhere. See `asked`."""
         return _Asked(status, others, None, self._failed)
-
-    def watched(self, function: Callable[P, Awaitable[T]], status: int) -> Callable[P, Awaitable[T]]:
-        """Return a function of the index that fails with a status. See `asked`."""
-
-        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            with self.asked(status):
-                return await function(*args, **kwargs)
-
-        return call
 
     async def stream(self, found: AsyncGenerator[T, None], status: int) -> AsyncGenerator[T, None]:
         """Yield what the index finds. See `asked`; what the consumer raises is not the index's.

@@ -42,6 +42,11 @@ async def in_pieces(
         yield piece, result
 
 
+ANSWER = 35.0
+"""Seconds in which an item has to be processed, with the batch that it waits for: that long does a database take at the
+most that answers at all, and after 60 the peer does not wait any more."""
+
+
 class Batches(Generic[T, R]):
     """Passes items on in batches. While one batch is processed, new items wait for the next one.
 
@@ -49,9 +54,17 @@ class Batches(Generic[T, R]):
         take: Processes a batch, or nothing of it, and returns its result.
         refusal: What `take` raises because of an item of the batch, which then fails alone; by default nothing.
         most: The largest number of items in a batch.
+        seconds: The time in seconds for an item to be processed.
     """
 
-    def __init__(self, take: Callable[[Sequence[T]], Awaitable[R]], refusal: Kinds = (), most: int = 256) -> None:
+    def __init__(
+        self,
+        take: Callable[[Sequence[T]], Awaitable[R]],
+        refusal: Kinds = (),
+        most: int = 256,
+        seconds: float = ANSWER,
+    ) -> None:
+        self._seconds = seconds
         self._take, self._refusal, self._most = take, refusal, most
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._task: asyncio.Task[None] | None = None
@@ -64,6 +77,7 @@ class Batches(Generic[T, R]):
 
         Raises:
             Exception: What `take` raised.
+            TimeoutError: It was not processed in time. It may be so later.
 
         Cancellation: the item is processed nevertheless.
         """
@@ -71,7 +85,8 @@ class Batches(Generic[T, R]):
         self._waiting.append((thing, done))
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="aiodimse archive batches")
-        return await done
+        async with asyncio.timeout(self._seconds):
+            return await done
 
     async def _run(self) -> None:
         try:

@@ -77,7 +77,7 @@ class Ingest:
         self._adding = availability.asked(0xA700, ObjectRefused)
         self._is_time_to_say_gone = Seldom()
         self._batches = Batches(index.add, ObjectRefused)
-        self._lookups = Batches(availability.watched(index.lookup, 0xA700))
+        self._lookups = Batches(index.lookup)
 
     async def store(self, request: aiodimse.StoreRequest, *, durable: bool = True) -> int | Dataset:
         """Save and index the instance of a C-STORE request.
@@ -122,7 +122,10 @@ class Ingest:
 
     async def _store(self, request: aiodimse.StoreRequest, *, durable: bool) -> int | Dataset:
         uid = request.sop_instance_uid
-        before = None if self._blocking else (await self._lookups.add(uid)).get(uid)
+        before = None
+        if self._blocking is None:
+            with self._asking:
+                before = (await self._lookups.add(uid)).get(uid)
         location = self._storage.location_for(uid) if before is None else before.location
         blocking, replaces = self._blocking, self._replaces
         arriving = _Arriving(self._storage, blocking, self._asking, request, location, before, replaces)

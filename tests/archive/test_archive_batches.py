@@ -58,6 +58,17 @@ async def add_all(batches: Batches[int, int], numbers: Numbers, count: int) -> l
     return await asyncio.gather(first, *others, return_exceptions=True)
 
 
+async def test_what_waits_for_others_has_no_more_time_than_they() -> None:
+    """They may wait for a database that does not answer."""
+    numbers = Numbers()
+    batches = Batches(numbers.take, Refused, seconds=0.0)
+    results = await asyncio.gather(*(batches.add(number) for number in range(3)), return_exceptions=True)
+    assert [type(each) for each in results] == [TimeoutError] * 3
+    numbers.may_go_on.set()
+    assert await Batches(numbers.take, Refused).add(3) == 1
+    assert sorted(numbers.taken) == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("bad", [[], [1], [7], [4], [1, 7], [2, 3], list(range(1, 8))])
 async def test_what_is_refused_fails_alone(bad: list[int]) -> None:
     numbers = Numbers(bad)

@@ -21,6 +21,9 @@ T = TypeVar("T")
 _TRY = {shared: text(f"SELECT pg_try_advisory_lock{how}(:number)") for shared, how in ((False, ""), (True, "_shared"))}
 _UNLOCK = {shared: text(f"SELECT pg_advisory_unlock{how}(:number)") for shared, how in ((False, ""), (True, "_shared"))}
 
+_RELEASE = 5.0
+"""Seconds that are waited for the database where it releases locks."""
+
 
 class AdvisoryLocks:
     """Advisory locks of PostgreSQL. They belong to a session, which ends with the process or with the database server.
@@ -61,7 +64,9 @@ class AdvisoryLocks:
     async def unlock(self, numbers: Sequence[int], *, is_shared: bool = False) -> None:
         """See `ProcessLocks.unlock`."""
         with suppress(OSError):  # the thread was closed, and the locks were released with the session
-            await self._thread.clean_up(self._unlock, numbers, is_shared)
+            done = asyncio.wrap_future(self._thread.submit(partial(self._unlock, numbers, is_shared)))
+            # Who held them has an answer for its peer. The thread does what it is asked to in order, now or later.
+            await asyncio.wait([done], timeout=_RELEASE)
 
     async def close(self, timeout: float = 5.0) -> None:
         """See `ProcessLocks.close`."""

@@ -379,7 +379,7 @@ class SQLIndex:
     async def _stream(self, found: Iterator[T | None], turn: Turn) -> AsyncGenerator[T, None]:
         """Advance an iterator in threads, and yield what it finds."""
         while True:
-            async with turn:
+            async with asyncio.timeout(ANSWER), turn:  # the searches before it may wait for the database, too
                 some, is_over = await self._read(lambda: work(found, _STEP))
             for each in some:
                 yield each
