@@ -4,7 +4,7 @@ No web framework and no sockets are used, and every body is read and written in 
 service that is made of this and a `Pool`. Reading multipart bodies needs the extra `dicomweb`.
 """
 
-from .bodies import begun, json_array, multipart, whole_file, whole_instances
+from .bodies import begun, json_array, multipart, page, whole_file, whole_instances
 from .files import NoSuchFrame, read_frame, read_metadata
 from .media_types import choose_media_type
 from .query import path_uids, query_identifier, retrieve_url, to_json, whole_number
@@ -19,6 +19,7 @@ __all__ = [
     "choose_media_type",
     "json_array",
     "multipart",
+    "page",
     "parts",
     "path_uids",
     "query_identifier",

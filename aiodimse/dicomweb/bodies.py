@@ -95,6 +95,28 @@ async def whole_file(instances: AsyncIterable[aiodimse.Instance]) -> AsyncGenera
         await _close(instances)
 
 
+async def page(items: AsyncIterable[_T], offset: int, limit: int) -> AsyncGenerator[_T, None]:
+    """Yield some of the matches of a search, by the query parameters offset and limit (PS3.18 8.3.4.4).
+
+    Args:
+        items: All matches. They are closed at the end, so that those after the last one of the page are not asked for.
+        offset: How many are left out, from 0 on.
+        limit: The most that are yielded, from 0 on.
+
+    Cancellation: closes the items, as closing the generator does.
+    """
+    number = 0
+    try:
+        async for item in items:
+            number += 1
+            if offset < number <= offset + limit:
+                yield item
+            if number >= offset + limit:
+                break
+    finally:
+        await _close(items)
+
+
 async def begun(items: AsyncGenerator[_T, None]) -> tuple[_T, AsyncGenerator[_T, None]]:
     """Wait for the first item of a response, so that a failure before it can have its own status.
 

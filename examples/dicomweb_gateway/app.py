@@ -27,6 +27,7 @@ from .render import rendered
 from .viewer import Viewer
 
 JSON = ("application/dicom+json", "application/json")
+OCTETS = "application/octet-stream"
 FILES = 'multipart/related; type="application/dicom"'
 ROOT = "/dicomweb"
 
@@ -83,14 +84,9 @@ class Gateway:
                 limit = dicomweb.whole_number(parameters.get("limit", str(sys.maxsize)))
 
             async def matches() -> AsyncGenerator[str, None]:
-                number = 0
-                async with aclosing(self._archive.find(identifier)) as found:
+                async with aclosing(dicomweb.page(self._archive.find(identifier), offset, limit)) as found:
                     async for match in found:
-                        number += 1
-                        if offset < number <= offset + limit:
-                            yield dicomweb.to_json(match, root_of(request))
-                        if number >= offset + limit:  # return cancels the rest
-                            return
+                        yield dicomweb.to_json(match, root_of(request))
 
             return await streamed(dicomweb.json_array(matches()), media_type, Response(status_code=204))
 
@@ -139,9 +135,8 @@ class Gateway:
         try:
             (media_type, _), found = await dicomweb.begun(source)
             name, _, parameters = media_type.partition("; ")
-            kinds = (name, "application/octet-stream")
-            offered = {f'multipart/related; type="{kind}"; {parameters}': kind for kind in kinds}
-            content_type, body = dicomweb.multipart(offered[media_type_for(request, *offered)], found)
+            either = {f'multipart/related; type="{kind}"; {parameters}': kind for kind in (name, OCTETS)}
+            content_type, body = dicomweb.multipart(either[media_type_for(request, *either)], found)
             return await streamed(body, content_type)
         except BaseException:
             await source.aclose()

@@ -23,9 +23,13 @@ def rendered(path: Path, number: int, media_type: str, window: tuple[float, floa
     if dataset.SamplesPerPixel == 1:
         if window is not None:
             dataset.WindowCenter, dataset.WindowWidth, dataset.VOILUTFunction = window
-        values = apply_voi_lut(apply_modality_lut(pixels, dataset), dataset, prefer_lut=window is None)
-        values = values.astype(np.float32)
-        low, high = float(values.min()), float(values.max())
+        values = apply_voi_lut(apply_modality_lut(pixels, dataset), dataset, prefer_lut=window is None).astype(
+            np.float32
+        )
+        low, high = values.min(), values.max()
+        if "WindowCenter" in dataset and (window or "VOILUTSequence" not in dataset):  # its ends are black and white
+            center, width = (np.atleast_1d(dataset[name].value)[0] for name in ("WindowCenter", "WindowWidth"))
+            low, high = apply_voi_lut(np.array([center - 9 * width, center + 9 * width]), dataset, prefer_lut=False)
         pixels = (values - low) * (255 / (high - low or 1))
         if dataset.PhotometricInterpretation == "MONOCHROME1":
             pixels = 255 - pixels

@@ -59,6 +59,32 @@ async def pieces_of(data: bytes, size: int) -> AsyncIterator[bytes]:
 # --- out --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("offset", "limit", "found", "asked"),
+    [(0, 9, "abcde", 5), (1, 2, "bc", 3), (0, 0, "", 1), (5, 2, "", 5), (4, 1, "e", 5), (2, 0, "", 2)],
+)
+async def test_a_page_asks_for_no_more_than_it_has(offset: int, limit: int, found: str, asked: int) -> None:
+    taken: list[str] = []
+
+    async def matches() -> AsyncIterator[str]:
+        try:
+            for each in "abcde":
+                taken.append(each)
+                yield each
+        finally:
+            taken.append("closed")
+
+    assert "".join([each async for each in dicomweb.page(matches(), offset, limit)]) == found
+    assert (len(taken) - 1, taken[-1]) == (asked, "closed")
+
+
+async def test_a_page_that_is_left_closes_the_matches() -> None:
+    source = Source("a", "b")
+    async with aclosing(dicomweb.page(source, 0, 2)) as found:
+        assert await anext(found) == "a"
+    assert source.is_closed
+
+
 async def test_whole_instances_are_part_10_files_and_come_back() -> None:
     instances = Source(*[await aiodimse.Instance.open(path) for path in (CT, MR)])
     content_type, pieces = dicomweb.multipart("application/dicom", dicomweb.whole_instances(instances))

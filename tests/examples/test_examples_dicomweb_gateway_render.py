@@ -71,6 +71,18 @@ def test_a_window_of_the_request() -> None:
     assert len(np.unique(narrow)) < len(np.unique(whole)) / 3
 
 
+@pytest.mark.parametrize(("center", "gray"), [(-30_000, 255), (30_000, 0)])
+@pytest.mark.parametrize("slope", [1, -1])
+@pytest.mark.parametrize("function", ["linear", "linear-exact", "sigmoid"])
+def test_what_is_above_the_window_is_white_and_what_is_below_it_black(
+    center: int, gray: int, slope: int, function: str, tmp_path: Path
+) -> None:
+    dataset = dcmread(str(get_testdata_file("CT_small.dcm")))
+    dataset.RescaleSlope = slope
+    dataset.save_as(tmp_path / "x")
+    assert np.unique(np.asarray(picture(tmp_path / "x", 1, window=f"{center},1000,{function}"))).tolist() == [gray]
+
+
 def test_a_window_of_the_request_goes_before_the_lookup_table_of_the_instance(tmp_path: Path) -> None:
     dataset, table = dcmread(str(get_testdata_file("CT_small.dcm"))), Dataset()
     table.add_new("LUTDescriptor", "SS", [65536 // 2, -32768, 16])
