@@ -53,7 +53,7 @@ class Availability:
 
     def __init__(self, now: Callable[[], float] = monotonic, index: Index | None = None) -> None:
         self._is_time_to_say, self._is_time_to_say_full = Seldom(now), Seldom(now)
-        self._is_time_to_say_read_only = Seldom(now)
+        self._is_time_to_say_read_only, self._is_time_to_say_away = Seldom(now), Seldom(now)
         self._index = index
         self._is_damaged = False
         self._has_to_say = False
@@ -111,6 +111,15 @@ class Availability:
         """
         if not self.is_closing and self._is_time_to_say_read_only():
             _log.error("the storage cannot be written to (%s): C-STORE is refused until it can", code)
+
+    def storage_is_away(self, why: str) -> None:
+        """Log that the storage does not answer.
+
+        Args:
+            why: What the storage says of it, without a location.
+        """
+        if not self.is_closing and self._is_time_to_say_away():
+            _log.error("%s: C-STORE is refused until it does", why)
 
     def _failed(self, error: Exception) -> str:
         """Log an error of the index once in a while, and return the comment for the peer."""

@@ -21,7 +21,7 @@ from .locks import Locks
 from .one_level import BY_STORAGE
 from .received import Received
 from .room import Room
-from .storage import Arrived, Stamp, Storage, StorageGone
+from .storage import Arrived, Stamp, Storage, StorageAway, StorageGone
 
 _log = logging.getLogger(__name__)
 
@@ -111,6 +111,9 @@ class Ingest:
                         "a C-STORE is refused: the folder of the archive is not the one that was opened"
                     )
                 raise aiodimse.DIMSEFailure(0xA700, "the storage is not there") from None
+            except StorageAway as error:
+                self._availability.storage_is_away(str(error.strerror))
+                raise aiodimse.DIMSEFailure(0xA700, "the storage does not answer") from None
             except OSError as error:
                 if error.errno in FULL:
                     self._availability.disk_is_full(errno.errorcode[error.errno])

@@ -406,6 +406,27 @@ class Slow:
         pass
 
 
+async def test_stores_into_a_bucket_that_is_away_are_told_once(
+    port: int, archive: Archive, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The peer sends them again later. The example: C211, and a line of the log with a traceback's place for each."""
+    one = sent()
+    async with connect(port, one.SOPClassUID) as peer:
+        with monkeypatch.context() as away:
+
+            async def fail(*_words: object) -> None:
+                raise GenericError("no")
+
+            away.setattr(obstore, "put_async", fail)
+            for _ in range(3):
+                response = await peer.c_store(one)
+                assert (response.status, response.error_comment) == (0xA700, "the storage does not answer")
+        assert (await peer.c_store(one)).status == 0x0000
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "the bucket does not answer (GenericError): C-STORE is refused until it does"
+    ]
+
+
 @pytest.mark.parametrize("hangs_at", ["begin", "piece", "decide", "complete", "head", "nowhere"])
 async def test_all_that_a_store_waits_for_has_one_limit(
     storage: S3Storage, monkeypatch: pytest.MonkeyPatch, hangs_at: str

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from .folder import FolderStorage
-from .interface import Arrived, Found, Stamp, Storage, StorageGone
+from .interface import Arrived, Found, Stamp, Storage, StorageAway, StorageGone
 
-__all__ = ["Arrived", "FolderStorage", "Found", "Stamp", "Storage", "StorageGone", "storage_at"]
+__all__ = ["Arrived", "FolderStorage", "Found", "Stamp", "Storage", "StorageAway", "StorageGone", "storage_at"]
 
 
 def storage_at(location: str | os.PathLike[str] | Storage, *, follow_links: bool = False) -> Storage:

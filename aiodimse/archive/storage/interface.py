@@ -38,6 +38,10 @@ class StorageGone(OSError):
     """The storage is not the one that was opened: for example, its disk is no longer mounted."""
 
 
+class StorageAway(OSError):
+    """The storage does not answer, or not in time: for example, the server of a bucket is down."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arrived:
     """An object that arrived by C-STORE and does not have its location yet."""

@@ -30,7 +30,7 @@ from ..header import header_in
 from ..index import Entry, Header
 from ..threads import in_thread
 from .hashed import hashed_name
-from .interface import Arrived, Arriving, Found, Stamp, is_whole
+from .interface import Arrived, Arriving, Found, Stamp, StorageAway, is_whole
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ReadableFile
@@ -373,14 +373,14 @@ async def _header_of(data: bytes, location: str, stamp: Stamp) -> Header:
 
 @contextmanager
 def _os_errors() -> Iterator[None]:
-    """Raise what obstore raises as OSError, which says of a folder, too, that it does not answer.
+    """Raise what obstore raises as StorageAway, an OSError, which says of a folder, too, that it does not answer.
 
     The text of an error has the key of the object in it, so only its type is given.
     """
     try:
         yield
     except (BaseError, TimeoutError) as error:
-        raise OSError(errno.EIO, f"the bucket does not answer ({type(error).__name__})") from None
+        raise StorageAway(errno.EIO, f"the bucket does not answer ({type(error).__name__})") from None
 
 
 def _check_endpoint(option: str | None) -> None:
