@@ -134,8 +134,7 @@ class Members:
                 if member is not None:
                     return member
         except _Late:
-            error = self._too_late()
-            raise error from error.__cause__
+            raise self._too_late() from self._attempts.last_failure
 
     def _report_numbers(self) -> None:
         self._meter.changed(self._places, len(self._lent), len(self._waiters))
