@@ -244,13 +244,15 @@ class _Upload:
             yield bytes(piece)
             self._go_on()
         self._wait_for_store()
-        if size == len(beginning):
-            digest = sha256(beginning)
         arrived = Arrived(bytes(beginning), syntax)
-        if digest is not None:
-            arrived = replace(arrived, is_at=partial(_is_at, self._store, syntax, digest.digest()))
         if size == len(beginning):
-            arrived = replace(arrived, is_whole=lambda: is_whole(io.BytesIO(head + beginning)))
+            arrived = replace(
+                arrived,
+                is_whole=lambda: is_whole(io.BytesIO(head + beginning)),
+                is_at=lambda location: _is_at(self._store, syntax, sha256(beginning).digest(), location),
+            )
+        elif digest is not None:
+            arrived = replace(arrived, is_at=partial(_is_at, self._store, syntax, digest.digest()))
         await in_thread(self._arriving.decide, arrived)
 
     def _go_on(self) -> None:
