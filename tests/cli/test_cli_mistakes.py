@@ -176,6 +176,23 @@ async def test_an_index_of_somebody_else(
     )
 
 
+async def test_an_index_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was served, and refused each request. Root may write each file, so a test pretends."""
+    engines = pytest.importorskip("aiodimse.archive.index.sql.engines")
+    await (await Archive.open(tmp_path)).close()
+    file, create_engine = tmp_path / FILE, engines.create_engine
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{file}?mode=ro", uri=True, check_same_thread=False)
+
+    def create(*of: Any, connect_args: object, **more: Any) -> Any:
+        return create_engine(*of, creator=connect, **more)
+
+    monkeypatch.setattr(engines, "create_engine", create)
+    with pytest.raises(OSError, match="cannot be opened: attempt to write a readonly database"):
+        await (await Archive.open(tmp_path)).close()
+
+
 async def test_a_database_that_does_not_answer_is_no_wrong_argument(
     tmp_path: Path, dead_port: int, command: Command
 ) -> None:

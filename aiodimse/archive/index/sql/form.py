@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, select, text
+from sqlalchemy import Connection, false, inspect, select, text
 
 from ..records import CarriedOver
 from . import schema
@@ -26,6 +26,7 @@ def prepare(connection: Connection, file: Path | None, left: CarriedOver, *, is_
 
     Raises:
         IndexUnusable: The tables of an SQLite database cannot be used, or processes of another version use them.
+        sqlalchemy.exc.OperationalError: The file of an SQLite database may only be read.
     """
     if not inspect(connection).has_table(schema.meta.name):
         schema.metadata.create_all(connection)
@@ -36,6 +37,9 @@ def prepare(connection: Connection, file: Path | None, left: CarriedOver, *, is_
             connection.execute(schema.received.insert(), rows)
         _write_form(connection)
         return None
+    if file is not None:
+        # SQLite opens a file that it may only read without a word, and refuses no BEGIN. This changes nothing.
+        connection.execute(schema.meta.delete().where(false()))
     if file is not None and is_alone:
         check_file(connection, file)
     version, kept = _form(connection)
