@@ -430,5 +430,5 @@ class Engine:
         came = self._overhead.bytes_received - self._span_least + seconds * rate
         where = "a PDU" if self._reader.in_pdu else "a message"
         return AssociationTimeout(
-            "read", f"{came:.0f} bytes came within {seconds} s in the middle of {where}, less than {rate} a second"
+            "read", f"{round(came)} bytes came within {seconds} s in the middle of {where}, less than {rate} a second"
         )

@@ -554,16 +554,19 @@ async def test_what_cannot_be_answered_is_aborted(case: str, running: bool) -> N
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_an_identifier_that_is_announced_and_never_comes_ends_the_association(service: str) -> None:
+async def test_an_identifier_that_is_announced_and_never_comes_ends_the_association(
+    service: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """pynetdicom 3.0.4 sends an empty data set so: the request says that one follows, and no fragment of it does."""
     handler = Script(match())
-    server = make_server(timeouts=aiodimse.Timeouts(pdu=0.05))
+    server = make_server(timeouts=aiodimse.Timeouts(pdu=0.2))
     register(server, service, handler)
     async with open_stage(server) as stage:
         context_id, elements = SERVICES[service]
         await stage.peer.send(wire.p_data(command_pdv({**elements, wire.DATA_SET_TYPE: 1}, context_id)))
-        assert [pdu.kind async for pdu in _pdus(stage)] == [wire.A_ABORT]
+        assert [(pdu.kind, *pdu.body[2:4]) async for pdu in _pdus(stage)] == [(wire.A_ABORT, 2, 0)]
         assert handler.requests == []
+    assert "aborted the association 2/0: 0 bytes came within 0.2 s in the middle of a message" in caplog.text
 
 
 async def _pdus(stage: Stage) -> AsyncIterator[Any]:
