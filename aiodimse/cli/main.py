@@ -82,10 +82,11 @@ def parser(file: Path | None = None) -> argparse.ArgumentParser:
     )
     top.commands = tuple(COMMANDS)
     top.add_argument("--version", action="version", version=f"aiodimse {aiodimse.__version__}")
+    completion, what = "--print-completion", "print the completion for a shell, and end"
     if find_spec("shtab") is not None:  # part of the extra cli
-        import_module("shtab").add_argument_to(
-            top, "--print-completion", help="print the completion for a shell, and end"
-        )
+        import_module("shtab").add_argument_to(top, completion, help=what)
+    else:
+        top.add_argument(completion, type=options.missing_completion, metavar="SHELL", help=what)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=options.Parser)
     for name, module in COMMANDS.items():
         each = commands.add_parser(name, help=module.HELP, description=module.__doc__, file=file)

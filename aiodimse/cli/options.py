@@ -6,6 +6,7 @@ import argparse
 import ipaddress
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
 
@@ -44,11 +45,12 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as argparse does. An unknown option is reported by the command that it was given to."""
+        self._check_first(args or ())
         chosen, unknown = self.parse_known_args(args, namespace)
         if unknown:
             each = self.parsers.get(getattr(chosen, "command", ""), self)
             word = unknown[0].partition("=")[0]
-            known = [option for action in each._actions for option in action.option_strings]
+            known = each.option_strings()
             if self._file is not None:
                 known.append("--location")
             what = (
@@ -56,6 +58,17 @@ class Parser(argparse.ArgumentParser):
             )
             each.error(what)
         return chosen
+
+    def option_strings(self) -> list[str]:
+        """Return all options, such as "-v" and "--verbose"."""
+        return [option for action in self._actions for option in action.option_strings]
+
+    def _check_first(self, words: Sequence[str]) -> None:
+        """Report an option of the commands that is before the command, where argparse takes its value for one."""
+        word = words[0].partition("=")[0] if words else ""
+        of_commands = {option for each in self.parsers.values() for option in each.option_strings()}
+        if word in of_commands.difference(self.option_strings()):
+            self.error(f"{word} comes after the command")
 
     def error(self, message: str) -> NoReturn:
         """Print the error, and exit with status 2."""
@@ -102,6 +115,11 @@ def listening_port(text: str) -> int:
 def count(text: str) -> int:
     """Read a positive number."""
     return _number(text, "whole number", 1, 1 << 31)
+
+
+def missing_completion(_shell: str) -> NoReturn:
+    """Say what prints the completion for a shell."""
+    raise argparse.ArgumentTypeError('needs shtab: pip install "aiodimse[cli]"')
 
 
 _DATABASE = re.compile(r"(sqlite|postgresql)(\+\w+)?://")

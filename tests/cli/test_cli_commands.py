@@ -101,6 +101,9 @@ async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None
     [
         ((), "COMMAND"),
         (("ecko",), "no command 'ecko'; did you mean echo"),
+        (("--trace", "file", "echo", HOST, "104"), "aiodimse: --trace comes after the command"),
+        (("-v", "echo", HOST, "104"), "aiodimse: -v comes after the command"),
+        (("--metrics=9000", "serve", "."), "aiodimse: --metrics comes after the command"),
         (("echo", HOST), "PORT"),
         (("echo", HOST, "0"), "not a port (1 to 65535): '0'"),
         (("echo", HOST, "99999"), "not a port"),
@@ -183,6 +186,13 @@ async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None
 )
 async def test_wrong_arguments_are_one_line_and_exit_2(command: Command, words: tuple[str, ...], said: str) -> None:
     (await command(*words)).failed(2, said)
+
+
+async def test_the_completion_says_what_it_needs(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra it was an unknown command 'bash'."""
+    monkeypatch.setattr("aiodimse.cli.main.find_spec", lambda _: None)
+    said = 'aiodimse: argument --print-completion: needs shtab: pip install "aiodimse[cli]"'
+    (await command("--print-completion", "bash")).failed(2, said)
 
 
 # --- find -------------------------------------------------------------------------------------------------------------
