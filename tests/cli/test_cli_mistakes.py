@@ -216,7 +216,7 @@ async def test_a_disk_that_is_not_mounted_is_named(tmp_path: Path, command: Comm
     )
 
 
-@pytest.mark.parametrize("words", [("serve",), ("check",)])
+@pytest.mark.parametrize("words", [("serve", "--port", "0"), ("check",)], ids=("serve", "check"))
 async def test_a_driver_that_is_not_installed(
     words: tuple[str, ...], tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +227,7 @@ async def test_a_driver_that_is_not_installed(
 
 
 @pytest.mark.parametrize("index", ["", "x.db", "postgres://user:SECRET@host/archive", "sqlite:x.db", "memory"])
-@pytest.mark.parametrize("words", [("serve",), ("check",)])
+@pytest.mark.parametrize("words", [("serve", "--port", "0"), ("check",)], ids=("serve", "check"))
 async def test_an_index_of_no_kind(words: tuple[str, ...], index: str, tmp_path: Path, command: Command) -> None:
     """The URL is not repeated, since it may have a password."""
     ended = await command(*words, tmp_path, "--index", index)
@@ -257,7 +257,7 @@ async def test_ports_of_metrics(metrics: str | int, workers: int, said: str, tmp
     (await command("serve", tmp_path, *words)).failed(2, f"--metrics: {said.replace('PORT', str(port))}")
 
 
-@pytest.mark.parametrize("words", [("serve",), ("check",)])
+@pytest.mark.parametrize("words", [("serve", "--port", "0"), ("check",)], ids=("serve", "check"))
 async def test_a_bucket_without_a_name(words: tuple[str, ...], command: Command) -> None:
     pytest.importorskip("obstore")
     (await command(*words, "s3://", "--index", "sqlite:///x.db")).failed(
@@ -266,7 +266,7 @@ async def test_a_bucket_without_a_name(words: tuple[str, ...], command: Command)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [("serve",), ("check",)])
+@pytest.mark.parametrize("words", [("serve", "--port", "0"), ("check",)], ids=("serve", "check"))
 def test_a_bucket_that_is_not_there(words: tuple[str, ...], dead_port: int, tmp_path: Path) -> None:
     """Several processes, because every second one was aborted while it ended."""
     pytest.importorskip("obstore")
@@ -279,7 +279,7 @@ def test_a_bucket_that_is_not_there(words: tuple[str, ...], dead_port: int, tmp_
         for _ in range(6)
     ]
     ended = [(each.communicate(timeout=60), each.returncode) for each in all_of_them]
-    assert [code for _, code in ended] == [1 if words == ("serve",) else 2] * 6
+    assert [code for _, code in ended] == [1 if words[0] == "serve" else 2] * 6
     for (out, said), _ in ended:
         assert (out, said.count("\n")) == ("", 1)
         assert f"the bucket does not answer: http://127.0.0.1:{dead_port}/BUCKET: " in said
