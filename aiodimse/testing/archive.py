@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
+from time import time_ns
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -14,6 +15,7 @@ from pydicom.uid import generate_uid
 
 from aiodimse.aio.environment import Environment
 from aiodimse.archive import Archive, Entry, MemoryIndex, header_of, provide
+from aiodimse.archive.storage import Stamp
 from aiodimse.server import Server
 from aiodimse.services.provider.destination import Destination
 from aiodimse.services.request import Request, StoreRequest
@@ -30,6 +32,7 @@ class _InMemory(Archive):
         super().__init__(os.devnull, index=self.objects)
         self.storage = cast(Any, self)
         self.held: dict[str, Dataset] = {}
+        self._stamps: dict[str, Stamp] = {}
         self.stored: list[Dataset] = []
 
     def keep(self, dataset: Dataset) -> Dataset:
@@ -41,7 +44,7 @@ class _InMemory(Archive):
         if not held.get("SOPClassUID"):
             held.SOPClassUID = sop_class.SecondaryCaptureImageStorage
         uid = str(held.SOPInstanceUID)
-        self.held[uid] = held
+        self.held[uid], self._stamps[uid] = held, Stamp(size=0, modified=time_ns())
         self.objects.add_now(header_of(held, uid))
         return held
 
@@ -56,9 +59,9 @@ class _InMemory(Archive):
         """Return the data set of an entry of the index."""
         return self.held[entry.sop_instance_uid]
 
-    def stamp(self, location: str) -> object:
-        """Return something that is not None if there is an object. Its location is its UID."""
-        return self.held.get(location)
+    def stamp(self, location: str) -> Stamp | None:
+        """Return when an object was kept; None if there is none. Its location is its UID."""
+        return self._stamps.get(location)
 
 
 class FakeArchive:

@@ -11,7 +11,7 @@ from pydicom import Dataset
 from pydicom.data import get_testdata_file
 
 import aiodimse
-from aiodimse import sop_class, testing
+from aiodimse import commitment, sop_class, testing
 from aiodimse.testing.fixtures import dicom_clock, dicom_environment, dicom_network, fake_archive
 
 __all__ = ["dicom_clock", "dicom_environment", "dicom_network", "fake_archive"]
@@ -99,6 +99,29 @@ async def test_move(fake_archive: Make, dicom_environment: aiodimse.Environment)
             unknown = await association.c_move(keys, destination="NOBODY", sop_class_uid=MOVE)
     assert (response.status, unknown.status) == (0x0000, 0xA801)
     assert [each.PatientID for each in destination.stored] == ["2"]
+
+
+async def test_storage_commitment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiodimse.archive.commitment._AFTER_RESPONSE", 0.0)
+    hearing, reports = aiodimse.Server(), asyncio.Queue[commitment.CommitmentReport]()
+
+    @hearing.on_n_event_report(commitment.SOP_CLASS)
+    async def hear(request: aiodimse.NormalizedRequest) -> int:
+        reports.put_nowait(commitment.CommitmentReport.read(request))
+        return 0
+
+    async with testing.FakeArchive([CT]) as archive:
+        held = commitment.Reference(sop_class.CTImageStorage, archive.datasets[0].SOPInstanceUID)
+        unknown = commitment.Reference(sop_class.CTImageStorage, "1.2.3")
+        async with aiodimse.connect(
+            archive.host, archive.port, contexts=[commitment.SOP_CLASS], called_ae_title="FAKE", handlers=hearing
+        ) as association:
+            request = commitment.CommitmentRequest("1.9.1", (held, unknown))
+            assert (await request.send(association)).status == 0x0000
+            async with asyncio.timeout(30):
+                report = await reports.get()
+    reasons = {each.sop_instance_uid: each.failure_reason for each in report.references}
+    assert reasons == {held.sop_instance_uid: 0, "1.2.3": commitment.NO_SUCH_INSTANCE}
 
 
 async def test_over_tcp() -> None:
