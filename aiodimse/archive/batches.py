@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Generic, TypeAlias, TypeVar
 
+from .index import ANSWER
+
 T = TypeVar("T")
 R = TypeVar("R")
 Kinds: TypeAlias = type[Exception] | tuple[type[Exception], ...]
@@ -42,11 +44,6 @@ async def in_pieces(
         yield piece, result
 
 
-ANSWER = 35.0
-"""Seconds in which an item has to be processed, with the batch that it waits for: that long does a database take at the
-most that answers at all, and after 60 the peer does not wait any more."""
-
-
 class Batches(Generic[T, R]):
     """Passes items on in batches. While one batch is processed, new items wait for the next one.
 
@@ -54,7 +51,7 @@ class Batches(Generic[T, R]):
         take: Processes a batch, or nothing of it, and returns its result.
         refusal: What `take` raises because of an item of the batch, which then fails alone; by default nothing.
         most: The largest number of items in a batch.
-        seconds: The time in seconds for an item to be processed.
+        seconds: The time in seconds for an item to be processed, with the batch that it waits for.
     """
 
     def __init__(

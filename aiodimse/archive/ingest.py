@@ -235,7 +235,7 @@ class _Arriving:
         """Raise unless it may replace the stored object."""
         if self.header is None:
             if not arrived.is_at(where):
-                raise aiodimse.DIMSEFailure(0xA900, "an instance has this UID; this one cannot be compared with it")
+                raise aiodimse.DIMSEFailure(0xA900, "another object has this UID; the header of this one is unread")
             raise _AlreadyStored(None if before is None else (before.study_instance_uid, stamp.modified))
         unknown = None
         if before is None:

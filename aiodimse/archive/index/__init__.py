@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .interface import FREELY, BlockingIndex, Index, ObjectRefused, Turn
+from .interface import ANSWER, FREELY, BlockingIndex, Index, ObjectRefused, Turn
 from .memory import MemoryIndex
 from .records import (
     LONGEST_LOCATION,
@@ -20,6 +20,7 @@ from .records import (
 )
 
 __all__ = [
+    "ANSWER",
     "FREELY",
     "LONGEST_LOCATION",
     "BlockingIndex",

@@ -31,6 +31,9 @@ ClockUser: TypeAlias = Literal["retention", "commitment"]
 """Who has a record of the clock. Each believes other pauses, so each has its own."""
 FREELY: Final[Turn] = nullcontext()
 """Sets no limit."""
+ANSWER: Final = 35
+"""Seconds in which an index has to answer, with what it is asked before: a database that answers at all keeps to less,
+and after 60 the peer does not wait any more."""
 
 
 class ObjectRefused(Exception):

@@ -14,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import aiodimse
 
-from .engines import ANSWER, open_engine
+from ..interface import ANSWER
+from .engines import open_engine
 
 T = TypeVar("T")
 

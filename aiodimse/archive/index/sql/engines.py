@@ -11,13 +11,12 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from ..interface import ANSWER
 from . import schema
 
-SECONDS = 30
-"""The time limit for a statement and for a lock, in seconds."""
-ANSWER = SECONDS + 5
-"""The time limit in seconds for an answer, where the database does not keep to its own limit: it may be stopped, or
-unreachable."""
+SECONDS = ANSWER - 5
+"""The time limit for a statement and for a lock, in seconds. A database that is stopped or unreachable does not keep to
+it."""
 READERS = 4
 """The number of threads, and of connections, that search."""
 

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 import aiodimse
 
 from ...queries import Query
-from ..interface import FREELY, BlockingIndex, ClockUser, ObjectRefused, Turn
+from ..interface import ANSWER, FREELY, BlockingIndex, ClockUser, ObjectRefused, Turn
 from ..records import (
     CarriedOver,
     Counts,
@@ -37,7 +37,7 @@ from . import schema
 from .advisory import AdvisoryLocks
 from .ages import forget_received, newest_modified, oldest_studies, set_received, stored_bytes, study_age
 from .direct import DirectIndex
-from .engines import ANSWER, READERS, SameFile, begin_to_write, damage_mark, file_of, flush_log, open_engine
+from .engines import READERS, SameFile, begin_to_write, damage_mark, file_of, flush_log, open_engine
 from .form import prepare, require
 from .in_use import InUse
 from .outdated import MARKED, unmark
