@@ -7,7 +7,7 @@ service that is made of this and a `Pool`. Reading multipart bodies needs the ex
 from .bodies import begun, json_array, multipart, page, whole_file, whole_instances
 from .files import NoSuchFrame, read_frame, read_metadata
 from .media_types import choose_media_type
-from .query import path_uids, query_identifier, retrieve_url, to_json, whole_number
+from .query import fuzzy_warning, path_uids, query_identifier, retrieve_url, to_json, whole_number
 from .rendering import read_one_frame, window
 from .store import StoreAnswer, UnsupportedMediaType, parts, store
 
@@ -17,6 +17,7 @@ __all__ = [
     "UnsupportedMediaType",
     "begun",
     "choose_media_type",
+    "fuzzy_warning",
     "json_array",
     "multipart",
     "page",

@@ -52,8 +52,8 @@ def query_identifier(
     Args:
         level: STUDY, SERIES or IMAGE.
         parameters: Names and values of the query string, decoded. A name is a keyword or a tag of eight hexadecimal
-            digits; includefield adds keys to be returned; limit, offset, fuzzymatching and accept are left to the
-            caller.
+            digits; includefield adds keys to be returned; limit, offset, fuzzymatching (see
+            `fuzzy_warning`) and accept are left to the caller.
         uids: The UIDs in the path of the URL, by their keywords (see `path_uids`).
 
     Returns:
@@ -79,6 +79,34 @@ def query_identifier(
                 raise ValueError(f"{keyword} cannot be searched for")
             keys[keyword] = _value(keyword, value)
     return aiodimse.identifier(level, **keys | path_uids(uids))
+
+
+def fuzzy_warning(parameters: Iterable[tuple[str, str]], root: str) -> str | None:
+    """Return the Warning header of the response to a search that asks for fuzzy matching of names (PS3.18 8.3.4.2).
+
+    `query_identifier` leaves fuzzymatching out, so the C-FIND matches names literally, and the client has to know.
+
+    Args:
+        parameters: Names and values of the query string, decoded.
+        root: The URL of the parent of /studies, without a slash at its end.
+
+    Returns:
+        The value of the header; None if the search does not ask for fuzzy matching.
+
+    Raises:
+        ValueError: The value of fuzzymatching is neither true nor false.
+
+    Example:
+        ```python
+        assert dicomweb.fuzzy_warning([("PatientName", "DOE")], "http://gateway.example/dicomweb") is None
+        ```
+    """
+    values = {value for name, value in parameters if name == "fuzzymatching"}
+    if values - {"true", "false"}:
+        raise ValueError("fuzzymatching is neither true nor false")
+    if "true" not in values:
+        return None
+    return f"299 {root}: The fuzzymatching parameter is not supported. Only literal matching has been performed."
 
 
 def whole_number(text: str) -> int:

@@ -40,9 +40,9 @@ class StoreAnswer:
     """The response to a STOW-RS request."""
 
     status: int
-    """The HTTP status: 200 if all instances were stored, 202 if only some were. If none was: 400 if they are not DICOM
-    or the body ended early, 503 if the archive has no room, 502 or 504 if it could not be asked; 409 if it does not
-    take them, or for different reasons."""
+    """The HTTP status: 200 if all instances were stored, 202 if only some were, or one with a Warning. If none was: 400
+    if they are not DICOM or the body ended early, 503 if the archive has no room, 502 or 504 if it could not be asked;
+    409 if it does not take them, or for different reasons."""
     body: str
     """DICOM JSON, application/dicom+json (PS3.18 Table 10.5.3-1)."""
 
@@ -186,7 +186,7 @@ def _status_of_all(statuses: set[int]) -> int:
     """Return the HTTP status for those of all instances (PS3.18 Table 10.5.3-1)."""
     if len(statuses) == 1:
         return statuses.pop()
-    return 202 if 200 in statuses else 409
+    return 202 if statuses & {200, 202} else 409
 
 
 async def _outcome(
@@ -210,6 +210,7 @@ async def _outcome(
             return item, 503 if int(status) in _OUT_OF_RESOURCES else 409
         if status:
             item.WarningReason = int(status)
+            return item, 202
     except (aiodimse.AiodimseError, EOFError, OSError) as error:
         item.FailureReason, failed = next(row[1:] for row in _FAILURES if isinstance(error, row[0]))
         return item, failed

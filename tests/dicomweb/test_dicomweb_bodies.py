@@ -268,11 +268,11 @@ async def test_the_parts_of_a_body_have_a_bound(part: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("code", "keyword", "status"),
-    [(0xC000, "FailureReason", 409), (0xA700, "FailureReason", 503), (0xB000, "WarningReason", 200)],
+    [(0xC000, "FailureReason", 409), (0xA700, "FailureReason", 503), (0xB000, "WarningReason", 202)],
 )
 async def test_what_the_archive_says(code: int, keyword: str, status: int) -> None:
     found, answer, _ = await stored(body_of(CT.read_bytes()), status=code)
-    (item,) = answer.ReferencedSOPSequence if status == 200 else answer.FailedSOPSequence
+    (item,) = answer.ReferencedSOPSequence if status == 202 else answer.FailedSOPSequence
     assert (found, item[keyword].value) == (status, code)
 
 

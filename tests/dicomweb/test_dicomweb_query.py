@@ -26,6 +26,16 @@ def test_keywords_tags_and_uids_of_the_path() -> None:
     assert series["SeriesInstanceUID"].is_empty
 
 
+def test_a_search_that_asks_for_fuzzy_matching_is_warned() -> None:
+    """PS3.18 8.3.4.2."""
+    assert dicomweb.fuzzy_warning([("PatientName", "DOE"), ("fuzzymatching", "false")], ROOT) is None
+    warning = dicomweb.fuzzy_warning([("fuzzymatching", "true")], ROOT)
+    assert warning is not None
+    assert warning.startswith(f"299 {ROOT}: ")
+    with pytest.raises(ValueError, match="fuzzymatching"):
+        dicomweb.fuzzy_warning([("fuzzymatching", "yes")], ROOT)
+
+
 def test_the_path_wins_over_the_query() -> None:
     found = dicomweb.query_identifier("SERIES", [("StudyInstanceUID", "9.9")], {"StudyInstanceUID": "1.2.3"})
     assert found.StudyInstanceUID == "1.2.3"

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -193,6 +194,13 @@ async def test_what_is_not_there_and_what_is_no_question() -> None:
         assert await get(port, "/dicomweb/studies?PatientID=nobody") == (204, b"")
         assert await get(port, "/dicomweb/studies?limit=0") == (204, b"")
         assert await get(port, "/dicomweb/studies?offset=1") == (204, b"")
+        for patient, found in (("nobody", 204), (dataset.PatientID, 200)):
+            with await asyncio.to_thread(
+                urllib.request.urlopen,
+                f"http://{HOST}:{port}/dicomweb/studies?fuzzymatching=true&PatientID={patient}",
+            ) as answered:
+                assert (answered.status, answered.headers["Warning"][:4]) == (found, "299 ")
+        assert (await get(port, "/dicomweb/studies?fuzzymatching=yes"))[0] == 400
         for path in ("", "/metadata", "/series/1.2/instances/1.3/frames/1", "/series/1.2/instances/1.3/rendered"):
             assert (await get(port, f"/dicomweb/studies/1.2.3{path}"))[0] == 404
         assert (await get(port, "/dicomweb/studies?NoSuchKeyword=1"))[0] == 400
