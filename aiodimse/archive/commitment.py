@@ -11,8 +11,8 @@ import asyncio
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
 from time import time
 from weakref import WeakValueDictionary
 
@@ -84,7 +84,7 @@ class Commitment:
         self._taking_over = asyncio.Lock()
         """Held while the transactions are looked for on which no process reports."""
         self._references: Counter[str] = Counter()
-        """Instances of the transactions on which this process reports, by the AE titles of the peers."""
+        """Instances of the transactions that this process stores or reports, by the AE titles of the peers."""
         self._calls: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         """The associations that may be opened to a peer, by its AE title, while reports wait for one."""
         self._now, self._elapsed, self._clock = now, elapsed, CheckedClock(now, elapsed)
@@ -104,12 +104,15 @@ class Commitment:
         archive = self._archive
         async with AsyncExitStack() as held:
             with archive.availability.asked(0x0213):
-                self._require_room(transaction, await archive.index.transactions())
+                is_stored = transaction.name in await archive.index.transactions()
+                held.enter_context(self._counted(transaction, is_stored=is_stored))
                 while True:
                     before = self._reports.get(transaction.name)
                     # The lock is taken first: otherwise another process may see the transaction and report on it.
                     is_ours = await held.enter_async_context(archive.locks.try_hold(_lock(transaction.name)))
-                    stored = await archive.index.put_transaction(transaction)
+                    stored = await archive.index.put_transaction(transaction, MAX_OPEN, MAX_OPEN * _SHARE)
+                    if stored is None:
+                        raise aiodimse.DIMSEFailure(0x0213, "too many transactions are open")
                     report = self._reports.get(transaction.name, before)
                     if not is_ours and report is not None and report.is_taken:
                         await report.ended.wait()  # it held the lock of a transaction that is over
@@ -126,18 +129,27 @@ class Commitment:
                 report.ask_again(request.association)
         return 0x0000
 
-    def _require_room(self, transaction: Transaction, open_ones: Sequence[TransactionName]) -> None:
-        """Check that a transaction is stored already, or may be. Raises DIMSEFailure."""
-        if transaction.name in open_ones:
-            return
-        title = transaction.calling_ae_title
-        of_peer = sum(name.calling_ae_title == title for name in open_ones)
-        if len(open_ones) >= MAX_OPEN or of_peer >= MAX_OPEN * _SHARE:
-            raise aiodimse.DIMSEFailure(0x0213, f"{of_peer} transactions of this peer are open")
-        references = self._references.total() + len(transaction.references)
-        of_peer = self._references[title] + len(transaction.references)
-        if references > MAX_OPEN_REFERENCES or of_peer > MAX_OPEN_REFERENCES * _SHARE:
+    @contextmanager
+    def _counted(self, transaction: Transaction, *, is_stored: bool) -> Iterator[None]:
+        """Count the instances of a transaction, from before it is stored until its report is over.
+
+        Args:
+            transaction: The transaction.
+            is_stored: Whether it has its room already.
+
+        Raises:
+            DIMSEFailure: There is no room for as many instances.
+        """
+        title, asked = transaction.calling_ae_title, len(transaction.references)
+        references, of_peer = self._references.total() + asked, self._references[title] + asked
+        if not is_stored and (references > MAX_OPEN_REFERENCES or of_peer > MAX_OPEN_REFERENCES * _SHARE):
             raise aiodimse.DIMSEFailure(0x0213, "too many instances wait for a report")
+        self._references[title] += asked
+        try:
+            yield
+        finally:
+            self._references[title] -= asked
+            self._references += Counter()  # forgets the titles with none
 
     async def resume(self) -> None:
         """Report on transactions that were stored before a restart, or that another process left when it died.
@@ -168,6 +180,7 @@ class Commitment:
                         continue
                     transaction = await self._archive.index.transaction(name)
                     if transaction is not None:  # the process that held the lock before has not dropped it
+                        held.enter_context(self._counted(transaction, is_stored=True))
                         reporting = self._report_on(transaction, held.pop_all())
                         self._archive.background(reporting, "aiodimse storage commitment")
 
@@ -175,7 +188,6 @@ class Commitment:
         self, transaction: Transaction, held: AsyncExitStack, association: aiodimse.ProviderAssociation | None = None
     ) -> None:
         """Report a transaction until the report is accepted, and release its lock."""
-        self._references[transaction.calling_ae_title] += len(transaction.references)
         report = self._reports[transaction.name] = _Report(association)
         try:
             async with held:
@@ -184,8 +196,6 @@ class Commitment:
             if self._reports.get(transaction.name) is report:  # no other one has begun, now that the lock is free
                 del self._reports[transaction.name]
             report.ended.set()
-            self._references[transaction.calling_ae_title] -= len(transaction.references)
-            self._references += Counter()  # forgets the titles with none
 
     async def _report(self, transaction: Transaction, asked: _Report) -> None:
         began = self._elapsed()

@@ -22,7 +22,7 @@ from aiodimse.aio.turns import SHARE, SLICE, turns_of
 from aiodimse.archive import Archive, MemoryIndex, provide
 from aiodimse.archive import commitment as module
 from aiodimse.archive.clock_record import ClockRecord
-from aiodimse.archive.index import Transaction, TransactionName
+from aiodimse.archive.index import Transaction
 from aiodimse.archive.index.sql import engines
 from aiodimse.archive.storage import StorageGone
 from aiodimse.commitment import INSTANCE
@@ -180,20 +180,6 @@ async def test_others_have_their_turns_while_many_instances_are_read_and_reporte
     await archive.close()
 
 
-async def test_so_many_instances_wait_for_a_report(
-    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MAX_OPEN_REFERENCES", 4)
-    a_file("files/1.dcm")
-    told: Told = asyncio.Queue()
-    archive = await Archive.open(tmp_path / "files", index="memory:")
-    one, three = (MR, "1.2.1.1.1"), [(MR, f"1.2.1.1.{number}") for number in range(3)]
-    async with serving(archive).listen(HOST, 0) as listening:
-        assert await ask(listening.port, question(*three), modality(told)) == 0x0213
-        assert await ask(listening.port, question(one, one), modality(told), told) == 0x0000
-    await archive.close()
-
-
 async def test_who_hangs_up_is_called_until_it_is_taken(
     tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,35 +216,6 @@ async def test_that_reports_are_not_taken_is_said_once_at_the_fifth(
         await ask(listening.port, question((MR, "1.2.1.1.1")))
         await asyncio.wait_for(told.get(), 10)
     assert caplog.text.count("takes no report of a storage commitment") == warnings
-    await archive.close()
-
-
-async def test_a_peer_that_takes_no_report_leaves_room_for_others(
-    tmp_path: Path, a_file: Files, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may have half of what may be open, in transactions and in instances. What it asks again is no further one."""
-    monkeypatch.setattr(module, "MAX_OPEN", 4)
-    monkeypatch.setattr(module, "MAX_OPEN_REFERENCES", 10)
-    archive = await Archive.open(tmp_path, index="memory:")
-    reporting = module.Commitment(archive, {}, "ARCHIVE")
-
-    def asks(title: str, uid: str, instances: int = 1) -> bool:
-        references = tuple((MR, f"1.2.{number}") for number in range(instances))
-        try:
-            reporting._require_room(Transaction(uid, title, references, int(time())), stored)
-        except aiodimse.DIMSEFailure as failure:
-            return failure.status != 0x0213
-        return True
-
-    stored = [TransactionName("DEAF", "1.9.1"), TransactionName("DEAF", "1.9.2")]
-    assert [asks("DEAF", uid) for uid in ("1.9.1", "1.9.3")] == [True, False]
-    assert asks("CT1", "1.9.1")
-    stored += [TransactionName("CT1", "1.9.1"), TransactionName("CT2", "1.9.1")]
-    assert not asks("CT3", "1.9.1")
-    stored.clear()
-    reporting._references["DEAF"] = 4
-    assert [asks("DEAF", "1.9.1", instances) for instances in (1, 2)] == [True, False]
-    assert asks("CT1", "1.9.1", 5)
     await archive.close()
 
 
@@ -505,8 +462,8 @@ async def test_who_was_asked_reports_though_another_looks_at_that_moment(
     elsewhere = module.Commitment(other, {}, "ARCHIVE")
     put = index.put_transaction
 
-    async def put_and_let_the_other_look(transaction: Transaction) -> Transaction:
-        stored = await put(transaction)
+    async def put_and_let_the_other_look(transaction: Transaction, *most: float) -> Transaction | None:
+        stored = await put(transaction, *most)
         await elsewhere._take_over()
         await asyncio.sleep(0)  # it begins to report
         return stored
@@ -631,8 +588,8 @@ async def test_who_asks_is_told_though_the_last_report_ends_meanwhile(
     dropped, may_end = drops_slowly(index, monkeypatch)
     put = index.put_transaction
 
-    async def put_slowly(transaction: Transaction) -> Transaction:
-        stored = await put(transaction)
+    async def put_slowly(transaction: Transaction, *most: float) -> Transaction | None:
+        stored = await put(transaction, *most)
         may_end.set()
         await testing.settle()
         return stored

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection, Iterable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, nullcontext
+from math import inf
 from typing import Final, Literal, Protocol, TypeAlias
 
 from ..locks import ProcessLocks
@@ -211,14 +212,20 @@ class Index(Protocol):
             study: The study, as `outdated_studies` returned it before its objects were read.
         """
 
-    async def put_transaction(self, transaction: Transaction) -> Transaction:
-        """Store a transaction on the disk, unless one of the same peer has the same UID.
+    async def put_transaction(
+        self, transaction: Transaction, most: float = inf, most_of_peer: float = inf
+    ) -> Transaction | None:
+        """Store a transaction on the disk, unless one of the same peer has the same UID, or there are too many.
+
+        They are counted in the step that stores it, whoever else stores some at the same time.
 
         Args:
             transaction: The transaction.
+            most: The largest number of transactions that may be stored, with this one.
+            most_of_peer: The largest number of those of the same peer.
 
         Returns:
-            The one that is stored: this one or the earlier one.
+            The one that is stored: this one or the earlier one; None: there are too many.
         """
 
     async def transactions(self) -> list[TransactionName]:

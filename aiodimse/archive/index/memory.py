@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from contextlib import aclosing
+from math import inf
 from typing import TypeVar
 
 from ..matching import matcher
@@ -240,13 +241,21 @@ class MemoryIndex:
         """
         self._entities.set_current(study)
 
-    async def put_transaction(self, transaction: Transaction) -> Transaction:
+    async def put_transaction(
+        self, transaction: Transaction, most: float = inf, most_of_peer: float = inf
+    ) -> Transaction | None:
         """See `Index.put_transaction`.
 
         Args:
             transaction: The transaction.
+            most: How many there may be.
+            most_of_peer: How many of one peer.
         """
-        return self._transactions.setdefault(transaction.name, transaction)
+        stored = self._transactions
+        titles = [name.calling_ae_title for name in stored]
+        if transaction.name not in stored and not transaction.has_room(titles, most, most_of_peer):
+            return None
+        return stored.setdefault(transaction.name, transaction)
 
     async def transactions(self) -> list[TransactionName]:
         """See `Index.transactions`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -224,6 +224,16 @@ class Transaction:
     def name(self) -> TransactionName:
         """What tells it apart from all others."""
         return TransactionName(self.calling_ae_title, self.uid)
+
+    def has_room(self, titles: Sequence[str], most: float, most_of_peer: float) -> bool:
+        """Return whether this one may be stored, too.
+
+        Args:
+            titles: The AE titles of the peers of all stored transactions.
+            most: The largest number of transactions, with this one.
+            most_of_peer: The largest number of those of one peer.
+        """
+        return len(titles) < most and titles.count(self.calling_ae_title) < most_of_peer
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from math import inf
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, func, select
 from sqlalchemy.engine import URL
 
 import aiodimse
@@ -33,7 +34,7 @@ from ..records import (
     TransactionName,
 )
 from ..slices import work
-from . import schema
+from . import schema, transactions
 from .advisory import AdvisoryLocks
 from .ages import forget_received, newest_modified, oldest_studies, set_received, stored_bytes, study_age
 from .direct import DirectIndex
@@ -43,7 +44,6 @@ from .in_use import InUse
 from .outdated import MARKED, unmark
 from .prepared import Opened
 from .reading import Search, entries, lookup
-from .rows import load_transaction, transaction_row
 from .unusable import DAMAGED, IndexUnusable, is_damage, is_refusal
 from .writing import Writing, add, chunks
 
@@ -250,38 +250,26 @@ class SQLIndex:
         """See `Index.set_current`."""
         await self._write(lambda connection: connection.execute(unmark(study)).rowcount)
 
-    async def put_transaction(self, transaction: Transaction) -> Transaction:
+    async def put_transaction(
+        self, transaction: Transaction, most: float = inf, most_of_peer: float = inf
+    ) -> Transaction | None:
         """See `Index.put_transaction`. It is on the disk, although SQLite flushes no other transaction."""
-
-        def put(connection: Connection) -> Transaction:
-            table = schema.transaction
-            row = connection.execute(select(table).where(*_is(transaction.name))).first()
-            if row is not None:
-                return load_transaction(row)
-            connection.execute(table.insert(), transaction_row(transaction))
-            return transaction
-
-        stored = await self._write(put)
+        stored = await self._write(lambda connection: transactions.put(connection, transaction, most, most_of_peer))
         if (file := file_of(self._url)) is not None:
             await self._read(lambda: flush_log(file))
         return stored
 
     async def transactions(self) -> list[TransactionName]:
         """See `Index.transactions`."""
-        columns = schema.transaction.c
-        query = select(columns.calling_ae_title, columns.uid).order_by(columns.created)
-        return [TransactionName(row.calling_ae_title, row.uid) for row in await self._read(lambda: self._fetch(query))]
+        return await self._read(lambda: transactions.names(self._fetch))
 
     async def transaction(self, name: TransactionName) -> Transaction | None:
         """See `Index.transaction`."""
-        query = select(schema.transaction).where(*_is(name))
-        found = await self._read(lambda: [load_transaction(row) for row in self._fetch(query)])
-        return found[0] if found else None
+        return await self._read(lambda: transactions.stored(self._fetch, name))
 
     async def drop_transaction(self, transaction: Transaction) -> None:
         """See `Index.drop_transaction`."""
-        statement = schema.transaction.delete().where(*_is(transaction.name))
-        await self._write(lambda connection: connection.execute(statement).rowcount)
+        await self._write(lambda connection: transactions.drop(connection, transaction))
 
     async def is_complete(self) -> bool:
         """See `Index.is_complete`."""
@@ -391,11 +379,6 @@ def _retrieved(done: asyncio.Future[Any]) -> None:
     """Keep asyncio from reporting an error for which nobody waits any more."""
     if not done.cancelled():
         done.exception()
-
-
-def _is(name: TransactionName) -> tuple[ColumnElement[bool], ...]:
-    columns = schema.transaction.c
-    return columns.uid == name.uid, columns.calling_ae_title == name.calling_ae_title
 
 
 def _file(row: Any) -> File:
