@@ -26,7 +26,7 @@ def arguments(parser: ArgumentParser) -> None:
     shared.peer(parser)
     shared.query(parser, "get")
     parser.add_argument(
-        "--output", type=shared.path, default=Path(), metavar="DIR", help="where to save (the current folder)"
+        "--output", type=shared.path, default=Path(), metavar="FOLDER", help="where to save (the current folder)"
     )
     parser.add_argument(
         "--transfer-syntax", dest="syntaxes", type=syntax, action="append", default=[], metavar="KEYWORD",

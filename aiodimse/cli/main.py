@@ -95,7 +95,7 @@ def parser(file: Path | None = None) -> argparse.ArgumentParser:
         if module not in (check, conformance, serve):
             encryption.user(each)
         if module not in (check, conformance):
-            options.network(each)
+            options.network(each, name)
         options.common(each)
         each.set_defaults(module=module, prog=each.prog)
     return top
@@ -211,6 +211,8 @@ async def _run(chosen: argparse.Namespace, output: Output) -> int:
             chosen.ending.within(_TO_END, failures.TERMINATED)
             task.cancel()
 
+    if "tls" in chosen:  # a wrong option is reported before thousands of files are read, or a folder is made
+        chosen.ssl = encryption.connecting(chosen)
     try:
         # Afterward the result is known, and SIGTERM changes nothing.
         with signals.handled(terminate, signal.SIGTERM, afterward=signal.SIG_IGN):

@@ -10,7 +10,6 @@ from typing import Any
 
 import aiodimse
 from aiodimse.aio.words import address_words
-from aiodimse.cli import encryption
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import CommandError, unreachable
 
@@ -33,7 +32,7 @@ async def association(
         ae_title=options.ae_title,
         called_ae_title=options.called,
         timeouts=shared.timeouts(options),
-        ssl=encryption.connecting(options),
+        ssl=options.ssl,
         trace=options.tracing,
         **more,
     )

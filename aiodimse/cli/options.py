@@ -319,15 +319,27 @@ def common(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(timeout=None, trace=None, trace_data=False)
 
 
-def network(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a command that has associations."""
+def network(parser: argparse.ArgumentParser, command: str) -> None:
+    """Add the options of a command that has associations.
+
+    Args:
+        parser: The parser of the command.
+        command: Its name. What it waits for depends on it.
+    """
     group = parser.add_argument_group("network")
     each = Timeouts()
+    if command == "serve":
+        waits = "an association with a destination ({:g}), and for each of its responses ({:g})"
+    elif command in ("get", "move"):
+        waits = "the association ({:g}), and for each response ({:g}; to a C-MOVE: without limit)"
+    else:
+        waits = "the association ({:g}), and for each response ({:g})"
     group.add_argument(
-        "--timeout", type=seconds, metavar="SECONDS",
-        help=f"how long to wait for a connection ({each.connect:g}), and for each response ({each.response:g}; of a"
-        " C-MOVE: without limit)",
-    )  # fmt: skip
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help=f"how long to wait for {waits.format(each.connect, each.response)}",
+    )
     group.add_argument(
         "--trace",
         type=file,

@@ -14,7 +14,7 @@ import aiodimse
 from aiodimse.aio.files import read_off_loop
 from aiodimse.aio.words import address_words
 from aiodimse.cli import retrieving, values
-from aiodimse.cli.failures import FAILED, CommandError, system_words
+from aiodimse.cli.failures import FAILED, USAGE, CommandError, system_words
 from aiodimse.cli.listening import why_not
 from aiodimse.cli.opening import association
 from aiodimse.cli.output import Output
@@ -24,6 +24,8 @@ async def make_ready(folder: Path, option: str) -> None:
     """Make the folder, and remove what a killed command left in it. Errors name `option`."""
     try:
         await read_off_loop(folder.mkdir, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise CommandError(f"{option}: not a folder: {folder}", USAGE) from None
     except OSError as error:
         raise CommandError(f"{option}: {system_words(error)}") from None
     with suppress(OSError):  # we may be allowed to write to a folder, and not to list it

@@ -120,7 +120,7 @@ def _room(parser: ArgumentParser) -> None:
         "--keep-days",
         type=shared.count,
         metavar="N",
-        help="remove studies whose last file was written more than N days ago (never)",
+        help="remove studies whose last file was received more than N days ago (never)",
     )
     group.add_argument(
         "--max-bytes",

@@ -162,6 +162,7 @@ async def test_no_accepted_context_names_it_by_keyword(command: Command) -> None
         (("find", HOST, "104", "--callled", "X"), "aiodimse find: no option --callled; did you mean --called?"),
         (("find", HOST, "104", "PACS"), "aiodimse find: one argument too many: 'PACS'"),
         (("echo", HOST, "104", "--trace-data"), "--trace-data has no effect without --trace"),
+        (("store", HOST, "104", str(Path(__file__).parent), "--tls-ca", "x"), "--tls-ca has no effect without --tls"),
         (("echo", HOST, "104", "--trace", ""), "the name is empty"),
         (("echo", HOST, "104", "--trace", "-"), "--trace: a dash is no file; /dev/stderr is standard error"),
         (("serve", ".", "--audit", "-"), "--audit: a dash is no file"),
@@ -416,7 +417,7 @@ async def test_get_of_what_is_compressed(command: Command, peer: Peer, tmp_path:
 async def test_get_into_what_is_no_folder(command: Command, peer: Peer, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ended = await command("get", *peer.where, "-k", "StudyInstanceUID=1.2", "--output", tmp_path / "file")
-    ended.failed(1, "--output", "file exists")
+    ended.failed(2, "--output: not a folder: ")
 
 
 async def test_move(command: Command, peer: Peer) -> None:

@@ -103,7 +103,7 @@ async def test_a_folder_that_is_a_file(command: Command, peer: Peer, tmp_path: P
     ended = await command("move", *peer.where, *WANTED, "--receive", tmp_path / "file", "--listen", "0")
     assert ended.code == 2
     ended = await command("move", *peer.where, *WANTED, "--receive", tmp_path / "file", "--listen", "11112")
-    ended.failed(1, "--receive", "file exists")
+    ended.failed(2, "--receive: not a folder: ")
 
 
 async def test_what_went_elsewhere_is_told(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
