@@ -7,6 +7,7 @@ everything that meets them matches.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 
@@ -20,17 +21,20 @@ _MOST = 200
 """The most values of one key that become conditions. SQLite refuses an expression of a thousand."""
 
 
-def conditions(keys: Iterable[Key], rules: Rules) -> list[ColumnElement[bool]]:
-    """Return conditions on `study.pk` that the study of every match meets."""
-    found: list[ColumnElement[bool]] = []
+Studies: TypeAlias = Select[tuple[int]]
+"""The keys of studies, some of them more than once."""
+
+
+def studies_by_key(keys: Iterable[Key], rules: Rules) -> list[Studies]:
+    """Return the studies that each key leaves. The study of every match is among them all."""
+    found: list[Studies] = []
     for key in keys:
         kind = TERMS.get(key.keyword)
         if kind is None or (kind == Kind.NAME and rules.fuzzy_names):
             continue
         meets = _any_of([_term_condition(kind, text) for text in _values(key, rules)])
         if meets is not None:
-            having: Select[tuple[int]] = select(schema.term.c.study_pk).where(schema.term.c.kind == kind.value, meets)
-            found.append(schema.study.c.pk.in_(having))
+            found.append(select(schema.term.c.study_pk).where(schema.term.c.kind == kind.value, meets))
     return found
 
 
