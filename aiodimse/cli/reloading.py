@@ -11,6 +11,7 @@ from aiodimse.cli.archives import Archives
 from aiodimse.cli.failures import CommandError
 from aiodimse.cli.output import Output
 from aiodimse.cli.peers import Peers
+from aiodimse.cli.sharing import Configuration, Worker
 
 RELOADED = (
     "any_called", "called", "calling", "destinations", "keep_days", "max_bytes", "min_free",
@@ -54,6 +55,7 @@ class Reloader:
             self._requested.clear()
             options = self._options
             try:
+                options = _asked(self._options)  # what is reported if the rest cannot even be read
                 options = read_again(self._options)
                 await self._apply(options)
             except CommandError as error:
@@ -77,6 +79,17 @@ def in_force(before: Namespace, new: Namespace) -> Namespace:
     The others stay as they were until a restart, so that no part of the service has one of them and another has not.
     """
     return Namespace(**{**vars(before), **{name: value for name, value in vars(new).items() if name in RELOADED}})
+
+
+def _asked(options: Namespace) -> Namespace:
+    """Return options with the version that a parent has asked its worker to apply.
+
+    If it asks for another one meanwhile, its signal comes again, and so does the answer.
+    """
+    worker: Worker | None = getattr(options, "worker", None)
+    if worker is None:
+        return options
+    return Namespace(**{**vars(options), "version": Configuration(worker.configuration).read().version})
 
 
 def read_again(options: Namespace) -> Namespace:

@@ -173,6 +173,8 @@ class _Parent:
             reloading.report_rejected(self._options, error, self._output)
         except OSError as error:
             reloading.report_rejected(self._options, CommandError(system_words(error)), self._output)
+        except Exception as error:  # the next request is heard, too
+            reloading.report_rejected(self._options, CommandError(type(error).__name__), self._output)
         else:
             self._read, self._to_confirm, self._refused = options, set(self._serving), False
             self._confirmed()

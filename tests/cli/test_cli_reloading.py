@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import AsyncIterator
@@ -22,10 +23,12 @@ import aiodimse
 from aiodimse import sop_class
 from aiodimse.cli import reloading
 from aiodimse.cli.archives import Archives
+from aiodimse.cli.failures import CommandError
 from aiodimse.cli.main import parser
 from aiodimse.cli.options import caller, size
 from aiodimse.cli.output import Output
 from aiodimse.cli.reloading import report_applied
+from aiodimse.cli.sharing import InForce, Inherited, Worker
 from aiodimse.commitment import INSTANCE
 from aiodimse.commitment import SOP_CLASS as COMMITMENT
 
@@ -422,6 +425,29 @@ async def test_whatever_goes_wrong_is_reported_and_the_next_configuration_is_rea
     assert "stays as it was: RecursionError" in errors
     assert "stays as it was: ConnectionDoesNotExistError" in errors
     assert "secret" not in errors
+
+
+async def test_a_worker_that_cannot_read_a_configuration_says_which(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It named the one before, so that its parent waited for an answer for ever."""
+
+    def read_again(options: Namespace) -> Namespace:
+        done.set()
+        raise CommandError("the certificate is not there any more")
+
+    monkeypatch.setattr(reloading, "read_again", read_again)
+    done, output = asyncio.Event(), Output(as_json=True, events=True)
+    with Inherited([socket.create_server((HOST, 0))], 1, ["serve", "."]) as inherited:
+        inherited.configuration.write(InForce(7, ("serve", "."), ("serve", ".")))
+        options = Namespace(prog="aiodimse serve", version=6, worker=Worker.read(inherited.words(0)))
+        reloader = reloading.Reloader(options, Archives(options, output), None, None, output)  # type: ignore[arg-type]
+        running = asyncio.create_task(reloader.run())
+        reloader.request(signal.SIGHUP)
+        await asyncio.wait_for(done.wait(), 10)
+        running.cancel()
+        await asyncio.wait([running])
+    assert json.loads(capsys.readouterr().out) == {"event": "configuration", "taken": False, "version": 7}
 
 
 async def test_every_archive_is_closed_though_closing_one_fails(tmp_path: Path) -> None:

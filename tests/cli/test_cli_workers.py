@@ -447,6 +447,26 @@ async def test_a_configuration_is_applied_when_the_last_worker_has_applied_it(
     assert capsys.readouterr().out == ""
 
 
+async def test_whatever_goes_wrong_is_reported_and_the_next_configuration_is_read(
+    parent: Parent, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No request was heard any more, and nothing said why."""
+    read_again, is_wrong = reloading.read_again, True
+
+    def read(options: Namespace) -> Namespace:
+        nonlocal is_wrong
+        if is_wrong:
+            is_wrong = False
+            raise RecursionError("secret")
+        return read_again(options)
+
+    monkeypatch.setattr(reloading, "read_again", read)
+    await parent.reload()
+    assert capsys.readouterr() == ("", "aiodimse: the configuration stays as it was: RecursionError\n")
+    await parent.reload()
+    assert capsys.readouterr().out == "configuration read again\n"
+
+
 async def test_an_answer_to_an_earlier_configuration_is_none_to_the_last(
     parent: Parent, capsys: pytest.CaptureFixture[str]
 ) -> None:
