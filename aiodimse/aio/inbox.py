@@ -18,28 +18,26 @@ class Inbox:
     hard limit.
     """
 
-    # What a new one has. It stands in the class, since one is made for each store, which changes few of these.
-    is_complete: bool = False
-    """Whether the last piece has arrived. It may still be unread."""
-    touched: bool = False
-    """Whether somebody has begun to read."""
-    consumed: bool = False
-    """Whether everything has been read to the end, or discarded on purpose."""
-    _held: int = 0
-    """The number of bytes in the pieces."""
-    _enough: int = 0
-    """The task in gather() is woken when so many bytes are here, or the last."""
-    _discarding: bool = False
-    """Whether pieces that still come are dropped."""
-    _error: BaseException | None = None
-    """Why no more pieces come, though the last one has not."""
-    _lost: bool = False
-    """Whether pieces were dropped unread. What is left must then not be taken for the whole data set."""
-
     def __init__(self, unread: Callable[[int], None]) -> None:
         self._unread = unread
         self._pieces: deque[bytes | memoryview] = deque()
         self._changed = Signal()
+        self.is_complete: bool = False
+        """Whether the last piece has arrived. It may still be unread."""
+        self.touched: bool = False
+        """Whether somebody has begun to read."""
+        self.consumed: bool = False
+        """Whether everything has been read to the end, or discarded on purpose."""
+        self._held = 0
+        """The number of bytes in the pieces."""
+        self._enough = 0
+        """The task in gather() is woken when so many bytes are here, or the last."""
+        self._discarding = False
+        """Whether pieces that still come are dropped."""
+        self._error: BaseException | None = None
+        """Why no more pieces come, though the last one has not."""
+        self._lost = False
+        """Whether pieces were dropped unread. What is left must then not be taken for the whole data set."""
 
     @property
     def has_unread(self) -> bool:

@@ -30,18 +30,6 @@ class ArrivingInstance(Instance):
 
     reads_once = True
 
-    # What a new one has. It stands in the class, since one is made for each store, which changes few of these.
-    save_error: OSError | None = None
-    """Why save() failed. The response is then "Out of resources"."""
-    conflict: InstanceConflict | None = None
-    """Why save() was refused. The response is then "Data Set does not match SOP Class"."""
-    decode_error: DatasetDecodeError | None = None
-    """Why dataset() failed."""
-    _decoded: Dataset | None = None
-    """What dataset() has returned."""
-    _in_use: bool = False
-    """Whether a save() or dataset() has begun and has not yet succeeded."""
-
     def __init__(
         self,
         sop_class_uid: str,
@@ -56,6 +44,16 @@ class ArrivingInstance(Instance):
         self._inbox = inbox
         self._channel, self._limits = channel, channel.limits
         self._source = source_ae_title
+        self.save_error: OSError | None = None
+        """Why save() failed. The response is then "Out of resources"."""
+        self.conflict: InstanceConflict | None = None
+        """Why save() was refused. The response is then "Data Set does not match SOP Class"."""
+        self.decode_error: DatasetDecodeError | None = None
+        """Why dataset() failed."""
+        self._decoded: Dataset | None = None
+        """What dataset() has returned."""
+        self._in_use = False
+        """Whether a save() or dataset() has begun and has not yet succeeded."""
 
     def _source_ae_title(self) -> str | None:
         return self._source

@@ -114,20 +114,6 @@ class HandlerRun:
             cannot be cancelled.
     """
 
-    # What a new one has. It stands in the class, since one is made for each request, which changes few of these.
-    _end_all: Callable[[], None] | None = None
-    """Ends what the whole task awaits, when the association ends."""
-    _iterator: AsyncIterator[Any] | None = None
-    """The handler, if it yields."""
-    _is_in_handler: bool = False
-    _has_ended: bool = False
-    """Whether the association has ended."""
-    _is_closing: bool = False
-    _timer: TimerHandle | None = None
-    """The deadline for the end of a handler that was cancelled."""
-    _steps: int = 0
-    """How often it was asked for the next thing that it yields."""
-
     def __init__(
         self,
         performed: PerformedOperation,
@@ -139,6 +125,18 @@ class HandlerRun:
         self._give_up = give_up
         self.interrupt: Interrupt = Interrupt()
         """The block in which C-CANCEL ends what the handler awaits. It raises Cancelled then."""
+        self._end_all: Callable[[], None] | None = None
+        """Ends what the whole task awaits, when the association ends."""
+        self._iterator: AsyncIterator[Any] | None = None
+        """The handler, if it yields."""
+        self._is_in_handler = False
+        self._has_ended = False
+        """Whether the association has ended."""
+        self._is_closing = False
+        self._timer: TimerHandle | None = None
+        """The deadline for the end of a handler that was cancelled."""
+        self._steps = 0
+        """How often it was asked for the next thing that it yields."""
 
     # --- from outside -------------------------------------------------------------------------------------------------
 
