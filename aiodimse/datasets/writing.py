@@ -18,7 +18,7 @@ The intended differences from pydicom are:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from struct import Struct, pack
 from typing import Any, Final
@@ -27,13 +27,13 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import writers
-from pydicom.multival import MultiValue
 from pydicom.uid import UID
-from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, EXPLICIT_VR_LENGTH_32, IS, PersonName
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, EXPLICIT_VR_LENGTH_32
 
 from aiodimse.datasets import charsets
 from aiodimse.datasets.charsets import CharacterSet
 from aiodimse.datasets.element_headers import UNDEFINED_LENGTH, vr_in_dictionary
+from aiodimse.datasets.plain_values import PLAIN, PlainEncoder
 from aiodimse.datasets.reading import DecodedDataset, each_item, read_as
 from aiodimse.datasets.vrs import AMBIGUOUS_VRS, PADDING, WORD_SIZES, concrete_vr, implicit_vr, swapped
 from aiodimse.errors import DatasetDecodeError, DatasetEncodeError
@@ -269,7 +269,7 @@ class _Writer:
         kind = type(value)
         if value is None or (kind is str and not value):
             return vr, b"", opens
-        if plain := _PLAIN.get(vr):
+        if plain := PLAIN.get(vr):
             encoded = plain(value, scope.charset)
             if encoded is not None:
                 return vr, encoded, opens
@@ -334,12 +334,12 @@ def _writer(
 
 
 @lru_cache(maxsize=4096)
-def _plain_head(tag: int, vr: str, implicit: bool) -> tuple[bytes, bytes, _Plain] | None:
+def _plain_head(tag: int, vr: str, implicit: bool) -> tuple[bytes, bytes, PlainEncoder] | None:
     """Return, for an element of text with a length of two bytes, its header up to the length, its padding and encoder.
 
     The header is Little Endian. None for any other element.
     """
-    encode = _PLAIN.get(vr)
+    encode = PLAIN.get(vr)
     if encode is None or vr in EXPLICIT_VR_LENGTH_32:
         return None
     if tag in (_SPECIFIC_CHARACTER_SET, _PIXEL_DATA) or is_left_out(tag):
@@ -361,83 +361,3 @@ def warn_of_unreadable(tag: int, vr: str) -> None:
 def is_left_out(tag: int) -> bool:
     """Return whether a tag is never written: command elements, file meta elements and Group Length (PS3.5 7.2)."""
     return tag < 0x00030000 or (tag & 0xFFFF == 0 and tag > 0x0006FFFF)
-
-
-# --- values -----------------------------------------------------------------------------------------------------------
-
-# A plain value is of a kind that is common in identifiers. Its encoder returns None for any other kind. The caller adds
-# padding.
-_Plain = Callable[[Any, CharacterSet], bytes | None]
-
-
-def _string(value: Any, _: CharacterSet) -> bytes | None:
-    if type(value) is not str and type(value) is not UID:
-        if type(value) is not MultiValue:
-            return None
-        value = "\\".join(value)
-    return bytes(value.encode("latin-1"))
-
-
-def _date_or_time(value: Any, _: CharacterSet) -> bytes | None:
-    return value.encode("latin-1") if type(value) is str else None
-
-
-def _number_string(value: Any, _: CharacterSet) -> bytes | None:
-    text = "\\".join(_digits(one) for one in value) if type(value) is MultiValue else _digits(value)
-    return text.encode("latin-1")
-
-
-def _digits(value: Any) -> str:
-    if type(value) is IS and "original_string" not in vars(value):
-        return int.__repr__(value)  # the same as IS.__str__, in a quarter of the time
-    # The text that the number was read from is written unchanged.
-    original = getattr(value, "original_string", None)
-    return original if original is not None else str(value)
-
-
-def _text(value: Any, charset: CharacterSet) -> bytes | None:
-    if type(value) is str:
-        return charset.encode(value)
-    if isinstance(value, MultiValue | list | tuple) and all(type(one) is str for one in value):
-        return charset.encode("\\".join(value))
-    return None
-
-
-def _long_text(value: Any, charset: CharacterSet) -> bytes | None:
-    if isinstance(value, MultiValue | list | tuple) and all(type(one) is str for one in value):
-        value = "\\".join(value)  # these VRs have one value, in which backslashes are part of the text (PS3.5 6.2)
-    return charset.encode(value, "UT") if type(value) is str else None
-
-
-def _person_name(value: Any, charset: CharacterSet) -> bytes | None:
-    if type(value) is PersonName:
-        return _name(value, charset)
-    if type(value) is MultiValue and all(type(one) is PersonName for one in value):
-        names = [_original(one, charset) for one in value]
-        if None not in names:
-            return b"\\".join(names)  # type: ignore[arg-type]
-        return charset.encode("\\".join(map(str, value)), "PN")
-    return None
-
-
-def _name(value: PersonName, charset: CharacterSet) -> bytes:
-    original = _original(value, charset)
-    return charset.encode(str(value), "PN") if original is None else original
-
-
-def _original(value: PersonName, charset: CharacterSet) -> bytes | None:
-    """Return a name as it was read, if it was read in this character set and pydicom has not changed it wrongly."""
-    original = value.original_string
-    if original is None or value.encodings != charset.codecs:
-        return None
-    return original if value._components is None or charset.decode(original, "PN") == str(value) else None
-
-
-_PLAIN: Final[Mapping[str, _Plain]] = {
-    **dict.fromkeys(("AE", "AS", "CS", "UI", "UR"), _string),
-    **dict.fromkeys(("DA", "DT", "TM"), _date_or_time),
-    **dict.fromkeys(("DS", "IS"), _number_string),
-    **dict.fromkeys(("LO", "SH", "UC"), _text),
-    **dict.fromkeys(("LT", "ST", "UT"), _long_text),
-    "PN": _person_name,
-}
