@@ -38,6 +38,7 @@ from aiodimse.services.contexts import store_context
 from aiodimse.services.instance import Instance, ReferencedFile
 from aiodimse.services.provider.budgets import NoRoom, Payloads, Share
 from aiodimse.services.provider.destination import DestinationLost
+from aiodimse.services.provider.encoded_instance import EncodedInstance, without_bulk_data
 from aiodimse.services.provider.handler_run import Cancelled, describe, text_if_ours
 from aiodimse.services.recompression import payload_of
 from aiodimse.services.request import GetRequest, MoveRequest
@@ -47,7 +48,6 @@ from aiodimse.services.store_request import store_request
 from aiodimse.standard import answers, sop_class
 from aiodimse.standard.service_class import STORAGE
 from aiodimse.standard.status import Category, category
-from aiodimse.standard.transfer_syntax import ExplicitVRLittleEndian
 from aiodimse.standard.values import escaped, is_ae_title
 
 _log = logging.getLogger("aiodimse.retrieve")
@@ -276,14 +276,14 @@ class SubOperations:
     async def _instance(self, payload: Any) -> Instance:
         if isinstance(payload, EncodedDataset):
             uids = datasets.first_uids(payload.data, payload.transfer_syntax)
-            return identified(_EncodedInstance(*uids, payload.transfer_syntax, payload.data))
+            return identified(EncodedInstance(*uids, payload.transfer_syntax, payload.data))
         instance = await instance_of(payload, self._performed.channel.limits)
         if not self._without_bulk_data:
             return instance
         channel, share = self._performed.channel, self._payloads.share(self._performed.channel)
         try:
             await share.take(instance.held_to_decode(), channel.clock, channel.timeouts.response)
-            return await read_off_loop(_without_bulk_data, instance, await instance.dataset())
+            return await read_off_loop(without_bulk_data, instance, await instance.dataset())
         finally:
             share.give_back()
 
@@ -350,45 +350,6 @@ class SubOperations:
             message = self._request.message.response(answers.PENDING)
             self._counters.apply(message, with_remaining=True)
             await self._performed.respond(message)
-
-
-class _EncodedInstance(Instance):
-    """An instance that a handler has encoded."""
-
-    def __init__(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str, data: bytes) -> None:
-        super().__init__(sop_class_uid, sop_instance_uid, transfer_syntax)
-        self._data = data
-
-    async def _stream(self) -> Any:
-        yield self._data
-
-    def stream(self) -> Any:
-        """Yield the bytes."""
-        return self._stream()
-
-    def held_to_decode(self) -> int:
-        """See `Instance.held_to_decode`. The bytes are in memory encoded and decoded."""
-        return 2 * datasets.most_inflated(len(self._data), self.transfer_syntax, self.limits)
-
-    async def dataset(self) -> Dataset:
-        """Decode the bytes."""
-        return await read_off_loop(datasets.decode_dataset, self._data, self.transfer_syntax)
-
-
-def _without_bulk_data(instance: Instance, dataset: Dataset) -> Instance:
-    """Return an instance without bulk data (PS3.4 Z).
-
-    A compressed one becomes Explicit VR Little Endian, unless it also has a compressed icon.
-    """
-    stripped = datasets.without_bulk_data(dataset)
-    transfer_syntax = instance.transfer_syntax
-    if not datasets.can_transcode(transfer_syntax, transfer_syntax):
-        transfer_syntax = ExplicitVRLittleEndian
-    try:
-        data = datasets.encode_dataset(stripped, transfer_syntax)
-    except DatasetEncodeError:
-        transfer_syntax, data = instance.transfer_syntax, datasets.encode_stored(stripped)
-    return _EncodedInstance(instance.sop_class_uid, instance.sop_instance_uid, transfer_syntax, data)
 
 
 def _ae_title(title: str) -> str | None:
