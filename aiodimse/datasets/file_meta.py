@@ -24,10 +24,14 @@ def file_meta(
     transfer_syntax: str,
     *,
     source_ae_title: str | None = None,
-    sending_ae_title: str | None = None,
-    receiving_ae_title: str | None = None,
 ) -> bytes:
     """Encode preamble, prefix and group 0002 (PS3.10 7.1). The preamble is zeros, so it contains nothing of a peer.
+
+    Args:
+        sop_class_uid: Media Storage SOP Class UID.
+        sop_instance_uid: Media Storage SOP Instance UID.
+        transfer_syntax: Transfer Syntax UID.
+        source_ae_title: Source Application Entity Title; None: there is none.
 
     Raises:
         DatasetEncodeError: A value does not fit in its element.
@@ -41,8 +45,6 @@ def file_meta(
             _known_element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
             _known_element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
             _known_element(0x0016, b"AE", source_ae_title),
-            _known_element(0x0017, b"AE", sending_ae_title),
-            _known_element(0x0018, b"AE", receiving_ae_title),
         )
     )
     group_length = _short_head.pack(2, 0x0000, b"UL", 4) + len(elements).to_bytes(4, "little")

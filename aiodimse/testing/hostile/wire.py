@@ -15,9 +15,9 @@ def pdu(kind: int, body: bytes = bytes(4), length: int | None = None) -> bytes:
     return struct.pack(">BBI", kind, 0, len(body) if length is None else length) + body
 
 
-def item(kind: int, body: bytes, *, wrong: int | None = None, more: int = 0) -> bytes:
-    """Return an item or sub-item. `wrong` replaces its length; `more` is added to its length."""
-    return struct.pack(">BBH", kind, 0, (len(body) + more if wrong is None else wrong) & 0xFFFF) + body
+def item(kind: int, body: bytes, *, more: int = 0) -> bytes:
+    """Return an item or sub-item. `more` is added to its length."""
+    return struct.pack(">BBH", kind, 0, (len(body) + more) & 0xFFFF) + body
 
 
 def text(value: str) -> bytes:
