@@ -37,6 +37,16 @@ async def pull(config: Config, numbers: list[str], manifest: Manifest, progress:
         timeouts=aiodimse.Timeouts(move_response=config.silence),
     )
     async with receiver.listen(config.host, config.port), pool:
+        # The pool waits for an archive that is down, which is right in the middle of a pull. At its start, the address
+        # or a title may be wrong, and each study would wait for more than a minute.
+        async with aiodimse.connect(
+            config.archive_host,
+            config.archive_port,
+            ae_title=config.ae_title,
+            called_ae_title=config.archive_ae_title,
+            contexts=[FIND, MOVE],
+        ):
+            pass
         await Pull(config, pool, receiver, manifest, saved).run(numbers, lambda: progress.advance(bar))
     return images
 
@@ -67,5 +77,5 @@ try:
     sys.exit(main())
 except KeyboardInterrupt:  # the next start fetches the rest
     sys.exit(130)
-except OSError as error:  # a port that is taken, a folder that cannot be made
+except (OSError, aiodimse.AiodimseError) as error:  # a port that is taken, a full disk, an archive that is not there
     sys.exit(f"{error}")

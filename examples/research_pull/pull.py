@@ -70,9 +70,12 @@ class Pull:
                 await self._accession_number(number)
                 done()
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._config.moves):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._config.moves):
+                    group.create_task(work())
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     async def _accession_number(self, number: str) -> None:
         if set(number) & set("*?\\"):  # it would match the studies of others

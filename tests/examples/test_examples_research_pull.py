@@ -311,6 +311,30 @@ async def test_what_it_cannot_use_is_told_in_a_line(tmp_path: Path) -> None:
     assert (code, "File exists" in said, said.count("\n")) == (1, True, 1)
 
 
+@pytest.mark.parametrize("called", ["FAKE", "ANOTHER"])
+async def test_an_archive_that_cannot_be_used_at_the_start(called: str, tmp_path: Path) -> None:
+    """Nothing listens there, or it has another title. The pool would wait for it, for each accession number."""
+    (tmp_path / "accessions.csv").write_text("AccessionNumber\n1\n", encoding="utf-8")
+    async with testing.FakeArchive() as archive:
+        where = free_port() if called == "FAKE" else archive.port
+        command = f"python -m research_pull {configured(tmp_path, where, called, free_port())}"
+        code, said = await ended(command, tmp_path)
+    assert (code, "Traceback" in said, archive.requests) == (1, False, [])
+    assert ("not recognized" in said) == (called == "ANOTHER")
+
+
+async def test_a_folder_that_cannot_be_used_is_told_in_a_line(tmp_path: Path) -> None:
+    study = images("1", 1)
+    (tmp_path / "accessions.csv").write_text("AccessionNumber\n1\n", encoding="utf-8")
+    (tmp_path / "pulled").mkdir()
+    (tmp_path / "pulled" / study[0].StudyInstanceUID).touch()
+    async with testing.FakeArchive(study) as archive:
+        code, said = await ended(
+            f"python -m research_pull {configured(tmp_path, archive.port, 'FAKE', free_port())}", tmp_path
+        )
+    assert (code, "File exists" in said.splitlines()[-1], "Traceback" in said) == (1, True, False)
+
+
 @pytest.fixture
 def keeper(tmp_path: Path) -> Iterator[Keeper]:
     keeper = Keeper(tmp_path)
