@@ -731,6 +731,17 @@ async def test_a_bucket_that_does_not_answer_is_an_error_of_one_line(endpoint: s
     assert "hidden" not in str(caught.value)
 
 
+def test_a_key_that_is_missing_is_named() -> None:
+    """obstore then asks the cloud that the machine may be in, and names an address that nobody has configured."""
+    away = GenericError(
+        "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 30.9ms - Server returned"
+        " non-2xx status code: 403 Forbidden: denied\n\nDebug source:"
+    )
+    said = s3._why(away)
+    assert said.startswith("AWS_ACCESS_KEY_ID is not set, and ")
+    assert said.endswith("(http://169.254.169.254/latest/api/token: 403 Forbidden: denied)")
+
+
 @pytest.mark.parametrize("address", ["store.example:9000", "http//store.example", "https://store.example/a b"])
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "endpoint"])
 def test_an_address_of_a_store_that_is_none(name: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,8 @@ _SECONDS_FOR_PIECE = 50.0
 """How long a piece of an object may take that the store sends slowly."""
 _ADDRESS = re.compile(r"\b[A-Z]+ (https?://[^\s?]+).* - (?:HTTP error: |Server returned non-2xx status code: )?(.+)")
 """An error of obstore: the method, the address, how often it tried for how long, and what went wrong."""
+_METADATA = "//169.254.169.254/"
+"""Where the machines of a cloud ask for the keys of their role. obstore asks there if it is given no key."""
 _ENDPOINT = re.compile(r"https?://[!-~]+")
 _SECONDS_TO_ABORT = 5.0
 """How long a C-STORE that is cancelled waits until its upload is aborted."""
@@ -404,7 +406,10 @@ def _why(error: BaseError) -> str:
     """Return the address and what went wrong, without what obstore says of its tries, and the XML of the store."""
     line = _first_line(error).partition(": <")[0]
     found = _ADDRESS.search(line)
-    return f"{found[1]}: {found[2]}" if found else line
+    where = f"{found[1]}: {found[2]}" if found else line
+    if _METADATA in where:
+        return f"AWS_ACCESS_KEY_ID is not set, and no cloud has a key for this machine ({where})"
+    return where
 
 
 def _stamp(meta: Any) -> Stamp:
