@@ -59,6 +59,7 @@ def main() -> int:
     figures: list[Figure] = []
     folder = Path(tempfile.mkdtemp(prefix="aiodimse-bench-", dir=options.folder))
     try:
+        about.update(machine.pace(folder))
         for entry in WORKS:
             if wanted := chosen & {row.name for row in entry.rows}:
                 print(f"measuring {', '.join(sorted(wanted))} ...", file=sys.stderr, flush=True)
