@@ -272,6 +272,18 @@ async def test_what_the_index_has_and_this_program_cannot_read_is_stored_already
     assert await handlers.store(StoreRequest("1.2.7.1.1", a_file(".new.part", study="7"))) == 0x0000
 
 
+async def test_an_object_that_is_indexed_in_part_is_logged(
+    handlers: Handlers, archive: Archive, a_file: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also when it comes again, because a process died before the index had it."""
+    for times in (1, 2):
+        file = a_file(".new.part", study="7", OtherPatientIDs=["SECRET"] * 5_000)
+        assert await handlers.store(StoreRequest("1.2.7.1.1", file)) == 0x0000
+        assert caplog.text.count("a stored object is not indexed in full") == times
+        await archive.index.remove([archive.storage.location_for("1.2.7.1.1")])
+    assert "SECRET" not in caplog.text
+
+
 async def test_a_damaged_header_is_logged_without_its_values(
     handlers: Handlers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
