@@ -362,12 +362,14 @@ class Writing:
 
     def _flush(self) -> None:
         for study in self._studies.values():
-            row = {"of": study.pk, "counters": dump_counters(study.counters)} if study.are_counters_changed else {}
+            if not (study.are_attributes_changed or study.are_counters_changed):
+                continue
+            row = {"of": study.pk, "counters": dump_counters(study.counters)}
             if study.are_attributes_changed:
                 study.told = dump_attributes(study.attributes)
                 _UPDATE_STUDY.run(self._connection, [{**row, "told": study.told}])
                 self._write_terms(study)
-            elif row:
+            else:
                 _COUNT_STUDY.run(self._connection, [row])
             study.are_counters_changed = study.are_attributes_changed = False
         for series in self._series.values():
