@@ -155,12 +155,12 @@ class HandlerRegistry:
         if before is None:
             return one
         extended = before.extended if one.extended is None else one.extended
-        syntaxes = before.transfer_syntaxes
-        if syntaxes is None or one.transfer_syntaxes is None:
-            syntaxes = one.transfer_syntaxes if syntaxes is None else syntaxes
-        else:
-            syntaxes = tuple(syntax for syntax in syntaxes if syntax in one.transfer_syntaxes)
-        return SOPClassSupport(syntaxes, one.scp or before.scp, one.scu or before.scu, extended)
+        common, others = before.transfer_syntaxes, one.transfer_syntaxes  # None: any
+        if common is None:
+            common = others
+        elif others is not None:
+            common = tuple(syntax for syntax in common if syntax in others)
+        return SOPClassSupport(common, one.scp or before.scp, one.scu or before.scu, extended)
 
 
 def _taken(what: str, before: Registration, registration: Registration) -> LocalProtocolError:
