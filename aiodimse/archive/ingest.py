@@ -90,8 +90,8 @@ class Ingest:
             0000, or B007 if the instance is stored but cannot be found.
 
         Raises:
-            aiodimse.DIMSEFailure: A700 if there is no room or the index does not answer, A900 if another instance has
-                this UID.
+            aiodimse.DIMSEFailure: A700 if there is no room, or the storage or the index does not answer. A900 if
+                another instance has this UID. C000 if the instance cannot be found, and its SOP class has no Warning.
 
         Cancellation: an instance that is already saved stays; the next scan finds it at the latest.
         """

@@ -38,7 +38,7 @@ class Attempts:
         self.last_failure: Exception | None = None
         """Why the peer could not be reached; None once an association was opened."""
         self.down_since: float | None = None
-        """When the first of the attempts that failed since then had begun."""
+        """When the first attempt began that failed since an association was opened; None if none has failed."""
 
     def __len__(self) -> int:
         return self._claimed

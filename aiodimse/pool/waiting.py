@@ -83,6 +83,7 @@ class Waiters:
 
         Raises:
             AssociationClosed: The pool was closed.
+            AssociationTimeout: Its batch has waited long enough for a peer that is down (`fail_those`).
 
         Cancellation: the task waits no more.
         """

@@ -33,8 +33,8 @@ ClockUser: TypeAlias = Literal["retention", "commitment"]
 FREELY: Final[Turn] = nullcontext()
 """Sets no limit."""
 ANSWER: Final = 35
-"""Seconds in which an index has to answer, with what it is asked before: a database that answers at all keeps to less,
-and after 60 the peer does not wait any more."""
+"""Seconds within which an index has to answer, including the time for what it was asked before. A database that answers
+at all takes less. By default a peer of this library waits for 60 s."""
 
 
 class ObjectRefused(Exception):

@@ -154,6 +154,8 @@ class Storage(Protocol):
 
         Raises:
             Exception: What `arriving.decide` raises. Nothing is saved then.
+            StorageGone: The storage is not the one that was opened.
+            StorageAway: The storage does not answer.
             OSError: It cannot be written.
         """
 

@@ -28,9 +28,9 @@ from .reading import Fetch
 _MODIFIED: Any = func.max(schema.file.c.modified)
 _SIZE: Any = func.sum(schema.file.c.size)
 _BY_UID = schema.file.c.uid == schema.instance.c.uid
-"""What joins files and objects where all files are read: by location, it takes SQLite 2.0 s for 1,000,000, not 1.2."""
+"""Joins files and objects where all files are read. For 1,000,000 files SQLite takes 1.2 s so, and 2.0 by location."""
 _BY_LOCATION = schema.file.c.location == schema.instance.c.location
-"""What joins them where the objects of one study are: the files have no index of the UIDs."""
+"""Joins them where the objects of one study are read. The table of files has an index of locations, not of UIDs."""
 
 _RECEIVE = text(
     "INSERT INTO received (study_uid, received_at) VALUES (:study_uid, :received_at)"
