@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from argparse import Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from slowness import without_slowness
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.archive.locks import FileLocks
 from aiodimse.cli import reloading, workers
 from aiodimse.cli.ending import Ending
 from aiodimse.cli.failures import CommandError
@@ -465,6 +466,24 @@ async def test_whatever_goes_wrong_is_reported_and_the_next_configuration_is_rea
     assert capsys.readouterr() == ("", "aiodimse: the configuration stays as it was: RecursionError\n")
     await parent.reload()
     assert capsys.readouterr().out == "configuration read again\n"
+
+
+async def test_folders_are_taken_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration that is refused keeps nobody from a folder that it names."""
+    kept, new, taken = (tmp_path / name for name in ("kept", "new", "taken"))
+    for each in (kept, new, taken):
+        each.mkdir()
+    try_lock = FileLocks.try_lock
+
+    async def try_lock_as_another_has(locks: FileLocks, numbers: Sequence[int], *, is_shared: bool = False) -> bool:
+        return locks._file.parent != taken and await try_lock(locks, numbers, is_shared=is_shared)
+
+    monkeypatch.setattr(FileLocks, "try_lock", try_lock_as_another_has)
+    async with ServedFolders(by_workers=True) as folders:
+        await folders.take(kept)
+        with pytest.raises(CommandError, match="has this folder open"):
+            await folders.take_all([kept, new, taken])
+        assert set(folders._locks) == {kept}
 
 
 async def test_an_answer_to_an_earlier_configuration_is_none_to_the_last(
