@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 _AT_ONCE = 256
 """The number of studies that are read from the index at a time, and of objects that are removed at a time."""
+_WHOLE_AGES = 8
+"""How often, at most, it is looked whether a study has got a new object while its objects are removed."""
 _PAUSE = 7 * DAY
 """The longest time out of use, in seconds, after which the clock is believed at once."""
 _NO_CLOCK = 978_307_200 * 10**9
@@ -180,23 +182,36 @@ class Retention:
             entries = [entry async for entry in archive.index.entries(of_study)]
             if await committed.includes({entry.sop_instance_uid for entry in entries}):
                 return
-            for start in range(0, len(entries), _AT_ONCE):
-                if not await self._remove_objects(study, entries[start : start + _AT_ONCE], removed):
+            # The age of the whole study takes as long as it is large, so it is not read for all of its parts.
+            parts = range(0, len(entries), _AT_ONCE)
+            every = -(-len(parts) // _WHOLE_AGES)
+            for number, start in enumerate(parts):
+                some, whole = entries[start : start + _AT_ONCE], number % every == 0
+                if not await self._remove_objects(study, some, removed, whole=whole):
+                    now = await archive.index.study_age(uid)
+                    removed.bytes += max(0, study.size - (now.size if now is not None else 0))
                     return
         removed.studies += 1
         removed.bytes += study.size
 
-    async def _remove_objects(self, study: StudyAge, entries: list[Entry], removed: Removed) -> bool:
-        """Remove objects of a study. Return False, and remove nothing, if it is not as old as it was any more."""
-        archive = self._archive
+    async def _remove_objects(self, study: StudyAge, entries: list[Entry], removed: Removed, *, whole: bool) -> bool:
+        """Remove objects of a study. Return False, and remove nothing, if it is not as old as it was any more.
+
+        Args:
+            study: The study.
+            entries: The objects.
+            removed: What was removed.
+            whole: Whether new objects of the study are looked for, too, and not only what was received again.
+        """
+        archive, uid = self._archive, study.study_instance_uid
         uids = [entry.sop_instance_uid for entry in entries]
         async with archive.locks.hold(uids):
             # Objects were acknowledged under these locks, perhaps since the study was chosen.
-            now = await archive.index.study_age(study.study_instance_uid)
-            if now is not None and now.modified > study.modified:
-                removed.bytes += max(0, study.size - now.size)
-                return False
             known = await archive.index.lookup(uids)
+            if await archive.index.last_received(uid, [entry.location for entry in known.values()]) > study.modified:
+                return False
+            if whole and (now := await archive.index.study_age(uid)) is not None and now.modified > study.modified:
+                return False
             duplicates = await archive.index.duplicates(uids)
             # A file with the same object would bring it back at the next scan.
             locations = [*(entry.location for entry in known.values()), *(file.location for file in duplicates)]

@@ -98,6 +98,8 @@ async def everything(index: Index) -> tuple[Any, ...]:
         studies,
         [await index.oldest_studies(2, after=study) for study in studies],
         [await index.study_age(uid) for uid in ("1.1", "1.2", "1.9")],
+        [await index.last_received(uid, list(files.get("", ()))) for uid in ("1.1", "1.2", "1.9")],
+        await index.last_received("1.1", []),
         await index.stored_bytes(),
         {folder: its for folder, its in files.items() if its},
         await index.lookup(uids),

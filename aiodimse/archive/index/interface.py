@@ -164,6 +164,19 @@ class Index(Protocol):
             study_instance_uid: The UID of the study.
         """
 
+    async def last_received(self, study_instance_uid: str, locations: Collection[str]) -> int:
+        """Return when an object of a study was last received again, or some files were written, if that was later.
+
+        It takes as long as there are files, however large the study is.
+
+        Args:
+            study_instance_uid: The UID of the study.
+            locations: The locations of the files.
+
+        Returns:
+            The time in nanoseconds; 0: neither is known.
+        """
+
     async def set_received(self, study_instance_uids: Collection[str], at: int) -> None:
         """Record that objects of studies were received which the index has already.
 

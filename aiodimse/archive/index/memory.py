@@ -186,6 +186,16 @@ class MemoryIndex:
         ages = study_ages(lambda _: study_instance_uid, files, self._received)
         return ages[0] if ages else None
 
+    async def last_received(self, study_instance_uid: str, locations: Collection[str]) -> int:
+        """See `Index.last_received`.
+
+        Args:
+            study_instance_uid: The UID of the study.
+            locations: The locations of the files.
+        """
+        files = [file for location in locations if (file := self._files.get(location)) is not None]
+        return max(self._received.get(study_instance_uid, 0), max((file.modified for file in files), default=0))
+
     async def set_received(self, study_instance_uids: Collection[str], at: int) -> None:
         """See `Index.set_received`.
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from ..records import Finding, StudyAge
 from . import schema
 from .reading import Fetch
+from .writing import chunks
 
 _MODIFIED: Any = func.max(schema.file.c.modified)
 _SIZE: Any = func.sum(schema.file.c.size)
@@ -76,6 +77,14 @@ def study_age(fetch: Fetch, study_instance_uid: str) -> StudyAge | None:
     query, _, _ = _ages(_BY_LOCATION, schema.study.c.uid == study_instance_uid)
     found = _loaded(fetch(query))
     return found[0] if found else None
+
+
+def last_received(fetch: Fetch, study_instance_uid: str, locations: Collection[str]) -> int:
+    """See `Index.last_received`."""
+    received, file = schema.received.c, schema.file.c
+    queries = [select(func.coalesce(func.max(received.received_at), 0)).where(received.study_uid == study_instance_uid)]
+    queries += [select(func.coalesce(_MODIFIED, 0)).where(file.location.in_(some)) for some in chunks(locations)]
+    return max(int(fetch(query)[0][0]) for query in queries)
 
 
 def set_received(connection: Connection, study_instance_uids: Collection[str], at: int) -> None:

@@ -36,7 +36,7 @@ from ..records import (
 from ..slices import work
 from . import schema, transactions
 from .advisory import AdvisoryLocks
-from .ages import forget_received, newest_modified, oldest_studies, set_received, stored_bytes, study_age
+from .ages import forget_received, last_received, newest_modified, oldest_studies, set_received, stored_bytes, study_age
 from .direct import DirectIndex
 from .engines import READERS, SameFile, begin_to_write, damage_mark, file_of, flush_log, open_engine
 from .form import prepare, require
@@ -215,6 +215,10 @@ class SQLIndex:
     async def study_age(self, study_instance_uid: str) -> StudyAge | None:
         """See `Index.study_age`."""
         return await self._read(lambda: study_age(self._fetch, study_instance_uid))
+
+    async def last_received(self, study_instance_uid: str, locations: Collection[str]) -> int:
+        """See `Index.last_received`."""
+        return await self._read(lambda: last_received(self._fetch, study_instance_uid, locations))
 
     async def set_received(self, study_instance_uids: Collection[str], at: int) -> None:
         """See `Index.set_received`."""
