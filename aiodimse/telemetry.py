@@ -10,11 +10,15 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from opentelemetry import metrics, trace
-from opentelemetry.trace import StatusCode
-
 from aiodimse.metrics import MeasuredAssociation, MeasuredPool
 from aiodimse.standard.transfer_syntax import keyword
+
+try:
+    from opentelemetry import metrics, trace
+    from opentelemetry.trace import StatusCode
+except ModuleNotFoundError as error:
+    message = 'aiodimse.telemetry needs opentelemetry-api: pip install "aiodimse[otel]"'
+    raise ModuleNotFoundError(message, name=error.name) from None
 
 
 class OpenTelemetryMetrics:

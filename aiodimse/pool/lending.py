@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from pydicom.dataset import Dataset
 
 from aiodimse.client import Association
+from aiodimse.errors import LocalProtocolError
 from aiodimse.pool.member import Member
 from aiodimse.pool.members import Members
 from aiodimse.pool.waiting import Need
@@ -26,6 +27,7 @@ class Lease:
     def __init__(self, members: Members, need: Need) -> None:
         self._members, self._need = members, need
         self._member: Member | None = None
+        self._is_entered = False
 
     async def __aenter__(self) -> Association:
         """Take an association of the pool.
@@ -35,12 +37,19 @@ class Lease:
                 and the cause is the error of the last attempt to connect.
             AssociationError: The peer rejects us permanently, TLS failed, or the pool is closed.
             NoAcceptedContext: The peer accepts none of the contexts.
-            LocalProtocolError: The pool belongs to another event loop.
+            LocalProtocolError: The pool belongs to another event loop, or this was entered already and not left.
 
         Cancellation: leaves nothing behind, and takes nothing from other tasks.
         """
         self._members.one_loop.check()
-        self._member = await self._members.take(self._need)
+        if self._is_entered:  # one association can be given back, so a second one would be lost to the pool
+            raise LocalProtocolError("this has been entered already: Pool.acquire() gives another one")
+        self._is_entered = True
+        try:
+            self._member = await self._members.take(self._need)
+        except BaseException:
+            self._is_entered = False
+            raise
         return self._member.association
 
     async def __aexit__(
@@ -48,7 +57,7 @@ class Lease:
     ) -> None:
         """Give the association back. The pool closes it if it is broken, or if an operation is still open on it."""
         self._members.one_loop.check()
-        member, self._member = self._member, None
+        member, self._member, self._is_entered = self._member, None, False
         assert member is not None
         self._members.give_back(member)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from typing import Any
 
 import pytest
@@ -154,3 +156,11 @@ async def test_each_is_told_whose_association_it_was() -> None:
         async with testing.joined(_server(provider), contexts=[sop_class.Verification], called_ae_title="OTHER"):
             pass
     assert [one.called_ae_title for one in seen["provider"]] == ["OTHER"]
+
+
+def test_the_extra_is_named_where_its_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.delitem(sys.modules, "aiodimse.telemetry")
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "aiodimse\[otel\]"') as raised:
+        importlib.import_module("aiodimse.telemetry")
+    assert raised.value.name == "opentelemetry"

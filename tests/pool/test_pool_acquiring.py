@@ -334,3 +334,24 @@ async def test_what_was_wanted_before_leaves_room_for_storage_contexts(stage: St
             proposed = {each.abstract_syntax for each in association.negotiated.rq.contexts}
     assert {each.uid for each in storage} <= proposed
     assert proposed.intersection(wanted) == set(wanted[-6:])  # those that were wanted last
+
+
+async def test_a_lease_is_entered_once_at_a_time(stage: Stage) -> None:
+    """By nobody else meanwhile either; and its association goes back to the pool."""
+    async with stage.pool(max_size=1, acquire_timeout=5.0) as pool:
+        gate = asyncio.Event()
+        holder = asyncio.create_task(lend(pool, gate))
+        await testing.settle()
+        lease = pool.acquire()
+        waiting = asyncio.create_task(lease.__aenter__())
+        await testing.settle()
+        with pytest.raises(aiodimse.LocalProtocolError, match="entered already"):
+            await lease.__aenter__()
+        waiting.cancel()
+        gate.set()
+        await asyncio.wait([waiting, holder])
+        for _ in range(2):
+            async with lease:
+                with pytest.raises(aiodimse.LocalProtocolError, match="entered already"):
+                    await lease.__aenter__()
+        assert (pool.size, pool.idle) == (1, 1)
