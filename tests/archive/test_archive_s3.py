@@ -34,7 +34,7 @@ pytest.importorskip("moto", reason="moto, of the extra test, is not installed")
 
 from obstore.exceptions import GenericError  # noqa: E402
 
-from aiodimse.archive.storage import s3  # noqa: E402
+from aiodimse.archive.storage import s3, s3_errors, s3_upload  # noqa: E402
 from aiodimse.archive.storage.s3 import S3Storage  # noqa: E402
 
 MR = sop_class.MRImageStorage
@@ -367,7 +367,7 @@ async def test_a_cancelled_save_does_not_wait_long_for_a_bucket_that_hangs(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(obstore, "put_async", put)
-    monkeypatch.setattr("aiodimse.archive.storage.s3._SECONDS_TO_ABORT", 0.05)
+    monkeypatch.setattr(s3_upload, "_SECONDS_TO_ABORT", 0.05)
     request: Any = Halting()
     saving = asyncio.ensure_future(storage.save(request, "a/1.dcm", request, durable=True))
     upload = await uploads.get()
@@ -450,8 +450,8 @@ async def test_all_that_a_store_waits_for_has_one_limit(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(obstore, "put_async", put)
-    monkeypatch.setattr(s3, "_SECONDS_TO_GO_ON", 0.5)
-    monkeypatch.setattr(s3, "_SECONDS_TO_ABORT", 0.05)
+    monkeypatch.setattr(s3_upload, "_SECONDS_TO_GO_ON", 0.5)
+    monkeypatch.setattr(s3_upload, "_SECONDS_TO_ABORT", 0.05)
     if hangs_at == "head":
         monkeypatch.setattr(obstore, "head_async", head)
     request: Any = Slow(0.6, hangs_at)
@@ -737,7 +737,7 @@ def test_a_key_that_is_missing_is_named() -> None:
         "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 30.9ms - Server returned"
         " non-2xx status code: 403 Forbidden: denied\n\nDebug source:"
     )
-    said = s3._why(away)
+    said = s3_errors.why(away)
     assert said.startswith("AWS_ACCESS_KEY_ID is not set, and ")
     assert said.endswith("(http://169.254.169.254/latest/api/token: 403 Forbidden: denied)")
 

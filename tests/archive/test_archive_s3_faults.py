@@ -25,7 +25,7 @@ from aiodimse.archive import Archive, MemoryIndex, provide
 obstore = pytest.importorskip("obstore", reason="the extra s3 is not installed")
 pytest.importorskip("moto", reason="moto, of the extra test, is not installed")
 
-from aiodimse.archive.storage import s3  # noqa: E402
+from aiodimse.archive.storage import s3, s3_instance  # noqa: E402
 from aiodimse.archive.storage.s3 import S3Storage  # noqa: E402
 
 MR = sop_class.MRImageStorage
@@ -67,7 +67,7 @@ def storage(endpoint: str, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> S3S
     """A bucket behind the relay, of which nothing is awaited for long."""
     monkeypatch.setattr(s3, "_SILENCE", timedelta(seconds=0.5))
     monkeypatch.setattr(s3, "_RETRIES", timedelta(0))
-    monkeypatch.setattr(s3, "_SECONDS_FOR_PIECE", 1.0)
+    monkeypatch.setattr(s3_instance, "_SECONDS_FOR_PIECE", 1.0)
     return new_bucket(endpoint, relay.url)
 
 
