@@ -252,9 +252,8 @@ class Commitment:
                         return "no address is known"
                     if await asked.until_asked_again(calls.acquire()):
                         used.callback(calls.release)
-                with self._archive.availability.asked(0x0213):
-                    async with self._looking:
-                        report = await self._outcome(transaction)
+                async with self._looking:
+                    report = await self._outcome(transaction)
                 if (association := asked.take_association()) is not None:
                     await asyncio.sleep(_AFTER_RESPONSE)
                     response = await report.send(association)
@@ -285,11 +284,13 @@ class Commitment:
         """Return what the report says at this time."""
         archive, uids = self._archive, [uid for _, uid in transaction.references]
         # `Retention` removes no study that is in use, and reads the transactions after it has locked a study.
-        async with archive.in_use((await archive.index.lookup(uids)).values()):
-            entries = await archive.index.lookup(uids)
+        with archive.availability.asked(0x0213):
+            async with archive.in_use((await archive.index.lookup(uids)).values()):
+                entries = await archive.index.lookup(uids)
         kept, studies = await in_thread(_those_there, self._archive.storage, entries)
         # While the transaction is open, `Retention` removes none of them.
-        await archive.received.again(studies.items())
+        with archive.availability.asked(0x0213):
+            await archive.received.again(studies.items())
         references: list[commitment.Reference] = []
         for start in range(0, len(uids), _AT_ONCE):
             some = transaction.references[start : start + _AT_ONCE]

@@ -219,17 +219,23 @@ async def test_that_reports_are_not_taken_is_said_once_at_the_fifth(
     await archive.close()
 
 
-async def test_nothing_is_said_while_the_disk_is_not_mounted(tmp_path: Path, a_file: Files) -> None:
-    """That the instances are missing would not be true. The report comes when the disk is back."""
+async def test_nothing_is_said_while_the_disk_is_not_mounted(
+    tmp_path: Path, a_file: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That the instances are missing would not be true, nor that it is the index that does not answer. The report comes
+    when the disk is back."""
     a_file("files/1.dcm")
     folder = tmp_path / "files"
     archive = await Archive.open(folder, index="memory:")
-    reporting = module.Commitment(archive, {}, "ARCHIVE")
+    reporting = module.Commitment(archive, {"MODALITY": (HOST, 9)}, "ARCHIVE")
     transaction = Transaction("1.9.1", "MODALITY", ((MR, "1.2.1.1.1"), (MR, "9.9")), int(time()))
     folder.rename(tmp_path / "disk")
     folder.mkdir()
     with pytest.raises(StorageGone):
         await reporting._outcome(transaction)
+    assert await reporting._attempt(transaction, module._Report(None)) == "StorageGone"
+    assert archive.availability.is_up
+    assert caplog.text == ""
     folder.rmdir()
     (tmp_path / "disk").rename(folder)
     report = await reporting._outcome(transaction)
