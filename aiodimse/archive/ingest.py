@@ -161,8 +161,10 @@ class Ingest:
                 await self._batches.add(header)
             return
         with self._asking:
-            # As a rule it is done: to wait for it all the same would take a turn of the event loop, and 0.1 ms.
-            done.result() if done.done() else await asyncio.wrap_future(done)
+            if done.done():  # as a rule: to wait for it all the same would take a turn of the event loop, and 0.1 ms
+                done.result()
+            else:
+                await asyncio.wrap_future(done)
 
 
 def _cannot_be_found(comment: str) -> Dataset:
