@@ -81,7 +81,7 @@ def query_identifier(
     return aiodimse.identifier(level, **keys | path_uids(uids))
 
 
-def fuzzy_warning(parameters: Iterable[tuple[str, str]], root: str) -> str | None:
+def fuzzy_warning(parameters: Iterable[tuple[str, str]], root: str) -> dict[str, str]:
     """Return the Warning header of the response to a search that asks for fuzzy matching of names (PS3.18 8.3.4.2).
 
     `query_identifier` leaves fuzzymatching out, so the C-FIND matches names literally, and the client has to know.
@@ -91,22 +91,23 @@ def fuzzy_warning(parameters: Iterable[tuple[str, str]], root: str) -> str | Non
         root: The URL of the parent of /studies, without a slash at its end.
 
     Returns:
-        The value of the header; None if the search does not ask for fuzzy matching.
+        The header by its name; no header if the search does not ask for fuzzy matching.
 
     Raises:
         ValueError: The value of fuzzymatching is neither true nor false.
 
     Example:
         ```python
-        assert dicomweb.fuzzy_warning([("PatientName", "DOE")], "http://gateway.example/dicomweb") is None
+        assert dicomweb.fuzzy_warning([("PatientName", "DOE")], "http://gateway.example/dicomweb") == {}
         ```
     """
     values = {value for name, value in parameters if name == "fuzzymatching"}
     if values - {"true", "false"}:
         raise ValueError("fuzzymatching is neither true nor false")
     if "true" not in values:
-        return None
-    return f"299 {root}: The fuzzymatching parameter is not supported. Only literal matching has been performed."
+        return {}
+    text = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
+    return {"Warning": f"299 {root}: {text}"}
 
 
 def whole_number(text: str) -> int:

@@ -82,7 +82,7 @@ class Gateway:
                 identifier = dicomweb.query_identifier(level, parameters.multi_items(), uids)
                 offset = dicomweb.whole_number(parameters.get("offset", "0"))
                 limit = dicomweb.whole_number(parameters.get("limit", str(sys.maxsize)))
-                warning = dicomweb.fuzzy_warning(parameters.multi_items(), root_of(request))
+                headers = dicomweb.fuzzy_warning(parameters.multi_items(), root_of(request))
 
             async def matches() -> AsyncGenerator[str, None]:
                 async with aclosing(dicomweb.page(self._archive.find(identifier), offset, limit)) as found:
@@ -90,8 +90,7 @@ class Gateway:
                         yield dicomweb.to_json(match, root_of(request))
 
             response = await streamed(dicomweb.json_array(matches()), media_type, Response(status_code=204))
-            if warning is not None:
-                response.headers["Warning"] = warning
+            response.headers.update(headers)
             return response
 
         return endpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, cast
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -63,14 +63,12 @@ async def _gone(receive: Receive) -> None:
 
 
 async def _never() -> Message:
-    message: Message = await asyncio.get_running_loop().create_future()
-    return message
+    return await asyncio.Future[Message]()
 
 
 class _Streamed(StreamingResponse):
     async def stream_response(self, send: Send) -> None:
-        source: Any = self.body_iterator
-        async with aclosing(source):
+        async with aclosing(cast("AsyncGenerator[Any, None]", self.body_iterator)):
             await super().stream_response(send)
 
 

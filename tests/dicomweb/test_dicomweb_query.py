@@ -28,10 +28,10 @@ def test_keywords_tags_and_uids_of_the_path() -> None:
 
 def test_a_search_that_asks_for_fuzzy_matching_is_warned() -> None:
     """PS3.18 8.3.4.2."""
-    assert dicomweb.fuzzy_warning([("PatientName", "DOE"), ("fuzzymatching", "false")], ROOT) is None
-    warning = dicomweb.fuzzy_warning([("fuzzymatching", "true")], ROOT)
-    assert warning is not None
-    assert warning.startswith(f"299 {ROOT}: ")
+    assert dicomweb.fuzzy_warning([("PatientName", "DOE"), ("fuzzymatching", "false")], ROOT) == {}
+    headers = dicomweb.fuzzy_warning([("fuzzymatching", "true")], ROOT)
+    assert headers.keys() == {"Warning"}
+    assert headers["Warning"].startswith(f"299 {ROOT}: ")
     with pytest.raises(ValueError, match="fuzzymatching"):
         dicomweb.fuzzy_warning([("fuzzymatching", "yes")], ROOT)
 
