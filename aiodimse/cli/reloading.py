@@ -8,7 +8,7 @@ from argparse import Namespace
 
 from aiodimse.cli import encryption
 from aiodimse.cli.archives import Archives
-from aiodimse.cli.failures import CommandError
+from aiodimse.cli.failures import CommandError, system_words
 from aiodimse.cli.output import Output
 from aiodimse.cli.peers import Peers
 from aiodimse.cli.sharing import Configuration, Worker
@@ -58,10 +58,8 @@ class Reloader:
                 options = _asked(self._options)  # what is reported if the rest cannot even be read
                 options = read_again(self._options)
                 await self._apply(options)
-            except CommandError as error:
-                report_rejected(options, error, self._output)
             except Exception as error:  # database drivers raise errors of their own; the next request is heard, too
-                report_rejected(options, CommandError(type(error).__name__), self._output)
+                report_rejected(options, error, self._output)
             else:
                 report_applied(self._options, options, self._output)
 
@@ -118,9 +116,12 @@ def report_applied(before: Namespace, now: Namespace, output: Output) -> None:
     output.event({"event": "configuration", "taken": True, **_version(now)})
 
 
-def report_rejected(options: Namespace, error: CommandError, output: Output) -> None:
-    """Report that the new configuration is wrong."""
-    output.note(f"{options.prog}: the configuration stays as it was: {error}")
+def report_rejected(options: Namespace, error: Exception, output: Output) -> None:
+    """Report that the new configuration is wrong. The text of an error that nobody expected may have a password."""
+    words: object = error if isinstance(error, CommandError) else type(error).__name__
+    if isinstance(error, OSError):
+        words = system_words(error)
+    output.note(f"{options.prog}: the configuration stays as it was: {words}")
     output.event({"event": "configuration", "taken": False, **_version(options)})
 
 

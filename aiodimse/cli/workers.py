@@ -169,12 +169,8 @@ class _Parent:
             options = reloading.read_again(self._options)
             await self._folders.take_all(beginning.folders(reloading.in_force(self._options, options)))
             self._put_in_force(options.words)
-        except CommandError as error:
-            reloading.report_rejected(self._options, error, self._output)
-        except OSError as error:
-            reloading.report_rejected(self._options, CommandError(system_words(error)), self._output)
         except Exception as error:  # the next request is heard, too
-            reloading.report_rejected(self._options, CommandError(type(error).__name__), self._output)
+            reloading.report_rejected(self._options, error, self._output)
         else:
             self._read, self._to_confirm, self._refused = options, set(self._serving), False
             self._confirmed()
