@@ -245,13 +245,14 @@ class Channel:
                 takes[type(event)](event)
             if engine.credit <= 0 and not self._is_in_line:
                 self._read_on()
+            # Before the callbacks, which look at why reading is paused.
+            if (held := engine.is_stopped or self._is_in_line) is not self.throttle.is_held:
+                self.throttle.hold(held)
             if self.ending.error is None:
                 for callback in self._after_events:
                     callback()
         finally:
             writer.is_gathering = not outermost
-        if (held := engine.is_stopped or self._is_in_line) is not self.throttle.is_held:
-            self.throttle.hold(held)
         writer.flush()
         if engine.deadline is not None:
             self._arm()

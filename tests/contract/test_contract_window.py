@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ from scripted.peer import Closed, Message
 
 import aiodimse
 from aiodimse import sop_class
+from aiodimse.aio.turns import SHARE, turns_of
 
 WAITING = aiodimse.Limits().waiting_requests
 
@@ -197,10 +199,17 @@ async def test_sub_operations_go_on_when_their_requestor_asks_for_too_much() -> 
         assert [message.status for message in answers] == [0x0000] * (1 + WAITING)
 
 
+@pytest.mark.parametrize("is_busy", [False, True], ids=["in one turn", "a share in each turn"])
 @pytest.mark.parametrize("is_sent_first", [True, False], ids=["sub-operation first", "data set first"])
-async def test_sub_operations_go_on_behind_a_data_set_beyond_the_window(is_sent_first: bool) -> None:
-    """It fills the buffer, and the response that the C-GET awaits comes behind it: it is refused, and dropped."""
+async def test_sub_operations_go_on_behind_a_data_set_beyond_the_window(is_sent_first: bool, is_busy: bool) -> None:
+    """It fills the buffer, and the response that the C-GET awaits comes behind it: it is refused, and dropped.
+
+    Small fragments use up the connection's share of a turn; then the buffer is full only after a later share.
+    """
     go_on, stored = asyncio.Event(), list[str]()
+    size = 200 if is_busy else 4096
+    if is_busy:
+        turns_of(asyncio.get_running_loop()).now = count(step=2 * SHARE).__next__
     server = make_server(limits=aiodimse.Limits(max_pdu_length=4096))
 
     @server.on_c_get
@@ -222,7 +231,7 @@ async def test_sub_operations_go_on_behind_a_data_set_beyond_the_window(is_sent_
         await stage.ask("C-GET")
         request = (await take(stage, 1))[0] if is_sent_first else None
         small = await stage.peer.request(CT, wire.store_rq(CT_UID, "1.2.8", 100), IDENTIFIER)
-        large = wire.message(CT, wire.store_rq(CT_UID, "1.2.9", 101), IDENTIFIER + bytes(100_000), limit=4096)
+        large = wire.message(CT, wire.store_rq(CT_UID, "1.2.9", 101), IDENTIFIER + bytes(100_000), limit=size)
         sending = asyncio.create_task(stage.peer.send(large))
         for _ in range(10):
             await asyncio.sleep(0)
