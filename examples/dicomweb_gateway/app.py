@@ -207,28 +207,23 @@ def answer(status: int) -> Callable[[Request, Exception], Response]:
     return lambda request, error: PlainTextResponse(f"{error}\n", status)
 
 
-def create(config: Config) -> Starlette:
-    """Make the application."""
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        with TemporaryDirectory(prefix="dicomweb-gateway-") as folder:
-            async with Archive(config) as archive:
-                app.router.routes += routes(Gateway(archive, Path(folder)), config.viewer)
-                yield
-
-    return Starlette(
-        lifespan=lifespan,
-        middleware=[Middleware(Clients, seconds=config.client_timeout)],
-        exception_handlers={
-            dicomweb.NoSuchFrame: answer(404),
-            aiodimse.AssociationTimeout: answer(504),
-            aiodimse.AiodimseError: answer(502),
-            TimeoutError: answer(504),
-            ValueError: answer(502),  # what the archive sent cannot be read
-            OSError: answer(502),
-        },
-    )
+@asynccontextmanager
+async def create(config: Config) -> AsyncIterator[Starlette]:
+    """Make the application. It has its associations and its folder while the block runs."""
+    with TemporaryDirectory(prefix="dicomweb-gateway-") as folder:
+        async with Archive(config) as archive:
+            yield Starlette(
+                routes=routes(Gateway(archive, Path(folder)), config.viewer),
+                middleware=[Middleware(Clients, seconds=config.client_timeout)],
+                exception_handlers={
+                    dicomweb.NoSuchFrame: answer(404),
+                    aiodimse.AssociationTimeout: answer(504),
+                    aiodimse.AiodimseError: answer(502),
+                    TimeoutError: answer(504),
+                    ValueError: answer(502),  # what the archive sent cannot be read
+                    OSError: answer(502),
+                },
+            )
 
 
 def routes(gateway: Gateway, viewer: str | None) -> list[BaseRoute]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +19,3 @@ class Config:
     client_timeout: float = 60.0
     move_port: int | None = None
     viewer: str | None = None
-
-    @classmethod
-    def load(cls, path: str) -> Config:
-        """Read the file. Raise TypeError for a key that is unknown or missing."""
-        return cls(**tomllib.loads(Path(path).read_text("utf-8")))

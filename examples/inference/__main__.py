@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from opentelemetry import metrics, trace
@@ -21,12 +23,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+import aiodimse
+from aiodimse.settings import from_toml
+
 from .config import Config
 from .service import Service
 
 
 def application(service: Service) -> Starlette:
-    """Make the application: health and readiness. Its startup and shutdown start and stop the service."""
+    """Make the application: health and readiness."""
 
     async def alive(request: Request) -> PlainTextResponse:
         return _answer(service.is_alive, "alive")
@@ -34,13 +39,7 @@ def application(service: Service) -> Starlette:
     async def ready(request: Request) -> PlainTextResponse:
         return _answer(service.is_ready, "ready")
 
-    @asynccontextmanager
-    async def running(app: Starlette) -> AsyncIterator[None]:
-        with observed():
-            async with service.running():
-                yield
-
-    return Starlette(routes=[Route("/healthz", alive), Route("/readyz", ready)], lifespan=running)
+    return Starlette(routes=[Route("/healthz", alive), Route("/readyz", ready)])
 
 
 def _answer(good: bool, word: str) -> PlainTextResponse:
@@ -64,15 +63,26 @@ def observed() -> Iterator[None]:
         meter.shutdown()
 
 
+async def serve(config: Config) -> None:
+    """Serve until SIGTERM or Ctrl-C, and drain."""
+    service = Service(config)
+    with observed():
+        async with service.running():
+            web = uvicorn.Config(application(service), config.http_host, config.http_port, access_log=False)
+            server = uvicorn.Server(web)
+            # After a signal has ended it, uvicorn raises the signal again, for the handlers that it found. The default
+            # ones would end the process before the block is left.
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, server.handle_exit)
+            await server.serve()
+
+
 if __name__ == "__main__":  # not in a worker process
     logging.basicConfig(level=logging.INFO)
     if not sys.argv[1:]:
         sys.exit(f"usage: python -m {__package__} FILE.toml")
     try:
-        config = Config.load(sys.argv[1])
-    except (OSError, TypeError, ValueError) as error:  # no such file, a key that is unknown or missing, a wrong value
-        sys.exit(f"{sys.argv[1]}: {error}")
-    # On SIGTERM uvicorn shuts the application down, which drains the service.
-    uvicorn.run(
-        application(Service(config)), host=config.http_host, port=config.http_port, access_log=False, lifespan="on"
-    )
+        asyncio.run(serve(from_toml(Config, sys.argv[1])))
+    # A mistake in the file, a port that is taken, a folder that cannot be made.
+    except (OSError, ValueError, aiodimse.AiodimseError) as error:
+        sys.exit(f"{error}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +25,3 @@ class Config:
     pause: float = 5.0
     drain: float = 60.0
     keep_hours: float = 24.0
-
-    @classmethod
-    def load(cls, path: str) -> Config:
-        """Read the file. Raise TypeError for a key that is unknown or missing."""
-        return cls(**tomllib.loads(Path(path).read_text("utf-8")))

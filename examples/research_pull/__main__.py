@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import aiodimse
+from aiodimse.settings import from_toml
 
 from .config import Config
 from .manifest import Manifest, accession_numbers
@@ -56,10 +57,10 @@ def main() -> int:
     if not sys.argv[1:]:
         sys.exit(f"usage: python -m {__package__} FILE.toml")
     try:
-        config = Config.load(sys.argv[1])
+        config = from_toml(Config, sys.argv[1])
         numbers = accession_numbers(Path(config.accession_numbers))
-    except (OSError, TypeError, ValueError) as error:  # no such file, a key that is unknown or missing, a wrong value
-        sys.exit(f"{sys.argv[1]}: {error}")
+    except (OSError, ValueError) as error:  # a file that cannot be read, a key or a value that is wrong
+        sys.exit(f"{error}")
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(folder)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +22,3 @@ class Config:
     attempts: int = 5
     pause: float = 2.0
     silence: float = 600.0
-
-    @classmethod
-    def load(cls, path: str) -> Config:
-        """Read the file. Raise TypeError for a key that is unknown or missing."""
-        return cls(**tomllib.loads(Path(path).read_text("utf-8")))

@@ -9,7 +9,9 @@ import sys
 
 import pydicom.config
 
+import aiodimse
 from aiodimse.outbox import Outbox
+from aiodimse.settings import from_toml
 
 from .config import Config
 from .router import Router
@@ -40,12 +42,15 @@ logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(n
 if not sys.argv[1:]:
     sys.exit(f"usage: python -m {__package__} FILE.toml")
 try:
-    config = Config.load(sys.argv[1])
-    if not sys.argv[2:]:
+    config = from_toml(Config, sys.argv[1])
+except ValueError as error:  # a file that cannot be read, a key or a value that is wrong
+    sys.exit(f"{error}")
+if not sys.argv[2:]:
+    try:
         config.check()
-except (OSError, TypeError, ValueError) as error:  # no such file, a key that is unknown or missing, a wrong value
-    sys.exit(f"{sys.argv[1]}: {error}")
+    except ValueError as error:
+        sys.exit(f"{sys.argv[1]}: {error}")
 try:
     asyncio.run(main(config, sys.argv[2:]))
-except OSError as error:  # a port that is taken, a folder that cannot be made
+except (OSError, aiodimse.AiodimseError) as error:  # a port that is taken, a folder that cannot be made
     sys.exit(f"{error}")

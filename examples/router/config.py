@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -82,6 +81,11 @@ class Config:
     quiet_after_end: float = 5.0
     remember_days: float = 30.0
 
+    def __post_init__(self) -> None:
+        """Raise ValueError if a rule names an unknown destination."""
+        if unknown := {title for rule in self.rules for title in rule.to} - self.destinations.keys():
+            raise ValueError(f"a rule names unknown destinations: {', '.join(sorted(unknown))}")
+
     def check(self) -> None:
         """Import what changes data sets, not only with the first image. Raise ValueError for what is not there."""
         for title, destination in self.destinations.items():
@@ -89,17 +93,3 @@ class Config:
                 _ = destination.function
             except (AttributeError, ImportError, aiodimse.AiodimseError, ValueError) as error:
                 raise ValueError(f"destinations.{title}: {error}") from None
-
-    @classmethod
-    def load(cls, path: str) -> Config:
-        """Read the file. Raise TypeError for an unknown or missing key, ValueError for an unknown destination."""
-        values = tomllib.loads(Path(path).read_text("utf-8"))
-        if missing := {"folder", "destinations", "rules"} - values.keys():
-            raise TypeError(f"missing: {', '.join(sorted(missing))}")
-        values["folder"] = Path(values["folder"])
-        values["destinations"] = {title: Destination(**each) for title, each in values["destinations"].items()}
-        values["senders"] = {title: aiodimse.Destination(**each) for title, each in values.get("senders", {}).items()}
-        values["rules"] = [Rule(**each) for each in values["rules"]]
-        if unknown := {title for rule in values["rules"] for title in rule.to} - values["destinations"].keys():
-            raise ValueError(f"a rule names unknown destinations: {', '.join(sorted(unknown))}")
-        return cls(**values)

@@ -12,6 +12,9 @@ from pathlib import Path
 import pydicom.config
 from sqlalchemy.exc import SQLAlchemyError
 
+import aiodimse
+from aiodimse.settings import from_toml
+
 from .config import Config
 from .service import server
 from .tables import Tables
@@ -32,9 +35,9 @@ def main() -> None:
     if not sys.argv[1:]:
         sys.exit(f"usage: python -m {__package__} FILE.toml")
     try:
-        config = Config.load(sys.argv[1])
-    except (OSError, TypeError, ValueError) as error:  # no such file, a key that is unknown or missing, a wrong value
-        sys.exit(f"{sys.argv[1]}: {error}")
+        config = from_toml(Config, sys.argv[1])
+    except ValueError as error:  # a file that cannot be read, a key or a value that is wrong
+        sys.exit(f"{error}")
     command, files = sys.argv[2:3], sys.argv[3:]
     if command not in ([], ["add"]) or bool(command) != bool(files):
         sys.exit(f"usage: python -m {__package__} FILE.toml [add STEP.json ...]")
@@ -44,7 +47,7 @@ def main() -> None:
                 tables.add(json.loads(Path(path).read_text("utf-8")) for path in files)
             else:
                 asyncio.run(serve(config, tables))
-    except (OSError, ValueError, SQLAlchemyError) as error:  # a file, a port or the database
+    except (OSError, ValueError, SQLAlchemyError, aiodimse.AiodimseError) as error:  # a file, a port or the database
         sys.exit(f"{getattr(error, 'orig', None) or error}")
 
 

@@ -10,8 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from examples.readme import EXAMPLES, commands
+from examples.readme import EXAMPLES, commands, ended
 from interop.programs import run
+
+import aiodimse
 
 PROJECT = tomllib.loads((EXAMPLES.parent / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
@@ -99,12 +101,39 @@ async def test_without_its_file_an_example_says_how_it_is_started(name: str) -> 
 async def test_a_mistake_in_its_file_is_told_in_a_line(name: str, tmp_path: Path) -> None:
     if name == "inference":
         pytest.importorskip("highdicom", reason="has no wheels for this Python")
-    (tmp_path / "misspelled.toml").write_text("prt = 104\n")
-    (tmp_path / "unfinished.toml").write_text("port = \n")
-    for file in ("misspelled.toml", "unfinished.toml", "missing.toml"):
-        done = (await run(sys.executable, "-m", name, tmp_path / file, cwd=EXAMPLES)).check(1)
-        assert done.output.startswith(f"{tmp_path / file}: ")
-        assert done.output.count("\n") == 1
+    for text, said in (
+        ("prt = 104\n", "there is no key prt; the keys are .*, port.*"),
+        ('port = "104"\n', "port takes a whole number"),
+        ("port = \n", "Invalid value .*"),
+        (None, "no such file or directory"),
+    ):
+        file = tmp_path / f"{name}.toml"
+        file.unlink(missing_ok=True)
+        if text is not None:
+            file.write_text(text)
+        done = (await run(sys.executable, "-m", name, file, cwd=EXAMPLES)).check(1)
+        assert re.fullmatch(f"{re.escape(str(file))}: {said}\n", done.output)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("port", "said"), [(None, "address already in use"), (70000, "not a port .*")])
+async def test_a_port_on_which_it_cannot_listen_is_told_in_a_line(
+    name: str, port: int | None, said: str, tmp_path: Path
+) -> None:
+    if name == "inference":
+        pytest.importorskip("highdicom", reason="has no wheels for this Python")
+    (file,) = (EXAMPLES / name).glob("*.toml")
+    key = "move_port" if name == "dicomweb_gateway" else "port"
+    (tmp_path / "accessions.csv").write_text("AccessionNumber\n4711\n")
+    async with aiodimse.Server().listen("0.0.0.0", 0) as taken:
+        text = file.read_text(encoding="utf-8")
+        text, found = re.subn(rf"^(# )?{key} = \d+", f"{key} = {port or taken.port}", text, count=1, flags=re.M)
+        (tmp_path / file.name).write_text(text.replace("router.deidentify:deidentify", "copy:copy"), encoding="utf-8")
+        code, out = await ended(f"python -m {name} {file.name}", tmp_path)
+    assert (found, code) == (1, 1), out
+    *before, line = out.splitlines()
+    assert re.search(f"{said}$", line)
+    assert len(before) == (name == "research_pull"), out  # its progress
 
 
 async def test_the_types_hold_for_pyright_too() -> None:

@@ -25,6 +25,7 @@ from router.router import Router
 import aiodimse
 from aiodimse import commitment, sop_class, testing
 from aiodimse.outbox import Outbox
+from aiodimse.settings import from_toml
 
 HOST = "127.0.0.1"
 PATIENCE = 60.0
@@ -601,13 +602,13 @@ async def test_what_it_cannot_use_is_told_in_a_line(tmp_path: Path) -> None:
 
 
 def test_the_configuration(tmp_path: Path) -> None:
-    config = Config.load(str(EXAMPLES / "router" / "router.toml"))
+    config = from_toml(Config, EXAMPLES / "router" / "router.toml")
     assert config.destinations["RESEARCH"].whole_studies
     assert config.senders["MR1"].port == 11115
     path = tmp_path / "router.toml"
     path.write_text('folder = "x"\nrules = [{ to = ["NOBODY"] }]\n[destinations]\n', encoding="utf-8")
     with pytest.raises(ValueError, match="NOBODY"):
-        Config.load(str(path))
+        from_toml(Config, path)
 
 
 @pytest.mark.parametrize(
@@ -623,4 +624,4 @@ def test_a_change_that_cannot_be_made_is_told_at_the_start(line: str, said: str,
     path = tmp_path / "router.toml"
     path.write_text(f'folder = "x"\nrules = []\n[destinations.PACS]\nhost = "x"\nport = 1\n{line}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=said):
-        Config.load(str(path)).check()
+        from_toml(Config, path).check()
