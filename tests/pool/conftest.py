@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
 GET = sop_class.StudyRootQueryRetrieveInformationModelGet
 CT = sop_class.CTImageStorage
 PORT = 104
+SECONDS = 20
+"""For what takes a moment of real time, on a machine that does other things, too."""
 
 
 class Stage:
@@ -88,16 +91,30 @@ class Stage:
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Let everything run, threads that encode data sets too, until this is so."""
-        while not is_so():
-            await asyncio.to_thread(int)
-            await testing.settle()
+        async with self._in_time():
+            while not is_so():
+                await asyncio.to_thread(int)
+                await testing.settle()
 
     async def until_done(self, *tasks: asyncio.Task[Any]) -> None:
         """Move the clock a little at a time, but not while data sets are encoded in threads, which take real time."""
-        while not all(task.done() for task in tasks):
-            await self.clock.elapse(0.01)
-            await asyncio.to_thread(int)
-            await not_ended(20.0)
+        async with self._in_time():
+            while not all(task.done() for task in tasks):
+                await self.clock.elapse(0.01)
+                await asyncio.to_thread(int)
+                await not_ended(20.0)
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        """Fail if what the test waits for does not come, and say what the peer has seen."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                yield
+        except TimeoutError:
+            pytest.fail(
+                f"what the test waits for has not come in {SECONDS} s: {self.opened} associations were opened,"
+                f" {self.at_once} operations are open, {self.held} are held, {len(self.stored)} are stored"
+            )
 
     def pool(self, **options: Any) -> aiodimse.Pool:
         options = {"contexts": [sop_class.Verification, FIND, CT], **options}
