@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
 from time import time
 
@@ -182,43 +182,64 @@ class Retention:
             entries = [entry async for entry in archive.index.entries(of_study)]
             if await committed.includes({entry.sop_instance_uid for entry in entries}):
                 return
-            # The age of the whole study takes as long as it is large, so it is not read for all of its parts.
-            parts = range(0, len(entries), _AT_ONCE)
-            every = -(-len(parts) // _WHOLE_AGES)
-            for number, start in enumerate(parts):
-                some, whole = entries[start : start + _AT_ONCE], number % every == 0
-                if not await self._remove_objects(study, some, removed, whole=whole):
-                    now = await archive.index.study_age(uid)
-                    removed.bytes += max(0, study.size - (now.size if now is not None else 0))
-                    return
+            if not await self._remove_parts(study, entries, removed):
+                now = await archive.index.study_age(uid)
+                removed.bytes += max(0, study.size - (now.size if now is not None else 0))
+                return
         removed.studies += 1
         removed.bytes += study.size
 
-    async def _remove_objects(self, study: StudyAge, entries: list[Entry], removed: Removed, *, whole: bool) -> bool:
-        """Remove objects of a study. Return False, and remove nothing, if it is not as old as it was any more.
+    async def _remove_parts(self, study: StudyAge, entries: list[Entry], removed: Removed) -> bool:
+        """Remove the objects of a study, some at a time. Return False, and keep the rest, if the study becomes younger.
 
         Args:
             study: The study.
-            entries: The objects.
+            entries: Its objects.
             removed: What was removed.
-            whole: Whether new objects of the study are looked for, too, and not only what was received again.
         """
-        archive, uid = self._archive, study.study_instance_uid
-        uids = [entry.sop_instance_uid for entry in entries]
-        async with archive.locks.hold(uids):
-            # Objects were acknowledged under these locks, perhaps since the study was chosen.
-            known = await archive.index.lookup(uids)
-            if await archive.index.last_received(uid, [entry.location for entry in known.values()]) > study.modified:
-                return False
-            if whole and (now := await archive.index.study_age(uid)) is not None and now.modified > study.modified:
-                return False
-            duplicates = await archive.index.duplicates(uids)
-            # A file with the same object would bring it back at the next scan.
-            locations = [*(entry.location for entry in known.values()), *(file.location for file in duplicates)]
-            # Rows are removed first: an object without a row can be found again, a row without an object is an error.
-            removed.instances += await archive.index.remove(locations)
-            await in_thread(self._remove_files, locations)
+        # The age of the whole study takes as long as it is large, so it is not read for all of its parts.
+        parts = range(0, len(entries), _AT_ONCE)
+        every = -(-len(parts) // _WHOLE_AGES)
+        for number, start in enumerate(parts):
+            uids = [entry.sop_instance_uid for entry in entries[start : start + _AT_ONCE]]
+            async with self._archive.locks.hold(uids):
+                # Objects were acknowledged under these locks, perhaps since the study was chosen.
+                known = await self._archive.index.lookup(uids)
+                if await self._came_again(study, known.values()):
+                    return False
+                if number % every == 0 and await self._has_newer(study):
+                    return False
+                removed.instances += await self._remove_objects(uids, known.values())
         return True
+
+    async def _came_again(self, study: StudyAge, entries: Iterable[Entry]) -> bool:
+        """Return whether one of some objects of a study was received since the study was chosen."""
+        locations = [entry.location for entry in entries]
+        return await self._archive.index.last_received(study.study_instance_uid, locations) > study.modified
+
+    async def _has_newer(self, study: StudyAge) -> bool:
+        """Return whether any object of a study, even a new one, was received since the study was chosen."""
+        now = await self._archive.index.study_age(study.study_instance_uid)
+        return now is not None and now.modified > study.modified
+
+    async def _remove_objects(self, sop_instance_uids: list[str], entries: Iterable[Entry]) -> int:
+        """Remove objects from the index and the storage, under their locks.
+
+        Args:
+            sop_instance_uids: The SOP Instance UIDs of the objects.
+            entries: Those of them that the index has.
+
+        Returns:
+            The number of objects that the index had.
+        """
+        index = self._archive.index
+        duplicates = await index.duplicates(sop_instance_uids)
+        # A file with the same object would bring it back at the next scan.
+        locations = [*(entry.location for entry in entries), *(file.location for file in duplicates)]
+        # Rows are removed first: an object without a row can be found again, a row without an object is an error.
+        number = await index.remove(locations)
+        await in_thread(self._remove_files, locations)
+        return number
 
     def _remove_files(self, locations: list[str]) -> None:
         """Remove all files that can be removed. Blocks."""
