@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archive.databases import KINDS, empty_database
+from archive.databases import KINDS, emptied_database
 from archive.strategies import PROTOCOL, asked
 from archive.test_archive_contract import answers, everything, retrieved
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 
 from aiodimse.archive import File, Finding, Header, Index, MemoryIndex, find_query
 from aiodimse.archive.index.sql import SQLIndex
-from aiodimse.archive.index.sql.engines import url_of
 from aiodimse.archive.index.sql.known_series import KnownSeries
 from aiodimse.archive.matching import Rules, Value
 from aiodimse.archive.models import ATTRIBUTES, COMPUTED, PATIENT_ROOT, Level
@@ -143,25 +142,18 @@ def everything_about(level: Level) -> Any:
 QUERIES = [everything_about(level) for level in Level]
 
 
-async def compare(kind: str, folder: Path, steps: list[tuple[str, int, Any]]) -> None:
-    url = url_of(empty_database(kind, folder))
-    memory, workers = MemoryIndex(), [await SQLIndex.open(url), await SQLIndex.open(url)]
-    try:
-        for name, worker, what in steps:
-            assert await take(memory, name, what) == await take(workers[worker], name, what)
-            other = workers[1 - worker]
-            outdated = [
-                [study.study_instance_uid for study in await index.outdated_studies()] for index in (memory, other)
-            ]
-            assert sorted(outdated[0]) == sorted(outdated[1])
-            for query in QUERIES:
-                assert await answers(other, query) == await answers(memory, query)
-        assert await everything(workers[0]) == await everything(memory)
+async def compare(workers: Sequence[Index], steps: list[tuple[str, int, Any]]) -> None:
+    memory = MemoryIndex()
+    for name, worker, what in steps:
+        assert await take(memory, name, what) == await take(workers[worker], name, what)
+        other = workers[1 - worker]
+        outdated = [[study.study_instance_uid for study in await index.outdated_studies()] for index in (memory, other)]
+        assert sorted(outdated[0]) == sorted(outdated[1])
         for query in QUERIES:
-            assert await retrieved(workers[0], query) == await retrieved(memory, query)
-    finally:
-        for index in workers:
-            await index.close()
+            assert await answers(other, query) == await answers(memory, query)
+    assert await everything(workers[0]) == await everything(memory)
+    for query in QUERIES:
+        assert await retrieved(workers[0], query) == await retrieved(memory, query)
 
 
 @pytest.mark.parametrize("kind", DATABASES)
@@ -184,7 +176,13 @@ def test_two_workers_that_know_a_series_answer_as_memory(
     )
     @given(steps=all_steps())
     def compared(steps: list[tuple[str, int, Any]]) -> None:
-        asyncio.run(compare(kind, tmp_path, steps), debug=False)  # three times as fast
+        database.empty()
+        runner.run(compare(workers, steps))
 
-    compared()
+    database = emptied_database(kind, tmp_path)
+    with asyncio.Runner(debug=False) as runner:  # three times as fast
+        workers = [runner.run(SQLIndex.open(database.url)) for _ in range(2)]
+        compared()
+        for index in workers:
+            runner.run(index.close())
     assert kind == "postgresql" or sum(taken) > EXAMPLES * len(BEGINNING) // 2
