@@ -22,7 +22,7 @@ from aiodimse.aio.tasks import Tasks
 from aiodimse.aio.words import unreachable
 from aiodimse.association import PresentationContext
 from aiodimse.client import Association
-from aiodimse.errors import AssociationClosed, AssociationError, AssociationTimeout
+from aiodimse.errors import AssociationClosed, AssociationError, AssociationRejected, AssociationTimeout
 from aiodimse.pool.attempts import Attempts, may_pass
 from aiodimse.pool.measuring import PoolMeter
 from aiodimse.pool.member import Member
@@ -142,11 +142,12 @@ class Members:
     async def _next(self, need: Need, turn: int) -> Member | None:
         """Return a member that is now lent to the caller, or None: the caller has a place, in which it opens one."""
         self._check_not_closed()
+        # None of the tasks that wait can use an idle member, or it would have got it.
+        while (member := self._pop_idle(need.contexts)) is not None:
+            if member.association.is_open:
+                return self._lend(member, need)
+            self._free_place(member)
         if not self._waiters:
-            while (member := self._pop_idle(need.contexts)) is not None:
-                if member.association.is_open:
-                    return self._lend(member, need)
-                self._free_place(member)
             if self._claim_place():
                 return None
             if need.is_shared:
@@ -156,8 +157,13 @@ class Members:
         if not self._attempts and self._has_waited(need):
             raise _Late
         waiter = self._waiters.add(need, turn)
+        self._share_all()  # It may be the first now, since it has failed to open an association.
         self._report_numbers()
-        return await self._waiters.wait(waiter, self._not_used)
+        try:
+            return await self._waiters.wait(waiter, self._not_used)
+        except asyncio.CancelledError:
+            self._share_all()  # The task behind it may be the first now.
+            raise
 
     def _not_used(self, given: Member | None) -> None:
         """Take back what a waiting task was given when it was cancelled."""
@@ -212,6 +218,14 @@ class Members:
         if self._idle and len(self._draining) <= len(self._waiters):
             self._retire(self._idle.pop(0))
 
+    def _make_room_at_peer(self, need: Need) -> None:
+        """Release an idle member that a task cannot use, after the peer has rejected an association for that task.
+
+        The peer may allow no more than there are. Its next attempt comes after a pause.
+        """
+        if self._idle and not self._draining and not any(member.offers(need.contexts) for member in self._idle):
+            self._retire(self._idle.pop(0))
+
     def _unclaim_place(self) -> None:
         """Give back a place in which nothing was opened."""
         self._attempts.end()
@@ -245,6 +259,8 @@ class Members:
             self._attempts.end()
             self._places -= 1
             self._attempts.failed(error, began)
+            if isinstance(error, AssociationRejected):
+                self._make_room_at_peer(need)
             if not self._attempts:
                 self._waiters.fail_those(self._has_waited, self._too_late)
             return None
@@ -298,6 +314,10 @@ class Members:
         while (waiter := self._waiters.take_for_room(member)) is not None:
             waiter.give(self._lend(member, waiter.need))
 
+    def _share_all(self) -> None:
+        for member in self._lent:
+            self._share(member)
+
     def _hand_on(self, member: Member) -> None:
         """Lend a member to the first waiting task that can use it, or keep it for a while."""
         if (waiter := self._waiters.take_for(member)) is not None:
@@ -342,9 +362,10 @@ class Members:
         self._report_numbers()
 
     def _serve(self) -> None:
-        """Give places to waiting tasks; one at a time while the peer cannot be reached."""
+        """Give places to waiting tasks; one at a time while the peer cannot be reached. Those behind them may share."""
         while self._waiters and self._claim_place():
             self._waiters.take().give(None)
+        self._share_all()
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
