@@ -6,8 +6,8 @@ from argparse import ArgumentParser, Namespace
 from time import perf_counter
 
 from aiodimse import Category, sop_class
+from aiodimse.cli import opening, values
 from aiodimse.cli import options as shared
-from aiodimse.cli import values
 from aiodimse.cli.failures import FAILED
 from aiodimse.cli.opening import association, implementation, peer_words
 from aiodimse.cli.output import Output
@@ -18,6 +18,7 @@ HELP = "verify that a peer answers (C-ECHO)"
 def arguments(parser: ArgumentParser) -> None:
     """The options of echo."""
     shared.peer(parser)
+    opening.arguments(parser)
 
 
 async def run(options: Namespace, output: Output) -> int:

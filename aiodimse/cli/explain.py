@@ -9,6 +9,7 @@ from typing import Any
 import aiodimse
 from aiodimse import sop_class
 from aiodimse.association import MAX_CONTEXTS
+from aiodimse.cli import opening
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import FAILED
 from aiodimse.cli.identifier import near
@@ -88,6 +89,7 @@ def arguments(parser: ArgumentParser) -> None:
         "--window", type=shared.count, default=1, metavar="N",
         help="propose an asynchronous operations window of N; some peers close the connection when they see one",
     )  # fmt: skip
+    opening.arguments(parser)
 
 
 def abstract_syntax(text: str) -> str:

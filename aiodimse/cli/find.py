@@ -12,7 +12,7 @@ from typing import Any
 from pydicom import Dataset
 
 import aiodimse
-from aiodimse.cli import identifier, values
+from aiodimse.cli import identifier, opening, values
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import FAILED, USAGE, CommandError
 from aiodimse.cli.identifier import Key
@@ -42,6 +42,7 @@ def arguments(parser: ArgumentParser) -> None:
         "--json-lines", action="store_true",
         help="print each match when it arrives, one per line, in the DICOM JSON Model (PS3.18 F), for programs",
     )  # fmt: skip
+    opening.arguments(parser)
 
 
 @dataclass

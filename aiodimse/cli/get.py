@@ -10,7 +10,7 @@ from typing import Literal
 import aiodimse
 from aiodimse import sop_class
 from aiodimse.association import MAX_CONTEXTS
-from aiodimse.cli import identifier, receiving, retrieving
+from aiodimse.cli import identifier, opening, receiving, retrieving
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import CommandError, in_words
 from aiodimse.cli.models import MODELS
@@ -37,6 +37,7 @@ def arguments(parser: ArgumentParser) -> None:
         "--via-move", type=shared.listening_on, metavar="[HOST:]PORT",
         help="for a peer that has no C-GET: listen here, and have it send to our AE title by C-MOVE",
     )  # fmt: skip
+    opening.arguments(parser, retrieving.WAITS)
 
 
 def syntax(text: str) -> str:

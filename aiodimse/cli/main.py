@@ -92,10 +92,6 @@ def parser(file: Path | None = None) -> argparse.ArgumentParser:
         each = commands.add_parser(name, help=module.HELP, description=module.__doc__, file=file)
         top.parsers[name] = each
         module.arguments(each)
-        if module not in (check, conformance, serve):
-            encryption.user(each)
-        if module not in (check, conformance):
-            options.network(each, name)
         options.common(each)
         each.set_defaults(module=module, prog=each.prog)
     return top

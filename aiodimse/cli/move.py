@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 import aiodimse
-from aiodimse.cli import identifier, receiving, retrieving
+from aiodimse.cli import identifier, opening, receiving, retrieving
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import USAGE, CommandError
 from aiodimse.cli.opening import association
@@ -32,6 +32,7 @@ def arguments(parser: ArgumentParser) -> None:
         "--listen", type=shared.listening_on, metavar="[HOST:]PORT",
         help="with --receive: the address that the peer knows under the destination's AE title",
     )  # fmt: skip
+    opening.arguments(parser, retrieving.WAITS)
 
 
 async def run(options: Namespace, output: Output) -> int:

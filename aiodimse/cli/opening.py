@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import logging
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiodimse
 from aiodimse.aio.words import address_words
+from aiodimse.cli import encryption
 from aiodimse.cli import options as shared
 from aiodimse.cli.failures import CommandError, unreachable
 
 _log = logging.getLogger("aiodimse.cli")
+
+
+def arguments(parser: ArgumentParser, waits: str = "the association ({:g}), and for each response ({:g})") -> None:
+    """Add the options of how a command connects. `waits` is as in options.network."""
+    encryption.user(parser)
+    shared.network(parser, waits)
 
 
 @asynccontextmanager

@@ -319,21 +319,15 @@ def common(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(timeout=None, trace=None, trace_data=False)
 
 
-def network(parser: argparse.ArgumentParser, command: str) -> None:
+def network(parser: argparse.ArgumentParser, waits: str) -> None:
     """Add the options of a command that has associations.
 
     Args:
         parser: The parser of the command.
-        command: Its name. What it waits for depends on it.
+        waits: What --timeout limits: an association, and a response, each with a place for its default.
     """
     group = parser.add_argument_group("network")
     each = Timeouts()
-    if command == "serve":
-        waits = "an association with a destination ({:g}), and for each of its responses ({:g})"
-    elif command in ("get", "move"):
-        waits = "the association ({:g}), and for each response ({:g}; to a C-MOVE: without limit)"
-    else:
-        waits = "the association ({:g}), and for each response ({:g})"
     group.add_argument(
         "--timeout",
         type=seconds,

@@ -12,6 +12,8 @@ from aiodimse.cli.models import MODELS
 from aiodimse.cli.opening import peer_words
 from aiodimse.cli.output import Output
 
+WAITS = "the association ({:g}), and for each response ({:g}; to a C-MOVE: without limit)"
+"""What --timeout limits."""
 _UNKNOWN_DESTINATION = 0xA801
 _DESTINATION_HINT = "; the peer needs the address of this AE title in its configuration"
 

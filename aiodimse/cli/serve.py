@@ -80,6 +80,7 @@ def arguments(parser: ArgumentParser) -> None:
     _peers(parser)
     _room(parser)
     encryption.provider(parser)
+    shared.network(parser, "an association with a destination ({:g}), and for each of its responses ({:g})")
 
 
 def _peers(parser: ArgumentParser) -> None:

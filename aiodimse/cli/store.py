@@ -18,8 +18,8 @@ import aiodimse
 from aiodimse import Category, sop_class
 from aiodimse.aio.files import read_off_loop
 from aiodimse.association import MAX_CONTEXTS
+from aiodimse.cli import opening, values
 from aiodimse.cli import options as shared
-from aiodimse.cli import values
 from aiodimse.cli.failures import FAILED, USAGE, CommandError, in_words
 from aiodimse.cli.opening import association
 from aiodimse.cli.output import Output
@@ -66,6 +66,7 @@ def arguments(parser: ArgumentParser) -> None:
     shared.peer(parser)
     shared.transcoding(parser)
     parser.add_argument("paths", metavar="PATH", nargs="+", type=shared.path, help="a DICOM file, or a folder of them")
+    opening.arguments(parser)
 
 
 async def run(options: Namespace, output: Output) -> int:
