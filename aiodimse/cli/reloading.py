@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from argparse import Namespace
 
@@ -42,26 +41,18 @@ class Reloader:
     ) -> None:
         self._options, self._archives, self._peers = options, archives, peers
         self._context, self._output = context, output
-        self._requested = asyncio.Event()
 
-    def request(self, number: int) -> None:
-        """Have run() read the configuration again. This is the handler of SIGHUP."""
-        self._requested.set()
-
-    async def run(self) -> None:
-        """Read the configuration again at each request, until cancelled."""
-        while True:
-            await self._requested.wait()
-            self._requested.clear()
-            options = self._options
-            try:
-                options = _asked(self._options)  # what is reported if the rest cannot even be read
-                options = read_again(self._options)
-                await self._apply(options)
-            except Exception as error:  # database drivers raise errors of their own; the next request is heard, too
-                report_rejected(options, error, self._output)
-            else:
-                report_applied(self._options, options, self._output)
+    async def reload(self) -> None:
+        """Read the configuration again, apply it, and report the result."""
+        options = self._options
+        try:
+            options = _asked(self._options)  # what is reported if the rest cannot even be read
+            options = read_again(self._options)
+            await self._apply(options)
+        except Exception as error:  # database drivers raise errors of their own; the next request is heard, too
+            report_rejected(options, error, self._output)
+        else:
+            report_applied(self._options, options, self._output)
 
     async def _apply(self, new: Namespace) -> None:
         options = in_force(self._options, new)

@@ -159,9 +159,9 @@ async def _serve(options: Namespace, output: Output, pages: operating.Pages | No
     context = encryption.listening(options)
     tally, stop = Tally(), Stop(options.ending, shared.timeouts(options))
     peers, archives = Peers(options), Archives(options, output)
-    reloader = Reloader(options, archives, peers, context, output)
+    reloader, requests = Reloader(options, archives, peers, context, output), signals.Requests()
     if options.config is not None:  # what is requested during the first scan is done after it
-        handling.enter_context(signals.handled(reloader.request, *signals.HANGUP))
+        handling.enter_context(signals.handled(requests.note, *signals.HANGUP))
     try:
         archive = await archives.open()
         peers.take(options, await archives.take(options))
@@ -196,7 +196,7 @@ async def _serve(options: Namespace, output: Output, pages: operating.Pages | No
                 serving.enter_context(process_settings.lasting_objects())
                 serving.enter_context(process_settings.short_turns())
                 if options.config is not None:
-                    archive.background(reloader.run(), "aiodimse serve configuration")
+                    archive.background(requests.answer(reloader.reload), "aiodimse serve configuration")
                 if pages is not None:
                     serving.enter_context(pages.ready(archive))
                 _ready(options, output, listening.port, pages)

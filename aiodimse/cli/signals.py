@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -18,6 +18,24 @@ which a shell and the system may both tell."""
 def stopping(options: Namespace) -> tuple[signal.Signals, ...]:
     """Return the signals that end serve: also SIGHUP, if there is no configuration to read again."""
     return (signal.SIGTERM, signal.SIGINT, *(HANGUP if options.config is None else ()))
+
+
+class Requests:
+    """What a signal asks for: `note` is its handler, and `answer` does the work."""
+
+    def __init__(self) -> None:
+        self._noted = asyncio.Event()
+
+    def note(self, number: int) -> None:
+        """Note a request. Those that come before it is answered are one request."""
+        self._noted.set()
+
+    async def answer(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do the work after each request, until cancelled. A request that comes meanwhile has it done once more."""
+        while True:
+            await self._noted.wait()
+            self._noted.clear()
+            await work()
 
 
 @contextmanager

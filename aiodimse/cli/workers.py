@@ -62,7 +62,7 @@ async def _run(options: Namespace, output: Output, folders: ServedFolders) -> in
         hangup = signals.HANGUP if options.config is not None else ()
         with (
             signals.handled(parent.stop, *signals.stopping(options)),
-            signals.handled(parent.request, *hangup),
+            signals.handled(parent.requests.note, *hangup),
             reported_each_minute(parent.tally, output, Clock()),
         ):
             try:
@@ -102,7 +102,6 @@ class _Parent:
 
     def __init__(self, options: Namespace, inherited: Inherited, output: Output, folders: ServedFolders) -> None:
         self._options, self._inherited, self._output, self._folders = options, inherited, output, folders
-        self._requested = asyncio.Event()
         self._stopping = asyncio.Event()
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._ready = 0
@@ -117,6 +116,8 @@ class _Parent:
         """The words of the configuration that all workers have applied."""
         self._serving: set[int] = set()
         """Places of the workers that have reported that they serve. These handle signals."""
+        self.requests = signals.Requests()
+        """Those to read the configuration again."""
         self.number: int | None = None
         """The signal that ended the service."""
         self.has_failed = False
@@ -151,17 +152,6 @@ class _Parent:
             self._output.note(f"{self._options.prog}: worker {place} does not end, and is killed")
             with suppress(ProcessLookupError):
                 process.kill()
-
-    def request(self, number: int) -> None:
-        """Have run() read the configuration again. This is the handler of SIGHUP."""
-        self._requested.set()
-
-    async def _reload_at_requests(self) -> None:
-        """Read the configuration again at each request, until cancelled."""
-        while True:
-            await self._requested.wait()
-            self._requested.clear()
-            await self.reload()
 
     async def reload(self) -> None:
         """Read the configuration again. If it is right, have all workers apply it."""
@@ -211,7 +201,7 @@ class _Parent:
         """Run until stopped and all workers have ended."""
         # The first worker reads the files of the folder, so the others find a complete index.
         first_ready = asyncio.Event()
-        rereading = asyncio.create_task(self._reload_at_requests())
+        rereading = asyncio.create_task(self.requests.answer(self.reload))
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep(0, first_ready))

@@ -21,7 +21,7 @@ from pydicom import Dataset, dcmread
 
 import aiodimse
 from aiodimse import sop_class
-from aiodimse.cli import reloading
+from aiodimse.cli import reloading, signals
 from aiodimse.cli.archives import Archives
 from aiodimse.cli.failures import CommandError
 from aiodimse.cli.main import parser
@@ -411,20 +411,38 @@ async def test_whatever_goes_wrong_is_reported_and_the_next_configuration_is_rea
     monkeypatch.setattr(reloading, "read_again", read_again)
     done, output = asyncio.Event(), Output(as_json=True, events=True)
     reloader = reloading.Reloader(Namespace(prog="aiodimse serve"), Archives(), Peers(), None, output)  # type: ignore[arg-type]
-    running = asyncio.create_task(reloader.run())
-    for number in (1, 2, 3):
-        reloader.request(signal.SIGHUP)
-        async with asyncio.timeout(10):
-            while reads < number:  # noqa: ASYNC110
-                await asyncio.sleep(0)
-    await asyncio.wait_for(done.wait(), 10)
-    running.cancel()
-    await asyncio.wait([running])
+    for _ in range(3):
+        await reloader.reload()
+    assert done.is_set()
     said, errors = capsys.readouterr()
     assert [json.loads(line)["taken"] for line in said.splitlines()] == [False, False, True]
     assert "stays as it was: RecursionError" in errors
     assert "stays as it was: ConnectionDoesNotExistError" in errors
     assert "secret" not in errors
+
+
+async def test_what_is_requested_while_a_request_is_answered_is_answered_too() -> None:
+    """And requests that come together are one."""
+    begun, go_on = asyncio.Queue[int](), asyncio.Semaphore(0)
+    requests = signals.Requests()
+
+    async def work() -> None:
+        begun.put_nowait(1)
+        await go_on.acquire()
+
+    answering = asyncio.create_task(requests.answer(work))
+    for _ in range(3):
+        requests.note(1)
+        requests.note(1)
+        await asyncio.wait_for(begun.get(), 10)
+        assert begun.empty()
+        requests.note(1)  # while the work is at it
+        go_on.release()
+        await asyncio.wait_for(begun.get(), 10)
+        assert begun.empty()
+        go_on.release()
+    answering.cancel()
+    await asyncio.wait([answering])
 
 
 async def test_a_worker_that_cannot_read_a_configuration_says_which(
@@ -433,20 +451,15 @@ async def test_a_worker_that_cannot_read_a_configuration_says_which(
     """It named the one before, so that its parent waited for an answer for ever."""
 
     def read_again(options: Namespace) -> Namespace:
-        done.set()
         raise CommandError("the certificate is not there any more")
 
     monkeypatch.setattr(reloading, "read_again", read_again)
-    done, output = asyncio.Event(), Output(as_json=True, events=True)
+    output = Output(as_json=True, events=True)
     with Inherited([socket.create_server((HOST, 0))], 1, ["serve", "."]) as inherited:
         inherited.configuration.write(InForce(7, ("serve", "."), ("serve", ".")))
         options = Namespace(prog="aiodimse serve", version=6, worker=Worker.read(inherited.words(0)))
         reloader = reloading.Reloader(options, Archives(options, output), None, None, output)  # type: ignore[arg-type]
-        running = asyncio.create_task(reloader.run())
-        reloader.request(signal.SIGHUP)
-        await asyncio.wait_for(done.wait(), 10)
-        running.cancel()
-        await asyncio.wait([running])
+        await reloader.reload()
     assert json.loads(capsys.readouterr().out) == {"event": "configuration", "taken": False, "version": 7}
 
 
