@@ -66,7 +66,6 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "commitment": ("aiodimse.commitment", ("commitment",)),
     "outbox": ("aiodimse.outbox", ("outbox",)),
     "dicomweb": ("aiodimse.dicomweb", ("dicomweb",)),
-    "settings": ("aiodimse.settings", ("settings",)),
     "testing": ("aiodimse.testing", ("testing",)),
 }  # fmt: skip
 """File name: title, and the names below aiodimse that are on it. A module stands for its public names."""
@@ -91,7 +90,6 @@ MODULES = {
     "handler_types",
     "leniency",
     "outbox",
-    "settings",
     "testing",
     "tls",
 }

@@ -3,12 +3,13 @@
 import asyncio
 import signal
 import sys
+from pathlib import Path
 
+import msgspec
 import pydicom.config
 import uvicorn
 
 import aiodimse
-from aiodimse.settings import from_toml
 
 from .app import create
 from .config import Config
@@ -32,7 +33,7 @@ if not sys.argv[1:]:
 # pydicom would log invalid values in full, and they are patient data.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 try:
-    asyncio.run(serve(from_toml(Config, sys.argv[1])))
+    asyncio.run(serve(msgspec.toml.decode(Path(sys.argv[1]).read_bytes(), type=Config)))
 # A mistake in the file, a port that is taken, a viewer that is not there.
 except (OSError, ValueError, RuntimeError, aiodimse.AiodimseError) as error:
-    sys.exit(f"{error}")
+    sys.exit(f"{sys.argv[1]}: {error}")

@@ -9,7 +9,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import msgspec
 import uvicorn
 from opentelemetry import metrics, trace
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -24,7 +26,6 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 import aiodimse
-from aiodimse.settings import from_toml
 
 from .config import Config
 from .service import Service
@@ -82,7 +83,7 @@ if __name__ == "__main__":  # not in a worker process
     if not sys.argv[1:]:
         sys.exit(f"usage: python -m {__package__} FILE.toml")
     try:
-        asyncio.run(serve(from_toml(Config, sys.argv[1])))
+        asyncio.run(serve(msgspec.toml.decode(Path(sys.argv[1]).read_bytes(), type=Config)))
     # A mistake in the file, a port that is taken, a folder that cannot be made.
     except (OSError, ValueError, aiodimse.AiodimseError) as error:
-        sys.exit(f"{error}")
+        sys.exit(f"{sys.argv[1]}: {error}")

@@ -6,11 +6,11 @@ import asyncio
 import sys
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import aiodimse
-from aiodimse.settings import from_toml
 
 from .config import Config
 from .manifest import Manifest, accession_numbers
@@ -57,10 +57,10 @@ def main() -> int:
     if not sys.argv[1:]:
         sys.exit(f"usage: python -m {__package__} FILE.toml")
     try:
-        config = from_toml(Config, sys.argv[1])
+        config = msgspec.toml.decode(Path(sys.argv[1]).read_bytes(), type=Config)
         numbers = accession_numbers(Path(config.accession_numbers))
-    except (OSError, ValueError) as error:  # a file that cannot be read, a key or a value that is wrong
-        sys.exit(f"{error}")
+    except (OSError, ValueError) as error:  # no such file, a key or a value that is wrong
+        sys.exit(f"{sys.argv[1]}: {error}")
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(folder)

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import signal
 import sys
+from pathlib import Path
 
+import msgspec
 import pydicom.config
 
 import aiodimse
 from aiodimse.outbox import Outbox
-from aiodimse.settings import from_toml
 
 from .config import Config
 from .router import Router
@@ -42,14 +43,11 @@ logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(n
 if not sys.argv[1:]:
     sys.exit(f"usage: python -m {__package__} FILE.toml")
 try:
-    config = from_toml(Config, sys.argv[1])
-except ValueError as error:  # a file that cannot be read, a key or a value that is wrong
-    sys.exit(f"{error}")
-if not sys.argv[2:]:
-    try:
+    config = msgspec.toml.decode(Path(sys.argv[1]).read_bytes(), type=Config)
+    if not sys.argv[2:]:
         config.check()
-    except ValueError as error:
-        sys.exit(f"{sys.argv[1]}: {error}")
+except (OSError, ValueError) as error:  # no such file, a key or a value that is wrong
+    sys.exit(f"{sys.argv[1]}: {error}")
 try:
     asyncio.run(main(config, sys.argv[2:]))
 except (OSError, aiodimse.AiodimseError) as error:  # a port that is taken, a folder that cannot be made

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
-from pathlib import Path
 
+import msgspec
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
 import aiodimse
 
 
-@dataclass(frozen=True, kw_only=True)
-class Destination:
+class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """A destination: one field for each key of [destinations.AE_TITLE] in router.toml, which explains them."""
 
     host: str
@@ -25,7 +23,7 @@ class Destination:
     commit: bool = False
     commit_patience: float = 3600.0
     whole_studies: bool = False
-    coerce: dict[str, str] = field(default_factory=dict)
+    coerce: dict[str, str] = {}
     change: str | None = None
 
     @cached_property
@@ -44,12 +42,11 @@ class Destination:
         return changed
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A rule: the destinations of images that match."""
 
     to: list[str]
-    match: dict[str, str] = field(default_factory=dict)
+    match: dict[str, str] = {}
 
     def matches(self, calling: str, header: Dataset) -> bool:
         """Return whether all patterns match; of several values, one has to."""
@@ -59,19 +56,25 @@ class Rule:
         )
 
 
+class Sender(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where storage commitment is reported to: [senders.AE_TITLE] in router.toml."""
+
+    host: str
+    port: int
+
+
 def _values(header: Dataset, keyword: str) -> list[str]:
     value = header.get(keyword)
     return [str(each) for each in (value if isinstance(value, MultiValue) else ["" if value is None else value])]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration: one field for each key of router.toml, which explains them."""
 
-    folder: Path
+    folder: str
     destinations: dict[str, Destination]
     rules: list[Rule]
-    senders: dict[str, aiodimse.Destination] = field(default_factory=dict)
+    senders: dict[str, Sender] = {}
     ae_title: str = "ROUTER"
     host: str = "127.0.0.1"
     port: int = 11112

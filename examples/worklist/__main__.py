@@ -9,11 +9,11 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pydicom.config
 from sqlalchemy.exc import SQLAlchemyError
 
 import aiodimse
-from aiodimse.settings import from_toml
 
 from .config import Config
 from .service import server
@@ -35,9 +35,9 @@ def main() -> None:
     if not sys.argv[1:]:
         sys.exit(f"usage: python -m {__package__} FILE.toml")
     try:
-        config = from_toml(Config, sys.argv[1])
-    except ValueError as error:  # a file that cannot be read, a key or a value that is wrong
-        sys.exit(f"{error}")
+        config = msgspec.toml.decode(Path(sys.argv[1]).read_bytes(), type=Config)
+    except (OSError, ValueError) as error:  # no such file, a key or a value that is wrong
+        sys.exit(f"{sys.argv[1]}: {error}")
     command, files = sys.argv[2:3], sys.argv[3:]
     if command not in ([], ["add"]) or bool(command) != bool(files):
         sys.exit(f"usage: python -m {__package__} FILE.toml [add STEP.json ...]")

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import uvicorn
 from dicomweb_client.api import DICOMwebClient
@@ -36,7 +37,6 @@ from pydicom.uid import generate_uid
 
 import aiodimse
 from aiodimse import testing
-from aiodimse.settings import from_toml
 
 HOST = "127.0.0.1"
 CT = str(get_testdata_file("CT_small.dcm"))
@@ -634,4 +634,4 @@ async def test_the_commands_of_the_readme(tmp_path: Path) -> None:
 def test_the_configuration(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text('archive_host = "x"\narchive_port = 1\narchive_ae_title = "A"\n', encoding="utf-8")
-    assert from_toml(Config, path).port == 8080
+    assert msgspec.toml.decode(path.read_bytes(), type=Config).port == 8080
