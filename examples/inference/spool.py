@@ -33,7 +33,11 @@ class Spool:
         def do() -> set[str]:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.folder / "spool.db")
-            self._database.execute("CREATE TABLE IF NOT EXISTS images (path PRIMARY KEY, series, arrived, reported)")
+            columns = "path PRIMARY KEY, series, arrived, reported"
+            try:
+                self._database.execute(f"CREATE TABLE IF NOT EXISTS images ({columns})")
+            except sqlite3.DatabaseError as error:  # it was damaged
+                raise OSError(f"{self.folder / 'spool.db'}: {error}") from error
             return {row[0] for row in self._database.execute("SELECT series FROM images WHERE NOT reported")}
 
         series = await self._run(do)

@@ -29,9 +29,12 @@ class Manifest:
         self._csv = folder / "manifest.csv"
         self._database = sqlite3.connect(folder / "manifest.db")
         columns = ", ".join(Row._fields)
-        self._database.execute(
-            f"CREATE TABLE IF NOT EXISTS studies ({columns}, PRIMARY KEY (accession_number, study_instance_uid))"
-        )
+        try:
+            self._database.execute(
+                f"CREATE TABLE IF NOT EXISTS studies ({columns}, PRIMARY KEY (accession_number, study_instance_uid))"
+            )
+        except sqlite3.DatabaseError as error:  # it was damaged
+            raise OSError(f"{folder / 'manifest.db'}: {error}") from error
 
     def add(self, row: Row) -> None:
         """Store one row. A row with a study replaces the row that its accession number had without one."""
@@ -63,7 +66,10 @@ class Manifest:
 def accession_numbers(path: Path) -> list[str]:
     """Return the distinct values of the column AccessionNumber of a CSV file."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if "AccessionNumber" not in (reader.fieldnames or ()):
-            raise ValueError(f"{path} has no column AccessionNumber")
-        return list(dict.fromkeys(number for row in reader if (number := (row["AccessionNumber"] or "").strip())))
+        try:
+            reader = csv.DictReader(file)
+            if "AccessionNumber" not in (reader.fieldnames or ()):
+                raise ValueError(f"{path} has no column AccessionNumber")
+            return list(dict.fromkeys(number for row in reader if (number := (row["AccessionNumber"] or "").strip())))
+        except UnicodeDecodeError:
+            raise ValueError(f"{path} is not text in UTF-8") from None

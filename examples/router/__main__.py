@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -52,3 +53,5 @@ try:
     asyncio.run(main(config, sys.argv[2:]))
 except (OSError, aiodimse.AiodimseError) as error:  # a port that is taken, a folder that cannot be made
     sys.exit(f"{error}")
+except sqlite3.DatabaseError as error:  # it was damaged
+    sys.exit(f"{config.folder}: {error}")

@@ -136,6 +136,29 @@ async def test_a_port_on_which_it_cannot_listen_is_told_in_a_line(
     assert len(before) == (name == "research_pull"), out  # its progress
 
 
+@pytest.mark.parametrize(
+    ("name", "database"),
+    [
+        ("inference", "spool/spool.db"),
+        ("research_pull", "pulled/manifest.db"),
+        ("router", "outbox/outbox.db"),
+        ("worklist", "worklist.db"),
+    ],
+)
+async def test_a_damaged_database_is_told_in_a_line(name: str, database: str, tmp_path: Path) -> None:
+    if name == "inference":
+        pytest.importorskip("highdicom", reason="has no wheels for this Python")
+    (file,) = (EXAMPLES / name).glob("*.toml")
+    text = file.read_text(encoding="utf-8").replace("router.deidentify:deidentify", "copy:copy")
+    (tmp_path / file.name).write_text(text, encoding="utf-8")
+    (tmp_path / "accessions.csv").write_text("AccessionNumber\n4711\n")
+    (tmp_path / database).parent.mkdir(exist_ok=True)
+    (tmp_path / database).write_bytes(b"damaged" * 1000)
+    code, out = await ended(f"python -m {name} {file.name}", tmp_path)
+    assert (code, out.count("\n")) == (1, 1), out
+    assert out.endswith("file is not a database\n")
+
+
 async def test_the_types_hold_for_pyright_too() -> None:
     """mypy checks the folder with the library; see pyproject.toml."""
     pytest.importorskip("highdicom", reason="has no wheels for this Python")

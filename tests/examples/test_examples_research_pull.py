@@ -251,6 +251,9 @@ def test_the_list_of_accession_numbers(tmp_path: Path) -> None:
     path.write_text("Accession\n1\n", encoding="utf-8")
     with pytest.raises(ValueError, match="no column AccessionNumber"):
         accession_numbers(path)
+    path.write_bytes("AccessionNumber\nM\u00fcller\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"list\.csv is not text in UTF-8$"):
+        accession_numbers(path)
 
 
 # --- the program ------------------------------------------------------------------------------------------------------
