@@ -49,7 +49,7 @@ _LAST_BEFORE_WARNING = 4
 _CALLS_TO_A_PEER = 4
 """Associations to one peer at a time. With 1000 open transactions a peer that comes back would get as many at once."""
 _LOOK_AGAIN = 30.0
-"""Seconds between two searches for transactions of processes that died."""
+"""Seconds between two searches for transactions on which nobody reports."""
 _AFTER_RESPONSE = 0.1
 """Seconds to wait before a report on the same association, so that the peer reads the N-ACTION response first."""
 
@@ -152,7 +152,10 @@ class Commitment:
             self._references += Counter()  # forgets the titles with none
 
     async def resume(self) -> None:
-        """Report on transactions that were stored before a restart, or that another process left when it died.
+        """Report on transactions on which nobody reports, until this is cancelled.
+
+        They were stored before a restart; or another process left them when it died; or the request ended before it was
+        answered, since its association was aborted, or the index took too long.
 
         Whoever reports on a transaction holds its lock until the report is accepted, so no two processes report on it.
         """
@@ -160,11 +163,7 @@ class Commitment:
             try:
                 await self._take_over()
             except Exception as error:  # database drivers raise errors of their own
-                if not self._archive.locks.are_shared:
-                    raise
                 _log.warning("open storage commitments cannot be read: %s", type(error).__name__)
-            if not self._archive.locks.are_shared:
-                return
             await asyncio.sleep(_LOOK_AGAIN)
 
     async def _taken_over(self) -> None:

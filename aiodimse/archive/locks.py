@@ -122,11 +122,6 @@ class Locks:
         self._locks: dict[str, _Lock] = {}
         self._between = between
 
-    @property
-    def are_shared(self) -> bool:
-        """Whether other processes may hold the locks."""
-        return self._between is not None
-
     def hold(
         self, names: Iterable[str], taking: AbstractContextManager[None] = _TAKING
     ) -> AbstractAsyncContextManager[None]:

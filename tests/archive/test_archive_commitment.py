@@ -108,6 +108,8 @@ async def test_a_report_on_the_same_association_waits_until_the_response_was_rea
     assert after >= 0.1
 
     async def pause(seconds: float) -> None:
+        if seconds == module._LOOK_AGAIN:
+            await asyncio.Event().wait()
         if seconds != after:  # others have their turn
             await asyncio.sleep(0)
             return
@@ -712,7 +714,7 @@ async def test_an_address_that_goes_while_a_report_is_made(tmp_path: Path, a_fil
 
         commitment._outcome = slow  # type: ignore[method-assign]
         await archive.index.put_transaction(Transaction("1.9.1", "MODALITY", ((MR, "1.2.1.1.1"),), int(time())))
-        await commitment.resume()
+        archive.background(commitment.resume(), "aiodimse storage commitments")
         event_type, _ = await asyncio.wait_for(told.get(), 10)
     assert event_type == 1
     await archive.close()
