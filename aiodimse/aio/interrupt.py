@@ -49,9 +49,6 @@ class Interrupt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._error is None:
-            self._task = None
-            return
         ended_by = self._leave(kind)
         if ended_by is not None:
             try:
@@ -60,12 +57,22 @@ class Interrupt:
                 del ended_by  # The traceback has this frame: a cycle that would keep all that its frames reference.
 
     def _leave(self, kind: type[BaseException] | None) -> BaseException | None:
-        """Take the cancellation back, and return the error if it was ours that ended the block."""
+        """Take our cancellation back, if there was one, and return the error if it was ours that ended the block."""
         task, self._task = self._task, None
         error, self._error = self._error, None  # Kept, its traceback would keep what the frames of the task reference.
+        if error is None:
+            return None
         assert task is not None
         is_ours = task.uncancel() <= self._cancelling
         return error if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError) else None
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Return whether an exception is a CancelledError although nobody has cancelled the running task.
+
+    What the task awaited was cancelled by others, or has raised it. It is then a failure like any other.
+    """
+    return isinstance(error, asyncio.CancelledError) and not cancellations()
 
 
 def cancellations() -> int:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from aiodimse.aio.end import End
 from aiodimse.aio.interrupt import Interrupt
 
 
@@ -180,3 +181,45 @@ async def test_an_interrupt_keeps_nothing_of_the_block() -> None:
         assert large[0]() is None
     finally:
         gc.enable()
+
+
+async def test_a_block_that_was_not_ended_leaves_the_cancellations_of_others_alone() -> None:
+    """Otherwise asyncio.timeout takes them for its own, and a handler takes them for a failure."""
+    end = End()
+
+    async def wait() -> None:
+        with end.while_open():
+            await asyncio.Event().wait()
+
+    async def clean_up_after_it() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            await wait()
+        except asyncio.CancelledError:
+            with end.while_open():
+                await asyncio.sleep(0)
+        return task.cancelling()
+
+    task = asyncio.create_task(clean_up_after_it())
+    await asyncio.sleep(0)
+    task.cancel()
+    assert await task == 1
+
+
+async def test_a_timeout_at_the_same_time_as_a_cancellation_is_no_timeout() -> None:
+    end = End()
+
+    async def wait() -> None:
+        async with asyncio.timeout(None) as timeout:
+            is_waiting.set_result(timeout)
+            with end.while_open():
+                await asyncio.Event().wait()
+
+    is_waiting: asyncio.Future[asyncio.Timeout] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(wait())
+    (await is_waiting).reschedule(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
