@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable
 from typing import Self
 
+from aiodimse.aio.interrupt import is_foreign
 from aiodimse.record import record
 from aiodimse.services.instance import InstanceSource
 from aiodimse.services.response import Response
@@ -100,6 +101,10 @@ class StoreMany:
                         source = await anext(self._sources)
                     except StopAsyncIteration:
                         break
+                    except asyncio.CancelledError as error:
+                        if is_foreign(error):
+                            raise RuntimeError("the sources raised a CancelledError that nobody asked for") from error
+                        raise
                 await self._results.put(await self._one(source))
         finally:
             self._running -= 1
@@ -119,6 +124,12 @@ class StoreMany:
             return StoreResult(source, await self._store(source), None)
         except Exception as error:  # also what the source of an instance raises
             return StoreResult(source, None, error)
+        except asyncio.CancelledError as error:
+            if not is_foreign(error):
+                raise
+            raised = RuntimeError("the instance raised a CancelledError that nobody asked for")
+            raised.__cause__ = error
+            return StoreResult(source, None, raised)
 
     async def aclose(self) -> None:
         """Stop the sending, and close the sources if they are a generator. What was sent remains sent.

@@ -399,7 +399,7 @@ async def test_an_opened_instance(service: str, tmp_path: Path) -> None:
 class _Rude(Instance):
     """An Instance of the application's whose stream raises at its first piece."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: BaseException | None = None) -> None:
         super().__init__(CT_UID, "1.2.3.2", wire.EXPLICIT_LE)
         self._error = error or ValueError("patient data")
 
@@ -428,6 +428,7 @@ UNSENDABLE: dict[str, tuple[Any, str | None]] = {
     "a SOP class without a context": (image(2, "1.2.3.4.5"), "1.2.3.2"),
     "an EncodedDataset of noise": (EncodedDataset(b"noise", wire.EXPLICIT_LE), None),
     "an Instance that raises": (_Rude(), "1.2.3.2"),
+    "an Instance that raises CancelledError by itself": (_Rude(asyncio.CancelledError()), "1.2.3.2"),
 }
 
 
@@ -454,6 +455,10 @@ WHY: dict[str, tuple[Any, str]] = {
     "an Instance that raises an OSError without a number": (
         _Rude(OSError("patient data")),
         "for 1.2.3.2 failed: OSError at ",
+    ),
+    "an Instance that raises CancelledError by itself": (
+        _Rude(asyncio.CancelledError("patient data")),
+        "for 1.2.3.2 failed: CancelledError at ",
     ),
 }
 

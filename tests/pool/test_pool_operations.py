@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool.conftest import FIND, Stage, identifier, image
+from pool.conftest import CT, FIND, Stage, identifier, image
 from pydicom.data import get_testdata_file
 
 import aiodimse
@@ -237,6 +237,46 @@ async def test_what_the_sources_raise_comes_after_what_they_gave(stage: Stage) -
         with pytest.raises(KeyError):
             await anext(results)
     assert len(stage.stored) == 2
+
+
+@pytest.mark.parametrize("pieces", [0, 1])
+async def test_an_instance_that_raises_cancelled_error_by_itself_has_its_result(stage: Stage, pieces: int) -> None:
+    """It awaits something that another task has cancelled."""
+
+    class Odd(aiodimse.Instance):
+        async def _stream(self) -> AsyncIterator[bytes]:
+            for _ in range(pieces):
+                yield bytes(100_000)
+            raise asyncio.CancelledError
+
+        def stream(self) -> AsyncIterator[bytes]:
+            return self._stream()
+
+    odd = Odd(CT, "1.2.3", "1.2.840.10008.1.2.1")
+    async with stage.pool(max_size=2) as pool:
+        results = [result async for result in pool.c_store_many([odd, image(), odd, odd, image()])]
+    assert len(results) == 5
+    for result in results:
+        if result.source is odd:
+            assert isinstance(result.error, RuntimeError)
+            assert isinstance(result.error.__cause__, asyncio.CancelledError)
+        else:
+            assert result.error is None
+
+
+@pytest.mark.parametrize("max_size", [1, 3])
+async def test_sources_that_raise_cancelled_error_by_themselves_are_not_at_their_end(
+    stage: Stage, max_size: int
+) -> None:
+    async def sources() -> AsyncIterator[InstanceSource]:
+        yield image()
+        raise asyncio.CancelledError
+
+    async with stage.pool(max_size=max_size) as pool:
+        results = pool.c_store_many(sources())
+        assert (await anext(results)).error is None
+        with pytest.raises(RuntimeError, match="CancelledError"):
+            await anext(results)
 
 
 async def test_closing_the_pool_ends_what_is_being_sent(stage: Stage) -> None:

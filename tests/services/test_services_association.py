@@ -90,17 +90,20 @@ async def test_a_rejected_association_has_no_end() -> None:
     assert ended.told == []
 
 
-async def test_what_the_hook_raises_is_logged_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
+async def test_what_the_hook_raises_is_logged_without_its_text(
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
     server = aiodimse.Server(ae_title="PACS")
 
     @server.on_association_end
-    async def ended(association: Any, error: Any) -> None:
-        raise ValueError("DOE^JANE")
+    async def ended(association: Any, how: Any) -> None:
+        raise error("DOE^JANE")
 
     async with testing.joined(server, contexts=[VERIFICATION]):
         pass
     (said,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert "the on_association_end hook raised ValueError" in said
+    assert f"the on_association_end hook raised {error.__name__}" in said
     assert "DOE" not in said
 
 

@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 
 from aiodimse import datasets
 from aiodimse.aio.files import read_off_loop
+from aiodimse.aio.interrupt import is_foreign
 from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.payload import Payload
@@ -210,7 +211,9 @@ class SubOperations:
             if not (self._under_way or self._lost):  # otherwise it is counted together with those under way
                 self._counters.fail(uid)
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and not is_foreign(error):
+                raise
             log, name = self._performed.logger(_log), escaped(uid) or "?"
             log.warning("sub-operation of %s for %s failed: %s", self._request.message, name, _why(error))
             await self._fewer_than(1)  # so that failures are counted in order
@@ -357,7 +360,7 @@ def _ae_title(title: str) -> str | None:
     return title if is_ae_title(title) else None
 
 
-def _why(error: Exception) -> str:
+def _why(error: BaseException) -> str:
     """Say for the log why an instance cannot be sent, without values, and without paths, which may name patients."""
     if isinstance(error, _NAME_NO_VALUE):
         return text_if_ours(error)
