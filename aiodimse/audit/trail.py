@@ -260,7 +260,11 @@ class AuditTrail:
                 batch = list(islice(self._waiting, _BATCH))
                 try:
                     await self._sink.write(batch)
-                except Exception as error:  # a sink of the application may have faults; its text may quote a message
+                except (Exception, asyncio.CancelledError) as error:
+                    # A sink of the application may have faults, or await what others have cancelled. Its text may quote
+                    # a message.
+                    if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                        raise
                     if not failures:
                         _log.error("audit messages cannot be written: %s", type(error).__name__)
                     await asyncio.sleep(self._retry[min(failures, len(self._retry) - 1)])
@@ -273,6 +277,12 @@ class AuditTrail:
                     self._waiting.popleft()
                     self._waiting_bytes -= len(each)
             self._is_empty.set()
+
+
+def _is_cancelled() -> bool:
+    """Return whether the running task itself was cancelled, and not only what it awaits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class _Alerts:

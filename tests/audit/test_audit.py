@@ -32,7 +32,7 @@ STUDY = audit.TransferredStudy("1.2.3", "4711", "Doe^Jane", {sop_class.CTImageSt
 class Kept:
     """A sink that keeps what it is given, or fails as often as it is told to."""
 
-    def __init__(self, *, failures: int = 0, error: Exception | None = None) -> None:
+    def __init__(self, *, failures: int = 0, error: BaseException | None = None) -> None:
         self.frames: list[bytes] = []
         self.failures, self.tried, self.is_closed = failures, 0, False
         self.error = error or ConnectionRefusedError()
@@ -222,8 +222,8 @@ async def test_a_sink_that_fails_gets_all_again(caplog: pytest.LogCaptureFixture
     ]
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyError, RuntimeError])
-async def test_a_sink_with_a_fault_gets_all_again(caplog: pytest.LogCaptureFixture, error: type[Exception]) -> None:
+@pytest.mark.parametrize("error", [ValueError, KeyError, RuntimeError, asyncio.CancelledError])
+async def test_a_sink_with_a_fault_gets_all_again(caplog: pytest.LogCaptureFixture, error: type[BaseException]) -> None:
     """What a sink of the application raises ends nothing, is said once, and its text stays out of the log."""
     sink = Kept(failures=2, error=error("Doe^Jane"))
     async with audit.AuditTrail("A", sink, retry=[0.0]) as trail:
