@@ -67,12 +67,12 @@ class Interrupt:
         return error if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError) else None
 
 
-def is_foreign(error: BaseException) -> bool:
-    """Return whether an exception is a CancelledError although nobody has cancelled the running task.
+def is_own_cancellation(error: BaseException) -> bool:
+    """Return whether an exception is the cancellation of the running task.
 
-    What the task awaited was cancelled by others, or has raised it. It is then a failure like any other.
+    Any other CancelledError is a failure like any other: what the task awaited was cancelled by others, or raised it.
     """
-    return isinstance(error, asyncio.CancelledError) and not cancellations()
+    return isinstance(error, asyncio.CancelledError) and cancellations() > 0
 
 
 def cancellations() -> int:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 import aiodimse
+from aiodimse.aio.interrupt import is_own_cancellation
 from aiodimse.audit import message as m
 from aiodimse.audit.syslog import Sink, frame
 from aiodimse.datasets import encode_dataset
@@ -263,7 +264,7 @@ class AuditTrail:
                 except (Exception, asyncio.CancelledError) as error:
                     # A sink of the application may have faults, or await what others have cancelled. Its text may quote
                     # a message.
-                    if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                    if is_own_cancellation(error):
                         raise
                     if not failures:
                         _log.error("audit messages cannot be written: %s", type(error).__name__)
@@ -277,12 +278,6 @@ class AuditTrail:
                     self._waiting.popleft()
                     self._waiting_bytes -= len(each)
             self._is_empty.set()
-
-
-def _is_cancelled() -> bool:
-    """Return whether the running task itself was cancelled, and not only what it awaits."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 class _Alerts:

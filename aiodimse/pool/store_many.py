@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable
 from typing import Self
 
-from aiodimse.aio.interrupt import is_foreign
+from aiodimse.aio.interrupt import is_own_cancellation
 from aiodimse.record import record
 from aiodimse.services.instance import InstanceSource
 from aiodimse.services.response import Response
@@ -102,9 +102,9 @@ class StoreMany:
                     except StopAsyncIteration:
                         break
                     except asyncio.CancelledError as error:
-                        if is_foreign(error):
-                            raise RuntimeError("the sources raised a CancelledError that nobody asked for") from error
-                        raise
+                        if is_own_cancellation(error):
+                            raise
+                        raise RuntimeError("the sources raised a CancelledError that nobody asked for") from error
                 await self._results.put(await self._one(source))
         finally:
             self._running -= 1
@@ -125,7 +125,7 @@ class StoreMany:
         except Exception as error:  # also what the source of an instance raises
             return StoreResult(source, None, error)
         except asyncio.CancelledError as error:
-            if not is_foreign(error):
+            if is_own_cancellation(error):
                 raise
             raised = RuntimeError("the instance raised a CancelledError that nobody asked for")
             raised.__cause__ = error

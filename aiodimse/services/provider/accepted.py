@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from aiodimse.aio.acceptor import AcceptedObserver, Acceptor
-from aiodimse.aio.interrupt import is_foreign
+from aiodimse.aio.interrupt import is_own_cancellation
 from aiodimse.aio.performer import PerformedOperation
 from aiodimse.association import NO_REASON_GIVEN, Negotiated
 from aiodimse.errors import AssociationClosed, LocalProtocolError
@@ -70,7 +70,7 @@ class AcceptedAssociation(AcceptedObserver):
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and not is_foreign(error):
+            if is_own_cancellation(error):
                 raise  # the task itself is cancelled, because the loop is closing
             reply = self._no_answer(error)
         if endpoint.error is None:
@@ -119,7 +119,7 @@ class AcceptedAssociation(AcceptedObserver):
         try:
             await hook(association, error)
         except (Exception, asyncio.CancelledError) as raised:
-            if isinstance(raised, asyncio.CancelledError) and not is_foreign(raised):
+            if is_own_cancellation(raised):
                 raise
             self.endpoint.logger(_log).error("the on_association_end hook raised %s", describe(raised))
 

@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 
 from aiodimse import datasets
 from aiodimse.aio.files import read_off_loop
-from aiodimse.aio.interrupt import is_foreign
+from aiodimse.aio.interrupt import is_own_cancellation
 from aiodimse.aio.invoked import InvokedOperation
 from aiodimse.aio.invoker import Invoker
 from aiodimse.aio.payload import Payload
@@ -212,7 +212,7 @@ class SubOperations:
                 self._counters.fail(uid)
             raise
         except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and not is_foreign(error):
+            if is_own_cancellation(error):
                 raise
             log, name = self._performed.logger(_log), escaped(uid) or "?"
             log.warning("sub-operation of %s for %s failed: %s", self._request.message, name, _why(error))
