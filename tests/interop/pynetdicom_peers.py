@@ -6,8 +6,10 @@ received = await asyncio.to_thread(store, port, [path], called="ARCHIVE")
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,42 @@ EVERY_SYNTAX = [
 ]  # fmt: skip
 Result = tuple[int, Dataset | None]
 """A response: its status, and its data set where it had one."""
+
+
+class _Checkpoint(threading.Event):
+    """Where the thread of an association pauses while another one sends on it and awaits the response.
+
+    pynetdicom's own one has a race: a send may take the thread for paused that has been let go on by the send before,
+    and has not begun to. That thread then takes the response, and says "Received unexpected C-STORE service message".
+    """
+
+    def __init__(self, association: Association) -> None:
+        super().__init__()
+        self._association = association
+        self.set()
+
+    def clear(self) -> None:
+        super().clear()
+        if threading.current_thread() is not self._association:  # which may send, too, in a handler
+            self._association._is_paused = False  # until it says so anew
+
+    def wait(self, timeout: float | None = None) -> bool:
+        while not self.is_set():
+            self._association._is_paused = True
+            super().wait()
+        return True
+
+
+def _with_checkpoint(init: Callable[..., None]) -> Callable[..., None]:
+    @wraps(init)
+    def made(self: Association, *arguments: Any, **more: Any) -> None:
+        init(self, *arguments, **more)
+        self._reactor_checkpoint = _Checkpoint(self)
+
+    return made
+
+
+Association.__init__ = _with_checkpoint(Association.__init__)
 
 
 def _titled(title: str) -> AE:
